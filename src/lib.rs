@@ -1,0 +1,11 @@
+//! hotgate
+pub mod admission;
+pub mod combine;
+pub mod command;
+pub mod config;
+pub mod control;
+pub mod detect;
+pub mod limits;
+pub mod monitor;
+pub mod resp;
+pub mod shared;
