@@ -3,8 +3,8 @@
 //! Owns the quick way to read one, which both scanners try before their own thorough way. Deliberately gives up
 //! on anything unusual, without a word on what is wrong with it.
 
-/// Nine digits always fit 32 bits, and announce half a gigabyte and more.
-const DIGITS_MAX: usize = 9;
+/// A number of at least this has nine digits. One more might not fit 32 bits, and nine announce most of a gigabyte.
+const NINE_DIGITS: u32 = 100_000_000;
 
 /// Reads the header that `line` begins with, whatever its first byte, if it goes on with one to nine digits
 /// without a leading zero and `\r\n`. Returns the number and how many bytes the header takes.
@@ -16,13 +16,13 @@ pub(super) fn short_header(line: &[u8]) -> Option<(u32, usize)> {
         return None;
     }
     let mut rest = rest.iter();
-    for width in 4..4 + DIGITS_MAX {
+    for width in 4.. {
         let byte = *rest.next()?;
         let digit = u32::from(byte.wrapping_sub(b'0'));
         if digit > 9 {
             return (byte == b'\r' && rest.next() == Some(&b'\n')).then_some((value, width));
         }
-        if value == 0 {
+        if value == 0 || value >= NINE_DIGITS {
             return None;
         }
         value = value * 10 + digit;

@@ -122,10 +122,10 @@ mod tests {
         check("\"a\"\x0bb", Some(&[b"a", b"b"]));
         check(r#""\n\r\t\b\a\q\\\"""#, Some(&[b"\n\r\t\x08\x07q\\\""]));
         check(r#""\x41\xfF\xg1\x4""#, Some(&[b"A\xffxg1x4"]));
-        check(r"'\n\'\\'", Some(&[b"\\n'\\\\"]));
+        check(r"'\n\'\\ '", Some(&[b"\\n'\\\\ "]));
         check(r"a\ b", Some(&[b"a\\", b"b"]));
         for unbalanced in
-            [r#"""#, "'", r#""a"#, "'a", r#""a"b"#, "'a'b", r#""a\"#, r#""a\""#, r"'a\'", r#"""""#]
+            [r#"""#, "'", r#""a"#, "'a", r#""a"b"#, "'a'b", r#""a\"#, r#""a\""#, r"'a\'", r"'a\\'", r#"""""#]
         {
             check(unbalanced, None);
         }
