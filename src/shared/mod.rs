@@ -1,8 +1,18 @@
-//! The only place where threads meet: published snapshots and bounded mailboxes.
+//! The only place where two threads meet: snapshots (arc-swap), tallies and mailboxes.
 //!
-//! A snapshot is immutable, swapped as a whole by the control thread and read by the workers without a lock. A mailbox
-//! is bounded, and its documentation says what happens when it is full.
+//! Invariant: nothing here makes a worker wait. A snapshot is immutable, replaced whole by the control thread and read
+//! without a lock; a mailbox is bounded, and what does not fit is refused to the sender.
 
+pub mod client_rows;
+pub mod connections;
+pub mod gateway;
+pub mod histogram;
+pub mod keyed;
+pub mod labels;
+pub mod mailbox;
+pub mod quota_desk;
 pub mod refresh;
+pub mod scripts;
+pub mod tallies;
 pub mod topology;
 pub mod upstream_facts;
