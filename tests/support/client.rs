@@ -62,6 +62,10 @@ impl Client {
         self.version = version;
     }
 
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     pub fn local_port(&self) -> u16 {
         self.stream.local_addr().unwrap().port()
     }
@@ -75,13 +79,19 @@ impl Client {
         self.stream.write_all(bytes).unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
+    /// Like [`Client::send`] where the other side may have closed already.
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
     pub fn send_line(&mut self, line: &str) {
         self.send(&request(line));
     }
 
     /// Says that nothing more is sent (a half-close).
     pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        // Fails when the other side has closed already: then nothing more is sent either.
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// The next reply, whole, as its bytes.

@@ -17,6 +17,8 @@
 
 pub mod client;
 pub mod gateway;
+pub mod generator;
+pub mod load;
 pub mod reaper;
 pub mod redis;
 pub mod shared;

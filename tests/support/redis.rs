@@ -65,6 +65,12 @@ impl Server {
         self.wait_until_it_answers();
     }
 
+    pub fn restart_elsewhere(&mut self) {
+        self.kill();
+        self.port = free_port();
+        self.restart();
+    }
+
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn pause(&self) {
         signal(self.child.id(), "STOP");
@@ -124,7 +130,7 @@ pub fn free_port() -> u16 {
 
 /// Three masters with a replica each; the first three nodes begin as the masters.
 pub struct Cluster {
-    pub nodes: Vec<Server>,
+    nodes: Vec<Server>,
 }
 
 impl Cluster {
@@ -154,6 +160,38 @@ impl Cluster {
         let cluster = Cluster { nodes };
         cluster.wait_until_whole();
         cluster
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn client(&self, node: usize) -> Client {
+        self.nodes[node].client()
+    }
+
+    pub fn port(&self, node: usize) -> u16 {
+        self.nodes[node].port()
+    }
+
+    pub fn kill(&mut self, node: usize) {
+        self.nodes[node].kill();
+    }
+
+    pub fn restart(&mut self, node: usize) {
+        self.nodes[node].restart();
+    }
+
+    pub fn restart_elsewhere(&mut self, node: usize) {
+        self.nodes[node].restart_elsewhere();
+    }
+
+    pub fn pause(&self, node: usize) {
+        self.nodes[node].pause();
+    }
+
+    pub fn resume(&self, node: usize) {
+        self.nodes[node].resume();
     }
 
     /// Waits until every node sees every slot served and every replica has its master's data.

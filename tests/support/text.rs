@@ -73,7 +73,7 @@ pub fn request(line: &str) -> Vec<u8> {
 
 /// The bytes of a reply with everything that is not printable escaped, shortened in the middle when it is long.
 pub fn shown(bytes: &[u8]) -> String {
-    const WHOLE_BYTES_MAX: usize = 2_000;
+    const WHOLE_BYTES_MAX: usize = 600;
     if bytes.len() <= WHOLE_BYTES_MAX {
         return bytes.escape_ascii().to_string();
     }
