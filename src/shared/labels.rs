@@ -1,0 +1,219 @@
+//! The closed vocabularies that tallies count by: class and outcome of a request, kind of an error, and so on.
+//!
+//! Each is a small fixed enum, so that a tally is an array index and never a map lookup, and so that a metric's
+//! label values are known before the process starts. `label()` is what operators see in Prometheus and JSON;
+//! renaming one breaks their queries, so labels are part of the product's contract.
+//!
+//! Deliberately absent: anything that grows with traffic (keys, addresses, users). Those are bounded where they are
+//! tallied.
+
+/// Declares an enum whose variants index an array, with the label of each variant.
+macro_rules! fixed_labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every variant, in declaration order, which is the order of the array that it indexes.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+            /// The number of variants: the length of an array indexed by this enum.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The value of the Prometheus label and of the JSON field.
+            pub const fn label(self) -> &'static str {
+                match self { $($name::$variant => $label,)+ }
+            }
+
+            /// The place of this variant in an array of [`Self::COUNT`] elements.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+fixed_labels! {
+    /// What a request asks for, as far as load and operators are concerned.
+    RequestClass {
+        /// Reads one key.
+        Read => "read",
+        /// Writes one key, other than by counting.
+        Write => "write",
+        /// Adds to a counter: `INCR`, `DECRBY`, `HINCRBY`, ...
+        Counter => "counter",
+        /// Names several keys or all nodes, and is split or fanned out.
+        Fan => "fan",
+        /// `EVAL`, `FCALL` and their kin.
+        Script => "script",
+        /// `MULTI`, `EXEC`, `WATCH` and what is queued between them.
+        Transaction => "transaction",
+        /// May block at Redis: `BLPOP`, `XREAD BLOCK`, `WAIT`, ...
+        Blocking => "blocking",
+        /// Subscribes or publishes.
+        Pubsub => "pubsub",
+        /// Concerns the connection or the server, not a key: `PING`, `HELLO`, `INFO`, ...
+        Local => "local",
+    }
+}
+
+fixed_labels! {
+    /// How a request ended.
+    Outcome {
+        /// Redis's reply to this very request was passed on (an error reply from Redis included).
+        Forwarded => "forwarded",
+        /// Settled out of a batch: a folded write or a shared read.
+        Combined => "combined",
+        /// Answered before Redis knew, by write-behind.
+        Absorbed => "absorbed",
+        /// Answered from the read cache.
+        Cached => "cached",
+        /// Answered by the gateway itself: `PING`, `HELLO`, `INFO`, ...
+        Answered => "answered",
+        /// Refused by a quota or by a rule of the gateway.
+        Refused => "refused",
+        /// Ended in an error made by the gateway; [`ErrorKind`] says which.
+        Failed => "failed",
+    }
+}
+
+fixed_labels! {
+    /// Why a client got an error, or an upstream connection had to be given up.
+    ErrorKind {
+        /// The client's bytes are not RESP, or exceed a protocol limit; the connection is closed.
+        ClientProtocol => "client_protocol",
+        /// Unknown command, wrong arity, keys in different slots: the request can't be carried.
+        ClientRequest => "client_request",
+        /// `NOAUTH`, `WRONGPASS` or a missing permission.
+        ClientAuth => "client_auth",
+        /// The gateway does not carry this command, or a rule forbids it.
+        NotCarried => "not_carried",
+        /// Redis itself replied with an error.
+        UpstreamReply => "upstream_reply",
+        /// The connection was lost while the request was on it.
+        UpstreamLost => "upstream_lost",
+        /// No connection to the node could be had.
+        UpstreamUnavailable => "upstream_unavailable",
+        /// The node's bytes are not RESP.
+        UpstreamProtocol => "upstream_protocol",
+        /// The node did not reply within the deadline.
+        Timeout => "timeout",
+        /// Redirected more often, or for longer, than allowed.
+        RedirectExhausted => "redirect_exhausted",
+        /// A write whose effect is not known: its connection was lost after it was written.
+        UnknownOutcome => "unknown_outcome",
+        /// A queue or buffer was at its bound.
+        Overload => "overload",
+    }
+}
+
+fixed_labels! {
+    /// The replies of Redis that send a request elsewhere or ask for another try.
+    RedirectKind {
+        /// The slot has moved for good.
+        Moved => "moved",
+        /// The slot is being migrated; this request goes to the importing node.
+        Ask => "ask",
+        /// Keys of the request are on both sides of a migration.
+        TryAgain => "tryagain",
+        /// The cluster does not serve the slot at present.
+        ClusterDown => "clusterdown",
+        /// The node is loading its data set.
+        Loading => "loading",
+        /// The node became a replica.
+        ReadOnly => "readonly",
+        /// The node does not know a script of the gateway yet.
+        NoScript => "noscript",
+    }
+}
+
+fixed_labels! {
+    /// Why a client connection ended.
+    CloseReason {
+        /// The client closed it, or sent `QUIT`.
+        Client => "client",
+        /// The client broke the protocol.
+        Protocol => "protocol",
+        /// Nothing came for longer than the idle timeout.
+        Idle => "idle",
+        /// Its replies piled up beyond the output buffer's bound.
+        OutputBuffer => "output_buffer",
+        /// `CLIENT KILL`.
+        Killed => "killed",
+        /// The gateway is shutting down.
+        Drain => "drain",
+        /// Reading from or writing to the socket failed.
+        Io => "io",
+    }
+}
+
+fixed_labels! {
+    /// Why a connection was turned away at the door.
+    RejectReason {
+        /// As many clients as `maxclients` allows are connected.
+        MaxClients => "max_clients",
+        /// The gateway is shutting down.
+        Draining => "draining",
+    }
+}
+
+fixed_labels! {
+    /// Why a quota refused an operation.
+    QuotaRefusal {
+        /// The limit is reached, or the operation does not fit under it.
+        Exhausted => "exhausted",
+        /// An operator paused the key.
+        Paused => "paused",
+        /// Redis could not be asked, and the quota refuses then.
+        Unavailable => "unavailable",
+    }
+}
+
+fixed_labels! {
+    /// The state of a worker's connection to an upstream node; merged over workers, the greatest counts.
+    NodeState {
+        /// Never needed so far.
+        Idle => "idle",
+        /// Connected, and replying.
+        Up => "up",
+        /// A first or a renewed attempt is under way.
+        Connecting => "connecting",
+        /// The last attempt failed; the next waits for its backoff.
+        Down => "down",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Label values end up in queries and alerts: lower snake case, and no two alike.
+    fn check(labels: Vec<&'static str>) {
+        for label in &labels {
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "label {label:?}");
+        }
+        let mut distinct = labels.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), labels.len(), "two variants share a label: {labels:?}");
+    }
+
+    #[test]
+    fn labels_are_distinct_and_well_formed() {
+        check(RequestClass::ALL.iter().map(|v| v.label()).collect());
+        check(Outcome::ALL.iter().map(|v| v.label()).collect());
+        check(ErrorKind::ALL.iter().map(|v| v.label()).collect());
+        check(RedirectKind::ALL.iter().map(|v| v.label()).collect());
+        check(CloseReason::ALL.iter().map(|v| v.label()).collect());
+        check(RejectReason::ALL.iter().map(|v| v.label()).collect());
+        check(QuotaRefusal::ALL.iter().map(|v| v.label()).collect());
+        check(NodeState::ALL.iter().map(|v| v.label()).collect());
+    }
+
+    #[test]
+    fn index_is_the_place_in_all() {
+        for (place, class) in RequestClass::ALL.iter().enumerate() {
+            assert_eq!(class.index(), place);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How an operator's change of a quota reaches the control thread, from the HTTP API or from `HOTGATE QUOTA`.
+//!
+//! The control thread's quota registry owns the quotas and writes changes to Redis, so that every gateway and every
+//! restart agrees; askers send it a change and wait for its verdict. The mailbox is bounded: changes are made by
+//! people, and a flood of them is refused at the door.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Changes that may wait for the control thread.
+const CHANGES_WAITING_MAX: usize = 16;
+
+/// How long a change may take: a write to Redis with its retries. After that its outcome is unknown to the asker.
+const VERDICT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What to do with the quota of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaAction {
+    /// Refuse everything for this key from now on.
+    Pause,
+    /// Undo a pause.
+    Resume,
+    /// Replace the limit; 0 or more.
+    Limit(i64),
+    /// Forget every change made at run time: the configured limit holds again.
+    Reset,
+}
+
+/// One change, with who asked for it.
+#[derive(Debug)]
+pub struct QuotaChange {
+    /// The counter's key.
+    pub key: Vec<u8>,
+    /// What to do.
+    pub action: QuotaAction,
+    /// Who asked: address and user, for the log.
+    pub by: String,
+    /// Where the verdict goes: what holds now, or why nothing changed.
+    pub verdict: oneshot::Sender<Result<String, String>>,
+}
+
+/// The control thread's end.
+pub type QuotaInbox = mpsc::Receiver<QuotaChange>;
+
+/// The askers' end.
+#[derive(Clone, Debug)]
+pub struct QuotaDesk {
+    changes: mpsc::Sender<QuotaChange>,
+}
+
+impl QuotaDesk {
+    /// A desk and the inbox that the control thread serves.
+    pub fn new() -> (Self, QuotaInbox) {
+        let (changes, inbox) = mpsc::channel(CHANGES_WAITING_MAX);
+        (Self { changes }, inbox)
+    }
+
+    /// Asks for a change and waits for the verdict.
+    ///
+    /// Errors are sentences for the operator: no quota holds the key, the limit is out of range, Redis could not be
+    /// written, too many changes are waiting, or no verdict came in time.
+    pub async fn change(&self, key: Vec<u8>, action: QuotaAction, by: String) -> Result<String, String> {
+        let (verdict, answer) = oneshot::channel();
+        let change = QuotaChange { key, action, by, verdict };
+        if self.changes.try_send(change).is_err() {
+            return Err(
+                "quota changes are not taken at the moment: too many wait, or the gateway is stopping".into(),
+            );
+        }
+        match timeout(VERDICT_PATIENCE, answer).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(_)) => Err("the gateway is stopping; the quota was not changed".into()),
+            Err(_) => Err("no verdict within 5 s: look at the quota before trying again".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_gets_its_verdict() {
+        let (desk, mut inbox) = QuotaDesk::new();
+        tokio::spawn(async move {
+            while let Some(change) = inbox.recv().await {
+                let verdict = match change.action {
+                    QuotaAction::Limit(limit) if limit < 0 => Err("a limit is 0 or more".into()),
+                    _ => Ok(format!("done by {}", change.by)),
+                };
+                let _ = change.verdict.send(verdict);
+            }
+        });
+        assert_eq!(
+            desk.change(b"k".to_vec(), QuotaAction::Pause, "me".into()).await,
+            Ok("done by me".into())
+        );
+        assert!(desk.change(b"k".to_vec(), QuotaAction::Limit(-1), "me".into()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_changes_is_refused_at_the_door() {
+        let (desk, inbox) = QuotaDesk::new();
+        for _ in 0..CHANGES_WAITING_MAX {
+            let desk = desk.clone();
+            tokio::spawn(async move { desk.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await });
+        }
+        tokio::task::yield_now().await;
+        let refused = desk.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await;
+        assert!(refused.unwrap_err().contains("too many"));
+        drop(inbox);
+    }
+}

@@ -1,0 +1,338 @@
+//! What a worker counts, and the cell through which the control thread reads it.
+//!
+//! Ownership: a `WorkerTallies` belongs to one worker thread, which increments plain fields; nothing here is atomic
+//! and nothing is locked. About every 100 ms the worker publishes a copy into its `TalliesCell`; the control thread
+//! and everything in `monitor/` read only such copies, merged over the workers.
+//!
+//! Cost of publishing: the copy is three HdrHistograms (22 KiB each), about 1 KiB of fixed arrays, 0.5 KiB per
+//! upstream node, and at most [`KEYS_TALLIED_MAX`] rows each for combined keys and for quotas. That is about 100 KiB, 10 to
+//! 20 µs ten times a second: at most 0.02 % of a core.
+//!
+//! Everything that counts only grows, so that a reader that misses a snapshot misses nothing. Fields that are levels
+//! (connections open, bytes buffered, ...) say so.
+//!
+//! Deliberately absent: time. The worker passes durations in; only the merged view in `monitor/` knows of seconds.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::histogram::{Latency, Octaves};
+use super::keyed::Keyed;
+use super::labels::{
+    CloseReason, ErrorKind, NodeState, Outcome, QuotaRefusal, RedirectKind, RejectReason, RequestClass,
+};
+
+/// Combined keys, and quota keys, that a worker tallies one by one; what is beyond shares one row. The hot set is
+/// bounded by the same number, and 256 rows are 48 KiB to copy.
+pub const KEYS_TALLIED_MAX: usize = 256;
+
+/// Everything that one worker counts. See the module for who may touch it.
+#[derive(Clone, Debug)]
+pub struct WorkerTallies {
+    /// Requests by `RequestClass` and `Outcome`; see [`WorkerTallies::count`].
+    pub requests: [[u64; Outcome::COUNT]; RequestClass::COUNT],
+    /// Errors by `ErrorKind`.
+    pub errors: [u64; ErrorKind::COUNT],
+    /// From the last byte of a request to its reply being queued for the client: what the client waits for, less the
+    /// network between the two.
+    pub request_time: Latency,
+    /// The part of `request_time` that was not spent waiting for Redis: parsing, deciding, queueing, combining.
+    pub gateway_time: Latency,
+    /// From writing a request to a node to having its whole reply. Absent for requests that needed no node.
+    pub upstream_time: Latency,
+    /// Client connections.
+    pub clients: ClientTallies,
+    /// Redirections and their kin, by `RedirectKind`.
+    pub redirects: [u64; RedirectKind::COUNT],
+    /// By `NodeIndex`; shorter than the topology for nodes that this worker never met.
+    pub nodes: Vec<NodeTally>,
+    /// Combining.
+    pub combine: CombineTallies,
+    /// Write-behind.
+    pub write_behind: WriteBehindTallies,
+    /// The opt-in read cache.
+    pub read_cache: ReadCacheTallies,
+    /// Quotas, one row per key that a quota holds.
+    pub quotas: Keyed<QuotaTally>,
+    /// The worker's hot-key detector.
+    pub detector: DetectorTallies,
+}
+
+/// A worker's client connections.
+#[derive(Clone, Debug, Default)]
+pub struct ClientTallies {
+    /// Connections accepted.
+    pub opened: u64,
+    /// Connections ended, by `CloseReason`.
+    pub closed: [u64; CloseReason::COUNT],
+    /// Connections turned away, by `RejectReason`.
+    pub rejected: [u64; RejectReason::COUNT],
+    /// Level: connections open now.
+    pub current: u64,
+    /// Level: connections with a blocking command under way.
+    pub blocked: u64,
+    /// Level: connections with at least one subscription.
+    pub subscribed: u64,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes written to clients.
+    pub bytes_out: u64,
+    /// Level: bytes of requests that are read and not yet on their way.
+    pub buffered_in_bytes: u64,
+    /// Level: bytes of replies that wait for their client to read.
+    pub buffered_out_bytes: u64,
+    /// The bound of the two together for this worker, in bytes; 0 when unbounded.
+    pub buffered_bytes_max: u64,
+    /// Times that reading from a client was paused because a buffer was at its bound.
+    pub paused: u64,
+}
+
+/// A worker's dealings with one upstream node.
+#[derive(Clone, Debug)]
+pub struct NodeTally {
+    /// The state of the worker's connection.
+    pub state: NodeState,
+    /// Requests written.
+    pub requests: u64,
+    /// Error replies, and requests lost with a connection or a deadline.
+    pub errors: u64,
+    /// Bytes read from the node.
+    pub bytes_in: u64,
+    /// Bytes written to the node.
+    pub bytes_out: u64,
+    /// Connections established.
+    pub connects: u64,
+    /// Connections established after an earlier one was lost.
+    pub reconnects: u64,
+    /// Attempts to connect that failed.
+    pub connect_failures: u64,
+    /// Level: requests written and not yet replied to.
+    pub inflight: u64,
+    /// The bound of `inflight` for this worker; 0 when unbounded.
+    pub inflight_max: u64,
+    /// Level: bytes that wait to be written.
+    pub buffered_bytes: u64,
+    /// Times of its replies in microseconds.
+    pub reply_us: Octaves,
+}
+
+/// Combining, as a whole and by key.
+#[derive(Clone, Debug)]
+pub struct CombineTallies {
+    /// Operations of clients that entered combining.
+    pub offered: u64,
+    /// Commands sent to Redis for them.
+    pub flushed: u64,
+    /// Flushes whose outcome was an error and whose members were replayed one by one.
+    pub replayed: u64,
+    /// Operations per flush.
+    pub batch_size: Octaves,
+    /// The wait that combining added to an operation before its flush was written, in microseconds.
+    pub added_wait_us: Octaves,
+    /// By combined key.
+    pub keys: Keyed<CombinedKeyTally>,
+}
+
+/// One combined key.
+#[derive(Clone, Debug, Default)]
+pub struct CombinedKeyTally {
+    /// Operations of clients on this key that entered combining.
+    pub offered: u64,
+    /// Commands sent to Redis for them.
+    pub flushed: u64,
+    /// Sum over its operations of the wait added before the flush, in microseconds.
+    pub added_wait_us_sum: u64,
+    /// Reads answered from the read cache.
+    pub cache_hits: u64,
+    /// Level: the operations that wait at this moment.
+    pub queued: u64,
+    /// Level: unflushed write-behind deltas of this key.
+    pub pending: u64,
+}
+
+/// Write-behind.
+#[derive(Clone, Debug, Default)]
+pub struct WriteBehindTallies {
+    /// Operations answered before Redis knew of them.
+    pub absorbed: u64,
+    /// Flushes acknowledged by Redis.
+    pub flushes: u64,
+    /// Flushes sent again with the same token, after a loss or from the journal.
+    pub replays: u64,
+    /// Flushes whose outcome is still, or stayed, unknown.
+    pub unknown_outcomes: u64,
+    /// Operations refused because `pending_max` was reached.
+    pub refused_full: u64,
+    /// Level: deltas answered and not yet acknowledged by Redis.
+    pub pending: u64,
+    /// The bound of `pending`; 0 when unbounded.
+    pub pending_max: u64,
+    /// Level: age of the oldest of them in milliseconds; 0 without any. Merged over workers, the greatest counts.
+    pub oldest_pending_ms: u64,
+    /// Bytes written to the journal.
+    pub journal_bytes: u64,
+    /// Journal syncs.
+    pub journal_syncs: u64,
+}
+
+/// The opt-in read cache of hot keys.
+#[derive(Clone, Debug, Default)]
+pub struct ReadCacheTallies {
+    /// Reads answered from it.
+    pub hits: u64,
+    /// Reads that had to ask Redis.
+    pub misses: u64,
+    /// Entries dropped because Redis said that they changed.
+    pub invalidations: u64,
+    /// Times that the whole cache was dropped because its tracking connection broke.
+    pub drops: u64,
+    /// Level: entries.
+    pub entries: u64,
+    /// Level: bytes of the entries.
+    pub bytes: u64,
+}
+
+/// One key that a quota holds.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaTally {
+    /// Operations granted.
+    pub admitted: u64,
+    /// Units granted: the sum of the granted increments.
+    pub admitted_units: u64,
+    /// Operations refused, by `QuotaRefusal`.
+    pub refused: [u64; QuotaRefusal::COUNT],
+    /// Operations that shadow mode let through and `enforce` would have refused.
+    pub would_refuse: u64,
+    /// Operations let through unchecked while Redis was away (`on_unavailable = "allow"`).
+    pub unchecked: u64,
+    /// Questions to Redis about an exhausted key.
+    pub rechecks: u64,
+}
+
+/// The hot-key detector of one worker.
+#[derive(Clone, Debug, Default)]
+pub struct DetectorTallies {
+    /// Key accesses seen.
+    pub accesses: u64,
+    /// Key accesses counted; less than `accesses` only when sampling under pressure.
+    pub sampled: u64,
+    /// Key accesses that a never-track pattern excluded.
+    pub excluded: u64,
+    /// Entries displaced from the bounded table.
+    pub displaced: u64,
+    /// Level: keys in the table.
+    pub tracked: u64,
+    /// Level: bytes of the detector's tables.
+    pub memory_bytes: u64,
+}
+
+impl Default for WorkerTallies {
+    fn default() -> Self {
+        Self {
+            requests: Default::default(),
+            errors: Default::default(),
+            request_time: Latency::default(),
+            gateway_time: Latency::default(),
+            upstream_time: Latency::default(),
+            clients: ClientTallies::default(),
+            redirects: Default::default(),
+            nodes: Vec::new(),
+            combine: CombineTallies::default(),
+            write_behind: WriteBehindTallies::default(),
+            read_cache: ReadCacheTallies::default(),
+            quotas: Keyed::with_capacity(KEYS_TALLIED_MAX),
+            detector: DetectorTallies::default(),
+        }
+    }
+}
+
+impl Default for NodeTally {
+    fn default() -> Self {
+        Self {
+            state: NodeState::Idle,
+            requests: 0,
+            errors: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            connects: 0,
+            reconnects: 0,
+            connect_failures: 0,
+            inflight: 0,
+            inflight_max: 0,
+            buffered_bytes: 0,
+            reply_us: Octaves::default(),
+        }
+    }
+}
+
+impl Default for CombineTallies {
+    fn default() -> Self {
+        Self {
+            offered: 0,
+            flushed: 0,
+            replayed: 0,
+            batch_size: Octaves::default(),
+            added_wait_us: Octaves::default(),
+            keys: Keyed::with_capacity(KEYS_TALLIED_MAX),
+        }
+    }
+}
+
+impl WorkerTallies {
+    /// Counts one settled request.
+    pub fn count(&mut self, class: RequestClass, outcome: Outcome) {
+        self.requests[class.index()][outcome.index()] += 1;
+    }
+
+    /// Counts one error.
+    pub fn error(&mut self, kind: ErrorKind) {
+        self.errors[kind.index()] += 1;
+    }
+
+    /// The row of a node, made when the worker first meets it. Nodes are bounded by the topology.
+    pub fn node(&mut self, node: usize) -> &mut NodeTally {
+        if node >= self.nodes.len() {
+            self.nodes.resize_with(node + 1, NodeTally::default);
+        }
+        &mut self.nodes[node]
+    }
+
+    /// All requests settled so far.
+    pub fn requests_total(&self) -> u64 {
+        self.requests.iter().flatten().sum()
+    }
+
+    /// Requests of all classes that ended in `outcome`.
+    pub fn requests_with(&self, outcome: Outcome) -> u64 {
+        self.requests.iter().map(|row| row[outcome.index()]).sum()
+    }
+
+    /// All errors so far.
+    pub fn errors_total(&self) -> u64 {
+        self.errors.iter().sum()
+    }
+}
+
+/// Where one worker publishes its tallies and the control thread reads them. Created by `process.rs`, one per worker.
+pub struct TalliesCell {
+    latest: ArcSwap<WorkerTallies>,
+}
+
+impl Default for TalliesCell {
+    fn default() -> Self {
+        Self { latest: ArcSwap::from_pointee(WorkerTallies::default()) }
+    }
+}
+
+impl TalliesCell {
+    /// Publishes a copy. Called by the owning worker about every 100 ms, and once more before it ends.
+    pub fn publish(&self, tallies: &WorkerTallies) {
+        self.latest.store(Arc::new(tallies.clone()));
+    }
+
+    /// The latest copy; never blocks and never makes the worker wait.
+    pub fn load(&self) -> Arc<WorkerTallies> {
+        self.latest.load_full()
+    }
+}
