@@ -15,7 +15,17 @@ fn start(config: &str) -> Gateway {
 fn with_a_password_nothing_is_done_before_it_is_given() {
     let gateway = start("[auth]\npassword = \"secret\"\n");
     let mut client = gateway.client();
-    for line in ["GET k", "PING", "SET k v", "CLUSTER SLOTS", "INFO", "CONFIG GET save", "COMMAND", "CLIENT ID", "MULTI"] {
+    for line in [
+        "GET k",
+        "PING",
+        "SET k v",
+        "CLUSTER SLOTS",
+        "INFO",
+        "CONFIG GET save",
+        "COMMAND",
+        "CLIENT ID",
+        "MULTI",
+    ] {
         client.check(line, NOAUTH);
     }
     client.check("HELLO 3", "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time");
@@ -37,7 +47,8 @@ fn with_a_password_nothing_is_done_before_it_is_given() {
 
 #[test]
 fn users_have_names_and_passwords_of_their_own() {
-    let gateway = start("[auth]\npassword = \"secret\"\n[[auth.user]]\nname = \"app\"\npassword = \"apple\"\n");
+    let gateway =
+        start("[auth]\npassword = \"secret\"\n[[auth.user]]\nname = \"app\"\npassword = \"apple\"\n");
     for version in BOTH_VERSIONS {
         let mut client = gateway.client();
         if version == Version::Resp3 {
@@ -68,8 +79,9 @@ fn without_a_password_auth_says_so() {
 #[test]
 fn the_gateway_logs_in_at_redis_with_a_password() {
     let server = Server::with(&["--requirepass", "upstream"]);
-    let gateway =
-        Gateway::before(&server.address().to_string()).config("[upstream]\npassword = \"upstream\"\n").start();
+    let gateway = Gateway::before(&server.address().to_string())
+        .config("[upstream]\npassword = \"upstream\"\n")
+        .start();
     let mut client = gateway.client();
     client.check("SET k v", "+OK");
     client.check("BLPOP none 0.01", "*-1");

@@ -68,7 +68,8 @@ fn a_silent_client_is_closed_and_a_subscribed_one_is_not() {
 
 #[test]
 fn requests_beyond_their_size_are_refused() {
-    let gateway = start("[limits]\nbulk_bytes_max = \"64kb\"\nrequest_bytes_max = \"256kb\"\narguments_max = 100\n");
+    let gateway =
+        start("[limits]\nbulk_bytes_max = \"64kb\"\nrequest_bytes_max = \"256kb\"\narguments_max = 100\n");
     let mut client = gateway.client();
     client.send(format!("*2\r\n$4\r\nECHO\r\n${}\r\n", (64 << 10) + 1).as_bytes());
     assert_eq!(one_line(&client.rest()), "-ERR Protocol error: invalid bulk length");
@@ -77,7 +78,8 @@ fn requests_beyond_their_size_are_refused() {
     assert_eq!(one_line(&client.rest()), "-ERR Protocol error: invalid multibulk length");
     let mut client = gateway.client();
     let argument = "x".repeat(60 << 10);
-    let _ = client.try_send(&support::text::encode(&["DEL", &argument, &argument, &argument, &argument, &argument]));
+    let _ = client
+        .try_send(&support::text::encode(&["DEL", &argument, &argument, &argument, &argument, &argument]));
     let said = one_line(&client.rest());
     assert!(said.starts_with("-ERR "), "{said}");
     gateway.client().check("PING", "+PONG");

@@ -24,7 +24,10 @@ fn check_whole(gateway: &Gateway) {
         client.send_line("GET large:whole");
         client.send_line("PING");
         let reply = client.reply();
-        assert!(reply.len() == LARGE_BYTES + 13 && reply[11..reply.len() - 2] == value[..], "the value came back changed");
+        assert!(
+            reply.len() == LARGE_BYTES + 13 && reply[11..reply.len() - 2] == value[..],
+            "the value came back changed"
+        );
         client.expect("PING", "+PONG");
         client.check("DEL large:whole", ":1");
     }
@@ -56,7 +59,10 @@ fn check_others(gateway: &Gateway) {
     for number in 0..200 {
         for (index, client) in others.iter_mut().enumerate() {
             client.check(&format!("SET {{large}}small:{index} {number}"), "+OK");
-            client.check(&format!("GET {{large}}small:{index}"), &format!("${} {number}", number.to_string().len()));
+            client.check(
+                &format!("GET {{large}}small:{index}"),
+                &format!("${} {number}", number.to_string().len()),
+            );
         }
     }
     writer.send(&request[LARGE_BYTES / 2..]);

@@ -18,7 +18,12 @@ const BOUNDS: &str = "[limits]\nclient_output_buffer_max = \"8mb\"\nclient_infli
 
 /// One client sends all of `requests` from a thread of its own while nobody reads; once the sending has stopped moving, the
 /// memory is looked at; then everything is read.
-fn check(gateway: &Gateway, count: usize, request: impl Fn(usize) -> Vec<u8> + Send + 'static, expected: impl Fn(usize) -> String) {
+fn check(
+    gateway: &Gateway,
+    count: usize,
+    request: impl Fn(usize) -> Vec<u8> + Send + 'static,
+    expected: impl Fn(usize) -> String,
+) {
     static SENT: AtomicUsize = AtomicUsize::new(0);
     SENT.store(0, Ordering::Relaxed);
     let before = gateway.resident_bytes();
@@ -37,7 +42,11 @@ fn check(gateway: &Gateway, count: usize, request: impl Fn(usize) -> Vec<u8> + S
         let sent = SENT.load(Ordering::Relaxed);
         still = if sent == last { still + 1 } else { 0 };
         last = sent;
-        assert!(gateway.resident_bytes() < before + GROWTH_BYTES_MAX, "the gateway grew to {}", gateway.resident_bytes());
+        assert!(
+            gateway.resident_bytes() < before + GROWTH_BYTES_MAX,
+            "the gateway grew to {}",
+            gateway.resident_bytes()
+        );
         witness.check("PING", "+PONG");
         still > 100 || sent == count
     });
@@ -56,9 +65,19 @@ fn check_million(gateway: &Gateway) {
     check(
         gateway,
         1_000_000,
-        |number| if number % 2 == 0 { encode(&["INCR", "million"]) } else { encode(&["PING", "a little longer than a number"]) },
         |number| {
-            if number % 2 == 0 { format!(":{}", number / 2 + 1) } else { "$29 a little longer than a number".to_string() }
+            if number % 2 == 0 {
+                encode(&["INCR", "million"])
+            } else {
+                encode(&["PING", "a little longer than a number"])
+            }
+        },
+        |number| {
+            if number % 2 == 0 {
+                format!(":{}", number / 2 + 1)
+            } else {
+                "$29 a little longer than a number".to_string()
+            }
         },
     );
 }
@@ -106,7 +125,10 @@ fn a_subscriber_that_never_reads_is_closed_at_the_bound() {
         match subscriber.try_reply() {
             Ok(message) => assert!(message.starts_with(b"*3\r\n$7\r\nmessage\r\n")),
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset),
+                    "{error}"
+                );
                 break;
             }
         }

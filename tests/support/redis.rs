@@ -1,21 +1,23 @@
-//! Real redis servers for the tests: one server, or a cluster of three masters with a replica each, on free ports of
-//! the loopback interface, without persistence, in a temporary directory.
+//! The private redis servers of `hotgate::demo`, for tests that are not asynchronous: one server, or a cluster of three
+//! masters with a replica each.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::sync::LazyLock;
 
-use tempfile::TempDir;
+use hotgate::demo::private_redis::{PrivateCluster, PrivateServer};
+use tokio::runtime::Runtime;
 
 use super::client::Client;
-use super::{reaper, wait_for, wait_until};
+use super::{wait_for, wait_until};
+
+/// Starting servers is asynchronous; everything else about them is not.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+});
 
 /// One redis process. Killed when dropped.
-pub struct Server {
-    child: Child,
-    port: u16,
-    options: Vec<String>,
-    directory: TempDir,
-}
+pub struct Server(PrivateServer);
 
 impl Server {
     /// A server with default options.
@@ -25,112 +27,52 @@ impl Server {
 
     /// A server with further command-line options (`["--requirepass", "secret"]`).
     pub fn with(options: &[&str]) -> Server {
-        Self::at(free_port(), options)
-    }
-
-    /// A server at a port that the caller has chosen, as after a restart.
-    pub fn at(port: u16, options: &[&str]) -> Server {
-        let directory = tempfile::Builder::new().prefix("hotgate-test-redis").tempdir().unwrap();
-        reaper::remove_at_end(directory.path());
-        let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
-        let child = spawn(port, &options, &directory);
-        let server = Server { child, port, options, directory };
-        server.wait_until_it_answers();
-        server
+        Server(RUNTIME.block_on(PrivateServer::start(options)).unwrap_or_else(|error| panic!("{error}")))
     }
 
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.address().port
     }
 
     pub fn client(&self) -> Client {
         Client::connect(self.address())
     }
 
-    /// SIGKILL, and the process is gone when this returns.
+    /// SIGKILL; the process is gone when this returns.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        reaper::spare(self.child.id());
+        self.0.kill();
     }
 
     /// Starts it again on the same port with the same options; its data are gone.
     pub fn restart(&mut self) {
-        self.kill();
-        self.child = spawn(self.port, &self.options, &self.directory);
-        self.wait_until_it_answers();
-    }
-
-    pub fn restart_elsewhere(&mut self) {
-        self.kill();
-        self.port = free_port();
-        self.restart();
+        RUNTIME.block_on(self.0.restart()).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn pause(&self) {
-        signal(self.child.id(), "STOP");
+        self.0.pause().unwrap();
     }
 
     /// SIGCONT.
     pub fn resume(&self) {
-        signal(self.child.id(), "CONT");
+        self.0.resume().unwrap();
     }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn wait_until_it_answers(&self) {
-        wait_until("redis answers", || {
-            Client::try_connect(self.address()).is_ok_and(|mut client| {
-                client.send_line("PING");
-                client.try_reply().is_ok()
-            })
-        });
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn spawn(port: u16, options: &[String], directory: &TempDir) -> Child {
-    let child = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .args(["--dir", &directory.path().display().to_string(), "--enable-debug-command", "local"])
-        .args(options)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("redis-server is on PATH (apt-get install redis-server)");
-    reaper::kill_at_end(child.id());
-    child
 }
 
 /// Sends `signal` to a process.
 pub fn signal(pid: u32, signal: &str) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
+    let status = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().unwrap();
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
-/// A port that was free a moment ago, low enough for a cluster bus port 10,000 above it.
-pub fn free_port() -> u16 {
-    wait_for("a free port", || {
-        let port = rand::random_range(20_000..32_000);
-        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        (free(port) && free(port + 10_000)).then_some(port)
-    })
-}
-
-/// Three masters with a replica each; the first three nodes begin as the masters.
+/// Three masters (nodes 0 to 2 at first) with a replica each.
 pub struct Cluster {
-    nodes: Vec<Server>,
+    cluster: PrivateCluster,
+    nodes: usize,
 }
 
 impl Cluster {
@@ -138,71 +80,57 @@ impl Cluster {
         Self::with(&[])
     }
 
+    /// A cluster whose servers have further command-line options.
     pub fn with(options: &[&str]) -> Cluster {
-        let mut all = vec![
-            "--cluster-enabled",
-            "yes",
-            "--cluster-node-timeout",
-            "2000",
-            "--repl-diskless-sync-delay",
-            "0",
-        ];
-        all.extend_from_slice(options);
-        let nodes: Vec<Server> = (0..6).map(|_| Server::with(&all)).collect();
-        let addresses: Vec<String> = nodes.iter().map(|node| node.address().to_string()).collect();
-        let created = Command::new("redis-cli")
-            .args(["--cluster", "create"])
-            .args(&addresses)
-            .args(["--cluster-replicas", "1", "--cluster-yes"])
-            .output()
-            .unwrap();
-        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-        let cluster = Cluster { nodes };
-        cluster.wait_until_whole();
-        cluster
+        let cluster =
+            RUNTIME.block_on(PrivateCluster::start(3, 1, options)).unwrap_or_else(|error| panic!("{error}"));
+        let nodes = cluster.addresses().len();
+        Cluster { cluster, nodes }
     }
 
     pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    pub fn client(&self, node: usize) -> Client {
-        self.nodes[node].client()
+        self.nodes
     }
 
     pub fn port(&self, node: usize) -> u16 {
-        self.nodes[node].port()
+        self.cluster.node(node).address().port
+    }
+
+    pub fn client(&self, node: usize) -> Client {
+        Client::connect((Ipv4Addr::LOCALHOST, self.port(node)).into())
     }
 
     pub fn kill(&mut self, node: usize) {
-        self.nodes[node].kill();
+        self.cluster.kill(node);
     }
 
     pub fn restart(&mut self, node: usize) {
-        self.nodes[node].restart();
+        RUNTIME.block_on(self.cluster.restart(node)).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// The node comes back as itself on another port.
     pub fn restart_elsewhere(&mut self, node: usize) {
-        self.nodes[node].restart_elsewhere();
+        RUNTIME.block_on(self.cluster.restart_elsewhere(node)).unwrap_or_else(|error| panic!("{error}"));
     }
 
     pub fn pause(&self, node: usize) {
-        self.nodes[node].pause();
+        self.cluster.pause(node).unwrap();
     }
 
     pub fn resume(&self, node: usize) {
-        self.nodes[node].resume();
+        self.cluster.resume(node).unwrap();
     }
 
-    /// Waits until every node sees every slot served and every replica has its master's data.
+    /// Waits until every node sees every slot served and all others alive, and every replica has its master's data.
     pub fn wait_until_whole(&self) {
         wait_until("the cluster is whole", || {
-            self.nodes.iter().all(|node| {
-                let mut client = node.client();
-                let info = String::from_utf8(client.bulk("CLUSTER INFO")).unwrap();
-                let replication = String::from_utf8(client.bulk("INFO replication")).unwrap();
+            (0..self.nodes).all(|node| {
+                let mut client = self.client(node);
+                let mut text = |line: &str| String::from_utf8(client.bulk(line)).unwrap();
+                let (info, nodes, replication) =
+                    (text("CLUSTER INFO"), text("CLUSTER NODES"), text("INFO replication"));
                 info.contains("cluster_state:ok")
-                    && info.contains("cluster_known_nodes:6")
+                    && !nodes.contains("fail")
                     && (replication.contains("role:master") || replication.contains("master_link_status:up"))
             })
         });
@@ -210,24 +138,25 @@ impl Cluster {
 
     /// `host:port` of every node, with commas between.
     pub fn seeds(&self) -> String {
-        let addresses: Vec<String> = self.nodes.iter().map(|node| node.address().to_string()).collect();
+        let addresses: Vec<String> = self.cluster.addresses().iter().map(ToString::to_string).collect();
         addresses.join(",")
     }
 
-    /// The index of the node that serves `key` as a master now.
+    /// The node that serves `key` as a master now.
     pub fn master_of(&self, key: &str) -> usize {
         wait_for("a master that serves the key", || {
-            self.nodes.iter().position(|node| {
-                let mut client = node.client();
-                client.ask("ROLE").contains("master") && !client.ask(&format!("TYPE {key}")).starts_with('-')
-            })
+            self.masters()
+                .into_iter()
+                .find(|&node| !self.client(node).ask(&format!("TYPE {key}")).starts_with('-'))
         })
     }
 
-    /// The nodes that are masters now.
+    /// The nodes that run and are masters now.
     pub fn masters(&self) -> Vec<usize> {
-        (0..self.nodes.len())
-            .filter(|&index| self.nodes[index].client().ask("ROLE").contains("master"))
-            .collect()
+        let is_master = |node: &usize| {
+            let address = (Ipv4Addr::LOCALHOST, self.port(*node)).into();
+            Client::try_connect(address).is_ok_and(|mut client| client.ask("ROLE").contains("master"))
+        };
+        (0..self.nodes).filter(is_master).collect()
     }
 }
