@@ -3,18 +3,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::sync::LazyLock;
 
-use hotgate::demo::private_redis::{PrivateCluster, PrivateServer};
-use tokio::runtime::Runtime;
+use hotgate::demo::private_redis::{PrivateCluster, PrivateRedisError, PrivateServer};
 
 use super::client::Client;
 use super::{wait_for, wait_until};
 
 /// Starting servers is asynchronous; everything else about them is not.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-});
+fn started<T>(start: impl Future<Output = Result<T, PrivateRedisError>>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(start).unwrap_or_else(|error| panic!("{error}"))
+}
 
 /// One redis process. Killed when dropped.
 pub struct Server(PrivateServer);
@@ -27,7 +26,7 @@ impl Server {
 
     /// A server with further command-line options (`["--requirepass", "secret"]`).
     pub fn with(options: &[&str]) -> Server {
-        Server(RUNTIME.block_on(PrivateServer::start(options)).unwrap_or_else(|error| panic!("{error}")))
+        Server(started(PrivateServer::start(options)))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -49,7 +48,7 @@ impl Server {
 
     /// Starts it again on the same port with the same options; its data are gone.
     pub fn restart(&mut self) {
-        RUNTIME.block_on(self.0.restart()).unwrap_or_else(|error| panic!("{error}"));
+        started(self.0.restart());
     }
 
     /// SIGSTOP: connections stay open and nothing answers.
@@ -82,8 +81,7 @@ impl Cluster {
 
     /// A cluster whose servers have further command-line options.
     pub fn with(options: &[&str]) -> Cluster {
-        let cluster =
-            RUNTIME.block_on(PrivateCluster::start(3, 1, options)).unwrap_or_else(|error| panic!("{error}"));
+        let cluster = started(PrivateCluster::start(3, 1, options));
         let nodes = cluster.addresses().len();
         Cluster { cluster, nodes }
     }
@@ -105,12 +103,12 @@ impl Cluster {
     }
 
     pub fn restart(&mut self, node: usize) {
-        RUNTIME.block_on(self.cluster.restart(node)).unwrap_or_else(|error| panic!("{error}"));
+        started(self.cluster.restart(node));
     }
 
     /// The node comes back as itself on another port.
     pub fn restart_elsewhere(&mut self, node: usize) {
-        RUNTIME.block_on(self.cluster.restart_elsewhere(node)).unwrap_or_else(|error| panic!("{error}"));
+        started(self.cluster.restart_elsewhere(node));
     }
 
     pub fn pause(&self, node: usize) {
