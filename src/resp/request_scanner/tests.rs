@@ -186,6 +186,7 @@ fn limits_are_the_callers() {
     let boundless = RequestLimits { bulk_bytes_max: usize::MAX, arguments_max: usize::MAX, ..LIMITS };
     check(boundless, "*1\r\n$4294967295\r\n", &[malformed("invalid bulk length")]);
     check(boundless, "*1\r\n$9223372036854775807\r\n", &[malformed("invalid bulk length")]);
+    check(boundless, "*2147483648\r\n", &[malformed("invalid multibulk length")]);
     check(boundless, "*2147483647\r\n$1000000000\r\n", &[]);
 }
 
