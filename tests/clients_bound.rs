@@ -1,5 +1,7 @@
 //! The number of clients and their idle time are bounded, and what happens at the bound is said.
 
+#![allow(clippy::expect_used, reason = "a test stops at the first thing that is not as it must be")]
+
 mod support;
 
 use support::text::one_line;

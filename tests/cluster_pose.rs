@@ -70,14 +70,14 @@ fn cluster_nodes_names_only_the_gateway() {
     for (gateway, servers) in both() {
         for version in BOTH_VERSIONS {
             let mut client = gateway.speaking(version);
-            let text = String::from_utf8(client.bulk("CLUSTER NODES")).unwrap();
+            let text = client.text("CLUSTER NODES");
             let words: Vec<String> = text.split([' ', '\n', ',']).map(str::to_string).collect();
             assert_hidden("CLUSTER NODES", &words, &servers);
             let masters: Vec<&str> = text.lines().filter(|line| line.contains("master")).collect();
             assert!(masters.len() >= 2, "{text}");
             assert!(text.lines().all(|line| line.contains(&format!(" {}@", gateway.address))), "{text}");
             assert_eq!(text.lines().filter(|line| line.contains("myself,")).count(), 1, "{text}");
-            let id = String::from_utf8(client.bulk("CLUSTER MYID")).unwrap();
+            let id = client.text("CLUSTER MYID");
             assert!(
                 text.lines().any(|line| line.starts_with(&id) && line.contains("myself")),
                 "{id}: {text}"
@@ -93,7 +93,7 @@ fn cluster_nodes_names_only_the_gateway() {
 #[test]
 fn as_many_masters_are_listed_as_the_cluster_has() {
     let (_, gateway) = shared::cluster();
-    let text = String::from_utf8(gateway.client().bulk("CLUSTER NODES")).unwrap();
+    let text = gateway.client().text("CLUSTER NODES");
     assert_eq!(text.lines().filter(|line| line.contains("master")).count(), 3, "{text}");
 }
 
@@ -102,7 +102,7 @@ fn the_rest_of_cluster_is_answered() {
     for (gateway, _) in both() {
         for version in BOTH_VERSIONS {
             let mut client = gateway.speaking(version);
-            let info = String::from_utf8(client.bulk("CLUSTER INFO")).unwrap();
+            let info = client.text("CLUSTER INFO");
             for line in ["cluster_state:ok", "cluster_slots_assigned:16384", "cluster_size:"] {
                 assert!(info.contains(line), "{line} is missing: {info}");
             }
@@ -130,7 +130,7 @@ fn an_announced_address_replaces_the_one_dialled() {
     let mut client = gateway.client();
     let slots = elements(&client.call_line("CLUSTER SLOTS"));
     assert!(slots.windows(2).any(|pair| pair == ["gateway.example", "7000"]), "{slots:?}");
-    let nodes = String::from_utf8(client.bulk("CLUSTER NODES")).unwrap();
+    let nodes = client.text("CLUSTER NODES");
     assert!(nodes.contains("gateway.example") && nodes.contains("7000@"), "{nodes}");
     assert!(!nodes.contains(&gateway.address.port().to_string()), "{nodes}");
 }

@@ -143,7 +143,7 @@ fn scripts_are_known_to_every_node_once_loaded() {
     for version in BOTH_VERSIONS {
         let mut client = gateway.speaking(version);
         let body = format!("return redis.call('INCR', KEYS[1]) -- {version:?}");
-        let sha = String::from_utf8(client.bulk(&format!("SCRIPT LOAD \"{body}\""))).unwrap();
+        let sha = client.text(&format!("SCRIPT LOAD \"{body}\""));
         client.check(&format!("SCRIPT EXISTS {sha} {}", "0".repeat(40)), "*2 :1 :0");
         for number in 0..50 {
             client.check(&format!("DEL script:{number}"), ":...");

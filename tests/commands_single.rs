@@ -3,6 +3,12 @@
 //! The tables give replies on one line (see `support::text::one_line`). That whole replies are Redis's own bytes is the
 //! promise of `equal_to_redis.rs`; here each class is gone through once by name.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
 mod support;
 
 use support::{BOTH_VERSIONS, Version, shared};
@@ -130,8 +136,7 @@ fn scripts_and_functions_run() {
     let (_, gateway) = shared::single();
     for version in BOTH_VERSIONS {
         let mut client = gateway.speaking(version);
-        let sha =
-            String::from_utf8(client.bulk("SCRIPT LOAD \"return redis.call('INCR', KEYS[1])\"")).unwrap();
+        let sha = client.text("SCRIPT LOAD \"return redis.call('INCR', KEYS[1])\"");
         client.check("DEL counted", ":...");
         client.check(&format!("EVALSHA {sha} 1 counted"), ":1");
         client.check(&format!("SCRIPT EXISTS {sha} {}", "0".repeat(40)), "*2 :1 :0");
@@ -176,14 +181,14 @@ fn local_commands_answer() {
         client.check("CLIENT NO-EVICT ON", "+OK");
         client.check("CLIENT NO-TOUCH OFF", "+OK");
         let id = client.integer("CLIENT ID");
-        let info = String::from_utf8(client.bulk("CLIENT INFO")).unwrap();
+        let info = client.text("CLIENT INFO");
         assert!(info.contains(&format!("id={id} ")) && info.contains("name=tester"), "{info}");
-        let list = String::from_utf8(client.bulk("CLIENT LIST")).unwrap();
+        let list = client.text("CLIENT LIST");
         assert!(list.lines().any(|line| line.contains("name=tester")), "{list}");
         assert!(client.integer("COMMAND COUNT") > 200);
         client.check("COMMAND GETKEYS MSET a 1 b 2", "*2 $1 a $1 b");
         client.check("COMMAND INFO nosuch", if version == Version::Resp2 { "*1 *-1" } else { "*1 _" });
-        let info = String::from_utf8(client.bulk("INFO")).unwrap();
+        let info = client.text("INFO");
         for line in [
             "# Server",
             "redis_version:",

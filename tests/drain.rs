@@ -1,5 +1,7 @@
 //! SIGTERM: nobody new is accepted, what is in flight is finished, the process exits with 0, and within `drain_timeout`.
 
+#![allow(clippy::expect_used, reason = "a test stops at the first thing that is not as it must be")]
+
 mod support;
 
 use support::text::request;
@@ -27,7 +29,7 @@ fn what_is_in_flight_is_finished_and_the_exit_code_is_0() {
     client.send(&bytes);
     wait_until("the requests are at the gateway", || {
         let mut witness = gateway.client();
-        let list = String::from_utf8(witness.bulk("CLIENT LIST")).unwrap();
+        let list = witness.text("CLIENT LIST");
         list.lines().any(|line| line.contains(&format!(":{} ", client.local_port())))
     });
     gateway.terminate();

@@ -3,6 +3,8 @@
 //!
 //! redis-py and ioredis are installed under the target directory by `tests/ecosystem/install` when they are missing.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +20,8 @@ fn both() -> [&'static Gateway; 2] {
 /// Runs a program to its end and returns what it wrote; it must succeed.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} ended with {}:\n{text}", output.status);
     text
 }
@@ -49,8 +52,9 @@ fn redis_cli_pipe_works() {
     for gateway in both() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("commands");
-        let commands: Vec<u8> =
-            (0..20_000).flat_map(|number| support::text::request(&format!("SET pipe:{number} {number}"))).collect();
+        let commands: Vec<u8> = (0..20_000)
+            .flat_map(|number| support::text::request(&format!("SET pipe:{number} {number}")))
+            .collect();
         std::fs::write(&file, commands).unwrap();
         let mut command = Command::new("redis-cli");
         command.args(["-p", &gateway.address.port().to_string(), "--pipe"]);
@@ -82,8 +86,11 @@ fn redis_benchmark_runs_all_its_default_tests() {
 #[test]
 fn redis_benchmark_runs_with_pipelines_resp3_and_threads() {
     for gateway in both() {
-        for options in [&["-P", "16"][..], &["-3"], &["--threads", "2"], &["-P", "64", "-3", "--threads", "2"]] {
-            let mut arguments = vec!["-t", "set,get,incr,mset,lpush,lrange_100", "-n", "10000", "-r", "10000"];
+        for options in
+            [&["-P", "16"][..], &["-3"], &["--threads", "2"], &["-P", "64", "-3", "--threads", "2"]]
+        {
+            let mut arguments =
+                vec!["-t", "set,get,incr,mset,lpush,lrange_100", "-n", "10000", "-r", "10000"];
             arguments.extend_from_slice(options);
             assert!(results(&redis_benchmark(gateway, &arguments)) >= 6, "{options:?}");
         }
@@ -120,7 +127,12 @@ fn redis_py(gateway: &Gateway, mode: &str, protocol: &str) {
 fn ioredis(gateway: &Gateway, mode: &str) {
     let (host, port) = (gateway.address.ip().to_string(), gateway.address.port().to_string());
     let modules = installed().join("node/node_modules");
-    run(Command::new("node").env("NODE_PATH", modules).args(["tests/ecosystem/ioredis.js", &host, &port, mode]));
+    run(Command::new("node").env("NODE_PATH", modules).args([
+        "tests/ecosystem/ioredis.js",
+        &host,
+        &port,
+        mode,
+    ]));
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! A large value passes whole, and others who share the gateway's connection to Redis are not held up by it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
 mod support;
 
 use std::io::Write;

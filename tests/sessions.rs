@@ -1,6 +1,12 @@
 //! State that Redis keeps for a connection holds through the gateway for as long as it lasts, and no longer:
 //! transactions, blocking commands, subscriptions, MONITOR, tracking, reply modes and the selected database.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
 mod support;
 
 use std::sync::Mutex;
@@ -36,7 +42,7 @@ static BLOCKING: Mutex<()> = Mutex::new(());
 fn wait_until_blocked(clients: &mut [Client], wished: usize) {
     wait_until("clients block at Redis", || {
         let blocked = |client: &mut Client| {
-            let info = String::from_utf8(client.bulk("INFO clients")).unwrap();
+            let info = client.text("INFO clients");
             let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).unwrap();
             line.trim().parse::<usize>().unwrap()
         };
@@ -102,7 +108,7 @@ fn an_error_while_queueing_aborts_the_transaction() {
             ("NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "),
             ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
             ("MULTI", "+OK"),
-            (&*format!("GET"), "-ERR wrong number of arguments for 'get' command"),
+            ("GET", "-ERR wrong number of arguments for 'get' command"),
             (&*format!("SET {key} 1"), "+QUEUED"),
             ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
             ("MULTI", "+OK"),
@@ -228,9 +234,7 @@ fn a_client_that_leaves_while_it_blocks_takes_no_element_with_it() {
         wait_until_blocked(&mut servers, 1);
         drop(client);
         wait_until("nobody blocks any more", || {
-            servers.iter_mut().all(|server| {
-                String::from_utf8(server.bulk("INFO clients")).unwrap().contains("blocked_clients:0")
-            })
+            servers.iter_mut().all(|server| server.text("INFO clients").contains("blocked_clients:0"))
         });
         let mut other = gateway.client();
         other.check(&format!("RPUSH {key} v"), ":1");

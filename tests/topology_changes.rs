@@ -1,6 +1,12 @@
 //! A cluster changes shape under load, and its clients notice at most errors that say what happened: no redirection, no
 //! wrong reply, and no acknowledged write lost where Redis itself loses none.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
 mod support;
 
 use std::sync::{Mutex, MutexGuard};
@@ -22,7 +28,7 @@ fn start() -> (MutexGuard<'static, ()>, Cluster, Gateway) {
 }
 
 fn id(client: &mut Client) -> String {
-    String::from_utf8(client.bulk("CLUSTER MYID")).unwrap()
+    client.text("CLUSTER MYID")
 }
 
 /// A slot on its way from one master to another, as `redis-cli --cluster reshard` moves it.
@@ -106,8 +112,7 @@ fn a_command_of_several_keys_waits_while_its_slot_moves() {
     client.send_line("MGET {try}a {try}b");
     wait_until("a node says TRYAGAIN", || {
         [migration.from, migration.to].iter().any(|&node| {
-            let errors = cluster.client(node).bulk("INFO errorstats");
-            String::from_utf8(errors).unwrap().contains("errorstat_TRYAGAIN")
+            cluster.client(node).text("INFO errorstats").contains("errorstat_TRYAGAIN")
         })
     });
     gateway.client().check("INCR {try}b", ":3");
@@ -124,13 +129,13 @@ fn fail_over(cluster: &Cluster, key: &str) {
     let master = cluster.master_of(key);
     let master_id = id(&mut cluster.client(master));
     let replica = wait_for("the master has a replica", || {
-        let nodes = String::from_utf8(cluster.client(master).bulk("CLUSTER NODES")).unwrap();
+        let nodes = cluster.client(master).text("CLUSTER NODES");
         let line = nodes.lines().find(|line| line.contains("slave") && line.contains(&master_id))?;
         (0..cluster.len()).find(|&node| line.contains(&format!(":{}@", cluster.port(node))))
     });
     let mut client = cluster.client(replica);
     wait_until("the replica is in sync", || {
-        String::from_utf8(client.bulk("INFO replication")).unwrap().contains("master_link_status:up")
+        client.text("INFO replication").contains("master_link_status:up")
     });
     client.check("CLUSTER FAILOVER", "+OK");
     wait_until("the replica is the master", || role(&mut client) == "master");

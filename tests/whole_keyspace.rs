@@ -2,6 +2,8 @@
 //!
 //! These tests flush and count, so they share one cluster but run one after the other.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,7 +123,7 @@ fn a_random_key_comes_from_any_node() {
     let (cluster, _) = shared::cluster();
     let mut slots = [false; 3];
     for _ in 0..300 {
-        let key = String::from_utf8(client.bulk("RANDOMKEY")).unwrap();
+        let key = client.text("RANDOMKEY");
         assert!(key == "only" || keys.contains(&key));
         slots[client.integer(&format!("CLUSTER KEYSLOT {key}")) as usize * 3 / 16_384] = true;
     }
@@ -149,7 +151,7 @@ fn scripts_are_loaded_listed_and_flushed_on_every_master() {
     let (_alone, gateway) = empty_cluster();
     let (cluster, _) = shared::cluster();
     let mut client = gateway.client();
-    let sha = String::from_utf8(client.bulk("SCRIPT LOAD \"return 'everywhere'\"")).unwrap();
+    let sha = client.text("SCRIPT LOAD \"return 'everywhere'\"");
     for node in cluster.masters() {
         cluster.client(node).check(&format!("SCRIPT EXISTS {sha}"), "*1 :1");
     }
@@ -178,7 +180,7 @@ fn a_digest_that_exists_can_be_called_on_every_node() {
     let (_alone, gateway) = empty_cluster();
     let (cluster, _) = shared::cluster();
     let mut client = gateway.client();
-    let sha = String::from_utf8(client.bulk("SCRIPT LOAD \"return redis.call('INCR', KEYS[1])\"")).unwrap();
+    let sha = client.text("SCRIPT LOAD \"return redis.call('INCR', KEYS[1])\"");
     // One node forgets, as after a restart.
     cluster.client(cluster.masters()[0]).check("SCRIPT FLUSH", "+OK");
     for number in 0..60 {

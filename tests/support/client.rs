@@ -223,7 +223,12 @@ impl Client {
         }
     }
 
-    /// The lines of the array of bulks that a command replies with.
+    /// As [`Client::bulk`], as text.
+    pub fn text(&mut self, line: &str) -> String {
+        String::from_utf8(self.bulk(line)).expect("UTF-8")
+    }
+
+    /// The strings and integers of a reply (see [`elements`]).
     pub fn list(&mut self, line: &str) -> Vec<String> {
         elements(&self.call_line(line))
     }

@@ -21,6 +21,7 @@ pub mod generator;
 pub mod load;
 pub mod reaper;
 pub mod redis;
+pub mod relay;
 pub mod shared;
 pub mod text;
 

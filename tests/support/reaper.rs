@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
+#[expect(clippy::zombie_processes, reason = "it outlives this process by design")]
 static PIPE: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
     let script = r#"
         pids=" "; directories=""

@@ -124,7 +124,7 @@ impl Cluster {
         wait_until("the cluster is whole", || {
             (0..self.nodes).all(|node| {
                 let mut client = self.client(node);
-                let mut text = |line: &str| String::from_utf8(client.bulk(line)).unwrap();
+                let mut text = |line: &str| client.text(line);
                 let (info, nodes, replication) =
                     (text("CLUSTER INFO"), text("CLUSTER NODES"), text("INFO replication"));
                 info.contains("cluster_state:ok")
