@@ -111,9 +111,9 @@ fn a_command_of_several_keys_waits_while_its_slot_moves() {
     assert_eq!(migration.move_keys(1), 1);
     client.send_line("MGET {try}a {try}b");
     wait_until("a node says TRYAGAIN", || {
-        [migration.from, migration.to].iter().any(|&node| {
-            cluster.client(node).text("INFO errorstats").contains("errorstat_TRYAGAIN")
-        })
+        [migration.from, migration.to]
+            .iter()
+            .any(|&node| cluster.client(node).text("INFO errorstats").contains("errorstat_TRYAGAIN"))
     });
     gateway.client().check("INCR {try}b", ":3");
     migration.end();
