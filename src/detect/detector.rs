@@ -164,7 +164,7 @@ impl Detector {
     #[must_use = "the counts are in the slice and nowhere else"]
     pub fn take_slice(&mut self, now_ns: u64) -> Slice {
         self.settle_weight();
-        let row_weight_min = self.total_weight / (8 * self.table.capacity()) as f64;
+        let row_weight_min = self.total_weight / (2 * self.table.capacity()) as f64;
         let rows = self.table.take_rows(row_weight_min as f32, self.scale);
         let duration_ns = now_ns.saturating_sub(self.slice_start_ns);
         self.slice_start_ns = now_ns;
@@ -279,7 +279,6 @@ impl EntryHandle {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::hash::BuildHasher;
 
     use proptest::prelude::*;
 
