@@ -14,10 +14,14 @@ use super::window::{Counts, ENTER_STEPS, KeyWindow, Total, Traffic};
 /// of equal rate take turns.
 const DISPLACE_RATIO: f64 = 1.25;
 
+/// One step alone lets a key in from this many times the thresholds: enough to tell it from the chance of a
+/// single slice, and a slice sooner for a key that rose early in it.
+const ONE_STEP_RATIO: f64 = 1.5;
+
 /// Merges slices, keeps the window and judges who is hot.
 ///
 /// Created and owned by the control thread. A key is judged on the last two steps against their own duration,
-/// so that it need not fill the window to enter: at twice the threshold one slice is enough. It leaves after
+/// or at half again the thresholds on the last one alone, so that it need not fill the window. It leaves after
 /// it has been under the lower thresholds for a number of steps. All figures that are published are over the
 /// window, or over the key's life where that is shorter.
 ///
@@ -184,11 +188,15 @@ impl Merger {
     /// Lets keys in that were seen in this step and are above the line, highest rate first.
     fn judge_others(&mut self, now_ms: u64, slices: &[Slice], transitions: &mut Vec<Transition>) {
         let total = self.traffic.sum(self.step, ENTER_STEPS);
+        let one_step_total = self.traffic.sum(self.step, 1);
+        let one_step_enter = self.config.enter.scaled(ONE_STEP_RATIO);
         let mut risen: Vec<(&KeyName, Class, u64)> = Vec::new();
         for row in slices.iter().flat_map(|slice| &slice.rows) {
             let Some(window) = self.keys.get(&row.key) else { continue };
             let recent = window.sum(self.step, ENTER_STEPS);
-            if let Some(class) = judge(&self.config.enter, &recent, &total)
+            let class = judge(&self.config.enter, &recent, &total)
+                .or_else(|| judge(&one_step_enter, &window.sum(self.step, 1), &one_step_total));
+            if let Some(class) = class
                 && !self.hot.contains_key(&row.key)
             {
                 risen.push((&row.key, class, recent.ops()));
@@ -323,9 +331,9 @@ mod tests {
         let mut clock = Clock::new(MergerConfig::DEFAULT);
         (0..20).for_each(|_| assert!(clock.step(&[]).is_empty()));
         let version = clock.merger.hot_set().version;
-        // 1,500/s: above the line of 1,000/s and 1 % only once two steps have seen it.
-        assert!(clock.step(&[row("sku", 150, 0, 0)]).is_empty());
-        assert_eq!(clock.step(&[row("sku", 150, 0, 0)]), [(TransitionKind::BecameHot, "sku".into())]);
+        // 1,200/s: above the line of 1,000/s and 1 % once two steps have seen it.
+        assert!(clock.step(&[row("sku", 120, 0, 0)]).is_empty());
+        assert_eq!(clock.step(&[row("sku", 120, 0, 0)]), [(TransitionKind::BecameHot, "sku".into())]);
         assert_eq!(clock.merger.hot_set().version, version + 1);
         // Between the lines it stays.
         (0..50).for_each(|_| assert!(clock.step(&[row("sku", 70, 0, 0)]).is_empty()));
@@ -337,6 +345,17 @@ mod tests {
         assert_eq!(cooled_at, Some(11));
         assert!(clock.hot_names().is_empty());
         assert_eq!(clock.merger.hot_set().version, version + 2);
+    }
+
+    #[test]
+    fn one_step_far_above_the_line_is_enough() {
+        let check = |ops: u32, hot: bool| {
+            let mut clock = Clock::new(MergerConfig::DEFAULT);
+            (0..20).for_each(|_| assert!(clock.step(&[]).is_empty()));
+            assert_eq!(!clock.step(&[row("sku", ops, 0, 0)]).is_empty(), hot, "{ops} in a step");
+        };
+        check(149, false);
+        check(150, true);
     }
 
     #[test]
