@@ -1,9 +1,11 @@
 //! What combining promises, checked against sequential execution: in a model of Redis, and in Redis itself.
 
 mod harness;
+mod machine;
 mod model;
 mod quota;
 mod server;
+mod token;
 
 use harness::{Backend, KEY, World, play_all, request};
 use hotgate::resp::RespVersion;
