@@ -4,6 +4,7 @@ pub mod combine;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod detect;
 pub mod limits;
 pub mod monitor;

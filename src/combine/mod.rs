@@ -1,1 +1,79 @@
-//! combine
+//! Combining: many operations on one hot key become one, and every caller gets the reply that Redis would have given
+//! it had they arrived one by one.
+//!
+//! # What it does
+//!
+//! While a flush of a key is on the wire, later operations on the key queue up. When it settles, what has queued is
+//! folded into the next: a run of increments into their sum, a run of `SET`s into the last, a run of equal reads into
+//! one. The one reply from Redis then settles all of them: the increments get the partial sums, in the order in which
+//! they arrived, so replies are unique and gapless, and a `GET` between them gets the value at its place. The order
+//! of arrival is one order in which Redis might have run them, since none had been answered when the last arrived:
+//! so the folded history is linearizable, whatever other clients write to the key between flushes.
+//! The idea is that of combining trees (Yew, Tzeng and Lawrie, "Distributing Hot-Spot Addressing in Large-Scale
+//! Multiprocessors", IEEE ToC 1987) and of flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA 2010).
+//!
+//! # Two forms of a flush
+//!
+//! *Plain*: `INCRBY`, `HINCRBY` or `SET`, when that can be proved to be worth its parts. Where it cannot (deltas of both
+//! signs might overflow on the way, a `GET` comes first, two writes of different kinds) and where Redis refuses the fold
+//! and its members might fare differently, the batch goes as a script that applies them one by one if need be.
+//!
+//! *Exactly once*: always the script, under a token.
+//!
+//! # Why remembering the last token is enough
+//!
+//! The token of a flush is (gateway id, key, sequence). The script keeps the last one that it applied, with its result,
+//! in a companion key in the slot of the hot key. A call with that very token returns the result and changes nothing;
+//! one with an earlier token is refused; one with a later token is applied and remembered in its place, all in one
+//! atomic step. Claim: each flush takes effect at most once, and if the gateway learns a result, it is the right one.
+//!
+//! - *Retry.* At most one flush per key and gateway is in flight, so while flush n is retried no n+1 exists, and the
+//!   last token is n (it was applied) or earlier (it was not). Either way the retry does the right thing.
+//! - *A first sending that arrives late.* The bytes of a lost connection may lie unread in Redis and be executed after
+//!   the retry: the token is then n, and the late one returns the stored result to nobody. Or after n+1: the token is
+//!   later, and the late one is refused. This is why sequences are compared, and why even a first sending looks.
+//! - *Given up.* A flush whose outcome was reported as unknown cannot take effect any more once a later one did.
+//! - *Failover.* The counter and its companion are written by one script, and replicated as one transaction: a replica
+//!   that is promoted has both or neither, and a retry there is right in both cases. (An acknowledged write that the
+//!   replica has not got is lost, as with any Redis; `WAIT` is the remedy.) The same holds for AOF and for a slot that
+//!   moves, since the companion is in the slot.
+//! - *Expiry.* The companion lives [`TOKEN_TTL_MS`] from the moment that the flush was applied. A retry is sent at
+//!   most half of that after the first sending, so it finds it. A server that evicts keys under memory pressure
+//!   may drop the companion earlier: there, the claim holds only while it stays.
+//! - *Two gateways* have different ids, hence different companions, and know nothing of each other.
+//! - *A restarted gateway* has a new id: it can neither take an old companion for its own nor be refused by it. What the
+//!   old one had in flight was never acknowledged; its companion expires.
+//! - *The home of a key moves* from worker to worker: the sequence is the time of the sending in microseconds of the
+//!   process's clock, or the last plus one. The old home has settled all before the new one sends, so the new home's
+//!   first sequence is later than the old home's last, and no state has to be handed over.
+//! - *The companion was deleted* by `FLUSHALL`: the effect went with it, and a retry is a new, right application.
+//!
+//! # What it deliberately does not do
+//!
+//! No IO, no clock, no retry policy, no choice of keys. A command that does not fold is not taken: the caller lets it
+//! wait for what its own connection has in the queue, and sends it the ordinary way. No reordering: operations that
+//! alternate between kinds share a flush, but do not fold, and [`QueueCounters`] shows when a key gains nothing.
+
+mod clamp;
+mod flight;
+mod fold;
+mod op;
+mod queue;
+mod script;
+mod segment;
+mod settle;
+mod slot_tags;
+mod wire;
+
+pub use clamp::{
+    CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal, Window, WindowState,
+    override_key, window_key,
+};
+pub use op::{Foldable, Op, classify};
+pub use queue::{
+    Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, QueueCounters, QueueLimits, Settlement,
+    TOKEN_TTL_MS,
+};
+pub use script::{FLUSH_SCRIPT, flush_script_sha};
+pub use settle::Settled;
+pub use slot_tags::{companion_key, slot_tag};

@@ -1,1 +1,29 @@
-//! config
+//! The configuration: its schema, defaults, validation, and what a live reload may take.
+//!
+//! Every directive is declared once, in `sections` and `policies`, with its type, default, range, meaning and whether
+//! a reload takes it. From that declaration follow the structs, the parser, the manual's test (`conf/hotgate.toml`)
+//! and [`Config::changes`]. Parsing reports every error in one go, with line and column, unknown keys included.
+//!
+//! A [`Config`] is plain data: it does not connect, resolve names or watch files. Only `load` touches the file
+//! system, once, to read the file and the secrets that it names. No secret appears in `Debug` or in an error.
+
+mod error;
+mod load;
+mod policies;
+mod reader;
+mod relations;
+pub mod schema;
+mod sections;
+mod types;
+mod units;
+mod value;
+
+pub use error::{ConfigError, LoadError};
+pub use load::Overrides;
+pub use policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteBehind};
+pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Upstream, User};
+pub use types::{
+    Address, LogFormat, LogLevel, OnUnavailable, QuotaReply, ReadFrom, ReadPolicy, RuleMode, Secret,
+    UpstreamKindChoice,
+};
+pub use value::Change;

@@ -1,1 +1,7 @@
-//! control
+//! COLD: what runs on the control thread. It finds out about the upstream and publishes what the workers need.
+//!
+//! Nothing here is on the way of a request: the control thread may wait, allocate and retry, and everything it learns
+//! leaves it as a snapshot in `shared`.
+
+pub mod backoff;
+pub mod upstream_client;

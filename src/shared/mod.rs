@@ -1,11 +1,18 @@
 //! The only place where two threads meet: snapshots (arc-swap), tallies and mailboxes.
 //!
-//! Invariant: nothing here makes a worker wait. A snapshot is replaced whole and read without a lock; a mailbox is
-//! bounded and what does not fit is refused to the sender.
+//! Invariant: nothing here makes a worker wait. A snapshot is immutable, replaced whole by the control thread and read
+//! without a lock; a mailbox is bounded, and what does not fit is refused to the sender.
 
 pub mod client_rows;
+pub mod connections;
+pub mod gateway;
 pub mod histogram;
 pub mod keyed;
 pub mod labels;
+pub mod mailbox;
 pub mod quota_desk;
+pub mod refresh;
+pub mod scripts;
 pub mod tallies;
+pub mod topology;
+pub mod upstream_facts;

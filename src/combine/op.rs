@@ -1,0 +1,247 @@
+//! Which commands fold, and what each asks for.
+//!
+//! Owns the list of foldable commands and the reading of their arguments. Deliberately does not report errors: a
+//! request that does not fold exactly as it stands (an option, a malformed number, a missing argument) is `None`,
+//! goes the ordinary way, and gets Redis' own answer.
+
+use crate::resp::{Request, parse_integer};
+
+/// One operation on the key of a queue, borrowed from the request it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op<'a> {
+    /// `INCR`, `DECR`, `INCRBY`, `DECRBY`: what is added to the string under the key.
+    Increment(i64),
+    /// `GET`.
+    Get,
+    /// `SET` with a value and no option.
+    Set(&'a [u8]),
+    /// `HINCRBY`.
+    HashIncrement {
+        /// The field of the hash.
+        field: &'a [u8],
+        /// What is added to it.
+        delta: i64,
+    },
+    /// `HGET`.
+    HashGet {
+        /// The field of the hash.
+        field: &'a [u8],
+    },
+    /// Any other read of this key alone. Equal reads in a row are one read at Redis.
+    Read {
+        /// The whole request, as it goes onto the wire.
+        request: &'a [u8],
+        /// The reply is one integer, string or null, which both protocol versions spell alike but for the null. Such
+        /// a read can be shared by clients of both versions, and made inside the flush script.
+        scalar: bool,
+    },
+}
+
+impl Op<'_> {
+    /// Bytes that a queue may have to keep for it.
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Increment(_) | Self::Get => 0,
+            Self::Set(bytes) | Self::Read { request: bytes, .. } => bytes.len(),
+            Self::HashIncrement { field, .. } | Self::HashGet { field } => field.len(),
+        }
+    }
+}
+
+/// A command that may fold. Resolve it once per command (by [`Self::by_name`]) and keep it beside the command's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foldable {
+    /// `INCR key`
+    Incr,
+    /// `DECR key`
+    Decr,
+    /// `INCRBY key delta`
+    Incrby,
+    /// `DECRBY key delta`
+    Decrby,
+    /// `GET key`
+    Get,
+    /// `SET key value`
+    Set,
+    /// `HINCRBY key field delta`
+    Hincrby,
+    /// `HGET key field`
+    Hget,
+    /// A read whose one key is its first argument and whose reply may differ between protocol versions.
+    Read,
+    /// The same with a reply that is a scalar.
+    ScalarRead,
+    /// `EXISTS key`; with more arguments it has more keys and does not fold.
+    Exists,
+    /// `MGET key`, likewise.
+    Mget,
+}
+
+/// Reads with a scalar reply. `ZSCORE` is not one: RESP3 answers it with a double.
+const SCALAR_READS: &[&[u8]] = &[
+    b"BITCOUNT",
+    b"BITPOS",
+    b"EXPIRETIME",
+    b"GETBIT",
+    b"HEXISTS",
+    b"HLEN",
+    b"HSTRLEN",
+    b"LLEN",
+    b"PEXPIRETIME",
+    b"PTTL",
+    b"SCARD",
+    b"SISMEMBER",
+    b"STRLEN",
+    b"TTL",
+    b"TYPE",
+    b"XLEN",
+    b"ZCARD",
+    b"ZCOUNT",
+    b"ZLEXCOUNT",
+];
+
+/// Other reads of the one key in their first argument. The random ones (`SRANDMEMBER`, `HRANDFIELD`, `ZRANDMEMBER`)
+/// are left out: their callers count on different answers.
+const READS: &[&[u8]] = &[
+    b"GEODIST",
+    b"GEOHASH",
+    b"GEOPOS",
+    b"GEOSEARCH",
+    b"GETRANGE",
+    b"HGETALL",
+    b"HKEYS",
+    b"HMGET",
+    b"HVALS",
+    b"LINDEX",
+    b"LPOS",
+    b"LRANGE",
+    b"SMEMBERS",
+    b"SMISMEMBER",
+    b"SUBSTR",
+    b"XRANGE",
+    b"XREVRANGE",
+    b"ZMSCORE",
+    b"ZRANGE",
+    b"ZRANGEBYLEX",
+    b"ZRANGEBYSCORE",
+    b"ZRANK",
+    b"ZREVRANGE",
+    b"ZREVRANGEBYLEX",
+    b"ZREVRANGEBYSCORE",
+    b"ZREVRANK",
+    b"ZSCORE",
+];
+
+impl Foldable {
+    /// The command of this name, in any case. `None` if it never folds.
+    pub fn by_name(name: &[u8]) -> Option<Self> {
+        let upper = name.to_ascii_uppercase();
+        Some(match upper.as_slice() {
+            b"INCR" => Self::Incr,
+            b"DECR" => Self::Decr,
+            b"INCRBY" => Self::Incrby,
+            b"DECRBY" => Self::Decrby,
+            b"GET" => Self::Get,
+            b"SET" => Self::Set,
+            b"HINCRBY" => Self::Hincrby,
+            b"HGET" => Self::Hget,
+            b"EXISTS" => Self::Exists,
+            b"MGET" => Self::Mget,
+            other if SCALAR_READS.contains(&other) => Self::ScalarRead,
+            other if READS.contains(&other) => Self::Read,
+            _ => return None,
+        })
+    }
+
+    /// What this request of the command asks for. `None` if it does not fold: wrong number of arguments, options, a
+    /// number that Redis would refuse, and `DECRBY` of the smallest integer, whose negation does not exist.
+    pub fn op<'a>(self, request: &Request<'a>) -> Option<Op<'a>> {
+        let exactly = |count: usize| (request.len() == count).then_some(());
+        let number = |index: usize| parse_integer(request.arg(index)?);
+        let read = |scalar: bool| Op::Read { request: request.bytes(), scalar };
+        Some(match self {
+            Self::Incr => exactly(2).map(|()| Op::Increment(1))?,
+            Self::Decr => exactly(2).map(|()| Op::Increment(-1))?,
+            Self::Incrby => exactly(3).and_then(|()| Some(Op::Increment(number(2)?)))?,
+            Self::Decrby => exactly(3).and_then(|()| Some(Op::Increment(number(2)?.checked_neg()?)))?,
+            Self::Get => exactly(2).map(|()| Op::Get)?,
+            Self::Set => exactly(3).and_then(|()| Some(Op::Set(request.arg(2)?)))?,
+            Self::Hincrby => {
+                exactly(4)?;
+                Op::HashIncrement { field: request.arg(2)?, delta: number(3)? }
+            }
+            Self::Hget => exactly(3).and_then(|()| Some(Op::HashGet { field: request.arg(2)? }))?,
+            Self::Read => read(false),
+            Self::ScalarRead => read(true),
+            Self::Exists => exactly(2).map(|()| read(true))?,
+            Self::Mget => exactly(2).map(|()| read(false))?,
+        })
+    }
+}
+
+/// What a request asks for, if it folds. For callers without a command table; see [`Foldable`] for the others.
+pub fn classify<'a>(request: &Request<'a>) -> Option<Op<'a>> {
+    Foldable::by_name(request.name())?.op(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::{RequestLimits, RequestScan, RequestScanner};
+
+    #[test]
+    fn folds_only_what_it_understands_exactly() {
+        let check = |line: &str, expect: Option<Op>| {
+            let limits = RequestLimits {
+                bulk_bytes_max: 1 << 20,
+                arguments_max: 100,
+                inline_bytes_max: 1 << 16,
+                authenticated: true,
+            };
+            let mut scanner = RequestScanner::new(limits);
+            let scan = scanner.scan(format!("{line}\r\n").as_bytes());
+            assert!(matches!(scan, RequestScan::Inline { .. }), "{line}: {scan:?}");
+            let request = Request::new(scanner.inline(), scanner.spans());
+            match (classify(&request), expect) {
+                (Some(Op::Read { scalar, request: bytes }), Some(Op::Read { scalar: expected, .. })) => {
+                    assert_eq!((scalar, bytes), (expected, request.bytes()), "{line}");
+                }
+                (found, expect) => assert_eq!(found, expect, "{line}"),
+            }
+        };
+        let read = |scalar| Some(Op::Read { request: b"", scalar });
+        check("INCR k", Some(Op::Increment(1)));
+        check("decr k", Some(Op::Increment(-1)));
+        check("INCRBY k 5", Some(Op::Increment(5)));
+        check("INCRBY k -9223372036854775808", Some(Op::Increment(i64::MIN)));
+        check("DECRBY k 5", Some(Op::Increment(-5)));
+        check("DECRBY k -7", Some(Op::Increment(7)));
+        check("DECRBY k -9223372036854775808", None);
+        for refused in ["abc", "+5", "05", "-0", "1.5", "9223372036854775808", "''"] {
+            check(&format!("INCRBY k {refused}"), None);
+            check(&format!("DECRBY k {refused}"), None);
+            check(&format!("HINCRBY k f {refused}"), None);
+        }
+        check("INCR", None);
+        check("INCR k 1", None);
+        check("INCRBY k", None);
+        check("GET k", Some(Op::Get));
+        check("GET k x", None);
+        check("SET k v", Some(Op::Set(b"v")));
+        check("SET k v EX 5", None);
+        check("HINCRBY k f 3", Some(Op::HashIncrement { field: b"f", delta: 3 }));
+        check("HINCRBY k f", None);
+        check("HGET k f", Some(Op::HashGet { field: b"f" }));
+        check("EXISTS k", read(true));
+        check("MGET k", read(false));
+        check("MGET k k2", None);
+        check("EXISTS k k2", None);
+        check("ttl k", read(true));
+        check("HGETALL k", read(false));
+        check("SRANDMEMBER k", None);
+        check("DEL k", None);
+        check("EXPIRE k 5", None);
+        check("GETEX k", None);
+    }
+}

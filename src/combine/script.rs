@@ -1,0 +1,139 @@
+//! The flush script, and the bytes of its call.
+//!
+//! Owns the layout of KEYS and ARGV that `flush.lua` documents. Every key that the script touches is declared, so it
+//! runs on Redis Cluster from 7.0 on.
+
+use std::{borrow::Cow, sync::LazyLock};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    clamp::{Ceiling, Clamp, Consumes},
+    segment::{Kind, Segment},
+    wire::read_arguments,
+};
+use crate::resp::encode;
+
+/// The source of the flush script, for `SCRIPT LOAD` on a fresh connection.
+pub const FLUSH_SCRIPT: &str = include_str!("flush.lua");
+
+/// The SHA-1 by which Redis knows [`FLUSH_SCRIPT`], in lower case hex.
+pub fn flush_script_sha() -> &'static str {
+    static SHA: LazyLock<String> = LazyLock::new(|| sha1_smol::Sha1::from(FLUSH_SCRIPT).hexdigest());
+    &SHA
+}
+
+/// What a call of the script is made with, beside its steps.
+pub(super) struct Call<'a> {
+    pub key: &'a Bytes,
+    /// The companion key and the token's sequence.
+    pub token: Option<(&'a Bytes, u64)>,
+    pub token_ttl_ms: u64,
+    pub clamp: Option<&'a Clamp>,
+    /// Send the source along: Redis said that it does not know the script.
+    pub with_body: bool,
+}
+
+type Arg<'a> = Cow<'a, [u8]>;
+
+impl Call<'_> {
+    pub fn encode<M: Copy>(&self, steps: &[Segment<M>], out: &mut BytesMut) {
+        let mut keys: Vec<&[u8]> = vec![self.key];
+        keys.extend(self.token.map(|(companion, _)| companion.as_ref()));
+        let clauses = self.clamp.map(|clamp| clauses(clamp, &mut keys)).unwrap_or_default();
+        let mut argv: Vec<Arg> = vec![
+            self.token.map_or(Cow::Borrowed(b"".as_slice()), |(_, sequence)| decimal(sequence)),
+            decimal(self.token_ttl_ms),
+            decimal(clauses.len()),
+        ];
+        argv.extend(clauses.into_iter().map(|clause| Cow::Owned(clause.into_bytes())));
+        for step in steps {
+            push_step(self.key, step, &mut argv);
+        }
+        let count = itoa::Buffer::new().format(keys.len()).to_owned();
+        let (name, script): (&[u8], &str) =
+            if self.with_body { (b"EVAL", FLUSH_SCRIPT) } else { (b"EVALSHA", flush_script_sha()) };
+        let mut parts: Vec<&[u8]> = vec![name, script.as_bytes(), count.as_bytes()];
+        parts.extend(keys);
+        parts.extend(argv.iter().map(AsRef::as_ref));
+        encode::command(out, &parts);
+    }
+}
+
+/// The arguments of one step.
+fn push_step<'a, M: Copy>(key: &'a [u8], step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
+    match step.kind {
+        _ if !step.is_write() => {
+            let request = read_arguments(key, step);
+            argv.push(Cow::Borrowed(b"R"));
+            argv.push(decimal(request.len()));
+            argv.extend(request.into_iter().map(Cow::Borrowed));
+        }
+        Kind::Sets => {
+            argv.push(Cow::Borrowed(b"S"));
+            argv.push(Cow::Borrowed(step.last_value()));
+            argv.push(decimal(step.gets));
+        }
+        Kind::Counter => {
+            argv.push(Cow::Borrowed(b"I"));
+            push_fold(step, argv);
+        }
+        Kind::HashCounter => {
+            argv.push(Cow::Borrowed(b"H"));
+            argv.push(Cow::Borrowed(&step.arena));
+            push_fold(step, argv);
+        }
+        Kind::Read { .. } => unreachable!("a read is not a write"),
+    }
+}
+
+fn push_fold<'a, M: Copy>(step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
+    let fold = &step.fold;
+    argv.extend([decimal(fold.sum), decimal(fold.low), decimal(fold.high), decimal(step.gets)]);
+    let mut runs = Vec::with_capacity(fold.runs.len() * 4);
+    let mut digits = itoa::Buffer::new();
+    for &(delta, times) in &fold.runs {
+        if !runs.is_empty() {
+            runs.push(b' ');
+        }
+        runs.extend_from_slice(digits.format(delta).as_bytes());
+        runs.push(b' ');
+        runs.extend_from_slice(digits.format(times).as_bytes());
+    }
+    argv.push(Cow::Owned(runs));
+}
+
+/// The clamp in the script's words; the keys that it names are appended to `keys`. The override comes last, since it
+/// replaces what stands before it.
+fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
+    let mut index_of = |key: &'a Bytes| {
+        keys.push(key);
+        keys.len()
+    };
+    let mut clauses = Vec::new();
+    if clamp.consumes == Consumes::Down {
+        clauses.push("d".to_owned());
+    }
+    if clamp.shadow {
+        clauses.push("s".to_owned());
+    }
+    for ceiling in &clamp.ceilings {
+        clauses.push(match ceiling {
+            Ceiling::Value(limit) => format!("c {limit}"),
+            Ceiling::Key(key) => format!("C {}", index_of(key)),
+        });
+    }
+    clauses.extend(clamp.floor.map(|floor| format!("f {floor}")));
+    for window in &clamp.windows {
+        clauses.push(format!("w {} {} {}", index_of(&window.key), window.limit, window.window_ms));
+    }
+    clauses.extend(clamp.override_key.as_ref().map(|key| format!("o {}", index_of(key))));
+    if clauses.is_empty() {
+        clauses.push("c 4503599627370496".to_owned());
+    }
+    clauses
+}
+
+fn decimal<'a>(number: impl itoa::Integer) -> Arg<'a> {
+    Cow::Owned(itoa::Buffer::new().format(number).as_bytes().to_vec())
+}

@@ -1,0 +1,207 @@
+//! A run of operations that become one command, or one step of the flush script.
+//!
+//! Owns the order: a segment's members are in the order of arrival, and so are the segments of a queue. An operation
+//! joins the last segment or begins a new one; nothing is ever moved past anything else, because the queue cannot
+//! know which members belong to one connection.
+//!
+//! The members lie in one flat vector, and segments are recycled with their vectors, so that in a steady state
+//! nothing is allocated for a member.
+
+use super::{fold::Fold, op::Op};
+use crate::resp::RespVersion;
+
+/// What the operations of a segment have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `INCRBY` and `GET` on the string; without an increment it is a plain `GET`.
+    Counter,
+    /// `HINCRBY` and `HGET` on one field, whose name is in the arena.
+    HashCounter,
+    /// Begins with a `SET`; further `SET`s and `GET`s, whose answers are known. The values are in the arena.
+    Sets,
+    /// Equal reads; the request is in the arena. Clients of both versions share one with a scalar reply.
+    Read { scalar: bool, version: RespVersion },
+}
+
+/// What one member waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// The counter after its delta.
+    Increment,
+    /// `OK`.
+    Set,
+    /// In a `Counter` or `HashCounter` the value at this point, in a `Read` the reply, in `Sets` the range of the
+    /// arena that its delta holds.
+    Get,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<M> {
+    pub member: M,
+    /// The delta of an increment; in `Sets` for a `GET` the value's place: start in the upper half, length in the
+    /// lower.
+    pub delta: i64,
+    pub ask: Ask,
+    pub version: RespVersion,
+}
+
+#[derive(Debug)]
+pub(super) struct Segment<M> {
+    pub kind: Kind,
+    pub entries: Vec<Entry<M>>,
+    pub arena: Vec<u8>,
+    pub fold: Fold,
+    /// How many of the entries are `GET`s.
+    pub gets: u32,
+    /// Where in the arena the last `SET`'s value begins.
+    value_start: usize,
+    /// Some `GET` has been answered with the last value, so that it has to stay.
+    value_read: bool,
+}
+
+/// Entries of a recycled segment that are kept allocated: 16 Ki of about 40 bytes. One that grew beyond is let go.
+const ENTRIES_KEPT: usize = 1 << 14;
+/// Likewise for its arena.
+const ARENA_BYTES_KEPT: usize = 1 << 16;
+
+impl<M: Copy> Segment<M> {
+    pub fn new() -> Self {
+        Self {
+            kind: Kind::Counter,
+            entries: Vec::new(),
+            arena: Vec::new(),
+            fold: Fold::default(),
+            gets: 0,
+            value_start: 0,
+            value_read: false,
+        }
+    }
+
+    /// Empties the segment, keeping its memory within reason.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.entries.shrink_to(ENTRIES_KEPT);
+        self.arena.clear();
+        self.arena.shrink_to(ARENA_BYTES_KEPT);
+        self.fold.clear();
+        self.gets = 0;
+        self.value_start = 0;
+        self.value_read = false;
+    }
+
+    /// Makes an empty segment one of the operation's kind and takes the operation as its first.
+    pub fn begin(&mut self, op: &Op, member: M, version: RespVersion) {
+        self.kind = match *op {
+            Op::Increment(_) | Op::Get => Kind::Counter,
+            Op::Set(_) => Kind::Sets,
+            Op::HashIncrement { field, .. } | Op::HashGet { field } => {
+                self.arena.extend_from_slice(field);
+                Kind::HashCounter
+            }
+            Op::Read { request, scalar } => {
+                self.arena.extend_from_slice(request);
+                Kind::Read { scalar, version }
+            }
+        };
+        let joined = self.join(op, member, version);
+        debug_assert!(joined, "a segment takes an operation of its own kind");
+    }
+
+    /// Takes the operation if it continues the run. False if it does not; nothing is changed then.
+    #[inline]
+    pub fn join(&mut self, op: &Op, member: M, version: RespVersion) -> bool {
+        let (ask, delta) = match (self.kind, *op) {
+            (Kind::Counter, Op::Increment(delta)) if self.fold.add(delta) => (Ask::Increment, delta),
+            (Kind::Counter, Op::Get) => (Ask::Get, 0),
+            (Kind::HashCounter, Op::HashIncrement { field, delta })
+                if self.arena == field && self.fold.add(delta) =>
+            {
+                (Ask::Increment, delta)
+            }
+            (Kind::HashCounter, Op::HashGet { field }) if self.arena == field => (Ask::Get, 0),
+            (Kind::Sets, Op::Set(value)) if self.replace_value(value) => (Ask::Set, 0),
+            (Kind::Sets, Op::Get) => {
+                self.value_read = true;
+                let length = self.arena.len() - self.value_start;
+                (Ask::Get, (self.value_start as i64) << 32 | length as i64)
+            }
+            (Kind::Read { scalar, version: first }, Op::Read { request, .. })
+                if self.arena == request && (scalar || first == version) =>
+            {
+                (Ask::Get, 0)
+            }
+            _ => return false,
+        };
+        self.gets += u32::from(ask == Ask::Get);
+        self.entries.push(Entry { member, delta, ask, version });
+        true
+    }
+
+    /// Only the last value goes onto the wire, so one that no `GET` saw is overwritten. False if the arena would
+    /// outgrow what an entry can point into.
+    fn replace_value(&mut self, value: &[u8]) -> bool {
+        let start = if self.value_read { self.arena.len() } else { self.value_start };
+        if start + value.len() > i32::MAX as usize && !self.entries.is_empty() {
+            return false;
+        }
+        self.arena.truncate(start);
+        self.value_start = start;
+        self.value_read = false;
+        self.arena.extend_from_slice(value);
+        true
+    }
+
+    /// The value of the last `SET`.
+    pub fn last_value(&self) -> &[u8] {
+        &self.arena[self.value_start..]
+    }
+
+    /// The value that a `GET` among `SET`s was answered with.
+    pub fn value_at(&self, entry: &Entry<M>) -> &[u8] {
+        let start = (entry.delta >> 32) as usize;
+        &self.arena[start..start + (entry.delta & i64::from(u32::MAX)) as usize]
+    }
+
+    pub fn is_write(&self) -> bool {
+        match self.kind {
+            Kind::Counter | Kind::HashCounter => self.fold.increments > 0,
+            Kind::Sets => true,
+            Kind::Read { .. } => false,
+        }
+    }
+
+    /// A read whose reply survives the passage through Lua unchanged.
+    pub fn is_scalar_read(&self) -> bool {
+        !self.is_write() && !matches!(self.kind, Kind::Read { scalar: false, .. })
+    }
+
+    /// Has increments that a quota can hold.
+    pub fn is_clampable(&self) -> bool {
+        self.kind == Kind::Counter && self.fold.increments > 0
+    }
+
+    /// Whether the write can go as one plain command which, if Redis refuses it, has done nothing: the first member
+    /// is not a `GET` (that would need the value before), and the increments never turn (so that a sum that fits proves
+    /// that every step fits).
+    pub fn can_go_plain(&self) -> bool {
+        match self.kind {
+            Kind::Counter | Kind::HashCounter => {
+                self.fold.monotone() && self.entries.first().is_some_and(|first| first.ask == Ask::Increment)
+            }
+            Kind::Sets | Kind::Read { .. } => true,
+        }
+    }
+
+    /// The protocol version that the connection must speak, if the reply depends on it.
+    pub fn needs_version(&self) -> Option<RespVersion> {
+        match self.kind {
+            Kind::Read { scalar: false, version } => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Bytes beside the flat entries, for the queue's bound.
+    pub fn extra_bytes(&self) -> usize {
+        self.arena.len() + self.fold.runs.len() * size_of::<(i64, u32)>()
+    }
+}

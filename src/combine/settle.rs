@@ -1,0 +1,341 @@
+//! From the reply of a folded command to the reply of each member.
+//!
+//! Owns the exact bytes: an increment is answered with the integer it would have produced, a `GET` with the string
+//! that stood there at its place in the order, an error with Redis' own text. The value before the first increment
+//! that took effect is the raw string (`"05"`, or nothing); behind it, it is the canonical integer.
+
+use smallvec::SmallVec;
+
+use super::{
+    clamp::{Cause, Clamp, ClampReport, Refusal},
+    segment::{Ask, Segment},
+};
+use crate::resp::{RespVersion, encode, parse_integer};
+
+/// What one member is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled<'a> {
+    /// The reply, byte for byte what Redis would have sent in the member's protocol version.
+    Reply(&'a [u8]),
+    /// The quota has no room for it; the counter has not moved.
+    Refused(Refusal),
+    /// The quota cannot be applied, for this reason; the counter has not moved.
+    ClampError(&'a str),
+}
+
+/// Redis' own words, of `INCRBY` and `HINCRBY` alike.
+pub(super) const OVERFLOW: &[u8] = b"ERR increment or decrement would overflow";
+/// Neither success nor failure.
+pub(super) const UNKNOWN: &[u8] =
+    b"ERR outcome unknown: the connection to Redis was lost after the write was sent";
+/// A reply whose shape is none that the command has: what Redis did is anyone's guess.
+pub(super) const NOT_UNDERSTOOD: &[u8] =
+    b"ERR outcome unknown: the reply of Redis to a combined write was not understood";
+
+/// The value before a step, as the script spells it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Before<'a> {
+    Null,
+    Raw(&'a [u8]),
+    Error(&'a [u8]),
+}
+
+impl<'a> Before<'a> {
+    pub fn parse(spelled: &'a [u8]) -> Option<Self> {
+        match spelled.split_first()? {
+            (b'_', _) => Some(Self::Null),
+            (b'$', raw) => Some(Self::Raw(raw)),
+            (b'-', text) => Some(Self::Error(text)),
+            _ => None,
+        }
+    }
+
+    fn integer(self) -> Option<i64> {
+        match self {
+            Self::Null => Some(0),
+            Self::Raw(raw) => parse_integer(raw),
+            Self::Error(_) => None,
+        }
+    }
+
+    fn reply(self, version: RespVersion, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => encode::null(out, version),
+            Self::Raw(raw) => encode::bulk(out, raw),
+            Self::Error(text) => encode::error(out, text),
+        }
+    }
+}
+
+/// What became of the increments of a counter segment.
+pub(super) enum Verdict<'a> {
+    /// All took effect.
+    All,
+    /// None did; this is the error of each.
+    Failed(&'a [u8]),
+    /// The quota could not be applied; none took effect.
+    Fault(&'a str),
+    /// Of each run of equal deltas so many took effect; the others overflowed, or the clamp stopped them.
+    Some(SmallVec<[(u32, Option<Cause>); 8]>),
+}
+
+impl<'a> Verdict<'a> {
+    /// `=`, `!text`, `?text` or `#count[cause] ...`.
+    pub fn parse(spelled: &'a [u8]) -> Option<Self> {
+        match spelled.split_first()? {
+            (b'=', _) => Some(Self::All),
+            (b'!', text) => Some(Self::Failed(text)),
+            (b'?', text) => {
+                Some(Self::Fault(std::str::from_utf8(text).unwrap_or("the quota's keys are unusable")))
+            }
+            (b'#', counts) => {
+                counts.split(|&byte| byte == b' ').map(count).collect::<Option<_>>().map(Self::Some)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn count(text: &[u8]) -> Option<(u32, Option<Cause>)> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, cause) = text.split_at(end);
+    let cause = if cause.is_empty() { None } else { Some(Cause::parse(cause)?) };
+    Some((u32::try_from(parse_integer(digits)?).ok()?, cause))
+}
+
+/// Walks the runs of a fold beside its members, and says of each increment whether it took effect.
+struct Grants<'a> {
+    runs: std::slice::Iter<'a, (i64, u32)>,
+    counts: std::slice::Iter<'a, (u32, Option<Cause>)>,
+    run_left: u32,
+    granted_left: u32,
+    cause: Option<Cause>,
+}
+
+impl Grants<'_> {
+    fn next(&mut self) -> Result<(), Option<Cause>> {
+        while self.run_left == 0 {
+            let (Some(&(_, times)), Some(&(granted, cause))) = (self.runs.next(), self.counts.next()) else {
+                return Err(None);
+            };
+            (self.run_left, self.granted_left, self.cause) = (times, granted, cause);
+        }
+        self.run_left -= 1;
+        match self.granted_left.checked_sub(1) {
+            Some(left) => {
+                self.granted_left = left;
+                Ok(())
+            }
+            None => Err(self.cause),
+        }
+    }
+}
+
+/// The quota of a flush, and the account of it.
+pub(super) struct Quota<'a> {
+    pub clamp: &'a Clamp,
+    pub report: ClampReport,
+}
+
+/// Answers the members of a counter, of a hash field as well.
+pub(super) fn settle_counter<M: Copy>(
+    segment: &Segment<M>,
+    before: Before,
+    verdict: &Verdict,
+    mut quota: Option<&mut Quota>,
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let Some(start) = before.integer() else {
+        return settle_unchanged(segment, before, verdict, sink);
+    };
+    let mut grants = match verdict {
+        Verdict::All => None,
+        Verdict::Some(counts) => Some(Grants {
+            runs: segment.fold.runs.iter(),
+            counts: counts.iter(),
+            run_left: 0,
+            granted_left: 0,
+            cause: None,
+        }),
+        Verdict::Failed(_) | Verdict::Fault(_) => {
+            if let (Some(quota), Verdict::Fault(_)) = (quota, verdict) {
+                quota.report.value = Some(start);
+            }
+            return settle_unchanged(segment, before, verdict, sink);
+        }
+    };
+    let (mut value, mut touched, mut granted) = (start, false, 0);
+    let mut line = Line::new();
+    let mut scratch = Vec::new();
+    for entry in &segment.entries {
+        if entry.ask == Ask::Increment {
+            match grants.as_mut().map_or(Ok(()), Grants::next) {
+                Ok(()) => {
+                    value = value.wrapping_add(entry.delta);
+                    touched = true;
+                    granted += 1;
+                    sink(entry.member, Settled::Reply(line.integer(value)));
+                }
+                Err(cause) => match (cause, &quota) {
+                    (Some(cause), Some(quota)) => {
+                        let limit = quota.report.limit_of(cause, quota.clamp);
+                        sink(entry.member, Settled::Refused(Refusal { cause, limit, value }));
+                    }
+                    _ => sink(entry.member, Settled::Reply(error(&mut scratch, OVERFLOW))),
+                },
+            }
+        } else if touched {
+            sink(entry.member, Settled::Reply(line.bulk(value)));
+        } else {
+            scratch.clear();
+            before.reply(entry.version, &mut scratch);
+            sink(entry.member, Settled::Reply(&scratch));
+        }
+    }
+    if let Some(quota) = &mut quota {
+        quota.report.granted += granted;
+        quota.report.value = Some(value);
+    }
+}
+
+/// No increment took effect, and all for the same reason: each gets it, and a `GET` what stood there before.
+fn settle_unchanged<M: Copy>(
+    segment: &Segment<M>,
+    before: Before,
+    verdict: &Verdict,
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let mut failure = Vec::new();
+    let refused = match verdict {
+        Verdict::Fault(text) => Settled::ClampError(text),
+        Verdict::Failed(text) => Settled::Reply(error(&mut failure, text)),
+        Verdict::All | Verdict::Some(_) => Settled::Reply(error(&mut failure, NOT_UNDERSTOOD)),
+    };
+    let mut scratch = Vec::new();
+    for entry in &segment.entries {
+        if entry.ask == Ask::Increment {
+            sink(entry.member, refused);
+        } else {
+            scratch.clear();
+            before.reply(entry.version, &mut scratch);
+            sink(entry.member, Settled::Reply(&scratch));
+        }
+    }
+}
+
+/// Answers a run of `SET`s. If it failed, a `GET` finds what stood there before.
+pub(super) fn settle_sets<M: Copy>(
+    segment: &Segment<M>,
+    failed: Option<&[u8]>,
+    before: Before,
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let mut failure = Vec::new();
+    let set = failed.map_or(b"+OK\r\n".as_slice(), |text| error(&mut failure, text));
+    let mut scratch = Vec::new();
+    for entry in &segment.entries {
+        if entry.ask == Ask::Set {
+            sink(entry.member, Settled::Reply(set));
+            continue;
+        }
+        scratch.clear();
+        if failed.is_none() {
+            encode::bulk(&mut scratch, segment.value_at(entry));
+        } else {
+            before.reply(entry.version, &mut scratch);
+        }
+        sink(entry.member, Settled::Reply(&scratch));
+    }
+}
+
+/// Hands one reply to all who asked the same. Only the null is spelled differently for different members.
+pub(super) fn settle_read<M: Copy>(segment: &Segment<M>, reply: &[u8], sink: &mut impl FnMut(M, Settled)) {
+    let null = matches!(reply, b"_\r\n" | b"$-1\r\n") && segment.needs_version().is_none();
+    for entry in &segment.entries {
+        let own: &[u8] = match entry.version {
+            _ if !null => reply,
+            RespVersion::Resp2 => b"$-1\r\n",
+            RespVersion::Resp3 => b"_\r\n",
+        };
+        sink(entry.member, Settled::Reply(own));
+    }
+}
+
+/// A read that the script made: the spelled reply becomes a reply again.
+pub(super) fn settle_spelled_read<M: Copy>(
+    segment: &Segment<M>,
+    spelled: &[u8],
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let mut reply = Vec::with_capacity(spelled.len() + 16);
+    match spelled.split_first() {
+        Some((b'$', raw)) => encode::bulk(&mut reply, raw),
+        Some((b'_', _)) => encode::null(&mut reply, RespVersion::Resp2),
+        Some((b'-', text)) => encode::error(&mut reply, text),
+        Some((b'+' | b':', _)) => {
+            reply.extend_from_slice(spelled);
+            reply.extend_from_slice(b"\r\n");
+        }
+        _ => encode::error(&mut reply, NOT_UNDERSTOOD),
+    }
+    settle_read(segment, &reply, sink);
+}
+
+/// Tells every member the same error.
+pub(super) fn settle_error<M: Copy>(segment: &Segment<M>, text: &[u8], sink: &mut impl FnMut(M, Settled)) {
+    let mut reply = Vec::new();
+    let reply = error(&mut reply, text);
+    for entry in &segment.entries {
+        sink(entry.member, Settled::Reply(reply));
+    }
+}
+
+fn error<'a>(out: &'a mut Vec<u8>, text: &[u8]) -> &'a [u8] {
+    out.clear();
+    encode::error(out, text);
+    out
+}
+
+/// The two replies that are made per member, in a buffer on the stack: this is the hot loop of combining.
+struct Line {
+    buffer: [u8; 32],
+    digits: itoa::Buffer,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { buffer: [0; 32], digits: itoa::Buffer::new() }
+    }
+
+    #[inline]
+    fn integer(&mut self, value: i64) -> &[u8] {
+        let digits = self.digits.format(value).as_bytes();
+        self.buffer[0] = b':';
+        finish(&mut self.buffer, 1, digits)
+    }
+
+    #[inline]
+    fn bulk(&mut self, value: i64) -> &[u8] {
+        let digits = self.digits.format(value).as_bytes();
+        let length = digits.len();
+        self.buffer[0] = b'$';
+        let start = if length < 10 {
+            self.buffer[1] = b'0' + length as u8;
+            2
+        } else {
+            self.buffer[1] = b'0' + (length / 10) as u8;
+            self.buffer[2] = b'0' + (length % 10) as u8;
+            3
+        };
+        self.buffer[start..start + 2].copy_from_slice(b"\r\n");
+        finish(&mut self.buffer, start + 2, digits)
+    }
+}
+
+#[inline]
+fn finish<'a>(buffer: &'a mut [u8; 32], start: usize, digits: &[u8]) -> &'a [u8] {
+    let end = start + digits.len();
+    buffer[start..end].copy_from_slice(digits);
+    buffer[end..end + 2].copy_from_slice(b"\r\n");
+    &buffer[..end + 2]
+}

@@ -1,0 +1,49 @@
+//! A flush as bytes: the commands that do not need the script.
+
+use bytes::{BufMut, BytesMut};
+
+use super::segment::{Kind, Segment};
+use crate::resp::{RequestLimits, RequestScan, RequestScanner, encode};
+
+/// The one command that a folded segment is, when it can go without the script.
+pub(super) fn encode_write<M: Copy>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+    let mut digits = itoa::Buffer::new();
+    let sum = digits.format(segment.fold.sum).as_bytes();
+    match segment.kind {
+        Kind::Counter => encode::command(out, &[b"INCRBY", key, sum]),
+        Kind::HashCounter => encode::command(out, &[b"HINCRBY", key, &segment.arena, sum]),
+        Kind::Sets => encode::command(out, &[b"SET", key, segment.last_value()]),
+        Kind::Read { .. } => encode_read(key, segment, out),
+    }
+}
+
+/// The one read that all members of a segment without a write share.
+pub(super) fn encode_read<M: Copy>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+    match segment.kind {
+        Kind::Read { .. } => out.put_slice(&segment.arena),
+        _ => encode::command(out, &read_arguments(key, segment)),
+    }
+}
+
+/// The same read, argument by argument, for the script.
+pub(super) fn read_arguments<'a, M: Copy>(key: &'a [u8], segment: &'a Segment<M>) -> Vec<&'a [u8]> {
+    match segment.kind {
+        Kind::Counter | Kind::Sets => vec![b"GET", key],
+        Kind::HashCounter => vec![b"HGET", key, &segment.arena],
+        Kind::Read { .. } => arguments(&segment.arena),
+    }
+}
+
+/// Splits a request that a scanner has passed before.
+fn arguments(request: &[u8]) -> Vec<&[u8]> {
+    let mut scanner = RequestScanner::new(RequestLimits {
+        bulk_bytes_max: request.len(),
+        arguments_max: request.len(),
+        inline_bytes_max: request.len(),
+        authenticated: true,
+    });
+    let scan = scanner.scan(request);
+    debug_assert!(matches!(scan, RequestScan::Complete { .. }), "{scan:?}");
+    let place = |start: u32, len: u32| request.get(start as usize..start as usize + len as usize);
+    scanner.spans().iter().filter_map(|span| place(span.start, span.len)).collect()
+}

@@ -1,0 +1,175 @@
+//! The table of commands: from the bytes of a name to what is known of it.
+//!
+//! Owns: the commands, by number, and the map from names. A table never changes; one that knows the upstream's own
+//! commands as well is a new table in which every number means what it meant before.
+//!
+//! Deliberately does not: decide what to do with a request.
+
+use ahash::AHashMap;
+
+use super::class::Class;
+use super::command::{Command, CommandId};
+use super::error::CommandError;
+use super::table::GROUPS;
+use super::upstream::UpstreamCommand;
+use crate::resp::Request;
+
+/// The longest name that is looked up, `container|subcommand` included. Redis' own have at most 28 bytes, those of
+/// its modules are not much longer; a longer name is unknown.
+const NAME_BYTES_MAX: usize = 64;
+
+/// More commands than this in one table are not taken from an upstream. Redis 8 has about 550 with subcommands and
+/// all its modules; ids are 16 bits wide.
+const COMMANDS_MAX: usize = 8192;
+
+/// All commands, by number and by name.
+#[derive(Clone, Debug)]
+pub struct CommandTable {
+    commands: Vec<Command>,
+    /// Commands and containers by name.
+    names: AHashMap<Box<[u8]>, CommandId>,
+    /// Subcommands by `container|subcommand`.
+    subcommands: AHashMap<Box<[u8]>, CommandId>,
+}
+
+impl CommandTable {
+    /// The commands that the gateway knows by itself.
+    pub fn builtin() -> Self {
+        let mut table = Self { commands: Vec::new(), names: AHashMap::new(), subcommands: AHashMap::new() };
+        for (group, category, entries) in GROUPS {
+            for entry in *entries {
+                let container =
+                    entry.name.split_once('|').and_then(|(name, _)| table.lookup(name.as_bytes()));
+                table.insert(Command::from_entry(entry, *group, *category), container);
+            }
+        }
+        table
+    }
+
+    /// This table and what the upstream has beyond it, subcommands of known containers included. Of a command that
+    /// is known, only the arity is taken over, since other versions allow more or less; it is left alone where the
+    /// gateway itself answers. What does not fit the bounds of a table is left out.
+    pub fn with_upstream(&self, upstream: Vec<UpstreamCommand>) -> Self {
+        let mut table = self.clone();
+        for command in upstream {
+            table.add_upstream(command, None);
+        }
+        table
+    }
+
+    fn add_upstream(&mut self, mut upstream: UpstreamCommand, container: Option<CommandId>) {
+        let name = upstream.name.as_bytes();
+        let known = if container.is_some() { self.subcommands.get(name) } else { self.names.get(name) };
+        let subcommands = std::mem::take(&mut upstream.subcommands);
+        let id = match known.copied() {
+            Some(id) => {
+                let known = &mut self.commands[usize::from(id.0)];
+                if !matches!(known.class, Class::Local(_)) {
+                    known.arity = upstream.arity;
+                }
+                id
+            }
+            None if name.len() > NAME_BYTES_MAX || self.commands.len() >= COMMANDS_MAX => return,
+            None => {
+                let class = upstream.class(container.map(|id| self.get(id).class));
+                self.insert(upstream.into_command(class), container)
+            }
+        };
+        // A subcommand has none of its own.
+        if container.is_none() {
+            subcommands.into_iter().for_each(|subcommand| self.add_upstream(subcommand, Some(id)));
+        }
+    }
+
+    fn insert(&mut self, mut command: Command, container: Option<CommandId>) -> CommandId {
+        let id = CommandId(self.commands.len() as u16);
+        command.container = container;
+        let name = command.name.as_bytes().into();
+        match container {
+            None => self.names.insert(name, id),
+            Some(container) => {
+                self.commands[usize::from(container.0)].subcommands.push(id);
+                self.subcommands.insert(name, id)
+            }
+        };
+        self.commands.push(command);
+        id
+    }
+
+    /// The number of commands, subcommands included.
+    #[allow(clippy::len_without_is_empty, reason = "the table is never empty")]
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// All commands and subcommands with their numbers, containers before their subcommands.
+    pub fn iter(&self) -> impl Iterator<Item = (CommandId, &Command)> {
+        self.commands.iter().enumerate().map(|(index, command)| (CommandId(index as u16), command))
+    }
+
+    /// The commands that are no subcommands.
+    pub(super) fn top_level(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().filter(|command| command.container.is_none())
+    }
+
+    /// The number of the command or container with this name, in any case.
+    pub fn lookup(&self, name: &[u8]) -> Option<CommandId> {
+        let mut buffer = [0; NAME_BYTES_MAX];
+        self.names.get(fold(&mut buffer, name)?).copied()
+    }
+
+    /// The number of a container's subcommand with this name, in any case.
+    pub fn subcommand(&self, container: CommandId, name: &[u8]) -> Option<CommandId> {
+        let mut buffer = [0; NAME_BYTES_MAX];
+        let container = self.get(container).name.as_bytes();
+        let (head, rest) = buffer.split_at_mut_checked(container.len() + 1)?;
+        head[..container.len()].copy_from_slice(container);
+        head[container.len()] = b'|';
+        let len = head.len() + fold(rest, name)?.len();
+        self.subcommands.get(&buffer[..len]).copied()
+    }
+
+    /// The number of the command called `name`, or of the subcommand called `container|subcommand`, which is how
+    /// `COMMAND INFO` and its kin are told of one.
+    pub fn lookup_full_name(&self, name: &[u8]) -> Option<CommandId> {
+        let mut buffer = [0; NAME_BYTES_MAX];
+        let name = fold(&mut buffer, name)?;
+        self.names.get(name).or_else(|| self.subcommands.get(name)).copied()
+    }
+
+    /// The command with this number.
+    ///
+    /// # Panics
+    /// When the number is of another table that has more commands.
+    pub fn get(&self, id: CommandId) -> &Command {
+        &self.commands[usize::from(id.0)]
+    }
+
+    /// The command that a request calls: the subcommand where the name is a container's, the container itself only
+    /// where it stands alone and may (`COMMAND`).
+    ///
+    /// # Errors
+    /// As Redis would say for an unknown command or subcommand, or a wrong number of arguments.
+    pub fn resolve(&self, request: &Request) -> Result<CommandId, CommandError> {
+        let mut id = self.lookup(request.name()).ok_or(CommandError::Unknown)?;
+        let mut command = self.get(id);
+        if command.is_container()
+            && let Some(name) = request.arg(1)
+        {
+            id = self.subcommand(id, name).ok_or(CommandError::UnknownSubcommand)?;
+            command = self.get(id);
+        }
+        if !command.accepts(request.len()) {
+            return Err(CommandError::Arity { of_subcommand: command.container.is_some() });
+        }
+        Ok(id)
+    }
+}
+
+/// Writes `name` in lower case to the front of `buffer`; `None` when it does not fit.
+fn fold<'b>(buffer: &'b mut [u8], name: &[u8]) -> Option<&'b [u8]> {
+    let folded = buffer.get_mut(..name.len())?;
+    folded.copy_from_slice(name);
+    folded.make_ascii_lowercase();
+    Some(folded)
+}

@@ -1,0 +1,154 @@
+//! From text, a file and the command line to a configuration, and from two of them to what changed.
+//!
+//! The only file of this directory that touches the file system: it reads the configuration and the secrets that it
+//! names, at start and again at each reload.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, LoadError};
+use super::reader::Reader;
+use super::relations;
+use super::schema::{Directive, Kind, visit_directives};
+use super::sections::Config;
+use super::types::{Address, Secret};
+use super::value::{Change, Node, Value};
+
+/// The longest secret that is read from a file. A longer file is surely not one.
+const SECRET_BYTES_MAX: usize = 4096;
+
+/// What the command line gives; it overrides the file, at start and at each reload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// `--listen`, for `gateway.listen`; empty leaves the file's.
+    pub listen: Vec<SocketAddr>,
+    /// `--admin`, for `admin.listen`.
+    pub admin: Option<SocketAddr>,
+    /// `--upstream`, for `upstream.servers`; empty leaves the file's.
+    pub upstream: Vec<Address>,
+    /// `--workers`, for `gateway.workers`; 0 is one for each core.
+    pub workers: Option<usize>,
+}
+
+impl Config {
+    /// Reads the text of a file. Secrets in files of their own stay unread.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text: no TOML, unknown keys, wrong types, values out of range,
+    /// keys that contradict each other.
+    pub fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
+        let mut reader = Reader::new(text);
+        let config = read(text, &Overrides::default(), &mut reader);
+        finish(config, reader)
+    }
+
+    /// Reads the file, if there is one, applies the overrides, and reads the secrets in files of their own into
+    /// `password` and `token`, so that nothing else has to look for them.
+    ///
+    /// # Errors
+    /// The file cannot be read; or it is wrong, as for [`Config::parse`], or a file that it names cannot be read.
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, LoadError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| LoadError::Read { path: path.to_owned(), error })?,
+            None => String::new(),
+        };
+        let mut reader = Reader::new(&text);
+        let mut config = read(&text, overrides, &mut reader);
+        read_secrets(&mut config, &mut reader);
+        finish(config, reader).map_err(|errors| LoadError::Invalid {
+            path: path.map_or_else(|| PathBuf::from("command line"), Path::to_owned),
+            errors,
+        })
+    }
+
+    /// Every directive whose value differs in `other`, and whether a live reload takes it.
+    pub fn changes(&self, other: &Config) -> Vec<Change> {
+        let mut changes = Vec::new();
+        Value::changes(self, other, "", &ROOT, &mut changes);
+        changes
+    }
+
+    /// Calls `visit` with the dotted path of every directive of the file; see [`visit_directives`].
+    pub fn visit_directives(mut visit: impl FnMut(&str, &'static Directive)) {
+        visit_directives("", Config::DIRECTIVES, &mut visit);
+    }
+}
+
+/// The file as a whole, seen as a table.
+static ROOT: Directive = Directive {
+    key: "",
+    kind: Kind::Table { directives: Config::DIRECTIVES },
+    default: None,
+    reload: true,
+    meaning: "",
+};
+
+/// What could be read of the text, overridden, with all that is wrong with it reported.
+fn read(text: &str, overrides: &Overrides, reader: &mut Reader<'_>) -> Config {
+    let (table, syntax_errors) = DeTable::parse_recoverable(text);
+    let span = table.span();
+    let root = Spanned::new(span, DeValue::Table(table.into_inner()));
+    let read = Config::read(Node { path: "", kind: &ROOT.kind, value: &root }, reader);
+    let mut config = read.unwrap_or_default();
+    overrides.apply(&mut config);
+    relations::check(&config, reader);
+    reader.syntax_errors(&syntax_errors);
+    config
+}
+
+fn finish(config: Config, reader: Reader<'_>) -> Result<Config, Vec<ConfigError>> {
+    let errors = reader.into_errors();
+    if errors.is_empty() { Ok(config) } else { Err(errors) }
+}
+
+impl Overrides {
+    fn apply(&self, config: &mut Config) {
+        if !self.listen.is_empty() {
+            config.gateway.listen.clone_from(&self.listen);
+        }
+        if let Some(admin) = self.admin {
+            config.admin.listen = Some(admin);
+        }
+        if !self.upstream.is_empty() {
+            config.upstream.servers.clone_from(&self.upstream);
+        }
+        if let Some(workers) = self.workers {
+            config.gateway.workers = Some(workers).filter(|workers| *workers != 0);
+        }
+    }
+}
+
+fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
+    let mut read = |key: String, file: &Option<PathBuf>, secret: &mut Option<Secret>| {
+        if let Some(file) = file {
+            match read_secret(file) {
+                Ok(text) => *secret = Some(text),
+                Err(why) => reader.error(&key, format!("expected a file that holds a secret, {why}")),
+            }
+        }
+    };
+    read("auth.password_file".to_owned(), &config.auth.password_file, &mut config.auth.password);
+    for (index, user) in config.auth.users.iter_mut().enumerate() {
+        read(format!("auth.user[{index}].password_file"), &user.password_file, &mut user.password);
+    }
+    read("upstream.password_file".to_owned(), &config.upstream.password_file, &mut config.upstream.password);
+    read("admin.token_file".to_owned(), &config.admin.token_file, &mut config.admin.token);
+}
+
+/// The file's first line, or what is wrong with it in words that do not repeat any of it.
+fn read_secret(file: &Path) -> Result<Secret, String> {
+    let shown = file.display();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("but {shown} cannot be read: {error}"))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() && line.len() <= SECRET_BYTES_MAX => Ok(Secret::new(line)),
+        Some(line) if !line.is_empty() => {
+            Err(format!("but the first line of {shown} is longer than {SECRET_BYTES_MAX} bytes"))
+        }
+        _ => Err(format!("but the first line of {shown} is empty")),
+    }
+}

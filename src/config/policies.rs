@@ -1,0 +1,149 @@
+//! The tables of the file that say what is done about hot keys and quotas.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::schema::{
+    GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, US, count, count_or, duration, duration_or, section, size,
+};
+use super::types::{OnUnavailable, QuotaReply, ReadPolicy, RuleMode};
+
+section! {
+    /// `[detect]`: when a key counts as hot.
+    Detect {
+        enabled: bool = true, Kind::Flag, live,
+            "Whether accesses are counted; without it only rules make a key hot.";
+        window: Duration = Duration::from_secs(1), duration(100 * MS, MINUTE), restart,
+            "The time over which rates are taken.";
+        slice: Duration = Duration::from_millis(100), duration(10 * MS, 10 * SECOND), restart,
+            "The step in which the window moves; a key is noticed within two of them.";
+        top_k: usize = 128, count(1, 1024), live,
+            "The number of keys in the published hot set.";
+        memory_max: usize = 8 * MB as usize, size(256 * KB, GB), restart,
+            "The memory of each worker's counters; more of it narrows the error of the rates.";
+        enter_rate: u64 = 1000, count(1, 1_000_000_000), live,
+            "The requests per second from which a key becomes hot, if it has the share too.";
+        enter_share: f64 = 0.01, Kind::Share, live,
+            "The share of all requests from which a key becomes hot, if it has the rate too.";
+        leave_rate: u64 = 500, count(0, 1_000_000_000), live,
+            "The requests per second below which a hot key cools.";
+        leave_share: f64 = 0.005, Kind::Share, live,
+            "The share of all requests below which a hot key cools.";
+        enter_bytes_rate: Option<u64> = Some(32 * MB), Kind::Bytes { min: KB, max: 1024 * GB, zero: "bytes make no key hot" }, live,
+            "The bytes per second, in and out, from which a key becomes hot whatever its rate.";
+        hold: Duration = Duration::from_secs(2), duration(0, HOUR), live,
+            "How long a key must stay below a leave threshold before it cools.";
+        sample_max: u32 = 16, count(1, 1024), live,
+            "Under pressure one access in up to this many is counted, and stands for all of them; 1 counts every access always.";
+        never_track: Vec<String> = Vec::new(), Kind::List { of: &Kind::Glob, min: 0, max: 100 }, live,
+            "Patterns of keys that are never counted, shown or combined by detection.";
+    }
+}
+
+section! {
+    /// `[combine]`: how operations on a hot key are folded.
+    Combine {
+        enabled: bool = true, Kind::Flag, live,
+            "Whether hot keys are combined; rules that say combine hold all the same.";
+        flush_interval: Duration = Duration::from_millis(1), duration(0, SECOND), live,
+            "The least time between two flushes of one key; the first operation after a pause goes at once.";
+        batch_max: usize = 16_384, count(1, 1_048_576), live,
+            "The number of operations that one flush folds.";
+        pending_max: usize = 65_536, count(1, 16_777_216), live,
+            "The number of operations that wait for one key's flush.";
+        exactly_once: bool = true, Kind::Flag, live,
+            "Whether a flush carries a token, so that it can be sent again when its outcome is unknown; write-behind follows it too.";
+        token_ttl: Duration = Duration::from_secs(600), duration(SECOND, 7 * 24 * HOUR), live,
+            "How long Redis remembers the token of a flush, and so how long its outcome can be asked for.";
+    }
+}
+
+section! {
+    /// `[write_behind]`: the bounds of keys that a rule puts in write-behind mode.
+    WriteBehind {
+        flush_interval: Duration = Duration::from_millis(100), duration(MS, MINUTE), live,
+            "How long a delta waits at most to be flushed: what a crash may lose without the journal.";
+        flush_max: usize = 10_000, count(1, 16_777_216), live,
+            "The number of deltas of one key that are flushed without waiting for the interval.";
+        pending_max: usize = 1_000_000, count(1, 1_000_000_000), live,
+            "The number of deltas of all keys that the process holds while Redis is away.";
+        journal: bool = false, Kind::Flag, restart,
+            "Whether a delta is on disk before it is acknowledged, so that a crash loses none.";
+        journal_path: PathBuf = PathBuf::from("hotgate.journal"), Kind::Path, restart,
+            "The journal's file, which belongs to one process; a relative name starts at the working directory.";
+        journal_bytes_max: u64 = GB, size(MB, 1024 * GB), live,
+            "The size of the journal.";
+    }
+}
+
+section! {
+    /// `[read_cache]`: the bounds of the copies that serve `tracked` and `ttl` reads. Each worker has its own.
+    ReadCache {
+        entries_max: usize = 1024, count(1, 1_048_576), live,
+            "The number of replies that one worker keeps.";
+        bytes_max: usize = 64 * MB as usize, size(64 * KB, 64 * GB), live,
+            "The bytes of the replies that one worker keeps.";
+        value_bytes_max: usize = MB as usize, size(64, 512 * MB), live,
+            "The size of one reply that is kept.";
+        tracked_age_max: Duration = Duration::from_secs(10), duration(MS, 24 * HOUR), live,
+            "The age at which a tracked copy is read again although nothing invalidated it.";
+    }
+}
+
+section! {
+    /// `[[rule]]`: what is done with the keys that a pattern matches.
+    Rule {
+        pattern as "match": String, Kind::Glob, live,
+            "The pattern of the keys; it must be given.";
+        mode: RuleMode = RuleMode::Auto, Kind::Choice { names: RuleMode::NAMES }, live,
+            "What is done with writes: auto combines while the key is hot, combine always, write-behind answers before Redis does, off never.";
+        read: ReadPolicy = ReadPolicy::Collapse,
+            Kind::ChoiceOr { names: ReadPolicy::NAMES, key: "ttl", of: &READ_TTL }, live,
+            "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, ttl a copy up to that old.";
+    }
+}
+
+const READ_TTL: Kind = duration(MS, HOUR);
+
+section! {
+    /// `[admission]`: the bounds that all quotas share.
+    Admission {
+        keys_max: usize = 100_000, count(1, 10_000_000), live,
+            "The number of counters under a quota whose state the process remembers.";
+        refresh: Duration = Duration::from_secs(1), duration(10 * MS, MINUTE), live,
+            "How often the limits and pauses that operators set at run time are read from Redis.";
+    }
+}
+
+section! {
+    /// `[[quota]]`: what the counters that a pattern matches may reach.
+    ///
+    /// Exactly one of `limit`, `limit_key` and `floor` is set in a `Config` that was parsed.
+    Quota {
+        pattern as "match": String, Kind::Glob, live,
+            "The pattern of the counters; it must be given.";
+        limit: Option<i64> = None, Kind::Integer { min: 0, max: i64::MAX }, live,
+            "The value that the counter never exceeds.";
+        limit_key: Option<String> = None, Kind::Template, live,
+            "The key that holds the limit, instead of limit; in the counter's slot it takes effect on the next flush, elsewhere within recheck.";
+        floor: Option<i64> = None, Kind::Integer { min: i64::MIN, max: i64::MAX }, live,
+            "The value that the counter never goes below, instead of limit, for stock that is counted down.";
+        window: Option<Duration> = None, duration_or(MS, 366 * 24 * HOUR, "for ever"), live,
+            "The time in which the limit may be used up once: it turns the cap into a rate.";
+        wait_replicas: usize = 0, count(0, 16), live,
+            "The number of replicas that must hold a grant before it is answered (WAIT).";
+        wait_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,
+            "How long that may take.";
+        recheck: Duration = Duration::from_millis(50), duration(MS, MINUTE), live,
+            "How often Redis is asked about a counter that is exhausted; all refusals between are local.";
+        reply: QuotaReply = QuotaReply::Error,
+            Kind::ChoiceOr { names: QuotaReply::NAMES, key: "integer", of: &REPLY_INTEGER }, live,
+            "What a refused client gets: an error, null, the counter's unchanged value, or a given integer.";
+        on_unavailable: OnUnavailable = OnUnavailable::Refuse, Kind::Choice { names: OnUnavailable::NAMES }, live,
+            "What happens while Redis is away.";
+        enforce: bool = true, Kind::Flag, live,
+            "Whether it refuses; false only counts what it would have refused.";
+    }
+}
+
+const REPLY_INTEGER: Kind = Kind::Integer { min: i64::MIN, max: i64::MAX };

@@ -1,0 +1,358 @@
+//! The one declaration of every directive, and the shapes that a value may have.
+//!
+//! `section!` turns a table of directives into a plain struct, its defaults and the list of [`Directive`]s that
+//! parsing, the manual's test and the reload decision all walk. So a directive cannot exist in one of these and be
+//! missing, or mean something else, in another. This file declares no directive of its own.
+
+use std::time::Duration;
+
+/// One directive as declared: what the parser accepts, what the manual must say.
+pub struct Directive {
+    /// Its name inside its table.
+    pub key: &'static str,
+    /// Type, unit and range.
+    pub kind: Kind,
+    /// Renders the default as TOML; `None` where the key must be given.
+    pub default: Option<fn(&Kind) -> String>,
+    /// Whether a live reload takes a changed value; if not, it waits for the next start.
+    pub reload: bool,
+    /// What it means, in a sentence or two.
+    pub meaning: &'static str,
+}
+
+impl Directive {
+    /// The default as it is written in TOML. `None` where there is none: the key must be given, or it is unset
+    /// until it is.
+    pub fn default_literal(&self) -> Option<String> {
+        self.default.map(|render| render(&self.kind)).filter(|literal| !literal.is_empty())
+    }
+}
+
+/// Type, unit and range of a value.
+///
+/// A non-empty `zero` says what the value 0 stands for, outside the range; such a field is an `Option` and 0 reads as
+/// `None`. In the same way the empty string reads as `None` for an optional text, path or address.
+pub enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number of something that the key names.
+    Count {
+        /// Smallest value.
+        min: u64,
+        /// Largest value.
+        max: u64,
+        /// What 0 stands for.
+        zero: &'static str,
+    },
+    /// A signed 64-bit integer, the range of a Redis counter.
+    Integer {
+        /// Smallest value.
+        min: i64,
+        /// Largest value.
+        max: i64,
+    },
+    /// A part of a whole, 0.0 to 1.0.
+    Share,
+    /// A string with a unit: `"100ms"`.
+    Duration {
+        /// Shortest value.
+        min: Duration,
+        /// Longest value.
+        max: Duration,
+        /// What 0 stands for.
+        zero: &'static str,
+    },
+    /// A string with a unit, `"64mb"`, or a plain number of bytes.
+    Bytes {
+        /// Smallest value.
+        min: u64,
+        /// Largest value.
+        max: u64,
+        /// What 0 stands for.
+        zero: &'static str,
+    },
+    /// Any text.
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// A file name.
+    Path,
+    /// An `http://` address; it may hold a token, so it is never shown either.
+    Url,
+    /// `host:port`.
+    Address,
+    /// `ip:port` to bind; port 0 takes a free one.
+    Listen,
+    /// A pattern for key names, with the syntax of Redis's `KEYS`.
+    Glob,
+    /// A key name in which `$1` to `$9` stand for what the pattern's stars matched.
+    Template,
+    /// One of these words.
+    Choice {
+        /// The words.
+        names: &'static [&'static str],
+    },
+    /// One of these words, or an inline table of one key.
+    ChoiceOr {
+        /// The words.
+        names: &'static [&'static str],
+        /// The inline table's key.
+        key: &'static str,
+        /// What that key holds.
+        of: &'static Kind,
+    },
+    /// An array; for tables, `[[key]]`.
+    List {
+        /// What each element is.
+        of: &'static Kind,
+        /// Fewest elements.
+        min: usize,
+        /// Most elements.
+        max: usize,
+    },
+    /// A table with these keys.
+    Table {
+        /// The keys.
+        directives: &'static [Directive],
+    },
+}
+
+/// One microsecond, in the unit of [`duration`].
+pub const US: u64 = 1;
+/// One millisecond, in the unit of [`duration`].
+pub const MS: u64 = 1000 * US;
+/// One second, in the unit of [`duration`].
+pub const SECOND: u64 = 1000 * MS;
+/// One minute, in the unit of [`duration`].
+pub const MINUTE: u64 = 60 * SECOND;
+/// One hour, in the unit of [`duration`].
+pub const HOUR: u64 = 60 * MINUTE;
+/// 1024 bytes.
+pub const KB: u64 = 1024;
+/// 1024 KiB.
+pub const MB: u64 = 1024 * KB;
+/// 1024 MiB.
+pub const GB: u64 = 1024 * MB;
+
+/// A duration between two bounds in microseconds.
+pub const fn duration(min_us: u64, max_us: u64) -> Kind {
+    duration_or(min_us, max_us, "")
+}
+
+/// A duration between two bounds in microseconds, or 0 for what `zero` says.
+pub const fn duration_or(min_us: u64, max_us: u64, zero: &'static str) -> Kind {
+    Kind::Duration { min: Duration::from_micros(min_us), max: Duration::from_micros(max_us), zero }
+}
+
+/// A number between two bounds.
+pub const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max, zero: "" }
+}
+
+/// A number between two bounds, or 0 for what `zero` says.
+pub const fn count_or(min: u64, max: u64, zero: &'static str) -> Kind {
+    Kind::Count { min, max, zero }
+}
+
+/// A size between two bounds in bytes.
+pub const fn size(min: u64, max: u64) -> Kind {
+    Kind::Bytes { min, max, zero: "" }
+}
+
+impl Kind {
+    /// Type, unit and range in words, as errors and the manual say it.
+    pub fn describe(&self) -> String {
+        use super::units::{render_bytes, render_duration};
+        let or_zero = |zero: &str| if zero.is_empty() { String::new() } else { format!(", or 0: {zero}") };
+        match self {
+            Kind::Flag => "true or false".into(),
+            Kind::Count { min, max, zero } => format!("a number from {min} to {max}{}", or_zero(zero)),
+            Kind::Integer { min, max } => match (*min, *max) {
+                (i64::MIN, i64::MAX) => "a signed 64-bit integer".into(),
+                (min, i64::MAX) => format!("an integer from {min} on (signed, 64 bits)"),
+                (min, max) => format!("an integer from {min} to {max}"),
+            },
+            Kind::Share => "a share from 0.0 to 1.0".into(),
+            Kind::Duration { min, max, zero } => format!(
+                "a duration from \"{}\" to \"{}\"{}",
+                render_duration(*min),
+                render_duration(*max),
+                or_zero(zero)
+            ),
+            Kind::Bytes { min, max, zero } => {
+                format!(
+                    "a size from \"{}\" to \"{}\"{}",
+                    render_bytes(*min),
+                    render_bytes(*max),
+                    or_zero(zero)
+                )
+            }
+            Kind::Text => "a string".into(),
+            Kind::Secret => "a string (never shown)".into(),
+            Kind::Path => "a file name".into(),
+            Kind::Url => "an \"http://host[:port]/path\" address (never shown)".into(),
+            Kind::Address => "\"host:port\"".into(),
+            Kind::Listen => "\"ip:port\" to bind (port 0 takes a free one)".into(),
+            Kind::Glob => "a key pattern as in Redis's KEYS".into(),
+            Kind::Template => "a key name, in which $1 to $9 are what the stars of match matched".into(),
+            Kind::Choice { names } => alternatives(names),
+            Kind::ChoiceOr { names, key, of } => {
+                format!("{}, or {{ {key} = {} }}", alternatives(names), of.describe())
+            }
+            Kind::List { of: Kind::Table { .. }, max, .. } => format!("up to {max} tables"),
+            Kind::List { of, min, max } => format!("a list of {min} to {max}, each {}", of.describe()),
+            Kind::Table { .. } => "a table".into(),
+        }
+    }
+
+    /// Whether a value of this kind must never be repeated in an error.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Kind::Secret | Kind::Url)
+    }
+}
+
+fn alternatives(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    quoted.join(" | ")
+}
+
+/// The TOML key of a field: its own name unless the declaration gives another.
+pub const fn key_of(field: &'static str, given: &[&'static str]) -> &'static str {
+    match given {
+        [] => field,
+        [key, ..] => key,
+    }
+}
+
+/// Calls `visit` with the dotted path of every directive below `directives`, tables before their keys. The keys of
+/// `[[rule]]` are visited as `rule[].match`.
+pub fn visit_directives(
+    prefix: &str,
+    directives: &'static [Directive],
+    visit: &mut impl FnMut(&str, &'static Directive),
+) {
+    for directive in directives {
+        let path =
+            if prefix.is_empty() { directive.key.to_owned() } else { format!("{prefix}.{}", directive.key) };
+        visit(&path, directive);
+        match &directive.kind {
+            Kind::Table { directives } => visit_directives(&path, directives, visit),
+            Kind::List { of: Kind::Table { directives }, .. } => {
+                visit_directives(&format!("{path}[]"), directives, visit);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Declares a table of the file: `field as "key": Type = default, kind, live|restart, "meaning";`.
+///
+/// `as "key"` is for keys that are no good field names; a field without a default must be given in the file.
+macro_rules! section {
+    ($(#[$attribute:meta])* $name:ident {
+        $( $field:ident $(as $key:literal)? : $type:ty $(= $default:expr)?, $kind:expr, $reload:ident, $meaning:literal; )*
+    }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $( #[doc = $meaning] pub $field: $type, )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $crate::config::schema::section!(@value $type $(, $default)?), )* }
+            }
+        }
+
+        impl $name {
+            /// The keys of this table.
+            pub const DIRECTIVES: &'static [$crate::config::schema::Directive] = &[
+                $( $crate::config::schema::Directive {
+                    key: $crate::config::schema::key_of(stringify!($field), &[$($key)?]),
+                    kind: $kind,
+                    default: $crate::config::schema::section!(@render $type $(, $default)?),
+                    reload: $crate::config::schema::section!(@reload $reload),
+                    meaning: $meaning,
+                }, )*
+            ];
+        }
+
+        impl $crate::config::value::Value for $name {
+            fn read(
+                node: $crate::config::value::Node<'_>,
+                reader: &mut $crate::config::reader::Reader<'_>,
+            ) -> Option<Self> {
+                let table = reader.table(&node, Self::DIRECTIVES)?;
+                let mut section = Self::default();
+                let mut directives = Self::DIRECTIVES.iter();
+                $( reader.field(&mut section.$field, table, node.path, directives.next()); )*
+                Some(section)
+            }
+
+            fn render(&self, _: &$crate::config::schema::Kind) -> String {
+                String::new()
+            }
+
+            fn changes(
+                &self,
+                other: &Self,
+                path: &str,
+                _: &$crate::config::schema::Directive,
+                out: &mut Vec<$crate::config::Change>,
+            ) {
+                let mut directives = Self::DIRECTIVES.iter();
+                $( $crate::config::value::changes_of(&self.$field, &other.$field, path, directives.next(), out); )*
+            }
+        }
+    };
+    (@value $type:ty) => { <$type>::default() };
+    (@value $type:ty, $default:expr) => { $default };
+    (@render $type:ty) => { None };
+    (@render $type:ty, $default:expr) => {
+        Some(|kind| {
+            let default: $type = $default;
+            $crate::config::value::Value::render(&default, kind)
+        })
+    };
+    (@reload live) => { true };
+    (@reload restart) => { false };
+}
+
+/// Declares an enum whose variants are words of the file.
+macro_rules! choice {
+    ($(#[$attribute:meta])* $name:ident { $( $(#[$doc:meta])* $variant:ident = $word:literal, )* }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $( $(#[$doc])* $variant, )* }
+
+        impl $name {
+            /// The words of the file, in the order of the variants.
+            pub const NAMES: &'static [&'static str] = &[$( $word ),*];
+
+            /// The word for this variant.
+            pub fn name(self) -> &'static str {
+                match self { $( Self::$variant => $word, )* }
+            }
+
+            fn from_name(name: &str) -> Option<Self> {
+                match name { $( $word => Some(Self::$variant), )* _ => None }
+            }
+        }
+
+        impl $crate::config::value::Value for $name {
+            fn read(
+                node: $crate::config::value::Node<'_>,
+                reader: &mut $crate::config::reader::Reader<'_>,
+            ) -> Option<Self> {
+                let read = node.value.get_ref().as_str().and_then(Self::from_name);
+                read.or_else(|| reader.mismatch(&node))
+            }
+
+            fn render(&self, _: &$crate::config::schema::Kind) -> String {
+                format!("\"{}\"", self.name())
+            }
+        }
+    };
+}
+
+pub(super) use {choice, section};

@@ -1,0 +1,184 @@
+//! The tables of the file that say where hotgate stands and what it may use.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteBehind};
+use super::schema::{
+    GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, section, size,
+};
+use super::types::{Address, LogFormat, LogLevel, ReadFrom, Secret, UpstreamKindChoice};
+
+section! {
+    /// The whole file.
+    Config {
+        gateway: Gateway = Gateway::default(), Kind::Table { directives: Gateway::DIRECTIVES }, live,
+            "Where clients connect, and how the process runs.";
+        auth: Auth = Auth::default(), Kind::Table { directives: Auth::DIRECTIVES }, live,
+            "Who may connect.";
+        upstream: Upstream = Upstream::default(), Kind::Table { directives: Upstream::DIRECTIVES }, live,
+            "The Redis server or cluster behind the gateway.";
+        limits: Limits = Limits::default(), Kind::Table { directives: Limits::DIRECTIVES }, live,
+            "What one client may use.";
+        detect: Detect = Detect::default(), Kind::Table { directives: Detect::DIRECTIVES }, live,
+            "When a key counts as hot.";
+        combine: Combine = Combine::default(), Kind::Table { directives: Combine::DIRECTIVES }, live,
+            "How operations on a hot key are folded.";
+        write_behind: WriteBehind = WriteBehind::default(), Kind::Table { directives: WriteBehind::DIRECTIVES }, live,
+            "The bounds of keys that a rule puts in write-behind mode.";
+        read_cache: ReadCache = ReadCache::default(), Kind::Table { directives: ReadCache::DIRECTIVES }, live,
+            "The bounds of the copies that serve tracked and ttl reads.";
+        admission: Admission = Admission::default(), Kind::Table { directives: Admission::DIRECTIVES }, live,
+            "The bounds that all quotas share.";
+        admin: Admin = Admin::default(), Kind::Table { directives: Admin::DIRECTIVES }, live,
+            "The HTTP side: dashboard, API, metrics, webhook.";
+        log: Log = Log::default(), Kind::Table { directives: Log::DIRECTIVES }, live,
+            "What is written to standard error.";
+        rules as "rule": Vec<Rule> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Rule::DIRECTIVES }, min: 0, max: 1000 }, live,
+            "What is done with the keys that a pattern matches; the first rule that matches a key holds.";
+        quotas as "quota": Vec<Quota> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Quota::DIRECTIVES }, min: 0, max: 1000 }, live,
+            "What the counters that a pattern matches may reach; every quota that matches a key holds.";
+    }
+}
+
+section! {
+    /// `[gateway]`: where clients connect, and how the process runs.
+    Gateway {
+        listen: Vec<SocketAddr> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 6380))],
+            Kind::List { of: &Kind::Listen, min: 1, max: 16 }, restart,
+            "The addresses that clients connect to.";
+        workers: Option<usize> = None, count_or(1, 256, "one for each core"), restart,
+            "The number of worker threads.";
+        announce: Option<Address> = None, Kind::Address, live,
+            "The address that CLUSTER replies give as every node's; empty gives the one that the client dialled, which is wrong only behind NAT.";
+        clients_max: usize = 10_000, count(1, 1_000_000), live,
+            "The number of clients that may be connected to the process at once.";
+        tcp_backlog: u32 = 511, count(1, 65_535), restart,
+            "The connections that the kernel holds for each worker until they are accepted.";
+        tcp_keepalive: Option<Duration> = Some(Duration::from_secs(300)), duration_or(SECOND, 24 * HOUR, "no probes"), live,
+            "How long a client connection is silent before the kernel probes whether the peer still lives.";
+        drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
+            "How long SIGTERM waits for requests in flight and pending deltas.";
+    }
+}
+
+section! {
+    /// `[auth]`: who may connect.
+    Auth {
+        password: Option<Secret> = None, Kind::Secret, live,
+            "The password of the user default, as requirepass in redis.conf; empty asks for none.";
+        password_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that password, instead of password.";
+        users as "user": Vec<User> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: User::DIRECTIVES }, min: 0, max: 1000 }, live,
+            "A user who may connect with AUTH name password.";
+    }
+}
+
+section! {
+    /// `[[auth.user]]`: a user of the gateway. Redis does not know it.
+    User {
+        name: String, Kind::Text, live,
+            "The name that AUTH and HELLO give; it must be given.";
+        password: Option<Secret> = None, Kind::Secret, live,
+            "The user's password.";
+        password_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that password, instead of password.";
+    }
+}
+
+section! {
+    /// `[upstream]`: the Redis server or cluster behind the gateway.
+    Upstream {
+        servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
+            Kind::List { of: &Kind::Address, min: 1, max: 1000 }, restart,
+            "The server, or some nodes of the cluster to ask for all the others.";
+        kind: UpstreamKindChoice = UpstreamKindChoice::Auto, Kind::Choice { names: UpstreamKindChoice::NAMES }, restart,
+            "Whether that is one server or a cluster; auto asks it.";
+        user: Option<String> = None, Kind::Text, live,
+            "The user that the gateway logs in as at Redis; empty is the user default.";
+        password: Option<Secret> = None, Kind::Secret, live,
+            "The password that the gateway gives to Redis; empty gives none.";
+        password_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that password, instead of password.";
+        read_from: ReadFrom = ReadFrom::Master, Kind::Choice { names: ReadFrom::NAMES }, live,
+            "Where read-only commands go; a replica may answer with an older value.";
+        connect_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,
+            "How long a connection to a node may take, login included.";
+        request_timeout: Duration = Duration::from_secs(5), duration(MS, HOUR), live,
+            "How long a node may take to answer a request; blocking commands bring their own time.";
+        unavailable_wait: Duration = Duration::from_secs(1), duration(0, MINUTE), live,
+            "How long a request waits for a node that is away or being failed over.";
+        redirects_max: usize = 8, count(1, 64), live,
+            "The number of MOVED, ASK, TRYAGAIN, CLUSTERDOWN and LOADING answers that one request follows.";
+        backoff_min: Duration = Duration::from_millis(20), duration(MS, MINUTE), live,
+            "The pause before the first attempt to reconnect; each further one doubles it, with jitter.";
+        backoff_max: Duration = Duration::from_secs(2), duration(MS, HOUR), live,
+            "The longest pause between attempts to reconnect.";
+        topology_refresh: Duration = Duration::from_secs(10), duration(100 * MS, HOUR), live,
+            "How often the cluster's topology is read even when nothing seems to have changed.";
+        inflight_max: usize = 65_536, count(1, 1_048_576), live,
+            "The number of requests in flight on one connection to a node.";
+        output_buffer_max: usize = 64 * MB as usize, size(64 * KB, 4 * GB), live,
+            "The bytes of requests that wait to be written to one connection to a node.";
+        session_connections_max: usize = 1000, count(1, 65_536), live,
+            "The connections of its own that one worker opens for transactions, blocking commands and subscriptions.";
+    }
+}
+
+section! {
+    /// `[limits]`: what one client may use.
+    Limits {
+        request_bytes_max: usize = GB as usize, size(16 * KB, 4 * GB), live,
+            "The size of one request, as Redis's client-query-buffer-limit.";
+        bulk_bytes_max: usize = 512 * MB as usize, size(KB, 4 * GB), live,
+            "The size of one argument, as Redis's proto-max-bulk-len.";
+        arguments_max: usize = 1_048_576, count(16, 2_147_483_647), live,
+            "The number of arguments of one request, the command's name included.";
+        client_inflight_max: usize = 1024, count(1, 1_048_576), live,
+            "The number of requests of one client whose replies it has not been sent yet.";
+        client_output_buffer_max: usize = 32 * MB as usize, size(16 * KB, 4 * GB), live,
+            "The bytes of replies that wait for one client to read them.";
+        idle_timeout: Option<Duration> = None, duration_or(SECOND, 30 * 24 * HOUR, "never"), live,
+            "How long a client may be silent; subscribed and blocked ones may be so for ever.";
+    }
+}
+
+section! {
+    /// `[admin]`: dashboard, API, metrics, webhook.
+    Admin {
+        listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9380))), Kind::Listen, restart,
+            "The address of the HTTP side; empty turns it off.";
+        token: Option<Secret> = None, Kind::Secret, live,
+            "The bearer token that every page but /healthz and /readyz asks for; without one all may look and nobody may change anything.";
+        token_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that token, instead of token.";
+        connections_max: usize = 64, count(1, 4096), live,
+            "The number of HTTP connections at once, event streams included.";
+        hash_key_names: bool = false, Kind::Flag, live,
+            "Whether metrics, API, log and webhook name keys by a hash, for names that must stay private.";
+        metric_keys_max: usize = 20, count(0, 1000), live,
+            "The number of hot keys, and of quotas' keys, that get a label of their own in /metrics.";
+        webhook_url: Option<Secret> = None, Kind::Url, live,
+            "Where a JSON message is posted when a key becomes hot and when it cools; empty posts none.";
+        webhook_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), live,
+            "How long one attempt to post may take.";
+        webhook_attempts_max: usize = 5, count(1, 100), live,
+            "The number of attempts to post one message, with backoff between them.";
+        webhook_queue_max: usize = 1024, count(1, 65_536), live,
+            "The number of messages that wait to be posted.";
+    }
+}
+
+section! {
+    /// `[log]`: what is written to standard error.
+    Log {
+        level: LogLevel = LogLevel::Info, Kind::Choice { names: LogLevel::NAMES }, live,
+            "The least severe message that is written.";
+        format: LogFormat = LogFormat::Text, Kind::Choice { names: LogFormat::NAMES }, restart,
+            "The form of a line.";
+    }
+}

@@ -1,0 +1,211 @@
+//! The values that are more than a number: addresses, secrets, choices.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::schema::choice;
+
+/// A host name or IP address with its port. IPv6 addresses are kept without their brackets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// Name or IP address.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+impl FromStr for Address {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = text.rsplit_once(':').ok_or(())?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or(())?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+            None => Some(host).filter(|host| !host.contains(':')),
+        };
+        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'@' | b'[' | b']');
+        let host = host.filter(|host| !host.is_empty() && host.bytes().all(plain)).ok_or(())?;
+        Ok(Address { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(out, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(out, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Text that must not be printed: `Debug` shows only that there is one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(hidden)")
+    }
+}
+
+choice! {
+    /// What stands upstream.
+    UpstreamKindChoice {
+        /// Found out by asking.
+        Auto = "auto",
+        /// One server.
+        Single = "single",
+        /// A Redis Cluster.
+        Cluster = "cluster",
+    }
+}
+
+choice! {
+    /// Where read-only commands go.
+    ReadFrom {
+        /// To the master, always.
+        Master = "master",
+        /// To a replica; an error when there is none.
+        Replica = "replica",
+        /// To a replica if there is one, else to the master.
+        PreferReplica = "prefer-replica",
+    }
+}
+
+choice! {
+    /// What is done with the commands on keys that a rule matches.
+    RuleMode {
+        /// Combined while hot, as without a rule.
+        Auto = "auto",
+        /// Always combined.
+        Combine = "combine",
+        /// Answered before Redis does.
+        WriteBehind = "write-behind",
+        /// Always passed through.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// What a quota does while Redis is away.
+    OnUnavailable {
+        /// Refuses.
+        Refuse = "refuse",
+        /// Lets through.
+        Allow = "allow",
+    }
+}
+
+choice! {
+    /// The least severe message that is logged.
+    LogLevel {
+        /// Only what needs somebody's attention.
+        Error = "error",
+        /// And what may soon need it.
+        Warn = "warn",
+        /// And what happened.
+        Info = "info",
+        /// And why.
+        Debug = "debug",
+        /// And every step.
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// The form of log lines.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// For machines, one JSON object a line.
+        Json = "json",
+    }
+}
+
+/// How reads of a hot key are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadPolicy {
+    /// One upstream read answers all who wait for it: exact.
+    Collapse,
+    /// From a copy that Redis invalidates (`CLIENT TRACKING`).
+    Tracked,
+    /// From a copy no older than this.
+    Ttl(Duration),
+}
+
+impl ReadPolicy {
+    /// The words of the file.
+    pub const NAMES: &'static [&'static str] = &["collapse", "tracked"];
+}
+
+/// What a refused increment is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaReply {
+    /// `-QUOTA limit of 1000000 reached for 'sku:8421:reserved'`.
+    Error,
+    /// Null.
+    Nil,
+    /// The counter's unchanged value.
+    Value,
+    /// This integer.
+    Integer(i64),
+}
+
+impl QuotaReply {
+    /// The words of the file.
+    pub const NAMES: &'static [&'static str] = &["error", "nil", "value"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let check = |text: &str, expect: Option<(&str, u16)>| {
+            let expect = expect.map(|(host, port)| Address { host: host.into(), port });
+            assert_eq!(text.parse().ok(), expect, "{text:?}");
+            if let Some(address) = expect {
+                assert_eq!(address.to_string(), text);
+            }
+        };
+        check("127.0.0.1:6379", Some(("127.0.0.1", 6379)));
+        check("redis-0.redis:7000", Some(("redis-0.redis", 7000)));
+        check("[::1]:6379", Some(("::1", 6379)));
+        for wrong in [
+            "",
+            "host",
+            "host:",
+            ":6379",
+            "host:0",
+            "host:65536",
+            "::1:6379",
+            "[x]:1",
+            "redis://h:1",
+            "a b:1",
+        ] {
+            check(wrong, None);
+        }
+        assert!("user:secret@host:6379".parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert!(!format!("{:?}", Secret::new("hunter2")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,278 @@
+//! How each Rust type is read from, and written as, a TOML value.
+//!
+//! The range is the [`Kind`]'s, the type is Rust's; a value that fits both is returned, anything else is reported and
+//! read as `None`, so that the walk goes on to the next error.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::reader::Reader;
+use super::schema::{Directive, Kind};
+use super::types::{Address, QuotaReply, ReadPolicy, Secret};
+use super::units;
+
+/// A directive whose value differs between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Dotted path; `rule`, `quota` and `auth.user` change as wholes.
+    pub path: String,
+    /// Whether a live reload takes it.
+    pub reloadable: bool,
+}
+
+/// A value in the file and what it should be.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    /// Dotted path.
+    pub path: &'a str,
+    /// What is expected.
+    pub kind: &'static Kind,
+    /// What was found.
+    pub value: &'a Spanned<DeValue<'a>>,
+}
+
+/// A type that a directive can have.
+pub trait Value: Sized + PartialEq {
+    /// The value, or `None` after its error was reported.
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// The value as TOML; empty for what TOML can only leave out.
+    fn render(&self, kind: &Kind) -> String;
+
+    /// Appends what differs.
+    fn changes(&self, other: &Self, path: &str, directive: &Directive, out: &mut Vec<Change>) {
+        if self != other {
+            out.push(Change { path: path.to_owned(), reloadable: directive.reload });
+        }
+    }
+}
+
+/// Appends what differs below the directive of the table at `prefix`.
+pub fn changes_of<T: Value>(
+    one: &T,
+    other: &T,
+    prefix: &str,
+    directive: Option<&Directive>,
+    out: &mut Vec<Change>,
+) {
+    if let Some(directive) = directive {
+        one.changes(other, &join(prefix, directive.key), directive, out);
+    }
+}
+
+/// The dotted path of `key` below `prefix`.
+pub fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+/// Implements `Value` for a scalar from how it is had from a `DeValue` and how it is written.
+macro_rules! scalar {
+    ($type:ty, |$value:ident, $kind:ident| $read:expr, |$this:ident, $render_kind:ident| $render:expr) => {
+        impl Value for $type {
+            fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+                let ($value, $kind) = (node.value.get_ref(), node.kind);
+                let read: Option<Self> = $read;
+                read.or_else(|| reader.mismatch(&node))
+            }
+
+            fn render(&self, $render_kind: &Kind) -> String {
+                let $this = self;
+                $render
+            }
+        }
+    };
+}
+
+scalar!(bool, |value, _kind| value.as_bool(), |this, _kind| this.to_string());
+scalar!(u64, |value, kind| unsigned(value, kind), |this, kind| render_unsigned(*this, kind));
+scalar!(
+    usize,
+    |value, kind| unsigned(value, kind).and_then(|number| number.try_into().ok()),
+    |this, kind| render_unsigned(*this as u64, kind)
+);
+scalar!(u32, |value, kind| unsigned(value, kind).and_then(|number| number.try_into().ok()), |this, kind| {
+    render_unsigned(u64::from(*this), kind)
+});
+scalar!(i64, |value, kind| signed(value, kind), |this, _kind| this.to_string());
+scalar!(f64, |value, kind| share(value, kind), |this, _kind| format!("{this:?}"));
+scalar!(Duration, |value, kind| value.as_str().and_then(|text| duration(text, kind)), |this, _kind| quote(
+    &units::render_duration(*this)
+));
+scalar!(
+    String,
+    |value, kind| value.as_str().filter(|text| text_fits(text, kind)).map(str::to_owned),
+    |this, _kind| quote(this)
+);
+scalar!(
+    PathBuf,
+    |value, _kind| value.as_str().filter(|text| !text.is_empty() && !text.contains('\0')).map(PathBuf::from),
+    |this, _kind| quote(&this.display().to_string())
+);
+scalar!(
+    Secret,
+    |value, kind| value.as_str().filter(|text| text_fits(text, kind)).map(Secret::new),
+    |_this, _kind| quote("(hidden)")
+);
+scalar!(Address, |value, _kind| value.as_str().and_then(|text| text.parse().ok()), |this, _kind| quote(
+    &this.to_string()
+));
+scalar!(SocketAddr, |value, _kind| value.as_str().and_then(|text| text.parse().ok()), |this, _kind| quote(
+    &this.to_string()
+));
+
+impl<T: Value> Value for Option<T> {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        if is_none(node.value.get_ref(), node.kind) { Some(None) } else { T::read(node, reader).map(Some) }
+    }
+
+    fn render(&self, kind: &Kind) -> String {
+        match self {
+            Some(value) => value.render(kind),
+            None => none_literal(kind).to_owned(),
+        }
+    }
+}
+
+impl<T: Value> Value for Vec<T> {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let Kind::List { of, min, max } = node.kind else { return reader.mismatch(&node) };
+        let Some(items) = node.value.get_ref().as_array() else { return reader.mismatch(&node) };
+        if items.len() < *min || items.len() > *max {
+            return reader.mismatch(&node);
+        }
+        let read = items.iter().enumerate().map(|(index, value)| {
+            let path = format!("{}[{index}]", node.path);
+            reader.place(&path, value.span());
+            T::read(Node { path: &path, kind: of, value }, reader)
+        });
+        // All are read before any is given up, so that each reports its errors.
+        read.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    fn render(&self, kind: &Kind) -> String {
+        let Kind::List { of, .. } = kind else { return String::new() };
+        let items: Vec<String> = self.iter().map(|item| item.render(of)).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+impl Value for ReadPolicy {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.value.get_ref().as_str() {
+            Some("collapse") => Some(ReadPolicy::Collapse),
+            Some("tracked") => Some(ReadPolicy::Tracked),
+            _ => reader.only_key(&node).map(ReadPolicy::Ttl),
+        }
+    }
+
+    fn render(&self, _: &Kind) -> String {
+        match self {
+            ReadPolicy::Collapse => quote("collapse"),
+            ReadPolicy::Tracked => quote("tracked"),
+            ReadPolicy::Ttl(ttl) => format!("{{ ttl = \"{}\" }}", units::render_duration(*ttl)),
+        }
+    }
+}
+
+impl Value for QuotaReply {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.value.get_ref().as_str() {
+            Some("error") => Some(QuotaReply::Error),
+            Some("nil") => Some(QuotaReply::Nil),
+            Some("value") => Some(QuotaReply::Value),
+            _ => reader.only_key(&node).map(QuotaReply::Integer),
+        }
+    }
+
+    fn render(&self, _: &Kind) -> String {
+        match self {
+            QuotaReply::Error => quote("error"),
+            QuotaReply::Nil => quote("nil"),
+            QuotaReply::Value => quote("value"),
+            QuotaReply::Integer(integer) => format!("{{ integer = {integer} }}"),
+        }
+    }
+}
+
+/// The value's integer, whatever its base, if it fits 64 bits.
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+fn unsigned(value: &DeValue<'_>, kind: &Kind) -> Option<u64> {
+    let number = integer(value).and_then(|number| u64::try_from(number).ok());
+    match kind {
+        Kind::Count { min, max, .. } => number.filter(|number| (min..=max).contains(&number)),
+        Kind::Bytes { min, max, .. } => {
+            let bytes = value.as_str().and_then(units::parse_bytes);
+            number.or(bytes).filter(|bytes| (min..=max).contains(&bytes))
+        }
+        _ => None,
+    }
+}
+
+fn render_unsigned(number: u64, kind: &Kind) -> String {
+    match kind {
+        Kind::Bytes { .. } => quote(&units::render_bytes(number)),
+        _ => number.to_string(),
+    }
+}
+
+fn signed(value: &DeValue<'_>, kind: &Kind) -> Option<i64> {
+    let Kind::Integer { min, max } = kind else { return None };
+    integer(value).filter(|number| (min..=max).contains(&number))
+}
+
+fn share(value: &DeValue<'_>, _: &Kind) -> Option<f64> {
+    let float = value.as_float().and_then(|float| float.as_str().parse().ok());
+    float.or_else(|| integer(value).map(|number| number as f64)).filter(|share| (0.0..=1.0).contains(share))
+}
+
+fn duration(text: &str, kind: &Kind) -> Option<Duration> {
+    let Kind::Duration { min, max, .. } = kind else { return None };
+    units::parse_duration(text).filter(|duration| (min..=max).contains(&duration))
+}
+
+fn text_fits(text: &str, kind: &Kind) -> bool {
+    match kind {
+        Kind::Url => text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty()),
+        _ => !text.is_empty(),
+    }
+}
+
+/// Whether the value is how the file writes "none" of an optional directive.
+fn is_none(value: &DeValue<'_>, kind: &Kind) -> bool {
+    let is_zero = |zero: &str| !zero.is_empty() && integer(value) == Some(0);
+    match kind {
+        Kind::Count { zero, .. } => is_zero(zero),
+        Kind::Bytes { zero, .. } => {
+            is_zero(zero) || (!zero.is_empty() && value.as_str().and_then(units::parse_bytes) == Some(0))
+        }
+        Kind::Duration { zero, .. } => {
+            let parsed = value.as_str().and_then(units::parse_duration);
+            is_zero(zero) || (!zero.is_empty() && parsed == Some(Duration::ZERO))
+        }
+        Kind::Integer { .. } => false,
+        _ => value.as_str() == Some(""),
+    }
+}
+
+fn none_literal(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Count { .. } => "0",
+        Kind::Bytes { .. } => "\"0b\"",
+        Kind::Duration { .. } => "\"0s\"",
+        Kind::Integer { .. } => "",
+        _ => "\"\"",
+    }
+}
+
+/// Text as a TOML basic string.
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

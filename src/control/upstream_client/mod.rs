@@ -1,0 +1,220 @@
+//! A small RESP2 client for COLD use: one request, one reply, every wait bounded.
+//!
+//! Serves the topology keeper, the reading of `COMMAND` and `INFO`, and whatever else the control thread asks a server
+//! now and then. It does not pipeline, does not reconnect and does not follow redirects: the caller drops it after any
+//! error but [`UpstreamError::Refused`] and makes another.
+
+mod frame_gauge;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use redis_protocol::resp2::decode::decode;
+use redis_protocol::resp2::types::OwnedFrame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use crate::shared::topology::Address;
+use frame_gauge::{FrameGauge, GaugeError};
+
+/// Bytes of one reply. `COMMAND` of Redis 8 with all its modules is below 1 MiB and `CLUSTER SHARDS` of a cluster of a
+/// thousand nodes below 512 KiB; what is larger is not an answer to what was asked.
+const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Addresses tried of those a host name resolves to.
+const RESOLVED_ADDRESSES_MAX: usize = 8;
+
+/// Who the gateway is towards the upstream.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The ACL user; `None` for the default user.
+    pub user: Option<String>,
+    /// The password; `None` when the server asks for none.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    /// Leaves the password out, so that it cannot reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// How long to wait for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For each address tried, name resolution apart (which has the same).
+    pub connect: Duration,
+    /// For one whole reply.
+    pub reply: Duration,
+}
+
+/// Why there is no reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// The host name has no address, or the resolver did not answer in time.
+    Resolve(String),
+    /// No connection: refused, unreachable, or timed out.
+    Connect(String),
+    /// The server did not accept the credentials. The server's words.
+    Auth(String),
+    /// The connection broke before the reply was whole.
+    Broken(String),
+    /// No whole reply in time.
+    ReplyTimeout,
+    /// The reply is not RESP2, too long, or nested too deep: this is no Redis, or one that was made to misbehave.
+    Unreadable(&'static str),
+    /// The server replied with an error. The connection is still good.
+    Refused(String),
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(why) => write!(f, "cannot resolve: {why}"),
+            Self::Connect(why) => write!(f, "cannot connect: {why}"),
+            Self::Auth(why) => write!(f, "credentials refused: {why}"),
+            Self::Broken(why) => write!(f, "connection lost: {why}"),
+            Self::ReplyTimeout => f.write_str("no reply in time"),
+            Self::Unreadable(why) => write!(f, "unreadable reply: {why}"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for UpstreamError {}
+
+/// One connection.
+pub struct UpstreamClient {
+    stream: TcpStream,
+    received: BytesMut,
+    reply_timeout: Duration,
+}
+
+impl UpstreamClient {
+    /// Connects and authenticates.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Resolve`], [`UpstreamError::Connect`] and [`UpstreamError::Auth`], and those of
+    /// [`UpstreamClient::command`] while authenticating.
+    pub async fn connect(
+        address: &Address,
+        credentials: &Credentials,
+        timeouts: Timeouts,
+    ) -> Result<Self, UpstreamError> {
+        let stream = dial(address, timeouts.connect).await?;
+        let mut client = Self { stream, received: BytesMut::new(), reply_timeout: timeouts.reply };
+        client.authenticate(credentials).await?;
+        Ok(client)
+    }
+
+    /// Sends one command and returns its reply, decoded.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Refused`] when the reply is an error; after any other the connection is of no further use.
+    pub async fn command(&mut self, arguments: &[&[u8]]) -> Result<OwnedFrame, UpstreamError> {
+        let raw = self.command_raw(arguments).await?;
+        match decode(&raw) {
+            Ok(Some((OwnedFrame::Error(text), _))) => Err(UpstreamError::Refused(text)),
+            Ok(Some((frame, _))) => Ok(frame),
+            Ok(None) | Err(_) => Err(UpstreamError::Unreadable("not RESP2")),
+        }
+    }
+
+    /// Sends one command whose reply is text, such as `INFO`.
+    ///
+    /// # Errors
+    /// Those of [`UpstreamClient::command`]; [`UpstreamError::Unreadable`] when the reply is no text.
+    pub async fn text(&mut self, arguments: &[&[u8]]) -> Result<String, UpstreamError> {
+        match self.command(arguments).await? {
+            OwnedFrame::BulkString(text) | OwnedFrame::SimpleString(text) => {
+                Ok(String::from_utf8_lossy(&text).into_owned())
+            }
+            _ => Err(UpstreamError::Unreadable("expected text")),
+        }
+    }
+
+    /// Sends one command and returns the bytes of its whole reply, an error reply included. They nest at most
+    /// [`frame_gauge::DEPTH_MAX`] deep.
+    ///
+    /// # Errors
+    /// Those of [`UpstreamClient::command`] but [`UpstreamError::Refused`].
+    pub async fn command_raw(&mut self, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
+        let reply_timeout = self.reply_timeout;
+        let exchange = async {
+            self.stream.write_all(&encode_command(arguments)).await.map_err(broken)?;
+            self.read_reply().await
+        };
+        timeout(reply_timeout, exchange).await.unwrap_or(Err(UpstreamError::ReplyTimeout))
+    }
+
+    async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), UpstreamError> {
+        let Some(password) = &credentials.password else { return Ok(()) };
+        let reply = match &credentials.user {
+            Some(user) => self.command(&[b"AUTH", user.as_bytes(), password.as_bytes()]).await,
+            None => self.command(&[b"AUTH", password.as_bytes()]).await,
+        };
+        match reply {
+            Ok(_) => Ok(()),
+            Err(UpstreamError::Refused(text)) => Err(UpstreamError::Auth(text)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_reply(&mut self) -> Result<Bytes, UpstreamError> {
+        let mut gauge = FrameGauge::default();
+        loop {
+            match gauge.advance(&self.received) {
+                Ok(Some(len)) => return Ok(self.received.split_to(len).freeze()),
+                Ok(None) => {}
+                Err(GaugeError::TooDeep) => return Err(UpstreamError::Unreadable("nested too deep")),
+                Err(GaugeError::Malformed) => return Err(UpstreamError::Unreadable("not RESP2")),
+            }
+            if self.received.len() >= REPLY_BYTES_MAX {
+                return Err(UpstreamError::Unreadable("longer than any answer to what was asked"));
+            }
+            if self.stream.read_buf(&mut self.received).await.map_err(broken)? == 0 {
+                return Err(UpstreamError::Broken("closed by the server".to_owned()));
+            }
+        }
+    }
+}
+
+async fn dial(address: &Address, connect_timeout: Duration) -> Result<TcpStream, UpstreamError> {
+    let resolved: Vec<SocketAddr> = timeout(connect_timeout, lookup_host((&*address.host, address.port)))
+        .await
+        .map_err(|_| UpstreamError::Resolve("the resolver did not answer in time".to_owned()))?
+        .map_err(|error| UpstreamError::Resolve(error.to_string()))?
+        .take(RESOLVED_ADDRESSES_MAX)
+        .collect();
+    let mut last_error = UpstreamError::Resolve("the name has no address".to_owned());
+    for socket_address in resolved {
+        match timeout(connect_timeout, TcpStream::connect(socket_address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last_error = UpstreamError::Connect(error.to_string()),
+            Err(_) => last_error = UpstreamError::Connect("timed out".to_owned()),
+        }
+    }
+    Err(last_error)
+}
+
+fn broken(error: io::Error) -> UpstreamError {
+    UpstreamError::Broken(error.to_string())
+}
+
+fn encode_command(arguments: &[&[u8]]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", arguments.len()).into_bytes();
+    for argument in arguments {
+        out.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+        out.extend_from_slice(argument);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

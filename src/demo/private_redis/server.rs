@@ -1,0 +1,244 @@
+//! One private Redis server: a child process on a free port of 127.0.0.1.
+
+use std::env;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, sleep};
+
+use super::PrivateRedisError;
+use super::directory::{ServerDirectory, end_child, forget_pid, write_pid};
+use crate::shared::topology::Address;
+
+/// A server is up within a tenth of a second on an idle machine; a loaded one may take this long.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at the server's log.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A free port may be taken by another process between the look and the server's own bind; so often another is tried.
+const PORT_ATTEMPTS_MAX: usize = 20;
+
+/// What the server writes once its sockets listen (Redis 4 and later, Valkey).
+const READY_LINE: &str = "Ready to accept connections";
+
+/// Ports are drawn from here. Both a port and its cluster bus port (10000 above, as Redis has it) then lie below 32768,
+/// where Linux begins to draw the ports of outgoing connections.
+const PORTS: std::ops::Range<u16> = 11000..22000;
+
+/// The distance of the cluster bus port from the port clients use (`cluster-port` in redis.conf).
+const BUS_PORT_DISTANCE: u16 = 10_000;
+
+/// One running (or killed, and perhaps to be restarted) server.
+///
+/// Owned by whoever started it; dropping it kills the process. Not bound to a runtime: only starting needs one.
+pub struct PrivateServer {
+    child: Child,
+    port: u16,
+    arguments: Vec<String>,
+    path: PathBuf,
+    /// Held so that it is removed only when the last server of the group is gone.
+    _directory: Arc<ServerDirectory>,
+}
+
+impl PrivateServer {
+    /// Starts a server with further command line arguments, for example `["--requirepass", "secret"]`, which override
+    /// what is set here, and waits until it accepts connections. It keeps no data on disk unless told to.
+    ///
+    /// # Errors
+    /// Every [`PrivateRedisError`] but `NoCluster`.
+    pub async fn start(arguments: &[&str]) -> Result<Self, PrivateRedisError> {
+        let directory = Arc::new(ServerDirectory::create()?);
+        Self::start_in(directory, "server", arguments).await
+    }
+
+    pub(super) async fn start_in(
+        directory: Arc<ServerDirectory>,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self, PrivateRedisError> {
+        let path = directory.server_directory(name)?;
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let (child, port) = start_on_free_port(&path, &arguments).await?;
+        Ok(Self { child, port, arguments, path, _directory: directory })
+    }
+
+    /// Where it listens (or listened, when it was killed).
+    pub fn address(&self) -> Address {
+        Address::new("127.0.0.1", self.port)
+    }
+
+    /// The process id; changes with a restart.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the server at once (SIGKILL), as a crash would.
+    pub fn kill(&mut self) {
+        end_child(&mut self.child);
+        forget_pid(&self.path);
+    }
+
+    /// Starts it again, killing it first if it runs: same port, directory (so a cluster node keeps its id) and arguments.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::start`]; also when the port was taken meanwhile.
+    pub async fn restart(&mut self) -> Result<(), PrivateRedisError> {
+        self.kill();
+        self.child = start_on(&self.path, &self.arguments, self.port).await?;
+        Ok(())
+    }
+
+    /// As [`PrivateServer::restart`], on another port: a cluster node comes back as itself under a new address.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::start`].
+    pub async fn restart_elsewhere(&mut self) -> Result<(), PrivateRedisError> {
+        self.kill();
+        (self.child, self.port) = start_on_free_port(&self.path, &self.arguments).await?;
+        Ok(())
+    }
+
+    /// Stops the process where it stands (SIGSTOP): its sockets stay open and nothing answers.
+    ///
+    /// # Errors
+    /// No shell to send the signal with, or no such process.
+    pub fn pause(&self) -> Result<(), PrivateRedisError> {
+        self.signal("STOP")
+    }
+
+    /// Lets a paused server go on (SIGCONT).
+    ///
+    /// # Errors
+    /// As [`PrivateServer::pause`].
+    pub fn resume(&self) -> Result<(), PrivateRedisError> {
+        self.signal("CONT")
+    }
+
+    /// What the server has written since it was last started.
+    pub fn log(&self) -> String {
+        read_log(&self.path)
+    }
+
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn signal(&self, name: &str) -> Result<(), PrivateRedisError> {
+        // `kill` is a builtin of every POSIX shell; the program of that name may be missing.
+        let pid = self.pid().to_string();
+        let status = Command::new("sh").args(["-c", r#"kill -"$1" "$2""#, "signal", name, &pid]).status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(format!("cannot send SIG{name} to process {pid}")).into())
+        }
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The server program on PATH: `redis-server`, else `valkey-server`.
+///
+/// # Errors
+/// [`PrivateRedisError::NoServerProgram`].
+pub fn find_server_program() -> Result<PathBuf, PrivateRedisError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    ["redis-server", "valkey-server"]
+        .iter()
+        .flat_map(|name| env::split_paths(&path).map(move |directory| directory.join(name)))
+        .find(|candidate| candidate.is_file())
+        .ok_or(PrivateRedisError::NoServerProgram)
+}
+
+/// A port that is free now, and whose cluster bus port is.
+fn free_port() -> Option<u16> {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let mut rng = rand::rng();
+    (0..100).map(|_| rng.random_range(PORTS)).find(|&port| is_free(port) && is_free(port + BUS_PORT_DISTANCE))
+}
+
+async fn start_on_free_port(path: &Path, arguments: &[String]) -> Result<(Child, u16), PrivateRedisError> {
+    let mut last_error = PrivateRedisError::NotReady("no free port found".to_owned());
+    for _ in 0..PORT_ATTEMPTS_MAX {
+        let Some(port) = free_port() else { break };
+        match start_on(path, arguments, port).await {
+            Ok(child) => return Ok((child, port)),
+            Err(PrivateRedisError::Exited(log)) if log.contains("Address already in use") => {
+                last_error = PrivateRedisError::Exited(log);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last_error)
+}
+
+async fn start_on(path: &Path, arguments: &[String], port: u16) -> Result<Child, PrivateRedisError> {
+    let mut child = spawn(path, arguments, port)?;
+    let ready = match write_pid(path, child.id()) {
+        Ok(()) => wait_until_ready(&mut child, path).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = ready {
+        end_child(&mut child);
+        forget_pid(path);
+        return Err(error);
+    }
+    Ok(child)
+}
+
+fn spawn(path: &Path, arguments: &[String], port: u16) -> Result<Child, PrivateRedisError> {
+    let log = File::create(path.join("log"))?;
+    let child = Command::new(find_server_program()?)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
+        .args(["--save", "", "--appendonly", "no"])
+        .arg("--dir")
+        .arg(path)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // Out of the terminal's foreground group: on Ctrl-C the gateway drains first, then the servers go.
+        .process_group(0)
+        .spawn()?;
+    Ok(child)
+}
+
+/// Ready is what the server's own log says: a connection would not tell this server from another that took the port
+/// first, and an answer may need a password.
+async fn wait_until_ready(child: &mut Child, path: &Path) -> Result<(), PrivateRedisError> {
+    let deadline = Instant::now() + START_TIME_MAX;
+    loop {
+        if read_log(path).contains(READY_LINE) {
+            return Ok(());
+        }
+        if child.try_wait()?.is_some() {
+            return Err(PrivateRedisError::Exited(log_tail(path)));
+        }
+        if Instant::now() >= deadline {
+            return Err(PrivateRedisError::NotReady(log_tail(path)));
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+fn read_log(path: &Path) -> String {
+    fs::read(path.join("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn log_tail(path: &Path) -> String {
+    let log = read_log(path);
+    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(6)..].join(" | ")
+}

@@ -1,0 +1,456 @@
+//! Counting of key accesses on the data path of one worker.
+
+use super::config::DetectorConfig;
+use super::key::KeyName;
+use super::slice::{Slice, SliceTotals};
+use super::table::{self, Admission, Table};
+
+/// What one slice takes from the weight of an access: after eight slices about a third is left.
+const DECAY: f32 = 0.875;
+/// The scale of forward decay is brought back to 1 above this: every 20 s at 100 ms a slice. The 24 bits of
+/// an `f32` hold weights up to 16 million accesses of the current slice at any scale.
+const SCALE_MAX: f32 = (1_u64 << 40) as f32;
+/// Bytes that weigh as much as one access, so that a big value fetched seldom is tracked too.
+const BYTES_PER_WEIGHT_SHIFT: u32 = 12;
+/// The admission threshold follows the traffic every so many accesses, and at the end of each slice.
+const REFRESH_OPS: u64 = 4096;
+/// In [`EntryHandle`]: the index is one of a filter cell.
+const CELL_FLAG: u32 = 1 << 31;
+
+/// One use of a key, as the worker knows it before the reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// The command writes.
+    pub write: bool,
+    /// The command is of the INCR family; implies `write`.
+    pub counter: bool,
+    /// Bytes of the request, or the key's part of it.
+    pub bytes_in: u32,
+    /// Which client connection; any number that is its own for as long as it lives.
+    pub client: u64,
+}
+
+/// Where the bytes of the reply belong. Plain data that may be kept for as long as the reply takes: one whose
+/// key is no longer tracked is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryHandle {
+    index: u32,
+    generation: u32,
+}
+
+/// Heavy hitters of one worker, over a window that decays.
+///
+/// Created and owned by a worker; no other thread touches it. Its end is the worker's.
+///
+/// The structure is Filtered Space-Saving (Homem and Carvalho, "Finding top-k elements in data streams",
+/// Information Sciences 180, 2010), which puts a small array of counters before the counters of Space-Saving
+/// (Metwally, Agrawal and El Abbadi, "Efficient computation of frequent and top-k elements in data streams",
+/// ICDT 2005), over forward-decayed weights (Cormode, Shkapenyuk, Srivastava and Xu, "Forward decay: a
+/// practical time decay model for streaming systems", ICDE 2009). An access weighs one, plus one for every
+/// 4 KiB it moves. Two departures:
+/// - entries are found and replaced within buckets of eight, so that admission costs one bucket and no heap;
+/// - a key is admitted when its filter cell holds `1 / (2 * capacity)` of all recent weight, not as soon as it
+///   is above the minimum. Under uniform traffic, or under a flood of keys that are used once, cells hold a
+///   quarter of that on average, and next to nothing is admitted: the miss stays cheap and the hot keys stay.
+///
+/// Invariant: at any time, a key's decayed weight is at most its entry's `weight` and at least
+/// `weight - error` if it is tracked, and at most its cell's sum if not. (A cell is raised by every access of
+/// its untracked keys, and to the weight of every key of its own that is evicted; a key is admitted with its
+/// cell's sum.) So, whatever the order of the accesses, a key that is heavier than the admission threshold is
+/// tracked from its next access on, unless its bucket holds eight heavier ones.
+///
+/// Counts in slices are exact from admission on and zero before, so they never overstate a key.
+pub struct Detector {
+    table: Table,
+    ignore: Ignore,
+    sampler: Sampler,
+    /// What one access weighs now.
+    scale: f32,
+    /// `scale` times the sample ratio: what one recorded access adds.
+    unit: f32,
+    /// A cell that has reached this asks for admission.
+    admit_weight: f32,
+    /// Decayed weight of everything recorded, without `pending_units`.
+    total_weight: f64,
+    pending_units: u64,
+    totals: SliceTotals,
+    slice_start_ns: u64,
+}
+
+/// Says which keys are never tracked. Asked once when a key would be admitted.
+pub type Ignore = Box<dyn Fn(&[u8]) -> bool + Send>;
+
+impl Detector {
+    /// A detector that starts its first slice at `now_ns` and never tracks keys for which `ignore` is true.
+    #[must_use]
+    pub fn new(config: DetectorConfig, ignore: Ignore, now_ns: u64) -> Self {
+        let mut detector = Self {
+            table: Table::new(table::capacity(config.tracked_keys)),
+            ignore,
+            sampler: Sampler::new(),
+            scale: 1.0,
+            unit: 1.0,
+            admit_weight: 0.0,
+            total_weight: 0.0,
+            pending_units: 0,
+            totals: SliceTotals::default(),
+            slice_start_ns: now_ns,
+        };
+        detector.set_sample_ratio(config.sample_ratio);
+        detector
+    }
+
+    /// Counts an access. `hash` is the hash of `key` by a hasher with random seeds, the same for every call on
+    /// this detector.
+    ///
+    /// Gives where to book the reply, or None if its size is of no interest.
+    #[inline]
+    pub fn record(&mut self, key: &[u8], hash: u64, access: Access) -> Option<EntryHandle> {
+        self.totals.ops += 1;
+        self.totals.writes += u64::from(access.write);
+        self.totals.bytes_in += u64::from(access.bytes_in);
+        if self.totals.ops.is_multiple_of(REFRESH_OPS) {
+            self.refresh_admit_weight();
+        }
+        if !self.sampler.takes_next(hash) {
+            return None;
+        }
+        let weight = self.weigh(1 + (access.bytes_in >> BYTES_PER_WEIGHT_SHIFT));
+        let index = match self.table.index_of(hash) {
+            Some(index) => index,
+            None => {
+                let cell = self.table.cell_of(hash);
+                let sum = self.table.add_to_cell(cell, weight);
+                if sum < self.admit_weight {
+                    return Some(EntryHandle::cell(cell));
+                }
+                match self.admit(key, hash, sum, weight) {
+                    Some(index) => index,
+                    None => return Some(EntryHandle::cell(cell)),
+                }
+            }
+        };
+        self.count(index, weight, access)
+    }
+
+    /// Counts the reply to a recorded access. `bytes_out` is its size in bytes.
+    #[inline]
+    pub fn record_reply(&mut self, handle: EntryHandle, bytes_out: u32) {
+        self.totals.bytes_out += u64::from(bytes_out);
+        let units = bytes_out >> BYTES_PER_WEIGHT_SHIFT;
+        if handle.index & CELL_FLAG != 0 {
+            if units != 0 {
+                let weight = self.weigh(units);
+                self.table.add_to_cell((handle.index & !CELL_FLAG) as usize, weight);
+            }
+            return;
+        }
+        let weight = if units == 0 { 0.0 } else { self.weigh(units) };
+        let bytes_out = bytes_out.saturating_mul(self.sampler.ratio);
+        match self.table.entry_mut(handle.index as usize) {
+            Some(entry) if entry.generation() == handle.generation => {
+                entry.add_weight(weight);
+                entry.bytes_out = entry.bytes_out.saturating_add(bytes_out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the slice at `now_ns` and begins the next.
+    ///
+    /// Reads each tracked entry once, at most 256 KiB at the defaults, and allocates for the rows that it
+    /// hands over; the filter is not touched but for once in 20 s.
+    #[must_use = "the counts are in the slice and nowhere else"]
+    pub fn take_slice(&mut self, now_ns: u64) -> Slice {
+        self.settle_weight();
+        let row_weight_min = self.total_weight / (8 * self.table.capacity()) as f64;
+        let rows = self.table.take_rows(row_weight_min as f32, self.scale);
+        let duration_ns = now_ns.saturating_sub(self.slice_start_ns);
+        self.slice_start_ns = now_ns;
+        self.advance_scale();
+        Slice { duration_ns, totals: std::mem::take(&mut self.totals), rows }
+    }
+
+    /// Records one access in `ratio` from now on, counted `ratio` times; 0 is taken for 1. Which one of each
+    /// `ratio` is chosen at random, so that rates remain unbiased. Totals go on to include every access;
+    /// connections are those of the recorded ones.
+    pub fn set_sample_ratio(&mut self, ratio: u32) {
+        self.settle_weight();
+        self.sampler.ratio = ratio.max(1);
+        self.unit = self.scale * self.sampler.ratio as f32;
+        self.refresh_admit_weight();
+    }
+
+    /// Replaces the predicate for keys that are never tracked. Tracked keys are forgotten, since the new one
+    /// may judge them differently; the heavy ones are back after one access.
+    pub fn set_ignore(&mut self, ignore: Ignore) {
+        self.ignore = ignore;
+        self.table.clear();
+    }
+
+    /// How many keys are tracked now.
+    #[must_use]
+    pub fn tracked(&self) -> usize {
+        self.table.occupied()
+    }
+
+    #[inline]
+    fn weigh(&mut self, units: u32) -> f32 {
+        self.pending_units += u64::from(units);
+        self.unit * units as f32
+    }
+
+    #[inline]
+    fn count(&mut self, index: usize, weight: f32, access: Access) -> Option<EntryHandle> {
+        let ratio = self.sampler.ratio;
+        let entry = self.table.entry_mut(index)?;
+        entry.add_weight(weight);
+        if entry.is_muted() {
+            return None;
+        }
+        let written = if access.write { ratio } else { 0 };
+        entry.writes = entry.writes.saturating_add(written);
+        entry.reads = entry.reads.saturating_add(ratio - written);
+        entry.counters = entry.counters.saturating_add(if access.counter { ratio } else { 0 });
+        entry.bytes_in = entry.bytes_in.saturating_add(access.bytes_in.saturating_mul(ratio));
+        entry.connections.insert(access.client);
+        Some(EntryHandle { index: index as u32, generation: entry.generation() })
+    }
+
+    /// Tracks a key whose cell holds `sum` with its present access of `weight`, and gives its index. The
+    /// entry begins with what the cell held before, all of which may be other keys' weight.
+    #[cold]
+    #[inline(never)]
+    fn admit(&mut self, key: &[u8], hash: u64, sum: f32, weight: f32) -> Option<usize> {
+        let before = sum - weight;
+        let ignore = &self.ignore;
+        match self.table.admit(hash, before, before, || (!ignore(key)).then(|| KeyName::new(key))) {
+            Admission::Joined(index) => {
+                self.totals.admitted += 1;
+                Some(index)
+            }
+            Admission::Replaced(index) => {
+                self.totals.admitted += 1;
+                self.totals.evicted += 1;
+                Some(index)
+            }
+            Admission::Declined => None,
+        }
+    }
+
+    /// Books the weight recorded since the last call; due before `unit` changes.
+    fn settle_weight(&mut self) {
+        self.total_weight += std::mem::take(&mut self.pending_units) as f64 * f64::from(self.unit);
+    }
+
+    /// While the table is less than half full every key is admitted. From then on one access alone never is
+    /// enough, however quiet the traffic.
+    #[cold]
+    fn refresh_admit_weight(&mut self) {
+        self.settle_weight();
+        let capacity = self.table.capacity();
+        self.admit_weight = if self.table.occupied() * 2 < capacity {
+            0.0
+        } else {
+            ((self.total_weight / (2 * capacity) as f64) as f32).max(2.0 * self.unit)
+        };
+    }
+
+    fn advance_scale(&mut self) {
+        self.scale /= DECAY;
+        if self.scale > SCALE_MAX {
+            self.table.rescale(1.0 / self.scale);
+            self.total_weight /= f64::from(self.scale);
+            self.scale = 1.0;
+        }
+        self.unit = self.scale * self.sampler.ratio as f32;
+        self.refresh_admit_weight();
+    }
+}
+
+impl EntryHandle {
+    #[inline]
+    fn cell(cell: usize) -> Self {
+        Self { index: cell as u32 | CELL_FLAG, generation: 0 }
+    }
+}
+
+/// Takes one of each `ratio` accesses.
+struct Sampler {
+    ratio: u32,
+    /// Accesses until the block ends.
+    left: u32,
+    /// The access of the block that is taken is the one that leaves this many.
+    chosen: u32,
+    state: u64,
+}
+
+impl Sampler {
+    fn new() -> Self {
+        Self { ratio: 1, left: 0, chosen: 0, state: 0 }
+    }
+
+    /// The key's hash feeds the choice, so that nobody who lacks the hasher's seeds can predict it.
+    #[inline]
+    fn takes_next(&mut self, hash: u64) -> bool {
+        if self.ratio == 1 {
+            return true;
+        }
+        if self.left == 0 {
+            self.left = self.ratio;
+            self.state = (self.state ^ hash).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+            self.chosen = (((self.state >> 32) * u64::from(self.ratio)) >> 32) as u32;
+        }
+        self.left -= 1;
+        self.left == self.chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::hash::BuildHasher;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const READ: Access = Access { write: false, counter: false, bytes_in: 10, client: 1 };
+
+    fn hash(key: &[u8]) -> u64 {
+        ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key)
+    }
+
+    fn detector(tracked_keys: usize) -> Detector {
+        let config = DetectorConfig { tracked_keys, sample_ratio: 1 };
+        Detector::new(config, Box::new(|key| key.starts_with(b"never:")), 0)
+    }
+
+    fn record(detector: &mut Detector, key: &[u8], access: Access) -> Option<EntryHandle> {
+        detector.record(key, hash(key), access)
+    }
+
+    #[test]
+    fn counts_are_kept_apart_and_begin_anew_with_each_slice() {
+        let mut detector = detector(64);
+        let incr = Access { write: true, counter: true, bytes_in: 30, client: 2 };
+        let set = Access { write: true, counter: false, bytes_in: 500, client: 3 };
+        for access in [READ, READ, incr, set] {
+            let handle = record(&mut detector, b"sku", access).unwrap();
+            detector.record_reply(handle, 7);
+        }
+        let slice = detector.take_slice(100_000_000);
+        let [row] = &slice.rows[..] else { panic!("{slice:?}") };
+        assert_eq!(row.key.bytes(), b"sku");
+        assert_eq!((row.reads, row.writes, row.counters), (2, 2, 1));
+        assert_eq!((row.bytes_in, row.bytes_out), (550, 28));
+        assert_eq!(row.connections.estimate(), 3);
+        assert_eq!(slice.duration_ns, 100_000_000);
+        assert_eq!((slice.totals.ops, slice.totals.writes), (4, 2));
+        assert!(detector.take_slice(200_000_000).rows.is_empty());
+    }
+
+    #[test]
+    fn ignored_keys_are_counted_in_totals_only() {
+        let mut detector = detector(64);
+        for _ in 0..1_000 {
+            assert_eq!(record(&mut detector, b"never:this", READ), None);
+        }
+        let slice = detector.take_slice(1);
+        assert!(slice.rows.is_empty());
+        assert_eq!(slice.totals.ops, 1_000);
+        detector.set_ignore(Box::new(|_| false));
+        assert!(record(&mut detector, b"never:this", READ).is_some());
+        assert_eq!(detector.take_slice(2).rows.len(), 1);
+    }
+
+    #[test]
+    fn a_late_reply_is_not_booked_on_a_successor() {
+        let mut detector = detector(64);
+        let late = record(&mut detector, b"first", READ).unwrap();
+        detector.table.clear();
+        // The successor must fall on the same entry, so it is the same key tracked again.
+        record(&mut detector, b"first", READ).unwrap();
+        detector.record_reply(late, 1_000);
+        assert_eq!(detector.take_slice(1).rows[0].bytes_out, 0);
+    }
+
+    /// A big value that is fetched too seldom to be tracked by its accesses.
+    #[test]
+    fn bytes_of_replies_lead_to_admission() {
+        let mut detector = detector(64);
+        let flood = |detector: &mut Detector, from: u32| {
+            for i in from..from + 10_000 {
+                record(detector, &i.to_be_bytes(), READ);
+            }
+        };
+        flood(&mut detector, 0);
+        for round in 1..10 {
+            let handle = record(&mut detector, b"big", READ).unwrap();
+            detector.record_reply(handle, 4 << 20);
+            flood(&mut detector, round * 10_000);
+        }
+        let slice = detector.take_slice(1);
+        let big = slice.rows.iter().find(|row| row.key.bytes() == b"big").expect("is tracked");
+        assert!(big.bytes_out >= 8 * (4 << 20), "{big:?}");
+    }
+
+    #[test]
+    fn sampling_is_unbiased() {
+        let mut detector = detector(64);
+        detector.set_sample_ratio(16);
+        for i in 0..160_000_u64 {
+            // In step with the ratio: taking every sixteenth access would see one of these keys only.
+            let key: &[u8] = if i.is_multiple_of(16) { b"sixteenth" } else { b"others" };
+            record(&mut detector, key, READ);
+        }
+        let slice = detector.take_slice(1);
+        assert_eq!(slice.totals.ops, 160_000);
+        let row = slice.rows.iter().find(|row| row.key.bytes() == b"sixteenth").unwrap();
+        assert!((9_000..11_000).contains(&row.reads), "{row:?}");
+        assert_eq!(slice.rows.iter().map(|row| row.reads).sum::<u32>(), 160_000);
+    }
+
+    #[test]
+    fn weights_survive_the_renewal_of_the_scale() {
+        let mut detector = detector(64);
+        for slice in 0..1_000 {
+            for _ in 0..100 {
+                record(&mut detector, b"steady", READ);
+            }
+            assert!(detector.scale <= SCALE_MAX / DECAY);
+            assert_eq!(detector.take_slice(slice).rows[0].reads, 100);
+        }
+        let (lower, upper) = detector.table.bounds(hash(b"steady"));
+        // The geometric series: 100 accesses a slice, each slice weighing DECAY times the next.
+        let expected = 100.0 * DECAY / (1.0 - DECAY) * detector.scale;
+        assert!((upper / expected - 1.0).abs() < 0.01 && lower == upper, "{lower} {upper} {expected}");
+    }
+
+    proptest! {
+        /// The error bound, against exact decayed counts. Few entries and many keys make for much eviction.
+        #[test]
+        fn bounds_hold_for_every_key(
+            accesses in prop::collection::vec((0_u16..600, 0_u32..20_000, any::<bool>()), 1..6_000),
+            slice_ops in 50_usize..3_000,
+            skew in 1_u16..600,
+        ) {
+            let mut detector = detector(64);
+            let mut exact: HashMap<u16, f64> = HashMap::new();
+            for (i, &(key, bytes, to_hot)) in accesses.iter().enumerate() {
+                let key = if to_hot { key % skew } else { key };
+                let name = key.to_be_bytes();
+                *exact.entry(key).or_default() += f64::from(detector.scale) * f64::from(1 + (bytes >> 12));
+                record(&mut detector, &name, Access { bytes_in: bytes, ..READ });
+                if i % slice_ops == 0 {
+                    let _ = detector.take_slice(i as u64);
+                }
+            }
+            for (key, weight) in exact {
+                let (lower, upper) = detector.table.bounds(hash(&key.to_be_bytes()));
+                prop_assert!(f64::from(lower) <= weight * 1.001, "{key}: {lower} > {weight}");
+                prop_assert!(f64::from(upper) >= weight * 0.999, "{key}: {upper} < {weight}");
+            }
+        }
+    }
+}

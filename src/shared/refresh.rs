@@ -1,0 +1,57 @@
+//! How a worker tells the topology keeper that what it knows of the upstream seems out of date.
+//!
+//! Asking is cheap and never waits: the mailbox is bounded, and at the bound a request is dropped, since the keeper
+//! then has requests enough to look again. Many workers that notice the same change cost one refresh: the keeper takes
+//! all that is in the mailbox at once, and ignores what was noticed under an older topology than the present one.
+
+use tokio::sync::mpsc;
+
+use crate::shared::topology::Address;
+
+/// Requests that may wait. The keeper drains the mailbox before each refresh; more than this tells it nothing new.
+const WAITING_MAX: usize = 64;
+
+/// What made a worker doubt the topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshReason {
+    /// A `MOVED` or `ASK` named this address (an empty host in the redirect means the host that sent it: the worker
+    /// puts that in). An address never seen before gets a [`NodeIndex`](crate::shared::topology::NodeIndex) with the
+    /// refresh, even when the cluster's own map does not list it yet, as it does not list the target of a migration
+    /// that owns no slot.
+    Redirected(Address),
+    /// A connection could not be made, or broke.
+    ConnectionFailed(Address),
+    /// A request's slot has no master.
+    Unassigned,
+    /// A write was refused with `READONLY`: the server is no longer master.
+    ReadOnly(Address),
+}
+
+/// A request as the keeper receives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshRequest {
+    /// What was noticed.
+    pub reason: RefreshReason,
+    /// The version of the topology under which it was noticed.
+    pub seen_version: u64,
+}
+
+/// The workers' end of the mailbox; clone one per worker.
+#[derive(Clone, Debug)]
+pub struct RefreshRequester {
+    sender: mpsc::Sender<RefreshRequest>,
+}
+
+impl RefreshRequester {
+    /// Asks for a refresh because of `reason`, noticed under the topology of version `seen_version`.
+    pub fn request(&self, reason: RefreshReason, seen_version: u64) {
+        // Full: a refresh is due anyway. Closed: the process is going down.
+        let _ = self.sender.try_send(RefreshRequest { reason, seen_version });
+    }
+}
+
+/// The two ends of the mailbox.
+pub fn refresh_mailbox() -> (RefreshRequester, mpsc::Receiver<RefreshRequest>) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    (RefreshRequester { sender }, receiver)
+}

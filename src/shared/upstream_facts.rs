@@ -1,0 +1,51 @@
+//! What one upstream server says of itself: its version, its mode and its command table.
+//!
+//! Published by the topology keeper, read by whoever answers `INFO` and `COMMAND`. The command table is kept as the
+//! server's raw reply; `command` has the parser.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// The facts, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamFacts {
+    /// `redis_version` of `INFO`, for example `7.0.15`; `None` before a server told it.
+    pub version: Option<String>,
+    /// `redis_mode` of `INFO`: `standalone`, `cluster` or `sentinel`.
+    pub mode: Option<String>,
+    /// The whole RESP2 reply to `COMMAND`; `None` while unknown, or when the server refuses to say.
+    pub commands: Option<Bytes>,
+}
+
+/// Where the facts are published.
+pub struct UpstreamFactsCell {
+    current: ArcSwap<UpstreamFacts>,
+    changes: watch::Sender<u64>,
+}
+
+impl Default for UpstreamFactsCell {
+    fn default() -> Self {
+        Self { current: ArcSwap::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+impl UpstreamFactsCell {
+    /// What is known now.
+    pub fn load(&self) -> Arc<UpstreamFacts> {
+        self.current.load_full()
+    }
+
+    /// Publishes `facts` and wakes everyone who watches for changes.
+    pub fn store(&self, facts: UpstreamFacts) {
+        self.current.store(Arc::new(facts));
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Counts the publications; works on any runtime.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
