@@ -1,2 +1,122 @@
-//! The command line.
-fn main() {}
+//! The command line: `serve` (the default), `check`, `demo`, `top`.
+//!
+//! It turns flags into a configuration and hands over; whatever cannot start says so in one line: what
+//! happened, what was expected, what to do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use hotgate::config::{Address, Config, LoadError, Overrides};
+
+#[derive(Parser)]
+#[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Stand between clients and Redis (the default).
+    Serve(Serve),
+    /// Start a private Redis Cluster with a gateway before it, to try things out.
+    Demo,
+    /// Report every error of a configuration file.
+    Check(Check),
+    /// Show the hot keys of a running gateway in the terminal.
+    Top(Top),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Configuration file; conf/hotgate.toml is the manual.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for clients; may be given several times [file: gateway.listen].
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Address of dashboard, API and metrics [file: admin.listen].
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
+    /// The Redis server, or some nodes of the cluster [file: upstream.servers].
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = address)]
+    upstream: Vec<Address>,
+    /// Number of worker threads; 0 is one for each core [file: gateway.workers].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
+    workers: Option<u16>,
+    /// List every metric with its kind and meaning, and exit.
+    #[arg(long)]
+    describe_metrics: bool,
+}
+
+#[derive(Args)]
+struct Check {
+    /// The file to check.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Args)]
+struct Top {
+    /// Where the gateway's dashboard is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
+    admin: String,
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let outcome = match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Check(arguments) => return check(&arguments),
+        Command::Demo => Err("demo is not wired up in this build".to_owned()),
+        Command::Top(arguments) => Err(format!("top of {} is not wired up in this build", arguments.admin)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("hotgate: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &Serve) -> Result<(), String> {
+    let _config = arguments.load().map_err(|error| error.to_string())?;
+    Err("serve is not wired up in this build".to_owned())
+}
+
+/// Prints every error, one a line, to standard output, since they are what was asked for.
+fn check(arguments: &Check) -> ExitCode {
+    match Config::load(Some(&arguments.config), &Overrides::default()) {
+        Ok(_) => {
+            println!("{}: ok", arguments.config.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            for line in error.lines() {
+                println!("{line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Serve {
+    fn load(&self) -> Result<Config, LoadError> {
+        let overrides = Overrides {
+            listen: self.listen.clone(),
+            admin: self.admin,
+            upstream: self.upstream.clone(),
+            workers: self.workers.map(usize::from),
+        };
+        Config::load(self.config.as_deref(), &overrides)
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|()| "expected host:port, such as 127.0.0.1:6379".to_owned())
+}

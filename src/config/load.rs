@@ -1,8 +1,9 @@
 //! From text, a file and the command line to a configuration, and from two of them to what changed.
 //!
-//! The only file of this directory that touches the file system: it reads the configuration and the secrets that it
-//! names, at start and again at each reload.
+//! The only file of this directory that touches the file system: it reads the configuration and the secrets
+//! that it names, at start and again at each reload.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +18,8 @@ use super::sections::Config;
 use super::types::{Address, Secret};
 use super::value::{Change, Node, Value};
 
-/// The longest secret that is read from a file. A longer file is surely not one.
-const SECRET_BYTES_MAX: usize = 4096;
+/// The largest file that a secret is read from; whatever is larger was named by mistake.
+const SECRET_FILE_BYTES_MAX: u64 = 4096;
 
 /// What the command line gives; it overrides the file, at start and at each reload.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,19 +38,20 @@ impl Config {
     /// Reads the text of a file. Secrets in files of their own stay unread.
     ///
     /// # Errors
-    /// Everything that is wrong, in the order of the text: no TOML, unknown keys, wrong types, values out of range,
-    /// keys that contradict each other.
+    /// Everything that is wrong, in the order of the text: no TOML, unknown keys, wrong types, values out of
+    /// range, keys that contradict each other.
     pub fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
         let mut reader = Reader::new(text);
         let config = read(text, &Overrides::default(), &mut reader);
         finish(config, reader)
     }
 
-    /// Reads the file, if there is one, applies the overrides, and reads the secrets in files of their own into
-    /// `password` and `token`, so that nothing else has to look for them.
+    /// Reads the file, if there is one, applies the overrides, and reads the secrets in files of their own
+    /// into `password` and `token`, so that nothing else has to look for them.
     ///
     /// # Errors
-    /// The file cannot be read; or it is wrong, as for [`Config::parse`], or a file that it names cannot be read.
+    /// The file cannot be read; or it is wrong, as for [`Config::parse`], or a file that it names cannot be
+    /// read.
     pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, LoadError> {
         let text = match path {
             Some(path) => std::fs::read_to_string(path)
@@ -141,14 +143,16 @@ fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
 
 /// The file's first line, or what is wrong with it in words that do not repeat any of it.
 fn read_secret(file: &Path) -> Result<Secret, String> {
-    let shown = file.display();
-    let text =
-        std::fs::read_to_string(file).map_err(|error| format!("but {shown} cannot be read: {error}"))?;
+    let (shown, mut text) = (file.display(), String::new());
+    let opened = std::fs::File::open(file);
+    opened
+        .and_then(|file| file.take(SECRET_FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| format!("but {shown} cannot be read: {error}"))?;
+    if text.len() as u64 > SECRET_FILE_BYTES_MAX {
+        return Err(format!("but {shown} is larger than {SECRET_FILE_BYTES_MAX} bytes"));
+    }
     match text.lines().next() {
-        Some(line) if !line.is_empty() && line.len() <= SECRET_BYTES_MAX => Ok(Secret::new(line)),
-        Some(line) if !line.is_empty() => {
-            Err(format!("but the first line of {shown} is longer than {SECRET_BYTES_MAX} bytes"))
-        }
+        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
         _ => Err(format!("but the first line of {shown} is empty")),
     }
 }

@@ -1,11 +1,13 @@
 //! The configuration: its schema, defaults, validation, and what a live reload may take.
 //!
-//! Every directive is declared once, in `sections` and `policies`, with its type, default, range, meaning and whether
-//! a reload takes it. From that declaration follow the structs, the parser, the manual's test (`conf/hotgate.toml`)
-//! and [`Config::changes`]. Parsing reports every error in one go, with line and column, unknown keys included.
+//! Every directive is declared once, in `sections` and `policies`, with its type, default, range, meaning and
+//! whether a reload takes it. From that declaration follow the structs, the parser, the manual's test
+//! (`conf/hotgate.toml`) and [`Config::changes`]. Parsing reports every error in one go, with line and
+//! column, unknown keys included.
 //!
-//! A [`Config`] is plain data: it does not connect, resolve names or watch files. Only `load` touches the file
-//! system, once, to read the file and the secrets that it names. No secret appears in `Debug` or in an error.
+//! A [`Config`] is plain data: it does not connect, resolve names or watch files. Only `load` touches the
+//! file system, once, to read the file and the secrets that it names. No secret appears in `Debug` or in an
+//! error.
 
 mod error;
 mod load;
@@ -14,6 +16,8 @@ mod reader;
 mod relations;
 pub mod schema;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod types;
 mod units;
 mod value;

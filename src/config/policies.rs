@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::schema::{
-    GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, US, count, count_or, duration, duration_or, section, size,
-};
+use super::schema::{GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, duration, section, size};
 use super::types::{OnUnavailable, QuotaReply, ReadPolicy, RuleMode};
 
 section! {
@@ -29,12 +27,14 @@ section! {
             "The requests per second below which a hot key cools.";
         leave_share: f64 = 0.005, Kind::Share, live,
             "The share of all requests below which a hot key cools.";
-        enter_bytes_rate: Option<u64> = Some(32 * MB), Kind::Bytes { min: KB, max: 1024 * GB, zero: "bytes make no key hot" }, live,
+        enter_bytes_rate: Option<u64> = Some(32 * MB),
+            Kind::Bytes { min: KB, max: 1024 * GB, zero: "bytes make no key hot" }, live,
             "The bytes per second, in and out, from which a key becomes hot whatever its rate.";
         hold: Duration = Duration::from_secs(2), duration(0, HOUR), live,
             "How long a key must stay below a leave threshold before it cools.";
         sample_max: u32 = 16, count(1, 1024), live,
-            "Under pressure one access in up to this many is counted, and stands for all of them; 1 counts every access always.";
+            "Under pressure one access in up to this many is counted, and stands for all of them; 1 \
+             counts every access always.";
         never_track: Vec<String> = Vec::new(), Kind::List { of: &Kind::Glob, min: 0, max: 100 }, live,
             "Patterns of keys that are never counted, shown or combined by detection.";
     }
@@ -46,13 +46,15 @@ section! {
         enabled: bool = true, Kind::Flag, live,
             "Whether hot keys are combined; rules that say combine hold all the same.";
         flush_interval: Duration = Duration::from_millis(1), duration(0, SECOND), live,
-            "The least time between two flushes of one key; the first operation after a pause goes at once.";
+            "The least time between two flushes of one key; the first operation after a pause goes at \
+             once, and 0 spaces them by the round trip alone.";
         batch_max: usize = 16_384, count(1, 1_048_576), live,
             "The number of operations that one flush folds.";
         pending_max: usize = 65_536, count(1, 16_777_216), live,
             "The number of operations that wait for one key's flush.";
         exactly_once: bool = true, Kind::Flag, live,
-            "Whether a flush carries a token, so that it can be sent again when its outcome is unknown; write-behind follows it too.";
+            "Whether a flush carries a token, so that it can be sent again when its outcome is unknown; \
+             write-behind follows it too.";
         token_ttl: Duration = Duration::from_secs(600), duration(SECOND, 7 * 24 * HOUR), live,
             "How long Redis remembers the token of a flush, and so how long its outcome can be asked for.";
     }
@@ -70,14 +72,16 @@ section! {
         journal: bool = false, Kind::Flag, restart,
             "Whether a delta is on disk before it is acknowledged, so that a crash loses none.";
         journal_path: PathBuf = PathBuf::from("hotgate.journal"), Kind::Path, restart,
-            "The journal's file, which belongs to one process; a relative name starts at the working directory.";
+            "The journal's file, which belongs to one process; a relative name starts at the working \
+             directory.";
         journal_bytes_max: u64 = GB, size(MB, 1024 * GB), live,
             "The size of the journal.";
     }
 }
 
 section! {
-    /// `[read_cache]`: the bounds of the copies that serve `tracked` and `ttl` reads. Each worker has its own.
+    /// `[read_cache]`: the bounds of the copies that serve `tracked` and `ttl` reads. Each worker has its
+    /// own.
     ReadCache {
         entries_max: usize = 1024, count(1, 1_048_576), live,
             "The number of replies that one worker keeps.";
@@ -96,10 +100,12 @@ section! {
         pattern as "match": String, Kind::Glob, live,
             "The pattern of the keys; it must be given.";
         mode: RuleMode = RuleMode::Auto, Kind::Choice { names: RuleMode::NAMES }, live,
-            "What is done with writes: auto combines while the key is hot, combine always, write-behind answers before Redis does, off never.";
+            "What is done with writes: auto combines while the key is hot, combine always, write-behind \
+             answers before Redis does, off never.";
         read: ReadPolicy = ReadPolicy::Collapse,
             Kind::ChoiceOr { names: ReadPolicy::NAMES, key: "ttl", of: &READ_TTL }, live,
-            "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, ttl a copy up to that old.";
+            "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, \
+             ttl a copy up to that old.";
     }
 }
 
@@ -125,11 +131,13 @@ section! {
         limit: Option<i64> = None, Kind::Integer { min: 0, max: i64::MAX }, live,
             "The value that the counter never exceeds.";
         limit_key: Option<String> = None, Kind::Template, live,
-            "The key that holds the limit, instead of limit; in the counter's slot it takes effect on the next flush, elsewhere within recheck.";
+            "The key that holds the limit, instead of limit; in the counter's slot it takes effect on the \
+             next flush, elsewhere within recheck.";
         floor: Option<i64> = None, Kind::Integer { min: i64::MIN, max: i64::MAX }, live,
             "The value that the counter never goes below, instead of limit, for stock that is counted down.";
-        window: Option<Duration> = None, duration_or(MS, 366 * 24 * HOUR, "for ever"), live,
-            "The time in which the limit may be used up once: it turns the cap into a rate.";
+        window: Option<Duration> = None, duration(MS, 366 * 24 * HOUR), live,
+            "The time in which the limit may be used up once, which turns the cap into a rate; without \
+             one it is for ever.";
         wait_replicas: usize = 0, count(0, 16), live,
             "The number of replicas that must hold a grant before it is answered (WAIT).";
         wait_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,
@@ -139,7 +147,8 @@ section! {
         reply: QuotaReply = QuotaReply::Error,
             Kind::ChoiceOr { names: QuotaReply::NAMES, key: "integer", of: &REPLY_INTEGER }, live,
             "What a refused client gets: an error, null, the counter's unchanged value, or a given integer.";
-        on_unavailable: OnUnavailable = OnUnavailable::Refuse, Kind::Choice { names: OnUnavailable::NAMES }, live,
+        on_unavailable: OnUnavailable = OnUnavailable::Refuse,
+            Kind::Choice { names: OnUnavailable::NAMES }, live,
             "What happens while Redis is away.";
         enforce: bool = true, Kind::Flag, live,
             "Whether it refuses; false only counts what it would have refused.";

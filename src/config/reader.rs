@@ -1,20 +1,27 @@
 //! The walk over the parsed file along the schema, and the collection of everything that is wrong with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
-use super::schema::{Directive, Kind, visit_directives};
+use super::schema::{Directive, Kind, join, visit_directives};
 use super::sections::Config;
-use super::value::{Node, Value, join};
+use super::value::{Node, Value};
 
 /// Collects errors and where each key stands in the text.
 pub struct Reader<'a> {
     text: &'a str,
     places: HashMap<String, usize>,
-    errors: Vec<(usize, String, String)>,
+    errors: Vec<Report>,
+}
+
+struct Report {
+    /// Byte of the text; none for what the text does not hold.
+    place: Option<usize>,
+    key: String,
+    message: String,
 }
 
 impl<'a> Reader<'a> {
@@ -94,43 +101,45 @@ impl<'a> Reader<'a> {
         let mut above = path;
         let place = loop {
             match (self.places.get(above), above.rfind(['.', '['])) {
-                (Some(place), _) => break *place,
+                (Some(place), _) => break Some(*place),
                 (None, Some(end)) => above = &above[..end],
-                (None, None) => break 0,
+                (None, None) => break None,
             }
         };
-        self.error_at(place, path.to_owned(), message);
+        self.errors.push(Report { place, key: path.to_owned(), message });
+    }
+
+    /// Reports what is no TOML. On a line that has such an error nothing else is to be believed, so what was
+    /// reported there gives way.
+    pub fn syntax_errors(&mut self, errors: &[toml::de::Error]) {
+        let text = self.text;
+        let place_of = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+        let line_of = |place: usize| line_and_column(text, place).0;
+        let lines: HashSet<usize> = errors.iter().map(|error| line_of(place_of(error))).collect();
+        self.errors.retain(|report| !report.place.is_some_and(|place| lines.contains(&line_of(place))));
+        for error in errors {
+            self.error_at(place_of(error), String::new(), format!("not TOML: {}", error.message()));
+        }
     }
 
     /// Reports something wrong at a byte of the text.
-    pub fn error_at(&mut self, place: usize, key: String, message: String) {
-        self.errors.push((place, key, message));
-    }
-
-    /// Reports what is no TOML. On a line that has such an error nothing else is to be believed, so what was reported
-    /// there gives way.
-    pub fn syntax_errors(&mut self, errors: &[toml::de::Error]) {
-        let text = self.text;
-        let line_of = |place: usize| line_and_column(text, place).0;
-        for error in errors {
-            let place = error.span().map_or(0, |span| span.start);
-            self.errors.retain(|(other, key, _)| key.is_empty() || line_of(*other) != line_of(place));
-            self.error_at(place, String::new(), format!("not TOML: {}", error.message()));
-        }
+    fn error_at(&mut self, place: usize, key: String, message: String) {
+        self.errors.push(Report { place: Some(place), key, message });
     }
 
     /// Whether something was reported at this key or below it.
     pub fn has_error(&self, path: &str) -> bool {
-        self.errors.iter().any(|(_, key, _)| key.starts_with(path))
+        let is_below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        self.errors.iter().any(|report| report.key.strip_prefix(path).is_some_and(is_below))
     }
 
     /// Everything reported, in the order of the file.
     pub fn into_errors(mut self) -> Vec<ConfigError> {
-        self.errors.sort_by_key(|(place, ..)| *place);
+        self.errors.sort_by_key(|report| report.place);
         let text = self.text;
-        let error = |(place, key, message): (usize, String, String)| {
-            let (line, column) = line_and_column(text, place);
-            ConfigError { line, column, key, message }
+        let error = |report: Report| {
+            let (line, column) = report.place.map_or((0, 0), |place| line_and_column(text, place));
+            ConfigError { line, column, key: report.key, message: report.message }
         };
         self.errors.into_iter().map(error).collect()
     }
@@ -143,7 +152,8 @@ fn line_and_column(text: &str, place: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// What was found, in words; a secret only by its type, and so is text that may hold one (`user:password@host`).
+/// What was found, in words; a secret only by its type, and so is text that may hold one
+/// (`user:password@host`).
 fn found(value: &DeValue<'_>, kind: &Kind) -> String {
     const SHOWN_MAX: usize = 60;
     let show = |text: &str| !kind.is_secret() && !text.contains('@') && text.chars().count() <= SHOWN_MAX;

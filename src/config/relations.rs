@@ -1,8 +1,291 @@
 //! What must hold between directives, beyond the range of each.
 //!
-//! A relation is checked only between keys that were read well: one mistake is reported once.
+//! A relation is checked only between keys that were themselves read without an error, so one mistake is
+//! reported once. Each is reported at the key that the reader of the file would change.
 
+use std::collections::HashSet;
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::policies::Quota;
 use super::reader::Reader;
-use super::sections::Config;
+use super::sections::{Config, User};
+use super::types::{ReadFrom, RuleMode, UpstreamKindChoice};
+use super::units::render_duration;
 
-pub fn check(_config: &Config, _reader: &mut Reader<'_>) {}
+/// Reports every relation that does not hold.
+pub fn check(config: &Config, reader: &mut Reader<'_>) {
+    addresses(config, reader);
+    credentials(config, reader);
+    upstream(config, reader);
+    bounds(config, reader);
+    detection(config, reader);
+    rules(config, reader);
+    for (index, quota) in config.quotas.iter().enumerate() {
+        check_quota(quota, &format!("quota[{index}]"), reader);
+    }
+    repeated_quotas(config, reader);
+}
+
+fn addresses(config: &Config, reader: &mut Reader<'_>) {
+    let fixed = |listen: &&std::net::SocketAddr| listen.port() != 0;
+    let listen = &config.gateway.listen;
+    repeated(listen.iter().filter(fixed), reader, |_| "gateway.listen".to_owned(), "is listed twice");
+    let servers = &config.upstream.servers;
+    repeated(servers, reader, |index| format!("upstream.servers[{index}]"), "is listed twice");
+    if let Some(admin) = config.admin.listen.filter(|admin| fixed(&admin) && listen.contains(admin)) {
+        let message = format!("{admin} is in gateway.listen already; give one of them another port");
+        relation(reader, &["admin.listen", "gateway.listen"], message);
+    }
+}
+
+fn credentials(config: &Config, reader: &mut Reader<'_>) {
+    exclusive(
+        reader,
+        "auth.password",
+        &config.auth.password,
+        "auth.password_file",
+        &config.auth.password_file,
+    );
+    exclusive(
+        reader,
+        "upstream.password",
+        &config.upstream.password,
+        "upstream.password_file",
+        &config.upstream.password_file,
+    );
+    exclusive(reader, "admin.token", &config.admin.token, "admin.token_file", &config.admin.token_file);
+    if config.upstream.user.is_some()
+        && config.upstream.password.is_none()
+        && config.upstream.password_file.is_none()
+    {
+        let message = "a user needs upstream.password or upstream.password_file beside it".to_owned();
+        relation(reader, &["upstream.user", "upstream.password", "upstream.password_file"], message);
+    }
+    for (index, user) in config.auth.users.iter().enumerate() {
+        check_user(user, config, &format!("auth.user[{index}]"), reader);
+    }
+    let names = config.auth.users.iter().map(|user| &user.name);
+    repeated(names, reader, |index| format!("auth.user[{index}].name"), "is the name of an earlier user");
+}
+
+fn check_user(user: &User, config: &Config, path: &str, reader: &mut Reader<'_>) {
+    let [name, password, file] = ["name", "password", "password_file"].map(|key| format!("{path}.{key}"));
+    exclusive(reader, &password, &user.password, &file, &user.password_file);
+    if user.password.is_none() && user.password_file.is_none() {
+        let message = "expected a password or a password_file, found neither; give one".to_owned();
+        relation(reader, &[&password, &file], message);
+    }
+    let has_default = config.auth.password.is_some() || config.auth.password_file.is_some();
+    if user.name == "default" && has_default {
+        let message =
+            "auth.password is the password of the user default already; drop one of them".to_owned();
+        relation(reader, &[&name, "auth.password", "auth.password_file"], message);
+    }
+}
+
+fn upstream(config: &Config, reader: &mut Reader<'_>) {
+    let upstream = &config.upstream;
+    let single = upstream.kind == UpstreamKindChoice::Single;
+    if single && upstream.servers.len() > 1 {
+        let found = upstream.servers.len();
+        let message = format!("expected one server, since kind is \"single\", found {found}; list one");
+        relation(reader, &["upstream.servers", "upstream.kind"], message);
+    }
+    if single && upstream.read_from != ReadFrom::Master {
+        let message = "a single server has no replicas that the gateway knows; use \"master\"".to_owned();
+        relation(reader, &["upstream.read_from", "upstream.kind"], message);
+    }
+    at_most(
+        reader,
+        ("upstream.backoff_min", upstream.backoff_min),
+        ("upstream.backoff_max", upstream.backoff_max),
+    );
+}
+
+fn bounds(config: &Config, reader: &mut Reader<'_>) {
+    let limits = &config.limits;
+    at_most(
+        reader,
+        ("limits.bulk_bytes_max", limits.bulk_bytes_max),
+        ("limits.request_bytes_max", limits.request_bytes_max),
+    );
+    let combine = &config.combine;
+    at_most(reader, ("combine.batch_max", combine.batch_max), ("combine.pending_max", combine.pending_max));
+    // A flush is asked for again for as long as a request may take; by then its token must not be forgotten.
+    at_most(
+        reader,
+        ("upstream.request_timeout", config.upstream.request_timeout),
+        ("combine.token_ttl", combine.token_ttl),
+    );
+    let write_behind = &config.write_behind;
+    at_most(
+        reader,
+        ("write_behind.flush_max", write_behind.flush_max),
+        ("write_behind.pending_max", write_behind.pending_max),
+    );
+    if write_behind.journal && !combine.exactly_once {
+        let message = "a journal is replayed with tokens; set combine.exactly_once = true too".to_owned();
+        relation(reader, &["write_behind.journal", "combine.exactly_once"], message);
+    }
+    let cache = &config.read_cache;
+    at_most(
+        reader,
+        ("read_cache.value_bytes_max", cache.value_bytes_max),
+        ("read_cache.bytes_max", cache.bytes_max),
+    );
+}
+
+fn detection(config: &Config, reader: &mut Reader<'_>) {
+    let detect = &config.detect;
+    at_most(reader, ("detect.leave_rate", detect.leave_rate), ("detect.enter_rate", detect.enter_rate));
+    at_most(reader, ("detect.leave_share", detect.leave_share), ("detect.enter_share", detect.enter_share));
+    let (window, slice) = (detect.window.as_micros(), detect.slice.as_micros());
+    if slice > window || window % slice != 0 || window / slice > SLICES_MAX {
+        let message = format!(
+            "expected a part of detect.window ({}), from one to {SLICES_MAX} of which make the window, found {}",
+            render_duration(detect.window),
+            render_duration(detect.slice)
+        );
+        relation(reader, &["detect.slice", "detect.window"], message);
+    }
+}
+
+/// Slices of a window. Each costs the control thread one merge per worker and every hot key one cell of
+/// history.
+const SLICES_MAX: u128 = 100;
+
+fn rules(config: &Config, reader: &mut Reader<'_>) {
+    let patterns = config.rules.iter().map(|rule| &rule.pattern);
+    repeated(
+        patterns,
+        reader,
+        |index| format!("rule[{index}].match"),
+        "is matched by an earlier rule, so this one never holds",
+    );
+    for (index, rule) in config.rules.iter().enumerate() {
+        let has_quota = config.quotas.iter().any(|quota| quota.pattern == rule.pattern);
+        if rule.mode == RuleMode::WriteBehind && has_quota {
+            let message = "a quota holds these keys, and write-behind answers before Redis can refuse; \
+                           use another mode or drop the quota";
+            relation(reader, &[&format!("rule[{index}].mode")], message.to_owned());
+        }
+    }
+}
+
+fn check_quota(quota: &Quota, path: &str, reader: &mut Reader<'_>) {
+    let at = |key: &str| format!("{path}.{key}");
+    let given = [quota.limit.is_some(), quota.limit_key.is_some(), quota.floor.is_some()];
+    let keys = [at("limit"), at("limit_key"), at("floor")];
+    let count = given.iter().filter(|given| **given).count();
+    if count != 1 && !keys.iter().any(|key| reader.has_error(key)) {
+        let found = if count == 0 { "none" } else { "several" };
+        let message = format!("expected exactly one of limit, limit_key and floor, found {found}");
+        reader.error(path, message);
+    }
+    if quota.floor.is_some() && quota.window.is_some() {
+        let message = "a window needs a limit: a floor holds for ever; drop one of them".to_owned();
+        relation(reader, &[&at("window"), &at("floor")], message);
+    }
+    if let Some(template) = &quota.limit_key {
+        check_template(template, &quota.pattern, path, reader);
+    }
+}
+
+/// A template may name no star that the pattern does not have, and must not name the counter itself.
+fn check_template(template: &str, pattern: &str, path: &str, reader: &mut Reader<'_>) {
+    let [limit_key, matched] = ["limit_key", "match"].map(|key| format!("{path}.{key}"));
+    let stars = stars(pattern);
+    let highest = references(template).max().unwrap_or(0);
+    if highest > stars {
+        let message = format!("expected at most ${stars}, since match has {stars} stars, found ${highest}");
+        relation(reader, &[&limit_key, &matched], message);
+    }
+    if template == pattern {
+        let message = "the limit's key is the counter itself; name another key".to_owned();
+        relation(reader, &[&limit_key, &matched], message);
+    }
+}
+
+/// The numbers of `$1` to `$9` in a template.
+fn references(template: &str) -> impl Iterator<Item = usize> {
+    let pairs = template.as_bytes().windows(2);
+    pairs
+        .filter(|pair| pair[0] == b'$' && (b'1'..=b'9').contains(&pair[1]))
+        .map(|pair| usize::from(pair[1] - b'0'))
+}
+
+/// The stars of a pattern that match any text: not the escaped ones, and not those in a class.
+fn stars(pattern: &str) -> usize {
+    let (mut stars, mut in_class) = (0, false);
+    let mut bytes = pattern.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => {
+                bytes.next();
+            }
+            b'[' => in_class = true,
+            b']' => in_class = false,
+            b'*' if !in_class => stars += 1,
+            _ => {}
+        }
+    }
+    stars
+}
+
+/// Several quotas may hold one key, in total and per window, but two alike are a mistake.
+fn repeated_quotas(config: &Config, reader: &mut Reader<'_>) {
+    let likeness = |quota: &Quota| (quota.pattern.clone(), quota.window, quota.floor.is_some());
+    let mut seen: HashSet<(String, Option<Duration>, bool)> = HashSet::new();
+    for (index, quota) in config.quotas.iter().enumerate() {
+        if !seen.insert(likeness(quota)) {
+            let message =
+                format!("{:?} has an earlier quota of the same kind and window; drop one", quota.pattern);
+            relation(reader, &[&format!("quota[{index}].match")], message);
+        }
+    }
+}
+
+/// Reports at the first of the keys, unless one of them is in error already.
+fn relation(reader: &mut Reader<'_>, keys: &[&str], message: String) {
+    if let [first, ..] = keys
+        && !keys.iter().any(|key| reader.has_error(key))
+    {
+        reader.error(first, message);
+    }
+}
+
+fn exclusive<A, B>(reader: &mut Reader<'_>, key: &str, one: &Option<A>, other_key: &str, other: &Option<B>) {
+    if one.is_some() && other.is_some() {
+        let message = format!("{key} is given too; drop one of them");
+        relation(reader, &[other_key, key], message);
+    }
+}
+
+fn at_most<T: PartialOrd + Debug>(
+    reader: &mut Reader<'_>,
+    (key, low): (&str, T),
+    (bound_key, bound): (&str, T),
+) {
+    if low > bound {
+        let message =
+            format!("expected at most {bound_key} ({bound:?}), found {low:?}; lower it or raise that");
+        relation(reader, &[key, bound_key], message);
+    }
+}
+
+fn repeated<T: Eq + Hash + Display>(
+    items: impl IntoIterator<Item = T>,
+    reader: &mut Reader<'_>,
+    path: impl Fn(usize) -> String,
+    what: &str,
+) {
+    let mut seen = HashSet::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let message = format!("{item} {what}");
+        if !seen.insert(item) {
+            relation(reader, &[&path(index)], message);
+        }
+    }
+}

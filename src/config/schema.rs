@@ -1,8 +1,8 @@
 //! The one declaration of every directive, and the shapes that a value may have.
 //!
-//! `section!` turns a table of directives into a plain struct, its defaults and the list of [`Directive`]s that
-//! parsing, the manual's test and the reload decision all walk. So a directive cannot exist in one of these and be
-//! missing, or mean something else, in another. This file declares no directive of its own.
+//! `section!` turns a table of directives into a plain struct, its defaults and the list of [`Directive`]s
+//! that parsing, the manual's test and the reload decision all walk. So a directive cannot exist in one of
+//! these and be missing, or mean something else, in another. This file declares no directive of its own.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub struct Directive {
 }
 
 impl Directive {
-    /// The default as it is written in TOML. `None` where there is none: the key must be given, or it is unset
-    /// until it is.
+    /// The default as it is written in TOML. `None` where there is none: the key must be given, or it is
+    /// unset until it is.
     pub fn default_literal(&self) -> Option<String> {
         self.default.map(|render| render(&self.kind)).filter(|literal| !literal.is_empty())
     }
@@ -30,8 +30,8 @@ impl Directive {
 
 /// Type, unit and range of a value.
 ///
-/// A non-empty `zero` says what the value 0 stands for, outside the range; such a field is an `Option` and 0 reads as
-/// `None`. In the same way the empty string reads as `None` for an optional text, path or address.
+/// A non-empty `zero` says what the value 0 stands for, outside the range; such a field is an `Option` and 0
+/// reads as `None`. In the same way the empty string reads as `None` for an optional text, path or address.
 pub enum Kind {
     /// `true` or `false`.
     Flag,
@@ -224,16 +224,20 @@ pub const fn key_of(field: &'static str, given: &[&'static str]) -> &'static str
     }
 }
 
-/// Calls `visit` with the dotted path of every directive below `directives`, tables before their keys. The keys of
-/// `[[rule]]` are visited as `rule[].match`.
+/// The dotted path of `key` below `prefix`.
+pub fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+/// Calls `visit` with the dotted path of every directive below `directives`, tables before their keys. The
+/// keys of `[[rule]]` are visited as `rule[].match`.
 pub fn visit_directives(
     prefix: &str,
     directives: &'static [Directive],
     visit: &mut impl FnMut(&str, &'static Directive),
 ) {
     for directive in directives {
-        let path =
-            if prefix.is_empty() { directive.key.to_owned() } else { format!("{prefix}.{}", directive.key) };
+        let path = join(prefix, directive.key);
         visit(&path, directive);
         match &directive.kind {
             Kind::Table { directives } => visit_directives(&path, directives, visit),

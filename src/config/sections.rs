@@ -25,7 +25,8 @@ section! {
             "When a key counts as hot.";
         combine: Combine = Combine::default(), Kind::Table { directives: Combine::DIRECTIVES }, live,
             "How operations on a hot key are folded.";
-        write_behind: WriteBehind = WriteBehind::default(), Kind::Table { directives: WriteBehind::DIRECTIVES }, live,
+        write_behind: WriteBehind = WriteBehind::default(),
+            Kind::Table { directives: WriteBehind::DIRECTIVES }, live,
             "The bounds of keys that a rule puts in write-behind mode.";
         read_cache: ReadCache = ReadCache::default(), Kind::Table { directives: ReadCache::DIRECTIVES }, live,
             "The bounds of the copies that serve tracked and ttl reads.";
@@ -53,12 +54,14 @@ section! {
         workers: Option<usize> = None, count_or(1, 256, "one for each core"), restart,
             "The number of worker threads.";
         announce: Option<Address> = None, Kind::Address, live,
-            "The address that CLUSTER replies give as every node's; empty gives the one that the client dialled, which is wrong only behind NAT.";
+            "The address that CLUSTER replies give as every node's; empty gives the one that the client \
+             dialled, which is wrong only behind NAT.";
         clients_max: usize = 10_000, count(1, 1_000_000), live,
             "The number of clients that may be connected to the process at once.";
         tcp_backlog: u32 = 511, count(1, 65_535), restart,
             "The connections that the kernel holds for each worker until they are accepted.";
-        tcp_keepalive: Option<Duration> = Some(Duration::from_secs(300)), duration_or(SECOND, 24 * HOUR, "no probes"), live,
+        tcp_keepalive: Option<Duration> = Some(Duration::from_secs(300)),
+            duration_or(SECOND, 24 * HOUR, "no probes"), live,
             "How long a client connection is silent before the kernel probes whether the peer still lives.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending deltas.";
@@ -96,7 +99,8 @@ section! {
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
             Kind::List { of: &Kind::Address, min: 1, max: 1000 }, restart,
             "The server, or some nodes of the cluster to ask for all the others.";
-        kind: UpstreamKindChoice = UpstreamKindChoice::Auto, Kind::Choice { names: UpstreamKindChoice::NAMES }, restart,
+        kind: UpstreamKindChoice = UpstreamKindChoice::Auto,
+            Kind::Choice { names: UpstreamKindChoice::NAMES }, restart,
             "Whether that is one server or a cluster; auto asks it.";
         user: Option<String> = None, Kind::Text, live,
             "The user that the gateway logs in as at Redis; empty is the user default.";
@@ -125,7 +129,8 @@ section! {
         output_buffer_max: usize = 64 * MB as usize, size(64 * KB, 4 * GB), live,
             "The bytes of requests that wait to be written to one connection to a node.";
         session_connections_max: usize = 1000, count(1, 65_536), live,
-            "The connections of its own that one worker opens for transactions, blocking commands and subscriptions.";
+            "The connections of its own that one worker opens for transactions, blocking commands and \
+             subscriptions.";
     }
 }
 
@@ -150,10 +155,12 @@ section! {
 section! {
     /// `[admin]`: dashboard, API, metrics, webhook.
     Admin {
-        listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9380))), Kind::Listen, restart,
+        listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9380))),
+            Kind::Listen, restart,
             "The address of the HTTP side; empty turns it off.";
         token: Option<Secret> = None, Kind::Secret, live,
-            "The bearer token that every page but /healthz and /readyz asks for; without one all may look and nobody may change anything.";
+            "The bearer token that every page but /healthz and /readyz asks for; without one all may look \
+             and nobody may change anything.";
         token_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that token, instead of token.";
         connections_max: usize = 64, count(1, 4096), live,

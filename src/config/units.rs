@@ -1,7 +1,7 @@
 //! Durations and sizes as the file writes them: `"100ms"`, `"64mb"`.
 //!
-//! Only whole numbers with one unit; `render_*` give the shortest such form, so that what is rendered reads back as
-//! the same value.
+//! Only whole numbers with one unit; `render_*` give the shortest such form, so that what is rendered reads
+//! back as the same value.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ const BYTE_UNITS: [(&str, u64); 8] = [
     ("", 1),
 ];
 
-/// Reads `"100ms"`; units are us, ms, s, m, h, d. Zero needs no unit. `None` for all else and for what does not fit
-/// 64 bits of microseconds.
+/// Reads `"100ms"`; units are us, ms, s, m, h, d. Zero needs no unit. `None` for all else and for what does
+/// not fit 64 bits of microseconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     if number == 0 && unit.is_empty() {
@@ -50,7 +50,7 @@ pub fn render_duration(duration: Duration) -> String {
     let microseconds = duration.as_micros();
     let unit = DURATION_UNITS
         .iter()
-        .find(|(_, length)| microseconds != 0 && microseconds % u128::from(*length) == 0);
+        .find(|(_, length)| microseconds != 0 && microseconds.is_multiple_of(u128::from(*length)));
     match unit {
         Some((name, length)) => format!("{}{name}", microseconds / u128::from(*length)),
         None => "0s".to_owned(),

@@ -1,7 +1,7 @@
 //! How each Rust type is read from, and written as, a TOML value.
 //!
-//! The range is the [`Kind`]'s, the type is Rust's; a value that fits both is returned, anything else is reported and
-//! read as `None`, so that the walk goes on to the next error.
+//! The range is the [`Kind`]'s, the type is Rust's; a value that fits both is returned, anything else is
+//! reported and read as `None`, so that the walk goes on to the next error.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::reader::Reader;
-use super::schema::{Directive, Kind};
+use super::schema::{Directive, Kind, join};
 use super::types::{Address, QuotaReply, ReadPolicy, Secret};
 use super::units;
 
@@ -64,11 +64,6 @@ pub fn changes_of<T: Value>(
     }
 }
 
-/// The dotted path of `key` below `prefix`.
-pub fn join(prefix: &str, key: &str) -> String {
-    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
-}
-
 /// Implements `Value` for a scalar from how it is had from a `DeValue` and how it is written.
 macro_rules! scalar {
     ($type:ty, |$value:ident, $kind:ident| $read:expr, |$this:ident, $render_kind:ident| $render:expr) => {
@@ -98,7 +93,7 @@ scalar!(u32, |value, kind| unsigned(value, kind).and_then(|number| number.try_in
     render_unsigned(u64::from(*this), kind)
 });
 scalar!(i64, |value, kind| signed(value, kind), |this, _kind| this.to_string());
-scalar!(f64, |value, kind| share(value, kind), |this, _kind| format!("{this:?}"));
+scalar!(f64, |value, _kind| share(value), |this, _kind| format!("{this:?}"));
 scalar!(Duration, |value, kind| value.as_str().and_then(|text| duration(text, kind)), |this, _kind| quote(
     &units::render_duration(*this)
 ));
@@ -228,7 +223,7 @@ fn signed(value: &DeValue<'_>, kind: &Kind) -> Option<i64> {
     integer(value).filter(|number| (min..=max).contains(&number))
 }
 
-fn share(value: &DeValue<'_>, _: &Kind) -> Option<f64> {
+fn share(value: &DeValue<'_>) -> Option<f64> {
     let float = value.as_float().and_then(|float| float.as_str().parse().ok());
     float.or_else(|| integer(value).map(|number| number as f64)).filter(|share| (0.0..=1.0).contains(share))
 }
@@ -262,12 +257,14 @@ fn is_none(value: &DeValue<'_>, kind: &Kind) -> bool {
     }
 }
 
+/// How the file writes "none"; empty where it can only leave the key out.
 fn none_literal(kind: &Kind) -> &'static str {
     match kind {
+        Kind::Integer { .. } | Kind::Count { zero: "", .. } => "",
+        Kind::Bytes { zero: "", .. } | Kind::Duration { zero: "", .. } => "",
         Kind::Count { .. } => "0",
         Kind::Bytes { .. } => "\"0b\"",
         Kind::Duration { .. } => "\"0s\"",
-        Kind::Integer { .. } => "",
         _ => "\"\"",
     }
 }

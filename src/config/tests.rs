@@ -1,0 +1,261 @@
+//! What a file may say and what is refused, as data.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{
+    Address, Change, Config, LoadError, Overrides, QuotaReply, ReadFrom, ReadPolicy, RuleMode, Secret,
+};
+
+/// Expects one error at this place, whose message holds this.
+#[track_caller]
+fn refused(text: &str, key: &str, (line, column): (usize, usize), message: &str) {
+    let errors = Config::parse(text).expect_err(text);
+    assert_eq!(errors.len(), 1, "{text:?}: {errors:?}");
+    let error = &errors[0];
+    assert_eq!((error.key.as_str(), error.line, error.column), (key, line, column), "{text:?}: {error}");
+    assert!(error.message.contains(message), "{text:?}: {error}");
+}
+
+#[test]
+fn every_shape_of_value_is_read() {
+    let config = Config::parse(
+        r#"
+        upstream.servers = ["a:1", "[::1]:2"]
+        upstream.read_from = "prefer-replica"
+        [gateway]
+        workers = 4
+        announce = "gate.example:16380"
+        drain_timeout = "2m"
+        [limits]
+        request_bytes_max = "2gb"
+        bulk_bytes_max = 1_048_576
+        idle_timeout = "1h"
+        [detect]
+        enter_share = 1
+        enter_bytes_rate = 0
+        never_track = ["session:*"]
+        [[auth.user]]
+        name = "app"
+        password = "x"
+        [[rule]]
+        match = "a*"
+        mode = "write-behind"
+        read = { ttl = "100ms" }
+        [[quota]]
+        match = "sku:*"
+        limit = 0x7fff_ffff_ffff_ffff
+        window = "1s"
+        reply = { integer = -2 }
+        enforce = false
+        "#,
+    )
+    .unwrap();
+    let address = |host: &str, port| Address { host: host.to_owned(), port };
+    assert_eq!(config.upstream.servers, [address("a", 1), address("::1", 2)]);
+    assert_eq!(config.upstream.read_from, ReadFrom::PreferReplica);
+    assert_eq!(config.gateway.workers, Some(4));
+    assert_eq!(config.gateway.announce, Some(address("gate.example", 16380)));
+    assert_eq!(config.gateway.drain_timeout, Duration::from_secs(120));
+    assert_eq!((config.limits.request_bytes_max, config.limits.bulk_bytes_max), (2 << 30, 1 << 20));
+    assert_eq!(config.limits.idle_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!((config.detect.enter_share, config.detect.enter_bytes_rate), (1.0, None));
+    assert_eq!(config.detect.never_track, ["session:*"]);
+    assert_eq!(config.auth.users[0].password, Some(Secret::new("x")));
+    let rule = &config.rules[0];
+    assert_eq!((rule.mode, rule.read), (RuleMode::WriteBehind, ReadPolicy::Ttl(Duration::from_millis(100))));
+    let quota = &config.quotas[0];
+    assert_eq!((quota.limit, quota.window), (Some(i64::MAX), Some(Duration::from_secs(1))));
+    assert_eq!((quota.reply, quota.enforce), (QuotaReply::Integer(-2), false));
+}
+
+#[test]
+fn values_out_of_type_or_range() {
+    refused("limits = 3", "limits", (1, 10), "expected a table, found the integer 3");
+    refused("gateway.workers = 257", "gateway.workers", (1, 19), "found the integer 257");
+    refused("gateway.workers = 1.5", "gateway.workers", (1, 19), "found the number 1.5");
+    refused("gateway.listen = []", "gateway.listen", (1, 18), "found an array of 0");
+    refused("gateway.listen = [\"localhost:1\"]", "gateway.listen[0]", (1, 19), "ip:port");
+    refused("upstream.connect_timeout = \"0s\"", "upstream.connect_timeout", (1, 28), "found \"0s\"");
+    refused("upstream.connect_timeout = \"1 week\"", "upstream.connect_timeout", (1, 28), "units are us, ms");
+    refused("limits.request_bytes_max = \"1tb\"", "limits.request_bytes_max", (1, 28), "units are b, kb");
+    refused("detect.enter_share = 1.01", "detect.enter_share", (1, 22), "from 0.0 to 1.0");
+    refused("detect.enter_share = nan", "detect.enter_share", (1, 22), "from 0.0 to 1.0");
+    refused("combine.enabled = \"yes\"", "combine.enabled", (1, 19), "leave the quotes out");
+    refused("rule = { match = \"a\" }", "rule", (1, 8), "write [[rule]] for each");
+    refused("[[rule]]\nmatch=\"a\"\nread={tll=\"1s\"}", "rule[0].read", (3, 6), "found a table");
+    refused("[[rule]]\nmatch=\"a\"\nread={ttl=1}", "rule[0].read.ttl", (3, 11), "such as \"1ms\"");
+    refused(
+        "[[quota]]\nmatch=\"a\"\nlimit=9223372036854775808",
+        "quota[0].limit",
+        (3, 7),
+        "found the integer",
+    );
+    refused("[[quota]]\nmatch=\"a\"\nlimit=1\nwindow=\"0s\"", "quota[0].window", (4, 8), "found \"0s\"");
+    refused("[[quota]]\nmatch=\"a\"\nlimit=1\nrecheck=\"-1s\"", "quota[0].recheck", (4, 9), "found \"-1s\"");
+}
+
+#[test]
+fn unknown_keys_name_what_was_meant() {
+    refused("[gatway]", "gatway", (1, 2), "unknown table; did you mean `gateway`?");
+    refused("[log]\nlvel = \"info\"", "log.lvel", (2, 1), "did you mean `level`?");
+    refused("clients_max = 1", "clients_max", (1, 1), "did you mean `gateway.clients_max`?");
+    refused("[log]\ncolour = true", "log.colour", (2, 1), "[log] takes level, format");
+    refused(
+        "[[quota]]\nmatch=\"a\"\nlimit=1\nmode=1",
+        "quota[0].mode",
+        (4, 1),
+        "did you mean `rule[].mode`?",
+    );
+}
+
+#[test]
+fn relations_between_keys() {
+    let quota = |rest: &str| format!("[[quota]]\nmatch = \"sku:*:n\"\n{rest}");
+    refused(&quota(""), "quota[0]", (1, 1), "exactly one of limit, limit_key and floor, found none");
+    refused(&quota("limit=1\nfloor=0"), "quota[0]", (1, 1), "found several");
+    refused(&quota("floor=0\nwindow=\"1s\""), "quota[0].window", (4, 8), "a window needs a limit");
+    refused(&quota("limit_key=\"l:$2\""), "quota[0].limit_key", (3, 11), "at most $1");
+    refused(&quota("limit_key=\"sku:*:n\""), "quota[0].limit_key", (3, 11), "the counter itself");
+    refused(
+        &format!("{}{}", quota("limit=1\n"), quota("limit=2")),
+        "quota[1].match",
+        (5, 9),
+        "earlier quota",
+    );
+    refused(
+        &format!("[[rule]]\nmatch=\"sku:*:n\"\nmode=\"write-behind\"\n{}", quota("limit=1")),
+        "rule[0].mode",
+        (3, 6),
+        "before Redis can refuse",
+    );
+    refused("[[rule]]\nmatch=\"a\"\n[[rule]]\nmatch=\"a\"", "rule[1].match", (4, 7), "earlier rule");
+    refused("detect.leave_rate = 2000", "detect.leave_rate", (1, 21), "at most detect.enter_rate (1000)");
+    refused("detect.leave_share = 0.5", "detect.leave_share", (1, 22), "at most detect.enter_share (0.01)");
+    refused("detect.slice = \"300ms\"", "detect.slice", (1, 16), "found 300ms");
+    refused("upstream.backoff_min = \"3s\"", "upstream.backoff_min", (1, 24), "upstream.backoff_max (2s)");
+    refused("upstream.servers=[\"a:1\",\"a:1\"]", "upstream.servers[1]", (1, 25), "listed twice");
+    refused("[upstream]\nkind=\"single\"\nservers=[\"a:1\",\"b:1\"]", "upstream.servers", (3, 9), "found 2");
+    refused(
+        "[upstream]\nkind=\"single\"\nread_from=\"replica\"",
+        "upstream.read_from",
+        (3, 11),
+        "no replicas",
+    );
+    refused("upstream.user = \"hotgate\"", "upstream.user", (1, 17), "needs upstream.password");
+    refused(
+        "[admin]\ntoken=\"a\"\ntoken_file=\"b\"",
+        "admin.token_file",
+        (3, 12),
+        "admin.token is given too",
+    );
+    refused("[[auth.user]]\nname=\"a\"", "auth.user[0].password", (1, 1), "found neither");
+    refused(
+        "[[auth.user]]\nname=\"a\"\npassword=\"1\"\n[[auth.user]]\nname=\"a\"\npassword=\"2\"",
+        "auth.user[1].name",
+        (5, 6),
+        "earlier user",
+    );
+    refused(
+        "[auth]\npassword=\"1\"\n[[auth.user]]\nname=\"default\"\npassword=\"2\"",
+        "auth.user[0].name",
+        (4, 6),
+        "user default already",
+    );
+    refused("admin.listen = \"127.0.0.1:6380\"", "admin.listen", (1, 16), "gateway.listen already");
+    refused("limits.request_bytes_max = \"1mb\"", "limits.bulk_bytes_max", (1, 1), "lower it or raise that");
+    refused(
+        "write_behind.journal = true\ncombine.exactly_once = false",
+        "write_behind.journal",
+        (1, 24),
+        "replayed with tokens",
+    );
+}
+
+#[test]
+fn quotas_in_total_and_per_window_may_hold_one_key() {
+    let text = "[[quota]]\nmatch=\"a\"\nlimit=9\n[[quota]]\nmatch=\"a\"\nlimit=1\nwindow=\"1s\"\n\
+                [[quota]]\nmatch=\"a\"\nfloor=0\n";
+    assert_eq!(Config::parse(text).map(|config| config.quotas.len()), Ok(3));
+    let escaped = "[[quota]]\nmatch='a\\*[*]*'\nlimit_key=\"l:$1\"\n";
+    assert!(Config::parse(escaped).is_ok());
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let secret = "hunter2";
+    let config = Config::parse(&format!(
+        "[auth]\npassword={secret:?}\n[upstream]\npassword={secret:?}\n\
+         [admin]\ntoken={secret:?}\nwebhook_url=\"http://h/{secret}\"\n"
+    ));
+    let shown = format!("{:?}", config.unwrap());
+    assert!(!shown.contains(secret), "{shown}");
+    for wrong in [
+        "auth.password = [\"hunter2\"]",
+        "auth.password = hunter2",
+        "auth.password = \"hunter2",
+        "auth.password = 'hunter2' 'hunter2'",
+        "auth.password = \"\\hunter2\"",
+        "upstream.servers = [\"redis://user:hunter2@host:6379\"]",
+        "admin.webhook_url = \"ftp://hunter2\"",
+    ] {
+        let errors = Config::parse(wrong).expect_err(wrong);
+        assert!(!format!("{errors:?}").contains(secret), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_reload_knows_what_it_may_take() {
+    let changes = |text: &str| Config::default().changes(&Config::parse(text).unwrap());
+    let change = |path: &str, reloadable| Change { path: path.to_owned(), reloadable };
+    assert_eq!(changes(""), []);
+    assert_eq!(
+        changes("gateway.workers = 2\ngateway.clients_max = 5\nlog.level = \"info\"\nauth.password = \"x\""),
+        [
+            change("gateway.workers", false),
+            change("gateway.clients_max", true),
+            change("auth.password", true)
+        ]
+    );
+    assert_eq!(changes("[[quota]]\nmatch = \"a\"\nlimit = 1"), [change("quota", true)]);
+}
+
+#[test]
+fn flags_override_the_file_and_are_held_against_it() {
+    let overrides = Overrides {
+        listen: vec!["127.0.0.1:7".parse().unwrap()],
+        admin: Some("127.0.0.1:8".parse().unwrap()),
+        upstream: vec!["a:1".parse().unwrap()],
+        workers: Some(3),
+    };
+    let config = Config::load(None, &overrides).unwrap();
+    assert_eq!((config.gateway.listen, config.admin.listen), (overrides.listen.clone(), overrides.admin));
+    assert_eq!((config.upstream.servers, config.gateway.workers), (overrides.upstream, Some(3)));
+
+    let clash =
+        Overrides { admin: Some(overrides.listen[0]), listen: overrides.listen, ..Overrides::default() };
+    let error = Config::load(None, &clash).unwrap_err();
+    assert!(error.to_string().starts_with("command line: admin.listen: 127.0.0.1:7 is in"), "{error}");
+    assert!(matches!(Config::load(Some(Path::new("/nonexistent")), &clash), Err(LoadError::Read { .. })));
+}
+
+#[test]
+fn every_default_is_within_its_own_range() {
+    Config::visit_directives(|path, directive| {
+        if let Some(literal) = directive.default_literal().filter(|_| !path.contains("[]")) {
+            let read = Config::parse(&format!("{path} = {literal}"));
+            assert_eq!(read, Ok(Config::default()), "{path} = {literal}");
+        }
+    });
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_brings_the_parser_down(text in "([a-z_]{1,12}|[\\[\\]{}=.\"#,\n ]|[0-9]{1,3}|\\PC){0,60}") {
+        if let Err(errors) = Config::parse(&text) {
+            let lines = text.matches('\n').count() + 1;
+            proptest::prop_assert!(!errors.is_empty());
+            proptest::prop_assert!(errors.iter().all(|error| error.line >= 1 && error.line <= lines));
+        }
+    }
+}
