@@ -196,6 +196,8 @@ pub struct ReadCacheTallies {
 /// One key that a quota holds.
 #[derive(Clone, Debug, Default)]
 pub struct QuotaTally {
+    /// Which `[[quota]]` of the configuration, counted from 0: several may hold one key, each with its own row.
+    pub rule: u16,
     /// Operations granted.
     pub admitted: u64,
     /// Units granted: the sum of the granted increments.

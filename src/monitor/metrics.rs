@@ -1,0 +1,209 @@
+//! Every metric of hotgate, declared once: name, kind, labels, help.
+//!
+//! `families.rs` gives them their values, `describe()` lists them (`hotgate serve --describe-metrics`), and tests refuse
+//! duplicates, missing help, suffixes that break Prometheus's conventions
+//! (<https://prometheus.io/docs/practices/naming/>), metrics that are never rendered, and dashboards or alerts that name
+//! a metric which is not here.
+//!
+//! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node` is bounded by the
+//! topology; `key` by the top K of the hot set and by the quota keys tallied.
+
+use super::exposition::{Kind, Metric};
+
+macro_rules! metrics {
+    ($($name:ident: $kind:ident $metric:literal [$($label:literal),*] $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub static $name: Metric =
+                Metric { name: $metric, kind: Kind::$kind, labels: &[$($label),*], help: $help };
+        )+
+        /// Every metric, in the order of `/metrics`.
+        pub static ALL: &[&Metric] = &[$(&$name),+];
+    };
+}
+
+metrics! {
+    BUILD_INFO: Gauge "hotgate_build_info" ["version"] "Always 1; the label says which version runs.";
+    READY: Gauge "hotgate_ready" [] "1 while the upstream is reachable and the gateway is not draining, else 0.";
+    WORKERS: Gauge "hotgate_workers" [] "Worker threads.";
+
+    REQUESTS: Counter "hotgate_requests_total" ["class", "outcome"] "Requests settled, by class and outcome.";
+    REQUEST_SECONDS: Histogram "hotgate_request_duration_seconds" [] "Time from the last byte of a request to its queued reply, waiting for Redis included.";
+    GATEWAY_SECONDS: Histogram "hotgate_gateway_duration_seconds" [] "The part of a request's time that was not spent waiting for Redis.";
+    UPSTREAM_SECONDS: Histogram "hotgate_upstream_duration_seconds" [] "Time from writing a request to a node to having its whole reply.";
+    ERRORS: Counter "hotgate_errors_total" ["kind"] "Errors by kind: what clients did wrong, what Redis refused, what the gateway could not do.";
+    REDIRECTS: Counter "hotgate_redirects_total" ["kind"] "Replies of Redis that sent a request elsewhere or asked for another try.";
+
+    CLIENTS: Gauge "hotgate_clients" ["state"] "Client connections open now: all, and those that are blocked or subscribed.";
+    CLIENTS_OPENED: Counter "hotgate_clients_opened_total" [] "Client connections accepted.";
+    CLIENTS_CLOSED: Counter "hotgate_clients_closed_total" ["reason"] "Client connections ended, by reason.";
+    CLIENTS_REJECTED: Counter "hotgate_clients_rejected_total" ["reason"] "Client connections turned away, by reason.";
+    CLIENTS_PAUSED: Counter "hotgate_clients_paused_total" [] "Times that reading from a client was paused because a buffer was at its bound.";
+    CLIENT_BYTES: Counter "hotgate_client_bytes_total" ["direction"] "Bytes read from (in) and written to (out) clients.";
+    BUFFERED_BYTES: Gauge "hotgate_client_buffered_bytes" ["direction"] "Bytes of requests not yet on their way (in) and of replies not yet read by their clients (out).";
+    BUFFERED_BYTES_MAX: Gauge "hotgate_client_buffered_bytes_max" [] "The bound of all client buffers together; 0 when there is none.";
+
+    NODE_UP: Gauge "hotgate_upstream_node_up" ["node", "role"] "1 while a node of the topology can be reached, else 0.";
+    NODE_CONNECTIONS: Gauge "hotgate_upstream_node_connections" ["node", "state"] "Workers by the state of their connection to the node.";
+    NODE_REQUESTS: Counter "hotgate_upstream_node_requests_total" ["node"] "Requests written to the node.";
+    NODE_ERRORS: Counter "hotgate_upstream_node_errors_total" ["node"] "Error replies of the node, and requests lost with its connections and deadlines.";
+    NODE_BYTES: Counter "hotgate_upstream_node_bytes_total" ["node", "direction"] "Bytes read from (in) and written to (out) the node.";
+    NODE_INFLIGHT: Gauge "hotgate_upstream_node_inflight" ["node"] "Requests written to the node and not yet replied to.";
+    NODE_INFLIGHT_MAX: Gauge "hotgate_upstream_node_inflight_max" ["node"] "The bound of the node's inflight requests; 0 when there is none.";
+    NODE_BUFFERED_BYTES: Gauge "hotgate_upstream_node_buffered_bytes" ["node"] "Bytes that wait to be written to the node.";
+    NODE_CONNECTS: Counter "hotgate_upstream_node_connects_total" ["node"] "Connections established to the node.";
+    NODE_RECONNECTS: Counter "hotgate_upstream_node_reconnects_total" ["node"] "Connections established to the node after an earlier one was lost.";
+    NODE_CONNECT_FAILURES: Counter "hotgate_upstream_node_connect_failures_total" ["node"] "Attempts to connect to the node that failed.";
+    NODE_SECONDS: Histogram "hotgate_upstream_node_duration_seconds" ["node"] "Reply times of the node, one bucket for each power of two of microseconds.";
+    TOPOLOGY_VERSION: Counter "hotgate_topology_changes_total" [] "Topologies that took effect, the first one included.";
+
+    HOT_KEYS: Gauge "hotgate_hot_keys" [] "Keys in the published hot set.";
+    HOT_KEY_RATE: Gauge "hotgate_hot_key_requests_per_second" ["key", "kind"] "Accesses per second of a hot key, reads and writes apart; only the top keys.";
+    HOT_KEY_SHARE: Gauge "hotgate_hot_key_share_ratio" ["key"] "The share of all key accesses that go to the key, 0 to 1.";
+    HOT_KEY_BYTES: Gauge "hotgate_hot_key_bytes_per_second" ["key"] "Bytes per second in requests and replies of the key.";
+    HOT_KEY_CONNECTIONS: Gauge "hotgate_hot_key_connections" ["key"] "Distinct client connections that used the key in the window, estimated.";
+    HOT_KEY_INFO: Gauge "hotgate_hot_key_info" ["key", "class", "node"] "Always 1; what kind of hot the key is, and which node holds it.";
+    HOT_KEY_OFFERED: Counter "hotgate_hot_key_offered_total" ["key"] "Operations of clients on the key that entered combining.";
+    HOT_KEY_FLUSHED: Counter "hotgate_hot_key_flushed_total" ["key"] "Commands sent to Redis for them.";
+    HOT_KEY_CACHE_HITS: Counter "hotgate_hot_key_cache_hits_total" ["key"] "Reads of the key answered from the read cache.";
+
+    COMBINE_OFFERED: Counter "hotgate_combine_offered_total" [] "Operations of clients that entered combining.";
+    COMBINE_FLUSHED: Counter "hotgate_combine_flushed_total" [] "Commands sent to Redis for combined operations.";
+    COMBINE_REPLAYED: Counter "hotgate_combine_replayed_total" [] "Batches that failed as a whole and were replayed one by one.";
+    COMBINE_BATCH: Histogram "hotgate_combine_batch_operations" [] "Operations folded into one flush.";
+    COMBINE_WAIT: Histogram "hotgate_combine_added_wait_seconds" [] "The wait that combining added before the flush of an operation was written.";
+
+    WRITE_BEHIND_ABSORBED: Counter "hotgate_write_behind_absorbed_total" [] "Operations answered before Redis knew of them.";
+    WRITE_BEHIND_FLUSHES: Counter "hotgate_write_behind_flushes_total" [] "Write-behind flushes that Redis acknowledged.";
+    WRITE_BEHIND_REPLAYS: Counter "hotgate_write_behind_replays_total" [] "Flushes sent again with the same token, after a loss or from the journal.";
+    WRITE_BEHIND_UNKNOWN: Counter "hotgate_write_behind_unknown_outcomes_total" [] "Flushes whose outcome is not known.";
+    WRITE_BEHIND_REFUSED: Counter "hotgate_write_behind_refused_total" [] "Operations refused because the bound of pending deltas was reached.";
+    WRITE_BEHIND_PENDING: Gauge "hotgate_write_behind_pending" [] "Deltas answered and not yet acknowledged by Redis.";
+    WRITE_BEHIND_PENDING_MAX: Gauge "hotgate_write_behind_pending_max" [] "The bound of pending deltas; 0 when there is none.";
+    WRITE_BEHIND_OLDEST: Gauge "hotgate_write_behind_oldest_pending_seconds" [] "Age of the oldest delta that Redis has not acknowledged.";
+    JOURNAL_BYTES: Counter "hotgate_journal_bytes_total" [] "Bytes written to the write-behind journal.";
+    JOURNAL_SYNCS: Counter "hotgate_journal_syncs_total" [] "Times that the write-behind journal was synced to disk.";
+
+    READ_CACHE_READS: Counter "hotgate_read_cache_reads_total" ["result"] "Reads of cacheable hot keys, by hit and miss.";
+    READ_CACHE_INVALIDATIONS: Counter "hotgate_read_cache_invalidations_total" [] "Entries dropped because Redis said that they changed.";
+    READ_CACHE_DROPS: Counter "hotgate_read_cache_drops_total" [] "Times that the whole read cache was dropped because its tracking connection broke.";
+    READ_CACHE_ENTRIES: Gauge "hotgate_read_cache_entries" [] "Entries in the read cache.";
+    READ_CACHE_BYTES: Gauge "hotgate_read_cache_bytes" [] "Bytes of the entries in the read cache.";
+
+    QUOTA_ADMITTED: Counter "hotgate_quota_admitted_total" ["key", "quota"] "Operations granted by a quota; the key with the empty name stands for all beyond the bound.";
+    QUOTA_REFUSED: Counter "hotgate_quota_refused_total" ["key", "quota", "reason"] "Operations refused by a quota, by reason.";
+    QUOTA_WOULD_REFUSE: Counter "hotgate_quota_would_refuse_total" ["key", "quota"] "Operations that a quota in shadow mode let through and would have refused.";
+    QUOTA_UNCHECKED: Counter "hotgate_quota_unchecked_total" ["key", "quota"] "Operations let through unchecked while Redis was away.";
+    QUOTA_RECHECKS: Counter "hotgate_quota_rechecks_total" ["key", "quota"] "Questions to Redis about an exhausted key.";
+    QUOTA_LIMIT: Gauge "hotgate_quota_limit" ["key", "quota"] "The limit that holds for the key.";
+    QUOTA_USED: Gauge "hotgate_quota_used" ["key", "quota"] "What the key has used of its limit, as last seen at Redis.";
+    QUOTA_PAUSED: Gauge "hotgate_quota_paused" ["key", "quota"] "1 while an operator's pause refuses everything for the key.";
+    QUOTA_EXHAUSTED: Gauge "hotgate_quota_exhausted" ["key", "quota"] "1 while the key is sold out.";
+
+    DETECTOR_ACCESSES: Counter "hotgate_detector_accesses_total" [] "Key accesses that the hot-key detector saw.";
+    DETECTOR_SAMPLED: Counter "hotgate_detector_sampled_total" [] "Key accesses that it counted; fewer than it saw only while sampling under pressure.";
+    DETECTOR_EXCLUDED: Counter "hotgate_detector_excluded_total" [] "Key accesses excluded by never-track patterns.";
+    DETECTOR_DISPLACED: Counter "hotgate_detector_displaced_total" [] "Entries displaced from its bounded tables.";
+    DETECTOR_TRACKED: Gauge "hotgate_detector_tracked_keys" [] "Keys in its tables.";
+    DETECTOR_MEMORY: Gauge "hotgate_detector_memory_bytes" [] "Bytes of its tables.";
+
+    NOTICES: Counter "hotgate_notices_total" ["state"] "Notices about keys that became hot or cooled down.";
+    WEBHOOK: Counter "hotgate_webhook_deliveries_total" ["result"] "Webhook notices delivered, given up after their retries, and dropped because the queue was full.";
+
+    THREAD_CPU: Counter "hotgate_thread_cpu_seconds_total" ["thread"] "Processor time of a thread of the gateway, by its name.";
+    PROCESS_CPU: Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
+    PROCESS_RSS: Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";
+    PROCESS_VSS: Gauge "process_virtual_memory_bytes" [] "Virtual memory size in bytes.";
+    PROCESS_FDS: Gauge "process_open_fds" [] "Number of open file descriptors.";
+    PROCESS_FDS_MAX: Gauge "process_max_fds" [] "Maximum number of open file descriptors.";
+    PROCESS_START: Gauge "process_start_time_seconds" [] "Start time of the process since unix epoch in seconds.";
+}
+
+/// The table as text, for `hotgate serve --describe-metrics`: one metric a line, with kind, labels and help.
+pub fn describe() -> String {
+    let mut out = String::new();
+    for metric in ALL {
+        let labels =
+            if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels.join(",")) };
+        out.push_str(&format!("{}{labels} ({})\n    {}\n", metric.name, metric.kind.word(), metric.help));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// What breaks the naming conventions in one declaration.
+    fn faults(metric: &Metric) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut refuse = |broken: bool, why: &str| {
+            if broken {
+                faults.push(format!("{}: {why}", metric.name));
+            }
+        };
+        let name = metric.name;
+        let unit_missing = |unit: &str| {
+            name.contains(unit)
+                && !(name.ends_with(unit)
+                    || name.contains(&format!("{unit}_total"))
+                    || name.ends_with("_max"))
+        };
+        refuse(!(name.starts_with("hotgate_") || name.starts_with("process_")), "foreign prefix");
+        refuse(
+            !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+            "not snake case",
+        );
+        refuse(
+            (metric.kind == Kind::Counter) != name.ends_with("_total"),
+            "_total is for counters, and for all of them",
+        );
+        refuse(
+            ["_bucket", "_sum", "_count"].iter().any(|s| name.ends_with(s)),
+            "suffix reserved for histograms",
+        );
+        refuse(
+            name.split('_').any(|word| ["ms", "us", "ns", "milliseconds", "kb", "percent"].contains(&word)),
+            "not a base unit",
+        );
+        refuse(unit_missing("_bytes") && !name.ends_with("_per_second"), "the unit comes last");
+        refuse(!metric.help.ends_with('.') || metric.help.len() < 6, "help is a sentence");
+        refuse(metric.help.contains(['\n', '\\']), "help needs escaping");
+        refuse(metric.labels.contains(&"le"), "le is reserved");
+        refuse(
+            metric.labels.iter().collect::<HashSet<_>>().len() != metric.labels.len(),
+            "label named twice",
+        );
+        faults
+    }
+
+    #[test]
+    fn every_metric_is_declared_once_and_well() {
+        let mut names = HashSet::new();
+        for metric in ALL {
+            assert!(names.insert(metric.name), "{} is declared twice", metric.name);
+            assert_eq!(faults(metric), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn bad_declarations_are_refused() {
+        let bad = |name, kind, labels, help| !faults(&Metric { name, kind, labels, help }).is_empty();
+        assert!(bad("hotgate_requests", Kind::Counter, &[], "Requests."));
+        assert!(bad("hotgate_clients_total", Kind::Gauge, &[], "Clients."));
+        assert!(bad("hotgate_wait_ms", Kind::Gauge, &[], "Wait."));
+        assert!(bad("hotgate_x_bytes_of_y", Kind::Gauge, &[], "Bytes."));
+        assert!(bad("other_thing", Kind::Gauge, &[], "Thing."));
+        assert!(bad("hotgate_thing", Kind::Gauge, &[], ""));
+        assert!(bad("hotgate_thing", Kind::Histogram, &["le"], "Thing."));
+    }
+
+    #[test]
+    fn the_description_names_every_metric() {
+        let text = describe();
+        for metric in ALL {
+            assert!(text.contains(metric.name) && text.contains(metric.help));
+        }
+    }
+}
