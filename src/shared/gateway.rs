@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
 use super::refresh::RefreshRequester;
@@ -43,11 +44,11 @@ pub struct Gateway {
     /// The configuration in force.
     pub config: ArcSwap<Config>,
     /// Where the slots are.
-    pub topology: TopologyCell,
+    pub topology: Arc<TopologyCell>,
     /// The commands that are known.
     pub commands: ArcSwap<CommandTable>,
     /// What the upstream says of itself.
-    pub facts: UpstreamFactsCell,
+    pub facts: Arc<UpstreamFactsCell>,
     /// Scripts loaded through the gateway.
     pub scripts: ScriptCache,
     /// The bound on clients.
@@ -60,8 +61,8 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     /// Where the process is in its life.
     pub stage: watch::Receiver<Stage>,
-    /// Counts changes of `config` and `commands`, so that workers look again.
-    pub revision: watch::Receiver<u64>,
+    /// Where the clients of all workers can be listed.
+    pub client_rows: ClientRowsPort,
     /// Tells this gateway from all others and from its own former lives: 40 hexadecimal digits.
     pub id: String,
     /// The ports that clients can dial, in the order of `gateway.listen`.

@@ -3,7 +3,7 @@
 //! Replies come in the order of the requests on the wire, so the oldest request is the one. What comes out of band (push
 //! messages, messages to subscribers, what a monitor shows) is told apart by the role of the connection.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::resp::{self, ReplyScan};
@@ -218,9 +218,3 @@ pub(super) fn first_word(reply: &[u8]) -> Option<&[u8]> {
     let first = resp::elements(reply)?.next()?;
     resp::bulk_payload(first)
 }
-
-/// A reply that outlives the buffer it came in.
-pub(super) fn to_bytes(reply: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(reply)
-}
-
