@@ -242,8 +242,8 @@ mod tests {
         };
         let outcome = run_until(Box::pin(std::future::pending()), fail, &mut io::sink()).await;
         assert!(matches!(outcome, Err(DemoError::Gateway(why)) if why == "no"));
-        for server in servers.borrow().iter() {
-            assert!(is_gone(server).await);
+        for server in servers.take() {
+            assert!(is_gone(&server).await);
         }
     }
 
