@@ -10,3 +10,4 @@ pub mod limits;
 pub mod monitor;
 pub mod resp;
 pub mod shared;
+pub mod worker;

@@ -197,7 +197,7 @@ end
 
 local function clamped(quota, before, add, sum, low, high, runs)
   local start = integer(before or '0')
-  if not start then return '!ERR value is not an integer or out of range', state_of(quota, 0) end
+  if not start then return '!' .. add('0').err, state_of(quota, 0) end
   if start > EXACT or start < -EXACT then quota.fault = quota.fault or 'the counter is beyond 2^52' end
   if quota.fault then
     if quota.shadow then return counter(before, add, sum, low, high, runs), state_of(quota, 0) end
@@ -235,12 +235,13 @@ local quota = #clauses > 0 and read_quota(clauses) or nil
 local results = {}
 local function put(text) results[#results + 1] = text end
 
+-- Where the value cannot be an integer, the attempt to add tells the error, which may be another than that of the read.
 local function answer(read, add, limits)
   local before = read()
   local sum, low, high, gets, runs = take(), take(), take(), take(), take()
   local verdict, state
   if type(before) == 'table' then
-    verdict, state = '!' .. before.err, limits and state_of(limits, 0)
+    verdict, state = '!' .. add('0').err, limits and state_of(limits, 0)
   elseif limits then
     verdict, state = clamped(limits, before, add, sum, low, high, runs)
   else

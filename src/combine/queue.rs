@@ -75,6 +75,10 @@ pub struct Flush {
     pub commands: usize,
     /// The protocol version that the connection has to speak; any will do if `None`.
     pub version: Option<RespVersion>,
+    /// How many members it is for.
+    pub members: usize,
+    /// How many of them, the first ones, belong to its write: whose outcome is in doubt if the connection is lost.
+    pub write_members: usize,
     /// It has been sent before.
     pub resend: bool,
 }
@@ -237,8 +241,11 @@ impl<M: Copy> KeyQueue<M> {
             self.take_off(now_ns, policy);
         }
         let Some(flight) = &mut self.flight else { return FlushDecision::Idle };
+        let members = |segments: &[Segment<M>]| segments.iter().map(|segment| segment.entries.len()).sum();
         let flush = Flush {
             commands: flight.commands(),
+            members: members(&flight.segments),
+            write_members: members(&flight.segments[..flight.group]),
             version: flight.segments.iter().find_map(Segment::needs_version),
             resend: flight.state == State::Due,
         };

@@ -15,6 +15,13 @@ pub struct Address {
     pub port: u16,
 }
 
+impl Address {
+    /// The address of `host`, an IPv6 one without brackets, at `port`.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Address { host: host.into(), port }
+    }
+}
+
 impl FromStr for Address {
     type Err = ();
 

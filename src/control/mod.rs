@@ -4,4 +4,5 @@
 //! leaves it as a snapshot in `shared`.
 
 pub mod backoff;
+pub mod topology;
 pub mod upstream_client;

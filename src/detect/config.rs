@@ -51,6 +51,18 @@ pub struct Thresholds {
     pub bytes_per_s: f64,
 }
 
+impl Thresholds {
+    /// All of them times `factor`.
+    #[must_use]
+    pub(super) fn scaled(&self, factor: f64) -> Self {
+        Self {
+            ops_per_s: self.ops_per_s * factor,
+            share: self.share * factor,
+            bytes_per_s: self.bytes_per_s * factor,
+        }
+    }
+}
+
 /// Settings of the [`Merger`](super::Merger).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MergerConfig {
@@ -59,7 +71,7 @@ pub struct MergerConfig {
     pub window_steps: usize,
     /// The most keys in the hot set. When more qualify, the ones with the highest rate are in it.
     pub top_k: usize,
-    /// A key becomes hot when the last two steps reach these.
+    /// A key becomes hot when the last two steps reach these, or the last one half again as much.
     pub enter: Thresholds,
     /// A hot key is below the line when the last two steps stay under these; each should be at most its
     /// counterpart in `enter`.

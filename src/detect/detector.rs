@@ -2,6 +2,7 @@
 
 use super::config::DetectorConfig;
 use super::key::KeyName;
+use super::sampler::Sampler;
 use super::slice::{Slice, SliceTotals};
 use super::table::{self, Admission, Table};
 
@@ -163,7 +164,7 @@ impl Detector {
     #[must_use = "the counts are in the slice and nowhere else"]
     pub fn take_slice(&mut self, now_ns: u64) -> Slice {
         self.settle_weight();
-        let row_weight_min = self.total_weight / (8 * self.table.capacity()) as f64;
+        let row_weight_min = self.total_weight / (2 * self.table.capacity()) as f64;
         let rows = self.table.take_rows(row_weight_min as f32, self.scale);
         let duration_ns = now_ns.saturating_sub(self.slice_start_ns);
         self.slice_start_ns = now_ns;
@@ -275,41 +276,9 @@ impl EntryHandle {
     }
 }
 
-/// Takes one of each `ratio` accesses.
-struct Sampler {
-    ratio: u32,
-    /// Accesses until the block ends.
-    left: u32,
-    /// The access of the block that is taken is the one that leaves this many.
-    chosen: u32,
-    state: u64,
-}
-
-impl Sampler {
-    fn new() -> Self {
-        Self { ratio: 1, left: 0, chosen: 0, state: 0 }
-    }
-
-    /// The key's hash feeds the choice, so that nobody who lacks the hasher's seeds can predict it.
-    #[inline]
-    fn takes_next(&mut self, hash: u64) -> bool {
-        if self.ratio == 1 {
-            return true;
-        }
-        if self.left == 0 {
-            self.left = self.ratio;
-            self.state = (self.state ^ hash).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-            self.chosen = (((self.state >> 32) * u64::from(self.ratio)) >> 32) as u32;
-        }
-        self.left -= 1;
-        self.left == self.chosen
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::hash::BuildHasher;
 
     use proptest::prelude::*;
 
@@ -360,8 +329,10 @@ mod tests {
         assert!(slice.rows.is_empty());
         assert_eq!(slice.totals.ops, 1_000);
         detector.set_ignore(Box::new(|_| false));
-        assert!(record(&mut detector, b"never:this", READ).is_some());
-        assert_eq!(detector.take_slice(2).rows.len(), 1);
+        for _ in 0..100 {
+            assert!(record(&mut detector, b"never:this", READ).is_some());
+        }
+        assert_eq!(detector.take_slice(2).rows[0].reads, 100);
     }
 
     #[test]

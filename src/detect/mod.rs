@@ -28,6 +28,7 @@ mod history;
 mod hot;
 mod key;
 mod merger;
+mod sampler;
 mod slice;
 mod table;
 mod window;

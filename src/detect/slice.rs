@@ -11,7 +11,7 @@ pub struct Slice {
     /// Everything the worker saw, tracked or not.
     pub totals: SliceTotals,
     /// The tracked keys that matter, in no order. Left out are keys without an access in this slice and those
-    /// whose share of the recent traffic is under a quarter of the share from which keys are surely tracked.
+    /// that are, for all that is known of them, under the share from which keys are surely tracked.
     pub rows: Vec<SliceRow>,
 }
 

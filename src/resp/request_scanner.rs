@@ -90,7 +90,8 @@ pub struct RequestScanner {
     stage: Stage,
     /// The first byte that is not yet accounted for: of a header, or of an argument whose header was read.
     at: usize,
-    /// Bytes behind `at` that are known not to end the line there.
+    /// The first byte that may end the line at `at`: those before it were searched. Of no account once `at` has
+    /// moved past it, so nothing has to reset it within a request.
     searched: usize,
     /// Arguments still to come, the current one included.
     due: u32,
@@ -282,17 +283,16 @@ impl RequestScanner {
     fn full_header(&mut self, buf: &[u8]) -> Header {
         let rest = buf.get(self.at..).unwrap_or_default();
         let window = &rest[..rest.len().min(self.limits.inline_bytes_max.saturating_add(1))];
-        let unseen = &window[self.searched.min(window.len())..];
+        let unseen = &window[self.searched.saturating_sub(self.at).min(window.len())..];
         let end = match memchr2(b'\r', 0, unseen) {
             Some(offset) => window.len() - unseen.len() + offset,
             None => window.len(),
         };
-        self.searched = end;
+        self.searched = self.at + end;
         if window.get(end) != Some(&b'\r') {
             return if rest.len() > self.limits.inline_bytes_max { Header::TooLong } else { Header::Partial };
         }
         let Some(skipped) = rest.get(end + 1) else { return Header::Partial };
-        self.searched = 0;
         self.canonical &= *skipped == b'\n';
         Header::Line { value: window.get(1..end).and_then(parse_integer), next: self.at + end + 2 }
     }

@@ -9,13 +9,13 @@
 //! its connections in a plain vector indexed by it, across any change of the cluster.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
 use smallvec::SmallVec;
 use tokio::sync::watch;
+
+pub use crate::config::Address;
 
 /// Hash slots of a Redis Cluster (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16384;
@@ -31,65 +31,6 @@ impl NodeIndex {
     /// The position in [`Topology::nodes`], and in any vector a worker keeps beside it.
     pub fn position(self) -> usize {
         usize::from(self.0)
-    }
-}
-
-/// Where a server listens: a host name or an IP address, and a port from 1 to 65535.
-///
-/// Displays as `host:port`, an IPv6 host in brackets; parses from the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// A host name or an IP address, IPv6 without brackets.
-    pub host: Arc<str>,
-    /// The TCP port.
-    pub port: u16,
-}
-
-impl Address {
-    /// The address of `host` at `port`.
-    pub fn new(host: &str, port: u16) -> Self {
-        Self { host: Arc::from(host), port }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-/// The text is not `host:port` with a port from 1 to 65535.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressError;
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected host:port with a port from 1 to 65535, an IPv6 host in brackets")
-    }
-}
-
-impl std::error::Error for AddressError {}
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
-        let bracketed = host.strip_prefix('[').map(|rest| rest.strip_suffix(']'));
-        let host = match bracketed {
-            Some(inside) => inside.ok_or(AddressError)?,
-            None if host.contains(':') => return Err(AddressError),
-            None => host,
-        };
-        let port: u16 = port.parse().map_err(|_| AddressError)?;
-        if host.is_empty() || port == 0 || host.contains(char::is_whitespace) {
-            return Err(AddressError);
-        }
-        Ok(Self::new(host, port))
     }
 }
 
@@ -150,7 +91,7 @@ pub struct Topology {
     slot_master: Box<[u16]>,
     ranges: Vec<(u16, u16, NodeIndex)>,
     replicas: Vec<Vec<NodeIndex>>,
-    by_host: HashMap<Arc<str>, SmallVec<[(u16, NodeIndex); 1]>>,
+    by_host: HashMap<String, SmallVec<[(u16, NodeIndex); 1]>>,
 }
 
 impl Topology {
@@ -187,9 +128,9 @@ impl Topology {
             };
             key(a).cmp(&key(b))
         });
-        let mut by_host: HashMap<Arc<str>, SmallVec<[(u16, NodeIndex); 1]>> = HashMap::new();
+        let mut by_host: HashMap<String, SmallVec<[(u16, NodeIndex); 1]>> = HashMap::new();
         for (position, node) in nodes.iter().enumerate() {
-            let ports = by_host.entry(Arc::clone(&node.address.host)).or_default();
+            let ports = by_host.entry(node.address.host.clone()).or_default();
             ports.push((node.address.port, NodeIndex(position as u16)));
         }
         let ranges = ranges_of(&slot_master);
@@ -354,34 +295,6 @@ mod tests {
         assert_eq!(topology.ranges().collect::<Vec<_>>(), [(0, 16383, NodeIndex(0))]);
         assert!(topology.is_ready());
         assert!(!Topology::unknown().is_ready());
-    }
-
-    #[test]
-    fn addresses_parse_as_they_display() {
-        let check = |text: &str, expect: Option<(&str, u16)>| {
-            let parsed = text.parse::<Address>();
-            assert_eq!(parsed.clone().ok(), expect.map(|(host, port)| Address::new(host, port)), "{text}");
-            if let Ok(address) = parsed {
-                assert_eq!(address.to_string(), text);
-            }
-        };
-        check("127.0.0.1:6379", Some(("127.0.0.1", 6379)));
-        check("redis.local:1", Some(("redis.local", 1)));
-        check("[fe80::1]:65535", Some(("fe80::1", 65535)));
-        for bad in [
-            "",
-            "host",
-            ":6379",
-            "host:",
-            "host:0",
-            "host:65536",
-            "host:-1",
-            "::1:6379",
-            "[::1:6379",
-            "a b:1",
-        ] {
-            check(bad, None);
-        }
     }
 
     #[test]

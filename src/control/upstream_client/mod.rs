@@ -18,6 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::config::Secret;
+use crate::resp::encode;
 use crate::shared::topology::Address;
 use frame_gauge::{FrameGauge, GaugeError};
 
@@ -29,19 +31,12 @@ const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const RESOLVED_ADDRESSES_MAX: usize = 8;
 
 /// Who the gateway is towards the upstream.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The ACL user; `None` for the default user.
     pub user: Option<String>,
     /// The password; `None` when the server asks for none.
-    pub password: Option<String>,
-}
-
-impl fmt::Debug for Credentials {
-    /// Leaves the password out, so that it cannot reach a log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
-    }
+    pub password: Option<Secret>,
 }
 
 /// How long to wait for a server.
@@ -144,19 +139,23 @@ impl UpstreamClient {
     /// # Errors
     /// Those of [`UpstreamClient::command`] but [`UpstreamError::Refused`].
     pub async fn command_raw(&mut self, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
+        let mut request = BytesMut::new();
+        encode::command(&mut request, arguments);
         let reply_timeout = self.reply_timeout;
         let exchange = async {
-            self.stream.write_all(&encode_command(arguments)).await.map_err(broken)?;
+            self.stream.write_all(&request).await.map_err(broken)?;
             self.read_reply().await
         };
         timeout(reply_timeout, exchange).await.unwrap_or(Err(UpstreamError::ReplyTimeout))
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), UpstreamError> {
-        let Some(password) = &credentials.password else { return Ok(()) };
+        let Some(password) = credentials.password.as_ref().map(|secret| secret.reveal().as_bytes()) else {
+            return Ok(());
+        };
         let reply = match &credentials.user {
-            Some(user) => self.command(&[b"AUTH", user.as_bytes(), password.as_bytes()]).await,
-            None => self.command(&[b"AUTH", password.as_bytes()]).await,
+            Some(user) => self.command(&[b"AUTH", user.as_bytes(), password]).await,
+            None => self.command(&[b"AUTH", password]).await,
         };
         match reply {
             Ok(_) => Ok(()),
@@ -185,12 +184,13 @@ impl UpstreamClient {
 }
 
 async fn dial(address: &Address, connect_timeout: Duration) -> Result<TcpStream, UpstreamError> {
-    let resolved: Vec<SocketAddr> = timeout(connect_timeout, lookup_host((&*address.host, address.port)))
-        .await
-        .map_err(|_| UpstreamError::Resolve("the resolver did not answer in time".to_owned()))?
-        .map_err(|error| UpstreamError::Resolve(error.to_string()))?
-        .take(RESOLVED_ADDRESSES_MAX)
-        .collect();
+    let resolved: Vec<SocketAddr> =
+        timeout(connect_timeout, lookup_host((address.host.as_str(), address.port)))
+            .await
+            .map_err(|_| UpstreamError::Resolve("the resolver did not answer in time".to_owned()))?
+            .map_err(|error| UpstreamError::Resolve(error.to_string()))?
+            .take(RESOLVED_ADDRESSES_MAX)
+            .collect();
     let mut last_error = UpstreamError::Resolve("the name has no address".to_owned());
     for socket_address in resolved {
         match timeout(connect_timeout, TcpStream::connect(socket_address)).await {
@@ -204,16 +204,6 @@ async fn dial(address: &Address, connect_timeout: Duration) -> Result<TcpStream,
 
 fn broken(error: io::Error) -> UpstreamError {
     UpstreamError::Broken(error.to_string())
-}
-
-fn encode_command(arguments: &[&[u8]]) -> Vec<u8> {
-    let mut out = format!("*{}\r\n", arguments.len()).into_bytes();
-    for argument in arguments {
-        out.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
-        out.extend_from_slice(argument);
-        out.extend_from_slice(b"\r\n");
-    }
-    out
 }
 
 #[cfg(test)]

@@ -92,6 +92,9 @@ fn reads_what_redis_reads() {
         let stream = stream.as_bytes();
         assert_eq!(feed(stream, [], LIMITS), expect, "{stream:?} at once");
         assert_eq!(feed(stream, 0..stream.len(), LIMITS), expect, "{stream:?} byte by byte");
+        for cut in 0..stream.len().min(40) {
+            assert_eq!(feed(stream, [cut], LIMITS), expect, "{stream:?} cut at {cut}");
+        }
     };
     let long = "x".repeat(64 * 1024);
     check("*1\r\n$4\r\nPING\r\n", &[words(&["PING"])]);
@@ -121,6 +124,7 @@ fn reads_what_redis_reads() {
     check("*1\rx$4\ryPINGzz", &[words(&["PING"])]);
     check("*1\r\n$1\r\n\r\r\nPING\r\n", &[words(&["\r"]), words(&["PING"])]);
     check("*0\r*PING\r\n", &[Event::Empty, words(&["PING"])]);
+    check("*2\r\n$10\r\n0123456789\r\n$1\rxa\r\n", &[words(&["0123456789", "a"])]);
 
     // A NUL hides the end of the line from Redis until the bound is reached.
     check("*1\0\r\n$4\r\nPING\r\n", &[]);
@@ -320,7 +324,13 @@ proptest! {
     }
 
     #[test]
-    fn where_noise_is_cut_makes_no_difference(noise in any_noise()) {
-        prop_assert_eq!(feed(&noise, [], LIMITS), feed(&noise, 0..noise.len(), LIMITS));
+    fn where_noise_is_cut_makes_no_difference(
+        noise in any_noise(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(noise.len() + 1)).collect();
+        cuts.sort_unstable();
+        let at_once = feed(&noise, [], LIMITS);
+        prop_assert_eq!(&feed(&noise, cuts, LIMITS), &at_once);
+        prop_assert_eq!(&feed(&noise, 0..noise.len(), LIMITS), &at_once);
     }
 }

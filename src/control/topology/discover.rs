@@ -1,0 +1,192 @@
+//! One look at the upstream: whom to ask, how many at once, and when to stop waiting.
+//!
+//! A few nodes are asked at once, since any of them may be down, paused, or out of date. Each failure, and each quarter
+//! of a second without an acceptable answer, brings in the next candidate; a quarter of a second after an acceptable
+//! answer the look ends with what it has. So a dead node costs the look no time while another answers, and a cluster of
+//! which one node is left is found as surely as a whole one.
+
+use std::time::Duration;
+
+use redis_protocol::resp2::types::OwnedFrame;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::choose::ClusterAnswer;
+use super::info::{ClusterState, field};
+use super::parse::{parse_shards, parse_slots};
+use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient, UpstreamError};
+use crate::shared::topology::{Address, UpstreamKind};
+
+/// Nodes asked at once, and answers after which no more are waited for. With three, a single stale or dead node is
+/// outvoted.
+const ANSWERS_WANTED: usize = 3;
+
+/// How long to wait for further answers after the first acceptable one, and between further candidates before it.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// What one node said.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It is part of a cluster.
+    Cluster(ClusterAnswer),
+    /// It stands alone.
+    Single {
+        /// Its `INFO replication`; empty when it refuses to say.
+        replication: String,
+    },
+}
+
+impl Answer {
+    /// There is something to publish in it: an owner of some slot, or a server that takes writes.
+    fn is_acceptable(&self) -> bool {
+        match self {
+            Self::Cluster(answer) => answer.view.assigned_slots() > 0,
+            Self::Single { replication } => is_master(replication),
+        }
+    }
+}
+
+/// `INFO replication` of a server that takes writes, or that does not say.
+pub fn is_master(replication: &str) -> bool {
+    field(replication, "role").is_none_or(|role| role == "master")
+}
+
+/// How to ask.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// What stands upstream, if that is known; otherwise each node is asked.
+    pub kind: Option<UpstreamKind>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// How long to wait for one node.
+    pub timeouts: Timeouts,
+}
+
+/// What came of a look.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// The answers with the addresses that gave them, in the order of the candidates.
+    pub answers: Vec<(Address, Answer)>,
+    /// Who gave none, and why.
+    pub failures: Vec<(Address, String)>,
+}
+
+/// Asks the candidates, the first ones first.
+pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
+    let mut found: Vec<(usize, Address, Answer)> = Vec::new();
+    let mut failures = Vec::new();
+    let mut waiting = candidates.into_iter().enumerate();
+    let mut asked = JoinSet::new();
+    let mut ask_next = |asked: &mut JoinSet<_>| {
+        if let Some((position, address)) = waiting.next() {
+            let asking = asking.clone();
+            asked.spawn(async move { (position, ask(&address, &asking).await, address) });
+        }
+    };
+    for _ in 0..ANSWERS_WANTED {
+        ask_next(&mut asked);
+    }
+    let mut patience_ends = Instant::now() + PATIENCE;
+    let mut accepted = false;
+    while !asked.is_empty() && (found.len() < ANSWERS_WANTED || !accepted) {
+        tokio::select! {
+            Some(joined) = asked.join_next() => {
+                let Ok((position, answer, address)) = joined else { continue };
+                match answer {
+                    Ok(answer) => {
+                        if answer.is_acceptable() && !accepted {
+                            accepted = true;
+                            patience_ends = Instant::now() + PATIENCE;
+                        } else if !accepted {
+                            ask_next(&mut asked);
+                        }
+                        found.push((position, address, answer));
+                    }
+                    Err(why) => {
+                        failures.push((address, why));
+                        ask_next(&mut asked);
+                    }
+                }
+            }
+            () = sleep_until(patience_ends) => {
+                if accepted {
+                    break;
+                }
+                ask_next(&mut asked);
+                patience_ends = Instant::now() + PATIENCE;
+            }
+        }
+    }
+    found.sort_by_key(|(position, _, _)| *position);
+    failures.sort();
+    Look { answers: found.into_iter().map(|(_, address, answer)| (address, answer)).collect(), failures }
+}
+
+async fn ask(address: &Address, asking: &Asking) -> Result<Answer, String> {
+    let mut client =
+        UpstreamClient::connect(address, &asking.credentials, asking.timeouts).await.map_err(text)?;
+    let kind = match asking.kind {
+        Some(kind) => kind,
+        None => ask_kind(&mut client).await.map_err(text)?,
+    };
+    match kind {
+        UpstreamKind::Cluster => ask_cluster(&mut client, &address.host).await.map(Answer::Cluster),
+        UpstreamKind::Single => match client.text(&[b"INFO", b"replication"]).await {
+            Ok(replication) => Ok(Answer::Single { replication }),
+            // It answers, and its user may not ask for this.
+            Err(UpstreamError::Refused(why)) if why.starts_with("NOPERM") => {
+                Ok(Answer::Single { replication: String::new() })
+            }
+            Err(error) => Err(text(error)),
+        },
+    }
+}
+
+/// `INFO cluster` has `cluster_enabled`; a server or a user without it is asked for `CLUSTER INFO`, which a server that
+/// stands alone refuses.
+async fn ask_kind(client: &mut UpstreamClient) -> Result<UpstreamKind, UpstreamError> {
+    let info = match client.text(&[b"INFO", b"cluster"]).await {
+        Ok(info) => info,
+        Err(UpstreamError::Refused(_)) => String::new(),
+        Err(error) => return Err(error),
+    };
+    match field(&info, "cluster_enabled") {
+        Some("1") => return Ok(UpstreamKind::Cluster),
+        Some("0") => return Ok(UpstreamKind::Single),
+        _ => {}
+    }
+    match client.text(&[b"CLUSTER", b"INFO"]).await {
+        Ok(_) => Ok(UpstreamKind::Cluster),
+        Err(UpstreamError::Refused(why))
+            if why.contains("cluster support disabled") || why.contains("unknown command") =>
+        {
+            Ok(UpstreamKind::Single)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask_cluster(client: &mut UpstreamClient, asked: &str) -> Result<ClusterAnswer, String> {
+    let shards = match client.command(&[b"CLUSTER", b"SHARDS"]).await {
+        // An older server, or a user who may not ask for it.
+        Err(UpstreamError::Refused(_)) => None,
+        Err(error) => return Err(text(error)),
+        Ok(reply) => Some(reply),
+    };
+    let state = ClusterState::parse(&client.text(&[b"CLUSTER", b"INFO"]).await.map_err(text)?);
+    let from_shards = shards.as_ref().and_then(|reply| parse_shards(reply, asked).ok());
+    // A map of the shards that lacks slots the node itself counts as assigned is the bug that `parse` tells of.
+    let complete = from_shards.filter(|view| u64::from(view.assigned_slots()) >= state.assigned_slots);
+    let view = match complete {
+        Some(view) => view,
+        None => {
+            let slots: OwnedFrame = client.command(&[b"CLUSTER", b"SLOTS"]).await.map_err(text)?;
+            parse_slots(&slots, asked).map_err(|error| error.to_string())?
+        }
+    };
+    Ok(ClusterAnswer { view, state })
+}
+
+fn text(error: UpstreamError) -> String {
+    error.to_string()
+}

@@ -1,0 +1,340 @@
+//! The task that keeps the published topology true: it decides when to look, whom to ask, and what to believe.
+//!
+//! One task on the control runtime owns all of this state; workers reach it only through the bounded mailbox of
+//! `shared::refresh`. When nobody answers, the last good topology stays published with its nodes unhealthy, one line
+//! in the log says who could not be reached and why, and looking goes on with backoff.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::change::{TopologyChange, listed};
+use super::choose::choose;
+use super::discover::{Answer, Asking, Look, is_master, look};
+use super::facts::KnownFacts;
+use super::info::single_server_view;
+use super::registry::Registry;
+use super::view::ClusterView;
+use crate::config::{Upstream, UpstreamKindChoice};
+use crate::control::backoff::{Backoff, jittered};
+use crate::control::upstream_client::{Credentials, Timeouts};
+use crate::shared::refresh::{RefreshReason, RefreshRequest};
+use crate::shared::topology::{Address, Node, Role, Topology, TopologyCell, UpstreamKind};
+use crate::shared::upstream_facts::UpstreamFactsCell;
+
+/// Between looks that workers ask for: [`Backoff`] halves it at most, so they are at least 100 ms apart, and up to the
+/// cap while looks find nothing new, as in the seconds before a dead master's replica is promoted.
+const REQUESTED_PAUSE: Duration = Duration::from_millis(200);
+const REQUESTED_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Between looks while nobody answers.
+const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
+const UNREACHABLE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Addresses that one look may ask. Which of the less likely ones it asks is left to chance, so that over several looks
+/// all get their turn.
+const CANDIDATES_MAX: usize = 64;
+
+/// What the keeper takes from the configuration; a new value makes it look at once.
+#[derive(Clone, Debug)]
+pub struct KeeperSettings {
+    /// Where to begin; for a single server, the servers that may be it.
+    pub seeds: Vec<Address>,
+    /// What stands upstream; `None` is found out by asking, once.
+    pub kind: Option<UpstreamKind>,
+    /// Who the gateway is.
+    pub credentials: Credentials,
+    /// How long to wait for one node.
+    pub timeouts: Timeouts,
+    /// Between looks when nobody asks for one; each is shortened by up to half, at random.
+    pub refresh_interval: Duration,
+}
+
+impl From<&Upstream> for KeeperSettings {
+    fn from(upstream: &Upstream) -> Self {
+        Self {
+            seeds: upstream.servers.clone(),
+            kind: match upstream.kind {
+                UpstreamKindChoice::Auto => None,
+                UpstreamKindChoice::Single => Some(UpstreamKind::Single),
+                UpstreamKindChoice::Cluster => Some(UpstreamKind::Cluster),
+            },
+            credentials: Credentials { user: upstream.user.clone(), password: upstream.password.clone() },
+            timeouts: Timeouts { connect: upstream.connect_timeout, reply: upstream.request_timeout },
+            refresh_interval: upstream.topology_refresh,
+        }
+    }
+}
+
+/// The task's state. Made by the process, run on the control runtime, dropped with it.
+pub struct TopologyKeeper {
+    settings: watch::Receiver<KeeperSettings>,
+    requests: mpsc::Receiver<RefreshRequest>,
+    topology: Arc<TopologyCell>,
+    facts: Arc<UpstreamFactsCell>,
+    registry: Registry,
+    known_facts: KnownFacts,
+    /// Found out by asking. A server does not change its kind without a restart, and then the gateway needs one too.
+    found_kind: Option<UpstreamKind>,
+    requested_pause: Backoff,
+    unreachable_pause: Backoff,
+    requested_look_from: Instant,
+    /// Why nobody could be reached, as it was last logged; `None` while somebody answers.
+    complaint: Option<BTreeSet<String>>,
+    rng: SmallRng,
+}
+
+impl TopologyKeeper {
+    /// A keeper that publishes to `topology` and `facts`, and takes requests from the mailbox.
+    pub fn new(
+        settings: watch::Receiver<KeeperSettings>,
+        requests: mpsc::Receiver<RefreshRequest>,
+        topology: Arc<TopologyCell>,
+        facts: Arc<UpstreamFactsCell>,
+    ) -> Self {
+        Self {
+            settings,
+            requests,
+            topology,
+            facts,
+            registry: Registry::default(),
+            known_facts: KnownFacts::default(),
+            found_kind: None,
+            requested_pause: Backoff::new(REQUESTED_PAUSE, REQUESTED_PAUSE_MAX),
+            unreachable_pause: Backoff::new(UNREACHABLE_PAUSE, UNREACHABLE_PAUSE_MAX),
+            requested_look_from: Instant::now(),
+            complaint: None,
+            rng: SmallRng::from_os_rng(),
+        }
+    }
+
+    /// Keeps the topology until the settings' sender or the last requester is dropped. It may itself be dropped at any
+    /// await.
+    pub async fn run(mut self) {
+        self.publish_unconfirmed_single();
+        let mut redirect_targets = Some(Vec::new());
+        while let Some(targets) = redirect_targets {
+            let reached = self.refresh(&targets).await;
+            let pause = if reached {
+                self.unreachable_pause.reset();
+                jittered(self.settings.borrow().refresh_interval, &mut self.rng)
+            } else {
+                self.unreachable_pause.next_delay(&mut self.rng)
+            };
+            self.requested_look_from = Instant::now() + self.requested_pause.next_delay(&mut self.rng);
+            redirect_targets = self.wait_until_due(Instant::now() + pause).await;
+        }
+    }
+
+    /// A server that is said to stand alone needs no finding out: clients get an honest error while it is down.
+    fn publish_unconfirmed_single(&mut self) {
+        let settings = self.settings.borrow().clone();
+        let (Some(UpstreamKind::Single), Some(seed)) = (settings.kind, settings.seeds.first()) else {
+            return;
+        };
+        let mut view = single_server_view(seed, "");
+        for shard in &mut view.shards {
+            shard.master.healthy = false;
+        }
+        self.publish(UpstreamKind::Single, &view, &[]);
+    }
+
+    /// Waits for a reason to look. Returns the addresses that redirects named, or `None` when the process ends.
+    async fn wait_until_due(&mut self, next_look: Instant) -> Option<Vec<Address>> {
+        loop {
+            tokio::select! {
+                request = self.requests.recv() => {
+                    let request = request?;
+                    if self.is_news(&request) {
+                        // Whoever else notices the same change by then is served by the same look.
+                        sleep_until(self.requested_look_from).await;
+                        return Some(self.drain_requests(request));
+                    }
+                }
+                () = sleep_until(next_look) => {
+                    self.requested_pause.reset();
+                    return Some(Vec::new());
+                }
+                changed = self.settings.changed() => {
+                    changed.ok()?;
+                    return Some(Vec::new());
+                }
+            }
+        }
+    }
+
+    /// What was noticed under an older topology has been answered by the present one, unless it names a new address.
+    fn is_news(&self, request: &RefreshRequest) -> bool {
+        let names_new_address =
+            matches!(&request.reason, RefreshReason::Redirected(target) if !self.registry.knows(target));
+        request.seen_version >= self.registry.version() || names_new_address
+    }
+
+    fn drain_requests(&mut self, first: RefreshRequest) -> Vec<Address> {
+        let mut targets = Vec::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            tracing::debug!(reason = ?request.reason, "topology refresh requested");
+            if let RefreshReason::Redirected(target) = request.reason
+                && !targets.contains(&target)
+            {
+                targets.push(target);
+            }
+            next = self.requests.try_recv().ok();
+        }
+        targets
+    }
+
+    /// Looks once, and publishes what changed. False when nobody gave a usable answer.
+    async fn refresh(&mut self, redirect_targets: &[Address]) -> bool {
+        let settings = self.settings.borrow_and_update().clone();
+        let asking = Asking {
+            kind: settings.kind.or(self.found_kind),
+            credentials: settings.credentials.clone(),
+            timeouts: settings.timeouts,
+        };
+        let candidates = self.candidates(&settings, asking.kind, redirect_targets);
+        let mut look = look(candidates, &asking).await;
+        let Some((kind, view)) = self.judge(&mut look, &settings.seeds) else {
+            self.complain(look.failures);
+            if let Some(topology) = self.registry.mark_unreachable() {
+                self.store(topology);
+            }
+            return false;
+        };
+        if self.complaint.take().is_some() {
+            tracing::info!("the upstream answers again");
+        }
+        self.found_kind = Some(kind);
+        self.publish(kind, &view, redirect_targets);
+        // Not when a worker waits for the next look: the facts seldom change.
+        if redirect_targets.is_empty()
+            && let Some((address, _)) = look.answers.first()
+        {
+            self.read_facts(address, &asking).await;
+        }
+        true
+    }
+
+    /// Whom to ask, the likeliest first: the nodes that redirects named, since they know of the change; working masters;
+    /// the seeds; all others that were ever known.
+    fn candidates(
+        &mut self,
+        settings: &KeeperSettings,
+        kind: Option<UpstreamKind>,
+        redirect_targets: &[Address],
+    ) -> Vec<Address> {
+        let is_working_master = |node: &Node| node.present && node.healthy && node.role == Role::Master;
+        let (mut masters, mut others): (Vec<_>, Vec<_>) =
+            self.registry.nodes().iter().partition(|node| is_working_master(node));
+        masters.shuffle(&mut self.rng);
+        others.shuffle(&mut self.rng);
+        let addresses =
+            |nodes: Vec<&Arc<Node>>| nodes.into_iter().map(|node| node.address.clone()).collect::<Vec<_>>();
+        let mut seeds = settings.seeds.clone();
+        let mut candidates = Vec::new();
+        if kind == Some(UpstreamKind::Single) {
+            // Only a server that was named may become the one upstream; its replicas are there to be read.
+            candidates.extend(addresses(masters).into_iter().filter(|address| seeds.contains(address)));
+            candidates.append(&mut seeds);
+        } else {
+            candidates.extend_from_slice(redirect_targets);
+            candidates.extend(addresses(masters));
+            let start = self.rng.random_range(0..seeds.len().max(1));
+            seeds.rotate_left(start);
+            candidates.append(&mut seeds);
+            candidates.extend(addresses(others));
+        }
+        let mut asked = BTreeSet::new();
+        candidates.retain(|address| asked.insert(address.clone()));
+        candidates.truncate(CANDIDATES_MAX);
+        candidates
+    }
+
+    /// What to believe of a look; `None` when nothing in it can be used.
+    fn judge(&self, look: &mut Look, seeds: &[Address]) -> Option<(UpstreamKind, ClusterView)> {
+        let mut of_cluster = Vec::new();
+        for (address, answer) in &look.answers {
+            let Answer::Cluster(answer) = answer else { continue };
+            if seeds.contains(address) || self.is_familiar(&answer.view) {
+                of_cluster.push(answer.clone());
+            } else {
+                look.failures.push((address.clone(), "it belongs to another cluster now".to_owned()));
+            }
+        }
+        if let Some(best) = choose(of_cluster) {
+            return Some((UpstreamKind::Cluster, best.view));
+        }
+        let (master, replication) = self.judge_single(&look.answers)?;
+        Some((UpstreamKind::Single, single_server_view(master, replication)))
+    }
+
+    /// The present master while it is one; else the first server that is; else the present one, or the first, which
+    /// then serves reads and refuses writes in its own words.
+    fn judge_single<'a>(&self, answers: &'a [(Address, Answer)]) -> Option<(&'a Address, &'a str)> {
+        let servers: Vec<(&Address, &str)> = answers
+            .iter()
+            .filter_map(|(address, answer)| match answer {
+                Answer::Single { replication } => Some((address, replication.as_str())),
+                Answer::Cluster(_) => None,
+            })
+            .collect();
+        let topology = self.topology.load();
+        let present =
+            topology.masters.first().and_then(|index| topology.node(*index)).map(|node| &node.address);
+        let rank =
+            |(address, replication): &&(&Address, &str)| (!is_master(replication), Some(*address) != present);
+        servers.iter().min_by_key(rank).copied()
+    }
+
+    /// Addresses are used again by others, as those of containers are: a view that knows none of the nodes ever seen is
+    /// that of another cluster.
+    fn is_familiar(&self, view: &ClusterView) -> bool {
+        let known: BTreeSet<&str> =
+            self.registry.nodes().iter().map(|node| node.id.as_str()).filter(|id| !id.is_empty()).collect();
+        let mut in_view =
+            view.shards.iter().flat_map(|shard| std::iter::once(&shard.master).chain(&shard.replicas));
+        known.is_empty() || in_view.any(|node| node.id.is_empty() || known.contains(node.id.as_str()))
+    }
+
+    fn publish(&mut self, kind: UpstreamKind, view: &ClusterView, redirect_targets: &[Address]) {
+        match self.registry.apply(kind, view, redirect_targets) {
+            Ok(Some(topology)) => self.store(topology),
+            Ok(None) => {}
+            Err(full) => tracing::error!("the topology cannot be updated: {full}"),
+        }
+    }
+
+    fn store(&mut self, topology: Topology) {
+        let change = TopologyChange::between(&self.topology.load(), &topology);
+        tracing::info!(version = topology.version, kind = ?topology.kind, "topology: {change}");
+        self.requested_pause.reset();
+        self.topology.store(topology);
+    }
+
+    /// One line for each new set of reasons, however often they are met.
+    fn complain(&mut self, failures: Vec<(Address, String)>) {
+        let reasons: BTreeSet<String> = failures.iter().map(|(_, why)| why.clone()).collect();
+        if self.complaint.as_ref() == Some(&reasons) {
+            return;
+        }
+        let failures: Vec<String> =
+            failures.iter().map(|(address, why)| format!("{address} ({why})")).collect();
+        tracing::warn!("no upstream node can be used, trying again in the background: {}", listed(&failures));
+        self.complaint = Some(reasons);
+    }
+
+    async fn read_facts(&mut self, address: &Address, asking: &Asking) {
+        match self.known_facts.read(address, asking).await {
+            Ok(Some(facts)) => self.facts.store(facts),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%address, "version and commands not read: {error}"),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Finds out what stands upstream, and keeps the published topology true.
+//!
+//! The round trip: something makes a look due (a worker's request, the timer, new settings) -> [`discover`] asks a few
+//! nodes at once -> [`parse`] and [`info`] read the replies into a [`view`], [`choose`] picks the one to believe ->
+//! [`registry`] gives addresses their indexes and says whether anything changed -> the topology is published. Asking is
+//! in `discover` and `facts`, when and whether to ask is in `keeper`; all the rest is pure.
+//!
+//! Invariant: at most one look is under way, and however many workers ask, looks are at least 100 ms apart.
+//!
+//! It never decides what a request does: a worker that meets a redirect follows it by itself and tells the keeper.
+
+mod change;
+mod choose;
+mod discover;
+mod facts;
+mod info;
+mod keeper;
+mod parse;
+mod registry;
+mod view;
+
+pub use keeper::{KeeperSettings, TopologyKeeper};
+
+#[cfg(test)]
+mod tests;

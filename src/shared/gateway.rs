@@ -1,0 +1,71 @@
+//! Everything that the threads of one gateway share, in one place.
+//!
+//! Created by `process`, lives as long as the process, handed to every thread in an `Arc`. Snapshots are written by the
+//! control thread only.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::connections::Connections;
+use super::mailbox::{ControlMailbox, WorkerMailbox};
+use super::refresh::RefreshRequester;
+use super::scripts::ScriptCache;
+use super::tallies::TalliesCell;
+use super::topology::TopologyCell;
+use super::upstream_facts::UpstreamFactsCell;
+use crate::command::CommandTable;
+use crate::config::Config;
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Serving.
+    Serving,
+    /// No new clients; what is in flight is finished.
+    Draining,
+    /// Whatever is left is cut.
+    Stopped,
+}
+
+/// What one worker shows to the others.
+pub struct WorkerHandle {
+    /// Takes questions.
+    pub mailbox: WorkerMailbox,
+    /// Its figures.
+    pub tallies: Arc<TalliesCell>,
+}
+
+/// The shared state.
+pub struct Gateway {
+    /// The configuration in force.
+    pub config: ArcSwap<Config>,
+    /// Where the slots are.
+    pub topology: TopologyCell,
+    /// The commands that are known.
+    pub commands: ArcSwap<CommandTable>,
+    /// What the upstream says of itself.
+    pub facts: UpstreamFactsCell,
+    /// Scripts loaded through the gateway.
+    pub scripts: ScriptCache,
+    /// The bound on clients.
+    pub connections: Connections,
+    /// Asks for a new look at the topology.
+    pub refresh: RefreshRequester,
+    /// Takes commands that need the figures of all workers.
+    pub control: ControlMailbox,
+    /// The workers, by index.
+    pub workers: Vec<WorkerHandle>,
+    /// Where the process is in its life.
+    pub stage: watch::Receiver<Stage>,
+    /// Counts changes of `config` and `commands`, so that workers look again.
+    pub revision: watch::Receiver<u64>,
+    /// Tells this gateway from all others and from its own former lives: 40 hexadecimal digits.
+    pub id: String,
+    /// The ports that clients can dial, in the order of `gateway.listen`.
+    pub listen_ports: Vec<u16>,
+    /// When the process started.
+    pub started: Instant,
+}

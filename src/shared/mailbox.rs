@@ -1,0 +1,91 @@
+//! The messages that threads send each other. Every mailbox is bounded; what happens when one is full is said here.
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::command::Local;
+use crate::resp::RespVersion;
+
+/// Messages that may wait for one worker. At the bound a question is answered as if the worker had nothing to say, and
+/// the asker is told that the answer is incomplete.
+pub const WORKER_MAILBOX_MAX: usize = 1024;
+
+/// Questions of clients that may wait for the control thread. At the bound the client gets an error that says so.
+pub const CONTROL_MAILBOX_MAX: usize = 1024;
+
+/// Which clients `CLIENT KILL` means. An absent field matches every client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    /// These ids.
+    pub ids: Option<Vec<u64>>,
+    /// The peer's address, `host:port`.
+    pub address: Option<String>,
+    /// The gateway's own address on that connection.
+    pub local_address: Option<String>,
+    /// The user that the client authenticated as.
+    pub user: Option<String>,
+    /// `normal` or `pubsub`.
+    pub kind: Option<String>,
+    /// Leave this client out.
+    pub except_id: Option<u64>,
+    /// Only clients connected for at least this long.
+    pub age_seconds_min: Option<u64>,
+}
+
+/// What a worker is asked to do by another thread.
+pub enum WorkerMessage {
+    /// Close the clients that match.
+    KillClients {
+        /// Which.
+        filter: ClientFilter,
+        /// Takes the number of clients closed.
+        reply: oneshot::Sender<u64>,
+    },
+    /// End the blocking command of a client, as `CLIENT UNBLOCK` does.
+    Unblock {
+        /// The client.
+        id: u64,
+        /// Whether it gets an error rather than what a time-out gives.
+        error: bool,
+        /// Takes Redis's own reply, or nothing when there is no such blocked client here.
+        reply: oneshot::Sender<Option<Bytes>>,
+    },
+    /// Deliver a message to the clients subscribed to this channel at the gateway.
+    Publish {
+        /// The channel.
+        channel: Bytes,
+        /// What is said.
+        payload: Bytes,
+    },
+}
+
+/// The sending end of a worker's mailbox.
+pub type WorkerMailbox = mpsc::Sender<WorkerMessage>;
+
+/// A command that the gateway answers itself from the figures of all its workers.
+pub struct ControlRequest {
+    /// Which command.
+    pub command: Local,
+    /// All its arguments, the name first.
+    pub arguments: Vec<Bytes>,
+    /// How the client wants the answer.
+    pub version: RespVersion,
+    /// Who asks.
+    pub asker: Asker,
+    /// Takes the whole reply.
+    pub reply: oneshot::Sender<Bytes>,
+}
+
+/// The client that sent a command, for logs and for `CLIENT KILL SKIPME`.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Its id.
+    pub client_id: u64,
+    /// Its address.
+    pub address: String,
+    /// Its user, `default` unless it authenticated as another.
+    pub user: String,
+}
+
+/// The sending end of the control thread's mailbox.
+pub type ControlMailbox = mpsc::Sender<ControlRequest>;

@@ -1,0 +1,91 @@
+//! Bodies of scripts that clients loaded through this gateway.
+//!
+//! A script that was loaded before a node joined, or before it lost its cache, is unknown to that node; `EVALSHA` then
+//! gets `NOSCRIPT` there though the client did everything right. With the body at hand the gateway loads it where it
+//! is missing. Written seldom (`SCRIPT LOAD`, `SCRIPT FLUSH`) and read on `NOSCRIPT` only.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+/// Scripts kept. At the bound no more are: the client of a script beyond it may see `NOSCRIPT`, as from Redis itself.
+const SCRIPTS_MAX: usize = 4096;
+
+/// Bytes of all bodies together; the same happens at the bound.
+const SCRIPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[derive(Clone, Default)]
+struct Scripts {
+    bodies: HashMap<[u8; 40], Bytes>,
+    bytes: usize,
+}
+
+/// The scripts known to the process.
+#[derive(Default)]
+pub struct ScriptCache {
+    scripts: ArcSwap<Scripts>,
+}
+
+impl ScriptCache {
+    /// Remembers `body`.
+    pub fn insert(&self, body: Bytes) {
+        let sha = sha1_hex(&body);
+        self.scripts.rcu(|scripts| {
+            let fits = scripts.bodies.len() < SCRIPTS_MAX && scripts.bytes + body.len() <= SCRIPT_BYTES_MAX;
+            if !fits || scripts.bodies.contains_key(&sha) {
+                return Arc::clone(scripts);
+            }
+            let mut next = Scripts::clone(scripts);
+            next.bytes += body.len();
+            next.bodies.insert(sha, body.clone());
+            Arc::new(next)
+        });
+    }
+
+    /// The body of the script with this hexadecimal SHA-1 digest, in either case.
+    pub fn body(&self, sha: &[u8]) -> Option<Bytes> {
+        let sha: [u8; 40] = sha.to_ascii_lowercase().try_into().ok()?;
+        self.scripts.load().bodies.get(&sha).cloned()
+    }
+
+    /// Forgets all, as `SCRIPT FLUSH` does.
+    pub fn clear(&self) {
+        self.scripts.store(Arc::default());
+    }
+}
+
+/// The name under which Redis knows a script.
+pub fn sha1_hex(body: &[u8]) -> [u8; 40] {
+    let digest = sha1_smol::Sha1::from(body).digest().to_string();
+    let mut sha = [b'0'; 40];
+    sha.copy_from_slice(&digest.as_bytes()[..40]);
+    sha
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_found_by_its_digest_until_it_is_flushed() {
+        let cache = ScriptCache::default();
+        cache.insert(Bytes::from("return 1"));
+        let sha = b"e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+        assert_eq!(sha1_hex(b"return 1"), *sha);
+        assert_eq!(cache.body(sha), Some(Bytes::from("return 1")));
+        assert_eq!(cache.body(&sha.to_ascii_uppercase()), Some(Bytes::from("return 1")));
+        assert_eq!(cache.body(b"e0e1"), None);
+        cache.clear();
+        assert_eq!(cache.body(sha), None);
+    }
+
+    #[test]
+    fn the_cache_is_bounded() {
+        let cache = ScriptCache::default();
+        cache.insert(Bytes::from(vec![b'a'; SCRIPT_BYTES_MAX]));
+        cache.insert(Bytes::from("return 1"));
+        assert_eq!(cache.body(&sha1_hex(b"return 1")), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Commands that may wait at Redis: each gets a connection of its own, so that nobody else waits with it.
+
+use bytes::Bytes;
+
+use super::dispatch::Flow;
+use super::{ClientKey, Gate};
+use crate::command::{CommandId, Session};
+use crate::resp::Request;
+use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::worker::state::State;
+use crate::worker::upstream::errors::UpstreamError;
+use crate::worker::upstream::{Hook, Origin, Pending, Role, Route};
+
+impl State {
+    /// A command that opens, uses or closes state of the connection.
+    pub(super) fn run_session(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        command: Option<CommandId>,
+        slot: Option<u16>,
+        request: &Request<'_>,
+    ) -> Flow {
+        match session {
+            Session::Multi | Session::Exec | Session::Discard | Session::Watch | Session::Unwatch => {
+                self.run_transaction_command(key, session, command, slot, request)
+            }
+            Session::Blocking => self.block(key, slot, request),
+            Session::Monitor => self.monitor(key, request),
+            Session::Tracking => self.tracking(key, request),
+            _ => self.subscription_command(key, session, request),
+        }
+    }
+
+    fn block(&mut self, key: ClientKey, slot: Option<u16>, request: &Request<'_>) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let (version, database) = (client.session.version, client.session.database);
+        let routed = Pending {
+            route: slot.map_or(Route::AnyNode, Route::Slot),
+            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
+        };
+        let node = match self.node_of(&routed) {
+            Ok(node) => node,
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+        };
+        let Some(connection) = self.session_connection(node, key, version, database) else {
+            let error = UpstreamError::Full("the table of session connections").to_string();
+            return self.refuse(key, ErrorKind::Overload, &error);
+        };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        client.session.blocking = Some(connection);
+        client.exclusive = true;
+        let muted = client.take_muted();
+        let sequence = client.replies.push_waiting(muted);
+        let pending = Pending {
+            route: Route::Connection,
+            hook: Hook::ReleaseConnection,
+            class: RequestClass::Blocking,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+        };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.role = Role::Session(key);
+            upstream.queue(pending, &[request.bytes()]);
+        }
+        Flow::Next
+    }
+
+    /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
+    /// the reply queue is taken back and the whole request is looked at again after a moment.
+    pub(in crate::worker) fn dispatch_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
+        let bytes = bytes.slice(pending.prefix_len as usize..);
+        let redirects_max = self.config.upstream.redirects_max as u32;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.session.blocking = None;
+        client.session_redirects += 1;
+        if client.session_redirects > redirects_max {
+            client.session_redirects = 0;
+            let error = UpstreamError::Redirected(redirects_max as u8);
+            self.settle_error(pending, &error, None);
+            return;
+        }
+        let leftover = pending.hook != Hook::ReleaseConnection;
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.replies.retract();
+        client.exclusive = false;
+        client.paused = true;
+        if let Some(inbox) = &mut client.inbox {
+            inbox.stalled.push_front(bytes);
+        }
+        if leftover {
+            self.end_watch(key);
+        }
+        self.look_later(key);
+    }
+}

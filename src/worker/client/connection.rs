@@ -1,0 +1,247 @@
+//! The task of one client connection, and how it ends.
+//!
+//! A connection ends in steps, because closing a socket whose input was not read makes the kernel send a reset, and a
+//! reset may overtake the last reply: answer what is unsettled, write everything, shut our side, read and drop what still
+//! comes, and close when the peer has closed too or [`LINGER_NS`] have passed.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+
+use super::session::Session;
+use super::{Client, ClientKey, Gate, Phase, requests};
+use crate::shared::labels::CloseReason;
+use crate::worker::intake::Filled;
+use crate::worker::state::State;
+
+/// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
+const LINGER_NS: u64 = 1_000_000_000;
+
+/// While a client has to wait, this much of what it sends is still read, so that its leaving is noticed.
+const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Reads in a row before other tasks get their turn.
+const READS_PER_TURN_MAX: usize = 8;
+
+/// Serves the client `key` until its connection is closed.
+pub async fn run(state: Rc<RefCell<State>>, key: ClientKey) {
+    poll_fn(|cx| drive(&state, key, cx)).await;
+    let state = &mut *state.borrow_mut();
+    let Some(client) = state.clients.remove(key) else { return };
+    state.gateway.connections.release();
+    let tally = &mut state.tallies.clients;
+    tally.current -= 1;
+    if let Phase::Dead(reason) = client.phase {
+        tally.closed[reason.index()] += 1;
+    }
+    end_session(state, client.session);
+}
+
+fn drive(state: &Rc<RefCell<State>>, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
+    let state = &mut *state.borrow_mut();
+    state.tick();
+    let Some(client) = state.clients.get_mut(key) else { return Poll::Ready(()) };
+    if client.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        client.waker = Some(cx.waker().clone());
+    }
+    if client.write_blocked {
+        client.write_blocked = matches!(client.stream.poll_write_ready(cx), Poll::Pending);
+    }
+    for turn in 0.. {
+        if turn == READS_PER_TURN_MAX {
+            cx.waker().wake_by_ref();
+            break;
+        }
+        let progress = match state.clients.get(key).map(|client| client.phase) {
+            Some(Phase::Open) => read_and_serve(state, key, cx),
+            Some(Phase::Lingering(..)) => drop_input(state, key, cx),
+            _ => false,
+        };
+        if !progress {
+            break;
+        }
+    }
+    flush_client(state, key);
+    // What was written may have made room for requests that had to wait for just that.
+    if let Some(client) = state.clients.get_mut(key)
+        && client.paused
+        && client.gate == Gate::Open
+        && client.may_go_on(&state.config.limits)
+    {
+        cx.waker().wake_by_ref();
+    }
+    finish(state, key, cx)
+}
+
+/// Serves what was read before, then reads once more. `false` when nothing more can be done now.
+fn read_and_serve(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> bool {
+    requests::serve(state, key, &[]);
+    let mut scratch = std::mem::take(&mut state.scratch);
+    let progress = read_once(state, key, &mut scratch, cx);
+    state.scratch = scratch;
+    progress
+}
+
+fn read_once(state: &mut State, key: ClientKey, scratch: &mut [u8], cx: &mut Context<'_>) -> bool {
+    let Some(client) = state.clients.get_mut(key) else { return false };
+    let Client { stream, inbox: Some(inbox), phase: Phase::Open, .. } = client else { return false };
+    if inbox.end_of_stream {
+        return false;
+    }
+    let kept = inbox.intake.partial.len();
+    if client.paused && (kept >= READ_AHEAD_BYTES_MAX || !inbox.stalled.is_empty()) {
+        return false;
+    }
+    match inbox.intake.poll_fill(stream, scratch, cx) {
+        Poll::Pending => false,
+        Poll::Ready(Ok(Filled::EndOfStream)) => {
+            inbox.end_of_stream = true;
+            true
+        }
+        Poll::Ready(Ok(Filled::Scratch(count))) => {
+            client.bytes_in += count as u64;
+            state.tallies.clients.bytes_in += count as u64;
+            requests::serve(state, key, &scratch[..count]);
+            true
+        }
+        Poll::Ready(Ok(Filled::Partial)) => {
+            let count = (inbox.intake.partial.len() - kept) as u64;
+            client.bytes_in += count;
+            state.tallies.clients.bytes_in += count;
+            true
+        }
+        Poll::Ready(Err(_)) => {
+            client.phase = Phase::Dead(CloseReason::Io);
+            false
+        }
+    }
+}
+
+/// Reads and drops. `false` when nothing more has come.
+fn drop_input(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> bool {
+    let Some(client) = state.clients.get_mut(key) else { return false };
+    let Phase::Lingering(reason, _) = client.phase else { return false };
+    let Some(inbox) = &mut client.inbox else { return false };
+    inbox.intake = Default::default();
+    match inbox.intake.poll_fill(&mut client.stream, &mut state.scratch, cx) {
+        Poll::Ready(Ok(Filled::Scratch(_) | Filled::Partial)) => true,
+        Poll::Ready(Ok(Filled::EndOfStream) | Err(_)) => {
+            client.phase = Phase::Dead(reason);
+            false
+        }
+        Poll::Pending => false,
+    }
+}
+
+/// Takes the next step towards the end, if it is time for one; ready when the connection is to be dropped.
+fn finish(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
+    let now_ns = state.now_ns;
+    let Some(client) = state.clients.get_mut(key) else { return Poll::Ready(()) };
+    if client.phase == Phase::Open && !client.paused && client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream) {
+        client.phase = Phase::Finishing(CloseReason::Client);
+    }
+    if client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream) && client.session.waits_on_server() {
+        client.phase = Phase::Dead(CloseReason::Client);
+    }
+    if let Phase::Finishing(reason) = client.phase
+        && client.replies.is_empty()
+        && client.output.is_empty()
+    {
+        let gone = client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream);
+        let shut = Pin::new(&mut client.stream).poll_shutdown(cx);
+        client.phase = match (gone, shut) {
+            (false, Poll::Ready(Ok(()))) => Phase::Lingering(reason, now_ns + LINGER_NS),
+            _ => Phase::Dead(reason),
+        };
+        cx.waker().wake_by_ref();
+    }
+    match client.phase {
+        Phase::Dead(_) => Poll::Ready(()),
+        _ => Poll::Pending,
+    }
+}
+
+/// Writes what is ready for a client. What the socket does not take waits for the client's own task.
+pub fn flush_client(state: &mut State, key: ClientKey) {
+    let Some(client) = state.clients.get_mut(key) else { return };
+    if client.output.is_empty() || client.write_blocked || matches!(client.phase, Phase::Dead(_)) {
+        return;
+    }
+    let before = client.output.len();
+    let outcome = client.output.write_to(&client.stream);
+    let written = (before - client.output.len()) as u64;
+    client.bytes_out += written;
+    state.tallies.clients.bytes_out += written;
+    match outcome {
+        Ok(true) => {}
+        Ok(false) => {
+            client.write_blocked = true;
+            client.wake();
+        }
+        Err(error) => {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                client.phase = Phase::Dead(CloseReason::Io);
+                client.wake();
+            }
+        }
+    }
+}
+
+/// Puts a client among those that are written at the end of the tick.
+pub fn touch(state: &mut State, key: ClientKey) {
+    if let Some(client) = state.clients.get_mut(key)
+        && !client.touched
+    {
+        client.touched = true;
+        state.touched.push(key);
+    }
+}
+
+/// Writes to all clients that got replies in this tick, one write each, and wakes those with something left to do.
+pub fn flush_touched(state: &mut State) {
+    let mut touched = std::mem::take(&mut state.touched);
+    for key in touched.drain(..) {
+        let Some(client) = state.clients.get_mut(key) else { continue };
+        client.touched = false;
+        flush_client(state, key);
+        let Some(client) = state.clients.get(key) else { continue };
+        if client.paused || client.phase != Phase::Open {
+            client.wake();
+        }
+    }
+    // Clients touched meanwhile, if any, keep their place for the next tick.
+    touched.append(&mut state.touched);
+    state.touched = touched;
+}
+
+/// Ends a connection at once: what is unsettled or unwritten is dropped.
+pub fn close_client(state: &mut State, key: ClientKey, reason: CloseReason) {
+    if let Some(client) = state.clients.get_mut(key)
+        && !matches!(client.phase, Phase::Dead(_))
+    {
+        client.phase = Phase::Dead(reason);
+        client.wake();
+    }
+}
+
+/// Gives up the upstream connections that a session held.
+pub(super) fn end_session(state: &mut State, session: Session) {
+    if let Some((_, key)) = session.watch {
+        state.unwatch(key);
+    }
+    let subscriptions = session.subscriptions.as_deref();
+    let shard_connections = subscriptions.iter().flat_map(|all| &all.shard_connections).map(|(_, key)| *key);
+    let tracking = session.tracking.iter().flat_map(|tracking| &tracking.connections).map(|(_, key)| *key);
+    let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
+    let subscribed = subscriptions.and_then(|all| all.connection);
+    for key in own.chain(subscribed).chain(shard_connections).chain(tracking) {
+        if let Some(upstream) = state.upstreams.get_mut(key) {
+            upstream.close();
+        }
+    }
+}

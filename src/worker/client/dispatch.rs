@@ -1,0 +1,398 @@
+//! A verdict becomes action: a slot in the reply queue, and requests on upstream connections.
+//!
+//! This is where order is kept. A request waits (and the client with it) when going on would let it overtake something of
+//! the same client: after the topology changed, before a command that concerns everything the client did, while a
+//! command of the session is under way.
+
+use bytes::Bytes;
+
+use super::merge::{self, Merge, Plan};
+use super::replies::Settled;
+use super::{ClientKey, Gate};
+use crate::command::{CommandId, Fan};
+use crate::resp::{self, Request, encode};
+use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::decide::{Verdict, decide, split};
+use crate::worker::state::State;
+use crate::worker::upstream::errors::UpstreamError;
+use crate::worker::upstream::{Hook, LARGE_REQUEST_BYTES, Origin, Pending, Phase, Role, Route};
+
+use super::connection::touch;
+
+/// A request of at least this many bytes takes a lane of its own, so that nobody else's waits behind it.
+const LONG_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// Whether the request was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It was; the next one may be looked at.
+    Next,
+    /// It was not: it has to come again later.
+    Wait,
+}
+
+/// Acts on one request. `owned` are its bytes where they are a buffer of their own.
+pub(super) fn dispatch(state: &mut State, key: ClientKey, request: &Request<'_>, owned: Option<&Bytes>) -> Flow {
+    let Some(client) = state.clients.get_mut(key) else { return Flow::Next };
+    client.gate = Gate::Open;
+    if client.topology_version != state.knowledge.topology.version {
+        // Under the old topology something may still be on its way to where the slot was.
+        if !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        client.topology_version = state.knowledge.topology.version;
+    }
+    let (command, verdict) = decide(&state.knowledge, &mut client.session, request);
+    let flow = match verdict {
+        Verdict::Forward { route, readonly } => {
+            let hook = Hook::None;
+            state.forward(key, command, request, owned, Outgoing { route, readonly, hook })
+        }
+        Verdict::Split(parts) => state.send_split(key, parts),
+        Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
+        Verdict::Answer(local) => state.answer(key, local, command, request),
+        Verdict::Session(session, slot) => state.run_session(key, session, command, slot, request),
+        Verdict::Queue { slot, readonly } => state.queue_command(key, request, slot, readonly),
+        Verdict::Refuse(text) => {
+            let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
+            state.refuse(key, kind, &text)
+        }
+    };
+    if flow == Flow::Next
+        && let Some(client) = state.clients.get_mut(key)
+    {
+        client.requests += 1;
+        client.active_ns = state.now_ns;
+        client.session.last_seen = command.or(client.session.last_seen);
+    }
+    flow
+}
+
+/// How a request goes out.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) route: Route,
+    pub(super) readonly: bool,
+    pub(super) hook: Hook,
+}
+
+impl State {
+    /// Sends a request to one node as it is.
+    pub(super) fn forward(
+        &mut self,
+        key: ClientKey,
+        command: Option<CommandId>,
+        request: &Request<'_>,
+        owned: Option<&Bytes>,
+        outgoing: Outgoing,
+    ) -> Flow {
+        let class = self.class_of(command);
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Outgoing { route, readonly, mut hook } = outgoing;
+        // Without declared keys it may touch anything, so it must not overtake nor be overtaken where nodes are many.
+        let undeclared = route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
+        let long = request.bytes().len() >= LONG_REQUEST_BYTES;
+        let undeclared = undeclared && self.knowledge.topology.kind == UpstreamKind::Cluster;
+        if (long || undeclared) && !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let mut pending = Pending {
+            route,
+            readonly,
+            class,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
+        };
+        let node = match self.node_of(&pending) {
+            Ok(node) => Some(node),
+            Err(error @ UpstreamError::NoneKnown) => {
+                return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string());
+            }
+            Err(_) => None,
+        };
+        if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
+            let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+            if !client.replies.is_empty() {
+                return client.wait(Gate::Drain);
+            }
+            client.exclusive = true;
+            client.session.script = request.arg(1).map(Bytes::copy_from_slice);
+            hook = Hook::Script;
+        }
+        pending.hook = hook;
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if let (true, Some(node)) = (client.replies.is_empty(), node) {
+            let preferred = self.pools.preferred(node);
+            client.lane = if long { 1 - preferred } else { preferred };
+        }
+        client.exclusive |= long || undeclared;
+        if !self.has_room(key, node) {
+            return Flow::Wait;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let muted = client.take_muted();
+        let sequence = client.replies.push_waiting(muted);
+        pending.origin = Origin::Client { key, sequence, part: 0 };
+        self.put_on_wire(node, pending, request.bytes(), owned);
+        Flow::Next
+    }
+
+    /// Puts a request whose slot in the reply queue is taken on the connection to `node`, or among those that wait.
+    pub(super) fn put_on_wire(
+        &mut self,
+        node: Option<NodeIndex>,
+        pending: Pending,
+        bytes: &[u8],
+        owned: Option<&Bytes>,
+    ) {
+        let Origin::Client { key, .. } = pending.origin else { return };
+        let Some(client) = self.clients.get(key) else { return };
+        let (version, database, lane) = (client.session.version, client.session.database, client.lane);
+        let own = || owned.cloned().unwrap_or_else(|| Bytes::copy_from_slice(bytes));
+        let Some(node) = node else {
+            let slot = if let Route::Slot(slot) | Route::ReadSlot(slot) = pending.route { slot } else { 0 };
+            self.refresh(crate::shared::refresh::RefreshReason::Unassigned);
+            self.retry_later(pending, own(), UpstreamError::Unassigned(slot), None);
+            return;
+        };
+        let connection = self.client_connection(key, node, version, database, lane);
+        let Some(upstream) = self.upstreams.get_mut(connection) else { return };
+        if let Phase::Waiting(_) = upstream.phase {
+            self.send_to(node, pending, &[], own());
+        } else if let Some(bytes) = owned.filter(|bytes| bytes.len() >= LARGE_REQUEST_BYTES) {
+            upstream.wire.push_large(pending, bytes.clone());
+            upstream.wake();
+        } else {
+            upstream.queue(pending, &[bytes]);
+        }
+    }
+
+    /// Whether the client's connection to `node` takes another request; if not, the client is woken when it does.
+    fn has_room(&mut self, key: ClientKey, node: Option<NodeIndex>) -> bool {
+        let (Some(node), Some(client)) = (node, self.clients.get(key)) else { return true };
+        let (version, database, lane) = (client.session.version, client.session.database, client.lane);
+        let connection = self.client_connection(key, node, version, database, lane);
+        let (inflight_max, bytes_max) =
+            (self.config.upstream.inflight_max, self.config.upstream.output_buffer_max);
+        let Some(upstream) = self.upstreams.get_mut(connection) else { return true };
+        let empty = upstream.wire.inflight() == 0;
+        if empty || (upstream.wire.inflight() < inflight_max && upstream.wire.inflight_bytes() < bytes_max) {
+            return true;
+        }
+        upstream.waiters.push(key);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.wait(Gate::Room);
+        }
+        false
+    }
+
+    fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let muted = client.take_muted();
+        let split::Parts { parts, plan, readonly } = parts;
+        let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
+        for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
+            let route = match readonly && self.knowledge.read_from != crate::config::ReadFrom::Master {
+                true => Route::ReadSlot(slot),
+                false => Route::Slot(slot),
+            };
+            let pending = Pending {
+                route,
+                readonly,
+                class: RequestClass::Fan,
+                received_ns: self.now_ns,
+                sent_ns: self.now_ns,
+                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
+            };
+            let node = self.node_of(&pending).ok();
+            self.put_on_wire(node, pending, &request, None);
+        }
+        Flow::Next
+    }
+
+    fn fan_out(
+        &mut self,
+        key: ClientKey,
+        command: Option<CommandId>,
+        request: &Request<'_>,
+        fan: Fan,
+    ) -> Flow {
+        self.note_script_command(request);
+        let readonly = command.is_some_and(|id| self.knowledge.commands.get(id).is_readonly());
+        if matches!(fan, Fan::Min | Fan::MinArray) {
+            return self.wait_for_replicas(key, request, fan);
+        }
+        let single = self.knowledge.topology.kind == UpstreamKind::Single;
+        if single || fan == Fan::First {
+            let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
+            return self.forward(key, command, request, None, outgoing);
+        }
+        let masters = self.knowledge.topology.masters.clone();
+        if fan == Fan::Scan {
+            return self.scan_page(key, request, &masters);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let plan = merge::plan_of(fan, client.session.version, rand::random());
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(plan, masters.len()), muted);
+        for (part, node) in masters.into_iter().enumerate() {
+            self.send_part(key, sequence, part, node, readonly, request.bytes());
+        }
+        Flow::Next
+    }
+
+    fn send_part(
+        &mut self,
+        key: ClientKey,
+        sequence: u32,
+        part: usize,
+        node: NodeIndex,
+        readonly: bool,
+        bytes: &[u8],
+    ) {
+        let pending = Pending {
+            route: Route::Node(node),
+            readonly,
+            class: RequestClass::Fan,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
+        };
+        self.put_on_wire(Some(node), pending, bytes, None);
+    }
+
+    /// `SCAN` goes through the masters one after the other; the cursor says where it is.
+    fn scan_page(&mut self, key: ClientKey, request: &Request<'_>, masters: &[NodeIndex]) -> Flow {
+        let cursor = request.arg(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let Some(cursor) = cursor else { return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor") };
+        let (place, node_cursor) = merge::split_cursor(cursor);
+        let Some(node) = masters.get(place as usize).copied() else {
+            return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
+        };
+        let text = node_cursor.to_string();
+        let arguments: Vec<&[u8]> = request
+            .args()
+            .enumerate()
+            .map(|(place, argument)| if place == 1 { text.as_bytes() } else { argument })
+            .collect();
+        let mut bytes = Vec::new();
+        encode::command(&mut bytes, &arguments);
+        let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(plan, 1), muted);
+        self.send_part(key, sequence, 0, node, true, &bytes);
+        Flow::Next
+    }
+
+    /// `WAIT` and `WAITAOF` block, and they wait for what their own connection wrote last. So each master is asked on a
+    /// connection of its own, after everything of the client has been answered; the `PING` before makes the server take
+    /// its present offset for that connection's last write.
+    fn wait_for_replicas(&mut self, key: ClientKey, request: &Request<'_>, fan: Fan) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let (version, database) = (client.session.version, client.session.database);
+        let masters = self.knowledge.topology.masters.clone();
+        let mut connections = Vec::with_capacity(masters.len());
+        for node in masters {
+            match self.session_connection(node, key, version, database) {
+                Some(connection) => connections.push(connection),
+                None => {
+                    connections.into_iter().for_each(|connection| self.release_connection(connection));
+                    let error = UpstreamError::Full("the table of session connections").to_string();
+                    return self.refuse(key, ErrorKind::Overload, &error);
+                }
+            }
+        }
+        if connections.is_empty() {
+            return self.refuse(key, ErrorKind::UpstreamUnavailable, &UpstreamError::NoneKnown.to_string());
+        }
+        let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let muted = client.take_muted();
+        client.exclusive = true;
+        let sequence = client.replies.push_merge(Merge::new(plan, connections.len()), muted);
+        for (part, connection) in connections.into_iter().enumerate() {
+            let pending = Pending {
+                route: Route::Connection,
+                hook: Hook::ReleaseConnection,
+                class: RequestClass::Blocking,
+                leading: 1,
+                leading_total: 1,
+                received_ns: self.now_ns,
+                sent_ns: self.now_ns,
+                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
+            };
+            if let Some(upstream) = self.upstreams.get_mut(connection) {
+                upstream.role = Role::Session(key);
+                upstream.queue(pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
+            }
+        }
+        Flow::Next
+    }
+
+    /// Answers with an error of our own.
+    pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: &str) -> Flow {
+        self.tallies.error(kind);
+        self.tallies.count(RequestClass::Local, Outcome::Failed);
+        let mut reply = Vec::new();
+        encode::error(&mut reply, text);
+        self.reply(key, &reply);
+        Flow::Next
+    }
+
+    /// Answers the request at hand.
+    pub(super) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let muted = client.take_muted();
+        client.replies.answer(Settled::Borrowed(reply), muted, &mut client.output);
+        touch(self, key);
+    }
+
+    /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.
+    fn note_script_command(&mut self, request: &Request<'_>) {
+        let (Some(name), Some(verb)) = (request.arg(0), request.arg(1)) else { return };
+        if !name.eq_ignore_ascii_case(b"script") {
+            return;
+        }
+        if verb.eq_ignore_ascii_case(b"load")
+            && let Some(body) = request.arg(2)
+        {
+            self.gateway.scripts.insert(Bytes::copy_from_slice(body));
+        } else if verb.eq_ignore_ascii_case(b"flush") {
+            self.gateway.scripts.clear();
+            self.loaded_scripts.clear();
+        }
+    }
+
+    /// What a command counts as.
+    pub(super) fn class_of(&self, command: Option<CommandId>) -> RequestClass {
+        command.map_or(RequestClass::Write, |id| self.knowledge.classes.of(id))
+    }
+
+    /// Whether `EVALSHA` may find its script missing at `node` although we have its body.
+    fn may_lack_script(&self, node: Option<NodeIndex>, request: &Request<'_>) -> bool {
+        if !request.name().get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha")) {
+            return false;
+        }
+        let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
+        !self.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha))) && self.gateway.scripts.body(sha).is_some()
+    }
+}
+
+impl super::Client {
+    /// The request at hand has to come again later.
+    pub(super) fn wait(&mut self, gate: Gate) -> Flow {
+        self.gate = gate;
+        Flow::Wait
+    }
+}
+
+/// The digest that an `EVALSHA` on the wire names.
+pub(super) fn script_of(bytes: &[u8]) -> Option<&[u8]> {
+    resp::bulk_payload(resp::elements(bytes)?.nth(1)?)
+}

@@ -1,0 +1,144 @@
+//! Commands that the gateway answers: at once where the worker knows the answer, later where the control thread does.
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::dispatch::{Flow, Outgoing};
+use super::replies::Settled;
+use super::session::Session;
+use super::{ClientKey, Gate, Phase, connection, settle_client};
+use crate::command::{CommandId, Local};
+use crate::resp::{Request, encode};
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::mailbox::{Asker, ControlRequest};
+use crate::shared::topology::UpstreamKind;
+use crate::worker::decide::local::{self, Answer, Surroundings};
+use crate::worker::decide::pose::Face;
+use crate::worker::state::State;
+use crate::worker::upstream::{Hook, Origin, Pending, Route};
+
+impl State {
+    /// Answers a local command.
+    pub(super) fn answer(
+        &mut self,
+        key: ClientKey,
+        local: Local,
+        command: Option<CommandId>,
+        request: &Request<'_>,
+    ) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        // These change what later replies look like, or end the connection: whatever came before has to be out first.
+        let changes = matches!(local, Local::Hello | Local::Select | Local::Reset);
+        if changes && !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let announced = self.config.gateway.announce.as_ref();
+        let host = announced.map_or_else(|| client.local.ip().to_string(), |address| address.host.clone());
+        let face = Face {
+            host: &host,
+            port: announced.map_or(client.local.port(), |address| address.port),
+            gateway_id: &self.gateway.id,
+        };
+        let facts = self.gateway.facts.load();
+        let surroundings = Surroundings {
+            knowledge: &self.knowledge,
+            config: &self.config,
+            face,
+            client_id: client.id,
+            server_version: facts.version.as_deref().unwrap_or("unknown"),
+        };
+        let mut reply = Vec::new();
+        let answer = local::answer(local, &surroundings, &mut client.session, request, &mut reply);
+        self.tallies.count(RequestClass::Local, Outcome::Answered);
+        match answer {
+            Answer::Done => self.reply(key, &reply),
+            Answer::Silent => {}
+            Answer::Close => {
+                self.reply(key, &reply);
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.phase = Phase::Finishing(CloseReason::Client);
+                }
+            }
+            Answer::Reset => {
+                self.reset(key);
+                self.reply(key, &reply);
+            }
+            Answer::Ask => self.ask_control(key, local, request),
+            Answer::Forward(slot) => {
+                let route = match self.knowledge.topology.kind {
+                    UpstreamKind::Single => Route::AnyNode,
+                    UpstreamKind::Cluster => Route::Slot(slot),
+                };
+                let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
+                return self.forward(key, command, request, None, outgoing);
+            }
+            Answer::Select(database) => self.select(key, database),
+        }
+        Flow::Next
+    }
+
+    /// Asks Redis whether the database exists. The question goes over the connection of the present database, which is
+    /// set back in the same stretch of the pipeline.
+    fn select(&mut self, key: ClientKey, database: u32) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.session.selecting = database;
+        client.exclusive = true;
+        let muted = client.take_muted();
+        let present = client.session.database.to_string();
+        let sequence = client.replies.push_waiting(muted);
+        let pending = Pending {
+            route: Route::AnyNode,
+            readonly: true,
+            hook: Hook::SelectDatabase,
+            trailing: 1,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+        };
+        let mut bytes = Vec::new();
+        encode::command(&mut bytes, &[b"SELECT", database.to_string().as_bytes()]);
+        encode::command(&mut bytes, &[b"SELECT", present.as_bytes()]);
+        let node = self.node_of(&pending).ok();
+        self.put_on_wire(node, pending, &bytes, None);
+    }
+
+    /// `RESET`: everything that the connection was told is forgotten.
+    fn reset(&mut self, key: ClientKey) {
+        let authenticated = !local::asks_for_password(&self.config);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let old = std::mem::replace(&mut client.session, Session::new(authenticated));
+        client.session.limits_changed = true;
+        connection::end_session(self, old);
+    }
+
+    fn ask_control(&mut self, key: ClientKey, command: Local, request: &Request<'_>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let muted = client.take_muted();
+        let (reply, answer) = oneshot::channel();
+        let question = ControlRequest {
+            command,
+            arguments: request.args().map(Bytes::copy_from_slice).collect(),
+            version: client.session.version,
+            asker: Asker {
+                client_id: client.id,
+                address: client.peer.to_string(),
+                user: String::from_utf8_lossy(&client.session.user).into_owned(),
+            },
+            reply,
+        };
+        if self.gateway.control.try_send(question).is_err() {
+            let text = "ERR hotgate: too many questions wait for the control thread; try again";
+            self.refuse(key, ErrorKind::Overload, text);
+            return;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let sequence = client.replies.push_waiting(muted);
+        let Some(state) = self.me.upgrade() else { return };
+        tokio::task::spawn_local(async move {
+            let answer = answer.await.unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
+            let state = &mut *state.borrow_mut();
+            settle_client(state, key, sequence, 0, Settled::Owned(answer));
+            super::flush_touched(state);
+        });
+    }
+}

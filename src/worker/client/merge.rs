@@ -1,0 +1,291 @@
+//! Making one reply out of the replies of several nodes.
+//!
+//! A request that touches several slots or every node is sent in parts; this gathers the parts' replies and builds the
+//! one that a single Redis would have given. If any part failed, the reply is the first error in the order of the
+//! parts, since a single Redis would not have answered otherwise.
+
+use std::collections::HashSet;
+
+use bytes::{BufMut, Bytes};
+
+use crate::command::Fan;
+use crate::resp::{self, RespVersion, encode};
+
+/// Low bits of a `SCAN` cursor of ours: the node's place among the masters. The others are that node's own cursor,
+/// which Redis builds from as many bits as the table has (48 and the 14 of a slot leave room enough).
+const SCAN_NODE_BITS: u32 = 10;
+
+/// How the parts become one reply.
+#[derive(Debug)]
+pub enum Plan {
+    /// `MGET`: for each key in the client's order, the part it was sent in and its place there.
+    Interleave(Vec<(u32, u32)>),
+    /// Integers are added.
+    Sum,
+    /// The smallest integer.
+    Min,
+    /// Arrays of integers: the smallest of each place.
+    MinArray,
+    /// The first reply that is not an error, if there is one.
+    AnyOk,
+    /// Arrays of strings are joined, each string once.
+    Union(RespVersion),
+    /// Arrays of 0 and 1: 1 where every part has 1.
+    And,
+    /// `PUBSUB NUMSUB`: flat pairs of channel and count; counts are added.
+    ChannelCounts(RespVersion),
+    /// Every part should say the same; the first does for all.
+    Same,
+    /// Any part that is not null, chosen by this number.
+    AnyPresent(u64),
+    /// One page of `SCAN` from master number `node` of `nodes`.
+    ScanPage {
+        /// Place of the node that was asked.
+        node: u64,
+        /// How many there are.
+        nodes: u64,
+    },
+}
+
+/// The parts of one reply.
+#[derive(Debug)]
+pub struct Merge {
+    plan: Plan,
+    parts: Vec<Option<Bytes>>,
+    outstanding: usize,
+}
+
+impl Merge {
+    /// Awaits `parts` replies, at least one.
+    pub fn new(plan: Plan, parts: usize) -> Self {
+        Self { plan, parts: vec![None; parts], outstanding: parts }
+    }
+
+    /// Takes the reply of one part; returns the whole reply with the last of them.
+    pub fn add(&mut self, part: usize, reply: Bytes) -> Option<Bytes> {
+        let slot = self.parts.get_mut(part)?;
+        if slot.is_none() {
+            *slot = Some(reply);
+            self.outstanding -= 1;
+        }
+        (self.outstanding == 0).then(|| self.finish())
+    }
+
+    fn finish(&mut self) -> Bytes {
+        let parts: Vec<Bytes> = self.parts.iter_mut().filter_map(Option::take).collect();
+        if let (Plan::AnyOk, Some(reply)) = (&self.plan, parts.iter().find(|reply| reply.first() != Some(&b'-'))) {
+            return reply.clone();
+        }
+        if let Some(error) = parts.iter().find(|reply| reply.first() == Some(&b'-')) {
+            return error.clone();
+        }
+        self.combine(&parts).unwrap_or_else(|| {
+            let mut out = Vec::new();
+            encode::error(&mut out, "ERR hotgate: a node answered in an unexpected form, so the replies cannot be merged");
+            out.into()
+        })
+    }
+
+    /// `None` when a part does not have the form that its command promises.
+    fn combine(&self, parts: &[Bytes]) -> Option<Bytes> {
+        let mut out = Vec::new();
+        match &self.plan {
+            Plan::Interleave(order) => interleave(&mut out, parts, order)?,
+            Plan::Sum => encode::integer(&mut out, integers(parts)?.into_iter().fold(0, i64::saturating_add)),
+            Plan::Min => encode::integer(&mut out, integers(parts)?.into_iter().min()?),
+            Plan::Union(version) => union(&mut out, parts, *version)?,
+            Plan::And | Plan::MinArray => smallest(&mut out, parts)?,
+            Plan::ChannelCounts(version) => channel_counts(&mut out, parts, *version)?,
+            Plan::Same | Plan::AnyOk => return parts.first().cloned(),
+            Plan::AnyPresent(seed) => return any_present(parts, *seed),
+            Plan::ScanPage { node, nodes } => scan_page(&mut out, parts.first()?, *node, *nodes)?,
+        }
+        Some(out.into())
+    }
+}
+
+/// How the replies of a fanned-out command are merged.
+pub fn plan_of(fan: Fan, version: RespVersion, seed: u64) -> Plan {
+    match fan {
+        Fan::Sum => Plan::Sum,
+        Fan::Min => Plan::Min,
+        Fan::ConcatArrays => Plan::Union(version),
+        Fan::AndArray => Plan::And,
+        Fan::PubsubNumsub => Plan::ChannelCounts(version),
+        Fan::AnyOk => Plan::AnyOk,
+        Fan::RandomKey => Plan::AnyPresent(seed),
+        _ => Plan::Same,
+    }
+}
+
+/// Takes one of our `SCAN` cursors apart: the node's place, and the cursor for that node.
+pub fn split_cursor(cursor: u64) -> (u64, u64) {
+    (cursor & ((1 << SCAN_NODE_BITS) - 1), cursor >> SCAN_NODE_BITS)
+}
+
+fn join_cursor(node: u64, cursor: u64) -> Option<u64> {
+    let fits = node < 1 << SCAN_NODE_BITS && cursor < 1 << (u64::BITS - SCAN_NODE_BITS);
+    fits.then_some(cursor << SCAN_NODE_BITS | node)
+}
+
+fn integers(parts: &[Bytes]) -> Option<Vec<i64>> {
+    parts.iter().map(|reply| resp::parse_integer_reply(reply)).collect()
+}
+
+fn interleave(out: &mut Vec<u8>, parts: &[Bytes], order: &[(u32, u32)]) -> Option<()> {
+    let values: Vec<Vec<&[u8]>> =
+        parts.iter().map(|reply| Some(resp::elements(reply)?.collect())).collect::<Option<_>>()?;
+    encode::array(out, order.len());
+    for (part, place) in order {
+        out.put_slice(values.get(*part as usize)?.get(*place as usize)?);
+    }
+    Some(())
+}
+
+fn union(out: &mut Vec<u8>, parts: &[Bytes], version: RespVersion) -> Option<()> {
+    let mut seen: HashSet<&[u8], ahash::RandomState> = HashSet::default();
+    let mut body = Vec::new();
+    for reply in parts {
+        for element in resp::elements(reply)? {
+            if seen.insert(element) {
+                body.extend_from_slice(element);
+            }
+        }
+    }
+    // A set stays a set (RESP3 only), anything else is an array.
+    match parts.first().and_then(|reply| reply.first()) {
+        Some(b'~') => encode::set(out, version, seen.len()),
+        _ => encode::array(out, seen.len()),
+    }
+    out.extend_from_slice(&body);
+    Some(())
+}
+
+fn smallest(out: &mut Vec<u8>, parts: &[Bytes]) -> Option<()> {
+    let mut merged: Vec<i64> = Vec::new();
+    for (index, reply) in parts.iter().enumerate() {
+        for (place, element) in resp::elements(reply)?.enumerate() {
+            let value = resp::parse_integer_reply(element)?;
+            match (index, merged.get_mut(place)) {
+                (0, _) => merged.push(value),
+                (_, Some(so_far)) => *so_far = value.min(*so_far),
+                (_, None) => return None,
+            }
+        }
+    }
+    encode::array(out, merged.len());
+    merged.into_iter().for_each(|value| encode::integer(out, value));
+    Some(())
+}
+
+fn channel_counts(out: &mut Vec<u8>, parts: &[Bytes], version: RespVersion) -> Option<()> {
+    let mut counts: Vec<(&[u8], i64)> = Vec::new();
+    for (index, reply) in parts.iter().enumerate() {
+        let elements: Vec<&[u8]> = resp::elements(reply)?.collect();
+        for (place, pair) in elements.chunks_exact(2).enumerate() {
+            let count = resp::parse_integer_reply(pair[1])?;
+            match (index, counts.get_mut(place)) {
+                (0, _) => counts.push((pair[0], count)),
+                (_, Some((_, total))) => *total += count,
+                (_, None) => return None,
+            }
+        }
+    }
+    match parts.first().and_then(|reply| reply.first()) {
+        Some(b'%') => encode::map(out, version, counts.len()),
+        _ => encode::array(out, counts.len() * 2),
+    }
+    for (channel, count) in counts {
+        out.put_slice(channel);
+        encode::integer(out, count);
+    }
+    Some(())
+}
+
+fn any_present(parts: &[Bytes], seed: u64) -> Option<Bytes> {
+    let present: Vec<&Bytes> =
+        parts.iter().filter(|reply| !matches!(&reply[..], b"$-1\r\n" | b"_\r\n")).collect();
+    match present.len() {
+        0 => parts.first().cloned(),
+        count => present.get((seed % count as u64) as usize).map(|reply| (*reply).clone()),
+    }
+}
+
+fn scan_page(out: &mut Vec<u8>, reply: &[u8], node: u64, nodes: u64) -> Option<()> {
+    let mut elements = resp::elements(reply)?;
+    let cursor: u64 = std::str::from_utf8(resp::bulk_payload(elements.next()?)?).ok()?.parse().ok()?;
+    let next = match cursor {
+        0 if node + 1 >= nodes => 0,
+        0 => join_cursor(node + 1, 0)?,
+        _ => join_cursor(node, cursor)?,
+    };
+    encode::array(out, 2);
+    encode::bulk(out, next.to_string().as_bytes());
+    out.put_slice(elements.next()?);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(plan: Plan, parts: &[&str], expected: &str) {
+        // The last part to arrive completes the reply, whichever it is.
+        let mut merge = Merge::new(plan, parts.len());
+        let mut whole = None;
+        for (index, part) in parts.iter().enumerate().rev() {
+            assert!(whole.is_none());
+            whole = merge.add(index, Bytes::copy_from_slice(part.as_bytes()));
+        }
+        assert_eq!(whole.as_deref().map(String::from_utf8_lossy).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn parts_become_the_reply_of_a_single_server() {
+        check(Plan::Sum, &[":1\r\n", ":41\r\n"], ":42\r\n");
+        check(Plan::Min, &[":3\r\n", ":1\r\n", ":2\r\n"], ":1\r\n");
+        check(Plan::Same, &["+OK\r\n", "+OK\r\n"], "+OK\r\n");
+        check(Plan::Same, &["+OK\r\n", "-ERR no\r\n"], "-ERR no\r\n");
+        check(Plan::Sum, &["-ERR first\r\n", "-ERR second\r\n"], "-ERR first\r\n");
+        check(
+            Plan::Interleave(vec![(1, 0), (0, 0), (1, 1)]),
+            &["*1\r\n$1\r\na\r\n", "*2\r\n$-1\r\n$1\r\nc\r\n"],
+            "*3\r\n$-1\r\n$1\r\na\r\n$1\r\nc\r\n",
+        );
+        check(
+            Plan::Union(RespVersion::Resp2),
+            &["*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*1\r\n$1\r\na\r\n"],
+            "*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        );
+        check(Plan::And, &["*2\r\n:1\r\n:1\r\n", "*2\r\n:1\r\n:0\r\n"], "*2\r\n:1\r\n:0\r\n");
+        check(
+            Plan::ChannelCounts(RespVersion::Resp2),
+            &["*2\r\n$1\r\nc\r\n:1\r\n", "*2\r\n$1\r\nc\r\n:2\r\n"],
+            "*2\r\n$1\r\nc\r\n:3\r\n",
+        );
+        check(Plan::AnyOk, &["-NOTBUSY none\r\n", "+OK\r\n"], "+OK\r\n");
+        check(Plan::AnyOk, &["-NOTBUSY none\r\n", "-NOTBUSY none\r\n"], "-NOTBUSY none\r\n");
+        check(Plan::MinArray, &["*2\r\n:1\r\n:3\r\n", "*2\r\n:0\r\n:5\r\n"], "*2\r\n:0\r\n:3\r\n");
+        check(Plan::AnyPresent(7), &["$-1\r\n", "$1\r\nk\r\n"], "$1\r\nk\r\n");
+        check(Plan::AnyPresent(7), &["$-1\r\n", "$-1\r\n"], "$-1\r\n");
+    }
+
+    #[test]
+    fn a_scan_goes_through_the_nodes_one_after_the_other() {
+        let page = |cursor: u64| format!("*2\r\n${}\r\n{cursor}\r\n*0\r\n", cursor.to_string().len());
+        let ours = |node, cursor| join_cursor(node, cursor).unwrap();
+        check(Plan::ScanPage { node: 0, nodes: 2 }, &[&page(5)], &page(ours(0, 5)));
+        check(Plan::ScanPage { node: 0, nodes: 2 }, &[&page(0)], &page(ours(1, 0)));
+        check(Plan::ScanPage { node: 1, nodes: 2 }, &[&page(0)], &page(0));
+        assert_eq!(split_cursor(ours(3, 1 << 52)), (3, 1 << 52));
+        assert_eq!(join_cursor(1, 1 << 60), None);
+    }
+
+    #[test]
+    fn a_part_of_the_wrong_form_is_an_error_and_not_a_guess() {
+        for (plan, part) in [(Plan::Sum, "+OK\r\n"), (Plan::Interleave(vec![(0, 3)]), "*1\r\n:1\r\n")] {
+            let whole = Merge::new(plan, 1).add(0, Bytes::copy_from_slice(part.as_bytes())).unwrap();
+            assert!(whole.starts_with(b"-ERR hotgate: "), "{whole:?}");
+        }
+    }
+}

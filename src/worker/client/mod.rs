@@ -1,0 +1,209 @@
+//! One client connection: (a) its bytes become requests, (d) its replies become bytes, in order.
+//!
+//! ```text
+//!   socket --> intake --> requests --> decide --> dispatch --(b)--> upstream
+//!   socket <-- output <-- replies (in order) <---------------(c)--- upstream
+//! ```
+//!
+//! A client is owned by the worker that accepted it and lives in the worker's arena. Its
+//! task is woken by its socket; whoever delivers a reply to it writes to the socket at once and wakes the task only
+//! when there is something left for it to do.
+//!
+//! Invariant: while the client is not read (`may_read` is false) nothing it sends makes the gateway's memory grow.
+
+mod blocking;
+mod connection;
+mod dispatch;
+pub mod merge;
+pub mod output;
+pub mod replies;
+mod local;
+mod monitor;
+mod requests;
+mod scripts;
+pub mod session;
+mod subscribe;
+mod tracking;
+mod transaction;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+pub use connection::{close_client, flush_client, flush_touched, run, touch};
+pub use requests::settle_client;
+
+use super::arena::Key;
+use super::intake::Intake;
+use crate::resp::{RequestLimits, RequestScanner};
+use crate::shared::labels::CloseReason;
+use output::Output;
+use replies::ReplyQueue;
+use session::Session;
+
+/// The part of a client that reads: taken out of the client while its requests are dispatched, so that the request
+/// may be borrowed while the rest of the worker changes.
+#[derive(Debug)]
+pub struct Inbox {
+    /// Bytes that were read and not consumed.
+    pub intake: Intake,
+    /// Where in them the scanner is.
+    pub scanner: RequestScanner,
+    /// Requests that had to wait after they were cut out of the intake: a large one, or one of the session that went to the
+    /// wrong node. They come before the intake's bytes.
+    pub stalled: VecDeque<Bytes>,
+    /// The peer sent its last byte.
+    pub end_of_stream: bool,
+}
+
+/// How far the connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Serving requests.
+    Open,
+    /// Takes no more requests; what is unsettled is answered, then the connection lingers.
+    Finishing(CloseReason),
+    /// Everything was written and our side is shut. What still comes is read and dropped until the peer closes too or
+    /// the time is over: closing with unread input would make the kernel send a reset, which may overtake our reply.
+    Lingering(CloseReason, u64),
+    /// To be removed at the next look.
+    Dead(CloseReason),
+}
+
+/// Why the client is not served further although it has sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It is served.
+    Open,
+    /// Its next request waits until everything before it has been answered.
+    Drain,
+    /// Its next request waits for room on an upstream connection.
+    Room,
+}
+
+/// Names a client of one worker.
+pub type ClientKey = Key<Client>;
+
+/// One connected client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its own key.
+    pub key: ClientKey,
+    /// `CLIENT ID`.
+    pub id: u64,
+    /// The socket.
+    pub stream: TcpStream,
+    /// Who dialled.
+    pub peer: SocketAddr,
+    /// What they dialled: the address that `CLUSTER` replies show.
+    pub local: SocketAddr,
+    /// The task of this connection.
+    pub waker: Option<Waker>,
+    /// The reading part; absent while its requests are dispatched.
+    pub inbox: Option<Box<Inbox>>,
+    /// The order of replies.
+    pub replies: ReplyQueue,
+    /// The bytes of replies.
+    pub output: Output,
+    /// What the client said of itself.
+    pub session: Session,
+    /// How far it is in its life.
+    pub phase: Phase,
+    /// Why it waits.
+    pub gate: Gate,
+    /// Nothing more is dispatched until everything is answered.
+    pub exclusive: bool,
+    /// How often the session's command under way was redirected.
+    pub session_redirects: u32,
+    /// Requests of it that wait to be sent again.
+    pub retrying: u32,
+    /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
+    pub lane: u8,
+    /// The topology under which its unsettled requests were routed.
+    pub topology_version: u64,
+    /// Already in the list of clients to be written in this tick.
+    pub touched: bool,
+    /// Bytes remain that were not dispatched, so progress must wake the task.
+    pub paused: bool,
+    /// The socket took less than was offered: the task must wait for it.
+    pub write_blocked: bool,
+    /// Worker clock at the connect, in nanoseconds.
+    pub connected_ns: u64,
+    /// Worker clock at the last request, in nanoseconds.
+    pub active_ns: u64,
+    /// Requests so far.
+    pub requests: u64,
+    /// Bytes read so far.
+    pub bytes_in: u64,
+    /// Bytes written so far.
+    pub bytes_out: u64,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(
+        key: ClientKey,
+        id: u64,
+        stream: TcpStream,
+        (peer, local): (SocketAddr, SocketAddr),
+        limits: RequestLimits,
+        now_ns: u64,
+    ) -> Self {
+        let inbox = Inbox {
+            intake: Intake::default(),
+            scanner: RequestScanner::new(limits),
+            stalled: VecDeque::new(),
+            end_of_stream: false,
+        };
+        Self {
+            key,
+            id,
+            stream,
+            peer,
+            local,
+            waker: None,
+            inbox: Some(Box::new(inbox)),
+            replies: ReplyQueue::default(),
+            output: Output::default(),
+            session: Session::new(limits.authenticated),
+            phase: Phase::Open,
+            gate: Gate::Open,
+            exclusive: false,
+            session_redirects: 0,
+            retrying: 0,
+            lane: 0,
+            topology_version: 0,
+            touched: false,
+            paused: false,
+            write_blocked: false,
+            connected_ns: now_ns,
+            active_ns: now_ns,
+            requests: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// Wakes the connection's task.
+    pub fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether replies are being suppressed, consuming a `CLIENT REPLY SKIP`.
+    pub fn take_muted(&mut self) -> bool {
+        match self.session.replies {
+            session::Replies::On => false,
+            session::Replies::Off => true,
+            session::Replies::SkipNext => {
+                self.session.replies = session::Replies::On;
+                self.session.refresh_plain();
+                true
+            }
+        }
+    }
+}

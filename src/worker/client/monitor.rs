@@ -1,0 +1,49 @@
+//! `MONITOR`: the commands of all masters, each seen on a connection of its own.
+
+use super::merge::{Merge, Plan};
+use super::{ClientKey, Gate};
+use crate::resp::Request;
+use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::worker::state::State;
+use crate::worker::upstream::errors::UpstreamError;
+use crate::worker::upstream::{Origin, Pending, Role, Route};
+
+use super::dispatch::Flow;
+
+impl State {
+    pub(super) fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let version = client.session.version;
+        let masters = self.knowledge.topology.masters.clone();
+        let connections: Vec<_> = masters
+            .iter()
+            .filter_map(|node| self.own_connection(*node, Role::Monitor(key), version, 0, None))
+            .collect();
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        client.session.monitors.extend(&connections);
+        client.session.refresh_plain();
+        if connections.is_empty() || connections.len() < masters.len() {
+            let error = UpstreamError::Full("the table of session connections").to_string();
+            return self.refuse(key, ErrorKind::Overload, &error);
+        }
+        client.exclusive = true;
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(Plan::Same, connections.len()), muted);
+        for (part, connection) in connections.into_iter().enumerate() {
+            let pending = Pending {
+                route: Route::Connection,
+                class: RequestClass::Local,
+                received_ns: self.now_ns,
+                sent_ns: self.now_ns,
+                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
+            };
+            if let Some(upstream) = self.upstreams.get_mut(connection) {
+                upstream.queue(pending, &[request.bytes()]);
+            }
+        }
+        Flow::Next
+    }
+}

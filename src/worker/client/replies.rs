@@ -1,0 +1,244 @@
+//! The order of replies of one client.
+//!
+//! Each request takes a slot when it is read, and slots leave in that order whatever the order in which upstreams
+//! answer. A reply that finds its slot at the head goes straight to the output; one that comes early is held.
+//!
+//! Invariant: the head is never a settled slot, so `is_empty()` means that nothing is unsettled.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::merge::Merge;
+use super::output::Output;
+
+/// A held reply up to this size costs no allocation. A counter's reply has at most 23 bytes.
+const INLINE_BYTES_MAX: usize = 30;
+
+/// A reply that is complete but not yet due.
+#[derive(Debug)]
+enum Held {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES_MAX] },
+    Shared(Bytes),
+}
+
+#[derive(Debug)]
+enum Reply {
+    /// One reply is awaited.
+    Waiting,
+    /// Several replies are awaited, to be merged.
+    Merging(Box<Merge>),
+    /// Settled, behind others that are not.
+    Held(Held),
+}
+
+#[derive(Debug)]
+struct Slot {
+    reply: Reply,
+    /// The client asked not to be answered (`CLIENT REPLY OFF|SKIP`).
+    muted: bool,
+}
+
+/// A reply to settle a slot with: borrowed where it is copied anyway, owned where it is large.
+pub enum Settled<'a> {
+    /// Bytes that live elsewhere.
+    Borrowed(&'a [u8]),
+    /// Bytes to be passed on as they are.
+    Owned(Bytes),
+}
+
+impl Settled<'_> {
+    fn hold(self) -> Held {
+        match self {
+            Settled::Borrowed(bytes) if bytes.len() <= INLINE_BYTES_MAX => {
+                let mut inline = [0; INLINE_BYTES_MAX];
+                inline[..bytes.len()].copy_from_slice(bytes);
+                Held::Inline { len: bytes.len() as u8, bytes: inline }
+            }
+            Settled::Borrowed(bytes) => Held::Shared(Bytes::copy_from_slice(bytes)),
+            Settled::Owned(bytes) => Held::Shared(bytes),
+        }
+    }
+
+    fn write(self, output: &mut Output) {
+        match self {
+            Settled::Borrowed(bytes) => output.tail().extend_from_slice(bytes),
+            Settled::Owned(bytes) => output.push(bytes),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Settled::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Settled::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// The reply queue of one client.
+#[derive(Debug, Default)]
+pub struct ReplyQueue {
+    slots: VecDeque<Slot>,
+    /// The sequence number of the head; wraps around.
+    head: u32,
+    /// Bytes of replies that are held out of order.
+    held_bytes: usize,
+}
+
+impl ReplyQueue {
+    /// Unsettled and held slots.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether every request has been answered.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of held replies.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Takes the next slot for a request that is about to be forwarded; returns its sequence number.
+    pub fn push_waiting(&mut self, muted: bool) -> u32 {
+        self.push(Reply::Waiting, muted)
+    }
+
+    /// Takes the next slot for a request that was taken apart.
+    pub fn push_merge(&mut self, merge: Merge, muted: bool) -> u32 {
+        self.push(Reply::Merging(Box::new(merge)), muted)
+    }
+
+    /// Answers the newest request at once, in its turn.
+    pub fn answer(&mut self, reply: Settled<'_>, muted: bool, output: &mut Output) {
+        if self.slots.is_empty() {
+            if !muted {
+                reply.write(output);
+            }
+            return;
+        }
+        let held = reply.hold();
+        self.held_bytes += held.len();
+        self.push(Reply::Held(held), muted);
+    }
+
+    /// Settles slot `sequence` (its part `part` when it merges). A sequence that is not in the queue is ignored.
+    pub fn settle(&mut self, sequence: u32, part: u32, reply: Settled<'_>, output: &mut Output) {
+        let index = sequence.wrapping_sub(self.head) as usize;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let reply = match &mut slot.reply {
+            Reply::Waiting => reply,
+            Reply::Merging(merge) => match merge.add(part as usize, reply.into_bytes()) {
+                Some(whole) => Settled::Owned(whole),
+                None => return,
+            },
+            Reply::Held(_) => return,
+        };
+        if index > 0 {
+            let held = reply.hold();
+            self.held_bytes += held.len();
+            slot.reply = Reply::Held(held);
+            return;
+        }
+        let muted = slot.muted;
+        self.pop();
+        if !muted {
+            reply.write(output);
+        }
+        self.release_held(output);
+    }
+
+    /// Takes back the newest slot, whose request will come again.
+    pub fn retract(&mut self) {
+        self.slots.pop_back();
+    }
+
+    fn release_held(&mut self, output: &mut Output) {
+        while matches!(self.slots.front(), Some(Slot { reply: Reply::Held(_), .. })) {
+            let Some(Slot { reply: Reply::Held(held), muted }) = self.pop() else { return };
+            self.held_bytes -= held.len();
+            if muted {
+                continue;
+            }
+            match held {
+                Held::Inline { len, bytes } => output.tail().extend_from_slice(&bytes[..usize::from(len)]),
+                Held::Shared(bytes) => output.push(bytes),
+            }
+        }
+    }
+
+    fn push(&mut self, reply: Reply, muted: bool) -> u32 {
+        let sequence = self.head.wrapping_add(self.slots.len() as u32);
+        self.slots.push_back(Slot { reply, muted });
+        sequence
+    }
+
+    fn pop(&mut self) -> Option<Slot> {
+        self.head = self.head.wrapping_add(1);
+        self.slots.pop_front()
+    }
+}
+
+impl Held {
+    fn len(&self) -> usize {
+        match self {
+            Held::Inline { len, .. } => usize::from(*len),
+            Held::Shared(bytes) => bytes.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Settles the slots of `order` one after the other and returns what has gone out after each.
+    fn check(order: &[u32], expected: &[&str]) {
+        let mut queue = ReplyQueue { head: u32::MAX - 1, ..ReplyQueue::default() };
+        let mut output = Output::default();
+        let sequences: Vec<u32> = order.iter().map(|_| queue.push_waiting(false)).collect();
+        for (step, slot) in order.iter().enumerate() {
+            let reply = format!("+{slot}\r\n");
+            queue.settle(sequences[*slot as usize], 0, Settled::Borrowed(reply.as_bytes()), &mut output);
+            let sent = String::from_utf8_lossy(output.tail()).replace("\r\n", "");
+            assert_eq!(sent, expected[step], "after settling {:?}", &order[..=step]);
+        }
+        assert!(queue.is_empty());
+        assert_eq!(queue.held_bytes(), 0);
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        check(&[0, 1, 2], &["+0", "+0+1", "+0+1+2"]);
+        check(&[2, 1, 0], &["", "", "+0+1+2"]);
+        check(&[1, 0, 2], &["", "+0+1", "+0+1+2"]);
+    }
+
+    #[test]
+    fn a_muted_reply_keeps_its_turn_and_leaves_nothing() {
+        let mut queue = ReplyQueue::default();
+        let mut output = Output::default();
+        let first = queue.push_waiting(true);
+        queue.answer(Settled::Borrowed(b"+PONG\r\n"), false, &mut output);
+        queue.answer(Settled::Owned(Bytes::from(vec![b'x'; 100])), true, &mut output);
+        assert!(output.is_empty());
+        queue.settle(first, 0, Settled::Borrowed(b"+OK\r\n"), &mut output);
+        assert_eq!(output.tail(), b"+PONG\r\n");
+    }
+
+    #[test]
+    fn a_reply_that_comes_twice_or_for_nobody_is_ignored() {
+        let mut queue = ReplyQueue::default();
+        let mut output = Output::default();
+        let head = queue.push_waiting(false);
+        let second = queue.push_waiting(false);
+        queue.settle(second, 0, Settled::Borrowed(b"+2\r\n"), &mut output);
+        queue.settle(second, 0, Settled::Borrowed(b"+x\r\n"), &mut output);
+        queue.settle(second.wrapping_add(1), 0, Settled::Borrowed(b"+x\r\n"), &mut output);
+        queue.settle(head, 0, Settled::Borrowed(b"+1\r\n"), &mut output);
+        queue.settle(head, 0, Settled::Borrowed(b"+x\r\n"), &mut output);
+        assert_eq!(output.tail(), b"+1\r\n+2\r\n");
+    }
+}

@@ -1,0 +1,222 @@
+//! (a) Bytes become requests, one after the other, for as long as the client may go on.
+//!
+//! A client may go on while it is below its bounds (requests in flight, bytes of replies) and nothing that it sent has to be
+//! settled first. Otherwise its bytes stay where they are and it is not read, which is all the back-pressure there is.
+
+use bytes::Bytes;
+
+use super::dispatch::{Flow, dispatch};
+use super::replies::Settled;
+use super::{Client, ClientKey, Inbox, Phase};
+use crate::config::Limits;
+use crate::resp::{Request, RequestScan};
+use crate::shared::labels::{CloseReason, ErrorKind};
+use crate::worker::state::State;
+use crate::worker::upstream::LARGE_REQUEST_BYTES;
+
+use super::connection::touch;
+
+/// A client is not served further while this share of its bound on replies is used: the rest is for what is in flight.
+const OUTPUT_SHARE_SERVED: usize = 4;
+
+/// Why serving stopped.
+enum Stop {
+    /// Everything was served; the rest needs this many bytes more.
+    Input(usize),
+    /// The client has to wait.
+    Wait,
+    /// The next request, of this many bytes, is large and should be cut out of the buffer.
+    Large(usize),
+}
+
+/// Dispatches what was read before, or else `fresh`, and keeps what could not be.
+pub(super) fn serve(state: &mut State, key: ClientKey, fresh: &[u8]) {
+    let Some(client) = state.clients.get_mut(key) else { return };
+    let Some(mut inbox) = client.inbox.take() else { return };
+    let stopped = serve_inbox(state, key, &mut inbox, fresh);
+    let Some(client) = state.clients.get_mut(key) else { return };
+    if stopped && !client.paused && client.phase == Phase::Open {
+        state.tallies.clients.paused += 1;
+    }
+    client.paused = stopped;
+    client.inbox = Some(inbox);
+}
+
+/// As [`serve`]; `true` when requests are left that have to wait.
+fn serve_inbox(state: &mut State, key: ClientKey, inbox: &mut Inbox, fresh: &[u8]) -> bool {
+    while let Some(request) = inbox.stalled.pop_front() {
+        if !serve_large(state, key, inbox, request) {
+            inbox.intake.keep(fresh, 0);
+            return true;
+        }
+    }
+    if inbox.intake.partial.is_empty() {
+        if fresh.is_empty() {
+            return false;
+        }
+        let (consumed, stop) = serve_slice(state, key, inbox, fresh, false);
+        let wanted = if let Stop::Input(wanted) = stop { wanted } else { 0 };
+        inbox.intake.keep(&fresh[consumed..], wanted);
+        return matches!(stop, Stop::Wait);
+    }
+    inbox.intake.keep(fresh, 0);
+    serve_partial(state, key, inbox)
+}
+
+fn serve_partial(state: &mut State, key: ClientKey, inbox: &mut Inbox) -> bool {
+    loop {
+        let mut partial = std::mem::take(&mut inbox.intake.partial);
+        let (consumed, stop) = serve_slice(state, key, inbox, &partial, true);
+        let _ = partial.split_to(consumed);
+        let large = if let Stop::Large(len) = stop { Some(partial.split_to(len).freeze()) } else { None };
+        inbox.intake.partial = partial;
+        inbox.intake.consume(0);
+        match (stop, large) {
+            (Stop::Input(wanted), _) => {
+                inbox.intake.wanted = wanted;
+                return false;
+            }
+            (_, Some(request)) => {
+                if !dispatch_large(state, key, inbox, request) {
+                    return true;
+                }
+            }
+            _ => return true,
+        }
+    }
+}
+
+/// Dispatches the requests at the front of `input`. Returns how many bytes they had and why it stopped.
+fn serve_slice(state: &mut State, key: ClientKey, inbox: &mut Inbox, input: &[u8], cut_large: bool) -> (usize, Stop) {
+    let mut consumed = 0;
+    loop {
+        if !state.may_go_on(key) {
+            return (consumed, Stop::Wait);
+        }
+        let rest = &input[consumed..];
+        if rest.is_empty() {
+            return (consumed, Stop::Input(0));
+        }
+        let (len, flow) = match inbox.scanner.scan(rest) {
+            RequestScan::Complete { len } if cut_large && len >= LARGE_REQUEST_BYTES => {
+                return (consumed, Stop::Large(len));
+            }
+            RequestScan::Complete { len } => {
+                let request = Request::new(&rest[..len], inbox.scanner.spans());
+                (len, dispatch(state, key, &request, None))
+            }
+            RequestScan::Inline { len } => {
+                let request = Request::new(inbox.scanner.inline(), inbox.scanner.spans());
+                (len, dispatch(state, key, &request, None))
+            }
+            RequestScan::Empty { len } => (len, Flow::Next),
+            RequestScan::Incomplete { wanted } => {
+                let bytes_max = state.config.limits.request_bytes_max;
+                if rest.len().saturating_add(wanted) > bytes_max {
+                    state.refuse_bytes(key, &format!("Protocol error: request larger than {bytes_max} bytes"));
+                    return (input.len(), Stop::Input(0));
+                }
+                return (consumed, Stop::Input(wanted));
+            }
+            RequestScan::Malformed(error) => {
+                state.refuse_bytes(key, &error.message());
+                return (input.len(), Stop::Input(0));
+            }
+        };
+        if let Flow::Wait = flow {
+            return (consumed, Stop::Wait);
+        }
+        consumed += len;
+        refresh_limits(state, key, inbox);
+    }
+}
+
+/// Dispatches a large request that was set aside. `false` when it still has to wait.
+fn serve_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, request: Bytes) -> bool {
+    if !state.may_go_on(key) {
+        inbox.stalled.push_front(request);
+        return false;
+    }
+    match inbox.scanner.scan(&request) {
+        RequestScan::Complete { .. } => dispatch_large(state, key, inbox, request),
+        // It was scanned whole before it was set aside.
+        _ => true,
+    }
+}
+
+fn dispatch_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, bytes: Bytes) -> bool {
+    let request = Request::new(&bytes, inbox.scanner.spans());
+    match dispatch(state, key, &request, Some(&bytes)) {
+        Flow::Next => true,
+        Flow::Wait => {
+            inbox.stalled.push_front(bytes);
+            false
+        }
+    }
+}
+
+/// A client that has authenticated may send larger requests from then on.
+fn refresh_limits(state: &mut State, key: ClientKey, inbox: &mut Inbox) {
+    if let Some(client) = state.clients.get_mut(key)
+        && client.session.limits_changed
+    {
+        client.session.limits_changed = false;
+        inbox.scanner.set_limits(state.request_limits(client_authenticated(state, key)));
+    }
+}
+
+fn client_authenticated(state: &State, key: ClientKey) -> bool {
+    state.clients.get(key).is_some_and(|client| client.session.authenticated)
+}
+
+/// Settles a slot of a client's reply queue, if the client is still there, and closes it beyond its bound on output.
+pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
+    let Some(client) = state.clients.get_mut(key) else { return };
+    let reply_bytes = reply.as_slice().len();
+    client.replies.settle(sequence, part, reply, &mut client.output);
+    let held = client.output.len() + client.replies.held_bytes();
+    // One reply may be larger than the bound all by itself; what is bounded is how much may pile up behind it.
+    if held > state.config.limits.client_output_buffer_max.saturating_add(reply_bytes) {
+        super::close_client(state, key, CloseReason::OutputBuffer);
+        return;
+    }
+    if !client.touched {
+        client.touched = true;
+        state.touched.push(key);
+    }
+}
+
+impl Client {
+    /// Whether the next request may be looked at.
+    pub(super) fn may_go_on(&mut self, limits: &Limits) -> bool {
+        if self.exclusive {
+            if !self.replies.is_empty() {
+                return false;
+            }
+            self.exclusive = false;
+            self.session_redirects = 0;
+        }
+        let bytes = self.output.len() + self.replies.held_bytes();
+        self.phase == Phase::Open
+            && self.retrying == 0
+            && self.replies.len() < limits.client_inflight_max
+            && bytes <= limits.client_output_buffer_max / OUTPUT_SHARE_SERVED
+    }
+}
+
+impl State {
+    fn may_go_on(&mut self, key: ClientKey) -> bool {
+        self.clients.get_mut(key).is_some_and(|client| client.may_go_on(&self.config.limits))
+    }
+
+    /// Answers bytes that are no request: the error is the last thing that the client gets.
+    fn refuse_bytes(&mut self, key: ClientKey, message: &str) {
+        self.tallies.error(ErrorKind::ClientProtocol);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let mut text = Vec::new();
+        crate::resp::encode::error(&mut text, format!("ERR {message}"));
+        client.replies.answer(Settled::Borrowed(&text), false, &mut client.output);
+        client.phase = Phase::Finishing(CloseReason::Protocol);
+        touch(self, key);
+    }
+}

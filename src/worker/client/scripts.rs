@@ -1,0 +1,50 @@
+//! `EVALSHA` of a script that its node does not know although a client loaded it through this gateway.
+//!
+//! The gateway loads it there and runs it, so that a node that joined or lost its cache surprises nobody. While it is not known
+//! that a node has the script, nothing else of the client goes out, so that the second try keeps its place.
+
+use bytes::Bytes;
+
+use super::dispatch::script_of;
+use crate::resp::encode;
+use crate::shared::topology::NodeIndex;
+use crate::worker::state::State;
+use crate::worker::upstream::{Origin, Pending};
+use crate::worker::upstream::errors::UpstreamError;
+
+/// Pairs of node and script known to be loaded. Beyond it all are forgotten, which costs a pause in a pipeline each.
+const LOADED_SCRIPTS_MAX: usize = 16_384;
+
+impl State {
+    /// A node answered `NOSCRIPT`: loads the script there and sends the request again, or passes the reply on if we do
+    /// not have it.
+    pub(in crate::worker) fn load_script(
+        &mut self,
+        node: NodeIndex,
+        mut pending: Pending,
+        bytes: Bytes,
+        reply: &[u8],
+    ) {
+        let body = script_of(&bytes).and_then(|sha| self.gateway.scripts.body(sha));
+        let Some(body) = body.filter(|_| pending.redirects <= 2) else {
+            let error = UpstreamError::Redirected(pending.redirects);
+            self.settle_error(&pending, &error, Some(reply));
+            return;
+        };
+        let mut load = Vec::new();
+        encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
+        pending.leading += 1;
+        pending.prefix_len = load.len() as u32;
+        self.send_to(node, pending, &load, bytes);
+    }
+
+    /// The script of a request that was answered is loaded at `node`.
+    pub(in crate::worker) fn note_script(&mut self, node: NodeIndex, pending: &Pending) {
+        let Origin::Client { key, .. } = pending.origin else { return };
+        let Some(sha) = self.clients.get_mut(key).and_then(|client| client.session.script.take()) else { return };
+        if self.loaded_scripts.len() >= LOADED_SCRIPTS_MAX {
+            self.loaded_scripts.clear();
+        }
+        self.loaded_scripts.insert((node, sha));
+    }
+}

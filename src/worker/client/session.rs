@@ -1,0 +1,214 @@
+//! What a client has said about itself and its connection: the state that a Redis connection has besides its bytes.
+//!
+//! Plain data, changed by `decide` and by replies that confirm a change. Holds no socket and sends nothing.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::command::CommandId;
+use crate::resp::RespVersion;
+use crate::shared::topology::NodeIndex;
+use crate::worker::upstream::UpstreamKey;
+
+/// Channels and patterns that one client may be subscribed to. Beyond it `SUBSCRIBE` is refused; Redis has no such bound, but
+/// here each name is held twice.
+pub const SUBSCRIPTIONS_MAX: usize = 16_384;
+
+/// Commands that one transaction may queue, and their bytes. Beyond either, queueing is refused and `EXEC` aborts.
+pub const TRANSACTION_COMMANDS_MAX: usize = 65_536;
+/// Bytes of the commands of one transaction.
+pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Whether replies are sent (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replies {
+    /// Yes.
+    On,
+    /// No, until `CLIENT REPLY ON`.
+    Off,
+    /// Not the reply of the next command.
+    SkipNext,
+}
+
+/// A transaction between `MULTI` and `EXEC`.
+///
+/// Commands are queued here and sent as one stretch of the pipeline at `EXEC`, so that an open transaction holds no
+/// upstream connection and can be sent again as a whole when the cluster redirects it (nothing of it has run then).
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The queued commands as they will be sent.
+    pub commands: Vec<u8>,
+    /// How many.
+    pub count: usize,
+    /// The slot of the first key: where the transaction will run. All keys must be in it in a cluster.
+    pub slot: Option<u16>,
+    /// A command was refused, so `EXEC` must abort.
+    pub poisoned: bool,
+    /// Every queued command only reads.
+    pub readonly: bool,
+}
+
+/// The names that a client is subscribed to, and the connections that carry them.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    /// `SUBSCRIBE`.
+    pub channels: HashSet<Bytes, ahash::RandomState>,
+    /// `PSUBSCRIBE`.
+    pub patterns: HashSet<Bytes, ahash::RandomState>,
+    /// `SSUBSCRIBE`.
+    pub shard_channels: HashSet<Bytes, ahash::RandomState>,
+    /// One connection for channels and patterns.
+    pub connection: Option<UpstreamKey>,
+    /// One connection per node for shard channels.
+    pub shard_connections: SmallVec<[(NodeIndex, UpstreamKey); 1]>,
+}
+
+impl Subscriptions {
+    /// All names.
+    pub fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+}
+
+/// `CLIENT TRACKING ON`: the client's reads go over connections of its own, which carry its invalidations.
+#[derive(Debug)]
+pub struct Tracking {
+    /// The command that each of those connections starts with.
+    pub command: Bytes,
+    /// The words after `ON`, lower case.
+    pub options: Vec<Bytes>,
+    /// `BCAST`: every master must be listened to, read or not.
+    pub broadcast: bool,
+    /// `CLIENT CACHING yes|no` came for the next command.
+    pub caching: Option<bool>,
+    /// The connections, one per node.
+    pub connections: SmallVec<[(NodeIndex, UpstreamKey); 3]>,
+}
+
+/// The command that came last, so that a repeated one is not looked up again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LastCommand {
+    /// The name as the client spelled it, if it is short.
+    name: [u8; 15],
+    len: u8,
+    id: Option<CommandId>,
+}
+
+impl LastCommand {
+    /// The command of this name if it is the last one.
+    pub fn find(&self, name: &[u8]) -> Option<CommandId> {
+        (name == &self.name[..usize::from(self.len)]).then_some(self.id).flatten()
+    }
+
+    /// Remembers a command whose name alone says what it is.
+    pub fn remember(&mut self, name: &[u8], id: CommandId) {
+        if name.len() <= self.name.len() {
+            self.name[..name.len()].copy_from_slice(name);
+            self.len = name.len() as u8;
+            self.id = Some(id);
+        }
+    }
+
+    /// Forgets it, when the command table changed.
+    pub fn clear(&mut self) {
+        self.id = None;
+    }
+}
+
+/// The session of one client.
+#[derive(Debug)]
+pub struct Session {
+    /// How replies are encoded.
+    pub version: RespVersion,
+    /// The database, 0 in a cluster.
+    pub database: u32,
+    /// `CLIENT SETNAME`.
+    pub name: Bytes,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub library_name: Bytes,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub library_version: Bytes,
+    /// Who authenticated; `default` until someone else did.
+    pub user: Bytes,
+    /// May send commands.
+    pub authenticated: bool,
+    /// `CLIENT REPLY`.
+    pub replies: Replies,
+    /// Between `MULTI` and `EXEC`.
+    pub transaction: Option<Box<Transaction>>,
+    /// The connection on which keys are watched.
+    pub watch: Option<(NodeIndex, UpstreamKey)>,
+    /// That connection broke, so the watched keys may have changed: the next `EXEC` must not run.
+    pub watch_lost: bool,
+    /// The connection on which a blocking command waits.
+    pub blocking: Option<UpstreamKey>,
+    /// Subscribed to something.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// `CLIENT TRACKING ON`.
+    pub tracking: Option<Box<Tracking>>,
+    /// `MONITOR`: the connections that are listened to.
+    pub monitors: Vec<UpstreamKey>,
+    /// The database that `SELECT` asked for and that Redis has not confirmed yet.
+    pub selecting: u32,
+    /// The last command's id, for `CLIENT LIST`.
+    pub last_seen: Option<CommandId>,
+    /// To skip the look-up of a repeated command.
+    pub last_command: LastCommand,
+    /// The digest of the script whose `EVALSHA` is under way, if its node may lack it.
+    pub script: Option<Bytes>,
+    /// It has just authenticated, so its requests may be larger from now on.
+    pub limits_changed: bool,
+    /// Nothing above makes the next command special, so the short path of `decide` may be taken.
+    pub plain: bool,
+}
+
+impl Session {
+    /// A new connection's session.
+    pub fn new(authenticated: bool) -> Self {
+        Self {
+            version: RespVersion::Resp2,
+            database: 0,
+            name: Bytes::new(),
+            library_name: Bytes::new(),
+            library_version: Bytes::new(),
+            user: Bytes::from_static(b"default"),
+            authenticated,
+            replies: Replies::On,
+            transaction: None,
+            watch: None,
+            watch_lost: false,
+            blocking: None,
+            subscriptions: None,
+            tracking: None,
+            monitors: Vec::new(),
+            selecting: 0,
+            last_seen: None,
+            last_command: LastCommand::default(),
+            script: None,
+            limits_changed: false,
+            plain: authenticated,
+        }
+    }
+
+    /// To be called after any change of the state above.
+    pub fn refresh_plain(&mut self) {
+        self.plain = self.authenticated
+            && self.transaction.is_none()
+            && self.subscriptions.is_none()
+            && self.tracking.is_none()
+            && self.monitors.is_empty()
+            && self.replies == Replies::On;
+    }
+
+    /// It waits for something that only Redis can end, so its leaving has to end it.
+    pub fn waits_on_server(&self) -> bool {
+        self.blocking.is_some() || self.subscriptions.is_some() || !self.monitors.is_empty()
+    }
+
+    /// In RESP2 a subscribed connection takes only a few commands.
+    pub fn is_subscriber_only(&self) -> bool {
+        self.version == RespVersion::Resp2 && self.subscriptions.is_some()
+    }
+}

@@ -1,0 +1,228 @@
+//! `SUBSCRIBE` and its kin: a subscribed client has a connection of its own for channels and patterns, and one per node for
+//! shard channels. Messages go from there to its output as they come.
+//!
+//! In a cluster any node carries a channel's messages (Redis documentation, "Sharded Pub/Sub"); a shard channel's come from
+//! the owner of its slot.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use super::connection::touch;
+use super::dispatch::Flow;
+use super::session::{SUBSCRIPTIONS_MAX, Subscriptions};
+use super::{ClientKey, Gate};
+use crate::command::Session;
+use crate::resp::{Request, RespVersion, encode, key_slot};
+use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::decide::CROSSSLOT;
+use crate::worker::state::State;
+use crate::worker::upstream::errors::UpstreamError;
+use crate::worker::upstream::{Hook, Origin, Pending, Role, Route, UpstreamKey};
+
+type Names = HashSet<Bytes, ahash::RandomState>;
+
+impl Subscriptions {
+    fn names(&mut self, session: Session) -> &mut Names {
+        match session {
+            Session::Psubscribe | Session::Punsubscribe => &mut self.patterns,
+            Session::Ssubscribe | Session::Sunsubscribe => &mut self.shard_channels,
+            _ => &mut self.channels,
+        }
+    }
+}
+
+impl State {
+    /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
+    pub(super) fn subscription_command(&mut self, key: ClientKey, session: Session, request: &Request<'_>) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let names: Vec<&[u8]> = request.args().skip(1).collect();
+        let sharded = matches!(session, Session::Ssubscribe | Session::Sunsubscribe);
+        if sharded && self.knowledge.topology.kind == UpstreamKind::Cluster {
+            let mut slots = names.iter().map(|name| key_slot(name));
+            let first = slots.next();
+            if slots.any(|slot| Some(slot) != first) {
+                return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
+            }
+        }
+        match session {
+            Session::Subscribe | Session::Psubscribe | Session::Ssubscribe => {
+                self.subscribe(key, session, &names, request)
+            }
+            _ => self.unsubscribe(key, session, &names, request),
+        }
+    }
+
+    fn subscribe(&mut self, key: ClientKey, session: Session, names: &[&[u8]], request: &Request<'_>) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let held = client.session.subscriptions.as_ref().map_or(0, |all| all.len());
+        if held + names.len() > SUBSCRIPTIONS_MAX {
+            let text = format!("ERR hotgate: a client may have {SUBSCRIPTIONS_MAX} subscriptions; use another connection");
+            return self.refuse(key, ErrorKind::Overload, &text);
+        }
+        let sharded = session == Session::Ssubscribe;
+        let slot = if sharded { names.first().map(|name| key_slot(name)) } else { None };
+        let routed = Pending {
+            route: slot.map_or(Route::AnyNode, Route::Slot),
+            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
+        };
+        let node = match self.node_of(&routed) {
+            Ok(node) => node,
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+        };
+        let Some(connection) = self.subscriber_connection(key, node, sharded) else {
+            let error = UpstreamError::Full("the table of session connections").to_string();
+            return self.refuse(key, ErrorKind::Overload, &error);
+        };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let all = client.session.subscriptions.get_or_insert_default();
+        all.names(session).extend(names.iter().map(|name| Bytes::copy_from_slice(name)));
+        client.session.refresh_plain();
+        self.send_subscription(key, connection, request, names.len() as u32);
+        Flow::Next
+    }
+
+    fn subscriber_connection(&mut self, key: ClientKey, node: NodeIndex, sharded: bool) -> Option<UpstreamKey> {
+        let client = self.clients.get(key)?;
+        let version = client.session.version;
+        let found = client.session.subscriptions.as_ref().and_then(|all| match sharded {
+            true => all.shard_connections.iter().find(|(known, _)| *known == node).map(|(_, key)| *key),
+            false => all.connection,
+        });
+        if found.is_some() {
+            return found;
+        }
+        let connection = self.own_connection(node, Role::Subscriber(key), version, 0, None)?;
+        let all = self.clients.get_mut(key)?.session.subscriptions.get_or_insert_default();
+        match sharded {
+            true => all.shard_connections.push((node, connection)),
+            false => all.connection = Some(connection),
+        }
+        Some(connection)
+    }
+
+    fn unsubscribe(&mut self, key: ClientKey, session: Session, names: &[&[u8]], request: &Request<'_>) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(all) = &mut client.session.subscriptions else {
+            self.confirm_nothing(key, session, names, 0);
+            return Flow::Next;
+        };
+        let sharded = session == Session::Sunsubscribe;
+        let connection = match sharded {
+            true => {
+                let node = names.first().and_then(|name| self.knowledge.topology.master_of(key_slot(name)));
+                let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
+                // Without names all are meant; they are on one connection, or else confirmed by us below.
+                known.or(all.shard_connections.first().filter(|_| all.shard_connections.len() == 1)).map(|(_, key)| *key)
+            }
+            false => all.connection,
+        };
+        let Some(connection) = connection else {
+            let names: Vec<Bytes> = match names.is_empty() {
+                true => all.names(session).drain().collect(),
+                false => names.iter().map(|name| Bytes::copy_from_slice(name)).collect(),
+            };
+            let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
+            let left = if sharded { 0 } else { all.channels.len() + all.patterns.len() };
+            self.confirm_nothing(key, session, &names, left as i64);
+            self.end_empty_subscriptions(key);
+            return Flow::Next;
+        };
+        let held = all.names(session);
+        let replies = match names.is_empty() {
+            true => held.drain().count().max(1),
+            false => {
+                names.iter().for_each(|name| drop(held.remove(*name)));
+                names.len()
+            }
+        };
+        self.send_subscription(key, connection, request, replies as u32);
+        Flow::Next
+    }
+
+    fn send_subscription(&mut self, key: ClientKey, connection: UpstreamKey, request: &Request<'_>, replies: u32) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.exclusive = true;
+        let muted = client.take_muted();
+        let sequence = client.replies.push_waiting(muted);
+        let pending = Pending {
+            route: Route::Connection,
+            hook: Hook::Subscription,
+            class: RequestClass::Pubsub,
+            delivered: replies,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+        };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.queue(pending, &[request.bytes()]);
+        }
+    }
+
+    /// Confirms an unsubscription where there was nothing that Redis would know of.
+    fn confirm_nothing(&mut self, key: ClientKey, session: Session, names: &[&[u8]], left: i64) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let version = client.session.version;
+        let word: &[u8] = match session {
+            Session::Punsubscribe => b"punsubscribe",
+            Session::Sunsubscribe => b"sunsubscribe",
+            _ => b"unsubscribe",
+        };
+        let mut reply = Vec::new();
+        let mut confirm = |name: Option<&[u8]>| {
+            encode::push(&mut reply, version, 3);
+            encode::bulk(&mut reply, word);
+            match name {
+                Some(name) => encode::bulk(&mut reply, name),
+                None => encode::null(&mut reply, version),
+            }
+            encode::integer(&mut reply, left);
+        };
+        match names.is_empty() {
+            true => confirm(None),
+            false => names.iter().for_each(|name| confirm(Some(name))),
+        }
+        self.reply(key, &reply);
+    }
+
+    /// Gives up a client's subscriber connections once it is subscribed to nothing.
+    pub(in crate::worker) fn end_empty_subscriptions(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(all) = client.session.subscriptions.take_if(|all| all.len() == 0) else { return };
+        client.session.refresh_plain();
+        for connection in all.connection.into_iter().chain(all.shard_connections.iter().map(|(_, key)| *key)) {
+            if let Some(upstream) = self.upstreams.get_mut(connection) {
+                upstream.role = Role::Spare;
+                upstream.close();
+            }
+        }
+    }
+
+    /// Delivers a message of the gateway's own to the clients that are subscribed to its channel.
+    pub fn publish_locally(&mut self, channel: &[u8], payload: &[u8]) {
+        let mut receivers = Vec::new();
+        for client in self.clients.iter_mut() {
+            let Some(all) = &client.session.subscriptions else { continue };
+            let version = client.session.version;
+            let out = client.output.tail();
+            if all.channels.contains(channel) {
+                encode_message(out, version, &[b"message", channel, payload]);
+                receivers.push(client.key);
+            }
+            for pattern in all.patterns.iter().filter(|pattern| crate::command::glob::matches(pattern, channel)) {
+                encode_message(out, version, &[b"pmessage", pattern, channel, payload]);
+                receivers.push(client.key);
+            }
+        }
+        receivers.into_iter().for_each(|key| touch(self, key));
+    }
+}
+
+fn encode_message(out: &mut Vec<u8>, version: RespVersion, parts: &[&[u8]]) {
+    encode::push(out, version, parts.len());
+    parts.iter().for_each(|part| encode::bulk(out, part));
+}

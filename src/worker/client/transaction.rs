@@ -1,0 +1,232 @@
+//! `MULTI EXEC DISCARD WATCH UNWATCH`.
+//!
+//! Commands of a transaction are queued at the gateway and go out at `EXEC` in one stretch, `MULTI ... EXEC`, so that an open
+//! transaction costs no upstream connection, and one that was redirected goes again as a whole (Redis runs nothing of it).
+//! `WATCH` is state of a connection at Redis: it takes one of the session's own, on the node of its keys, and the `EXEC` that
+//! follows goes there.
+
+use super::dispatch::{Flow, Outgoing};
+use super::session::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX, Transaction};
+use super::{ClientKey, Gate};
+use crate::command::{CommandId, Session};
+use crate::resp::{Request, encode};
+use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::shared::topology::UpstreamKind;
+use crate::worker::decide::CROSSSLOT;
+use crate::worker::state::State;
+use crate::worker::upstream::errors::UpstreamError;
+use crate::worker::upstream::{Hook, Origin, Pending, Role, Route};
+
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
+impl State {
+    /// `MULTI`, `EXEC`, `DISCARD`, `WATCH` or `UNWATCH`.
+    pub(super) fn run_transaction_command(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        command: Option<CommandId>,
+        slot: Option<u16>,
+        request: &Request<'_>,
+    ) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let open = client.session.transaction.is_some();
+        match (session, open) {
+            (Session::Multi, true) => {
+                self.refuse(key, ErrorKind::ClientRequest, "ERR MULTI calls can not be nested")
+            }
+            (Session::Watch, true) => {
+                self.refuse(key, ErrorKind::ClientRequest, "ERR WATCH inside MULTI is not allowed")
+            }
+            (Session::Exec, false) => self.refuse(key, ErrorKind::ClientRequest, "ERR EXEC without MULTI"),
+            (Session::Discard, false) => {
+                self.refuse(key, ErrorKind::ClientRequest, "ERR DISCARD without MULTI")
+            }
+            (Session::Multi, false) => {
+                client.session.transaction = Some(Box::new(Transaction { readonly: true, ..Default::default() }));
+                client.session.refresh_plain();
+                self.reply(key, b"+OK\r\n");
+                Flow::Next
+            }
+            (Session::Exec, true) => self.exec(key),
+            (Session::Discard, true) => {
+                client.session.transaction = None;
+                self.end_watch(key);
+                self.reply(key, b"+OK\r\n");
+                Flow::Next
+            }
+            (Session::Unwatch, _) => {
+                if !client.replies.is_empty() {
+                    return client.wait(Gate::Drain);
+                }
+                self.end_watch(key);
+                self.reply(key, b"+OK\r\n");
+                Flow::Next
+            }
+            _ => self.watch(key, command, slot, request),
+        }
+    }
+
+    /// Queues a command of an open transaction.
+    pub(super) fn queue_command(
+        &mut self,
+        key: ClientKey,
+        request: &Request<'_>,
+        slot: Option<u16>,
+        readonly: bool,
+    ) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(transaction) = &mut client.session.transaction else { return Flow::Next };
+        let bytes = transaction.commands.len() + request.bytes().len();
+        if transaction.count >= TRANSACTION_COMMANDS_MAX || bytes > TRANSACTION_BYTES_MAX {
+            transaction.poisoned = true;
+            let text = format!(
+                "ERR hotgate: a transaction may have {TRANSACTION_COMMANDS_MAX} commands of {TRANSACTION_BYTES_MAX} bytes together; split it"
+            );
+            return self.refuse(key, ErrorKind::Overload, &text);
+        }
+        transaction.commands.extend_from_slice(request.bytes());
+        transaction.count += 1;
+        transaction.slot = transaction.slot.or(slot);
+        transaction.readonly &= readonly;
+        self.reply(key, b"+QUEUED\r\n");
+        Flow::Next
+    }
+
+    fn exec(&mut self, key: ClientKey) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let watched = client.session.watch.is_some() || client.session.watch_lost;
+        if watched && !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let Some(transaction) = client.session.transaction.take() else { return Flow::Next };
+        client.session.refresh_plain();
+        if transaction.poisoned {
+            self.end_watch(key);
+            return self.refuse(key, ErrorKind::ClientRequest, EXECABORT);
+        }
+        if std::mem::take(&mut client.session.watch_lost) {
+            let mut reply = Vec::new();
+            encode::null_array(&mut reply, client.session.version);
+            self.end_watch(key);
+            self.reply(key, &reply);
+            return Flow::Next;
+        }
+        if transaction.count == 0 {
+            self.end_watch(key);
+            self.reply(key, b"*0\r\n");
+            return Flow::Next;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        match client.session.watch {
+            Some((_, connection)) => {
+                let leading = transaction.count as u32 + 1;
+                let muted = client.take_muted();
+                client.exclusive = true;
+                let sequence = client.replies.push_waiting(muted);
+                let pending = Pending {
+                    route: Route::Connection,
+                    hook: Hook::WatchedTransaction,
+                    class: RequestClass::Transaction,
+                    leading,
+                    leading_total: leading,
+                    received_ns: self.now_ns,
+                    sent_ns: self.now_ns,
+                    ..Pending::new(Origin::Client { key, sequence, part: 0 })
+                };
+                if let Some(upstream) = self.upstreams.get_mut(connection) {
+                    upstream.queue(pending, &[MULTI, &transaction.commands, EXEC]);
+                }
+                Flow::Next
+            }
+            None => self.send_transaction(key, &transaction),
+        }
+    }
+
+    fn send_transaction(&mut self, key: ClientKey, transaction: &Transaction) -> Flow {
+        let leading = transaction.count as u32 + 1;
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let muted = client.take_muted();
+        let sequence = client.replies.push_waiting(muted);
+        let pending = Pending {
+            route: transaction.slot.map_or(Route::AnyNode, Route::Slot),
+            readonly: transaction.readonly,
+            hook: Hook::Transaction,
+            class: RequestClass::Transaction,
+            leading,
+            leading_total: leading,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+        };
+        let bytes = [MULTI, &transaction.commands, EXEC].concat();
+        let node = self.node_of(&pending).ok();
+        self.put_on_wire(node, pending, &bytes, None);
+        Flow::Next
+    }
+
+    /// `WATCH`: everything before it has to be answered first, and it before anything after it, since it travels on
+    /// another connection.
+    fn watch(&mut self, key: ClientKey, command: Option<CommandId>, slot: Option<u16>, request: &Request<'_>) -> Flow {
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let (version, database) = (client.session.version, client.session.database);
+        let watch = client.session.watch;
+        let pending = Pending {
+            route: slot.map_or(Route::AnyNode, Route::Slot),
+            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
+        };
+        let node = match self.node_of(&pending) {
+            Ok(node) => node,
+            Err(UpstreamError::Unassigned(_)) => {
+                let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
+                return self.forward(key, command, request, None, outgoing);
+            }
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+        };
+        let connection = match watch {
+            Some((watched, connection)) if watched == node => Some(connection),
+            Some(_) if self.knowledge.topology.kind == UpstreamKind::Cluster => {
+                return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
+            }
+            _ => self.session_connection(node, key, version, database),
+        };
+        let Some(connection) = connection else {
+            let error = UpstreamError::Full("the table of session connections").to_string();
+            return self.refuse(key, ErrorKind::Overload, &error);
+        };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        client.session.watch = Some((node, connection));
+        client.session.watch_lost = false;
+        client.exclusive = true;
+        let muted = client.take_muted();
+        let sequence = client.replies.push_waiting(muted);
+        let pending = Pending {
+            route: Route::Connection,
+            class: RequestClass::Transaction,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+        };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.role = Role::Session(key);
+            upstream.queue(pending, &[request.bytes()]);
+        }
+        Flow::Next
+    }
+
+    /// Nothing is watched any more; the connection goes back clean.
+    pub(super) fn end_watch(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.session.watch_lost = false;
+        let watch = client.session.watch.take();
+        client.session.refresh_plain();
+        if let Some((_, connection)) = watch {
+            self.unwatch(connection);
+        }
+    }
+}

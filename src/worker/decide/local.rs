@@ -1,0 +1,362 @@
+//! Commands that the gateway answers by itself from what the worker knows: the connection's own affairs.
+//!
+//! What needs the figures of all workers (`INFO`, `CLIENT LIST`, `HOTKEYS`, ...) goes to the control thread instead; this
+//! says so with [`Answer::Ask`].
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use super::pose::{self, Face};
+use super::Knowledge;
+use crate::command::{Local, render};
+use crate::config::Config;
+use crate::resp::{Request, RespVersion, encode, parse_integer};
+use crate::shared::topology::UpstreamKind;
+use crate::worker::client::session::{Replies, Session};
+
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
+const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+const SYNTAX: &str = "ERR syntax error";
+
+/// What a local command needs to know besides the session.
+pub struct Surroundings<'a> {
+    /// The snapshots.
+    pub knowledge: &'a Knowledge,
+    /// The configuration.
+    pub config: &'a Config,
+    /// Where the client reached us.
+    pub face: Face<'a>,
+    /// `CLIENT ID`.
+    pub client_id: u64,
+    /// The version that the upstream says it has.
+    pub server_version: &'a str,
+}
+
+/// What became of a local command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The reply has been written.
+    Done,
+    /// The reply has been written and is the last.
+    Close,
+    /// The control thread has to be asked.
+    Ask,
+    /// The connection becomes as it was when it was made.
+    Reset,
+    /// Only Redis can answer: the owner of this slot.
+    Forward(u16),
+    /// Redis has to confirm the database first.
+    Select(u32),
+    /// `CLIENT REPLY OFF` or `SKIP`: nothing is written.
+    Silent,
+}
+
+/// Answers.
+pub fn answer(
+    local: Local,
+    surroundings: &Surroundings<'_>,
+    session: &mut Session,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Answer {
+    match local {
+        Local::Ping => ping(session, request, out),
+        Local::Echo => encode::bulk(out, request.arg(1).unwrap_or_default()),
+        Local::Quit => {
+            encode::simple(out, "OK");
+            return Answer::Close;
+        }
+        Local::Reset => {
+            encode::simple(out, "RESET");
+            return Answer::Reset;
+        }
+        Local::Time => time(out),
+        Local::Role => role(out),
+        Local::Readonly => encode::simple(out, "OK"),
+        Local::Whoami => encode::bulk(out, &session.user),
+        Local::Auth => auth(surroundings.config, session, request, out),
+        Local::Hello => hello(surroundings, session, request, out),
+        Local::Select => return select(surroundings.knowledge, request, out),
+        Local::Client => return client(surroundings, session, request, out),
+        Local::Command => render::command(&surroundings.knowledge.commands, request, session.version, out),
+        Local::Config => config(surroundings, session.version, request, out),
+        Local::Cluster => return cluster(surroundings, session.version, request, out),
+        Local::Info | Local::Hotgate | Local::Hotkeys => return Answer::Ask,
+    }
+    Answer::Done
+}
+
+fn ping(session: &Session, request: &Request<'_>, out: &mut Vec<u8>) {
+    if session.is_subscriber_only() {
+        encode::array(out, 2);
+        encode::bulk(out, b"pong");
+        return encode::bulk(out, request.arg(1).unwrap_or_default());
+    }
+    match (request.len(), request.arg(1)) {
+        (1, _) => encode::simple(out, "PONG"),
+        (2, Some(message)) => encode::bulk(out, message),
+        _ => encode::error(out, "ERR wrong number of arguments for 'ping' command"),
+    }
+}
+
+fn time(out: &mut Vec<u8>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    encode::array(out, 2);
+    encode::bulk(out, now.as_secs().to_string().as_bytes());
+    encode::bulk(out, now.subsec_micros().to_string().as_bytes());
+}
+
+fn role(out: &mut Vec<u8>) {
+    encode::array(out, 3);
+    encode::bulk(out, b"master");
+    encode::integer(out, 0);
+    encode::array(out, 0);
+}
+
+fn auth(config: &Config, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
+    let (user, password) = match (request.len(), request.arg(1), request.arg(2)) {
+        (2, Some(password), _) if config.auth.password.is_none() => {
+            let _ = password;
+            return encode::error(out, NO_PASSWORD_SET);
+        }
+        (2, Some(password), _) => (&b"default"[..], password),
+        (3, Some(user), Some(password)) => (user, password),
+        _ => return encode::error(out, SYNTAX),
+    };
+    if log_in(config, session, user, password) {
+        encode::simple(out, "OK");
+    } else {
+        encode::error(out, WRONGPASS);
+    }
+}
+
+/// Whether the password is right; if so, the session is that user's.
+fn log_in(config: &Config, session: &mut Session, user: &[u8], password: &[u8]) -> bool {
+    let named = config.auth.users.iter().find(|known| known.name.as_bytes() == user);
+    let right = match named {
+        Some(known) => known.password.as_ref().is_some_and(|secret| same(secret.reveal().as_bytes(), password)),
+        None if user == b"default" => match &config.auth.password {
+            Some(secret) => same(secret.reveal().as_bytes(), password),
+            // As in Redis, where the user `default` without a password takes any.
+            None => !asks_for_password(config),
+        },
+        None => false,
+    };
+    if right {
+        session.user = Bytes::copy_from_slice(user);
+        session.limits_changed = !session.authenticated;
+        session.authenticated = true;
+        session.refresh_plain();
+    }
+    right
+}
+
+/// Whether clients have to authenticate at all.
+pub fn asks_for_password(config: &Config) -> bool {
+    config.auth.password.is_some() || !config.auth.users.is_empty()
+}
+
+/// Compares without telling by its time how much was right.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let difference = left.iter().zip(right).fold(0, |difference, (left, right)| difference | (left ^ right));
+    left.len() == right.len() && difference == 0
+}
+
+fn hello(surroundings: &Surroundings<'_>, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
+    let mut version = session.version;
+    let mut name = None;
+    let mut credentials = None;
+    if let Some(wanted) = request.arg(1) {
+        version = match parse_integer(wanted) {
+            Some(2) => RespVersion::Resp2,
+            Some(3) => RespVersion::Resp3,
+            Some(_) => return encode::error(out, "NOPROTO unsupported protocol version"),
+            None => return encode::error(out, "ERR Protocol version is not an integer or out of range"),
+        };
+    }
+    let mut words = request.args().skip(2);
+    while let Some(word) = words.next() {
+        if word.eq_ignore_ascii_case(b"auth") {
+            let (Some(user), Some(password)) = (words.next(), words.next()) else {
+                return hello_syntax(word, out);
+            };
+            credentials = Some((user, password));
+        } else if word.eq_ignore_ascii_case(b"setname") {
+            let Some(wanted) = words.next() else { return hello_syntax(word, out) };
+            if !is_plain_name(wanted) {
+                return encode::error(out, BAD_NAME);
+            }
+            name = Some(Bytes::copy_from_slice(wanted));
+        } else {
+            return hello_syntax(word, out);
+        }
+    }
+    if let Some((user, password)) = credentials
+        && !log_in(surroundings.config, session, user, password)
+    {
+        return encode::error(out, WRONGPASS);
+    }
+    if !session.authenticated {
+        return encode::error(
+            out,
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        );
+    }
+    session.version = version;
+    if let Some(name) = name {
+        session.name = name;
+    }
+    hello_reply(surroundings, version, out);
+}
+
+fn hello_syntax(word: &[u8], out: &mut Vec<u8>) {
+    encode::error(out, format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(word)));
+}
+
+fn hello_reply(surroundings: &Surroundings<'_>, version: RespVersion, out: &mut Vec<u8>) {
+    let mode = match surroundings.knowledge.topology.kind {
+        UpstreamKind::Single => "standalone",
+        UpstreamKind::Cluster => "cluster",
+    };
+    encode::map(out, version, 7);
+    let text = |out: &mut Vec<u8>, name: &str, value: &str| {
+        encode::bulk(out, name.as_bytes());
+        encode::bulk(out, value.as_bytes());
+    };
+    text(out, "server", "redis");
+    text(out, "version", surroundings.server_version);
+    encode::bulk(out, b"proto");
+    encode::integer(out, if version == RespVersion::Resp3 { 3 } else { 2 });
+    encode::bulk(out, b"id");
+    encode::integer(out, surroundings.client_id as i64);
+    text(out, "mode", mode);
+    text(out, "role", "master");
+    encode::bulk(out, b"modules");
+    encode::array(out, 0);
+}
+
+fn select(knowledge: &Knowledge, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+    let database = request.arg(1).and_then(parse_integer);
+    match (database, knowledge.topology.kind) {
+        (None, _) => encode::error(out, "ERR invalid DB index"),
+        (Some(0), UpstreamKind::Cluster) => encode::simple(out, "OK"),
+        (Some(_), UpstreamKind::Cluster) => encode::error(out, "ERR SELECT is not allowed in cluster mode"),
+        (Some(database), UpstreamKind::Single) => match u32::try_from(database) {
+            Ok(database) => return Answer::Select(database),
+            Err(_) => encode::error(out, "ERR DB index is out of range"),
+        },
+    }
+    Answer::Done
+}
+
+fn client(surroundings: &Surroundings<'_>, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+    let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
+    let value = || request.arg(2).unwrap_or_default();
+    match &subcommand[..] {
+        b"id" => encode::integer(out, surroundings.client_id as i64),
+        b"getname" if session.name.is_empty() => encode::null(out, session.version),
+        b"getname" => encode::bulk(out, &session.name),
+        b"setname" if !is_plain_name(value()) => encode::error(out, BAD_NAME),
+        b"setname" => {
+            session.name = Bytes::copy_from_slice(value());
+            encode::simple(out, "OK");
+        }
+        b"setinfo" => set_info(session, request, out),
+        b"no-evict" | b"no-touch" => match &value().to_ascii_lowercase()[..] {
+            b"on" | b"off" => encode::simple(out, "OK"),
+            _ => encode::error(out, SYNTAX),
+        },
+        b"reply" => return reply_mode(session, value(), out),
+        _ => return Answer::Ask,
+    }
+    Answer::Done
+}
+
+fn reply_mode(session: &mut Session, mode: &[u8], out: &mut Vec<u8>) -> Answer {
+    let (mode, answer) = match &mode.to_ascii_lowercase()[..] {
+        b"on" => (Replies::On, Answer::Done),
+        b"off" => (Replies::Off, Answer::Silent),
+        b"skip" if session.replies == Replies::Off => (Replies::Off, Answer::Silent),
+        b"skip" => (Replies::SkipNext, Answer::Silent),
+        _ => {
+            encode::error(out, SYNTAX);
+            return Answer::Done;
+        }
+    };
+    session.replies = mode;
+    session.refresh_plain();
+    if mode == Replies::On {
+        encode::simple(out, "OK");
+    }
+    answer
+}
+
+fn set_info(session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
+    let attribute = request.arg(2).unwrap_or_default();
+    let value = request.arg(3).unwrap_or_default();
+    let field = match &attribute.to_ascii_lowercase()[..] {
+        b"lib-name" => &mut session.library_name,
+        b"lib-ver" => &mut session.library_version,
+        _ => {
+            let name = String::from_utf8_lossy(attribute);
+            return encode::error(out, format!("ERR Unrecognized option '{name}'"));
+        }
+    };
+    if !is_plain_name(value) {
+        let name = String::from_utf8_lossy(attribute);
+        return encode::error(out, format!("ERR {name} cannot contain spaces, newlines or special characters."));
+    }
+    *field = Bytes::copy_from_slice(value);
+    encode::simple(out, "OK");
+}
+
+/// What Redis takes for the name of a client: it appears in a line of `CLIENT LIST`.
+fn is_plain_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// `CONFIG GET`: the parameters that mean something for the gateway itself, under the names that Redis gives them.
+fn config(surroundings: &Surroundings<'_>, version: RespVersion, request: &Request<'_>, out: &mut Vec<u8>) {
+    let config = surroundings.config;
+    let idle = config.limits.idle_timeout.map_or(0, |timeout| timeout.as_secs());
+    let cluster = surroundings.knowledge.topology.kind == UpstreamKind::Cluster;
+    let parameters: [(&str, String); 9] = [
+        ("appendonly", "no".into()),
+        ("save", String::new()),
+        ("maxclients", config.gateway.clients_max.to_string()),
+        ("timeout", idle.to_string()),
+        ("proto-max-bulk-len", config.limits.bulk_bytes_max.to_string()),
+        ("client-query-buffer-limit", config.limits.request_bytes_max.to_string()),
+        ("port", surroundings.face.port.to_string()),
+        ("tcp-backlog", config.gateway.tcp_backlog.to_string()),
+        ("cluster-enabled", if cluster { "yes" } else { "no" }.into()),
+    ];
+    let wanted: Vec<_> = parameters
+        .iter()
+        .filter(|(name, _)| {
+            request.args().skip(2).any(|pattern| crate::command::glob::matches_ignoring_case(pattern, name.as_bytes()))
+        })
+        .collect();
+    encode::map(out, version, wanted.len());
+    for (name, value) in wanted {
+        encode::bulk(out, name.as_bytes());
+        encode::bulk(out, value.as_bytes());
+    }
+}
+
+fn cluster(surroundings: &Surroundings<'_>, version: RespVersion, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+    let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
+    if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
+        match request.arg(2).and_then(parse_integer).map(u16::try_from) {
+            Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => return Answer::Forward(slot),
+            _ => encode::error(out, "ERR Invalid or out of range slot"),
+        }
+    } else if !pose::answer(&surroundings.knowledge.topology, &surroundings.face, version, request, out) {
+        let name = String::from_utf8_lossy(&subcommand);
+        encode::error(out, format!("ERR hotgate: CLUSTER {name} is not answered by the gateway; ask a node directly"));
+    }
+    Answer::Done
+}
+

@@ -1,0 +1,269 @@
+//! What to do with a request: sync, free of IO, no side effect but on the session it is given.
+//!
+//! ```text
+//! (session, request) -> Verdict:  Forward   one node, as it came
+//!                                 Split     in parts by slot
+//!                                 Fan       to several masters
+//!                                 Answer    by the gateway itself
+//!                                 Session   state of the connection
+//!                                 Queue     into the open transaction
+//!                                 Refuse    with this error
+//! ```
+//!
+//! Deliberately absent: whether there is room, whether order allows it now, which connection carries it. Those depend on
+//! what is in flight and are the dispatcher's.
+
+pub mod classes;
+pub mod local;
+pub mod pose;
+pub mod split;
+
+use std::sync::Arc;
+
+use super::client::session::Session as ClientSession;
+use crate::command::{Class, Command, KeyPositions, CommandId, CommandTable, Fan, Local, Session};
+use crate::config::ReadFrom;
+use crate::resp::{Request, key_slot};
+use crate::shared::topology::{Topology, UpstreamKind};
+use crate::worker::upstream::Route;
+
+/// The error for keys in several slots, as Redis words it.
+pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+/// The error before authentication, as Redis words it.
+pub const NOAUTH: &str = "NOAUTH Authentication required.";
+
+/// The snapshots that decisions rest on. Replaced as a whole when one of them changes.
+pub struct Knowledge {
+    /// Where the slots are.
+    pub topology: Arc<Topology>,
+    /// Which commands there are.
+    pub commands: Arc<CommandTable>,
+    /// What each command counts as.
+    pub classes: classes::Classes,
+    /// Where reads may go.
+    pub read_from: ReadFrom,
+}
+
+/// What to do with a request.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// Send it as it is.
+    Forward {
+        /// Where to.
+        route: Route,
+        /// It changes nothing, so it may be sent twice.
+        readonly: bool,
+    },
+    /// Take it apart by slot.
+    Split(split::Parts),
+    /// Send it to several masters.
+    Fan(Fan),
+    /// Answer it here.
+    Answer(Local),
+    /// It opens, uses or closes state of the connection; where the state is at a slot, that is given.
+    Session(Session, Option<u16>),
+    /// Queue it in the open transaction; the slot of its keys, if it has any.
+    Queue {
+        /// The slot.
+        slot: Option<u16>,
+        /// It changes nothing.
+        readonly: bool,
+    },
+    /// Answer with this error.
+    Refuse(String),
+}
+
+/// Decides. Also returns the command, when it is known.
+pub fn decide(
+    knowledge: &Knowledge,
+    session: &mut ClientSession,
+    request: &Request<'_>,
+) -> (Option<CommandId>, Verdict) {
+    let name = request.name();
+    let id = match session.last_command.find(name) {
+        Some(id) if knowledge.commands.get(id).accepts(request.len()) => id,
+        _ => match knowledge.commands.resolve(request) {
+            Ok(id) => {
+                if !knowledge.commands.get(id).name.contains('|') {
+                    session.last_command.remember(name, id);
+                }
+                id
+            }
+            Err(error) if session.authenticated => {
+                poison(session);
+                return (None, Verdict::Refuse(error.message(request)));
+            }
+            Err(_) => return (None, Verdict::Refuse(NOAUTH.to_owned())),
+        },
+    };
+    let command = knowledge.commands.get(id);
+    let verdict = if session.plain {
+        by_class(knowledge, command, request)
+    } else {
+        in_state(knowledge, session, command, request)
+    };
+    (Some(id), verdict)
+}
+
+/// The decision for a session without open state.
+fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> Verdict {
+    match command.class_of(request) {
+        Class::Key => forward_by_key(knowledge, command, request),
+        Class::Split(split) => match slot_of_keys(knowledge, command, request) {
+            Slots::Several => match split::by_slot(command, split, request) {
+                Some(parts) => Verdict::Split(parts),
+                None => forward(knowledge, Route::AnyNode, command),
+            },
+            Slots::One(slot) => forward(knowledge, Route::Slot(slot), command),
+            Slots::None => forward(knowledge, Route::AnyNode, command),
+        },
+        Class::Fan(fan) => Verdict::Fan(fan),
+        Class::AnyNode => forward(knowledge, Route::AnyNode, command),
+        Class::Local(local) => Verdict::Answer(local),
+        Class::Session(session @ (Session::Watch | Session::Blocking)) => {
+            match slot_of_keys(knowledge, command, request) {
+                Slots::Several => Verdict::Refuse(CROSSSLOT.to_owned()),
+                Slots::One(slot) => Verdict::Session(session, Some(slot)),
+                // Malformed: Redis itself says what is wrong with it, without blocking.
+                Slots::None => forward(knowledge, Route::AnyNode, command),
+            }
+        }
+        Class::Session(session) => Verdict::Session(session, None),
+        Class::Refuse(why) => Verdict::Refuse(command.refusal(why)),
+    }
+}
+
+/// The decision for a session in a state: not authenticated, in a transaction, subscribed, tracked, muted.
+fn in_state(
+    knowledge: &Knowledge,
+    session: &mut ClientSession,
+    command: &Command,
+    request: &Request<'_>,
+) -> Verdict {
+    let class = command.class_of(request);
+    if !session.authenticated {
+        return match class {
+            Class::Local(local @ (Local::Auth | Local::Hello | Local::Quit | Local::Reset)) => Verdict::Answer(local),
+            _ => Verdict::Refuse(NOAUTH.to_owned()),
+        };
+    }
+    if session.transaction.is_some() {
+        return in_transaction(knowledge, session, command, class, request);
+    }
+    if session.is_subscriber_only() {
+        let allowed = matches!(
+            class,
+            Class::Local(Local::Ping | Local::Quit | Local::Reset)
+                | Class::Session(
+                    Session::Subscribe
+                        | Session::Psubscribe
+                        | Session::Ssubscribe
+                        | Session::Unsubscribe
+                        | Session::Punsubscribe
+                        | Session::Sunsubscribe
+                )
+        );
+        if !allowed {
+            let name = &command.name;
+            return Verdict::Refuse(format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            ));
+        }
+    }
+    by_class(knowledge, command, request)
+}
+
+/// The decision between `MULTI` and `EXEC`: what Redis would queue is queued, what it would refuse poisons.
+fn in_transaction(
+    knowledge: &Knowledge,
+    session: &mut ClientSession,
+    command: &Command,
+    class: Class,
+    request: &Request<'_>,
+) -> Verdict {
+    let refusal = match class {
+        Class::Session(ending @ (Session::Exec | Session::Discard | Session::Multi | Session::Watch)) => {
+            return Verdict::Session(ending, None);
+        }
+        Class::Local(local @ (Local::Quit | Local::Reset)) => return Verdict::Answer(local),
+        Class::Refuse(why) => Some(command.refusal(why)),
+        Class::Local(Local::Ping | Local::Echo | Local::Time | Local::Info | Local::Command | Local::Role) => None,
+        Class::Fan(_) if knowledge.topology.kind == UpstreamKind::Single => None,
+        Class::Session(Session::Blocking) | Class::Key | Class::Split(_) | Class::AnyNode => None,
+        Class::Session(Session::Unwatch) => None,
+        Class::Local(_) | Class::Session(_) | Class::Fan(_) => Some(format!(
+            "ERR hotgate: '{}' concerns the gateway or all nodes and can't run inside MULTI; send it before or after the transaction",
+            command.name
+        )),
+    };
+    if let Some(refusal) = refusal {
+        poison(session);
+        return Verdict::Refuse(refusal);
+    }
+    let queue = |slot| Verdict::Queue { slot, readonly: command.is_readonly() };
+    match slot_of_keys(knowledge, command, request) {
+        Slots::None => queue(None),
+        Slots::One(slot) => {
+            let elsewhere = session.transaction.as_ref().and_then(|transaction| transaction.slot);
+            if knowledge.topology.kind == UpstreamKind::Single || elsewhere.is_none_or(|pinned| pinned == slot) {
+                queue(Some(slot))
+            } else {
+                poison(session);
+                Verdict::Refuse(CROSSSLOT.to_owned())
+            }
+        }
+        Slots::Several => {
+            poison(session);
+            Verdict::Refuse(CROSSSLOT.to_owned())
+        }
+    }
+}
+
+/// A refused command inside a transaction makes `EXEC` abort.
+fn poison(session: &mut ClientSession) {
+    if let Some(transaction) = &mut session.transaction {
+        transaction.poisoned = true;
+    }
+}
+
+fn forward_by_key(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> Verdict {
+    match slot_of_keys(knowledge, command, request) {
+        Slots::One(slot) => forward(knowledge, Route::Slot(slot), command),
+        Slots::None => forward(knowledge, Route::AnyNode, command),
+        Slots::Several => Verdict::Refuse(CROSSSLOT.to_owned()),
+    }
+}
+
+fn forward(knowledge: &Knowledge, route: Route, command: &Command) -> Verdict {
+    let readonly = command.is_readonly();
+    let route = match route {
+        Route::Slot(slot) if readonly && knowledge.read_from != ReadFrom::Master => Route::ReadSlot(slot),
+        other => other,
+    };
+    Verdict::Forward { route, readonly }
+}
+
+/// The slots that a request touches.
+enum Slots {
+    /// It has no keys, or its arguments are malformed so that they can't be told.
+    None,
+    One(u16),
+    Several,
+}
+
+fn slot_of_keys(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> Slots {
+    if knowledge.topology.kind == UpstreamKind::Single {
+        // One server owns every slot, so which one it is does not matter.
+        return Slots::One(0);
+    }
+    let mut keys = KeyPositions::new();
+    if command.keys(request, &mut keys).is_err() {
+        return Slots::None;
+    }
+    let mut slots = keys.iter().filter_map(|place| request.arg(*place as usize)).map(key_slot);
+    match slots.next() {
+        None => Slots::None,
+        Some(first) if slots.all(|slot| slot == first) => Slots::One(first),
+        Some(_) => Slots::Several,
+    }
+}

@@ -1,0 +1,123 @@
+//! What other threads ask of a worker.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::client::{Client, ClientKey, close_client, flush_touched};
+use super::state::State;
+use super::upstream::{Origin, Pending, Route};
+use crate::resp::encode;
+use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
+use crate::shared::labels::CloseReason;
+use crate::shared::mailbox::{ClientFilter, WorkerMessage};
+
+/// Serves the mailbox for as long as the worker lives.
+pub(super) async fn receive(state: Rc<RefCell<State>>, mut messages: mpsc::Receiver<WorkerMessage>) {
+    while let Some(message) = messages.recv().await {
+        let state = &mut *state.borrow_mut();
+        state.tick();
+        match message {
+            WorkerMessage::KillClients { filter, reply } => {
+                let keys = state.matching_clients(&filter);
+                keys.iter().for_each(|key| close_client(state, *key, CloseReason::Killed));
+                // The asker may have given up.
+                let _ = reply.send(keys.len() as u64);
+            }
+            WorkerMessage::Unblock { id, error, reply } => state.unblock(id, error, reply),
+            WorkerMessage::Publish { channel, payload } => {
+                state.publish_locally(&channel, &payload);
+                flush_touched(state);
+            }
+        }
+    }
+}
+
+/// Describes clients on demand.
+pub(super) async fn describe_clients(state: Rc<RefCell<State>>, mut requests: ClientRowsInbox) {
+    while let Some(request) = requests.recv().await {
+        let mut state = state.borrow_mut();
+        state.tick();
+        let rows = state.clients.iter().take(request.rows_max).map(|client| state.describe(client)).collect();
+        let _ = request.reply.send(rows);
+    }
+}
+
+impl State {
+    fn matching_clients(&self, filter: &ClientFilter) -> Vec<ClientKey> {
+        let matches = |client: &&Client| {
+            let kind = if client.session.subscriptions.is_some() { "pubsub" } else { "normal" };
+            let age_seconds = self.now_ns.saturating_sub(client.connected_ns) / 1_000_000_000;
+            filter.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
+                && filter.except_id != Some(client.id)
+                && filter.address.as_ref().is_none_or(|address| *address == client.peer.to_string())
+                && filter.local_address.as_ref().is_none_or(|address| *address == client.local.to_string())
+                && filter.user.as_ref().is_none_or(|user| user.as_bytes() == client.session.user)
+                && filter.kind.as_ref().is_none_or(|wanted| wanted == kind)
+                && filter.age_seconds_min.is_none_or(|least| age_seconds >= least)
+        };
+        self.clients.iter().filter(matches).map(|client| client.key).collect()
+    }
+
+    fn describe(&self, client: &Client) -> ClientRow {
+        let session = &client.session;
+        let seconds = |since_ns: u64| self.now_ns.saturating_sub(since_ns) / 1_000_000_000;
+        let subscriptions = session.subscriptions.as_deref();
+        let mut flags = String::new();
+        let mut flag = |set: bool, letter| flags.extend(set.then_some(letter));
+        flag(!session.monitors.is_empty(), 'O');
+        flag(subscriptions.is_some(), 'P');
+        flag(session.transaction.is_some(), 'x');
+        flag(session.blocking.is_some(), 'b');
+        flag(session.tracking.is_some(), 't');
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let command = session.last_seen.map(|id| self.knowledge.commands.get(id).name.to_string());
+        ClientRow {
+            id: client.id,
+            worker: self.index,
+            address: client.peer,
+            local_address: client.local,
+            name: session.name.to_vec(),
+            library_name: session.library_name.to_vec(),
+            library_version: session.library_version.to_vec(),
+            user: session.user.to_vec(),
+            age_s: seconds(client.connected_ns),
+            idle_s: seconds(client.active_ns),
+            flags,
+            resp: if session.version == crate::resp::RespVersion::Resp3 { 3 } else { 2 },
+            last_command: command.unwrap_or_default(),
+            requests: client.requests,
+            bytes_in: client.bytes_in,
+            bytes_out: client.bytes_out,
+            subscriptions: subscriptions.map_or(0, |all| all.channels.len() as u32),
+            pattern_subscriptions: subscriptions.map_or(0, |all| all.patterns.len() as u32),
+            shard_subscriptions: subscriptions.map_or(0, |all| all.shard_channels.len() as u32),
+            queued_commands: session.transaction.as_ref().map_or(-1, |transaction| transaction.count as i32),
+            inflight: client.replies.len() as u32,
+            buffered_in_bytes: client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len() as u64),
+            buffered_out_bytes: client.output.len() as u64,
+        }
+    }
+
+    /// Ends a client's blocking command at Redis itself, so that nothing that it took is lost.
+    fn unblock(&mut self, id: u64, error: bool, reply: oneshot::Sender<Option<Bytes>>) {
+        let blocked = self.clients.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
+        let Some(upstream) = blocked.and_then(|key| self.upstreams.get(key)).filter(|upstream| upstream.server_id > 0)
+        else {
+            let _ = reply.send(None);
+            return;
+        };
+        let server_id = upstream.server_id.to_string();
+        let node = upstream.node;
+        let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
+        let mut request = Vec::new();
+        encode::command(&mut request, &[b"CLIENT", b"UNBLOCK", server_id.as_bytes(), how]);
+        let pending = Pending { route: Route::Node(node), sent_ns: self.now_ns, ..Pending::new(Origin::Swallow) };
+        self.send_to(node, pending, &[], request.into());
+        let _ = reply.send(Some(Bytes::from_static(b":1\r\n")));
+    }
+}

@@ -1,0 +1,106 @@
+//! HOT: the data path. One thread owns everything in here.
+//!
+//! Each worker runs a tokio current-thread runtime with listeners of its own (`SO_REUSEPORT`), so the kernel deals the
+//! connections out and workers have nothing to share. The path of a request reads top to bottom:
+//!
+//! ```text
+//!   client/    (a) bytes -> request                 (d) replies -> bytes, in order
+//!   decide/        (state, request) -> verdict
+//!   hot/           combining, quotas
+//!   upstream/  (b) onto the wire                    (c) the response finds its request
+//! ```
+//!
+//! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on
+//! it (`State` is borrowed within one poll only); every queue is bounded.
+
+mod accept;
+pub mod arena;
+pub mod client;
+pub mod decide;
+pub mod hot;
+pub mod intake;
+mod messages;
+pub mod reply_times;
+pub mod state;
+pub mod upstream;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::LocalRuntime;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::shared::client_rows::ClientRowsInbox;
+use crate::shared::gateway::{Gateway, Stage};
+use crate::shared::mailbox::WorkerMessage;
+use state::State;
+
+/// How often a worker looks after time limits and publishes its tallies.
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(100);
+
+/// How often a draining worker looks whether its clients have gone.
+const DRAIN_LOOK_PERIOD: Duration = Duration::from_millis(5);
+
+/// What a worker is given to start with.
+pub struct Setup {
+    /// Its place among the workers.
+    pub index: usize,
+    /// What all threads share.
+    pub gateway: Arc<Gateway>,
+    /// Bound and listening, one per address.
+    pub listeners: Vec<TcpListener>,
+    /// Its mailbox.
+    pub messages: mpsc::Receiver<WorkerMessage>,
+    /// Asks for descriptions of its clients.
+    pub client_rows: ClientRowsInbox,
+}
+
+/// Runs one worker on the calling thread until the process stops. Returns how many clients it had to cut off.
+///
+/// # Errors
+/// The runtime or a listener can't be set up.
+pub fn run(setup: Setup) -> io::Result<usize> {
+    let runtime = LocalRuntime::new()?;
+    runtime.block_on(serve(setup))
+}
+
+async fn serve(setup: Setup) -> io::Result<usize> {
+    let mut stage = setup.gateway.stage.clone();
+    let state = State::new(setup.index, setup.gateway);
+    let mut accepting = Vec::new();
+    for listener in setup.listeners {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&state), listener)));
+    }
+    tokio::task::spawn_local(upstream::run_retries(Rc::clone(&state)));
+    tokio::task::spawn_local(messages::receive(Rc::clone(&state), setup.messages));
+    tokio::task::spawn_local(messages::describe_clients(Rc::clone(&state), setup.client_rows));
+    tokio::task::spawn_local(housekeep(Rc::clone(&state)));
+    // An error means that the sender is gone, and with it the process.
+    let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
+    accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    state.borrow_mut().draining = true;
+    let mut look = interval(DRAIN_LOOK_PERIOD);
+    loop {
+        state.borrow_mut().housekeep();
+        let left = state.borrow().clients.len();
+        if left == 0 || *stage.borrow() == Stage::Stopped {
+            return Ok(left);
+        }
+        look.tick().await;
+    }
+}
+
+async fn housekeep(state: Rc<RefCell<State>>) {
+    let mut period = interval(HOUSEKEEPING_PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        state.borrow_mut().housekeep();
+    }
+}

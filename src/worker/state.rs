@@ -1,0 +1,233 @@
+//! Everything that one worker owns.
+//!
+//! One thread, one `State`, borrowed by one task at a time for as long as a poll takes and never across an await. So there is no
+//! lock here, and nothing changes between a check and the act that rests on it.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::arena::Arena;
+use super::client::{Client, ClientKey, Phase};
+use super::decide::Knowledge;
+use super::decide::classes::Classes;
+use super::intake::SCRATCH_BYTES;
+use super::reply_times::ReplyTimes;
+use super::upstream::{Pools, Retries, Upstream};
+use crate::config::Config;
+use crate::resp::RequestLimits;
+use crate::shared::gateway::Gateway;
+use crate::shared::labels::{CloseReason, NodeState};
+use crate::shared::tallies::WorkerTallies;
+use crate::shared::topology::NodeIndex;
+
+/// The state of one worker.
+pub struct State {
+    /// The worker's place among its kind.
+    pub index: usize,
+    /// What all threads share.
+    pub gateway: Arc<Gateway>,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// What decisions rest on.
+    pub knowledge: Knowledge,
+    /// The clients.
+    pub clients: Arena<Client>,
+    /// The upstream connections.
+    pub upstreams: Arena<Upstream>,
+    /// Which connection carries what.
+    pub pools: Pools,
+    /// Requests that wait for another try.
+    pub retries: Retries,
+    /// Scripts known to be loaded, by node.
+    pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
+    /// Clients to be written at the end of this tick.
+    pub touched: Vec<ClientKey>,
+    /// Where sockets are read into first.
+    pub scratch: Vec<u8>,
+    /// Counts, so that replicas take turns.
+    pub turn: usize,
+    /// What the worker counts.
+    pub tallies: WorkerTallies,
+    /// Times of replies, gathered for the tallies.
+    pub reply_times: ReplyTimes,
+    /// The worker's clock: nanoseconds since the process started, as of the last tick.
+    pub now_ns: u64,
+    /// No new requests are taken.
+    pub draining: bool,
+    /// This very state, for the tasks that it starts.
+    pub me: Weak<RefCell<State>>,
+    started: Instant,
+}
+
+impl State {
+    /// The state of worker `index`.
+    pub fn new(index: usize, gateway: Arc<Gateway>) -> Rc<RefCell<Self>> {
+        let config = gateway.config.load_full();
+        let commands = gateway.commands.load_full();
+        let knowledge = Knowledge {
+            topology: gateway.topology.load(),
+            classes: Classes::new(&commands),
+            commands,
+            read_from: config.upstream.read_from,
+        };
+        let started = gateway.started;
+        Rc::new_cyclic(|me| {
+            RefCell::new(Self {
+                index,
+                gateway,
+                config,
+                knowledge,
+                clients: Arena::default(),
+                upstreams: Arena::default(),
+                pools: Pools::default(),
+                retries: Retries::default(),
+                loaded_scripts: HashSet::default(),
+                touched: Vec::new(),
+                scratch: vec![0; SCRATCH_BYTES],
+                turn: 0,
+                tallies: WorkerTallies::default(),
+                reply_times: ReplyTimes::default(),
+                now_ns: 1,
+                draining: false,
+                me: me.clone(),
+                started,
+            })
+        })
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&mut self) {
+        self.now_ns = self.started.elapsed().as_nanos() as u64;
+    }
+
+    /// Takes over what the control thread has published since the last look.
+    pub fn look_at_snapshots(&mut self) {
+        let config = self.gateway.config.load();
+        if !Arc::ptr_eq(&config, &self.config) {
+            self.config = Arc::clone(&config);
+            self.knowledge.read_from = self.config.upstream.read_from;
+        }
+        let commands = self.gateway.commands.load();
+        if !Arc::ptr_eq(&commands, &self.knowledge.commands) {
+            self.knowledge.commands = Arc::clone(&commands);
+            self.knowledge.classes = Classes::new(&commands);
+            self.clients.iter_mut().for_each(|client| client.session.last_command.clear());
+        }
+        let topology = self.gateway.topology.load();
+        if topology.version != self.knowledge.topology.version {
+            self.knowledge.topology = topology;
+            self.leave_absent_nodes();
+            let listeners: Vec<ClientKey> = self
+                .clients
+                .iter()
+                .filter(|client| client.session.tracking.as_ref().is_some_and(|tracking| tracking.broadcast))
+                .map(|client| client.key)
+                .collect();
+            listeners.into_iter().for_each(|key| self.listen_everywhere(key));
+        }
+    }
+
+    /// Closes idle connections to nodes that are not part of the topology any more.
+    fn leave_absent_nodes(&mut self) {
+        let topology = &self.knowledge.topology;
+        for upstream in self.upstreams.iter_mut() {
+            let present = topology.node(upstream.node).is_some_and(|node| node.present);
+            if !present && upstream.owner().is_none() && upstream.wire.inflight() == 0 {
+                upstream.close();
+            }
+        }
+    }
+
+    /// What a request may measure.
+    pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
+        RequestLimits {
+            bulk_bytes_max: self.config.limits.bulk_bytes_max,
+            arguments_max: self.config.limits.arguments_max,
+            inline_bytes_max: crate::limits::INLINE_BYTES_MAX,
+            authenticated,
+        }
+    }
+
+    /// The name of a node for people.
+    pub fn node_name(&self, node: NodeIndex) -> String {
+        self.knowledge.topology.node(node).map_or_else(|| "an unknown node".to_owned(), |node| node.address.to_string())
+    }
+
+    /// What is done ten times a second: time limits, levels, publication of the tallies.
+    pub fn housekeep(&mut self) {
+        self.tick();
+        self.look_at_snapshots();
+        self.end_overdue_clients();
+        self.end_overdue_upstreams();
+        self.measure_levels();
+        self.reply_times.flush(&mut self.tallies);
+        self.gateway.workers[self.index].tallies.publish(&self.tallies);
+    }
+
+    fn end_overdue_clients(&mut self) {
+        let idle_ns = self.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
+        let now_ns = self.now_ns;
+        for client in self.clients.iter_mut() {
+            let idle = idle_ns.is_some_and(|limit| now_ns.saturating_sub(client.active_ns) > limit);
+            match client.phase {
+                Phase::Open if idle && client.replies.is_empty() && !client.session.waits_on_server() => {
+                    client.phase = Phase::Finishing(CloseReason::Idle);
+                }
+                Phase::Lingering(reason, until_ns) if now_ns >= until_ns => client.phase = Phase::Dead(reason),
+                Phase::Open if self.draining => client.phase = Phase::Finishing(CloseReason::Drain),
+                _ => continue,
+            }
+            client.wake();
+        }
+    }
+
+    /// A node that does not answer within the time limit counts as lost.
+    fn end_overdue_upstreams(&mut self) {
+        let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
+        let now_ns = self.now_ns;
+        for upstream in self.upstreams.iter_mut() {
+            // A session's command may block for as long as it says.
+            if upstream.owner().is_some() {
+                continue;
+            }
+            let overdue = upstream.wire.front().is_some_and(|front| now_ns.saturating_sub(front.sent_ns) > limit_ns);
+            if overdue && upstream.stream.is_some() {
+                upstream.timed_out = true;
+                upstream.wake();
+            }
+        }
+    }
+
+    fn measure_levels(&mut self) {
+        let clients = &mut self.tallies.clients;
+        (clients.current, clients.blocked, clients.subscribed) = (0, 0, 0);
+        (clients.buffered_in_bytes, clients.buffered_out_bytes) = (0, 0);
+        for client in self.clients.iter() {
+            clients.current += 1;
+            clients.blocked += u64::from(client.session.blocking.is_some());
+            clients.subscribed += u64::from(client.session.subscriptions.is_some());
+            let kept = client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len());
+            clients.buffered_in_bytes += kept as u64;
+            clients.buffered_out_bytes += (client.output.len() + client.replies.held_bytes()) as u64;
+        }
+        let bound = self.config.limits.client_output_buffer_max as u64;
+        clients.buffered_bytes_max = clients.current * bound;
+        for tally in &mut self.tallies.nodes {
+            (tally.inflight, tally.inflight_max, tally.buffered_bytes) = (0, 0, 0);
+        }
+        for upstream in self.upstreams.iter() {
+            let tally = self.tallies.node(upstream.node.position());
+            tally.inflight += upstream.wire.inflight() as u64;
+            tally.inflight_max += self.config.upstream.inflight_max as u64;
+            tally.buffered_bytes += upstream.wire.inflight_bytes() as u64;
+            if upstream.stream.is_some() {
+                tally.state = NodeState::Up;
+            }
+        }
+    }
+}

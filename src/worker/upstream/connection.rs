@@ -1,0 +1,284 @@
+//! The task of one upstream connection: connect, carry requests and replies, break, wait, connect again.
+//!
+//! A shared connection is kept up for as long as its node is part of the topology; a session's ends with its first
+//! break, because what it carried is lost with it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Buf;
+use rand::Rng;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::greeting::{Greeting, GreetingError, greet};
+use super::{Phase, Role, Upstream, UpstreamKey};
+use crate::resp::ReplyScanner;
+use crate::shared::labels::{ErrorKind, NodeState};
+use crate::shared::refresh::RefreshReason;
+use crate::worker::client::flush_touched;
+use crate::worker::intake::{Filled, Intake};
+use crate::worker::state::State;
+
+/// Reads in a row before other tasks get their turn: enough to empty a full socket buffer.
+const READS_PER_TURN_MAX: usize = 8;
+
+/// A connection that lived this long counts as a success: the next pause starts from the shortest again.
+const STABLE_NS: u64 = 1_000_000_000;
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ended {
+    /// We closed it.
+    Closed,
+    /// It broke.
+    Broken(String),
+}
+
+/// Runs the connection `key` until it is not wanted any more.
+pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
+    let mut failures = 0_u32;
+    loop {
+        let Some((greeting, patience)) = state.borrow_mut().greeting(key) else { break };
+        let outcome = match timeout(patience, greet(&greeting)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(GreetingError::Timeout),
+        };
+        let (stream, server_id) = match outcome {
+            Ok(open) => open,
+            Err(error) => {
+                failures += 1;
+                let Some(pause) = state.borrow_mut().connect_failed(key, failures, &error) else { break };
+                sleep(pause).await;
+                continue;
+            }
+        };
+        let Some(opened_ns) = state.borrow_mut().connected(key, stream, server_id) else { break };
+        let ended = poll_fn(|cx| drive(&state, key, cx)).await;
+        let mut state = state.borrow_mut();
+        failures = if state.now_ns - opened_ns >= STABLE_NS { 1 } else { failures + 1 };
+        let Some(pause) = state.disconnected(key, failures, ended) else { break };
+        drop(state);
+        sleep(pause).await;
+    }
+    let mut state = state.borrow_mut();
+    if let Some(upstream) = state.upstreams.remove(key) {
+        state.pools.forget(upstream.node, key);
+    }
+}
+
+/// Writes what is queued, reads what has come, delivers it.
+fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
+    let state = &mut *state.borrow_mut();
+    state.tick();
+    let Some(upstream) = state.upstreams.get_mut(key) else { return Poll::Ready(Ended::Closed) };
+    upstream.woken = false;
+    if upstream.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+        upstream.waker = Some(cx.waker().clone());
+    }
+    if upstream.closing {
+        return Poll::Ready(Ended::Closed);
+    }
+    if std::mem::take(&mut upstream.timed_out) {
+        return Poll::Ready(Ended::Broken("no answer within upstream.request_timeout".to_owned()));
+    }
+    let mut outcome = write(state, key, cx);
+    for turn in 0.. {
+        if outcome.is_err() {
+            break;
+        }
+        if turn == READS_PER_TURN_MAX {
+            cx.waker().wake_by_ref();
+            break;
+        }
+        match read(state, key, cx) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(why) => outcome = Err(why),
+        }
+    }
+    flush_touched(state);
+    match outcome {
+        Ok(()) => Poll::Pending,
+        Err(why) => Poll::Ready(Ended::Broken(why)),
+    }
+}
+
+fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<(), String> {
+    let Some(upstream) = state.upstreams.get_mut(key) else { return Ok(()) };
+    let Upstream { stream: Some(stream), wire, .. } = upstream else { return Ok(()) };
+    while wire.has_unwritten() {
+        let attempt = match wire.single_slice() {
+            Some(slice) => stream.try_write(slice),
+            None => {
+                let mut slices: Vec<IoSlice<'_>> = Vec::new();
+                wire.slices(&mut slices);
+                stream.try_write_vectored(&slices)
+            }
+        };
+        match attempt {
+            Ok(0) => return Err("the socket takes no more bytes".to_owned()),
+            Ok(count) => {
+                wire.advance_written(count);
+                state.tallies.node(upstream.node.position()).bytes_out += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match stream.poll_write_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(error.to_string()),
+                Poll::Pending => return Ok(()),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads once and delivers. `Ok(false)` when nothing more has come.
+fn read(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, String> {
+    let mut scratch = std::mem::take(&mut state.scratch);
+    let outcome = read_into(state, key, &mut scratch, cx);
+    state.scratch = scratch;
+    outcome
+}
+
+fn read_into(state: &mut State, key: UpstreamKey, scratch: &mut [u8], cx: &mut Context<'_>) -> Result<bool, String> {
+    let Some(Upstream { stream: Some(stream), intake, node, .. }) = state.upstreams.get_mut(key) else {
+        return Ok(false);
+    };
+    let before = intake.partial.len();
+    let filled = match intake.poll_fill(stream, scratch, cx) {
+        Poll::Pending => return Ok(false),
+        Poll::Ready(Ok(filled)) => filled,
+        Poll::Ready(Err(error)) => return Err(error.to_string()),
+    };
+    let node = node.position();
+    match filled {
+        Filled::EndOfStream => return Err("the server closed it".to_owned()),
+        Filled::Scratch(count) => {
+            state.tallies.node(node).bytes_in += count as u64;
+            let (consumed, wanted) = state.deliver_all(key, &scratch[..count])?;
+            if let Some(upstream) = state.upstreams.get_mut(key) {
+                upstream.intake.keep(&scratch[consumed..count], wanted);
+            }
+        }
+        Filled::Partial => {
+            let mut partial = std::mem::take(&mut intake.partial);
+            state.tallies.node(node).bytes_in += (partial.len() - before) as u64;
+            let (consumed, wanted) = state.deliver_buffer(key, &mut partial)?;
+            partial.advance(consumed);
+            if let Some(upstream) = state.upstreams.get_mut(key) {
+                upstream.intake = Intake { partial, wanted };
+                upstream.intake.consume(0);
+            }
+        }
+    }
+    Ok(true)
+}
+
+impl State {
+    /// What the connection has to be told, and how long that may take. `None` when it is not wanted any more.
+    fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
+        let upstream = self.upstreams.get_mut(key).filter(|upstream| !upstream.closing)?;
+        upstream.phase = Phase::Connecting;
+        let node = self.knowledge.topology.node(upstream.node)?;
+        let settings = &self.config.upstream;
+        let greeting = Greeting {
+            host: node.address.host.to_string(),
+            port: node.address.port,
+            version: upstream.version,
+            user: settings.user.clone(),
+            password: settings.password.as_ref().map(|secret| secret.reveal().to_owned()),
+            database: upstream.database,
+            readonly: upstream.readonly,
+            session: upstream.greeting.clone(),
+            wants_id: matches!(upstream.role, Role::Session(_)),
+        };
+        Some((greeting, settings.connect_timeout))
+    }
+
+    /// The connection is open. Returns the time, or nothing when it is not wanted any more.
+    fn connected(&mut self, key: UpstreamKey, stream: TcpStream, server_id: u64) -> Option<u64> {
+        self.tick();
+        let upstream = self.upstreams.get_mut(key).filter(|upstream| !upstream.closing)?;
+        upstream.phase = Phase::Ready;
+        upstream.stream = Some(stream);
+        upstream.server_id = server_id;
+        upstream.scanner = ReplyScanner::new();
+        upstream.intake = Intake::default();
+        let tally = self.tallies.node(upstream.node.position());
+        if tally.connects > 0 {
+            tally.reconnects += 1;
+        }
+        tally.connects += 1;
+        tally.state = NodeState::Up;
+        Some(self.now_ns)
+    }
+
+    /// The connection could not be made. Returns the pause before the next attempt, or nothing when there is none.
+    fn connect_failed(&mut self, key: UpstreamKey, failures: u32, error: &GreetingError) -> Option<Duration> {
+        self.tick();
+        let node = self.upstreams.get(key)?.node;
+        let tally = self.tallies.node(node.position());
+        tally.connect_failures += 1;
+        tally.state = NodeState::Down;
+        self.tallies.error(ErrorKind::UpstreamUnavailable);
+        if failures == 1 {
+            tracing::warn!(node = %self.node_name(node), %error, "can't connect to an upstream node; trying again");
+        }
+        self.rest(key, failures, &error.to_string())
+    }
+
+    /// The connection broke or was closed. As [`State::connect_failed`].
+    fn disconnected(&mut self, key: UpstreamKey, failures: u32, ended: Ended) -> Option<Duration> {
+        self.tick();
+        let upstream = self.upstreams.get_mut(key)?;
+        upstream.stream = None;
+        let node = upstream.node;
+        let why = match ended {
+            Ended::Closed => "closed by the gateway".to_owned(),
+            Ended::Broken(why) => {
+                self.tallies.error(ErrorKind::UpstreamLost);
+                tracing::warn!(node = %self.node_name(node), why, "lost a connection to an upstream node");
+                why
+            }
+        };
+        self.tallies.node(node.position()).state = NodeState::Down;
+        self.rest(key, failures, &why)
+    }
+
+    /// Hands on what the connection carried and says how long it waits.
+    fn rest(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
+        let pause = self.backoff(failures);
+        let due_ns = self.now_ns + pause.as_nanos() as u64;
+        let upstream = self.upstreams.get_mut(key)?;
+        upstream.phase = Phase::Waiting(due_ns);
+        let node = upstream.node;
+        let keep = !upstream.closing && matches!(upstream.role, Role::Shared(_));
+        let wanted = self.knowledge.topology.node(node).is_some_and(|node| node.present);
+        if let Some(node) = self.knowledge.topology.node(node) {
+            let reason = RefreshReason::ConnectionFailed(node.address.clone());
+            self.gateway.refresh.request(reason, self.knowledge.topology.version);
+        }
+        self.fail_all(key, why);
+        flush_touched(self);
+        if keep && wanted {
+            if let Some(upstream) = self.upstreams.get_mut(key) {
+                upstream.closing = false;
+            }
+            return Some(pause);
+        }
+        None
+    }
+
+    /// Doubles with each failure in a row; half of it is chance, so that workers and gateways do not come all at once.
+    fn backoff(&self, failures: u32) -> Duration {
+        let settings = &self.config.upstream;
+        let longest = settings.backoff_min.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(settings.backoff_max);
+        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+}

@@ -1,0 +1,226 @@
+//! (c) A reply finds its request.
+//!
+//! Replies come in the order of the requests on the wire, so the oldest request is the one. What comes out of band (push
+//! messages, messages to subscribers, what a monitor shows) is told apart by the role of the connection.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Hook, Origin, Pending, Role, UpstreamKey};
+use crate::resp::{self, ReplyScan};
+use crate::shared::labels::{ErrorKind, Outcome};
+use crate::worker::client::output::LARGE_REPLY_BYTES;
+use crate::worker::client::replies::Settled;
+use crate::worker::client::settle_client;
+use crate::worker::state::State;
+
+/// A reply that needs at least this much more makes new clients take the other lane.
+const LONG_REPLY_BYTES: usize = 1024 * 1024;
+
+impl State {
+    /// Delivers the whole replies at the front of `input`. Returns how many bytes they had and how many more the
+    /// unfinished one needs.
+    ///
+    /// # Errors
+    /// The server broke the protocol.
+    pub(super) fn deliver_all(&mut self, key: UpstreamKey, input: &[u8]) -> Result<(usize, usize), String> {
+        let mut consumed = 0;
+        loop {
+            match self.scan(key, &input[consumed..])? {
+                Ok(len) => {
+                    self.deliver(key, Settled::Borrowed(&input[consumed..consumed + len]))?;
+                    consumed += len;
+                }
+                Err(wanted) => return Ok((consumed, wanted)),
+            }
+        }
+    }
+
+    /// As [`State::deliver_all`] for a buffer of its own, of which large replies are cut off without a copy.
+    pub(super) fn deliver_buffer(
+        &mut self,
+        key: UpstreamKey,
+        input: &mut BytesMut,
+    ) -> Result<(usize, usize), String> {
+        let mut consumed = 0;
+        loop {
+            match self.scan(key, &input[consumed..])? {
+                Ok(len) if len >= LARGE_REPLY_BYTES => {
+                    let _ = input.split_to(consumed);
+                    consumed = 0;
+                    self.deliver(key, Settled::Owned(input.split_to(len).freeze()))?;
+                }
+                Ok(len) => {
+                    self.deliver(key, Settled::Borrowed(&input[consumed..consumed + len]))?;
+                    consumed += len;
+                }
+                Err(wanted) => return Ok((consumed, wanted)),
+            }
+        }
+    }
+
+    /// The length of the reply at the front (`Ok`), or how many more bytes it needs (`Err`).
+    fn scan(&mut self, key: UpstreamKey, input: &[u8]) -> Result<Result<usize, usize>, String> {
+        if input.is_empty() {
+            return Ok(Err(0));
+        }
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(Err(0)) };
+        match upstream.scanner.scan(input) {
+            ReplyScan::Complete { len } => Ok(Ok(len)),
+            ReplyScan::Incomplete { wanted } => {
+                if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role) {
+                    self.pools.avoid(upstream.node, lane);
+                }
+                Ok(Err(wanted))
+            }
+            ReplyScan::Malformed(expected) => {
+                self.tallies.error(ErrorKind::UpstreamProtocol);
+                Err(format!("what it sent is not RESP: expected {expected}"))
+            }
+        }
+    }
+
+    fn deliver(&mut self, key: UpstreamKey, reply: Settled<'_>) -> Result<(), String> {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        if !matches!(upstream.role, Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
+            return Ok(());
+        }
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        let first = reply.as_slice().first().copied();
+        let Some(pending) = upstream.wire.front_mut() else {
+            if first == Some(b'>') {
+                return Ok(());
+            }
+            return Err("it sent a reply that nothing had asked for".to_owned());
+        };
+        if pending.leading > 0 {
+            pending.leading -= 1;
+            if first == Some(b'-') {
+                pending.redirected |= super::redirect::is_redirection(reply.as_slice());
+            }
+            return Ok(());
+        }
+        if pending.delivered == 0 {
+            pending.trailing -= 1;
+            if pending.trailing == 0 {
+                upstream.wire.pop();
+            }
+            return Ok(());
+        }
+        if first == Some(b'-') && self.redirect(key, reply.as_slice()) {
+            return Ok(());
+        }
+        self.settle_front(key, reply);
+        Ok(())
+    }
+
+    /// Gives the reply to whoever waits for the oldest request, and drops that once nothing more belongs to it.
+    fn settle_front(&mut self, key: UpstreamKey, reply: Settled<'_>) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(front) = upstream.wire.front_mut() else { return };
+        front.delivered -= 1;
+        let pending = *front;
+        if pending.delivered > 0 {
+            // One of several confirmations: its client has nothing else unsettled, so it goes straight out.
+            self.pass_on_part(&pending, reply.as_slice());
+            return;
+        }
+        if pending.trailing == 0 {
+            upstream.wire.pop();
+        }
+        if !upstream.waiters.is_empty() {
+            self.wake_waiters(key);
+        }
+        self.tally_reply(key, &pending, reply.as_slice().first() == Some(&b'-'));
+        if pending.hook != Hook::None {
+            self.run_hook(key, &pending, reply.as_slice());
+        }
+        match pending.origin {
+            Origin::Client { key, sequence, part } => settle_client(self, key, sequence, part, reply),
+            Origin::Flush(flush) => self.settle_flush(flush, reply),
+            Origin::Swallow => {}
+        }
+    }
+
+    fn tally_reply(&mut self, key: UpstreamKey, pending: &Pending, is_error: bool) {
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        let tally = self.tallies.node(upstream.node.position());
+        tally.requests += 1;
+        if is_error {
+            tally.errors += 1;
+            self.tallies.error(ErrorKind::UpstreamReply);
+        }
+        self.reply_times.add(pending.received_ns, pending.sent_ns, self.now_ns, &mut self.tallies);
+        if let Origin::Client { .. } = pending.origin {
+            self.tallies.count(pending.class, Outcome::Forwarded);
+        }
+    }
+
+    fn wake_waiters(&mut self, key: UpstreamKey) {
+        let inflight_max = self.config.upstream.inflight_max;
+        let bytes_max = self.config.upstream.output_buffer_max;
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        // Half empty, so that waiters come in droves and not one by one.
+        if upstream.wire.inflight() <= inflight_max / 2 && upstream.wire.inflight_bytes() <= bytes_max / 2 {
+            for waiter in std::mem::take(&mut upstream.waiters) {
+                if let Some(client) = self.clients.get(waiter) {
+                    client.wake();
+                }
+            }
+        }
+    }
+
+    /// What a reply changes beside answering the client.
+    fn run_hook(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
+        let Origin::Client { key: client_key, .. } = pending.origin else { return };
+        let is_error = reply.first() == Some(&b'-');
+        match pending.hook {
+            Hook::None | Hook::Transaction => {}
+            Hook::SelectDatabase => {
+                if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
+                    client.session.database = client.session.selecting;
+                }
+            }
+            Hook::ReleaseConnection => {
+                if let Some(client) = self.clients.get_mut(client_key) {
+                    client.session.blocking = None;
+                }
+                self.release_connection(key);
+            }
+            Hook::WatchedTransaction => {
+                if let Some(client) = self.clients.get_mut(client_key) {
+                    client.session.watch = None;
+                }
+                self.release_connection(key);
+            }
+            Hook::Subscription => self.end_empty_subscriptions(client_key),
+            Hook::Tracking => self.tracking_confirmed(client_key, key, is_error),
+            Hook::Script => {
+                if let Some(upstream) = self.upstreams.get(key) {
+                    self.note_script(upstream.node, pending);
+                }
+            }
+        }
+    }
+}
+
+impl Settled<'_> {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Settled::Borrowed(bytes) => bytes,
+            Settled::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Whether a reply is an array (or push) whose first element is this word, in any case.
+pub(super) fn first_word(reply: &[u8]) -> Option<&[u8]> {
+    let first = resp::elements(reply)?.next()?;
+    resp::bulk_payload(first)
+}
+
+/// A reply that outlives the buffer it came in.
+pub(super) fn to_bytes(reply: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(reply)
+}
+

@@ -1,0 +1,40 @@
+//! The errors that the gateway itself makes up about upstreams. Each says what happened and what to do about it.
+
+use std::fmt;
+
+/// Why a request could not be completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// No node has been reached since the start.
+    NoneKnown,
+    /// Nobody owns the slot.
+    Unassigned(u16),
+    /// The node could not be connected to; what the system said.
+    Unreachable(String, String),
+    /// The connection broke after the request was written.
+    OutcomeUnknown(String),
+    /// The node was lost, and trying again did not help in time.
+    Lost(String),
+    /// More redirections than are followed.
+    Redirected(u8),
+    /// A queue is full.
+    Full(&'static str),
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ERR hotgate: ")?;
+        match self {
+            Self::NoneKnown => f.write_str("no upstream server has answered yet; see `upstream.servers` and the gateway's log"),
+            Self::Unassigned(slot) => write!(f, "no master owns slot {slot}; see CLUSTER INFO on the servers"),
+            Self::Unreachable(node, why) => write!(f, "{node} can't be reached ({why}); the command was not sent"),
+            Self::OutcomeUnknown(node) => write!(
+                f,
+                "the connection to {node} was lost after the command was sent; its outcome is unknown, so check before sending it again"
+            ),
+            Self::Lost(node) => write!(f, "the connection to {node} was lost and no other try succeeded in time"),
+            Self::Redirected(count) => write!(f, "gave up after {count} redirections; the cluster is being changed, try again"),
+            Self::Full(what) => write!(f, "{what} is full; the command was not sent, try again"),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Connecting to a node and logging in, until the connection may carry requests.
+//!
+//! One round trip: everything is written at once, then one reply is read for each command. Owns nothing; runs as the first
+//! part of a connection's task, under `upstream.connect_timeout`.
+
+use std::fmt;
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::resp::{self, ReplyScan, ReplyScanner, RespVersion, encode};
+
+/// The name under which the gateway's connections appear in `CLIENT LIST` at the server.
+const CONNECTION_NAME: &[u8] = b"hotgate";
+
+/// What a new connection has to be told.
+pub struct Greeting {
+    /// Where to connect.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The protocol version.
+    pub version: RespVersion,
+    /// The user, if not `default`.
+    pub user: Option<String>,
+    /// The password, if one is asked for.
+    pub password: Option<String>,
+    /// The database.
+    pub database: u32,
+    /// Reads from a replica are wanted.
+    pub readonly: bool,
+    /// A command of the session.
+    pub session: Option<Bytes>,
+    /// Whether the connection's id at the server is wanted.
+    pub wants_id: bool,
+}
+
+/// Why a connection could not be had.
+#[derive(Debug)]
+pub enum GreetingError {
+    /// The system refused.
+    Io(io::Error),
+    /// The server refused a step of the log-in.
+    Refused {
+        /// Which step.
+        step: &'static str,
+        /// What it said.
+        reply: String,
+    },
+    /// It does not speak RESP.
+    NotRedis,
+    /// It took too long.
+    Timeout,
+}
+
+impl fmt::Display for GreetingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "{error}"),
+            Self::Refused { step, reply } => write!(f, "the server refused {step}: {reply}"),
+            Self::NotRedis => f.write_str("what answers there does not speak the Redis protocol"),
+            Self::Timeout => f.write_str("no answer within upstream.connect_timeout"),
+        }
+    }
+}
+
+impl From<io::Error> for GreetingError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Connects and logs in. Returns the socket and the connection's id at the server (0 when not asked for).
+///
+/// # Errors
+/// The address can't be reached, or the server refuses the log-in.
+pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingError> {
+    let mut stream = TcpStream::connect((greeting.host.as_str(), greeting.port)).await?;
+    stream.set_nodelay(true)?;
+    let mut request = Vec::new();
+    let mut steps = Vec::new();
+    let mut step = |name: &'static str, arguments: &[&[u8]]| {
+        encode::command(&mut request, arguments);
+        steps.push(name);
+    };
+    let database = greeting.database.to_string();
+    let user = greeting.user.as_deref().unwrap_or("default").as_bytes();
+    match (greeting.version, &greeting.password) {
+        (RespVersion::Resp3, Some(password)) => {
+            step("HELLO with user and password", &[b"HELLO", b"3", b"AUTH", user, password.as_bytes()]);
+        }
+        (RespVersion::Resp3, None) => step("HELLO 3", &[b"HELLO", b"3"]),
+        (RespVersion::Resp2, Some(password)) if greeting.user.is_some() => {
+            step("user and password", &[b"AUTH", user, password.as_bytes()]);
+        }
+        (RespVersion::Resp2, Some(password)) => step("the password", &[b"AUTH", password.as_bytes()]),
+        (RespVersion::Resp2, None) => {}
+    }
+    if greeting.database != 0 {
+        step("SELECT", &[b"SELECT", database.as_bytes()]);
+    }
+    if greeting.readonly {
+        step("READONLY", &[b"READONLY"]);
+    }
+    if greeting.wants_id {
+        step("CLIENT ID", &[b"CLIENT", b"ID"]);
+    }
+    // The name is a courtesy to whoever looks at the server, and the reply to it proves that the server is one.
+    step("CLIENT SETNAME", &[b"CLIENT", b"SETNAME", CONNECTION_NAME]);
+    if let Some(session) = &greeting.session {
+        request.extend_from_slice(session);
+        steps.push("the session's own command");
+    }
+    stream.write_all(&request).await?;
+    let mut id = 0;
+    let mut input = BytesMut::new();
+    for step in steps {
+        let reply = read_reply(&mut stream, &mut input).await?;
+        match resp::first_error(&reply) {
+            Some(_) if step == "CLIENT SETNAME" => {}
+            Some(error) => {
+                return Err(GreetingError::Refused { step, reply: String::from_utf8_lossy(error).into_owned() });
+            }
+            None if step == "CLIENT ID" => {
+                id = resp::parse_integer_reply(&reply).and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
+            }
+            None => {}
+        }
+    }
+    if !input.is_empty() {
+        return Err(GreetingError::NotRedis);
+    }
+    Ok((stream, id))
+}
+
+async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Bytes, GreetingError> {
+    let mut scanner = ReplyScanner::new();
+    loop {
+        match scanner.scan(input) {
+            ReplyScan::Complete { len } => return Ok(input.split_to(len).freeze()),
+            ReplyScan::Malformed(_) => return Err(GreetingError::NotRedis),
+            ReplyScan::Incomplete { .. } => {}
+        }
+        if stream.read_buf(input).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection during the log-in").into());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What becomes of the requests on a connection that broke.
+//!
+//! A request that was not written whole has not run and goes again. One that only reads goes again too. One that was
+//! written may have run or not: nobody knows, so the client is told just that, and it is never sent a second time.
+
+use super::errors::UpstreamError;
+use super::wire::Unanswered;
+use super::{Hook, Origin, Pending, Role, Route, UpstreamKey};
+use crate::resp::{RespVersion, encode};
+use crate::shared::labels::CloseReason;
+use crate::shared::topology::NodeIndex;
+use crate::worker::client::replies::Settled;
+use crate::worker::client::{ClientKey, close_client, settle_client, touch};
+use crate::worker::state::State;
+
+impl State {
+    /// Settles or re-routes everything that was on the connection `key`.
+    pub(super) fn fail_all(&mut self, key: UpstreamKey, why: &str) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let (node, role) = (upstream.node, upstream.role);
+        let unanswered = upstream.wire.take_unanswered();
+        for waiter in std::mem::take(&mut upstream.waiters) {
+            if let Some(client) = self.clients.get(waiter) {
+                client.wake();
+            }
+        }
+        let name = self.node_name(node);
+        for request in unanswered {
+            self.fail_one(request, &name, why);
+        }
+        self.end_session(key, node, role);
+    }
+
+    fn fail_one(&mut self, request: Unanswered, node: &str, why: &str) {
+        let Unanswered { mut pending, bytes, written } = request;
+        // The reply that was due has been delivered already; only swallowed ones were outstanding.
+        if pending.delivered == 0 {
+            return;
+        }
+        let error = match written {
+            true => UpstreamError::OutcomeUnknown(node.to_owned()),
+            false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),
+        };
+        if pending.route == Route::Connection {
+            self.settle_error(&pending, &error, None);
+        } else if !written || pending.readonly {
+            let bytes = bytes.slice(pending.prefix_len as usize..);
+            pending.start_over();
+            let error = if written { UpstreamError::Lost(node.to_owned()) } else { error };
+            self.retry_later(pending, bytes, error, None);
+        } else {
+            self.settle_error(&pending, &error, None);
+        }
+    }
+
+    /// State of a session that was on the connection is lost with it; the client learns of it in the way that it can
+    /// act upon.
+    fn end_session(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
+        match role {
+            Role::Shared(_) | Role::Spare => {}
+            Role::Session(owner) => {
+                let Some(client) = self.clients.get_mut(owner) else { return };
+                if client.session.blocking == Some(key) {
+                    client.session.blocking = None;
+                }
+                if client.session.watch.is_some_and(|(_, watch)| watch == key) {
+                    client.session.watch = None;
+                    client.session.watch_lost = true;
+                }
+            }
+            // Messages may have been missed. Closing is what a subscriber of Redis itself would see, and subscribes again.
+            Role::Subscriber(owner) | Role::Monitor(owner) => close_client(self, owner, CloseReason::Io),
+            Role::Tracking(owner) => self.forget_tracking(owner, node),
+        }
+    }
+
+    /// Invalidations may have been missed, so the client has to drop its whole cache: that is what a null in place of the
+    /// keys says (Redis documentation, "Client-side caching").
+    fn forget_tracking(&mut self, owner: ClientKey, node: NodeIndex) {
+        let Some(client) = self.clients.get_mut(owner) else { return };
+        let Some(tracking) = &mut client.session.tracking else { return };
+        tracking.connections.retain(|(tracked, _)| *tracked != node);
+        let out = client.output.tail();
+        encode::push(out, RespVersion::Resp3, 2);
+        encode::bulk(out, b"invalidate");
+        encode::null(out, RespVersion::Resp3);
+        touch(self, owner);
+    }
+
+    /// Answers an `EXEC` whose watched keys may have changed: with null, as after a change.
+    pub(super) fn abort_watched(&mut self, client: ClientKey, connection: UpstreamKey, pending: &Pending) {
+        let Some(owner) = self.clients.get_mut(client) else { return };
+        owner.session.watch = None;
+        let mut reply = Vec::new();
+        encode::null_array(&mut reply, owner.session.version);
+        self.unwatch(connection);
+        if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) = (pending.origin, pending.hook) {
+            settle_client(self, client, sequence, part, Settled::Borrowed(&reply));
+        }
+    }
+}

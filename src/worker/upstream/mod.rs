@@ -1,0 +1,150 @@
+//! Connections to Redis: (b) requests onto the wire, (c) each reply to the request it belongs to.
+//!
+//! ```text
+//!   dispatch --> wire --(one write per tick)--> socket
+//!   clients  <-- deliver <-- scanner <---------- socket
+//!                  |
+//!                  +--> redirect --> retry --> wire of another connection
+//! ```
+//!
+//! Clients of a worker share one connection per node, protocol version and database. State that Redis keeps per
+//! connection (watched keys, a blocking wait, subscriptions, tracking) gets a connection of its own for as long as it lasts.
+//!
+//! Each connection has a task that connects, writes when something was queued and reads when something came. Whoever
+//! queues a request wakes it once; since the runtime runs tasks in the order they were woken, it writes after all clients that
+//! became ready in the same tick have queued theirs.
+
+mod connection;
+mod deliver;
+pub mod errors;
+mod greeting;
+mod lost;
+mod pending;
+mod pool;
+mod pubsub;
+mod redirect;
+mod retry;
+mod wire;
+
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::arena::Key;
+use super::client::ClientKey;
+use super::intake::Intake;
+use crate::resp::{ReplyScanner, RespVersion};
+use crate::shared::topology::NodeIndex;
+
+pub use pending::{Hook, Origin, Pending, Route};
+pub use pool::{Lane, Pools};
+pub use retry::{Retries, run_retries};
+pub use wire::{LARGE_REQUEST_BYTES, Wire};
+
+/// Names an upstream connection of one worker.
+pub type UpstreamKey = Key<Upstream>;
+
+/// Whom a connection serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// All clients of the worker with the same protocol version and database.
+    Shared(Lane),
+    /// Nobody at present: clean, and kept for the next session that needs one.
+    Spare,
+    /// One client that watches keys or waits in a blocking command.
+    Session(ClientKey),
+    /// One client's reads, because their invalidations come the same way.
+    Tracking(ClientKey),
+    /// One client's subscriptions.
+    Subscriber(ClientKey),
+    /// One client that monitors.
+    Monitor(ClientKey),
+}
+
+/// How far a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Connecting or logging in. Requests may be queued.
+    Connecting,
+    /// Open.
+    Ready,
+    /// The last attempt failed or the connection broke; the next attempt is made at this worker time in nanoseconds.
+    /// Requests are not queued here but wait to be routed anew.
+    Waiting(u64),
+}
+
+/// One upstream connection. Owned by the worker, made by the pool, driven by its own task, which removes it at the end.
+pub struct Upstream {
+    /// Its own key.
+    pub key: UpstreamKey,
+    /// The node it goes to.
+    pub node: NodeIndex,
+    /// Whom it serves.
+    pub role: Role,
+    /// The protocol version.
+    pub version: RespVersion,
+    /// The database.
+    pub database: u32,
+    /// The node is a replica, which has to be told that reads are wanted.
+    pub readonly: bool,
+    /// A command of the session that the connection starts with.
+    pub greeting: Option<Bytes>,
+    /// How far it is.
+    pub phase: Phase,
+    /// The socket, while open.
+    pub stream: Option<TcpStream>,
+    /// Requests.
+    pub wire: Wire,
+    /// Unfinished replies.
+    pub intake: Intake,
+    /// Where in them the scanner is.
+    pub scanner: ReplyScanner,
+    /// The task.
+    pub waker: Option<Waker>,
+    /// The task has been woken and has not run yet.
+    pub woken: bool,
+    /// The task must end the connection.
+    pub closing: bool,
+    /// A reply is overdue: the task must treat the connection as broken.
+    pub timed_out: bool,
+    /// Clients that wait for room.
+    pub waiters: Vec<ClientKey>,
+    /// `CLIENT ID` of this connection at the server, for sessions.
+    pub server_id: u64,
+    /// Worker time when it was last used, in nanoseconds.
+    pub active_ns: u64,
+}
+
+impl Upstream {
+    /// Wakes the task once per tick.
+    pub fn wake(&mut self) {
+        if !self.woken {
+            self.woken = true;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Queues a request and wakes the task.
+    pub fn queue(&mut self, pending: Pending, parts: &[&[u8]]) {
+        self.wire.push(pending, parts);
+        self.wake();
+    }
+
+    /// Ends the connection as soon as its task runs.
+    pub fn close(&mut self) {
+        self.closing = true;
+        self.woken = false;
+        self.wake();
+    }
+
+    /// The client that owns it, when it is nobody else's.
+    pub fn owner(&self) -> Option<ClientKey> {
+        match self.role {
+            Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => Some(owner),
+            Role::Shared(_) | Role::Spare => None,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What is remembered of a request between its way out (b) and the arrival of its reply (c).
+//!
+//! Kept small and copyable: one of these exists for every request in flight. It never holds the bytes of the request;
+//! those are in the [`super::wire::Wire`].
+
+use crate::shared::labels::RequestClass;
+use crate::shared::topology::NodeIndex;
+use crate::worker::client::ClientKey;
+use crate::worker::hot::FlushKey;
+
+/// Who waits for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client: the reply settles the slot `sequence` of its reply queue, or part `part` of a merged reply there.
+    Client {
+        /// The client; it may be gone by the time the reply comes.
+        key: ClientKey,
+        /// The slot in the client's reply queue.
+        sequence: u32,
+        /// Which part of a merged reply; 0 otherwise.
+        part: u32,
+    },
+    /// A flush of combined work of a hot key.
+    Flush(FlushKey),
+    /// Nobody: the reply is read and dropped.
+    Swallow,
+}
+
+/// Where a request goes, so that it can be sent again when it was redirected or its node was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To the master of a slot.
+    Slot(u16),
+    /// To any node that may read the slot, as `upstream.read_from` says.
+    ReadSlot(u16),
+    /// To any master.
+    AnyNode,
+    /// To this node and no other: a part of a fan-out.
+    Node(NodeIndex),
+    /// To the connection it was sent on and no other: it carries state of the session.
+    Connection,
+}
+
+/// What happens beside delivering the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// Nothing.
+    None,
+    /// The reply of `SELECT`: success moves the client to the database it asked for.
+    SelectDatabase,
+    /// The session's own connection is clean again and goes back to the pool.
+    ReleaseConnection,
+    /// The reply of `EVALSHA`: `NOSCRIPT` is answered by sending the script's body when it is known.
+    Script,
+    /// A transaction sent whole: `EXECABORT` after a redirection inside it means that nothing ran.
+    Transaction,
+    /// Confirmations of a subscription: the last of them may leave nothing subscribed.
+    Subscription,
+    /// The reply of `CLIENT TRACKING ON`: success makes the connection the client's own.
+    Tracking,
+    /// A transaction on a watched connection; afterwards the connection goes back to the pool.
+    WatchedTransaction,
+}
+
+/// One request in flight on one upstream connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// Who waits.
+    pub origin: Origin,
+    /// Where to send it if it has to go again.
+    pub route: Route,
+    /// What else happens when the reply comes.
+    pub hook: Hook,
+    /// Bytes on the wire, prefix included. Set by the wire.
+    pub len: u32,
+    /// Whether the wire holds the bytes apart. Set by the wire.
+    pub large: bool,
+    /// What it counts as.
+    pub class: RequestClass,
+    /// A command that changes nothing, so that it may be sent twice.
+    pub readonly: bool,
+    /// Replies that come before the one delivered and are swallowed (`ASKING`, `MULTI`, `QUEUED`...).
+    pub leading: u32,
+    /// What `leading` is at the start, without the prefix, for when the request is sent again.
+    pub leading_total: u32,
+    /// Replies still to be delivered: 1, or more for subscriptions.
+    pub delivered: u32,
+    /// Replies that come after and are swallowed.
+    pub trailing: u32,
+    /// Bytes at the front of the request that belong to one attempt only, such as `ASKING`.
+    pub prefix_len: u32,
+    /// How often it was redirected so far.
+    pub redirects: u8,
+    /// Whether a swallowed reply was a redirection: the transaction has to go elsewhere.
+    pub redirected: bool,
+    /// Worker clock until when it may be tried again, in nanoseconds; 0 before the first failure.
+    pub retry_until_ns: u64,
+    /// Worker clock when the request came in, in nanoseconds.
+    pub received_ns: u64,
+    /// Worker clock when it was put on this wire, in nanoseconds.
+    pub sent_ns: u64,
+}
+
+impl Pending {
+    /// A request of `origin` that expects one reply.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            route: Route::AnyNode,
+            hook: Hook::None,
+            class: RequestClass::Local,
+            len: 0,
+            large: false,
+            readonly: false,
+            leading: 0,
+            leading_total: 0,
+            delivered: 1,
+            trailing: 0,
+            prefix_len: 0,
+            redirects: 0,
+            redirected: false,
+            retry_until_ns: 0,
+            received_ns: 0,
+            sent_ns: 0,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What comes on a session's connection without having been asked for: messages, invalidations, monitored commands.
+//!
+//! It goes to the owner's output as it is, between whole replies. The owner's bound on output holds here too.
+
+use super::deliver::first_word;
+use super::{Origin, Pending, Role, UpstreamKey};
+use crate::shared::labels::CloseReason;
+use crate::worker::client::{ClientKey, close_client, touch};
+use crate::worker::state::State;
+
+impl State {
+    /// Delivers a reply out of band if it is such a one; `false` when it belongs to a request.
+    pub(super) fn deliver_out_of_band(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
+        let Some(upstream) = self.upstreams.get(key) else { return false };
+        let is_push = reply.first() == Some(&b'>');
+        match upstream.role {
+            Role::Shared(_) | Role::Spare => false,
+            Role::Session(_) => is_push,
+            Role::Tracking(owner) if is_push => self.pass_on(owner, reply),
+            Role::Tracking(_) => false,
+            Role::Monitor(owner) if upstream.wire.front().is_none() => self.pass_on(owner, reply),
+            Role::Monitor(_) => false,
+            Role::Subscriber(owner) => {
+                let message = match first_word(reply) {
+                    Some(b"message" | b"pmessage" | b"smessage") => true,
+                    // Redis takes a shard channel away by itself when its slot moves.
+                    Some(b"sunsubscribe") => upstream.wire.front().is_none(),
+                    _ => false,
+                };
+                message && self.pass_on(owner, reply)
+            }
+        }
+    }
+
+    /// Passes on one of the several replies to a request.
+    pub(super) fn pass_on_part(&mut self, pending: &Pending, reply: &[u8]) {
+        if let Origin::Client { key, .. } = pending.origin {
+            self.pass_on(key, reply);
+        }
+    }
+
+    fn pass_on(&mut self, owner: ClientKey, reply: &[u8]) -> bool {
+        let bytes_max = self.config.limits.client_output_buffer_max;
+        if let Some(client) = self.clients.get_mut(owner) {
+            client.output.tail().extend_from_slice(reply);
+            if client.output.len() > bytes_max {
+                close_client(self, owner, CloseReason::OutputBuffer);
+            } else {
+                touch(self, owner);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,202 @@
+//! `MOVED ASK TRYAGAIN CLUSTERDOWN LOADING` and their kin: the gateway's business, never the client's.
+//!
+//! (Redis Cluster specification, "MOVED Redirection" and "ASK redirection".) A request that was redirected has not run, so
+//! it may be sent again whatever it is. `MOVED` and `ASK` go on at once to the node that the reply names; the others wait a
+//! moment. Both are bounded: by `upstream.redirects_max` in number, by `upstream.unavailable_wait` in time.
+//!
+//! Order: requests of one client on one slot are redirected one after the other in the order they were sent, and the
+//! client sends no new ones under a newer topology until these are settled, so they arrive in order. The one exception is
+//! a multi-key request in the middle of a migration (`TRYAGAIN`): a request pipelined behind it on one of its keys may
+//! overtake it, as it may with any cluster client.
+
+use super::errors::UpstreamError;
+use super::{Hook, Origin, Pending, Route, UpstreamKey};
+use crate::resp;
+use crate::shared::labels::RedirectKind;
+use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::{Address, NodeIndex};
+use crate::worker::state::State;
+
+/// What precedes a request that was redirected with `ASK`.
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// An error reply that asks for another try.
+struct Redirection<'a> {
+    kind: RedirectKind,
+    /// `host:port` of `MOVED` and `ASK`; the host may be empty.
+    target: Option<&'a str>,
+}
+
+/// Whether a reply sends the request elsewhere or asks for another try.
+pub(super) fn is_redirection(reply: &[u8]) -> bool {
+    parse(reply).is_some()
+}
+
+fn parse(reply: &[u8]) -> Option<Redirection<'_>> {
+    let text = std::str::from_utf8(resp::first_error(reply)?).ok()?;
+    let mut words = text.split(' ');
+    let kind = match words.next()? {
+        "MOVED" => RedirectKind::Moved,
+        "ASK" => RedirectKind::Ask,
+        "TRYAGAIN" => RedirectKind::TryAgain,
+        "CLUSTERDOWN" | "MASTERDOWN" => RedirectKind::ClusterDown,
+        "LOADING" => RedirectKind::Loading,
+        "READONLY" => RedirectKind::ReadOnly,
+        "NOSCRIPT" => RedirectKind::NoScript,
+        _ => return None,
+    };
+    let names_target = matches!(kind, RedirectKind::Moved | RedirectKind::Ask);
+    Some(Redirection { kind, target: words.nth(1).filter(|_| names_target) })
+}
+
+impl State {
+    /// Sends the oldest request of a connection elsewhere if the reply asks for that. `false` when the reply is to be
+    /// delivered as it is.
+    pub(super) fn redirect(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
+        let Some(upstream) = self.upstreams.get(key) else { return false };
+        let Some(front) = upstream.wire.front() else { return false };
+        let aborted = matches!(front.hook, Hook::Transaction | Hook::WatchedTransaction)
+            && front.redirected
+            && reply.starts_with(b"-EXECABORT");
+        let node = upstream.node;
+        let found = match parse(reply) {
+            _ if aborted => Redirection { kind: RedirectKind::TryAgain, target: None },
+            Some(found) => found,
+            None => return false,
+        };
+        if found.kind == RedirectKind::ReadOnly {
+            // Passed on: the write was refused, and a client that wrote to a replica has to hear of it. But look again.
+            self.doubt_master(node);
+            return false;
+        }
+        if found.kind == RedirectKind::NoScript && front.hook != Hook::Script {
+            self.loaded_scripts.clear();
+            return false;
+        }
+        self.tallies.redirects[found.kind.index()] += 1;
+        if front.route == Route::Connection {
+            return self.redirect_session(key, &found, aborted);
+        }
+        let (kind, target) = (found.kind, found.target.and_then(|target| self.address_of(node, target)));
+        let Some((mut pending, bytes)) = self.upstreams.get_mut(key).and_then(|upstream| upstream.wire.pop_with_bytes())
+        else {
+            return false;
+        };
+        let bytes = bytes.slice(pending.prefix_len as usize..);
+        pending.start_over();
+        pending.redirects = pending.redirects.saturating_add(1);
+        if usize::from(pending.redirects) > self.config.upstream.redirects_max && target.is_some() {
+            let error = UpstreamError::Redirected(pending.redirects - 1);
+            self.settle_error(&pending, &error, Some(reply));
+            return true;
+        }
+        match (kind, target) {
+            (RedirectKind::NoScript, _) => self.load_script(node, pending, bytes, reply),
+            (RedirectKind::Moved, Some(target)) => {
+                self.refresh(RefreshReason::Redirected(target.clone()));
+                self.resend(pending, bytes, &target, false, reply);
+            }
+            (RedirectKind::Ask, Some(target)) if pending.hook != Hook::Transaction => {
+                self.resend(pending, bytes, &target, true, reply);
+            }
+            _ => {
+                self.refresh(RefreshReason::Unassigned);
+                self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
+            }
+        }
+        true
+    }
+
+    /// Sends a redirected request to the node that the redirection named, or later if that is not known yet.
+    fn resend(&mut self, mut pending: Pending, bytes: bytes::Bytes, target: &Address, asking: bool, reply: &[u8]) {
+        let Some(node) = self.knowledge.topology.find(&target.host, target.port) else {
+            self.refresh(RefreshReason::Redirected(target.clone()));
+            self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
+            return;
+        };
+        if asking {
+            pending.leading += 1;
+            pending.prefix_len = ASKING.len() as u32;
+        }
+        self.send_to(node, pending, if asking { ASKING } else { &[] }, bytes);
+    }
+
+    /// The address in a redirection; an empty host means the node that said it.
+    fn address_of(&self, node: NodeIndex, target: &str) -> Option<Address> {
+        let (host, port) = target.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if !host.is_empty() && host != "?" {
+            return Some(Address::new(host, port));
+        }
+        let own = &self.knowledge.topology.node(node)?.address;
+        Some(Address::new(&own.host, port))
+    }
+
+    /// A session's command was redirected: its connection goes to the wrong node. The client has nothing else unsettled,
+    /// so the whole request is dispatched anew after a moment.
+    fn redirect_session(&mut self, key: UpstreamKey, found: &Redirection<'_>, aborted: bool) -> bool {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return false };
+        let node = upstream.node;
+        let Some((pending, bytes)) = upstream.wire.pop_with_bytes() else { return false };
+        if pending.hook == Hook::ReleaseConnection {
+            self.release_connection(key);
+        }
+        match found.target.and_then(|target| self.address_of(node, target)) {
+            Some(target) => self.refresh(RefreshReason::Redirected(target)),
+            None => self.refresh(RefreshReason::Unassigned),
+        }
+        let Origin::Client { key: client, .. } = pending.origin else { return true };
+        if aborted || pending.hook == Hook::WatchedTransaction {
+            // The watched keys moved, so nobody can tell whether they changed: the transaction did not run, as after a change.
+            self.abort_watched(client, key, &pending);
+            return true;
+        }
+        self.dispatch_again(client, &pending, bytes);
+        true
+    }
+
+    /// A server that refuses writes is no master any more.
+    fn doubt_master(&mut self, node: NodeIndex) {
+        if let Some(node) = self.knowledge.topology.node(node) {
+            let address = node.address.clone();
+            self.refresh(RefreshReason::ReadOnly(address));
+        }
+    }
+
+    /// Asks for a new look at the topology.
+    pub fn refresh(&self, reason: RefreshReason) {
+        self.gateway.refresh.request(reason, self.knowledge.topology.version);
+    }
+}
+
+impl Pending {
+    /// Makes it as it was before it was first sent.
+    pub(super) fn start_over(&mut self) {
+        self.leading = self.leading_total;
+        self.prefix_len = 0;
+        self.redirected = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_replies_that_ask_for_another_try() {
+        let check = |reply: &[u8], expected: Option<(RedirectKind, Option<&str>)>| {
+            let found = parse(reply).map(|found| (found.kind, found.target));
+            assert_eq!(found, expected, "{}", String::from_utf8_lossy(reply));
+        };
+        check(b"-MOVED 3999 127.0.0.1:6381\r\n", Some((RedirectKind::Moved, Some("127.0.0.1:6381"))));
+        check(b"-MOVED 3999 :6381\r\n", Some((RedirectKind::Moved, Some(":6381"))));
+        check(b"-ASK 3999 [::1]:6381\r\n", Some((RedirectKind::Ask, Some("[::1]:6381"))));
+        check(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Some((RedirectKind::TryAgain, None)));
+        check(b"-LOADING Redis is loading the dataset in memory\r\n", Some((RedirectKind::Loading, None)));
+        check(b"-MOVEDX 1 a:1\r\n", None);
+        check(b"-ERR unknown\r\n", None);
+        check(b"+MOVED 1 a:1\r\n", None);
+        check(b"-\xff\r\n", None);
+    }
+}

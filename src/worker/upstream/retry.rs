@@ -1,0 +1,245 @@
+//! Requests that have not run and wait a moment before they are routed anew: their slot has no owner at present, their node
+//! can't be reached, or a redirection asked for patience.
+//!
+//! All wait equally long, so the queue is in the order of time, and requests of one client stay in their order. A client
+//! with requests here sends no others meanwhile. The queue is bounded by what clients may have in flight.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::errors::UpstreamError;
+use super::wire::LARGE_REQUEST_BYTES;
+use super::{Origin, Pending, Phase, Role, Route};
+use crate::config::ReadFrom;
+use crate::resp::{RespVersion, encode};
+use crate::shared::labels::{ErrorKind, Outcome};
+use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::NodeIndex;
+use crate::worker::client::replies::Settled;
+use crate::worker::client::{ClientKey, flush_touched, settle_client};
+use crate::worker::state::State;
+
+/// How long a request waits before its next try. A failover takes seconds and a topology refresh milliseconds.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Something to be done again.
+struct Retry {
+    due_ns: u64,
+    what: What,
+}
+
+enum What {
+    /// A request is routed anew.
+    Send { pending: Pending, bytes: Bytes, error: UpstreamError, reply: Option<Bytes> },
+    /// A client's next request is looked at again.
+    Look(ClientKey),
+}
+
+/// The queue.
+#[derive(Default)]
+pub struct Retries {
+    queue: VecDeque<Retry>,
+    arrived: Rc<Notify>,
+}
+
+/// Runs the queue of one worker for as long as it lives.
+pub async fn run_retries(state: Rc<RefCell<State>>) {
+    let arrived = Rc::clone(&state.borrow().retries.arrived);
+    loop {
+        let (front, now_ns) = {
+            let mut state = state.borrow_mut();
+            state.tick();
+            (state.retries.queue.front().map(|retry| retry.due_ns), state.now_ns)
+        };
+        match front {
+            None => arrived.notified().await,
+            Some(due_ns) if due_ns > now_ns => sleep(Duration::from_nanos(due_ns - now_ns)).await,
+            Some(_) => state.borrow_mut().run_due(),
+        }
+    }
+}
+
+impl State {
+    /// Queues a request that has not run. It gets `reply` (what Redis said last) or `error` when the time is over.
+    pub fn retry_later(
+        &mut self,
+        mut pending: Pending,
+        bytes: Bytes,
+        error: UpstreamError,
+        reply: Option<&[u8]>,
+    ) {
+        if pending.retry_until_ns == 0 {
+            pending.retry_until_ns = self.now_ns + self.config.upstream.unavailable_wait.as_nanos() as u64;
+        }
+        if self.now_ns >= pending.retry_until_ns {
+            self.settle_error(&pending, &error, reply);
+            return;
+        }
+        if let Origin::Client { key, .. } = pending.origin {
+            match self.clients.get_mut(key) {
+                Some(client) => client.retrying += 1,
+                None => return,
+            }
+        }
+        let reply = reply.map(Bytes::copy_from_slice);
+        self.queue_retry(What::Send { pending, bytes, error, reply });
+    }
+
+    /// Looks at a client's next request again after a moment.
+    pub fn look_later(&mut self, client: ClientKey) {
+        self.queue_retry(What::Look(client));
+    }
+
+    fn queue_retry(&mut self, what: What) {
+        let due_ns = self.now_ns + PAUSE.as_nanos() as u64;
+        self.retries.queue.push_back(Retry { due_ns, what });
+        self.retries.arrived.notify_one();
+    }
+
+    fn run_due(&mut self) {
+        self.tick();
+        self.look_at_snapshots();
+        // What goes back into the queue gets its turn next time.
+        for _ in 0..self.retries.queue.len() {
+            if self.retries.queue.front().is_none_or(|retry| retry.due_ns > self.now_ns) {
+                break;
+            }
+            let Some(retry) = self.retries.queue.pop_front() else { break };
+            match retry.what {
+                What::Look(client) => {
+                    if let Some(client) = self.clients.get(client) {
+                        client.wake();
+                    }
+                }
+                What::Send { pending, bytes, error, reply } => self.send_again(pending, bytes, error, reply),
+            }
+        }
+        flush_touched(self);
+    }
+
+    fn send_again(&mut self, pending: Pending, bytes: Bytes, error: UpstreamError, reply: Option<Bytes>) {
+        if let Origin::Client { key, .. } = pending.origin {
+            let Some(client) = self.clients.get_mut(key) else { return };
+            client.retrying -= 1;
+            client.wake();
+        }
+        match self.node_of(&pending) {
+            Ok(node) => self.send_to(node, pending, &[], bytes),
+            Err(UpstreamError::Unassigned(slot)) => {
+                self.refresh(RefreshReason::Unassigned);
+                self.retry_later(pending, bytes, UpstreamError::Unassigned(slot), reply.as_deref());
+            }
+            Err(_) => self.retry_later(pending, bytes, error, reply.as_deref()),
+        }
+    }
+
+    /// The node that a request goes to now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
+        let topology = &self.knowledge.topology;
+        if topology.version == 0 {
+            return Err(UpstreamError::NoneKnown);
+        }
+        match pending.route {
+            Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),
+            Route::Node(node) => Ok(node),
+            Route::ReadSlot(slot) => {
+                let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
+                let healthy: Vec<NodeIndex> = topology
+                    .replicas_of(master)
+                    .iter()
+                    .copied()
+                    .filter(|replica| topology.node(*replica).is_some_and(|node| node.healthy))
+                    .filter(|replica| !self.is_resting(*replica))
+                    .collect();
+                self.turn = self.turn.wrapping_add(1);
+                match healthy.get(self.turn % healthy.len().max(1)) {
+                    Some(replica) => Ok(*replica),
+                    None if self.knowledge.read_from == ReadFrom::PreferReplica => Ok(master),
+                    None => Err(UpstreamError::Unassigned(slot)),
+                }
+            }
+            Route::AnyNode | Route::Connection => {
+                // The same node for all of a client's commands, so that its messages keep their order.
+                let masters = &topology.masters;
+                let first = match pending.origin {
+                    Origin::Client { key, .. } => self.clients.get(key).map_or(0, |client| client.id as usize),
+                    _ => 0,
+                };
+                let reachable = (0..masters.len())
+                    .map(|step| masters[(first + step) % masters.len()])
+                    .find(|master| !self.is_resting(*master));
+                reachable.or_else(|| masters.first().copied()).ok_or(UpstreamError::Unassigned(0))
+            }
+        }
+    }
+
+    /// The last attempt to reach the node failed.
+    fn is_resting(&self, node: NodeIndex) -> bool {
+        self.upstreams.iter().any(|upstream| {
+            upstream.node == node
+                && matches!((upstream.role, upstream.phase), (Role::Shared(_), Phase::Waiting(_)))
+        })
+    }
+
+    /// Puts a request on the shared connection to `node`; a client's version, database and lane are its own.
+    pub fn send_to(&mut self, node: NodeIndex, mut pending: Pending, prefix: &[u8], bytes: Bytes) {
+        let (version, database, lane) = match pending.origin {
+            Origin::Client { key, .. } => match self.clients.get(key) {
+                Some(client) => (client.session.version, client.session.database, client.lane),
+                None => return,
+            },
+            _ => (RespVersion::Resp2, 0, 0),
+        };
+        let key = match pending.origin {
+            Origin::Client { key, .. } => self.client_connection(key, node, version, database, lane),
+            _ => self.shared_connection(node, version, database, lane),
+        };
+        pending.sent_ns = self.now_ns;
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if let Phase::Waiting(_) = upstream.phase {
+            let name = self.node_name(node);
+            let error = UpstreamError::Unreachable(name, "the last attempt failed".to_owned());
+            pending.start_over();
+            self.retry_later(pending, bytes, error, None);
+        } else if prefix.is_empty() && bytes.len() >= LARGE_REQUEST_BYTES {
+            upstream.wire.push_large(pending, bytes);
+            upstream.wake();
+        } else {
+            upstream.queue(pending, &[prefix, &bytes]);
+        }
+    }
+
+    /// Ends a request with `reply` if Redis said something, else with `error`.
+    pub fn settle_error(&mut self, pending: &Pending, error: &UpstreamError, reply: Option<&[u8]>) {
+        let mut text = Vec::new();
+        if reply.is_none_or(|reply| reply.starts_with(b"-MOVED") || reply.starts_with(b"-ASK ")) {
+            encode::error(&mut text, error.to_string());
+        } else {
+            text.extend_from_slice(reply.unwrap_or_default());
+        }
+        self.tallies.error(match error {
+            UpstreamError::OutcomeUnknown(_) => ErrorKind::UnknownOutcome,
+            UpstreamError::Redirected(_) => ErrorKind::RedirectExhausted,
+            UpstreamError::Lost(_) => ErrorKind::UpstreamLost,
+            UpstreamError::Full(_) => ErrorKind::Overload,
+            _ => ErrorKind::UpstreamUnavailable,
+        });
+        match pending.origin {
+            Origin::Client { key, sequence, part } => {
+                self.tallies.count(pending.class, Outcome::Failed);
+                settle_client(self, key, sequence, part, Settled::Borrowed(&text));
+            }
+            Origin::Flush(flush) => self.flush_failed(flush, error, &text),
+            Origin::Swallow => {}
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The queue by itself: when it sends, what it sends again, where its bounds are.
+
+use bytes::{Bytes, BytesMut};
+use hotgate::{
+    combine::{Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, Op, QueueLimits, Settled},
+    resp::RespVersion::{Resp2, Resp3},
+};
+
+use crate::harness::{LIMITS, requests};
+
+const INTERVAL_NS: u64 = 1_000_000;
+const PLAIN: FlushPolicy = FlushPolicy { interval_ns: INTERVAL_NS, exactly_once: false, clamp: None };
+const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
+
+fn queue() -> KeyQueue<u32> {
+    KeyQueue::new(Bytes::from_static(b"k"), b"g1", LIMITS)
+}
+
+fn filled(ops: &[Op]) -> KeyQueue<u32> {
+    let mut queue = queue();
+    for (member, op) in ops.iter().enumerate() {
+        queue.push(*op, member as u32, Resp2).unwrap();
+    }
+    queue
+}
+
+fn sent(queue: &mut KeyQueue<u32>, now_ns: u64, policy: &FlushPolicy) -> (Flush, String) {
+    let FlushDecision::Send(flush) = queue.next_flush(now_ns, policy) else { panic!("nothing to send") };
+    let mut wire = BytesMut::new();
+    queue.encode(&mut wire);
+    let commands: Vec<String> = requests(&wire)
+        .iter()
+        .map(|words| words.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(commands.len(), flush.commands);
+    (flush, commands.join("; "))
+}
+
+fn answers(queue: &mut KeyQueue<u32>, replies: &[&str]) -> (Vec<(u32, String)>, Option<Again>) {
+    let mut answers = Vec::new();
+    let again = queue.settle(replies, collect(&mut answers)).again;
+    (answers, again)
+}
+
+fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(u32, Settled) {
+    |member, settled| match settled {
+        Settled::Reply(reply) => into.push((member, String::from_utf8(reply.to_vec()).unwrap())),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn told(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
+    pairs.iter().map(|(member, reply)| (*member, format!("{reply}\r\n"))).collect()
+}
+
+const UP: Op = Op::Increment(1);
+const TTL: Op = Op::Read { request: b"*2\r\n$3\r\nTTL\r\n$1\r\nk\r\n", scalar: true };
+const ALL: Op = Op::Read { request: b"*2\r\n$7\r\nHGETALL\r\n$1\r\nk\r\n", scalar: false };
+
+#[test]
+fn folds_into_the_fewest_commands() {
+    let check = |ops: &[Op], expect: &str| assert_eq!(sent(&mut filled(ops), 0, &PLAIN).1, expect, "{ops:?}");
+    check(&[UP, UP, Op::Increment(5)], "INCRBY k 7");
+    check(&[UP, Op::Get, UP, Op::Get], "INCRBY k 2");
+    check(&[Op::Increment(-2), Op::Increment(0)], "INCRBY k -2");
+    check(&[Op::Get, Op::Get], "GET k");
+    check(&[Op::Set(b"a"), Op::Get, Op::Set(b"b"), Op::Set(b"c")], "SET k c");
+    check(&[Op::HashIncrement { field: b"f", delta: 2 }, Op::HashGet { field: b"f" }], "HINCRBY k f 2");
+    check(&[Op::HashGet { field: b"f" }], "HGET k f");
+    check(&[UP, TTL, TTL, ALL], "INCRBY k 1; TTL k; HGETALL k");
+    check(&[TTL, UP], "TTL k");
+}
+
+#[test]
+fn one_flush_in_flight_and_the_next_not_before_its_time() {
+    let mut queue = filled(&[UP]);
+    assert!(!sent(&mut queue, 5, &PLAIN).0.resend);
+    queue.push(UP, 1, Resp2).unwrap();
+    assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::InFlight);
+    assert_eq!(answers(&mut queue, &[":1\r\n"]).0, told(&[(0, ":1")]));
+    assert_eq!(queue.next_flush(6, &PLAIN), FlushDecision::NotBefore(5 + INTERVAL_NS));
+    sent(&mut queue, 5 + INTERVAL_NS, &PLAIN);
+    answers(&mut queue, &[":2\r\n"]);
+    assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::Idle);
+    queue.push(UP, 2, Resp2).unwrap();
+    assert_eq!(sent(&mut queue, 9 * INTERVAL_NS, &PLAIN).1, "INCRBY k 1", "after a pause it goes at once");
+}
+
+#[test]
+fn what_could_not_ride_along_follows_at_once() {
+    let mut queue = filled(&[ALL, Op::HashIncrement { field: b"f", delta: 1 }]);
+    assert_eq!(sent(&mut queue, 5, &PLAIN).1, "HGETALL k");
+    answers(&mut queue, &["*0\r\n"]);
+    assert_eq!(sent(&mut queue, 5, &PLAIN).1, "HINCRBY k f 1");
+}
+
+#[test]
+fn a_flush_is_bounded() {
+    let mut ops = Vec::new();
+    for _ in 0..50 {
+        ops.extend([Op::Set(b"1"), UP]);
+    }
+    let mut queue = filled(&ops);
+    let (flush, _) = sent(&mut queue, 0, &ONCE);
+    assert_eq!((flush.commands, flush.members, flush.write_members), (1, 64, 64));
+    let mut queue = filled(&[Op::Increment(2), Op::Increment(-1)].repeat(10_000));
+    assert_eq!(sent(&mut queue, 0, &ONCE).0.members, 8192);
+}
+
+#[test]
+fn reads_of_both_versions_are_shared_only_if_spelled_alike() {
+    let mut queue = queue();
+    for (member, (op, version)) in
+        [(TTL, Resp2), (TTL, Resp3), (ALL, Resp3), (ALL, Resp2)].into_iter().enumerate()
+    {
+        queue.push(op, member as u32, version).unwrap();
+    }
+    let (flush, wire) = sent(&mut queue, 0, &PLAIN);
+    assert_eq!((flush.version, wire.as_str()), (Some(Resp3), "TTL k; HGETALL k"));
+    answers(&mut queue, &[":-1\r\n", "%0\r\n"]);
+    assert_eq!(sent(&mut queue, 0, &PLAIN).0.version, Some(Resp2));
+
+    let mut queue = filled(&[Op::Get]);
+    queue.push(Op::Get, 1, Resp3).unwrap();
+    sent(&mut queue, 0, &PLAIN);
+    assert_eq!(answers(&mut queue, &["$-1\r\n"]).0, told(&[(0, "$-1"), (1, "_")]));
+}
+
+#[test]
+fn bounds_hold_and_are_given_back() {
+    let limits = QueueLimits { members_max: 3, bytes_max: 2000 };
+    let mut queue: KeyQueue<u32> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
+    for member in 0..3 {
+        queue.push(UP, member, Resp2).unwrap();
+    }
+    assert_eq!(queue.push(UP, 3, Resp2), Err(Full));
+    sent(&mut queue, 0, &PLAIN);
+    assert_eq!(queue.push(UP, 3, Resp2), Err(Full), "what is in flight counts");
+    answers(&mut queue, &[":3\r\n"]);
+    assert!(queue.is_empty());
+    assert_eq!(queue.push(Op::Set(&[0; 3000]), 4, Resp2), Err(Full));
+    for round in 0..100 {
+        queue.push(Op::Set(&[0; 900]), round, Resp2).unwrap();
+        sent(&mut queue, u64::from(round + 1) * INTERVAL_NS, &PLAIN);
+        answers(&mut queue, &["+OK\r\n"]);
+    }
+    assert_eq!(queue.counters().refused_full, 3);
+}
+
+#[test]
+fn what_was_not_executed_is_sent_again_as_it_was() {
+    for policy in [PLAIN, ONCE] {
+        let mut queue = filled(&[UP, UP, TTL]);
+        let (_, first) = sent(&mut queue, 0, &policy);
+        queue.push(UP, 3, Resp2).unwrap();
+        queue.not_executed();
+        let (flush, second) = sent(&mut queue, 0, &policy);
+        assert!(flush.resend);
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn redirections_reach_no_member() {
+    for error in ["MOVED 1 a:1", "ASK 1 a:1", "TRYAGAIN x", "CLUSTERDOWN x", "LOADING x", "MASTERDOWN x"] {
+        let error = format!("-{error}\r\n");
+        let mut queue = filled(&[UP, TTL]);
+        sent(&mut queue, 0, &PLAIN);
+        let again = |reply| Some(Again::Elsewhere { reply });
+        assert_eq!(
+            answers(&mut queue, &[&error, ":-1\r\n"]),
+            (vec![], again(0)),
+            "what stands behind waits too"
+        );
+        assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 1; TTL k");
+        assert_eq!(answers(&mut queue, &[":1\r\n", &error]), (told(&[(0, ":1")]), again(1)));
+        assert_eq!(sent(&mut queue, 0, &PLAIN).1, "TTL k");
+        assert_eq!(answers(&mut queue, &[":-1\r\n"]), (told(&[(1, ":-1")]), None));
+    }
+}
+
+#[test]
+fn an_unknown_outcome_is_said_or_resolved() {
+    let mut queue = filled(&[UP, TTL]);
+    sent(&mut queue, 0, &PLAIN);
+    let mut unknown = Vec::new();
+    queue.outcome_unknown(0, collect(&mut unknown));
+    assert!(matches!(&unknown[..], [(0, text)] if text.starts_with("-ERR outcome unknown")), "{unknown:?}");
+    assert_eq!(sent(&mut queue, 0, &PLAIN).1, "TTL k", "a read can be asked again");
+
+    let mut queue = filled(&[UP]);
+    let (_, first) = sent(&mut queue, 0, &ONCE);
+    queue.outcome_unknown(1, |_, _| panic!("it is retried"));
+    assert_eq!(sent(&mut queue, 1, &ONCE).1, first);
+    let old = 301_000_000_000;
+    let mut unknown = Vec::new();
+    queue.outcome_unknown(old, collect(&mut unknown));
+    assert_eq!(unknown.len(), 1, "the companion may have expired");
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn a_refusal_after_a_doubtful_sending_proves_nothing() {
+    let check = |reply: &str| {
+        let mut queue = filled(&[UP]);
+        sent(&mut queue, 0, &ONCE);
+        queue.outcome_unknown(1, |_, _| {});
+        sent(&mut queue, 1, &ONCE);
+        answers(&mut queue, &[reply])
+    };
+    let (told, again) = check("-NOAUTH Authentication required.\r\n");
+    assert!(told[0].1.starts_with("-ERR outcome unknown") && again.is_none(), "{told:?}");
+    let by_replica = "*2\r\n$15\r\n!READONLY no no\r\n$1\r\n_\r\n";
+    assert_eq!(check(by_replica), (vec![], Some(Again::Elsewhere { reply: 0 })));
+}
+
+#[test]
+fn giving_up_tells_what_is_known() {
+    let lost = "ERR upstream away";
+    let tell = |prepare: &dyn Fn(&mut KeyQueue<u32>)| {
+        let mut queue = filled(&[UP, TTL]);
+        sent(&mut queue, 0, &ONCE);
+        queue.push(UP, 2, Resp2).unwrap();
+        prepare(&mut queue);
+        let mut answers = Vec::new();
+        queue.abandon(lost, collect(&mut answers));
+        queue.abandon_waiting(lost, collect(&mut answers));
+        assert!(queue.is_empty());
+        answers.into_iter().map(|(_, text)| text.contains("unknown")).collect::<Vec<_>>()
+    };
+    assert_eq!(tell(&|_| {}), [true, false, false], "sent and not answered");
+    assert_eq!(tell(&KeyQueue::not_executed), [false, false, false]);
+    let doubtful = |queue: &mut KeyQueue<u32>| {
+        queue.outcome_unknown(0, |_, _| {});
+        sent(queue, 0, &ONCE);
+        queue.not_executed();
+    };
+    assert_eq!(tell(&doubtful), [true, false, false], "the first sending is still in doubt");
+}
+
+#[test]
+fn replies_that_make_no_sense_are_no_answers() {
+    let check = |policy: &FlushPolicy, reply: &str| {
+        let mut queue = filled(&[UP, UP]);
+        sent(&mut queue, 0, policy);
+        let (told, again) = answers(&mut queue, &[reply]);
+        assert_eq!((told.len(), again), (2, None), "{reply:?}");
+        assert!(told.iter().all(|(_, text)| text.starts_with("-ERR outcome unknown")), "{reply:?}: {told:?}");
+    };
+    for reply in ["+OK\r\n", "$1\r\n5\r\n", "*0\r\n", "", "_\r\n"] {
+        check(&PLAIN, reply);
+        check(&ONCE, reply);
+    }
+    for verdict in ["=", "#", "#1", "#x", "?", "nonsense", "#9 9z"] {
+        check(&ONCE, &format!("*1\r\n${}\r\n{verdict}\r\n", verdict.len()));
+    }
+    check(&ONCE, "*2\r\n$1\r\n=\r\n$4\r\n$abc\r\n");
+}

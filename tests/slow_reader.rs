@@ -1,0 +1,139 @@
+//! A client that sends and never reads costs a bounded amount of memory; when it reads at last, everything is there in
+//! order, or it was closed at the bound for replies that the gateway could not hold back.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+
+mod support;
+
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use support::text::{encode, one_line};
+use support::{Cluster, Gateway, Server, wait_until};
+
+/// What the process may grow by while one client does not read: its bounds below, twice (a buffer grows by doubling), and
+/// what an allocator keeps.
+const GROWTH_BYTES_MAX: u64 = 64 << 20;
+
+const BOUNDS: &str = "[limits]\nclient_output_buffer_max = \"8mb\"\nclient_inflight_max = 1024\n";
+
+/// One client sends all of `requests` from a thread of its own while nobody reads; once the sending has stopped moving, the
+/// memory is looked at; then everything is read.
+fn check(
+    gateway: &Gateway,
+    count: usize,
+    request: impl Fn(usize) -> Vec<u8> + Send + 'static,
+    expected: impl Fn(usize) -> String,
+) {
+    static SENT: AtomicUsize = AtomicUsize::new(0);
+    SENT.store(0, Ordering::Relaxed);
+    let before = gateway.resident_bytes();
+    let mut client = gateway.client();
+    let mut writer = client.stream();
+    let mut witness = gateway.client();
+    let sender = std::thread::spawn(move || {
+        for number in 0..count {
+            writer.set_write_timeout(Some(Duration::from_secs(120))).unwrap();
+            writer.write_all(&request(number)).unwrap();
+            SENT.store(number + 1, Ordering::Relaxed);
+        }
+    });
+    let (mut last, mut still) = (0, 0);
+    wait_until("the sender is held up, or done", || {
+        let sent = SENT.load(Ordering::Relaxed);
+        still = if sent == last { still + 1 } else { 0 };
+        last = sent;
+        assert!(
+            gateway.resident_bytes() < before + GROWTH_BYTES_MAX,
+            "the gateway grew to {}",
+            gateway.resident_bytes()
+        );
+        witness.check("PING", "+PONG");
+        still > 100 || sent == count
+    });
+    for number in 0..count {
+        let reply = one_line(&client.reply());
+        let expected = expected(number);
+        assert!(reply == expected, "reply {number} of {count}: {:.200} instead of {expected:.200}", reply);
+    }
+    sender.join().unwrap();
+    let after = gateway.resident_bytes();
+    assert!(after < before + GROWTH_BYTES_MAX, "the gateway grew from {before} to {after}");
+}
+
+fn check_million(gateway: &Gateway) {
+    gateway.client().check("DEL million", ":0");
+    check(
+        gateway,
+        1_000_000,
+        |number| {
+            if number % 2 == 0 {
+                encode(&["INCR", "million"])
+            } else {
+                encode(&["PING", "a little longer than a number"])
+            }
+        },
+        |number| {
+            if number % 2 == 0 {
+                format!(":{}", number / 2 + 1)
+            } else {
+                "$29 a little longer than a number".to_string()
+            }
+        },
+    );
+}
+
+#[test]
+fn a_million_pipelined_commands_before_one_server() {
+    let server = Server::start();
+    check_million(&Gateway::before(&server.address().to_string()).config(BOUNDS).start());
+}
+
+#[test]
+fn a_million_pipelined_commands_before_a_cluster() {
+    let cluster = Cluster::start();
+    check_million(&Gateway::before(&cluster.seeds()).config(BOUNDS).start());
+}
+
+#[test]
+fn many_big_values() {
+    let server = Server::start();
+    let gateway = Gateway::before(&server.address().to_string()).config(BOUNDS).start();
+    let value = "v".repeat(1 << 20);
+    gateway.client().check(&format!("SET big {value}"), "+OK");
+    let expected = format!("${} {value}", value.len());
+    check(&gateway, 200, |_| encode(&["GET", "big"]), |_| expected.clone());
+}
+
+/// Messages cannot be held back at their source: a subscriber that does not read is closed at the bound, as Redis does
+/// with `client-output-buffer-limit pubsub`.
+#[test]
+fn a_subscriber_that_never_reads_is_closed_at_the_bound() {
+    let server = Server::start();
+    let gateway = Gateway::before(&server.address().to_string()).config(BOUNDS).start();
+    let before = gateway.resident_bytes();
+    let mut subscriber = gateway.client();
+    subscriber.check("SUBSCRIBE flood", "*3 $9 subscribe $5 flood :1");
+    let mut publisher = gateway.client();
+    let message = encode(&["PUBLISH".as_bytes(), b"flood", &vec![b'm'; 1 << 20]]);
+    wait_until("the subscriber is closed", || {
+        publisher.send(&message);
+        let heard = one_line(&publisher.reply());
+        assert!(gateway.resident_bytes() < before + 2 * GROWTH_BYTES_MAX);
+        heard == ":0"
+    });
+    loop {
+        match subscriber.try_reply() {
+            Ok(message) => assert!(message.starts_with(b"*3\r\n$7\r\nmessage\r\n")),
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset),
+                    "{error}"
+                );
+                break;
+            }
+        }
+    }
+    publisher.check("PING", "+PONG");
+}

@@ -1,0 +1,174 @@
+//! The real program as a child process: the one that cargo built for the tests, or the one that `HOTGATE_PROGRAM` in the
+//! environment names (a release build, say).
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, Once, mpsc};
+
+use tempfile::TempDir;
+
+use super::client::{Client, Version};
+use super::redis::{Cluster, Server, signal};
+use super::{PATIENCE, reaper, wait_for};
+
+/// A running `hotgate serve`. Killed when dropped; its log is shown when a test fails.
+pub struct Gateway {
+    child: Child,
+    pub address: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    directory: TempDir,
+}
+
+/// How a gateway is to be started.
+#[derive(Default)]
+pub struct Start {
+    upstream: String,
+    config: String,
+    flags: Vec<String>,
+}
+
+impl Start {
+    /// Lines of the configuration file.
+    pub fn config(mut self, toml: &str) -> Start {
+        self.config.push_str(toml);
+        self
+    }
+
+    pub fn flag(mut self, name: &str, value: &str) -> Start {
+        self.flags.extend([name.to_string(), value.to_string()]);
+        self
+    }
+
+    /// Starts the program and waits until it says that it is ready.
+    pub fn start(self) -> Gateway {
+        let directory = tempfile::Builder::new().prefix("hotgate-test-gateway").tempdir().unwrap();
+        reaper::remove_at_end(directory.path());
+        let config = directory.path().join("hotgate.toml");
+        std::fs::write(&config, &self.config).unwrap();
+        let log = directory.path().join("log");
+        let program =
+            std::env::var("HOTGATE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hotgate").to_string());
+        let mut child = Command::new(program)
+            .args(["serve", "--config", &config.display().to_string()])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &self.upstream])
+            .args(&self.flags)
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        reaper::kill_at_end(child.id());
+        show_log_when_a_test_fails(log.display().to_string());
+        let (address, admin) = announced(&mut child);
+        Gateway { child, address, admin, directory }
+    }
+}
+
+impl Gateway {
+    /// How to start a gateway before `upstream` (`HOST:PORT[,HOST:PORT...]`).
+    pub fn before(upstream: &str) -> Start {
+        Start { upstream: upstream.to_string(), ..Start::default() }
+    }
+
+    pub fn before_server(server: &Server) -> Gateway {
+        Self::before(&server.address().to_string()).start()
+    }
+
+    pub fn before_cluster(cluster: &Cluster) -> Gateway {
+        Self::before(&cluster.seeds()).start()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    pub fn speaking(&self, version: Version) -> Client {
+        Client::speaking(self.address, version)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn terminate(&self) {
+        signal(self.child.id(), "TERM");
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        let status = wait_for("the gateway ends", || child.try_wait().unwrap());
+        reaper::spare(self.child.id());
+        status
+    }
+
+    /// Whether the process still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What the program wrote to its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Memory that the process holds, in bytes (`VmRSS`).
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        reaper::spare(self.child.id());
+    }
+}
+
+/// Reads what the program prints about its listeners until it says `ready`. A thread of its own goes on reading, so
+/// that the program never blocks on its standard output.
+fn announced(child: &mut Child) -> (SocketAddr, Option<SocketAddr>) {
+    let (sender, lines) = mpsc::channel();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let (mut address, mut admin) = (None, None);
+    loop {
+        let line = lines.recv_timeout(PATIENCE).expect("the gateway says that it is ready");
+        if let Some(found) = line.strip_prefix("hotgate: listening on ") {
+            address = address.or_else(|| found.parse().ok());
+        } else if let Some(found) = line.strip_prefix("hotgate: admin on http://") {
+            admin = found.trim_end_matches('/').parse().ok();
+        } else if line == "hotgate: ready" {
+            return (address.expect("the gateway names its listener"), admin);
+        }
+    }
+}
+
+static LOGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static SHOW_LOGS: Once = Once::new();
+
+/// After a panic the ends of the logs of all gateways of this process are printed below it.
+fn show_log_when_a_test_fails(path: String) {
+    LOGS.lock().unwrap().push(path);
+    SHOW_LOGS.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            usual(panic);
+            for path in LOGS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+                let log = std::fs::read_to_string(path).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(40)..];
+                if !tail.is_empty() {
+                    eprintln!("--- {path}\n{}", tail.join("\n"));
+                }
+            }
+        }));
+    });
+}

@@ -1,0 +1,65 @@
+//! What every test file of this directory stands on: the real `hotgate` program, real redis servers on free ports, and
+//! a raw client that shows the bytes of a reply as they came.
+//!
+//! Owns the processes it starts: each is killed when its value is dropped, and also when the test process ends in any
+//! other way, through a watching `sh` (see [`reaper`]), so that servers kept in a `static` for a whole file do not
+//! outlive it. Deliberately holds no assertion about hotgate: those are the test files'.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "every test file compiles this module and uses the part that it needs"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+pub mod client;
+pub mod gateway;
+pub mod generator;
+pub mod load;
+pub mod reaper;
+pub mod redis;
+pub mod relay;
+pub mod shared;
+pub mod text;
+
+use std::time::{Duration, Instant};
+
+pub use client::{BOTH_VERSIONS, Client, Version};
+pub use gateway::Gateway;
+pub use redis::{Cluster, Server};
+
+/// How long a test waits for something that must happen. It is a guard against waiting for ever, far above what a
+/// loaded machine needs, and never a claim about speed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks `condition` again and again until it answers, and gives back its answer.
+///
+/// # Panics
+/// With `what` when [`PATIENCE`] is over.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = condition() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Like [`wait_for`] for a condition that has nothing to give.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// The seed of a generated test: `HOTGATE_SEED` from the environment, or a new one. The caller prints it, so that a
+/// failure can be run again.
+pub fn seed() -> u64 {
+    match std::env::var("HOTGATE_SEED") {
+        Ok(text) => text.parse().expect("HOTGATE_SEED must be a number"),
+        Err(_) => rand::random(),
+    }
+}

@@ -1,0 +1,160 @@
+//! The private redis servers of `hotgate::demo`, for tests that are not asynchronous: one server, or a cluster of three
+//! masters with a replica each.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use hotgate::demo::private_redis::{PrivateCluster, PrivateRedisError, PrivateServer};
+
+use super::client::Client;
+use super::{wait_for, wait_until};
+
+/// Starting servers is asynchronous; everything else about them is not.
+fn started<T>(start: impl Future<Output = Result<T, PrivateRedisError>>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(start).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// One redis process. Killed when dropped.
+pub struct Server(PrivateServer);
+
+impl Server {
+    /// A server with default options.
+    pub fn start() -> Server {
+        Self::with(&[])
+    }
+
+    /// A server with further command-line options (`["--requirepass", "secret"]`).
+    pub fn with(options: &[&str]) -> Server {
+        Server(started(PrivateServer::start(options)))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port()).into()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.address().port
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// SIGKILL; the process is gone when this returns.
+    pub fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// Starts it again on the same port with the same options; its data are gone.
+    pub fn restart(&mut self) {
+        started(self.0.restart());
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.0.pause().unwrap();
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.0.resume().unwrap();
+    }
+}
+
+/// Sends `signal` to a process.
+pub fn signal(pid: u32, signal: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().unwrap();
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// Three masters (nodes 0 to 2 at first) with a replica each.
+pub struct Cluster {
+    cluster: PrivateCluster,
+    nodes: usize,
+}
+
+impl Cluster {
+    pub fn start() -> Cluster {
+        Self::with(&[])
+    }
+
+    /// A cluster whose servers have further command-line options.
+    pub fn with(options: &[&str]) -> Cluster {
+        let cluster = started(PrivateCluster::start(3, 1, options));
+        let nodes = cluster.addresses().len();
+        Cluster { cluster, nodes }
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes
+    }
+
+    pub fn port(&self, node: usize) -> u16 {
+        self.cluster.node(node).address().port
+    }
+
+    pub fn client(&self, node: usize) -> Client {
+        Client::connect((Ipv4Addr::LOCALHOST, self.port(node)).into())
+    }
+
+    pub fn kill(&mut self, node: usize) {
+        self.cluster.kill(node);
+    }
+
+    pub fn restart(&mut self, node: usize) {
+        started(self.cluster.restart(node));
+    }
+
+    /// The node comes back as itself on another port.
+    pub fn restart_elsewhere(&mut self, node: usize) {
+        started(self.cluster.restart_elsewhere(node));
+    }
+
+    pub fn pause(&self, node: usize) {
+        self.cluster.pause(node).unwrap();
+    }
+
+    pub fn resume(&self, node: usize) {
+        self.cluster.resume(node).unwrap();
+    }
+
+    /// Waits until every node sees every slot served and all others alive, and every replica has its master's data.
+    pub fn wait_until_whole(&self) {
+        wait_until("the cluster is whole", || {
+            (0..self.nodes).all(|node| {
+                let mut client = self.client(node);
+                let mut text = |line: &str| client.text(line);
+                let (info, nodes, replication) =
+                    (text("CLUSTER INFO"), text("CLUSTER NODES"), text("INFO replication"));
+                info.contains("cluster_state:ok")
+                    && !nodes.contains("fail")
+                    && (replication.contains("role:master") || replication.contains("master_link_status:up"))
+            })
+        });
+    }
+
+    /// `host:port` of every node, with commas between.
+    pub fn seeds(&self) -> String {
+        let addresses: Vec<String> = self.cluster.addresses().iter().map(ToString::to_string).collect();
+        addresses.join(",")
+    }
+
+    /// The node that serves `key` as a master now.
+    pub fn master_of(&self, key: &str) -> usize {
+        wait_for("a master that serves the key", || {
+            self.masters()
+                .into_iter()
+                .find(|&node| !self.client(node).ask(&format!("TYPE {key}")).starts_with('-'))
+        })
+    }
+
+    /// The nodes that run and are masters now.
+    pub fn masters(&self) -> Vec<usize> {
+        let is_master = |node: &usize| {
+            let address = (Ipv4Addr::LOCALHOST, self.port(*node)).into();
+            Client::try_connect(address).is_ok_and(|mut client| client.ask("ROLE").contains("master"))
+        };
+        (0..self.nodes).filter(is_master).collect()
+    }
+}

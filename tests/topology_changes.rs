@@ -1,0 +1,207 @@
+//! A cluster changes shape under load, and its clients notice at most errors that say what happened: no redirection, no
+//! wrong reply, and no acknowledged write lost where Redis itself loses none.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard};
+
+use support::load::{Acknowledged, Load};
+use support::{Client, Cluster, Gateway, wait_for, wait_until};
+
+/// One cluster at a time: nodes that get no CPU for their timeout would be failed over without a test asking for it.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn start() -> (MutexGuard<'static, ()>, Cluster, Gateway) {
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let cluster = Cluster::start();
+    // Time enough for an election, so that waiting for it is the gateway's business and not the client's.
+    let gateway = Gateway::before(&cluster.seeds())
+        .config("[upstream]\nunavailable_wait = \"30s\"\nrequest_timeout = \"60s\"\nredirects_max = 64\n")
+        .start();
+    (alone, cluster, gateway)
+}
+
+fn id(client: &mut Client) -> String {
+    client.text("CLUSTER MYID")
+}
+
+/// A slot on its way from one master to another, as `redis-cli --cluster reshard` moves it.
+struct Migration<'a> {
+    cluster: &'a Cluster,
+    slot: i64,
+    from: usize,
+    to: usize,
+}
+
+impl<'a> Migration<'a> {
+    /// From the master that has `key` to another one.
+    fn begin(cluster: &'a Cluster, key: &str) -> Migration<'a> {
+        let from = cluster.master_of(key);
+        let to = cluster.masters().into_iter().find(|&node| node != from).unwrap();
+        let (mut source, mut target) = (cluster.client(from), cluster.client(to));
+        let slot = source.integer(&format!("CLUSTER KEYSLOT {key}"));
+        target.check(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(&mut source)), "+OK");
+        source.check(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(&mut target)), "+OK");
+        Migration { cluster, slot, from, to }
+    }
+
+    /// Moves up to `count` keys one by one; says how many there were.
+    fn move_keys(&self, count: usize) -> usize {
+        let mut source = self.cluster.client(self.from);
+        let keys = source.list(&format!("CLUSTER GETKEYSINSLOT {} {count}", self.slot));
+        for key in &keys {
+            let port = self.cluster.port(self.to);
+            source.check(&format!("MIGRATE 127.0.0.1 {port} {key} 0 10000"), "+OK");
+        }
+        keys.len()
+    }
+
+    /// Moves what is left and gives the slot to its new master.
+    fn end(self) {
+        while self.move_keys(10) > 0 {}
+        let new_master = id(&mut self.cluster.client(self.to));
+        let mut nodes = self.cluster.masters();
+        nodes.sort_by_key(|&node| if node == self.to { 0 } else { 1 });
+        for node in nodes {
+            self.cluster
+                .client(node)
+                .check(&format!("CLUSTER SETSLOT {} NODE {new_master}", self.slot), "+OK");
+        }
+    }
+}
+
+#[test]
+fn a_slot_moves_under_load_key_by_key() {
+    let (_alone, cluster, gateway) = start();
+    // The keys of all clients are in the slot that moves; a fifth of the indexes are elsewhere.
+    let load = Load::start(&gateway, 4, 50, Acknowledged::Kept, |client, index| {
+        if index % 5 == 0 {
+            format!("still:{client}:{index}")
+        } else {
+            format!("{{moving}}:{client}:{index}")
+        }
+    });
+    for _ in 0..3 {
+        load.wait_for_replies(1_000);
+        let migration = Migration::begin(&cluster, "{moving}");
+        load.wait_for_replies(500);
+        for _ in 0..8 {
+            migration.move_keys(15);
+            load.wait_for_replies(300);
+        }
+        migration.end();
+    }
+    load.wait_for_replies(1_000);
+    assert_eq!(load.finish(), Vec::<String>::new(), "a migration is no reason for an error");
+}
+
+/// Two keys of one slot on different nodes: Redis says TRYAGAIN until both are on one.
+#[test]
+fn a_command_of_several_keys_waits_while_its_slot_moves() {
+    let (_alone, cluster, gateway) = start();
+    let mut client = gateway.client();
+    client.check("MSET {try}a 1 {try}b 2", "+OK");
+    let migration = Migration::begin(&cluster, "{try}");
+    assert_eq!(migration.move_keys(1), 1);
+    client.send_line("MGET {try}a {try}b");
+    wait_until("a node says TRYAGAIN", || {
+        [migration.from, migration.to]
+            .iter()
+            .any(|&node| cluster.client(node).text("INFO errorstats").contains("errorstat_TRYAGAIN"))
+    });
+    gateway.client().check("INCR {try}b", ":3");
+    migration.end();
+    client.expect("MGET {try}a {try}b", "*2 $1 1 $1 3");
+}
+
+fn role(client: &mut Client) -> String {
+    client.list("ROLE")[0].clone()
+}
+
+/// Makes the replica of the master of `key` the master, as before maintenance, and waits for it.
+fn fail_over(cluster: &Cluster, key: &str) {
+    let master = cluster.master_of(key);
+    let master_id = id(&mut cluster.client(master));
+    let replica = wait_for("the master has a replica", || {
+        let nodes = cluster.client(master).text("CLUSTER NODES");
+        let line = nodes.lines().find(|line| line.contains("slave") && line.contains(&master_id))?;
+        (0..cluster.len()).find(|&node| line.contains(&format!(":{}@", cluster.port(node))))
+    });
+    let mut client = cluster.client(replica);
+    wait_until("the replica is in sync", || {
+        client.text("INFO replication").contains("master_link_status:up")
+    });
+    client.check("CLUSTER FAILOVER", "+OK");
+    wait_until("the replica is the master", || role(&mut client) == "master");
+}
+
+#[test]
+fn a_planned_failover_under_load_loses_nothing() {
+    let (_alone, cluster, gateway) = start();
+    let load =
+        Load::start(&gateway, 4, 60, Acknowledged::Kept, |client, index| format!("planned:{client}:{index}"));
+    for key in ["planned:0:0", "planned:0:1", "planned:0:0"] {
+        load.wait_for_replies(2_000);
+        fail_over(&cluster, key);
+    }
+    load.wait_for_replies(2_000);
+    for error in load.finish() {
+        assert!(error.contains("outcome is unknown"), "{error}");
+    }
+}
+
+#[test]
+fn a_master_that_dies_under_load_is_replaced() {
+    let (_alone, mut cluster, gateway) = start();
+    let load = Load::start(&gateway, 4, 60, Acknowledged::MayBeLost, |client, index| {
+        format!("dies:{client}:{index}")
+    });
+    load.wait_for_replies(2_000);
+    let victim = cluster.master_of("dies:0:0");
+    cluster.kill(victim);
+    wait_until("another master has the slot", || gateway.client().ask("SET {dies:0:0}probe v") == "+OK");
+    load.wait_for_replies(2_000);
+    let before = gateway.client().ask("GET dies:0:0");
+    assert!(before.starts_with('$'), "{before}");
+    cluster.restart(victim);
+    cluster.wait_until_whole();
+    load.wait_for_replies(2_000);
+    load.finish();
+}
+
+/// A node comes back as itself under another address and is promoted there.
+#[test]
+fn a_changed_address_is_followed() {
+    let (_alone, mut cluster, gateway) = start();
+    let mut client = gateway.client();
+    client.check("SET address v", "+OK");
+    let master = cluster.master_of("address");
+    for replica in 0..cluster.len() {
+        if role(&mut cluster.client(replica)) == "slave" {
+            cluster.restart_elsewhere(replica);
+        }
+    }
+    cluster.wait_until_whole();
+    client.check("WAIT 0 1", ":...");
+    fail_over(&cluster, "address");
+    cluster.kill(master);
+    client.check("GET address", "$1 v");
+    client.check("SET address w", "+OK");
+}
+
+#[test]
+fn a_gateway_starts_while_nodes_are_down() {
+    let (_alone, mut cluster, _gateway) = start();
+    let seeds = cluster.seeds();
+    let victim = cluster.master_of("down");
+    cluster.kill(victim);
+    let gateway = Gateway::before(&seeds).config("[upstream]\nunavailable_wait = \"30s\"\n").start();
+    wait_until("the slot is served", || gateway.client().ask("SET down v") == "+OK");
+    gateway.client().check("GET down", "$1 v");
+}
