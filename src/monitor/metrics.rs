@@ -44,7 +44,7 @@ metrics! {
     BUFFERED_BYTES_MAX: Gauge "hotgate_client_buffered_bytes_max" [] "The bound of all client buffers together; 0 when there is none.";
 
     NODE_UP: Gauge "hotgate_upstream_node_up" ["node", "role"] "1 while a node of the topology can be reached, else 0.";
-    NODE_CONNECTIONS: Gauge "hotgate_upstream_node_connections" ["node", "state"] "Workers by the state of their connection to the node.";
+    NODE_STATE: Gauge "hotgate_upstream_node_state" ["node", "state"] "1 for the worst state of the workers' connections to the node: idle, up, connecting, down.";
     NODE_REQUESTS: Counter "hotgate_upstream_node_requests_total" ["node"] "Requests written to the node.";
     NODE_ERRORS: Counter "hotgate_upstream_node_errors_total" ["node"] "Error replies of the node, and requests lost with its connections and deadlines.";
     NODE_BYTES: Counter "hotgate_upstream_node_bytes_total" ["node", "direction"] "Bytes read from (in) and written to (out) the node.";
@@ -96,7 +96,8 @@ metrics! {
     QUOTA_UNCHECKED: Counter "hotgate_quota_unchecked_total" ["key", "quota"] "Operations let through unchecked while Redis was away.";
     QUOTA_RECHECKS: Counter "hotgate_quota_rechecks_total" ["key", "quota"] "Questions to Redis about an exhausted key.";
     QUOTA_LIMIT: Gauge "hotgate_quota_limit" ["key", "quota"] "The limit that holds for the key.";
-    QUOTA_USED: Gauge "hotgate_quota_used" ["key", "quota"] "What the key has used of its limit, as last seen at Redis.";
+    QUOTA_VALUE: Gauge "hotgate_quota_value" ["key", "quota"] "The value of the key's counter, as last seen at Redis.";
+    QUOTA_USED: Gauge "hotgate_quota_used_ratio" ["key", "quota"] "The part of the limit that is used, 0 to 1; for stock counted down, of the highest stock seen.";
     QUOTA_PAUSED: Gauge "hotgate_quota_paused" ["key", "quota"] "1 while an operator's pause refuses everything for the key.";
     QUOTA_EXHAUSTED: Gauge "hotgate_quota_exhausted" ["key", "quota"] "1 while the key is sold out.";
 

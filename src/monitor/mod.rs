@@ -1,8 +1,32 @@
 //! COLD: what operators see. Metrics, INFO and HOTKEYS views, HTTP, the dashboard, notices, `hotgate top`.
 //!
-//! Everything here runs on the control thread and reads snapshots that the workers publish; nothing here can make a
-//! worker wait.
+//! ```text
+//!   tallies of the workers, hot set, topology, quotas      (snapshots: `sources`)
+//!        |  sampler, 4 times a second
+//!        v
+//!      View  ->  status      one sentence: what is wrong
+//!            ->  families    /metrics
+//!            ->  http        JSON, event stream, dashboard
+//!            ->  info        INFO
+//! ```
+//!
+//! Everything here runs on the control thread and reads snapshots that the workers publish.
+//! Invariant: nothing here can make a worker wait, and how often it is asked changes nothing about what workers do
+//! (the one exception, the list of clients, is bounded in rows and asked for at most once a second).
 
+pub mod board;
 pub mod exposition;
+pub mod families;
+mod figures;
+mod history;
+pub mod http;
+pub mod http_client;
 pub mod keys;
+pub mod merged;
 pub mod metrics;
+pub mod notify;
+pub mod process_figures;
+pub mod sampler;
+pub mod sources;
+pub mod status;
+pub mod view;

@@ -11,6 +11,7 @@ pub mod keyed;
 pub mod labels;
 pub mod mailbox;
 pub mod quota_desk;
+pub mod quota_facts;
 pub mod refresh;
 pub mod scripts;
 pub mod tallies;

@@ -1,0 +1,162 @@
+//! Where the latest view hangs, with its renderings.
+//!
+//! Each rendering (the text of `/metrics`, the JSON of an API path, a frame of the event stream) is made at most once per
+//! view, when first asked for, and shared by all who ask. So the work that askers can cause is bounded by the four views a
+//! second, whatever their number.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::families;
+use super::sampler::{Clock, Sampler, TICK_MS};
+use super::view::{History, View};
+
+/// A view and what was rendered of it so far.
+pub struct Frame {
+    /// The view.
+    pub view: View,
+    /// The last ten minutes up to it.
+    pub history: History,
+    metrics: OnceLock<Bytes>,
+    stats: OnceLock<Bytes>,
+    stats_with_history: OnceLock<Bytes>,
+    hotkeys: OnceLock<Bytes>,
+    nodes: OnceLock<Bytes>,
+    quotas: OnceLock<Bytes>,
+    stream: OnceLock<Arc<str>>,
+}
+
+impl Frame {
+    /// A frame with nothing rendered yet.
+    pub fn new(view: View, history: History) -> Self {
+        Self {
+            view,
+            history,
+            metrics: OnceLock::new(),
+            stats: OnceLock::new(),
+            stats_with_history: OnceLock::new(),
+            hotkeys: OnceLock::new(),
+            nodes: OnceLock::new(),
+            quotas: OnceLock::new(),
+            stream: OnceLock::new(),
+        }
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&self) -> Bytes {
+        self.metrics.get_or_init(|| Bytes::from(families::render(&self.view))).clone()
+    }
+
+    /// The JSON of `/api/stats`.
+    pub fn stats(&self) -> Bytes {
+        self.stats.get_or_init(|| to_json(&self.view.stats)).clone()
+    }
+
+    /// The JSON of `/api/stats?history=1`.
+    pub fn stats_with_history(&self) -> Bytes {
+        let render = || to_json(&WithHistory { stats: &self.view.stats, history: &self.history });
+        self.stats_with_history.get_or_init(render).clone()
+    }
+
+    /// The JSON of `/api/hotkeys`.
+    pub fn hotkeys(&self) -> Bytes {
+        let view = &self.view;
+        let render = || {
+            to_json(&json!({
+                "at_ms": view.at_ms,
+                "version": view.hot_set.version,
+                "accesses_per_s": view.hot_set.total_ops,
+                "keys": view.hot_keys,
+            }))
+        };
+        self.hotkeys.get_or_init(render).clone()
+    }
+
+    /// The JSON of `/api/nodes`.
+    pub fn nodes(&self) -> Bytes {
+        let view = &self.view;
+        let render = || {
+            to_json(&json!({
+                "at_ms": view.at_ms,
+                "topology_version": view.topology_version,
+                "kind": view.stats.upstream_kind,
+                "nodes": view.nodes,
+            }))
+        };
+        self.nodes.get_or_init(render).clone()
+    }
+
+    /// The JSON of `/api/quotas`.
+    pub fn quotas(&self) -> Bytes {
+        let render = || to_json(&json!({ "at_ms": self.view.at_ms, "quotas": self.view.quotas }));
+        self.quotas.get_or_init(render).clone()
+    }
+
+    /// The data of one event of `/api/stream`: everything but the history, on one line.
+    pub fn stream(&self) -> Arc<str> {
+        let view = &self.view;
+        let render = || {
+            let frame = json!({
+                "stats": view.stats,
+                "hotkeys": view.hot_keys,
+                "nodes": view.nodes,
+                "quotas": view.quotas,
+            });
+            Arc::from(frame.to_string())
+        };
+        self.stream.get_or_init(render).clone()
+    }
+}
+
+#[derive(Serialize)]
+struct WithHistory<'a> {
+    #[serde(flatten)]
+    stats: &'a super::view::Stats,
+    history: &'a History,
+}
+
+/// Views hold no map with keys that JSON can't carry, which is the one cause for serialising to fail.
+fn to_json(value: &impl Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Where the latest frame hangs. Written by one sampler, read by everyone else.
+pub struct Board {
+    latest: watch::Sender<Arc<Frame>>,
+}
+
+impl Board {
+    /// A board with a first frame.
+    pub fn new(first: Frame) -> Self {
+        Self { latest: watch::Sender::new(Arc::new(first)) }
+    }
+
+    /// Replaces the frame.
+    pub fn publish(&self, frame: Frame) {
+        self.latest.send_replace(Arc::new(frame));
+    }
+
+    /// The latest frame.
+    pub fn latest(&self) -> Arc<Frame> {
+        self.latest.borrow().clone()
+    }
+}
+
+/// Samples until the future is dropped. `unix_ms` reads the wall clock.
+pub async fn keep_fresh(mut sampler: Sampler, board: Arc<Board>, unix_ms: fn() -> u64) {
+    let started = Instant::now();
+    let mut ticks = interval(Duration::from_millis(TICK_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let clock = Clock { monotonic_ms: started.elapsed().as_millis() as u64, unix_ms: unix_ms() };
+        let view = sampler.tick(clock);
+        board.publish(Frame::new(view, sampler.history()));
+    }
+}

@@ -1,0 +1,155 @@
+//! Rates and levels out of merged tallies: the part of a view that needs nothing but two sums and the topology.
+
+use super::merged::Merged;
+use super::process_figures::ProcessFigures;
+use super::view::{NodeView, Now, Quantiles, Totals};
+use crate::resp::key_slot;
+use crate::shared::histogram::Latency;
+use crate::shared::labels::{ErrorKind, NodeState, Outcome, RequestClass};
+use crate::shared::tallies::NodeTally;
+use crate::shared::topology::{Role, Topology, UpstreamKind};
+
+/// Two snapshots and the seconds between them.
+pub struct Window<'a> {
+    /// The older of the two.
+    pub base: &'a Merged,
+    /// The time between them.
+    pub seconds: f64,
+}
+
+impl Window<'_> {
+    /// What happened per second of a count that stood at `base` and stands at `now`.
+    pub fn rate(&self, now: u64, base: u64) -> f64 {
+        // Rows by key start anew when a key comes back; what they hold then happened within the window.
+        let happened = if now >= base { now - base } else { now };
+        happened as f64 / self.seconds
+    }
+}
+
+/// What happened in a window.
+pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
+    let (all, base) = (&merged.all, &window.base.all);
+    let class = |c: &RequestClass| {
+        let sum = |requests: &[[u64; Outcome::COUNT]; RequestClass::COUNT]| requests[c.index()].iter().sum();
+        (c.label(), window.rate(sum(&all.requests), sum(&base.requests)))
+    };
+    let outcome = |o: &Outcome| (o.label(), window.rate(all.requests_with(*o), base.requests_with(*o)));
+    let error = |e: &ErrorKind| (e.label(), window.rate(all.errors[e.index()], base.errors[e.index()]));
+    Now {
+        requests_per_s: window.rate(all.requests_total(), base.requests_total()),
+        by_class_per_s: RequestClass::ALL.iter().map(class).collect(),
+        by_outcome_per_s: Outcome::ALL.iter().map(outcome).collect(),
+        errors_per_s: window.rate(all.errors_total(), base.errors_total()),
+        errors_by_kind_per_s: ErrorKind::ALL.iter().map(error).filter(|(_, rate)| *rate > 0.0).collect(),
+        refused_per_s: window.rate(all.requests_with(Outcome::Refused), base.requests_with(Outcome::Refused)),
+        request_time: quantiles(&all.request_time, &base.request_time),
+        gateway_time: quantiles(&all.gateway_time, &base.gateway_time),
+        upstream_time: quantiles(&all.upstream_time, &base.upstream_time),
+        bytes_in_per_s: window.rate(all.clients.bytes_in, base.clients.bytes_in),
+        bytes_out_per_s: window.rate(all.clients.bytes_out, base.clients.bytes_out),
+        offered_per_s: window.rate(all.combine.offered, base.combine.offered),
+        flushed_per_s: window.rate(all.combine.flushed, base.combine.flushed),
+        cpu_cores: 0.0,
+    }
+}
+
+fn quantiles(all: &Latency, base: &Latency) -> Quantiles {
+    let happened = all.since(base);
+    let us = |quantile| happened.quantile_ns(quantile) as f64 / 1_000.0;
+    Quantiles { p50_us: us(0.5), p99_us: us(0.99), p999_us: us(0.999) }
+}
+
+/// Counts since the start, and levels.
+pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
+    let all = &merged.all;
+    Totals {
+        requests: all.requests_total(),
+        errors: all.errors_total(),
+        clients: all.clients.current,
+        clients_blocked: all.clients.blocked,
+        clients_opened: all.clients.opened,
+        clients_rejected: all.clients.rejected.iter().sum(),
+        buffered_bytes: all.clients.buffered_in_bytes + all.clients.buffered_out_bytes,
+        buffered_bytes_max: all.clients.buffered_bytes_max,
+        combine_offered: all.combine.offered,
+        combine_flushed: all.combine.flushed,
+        combine_batch_p50: all.combine.batch_size.quantile(0.5),
+        combine_batch_p99: all.combine.batch_size.quantile(0.99),
+        combine_added_wait_p50_us: all.combine.added_wait_us.quantile(0.5),
+        combine_added_wait_p99_us: all.combine.added_wait_us.quantile(0.99),
+        write_behind_pending: all.write_behind.pending,
+        write_behind_pending_max: all.write_behind.pending_max,
+        write_behind_oldest_ms: all.write_behind.oldest_pending_ms,
+        write_behind_replays: all.write_behind.replays,
+        write_behind_unknown: all.write_behind.unknown_outcomes,
+        read_cache_hits: all.read_cache.hits,
+        read_cache_misses: all.read_cache.misses,
+        detector_accesses: all.detector.accesses,
+        detector_sampled: all.detector.sampled,
+        detector_tracked: all.detector.tracked,
+        detector_memory_bytes: all.detector.memory_bytes,
+        resident_bytes: process.resident_bytes,
+    }
+}
+
+/// The present nodes with their load, in the order of node indexes.
+pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<NodeView> {
+    let nothing = NodeTally::default();
+    let at = |merged: &Merged, place: usize| merged.all.nodes.get(place).cloned().unwrap_or_default();
+    let all_per_s: f64 = (0..merged.all.nodes.len())
+        .map(|place| {
+            let base = window.base.all.nodes.get(place).unwrap_or(&nothing);
+            window.rate(merged.all.nodes[place].requests, base.requests)
+        })
+        .sum();
+    let present = topology.nodes.iter().enumerate().filter(|(_, node)| node.present);
+    present
+        .map(|(place, node)| {
+            let (tally, base) = (at(merged, place), at(window.base, place));
+            let replies = tally.reply_us.since(&base.reply_us);
+            let requests_per_s = window.rate(tally.requests, base.requests);
+            let bytes = |tally: &NodeTally| tally.bytes_in + tally.bytes_out;
+            NodeView {
+                node: node.address.to_string(),
+                role: match node.role {
+                    Role::Master => "master",
+                    Role::Replica => "replica",
+                },
+                up: node.healthy && tally.state != NodeState::Down,
+                state: tally.state.label(),
+                slots: slots_of(place, topology),
+                requests_per_s,
+                share: if all_per_s > 0.0 { requests_per_s / all_per_s } else { 0.0 },
+                errors_per_s: window.rate(tally.errors, base.errors),
+                requests: tally.requests,
+                errors: tally.errors,
+                bytes_per_s: window.rate(bytes(&tally), bytes(&base)),
+                inflight: tally.inflight,
+                inflight_max: tally.inflight_max,
+                reconnects: tally.reconnects,
+                p50_us: replies.quantile(0.5),
+                p99_us: replies.quantile(0.99),
+                place,
+            }
+        })
+        .collect()
+}
+
+/// The address of the master that holds a key; empty while no one does.
+pub fn node_of(key: &[u8], topology: &Topology) -> String {
+    let master = topology.master_of(key_slot(key)).and_then(|index| topology.node(index));
+    master.map(|node| node.address.to_string()).unwrap_or_default()
+}
+
+/// `single` or `cluster`.
+pub fn kind_name(kind: UpstreamKind) -> &'static str {
+    match kind {
+        UpstreamKind::Single => "single",
+        UpstreamKind::Cluster => "cluster",
+    }
+}
+
+fn slots_of(place: usize, topology: &Topology) -> u32 {
+    let own = topology.ranges().filter(|(_, _, master)| master.position() == place);
+    own.map(|(start, end, _)| u32::from(end) - u32::from(start) + 1).sum()
+}

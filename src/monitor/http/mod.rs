@@ -1,0 +1,143 @@
+//! The HTTP side: metrics, API, event stream and dashboard.
+//!
+//! | path | who may | what |
+//! |---|---|---|
+//! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
+//! | `/`, `/dashboard.css`, `/dashboard.js` | everyone | the page, which asks for the token itself |
+//! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
+//! | `POST /api/quotas` | who has the token, which must be configured | a change of a quota |
+//!
+//! What keeps it from slowing the data path down: it runs on the control thread, answers from the board whose renderings are
+//! made at most four times a second, and is bounded in connections, streams and requests per second (`guard`, `listener`).
+//! What keeps others out: loopback unless told otherwise, the `Host` header is checked there against DNS rebinding, tokens are
+//! compared in constant time, and the page may load nothing from elsewhere.
+
+mod assets;
+mod clients;
+mod guard;
+mod listener;
+mod quotas;
+mod stream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::board::Board;
+use super::exposition;
+use super::sources::{Latest, Readiness, Sources};
+use clients::ClientsCache;
+use guard::Guard;
+use listener::{BoundedListener, Peer};
+
+/// Event streams at once; the next gets 503. Each costs one shared frame a second.
+const STREAMS_MAX: usize = 16;
+
+/// How the HTTP side is to be run.
+pub struct HttpOptions {
+    /// The token that holds now; a reload may change it. `None` or empty: everyone may look and nobody may change anything.
+    pub token: Latest<Option<String>>,
+    /// Connections at once; the next is closed at once.
+    pub connections_max: usize,
+}
+
+/// What handlers share.
+struct Shared {
+    board: Arc<Board>,
+    sources: Arc<Sources>,
+    guard: Guard,
+    clients: ClientsCache,
+    streams: Arc<Semaphore>,
+}
+
+/// Serves until the future is dropped. The caller binds the listener, since where it listens is the configuration's business.
+pub async fn serve(
+    listener: TcpListener,
+    board: Arc<Board>,
+    sources: Arc<Sources>,
+    options: HttpOptions,
+) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    let listener = BoundedListener::new(listener, options.connections_max);
+    let app = router(address, board, sources, options);
+    axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
+}
+
+fn router(address: SocketAddr, board: Arc<Board>, sources: Arc<Sources>, options: HttpOptions) -> Router {
+    let shared = Arc::new(Shared {
+        board,
+        sources,
+        guard: Guard::new(address, options.token),
+        clients: ClientsCache::default(),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+    });
+    let inner = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/stats", get(stats))
+        .route(
+            "/api/hotkeys",
+            get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
+        )
+        .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
+        .route(
+            "/api/quotas",
+            get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().quotas()))
+                .post(quotas::change),
+        )
+        .route("/api/clients", get(clients::list))
+        .route("/api/stream", get(stream::open))
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/dashboard.css", get(assets::css))
+        .route("/dashboard.js", get(assets::js))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .merge(inner)
+        .fallback(async || error(StatusCode::NOT_FOUND, "no such path; see / for the dashboard"))
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
+        .with_state(shared)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], shared.board.latest().metrics()).into_response()
+}
+
+#[derive(Deserialize)]
+struct StatsQuery {
+    history: Option<String>,
+}
+
+async fn stats(State(shared): State<Arc<Shared>>, Query(query): Query<StatsQuery>) -> Response {
+    let frame = shared.board.latest();
+    json_bytes(if query.history.is_some() { frame.stats_with_history() } else { frame.stats() })
+}
+
+/// 200 while traffic should come here, else 503 with the reason. Read afresh, not from the view: a balancer should know of a drain
+/// at once.
+async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let readiness = (shared.sources.readiness)();
+    let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+fn json_bytes(body: bytes::Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// An error as JSON, with a sentence for the person at the other end.
+fn error(status: StatusCode, sentence: &str) -> Response {
+    (status, Json(json!({ "error": sentence }))).into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The tallies of all workers added up, and what happened between two such sums.
+//!
+//! Every struct of the tallies is taken apart field by field without `..`, so that a field added there and forgotten
+//! here does not compile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::shared::tallies::{
+    ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally, QuotaTally,
+    ReadCacheTallies, WorkerTallies, WriteBehindTallies,
+};
+
+/// The sum over all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    /// The plain part: everything but the rows by key, which are below.
+    pub all: WorkerTallies,
+    /// Combined keys.
+    pub keys: HashMap<Arc<[u8]>, CombinedKeyTally>,
+    /// Quotas by key and rule; the empty key stands for those beyond the bound.
+    pub quotas: HashMap<(Arc<[u8]>, u16), QuotaTally>,
+}
+
+impl Merged {
+    /// Adds the workers up.
+    pub fn of<'a>(workers: impl IntoIterator<Item = &'a WorkerTallies>) -> Self {
+        let mut merged = Self::default();
+        for worker in workers {
+            merged.add(worker);
+        }
+        merged
+    }
+
+    fn add(&mut self, worker: &WorkerTallies) {
+        let WorkerTallies {
+            requests,
+            errors,
+            request_time,
+            gateway_time,
+            upstream_time,
+            clients,
+            redirects,
+            nodes,
+            combine,
+            write_behind,
+            read_cache,
+            quotas,
+            detector,
+        } = worker;
+        let all = &mut self.all;
+        for (mine, theirs) in all.requests.iter_mut().flatten().zip(requests.iter().flatten()) {
+            *mine += theirs;
+        }
+        add_each(&mut all.errors, errors);
+        add_each(&mut all.redirects, redirects);
+        all.request_time.merge(request_time);
+        all.gateway_time.merge(gateway_time);
+        all.upstream_time.merge(upstream_time);
+        add_clients(&mut all.clients, clients);
+        for (place, node) in nodes.iter().enumerate() {
+            add_node(all.node(place), node);
+        }
+        self.add_combine(combine);
+        add_write_behind(&mut self.all.write_behind, write_behind);
+        add_read_cache(&mut self.all.read_cache, read_cache);
+        add_detector(&mut self.all.detector, detector);
+        for (key, tally) in quotas.iter() {
+            add_quota(self.quotas.entry((key.clone(), tally.rule)).or_default(), tally);
+        }
+        if quotas.overflow().admitted + quotas.overflow().refused.iter().sum::<u64>() > 0 {
+            add_quota(
+                self.quotas.entry((Arc::from(&b""[..]), quotas.overflow().rule)).or_default(),
+                quotas.overflow(),
+            );
+        }
+    }
+
+    fn add_combine(&mut self, theirs: &CombineTallies) {
+        let CombineTallies { offered, flushed, replayed, batch_size, added_wait_us, keys } = theirs;
+        let mine = &mut self.all.combine;
+        mine.offered += offered;
+        mine.flushed += flushed;
+        mine.replayed += replayed;
+        mine.batch_size.merge(batch_size);
+        mine.added_wait_us.merge(added_wait_us);
+        for (key, tally) in keys.iter() {
+            add_key(self.keys.entry(key.clone()).or_default(), tally);
+        }
+    }
+}
+
+fn add_each<const N: usize>(mine: &mut [u64; N], theirs: &[u64; N]) {
+    for (mine, theirs) in mine.iter_mut().zip(theirs) {
+        *mine += theirs;
+    }
+}
+
+fn add_clients(mine: &mut ClientTallies, theirs: &ClientTallies) {
+    let ClientTallies {
+        opened,
+        closed,
+        rejected,
+        current,
+        blocked,
+        subscribed,
+        bytes_in,
+        bytes_out,
+        buffered_in_bytes,
+        buffered_out_bytes,
+        buffered_bytes_max,
+        paused,
+    } = theirs;
+    add_each(&mut mine.closed, closed);
+    add_each(&mut mine.rejected, rejected);
+    mine.opened += opened;
+    mine.current += current;
+    mine.blocked += blocked;
+    mine.subscribed += subscribed;
+    mine.bytes_in += bytes_in;
+    mine.bytes_out += bytes_out;
+    mine.buffered_in_bytes += buffered_in_bytes;
+    mine.buffered_out_bytes += buffered_out_bytes;
+    mine.buffered_bytes_max += buffered_bytes_max;
+    mine.paused += paused;
+}
+
+fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
+    let NodeTally {
+        state,
+        requests,
+        errors,
+        bytes_in,
+        bytes_out,
+        connects,
+        reconnects,
+        connect_failures,
+        inflight,
+        inflight_max,
+        buffered_bytes,
+        reply_us,
+    } = theirs;
+    mine.state = mine.state.max(*state);
+    mine.requests += requests;
+    mine.errors += errors;
+    mine.bytes_in += bytes_in;
+    mine.bytes_out += bytes_out;
+    mine.connects += connects;
+    mine.reconnects += reconnects;
+    mine.connect_failures += connect_failures;
+    mine.inflight += inflight;
+    mine.inflight_max += inflight_max;
+    mine.buffered_bytes += buffered_bytes;
+    mine.reply_us.merge(reply_us);
+}
+
+fn add_key(mine: &mut CombinedKeyTally, theirs: &CombinedKeyTally) {
+    let CombinedKeyTally { offered, flushed, added_wait_us_sum, cache_hits, queued, pending } = theirs;
+    mine.offered += offered;
+    mine.flushed += flushed;
+    mine.added_wait_us_sum += added_wait_us_sum;
+    mine.cache_hits += cache_hits;
+    mine.queued += queued;
+    mine.pending += pending;
+}
+
+fn add_write_behind(mine: &mut WriteBehindTallies, theirs: &WriteBehindTallies) {
+    let WriteBehindTallies {
+        absorbed,
+        flushes,
+        replays,
+        unknown_outcomes,
+        refused_full,
+        pending,
+        pending_max,
+        oldest_pending_ms,
+        journal_bytes,
+        journal_syncs,
+    } = theirs;
+    mine.absorbed += absorbed;
+    mine.flushes += flushes;
+    mine.replays += replays;
+    mine.unknown_outcomes += unknown_outcomes;
+    mine.refused_full += refused_full;
+    mine.pending += pending;
+    mine.pending_max += pending_max;
+    mine.oldest_pending_ms = mine.oldest_pending_ms.max(*oldest_pending_ms);
+    mine.journal_bytes += journal_bytes;
+    mine.journal_syncs += journal_syncs;
+}
+
+fn add_read_cache(mine: &mut ReadCacheTallies, theirs: &ReadCacheTallies) {
+    let ReadCacheTallies { hits, misses, invalidations, drops, entries, bytes } = theirs;
+    mine.hits += hits;
+    mine.misses += misses;
+    mine.invalidations += invalidations;
+    mine.drops += drops;
+    mine.entries += entries;
+    mine.bytes += bytes;
+}
+
+fn add_quota(mine: &mut QuotaTally, theirs: &QuotaTally) {
+    let QuotaTally { rule, admitted, admitted_units, refused, would_refuse, unchecked, rechecks } = theirs;
+    mine.rule = *rule;
+    mine.admitted += admitted;
+    mine.admitted_units += admitted_units;
+    add_each(&mut mine.refused, refused);
+    mine.would_refuse += would_refuse;
+    mine.unchecked += unchecked;
+    mine.rechecks += rechecks;
+}
+
+fn add_detector(mine: &mut DetectorTallies, theirs: &DetectorTallies) {
+    let DetectorTallies { accesses, sampled, excluded, displaced, tracked, memory_bytes } = theirs;
+    mine.accesses += accesses;
+    mine.sampled += sampled;
+    mine.excluded += excluded;
+    mine.displaced += displaced;
+    mine.tracked += tracked;
+    mine.memory_bytes += memory_bytes;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::labels::{NodeState, Outcome, RequestClass};
+
+    #[test]
+    fn workers_add_up_and_the_worst_level_counts() {
+        let mut workers = [WorkerTallies::default(), WorkerTallies::default()];
+        for (place, worker) in workers.iter_mut().enumerate() {
+            worker.count(RequestClass::Counter, Outcome::Combined);
+            worker.request_time.record(1_000);
+            worker.write_behind.oldest_pending_ms = 10 * (place as u64 + 1);
+            worker.node(1).requests = 3;
+            let row = worker.combine.keys.acquire(Arc::from(&b"k"[..]));
+            worker.combine.keys.row(row).offered = 5;
+        }
+        workers[1].node(1).state = NodeState::Down;
+        let merged = Merged::of(&workers);
+        assert_eq!(merged.all.requests_with(Outcome::Combined), 2);
+        assert_eq!(merged.all.request_time.count(), 2);
+        assert_eq!(merged.all.write_behind.oldest_pending_ms, 20);
+        assert_eq!((merged.all.nodes[1].requests, merged.all.nodes[1].state), (6, NodeState::Down));
+        assert_eq!(merged.keys[&b"k"[..]].offered, 10);
+    }
+
+    #[test]
+    fn quotas_beyond_the_bound_appear_under_the_empty_key() {
+        let mut worker = WorkerTallies::default();
+        let mut row = worker.quotas.acquire(Arc::from(&b"0"[..]));
+        for place in 1..=crate::shared::tallies::KEYS_TALLIED_MAX {
+            row = worker.quotas.acquire(Arc::from(place.to_string().as_bytes()));
+        }
+        worker.quotas.row(row).admitted = 7;
+        let merged = Merged::of([&worker]);
+        assert_eq!(merged.quotas[&(Arc::from(&b""[..]), 0)].admitted, 7);
+    }
+}

@@ -1,0 +1,247 @@
+//! Turns snapshots into views: rates from the difference of tallies, the hot set joined with what combining did for each
+//! key, nodes with their load, quotas with their time to sell-out.
+//!
+//! It runs on the control thread, four times a second, and is the only reader of the workers' tallies for display. What is
+//! asked through HTTP, INFO or `hotgate top` reads the view it made, so asking costs the workers nothing.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::figures::{Window, kind_name, node_of, nodes, now, totals};
+use super::history::Ring;
+use super::merged::Merged;
+use super::process_figures::ProcessFigures;
+use super::sources::Sources;
+use super::status::{self, Evidence};
+use super::view::{History, HotKeyView, QuotaView, Stats, View};
+use crate::detect::HotKey;
+use crate::shared::labels::QuotaRefusal;
+use crate::shared::quota_facts::QuotaFacts;
+use crate::shared::tallies::{CombinedKeyTally, QuotaTally};
+use crate::shared::topology::Topology;
+
+/// How often [`Sampler::tick`] should be called, in milliseconds.
+pub const TICK_MS: u64 = 250;
+/// Rates are over the last second: the first snapshot at least this old is the base.
+const RATE_WINDOW_MS: u64 = 1_000;
+/// Quotas' rates are over five seconds, so that a time to sell-out is steady enough to read.
+const QUOTA_WINDOW_MS: u64 = 5_000;
+/// Snapshots kept: five seconds at four a second, and one older.
+const PAST_MAX: usize = (QUOTA_WINDOW_MS / TICK_MS) as usize + 1;
+
+/// Two clocks, read by the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Milliseconds on a clock that never goes back.
+    pub monotonic_ms: u64,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// The sampler's memory.
+pub struct Sampler {
+    sources: Arc<Sources>,
+    version: u64,
+    past: VecDeque<Snapshot>,
+    ring: Ring,
+    /// The highest stock seen of each key that counts down, for its progress.
+    stock_max: HashMap<(Vec<u8>, u16), i64>,
+}
+
+#[derive(Clone)]
+struct Snapshot {
+    monotonic_ms: u64,
+    merged: Arc<Merged>,
+    cpu_s: f64,
+}
+
+impl Sampler {
+    /// A sampler that has seen nothing yet.
+    pub fn new(sources: Arc<Sources>) -> Self {
+        Self { sources, version: 0, past: VecDeque::new(), ring: Ring::default(), stock_max: HashMap::new() }
+    }
+
+    /// Takes a sample. The first has no rates.
+    pub fn tick(&mut self, clock: Clock) -> View {
+        let cells: Vec<_> = self.sources.tallies.iter().map(|cell| cell.load()).collect();
+        let merged = Arc::new(Merged::of(cells.iter().map(|cell| &**cell)));
+        let process = ProcessFigures::read();
+        let snapshot = Snapshot { monotonic_ms: clock.monotonic_ms, merged, cpu_s: process.cpu_s() };
+        let view = self.view(clock, &snapshot, process);
+        if self.past.len() == PAST_MAX {
+            self.past.pop_front();
+        }
+        self.past.push_back(snapshot);
+        self.ring.offer(clock.unix_ms, &view.stats.now);
+        view
+    }
+
+    /// The last ten minutes.
+    pub fn history(&self) -> History {
+        self.ring.columns()
+    }
+
+    fn view(&mut self, clock: Clock, snapshot: &Snapshot, process: ProcessFigures) -> View {
+        self.version += 1;
+        let sources = Arc::clone(&self.sources);
+        let (hot, topology) = ((sources.hot)(), (sources.topology)());
+        let (readiness, upstream, facts) = ((sources.readiness)(), (sources.upstream)(), (sources.quotas)());
+        let quotas = self.quotas(snapshot, &facts);
+        let base = self.base(snapshot, RATE_WINDOW_MS);
+        let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
+        let merged = &snapshot.merged;
+        let mut now = now(&window, merged);
+        now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
+        let totals = totals(merged, &process);
+        let hot_keys: Vec<_> =
+            hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
+        let nodes = nodes(&window, merged, &topology);
+        let status = status::judge(&Evidence {
+            readiness: &readiness,
+            now: &now,
+            totals: &totals,
+            hot_keys: &hot_keys,
+            nodes: &nodes,
+            quotas: &quotas,
+        });
+        let stats = Stats {
+            at_ms: clock.unix_ms,
+            gateway: sources.identity.clone(),
+            upstream_version: upstream.version.clone(),
+            upstream_kind: kind_name(topology.kind),
+            uptime_s: clock.unix_ms.saturating_sub(sources.identity.started_unix_ms) / 1000,
+            readiness: readiness.clone(),
+            status,
+            now,
+            totals,
+        };
+        View {
+            version: self.version,
+            at_ms: clock.unix_ms,
+            merged: Arc::clone(merged),
+            stats,
+            hot_keys,
+            nodes,
+            quotas,
+            process,
+            readiness,
+            notices: sources.notices.view(),
+            topology_version: topology.version,
+            hot_set: Arc::clone(&hot),
+            metric_keys_max: sources.metric_keys_max,
+        }
+    }
+
+    /// The youngest snapshot at least `age_ms` old, or the oldest; the snapshot itself when there is none.
+    fn base(&self, snapshot: &Snapshot, age_ms: u64) -> Snapshot {
+        let old_enough = |past: &&Snapshot| past.monotonic_ms + age_ms <= snapshot.monotonic_ms;
+        self.past.iter().rev().find(old_enough).or(self.past.front()).unwrap_or(snapshot).clone()
+    }
+
+    fn hot_key(&self, window: &Window<'_>, merged: &Merged, hot: &HotKey, topology: &Topology) -> HotKeyView {
+        let key = hot.key.bytes();
+        let nothing = CombinedKeyTally::default();
+        let tally = merged.keys.get(key);
+        let base = window.base.keys.get(key).unwrap_or(&nothing);
+        let combined = tally.filter(|tally| tally.offered > 0);
+        let rate = |of: fn(&CombinedKeyTally) -> u64| combined.map(|tally| window.rate(of(tally), of(base)));
+        let total = |of: fn(&CombinedKeyTally) -> u64| tally.map_or(0, of);
+        let (offered_per_s, waited_per_s) = (rate(|t| t.offered), rate(|t| t.added_wait_us_sum));
+        HotKeyView {
+            key: self.sources.key_names.label(key),
+            class: hot.class.name(),
+            since_ms: hot.since_ms,
+            requests_per_s: hot.rates.ops,
+            reads_per_s: hot.rates.reads,
+            writes_per_s: hot.rates.writes,
+            bytes_per_s: hot.rates.bytes_in + hot.rates.bytes_out,
+            share: hot.rates.share,
+            peak_per_s: hot.peak,
+            trend: hot.rates.trend,
+            connections: hot.rates.connections,
+            node: if hot.key.is_truncated() { String::new() } else { node_of(key, topology) },
+            offered_per_s,
+            flushed_per_s: rate(|t| t.flushed),
+            added_wait_us: offered_per_s.filter(|o| *o > 0.0).and_then(|o| waited_per_s.map(|w| w / o)),
+            cache_hits_per_s: tally.map_or(0.0, |tally| window.rate(tally.cache_hits, base.cache_hits)),
+            pending: total(|t| t.pending),
+            history: Arc::clone(&hot.history),
+            offered_total: total(|t| t.offered),
+            flushed_total: total(|t| t.flushed),
+            cache_hits_total: total(|t| t.cache_hits),
+        }
+    }
+
+    fn quotas(&mut self, snapshot: &Snapshot, facts: &[QuotaFacts]) -> Vec<QuotaView> {
+        let base = self.base(snapshot, QUOTA_WINDOW_MS);
+        let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
+        let known: HashSet<_> = facts.iter().map(|fact| (fact.key.as_slice(), fact.rule)).collect();
+        self.stock_max.retain(|(key, rule), _| known.contains(&(key.as_slice(), *rule)));
+        facts.iter().map(|fact| self.quota(&window, &snapshot.merged, fact)).collect()
+    }
+
+    fn quota(&mut self, window: &Window<'_>, merged: &Merged, fact: &QuotaFacts) -> QuotaView {
+        let row = (Arc::from(fact.key.as_slice()), fact.rule);
+        let nothing = QuotaTally::default();
+        let (tally, base) =
+            (merged.quotas.get(&row).unwrap_or(&nothing), window.base.quotas.get(&row).unwrap_or(&nothing));
+        let rate = |of: fn(&QuotaTally) -> u64| window.rate(of(tally), of(base));
+        let refused = |tally: &QuotaTally| tally.refused.iter().sum::<u64>();
+        let units_per_s = rate(|t| t.admitted_units);
+        let unavailable = QuotaRefusal::Unavailable.index();
+        QuotaView {
+            key: self.sources.key_names.label(&fact.key),
+            quota: name_of(fact),
+            limit: fact.limit,
+            value: fact.value,
+            remaining: fact.remaining(),
+            used_share: self.used_share(fact),
+            counts_down: fact.counts_down,
+            window_ms: fact.window_ms,
+            enforce: fact.enforce,
+            paused: fact.paused,
+            exhausted: fact.exhausted,
+            units_per_s,
+            admitted_per_s: rate(|t| t.admitted),
+            refused_per_s: window.rate(refused(tally), refused(base)),
+            sold_out_in_s: fact
+                .remaining()
+                .filter(|left| units_per_s > 0.0 && *left > 0)
+                .map(|l| l as f64 / units_per_s),
+            admitted: tally.admitted,
+            refused: QuotaRefusal::ALL.iter().map(|r| (r.label(), tally.refused[r.index()])).collect(),
+            refused_unavailable_per_s: window.rate(tally.refused[unavailable], base.refused[unavailable]),
+            would_refuse: tally.would_refuse,
+            unchecked: tally.unchecked,
+            rechecks: tally.rechecks,
+        }
+    }
+
+    fn used_share(&mut self, fact: &QuotaFacts) -> Option<f64> {
+        let remaining = fact.remaining()?;
+        let whole = if fact.counts_down {
+            let max = self.stock_max.entry((fact.key.clone(), fact.rule)).or_insert(remaining);
+            *max = remaining.max(*max);
+            *max
+        } else {
+            fact.limit?
+        };
+        if whole <= 0 {
+            return Some(1.0);
+        }
+        Some((1.0 - remaining as f64 / whole as f64).clamp(0.0, 1.0))
+    }
+}
+
+/// A pattern may have a lifetime cap and a rate: the window tells them apart.
+fn name_of(fact: &QuotaFacts) -> String {
+    match fact.window_ms {
+        Some(ms) if ms % 1_000 == 0 => format!("{} per {}s", fact.pattern, ms / 1_000),
+        Some(ms) => format!("{} per {ms}ms", fact.pattern),
+        None => fact.pattern.clone(),
+    }
+}
+
+fn seconds_between(base: &Snapshot, snapshot: &Snapshot) -> f64 {
+    (snapshot.monotonic_ms.saturating_sub(base.monotonic_ms).max(1)) as f64 / 1000.0
+}

@@ -1,0 +1,81 @@
+//! Where monitoring reads from: cells and closures, handed over by `process.rs`, so that everything here can be run and tested
+//! without workers, sockets or Redis.
+//!
+//! Nothing in `Sources` blocks: closures return the latest snapshot, mailboxes are bounded and refuse.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::keys::KeyNames;
+use super::notify::NoticeFigures;
+use crate::detect::HotSet;
+use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::quota_desk::QuotaDesk;
+use crate::shared::quota_facts::QuotaFacts;
+use crate::shared::tallies::TalliesCell;
+use crate::shared::topology::Topology;
+use crate::shared::upstream_facts::UpstreamFacts;
+
+/// A closure that returns the latest snapshot of something.
+pub type Latest<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// Everything that monitoring reads.
+pub struct Sources {
+    /// Who this gateway is.
+    pub identity: Identity,
+    /// One cell for each worker.
+    pub tallies: Vec<Arc<TalliesCell>>,
+    /// The published hot set.
+    pub hot: Latest<Arc<HotSet>>,
+    /// The nodes and who holds which slot.
+    pub topology: Latest<Arc<Topology>>,
+    /// What the upstream says of itself.
+    pub upstream: Latest<Arc<UpstreamFacts>>,
+    /// The keys that quotas hold.
+    pub quotas: Latest<Vec<QuotaFacts>>,
+    /// Whether traffic should come here.
+    pub readiness: Latest<Readiness>,
+    /// Notices sent so far.
+    pub notices: Arc<NoticeFigures>,
+    /// How metrics, API and dashboard name keys.
+    pub key_names: KeyNames,
+    /// Hot keys, and quotas' keys, with labels of their own in `/metrics`.
+    pub metric_keys_max: usize,
+    /// Who is connected.
+    pub clients: ClientRowsPort,
+    /// Where changes of quotas go.
+    pub quota_desk: QuotaDesk,
+}
+
+/// Who this gateway is; fixed for the life of the process.
+#[derive(Clone, Debug, Serialize)]
+pub struct Identity {
+    /// hotgate's own version.
+    pub version: String,
+    /// Tells this gateway from all others: 40 hexadecimal digits.
+    pub id: String,
+    /// The addresses that clients connect to.
+    pub listen: Vec<String>,
+    /// Worker threads.
+    pub workers: usize,
+    /// The configuration file; empty without one.
+    pub config_file: String,
+    /// When the process started, in milliseconds since 1970.
+    pub started_unix_ms: u64,
+}
+
+/// Whether traffic should come here: the answer of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Readiness {
+    /// The upstream is reachable and the gateway is serving.
+    Ready,
+    /// The gateway is serving, and the upstream can't be reached.
+    UpstreamUnreachable {
+        /// What is wrong, as a clause: which node, what error.
+        why: String,
+    },
+    /// The gateway is finishing what is in flight and takes no new clients.
+    Draining,
+}

@@ -1,0 +1,262 @@
+//! Tests of the status sentence: figures in, sentence out.
+
+use super::*;
+use std::sync::Arc;
+
+fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> HotKeyView {
+    HotKeyView {
+        key: key.into(),
+        class: "counter",
+        since_ms: 0,
+        requests_per_s: share * 138_000.0,
+        reads_per_s: 0.0,
+        writes_per_s: share * 138_000.0,
+        bytes_per_s: 0.0,
+        share,
+        peak_per_s: 0.0,
+        trend: 1.0,
+        connections: 50,
+        node: "10.0.0.1:7000".into(),
+        offered_per_s: offered,
+        flushed_per_s: flushed,
+        added_wait_us: None,
+        cache_hits_per_s: 0.0,
+        pending: 0,
+        history: Arc::from([]),
+        offered_total: 0,
+        flushed_total: 0,
+        cache_hits_total: 0,
+    }
+}
+
+fn node(name: &str, role: &'static str, up: bool) -> NodeView {
+    NodeView {
+        node: name.into(),
+        role,
+        up,
+        state: "up",
+        slots: 5_461,
+        requests_per_s: 0.0,
+        share: 0.0,
+        errors_per_s: 0.0,
+        requests: 0,
+        errors: 0,
+        bytes_per_s: 0.0,
+        inflight: 0,
+        inflight_max: 0,
+        reconnects: 0,
+        p50_us: 0,
+        p99_us: 0,
+        place: 0,
+    }
+}
+
+fn quota(key: &str) -> QuotaView {
+    QuotaView {
+        key: key.into(),
+        quota: "sku:*:reserved".into(),
+        limit: Some(1_000_000),
+        value: Some(500_000),
+        remaining: Some(500_000),
+        used_share: Some(0.5),
+        counts_down: false,
+        window_ms: None,
+        enforce: true,
+        paused: false,
+        exhausted: false,
+        units_per_s: 0.0,
+        admitted_per_s: 0.0,
+        refused_per_s: 0.0,
+        sold_out_in_s: None,
+        admitted: 0,
+        refused: Default::default(),
+        refused_unavailable_per_s: 0.0,
+        would_refuse: 0,
+        unchecked: 0,
+        rechecks: 0,
+    }
+}
+
+struct Case {
+    readiness: Readiness,
+    now: Now,
+    totals: Totals,
+    hot_keys: Vec<HotKeyView>,
+    nodes: Vec<NodeView>,
+    quotas: Vec<QuotaView>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        let mut now = Now { requests_per_s: 12_345.0, ..Now::default() };
+        now.request_time.p99_us = 820.0;
+        Self {
+            readiness: Readiness::Ready,
+            now,
+            totals: Totals::default(),
+            hot_keys: Vec::new(),
+            nodes: Vec::new(),
+            quotas: Vec::new(),
+        }
+    }
+}
+
+fn check(case: Case, level: Level, sentence: &str) {
+    let status = judge(&Evidence {
+        readiness: &case.readiness,
+        now: &case.now,
+        totals: &case.totals,
+        hot_keys: &case.hot_keys,
+        nodes: &case.nodes,
+        quotas: &case.quotas,
+    });
+    assert_eq!((status.level, status.sentence.as_str()), (level, sentence));
+}
+
+#[test]
+fn all_is_quiet() {
+    check(Case::default(), Level::Ok, "All quiet: 12,300/s, p99 820 µs, no hot keys.");
+    let small = vec![hot("k", 0.02, Some(100.0), Some(1.0))];
+    check(
+        Case { hot_keys: small, ..Case::default() },
+        Level::Ok,
+        "All quiet: 12,300/s, p99 820 µs, one hot key, taken care of.",
+    );
+    check(Case { now: Now::default(), ..Case::default() }, Level::Ok, "All quiet: no traffic, no hot keys.");
+}
+
+#[test]
+fn a_super_hot_key() {
+    let combined = vec![hot("sku:{8421}:reserved", 0.61, Some(84_000.0), Some(900.0))];
+    check(
+        Case { hot_keys: combined, ..Case::default() },
+        Level::Notice,
+        "sku:{8421}:reserved takes 61 % of all requests (84,200/s), combined to 900/s.",
+    );
+    let bare = vec![hot("list:1", 0.5, None, None)];
+    check(
+        Case { hot_keys: bare, ..Case::default() },
+        Level::Warning,
+        "list:1 takes 50 % of all requests (69,000/s), not combined: all of it reaches 10.0.0.1:7000.",
+    );
+}
+
+#[test]
+fn upstream_trouble_comes_first() {
+    let hot_keys = vec![hot("k", 0.61, None, None)];
+    let readiness = Readiness::UpstreamUnreachable { why: "connection refused by 10.0.0.1:7000".into() };
+    check(
+        Case { readiness, hot_keys, ..Case::default() },
+        Level::Critical,
+        "Redis can't be reached: connection refused by 10.0.0.1:7000.",
+    );
+    let nodes = vec![node("a:1", "replica", false), node("b:2", "master", false)];
+    check(
+        Case { nodes, ..Case::default() },
+        Level::Critical,
+        "Master b:2 is down; its 5461 slots are not served.",
+    );
+    let nodes = vec![NodeView { inflight: 900, inflight_max: 1_000, ..node("b:2", "master", true) }];
+    check(
+        Case { nodes, ..Case::default() },
+        Level::Warning,
+        "Node b:2 is near its limit: 90 % of its inflight requests.",
+    );
+}
+
+#[test]
+fn errors_need_a_share_and_a_rate() {
+    let errors = |per_s: f64| {
+        let now = Now {
+            requests_per_s: 1_000.0,
+            errors_per_s: per_s,
+            errors_by_kind_per_s: [("timeout", per_s), ("overload", 0.1)].into(),
+            ..Now::default()
+        };
+        Case { now, ..Case::default() }
+    };
+    check(errors(5.0), Level::Ok, "All quiet: 1,000/s, p99 0.0 µs, no hot keys.");
+    check(errors(20.0), Level::Warning, "2.0 % of all requests fail (20/s), most of them timeout.");
+    check(errors(200.0), Level::Critical, "20 % of all requests fail (200/s), most of them timeout.");
+}
+
+#[test]
+fn bounds_in_sight() {
+    let totals = Totals { buffered_bytes: 85, buffered_bytes_max: 100, ..Totals::default() };
+    check(
+        Case { totals, ..Case::default() },
+        Level::Warning,
+        "Client buffers are 85 % full: clients read slower than Redis replies.",
+    );
+    let totals = Totals {
+        write_behind_pending: 90,
+        write_behind_pending_max: 100,
+        write_behind_oldest_ms: 2_500,
+        ..Totals::default()
+    };
+    check(
+        Case { totals, ..Case::default() },
+        Level::Warning,
+        "90 write-behind deltas wait, the oldest for 2.5 s.",
+    );
+}
+
+#[test]
+fn sales() {
+    let case = |quota| Case { quotas: vec![quota], ..Case::default() };
+    let sold_out = QuotaView { exhausted: true, refused_per_s: 99_950.0, ..quota("sku:1") };
+    check(case(sold_out.clone()), Level::Notice, "sku:1 is sold out, refusing 100,000/s.");
+    let away = QuotaView { refused_unavailable_per_s: 5.0, ..sold_out.clone() };
+    check(case(away), Level::Critical, "sku:1 is refused because Redis is away, refusing 100,000/s.");
+    let paused = QuotaView { paused: true, ..quota("sku:1") };
+    check(case(paused), Level::Notice, "sku:1 is paused by an operator.");
+    let nearly = QuotaView {
+        used_share: Some(0.97),
+        remaining: Some(30_000),
+        sold_out_in_s: Some(41.2),
+        ..quota("sku:1")
+    };
+    check(case(nearly), Level::Notice, "sku:1 is nearly sold out: 30,000 left, 41 s at this rate.");
+    let rate_limit = QuotaView { window_ms: Some(1_000), ..sold_out };
+    check(case(rate_limit), Level::Ok, "All quiet: 12,300/s, p99 820 µs, no hot keys.");
+}
+
+#[test]
+fn the_others_follow_worst_first() {
+    let case = Case {
+        nodes: vec![node("b:2", "master", false)],
+        quotas: vec![QuotaView { paused: true, ..quota("sku:1") }],
+        hot_keys: vec![hot("k", 0.5, None, None)],
+        ..Case::default()
+    };
+    let status = judge(&Evidence {
+        readiness: &case.readiness,
+        now: &case.now,
+        totals: &case.totals,
+        hot_keys: &case.hot_keys,
+        nodes: &case.nodes,
+        quotas: &case.quotas,
+    });
+    assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Warning, Level::Notice]);
+}
+
+#[test]
+fn numbers_as_people_read_them() {
+    for (value, expect) in [
+        (0.0, "0"),
+        (0.25, "0.2"),
+        (9.96, "10.0"),
+        (84_213.0, "84,200"),
+        (999.6, "1,000"),
+        (1_234_567.0, "1,230,000"),
+    ] {
+        assert_eq!(rate(value), expect);
+    }
+    for (value, expect) in [(0, "0"), (-1_000, "-1,000"), (i64::MIN, "-9,223,372,036,854,775,808")] {
+        assert_eq!(whole(value), expect);
+    }
+    for (us, expect) in [(8.74, "8.7 µs"), (820.0, "820 µs"), (1_300.0, "1.30 ms"), (2_500_000.0, "2.50 s")]
+    {
+        assert_eq!(duration_us(us), expect);
+    }
+}

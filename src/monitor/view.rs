@@ -1,0 +1,353 @@
+//! What operators are shown, as plain data that serialises to the JSON of the HTTP API.
+//!
+//! A `View` is made by the sampler, published whole and never changed. All renderings (JSON, `/metrics`, `INFO`, the
+//! dashboard, `hotgate top`) start from one, so that they agree with each other.
+//!
+//! Field names end in their unit. Rates are per second over the last second, quotas' over the last five.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::merged::Merged;
+use super::process_figures::ProcessFigures;
+use super::sources::{Identity, Readiness};
+use super::status::Status;
+use crate::detect::HotSet;
+
+/// Everything at one time.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Goes up by one with every view.
+    pub version: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The sum of the workers' tallies since the start.
+    pub merged: Arc<Merged>,
+    /// The rest of it.
+    pub stats: Stats,
+    /// Hottest first.
+    pub hot_keys: Vec<HotKeyView>,
+    /// In the order of node indexes; absent nodes are left out.
+    pub nodes: Vec<NodeView>,
+    /// In the order of the registry.
+    pub quotas: Vec<QuotaView>,
+    /// Processor, memory, descriptors, threads.
+    pub process: ProcessFigures,
+    /// Whether traffic should come here.
+    pub readiness: Readiness,
+    /// Notices and webhook deliveries, by result.
+    pub notices: NoticesView,
+    /// Topologies that took effect.
+    pub topology_version: u64,
+    /// The hot set that `hot_keys` shows.
+    pub hot_set: Arc<HotSet>,
+    /// Labels of their own in `/metrics`.
+    pub metric_keys_max: usize,
+}
+
+/// `/api/stats`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stats {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who this gateway is.
+    pub gateway: Identity,
+    /// `redis_version` of the upstream, where known.
+    pub upstream_version: Option<String>,
+    /// `single` or `cluster`.
+    pub upstream_kind: &'static str,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether traffic should come here.
+    pub readiness: Readiness,
+    /// What is wrong, or that all is quiet.
+    pub status: Status,
+    /// The last second.
+    pub now: Now,
+    /// Since the start.
+    pub totals: Totals,
+}
+
+/// The last second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Now {
+    /// Requests settled.
+    pub requests_per_s: f64,
+    /// By class.
+    pub by_class_per_s: BTreeMap<&'static str, f64>,
+    /// By outcome.
+    pub by_outcome_per_s: BTreeMap<&'static str, f64>,
+    /// Errors of all kinds.
+    pub errors_per_s: f64,
+    /// By kind, those that occurred.
+    pub errors_by_kind_per_s: BTreeMap<&'static str, f64>,
+    /// Refused by quotas and rules.
+    pub refused_per_s: f64,
+    /// Whole time of a request.
+    pub request_time: Quantiles,
+    /// Less the wait for Redis.
+    pub gateway_time: Quantiles,
+    /// The wait for Redis.
+    pub upstream_time: Quantiles,
+    /// Bytes from clients.
+    pub bytes_in_per_s: f64,
+    /// Bytes to clients.
+    pub bytes_out_per_s: f64,
+    /// Operations that entered combining.
+    pub offered_per_s: f64,
+    /// Commands sent for them.
+    pub flushed_per_s: f64,
+    /// Processor time per second of the whole process: 1.0 is one core.
+    pub cpu_cores: f64,
+}
+
+/// Of a distribution of times, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Quantiles {
+    /// Half took at most this.
+    pub p50_us: f64,
+    /// All but one in a hundred.
+    pub p99_us: f64,
+    /// All but one in a thousand.
+    pub p999_us: f64,
+}
+
+/// Since the start, and levels.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Requests settled.
+    pub requests: u64,
+    /// Errors of all kinds.
+    pub errors: u64,
+    /// Level: connections open.
+    pub clients: u64,
+    /// Level: connections with a blocking command under way.
+    pub clients_blocked: u64,
+    /// Connections accepted.
+    pub clients_opened: u64,
+    /// Connections turned away.
+    pub clients_rejected: u64,
+    /// Level: bytes in client buffers.
+    pub buffered_bytes: u64,
+    /// Their bound; 0 when there is none.
+    pub buffered_bytes_max: u64,
+    /// Operations that entered combining.
+    pub combine_offered: u64,
+    /// Commands sent for them.
+    pub combine_flushed: u64,
+    /// Median operations per flush.
+    pub combine_batch_p50: u64,
+    /// All but one flush in a hundred folded at most this many.
+    pub combine_batch_p99: u64,
+    /// Median wait added by combining, in microseconds.
+    pub combine_added_wait_p50_us: u64,
+    /// All but one in a hundred waited at most this much longer.
+    pub combine_added_wait_p99_us: u64,
+    /// Level: write-behind deltas that Redis has not acknowledged.
+    pub write_behind_pending: u64,
+    /// Their bound; 0 when there is none.
+    pub write_behind_pending_max: u64,
+    /// Level: age of the oldest in milliseconds.
+    pub write_behind_oldest_ms: u64,
+    /// Flushes sent again with the same token.
+    pub write_behind_replays: u64,
+    /// Flushes whose outcome is not known.
+    pub write_behind_unknown: u64,
+    /// Reads answered from the read cache.
+    pub read_cache_hits: u64,
+    /// Cacheable reads that asked Redis.
+    pub read_cache_misses: u64,
+    /// Key accesses that the detector saw.
+    pub detector_accesses: u64,
+    /// Those it counted.
+    pub detector_sampled: u64,
+    /// Level: keys in its tables.
+    pub detector_tracked: u64,
+    /// Level: bytes of its tables.
+    pub detector_memory_bytes: u64,
+    /// Level: resident memory of the process.
+    pub resident_bytes: u64,
+}
+
+/// One hot key.
+#[derive(Clone, Debug, Serialize)]
+pub struct HotKeyView {
+    /// The key as people read it; see `monitor::keys`.
+    pub key: String,
+    /// `read`, `write`, `counter` or `bytes`.
+    pub class: &'static str,
+    /// When it became hot, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Accesses per second.
+    pub requests_per_s: f64,
+    /// Reads per second.
+    pub reads_per_s: f64,
+    /// Writes per second.
+    pub writes_per_s: f64,
+    /// Bytes per second in requests and replies.
+    pub bytes_per_s: f64,
+    /// Part of all key accesses, 0 to 1.
+    pub share: f64,
+    /// The highest rate since it became hot.
+    pub peak_per_s: f64,
+    /// Newer half of the window by the older: above 1 it grows.
+    pub trend: f64,
+    /// About how many connections used it.
+    pub connections: u32,
+    /// The node that holds it; empty while not known.
+    pub node: String,
+    /// Operations that entered combining per second; `None` when the key is not combined.
+    pub offered_per_s: Option<f64>,
+    /// Commands sent for them per second.
+    pub flushed_per_s: Option<f64>,
+    /// Mean wait that combining added, in microseconds.
+    pub added_wait_us: Option<f64>,
+    /// Reads from the cache per second.
+    pub cache_hits_per_s: f64,
+    /// Unflushed write-behind deltas.
+    pub pending: u64,
+    /// Accesses in each of the last whole seconds, oldest first.
+    #[serde(serialize_with = "list")]
+    pub history: Arc<[u32]>,
+    /// Since the start of its row: what `/metrics` counts. Not in the JSON.
+    #[serde(skip)]
+    pub offered_total: u64,
+    /// As above.
+    #[serde(skip)]
+    pub flushed_total: u64,
+    /// As above.
+    #[serde(skip)]
+    pub cache_hits_total: u64,
+}
+
+/// One upstream node.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeView {
+    /// `host:port`.
+    pub node: String,
+    /// `master` or `replica`.
+    pub role: &'static str,
+    /// Reachable as far as the cluster and the workers know.
+    pub up: bool,
+    /// The worst state of a worker's connection: `idle`, `up`, `connecting`, `down`.
+    pub state: &'static str,
+    /// Slots that it owns.
+    pub slots: u32,
+    /// Requests written per second.
+    pub requests_per_s: f64,
+    /// Its part of all requests written, 0 to 1.
+    pub share: f64,
+    /// Errors and losses per second.
+    pub errors_per_s: f64,
+    /// Requests since the start.
+    pub requests: u64,
+    /// Errors since the start.
+    pub errors: u64,
+    /// Bytes to and from it per second.
+    pub bytes_per_s: f64,
+    /// Requests not yet replied to.
+    pub inflight: u64,
+    /// Their bound; 0 when there is none.
+    pub inflight_max: u64,
+    /// Connections established again after a loss.
+    pub reconnects: u64,
+    /// Median reply time, rounded up to a power of two, in microseconds.
+    pub p50_us: u64,
+    /// All but one reply in a hundred took at most this.
+    pub p99_us: u64,
+    /// Its place among the node indexes. Not in the JSON.
+    #[serde(skip)]
+    pub place: usize,
+}
+
+/// One key under one quota.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuotaView {
+    /// The key as people read it.
+    pub key: String,
+    /// The pattern of the quota.
+    pub quota: String,
+    /// The limit or, with `counts_down`, the floor.
+    pub limit: Option<i64>,
+    /// The counter's value as last seen.
+    pub value: Option<i64>,
+    /// Units that may still be granted.
+    pub remaining: Option<i64>,
+    /// Part of the limit that is used, 0 to 1; for a floor, of the highest stock seen.
+    pub used_share: Option<f64>,
+    /// Whether the limit is a floor.
+    pub counts_down: bool,
+    /// The window of a rate; `None` for a cap for ever.
+    pub window_ms: Option<u64>,
+    /// `false`: shadow mode.
+    pub enforce: bool,
+    /// Paused by an operator.
+    pub paused: bool,
+    /// Sold out.
+    pub exhausted: bool,
+    /// Units granted per second.
+    pub units_per_s: f64,
+    /// Operations granted per second.
+    pub admitted_per_s: f64,
+    /// Operations refused per second.
+    pub refused_per_s: f64,
+    /// Seconds until it is sold out at this rate; `None` when it is not selling or will not end.
+    pub sold_out_in_s: Option<f64>,
+    /// Operations granted since the start.
+    pub admitted: u64,
+    /// Operations refused since the start, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Refused per second because Redis could not be asked.
+    pub refused_unavailable_per_s: f64,
+    /// Operations that `enforce` would have refused.
+    pub would_refuse: u64,
+    /// Operations let through unchecked while Redis was away.
+    pub unchecked: u64,
+    /// Questions to Redis about the exhausted key.
+    pub rechecks: u64,
+}
+
+/// Notices about keys that became hot or cooled.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct NoticesView {
+    /// Keys that became hot.
+    pub hot: u64,
+    /// Keys that cooled.
+    pub cooled: u64,
+    /// Webhook messages delivered.
+    pub webhook_delivered: u64,
+    /// Given up after their attempts.
+    pub webhook_failed: u64,
+    /// Dropped because the queue was full.
+    pub webhook_dropped: u64,
+}
+
+/// The last ten minutes, one point a second, as columns, which is a third of the size of rows.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct History {
+    /// The time of the last point, in milliseconds since 1970.
+    pub end_ms: u64,
+    /// Between two points.
+    pub step_ms: u64,
+    /// Requests settled.
+    pub requests_per_s: Vec<f32>,
+    /// Errors.
+    pub errors_per_s: Vec<f32>,
+    /// Refused by quotas and rules.
+    pub refused_per_s: Vec<f32>,
+    /// Median whole time of a request.
+    pub p50_us: Vec<f32>,
+    /// All but one in a hundred.
+    pub p99_us: Vec<f32>,
+    /// Operations that entered combining.
+    pub offered_per_s: Vec<f32>,
+    /// Commands sent for them.
+    pub flushed_per_s: Vec<f32>,
+}
+
+/// serde has no implementation for a shared slice unless every crate of the process is asked to have it.
+fn list<S: serde::Serializer>(values: &Arc<[u32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    values.as_ref().serialize(serializer)
+}

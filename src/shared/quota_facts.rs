@@ -1,0 +1,66 @@
+//! What the control thread's quota registry knows of each key that a quota holds: the levels, beside the counts of
+//! `tallies::QuotaTally`.
+
+/// One key under one quota, as last seen at Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaFacts {
+    /// The counter's key.
+    pub key: Vec<u8>,
+    /// Which `[[quota]]` of the configuration, counted from 0.
+    pub rule: u16,
+    /// Its pattern.
+    pub pattern: String,
+    /// What the counter may not exceed or, with `counts_down`, not go below; `None` while it is not known.
+    pub limit: Option<i64>,
+    /// Whether the limit is a floor for stock that is counted down.
+    pub counts_down: bool,
+    /// The counter's value; `None` while it is not known.
+    pub value: Option<i64>,
+    /// The time in which the limit may be used up once; `None` for a cap for ever.
+    pub window_ms: Option<u64>,
+    /// Whether it refuses; `false` only counts.
+    pub enforce: bool,
+    /// An operator's pause refuses everything.
+    pub paused: bool,
+    /// Nothing is left, so refusals are local.
+    pub exhausted: bool,
+}
+
+impl QuotaFacts {
+    /// How many units may still be granted; `None` while limit or value are not known.
+    pub fn remaining(&self) -> Option<i64> {
+        let (limit, value) = (self.limit?, self.value?);
+        let remaining =
+            if self.counts_down { value.saturating_sub(limit) } else { limit.saturating_sub(value) };
+        Some(remaining.max(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remaining_in_both_directions_never_goes_negative() {
+        let check = |limit, value, counts_down, expect| {
+            let facts = QuotaFacts {
+                key: b"k".to_vec(),
+                rule: 0,
+                pattern: "k".into(),
+                limit,
+                counts_down,
+                value,
+                window_ms: None,
+                enforce: true,
+                paused: false,
+                exhausted: false,
+            };
+            assert_eq!(facts.remaining(), expect);
+        };
+        check(Some(100), Some(30), false, Some(70));
+        check(Some(100), Some(130), false, Some(0));
+        check(Some(0), Some(30), true, Some(30));
+        check(Some(i64::MAX), Some(i64::MIN), false, Some(i64::MAX));
+        check(None, Some(1), false, None);
+    }
+}
