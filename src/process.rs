@@ -103,7 +103,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     started: impl FnOnce(&Started),
 ) -> Result<(), ProcessError> {
-    let workers = config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let workers =
+        config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let (listen, mut listeners) = bind_all(&config, workers)?;
     let admin = bind_admin(&config).await?;
     let (stage, stage_seen) = watch::channel(Stage::Serving);
@@ -194,7 +195,11 @@ async fn drain(
     worker_ended: &mut mpsc::Receiver<(usize, io::Result<usize>)>,
 ) -> Result<(), ProcessError> {
     let patience = gateway.config.load().gateway.drain_timeout;
-    tracing::info!(clients = gateway.connections.open(), ?patience, "draining: no new clients, finishing what is in flight");
+    tracing::info!(
+        clients = gateway.connections.open(),
+        ?patience,
+        "draining: no new clients, finishing what is in flight"
+    );
     stage.send_replace(Stage::Draining);
     let mut cut_off = 0;
     let mut collect = async || {
@@ -208,7 +213,9 @@ async fn drain(
     }
     match cut_off {
         0 => tracing::info!("drained"),
-        clients => tracing::warn!(clients, "cut off clients that had not finished within gateway.drain_timeout"),
+        clients => {
+            tracing::warn!(clients, "cut off clients that had not finished within gateway.drain_timeout")
+        }
     }
     Ok(())
 }
@@ -217,7 +224,8 @@ async fn wait_for_upstream(gateway: &Gateway) {
     let mut changes = gateway.topology.changes();
     let known = changes.wait_for(|version| *version > 0);
     if timeout(FIRST_LOOK_PATIENCE, known).await.is_err() {
-        let servers = gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let servers =
+            gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>();
         tracing::warn!(
             servers = servers.join(","),
             "no upstream server has answered yet; clients get errors until one does"
@@ -226,7 +234,10 @@ async fn wait_for_upstream(gateway: &Gateway) {
 }
 
 /// One listener per address and worker, all workers on the same port.
-fn bind_all(config: &Config, workers: usize) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), ProcessError> {
+fn bind_all(
+    config: &Config,
+    workers: usize,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), ProcessError> {
     let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for wanted in &config.gateway.listen {

@@ -1,5 +1,5 @@
 //! The HTTP side of the process.
-use std::sync::Arc;
 use crate::shared::gateway::Gateway;
+use std::sync::Arc;
 /// Serves.
 pub fn start(_gateway: Arc<Gateway>, _listener: tokio::net::TcpListener) {}

@@ -19,19 +19,32 @@ const SYNTAX: &str = "ERR syntax error";
 
 const HELP: &[&str] = &[
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "CACHING (YES|NO)", "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
-    "GETREDIR", "    Return the client ID we are redirecting to when tracking is enabled.",
-    "GETNAME", "    Return the name of the current connection.",
-    "ID", "    Return the ID of the current connection.",
-    "INFO", "    Return information about the current client connection.",
-    "KILL <option> ...", "    Kill connections. Options are: ADDR, LADDR, TYPE, USER, SKIPME, ID, MAXAGE.",
-    "LIST [options ...]", "    Return information about client connections. Options: TYPE, ID.",
-    "REPLY (ON|OFF|SKIP)", "    Control the replies sent to the current connection.",
-    "SETNAME <name>", "    Assign the name <name> to the current connection.",
-    "SETINFO <option> <value>", "    Set client meta attr. Options are: LIB-NAME, LIB-VER.",
-    "TRACKING (ON|OFF) [options ...]", "    Control server assisted client side caching.",
-    "TRACKINGINFO", "    Report tracking status for the current connection.",
-    "UNBLOCK <clientid> [TIMEOUT|ERROR]", "    Unblock the specified blocked client.",
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "KILL <option> ...",
+    "    Kill connections. Options are: ADDR, LADDR, TYPE, USER, SKIPME, ID, MAXAGE.",
+    "LIST [options ...]",
+    "    Return information about client connections. Options: TYPE, ID.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Control the replies sent to the current connection.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "SETINFO <option> <value>",
+    "    Set client meta attr. Options are: LIB-NAME, LIB-VER.",
+    "TRACKING (ON|OFF) [options ...]",
+    "    Control server assisted client side caching.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
 ];
 
 /// Answers `CLIENT LIST|INFO|KILL|UNBLOCK|HELP`.
@@ -54,7 +67,9 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest, out: &mut Vec<
         }
         other => encode::error(
             out,
-            format!("ERR 'client|{other}' is not passed on by hotgate: it would concern the gateway's own connections"),
+            format!(
+                "ERR 'client|{other}' is not passed on by hotgate: it would concern the gateway's own connections"
+            ),
         ),
     }
 }
@@ -169,7 +184,9 @@ fn kill_filter(words: &[String], own_id: u64) -> Result<ClientFilter, String> {
             "laddr" => filter.local_address = Some(value),
             "user" => filter.user = Some(value),
             "type" => filter.kind = Some(value.to_ascii_lowercase()),
-            "maxage" => filter.age_seconds_min = Some(number().ok_or("ERR maxage is not an integer or out of range")?),
+            "maxage" => {
+                filter.age_seconds_min = Some(number().ok_or("ERR maxage is not an integer or out of range")?)
+            }
             "skipme" => match value.to_ascii_lowercase().as_str() {
                 "yes" => filter.except_id = Some(own_id),
                 "no" => filter.except_id = None,

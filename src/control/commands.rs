@@ -15,7 +15,9 @@ pub async fn follow_commands(gateway: Arc<Gateway>) {
                     let table = gateway.commands.load().with_upstream(parse_resp2(&frame));
                     gateway.commands.store(Arc::new(table));
                 }
-                _ => tracing::warn!("the upstream's COMMAND reply can't be read; only the gateway's own commands are known"),
+                _ => tracing::warn!(
+                    "the upstream's COMMAND reply can't be read; only the gateway's own commands are known"
+                ),
             }
         }
         if changes.changed().await.is_err() {

@@ -27,7 +27,10 @@ async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
     let mut out = Vec::new();
     match question.command {
         Local::Client => client_command::answer(gateway, question, &mut out).await,
-        Local::Info => encode::bulk(&mut out, b"# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nloading:0\r\n"),
+        Local::Info => encode::bulk(
+            &mut out,
+            b"# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nloading:0\r\n",
+        ),
         _ => encode::error(&mut out, "ERR hotgate: not known"),
     }
     out.into()

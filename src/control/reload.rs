@@ -23,7 +23,11 @@ pub struct ConfigSource {
 }
 
 /// Reloads at each SIGHUP.
-pub async fn follow_reloads(gateway: Arc<Gateway>, source: ConfigSource, keeper: watch::Sender<KeeperSettings>) {
+pub async fn follow_reloads(
+    gateway: Arc<Gateway>,
+    source: ConfigSource,
+    keeper: watch::Sender<KeeperSettings>,
+) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::warn!("can't listen for SIGHUP: the configuration can't be reloaded");
         return;
@@ -45,7 +49,9 @@ fn publish(gateway: &Gateway, keeper: &watch::Sender<KeeperSettings>, config: Co
     for change in &changes {
         match change.reloadable {
             true => tracing::info!(directive = %change.path, "reloaded"),
-            false => tracing::warn!(directive = %change.path, "changed in the file, but only a restart takes it"),
+            false => {
+                tracing::warn!(directive = %change.path, "changed in the file, but only a restart takes it")
+            }
         }
     }
     keeper.send_replace(KeeperSettings::from(&config.upstream));
