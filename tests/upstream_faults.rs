@@ -208,7 +208,7 @@ fn keys_of_two_masters(cluster: &Cluster) -> [(usize, String); 2] {
 #[test]
 fn a_hanging_shard_delays_only_those_who_wait_for_it() {
     let cluster = patient_cluster();
-    let gateway = Gateway::before(&cluster.seeds()).config("[upstream]\nrequest_timeout = \"10m\"\n").start();
+    let gateway = Gateway::before(&cluster.seeds()).config("[upstream]\nrequest_timeout = \"9m\"\n").start();
     let [(slow_node, slow), (_, quick)] = keys_of_two_masters(&cluster);
     let mut waiting = gateway.client();
     waiting.check(&format!("SET {slow} v"), "+OK");
