@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::control::commands::follow_commands;
+use crate::control::heat::follow_heat;
 use crate::control::questions::answer_questions;
 use crate::control::reload::{ConfigSource, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
@@ -109,6 +110,8 @@ pub async fn serve(
     let admin = bind_admin(&config).await?;
     let (stage, stage_seen) = watch::channel(Stage::Serving);
     let (refresh, refresh_requests) = refresh_mailbox();
+    let (hot_set, hot_set_seen) = watch::channel(Arc::default());
+    let (slice_sender, slices) = mpsc::channel(workers);
     let (control, questions) = mpsc::channel(CONTROL_MAILBOX_MAX);
     let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
         (0..workers).map(|_| mpsc::channel(WORKER_MAILBOX_MAX)).unzip();
@@ -129,6 +132,9 @@ pub async fn serve(
             .collect(),
         stage: stage_seen,
         client_rows,
+        key_hasher: ahash::RandomState::new(),
+        hot_set: hot_set_seen,
+        slices: slice_sender,
         id: new_id(),
         listen_ports: listen.iter().map(SocketAddr::port).collect(),
         started: Instant::now(),
@@ -159,6 +165,7 @@ pub async fn serve(
     );
     tokio::spawn(keeper.run());
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
+    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set));
     tokio::spawn(answer_questions(Arc::clone(&gateway), questions));
     tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());

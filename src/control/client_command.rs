@@ -68,7 +68,7 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest, out: &mut Vec<
         other => encode::error(
             out,
             format!(
-                "ERR 'client|{other}' is not passed on by hotgate: it would concern the gateway's own connections"
+                "ERR hotgate: 'client|{other}' is not passed on: it would concern the gateway's own connections"
             ),
         ),
     }

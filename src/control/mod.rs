@@ -7,6 +7,7 @@ pub mod admin;
 pub mod backoff;
 mod client_command;
 pub mod commands;
+pub mod heat;
 pub mod questions;
 pub mod reload;
 pub mod topology;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
@@ -19,6 +19,7 @@ use super::topology::TopologyCell;
 use super::upstream_facts::UpstreamFactsCell;
 use crate::command::CommandTable;
 use crate::config::Config;
+use crate::detect::{HotSet, Slice};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +64,12 @@ pub struct Gateway {
     pub stage: watch::Receiver<Stage>,
     /// Where the clients of all workers can be listed.
     pub client_rows: ClientRowsPort,
+    /// Hashes keys, the same in every worker; seeded anew by each process.
+    pub key_hasher: ahash::RandomState,
+    /// The hot keys of all workers.
+    pub hot_set: watch::Receiver<Arc<HotSet>>,
+    /// Takes the workers' slices of what they counted, for the hot set.
+    pub slices: mpsc::Sender<(usize, Slice)>,
     /// Tells this gateway from all others and from its own former lives: 40 hexadecimal digits.
     pub id: String,
     /// The ports that clients can dial, in the order of `gateway.listen`.

@@ -191,7 +191,7 @@ impl State {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_)) => {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
-                return self.forward(key, command, request, None, outgoing);
+                return self.forward(key, command, request, None, outgoing, None);
             }
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
         };

@@ -37,6 +37,9 @@ impl State {
         if pending.delivered == 0 {
             return;
         }
+        if let Origin::Flush(flush) = pending.origin {
+            return self.flush_lost(flush, written);
+        }
         let error = match written {
             true => UpstreamError::OutcomeUnknown(node.to_owned()),
             false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),
