@@ -114,6 +114,7 @@ fn a_cut_ends_the_sessions_that_it_breaks_and_says_so() {
 fn a_request_that_takes_too_long_fails_and_its_late_reply_reaches_nobody_else() {
     let server = Server::start();
     let gateway = Gateway::before(&server.address().to_string())
+        .flag("--workers", "1")
         .config("[upstream]\nrequest_timeout = \"300ms\"\n")
         .start();
     let mut client = gateway.client();
