@@ -15,7 +15,9 @@ impl Connections {
     /// Takes a place among at most `max`; `None` when all are taken. The place holds the new client's id, which is
     /// unique for the life of the process and grows, as Redis's ids do.
     pub fn admit(&self, max: u64) -> Option<u64> {
-        let taken = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1));
+        let taken = self
+            .open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1));
         taken.ok().map(|_| self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 

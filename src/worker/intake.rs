@@ -89,7 +89,11 @@ impl Intake {
 }
 
 /// `AsyncReadExt::read_buf` for a poll function: dropping that future between polls loses nothing.
-fn poll_read_buf(stream: &mut TcpStream, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_read_buf(
+    stream: &mut TcpStream,
+    into: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let future = std::pin::pin!(stream.read_buf(into));
     future.poll(cx)
 }

@@ -105,8 +105,10 @@ impl State {
 
     /// Ends a client's blocking command at Redis itself, so that nothing that it took is lost.
     fn unblock(&mut self, id: u64, error: bool, reply: oneshot::Sender<Option<Bytes>>) {
-        let blocked = self.clients.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
-        let Some(upstream) = blocked.and_then(|key| self.upstreams.get(key)).filter(|upstream| upstream.server_id > 0)
+        let blocked =
+            self.clients.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
+        let Some(upstream) =
+            blocked.and_then(|key| self.upstreams.get(key)).filter(|upstream| upstream.server_id > 0)
         else {
             let _ = reply.send(None);
             return;
@@ -116,7 +118,8 @@ impl State {
         let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
         let mut request = Vec::new();
         encode::command(&mut request, &[b"CLIENT", b"UNBLOCK", server_id.as_bytes(), how]);
-        let pending = Pending { route: Route::Node(node), sent_ns: self.now_ns, ..Pending::new(Origin::Swallow) };
+        let pending =
+            Pending { route: Route::Node(node), sent_ns: self.now_ns, ..Pending::new(Origin::Swallow) };
         self.send_to(node, pending, &[], request.into());
         let _ = reply.send(Some(Bytes::from_static(b":1\r\n")));
     }

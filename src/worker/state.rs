@@ -155,7 +155,10 @@ impl State {
 
     /// The name of a node for people.
     pub fn node_name(&self, node: NodeIndex) -> String {
-        self.knowledge.topology.node(node).map_or_else(|| "an unknown node".to_owned(), |node| node.address.to_string())
+        self.knowledge
+            .topology
+            .node(node)
+            .map_or_else(|| "an unknown node".to_owned(), |node| node.address.to_string())
     }
 
     /// What is done ten times a second: time limits, levels, publication of the tallies.
@@ -178,7 +181,9 @@ impl State {
                 Phase::Open if idle && client.replies.is_empty() && !client.session.waits_on_server() => {
                     client.phase = Phase::Finishing(CloseReason::Idle);
                 }
-                Phase::Lingering(reason, until_ns) if now_ns >= until_ns => client.phase = Phase::Dead(reason),
+                Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
+                    client.phase = Phase::Dead(reason)
+                }
                 Phase::Open if self.draining => client.phase = Phase::Finishing(CloseReason::Drain),
                 _ => continue,
             }
@@ -195,7 +200,8 @@ impl State {
             if upstream.owner().is_some() {
                 continue;
             }
-            let overdue = upstream.wire.front().is_some_and(|front| now_ns.saturating_sub(front.sent_ns) > limit_ns);
+            let overdue =
+                upstream.wire.front().is_some_and(|front| now_ns.saturating_sub(front.sent_ns) > limit_ns);
             if overdue && upstream.stream.is_some() {
                 upstream.timed_out = true;
                 upstream.wake();

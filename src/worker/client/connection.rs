@@ -142,7 +142,10 @@ fn drop_input(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> bool {
 fn finish(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
     let now_ns = state.now_ns;
     let Some(client) = state.clients.get_mut(key) else { return Poll::Ready(()) };
-    if client.phase == Phase::Open && !client.paused && client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream) {
+    if client.phase == Phase::Open
+        && !client.paused
+        && client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream)
+    {
         client.phase = Phase::Finishing(CloseReason::Client);
     }
     if client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream) && client.session.waits_on_server() {

@@ -33,7 +33,12 @@ pub(super) enum Flow {
 }
 
 /// Acts on one request. `owned` are its bytes where they are a buffer of their own.
-pub(super) fn dispatch(state: &mut State, key: ClientKey, request: &Request<'_>, owned: Option<&Bytes>) -> Flow {
+pub(super) fn dispatch(
+    state: &mut State,
+    key: ClientKey,
+    request: &Request<'_>,
+    owned: Option<&Bytes>,
+) -> Flow {
     let Some(client) = state.clients.get_mut(key) else { return Flow::Next };
     client.gate = Gate::Open;
     if client.topology_version != state.knowledge.topology.version {
@@ -91,7 +96,8 @@ impl State {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let Outgoing { route, readonly, mut hook } = outgoing;
         // Without declared keys it may touch anything, so it must not overtake nor be overtaken where nodes are many.
-        let undeclared = route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
+        let undeclared =
+            route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
         let long = request.bytes().len() >= LONG_REQUEST_BYTES;
         let undeclared = undeclared && self.knowledge.topology.kind == UpstreamKind::Cluster;
         if (long || undeclared) && !client.replies.is_empty() {
@@ -266,7 +272,9 @@ impl State {
     /// `SCAN` goes through the masters one after the other; the cursor says where it is.
     fn scan_page(&mut self, key: ClientKey, request: &Request<'_>, masters: &[NodeIndex]) -> Flow {
         let cursor = request.arg(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-        let Some(cursor) = cursor else { return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor") };
+        let Some(cursor) = cursor else {
+            return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
+        };
         let (place, node_cursor) = merge::split_cursor(cursor);
         let Some(node) = masters.get(place as usize).copied() else {
             return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
@@ -380,7 +388,8 @@ impl State {
             return false;
         }
         let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
-        !self.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha))) && self.gateway.scripts.body(sha).is_some()
+        !self.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
+            && self.gateway.scripts.body(sha).is_some()
     }
 }
 

@@ -135,7 +135,9 @@ impl State {
         let sequence = client.replies.push_waiting(muted);
         let Some(state) = self.me.upgrade() else { return };
         tokio::task::spawn_local(async move {
-            let answer = answer.await.unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
+            let answer = answer
+                .await
+                .unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
             let state = &mut *state.borrow_mut();
             settle_client(state, key, sequence, 0, Settled::Owned(answer));
             super::flush_touched(state);

@@ -73,7 +73,9 @@ impl Merge {
 
     fn finish(&mut self) -> Bytes {
         let parts: Vec<Bytes> = self.parts.iter_mut().filter_map(Option::take).collect();
-        if let (Plan::AnyOk, Some(reply)) = (&self.plan, parts.iter().find(|reply| reply.first() != Some(&b'-'))) {
+        if let (Plan::AnyOk, Some(reply)) =
+            (&self.plan, parts.iter().find(|reply| reply.first() != Some(&b'-')))
+        {
             return reply.clone();
         }
         if let Some(error) = parts.iter().find(|reply| reply.first() == Some(&b'-')) {
@@ -81,7 +83,10 @@ impl Merge {
         }
         self.combine(&parts).unwrap_or_else(|| {
             let mut out = Vec::new();
-            encode::error(&mut out, "ERR hotgate: a node answered in an unexpected form, so the replies cannot be merged");
+            encode::error(
+                &mut out,
+                "ERR hotgate: a node answered in an unexpected form, so the replies cannot be merged",
+            );
             out.into()
         })
     }

@@ -14,11 +14,11 @@
 mod blocking;
 mod connection;
 mod dispatch;
+mod local;
 pub mod merge;
+mod monitor;
 pub mod output;
 pub mod replies;
-mod local;
-mod monitor;
 mod requests;
 mod scripts;
 pub mod session;

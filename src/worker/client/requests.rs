@@ -87,7 +87,13 @@ fn serve_partial(state: &mut State, key: ClientKey, inbox: &mut Inbox) -> bool {
 }
 
 /// Dispatches the requests at the front of `input`. Returns how many bytes they had and why it stopped.
-fn serve_slice(state: &mut State, key: ClientKey, inbox: &mut Inbox, input: &[u8], cut_large: bool) -> (usize, Stop) {
+fn serve_slice(
+    state: &mut State,
+    key: ClientKey,
+    inbox: &mut Inbox,
+    input: &[u8],
+    cut_large: bool,
+) -> (usize, Stop) {
     let mut consumed = 0;
     loop {
         if !state.may_go_on(key) {
@@ -113,7 +119,8 @@ fn serve_slice(state: &mut State, key: ClientKey, inbox: &mut Inbox, input: &[u8
             RequestScan::Incomplete { wanted } => {
                 let bytes_max = state.config.limits.request_bytes_max;
                 if rest.len().saturating_add(wanted) > bytes_max {
-                    state.refuse_bytes(key, &format!("Protocol error: request larger than {bytes_max} bytes"));
+                    state
+                        .refuse_bytes(key, &format!("Protocol error: request larger than {bytes_max} bytes"));
                     return (input.len(), Stop::Input(0));
                 }
                 return (consumed, Stop::Input(wanted));

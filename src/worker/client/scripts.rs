@@ -9,8 +9,8 @@ use super::dispatch::script_of;
 use crate::resp::encode;
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
-use crate::worker::upstream::{Origin, Pending};
 use crate::worker::upstream::errors::UpstreamError;
+use crate::worker::upstream::{Origin, Pending};
 
 /// Pairs of node and script known to be loaded. Beyond it all are forgotten, which costs a pause in a pipeline each.
 const LOADED_SCRIPTS_MAX: usize = 16_384;
@@ -41,7 +41,9 @@ impl State {
     /// The script of a request that was answered is loaded at `node`.
     pub(in crate::worker) fn note_script(&mut self, node: NodeIndex, pending: &Pending) {
         let Origin::Client { key, .. } = pending.origin else { return };
-        let Some(sha) = self.clients.get_mut(key).and_then(|client| client.session.script.take()) else { return };
+        let Some(sha) = self.clients.get_mut(key).and_then(|client| client.session.script.take()) else {
+            return;
+        };
         if self.loaded_scripts.len() >= LOADED_SCRIPTS_MAX {
             self.loaded_scripts.clear();
         }

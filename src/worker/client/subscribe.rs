@@ -35,7 +35,12 @@ impl Subscriptions {
 
 impl State {
     /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
-    pub(super) fn subscription_command(&mut self, key: ClientKey, session: Session, request: &Request<'_>) -> Flow {
+    pub(super) fn subscription_command(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        request: &Request<'_>,
+    ) -> Flow {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
@@ -57,11 +62,19 @@ impl State {
         }
     }
 
-    fn subscribe(&mut self, key: ClientKey, session: Session, names: &[&[u8]], request: &Request<'_>) -> Flow {
+    fn subscribe(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        names: &[&[u8]],
+        request: &Request<'_>,
+    ) -> Flow {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let held = client.session.subscriptions.as_ref().map_or(0, |all| all.len());
         if held + names.len() > SUBSCRIPTIONS_MAX {
-            let text = format!("ERR hotgate: a client may have {SUBSCRIPTIONS_MAX} subscriptions; use another connection");
+            let text = format!(
+                "ERR hotgate: a client may have {SUBSCRIPTIONS_MAX} subscriptions; use another connection"
+            );
             return self.refuse(key, ErrorKind::Overload, &text);
         }
         let sharded = session == Session::Ssubscribe;
@@ -86,7 +99,12 @@ impl State {
         Flow::Next
     }
 
-    fn subscriber_connection(&mut self, key: ClientKey, node: NodeIndex, sharded: bool) -> Option<UpstreamKey> {
+    fn subscriber_connection(
+        &mut self,
+        key: ClientKey,
+        node: NodeIndex,
+        sharded: bool,
+    ) -> Option<UpstreamKey> {
         let client = self.clients.get(key)?;
         let version = client.session.version;
         let found = client.session.subscriptions.as_ref().and_then(|all| match sharded {
@@ -105,7 +123,13 @@ impl State {
         Some(connection)
     }
 
-    fn unsubscribe(&mut self, key: ClientKey, session: Session, names: &[&[u8]], request: &Request<'_>) -> Flow {
+    fn unsubscribe(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        names: &[&[u8]],
+        request: &Request<'_>,
+    ) -> Flow {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let Some(all) = &mut client.session.subscriptions else {
             self.confirm_nothing(key, session, names, 0);
@@ -117,7 +141,9 @@ impl State {
                 let node = names.first().and_then(|name| self.knowledge.topology.master_of(key_slot(name)));
                 let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
                 // Without names all are meant; they are on one connection, or else confirmed by us below.
-                known.or(all.shard_connections.first().filter(|_| all.shard_connections.len() == 1)).map(|(_, key)| *key)
+                known
+                    .or(all.shard_connections.first().filter(|_| all.shard_connections.len() == 1))
+                    .map(|(_, key)| *key)
             }
             false => all.connection,
         };
@@ -144,7 +170,13 @@ impl State {
         Flow::Next
     }
 
-    fn send_subscription(&mut self, key: ClientKey, connection: UpstreamKey, request: &Request<'_>, replies: u32) {
+    fn send_subscription(
+        &mut self,
+        key: ClientKey,
+        connection: UpstreamKey,
+        request: &Request<'_>,
+        replies: u32,
+    ) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.exclusive = true;
         let muted = client.take_muted();
@@ -194,7 +226,8 @@ impl State {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(all) = client.session.subscriptions.take_if(|all| all.len() == 0) else { return };
         client.session.refresh_plain();
-        for connection in all.connection.into_iter().chain(all.shard_connections.iter().map(|(_, key)| *key)) {
+        for connection in all.connection.into_iter().chain(all.shard_connections.iter().map(|(_, key)| *key))
+        {
             if let Some(upstream) = self.upstreams.get_mut(connection) {
                 upstream.role = Role::Spare;
                 upstream.close();
@@ -213,7 +246,9 @@ impl State {
                 encode_message(out, version, &[b"message", channel, payload]);
                 receivers.push(client.key);
             }
-            for pattern in all.patterns.iter().filter(|pattern| crate::command::glob::matches(pattern, channel)) {
+            for pattern in
+                all.patterns.iter().filter(|pattern| crate::command::glob::matches(pattern, channel))
+            {
                 encode_message(out, version, &[b"pmessage", pattern, channel, payload]);
                 receivers.push(client.key);
             }

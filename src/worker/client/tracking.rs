@@ -17,7 +17,8 @@ use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Hook, Lane, Origin, Pending, Role, Route, UpstreamKey};
 
-const NEEDS_RESP3: &str = "ERR hotgate: CLIENT TRACKING needs RESP3 here, without REDIRECT: send HELLO 3 first";
+const NEEDS_RESP3: &str =
+    "ERR hotgate: CLIENT TRACKING needs RESP3 here, without REDIRECT: send HELLO 3 first";
 
 impl State {
     /// `CLIENT TRACKING|CACHING|TRACKINGINFO|GETREDIR`.
@@ -46,7 +47,9 @@ impl State {
                 ),
             },
             (b"trackinginfo", _) => encode_info(&mut reply, version, client.session.tracking.as_deref()),
-            (b"getredir", _) => encode::integer(&mut reply, if client.session.tracking.is_some() { 0 } else { -1 }),
+            (b"getredir", _) => {
+                encode::integer(&mut reply, if client.session.tracking.is_some() { 0 } else { -1 })
+            }
             _ => encode::error(&mut reply, "ERR syntax error"),
         }
         self.reply(key, &reply);
@@ -58,8 +61,10 @@ impl State {
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let options: Vec<Bytes> = request.args().skip(3).map(|word| Bytes::from(word.to_ascii_lowercase())).collect();
-        if client.session.version == RespVersion::Resp2 || options.iter().any(|word| &word[..] == b"redirect") {
+        let options: Vec<Bytes> =
+            request.args().skip(3).map(|word| Bytes::from(word.to_ascii_lowercase())).collect();
+        if client.session.version == RespVersion::Resp2 || options.iter().any(|word| &word[..] == b"redirect")
+        {
             return self.refuse(key, ErrorKind::NotCarried, NEEDS_RESP3);
         }
         self.stop_tracking(key);
@@ -67,7 +72,8 @@ impl State {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
         };
-        let Some(connection) = self.own_connection(node, Role::Tracking(key), RespVersion::Resp3, 0, None) else {
+        let Some(connection) = self.own_connection(node, Role::Tracking(key), RespVersion::Resp3, 0, None)
+        else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
@@ -145,7 +151,8 @@ impl State {
         }
         let command = tracking.command.clone();
         let connection = self.open_connection(node, Role::Tracking(key), version, database, Some(command));
-        if let Some(tracking) = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut()) {
+        if let Some(tracking) = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut())
+        {
             tracking.connections.push((node, connection));
         }
         connection

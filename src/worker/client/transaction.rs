@@ -45,7 +45,8 @@ impl State {
                 self.refuse(key, ErrorKind::ClientRequest, "ERR DISCARD without MULTI")
             }
             (Session::Multi, false) => {
-                client.session.transaction = Some(Box::new(Transaction { readonly: true, ..Default::default() }));
+                client.session.transaction =
+                    Some(Box::new(Transaction { readonly: true, ..Default::default() }));
                 client.session.refresh_plain();
                 self.reply(key, b"+OK\r\n");
                 Flow::Next
@@ -169,7 +170,13 @@ impl State {
 
     /// `WATCH`: everything before it has to be answered first, and it before anything after it, since it travels on
     /// another connection.
-    fn watch(&mut self, key: ClientKey, command: Option<CommandId>, slot: Option<u16>, request: &Request<'_>) -> Flow {
+    fn watch(
+        &mut self,
+        key: ClientKey,
+        command: Option<CommandId>,
+        slot: Option<u16>,
+        request: &Request<'_>,
+    ) -> Flow {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);

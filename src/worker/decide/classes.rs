@@ -26,17 +26,23 @@ impl Classes {
 fn class_of(command: &Command) -> RequestClass {
     let name = &*command.name;
     match command.class {
-        Class::Session(Session::Multi | Session::Exec | Session::Discard | Session::Watch | Session::Unwatch) => {
-            RequestClass::Transaction
-        }
+        Class::Session(
+            Session::Multi | Session::Exec | Session::Discard | Session::Watch | Session::Unwatch,
+        ) => RequestClass::Transaction,
         Class::Session(Session::Blocking) => RequestClass::Blocking,
-        Class::Session(Session::Monitor | Session::Tracking) | Class::Local(Local::Hotkeys) => RequestClass::Local,
+        Class::Session(Session::Monitor | Session::Tracking) | Class::Local(Local::Hotkeys) => {
+            RequestClass::Local
+        }
         Class::Session(_) => RequestClass::Pubsub,
         Class::Local(_) | Class::Refuse(_) => RequestClass::Local,
         Class::Split(_) | Class::Fan(_) => RequestClass::Fan,
         _ if name.starts_with("eval") || name.starts_with("fcall") => RequestClass::Script,
         _ if name == "publish" || name == "spublish" => RequestClass::Pubsub,
-        _ if matches!(name, "incr" | "decr" | "incrby" | "decrby" | "incrbyfloat" | "hincrby" | "hincrbyfloat" | "increx") => {
+        _ if matches!(
+            name,
+            "incr" | "decr" | "incrby" | "decrby" | "incrbyfloat" | "hincrby" | "hincrbyfloat" | "increx"
+        ) =>
+        {
             RequestClass::Counter
         }
         _ if command.is_readonly() => RequestClass::Read,

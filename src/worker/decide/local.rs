@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::pose::{self, Face};
 use super::Knowledge;
+use super::pose::{self, Face};
 use crate::command::{Local, render};
 use crate::config::Config;
 use crate::resp::{Request, RespVersion, encode, parse_integer};
@@ -136,7 +136,9 @@ fn auth(config: &Config, session: &mut Session, request: &Request<'_>, out: &mut
 fn log_in(config: &Config, session: &mut Session, user: &[u8], password: &[u8]) -> bool {
     let named = config.auth.users.iter().find(|known| known.name.as_bytes() == user);
     let right = match named {
-        Some(known) => known.password.as_ref().is_some_and(|secret| same(secret.reveal().as_bytes(), password)),
+        Some(known) => {
+            known.password.as_ref().is_some_and(|secret| same(secret.reveal().as_bytes(), password))
+        }
         None if user == b"default" => match &config.auth.password {
             Some(secret) => same(secret.reveal().as_bytes(), password),
             // As in Redis, where the user `default` without a password takes any.
@@ -251,7 +253,12 @@ fn select(knowledge: &Knowledge, request: &Request<'_>, out: &mut Vec<u8>) -> An
     Answer::Done
 }
 
-fn client(surroundings: &Surroundings<'_>, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+fn client(
+    surroundings: &Surroundings<'_>,
+    session: &mut Session,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Answer {
     let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
     let value = || request.arg(2).unwrap_or_default();
     match &subcommand[..] {
@@ -306,7 +313,10 @@ fn set_info(session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
     };
     if !is_plain_name(value) {
         let name = String::from_utf8_lossy(attribute);
-        return encode::error(out, format!("ERR {name} cannot contain spaces, newlines or special characters."));
+        return encode::error(
+            out,
+            format!("ERR {name} cannot contain spaces, newlines or special characters."),
+        );
     }
     *field = Bytes::copy_from_slice(value);
     encode::simple(out, "OK");
@@ -336,7 +346,10 @@ fn config(surroundings: &Surroundings<'_>, version: RespVersion, request: &Reque
     let wanted: Vec<_> = parameters
         .iter()
         .filter(|(name, _)| {
-            request.args().skip(2).any(|pattern| crate::command::glob::matches_ignoring_case(pattern, name.as_bytes()))
+            request
+                .args()
+                .skip(2)
+                .any(|pattern| crate::command::glob::matches_ignoring_case(pattern, name.as_bytes()))
         })
         .collect();
     encode::map(out, version, wanted.len());
@@ -346,7 +359,12 @@ fn config(surroundings: &Surroundings<'_>, version: RespVersion, request: &Reque
     }
 }
 
-fn cluster(surroundings: &Surroundings<'_>, version: RespVersion, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+fn cluster(
+    surroundings: &Surroundings<'_>,
+    version: RespVersion,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Answer {
     let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
     if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
         match request.arg(2).and_then(parse_integer).map(u16::try_from) {
@@ -355,8 +373,10 @@ fn cluster(surroundings: &Surroundings<'_>, version: RespVersion, request: &Requ
         }
     } else if !pose::answer(&surroundings.knowledge.topology, &surroundings.face, version, request, out) {
         let name = String::from_utf8_lossy(&subcommand);
-        encode::error(out, format!("ERR hotgate: CLUSTER {name} is not answered by the gateway; ask a node directly"));
+        encode::error(
+            out,
+            format!("ERR hotgate: CLUSTER {name} is not answered by the gateway; ask a node directly"),
+        );
     }
     Answer::Done
 }
-

@@ -21,7 +21,7 @@ pub mod split;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
-use crate::command::{Class, Command, KeyPositions, CommandId, CommandTable, Fan, Local, Session};
+use crate::command::{Class, Command, CommandId, CommandTable, Fan, KeyPositions, Local, Session};
 use crate::config::ReadFrom;
 use crate::resp::{Request, key_slot};
 use crate::shared::topology::{Topology, UpstreamKind};
@@ -143,7 +143,9 @@ fn in_state(
     let class = command.class_of(request);
     if !session.authenticated {
         return match class {
-            Class::Local(local @ (Local::Auth | Local::Hello | Local::Quit | Local::Reset)) => Verdict::Answer(local),
+            Class::Local(local @ (Local::Auth | Local::Hello | Local::Quit | Local::Reset)) => {
+                Verdict::Answer(local)
+            }
             _ => Verdict::Refuse(NOAUTH.to_owned()),
         };
     }
@@ -187,7 +189,9 @@ fn in_transaction(
         }
         Class::Local(local @ (Local::Quit | Local::Reset)) => return Verdict::Answer(local),
         Class::Refuse(why) => Some(command.refusal(why)),
-        Class::Local(Local::Ping | Local::Echo | Local::Time | Local::Info | Local::Command | Local::Role) => None,
+        Class::Local(
+            Local::Ping | Local::Echo | Local::Time | Local::Info | Local::Command | Local::Role,
+        ) => None,
         Class::Fan(_) if knowledge.topology.kind == UpstreamKind::Single => None,
         Class::Session(Session::Blocking) | Class::Key | Class::Split(_) | Class::AnyNode => None,
         Class::Session(Session::Unwatch) => None,
@@ -205,7 +209,9 @@ fn in_transaction(
         Slots::None => queue(None),
         Slots::One(slot) => {
             let elsewhere = session.transaction.as_ref().and_then(|transaction| transaction.slot);
-            if knowledge.topology.kind == UpstreamKind::Single || elsewhere.is_none_or(|pinned| pinned == slot) {
+            if knowledge.topology.kind == UpstreamKind::Single
+                || elsewhere.is_none_or(|pinned| pinned == slot)
+            {
                 queue(Some(slot))
             } else {
                 poison(session);

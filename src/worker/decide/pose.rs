@@ -22,7 +22,13 @@ pub struct Face<'a> {
 const MASTERS_MIN: usize = 2;
 
 /// Writes the reply to `CLUSTER <subcommand>`. `false` when the subcommand is not one of those that are answered here.
-pub fn answer(topology: &Topology, face: &Face<'_>, version: RespVersion, request: &Request<'_>, out: &mut Vec<u8>) -> bool {
+pub fn answer(
+    topology: &Topology,
+    face: &Face<'_>,
+    version: RespVersion,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
     let nodes = nodes(topology, face);
     let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
     match &subcommand[..] {

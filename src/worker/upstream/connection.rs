@@ -146,7 +146,12 @@ fn read(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<boo
     outcome
 }
 
-fn read_into(state: &mut State, key: UpstreamKey, scratch: &mut [u8], cx: &mut Context<'_>) -> Result<bool, String> {
+fn read_into(
+    state: &mut State,
+    key: UpstreamKey,
+    scratch: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Result<bool, String> {
     let Some(Upstream { stream: Some(stream), intake, node, .. }) = state.upstreams.get_mut(key) else {
         return Ok(false);
     };
@@ -278,7 +283,10 @@ impl State {
     /// Doubles with each failure in a row; half of it is chance, so that workers and gateways do not come all at once.
     fn backoff(&self, failures: u32) -> Duration {
         let settings = &self.config.upstream;
-        let longest = settings.backoff_min.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(settings.backoff_max);
+        let longest = settings
+            .backoff_min
+            .saturating_mul(1 << failures.saturating_sub(1).min(20))
+            .min(settings.backoff_max);
         longest.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }

@@ -223,4 +223,3 @@ pub(super) fn first_word(reply: &[u8]) -> Option<&[u8]> {
 pub(super) fn to_bytes(reply: &[u8]) -> Bytes {
     Bytes::copy_from_slice(reply)
 }
-

@@ -25,15 +25,25 @@ impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ERR hotgate: ")?;
         match self {
-            Self::NoneKnown => f.write_str("no upstream server has answered yet; see `upstream.servers` and the gateway's log"),
-            Self::Unassigned(slot) => write!(f, "no master owns slot {slot}; see CLUSTER INFO on the servers"),
-            Self::Unreachable(node, why) => write!(f, "{node} can't be reached ({why}); the command was not sent"),
+            Self::NoneKnown => f.write_str(
+                "no upstream server has answered yet; see `upstream.servers` and the gateway's log",
+            ),
+            Self::Unassigned(slot) => {
+                write!(f, "no master owns slot {slot}; see CLUSTER INFO on the servers")
+            }
+            Self::Unreachable(node, why) => {
+                write!(f, "{node} can't be reached ({why}); the command was not sent")
+            }
             Self::OutcomeUnknown(node) => write!(
                 f,
                 "the connection to {node} was lost after the command was sent; its outcome is unknown, so check before sending it again"
             ),
-            Self::Lost(node) => write!(f, "the connection to {node} was lost and no other try succeeded in time"),
-            Self::Redirected(count) => write!(f, "gave up after {count} redirections; the cluster is being changed, try again"),
+            Self::Lost(node) => {
+                write!(f, "the connection to {node} was lost and no other try succeeded in time")
+            }
+            Self::Redirected(count) => {
+                write!(f, "gave up after {count} redirections; the cluster is being changed, try again")
+            }
             Self::Full(what) => write!(f, "{what} is full; the command was not sent, try again"),
         }
     }

@@ -121,7 +121,10 @@ pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingErro
         match resp::first_error(&reply) {
             Some(_) if step == "CLIENT SETNAME" => {}
             Some(error) => {
-                return Err(GreetingError::Refused { step, reply: String::from_utf8_lossy(error).into_owned() });
+                return Err(GreetingError::Refused {
+                    step,
+                    reply: String::from_utf8_lossy(error).into_owned(),
+                });
             }
             None if step == "CLIENT ID" => {
                 id = resp::parse_integer_reply(&reply).and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
@@ -144,7 +147,11 @@ async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Byte
             ReplyScan::Incomplete { .. } => {}
         }
         if stream.read_buf(input).await? == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection during the log-in").into());
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it closed the connection during the log-in",
+            )
+            .into());
         }
     }
 }

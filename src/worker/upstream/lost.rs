@@ -94,7 +94,9 @@ impl State {
         let mut reply = Vec::new();
         encode::null_array(&mut reply, owner.session.version);
         self.unwatch(connection);
-        if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) = (pending.origin, pending.hook) {
+        if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) =
+            (pending.origin, pending.hook)
+        {
             settle_client(self, client, sequence, part, Settled::Borrowed(&reply));
         }
     }

@@ -143,7 +143,9 @@ impl Upstream {
     /// The client that owns it, when it is nobody else's.
     pub fn owner(&self) -> Option<ClientKey> {
         match self.role {
-            Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => Some(owner),
+            Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => {
+                Some(owner)
+            }
             Role::Shared(_) | Role::Spare => None,
         }
     }

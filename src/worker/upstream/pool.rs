@@ -7,8 +7,8 @@
 use smallvec::SmallVec;
 
 use super::{Hook, Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
-use crate::resp::RespVersion;
 use crate::config::ReadFrom;
+use crate::resp::RespVersion;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::ClientKey;
 use crate::worker::state::State;
@@ -69,7 +69,12 @@ impl State {
         database: u32,
         lane: Lane,
     ) -> UpstreamKey {
-        let found = self.pools.node(node).shared.iter().find(|(v, d, l, _)| (*v, *d, *l) == (version, database, lane));
+        let found = self
+            .pools
+            .node(node)
+            .shared
+            .iter()
+            .find(|(v, d, l, _)| (*v, *d, *l) == (version, database, lane));
         if let Some((_, _, _, key)) = found {
             return *key;
         }
@@ -139,7 +144,8 @@ impl State {
     /// Ends a session's watch on its connection and takes that back.
     pub fn unwatch(&mut self, key: UpstreamKey) {
         if let Some(upstream) = self.upstreams.get_mut(key) {
-            let pending = Pending { route: Route::Connection, hook: Hook::None, ..Pending::new(Origin::Swallow) };
+            let pending =
+                Pending { route: Route::Connection, hook: Hook::None, ..Pending::new(Origin::Swallow) };
             upstream.queue(pending, &[b"*1\r\n$7\r\nUNWATCH\r\n"]);
         }
         self.release_connection(key);

@@ -78,7 +78,8 @@ impl State {
             return self.redirect_session(key, &found, aborted);
         }
         let (kind, target) = (found.kind, found.target.and_then(|target| self.address_of(node, target)));
-        let Some((mut pending, bytes)) = self.upstreams.get_mut(key).and_then(|upstream| upstream.wire.pop_with_bytes())
+        let Some((mut pending, bytes)) =
+            self.upstreams.get_mut(key).and_then(|upstream| upstream.wire.pop_with_bytes())
         else {
             return false;
         };
@@ -108,7 +109,14 @@ impl State {
     }
 
     /// Sends a redirected request to the node that the redirection named, or later if that is not known yet.
-    fn resend(&mut self, mut pending: Pending, bytes: bytes::Bytes, target: &Address, asking: bool, reply: &[u8]) {
+    fn resend(
+        &mut self,
+        mut pending: Pending,
+        bytes: bytes::Bytes,
+        target: &Address,
+        asking: bool,
+        reply: &[u8],
+    ) {
         let Some(node) = self.knowledge.topology.find(&target.host, target.port) else {
             self.refresh(RefreshReason::Redirected(target.clone()));
             self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
@@ -192,7 +200,10 @@ mod tests {
         check(b"-MOVED 3999 127.0.0.1:6381\r\n", Some((RedirectKind::Moved, Some("127.0.0.1:6381"))));
         check(b"-MOVED 3999 :6381\r\n", Some((RedirectKind::Moved, Some(":6381"))));
         check(b"-ASK 3999 [::1]:6381\r\n", Some((RedirectKind::Ask, Some("[::1]:6381"))));
-        check(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Some((RedirectKind::TryAgain, None)));
+        check(
+            b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+            Some((RedirectKind::TryAgain, None)),
+        );
         check(b"-LOADING Redis is loading the dataset in memory\r\n", Some((RedirectKind::Loading, None)));
         check(b"-MOVEDX 1 a:1\r\n", None);
         check(b"-ERR unknown\r\n", None);

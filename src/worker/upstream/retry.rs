@@ -171,7 +171,9 @@ impl State {
                 // The same node for all of a client's commands, so that its messages keep their order.
                 let masters = &topology.masters;
                 let first = match pending.origin {
-                    Origin::Client { key, .. } => self.clients.get(key).map_or(0, |client| client.id as usize),
+                    Origin::Client { key, .. } => {
+                        self.clients.get(key).map_or(0, |client| client.id as usize)
+                    }
                     _ => 0,
                 };
                 let reachable = (0..masters.len())
