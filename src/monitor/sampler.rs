@@ -68,11 +68,13 @@ impl Sampler {
         let process = ProcessFigures::read();
         let snapshot = Snapshot { monotonic_ms: clock.monotonic_ms, merged, cpu_s: process.cpu_s() };
         let view = self.view(clock, &snapshot, process);
+        if !self.past.is_empty() {
+            self.ring.offer(clock.unix_ms, &view.stats.now);
+        }
         if self.past.len() == PAST_MAX {
             self.past.pop_front();
         }
         self.past.push_back(snapshot);
-        self.ring.offer(clock.unix_ms, &view.stats.now);
         view
     }
 

@@ -213,20 +213,25 @@ fn quotas(quotas: &[QuotaView], find: &mut impl FnMut(Level, String)) {
             String::new()
         };
         let lasting = quota.window_ms.is_none();
-        let ends_soon = quota.sold_out_in_s.is_some_and(|s| s < QUOTA_ENDS_S);
         if quota.refused_unavailable_per_s > 0.0 {
             find(Level::Critical, format!("{} is refused because Redis is away{refusing}.", quota.key));
         } else if quota.paused {
             find(Level::Notice, format!("{} is paused by an operator{refusing}.", quota.key));
         } else if quota.exhausted && lasting {
             find(Level::Notice, format!("{} is sold out{refusing}.", quota.key));
-        } else if lasting && (ends_soon || quota.used_share.is_some_and(|share| share >= QUOTA_USED_SHARE)) {
-            let left = quota.remaining.map_or(String::new(), |left| format!(": {} left", whole(left)));
+        } else if lasting && quota.used_share.is_some_and(|share| share >= QUOTA_USED_SHARE) {
             let ends =
                 quota.sold_out_in_s.map_or(String::new(), |s| format!(", {} at this rate", duration_s(s)));
-            find(Level::Notice, format!("{} is nearly sold out{left}{ends}.", quota.key));
+            find(Level::Notice, format!("{} is nearly sold out{}{ends}.", quota.key, left(quota)));
+        } else if let Some(seconds) = quota.sold_out_in_s.filter(|s| lasting && *s < QUOTA_ENDS_S) {
+            let ends = duration_s(seconds);
+            find(Level::Notice, format!("{} sells out in {ends} at this rate{}.", quota.key, left(quota)));
         }
     }
+}
+
+fn left(quota: &QuotaView) -> String {
+    quota.remaining.map_or(String::new(), |left| format!(": {} left", whole(left)))
 }
 
 fn is_nearly_full(level: u64, bound: u64) -> bool {

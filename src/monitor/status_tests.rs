@@ -217,6 +217,8 @@ fn sales() {
         ..quota("sku:1")
     };
     check(case(nearly), Level::Notice, "sku:1 is nearly sold out: 30,000 left, 41 s at this rate.");
+    let soon = QuotaView { sold_out_in_s: Some(48.0), ..quota("sku:1") };
+    check(case(soon), Level::Notice, "sku:1 sells out in 48 s at this rate: 500,000 left.");
     let rate_limit = QuotaView { window_ms: Some(1_000), ..sold_out };
     check(case(rate_limit), Level::Ok, "All quiet: 12,300/s, p99 820 µs, no hot keys.");
 }

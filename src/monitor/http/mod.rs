@@ -3,7 +3,7 @@
 //! | path | who may | what |
 //! |---|---|---|
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
-//! | `/`, `/dashboard.css`, `/dashboard.js` | everyone | the page, which asks for the token itself |
+//! | `/` and its script and style | everyone | the page, which asks for the token itself |
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
 //! | `POST /api/quotas` | who has the token, which must be configured | a change of a quota |
 //!
@@ -96,10 +96,10 @@ fn router(address: SocketAddr, board: Arc<Board>, sources: Arc<Sources>, options
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));
-    Router::new()
-        .route("/", get(assets::index))
-        .route("/dashboard.css", get(assets::css))
-        .route("/dashboard.js", get(assets::js))
+    let files = assets::FILES.iter().fold(Router::new(), |router, (path, media_type, text)| {
+        router.route(path, get(async move || ([(header::CONTENT_TYPE, *media_type)], *text)))
+    });
+    files
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .merge(inner)

@@ -398,7 +398,7 @@ impl State {
     }
 
     /// Answers with an error of our own.
-    pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: &str) -> Flow {
+    pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
         self.tallies.error(kind);
         self.tallies.count(RequestClass::Local, Outcome::Failed);
         let mut reply = Vec::new();

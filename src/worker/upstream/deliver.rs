@@ -194,6 +194,7 @@ impl State {
             Hook::WatchedTransaction => {
                 if let Some(client) = self.clients.get_mut(client_key) {
                     client.session.watch = None;
+                    client.session.watch_slot = None;
                 }
                 self.release_connection(key);
             }

@@ -94,6 +94,7 @@ impl State {
     pub(super) fn abort_watched(&mut self, client: ClientKey, connection: UpstreamKey, pending: &Pending) {
         let Some(owner) = self.clients.get_mut(client) else { return };
         owner.session.watch = None;
+        owner.session.watch_slot = None;
         let mut reply = Vec::new();
         encode::null_array(&mut reply, owner.session.version);
         self.unwatch(connection);

@@ -1,0 +1,212 @@
+// The four tables. Rows are kept by identity and updated in place, so that nothing flickers and a selection survives.
+// Everything that came from the gateway goes through textContent: a key name is data, never markup.
+
+import { drawSparkline, sparkline } from "./charts.js";
+import { bytes, micros, percent, rate, span, whole } from "./format.js";
+
+const SPARK_SLOTS = 60;
+
+// The gateway's clock, as of the last frame; ages are told by it.
+let nowMs = 0;
+
+export function setClock(atMs) {
+  nowMs = atMs;
+}
+
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function badge(cell, text, tone) {
+  cell.chip ??= cell.appendChild(document.createElement("span"));
+  cell.chip.className = "badge";
+  cell.chip.dataset.tone = tone;
+  set(cell.chip, text);
+}
+
+// A cell's main text with a smaller line under it.
+function twoLines(cell, text, under) {
+  if (!cell.main) {
+    cell.main = cell.appendChild(document.createElement("span"));
+    cell.under = cell.appendChild(document.createElement("span"));
+    cell.under.className = "under";
+  }
+  set(cell.main, text);
+  set(cell.under, under);
+}
+
+function bar(cell, share, text, tone, wide) {
+  if (!cell.bar) {
+    cell.label = document.createElement("span");
+    cell.bar = document.createElement("span");
+    cell.bar.append(document.createElement("i"));
+    cell.bar.className = wide ? "bar wide" : "bar";
+    cell.bar.setAttribute("aria-hidden", "true");
+    if (wide) cell.append(cell.bar, cell.label); else cell.append(cell.label, cell.bar);
+  }
+  cell.bar.dataset.tone = tone;
+  cell.bar.firstChild.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+  set(cell.label, text);
+}
+
+// A table whose rows are identified by `identity(row)`; `columns` are [class, fill(cell, row)] in the order of the head. Quiet
+// rows are dimmed, and cut short on a phone.
+class Table {
+  constructor(id, identity, columns, isQuiet = () => false) {
+    this.table = document.getElementById(id);
+    this.body = this.table.tBodies[0];
+    this.empty = this.table.parentElement.querySelector(".empty");
+    this.labels = [...this.table.tHead.rows[0].cells].map(cell => cell.textContent);
+    this.identity = identity;
+    this.columns = columns;
+    this.isQuiet = isQuiet;
+    this.rows = new Map();
+  }
+
+  show(rows) {
+    this.table.hidden = rows.length === 0;
+    this.empty.hidden = rows.length > 0;
+    const gone = new Map(this.rows);
+    rows.forEach((row, place) => {
+      const identity = this.identity(row);
+      let element = this.rows.get(identity);
+      if (!element) {
+        element = this.row();
+        this.rows.set(identity, element);
+      }
+      gone.delete(identity);
+      element.classList.toggle("quiet", this.isQuiet(row));
+      this.columns.forEach(([, fill], i) => fill(element.cells[i], row));
+      if (this.body.rows[place] !== element) this.body.insertBefore(element, this.body.rows[place] ?? null);
+    });
+    for (const [identity, element] of gone) {
+      element.remove();
+      this.rows.delete(identity);
+    }
+  }
+
+  row() {
+    const row = document.createElement("tr");
+    row.setAttribute("role", "row");
+    this.columns.forEach(([className], i) => {
+      const cell = row.insertCell();
+      cell.setAttribute("role", "cell");
+      cell.dataset.label = this.labels[i];
+      cell.className = className;
+    });
+    return row;
+  }
+}
+
+const CLASS_WORDS = { read: "read-hot", write: "write-hot", counter: "counter", bytes: "byte-hot" };
+
+export function hotKeysTable() {
+  return new Table("hot", key => key.key, [
+    ["key", (cell, key) => twoLines(cell, key.key, `hot for ${span((nowMs - key.since_ms) / 1000)}, peak ${rate(key.peak_per_s)}/s`)],
+    ["plain", (cell, key) => badge(cell, CLASS_WORDS[key.class] ?? key.class, "")],
+    ["num strong", (cell, key) => set(cell, `${rate(key.requests_per_s)}/s`)],
+    ["spark-cell", (cell, key) => {
+      cell.spark ??= cell.appendChild(sparkline());
+      drawSparkline(cell.spark, key.history, SPARK_SLOTS, `accesses in each of the last ${key.history.length} seconds`);
+    }],
+    ["num", (cell, key) => bar(cell, key.share, percent(key.share), key.share >= 0.1 ? "" : "dim")],
+    ["num", (cell, key) => set(cell, `${rate(key.reads_per_s)} · ${rate(key.writes_per_s)}`)],
+    ["num", (cell, key) => offered(cell, key)],
+    ["num", (cell, key) => set(cell, whole(key.connections))],
+    ["", (cell, key) => set(cell, key.node || "–")],
+  ]);
+}
+
+function offered(cell, key) {
+  if (key.offered_per_s === null) {
+    const cached = key.cache_hits_per_s > 0;
+    cell.classList.toggle("faint", !cached);
+    return twoLines(cell, cached ? `${rate(key.cache_hits_per_s)}/s cached` : "not combined", "");
+  }
+  cell.classList.remove("faint");
+  const saved = key.offered_per_s > 0 ? 1 - key.flushed_per_s / key.offered_per_s : 0;
+  const waited = key.added_wait_us === null ? "" : `, +${micros(key.added_wait_us)}`;
+  const pending = key.pending > 0 ? `, ${whole(key.pending)} pending` : "";
+  twoLines(cell, `${rate(key.offered_per_s)} → ${rate(key.flushed_per_s)}/s`, `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % saved${waited}${pending}`);
+}
+
+const NODE_TONES = { up: "ok", connecting: "warning", down: "critical", idle: "" };
+
+export function nodesTable() {
+  return new Table("nodes", node => node.node, [
+    ["key", (cell, node) => twoLines(cell, node.node, node.slots > 0 ? `${node.role}, ${whole(node.slots)} slots` : node.role)],
+    ["plain", (cell, node) => badge(cell, node.up ? node.state : "down", node.up ? NODE_TONES[node.state] : "critical")],
+    ["num strong", (cell, node) => set(cell, `${rate(node.requests_per_s)}/s`)],
+    ["num", (cell, node) => bar(cell, node.share, percent(node.share), node.share > 0.6 ? "warning" : "")],
+    ["num", (cell, node) => {
+      cell.classList.toggle("bad-text", node.errors_per_s > 0);
+      set(cell, node.errors_per_s > 0 ? `${rate(node.errors_per_s)}/s` : whole(node.errors));
+    }],
+    ["num", (cell, node) => {
+      const full = node.inflight_max > 0 ? node.inflight / node.inflight_max : 0;
+      cell.classList.toggle("bad-text", full >= 0.8);
+      set(cell, full >= 0.01 ? `${whole(node.inflight)} (${percent(full)})` : whole(node.inflight));
+    }],
+    ["num", (cell, node) => set(cell, node.p50_us > 0 ? `≤ ${micros(node.p50_us)} · ${micros(node.p99_us)}` : "–")],
+    ["num", (cell, node) => set(cell, `${bytes(node.bytes_per_s)}/s`)],
+    ["num", (cell, node) => set(cell, whole(node.reconnects))],
+  ], node => node.up && node.requests_per_s === 0 && node.inflight === 0);
+}
+
+function quotaState(quota) {
+  if (quota.refused_unavailable_per_s > 0) return ["Redis away", "critical"];
+  if (quota.paused) return ["paused", "warning"];
+  if (!quota.enforce) return ["shadow", ""];
+  if (quota.exhausted) return [quota.window_ms === null ? "sold out" : "at its rate", "notice"];
+  return ["open", "ok"];
+}
+
+export function quotasTable(change) {
+  return new Table("quotas", quota => `${quota.key}\n${quota.quota}`, [
+    ["key", (cell, quota) => twoLines(cell, quota.key, quota.quota)],
+    ["plain", (cell, quota) => badge(cell, ...quotaState(quota))],
+    ["whole", (cell, quota) => {
+      const share = quota.used_share ?? 0;
+      const tone = quota.paused ? "dim" : share >= 1 ? "" : share >= 0.9 ? "warning" : "";
+      bar(cell, share, quota.used_share === null ? "not known" : percent(share), tone, true);
+    }],
+    ["num", (cell, quota) => {
+      const of = quota.limit === null ? "limit not known" : quota.counts_down ? `above ${whole(quota.limit)}` : `of ${whole(quota.limit)}`;
+      twoLines(cell, quota.remaining === null ? "–" : whole(quota.remaining), of);
+    }],
+    ["num", (cell, quota) => twoLines(cell, `${rate(quota.admitted_per_s)}/s`, `${whole(quota.admitted)} in all`)],
+    ["num", (cell, quota) => {
+      const refused = Object.values(quota.refused).reduce((sum, count) => sum + count, 0);
+      const shadow = quota.enforce ? "" : `${whole(quota.would_refuse)} would be`;
+      twoLines(cell, `${rate(quota.refused_per_s)}/s`, shadow || `${whole(refused)} in all`);
+    }],
+    ["num", (cell, quota) => set(cell, quota.sold_out_in_s === null ? "–" : span(quota.sold_out_in_s))],
+    ["whole plain", (cell, quota) => controls(cell, quota, change)],
+  ]);
+}
+
+function controls(cell, quota, change) {
+  cell.quota = quota;
+  if (!cell.toggle) {
+    cell.toggle = cell.appendChild(document.createElement("button"));
+    cell.limit = cell.appendChild(document.createElement("button"));
+    for (const button of [cell.toggle, cell.limit]) button.type = "button";
+    cell.limit.textContent = "Limit …";
+    cell.toggle.addEventListener("click", () => change(cell.quota, cell.quota.paused ? "resume" : "pause"));
+    cell.limit.addEventListener("click", () => change(cell.quota, "limit"));
+  }
+  set(cell.toggle, quota.paused ? "Resume …" : "Pause …");
+}
+
+export function clientsTable() {
+  return new Table("clients", client => client.id, [
+    ["key", (cell, client) => twoLines(cell, client.address, `#${client.id}, worker ${client.worker}, RESP${client.resp}`)],
+    ["", (cell, client) => twoLines(cell, client.name || "–", client.library)],
+    ["", (cell, client) => set(cell, client.user || "–")],
+    ["num", (cell, client) => set(cell, span(client.age_s))],
+    ["num", (cell, client) => set(cell, span(client.idle_s))],
+    ["num", (cell, client) => set(cell, whole(client.requests))],
+    ["", (cell, client) => set(cell, client.last_command || "–")],
+    ["num", (cell, client) => set(cell, bytes(client.buffered_in_bytes + client.buffered_out_bytes))],
+  ]);
+}
