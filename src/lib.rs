@@ -8,6 +8,7 @@ pub mod demo;
 pub mod detect;
 pub mod limits;
 pub mod monitor;
+pub mod process;
 pub mod resp;
 pub mod shared;
 pub mod worker;

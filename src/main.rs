@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use hotgate::config::{Address, Config, LoadError, Overrides};
+use hotgate::config::{Address, Config, LoadError, Log, LogFormat, LogLevel, Overrides};
+use hotgate::control::reload::ConfigSource;
+use hotgate::process::{self, Started};
+use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Parser)]
 #[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true)]
@@ -85,8 +88,37 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Serve) -> Result<(), String> {
-    let _config = arguments.load().map_err(|error| error.to_string())?;
-    Err("serve is not wired up in this build".to_owned())
+    let config = arguments.load().map_err(|error| error.to_string())?;
+    start_log(&config.log);
+    let source = ConfigSource { file: arguments.config.clone(), overrides: arguments.overrides() };
+    process::run(config, source, announce).map_err(|error| error.to_string())
+}
+
+/// Says on standard output where the gateway is, for whoever started it.
+fn announce(started: &Started) {
+    for address in &started.listen {
+        println!("hotgate: listening on {address}");
+    }
+    if let Some(address) = started.admin {
+        println!("hotgate: admin on http://{address}");
+    }
+    println!("hotgate: ready");
+}
+
+fn start_log(log: &Log) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let lines =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    match log.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
 }
 
 /// Prints every error, one a line, to standard output, since they are what was asked for.
@@ -106,14 +138,17 @@ fn check(arguments: &Check) -> ExitCode {
 }
 
 impl Serve {
-    fn load(&self) -> Result<Config, LoadError> {
-        let overrides = Overrides {
+    fn overrides(&self) -> Overrides {
+        Overrides {
             listen: self.listen.clone(),
             admin: self.admin,
             upstream: self.upstream.clone(),
             workers: self.workers.map(usize::from),
-        };
-        Config::load(self.config.as_deref(), &overrides)
+        }
+    }
+
+    fn load(&self) -> Result<Config, LoadError> {
+        Config::load(self.config.as_deref(), &self.overrides())
     }
 }
 

@@ -7,7 +7,6 @@ mod support;
 use support::text::request;
 use support::{Client, Gateway, Server, wait_until};
 
-/// Waits until `server` is inside a slow script, by seeing that it refuses others with BUSY or takes its time.
 fn start() -> (Server, Gateway) {
     let server = Server::start();
     let gateway = Gateway::before(&server.address().to_string())
@@ -61,7 +60,7 @@ fn an_idle_gateway_ends_at_once_on_either_signal() {
 fn the_drain_ends_at_its_timeout_even_if_redis_does_not_answer() {
     let server = Server::start();
     let mut gateway = Gateway::before(&server.address().to_string())
-        .config("[upstream]\nrequest_timeout = \"1h\"\n[gateway]\ndrain_timeout = \"1s\"\n")
+        .config("[upstream]\nrequest_timeout = \"9m\"\n[gateway]\ndrain_timeout = \"1s\"\n")
         .start();
     let mut client = gateway.client();
     client.check("SET stuck v", "+OK");

@@ -245,6 +245,7 @@ fn a_client_that_leaves_while_it_blocks_takes_no_element_with_it() {
 #[test]
 fn messages_reach_subscribers() {
     everywhere(|gateway, version, name| {
+        let name = &format!("{name}:reach");
         let mark = if version == Version::Resp2 { '*' } else { '>' };
         let length = name.len();
         let (mut subscriber, mut publisher) = (gateway.speaking(version), gateway.client());

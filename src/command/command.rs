@@ -148,6 +148,6 @@ impl Command {
 
     /// The error of a command that is not passed on because of `why`, the text of [`Class::Refuse`].
     pub fn refusal(&self, why: &str) -> String {
-        format!("ERR '{}' is not passed on by hotgate: {why}", self.name)
+        format!("ERR hotgate: '{}' is not passed on: {why}", self.name)
     }
 }

@@ -21,46 +21,44 @@ const SHOWN_BYTES_MAX: usize = 128;
 
 impl CommandError {
     /// The text that Redis 7 gives (`commandCheckExistence` and `commandCheckArity` of its `server.c`), without the
-    /// leading `-`. Bytes that are not UTF-8 are replaced; line ends must be by the encoder.
-    pub fn message(self, request: &Request) -> String {
+    /// leading `-`. The client's own bytes are in it as they came; line ends among them are for the encoder.
+    pub fn message(self, request: &Request) -> Vec<u8> {
         let (name, subcommand) = (shown(request.name()), request.arg(1).map(shown).unwrap_or_default());
         match self {
             Self::Unknown => {
-                format!(
-                    "ERR unknown command '{name}', with args beginning with: {}",
-                    shown_arguments(request)
-                )
+                [b"ERR unknown command '", name, b"', with args beginning with: ", &shown_arguments(request)].concat()
             }
             Self::UnknownSubcommand => {
-                format!("ERR unknown subcommand '{subcommand}'. Try {} HELP.", name.to_ascii_uppercase())
+                [b"ERR unknown subcommand '", subcommand, b"'. Try ", &name.to_ascii_uppercase(), b" HELP."].concat()
             }
             Self::Arity { of_subcommand } => {
-                let (name, subcommand) = (name.to_ascii_lowercase(), subcommand.to_ascii_lowercase());
-                let subcommand = if of_subcommand { format!("|{subcommand}") } else { String::new() };
-                format!("ERR wrong number of arguments for '{name}{subcommand}' command")
+                let separator: &[u8] = if of_subcommand { b"|" } else { b"" };
+                let subcommand = if of_subcommand { subcommand } else { b"" };
+                let full = [name, separator, subcommand].concat().to_ascii_lowercase();
+                [b"ERR wrong number of arguments for '", &full[..], b"' command"].concat()
             }
         }
     }
 }
 
 /// The beginning of an argument, up to a NUL, as C's `%.128s` shows it.
-fn shown(arg: &[u8]) -> String {
+fn shown(arg: &[u8]) -> &[u8] {
     shown_up_to(arg, SHOWN_BYTES_MAX)
 }
 
-fn shown_up_to(arg: &[u8], bytes_max: usize) -> String {
+fn shown_up_to(arg: &[u8], bytes_max: usize) -> &[u8] {
     let end = arg.iter().take(bytes_max).position(|byte| *byte == 0).unwrap_or(arg.len().min(bytes_max));
-    String::from_utf8_lossy(&arg[..end]).into_owned()
+    &arg[..end]
 }
 
-fn shown_arguments(request: &Request) -> String {
-    let mut shown = String::new();
+fn shown_arguments(request: &Request) -> Vec<u8> {
+    let mut shown = Vec::new();
     for arg in request.args().skip(1) {
         if shown.len() >= SHOWN_BYTES_MAX {
             break;
         }
         let arg = shown_up_to(arg, SHOWN_BYTES_MAX - shown.len());
-        shown.push_str(&format!("'{arg}' "));
+        shown.extend_from_slice(&[b"'", arg, b"' "].concat());
     }
     shown
 }

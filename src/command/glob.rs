@@ -117,3 +117,112 @@ fn in_range(from: u8, to: u8, byte: u8, fold: bool) -> bool {
 fn same(literal: u8, byte: u8, fold: bool) -> bool {
     literal == byte || (fold && literal.eq_ignore_ascii_case(&byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+
+    use super::*;
+    use crate::command::oracle::{Arguments, Oracle};
+    use crate::resp::RespVersion;
+
+    /// The definition, as a recursion that tries every length of every star.
+    fn naive(pattern: &[u8], text: &[u8], fold: bool) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([b'*', rest @ ..], _) => (0..=text.len()).any(|taken| naive(rest, &text[taken..], fold)),
+            (_, []) => false,
+            (_, [byte, after @ ..]) => {
+                match_one(pattern, *byte, fold).is_some_and(|len| naive(&pattern[len..], after, fold))
+            }
+        }
+    }
+
+    fn glob() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop::sample::select(b"ab-]*?[^\\".to_vec()), 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn matches_what_the_definition_matches(pattern in glob(), text in "[abAB]{0,8}", fold: bool) {
+            let text = text.as_bytes();
+            prop_assert_eq!(find(&pattern, text, fold, |_, _| ()), naive(&pattern, text, fold));
+        }
+
+        #[test]
+        fn captures_put_the_text_together_again(texts in prop::collection::vec("[a-c]{0,4}", 1..6), text in "[a-c:]{0,12}") {
+            let pattern = texts.join("*");
+            if let Some(captures) = captures(pattern.as_bytes(), text.as_bytes()) {
+                let mut whole = texts[0].as_bytes().to_vec();
+                for (capture, literal) in captures.iter().zip(&texts[1..]) {
+                    whole.extend_from_slice(capture);
+                    whole.extend_from_slice(literal.as_bytes());
+                }
+                prop_assert_eq!(captures.len(), texts.len() - 1);
+                prop_assert_eq!(whole, text.as_bytes());
+            } else {
+                prop_assert!(!naive(pattern.as_bytes(), text.as_bytes(), false));
+            }
+        }
+    }
+
+    #[test]
+    fn matches_what_redis_matches() {
+        let mut redis = Oracle::start(RespVersion::Resp2);
+        let texts =
+            ["a", "b", "ab", "abc", "a-c", "a]", "]", "[", "^", "*", "\\", "a*b", "abab", "aXbYb", "-", "A"];
+        for text in texts {
+            redis.ask(&Arguments::new(&["SET", text, ""]));
+        }
+        let mut patterns: Vec<String> =
+            ["a*", "*b", "a**b", "*a*b*", "?", "??", "[ab]", "[^ab]", "[a-c]", "[c-a]*"]
+                .iter()
+                .chain(&[
+                    "[a-", "[", "[^", "[]", "[^]", "[a-]", "[\\]]", "[\\a-c]", "\\*", "\\", "a\\", "a\\*b",
+                    "[^a]*",
+                ])
+                .map(ToString::to_string)
+                .collect();
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        patterns.extend(
+            (0..300).map(|_| String::from_utf8(glob().new_tree(&mut runner).unwrap().current()).unwrap()),
+        );
+        for pattern in patterns {
+            let mut ours: Vec<_> =
+                texts.iter().filter(|text| matches(pattern.as_bytes(), text.as_bytes())).collect();
+            ours.sort();
+            let reply = redis.ask(&Arguments::new(&["KEYS", &pattern]));
+            let reply = String::from_utf8(reply).unwrap();
+            let mut theirs: Vec<_> =
+                texts.iter().filter(|text| reply.contains(&format!("\r\n{text}\r\n"))).collect();
+            theirs.sort();
+            assert_eq!(ours, theirs, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn gives_what_each_star_took() {
+        let check = |pattern: &str, text: &str, expect: Option<&[&str]>| {
+            let captures = captures(pattern.as_bytes(), text.as_bytes());
+            let captures: Option<Vec<_>> =
+                captures.map(|all| all.iter().map(|bytes| std::str::from_utf8(bytes).unwrap()).collect());
+            assert_eq!(captures.as_deref(), expect, "{pattern} on {text}");
+        };
+        check("sku:*:reserved", "sku:{8421}:reserved", Some(&["{8421}"]));
+        check("sku:{*}:*", "sku:{8421}:reserved", Some(&["8421", "reserved"]));
+        check("sku:*", "sku:", Some(&[""]));
+        check("*:*", "a:b:c", Some(&["a", "b:c"]));
+        check("*b*b", "abcbb", Some(&["a", "cb"]));
+        check("a**c", "abbc", Some(&["", "bb"]));
+        check("*", "", Some(&[""]));
+        check("abc", "abc", Some(&[]));
+        check("sku:*:reserved", "sku:8421:sold", None);
+    }
+
+    #[test]
+    fn a_hostile_pattern_costs_no_more_than_the_product_of_the_lengths() {
+        let pattern = [b"a*".repeat(2000), b"b".to_vec()].concat();
+        assert!(!matches(&pattern, &b"a".repeat(20_000)));
+    }
+}

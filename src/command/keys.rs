@@ -188,3 +188,62 @@ impl KeyRange {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::CommandTable;
+    use crate::command::oracle::Arguments;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_count_of_keys_beyond_the_arguments_is_an_error() {
+        let table = CommandTable::builtin();
+        for line in [
+            "EVAL s 01 a",
+            "EVAL s 4294967297 a",
+            "EVAL s 9223372036854775807 a",
+            "MSETEX 9223372036854775807 a 1",
+            "MSETEX 2 a 1 b",
+            "ZUNIONSTORE d 18446744073709551618 a b",
+            "LMPOP -1 a LEFT",
+        ] {
+            let arguments = Arguments::of_line(line);
+            let request = arguments.request();
+            let mut keys = KeyPositions::from_slice(&[7]);
+            let command = table.get(table.resolve(&request).unwrap());
+            assert_eq!(command.keys(&request, &mut keys), Err(KeyError), "{line}");
+            assert_eq!(keys.as_slice(), [7], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_counted_pair_is_a_key_and_its_value() {
+        let table = CommandTable::builtin();
+        let arguments = Arguments::of_line("MSETEX 2 a 1 b 2 EX 10");
+        let mut keys = KeyPositions::new();
+        let command = table.get(table.resolve(&arguments.request()).unwrap());
+        command.keys(&arguments.request(), &mut keys).unwrap();
+        assert_eq!(keys.as_slice(), [2, 4]);
+    }
+
+    proptest! {
+        /// Whatever the arguments, a position is that of an argument behind the name.
+        #[test]
+        fn a_key_is_always_an_argument(
+            command in 0..CommandTable::builtin().len(),
+            words in prop::collection::vec("-?[0-9]{1,3}|STREAMS|STORE|LIMIT|GET|KEYS|BLOCK|a|", 0..12),
+        ) {
+            let table = CommandTable::builtin();
+            let (_, command) = table.iter().nth(command).unwrap();
+            let mut line: Vec<&str> = command.name.split('|').collect();
+            line.extend(words.iter().map(String::as_str));
+            let arguments = Arguments::new(&line);
+            let mut keys = KeyPositions::new();
+            if command.keys(&arguments.request(), &mut keys).is_ok() {
+                prop_assert!(keys.iter().all(|key| (1..line.len() as u32).contains(key)), "{keys:?}");
+            }
+            command.class_of(&arguments.request());
+        }
+    }
+}

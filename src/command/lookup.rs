@@ -10,7 +10,7 @@ use ahash::AHashMap;
 use super::class::Class;
 use super::command::{Command, CommandId};
 use super::error::CommandError;
-use super::table::GROUPS;
+use super::table::{GROUPS, Group};
 use super::upstream::UpstreamCommand;
 use crate::resp::Request;
 
@@ -35,7 +35,7 @@ pub struct CommandTable {
 impl CommandTable {
     /// The commands that the gateway knows by itself.
     pub fn builtin() -> Self {
-        let mut table = Self { commands: Vec::new(), names: AHashMap::new(), subcommands: AHashMap::new() };
+        let mut table = Self::empty();
         for (group, category, entries) in GROUPS {
             for entry in *entries {
                 let container =
@@ -44,6 +44,11 @@ impl CommandTable {
             }
         }
         table
+    }
+
+    /// The table that knows nothing.
+    pub(super) fn empty() -> Self {
+        Self { commands: Vec::new(), names: AHashMap::new(), subcommands: AHashMap::new() }
     }
 
     /// This table and what the upstream has beyond it, subcommands of known containers included. Of a command that
@@ -71,7 +76,9 @@ impl CommandTable {
             }
             None if name.len() > NAME_BYTES_MAX || self.commands.len() >= COMMANDS_MAX => return,
             None => {
-                let class = upstream.class(container.map(|id| self.get(id).class));
+                let known_container =
+                    container.map(|id| self.get(id)).filter(|known| known.group != Group::Module);
+                let class = upstream.class(known_container.map(|known| known.class));
                 self.insert(upstream.into_command(class), container)
             }
         };
@@ -172,4 +179,136 @@ fn fold<'b>(buffer: &'b mut [u8], name: &[u8]) -> Option<&'b [u8]> {
     folded.copy_from_slice(name);
     folded.make_ascii_lowercase();
     Some(folded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::oracle::Arguments;
+    use crate::command::{CommandFlags, Fan, KeyPositions, KeyRange, Local, Session, Split};
+
+    /// Resolves a line and gives the command's name and class.
+    fn carried(table: &CommandTable, line: &str) -> (String, Class) {
+        let arguments = Arguments::of_line(line);
+        let command = table.get(table.resolve(&arguments.request()).unwrap());
+        (command.name.to_string(), command.class_of(&arguments.request()))
+    }
+
+    #[test]
+    fn carries_each_request_by_its_class() {
+        let table = CommandTable::builtin();
+        for (line, expect) in [
+            ("GeT a", Class::Key),
+            ("mget a b", Class::Split(Split::Mget)),
+            ("EVAL s 0 x", Class::AnyNode),
+            ("EVAL s 1 a", Class::Key),
+            ("EVAL s nonsense a", Class::Key),
+            ("XREAD STREAMS a 0", Class::Key),
+            ("XREAD block 0 STREAMS a 0", Class::Session(Session::Blocking)),
+            ("XREAD STREAMS block 0", Class::Key),
+            ("XREADGROUP GROUP BLOCK c STREAMS a 0", Class::Key),
+            ("XREADGROUP GROUP g c BLOCK 5 STREAMS a 0", Class::Session(Session::Blocking)),
+            ("BLPOP a 0", Class::Session(Session::Blocking)),
+            ("SCRIPT kill", Class::Fan(Fan::AnyOk)),
+            ("CONFIG get x", Class::Local(Local::Config)),
+            ("COMMAND", Class::Local(Local::Command)),
+            ("CLIENT TRACKING on", Class::Session(Session::Tracking)),
+            ("HOTGATE anything at all", Class::Local(Local::Hotgate)),
+            ("OBJECT ENCODING a", Class::Key),
+            ("OBJECT HELP", Class::AnyNode),
+        ] {
+            assert_eq!(carried(&table, line).1, expect, "{line}");
+        }
+        for line in
+            ["CONFIG SET a b", "DEBUG SLEEP 1", "CLUSTER MEET a 1", "ACL SETUSER x", "CLIENT PAUSE 1", "SYNC"]
+        {
+            assert!(matches!(carried(&table, line).1, Class::Refuse(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_the_table_makes_sense() {
+        let table = CommandTable::builtin();
+        for (id, command) in table.iter() {
+            assert_eq!(
+                table.lookup_full_name(command.name.as_bytes()),
+                Some(id),
+                "{} is there twice",
+                command.name
+            );
+            assert!(!command.summary.is_empty() && !command.since.is_empty(), "{}", command.name);
+            let by_keys =
+                matches!(command.class, Class::Key | Class::Split(_) | Class::Session(Session::Blocking));
+            let has_keys = !command.key_specs.is_empty();
+            assert!(
+                !by_keys || has_keys || command.is_container(),
+                "{} is carried by keys it has not",
+                command.name
+            );
+            assert!(has_keys <= !matches!(command.class, Class::AnyNode | Class::Fan(_)), "{}", command.name);
+            assert!(!(command.is_write() && command.is_readonly()), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn a_name_too_long_or_of_a_subcommand_is_no_command() {
+        let table = CommandTable::builtin();
+        for name in
+            [&b"config|get"[..], b"", &[b'g'; NAME_BYTES_MAX], &[b'g'; 10 * NAME_BYTES_MAX], b"ge\xff"]
+        {
+            assert_eq!(table.lookup(name), None);
+        }
+        let config = table.lookup(b"CONFIG").unwrap();
+        assert_eq!(table.subcommand(config, &[b'g'; 10 * NAME_BYTES_MAX]), None);
+        assert_eq!(table.get(table.subcommand(config, b"gEt").unwrap()).name, "config|get");
+    }
+
+    #[test]
+    fn an_upstream_adds_what_is_new() {
+        let table = CommandTable::builtin();
+        let command = |name: &str, flags, first, subcommands| UpstreamCommand {
+            name: name.to_owned(),
+            arity: -2,
+            flags,
+            key_range: KeyRange { first, last: first, step: first.min(1) },
+            categories: Default::default(),
+            subcommands,
+            key_specs: (first > 0)
+                .then(|| KeyRange { first, last: first, step: 1 }.into())
+                .into_iter()
+                .collect(),
+        };
+        let new = table.with_upstream(vec![
+            command("json.get", CommandFlags::READONLY, 1, vec![]),
+            command("ft.search", CommandFlags::READONLY, 0, vec![]),
+            command("get", CommandFlags::READONLY, 1, vec![]),
+            command(
+                "config",
+                CommandFlags::NONE,
+                0,
+                vec![command("config|new", CommandFlags::NONE, 0, vec![])],
+            ),
+            command(
+                "object",
+                CommandFlags::NONE,
+                0,
+                vec![command("object|new", CommandFlags::NONE, 2, vec![])],
+            ),
+            command("box", CommandFlags::NONE, 0, vec![command("box|open", CommandFlags::ADMIN, 0, vec![])]),
+            command(&"x".repeat(NAME_BYTES_MAX + 1), CommandFlags::NONE, 0, vec![]),
+        ]);
+        assert_eq!(new.len(), table.len() + 6);
+        assert_eq!(new.get(new.lookup(b"get").unwrap()).arity, -2);
+        for (line, expect) in
+            [("JSON.GET a $", Class::Key), ("ft.search i q", Class::AnyNode), ("OBJECT NEW a", Class::Key)]
+        {
+            assert_eq!(carried(&new, line).1, expect, "{line}");
+        }
+        assert!(matches!(carried(&new, "CONFIG NEW"), (name, Class::Refuse(_)) if name == "config|new"));
+        assert!(matches!(carried(&new, "box open"), (_, Class::Refuse(_))));
+        let arguments = Arguments::of_line("OBJECT NEW a");
+        let mut keys = KeyPositions::new();
+        new.get(new.resolve(&arguments.request()).unwrap()).keys(&arguments.request(), &mut keys).unwrap();
+        assert_eq!(keys.as_slice(), [2]);
+    }
 }

@@ -16,6 +16,10 @@ mod flags;
 pub mod glob;
 mod keys;
 mod lookup;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod oracle_tests;
 pub mod render;
 mod table;
 pub mod upstream;

@@ -8,7 +8,7 @@
 use bytes::BufMut;
 
 use super::command::Command;
-use super::flags::{Categories, KeyFlags};
+use super::flags::{Categories, CommandFlags, KeyFlags};
 use super::glob;
 use super::keys::{Begin, Find, KeyError, KeyPositions, KeySpec};
 use super::lookup::CommandTable;
@@ -52,7 +52,7 @@ fn infos(table: &CommandTable, version: RespVersion, out: &mut impl BufMut) {
 fn info_of_name(table: &CommandTable, name: &[u8], version: RespVersion, out: &mut impl BufMut) {
     match table.lookup_full_name(name) {
         Some(id) => info(table, table.get(id), version, out),
-        None => encode::null(out, version),
+        None => encode::null_array(out, version),
     }
 }
 
@@ -209,6 +209,7 @@ fn get_keys<B: BufMut>(
         return encode::error(out, "ERR Invalid number of arguments specified for command");
     }
     match keys_and_flags(command, &inner) {
+        Err(_) if command.flags.contains(CommandFlags::NO_MANDATORY_KEYS) => encode::array(out, 0),
         Err(error) => encode::error(out, error.message()),
         Ok(keys) => {
             encode::array(out, keys.len());

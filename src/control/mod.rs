@@ -3,6 +3,12 @@
 //! Nothing here is on the way of a request: the control thread may wait, allocate and retry, and everything it learns
 //! leaves it as a snapshot in `shared`.
 
+pub mod admin;
 pub mod backoff;
+mod client_command;
+pub mod commands;
+pub mod heat;
+pub mod questions;
+pub mod reload;
 pub mod topology;
 pub mod upstream_client;

@@ -3,14 +3,17 @@
 //! Created by `process`, lives as long as the process, handed to every thread in an `Arc`. Snapshots are written by the
 //! control thread only.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
+use super::quota_facts::QuotaFacts;
 use super::refresh::RefreshRequester;
 use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
@@ -18,6 +21,7 @@ use super::topology::TopologyCell;
 use super::upstream_facts::UpstreamFactsCell;
 use crate::command::CommandTable;
 use crate::config::Config;
+use crate::detect::{HotSet, Slice};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,11 +47,11 @@ pub struct Gateway {
     /// The configuration in force.
     pub config: ArcSwap<Config>,
     /// Where the slots are.
-    pub topology: TopologyCell,
+    pub topology: Arc<TopologyCell>,
     /// The commands that are known.
     pub commands: ArcSwap<CommandTable>,
     /// What the upstream says of itself.
-    pub facts: UpstreamFactsCell,
+    pub facts: Arc<UpstreamFactsCell>,
     /// Scripts loaded through the gateway.
     pub scripts: ScriptCache,
     /// The bound on clients.
@@ -60,12 +64,20 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     /// Where the process is in its life.
     pub stage: watch::Receiver<Stage>,
-    /// Counts changes of `config` and `commands`, so that workers look again.
-    pub revision: watch::Receiver<u64>,
+    /// Where the clients of all workers can be listed.
+    pub client_rows: ClientRowsPort,
+    /// Hashes keys, the same in every worker; seeded anew by each process.
+    pub key_hasher: ahash::RandomState,
+    /// The hot keys of all workers.
+    pub hot_set: watch::Receiver<Arc<HotSet>>,
+    /// Takes the workers' slices of what they counted, for the hot set.
+    pub slices: mpsc::Sender<(usize, Slice)>,
     /// Tells this gateway from all others and from its own former lives: 40 hexadecimal digits.
     pub id: String,
-    /// The ports that clients can dial, in the order of `gateway.listen`.
-    pub listen_ports: Vec<u16>,
+    /// The addresses that clients can dial, with their real ports.
+    pub listen: Vec<SocketAddr>,
+    /// The keys that quotas hold, as far as this gateway has met them.
+    pub quota_facts: ArcSwap<Vec<QuotaFacts>>,
     /// When the process started.
     pub started: Instant,
 }

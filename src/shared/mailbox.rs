@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::handoff::{Handoff, HandoffResult};
 use crate::command::Local;
 use crate::resp::RespVersion;
 
@@ -50,6 +51,10 @@ pub enum WorkerMessage {
         /// Takes Redis's own reply, or nothing when there is no such blocked client here.
         reply: oneshot::Sender<Option<Bytes>>,
     },
+    /// Operations of other workers' clients on keys whose home is this worker. Kept by the sender while the mailbox is full.
+    Combine(Vec<Handoff>),
+    /// Outcomes of this worker's clients' operations on keys whose home is another. Likewise.
+    Combined(Vec<HandoffResult>),
     /// Deliver a message to the clients subscribed to this channel at the gateway.
     Publish {
         /// The channel.

@@ -37,6 +37,18 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
+impl<T> Key<T> {
+    /// The key as a number that is its own for as long as the arena lives (until 2^32 things have come and gone).
+    pub fn to_number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.place)
+    }
+
+    /// The key of a number that [`Key::to_number`] gave.
+    pub fn from_number(number: u64) -> Self {
+        Self { place: number as u32, generation: (number >> 32) as u32, kind: PhantomData }
+    }
+}
+
 /// The things.
 pub struct Arena<T> {
     places: Slab<(u32, T)>,

@@ -27,6 +27,8 @@ pub(super) async fn receive(state: Rc<RefCell<State>>, mut messages: mpsc::Recei
                 let _ = reply.send(keys.len() as u64);
             }
             WorkerMessage::Unblock { id, error, reply } => state.unblock(id, error, reply),
+            WorkerMessage::Combine(batch) => state.take_handoffs(batch),
+            WorkerMessage::Combined(batch) => state.take_results(batch),
             WorkerMessage::Publish { channel, payload } => {
                 state.publish_locally(&channel, &payload);
                 flush_touched(state);

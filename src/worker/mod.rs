@@ -80,6 +80,8 @@ async fn serve(setup: Setup) -> io::Result<usize> {
     tokio::task::spawn_local(upstream::run_retries(Rc::clone(&state)));
     tokio::task::spawn_local(messages::receive(Rc::clone(&state), setup.messages));
     tokio::task::spawn_local(messages::describe_clients(Rc::clone(&state), setup.client_rows));
+    tokio::task::spawn_local(hot::pump(Rc::clone(&state)));
+    tokio::task::spawn_local(follow_hot_set(Rc::clone(&state)));
     tokio::task::spawn_local(housekeep(Rc::clone(&state)));
     // An error means that the sender is gone, and with it the process.
     let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
@@ -93,6 +95,15 @@ async fn serve(setup: Setup) -> io::Result<usize> {
             return Ok(left);
         }
         look.tick().await;
+    }
+}
+
+/// Takes over each new hot set as soon as it is published.
+async fn follow_hot_set(state: Rc<RefCell<State>>) {
+    let mut hot_set = state.borrow().gateway.hot_set.clone();
+    while hot_set.changed().await.is_ok() {
+        let published = Arc::clone(&hot_set.borrow_and_update());
+        state.borrow_mut().adopt_hot_set(&published);
     }
 }
 

@@ -15,6 +15,7 @@ use super::arena::Arena;
 use super::client::{Client, ClientKey, Phase};
 use super::decide::Knowledge;
 use super::decide::classes::Classes;
+use super::hot::Hot;
 use super::intake::SCRATCH_BYTES;
 use super::reply_times::ReplyTimes;
 use super::upstream::{Pools, Retries, Upstream};
@@ -43,6 +44,8 @@ pub struct State {
     pub pools: Pools,
     /// Requests that wait for another try.
     pub retries: Retries,
+    /// Hot keys.
+    pub hot: Hot,
     /// Scripts known to be loaded, by node.
     pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
     /// Clients to be written at the end of this tick.
@@ -76,7 +79,8 @@ impl State {
             read_from: config.upstream.read_from,
         };
         let started = gateway.started;
-        Rc::new_cyclic(|me| {
+        let hot = Hot::new(gateway.key_hasher.clone(), gateway.workers.len(), &knowledge.commands);
+        let state = Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 index,
                 gateway,
@@ -86,6 +90,7 @@ impl State {
                 upstreams: Arena::default(),
                 pools: Pools::default(),
                 retries: Retries::default(),
+                hot,
                 loaded_scripts: HashSet::default(),
                 touched: Vec::new(),
                 scratch: vec![0; SCRATCH_BYTES],
@@ -97,7 +102,9 @@ impl State {
                 me: me.clone(),
                 started,
             })
-        })
+        });
+        state.borrow_mut().configure_hot();
+        state
     }
 
     /// Looks at the clock.
@@ -111,11 +118,13 @@ impl State {
         if !Arc::ptr_eq(&config, &self.config) {
             self.config = Arc::clone(&config);
             self.knowledge.read_from = self.config.upstream.read_from;
+            self.configure_hot();
         }
         let commands = self.gateway.commands.load();
         if !Arc::ptr_eq(&commands, &self.knowledge.commands) {
             self.knowledge.commands = Arc::clone(&commands);
             self.knowledge.classes = Classes::new(&commands);
+            self.hot.set_commands(&commands);
             self.clients.iter_mut().for_each(|client| client.session.last_command.clear());
         }
         let topology = self.gateway.topology.load();
@@ -168,6 +177,8 @@ impl State {
         self.end_overdue_clients();
         self.end_overdue_upstreams();
         self.measure_levels();
+        self.cool_down();
+        self.hand_over_slice();
         self.reply_times.flush(&mut self.tallies);
         self.gateway.workers[self.index].tallies.publish(&self.tallies);
     }

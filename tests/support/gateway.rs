@@ -151,6 +151,9 @@ fn announced(child: &mut Child) -> (SocketAddr, Option<SocketAddr>) {
     }
 }
 
+/// Of each gateway.
+const LOG_LINES_SHOWN_MAX: usize = 12;
+
 static LOGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static SHOW_LOGS: Once = Once::new();
 
@@ -164,7 +167,7 @@ fn show_log_when_a_test_fails(path: String) {
             for path in LOGS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
                 let log = std::fs::read_to_string(path).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
-                let tail = &lines[lines.len().saturating_sub(40)..];
+                let tail = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN_MAX)..];
                 if !tail.is_empty() {
                     eprintln!("--- {path}\n{}", tail.join("\n"));
                 }

@@ -14,6 +14,11 @@ pub struct KnownFacts {
 }
 
 impl KnownFacts {
+    /// Nothing has been read yet.
+    pub fn is_empty(&self) -> bool {
+        self.fingerprint.is_none()
+    }
+
     /// Asks the master at `address` for its version and modules, and for its command table when these are not what they
     /// were. `None` when they are.
     ///

@@ -48,7 +48,8 @@ fn replica(line: &str) -> Option<NodeView> {
     name.strip_prefix("slave")?.parse::<u32>().ok()?;
     let property =
         |wanted| properties.split(',').find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='));
-    let address = Address::new(property("ip")?, property("port")?.parse().ok()?);
+    let host = property("ip").filter(|ip| !ip.is_empty())?;
+    let address = Address::new(host, property("port")?.parse().ok()?);
     Some(NodeView { id: String::new(), address, healthy: property("state") == Some("online") })
 }
 
@@ -77,6 +78,7 @@ mod tests {
              slave0:ip=10.0.0.2,port=6380,state=online,offset=1,lag=0\r\n\
              slave1:ip=::1,port=6381,state=wait_bgsave,offset=0,lag=0\r\n\
              slave2:ip=10.0.0.1,port=1,state=online\r\nslave3:ip=x,port=-1,state=online\r\n\
+             slave4:ip=,port=1,state=online\r\n\
              slave_read_only:1\r\n";
         let view = single_server_view(&Address::new("10.0.0.1", 1), replication);
         assert_eq!(view.assigned_slots(), SLOTS);

@@ -72,6 +72,14 @@ impl From<&Upstream> for KeeperSettings {
     }
 }
 
+/// Why a look is due.
+enum Due {
+    /// The start, the timer, or new settings.
+    Scheduled,
+    /// Workers asked; the addresses that redirects named.
+    Requested(Vec<Address>),
+}
+
 /// The task's state. Made by the process, run on the control runtime, dropped with it.
 pub struct TopologyKeeper {
     settings: watch::Receiver<KeeperSettings>,
@@ -118,9 +126,9 @@ impl TopologyKeeper {
     /// await.
     pub async fn run(mut self) {
         self.publish_unconfirmed_single();
-        let mut redirect_targets = Some(Vec::new());
-        while let Some(targets) = redirect_targets {
-            let reached = self.refresh(&targets).await;
+        let mut due = Some(Due::Scheduled);
+        while let Some(reason) = due {
+            let reached = self.refresh(&reason).await;
             let pause = if reached {
                 self.unreachable_pause.reset();
                 jittered(self.settings.borrow().refresh_interval, &mut self.rng)
@@ -128,7 +136,7 @@ impl TopologyKeeper {
                 self.unreachable_pause.next_delay(&mut self.rng)
             };
             self.requested_look_from = Instant::now() + self.requested_pause.next_delay(&mut self.rng);
-            redirect_targets = self.wait_until_due(Instant::now() + pause).await;
+            due = self.wait_until_due(Instant::now() + pause).await;
         }
     }
 
@@ -145,8 +153,8 @@ impl TopologyKeeper {
         self.publish(UpstreamKind::Single, &view, &[]);
     }
 
-    /// Waits for a reason to look. Returns the addresses that redirects named, or `None` when the process ends.
-    async fn wait_until_due(&mut self, next_look: Instant) -> Option<Vec<Address>> {
+    /// Waits for a reason to look; `None` when the process ends.
+    async fn wait_until_due(&mut self, next_look: Instant) -> Option<Due> {
         loop {
             tokio::select! {
                 request = self.requests.recv() => {
@@ -154,16 +162,16 @@ impl TopologyKeeper {
                     if self.is_news(&request) {
                         // Whoever else notices the same change by then is served by the same look.
                         sleep_until(self.requested_look_from).await;
-                        return Some(self.drain_requests(request));
+                        return Some(Due::Requested(self.drain_requests(request)));
                     }
                 }
                 () = sleep_until(next_look) => {
                     self.requested_pause.reset();
-                    return Some(Vec::new());
+                    return Some(Due::Scheduled);
                 }
                 changed = self.settings.changed() => {
                     changed.ok()?;
-                    return Some(Vec::new());
+                    return Some(Due::Scheduled);
                 }
             }
         }
@@ -192,7 +200,11 @@ impl TopologyKeeper {
     }
 
     /// Looks once, and publishes what changed. False when nobody gave a usable answer.
-    async fn refresh(&mut self, redirect_targets: &[Address]) -> bool {
+    async fn refresh(&mut self, due: &Due) -> bool {
+        let redirect_targets = match due {
+            Due::Scheduled => &[],
+            Due::Requested(targets) => targets.as_slice(),
+        };
         let settings = self.settings.borrow_and_update().clone();
         let asking = Asking {
             kind: settings.kind.or(self.found_kind),
@@ -213,8 +225,8 @@ impl TopologyKeeper {
         }
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
-        // Not when a worker waits for the next look: the facts seldom change.
-        if redirect_targets.is_empty()
+        // The facts seldom change: what workers ask for need not wait for them, nor servers be asked that often.
+        if (matches!(due, Due::Scheduled) || self.known_facts.is_empty())
             && let Some((address, _)) = look.answers.first()
         {
             self.read_facts(address, &asking).await;

@@ -68,7 +68,7 @@ pub fn parse_slots(reply: &OwnedFrame, asked: &str) -> ViewResult<ClusterView> {
 fn parse_shard(shard: &OwnedFrame, asked: &str) -> ViewResult<Option<ShardView>> {
     let fields = map(shard, "a shard as a map")?;
     let slots = array(field(&fields, "slots")?, "an array of slots")?;
-    if slots.len() % 2 != 0 {
+    if !slots.len().is_multiple_of(2) {
         return Err(ViewError::Malformed("an even number of slots"));
     }
     let ranges =
@@ -173,7 +173,7 @@ fn array<'a>(frame: &'a OwnedFrame, expected: &'static str) -> ViewResult<&'a [O
 /// A map as RESP2 has it: names and values in turn. Names that are unknown here are left to whoever knows them.
 fn map<'a>(frame: &'a OwnedFrame, expected: &'static str) -> ViewResult<HashMap<&'a str, &'a OwnedFrame>> {
     let elements = array(frame, expected)?;
-    if elements.len() % 2 != 0 {
+    if !elements.len().is_multiple_of(2) {
         return Err(ViewError::Malformed(expected));
     }
     let pair = |pair: &'a [OwnedFrame]| match optional_text(&pair[0])? {

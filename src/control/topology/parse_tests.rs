@@ -73,7 +73,10 @@ fn shards_are_read() {
         Ok(&["a@h0:1! 0-99 [b@h1:1]"]),
     );
     check_shards(
-        &[shard("[]", &[failed.clone()]), shard("[0,99]", &[node("b", r#""h1""#, 1, "master", "online")])],
+        &[
+            shard("[]", std::slice::from_ref(&failed)),
+            shard("[0,99]", &[node("b", r#""h1""#, 1, "master", "online")]),
+        ],
         Ok(&["b@h1:1 0-99 []"]),
     );
     // In 7.2 both are in one shard.

@@ -139,7 +139,7 @@ impl Registry {
         fresh.into_iter().map(|(address, _)| address.clone()).collect()
     }
 
-    fn place(&self, nodes: &mut Vec<Arc<Node>>, view: &NodeView, role: Role) -> NodeIndex {
+    fn place(&self, nodes: &mut [Arc<Node>], view: &NodeView, role: Role) -> NodeIndex {
         let index = self.by_address[&view.address];
         let node = Node {
             address: view.address.clone(),

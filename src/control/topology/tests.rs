@@ -1,5 +1,6 @@
 //! The keeper against real servers.
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -205,8 +206,8 @@ async fn one_server_is_found_with_its_replica_and_may_come_late() {
             .unwrap();
     master.kill();
     // Asked what it is, a server that is down says nothing; called a single one, it is published at once.
-    let asking = keep(&[address.clone()], None);
-    let forced = keep(&[address.clone()], Some(UpstreamKind::Single));
+    let asking = keep(slice::from_ref(&address), None);
+    let forced = keep(slice::from_ref(&address), Some(UpstreamKind::Single));
     let unconfirmed = forced.wait_for("the seed as master", |t| t.version > 0).await;
     assert!(!unconfirmed.is_ready() && unconfirmed.master_of(0).is_some());
     assert_eq!(asking.topology.load().version, 0);

@@ -54,7 +54,8 @@ impl Drop for ServerDirectory {
 
 /// Tells the watchdog which process runs in `server_directory`.
 pub(super) fn write_pid(server_directory: &Path, pid: u32) -> io::Result<()> {
-    fs::write(server_directory.join("pid"), pid.to_string())
+    // The newline keeps the pids of several files apart when the watchdog reads them all at once.
+    fs::write(server_directory.join("pid"), format!("{pid}\n"))
 }
 
 /// Kills `child` and takes its exit status, so that nothing of it is left. A paused process dies of it as well.
@@ -67,4 +68,31 @@ pub(super) fn end_child(child: &mut Child) {
 /// Removes the pid file of a server that was ended.
 pub(super) fn forget_pid(server_directory: &Path) {
     let _ = fs::remove_file(server_directory.join("pid"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// The kernel closes the pipe of a process that was killed; closing it here is the same to the watchdog.
+    #[tokio::test]
+    async fn the_watchdog_ends_the_servers_and_removes_the_directory() {
+        let mut directory = ServerDirectory::create().unwrap();
+        let mut servers = ["a", "b"].map(|name| {
+            let path = directory.server_directory(name).unwrap();
+            let server = Command::new("sleep").arg("1000").spawn().unwrap();
+            write_pid(&path, server.id()).unwrap();
+            server
+        });
+        drop(directory.watchdog.stdin.take());
+        let gone = async {
+            while directory.directory.path().exists()
+                || servers.iter_mut().any(|s| s.try_wait().unwrap().is_none())
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    }
 }

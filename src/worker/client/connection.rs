@@ -18,6 +18,7 @@ use super::{Client, ClientKey, Gate, Phase, requests};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
 use crate::worker::state::State;
+use crate::worker::upstream::Role;
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
 const LINGER_NS: u64 = 1_000_000_000;
@@ -35,7 +36,6 @@ pub async fn run(state: Rc<RefCell<State>>, key: ClientKey) {
     let Some(client) = state.clients.remove(key) else { return };
     state.gateway.connections.release();
     let tally = &mut state.tallies.clients;
-    tally.current -= 1;
     if let Phase::Dead(reason) = client.phase {
         tally.closed[reason.index()] += 1;
     }
@@ -244,6 +244,8 @@ pub(super) fn end_session(state: &mut State, session: Session) {
     let subscribed = subscriptions.and_then(|all| all.connection);
     for key in own.chain(subscribed).chain(shard_connections).chain(tracking) {
         if let Some(upstream) = state.upstreams.get_mut(key) {
+            // The end of the connection concerns its former owner no more.
+            upstream.role = Role::Spare;
             upstream.close();
         }
     }

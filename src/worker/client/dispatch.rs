@@ -10,10 +10,12 @@ use super::merge::{self, Merge, Plan};
 use super::replies::Settled;
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Fan};
+use crate::detect::EntryHandle;
 use crate::resp::{self, Request, encode};
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::{Verdict, decide, split};
+use crate::worker::hot::Seen;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Hook, LARGE_REQUEST_BYTES, Origin, Pending, Phase, Role, Route};
@@ -49,11 +51,27 @@ pub(super) fn dispatch(
         client.topology_version = state.knowledge.topology.version;
     }
     let (command, verdict) = decide(&state.knowledge, &mut client.session, request);
+    let local = matches!(verdict, Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_));
+    if state.knowledge.topology.version == 0 && !local {
+        return state.await_first_topology(key);
+    }
+    let passes_queues = !matches!(verdict, Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_));
     let flow = match verdict {
         Verdict::Forward { route, readonly } => {
-            let hook = Hook::None;
-            state.forward(key, command, request, owned, Outgoing { route, readonly, hook })
+            let outgoing = Outgoing { route, readonly, hook: Hook::None };
+            match command.map_or(Seen::Ordinary(None), |command| state.observe(key, command, request)) {
+                Seen::Ordinary(access) => state.forward(key, command, request, owned, outgoing, access),
+                Seen::Barrier(access) => {
+                    let flow = state.forward(key, command, request, owned, outgoing, access);
+                    state.bar_combining(key);
+                    flow
+                }
+                Seen::Combined => Flow::Next,
+                Seen::Wait => state.wait_for_all(key),
+            }
         }
+        // What may touch any key waits for what is in queues, and what is combined later waits for it.
+        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if state.has_combined(key) => state.wait_for_all(key),
         Verdict::Split(parts) => state.send_split(key, parts),
         Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
         Verdict::Answer(local) => state.answer(key, local, command, request),
@@ -70,6 +88,9 @@ pub(super) fn dispatch(
         client.requests += 1;
         client.active_ns = state.now_ns;
         client.session.last_seen = command.or(client.session.last_seen);
+        if passes_queues {
+            state.bar_combining(key);
+        }
     }
     flow
 }
@@ -91,6 +112,7 @@ impl State {
         request: &Request<'_>,
         owned: Option<&Bytes>,
         outgoing: Outgoing,
+        access: Option<EntryHandle>,
     ) -> Flow {
         let class = self.class_of(command);
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
@@ -107,17 +129,12 @@ impl State {
             route,
             readonly,
             class,
+            access,
             received_ns: self.now_ns,
             sent_ns: self.now_ns,
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = match self.node_of(&pending) {
-            Ok(node) => Some(node),
-            Err(error @ UpstreamError::NoneKnown) => {
-                return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string());
-            }
-            Err(_) => None,
-        };
+        let node = self.node_of(&pending).ok();
         if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
             let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
             if !client.replies.is_empty() {
@@ -149,13 +166,14 @@ impl State {
     pub(super) fn put_on_wire(
         &mut self,
         node: Option<NodeIndex>,
-        pending: Pending,
+        mut pending: Pending,
         bytes: &[u8],
         owned: Option<&Bytes>,
     ) {
         let Origin::Client { key, .. } = pending.origin else { return };
         let Some(client) = self.clients.get(key) else { return };
         let (version, database, lane) = (client.session.version, client.session.database, client.lane);
+        let tracking = client.session.tracking.is_some();
         let own = || owned.cloned().unwrap_or_else(|| Bytes::copy_from_slice(bytes));
         let Some(node) = node else {
             let slot = if let Route::Slot(slot) | Route::ReadSlot(slot) = pending.route { slot } else { 0 };
@@ -170,9 +188,45 @@ impl State {
         } else if let Some(bytes) = owned.filter(|bytes| bytes.len() >= LARGE_REQUEST_BYTES) {
             upstream.wire.push_large(pending, bytes.clone());
             upstream.wake();
+        } else if tracking {
+            let prefix = self.caching_prefix(key);
+            if !prefix.is_empty() {
+                pending.leading += 1;
+                pending.prefix_len = prefix.len() as u32;
+            }
+            if let Some(upstream) = self.upstreams.get_mut(connection) {
+                upstream.queue(pending, &[prefix, bytes]);
+            }
         } else {
             upstream.queue(pending, &[bytes]);
         }
+    }
+
+    /// The request at hand waits until everything of its client has been answered.
+    fn wait_for_all(&mut self, key: ClientKey) -> Flow {
+        self.clients.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
+    }
+
+    /// What a client has sent up to now has to be answered before anything more of it is combined.
+    fn bar_combining(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.combine_after = client.replies.next_sequence();
+        }
+    }
+
+    /// Nothing is known of the upstream yet. The request waits a little, since the gateway may just have started.
+    fn await_first_topology(&mut self, key: ClientKey) -> Flow {
+        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let now_ns = self.now_ns;
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let since_ns = *client.unrouted_since_ns.get_or_insert(now_ns);
+        if now_ns - since_ns < patience_ns {
+            let flow = client.wait(Gate::Drain);
+            self.look_later(key);
+            return flow;
+        }
+        client.unrouted_since_ns = None;
+        self.refuse(key, ErrorKind::UpstreamUnavailable, &UpstreamError::NoneKnown.to_string())
     }
 
     /// Whether the client's connection to `node` takes another request; if not, the client is woken when it does.
@@ -233,7 +287,7 @@ impl State {
         let single = self.knowledge.topology.kind == UpstreamKind::Single;
         if single || fan == Fan::First {
             let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
-            return self.forward(key, command, request, None, outgoing);
+            return self.forward(key, command, request, None, outgoing, None);
         }
         let masters = self.knowledge.topology.masters.clone();
         if fan == Fan::Scan {
@@ -344,7 +398,7 @@ impl State {
     }
 
     /// Answers with an error of our own.
-    pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: &str) -> Flow {
+    pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
         self.tallies.error(kind);
         self.tallies.count(RequestClass::Local, Outcome::Failed);
         let mut reply = Vec::new();

@@ -70,7 +70,7 @@ impl State {
                     UpstreamKind::Cluster => Route::Slot(slot),
                 };
                 let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
-                return self.forward(key, command, request, None, outgoing);
+                return self.forward(key, command, request, None, outgoing, None);
             }
             Answer::Select(database) => self.select(key, database),
         }

@@ -120,6 +120,14 @@ pub struct Client {
     pub session_redirects: u32,
     /// Requests of it that wait to be sent again.
     pub retrying: u32,
+    /// Since when its request at hand has waited for the first topology, by the worker's clock in nanoseconds.
+    pub unrouted_since_ns: Option<u64>,
+    /// Operations of it that are in queues of combined keys.
+    pub combined: u32,
+    /// The newest epoch of combined keys that it has met.
+    pub combine_epoch: u32,
+    /// It may combine once every slot before this one has left its reply queue.
+    pub combine_after: u32,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub lane: u8,
     /// The topology under which its unsettled requests were routed.
@@ -174,6 +182,10 @@ impl Client {
             exclusive: false,
             session_redirects: 0,
             retrying: 0,
+            unrouted_since_ns: None,
+            combined: 0,
+            combine_epoch: 0,
+            combine_after: 0,
             lane: 0,
             topology_version: 0,
             touched: false,

@@ -67,7 +67,8 @@ impl Settled<'_> {
         }
     }
 
-    fn into_bytes(self) -> Bytes {
+    /// The bytes, kept beyond the buffer they came in.
+    pub fn into_bytes(self) -> Bytes {
         match self {
             Settled::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
             Settled::Owned(bytes) => bytes,
@@ -99,6 +100,18 @@ impl ReplyQueue {
     /// Bytes of held replies.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// The sequence number that the next slot will have.
+    pub fn next_sequence(&self) -> u32 {
+        self.head.wrapping_add(self.slots.len() as u32)
+    }
+
+    /// Whether every slot before `sequence` has been answered and has left. `sequence` is at most the next one.
+    pub fn has_left(&self, sequence: u32) -> bool {
+        // The head is behind by at most the length of the queue, so a small distance means that it has yet to come there.
+        let ahead = sequence.wrapping_sub(self.head) as usize;
+        ahead == 0 || ahead > self.slots.len()
     }
 
     /// Takes the next slot for a request that is about to be forwarded; returns its sequence number.

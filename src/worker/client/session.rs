@@ -140,6 +140,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     /// The connection on which keys are watched.
     pub watch: Option<(NodeIndex, UpstreamKey)>,
+    /// The slot of the watched keys: a transaction has to stay in it.
+    pub watch_slot: Option<u16>,
     /// That connection broke, so the watched keys may have changed: the next `EXEC` must not run.
     pub watch_lost: bool,
     /// The connection on which a blocking command waits.
@@ -178,6 +180,7 @@ impl Session {
             replies: Replies::On,
             transaction: None,
             watch: None,
+            watch_slot: None,
             watch_lost: false,
             blocking: None,
             subscriptions: None,

@@ -162,7 +162,9 @@ impl State {
         let replies = match names.is_empty() {
             true => held.drain().count().max(1),
             false => {
-                names.iter().for_each(|name| drop(held.remove(*name)));
+                names.iter().for_each(|name| {
+                    held.remove(*name);
+                });
                 names.len()
             }
         };

@@ -46,7 +46,11 @@ impl State {
             }
             (Session::Multi, false) => {
                 client.session.transaction =
-                    Some(Box::new(Transaction { readonly: true, ..Default::default() }));
+                    Some(Box::new(Transaction {
+                    slot: client.session.watch_slot,
+                    readonly: true,
+                    ..Default::default()
+                }));
                 client.session.refresh_plain();
                 self.reply(key, b"+OK\r\n");
                 Flow::Next
@@ -183,6 +187,7 @@ impl State {
         }
         let (version, database) = (client.session.version, client.session.database);
         let watch = client.session.watch;
+        let same_slot = client.session.watch_slot.is_none_or(|watched| Some(watched) == slot);
         let pending = Pending {
             route: slot.map_or(Route::AnyNode, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
@@ -191,12 +196,12 @@ impl State {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_)) => {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
-                return self.forward(key, command, request, None, outgoing);
+                return self.forward(key, command, request, None, outgoing, None);
             }
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
         };
         let connection = match watch {
-            Some((watched, connection)) if watched == node => Some(connection),
+            Some((watched, connection)) if watched == node && same_slot => Some(connection),
             Some(_) if self.knowledge.topology.kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
@@ -208,6 +213,7 @@ impl State {
         };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         client.session.watch = Some((node, connection));
+        client.session.watch_slot = slot;
         client.session.watch_lost = false;
         client.exclusive = true;
         let muted = client.take_muted();
@@ -230,6 +236,7 @@ impl State {
     pub(super) fn end_watch(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.session.watch_lost = false;
+        client.session.watch_slot = None;
         let watch = client.session.watch.take();
         client.session.refresh_plain();
         if let Some((_, connection)) = watch {

@@ -242,7 +242,7 @@ fn hello_reply(surroundings: &Surroundings<'_>, version: RespVersion, out: &mut 
 fn select(knowledge: &Knowledge, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
     let database = request.arg(1).and_then(parse_integer);
     match (database, knowledge.topology.kind) {
-        (None, _) => encode::error(out, "ERR invalid DB index"),
+        (None, _) => encode::error(out, "ERR value is not an integer or out of range"),
         (Some(0), UpstreamKind::Cluster) => encode::simple(out, "OK"),
         (Some(_), UpstreamKind::Cluster) => encode::error(out, "ERR SELECT is not allowed in cluster mode"),
         (Some(database), UpstreamKind::Single) => match u32::try_from(database) {
@@ -369,7 +369,7 @@ fn cluster(
     if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
         match request.arg(2).and_then(parse_integer).map(u16::try_from) {
             Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => return Answer::Forward(slot),
-            _ => encode::error(out, "ERR Invalid or out of range slot"),
+            _ => encode::error(out, "ERR Invalid slot"),
         }
     } else if !pose::answer(&surroundings.knowledge.topology, &surroundings.face, version, request, out) {
         let name = String::from_utf8_lossy(&subcommand);

@@ -18,19 +18,20 @@ pub mod local;
 pub mod pose;
 pub mod split;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
-use crate::command::{Class, Command, CommandId, CommandTable, Fan, KeyPositions, Local, Session};
+use crate::command::{Class, Command, CommandError, CommandId, CommandTable, Fan, KeyPositions, Local, Session};
 use crate::config::ReadFrom;
 use crate::resp::{Request, key_slot};
 use crate::shared::topology::{Topology, UpstreamKind};
 use crate::worker::upstream::Route;
 
 /// The error for keys in several slots, as Redis words it.
-pub const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+pub const CROSSSLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
 /// The error before authentication, as Redis words it.
-pub const NOAUTH: &str = "NOAUTH Authentication required.";
+pub const NOAUTH: &[u8] = b"NOAUTH Authentication required.";
 
 /// The snapshots that decisions rest on. Replaced as a whole when one of them changes.
 pub struct Knowledge {
@@ -43,6 +44,9 @@ pub struct Knowledge {
     /// Where reads may go.
     pub read_from: ReadFrom,
 }
+
+/// The text of an error, without the leading `-`. It may hold a client's own bytes.
+pub type Refusal = Cow<'static, [u8]>;
 
 /// What to do with a request.
 #[derive(Debug, PartialEq)]
@@ -70,7 +74,7 @@ pub enum Verdict {
         readonly: bool,
     },
     /// Answer with this error.
-    Refuse(String),
+    Refuse(Refusal),
 }
 
 /// Decides. Also returns the command, when it is known.
@@ -91,9 +95,9 @@ pub fn decide(
             }
             Err(error) if session.authenticated => {
                 poison(session);
-                return (None, Verdict::Refuse(error.message(request)));
+                return (None, Verdict::Refuse(error.message(request).into()));
             }
-            Err(_) => return (None, Verdict::Refuse(NOAUTH.to_owned())),
+            Err(_) => return (None, Verdict::Refuse(NOAUTH.into())),
         },
     };
     let command = knowledge.commands.get(id);
@@ -112,7 +116,7 @@ fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> 
         Class::Split(split) => match slot_of_keys(knowledge, command, request) {
             Slots::Several => match split::by_slot(command, split, request) {
                 Some(parts) => Verdict::Split(parts),
-                None => forward(knowledge, Route::AnyNode, command),
+                None => Verdict::Refuse(CommandError::Arity { of_subcommand: false }.message(request).into()),
             },
             Slots::One(slot) => forward(knowledge, Route::Slot(slot), command),
             Slots::None => forward(knowledge, Route::AnyNode, command),
@@ -122,14 +126,14 @@ fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> 
         Class::Local(local) => Verdict::Answer(local),
         Class::Session(session @ (Session::Watch | Session::Blocking)) => {
             match slot_of_keys(knowledge, command, request) {
-                Slots::Several => Verdict::Refuse(CROSSSLOT.to_owned()),
+                Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
                 Slots::One(slot) => Verdict::Session(session, Some(slot)),
                 // Malformed: Redis itself says what is wrong with it, without blocking.
                 Slots::None => forward(knowledge, Route::AnyNode, command),
             }
         }
         Class::Session(session) => Verdict::Session(session, None),
-        Class::Refuse(why) => Verdict::Refuse(command.refusal(why)),
+        Class::Refuse(why) => Verdict::Refuse(command.refusal(why).into_bytes().into()),
     }
 }
 
@@ -146,7 +150,7 @@ fn in_state(
             Class::Local(local @ (Local::Auth | Local::Hello | Local::Quit | Local::Reset)) => {
                 Verdict::Answer(local)
             }
-            _ => Verdict::Refuse(NOAUTH.to_owned()),
+            _ => Verdict::Refuse(NOAUTH.into()),
         };
     }
     if session.transaction.is_some() {
@@ -167,9 +171,10 @@ fn in_state(
         );
         if !allowed {
             let name = &command.name;
-            return Verdict::Refuse(format!(
+            let text = format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-            ));
+            );
+            return Verdict::Refuse(text.into_bytes().into());
         }
     }
     by_class(knowledge, command, request)
@@ -202,7 +207,7 @@ fn in_transaction(
     };
     if let Some(refusal) = refusal {
         poison(session);
-        return Verdict::Refuse(refusal);
+        return Verdict::Refuse(refusal.into_bytes().into());
     }
     let queue = |slot| Verdict::Queue { slot, readonly: command.is_readonly() };
     match slot_of_keys(knowledge, command, request) {
@@ -215,12 +220,12 @@ fn in_transaction(
                 queue(Some(slot))
             } else {
                 poison(session);
-                Verdict::Refuse(CROSSSLOT.to_owned())
+                Verdict::Refuse(CROSSSLOT.into())
             }
         }
         Slots::Several => {
             poison(session);
-            Verdict::Refuse(CROSSSLOT.to_owned())
+            Verdict::Refuse(CROSSSLOT.into())
         }
     }
 }
@@ -236,7 +241,7 @@ fn forward_by_key(knowledge: &Knowledge, command: &Command, request: &Request<'_
     match slot_of_keys(knowledge, command, request) {
         Slots::One(slot) => forward(knowledge, Route::Slot(slot), command),
         Slots::None => forward(knowledge, Route::AnyNode, command),
-        Slots::Several => Verdict::Refuse(CROSSSLOT.to_owned()),
+        Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
     }
 }
 

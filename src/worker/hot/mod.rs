@@ -1,17 +1,127 @@
-//! hot
-use super::arena::Key;
-use super::client::replies::Settled;
-use super::state::State;
-use super::upstream::errors::UpstreamError;
+//! Hot keys on the data path: every access is counted, and operations on hot keys are combined at the key's home worker.
+//!
+//! ```text
+//!   request --> observe --> (not combined) --> upstream, as it came
+//!                  |
+//!                  +--> home here:  key queue --> one flush --> upstream --> replies to all its members
+//!                  +--> home elsewhere: outbox --(once per tick)--> that worker's queue --> back --> client
+//! ```
+//!
+//! The home of a key is the same on all workers of the process, so at most one flush per key is in flight per process. What
+//! folding means, and why its replies are exact, is in [`crate::combine`]; this directory feeds it and sends its flushes.
+//!
+//! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
+//! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
-/// A flush.
-pub struct Flush;
-/// Names a flush.
-pub type FlushKey = Key<Flush>;
+mod cooling;
+mod entry;
+mod handoff;
+mod observe;
+mod outcome;
+mod pump;
 
-impl State {
-    /// x
-    pub fn settle_flush(&mut self, _: FlushKey, _: Settled<'_>) {}
-    /// x
-    pub fn flush_failed(&mut self, _: FlushKey, _: &UpstreamError, _: &[u8]) {}
+use std::collections::HashMap;
+use std::task::Waker;
+
+use ahash::RandomState;
+
+use crate::combine::Foldable;
+use crate::command::{CommandId, CommandTable};
+use crate::detect::Detector;
+use crate::shared::handoff::{Handoff, HandoffResult};
+
+use entry::Home;
+pub use entry::{Entry, Rules};
+pub use observe::{Seen, detector};
+pub use pump::pump;
+
+/// Names one sending of a flush: replies to an earlier sending of the same key are not taken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushKey {
+    /// The hash of the hot key.
+    pub hash: u64,
+    /// Which sending.
+    pub sending: u32,
+}
+
+/// What a worker knows of hot keys.
+pub struct Hot {
+    /// Hashes keys, the same on all workers.
+    pub hasher: RandomState,
+    /// Counts accesses; absent when detection is off.
+    pub detector: Option<Box<Detector>>,
+    /// Which commands fold, by command.
+    foldable: Vec<Option<Foldable>>,
+    /// The keys that are combined, by hash.
+    entries: HashMap<u64, Entry, RandomState>,
+    /// What the configuration says of keys.
+    rules: Rules,
+    /// Goes up when a key begins to be combined.
+    pub epoch: u32,
+    /// Keys of which the queue has changed since the last pump.
+    dirty: Vec<u64>,
+    /// When queues want to be looked at again.
+    timers: Vec<(u64, u64)>,
+    /// The pump.
+    waker: Option<Waker>,
+    woken: bool,
+    /// Operations for the homes of other workers, by worker.
+    outboxes: Vec<Vec<Handoff>>,
+    /// Outcomes for the clients of other workers, by worker.
+    results: Vec<Vec<HandoffResult>>,
+    /// The version of the hot set taken over last.
+    hot_set_version: u64,
+}
+
+impl Hot {
+    /// Nothing is hot yet.
+    pub fn new(hasher: RandomState, workers: usize, commands: &CommandTable) -> Self {
+        Self {
+            entries: HashMap::with_hasher(hasher.clone()),
+            hasher,
+            detector: None,
+            foldable: foldable(commands),
+            rules: Rules::default(),
+            epoch: 0,
+            dirty: Vec::new(),
+            timers: Vec::new(),
+            waker: None,
+            woken: false,
+            outboxes: (0..workers).map(|_| Vec::new()).collect(),
+            results: (0..workers).map(|_| Vec::new()).collect(),
+            hot_set_version: 0,
+        }
+    }
+
+    /// Whether no key is combined and no rule could make one.
+    pub fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.rules.is_empty()
+    }
+
+    /// Looks up anew which commands fold.
+    pub fn set_commands(&mut self, commands: &CommandTable) {
+        self.foldable = foldable(commands);
+    }
+
+    /// How a command folds, if it does.
+    fn foldable(&self, command: CommandId) -> Option<Foldable> {
+        self.foldable.get(command.index()).copied().flatten()
+    }
+
+    /// Lets the pump run after all tasks that are ready now.
+    fn wake(&mut self) {
+        if !std::mem::replace(&mut self.woken, true)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+fn foldable(commands: &CommandTable) -> Vec<Option<Foldable>> {
+    let mut foldable = vec![None; commands.len()];
+    for (id, command) in commands.iter() {
+        foldable[id.index()] = Foldable::by_name(command.name.as_bytes());
+    }
+    foldable
 }

@@ -3,7 +3,7 @@
 //! Replies come in the order of the requests on the wire, so the oldest request is the one. What comes out of band (push
 //! messages, messages to subscribers, what a monitor shows) is told apart by the role of the connection.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::resp::{self, ReplyScan};
@@ -106,7 +106,8 @@ impl State {
             }
             return Ok(());
         }
-        if first == Some(b'-') && self.redirect(key, reply.as_slice()) {
+        let is_flush = matches!(pending.origin, Origin::Flush(_));
+        if first == Some(b'-') && !is_flush && self.redirect(key, reply.as_slice()) {
             return Ok(());
         }
         self.settle_front(key, reply);
@@ -130,7 +131,7 @@ impl State {
         if !upstream.waiters.is_empty() {
             self.wake_waiters(key);
         }
-        self.tally_reply(key, &pending, reply.as_slice().first() == Some(&b'-'));
+        self.tally_reply(key, &pending, reply.as_slice());
         if pending.hook != Hook::None {
             self.run_hook(key, &pending, reply.as_slice());
         }
@@ -141,13 +142,17 @@ impl State {
         }
     }
 
-    fn tally_reply(&mut self, key: UpstreamKey, pending: &Pending, is_error: bool) {
+    fn tally_reply(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
+        let (is_error, reply_bytes) = (reply.first() == Some(&b'-'), reply.len());
         let Some(upstream) = self.upstreams.get(key) else { return };
         let tally = self.tallies.node(upstream.node.position());
         tally.requests += 1;
         if is_error {
             tally.errors += 1;
             self.tallies.error(ErrorKind::UpstreamReply);
+        }
+        if let (Some(handle), Some(detector)) = (pending.access, &mut self.hot.detector) {
+            detector.record_reply(handle, reply_bytes.min(u32::MAX as usize) as u32);
         }
         self.reply_times.add(pending.received_ns, pending.sent_ns, self.now_ns, &mut self.tallies);
         if let Origin::Client { .. } = pending.origin {
@@ -189,6 +194,7 @@ impl State {
             Hook::WatchedTransaction => {
                 if let Some(client) = self.clients.get_mut(client_key) {
                     client.session.watch = None;
+                    client.session.watch_slot = None;
                 }
                 self.release_connection(key);
             }
@@ -217,9 +223,4 @@ impl Settled<'_> {
 pub(super) fn first_word(reply: &[u8]) -> Option<&[u8]> {
     let first = resp::elements(reply)?.next()?;
     resp::bulk_payload(first)
-}
-
-/// A reply that outlives the buffer it came in.
-pub(super) fn to_bytes(reply: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(reply)
 }

@@ -37,6 +37,9 @@ impl State {
         if pending.delivered == 0 {
             return;
         }
+        if let Origin::Flush(flush) = pending.origin {
+            return self.flush_lost(flush, written);
+        }
         let error = match written {
             true => UpstreamError::OutcomeUnknown(node.to_owned()),
             false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),
@@ -91,6 +94,7 @@ impl State {
     pub(super) fn abort_watched(&mut self, client: ClientKey, connection: UpstreamKey, pending: &Pending) {
         let Some(owner) = self.clients.get_mut(client) else { return };
         owner.session.watch = None;
+        owner.session.watch_slot = None;
         let mut reply = Vec::new();
         encode::null_array(&mut reply, owner.session.version);
         self.unwatch(connection);

@@ -39,6 +39,7 @@ use crate::shared::topology::NodeIndex;
 
 pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::{Lane, Pools};
+pub use redirect::redirection;
 pub use retry::{Retries, run_retries};
 pub use wire::{LARGE_REQUEST_BYTES, Wire};
 

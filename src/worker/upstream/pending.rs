@@ -6,6 +6,7 @@
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::ClientKey;
+use crate::detect::EntryHandle;
 use crate::worker::hot::FlushKey;
 
 /// Who waits for a reply.
@@ -77,6 +78,8 @@ pub struct Pending {
     pub large: bool,
     /// What it counts as.
     pub class: RequestClass,
+    /// Where the size of the reply is counted.
+    pub access: Option<EntryHandle>,
     /// A command that changes nothing, so that it may be sent twice.
     pub readonly: bool,
     /// Replies that come before the one delivered and are swallowed (`ASKING`, `MULTI`, `QUEUED`...).
@@ -109,6 +112,7 @@ impl Pending {
             route: Route::AnyNode,
             hook: Hook::None,
             class: RequestClass::Local,
+            access: None,
             len: 0,
             large: false,
             readonly: false,

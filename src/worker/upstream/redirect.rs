@@ -27,6 +27,11 @@ struct Redirection<'a> {
     target: Option<&'a str>,
 }
 
+/// What kind of redirection an error reply is, and the `host:port` it names, if it is one.
+pub fn redirection(reply: &[u8]) -> Option<(RedirectKind, Option<&str>)> {
+    parse(reply).map(|found| (found.kind, found.target))
+}
+
 /// Whether a reply sends the request elsewhere or asks for another try.
 pub(super) fn is_redirection(reply: &[u8]) -> bool {
     parse(reply).is_some()
@@ -130,7 +135,7 @@ impl State {
     }
 
     /// The address in a redirection; an empty host means the node that said it.
-    fn address_of(&self, node: NodeIndex, target: &str) -> Option<Address> {
+    pub fn address_of(&self, node: NodeIndex, target: &str) -> Option<Address> {
         let (host, port) = target.rsplit_once(':')?;
         let port = port.parse().ok()?;
         let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,0 +1,27 @@
+//! Commands that the gateway's own table lacks, taken from the upstream's `COMMAND` reply: nothing is refused for being new.
+
+use std::sync::Arc;
+
+use crate::command::upstream::parse_resp2;
+use crate::shared::gateway::Gateway;
+
+/// Extends the published command table whenever the upstream tells its own.
+pub async fn follow_commands(gateway: Arc<Gateway>) {
+    let mut changes = gateway.facts.changes();
+    loop {
+        if let Some(reply) = &gateway.facts.load().commands {
+            match redis_protocol::resp2::decode::decode(reply) {
+                Ok(Some((frame, _))) => {
+                    let table = gateway.commands.load().with_upstream(parse_resp2(&frame));
+                    gateway.commands.store(Arc::new(table));
+                }
+                _ => tracing::warn!(
+                    "the upstream's COMMAND reply can't be read; only the gateway's own commands are known"
+                ),
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The hot set: the workers' slices are merged, judged and published.
+//!
+//! A step is taken as soon as every worker's slice is there, and at the latest a moment after the first, so that a worker that
+//! is late delays nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::admin::unix_ms;
+use crate::config::Config;
+use crate::detect::{HotSet, Merger, MergerConfig, Slice, Thresholds};
+use crate::monitor::notify::{CHANNEL, Notifier};
+use crate::resp::key_slot;
+use crate::shared::gateway::Gateway;
+use crate::shared::mailbox::WorkerMessage;
+
+/// How long a step waits for the other workers after the first slice.
+const STRAGGLERS_PATIENCE: Duration = Duration::from_millis(20);
+
+/// Merges and publishes until the workers end.
+pub async fn follow_heat(
+    gateway: Arc<Gateway>,
+    mut slices: mpsc::Receiver<(usize, Slice)>,
+    hot_set: watch::Sender<Arc<HotSet>>,
+    notifier: Notifier,
+) {
+    let started_unix_ms = unix_ms() - gateway.started.elapsed().as_millis() as u64;
+    let mut config = gateway.config.load_full();
+    let mut merger = Merger::new(merger_config(&config), started_unix_ms);
+    while let Some((_, first)) = slices.recv().await {
+        let mut step = vec![first];
+        let deadline = Instant::now() + STRAGGLERS_PATIENCE;
+        while step.len() < gateway.workers.len()
+            && let Ok(Some((_, slice))) = timeout_at(deadline, slices.recv()).await
+        {
+            step.push(slice);
+        }
+        if !Arc::ptr_eq(&config, &gateway.config.load()) {
+            config = gateway.config.load_full();
+            merger.set_config(merger_config(&config));
+        }
+        // On the wall clock as of the start, so that it never goes back.
+        let now_ms = started_unix_ms + gateway.started.elapsed().as_millis() as u64;
+        for transition in merger.step(now_ms, &step) {
+            let payload = notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
+            for worker in &gateway.workers {
+                let channel = Bytes::from_static(CHANNEL.as_bytes());
+                // A notice to a worker with a full mailbox is dropped: it says what is true for long after.
+                let _ = worker.mailbox.try_send(WorkerMessage::Publish { channel, payload: payload.clone() });
+            }
+        }
+        hot_set.send_replace(merger.hot_set());
+    }
+}
+
+/// The address of the master of a key; empty while it is not known.
+fn node_of(gateway: &Gateway, key: &[u8]) -> String {
+    let topology = gateway.topology.load();
+    let master = topology.master_of(key_slot(key)).and_then(|master| topology.node(master));
+    master.map(|node| node.address.to_string()).unwrap_or_default()
+}
+
+fn merger_config(config: &Config) -> MergerConfig {
+    let detect = &config.detect;
+    let slice = detect.slice.as_secs_f64().max(0.001);
+    let bytes = detect.enter_bytes_rate.map_or(f64::INFINITY, |rate| rate as f64);
+    MergerConfig {
+        window_steps: (detect.window.as_secs_f64() / slice).round() as usize,
+        top_k: detect.top_k,
+        enter: Thresholds { ops_per_s: detect.enter_rate as f64, share: detect.enter_share, bytes_per_s: bytes },
+        leave: Thresholds {
+            ops_per_s: detect.leave_rate as f64,
+            share: detect.leave_share,
+            bytes_per_s: bytes / 2.0,
+        },
+        leave_steps: (detect.hold.as_secs_f64() / slice).ceil() as u32,
+        ..MergerConfig::DEFAULT
+    }
+}

@@ -1,0 +1,312 @@
+//! Starts the threads, wires them, stops them in order. The only place that knows both `worker/` and `control/`.
+//!
+//! ```text
+//!   main thread = control thread          worker threads, one runtime each
+//!   topology, reload, HTTP, figures  <--> listener, clients, upstream connections
+//!                         \__ shared/ (snapshots, mailboxes) __/
+//! ```
+//!
+//! Stopping: listeners close and clients finish what they have in flight (`Stage::Draining`); after
+//! `gateway.drain_timeout`, or at once when all have gone, what is left is cut (`Stage::Stopped`); threads are joined.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::command::CommandTable;
+use crate::config::Config;
+use crate::control::admin;
+use crate::control::commands::follow_commands;
+use crate::control::heat::follow_heat;
+use crate::control::questions::answer_questions;
+use crate::control::reload::{ConfigSource, follow_reloads};
+use crate::control::topology::{KeeperSettings, TopologyKeeper};
+use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::connections::Connections;
+use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
+use crate::shared::mailbox::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
+use crate::shared::quota_desk::QuotaDesk;
+use crate::shared::refresh::refresh_mailbox;
+use crate::shared::scripts::ScriptCache;
+use crate::shared::tallies::TalliesCell;
+use crate::shared::topology::{Topology, TopologyCell};
+use crate::shared::upstream_facts::UpstreamFactsCell;
+use crate::worker;
+
+/// How long the start waits for the upstream before it says that it is not there yet. It goes on either way.
+const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the process can't start or go on.
+#[derive(Debug)]
+pub enum ProcessError {
+    /// An address can't be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The system refuses a thread, a runtime or a signal handler.
+    System(&'static str, io::Error),
+    /// A worker thread ended by itself.
+    Worker(usize, String),
+}
+
+impl std::fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(
+                f,
+                "can't listen on {address}: {error}; stop what listens there or choose another address (--listen, --admin)"
+            ),
+            Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
+            Self::Worker(index, why) => write!(f, "worker {index} ended by itself: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ProcessError {}
+
+/// What the process has come to: told as soon as clients may connect.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The addresses for clients, with real ports.
+    pub listen: Vec<SocketAddr>,
+    /// The address of the HTTP side, if there is one.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT, then drains it.
+///
+/// `source` says where the configuration came from, for reloads. `started` is called once.
+///
+/// # Errors
+/// An address is taken, or the system refuses something at the start.
+pub fn run(config: Config, source: ConfigSource, started: impl FnOnce(&Started)) -> Result<(), ProcessError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ProcessError::System("a runtime", error))?;
+    runtime.block_on(async {
+        let shutdown = stop_signal().map_err(|error| ProcessError::System("a signal handler", error))?;
+        serve(config, source, shutdown, started).await
+    })
+}
+
+/// As [`run`] on a runtime of the caller's, until `shutdown` completes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    config: Config,
+    source: ConfigSource,
+    shutdown: impl Future<Output = ()>,
+    started: impl FnOnce(&Started),
+) -> Result<(), ProcessError> {
+    let workers =
+        config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let (listen, mut listeners) = bind_all(&config, workers)?;
+    let admin_listener = bind_admin(&config).await?;
+    let (stage, stage_seen) = watch::channel(Stage::Serving);
+    let (refresh, refresh_requests) = refresh_mailbox();
+    let (hot_set, hot_set_seen) = watch::channel(Arc::default());
+    let (slice_sender, slices) = mpsc::channel(workers);
+    let (control, questions) = mpsc::channel(CONTROL_MAILBOX_MAX);
+    let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
+        (0..workers).map(|_| mpsc::channel(WORKER_MAILBOX_MAX)).unzip();
+    let (client_rows, mut row_inboxes) = ClientRowsPort::new(workers);
+    let (keeper_settings, keeper_settings_seen) = watch::channel(KeeperSettings::from(&config.upstream));
+    let gateway = Arc::new(Gateway {
+        config: ArcSwap::from_pointee(config),
+        topology: Arc::new(TopologyCell::new(Topology::unknown())),
+        commands: ArcSwap::from_pointee(CommandTable::builtin()),
+        facts: Arc::new(UpstreamFactsCell::default()),
+        scripts: ScriptCache::default(),
+        connections: Connections::default(),
+        refresh,
+        control,
+        workers: mailboxes
+            .into_iter()
+            .map(|mailbox| WorkerHandle { mailbox, tallies: Arc::new(TalliesCell::default()) })
+            .collect(),
+        stage: stage_seen,
+        client_rows,
+        key_hasher: ahash::RandomState::new(),
+        hot_set: hot_set_seen,
+        slices: slice_sender,
+        id: new_id(),
+        listen: listen.clone(),
+        quota_facts: ArcSwap::default(),
+        started: Instant::now(),
+    });
+    let (ended, mut worker_ended) = mpsc::channel(workers);
+    let mut threads = Vec::with_capacity(workers);
+    for index in (0..workers).rev() {
+        let (Some(listeners), Some(messages), Some(client_rows)) =
+            (listeners.pop(), inboxes.pop(), row_inboxes.pop())
+        else {
+            break;
+        };
+        let setup = worker::Setup { index, gateway: Arc::clone(&gateway), listeners, messages, client_rows };
+        let ended = ended.clone();
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let outcome = worker::run(setup);
+            // The receiver lives until all threads are joined.
+            let _ = ended.blocking_send((index, outcome));
+        });
+        threads.push(thread.map_err(|error| ProcessError::System("a thread", error))?);
+    }
+    drop(ended);
+    let keeper = TopologyKeeper::new(
+        keeper_settings_seen,
+        refresh_requests,
+        Arc::clone(&gateway.topology),
+        Arc::clone(&gateway.facts),
+    );
+    tokio::spawn(keeper.run());
+    tokio::spawn(follow_commands(Arc::clone(&gateway)));
+    let (quota_desk, _quota_changes) = QuotaDesk::new();
+    let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let monitoring = admin::start(&gateway, quota_desk, file);
+    let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = admin_listener {
+        admin::listen(&gateway, &monitoring, listener);
+    }
+    tokio::spawn(answer_questions(Arc::clone(&gateway), questions));
+    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring.notifier));
+    tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
+    wait_for_upstream(&gateway).await;
+    started(&Started { listen, admin: admin_address });
+
+    tokio::pin!(shutdown);
+    let failed = tokio::select! {
+        () = &mut shutdown => None,
+        ended = worker_ended.recv() => ended,
+    };
+    let outcome = match failed {
+        None => drain(&gateway, &stage, &mut worker_ended).await,
+        Some((index, outcome)) => {
+            stage.send_replace(Stage::Stopped);
+            let why = outcome.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+            Err(ProcessError::Worker(index, why))
+        }
+    };
+    for thread in threads {
+        // A panic has been printed by the thread itself.
+        let _ = thread.join();
+    }
+    outcome
+}
+
+/// Lets the workers finish, then cuts what is left.
+async fn drain(
+    gateway: &Gateway,
+    stage: &watch::Sender<Stage>,
+    worker_ended: &mut mpsc::Receiver<(usize, io::Result<usize>)>,
+) -> Result<(), ProcessError> {
+    let patience = gateway.config.load().gateway.drain_timeout;
+    tracing::info!(
+        clients = gateway.connections.open(),
+        ?patience,
+        "draining: no new clients, finishing what is in flight"
+    );
+    stage.send_replace(Stage::Draining);
+    let mut cut_off = 0;
+    let mut collect = async || {
+        while let Some((_, outcome)) = worker_ended.recv().await {
+            cut_off += outcome.unwrap_or(0);
+        }
+    };
+    if timeout(patience, collect()).await.is_err() {
+        stage.send_replace(Stage::Stopped);
+        collect().await;
+    }
+    match cut_off {
+        0 => tracing::info!("drained"),
+        clients => {
+            tracing::warn!(clients, "cut off clients that had not finished within gateway.drain_timeout")
+        }
+    }
+    Ok(())
+}
+
+async fn wait_for_upstream(gateway: &Gateway) {
+    let mut changes = gateway.topology.changes();
+    let known = changes.wait_for(|version| *version > 0);
+    if timeout(FIRST_LOOK_PATIENCE, known).await.is_err() {
+        let servers =
+            gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        tracing::warn!(
+            servers = servers.join(","),
+            "no upstream server has answered yet; clients get errors until one does"
+        );
+    }
+}
+
+/// One listener per address and worker, all workers on the same port.
+fn bind_all(
+    config: &Config,
+    workers: usize,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), ProcessError> {
+    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut addresses = Vec::new();
+    for wanted in &config.gateway.listen {
+        let mut address = *wanted;
+        for listeners in &mut by_worker {
+            let listener = bind(address, config.gateway.tcp_backlog as i32)
+                .map_err(|error| ProcessError::Listen(address, error))?;
+            // With port 0 the first worker gets a port, and the others the same.
+            address = listener.local_addr().map_err(|error| ProcessError::Listen(address, error))?;
+            listeners.push(listener);
+        }
+        addresses.push(address);
+    }
+    Ok((addresses, by_worker))
+}
+
+fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+async fn bind_admin(config: &Config) -> Result<Option<tokio::net::TcpListener>, ProcessError> {
+    match config.admin.listen {
+        None => Ok(None),
+        Some(address) => match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) => Err(ProcessError::Listen(address, error)),
+        },
+    }
+}
+
+/// 40 hexadecimal digits of chance, the form of a cluster node's id.
+fn new_id() -> String {
+    (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect()
+}
+
+/// Completes at SIGTERM or SIGINT.
+///
+/// # Errors
+/// The handlers can't be installed.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,66 @@
+//! What workers hand each other about combined keys: operations to the home of their key, outcomes back.
+//!
+//! A client is named by a number here, since it belongs to one worker and no other may touch it.
+
+use bytes::Bytes;
+
+use super::labels::Outcome;
+use crate::resp::RespVersion;
+
+/// An operation that folds, with bytes of its own. See [`crate::combine::Op`].
+#[derive(Clone, Debug)]
+pub enum OwnedOp {
+    /// An increment of a string.
+    Increment(i64),
+    /// `GET`.
+    Get,
+    /// A plain `SET` of this value.
+    Set(Bytes),
+    /// An increment of this field.
+    HashIncrement(Bytes, i64),
+    /// `HGET` of this field.
+    HashGet(Bytes),
+    /// Another read, whole, and whether its reply is a scalar.
+    Read(Bytes, bool),
+}
+
+/// One operation on its way to the home of its key.
+#[derive(Clone, Debug)]
+pub struct Handoff {
+    /// The key.
+    pub key: Bytes,
+    /// Its hash.
+    pub hash: u64,
+    /// The operation.
+    pub op: OwnedOp,
+    /// How its client wants the reply.
+    pub version: RespVersion,
+    /// Who waits.
+    pub waiter: Waiter,
+}
+
+/// Who waits for a combined operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiter {
+    /// The worker of the client.
+    pub worker: u16,
+    /// The client's number there.
+    pub client: u64,
+    /// The slot in its reply queue.
+    pub sequence: u32,
+    /// When the request came in, in nanoseconds of the process's clock.
+    pub received_ns: u64,
+}
+
+/// An outcome on its way back.
+#[derive(Clone, Debug)]
+pub struct HandoffResult {
+    /// The hash of the key.
+    pub hash: u64,
+    /// Who waits.
+    pub waiter: Waiter,
+    /// The whole reply.
+    pub reply: Bytes,
+    /// What it counts as.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,53 @@
+//! Keys become combined when the hot set says so, and cease to be when it does not any more and nothing of them is unsettled.
+
+use bytes::Bytes;
+
+use crate::config::RuleMode;
+use crate::detect::HotSet;
+use crate::worker::state::State;
+
+/// A key that only a rule wants combined is forgotten after this long without use; its next use brings it back.
+const RULED_IDLE_NS: u64 = 60_000_000_000;
+
+impl State {
+    /// Takes over the published hot set.
+    pub fn adopt_hot_set(&mut self, hot_set: &HotSet) {
+        if hot_set.version == self.hot.hot_set_version {
+            return;
+        }
+        self.hot.hot_set_version = hot_set.version;
+        self.tick();
+        self.hot.entries.values_mut().for_each(|entry| entry.hot = false);
+        if !self.config.combine.enabled {
+            return;
+        }
+        // Of a name that is too long to be kept whole only rules can say that it is combined.
+        for hot_key in hot_set.entries.iter().filter(|hot_key| !hot_key.key.is_truncated()) {
+            let key = hot_key.key.bytes();
+            let hash = self.hot.hasher.hash_one(key);
+            let excluded = matches!(self.hot.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind);
+            match self.hot.entries.get_mut(&hash) {
+                _ if excluded => {}
+                Some(entry) => entry.hot = entry.key == key,
+                None => self.begin(Bytes::copy_from_slice(key), hash, false, true),
+            }
+        }
+    }
+
+    /// Forgets keys that are not combined any more.
+    pub fn cool_down(&mut self) {
+        let now_ns = self.now_ns;
+        self.hot.entries.retain(|_, entry| {
+            let idle = entry.ruled && !entry.hot && now_ns.saturating_sub(entry.active_ns) > RULED_IDLE_NS;
+            let settled = entry.unsettled == 0 && entry.queue.as_ref().is_none_or(|home| home.queue.is_empty());
+            !(settled && (!entry.is_wanted() || idle))
+        });
+    }
+
+    /// Gives what was counted to the control thread, unless that has not taken the last yet.
+    pub fn hand_over_slice(&mut self) {
+        let Some(detector) = &mut self.hot.detector else { return };
+        let Ok(place) = self.gateway.slices.try_reserve() else { return };
+        place.send((self.index, detector.take_slice(self.now_ns)));
+    }
+}

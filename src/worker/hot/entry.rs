@@ -1,0 +1,114 @@
+//! Which keys are combined, and the state of each.
+
+use bytes::Bytes;
+
+use crate::combine::{KeyQueue, QueueCounters};
+use crate::command::glob;
+use crate::config::{Rule, RuleMode};
+use crate::shared::handoff::Waiter;
+use crate::shared::topology::NodeIndex;
+
+/// Keys that rules alone make combined, per worker. Beyond it further ones are passed through, which is always right.
+pub(super) const RULED_KEYS_MAX: usize = 4096;
+
+/// Verdicts of the rules that are remembered, by hash of the key. A power of two.
+const VERDICTS: usize = 8192;
+
+/// One combined key on one worker.
+pub struct Entry {
+    /// The key.
+    pub key: Bytes,
+    /// Its hash slot.
+    pub slot: u16,
+    /// The worker that combines it.
+    pub home: usize,
+    /// A rule wants it combined, hot or not.
+    pub ruled: bool,
+    /// It is in the published hot set.
+    pub hot: bool,
+    /// Operations of this worker's clients that are not settled.
+    pub unsettled: u32,
+    /// When it was last used, in nanoseconds of the worker's clock.
+    pub active_ns: u64,
+    /// The queue, at home.
+    pub queue: Option<Box<Home>>,
+}
+
+/// A key at its home.
+pub struct Home {
+    /// What waits and what is in flight.
+    pub queue: KeyQueue<Waiter>,
+    /// The sending that is in flight.
+    pub sending: Sending,
+    /// It is in the list of changed queues.
+    pub dirty: bool,
+    /// When the first attempt of the flush at hand failed; 0 while none has.
+    pub failed_since_ns: u64,
+    /// Some sending of the flush at hand may have taken effect.
+    pub doubtful: bool,
+    /// Where a redirection wants the next sending, and whether with `ASKING`.
+    pub target: Option<(NodeIndex, bool)>,
+    /// Figures of the queue that are in the tallies already.
+    pub tallied: QueueCounters,
+}
+
+/// What has come back of a sending.
+#[derive(Default)]
+pub struct Sending {
+    /// Which it is.
+    pub number: u32,
+    /// Replies that it will have.
+    pub expected: usize,
+    /// Replies so far.
+    pub replies: Vec<Bytes>,
+    /// Commands that were lost with their connection.
+    pub lost: usize,
+    /// One of those had been written.
+    pub lost_written: bool,
+}
+
+impl Entry {
+    /// Whether it is still to be combined when nothing of it is unsettled.
+    pub fn is_wanted(&self) -> bool {
+        self.hot || self.ruled
+    }
+}
+
+/// The `[[rule]]`s, compiled, and their verdicts on keys seen lately.
+#[derive(Default)]
+pub struct Rules {
+    rules: Vec<(Vec<u8>, RuleMode)>,
+    /// Direct-mapped: a verdict stands where the hash says, until another key takes its place.
+    verdicts: Vec<(u64, RuleMode)>,
+}
+
+impl Rules {
+    /// Takes over the rules of a configuration.
+    pub fn new(rules: &[Rule]) -> Self {
+        let rules: Vec<_> = rules.iter().map(|rule| (rule.pattern.clone().into_bytes(), rule.mode)).collect();
+        let verdicts = if rules.is_empty() { Vec::new() } else { vec![(0, RuleMode::Auto); VERDICTS] };
+        Self { rules, verdicts }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The mode of the first rule that matches a key.
+    pub fn mode_of(&mut self, key: &[u8], hash: u64) -> RuleMode {
+        if self.rules.is_empty() {
+            return RuleMode::Auto;
+        }
+        let place = hash as usize & (VERDICTS - 1);
+        match self.verdicts.get(place) {
+            Some((known, mode)) if *known == hash => *mode,
+            _ => {
+                let first = self.rules.iter().find(|(pattern, _)| glob::matches(pattern, key));
+                let mode = first.map_or(RuleMode::Auto, |(_, mode)| *mode);
+                self.verdicts[place] = (hash, mode);
+                mode
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Operations on keys whose home is another worker: gathered during a tick, handed over once at its end.
+//!
+//! The mailboxes between workers are bounded. When one is full the batch stays here, and grows by no more than the worker's
+//! clients may have in flight, which is bounded too.
+
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::combine::Op;
+use crate::shared::handoff::{Handoff, HandoffResult, OwnedOp};
+use crate::shared::mailbox::WorkerMessage;
+use crate::worker::client::flush_touched;
+use crate::worker::state::State;
+
+/// How long a full mailbox is left alone.
+const FULL_PAUSE_NS: u64 = 1_000_000;
+
+impl OwnedOp {
+    /// Keeps an operation beyond the request it came in.
+    pub fn new(op: &Op<'_>) -> Self {
+        match op {
+            Op::Increment(delta) => Self::Increment(*delta),
+            Op::Get => Self::Get,
+            Op::Set(value) => Self::Set(Bytes::copy_from_slice(value)),
+            Op::HashIncrement { field, delta } => Self::HashIncrement(Bytes::copy_from_slice(field), *delta),
+            Op::HashGet { field } => Self::HashGet(Bytes::copy_from_slice(field)),
+            Op::Read { request, scalar } => Self::Read(Bytes::copy_from_slice(request), *scalar),
+        }
+    }
+
+    fn borrow(&self) -> Op<'_> {
+        match self {
+            Self::Increment(delta) => Op::Increment(*delta),
+            Self::Get => Op::Get,
+            Self::Set(value) => Op::Set(value),
+            Self::HashIncrement(field, delta) => Op::HashIncrement { field, delta: *delta },
+            Self::HashGet(field) => Op::HashGet { field },
+            Self::Read(request, scalar) => Op::Read { request, scalar: *scalar },
+        }
+    }
+}
+
+impl State {
+    /// Puts an operation among those for another worker.
+    pub(super) fn hand_off(&mut self, home: usize, handoff: Handoff) {
+        self.hot.outboxes[home].push(handoff);
+        self.hot.wake();
+    }
+
+    /// Sends what has gathered for other workers.
+    pub(super) fn send_handoffs(&mut self) {
+        for worker in 0..self.hot.outboxes.len() {
+            if !self.hot.outboxes[worker].is_empty() {
+                let batch = std::mem::take(&mut self.hot.outboxes[worker]);
+                if let Some(WorkerMessage::Combine(batch)) = self.try_send(worker, WorkerMessage::Combine(batch)) {
+                    self.hot.outboxes[worker] = batch;
+                }
+            }
+            if !self.hot.results[worker].is_empty() {
+                let batch = std::mem::take(&mut self.hot.results[worker]);
+                if let Some(WorkerMessage::Combined(batch)) = self.try_send(worker, WorkerMessage::Combined(batch)) {
+                    self.hot.results[worker] = batch;
+                }
+            }
+        }
+    }
+
+    /// Gives the message back when the mailbox is full; the pump tries again soon.
+    fn try_send(&mut self, worker: usize, message: WorkerMessage) -> Option<WorkerMessage> {
+        match self.gateway.workers[worker].mailbox.try_send(message) {
+            Ok(()) => None,
+            Err(TrySendError::Full(message)) => {
+                self.hot.timers.push((self.now_ns + FULL_PAUSE_NS, 0));
+                Some(message)
+            }
+            // The worker has ended, and with it the process is ending.
+            Err(TrySendError::Closed(_)) => None,
+        }
+    }
+
+    /// Operations of other workers' clients on keys whose home is here.
+    pub fn take_handoffs(&mut self, batch: Vec<Handoff>) {
+        for handoff in batch {
+            // The other worker may have learned of the hot key a moment earlier.
+            if !self.hot.entries.contains_key(&handoff.hash) {
+                self.begin(handoff.key.clone(), handoff.hash, false, true);
+            }
+            self.push(handoff.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
+        }
+    }
+
+    /// Outcomes for this worker's own clients.
+    pub fn take_results(&mut self, batch: Vec<HandoffResult>) {
+        for result in batch {
+            self.settle_local(result.hash, result.waiter, &result.reply, result.outcome);
+        }
+        flush_touched(self);
+    }
+}

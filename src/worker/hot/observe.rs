@@ -1,0 +1,237 @@
+//! Each access to a key is counted, and an operation on a combined key is taken out of the ordinary path.
+
+use bytes::Bytes;
+
+use super::entry::{Home, RULED_KEYS_MAX};
+use super::{Entry, Rules};
+use crate::combine::{KeyQueue, Op, QueueLimits};
+use crate::command::glob;
+use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
+use crate::config::{Config, RuleMode};
+use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
+use crate::resp::{Request, encode, key_slot};
+use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
+use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+use crate::worker::client::{Client, ClientKey};
+use crate::worker::state::State;
+
+/// What a look at a request's keys has shown.
+pub enum Seen {
+    /// It goes the ordinary way. Where its reply's size is to be counted.
+    Ordinary(Option<EntryHandle>),
+    /// It goes the ordinary way, and later combined operations have to wait for it.
+    Barrier(Option<EntryHandle>),
+    /// It has been taken into a queue.
+    Combined,
+    /// Something has to be answered first.
+    Wait,
+}
+
+/// Which way a request goes, before its access is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Ordinary,
+    Barrier,
+    Combined,
+    Wait,
+}
+
+/// A detector as the configuration wants it; none when detection is off.
+pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
+    let patterns: Vec<Vec<u8>> = config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
+    let ignore = move |key: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern, key));
+    let sized = |tracked_keys| DetectorConfig { tracked_keys, sample_ratio: 1 };
+    let fits = |tracked_keys: &usize| sized(*tracked_keys).memory_bytes_max() <= config.detect.memory_max;
+    let tracked_keys = [65_536, 32_768, 16_384, 8192, 4096, 2048, 1024, 512, 256, 128].into_iter().find(fits);
+    let detector = || Box::new(Detector::new(sized(tracked_keys.unwrap_or(64)), Box::new(ignore), now_ns));
+    config.detect.enabled.then(detector)
+}
+
+impl State {
+    /// Counts the accesses of a request whose keys are in one slot, and combines it if that is called for.
+    pub fn observe(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
+        let known = self.knowledge.commands.get(command);
+        let range = known.key_range;
+        let single = range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
+        if !single {
+            return self.observe_all(client, command, request);
+        }
+        let Some(key) = request.arg(range.first as usize) else { return Seen::Ordinary(None) };
+        let class = self.knowledge.classes.of(command);
+        let hash = self.hot.hasher.hash_one(key);
+        let access = access_of(known, class, request, client);
+        let way = match self.hot.is_idle() {
+            true => Way::Ordinary,
+            false => self.combine(client, command, request, key, hash),
+        };
+        if way == Way::Wait {
+            return Seen::Wait;
+        }
+        let handle = self.hot.detector.as_mut().and_then(|detector| detector.record(key, hash, access));
+        match way {
+            Way::Ordinary => Seen::Ordinary(handle),
+            Way::Barrier => Seen::Barrier(handle),
+            Way::Combined | Way::Wait => Seen::Combined,
+        }
+    }
+
+    fn observe_all(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
+        let known = self.knowledge.commands.get(command);
+        let class = self.knowledge.classes.of(command);
+        let mut keys = KeyPositions::new();
+        if known.keys(request, &mut keys).is_err() {
+            return Seen::Ordinary(None);
+        }
+        let combined = !self.hot.is_idle()
+            && keys.iter().any(|place| {
+                let key = request.arg(*place as usize).unwrap_or_default();
+                self.hot.entries.contains_key(&self.hot.hasher.hash_one(key))
+            });
+        // It may touch a combined key beside the queue.
+        if combined && self.has_combined(client) {
+            return Seen::Wait;
+        }
+        let access = access_of(known, class, request, client);
+        for place in keys {
+            let Some(key) = request.arg(place as usize) else { continue };
+            let hash = self.hot.hasher.hash_one(key);
+            if let Some(detector) = &mut self.hot.detector {
+                detector.record(key, hash, access);
+            }
+        }
+        if combined { Seen::Barrier(None) } else { Seen::Ordinary(None) }
+    }
+
+    fn combine(
+        &mut self,
+        client_key: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+        key: &[u8],
+        hash: u64,
+    ) -> Way {
+        let known = self.hot.entries.get(&hash).is_some_and(|entry| entry.key == key);
+        if !known && !self.begin_by_rule(key, hash) {
+            return Way::Ordinary;
+        }
+        let op = self.hot.foldable(command).and_then(|foldable| foldable.op(request));
+        let Some(client) = self.clients.get_mut(client_key) else { return Way::Ordinary };
+        let Some(op) = op.filter(|_| client.session.database == 0 && client.session.tracking.is_none()) else {
+            return if client.combined > 0 { Way::Wait } else { Way::Barrier };
+        };
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Way::Ordinary };
+        if !entry.is_wanted() && entry.unsettled == 0 && client.combined == 0 {
+            return Way::Barrier;
+        }
+        if !client.may_combine(self.hot.epoch) {
+            return Way::Wait;
+        }
+        entry.active_ns = self.now_ns;
+        entry.unsettled += 1;
+        client.combined += 1;
+        let muted = client.take_muted();
+        let waiter = Waiter {
+            client: client_key.to_number(),
+            sequence: client.replies.push_waiting(muted),
+            worker: self.index as u16,
+            received_ns: self.now_ns,
+        };
+        let version = client.session.version;
+        let home = entry.home;
+        if home == self.index {
+            self.push(hash, op, waiter, version);
+        } else {
+            let (key, op) = (entry.key.clone(), OwnedOp::new(&op));
+            let handoff = Handoff { key, hash, op, version, waiter };
+            self.hand_off(home, handoff);
+        }
+        Way::Combined
+    }
+
+    /// Puts an operation into the queue of a key whose home is here.
+    pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: crate::resp::RespVersion) {
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
+        let Some(home) = &mut entry.queue else { return };
+        if home.queue.push(op, waiter, version).is_err() {
+            self.tallies.error(ErrorKind::Overload);
+            let mut reply = Vec::new();
+            encode::error(
+                &mut reply,
+                "ERR hotgate: combine.pending_max operations wait for this key already; the command was not sent, try again",
+            );
+            self.settle_member(hash, waiter, &reply, Outcome::Failed);
+            return;
+        }
+        if !std::mem::replace(&mut home.dirty, true) {
+            self.hot.dirty.push(hash);
+            self.hot.wake();
+        }
+    }
+
+    /// Begins to combine a key that no one knew, if a rule says so.
+    fn begin_by_rule(&mut self, key: &[u8], hash: u64) -> bool {
+        let wanted = self.hot.rules.mode_of(key, hash) == RuleMode::Combine;
+        if !wanted || self.hot.entries.len() >= RULED_KEYS_MAX || self.hot.entries.contains_key(&hash) {
+            return false;
+        }
+        self.begin(Bytes::copy_from_slice(key), hash, true, false);
+        true
+    }
+
+    /// Begins to combine a key.
+    pub(super) fn begin(&mut self, key: Bytes, hash: u64, ruled: bool, hot: bool) {
+        let home = (hash % self.gateway.workers.len() as u64) as usize;
+        let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: super::pump::QUEUE_BYTES_MAX };
+        let queue = (home == self.index).then(|| {
+            Box::new(Home {
+                queue: KeyQueue::new(key.clone(), self.gateway.id.as_bytes(), limits),
+                sending: Default::default(),
+                dirty: false,
+                failed_since_ns: 0,
+                doubtful: false,
+                target: None,
+                tallied: Default::default(),
+            })
+        });
+        let slot = key_slot(&key);
+        let entry = Entry { slot, key, home, ruled, hot, unsettled: 0, active_ns: self.now_ns, queue };
+        self.hot.entries.insert(hash, entry);
+        self.hot.epoch = self.hot.epoch.wrapping_add(1);
+    }
+
+    /// Whether something of a client is in a queue.
+    pub fn has_combined(&self, client: ClientKey) -> bool {
+        self.clients.get(client).is_some_and(|client| client.combined > 0)
+    }
+
+    /// Takes over a new configuration.
+    pub fn configure_hot(&mut self) {
+        self.hot.rules = Rules::new(&self.config.rules);
+        self.hot.detector = detector(&self.config, self.now_ns);
+        let rules = &mut self.hot.rules;
+        for (hash, entry) in &mut self.hot.entries {
+            entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
+        }
+    }
+}
+
+impl Client {
+    /// Whether everything that this client sent before the newest combined key was one has been answered, and everything
+    /// that went past a queue since.
+    fn may_combine(&mut self, epoch: u32) -> bool {
+        if self.combine_epoch != epoch {
+            self.combine_epoch = epoch;
+            self.combine_after = self.replies.next_sequence();
+        }
+        self.replies.has_left(self.combine_after)
+    }
+}
+
+fn access_of(command: &Command, class: RequestClass, request: &Request<'_>, client: ClientKey) -> Access {
+    Access {
+        write: command.is_write(),
+        counter: class == RequestClass::Counter,
+        bytes_in: request.bytes().len().min(u32::MAX as usize) as u32,
+        client: client.to_number(),
+    }
+}

@@ -1,0 +1,176 @@
+//! What comes back of a flush reaches its members.
+
+use bytes::Bytes;
+
+use super::entry::Sending;
+use super::pump::RETRY_PAUSE_NS;
+use super::{FlushKey, Home};
+use crate::combine::{Again, Settled as CombineSettled};
+use crate::resp::encode;
+use crate::shared::handoff::{HandoffResult, Waiter};
+use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
+use crate::shared::refresh::RefreshReason;
+use crate::worker::client::replies::Settled;
+use crate::worker::client::{ClientKey, flush_touched, settle_client};
+use crate::worker::state::State;
+use crate::worker::upstream::redirection;
+
+impl State {
+    /// A reply to one command of a flush.
+    pub fn settle_flush(&mut self, flush: FlushKey, reply: Settled<'_>) {
+        let Some(sending) = self.sending(flush) else { return };
+        sending.replies.push(reply.into_bytes());
+        self.finish_sending(flush);
+    }
+
+    /// One command of a flush was lost with its connection; `written` when it may have been executed.
+    pub fn flush_lost(&mut self, flush: FlushKey, written: bool) {
+        let Some(sending) = self.sending(flush) else { return };
+        sending.lost += 1;
+        sending.lost_written |= written;
+        self.finish_sending(flush);
+    }
+
+    fn sending(&mut self, flush: FlushKey) -> Option<&mut Sending> {
+        let home = self.hot.entries.get_mut(&flush.hash)?.queue.as_mut()?;
+        (home.sending.number == flush.sending).then_some(&mut home.sending)
+    }
+
+    fn finish_sending(&mut self, flush: FlushKey) {
+        let hash = flush.hash;
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
+        if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
+            self.finish(hash, &mut home);
+        }
+        self.tally_queue(&mut home);
+        if let Some(entry) = self.hot.entries.get_mut(&hash) {
+            entry.queue = Some(home);
+        }
+    }
+
+    fn finish(&mut self, hash: u64, home: &mut Home) {
+        let sending = std::mem::take(&mut home.sending);
+        home.sending.number = sending.number;
+        if sending.lost > 0 {
+            if sending.lost_written {
+                home.doubtful = true;
+                let now_ns = self.now_ns;
+                home.queue.outcome_unknown(now_ns, |waiter, settled| self.settle_one(hash, waiter, &settled));
+            } else {
+                home.queue.not_executed();
+            }
+            self.try_later(hash, home);
+            flush_touched(self);
+            return;
+        }
+        let settlement = home.queue.settle(&sending.replies, |waiter, settled| self.settle_one(hash, waiter, &settled));
+        match settlement.again {
+            Some(Again::Elsewhere { reply }) => {
+                let reply = sending.replies.get(reply).cloned().unwrap_or_default();
+                self.follow(hash, home, &reply);
+            }
+            Some(Again::NoScript | Again::OneByOne) => self.look_again(hash, home),
+            None => {
+                home.failed_since_ns = 0;
+                home.doubtful = false;
+                if !home.queue.is_empty() {
+                    self.look_again(hash, home);
+                }
+            }
+        }
+    }
+
+    /// Sends the flush where a redirection says, or here again after a moment.
+    fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
+        let Some((kind, target)) = redirection(reply) else { return self.try_later(hash, home) };
+        self.tallies.redirects[kind.index()] += 1;
+        let node = self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
+        let target = target.zip(node).and_then(|(target, node)| self.address_of(node, target));
+        let Some(target) = target else {
+            self.refresh(RefreshReason::Unassigned);
+            return self.try_later(hash, home);
+        };
+        let known = self.knowledge.topology.find(&target.host, target.port);
+        self.refresh(RefreshReason::Redirected(target));
+        match known {
+            // Followed at once the first time; a second redirection in a row waits for the map to become true.
+            Some(node) if home.failed_since_ns == 0 => {
+                home.target = Some((node, kind == RedirectKind::Ask));
+                home.failed_since_ns = self.now_ns;
+                self.look_again(hash, home);
+            }
+            Some(node) => {
+                home.target = (kind == RedirectKind::Ask).then_some((node, true));
+                self.try_later(hash, home);
+            }
+            None => self.try_later(hash, home),
+        }
+    }
+
+    fn try_later(&mut self, hash: u64, home: &mut Home) {
+        if home.failed_since_ns == 0 {
+            home.failed_since_ns = self.now_ns;
+        }
+        self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+        self.hot.wake();
+    }
+
+    fn look_again(&mut self, hash: u64, home: &mut Home) {
+        if !std::mem::replace(&mut home.dirty, true) {
+            self.hot.dirty.push(hash);
+            self.hot.wake();
+        }
+    }
+
+    /// Answers one member.
+    pub(super) fn settle_one(&mut self, hash: u64, waiter: Waiter, settled: &CombineSettled<'_>) {
+        match settled {
+            CombineSettled::Reply(reply) => self.settle_member(hash, waiter, reply, Outcome::Combined),
+            CombineSettled::Refused(refusal) => {
+                let mut reply = Vec::new();
+                encode::error(&mut reply, format!("QUOTA limit of {} reached", refusal.limit));
+                self.settle_member(hash, waiter, &reply, Outcome::Refused);
+            }
+            CombineSettled::ClampError(text) => {
+                let mut reply = Vec::new();
+                encode::error(&mut reply, text);
+                self.settle_member(hash, waiter, &reply, Outcome::Failed);
+            }
+        }
+    }
+
+    /// Answers one member, here or on the worker that it belongs to.
+    pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        if usize::from(waiter.worker) == self.index {
+            self.settle_local(hash, waiter, reply, outcome);
+        } else {
+            let result = HandoffResult { hash, waiter, reply: Bytes::copy_from_slice(reply), outcome };
+            self.hot.results[usize::from(waiter.worker)].push(result);
+            self.hot.wake();
+        }
+    }
+
+    /// Answers one of this worker's own clients.
+    pub(super) fn settle_local(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        if let Some(entry) = self.hot.entries.get_mut(&hash) {
+            entry.unsettled -= 1;
+        }
+        self.tallies.count(RequestClass::Counter, outcome);
+        self.reply_times.add(waiter.received_ns, waiter.received_ns, self.now_ns, &mut self.tallies);
+        let key = ClientKey::from_number(waiter.client);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.combined -= 1;
+        }
+        settle_client(self, key, waiter.sequence, 0, Settled::Borrowed(reply));
+    }
+
+    /// Takes the queue's figures into the tallies.
+    fn tally_queue(&mut self, home: &mut Home) {
+        let (now, then) = (*home.queue.counters(), home.tallied);
+        home.tallied = now;
+        let tally = &mut self.tallies.combine;
+        tally.offered += now.offered - then.offered;
+        tally.flushed += now.commands - then.commands;
+        tally.replayed += now.resends - then.resends;
+    }
+}

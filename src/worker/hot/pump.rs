@@ -1,0 +1,196 @@
+//! Sends what the queues of this worker have ready, once per tick.
+//!
+//! The pump's task is woken by the first operation of a tick and runs after all clients that are ready in it, so one flush
+//! takes what all of them brought.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, sleep_until};
+
+use super::entry::Sending;
+use super::{FlushKey, Home};
+use crate::combine::{FlushDecision, FlushPolicy};
+use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion};
+use crate::shared::refresh::RefreshReason;
+use crate::worker::client::flush_touched;
+use crate::worker::state::State;
+use crate::worker::upstream::{Origin, Pending, Phase, Route};
+
+/// Bytes of values and requests that one queue holds. Beyond it operations are refused.
+pub(super) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a flush waits before it is sent again.
+pub(super) const RETRY_PAUSE_NS: u64 = 10_000_000;
+
+const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+
+/// Runs the pump of one worker for as long as it lives.
+pub async fn pump(state: Rc<RefCell<State>>) {
+    let mut sleep = pin!(sleep_until(Instant::now()));
+    poll_fn(|cx: &mut Context<'_>| {
+        let next_ns = {
+            let state = &mut *state.borrow_mut();
+            state.tick();
+            state.hot.woken = false;
+            if state.hot.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                state.hot.waker = Some(cx.waker().clone());
+            }
+            state.pump_queues();
+            state.send_handoffs();
+            state.hot.timers.iter().map(|(due_ns, _)| *due_ns).min().map(|due_ns| due_ns.saturating_sub(state.now_ns))
+        };
+        if let Some(wait_ns) = next_ns {
+            sleep.as_mut().reset(Instant::now() + Duration::from_nanos(wait_ns));
+            if sleep.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+impl State {
+    fn pump_queues(&mut self) {
+        let now_ns = self.now_ns;
+        let mut due = std::mem::take(&mut self.hot.dirty);
+        self.hot.timers.retain(|(due_ns, hash)| {
+            let later = *due_ns > now_ns;
+            if !later {
+                due.push(*hash);
+            }
+            later
+        });
+        for hash in due.drain(..) {
+            self.pump_queue(hash);
+        }
+        if self.hot.dirty.is_empty() {
+            self.hot.dirty = due;
+        }
+        flush_touched(self);
+    }
+
+    fn pump_queue(&mut self, hash: u64) {
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
+        home.dirty = false;
+        self.give_up_overdue(hash, &mut home);
+        let policy = FlushPolicy {
+            interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
+            exactly_once: self.config.combine.exactly_once,
+            clamp: None,
+        };
+        match home.queue.next_flush(self.now_ns, &policy) {
+            FlushDecision::Send(flush) => {
+                let mut bytes = BytesMut::new();
+                home.queue.encode(&mut bytes);
+                if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
+                    home.queue.not_executed();
+                    home.failed_since_ns = if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
+                    self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+                }
+                self.tallies.combine.batch_size.record(flush.members as u64);
+            }
+            FlushDecision::NotBefore(due_ns) => self.hot.timers.push((due_ns, hash)),
+            FlushDecision::InFlight | FlushDecision::Idle => {}
+        }
+        if let Some(entry) = self.hot.entries.get_mut(&hash) {
+            entry.queue = Some(home);
+        }
+    }
+
+    /// Puts a flush on the wire. `false` when its node can't take it now.
+    fn send_flush(
+        &mut self,
+        hash: u64,
+        home: &mut Home,
+        commands: usize,
+        version: Option<RespVersion>,
+        bytes: Bytes,
+    ) -> bool {
+        let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return false };
+        let (node, asking) = match home.target.take() {
+            Some(target) => target,
+            None => match self.knowledge.topology.master_of(slot) {
+                Some(node) => (node, false),
+                None => {
+                    self.refresh(RefreshReason::Unassigned);
+                    return false;
+                }
+            },
+        };
+        let lane = self.pools.preferred(node);
+        let connection = self.shared_connection(node, version.unwrap_or(RespVersion::Resp2), 0, lane);
+        let now_ns = self.now_ns;
+        let Some(upstream) = self.upstreams.get_mut(connection) else { return false };
+        if let Phase::Waiting(_) = upstream.phase {
+            return false;
+        }
+        home.sending = Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
+        let origin = Origin::Flush(FlushKey { hash, sending: home.sending.number });
+        let prefix: &[u8] = if asking { ASKING } else { b"" };
+        let pending = Pending {
+            route: Route::Node(node),
+            leading: u32::from(asking),
+            received_ns: now_ns,
+            sent_ns: now_ns,
+            ..Pending::new(origin)
+        };
+        for command in split_commands(&bytes, commands) {
+            upstream.queue(pending, &[prefix, &command]);
+        }
+        true
+    }
+
+    /// Answers members whose flush could not be brought to an end in time.
+    fn give_up_overdue(&mut self, hash: u64, home: &mut Home) {
+        if home.failed_since_ns == 0 {
+            return;
+        }
+        let failing_ns = self.now_ns.saturating_sub(home.failed_since_ns);
+        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        if failing_ns < patience_ns {
+            return;
+        }
+        let error = "ERR hotgate: the key's node can't be reached or does not serve its slot; the command was not sent, try again";
+        home.queue.abandon_waiting(error, |waiter, settled| self.settle_one(hash, waiter, &settled));
+        // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
+        let limit_ns = match home.doubtful && self.config.combine.exactly_once {
+            true => self.config.combine.token_ttl.as_nanos() as u64 / 2,
+            false => patience_ns,
+        };
+        if failing_ns >= limit_ns {
+            home.queue.abandon(error, |waiter, settled| self.settle_one(hash, waiter, &settled));
+            home.failed_since_ns = 0;
+            home.doubtful = false;
+        }
+    }
+}
+
+/// The commands of a flush one by one: each awaits a reply of its own.
+fn split_commands(bytes: &Bytes, commands: usize) -> Vec<Bytes> {
+    if commands == 1 {
+        return vec![bytes.clone()];
+    }
+    let limits = RequestLimits {
+        bulk_bytes_max: QUEUE_BYTES_MAX,
+        arguments_max: usize::MAX,
+        inline_bytes_max: crate::limits::INLINE_BYTES_MAX,
+        authenticated: true,
+    };
+    let mut scanner = RequestScanner::new(limits);
+    let mut rest = bytes.clone();
+    let mut split = Vec::with_capacity(commands);
+    while let RequestScan::Complete { len } = scanner.scan(&rest) {
+        split.push(rest.split_to(len));
+        if rest.is_empty() {
+            break;
+        }
+    }
+    split
+}
