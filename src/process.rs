@@ -23,15 +23,17 @@ use tokio::time::timeout;
 
 use crate::command::CommandTable;
 use crate::config::Config;
+use crate::control::admin;
 use crate::control::commands::follow_commands;
 use crate::control::heat::follow_heat;
-use crate::control::questions::answer_questions;
+use crate::control::questions::{Desk, answer_questions};
 use crate::control::reload::{ConfigSource, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::mailbox::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
+use crate::shared::quota_desk::QuotaDesk;
 use crate::shared::refresh::refresh_mailbox;
 use crate::shared::scripts::ScriptCache;
 use crate::shared::tallies::TalliesCell;
@@ -107,7 +109,7 @@ pub async fn serve(
     let workers =
         config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let (listen, mut listeners) = bind_all(&config, workers)?;
-    let admin = bind_admin(&config).await?;
+    let admin_listener = bind_admin(&config).await?;
     let (stage, stage_seen) = watch::channel(Stage::Serving);
     let (refresh, refresh_requests) = refresh_mailbox();
     let (hot_set, hot_set_seen) = watch::channel(Arc::default());
@@ -136,7 +138,8 @@ pub async fn serve(
         hot_set: hot_set_seen,
         slices: slice_sender,
         id: new_id(),
-        listen_ports: listen.iter().map(SocketAddr::port).collect(),
+        listen: listen.clone(),
+        quota_facts: ArcSwap::default(),
         started: Instant::now(),
     });
     let (ended, mut worker_ended) = mpsc::channel(workers);
@@ -165,13 +168,17 @@ pub async fn serve(
     );
     tokio::spawn(keeper.run());
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
-    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set));
-    tokio::spawn(answer_questions(Arc::clone(&gateway), questions));
-    tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
-    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(listener) = admin {
-        crate::control::admin::start(Arc::clone(&gateway), listener);
+    let (quota_desk, _quota_changes) = QuotaDesk::new();
+    let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let monitoring = Arc::new(admin::start(&gateway, quota_desk, file));
+    let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = admin_listener {
+        admin::listen(&gateway, &monitoring, listener);
     }
+    let desk = Arc::new(Desk::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
+    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&desk)));
+    tokio::spawn(answer_questions(desk, questions));
+    tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
     wait_for_upstream(&gateway).await;
     started(&Started { listen, admin: admin_address });
 

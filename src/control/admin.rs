@@ -1,5 +1,125 @@
-//! The HTTP side of the process.
-use crate::shared::gateway::Gateway;
+//! Wires monitoring to the rest: where its figures come from, who is told of hot keys, and the HTTP side.
+
 use std::sync::Arc;
-/// Serves.
-pub fn start(_gateway: Arc<Gateway>, _listener: tokio::net::TcpListener) {}
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::monitor::board::{Board, Frame, keep_fresh};
+use crate::monitor::http::{HttpOptions, serve};
+use crate::monitor::keys::KeyNames;
+use crate::monitor::notify::webhook::{WebhookQueue, WebhookSettings};
+use crate::monitor::notify::{NoticeFigures, Notifier};
+use crate::monitor::sampler::{Clock, Sampler};
+use crate::monitor::sources::{Identity, Readiness, Sources};
+use crate::shared::gateway::{Gateway, Stage};
+use crate::shared::quota_desk::QuotaDesk;
+
+/// What monitoring is made of; lives as long as the process.
+pub struct Monitoring {
+    /// Where figures come from.
+    pub sources: Arc<Sources>,
+    /// The latest view of them.
+    pub board: Arc<Board>,
+    /// Tells of hot keys.
+    pub notifier: Notifier,
+}
+
+/// Sets monitoring up on the control runtime.
+pub fn start(gateway: &Arc<Gateway>, quota_desk: QuotaDesk, config_file: String) -> Monitoring {
+    let config = gateway.config.load();
+    let figures = Arc::new(NoticeFigures::default());
+    let key_names = key_names(&config, &gateway.id);
+    let webhook = webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
+    let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
+    let sources = Arc::new(sources(gateway, quota_desk, config_file, figures, key_names));
+    let mut sampler = Sampler::new(Arc::clone(&sources));
+    let first = sampler.tick(Clock { monotonic_ms: 0, unix_ms: unix_ms() });
+    let board = Arc::new(Board::new(Frame::new(first, sampler.history())));
+    tokio::spawn(keep_fresh(sampler, Arc::clone(&board), unix_ms));
+    Monitoring { sources, board, notifier }
+}
+
+/// Serves the HTTP side on `listener`.
+pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: TcpListener) {
+    let shared = Arc::clone(gateway);
+    let token = move || shared.config.load().admin.token.as_ref().map(|token| token.reveal().to_owned());
+    let options =
+        HttpOptions { token: Box::new(token), connections_max: gateway.config.load().admin.connections_max };
+    let (board, sources) = (Arc::clone(&monitoring.board), Arc::clone(&monitoring.sources));
+    tokio::spawn(async move {
+        if let Err(error) = serve(listener, board, sources, options).await {
+            tracing::error!(%error, "the HTTP side ended: no dashboard, API and metrics until a restart");
+        }
+    });
+}
+
+fn sources(
+    gateway: &Arc<Gateway>,
+    quota_desk: QuotaDesk,
+    config_file: String,
+    notices: Arc<NoticeFigures>,
+    key_names: KeyNames,
+) -> Sources {
+    let age_ms = gateway.started.elapsed().as_millis() as u64;
+    let identity = Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        id: gateway.id.clone(),
+        listen: gateway.listen.iter().map(ToString::to_string).collect(),
+        workers: gateway.workers.len(),
+        config_file,
+        started_unix_ms: unix_ms() - age_ms,
+    };
+    let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let (ready, quotas) = (Arc::clone(gateway), Arc::clone(gateway));
+    Sources {
+        identity,
+        tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
+        hot: Box::new(move || Arc::clone(&hot.hot_set.borrow())),
+        topology: Box::new(move || topology.topology.load()),
+        upstream: Box::new(move || upstream.facts.load()),
+        quotas: Box::new(move || quotas.quota_facts.load().to_vec()),
+        readiness: Box::new(move || readiness(&ready)),
+        notices,
+        key_names,
+        metric_keys_max: gateway.config.load().admin.metric_keys_max,
+        clients: gateway.client_rows.clone(),
+        quota_desk,
+    }
+}
+
+fn readiness(gateway: &Gateway) -> Readiness {
+    if *gateway.stage.borrow() != Stage::Serving {
+        return Readiness::Draining;
+    }
+    let topology = gateway.topology.load();
+    if topology.is_ready() {
+        return Readiness::Ready;
+    }
+    let servers: Vec<String> = match topology.nodes.is_empty() {
+        true => gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect(),
+        false => topology.nodes.iter().map(|node| node.address.to_string()).collect(),
+    };
+    Readiness::UpstreamUnreachable { why: format!("none of {} answers", servers.join(", ")) }
+}
+
+fn key_names(config: &Config, salt: &str) -> KeyNames {
+    if config.admin.hash_key_names { KeyNames::Hashed(salt.to_owned()) } else { KeyNames::Plain }
+}
+
+fn webhook_settings(config: &Config) -> Option<WebhookSettings> {
+    let admin = &config.admin;
+    admin.webhook_url.as_ref().map(|url| WebhookSettings {
+        url: url.reveal().to_owned(),
+        timeout: admin.webhook_timeout,
+        attempts_max: admin.webhook_attempts_max,
+        queue_max: admin.webhook_queue_max,
+    })
+}
+
+/// Milliseconds since 1970, by the system's clock.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_millis() as u64
+}

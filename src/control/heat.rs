@@ -6,25 +6,38 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::admin::{Monitoring, unix_ms};
+use super::questions::Desk;
 use crate::config::Config;
-use crate::detect::{HotSet, Merger, MergerConfig, Slice, Thresholds, TransitionKind};
+use crate::detect::{HotSet, Merger, MergerConfig, Rank, Slice, Thresholds};
+use crate::monitor::hotkeys::TOP_KEYS_MAX;
+use crate::monitor::notify::CHANNEL;
+use crate::resp::key_slot;
 use crate::shared::gateway::Gateway;
+use crate::shared::mailbox::WorkerMessage;
 
 /// How long a step waits for the other workers after the first slice.
 const STRAGGLERS_PATIENCE: Duration = Duration::from_millis(20);
+
+/// How often keys are ranked for `HOTKEYS`, in milliseconds.
+const RANKING_PERIOD_MS: u64 = 1000;
 
 /// Merges and publishes until the workers end.
 pub async fn follow_heat(
     gateway: Arc<Gateway>,
     mut slices: mpsc::Receiver<(usize, Slice)>,
     hot_set: watch::Sender<Arc<HotSet>>,
+    monitoring: Arc<Monitoring>,
+    desk: Arc<Desk>,
 ) {
-    let started = gateway.started;
+    let started_unix_ms = unix_ms() - gateway.started.elapsed().as_millis() as u64;
     let mut config = gateway.config.load_full();
-    let mut merger = Merger::new(merger_config(&config), 0);
+    let mut merger = Merger::new(merger_config(&config), started_unix_ms);
+    let mut ranked_ms = 0;
     while let Some((_, first)) = slices.recv().await {
         let mut step = vec![first];
         let deadline = Instant::now() + STRAGGLERS_PATIENCE;
@@ -37,19 +50,31 @@ pub async fn follow_heat(
             config = gateway.config.load_full();
             merger.set_config(merger_config(&config));
         }
-        let now_ms = started.elapsed().as_millis() as u64;
+        // On the wall clock as of the start, so that it never goes back.
+        let now_ms = started_unix_ms + gateway.started.elapsed().as_millis() as u64;
         for transition in merger.step(now_ms, &step) {
-            let hot_key = &transition.hot_key;
-            let key = hot_key.key.bytes().escape_ascii().to_string();
-            match transition.kind {
-                TransitionKind::BecameHot => {
-                    tracing::info!(key, class = hot_key.class.name(), rate = hot_key.rates.ops as u64, "key became hot");
-                }
-                TransitionKind::Cooled => tracing::info!(key, peak = hot_key.peak as u64, "key cooled"),
+            let payload = monitoring.notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
+            for worker in &gateway.workers {
+                let channel = Bytes::from_static(CHANNEL.as_bytes());
+                // A notice to a worker with a full mailbox is dropped: it says what is true for long after.
+                let _ = worker.mailbox.try_send(WorkerMessage::Publish { channel, payload: payload.clone() });
             }
         }
         hot_set.send_replace(merger.hot_set());
+        if now_ms >= ranked_ms + RANKING_PERIOD_MS {
+            ranked_ms = now_ms;
+            let mut top = merger.top(TOP_KEYS_MAX, Rank::Ops);
+            top.extend(merger.top(TOP_KEYS_MAX, Rank::Bytes));
+            desk.observe(top);
+        }
     }
+}
+
+/// The address of the master of a key; empty while it is not known.
+fn node_of(gateway: &Gateway, key: &[u8]) -> String {
+    let topology = gateway.topology.load();
+    let master = topology.master_of(key_slot(key)).and_then(|master| topology.node(master));
+    master.map(|node| node.address.to_string()).unwrap_or_default()
 }
 
 fn merger_config(config: &Config) -> MergerConfig {

@@ -14,13 +14,16 @@
 //! Invariant: nothing here can make a worker wait, and how often it is asked changes nothing about what workers do
 //! (the one exception, the list of clients, is bounded in rows and asked for at most once a second).
 
+pub mod admin;
 pub mod board;
 pub mod exposition;
 pub mod families;
 mod figures;
 mod history;
+pub mod hotkeys;
 pub mod http;
 pub mod http_client;
+pub mod info;
 pub mod keys;
 pub mod merged;
 pub mod metrics;
@@ -29,4 +32,5 @@ pub mod process_figures;
 pub mod sampler;
 pub mod sources;
 pub mod status;
+pub mod top;
 pub mod view;

@@ -112,8 +112,8 @@ fn all_quiet(evidence: &Evidence<'_>) -> String {
     let now = evidence.now;
     let hot = match evidence.hot_keys.len() {
         0 => "no hot keys".to_owned(),
-        1 => "one hot key, taken care of".to_owned(),
-        count => format!("{count} hot keys, taken care of"),
+        1 => "one hot key below 10 % of all requests".to_owned(),
+        count => format!("{count} hot keys, each below 10 % of all requests"),
     };
     if now.requests_per_s < 1.0 {
         return format!("All quiet: no traffic, {hot}.");

@@ -120,7 +120,7 @@ fn all_is_quiet() {
     check(
         Case { hot_keys: small, ..Case::default() },
         Level::Ok,
-        "All quiet: 12,300/s, p99 820 µs, one hot key, taken care of.",
+        "All quiet: 12,300/s, p99 820 µs, one hot key below 10 % of all requests.",
     );
     check(Case { now: Now::default(), ..Case::default() }, Level::Ok, "All quiet: no traffic, no hot keys.");
 }

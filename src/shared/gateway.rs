@@ -3,6 +3,7 @@
 //! Created by `process`, lives as long as the process, handed to every thread in an `Arc`. Snapshots are written by the
 //! control thread only.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
+use super::quota_facts::QuotaFacts;
 use super::refresh::RefreshRequester;
 use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
@@ -72,8 +74,10 @@ pub struct Gateway {
     pub slices: mpsc::Sender<(usize, Slice)>,
     /// Tells this gateway from all others and from its own former lives: 40 hexadecimal digits.
     pub id: String,
-    /// The ports that clients can dial, in the order of `gateway.listen`.
-    pub listen_ports: Vec<u16>,
+    /// The addresses that clients can dial, with their real ports.
+    pub listen: Vec<SocketAddr>,
+    /// The keys that quotas hold, as far as this gateway has met them.
+    pub quota_facts: ArcSwap<Vec<QuotaFacts>>,
     /// When the process started.
     pub started: Instant,
 }

@@ -138,6 +138,3 @@ fn json_bytes(body: bytes::Bytes) -> Response {
 fn error(status: StatusCode, sentence: &str) -> Response {
     (status, Json(json!({ "error": sentence }))).into_response()
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,7 @@
 //! Each access to a key is counted, and an operation on a combined key is taken out of the ordinary path.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::entry::{Home, RULED_KEYS_MAX};
@@ -11,6 +13,7 @@ use crate::config::{Config, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
 use crate::resp::{Request, encode, key_slot};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
+use crate::shared::keyed::RowId;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::worker::client::{Client, ClientKey};
 use crate::worker::state::State;
@@ -162,6 +165,9 @@ impl State {
             self.settle_member(hash, waiter, &reply, Outcome::Failed);
             return;
         }
+        if home.waiting_since_ns == 0 {
+            home.waiting_since_ns = waiter.received_ns;
+        }
         if !std::mem::replace(&mut home.dirty, true) {
             self.hot.dirty.push(hash);
             self.hot.wake();
@@ -182,8 +188,12 @@ impl State {
     pub(super) fn begin(&mut self, key: Bytes, hash: u64, ruled: bool, hot: bool) {
         let home = (hash % self.gateway.workers.len() as u64) as usize;
         let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: super::pump::QUEUE_BYTES_MAX };
-        let queue = (home == self.index).then(|| {
+        let at_home = home == self.index;
+        let row = if at_home { self.tallies.combine.keys.acquire(Arc::from(&key[..])) } else { RowId::OVERFLOW };
+        let queue = at_home.then(|| {
             Box::new(Home {
+                row,
+                waiting_since_ns: 0,
                 queue: KeyQueue::new(key.clone(), self.gateway.id.as_bytes(), limits),
                 sending: Default::default(),
                 dirty: false,

@@ -172,5 +172,9 @@ impl State {
         tally.offered += now.offered - then.offered;
         tally.flushed += now.commands - then.commands;
         tally.replayed += now.resends - then.resends;
+        let row = tally.keys.row(home.row);
+        row.offered += now.offered - then.offered;
+        row.flushed += now.commands - then.commands;
+        row.queued = home.queue.len() as u64;
     }
 }

@@ -94,7 +94,7 @@ impl State {
                     home.failed_since_ns = if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
                     self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
                 }
-                self.tallies.combine.batch_size.record(flush.members as u64);
+                self.tally_flush(&mut home, flush.members as u64);
             }
             FlushDecision::NotBefore(due_ns) => self.hot.timers.push((due_ns, hash)),
             FlushDecision::InFlight | FlushDecision::Idle => {}
@@ -102,6 +102,18 @@ impl State {
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.queue = Some(home);
         }
+    }
+
+    /// Counts a flush. The wait is that of its oldest member: no other had to wait longer.
+    fn tally_flush(&mut self, home: &mut Home, members: u64) {
+        let waited_us = match std::mem::take(&mut home.waiting_since_ns) {
+            0 => 0,
+            since_ns => self.now_ns.saturating_sub(since_ns) / 1000,
+        };
+        let tally = &mut self.tallies.combine;
+        tally.batch_size.record(members);
+        tally.added_wait_us.record(waited_us);
+        tally.keys.row(home.row).added_wait_us_sum += waited_us * members;
     }
 
     /// Puts a flush on the wire. `false` when its node can't take it now.

@@ -1,0 +1,267 @@
+//! The admin verb over RESP: `HOTGATE <subcommand>`, parsing and rendering.
+//!
+//! The control thread parses a command, answers the reading ones from the latest frame with [`answer`], and hands changes of
+//! quotas to the registry. Structured answers are the JSON of the HTTP API in RESP's own types, so that the two never differ.
+
+use bytes::BytesMut;
+use serde_json::Value;
+
+use super::board::Frame;
+use super::keys;
+use super::top;
+use crate::resp::{RespVersion, encode, parse_integer};
+use crate::shared::quota_desk::QuotaAction;
+
+/// Keys in an answer when no COUNT is given.
+const COUNT_DEFAULT: usize = 10;
+/// The most that COUNT may ask for.
+const COUNT_MAX: i64 = 1_000;
+/// The width of a line of `HOTGATE TOP`.
+const TOP_COLUMNS: usize = 110;
+
+/// A subcommand with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AdminCommand {
+    /// `HOTKEYS [READ|WRITE|BYTES] [COUNT n]`
+    Hotkeys {
+        /// What the ranking is by.
+        rank: HotRank,
+        /// How many at most.
+        count: usize,
+    },
+    /// `TOP`
+    Top,
+    /// `STATS`
+    Stats,
+    /// `QUOTA LIST`
+    QuotaList,
+    /// `QUOTA GET key`
+    QuotaGet(Vec<u8>),
+    /// `QUOTA SET key LIMIT n`, `RESET key`, `PAUSE key`, `RESUME key`
+    QuotaChange(Vec<u8>, QuotaAction),
+    /// `HELP`
+    Help,
+}
+
+/// What `HOTGATE HOTKEYS` ranks by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HotRank {
+    /// All accesses.
+    Requests,
+    /// Reads.
+    Reads,
+    /// Writes.
+    Writes,
+    /// Bytes in requests and replies.
+    Bytes,
+}
+
+const HELP: [&str; 21] = [
+    "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
+    "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
+    "TOP",
+    "    What `hotgate top` shows, as lines of text.",
+    "STATS",
+    "    The status, the last second and the totals of this gateway.",
+    "QUOTA LIST",
+    "    Every key that a quota holds, with what is used, granted and refused.",
+    "QUOTA GET <key>",
+    "    The quotas of one key.",
+    "QUOTA SET <key> LIMIT <n>",
+    "    Replace the limit of a key at every gateway.",
+    "QUOTA RESET <key>",
+    "    Forget what was changed at run time; the configured limit holds again.",
+    "QUOTA PAUSE <key>",
+    "    Refuse everything for a key at every gateway.",
+    "QUOTA RESUME <key>",
+    "    Undo PAUSE.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// Parses what follows `HOTGATE`. The error is the text of the error reply.
+pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
+    let (name, rest) =
+        arguments.split_first().ok_or("ERR wrong number of arguments for 'hotgate' command")?;
+    let upper: Vec<u8> = name.to_ascii_uppercase();
+    match (upper.as_slice(), rest) {
+        (b"HOTKEYS", rest) => hotkeys(rest),
+        (b"TOP", []) => Ok(AdminCommand::Top),
+        (b"STATS", []) => Ok(AdminCommand::Stats),
+        (b"HELP", []) => Ok(AdminCommand::Help),
+        (b"QUOTA", rest) => quota(rest),
+        (b"TOP" | b"STATS" | b"HELP", _) => Err(wrong_arguments(name)),
+        _ => Err(format!("ERR unknown subcommand '{}'. Try HOTGATE HELP.", keys::text(name))),
+    }
+}
+
+fn hotkeys(mut rest: &[&[u8]]) -> Result<AdminCommand, String> {
+    let (mut rank, mut count) = (HotRank::Requests, COUNT_DEFAULT);
+    while let Some((word, tail)) = rest.split_first() {
+        rest = tail;
+        match word.to_ascii_uppercase().as_slice() {
+            b"READ" => rank = HotRank::Reads,
+            b"WRITE" => rank = HotRank::Writes,
+            b"BYTES" => rank = HotRank::Bytes,
+            b"COUNT" => {
+                let (value, tail) = rest.split_first().ok_or("ERR syntax error")?;
+                rest = tail;
+                let value = parse_integer(value).filter(|n| (1..=COUNT_MAX).contains(n));
+                count = value.ok_or(format!("ERR COUNT must be between 1 and {COUNT_MAX}"))? as usize;
+            }
+            _ => return Err("ERR syntax error".into()),
+        }
+    }
+    Ok(AdminCommand::Hotkeys { rank, count })
+}
+
+fn quota(rest: &[&[u8]]) -> Result<AdminCommand, String> {
+    let (verb, rest) = rest.split_first().ok_or_else(|| wrong_arguments(b"quota"))?;
+    let change = |key: &[u8], action| Ok(AdminCommand::QuotaChange(key.to_vec(), action));
+    match (verb.to_ascii_uppercase().as_slice(), rest) {
+        (b"LIST", []) => Ok(AdminCommand::QuotaList),
+        (b"GET", [key]) => Ok(AdminCommand::QuotaGet(key.to_vec())),
+        (b"PAUSE", [key]) => change(key, QuotaAction::Pause),
+        (b"RESUME", [key]) => change(key, QuotaAction::Resume),
+        (b"RESET", [key]) => change(key, QuotaAction::Reset),
+        (b"SET", [key, word, limit]) if word.eq_ignore_ascii_case(b"LIMIT") => {
+            let limit = parse_integer(limit).filter(|limit| *limit >= 0);
+            change(key, QuotaAction::Limit(limit.ok_or("ERR the limit is not an integer of 0 or more")?))
+        }
+        (b"LIST" | b"GET" | b"PAUSE" | b"RESUME" | b"RESET" | b"SET", _) => Err(wrong_arguments(b"quota")),
+        _ => Err("ERR unknown QUOTA subcommand. Try HOTGATE HELP.".into()),
+    }
+}
+
+fn wrong_arguments(name: &[u8]) -> String {
+    let name = keys::text(&name.to_ascii_lowercase());
+    format!("ERR wrong number of arguments for 'hotgate|{name}' command")
+}
+
+/// Answers a reading command from a frame. A change of a quota is not answered here: `None`.
+pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Option<BytesMut> {
+    let mut out = BytesMut::new();
+    let view = &frame.view;
+    match command {
+        AdminCommand::Hotkeys { rank, count } => {
+            let mut keys: Vec<_> = view.hot_keys.iter().collect();
+            let by = |key: &super::view::HotKeyView| match rank {
+                HotRank::Requests => key.requests_per_s,
+                HotRank::Reads => key.reads_per_s,
+                HotRank::Writes => key.writes_per_s,
+                HotRank::Bytes => key.bytes_per_s,
+            };
+            keys.sort_by(|a, b| by(b).total_cmp(&by(a)));
+            encode::array(&mut out, keys.len().min(*count));
+            for key in keys.into_iter().take(*count) {
+                put(&mut out, version, &json(key));
+            }
+        }
+        AdminCommand::Top => {
+            let shown: Value = serde_json::from_str(&frame.stream()).unwrap_or_default();
+            put_lines(&mut out, &top::lines(&shown, TOP_COLUMNS));
+        }
+        AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
+        AdminCommand::QuotaList => put(&mut out, version, &json(&view.quotas)),
+        AdminCommand::QuotaGet(key) => {
+            let wanted = keys::text(key);
+            let quotas: Vec<_> = view.quotas.iter().filter(|quota| quota.key == wanted).collect();
+            put(&mut out, version, &json(&quotas));
+        }
+        AdminCommand::Help => put_lines(&mut out, &HELP),
+        AdminCommand::QuotaChange(..) => return None,
+    }
+    Some(out)
+}
+
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn put_lines(out: &mut BytesMut, lines: &[impl AsRef<str>]) {
+    encode::array(out, lines.len());
+    for line in lines {
+        encode::simple(out, line.as_ref().trim_end());
+    }
+}
+
+/// JSON in RESP's own types; numbers with a fraction are doubles, which RESP2 writes as bulk strings.
+fn put(out: &mut BytesMut, version: RespVersion, value: &Value) {
+    match value {
+        Value::Null => encode::null(out, version),
+        Value::Bool(flag) => encode::boolean(out, version, *flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(integer) => encode::integer(out, integer),
+            None => encode::double(out, version, number.as_f64().unwrap_or(0.0)),
+        },
+        Value::String(text) => encode::bulk(out, text.as_bytes()),
+        Value::Array(values) => {
+            encode::array(out, values.len());
+            values.iter().for_each(|value| put(out, version, value));
+        }
+        Value::Object(fields) => {
+            encode::map(out, version, fields.len());
+            for (name, value) in fields {
+                encode::bulk(out, name.as_bytes());
+                put(out, version, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<AdminCommand, String> {
+        parse(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn commands() {
+        let hotkeys = |rank, count| Ok(AdminCommand::Hotkeys { rank, count });
+        let change = |action| Ok(AdminCommand::QuotaChange(b"k".to_vec(), action));
+        for (line, expect) in [
+            ("HOTKEYS", hotkeys(HotRank::Requests, COUNT_DEFAULT)),
+            ("hotkeys write count 3", hotkeys(HotRank::Writes, 3)),
+            ("hotkeys COUNT 1000 bytes", hotkeys(HotRank::Bytes, 1_000)),
+            ("top", Ok(AdminCommand::Top)),
+            ("quota list", Ok(AdminCommand::QuotaList)),
+            ("quota get k", Ok(AdminCommand::QuotaGet(b"k".to_vec()))),
+            ("quota set k limit 0", change(QuotaAction::Limit(0))),
+            ("QUOTA PAUSE k", change(QuotaAction::Pause)),
+        ] {
+            assert_eq!(parsed(line), expect, "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (line, expect) in [
+            ("nonsense", "ERR unknown subcommand 'nonsense'. Try HOTGATE HELP."),
+            ("hotkeys count 0", "ERR COUNT must be between 1 and 1000"),
+            ("hotkeys count", "ERR syntax error"),
+            ("hotkeys sideways", "ERR syntax error"),
+            ("stats now", "ERR wrong number of arguments for 'hotgate|stats' command"),
+            ("quota set k limit -1", "ERR the limit is not an integer of 0 or more"),
+            ("quota set k", "ERR wrong number of arguments for 'hotgate|quota' command"),
+        ] {
+            assert_eq!(parsed(line).unwrap_err(), expect, "{line}");
+        }
+        assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn json_in_both_versions_of_resp() {
+        let value = serde_json::json!({ "a": [1, 2.5, null, true, "x"] });
+        for (version, expect) in [
+            (RespVersion::Resp2, "*2\r\n$1\r\na\r\n*5\r\n:1\r\n$3\r\n2.5\r\n$-1\r\n:1\r\n$1\r\nx\r\n"),
+            (RespVersion::Resp3, "%1\r\n$1\r\na\r\n*5\r\n:1\r\n,2.5\r\n_\r\n#t\r\n$1\r\nx\r\n"),
+        ] {
+            let mut out = BytesMut::new();
+            put(&mut out, version, &value);
+            assert_eq!(out, expect.as_bytes());
+        }
+    }
+}
