@@ -71,7 +71,11 @@ fn merger_config(config: &Config) -> MergerConfig {
     MergerConfig {
         window_steps: (detect.window.as_secs_f64() / slice).round() as usize,
         top_k: detect.top_k,
-        enter: Thresholds { ops_per_s: detect.enter_rate as f64, share: detect.enter_share, bytes_per_s: bytes },
+        enter: Thresholds {
+            ops_per_s: detect.enter_rate as f64,
+            share: detect.enter_share,
+            bytes_per_s: bytes,
+        },
         leave: Thresholds {
             ops_per_s: detect.leave_rate as f64,
             share: detect.leave_share,

@@ -39,7 +39,8 @@ impl State {
         let now_ns = self.now_ns;
         self.hot.entries.retain(|_, entry| {
             let idle = entry.ruled && !entry.hot && now_ns.saturating_sub(entry.active_ns) > RULED_IDLE_NS;
-            let settled = entry.unsettled == 0 && entry.queue.as_ref().is_none_or(|home| home.queue.is_empty());
+            let settled =
+                entry.unsettled == 0 && entry.queue.as_ref().is_none_or(|home| home.queue.is_empty());
             !(settled && (!entry.is_wanted() || idle))
         });
     }
