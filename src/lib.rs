@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod detect;
+pub mod journal;
 pub mod limits;
 pub mod monitor;
 pub mod process;

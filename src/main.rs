@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use hotgate::config::{Address, Config, LoadError, Log, LogFormat, LogLevel, Overrides};
 use hotgate::control::reload::ConfigSource;
+use hotgate::monitor::top::TopOptions;
 use hotgate::process::{self, Started};
+use hotgate::{demo, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Parser)]
@@ -68,6 +70,12 @@ struct Top {
     /// Where the gateway's dashboard is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
     admin: String,
+    /// The token, where the gateway asks for one [file: admin.token].
+    #[arg(long, env = "HOTGATE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print one frame and exit.
+    #[arg(long)]
+    once: bool,
 }
 
 fn main() -> ExitCode {
@@ -75,8 +83,8 @@ fn main() -> ExitCode {
     let outcome = match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
         Command::Serve(arguments) => serve(&arguments),
         Command::Check(arguments) => return check(&arguments),
-        Command::Demo => Err("demo is not wired up in this build".to_owned()),
-        Command::Top(arguments) => Err(format!("top of {} is not wired up in this build", arguments.admin)),
+        Command::Demo => demo(),
+        Command::Top(arguments) => top(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,10 +96,27 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Serve) -> Result<(), String> {
+    if arguments.describe_metrics {
+        print!("{}", monitor::metrics::describe());
+        return Ok(());
+    }
     let config = arguments.load().map_err(|error| error.to_string())?;
     start_log(&config.log);
     let source = ConfigSource { file: arguments.config.clone(), overrides: arguments.overrides() };
     process::run(config, source, announce).map_err(|error| error.to_string())
+}
+
+fn demo() -> Result<(), String> {
+    start_log(&Log { level: LogLevel::Warn, ..Log::default() });
+    let gateway = |config, shutdown| process::serve(config, ConfigSource::default(), shutdown, |_| {});
+    demo::run(gateway).map_err(|error| error.to_string())
+}
+
+fn top(arguments: &Top) -> Result<(), String> {
+    let options =
+        TopOptions { admin: arguments.admin.clone(), token: arguments.token.clone(), once: arguments.once };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(monitor::top::run(&options))
 }
 
 /// Says on standard output where the gateway is, for whoever started it.

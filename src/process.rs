@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::control::admin;
 use crate::control::commands::follow_commands;
 use crate::control::heat::follow_heat;
-use crate::control::questions::answer_questions;
+use crate::control::questions::{Desk, answer_questions};
 use crate::control::reload::{ConfigSource, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
 use crate::shared::client_rows::ClientRowsPort;
@@ -170,13 +170,14 @@ pub async fn serve(
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
     let (quota_desk, _quota_changes) = QuotaDesk::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-    let monitoring = admin::start(&gateway, quota_desk, file);
+    let monitoring = Arc::new(admin::start(&gateway, quota_desk, file));
     let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = admin_listener {
         admin::listen(&gateway, &monitoring, listener);
     }
-    tokio::spawn(answer_questions(Arc::clone(&gateway), questions));
-    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring.notifier));
+    let desk = Arc::new(Desk::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
+    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&desk)));
+    tokio::spawn(answer_questions(desk, questions));
     tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
     wait_for_upstream(&gateway).await;
     started(&Started { listen, admin: admin_address });

@@ -246,6 +246,6 @@ fn by_a_replica(reply: &[u8]) -> bool {
     elements(reply).into_iter().flatten().filter_map(bulk_payload).any(|text| text.starts_with(b"!READONLY"))
 }
 
-fn is_elsewhere(reply: &[u8]) -> bool {
+pub(super) fn is_elsewhere(reply: &[u8]) -> bool {
     first_error(reply).is_some_and(|text| ELSEWHERE.iter().any(|prefix| text.starts_with(prefix)))
 }

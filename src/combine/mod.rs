@@ -64,6 +64,7 @@ mod segment;
 mod settle;
 mod slot_tags;
 mod wire;
+mod write_behind;
 
 pub use clamp::{
     CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal, Window, WindowState,
@@ -77,3 +78,7 @@ pub use queue::{
 pub use script::{FLUSH_SCRIPT, flush_script_sha};
 pub use settle::Settled;
 pub use slot_tags::{companion_key, slot_tag};
+pub use write_behind::{
+    Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
+    Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
+};

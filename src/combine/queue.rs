@@ -41,7 +41,7 @@ const SPARE_MAX: usize = 4;
 pub const TOKEN_TTL_MS: u64 = 600_000;
 
 /// How long after its first sending a flush is retried: well within the memory of its token.
-const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
+pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
 
 /// The bounds of one queue.
 #[derive(Clone, Copy, Debug)]

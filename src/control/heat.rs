@@ -10,10 +10,12 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::admin::unix_ms;
+use super::admin::{Monitoring, unix_ms};
+use super::questions::Desk;
 use crate::config::Config;
-use crate::detect::{HotSet, Merger, MergerConfig, Slice, Thresholds};
-use crate::monitor::notify::{CHANNEL, Notifier};
+use crate::detect::{HotSet, Merger, MergerConfig, Rank, Slice, Thresholds};
+use crate::monitor::hotkeys::TOP_KEYS_MAX;
+use crate::monitor::notify::CHANNEL;
 use crate::resp::key_slot;
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::WorkerMessage;
@@ -21,16 +23,21 @@ use crate::shared::mailbox::WorkerMessage;
 /// How long a step waits for the other workers after the first slice.
 const STRAGGLERS_PATIENCE: Duration = Duration::from_millis(20);
 
+/// How often keys are ranked for `HOTKEYS`, in milliseconds.
+const RANKING_PERIOD_MS: u64 = 1000;
+
 /// Merges and publishes until the workers end.
 pub async fn follow_heat(
     gateway: Arc<Gateway>,
     mut slices: mpsc::Receiver<(usize, Slice)>,
     hot_set: watch::Sender<Arc<HotSet>>,
-    notifier: Notifier,
+    monitoring: Arc<Monitoring>,
+    desk: Arc<Desk>,
 ) {
     let started_unix_ms = unix_ms() - gateway.started.elapsed().as_millis() as u64;
     let mut config = gateway.config.load_full();
     let mut merger = Merger::new(merger_config(&config), started_unix_ms);
+    let mut ranked_ms = 0;
     while let Some((_, first)) = slices.recv().await {
         let mut step = vec![first];
         let deadline = Instant::now() + STRAGGLERS_PATIENCE;
@@ -46,7 +53,7 @@ pub async fn follow_heat(
         // On the wall clock as of the start, so that it never goes back.
         let now_ms = started_unix_ms + gateway.started.elapsed().as_millis() as u64;
         for transition in merger.step(now_ms, &step) {
-            let payload = notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
+            let payload = monitoring.notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
             for worker in &gateway.workers {
                 let channel = Bytes::from_static(CHANNEL.as_bytes());
                 // A notice to a worker with a full mailbox is dropped: it says what is true for long after.
@@ -54,6 +61,12 @@ pub async fn follow_heat(
             }
         }
         hot_set.send_replace(merger.hot_set());
+        if now_ms >= ranked_ms + RANKING_PERIOD_MS {
+            ranked_ms = now_ms;
+            let mut top = merger.top(TOP_KEYS_MAX, Rank::Ops);
+            top.extend(merger.top(TOP_KEYS_MAX, Rank::Bytes));
+            desk.observe(top);
+        }
     }
 }
 
@@ -71,11 +84,7 @@ fn merger_config(config: &Config) -> MergerConfig {
     MergerConfig {
         window_steps: (detect.window.as_secs_f64() / slice).round() as usize,
         top_k: detect.top_k,
-        enter: Thresholds {
-            ops_per_s: detect.enter_rate as f64,
-            share: detect.enter_share,
-            bytes_per_s: bytes,
-        },
+        enter: Thresholds { ops_per_s: detect.enter_rate as f64, share: detect.enter_share, bytes_per_s: bytes },
         leave: Thresholds {
             ops_per_s: detect.leave_rate as f64,
             share: detect.leave_share,

@@ -1,37 +1,134 @@
 //! Commands of clients that need the figures of all workers: `INFO`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::admin::{Monitoring, unix_ms};
 use super::client_command;
 use crate::command::Local;
+use crate::detect::TopKey;
+use crate::monitor::admin::{self, AdminCommand};
+use crate::monitor::board::Frame;
+use crate::monitor::hotkeys::{Hotkeys, HotkeysContext, Usage};
+use crate::monitor::info::{self, InfoFacts};
 use crate::resp::encode;
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::ControlRequest;
+use crate::shared::topology::UpstreamKind;
+
+/// What answers are made from. Lives as long as the process, on the control thread.
+pub struct Desk {
+    gateway: Arc<Gateway>,
+    monitoring: Arc<Monitoring>,
+    /// The session of `HOTKEYS START`. Only the control thread takes this lock, and never across an await.
+    hotkeys: Mutex<Hotkeys>,
+    /// The keys with the most accesses and with the most bytes, as of the last second.
+    top: ArcSwap<Vec<TopKey>>,
+}
+
+impl Desk {
+    /// A desk without a session.
+    pub fn new(gateway: Arc<Gateway>, monitoring: Arc<Monitoring>) -> Self {
+        Self { gateway, monitoring, hotkeys: Mutex::default(), top: ArcSwap::default() }
+    }
+
+    /// Takes a new ranking of keys, once a second, for the session and for later answers.
+    pub fn observe(&self, top: Vec<TopKey>) {
+        let usage = usage(&self.monitoring.board.latest());
+        self.session().observe(unix_ms(), &top, usage);
+        self.top.store(Arc::new(top));
+    }
+
+    fn session(&self) -> std::sync::MutexGuard<'_, Hotkeys> {
+        // A panic while it was held leaves a session that is still a session.
+        self.hotkeys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Answers questions until the process stops. Each is answered in a task of its own, so that a slow one delays no other.
-pub async fn answer_questions(gateway: Arc<Gateway>, mut questions: mpsc::Receiver<ControlRequest>) {
+pub async fn answer_questions(desk: Arc<Desk>, mut questions: mpsc::Receiver<ControlRequest>) {
     while let Some(question) = questions.recv().await {
-        let gateway = Arc::clone(&gateway);
+        let desk = Arc::clone(&desk);
         tokio::spawn(async move {
-            let answer = answer(&gateway, &question).await;
+            let answer = desk.answer(&question).await;
             // The client may have gone.
             let _ = question.reply.send(answer);
         });
     }
 }
 
-async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
-    let mut out = Vec::new();
-    match question.command {
-        Local::Client => client_command::answer(gateway, question, &mut out).await,
-        Local::Info => encode::bulk(
-            &mut out,
-            b"# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nloading:0\r\n",
-        ),
-        _ => encode::error(&mut out, "ERR hotgate: not known"),
+impl Desk {
+    async fn answer(&self, question: &ControlRequest) -> Bytes {
+        let arguments: Vec<&[u8]> = question.arguments.iter().skip(1).map(|argument| &argument[..]).collect();
+        match question.command {
+            Local::Client => {
+                let mut out = Vec::new();
+                client_command::answer(&self.gateway, question, &mut out).await;
+                out.into()
+            }
+            Local::Info => self.info(&arguments, question),
+            Local::Hotkeys => self.hotkeys(&arguments, question),
+            _ => self.hotgate(&arguments, question).await,
+        }
     }
-    out.into()
+
+    fn info(&self, sections: &[&[u8]], question: &ControlRequest) -> Bytes {
+        let config = self.gateway.config.load();
+        let facts = InfoFacts {
+            tcp_port: self.gateway.listen.first().map_or(0, std::net::SocketAddr::port),
+            cluster: self.gateway.topology.load().kind == UpstreamKind::Cluster,
+            clients_max: config.gateway.clients_max,
+            window_ms: config.detect.window.as_millis() as u64,
+        };
+        let text = info::render(sections, &self.monitoring.board.latest().view, &facts);
+        let mut out = Vec::new();
+        encode::verbatim(&mut out, question.version, "txt", text.as_bytes());
+        out.into()
+    }
+
+    fn hotkeys(&self, arguments: &[&[u8]], question: &ControlRequest) -> Bytes {
+        let hot_set = Arc::clone(&self.gateway.hot_set.borrow());
+        let (topology, top) = (self.gateway.topology.load(), self.top.load_full());
+        let context = HotkeysContext {
+            now_ms: unix_ms(),
+            version: question.version,
+            hot_set: &hot_set,
+            top: &top,
+            topology: &topology,
+            usage: usage(&self.monitoring.board.latest()),
+        };
+        self.session().answer(arguments, &context).freeze()
+    }
+
+    async fn hotgate(&self, arguments: &[&[u8]], question: &ControlRequest) -> Bytes {
+        let mut out = Vec::new();
+        match admin::parse(arguments) {
+            Err(error) => encode::error(&mut out, error),
+            Ok(AdminCommand::QuotaChange(key, action)) => {
+                let by = format!("{} ({})", question.asker.address, question.asker.user);
+                match self.monitoring.sources.quota_desk.change(key, action, by).await {
+                    Ok(text) => encode::simple(&mut out, text),
+                    Err(error) => encode::error(&mut out, format!("ERR hotgate: {error}")),
+                }
+            }
+            Ok(command) => {
+                let frame = self.monitoring.board.latest();
+                return admin::answer(&command, &frame, question.version).unwrap_or_default().freeze();
+            }
+        }
+        out.into()
+    }
+}
+
+/// What the gateway has used since its start, as of the latest view.
+fn usage(frame: &Frame) -> Usage {
+    let (process, clients) = (&frame.view.process, &frame.view.merged.all.clients);
+    Usage {
+        cpu_user_us: (process.cpu_user_s * 1e6) as u64,
+        cpu_system_us: (process.cpu_system_s * 1e6) as u64,
+        net_bytes: clients.bytes_in + clients.bytes_out,
+    }
 }

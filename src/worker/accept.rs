@@ -35,6 +35,7 @@ pub(super) async fn accept(state: Rc<RefCell<State>>, listener: TcpListener) {
 fn admit(shared: &Rc<RefCell<State>>, stream: TcpStream) {
     let state = &mut *shared.borrow_mut();
     state.tick();
+    state.look_at_snapshots();
     let Some(id) = state.gateway.connections.admit(state.config.gateway.clients_max as u64) else {
         state.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
         // A new socket's buffer is empty, so this either goes out whole or the client has gone.

@@ -81,6 +81,7 @@ async fn serve(setup: Setup) -> io::Result<usize> {
     tokio::task::spawn_local(messages::receive(Rc::clone(&state), setup.messages));
     tokio::task::spawn_local(messages::describe_clients(Rc::clone(&state), setup.client_rows));
     tokio::task::spawn_local(hot::pump(Rc::clone(&state)));
+    tokio::task::spawn_local(follow_topology(Rc::clone(&state)));
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&state)));
     tokio::task::spawn_local(housekeep(Rc::clone(&state)));
     // An error means that the sender is gone, and with it the process.
@@ -95,6 +96,14 @@ async fn serve(setup: Setup) -> io::Result<usize> {
             return Ok(left);
         }
         look.tick().await;
+    }
+}
+
+/// Takes over each new topology as soon as it is published.
+async fn follow_topology(state: Rc<RefCell<State>>) {
+    let mut changes = state.borrow().gateway.topology.changes();
+    while changes.changed().await.is_ok() {
+        state.borrow_mut().look_at_snapshots();
     }
 }
 

@@ -6,6 +6,7 @@ use crate::combine::{KeyQueue, QueueCounters};
 use crate::command::glob;
 use crate::config::{Rule, RuleMode};
 use crate::shared::handoff::Waiter;
+use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
 
 /// Keys that rules alone make combined, per worker. Beyond it further ones are passed through, which is always right.
@@ -48,6 +49,10 @@ pub struct Home {
     pub doubtful: bool,
     /// Where a redirection wants the next sending, and whether with `ASKING`.
     pub target: Option<(NodeIndex, bool)>,
+    /// Its row in the tallies.
+    pub row: RowId,
+    /// When the oldest operation that waits came in, in nanoseconds; 0 while none waits.
+    pub waiting_since_ns: u64,
     /// Figures of the queue that are in the tallies already.
     pub tallied: QueueCounters,
 }

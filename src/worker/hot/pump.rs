@@ -43,13 +43,7 @@ pub async fn pump(state: Rc<RefCell<State>>) {
             }
             state.pump_queues();
             state.send_handoffs();
-            state
-                .hot
-                .timers
-                .iter()
-                .map(|(due_ns, _)| *due_ns)
-                .min()
-                .map(|due_ns| due_ns.saturating_sub(state.now_ns))
+            state.hot.timers.iter().map(|(due_ns, _)| *due_ns).min().map(|due_ns| due_ns.saturating_sub(state.now_ns))
         };
         if let Some(wait_ns) = next_ns {
             sleep.as_mut().reset(Instant::now() + Duration::from_nanos(wait_ns));
@@ -83,9 +77,7 @@ impl State {
     }
 
     fn pump_queue(&mut self, hash: u64) {
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
-            return;
-        };
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
         home.dirty = false;
         self.give_up_overdue(hash, &mut home);
         let policy = FlushPolicy {
@@ -99,11 +91,10 @@ impl State {
                 home.queue.encode(&mut bytes);
                 if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
                     home.queue.not_executed();
-                    home.failed_since_ns =
-                        if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
+                    home.failed_since_ns = if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
                     self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
                 }
-                self.tallies.combine.batch_size.record(flush.members as u64);
+                self.tally_flush(&mut home, flush.members as u64);
             }
             FlushDecision::NotBefore(due_ns) => self.hot.timers.push((due_ns, hash)),
             FlushDecision::InFlight | FlushDecision::Idle => {}
@@ -111,6 +102,18 @@ impl State {
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.queue = Some(home);
         }
+    }
+
+    /// Counts a flush. The wait is that of its oldest member: no other had to wait longer.
+    fn tally_flush(&mut self, home: &mut Home, members: u64) {
+        let waited_us = match std::mem::take(&mut home.waiting_since_ns) {
+            0 => 0,
+            since_ns => self.now_ns.saturating_sub(since_ns) / 1000,
+        };
+        let tally = &mut self.tallies.combine;
+        tally.batch_size.record(members);
+        tally.added_wait_us.record(waited_us);
+        tally.keys.row(home.row).added_wait_us_sum += waited_us * members;
     }
 
     /// Puts a flush on the wire. `false` when its node can't take it now.
@@ -140,8 +143,7 @@ impl State {
         if let Phase::Waiting(_) = upstream.phase {
             return false;
         }
-        home.sending =
-            Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
+        home.sending = Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
         let origin = Origin::Flush(FlushKey { hash, sending: home.sending.number });
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {

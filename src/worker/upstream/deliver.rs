@@ -147,6 +147,7 @@ impl State {
         let Some(upstream) = self.upstreams.get(key) else { return };
         let tally = self.tallies.node(upstream.node.position());
         tally.requests += 1;
+        tally.reply_us.record(self.now_ns.saturating_sub(pending.sent_ns) / 1000);
         if is_error {
             tally.errors += 1;
             self.tallies.error(ErrorKind::UpstreamReply);

@@ -1,0 +1,101 @@
+//! What an increment of a hot key costs, combined by one worker and by Redis alone: `cargo bench --bench hot_incr`.
+//!
+//! 50 connections, one key, 16 and 64 requests in each pipeline, closed-loop. Redis has one core for itself when it is on
+//! its own, and shares it with the gateway when there is one; the load has the other. The contenders take turns in every
+//! round, and medians over the rounds are compared. The cost is processor time per request: of redis-server without a
+//! gateway, of hotgate with one.
+//!
+//! Does not measure latency: `rush` does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench stops at the first thing that is not as it must be"
+)]
+
+#[path = "rush/lanes.rs"]
+#[allow(dead_code, reason = "the open loop is for the other bench")]
+mod lanes;
+#[path = "rush/outcome.rs"]
+#[allow(dead_code, reason = "the open loop is for the other bench")]
+mod outcome;
+#[path = "rush/processes.rs"]
+#[allow(dead_code, reason = "this bench asks less of the servers")]
+mod processes;
+
+use std::time::Duration;
+
+use hotgate::demo::private_redis::PrivateServer;
+use lanes::{Catalogue, Lanes};
+use processes::{Gateway, LOAD_CORE, SERVER_CORE, cpu_seconds, pin, wait_for};
+
+const KEY: &[u8] = b"sku:{8421}:reserved";
+const CLIENTS: usize = 50;
+const PIPELINES: [usize; 2] = [16, 64];
+const ROUNDS: usize = 5;
+const ROUND_TIME: Duration = Duration::from_secs(1);
+const RULE: &str = "[[rule]]\nmatch = \"sku:*:reserved\"\nmode = \"combine\"\n";
+
+/// One round of one contender.
+struct Round {
+    /// Processor time of the contender per request, in µs.
+    cpu_us: f64,
+    /// Of the Redis behind the gateway.
+    redis_us: f64,
+    per_second: f64,
+}
+
+fn main() {
+    pin(std::process::id(), LOAD_CORE);
+    let server = wait_for(PrivateServer::start(&[])).unwrap_or_else(|error| panic!("{error}"));
+    pin(server.pid(), SERVER_CORE);
+    let gateway = Gateway::start(&server.address().to_string(), RULE);
+    let mut catalogue = Catalogue::default();
+    let increment = catalogue.add(&[b"INCR", KEY], 0, 0);
+    println!("one hot key, {CLIENTS} clients, median of {ROUNDS} rounds");
+    for pipeline in PIPELINES {
+        let round = |port: u16, pid: u32| {
+            let mut lanes = Lanes::connect(&[port], CLIENTS);
+            let before = (cpu_seconds(pid), cpu_seconds(server.pid()));
+            let seen = lanes.saturate(&catalogue, increment, pipeline, ROUND_TIME);
+            assert_eq!(seen.errors, 0, "increments were answered with errors");
+            let us = |seconds: f64| seconds * 1e6 / seen.replies as f64;
+            Round {
+                cpu_us: us(cpu_seconds(pid) - before.0),
+                redis_us: us(cpu_seconds(server.pid()) - before.1),
+                per_second: seen.per_second(),
+            }
+        };
+        let (mut direct, mut through) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            direct.push(round(server.address().port, server.pid()));
+            through.push(round(gateway.port, gateway.pid()));
+        }
+        print(pipeline, &direct, &through);
+    }
+}
+
+fn print(pipeline: usize, direct: &[Round], through: &[Round]) {
+    let verdict = |met| if met { "met" } else { "NOT MET" };
+    let (redis_us, hotgate_us) =
+        (median(direct, |round| round.cpu_us), median(through, |round| round.cpu_us));
+    let behind_us = median(through, |round| round.redis_us);
+    println!(
+        "P={pipeline}: hotgate {hotgate_us:.3} µs of processor time per request, redis-server alone {redis_us:.3} µs \
+         ({behind_us:.3} µs behind hotgate): less than Redis itself {}",
+        verdict(hotgate_us < redis_us)
+    );
+    let (redis_rate, hotgate_rate) =
+        (median(direct, |round| round.per_second), median(through, |round| round.per_second));
+    println!(
+        "P={pipeline}: {hotgate_rate:.0} requests per second through hotgate, {redis_rate:.0} from Redis alone: more \
+         than Redis alone {}",
+        verdict(hotgate_rate > redis_rate)
+    );
+}
+
+fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

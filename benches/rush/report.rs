@@ -1,0 +1,151 @@
+//! The report: what was seen at each rate, and each target beside its figure.
+
+use std::fmt::Write;
+
+use crate::arrivals::{HOT, OTHER_NODES, SAME_NODE};
+use crate::outcome::Class;
+use crate::sold_out::SoldOut;
+use crate::{BACKGROUND_RATE, LANES, Run};
+
+const HOT_COMMANDS_SHARE_MAX: f64 = 0.005;
+const REDIS_CPU_SHARE_MAX: f64 = 0.05;
+const LATENCY_GAIN_MIN: f64 = 1000.0;
+const SOLD_OUT_COMMANDS_MAX: f64 = 40.0;
+const REFUSAL_TO_FLOOR_MAX: f64 = 1.5;
+/// The floor at P=16 that the design measured, in µs: a reply from a bare task without an upstream.
+const DESIGN_FLOOR_US: f64 = 0.56;
+
+pub fn text(capacity: f64, without: &[Run], with: &[Run], sold_out: &SoldOut) -> String {
+    let mut text = format!(
+        "The mask sale\n\n\
+         Redis alone takes {capacity:.0} increments of one key per second (append-only file, {LANES} connections, one core).\n\
+         Latencies in ms from the moment a request was due; what was not answered at the end counts with its age.\n\
+         Background: {BACKGROUND_RATE:.0} GET and SET per second over three nodes, on the same connections.\n\
+         Redis and the gateway share one core, the load has the other with the two nodes that do not own the SKU.\n",
+    );
+    for (name, runs) in [("straight to Redis", without), ("through hotgate", with)] {
+        runs.iter().for_each(|run| describe(&mut text, name, run, &runs[0]));
+    }
+    text.push_str("\nTargets\n");
+    targets(&mut text, without, with);
+    describe_sold_out(&mut text, sold_out);
+    text
+}
+
+fn describe(text: &mut String, name: &str, run: &Run, background: &Run) {
+    let seconds = run.outcome.seconds;
+    let _ = writeln!(text, "\n{name}, {} times that", run.factor);
+    let _ = writeln!(
+        text,
+        "  {:<24}{:>11}{:>11}{:>11}{:>11}{:>11}{:>11}{:>10}",
+        "", "offered/s", "good/s", "p50", "p99", "p99.9", "unanswered", "errors"
+    );
+    for (class, label) in [(HOT, "the SKU"), (SAME_NODE, "others on its node"), (OTHER_NODES, "other nodes")]
+    {
+        let class = &run.outcome.classes[class];
+        if class.offered > 0 {
+            let rate = |count: u64| count as f64 / seconds;
+            let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percentile| class.percentile_ms(percentile));
+            let (offered, good) = (rate(class.offered), rate(class.good));
+            let _ = writeln!(
+                text,
+                "  {label:<24}{offered:>11.0}{good:>11.0}{p50:>11.2}{p99:>11.2}{p999:>11.2}{:>11}{:>10}",
+                class.unanswered, class.errors
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "  commands for the SKU at Redis: {:.0}/s; cores: Redis {:.3} (for the SKU {:.3}), gateway {:.3}, load {:.3}",
+        run.hot_commands as f64 / seconds,
+        run.redis_cpu / seconds,
+        hot_cpu(run, background) / seconds,
+        run.gateway_cpu / seconds,
+        run.load_cpu / seconds,
+    );
+}
+
+/// Processor time of Redis for the hot key: what the run took beyond the one that had the background alone.
+fn hot_cpu(run: &Run, background: &Run) -> f64 {
+    run.redis_cpu - background.redis_cpu
+}
+
+fn targets(text: &mut String, without: &[Run], with: &[Run]) {
+    let (Some(direct), Some(gateway)) = (without.last(), with.last()) else { return };
+    let hot = |run: &'_ Run| -> (f64, f64) {
+        let class: &Class = &run.outcome.classes[HOT];
+        (class.offered as f64, class.percentile_ms(99.0))
+    };
+    let (offered, gateway_p99) = hot(gateway);
+    let (_, direct_p99) = hot(direct);
+    let commands = gateway.hot_commands as f64 / offered;
+    let cpu = hot_cpu(gateway, &with[0]) / hot_cpu(direct, &without[0]);
+    let gain = direct_p99 / gateway_p99;
+    let factor = gateway.factor;
+    for (what, figure, target, met) in [
+        (
+            format!("commands for the SKU that reached Redis, of those offered at {factor} times"),
+            format!("{:.3} %", commands * 100.0),
+            format!("at most {:.1} % (case study: 2 %)", HOT_COMMANDS_SHARE_MAX * 100.0),
+            commands <= HOT_COMMANDS_SHARE_MAX,
+        ),
+        (
+            format!("Redis's processor time for the SKU, of what it was at {factor} times"),
+            format!("{:.2} %", cpu * 100.0),
+            format!("at most {:.0} % (case study: 13 %)", REDIS_CPU_SHARE_MAX * 100.0),
+            cpu <= REDIS_CPU_SHARE_MAX,
+        ),
+        (
+            format!("p99 of the SKU at {factor} times: {direct_p99:.1} ms became {gateway_p99:.2} ms"),
+            format!("{gain:.0} times better"),
+            format!("at least {LATENCY_GAIN_MIN:.0} times (case study: 500)"),
+            gain >= LATENCY_GAIN_MIN,
+        ),
+    ] {
+        line(text, &what, &figure, &target, met);
+    }
+}
+
+fn describe_sold_out(text: &mut String, seen: &SoldOut) {
+    let class = &seen.outcome.classes[0];
+    let rate = class.offered as f64 / seen.outcome.seconds;
+    let _ = writeln!(
+        text,
+        "\nSold out: {rate:.0} increments/s offered, {:.0}/s refused, p50 {:.2} ms, p99 {:.2} ms, {} unanswered",
+        class.errors as f64 / seen.outcome.seconds,
+        class.percentile_ms(50.0),
+        class.percentile_ms(99.0),
+        class.unanswered,
+    );
+    line(
+        text,
+        "commands per second at Redis meanwhile",
+        &format!("{:.1}", seen.commands_per_second),
+        &format!("at most {SOLD_OUT_COMMANDS_MAX:.0}"),
+        seen.commands_per_second <= SOLD_OUT_COMMANDS_MAX && class.errors > 0,
+    );
+    let to_ping = seen.refusal_us / seen.ping_us;
+    line(
+        text,
+        &format!(
+            "a refusal at P=16 costs the gateway {:.2} µs, PING {:.2} µs in this run",
+            seen.refusal_us, seen.ping_us
+        ),
+        &format!("{to_ping:.2} times"),
+        &format!("at most {REFUSAL_TO_FLOOR_MAX} times"),
+        to_ping <= REFUSAL_TO_FLOOR_MAX && class.errors > 0,
+    );
+    let to_design = seen.refusal_us / DESIGN_FLOOR_US;
+    line(
+        text,
+        &format!("the same beside the floor in the design's table, {DESIGN_FLOOR_US} µs"),
+        &format!("{to_design:.2} times"),
+        &format!("at most {REFUSAL_TO_FLOOR_MAX} times"),
+        to_design <= REFUSAL_TO_FLOOR_MAX && class.errors > 0,
+    );
+}
+
+fn line(text: &mut String, what: &str, figure: &str, target: &str, met: bool) {
+    let verdict = if met { "met" } else { "NOT MET" };
+    let _ = writeln!(text, "  {what}: {figure} ({target}) {verdict}");
+}

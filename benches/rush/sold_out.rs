@@ -1,0 +1,103 @@
+//! The SKU is sold out, and the buyers do not stop.
+//!
+//! First 100,000 increments per second, open-loop, while `MONITOR` on every node tells what Redis is still asked. Then
+//! the cost: refusals with 16 in each pipeline of 50 connections, closed-loop, beside `PING` on the same connections,
+//! which the gateway answers itself: the least that a reply can cost.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::arrivals::HOT_KEY;
+use crate::lanes::{Arrival, Catalogue, Lanes};
+use crate::outcome::Outcome;
+use crate::processes::{Gateway, cpu_seconds};
+use crate::stage::Stage;
+
+const LIMIT: u32 = 1000;
+const RATE: u32 = 100_000;
+const RUN_TIME: Duration = Duration::from_secs(5);
+
+const CLIENTS: usize = 50;
+const PIPELINE: usize = 16;
+const ROUNDS: usize = 3;
+const ROUND_TIME: Duration = Duration::from_millis(1200);
+
+/// What was seen.
+pub struct SoldOut {
+    pub outcome: Outcome,
+    /// Commands per second that all nodes together got from any client, whatever for.
+    pub commands_per_second: f64,
+    /// Processor time of the gateway for one request, in µs, at P=16.
+    pub refusal_us: f64,
+    pub ping_us: f64,
+}
+
+pub fn run(stage: &Stage) -> SoldOut {
+    let config = format!("[[quota]]\nmatch = \"sku:*:sold\"\nlimit = {LIMIT}\n");
+    let gateway = Gateway::start(&stage.upstream(), &config);
+    let mut catalogue = Catalogue::default();
+    let key = HOT_KEY.replace("reserved", "sold");
+    let increment = catalogue.add(&[b"INCR", key.as_bytes()], 0, 0);
+    let ping = catalogue.add(&[b"PING"], 0, 0);
+
+    let mut lanes = Lanes::connect(&[gateway.port], CLIENTS);
+    let arrivals = |count: u32| {
+        (0..count).map(move |number| Arrival { due_us: number * (1_000_000 / RATE), request: increment })
+    };
+    lanes.offer(&catalogue, arrivals(RATE), Duration::from_secs(1), 1);
+    let mut monitors: Vec<Monitor> = stage.ports.iter().map(|port| Monitor::start(*port)).collect();
+    let outcome = lanes.offer(&catalogue, arrivals(u32::MAX), RUN_TIME, 1);
+    let commands: usize = monitors.iter_mut().map(Monitor::commands).sum();
+    drop(lanes);
+
+    let mut lanes = Lanes::connect(&[gateway.port], CLIENTS);
+    let mut cost_us = |request| {
+        let before = cpu_seconds(gateway.pid());
+        let seen = lanes.saturate(&catalogue, request, PIPELINE, ROUND_TIME);
+        (cpu_seconds(gateway.pid()) - before) * 1e6 / seen.replies as f64
+    };
+    let (mut refusals, mut pings) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        pings.push(cost_us(ping));
+        refusals.push(cost_us(increment));
+    }
+    SoldOut {
+        outcome,
+        commands_per_second: commands as f64 / RUN_TIME.as_secs_f64(),
+        refusal_us: median(refusals),
+        ping_us: median(pings),
+    }
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A connection on which a node tells each command that it gets.
+struct Monitor {
+    stream: TcpStream,
+}
+
+impl Monitor {
+    fn start(port: u16) -> Monitor {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(b"MONITOR\r\n").unwrap();
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"+OK\r\n");
+        stream.set_nonblocking(true).unwrap();
+        Monitor { stream }
+    }
+
+    /// Those that clients sent so far: what a script runs is marked `[db lua]`.
+    fn commands(&mut self) -> usize {
+        let mut told = Vec::new();
+        match self.stream.read_to_end(&mut told) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            other => panic!("the node ended MONITOR: {other:?}"),
+        }
+        String::from_utf8_lossy(&told).lines().filter(|line| !line.contains(" lua] ")).count()
+    }
+}

@@ -1,0 +1,39 @@
+//! What a counter's quotas have done, counted quota by quota.
+
+use smallvec::SmallVec;
+
+/// Why somebody was refused, as operators tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It does not fit under the limit.
+    Exhausted,
+    /// An operator paused the key.
+    Paused,
+    /// The quota cannot be applied: Redis is away, or the quota's keys are unusable.
+    Unavailable,
+}
+
+impl Reason {
+    /// How many there are: the length of an array by reason.
+    pub const COUNT: usize = 3;
+}
+
+/// The counts of one quota on one key. They only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Operations granted.
+    pub admitted: u64,
+    /// Units granted: the sum of the granted deltas that take from the quota. Releases are not subtracted.
+    pub admitted_units: u64,
+    /// Operations refused, by [`Reason`], in its order.
+    pub refused: [u64; Reason::COUNT],
+    /// Operations that shadow mode let through and enforcing would have refused.
+    pub would_refuse: u64,
+    /// Operations let through unchecked while Redis was away.
+    pub unchecked: u64,
+    /// Questions to Redis about an exhausted, paused or unavailable counter.
+    pub rechecks: u64,
+}
+
+/// The counts of every quota that holds a key, in the order of [`super::KeyQuota::parts`].
+pub type RuleCounts = SmallVec<[Counts; 2]>;

@@ -1,0 +1,284 @@
+//! What holds one key: all quotas that match it, as the one clamp that the flush script applies.
+//!
+//! - Quotas that are enforced hold together. A quota in shadow mode beside an enforced one is left out and named by
+//!   [`KeyQuota::left_out`]: the script counts for one of both modes at a time.
+//! - Windows of the same length are one window with the lowest limit, since Redis counts by length.
+//! - With a floor and no ceiling the counter is stock: decrements take, windows count those, and the operator's limit is
+//!   a floor. In every other case increments take.
+//! - The strictest wins where only one can hold: the shortest recheck, the most replicas, refusing over allowing.
+
+use bytes::Bytes;
+
+use super::template;
+use crate::{
+    combine::{CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, Window, override_key, window_key},
+    command::glob,
+    config::{OnUnavailable, Quota, QuotaReply},
+    resp::key_slot,
+};
+
+/// Where a limit is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// In the configuration.
+    Value(i64),
+    /// In this key beside the counter: the script reads it with every flush.
+    InSlot(Bytes),
+    /// In a key that the script cannot read: the one with this index in [`KeyQuota::polled`].
+    Polled(usize),
+}
+
+/// What one quota holds the key to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The counter does not exceed it.
+    Ceiling(Limit),
+    /// The counter does not go below.
+    Floor(i64),
+    /// No more than the limit is taken within so many milliseconds.
+    Window {
+        /// At least 1.
+        window_ms: u64,
+        /// [`Limit::Value`] or [`Limit::Polled`].
+        limit: Limit,
+    },
+}
+
+/// One quota's part in what holds the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which `[[quota]]` of the configuration, counted from 0.
+    pub rule: u16,
+    /// To what it holds the key.
+    pub bound: Bound,
+    /// What those are answered whom it refuses.
+    pub reply: QuotaReply,
+}
+
+/// Grants are answered only when so many replicas hold them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaWait {
+    /// At least 1.
+    pub replicas: usize,
+    /// How long that may take, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// The quota of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyQuota {
+    key: Bytes,
+    parts: Vec<Part>,
+    polled: Vec<Bytes>,
+    left_out: Vec<u16>,
+    shadow: bool,
+    consumes: Consumes,
+    recheck_ns: u64,
+    on_unavailable: OnUnavailable,
+    wait: Option<ReplicaWait>,
+    fault: Option<String>,
+}
+
+impl KeyQuota {
+    /// The quotas, each with its number, all match the key; there is at least one.
+    pub(super) fn merge(key: Bytes, quotas: &[(u16, &Quota)]) -> Self {
+        let shadow = !quotas.iter().any(|(_, quota)| quota.enforce);
+        let held = || quotas.iter().filter(|(_, quota)| shadow || quota.enforce);
+        let wait = held().map(|(_, quota)| (quota.wait_replicas, quota.wait_timeout)).max();
+        let mut merged = Self {
+            key,
+            parts: Vec::with_capacity(quotas.len()),
+            polled: Vec::new(),
+            left_out: quotas
+                .iter()
+                .filter(|(_, quota)| !shadow && !quota.enforce)
+                .map(|(rule, _)| *rule)
+                .collect(),
+            shadow,
+            consumes: Consumes::Up,
+            recheck_ns: held().map(|(_, quota)| nanoseconds(quota.recheck)).min().unwrap_or(1),
+            on_unavailable: if held().any(|(_, quota)| quota.on_unavailable == OnUnavailable::Refuse) {
+                OnUnavailable::Refuse
+            } else {
+                OnUnavailable::Allow
+            },
+            wait: wait
+                .filter(|(replicas, _)| *replicas > 0)
+                .map(|(replicas, timeout)| ReplicaWait { replicas, timeout_ms: milliseconds(timeout) }),
+            fault: None,
+        };
+        for (rule, quota) in held() {
+            merged.add(*rule, quota);
+        }
+        let has = |wanted: fn(&Bound) -> bool| merged.parts.iter().any(|part| wanted(&part.bound));
+        if has(|bound| matches!(bound, Bound::Floor(_))) && !has(|bound| matches!(bound, Bound::Ceiling(_))) {
+            merged.consumes = Consumes::Down;
+        }
+        merged
+    }
+
+    fn add(&mut self, rule: u16, quota: &Quota) {
+        let bound = if let Some(floor) = quota.floor {
+            Bound::Floor(floor.clamp(-CLAMP_VALUE_MAX, CLAMP_VALUE_MAX))
+        } else {
+            let limit = match (quota.limit, &quota.limit_key) {
+                (None, Some(name)) => self.limit_in(rule, quota, name),
+                (limit, _) => Limit::Value(limit.unwrap_or(0).clamp(0, CLAMP_VALUE_MAX)),
+            };
+            match quota.window {
+                Some(window) => Bound::Window { window_ms: milliseconds(window), limit },
+                None => Bound::Ceiling(limit),
+            }
+        };
+        self.parts.push(Part { rule, bound, reply: quota.reply });
+    }
+
+    fn limit_in(&mut self, rule: u16, quota: &Quota, name: &str) -> Limit {
+        let captures = glob::captures(quota.pattern.as_bytes(), &self.key).unwrap_or_default();
+        let name = template::expand(name.as_bytes(), &captures);
+        if name == self.key {
+            self.fault =
+                Some(format!("the limit key of quota {rule} is the counter itself: correct limit_key"));
+        }
+        if quota.window.is_none() && key_slot(&name) == key_slot(&self.key) {
+            return Limit::InSlot(name);
+        }
+        let index = self.polled.iter().position(|known| *known == name).unwrap_or(self.polled.len());
+        if index == self.polled.len() {
+            self.polled.push(name);
+        }
+        Limit::Polled(index)
+    }
+
+    /// The counter's key.
+    pub fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    /// The parts that hold the key together, in the order of the configuration: at least one.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The numbers of the quotas behind the parts.
+    pub fn rules(&self) -> impl Iterator<Item = u16> {
+        self.parts.iter().map(|part| part.rule)
+    }
+
+    /// Quotas in shadow mode that match the key but are not judged, because others are enforced on it.
+    pub fn left_out(&self) -> &[u16] {
+        &self.left_out
+    }
+
+    /// Keys whose values have to be polled every recheck, since the script cannot read them: they are in another slot,
+    /// or hold the limit of a window.
+    pub fn polled(&self) -> &[Bytes] {
+        &self.polled
+    }
+
+    /// It refuses nobody and only counts.
+    pub fn is_shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// Which way of the counter takes from the quota.
+    pub fn consumes(&self) -> Consumes {
+        self.consumes
+    }
+
+    /// From one question about an exhausted counter to the next, in nanoseconds.
+    pub fn recheck_ns(&self) -> u64 {
+        self.recheck_ns
+    }
+
+    /// What happens while Redis is away.
+    pub fn on_unavailable(&self) -> OnUnavailable {
+        self.on_unavailable
+    }
+
+    /// What a grant has to wait for.
+    pub fn wait(&self) -> Option<ReplicaWait> {
+        self.wait
+    }
+
+    /// Why it can never be applied, whatever Redis holds: a sentence for the operator.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// The clamp, given the values of the polled keys in the order of [`Self::polled`]. A value that is missing counts as
+    /// 0.
+    pub fn clamp(&self, polled: &[i64]) -> Clamp {
+        let value_of = |limit: &Limit| match limit {
+            Limit::Value(value) => *value,
+            Limit::InSlot(_) => 0,
+            Limit::Polled(index) => polled.get(*index).map_or(0, |value| (*value).clamp(0, CLAMP_VALUE_MAX)),
+        };
+        let mut clamp = Clamp {
+            consumes: self.consumes,
+            override_key: Some(override_key(&self.key)),
+            shadow: self.shadow,
+            ..Clamp::default()
+        };
+        for part in &self.parts {
+            match &part.bound {
+                Bound::Ceiling(Limit::InSlot(name)) => clamp.ceilings.push(Ceiling::Key(name.clone())),
+                Bound::Ceiling(limit) => clamp.ceilings.push(Ceiling::Value(value_of(limit))),
+                Bound::Floor(floor) => {
+                    clamp.floor = Some(clamp.floor.map_or(*floor, |other| other.max(*floor)))
+                }
+                Bound::Window { window_ms, limit } => {
+                    add_window(&mut clamp, &self.key, *window_ms, value_of(limit))
+                }
+            }
+        }
+        clamp
+    }
+
+    /// Which part refused somebody for this cause, given the limit that the refusal named: an index into
+    /// [`Self::parts`]. A limit that an operator set belongs to the first part of its kind; a pause to the first part.
+    pub fn part_behind(&self, cause: Cause, limit: i64, clamp: &Clamp) -> usize {
+        let find = |wanted: &dyn Fn(&Bound) -> bool| self.parts.iter().position(|part| wanted(&part.bound));
+        let window_ms = |index: usize| clamp.windows.get(index).map(|window| window.window_ms);
+        let found = match cause {
+            Cause::Ceiling => find(&|bound| *bound == Bound::Ceiling(Limit::Value(limit)))
+                .or_else(|| {
+                    find(&|bound| matches!(bound, Bound::Ceiling(Limit::InSlot(_) | Limit::Polled(_))))
+                })
+                .or_else(|| find(&|bound| matches!(bound, Bound::Ceiling(_)))),
+            Cause::Floor => find(&|bound| *bound == Bound::Floor(limit))
+                .or_else(|| find(&|bound| matches!(bound, Bound::Floor(_)))),
+            Cause::Window(index) => {
+                let same = |other: u64| Some(other) == window_ms(index);
+                find(&|bound| {
+                    matches!(bound, Bound::Window { window_ms, limit: Limit::Value(value) }
+                    if same(*window_ms) && *value == limit)
+                })
+                .or_else(|| {
+                    find(&|bound| matches!(bound, Bound::Window { window_ms, .. } if same(*window_ms)))
+                })
+            }
+            Cause::Paused | Cause::TooLarge => None,
+        };
+        found.unwrap_or(0)
+    }
+}
+
+fn add_window(clamp: &mut Clamp, key: &[u8], window_ms: u64, limit: i64) {
+    match clamp.windows.iter_mut().find(|window| window.window_ms == window_ms) {
+        Some(window) => window.limit = window.limit.min(limit),
+        None => clamp.windows.push(Window { key: window_key(key, window_ms), limit, window_ms }),
+    }
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+#[path = "key_quota_tests.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! What is known of a counter from the last report: enough to tell what the script would refuse.
+//!
+//! Nothing in here is used to grant. An unknown value or bound stops nobody.
+
+use smallvec::SmallVec;
+
+use crate::combine::{CLAMP_VALUE_MAX, Cause, Clamp, ClampReport, Consumes, Refusal};
+
+/// `PTTL` counts whole milliseconds, and a key is there until its last one is over.
+const EXPIRY_STEP_NS: u64 = 1_000_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownWindow {
+    pub limit: i64,
+    pub used: i64,
+    window_ms: u64,
+    /// When it ends, if it has begun; not before Redis lets it end.
+    ends_ns: Option<u64>,
+}
+
+/// The last known state of one counter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub value: Option<i64>,
+    pub ceiling: Option<i64>,
+    pub floor: Option<i64>,
+    pub windows: SmallVec<[KnownWindow; 2]>,
+}
+
+impl Known {
+    pub fn absorb(&mut self, now_ns: u64, report: &ClampReport, clamp: &Clamp) {
+        self.value = report.value;
+        self.ceiling = report.ceiling;
+        self.floor = report.floor;
+        self.windows.clear();
+        for (state, window) in report.windows.iter().zip(&clamp.windows) {
+            let end = now_ns.saturating_add(state.left_ms.saturating_mul(1_000_000) + EXPIRY_STEP_NS);
+            self.windows.push(KnownWindow {
+                limit: window.limit,
+                used: state.used,
+                window_ms: window.window_ms,
+                ends_ns: (state.used > 0).then_some(end),
+            });
+        }
+    }
+
+    /// Takes in what was let through without asking: it will be added to the counter.
+    pub fn spend(&mut self, now_ns: u64, delta: i64, consumes: Consumes) {
+        if let Some(value) = &mut self.value {
+            *value = value.saturating_add(delta);
+        }
+        let takes = taken(delta, consumes);
+        for window in self.windows.iter_mut().filter(|_| takes > 0) {
+            window.used = window.used.saturating_add(takes);
+            window.ends_ns.get_or_insert(now_ns.saturating_add(window.window_ms.saturating_mul(1_000_000)));
+        }
+    }
+
+    /// Empties the windows that have ended. Whether there were any.
+    pub fn roll(&mut self, now_ns: u64) -> bool {
+        let mut rolled = false;
+        for window in &mut self.windows {
+            if window.ends_ns.is_some_and(|end| end <= now_ns) {
+                (window.used, window.ends_ns) = (0, None);
+                rolled = true;
+            }
+        }
+        rolled
+    }
+
+    /// What would refuse this delta, by the script's rules; `None` if it fits or if that is not known. Of several, the
+    /// one whose cause will last.
+    pub fn obstacle(&self, delta: i64, consumes: Consumes) -> Option<Refusal> {
+        let value = self.value?;
+        let refusal = |cause, limit| Some(Refusal { cause, limit, value });
+        let after = i128::from(value) + i128::from(delta);
+        if !(-CLAMP_VALUE_MAX..=CLAMP_VALUE_MAX).contains(&delta) || after.abs() > i128::from(CLAMP_VALUE_MAX)
+        {
+            return refusal(Cause::TooLarge, CLAMP_VALUE_MAX);
+        }
+        if let Some(ceiling) = self.ceiling.filter(|ceiling| delta > 0 && after > i128::from(*ceiling)) {
+            return refusal(Cause::Ceiling, ceiling);
+        }
+        if let Some(floor) = self.floor.filter(|floor| delta < 0 && after < i128::from(*floor)) {
+            return refusal(Cause::Floor, floor);
+        }
+        let takes = taken(delta, consumes);
+        let full = |window: &KnownWindow| takes > 0 && window.used.saturating_add(takes) > window.limit;
+        let index = self.windows.iter().position(full)?;
+        refusal(Cause::Window(index), self.windows[index].limit)
+    }
+}
+
+/// What this delta takes from the quota: 0 for a release.
+pub(super) fn taken(delta: i64, consumes: Consumes) -> i64 {
+    match consumes {
+        Consumes::Up => delta.max(0),
+        Consumes::Down => delta.min(0).saturating_neg(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::combine::{Window, WindowState};
+
+    fn known(value: i64, ceiling: Option<i64>, floor: Option<i64>, used: &[(i64, i64)]) -> Known {
+        let windows =
+            used.iter().map(|&(used, limit)| KnownWindow { limit, used, window_ms: 1, ends_ns: Some(100) });
+        Known { value: Some(value), ceiling, floor, windows: windows.collect() }
+    }
+
+    #[test]
+    fn tells_what_the_script_would_refuse() {
+        let check = |known: &Known, delta, consumes, expect: Option<(Cause, i64)>| {
+            let found = known.obstacle(delta, consumes).map(|refusal| (refusal.cause, refusal.limit));
+            assert_eq!(found, expect, "{known:?} by {delta}");
+        };
+        let up = Consumes::Up;
+        let lifetime = known(97, Some(100), None, &[]);
+        check(&lifetime, 3, up, None);
+        check(&lifetime, 4, up, Some((Cause::Ceiling, 100)));
+        check(&lifetime, -1000, up, None);
+        check(&lifetime, 0, up, None);
+        check(&lifetime, i64::MAX, up, Some((Cause::TooLarge, CLAMP_VALUE_MAX)));
+        check(&lifetime, i64::MIN, up, Some((Cause::TooLarge, CLAMP_VALUE_MAX)));
+        check(&known(150, Some(100), None, &[]), -1, up, None);
+        let stock = known(2, None, Some(0), &[(4, 5)]);
+        check(&stock, -1, Consumes::Down, None);
+        check(&stock, -2, Consumes::Down, Some((Cause::Window(0), 5)));
+        check(&stock, -3, Consumes::Down, Some((Cause::Floor, 0)));
+        check(&stock, 1000, Consumes::Down, None);
+        let rates = known(0, None, None, &[(1, 9), (5, 5)]);
+        check(&rates, 1, up, Some((Cause::Window(1), 5)));
+        check(&rates, -1, up, None);
+        check(&Known { value: None, ..lifetime }, 4, up, None);
+    }
+
+    #[test]
+    fn a_window_ends_by_its_expiry_and_not_before() {
+        let window = Window { key: "w".into(), limit: 5, window_ms: 1000 };
+        let clamp = Clamp { windows: vec![window], ..Clamp::default() };
+        let windows = vec![WindowState { used: 5, left_ms: 20 }];
+        let report = ClampReport { value: Some(5), windows, ..ClampReport::default() };
+        let mut known = Known::default();
+        known.absorb(1_000_000, &report, &clamp);
+        assert!(!known.roll(21_999_999));
+        assert!(known.obstacle(1, Consumes::Up).is_some());
+        assert!(known.roll(22_000_000));
+        assert!(known.obstacle(5, Consumes::Up).is_none());
+        assert!(known.obstacle(6, Consumes::Up).is_some());
+        assert!(!known.roll(u64::MAX));
+    }
+}

@@ -1,0 +1,389 @@
+//! The state of one counter under a quota, at the key's home: which operations go to Redis, and what the others are told.
+//!
+//! Ownership: the home of the key owns it, beside the key's queue. It asks [`Admission::decide`] before it queues an
+//! increment, says when a flush leaves, hands in every report of the script, and lets [`Admission::settle`] word what the
+//! queue settles. `GET` and other reads need no word of it.
+
+use std::sync::Arc;
+
+use super::{
+    counts::{Counts, RuleCounts},
+    key_quota::KeyQuota,
+    known::Known,
+    refusal,
+};
+use crate::{
+    combine::{CLAMP_VALUE_MAX, Cause, Clamp, ClampReport, Consumes, Refusal},
+    config::OnUnavailable,
+    resp::{bulk_payload, first_error, parse_integer},
+};
+
+/// What to do with an increment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It goes into the flush.
+    Admit,
+    /// It goes into the flush as the one question of this recheck interval.
+    Ask,
+    /// It is refused: [`Admission::write_denial`] says how.
+    Refuse(Denial),
+    /// Redis is away and the quota allows: answer with this integer now. What was let through is added to the counter
+    /// later: [`Admission::owed_to_flush`].
+    LetThrough(i64),
+}
+
+/// Why an operation is refused without asking Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The script would refuse it, as far as is known.
+    Judged(Refusal),
+    /// Redis is away, and the quota refuses then.
+    Unavailable,
+    /// The quota cannot be applied.
+    Fault,
+}
+
+/// Where a counter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Everything goes to Redis.
+    Open,
+    /// What does not fit is refused, save for one question per recheck. Increments and decrements are held apart:
+    /// what frees the one does not free the other.
+    Exhausted {
+        /// Increments are held to what is known.
+        increments: bool,
+        /// Decrements are.
+        decrements: bool,
+    },
+    /// Everything is refused, by an operator's word.
+    Paused,
+    /// Everything is refused, since the script said that it cannot apply the quota.
+    Faulty,
+    /// Redis was away when last asked.
+    Unavailable,
+}
+
+/// What was found in a polled limit key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolledLimit {
+    /// This limit. What is out of the range of a limit is a [`Self::Wrong`].
+    Value(i64),
+    /// There is no such key.
+    Missing,
+    /// Something that is no limit.
+    Wrong,
+}
+
+impl PolledLimit {
+    /// What the reply to `GET` of a limit key says; `None` if it is no such reply, but an error of the connection or the node.
+    pub fn of_reply(reply: &[u8]) -> Option<Self> {
+        if let Some(text) = first_error(reply) {
+            return text.starts_with(b"WRONGTYPE").then_some(Self::Wrong);
+        }
+        let Some(text) = bulk_payload(reply) else {
+            return matches!(reply, b"$-1\r\n" | b"_\r\n").then_some(Self::Missing);
+        };
+        let limit = parse_integer(text).filter(|limit| (0..=CLAMP_VALUE_MAX).contains(limit));
+        Some(limit.map_or(Self::Wrong, Self::Value))
+    }
+
+    fn fault(self, name: &[u8]) -> Option<String> {
+        match self {
+            Self::Value(_) => None,
+            Self::Missing => Some(format!("limit key {} does not exist", refusal::shown(name))),
+            Self::Wrong => Some(format!(
+                "limit key {} is not an integer from 0 to {CLAMP_VALUE_MAX}",
+                refusal::shown(name)
+            )),
+        }
+    }
+}
+
+/// The directions that an operation on its way may have made room in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Freed {
+    increments: bool,
+    decrements: bool,
+}
+
+impl Freed {
+    fn by(&mut self, delta: i64) {
+        self.increments |= delta < 0;
+        self.decrements |= delta > 0;
+    }
+}
+
+/// The state machine of one counter. See the module for who owns and drives it.
+#[derive(Debug)]
+pub struct Admission {
+    pub(super) quota: Arc<KeyQuota>,
+    /// `None` until every polled limit has been read.
+    pub(super) clamp: Option<Arc<Clamp>>,
+    pub(super) phase: Phase,
+    since_ns: u64,
+    question_at_ns: u64,
+    pub(super) known: Known,
+    fault: Option<String>,
+    polled: Vec<PolledLimit>,
+    poll_fault: Option<String>,
+    override_seen: (Option<i64>, bool),
+    freed_waiting: Freed,
+    freed_in_flight: Freed,
+    owed: i64,
+    owed_at_ns: u64,
+    pub(super) counts: RuleCounts,
+    /// The error of the last refusal, worded once: under a rush every refusal is the same.
+    pub(super) worded: Option<(Cause, i64, String)>,
+}
+
+impl Admission {
+    /// Open, with nothing known: the first operation goes to Redis.
+    pub fn new(quota: Arc<KeyQuota>) -> Self {
+        Self {
+            clamp: quota.polled().is_empty().then(|| Arc::new(quota.clamp(&[]))),
+            phase: Phase::Open,
+            since_ns: 0,
+            question_at_ns: 0,
+            known: Known::default(),
+            fault: None,
+            poll_fault: None,
+            polled: Vec::new(),
+            override_seen: (None, false),
+            freed_waiting: Freed::default(),
+            freed_in_flight: Freed::default(),
+            owed: 0,
+            owed_at_ns: 0,
+            counts: RuleCounts::from_elem(Counts::default(), quota.parts().len()),
+            worded: None,
+            quota,
+        }
+    }
+
+    /// The quota.
+    pub fn quota(&self) -> &Arc<KeyQuota> {
+        &self.quota
+    }
+
+    /// The clamp for the next flush. `None` while a polled limit has not been read even once: operations may queue then,
+    /// but no flush with an increment may leave.
+    pub fn clamp(&self) -> Option<&Arc<Clamp>> {
+        self.clamp.as_ref()
+    }
+
+    /// Where the counter stands, and since when.
+    pub fn phase(&self) -> (Phase, u64) {
+        (self.phase, self.since_ns)
+    }
+
+    /// The counts of each part of the quota.
+    pub fn counts(&self) -> &[Counts] {
+        &self.counts
+    }
+
+    /// What becomes of an operation that adds `delta`, at this moment. Counted here are refusals, questions and what is
+    /// let through; what goes to Redis is counted when it settles.
+    #[inline]
+    pub fn decide(&mut self, now_ns: u64, delta: i64) -> Decision {
+        if self.quota.is_shadow() {
+            return self.admit(delta);
+        }
+        if self.standing_fault().is_some() {
+            return self.refuse(Denial::Fault);
+        }
+        if self.known.roll(now_ns) && matches!(self.phase, Phase::Exhausted { .. }) {
+            let phase = self.judged(false);
+            self.enter(now_ns, phase);
+        }
+        match self.phase {
+            Phase::Open => self.admit(delta),
+            Phase::Exhausted { increments, decrements } => {
+                let held = if delta > 0 { increments } else { decrements && delta < 0 };
+                match self.obstacle(delta).filter(|_| held) {
+                    None => self.admit(delta),
+                    Some(refusal) => self.ask_or_refuse(now_ns, delta, Denial::Judged(refusal)),
+                }
+            }
+            Phase::Paused => self.ask_or_refuse(now_ns, delta, Denial::Judged(self.pause())),
+            Phase::Faulty => self.ask_or_refuse(now_ns, delta, Denial::Fault),
+            Phase::Unavailable if self.quota.on_unavailable() == OnUnavailable::Allow => {
+                self.let_through(now_ns, delta)
+            }
+            Phase::Unavailable => self.ask_or_refuse(now_ns, delta, Denial::Unavailable),
+        }
+    }
+
+    /// The flush that takes what was admitted is on its way. `left_waiting` says that it could not take all.
+    pub fn on_flush(&mut self, left_waiting: bool) {
+        self.freed_in_flight.increments |= self.freed_waiting.increments;
+        self.freed_in_flight.decrements |= self.freed_waiting.decrements;
+        if !left_waiting {
+            self.freed_waiting = Freed::default();
+        }
+    }
+
+    /// What the script told of a flush made with [`Self::clamp`].
+    pub fn on_report(&mut self, now_ns: u64, report: &ClampReport) {
+        self.freed_in_flight = Freed::default();
+        if self.quota.is_shadow() {
+            self.counts[0].would_refuse += report.refused;
+        }
+        if let Some(clamp) = self.clamp.clone() {
+            self.known.absorb(now_ns, report, &clamp);
+            self.known.spend(now_ns, self.owed, self.quota.consumes());
+        }
+        self.fault.clone_from(&report.fault);
+        let phase = match report {
+            ClampReport { fault: Some(_), .. } => Phase::Faulty,
+            ClampReport { paused: true, .. } => Phase::Paused,
+            _ => self.judged(report.refused > 0),
+        };
+        self.enter(now_ns, phase);
+    }
+
+    /// A flush failed for want of Redis: the connection is lost, the deadline has passed, the node cannot serve. An
+    /// operator's pause outlives that.
+    pub fn on_unavailable(&mut self, now_ns: u64) {
+        self.freed_in_flight = Freed::default();
+        if self.phase != Phase::Paused {
+            self.enter(now_ns, Phase::Unavailable);
+        }
+    }
+
+    /// The operator's override, as read from Redis or just written there. Repeating it changes nothing.
+    pub fn on_override(&mut self, now_ns: u64, limit: Option<i64>, paused: bool) {
+        if std::mem::replace(&mut self.override_seen, (limit, paused)) == (limit, paused) {
+            return;
+        }
+        match self.quota.consumes() {
+            Consumes::Up => self.known.ceiling = limit,
+            Consumes::Down => self.known.floor = limit,
+        }
+        match self.phase {
+            _ if paused => self.enter(now_ns, Phase::Paused),
+            Phase::Open | Phase::Paused | Phase::Exhausted { .. } => {
+                let phase = self.judged(false);
+                self.enter(now_ns, phase);
+            }
+            Phase::Faulty | Phase::Unavailable => {}
+        }
+    }
+
+    /// What was found in the polled keys, in the order of [`KeyQuota::polled`]. A limit that changed reopens the counter,
+    /// and so costs one flush.
+    pub fn on_polled(&mut self, now_ns: u64, found: &[PolledLimit]) {
+        if self.polled == found {
+            return;
+        }
+        self.polled = found.to_vec();
+        self.poll_fault = self.quota.polled().iter().zip(found).find_map(|(name, limit)| limit.fault(name));
+        let value_of = |limit: &PolledLimit| if let PolledLimit::Value(value) = limit { *value } else { 0 };
+        let values: Vec<i64> = found.iter().map(value_of).collect();
+        self.clamp = Some(Arc::new(self.quota.clamp(&values)));
+        if matches!(self.phase, Phase::Exhausted { .. }) {
+            self.enter(now_ns, Phase::Open);
+        }
+    }
+
+    /// What was let through and is still to be added to the counter, at most once per recheck: it is the question whether
+    /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`] or
+    /// [`Self::on_owed_lost`].
+    pub fn owed_to_flush(&mut self, now_ns: u64) -> Option<i64> {
+        if self.owed == 0 || now_ns < self.owed_at_ns {
+            return None;
+        }
+        self.owed_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
+        self.counts[0].rechecks += 1;
+        Some(std::mem::take(&mut self.owed))
+    }
+
+    /// What was owed is in the counter, which now has this value.
+    pub fn on_owed_added(&mut self, now_ns: u64, value: i64) {
+        self.known.value = Some(value.saturating_add(self.owed));
+        self.enter(now_ns, Phase::Open);
+    }
+
+    /// What was owed has surely not been added, and stays owed.
+    pub fn on_owed_lost(&mut self, sum: i64) {
+        self.owed = self.owed.saturating_add(sum);
+    }
+
+    /// What was let through and is not on its way to the counter. Dropping the state before this is 0 loses it.
+    pub fn owed(&self) -> i64 {
+        self.owed
+    }
+
+    fn let_through(&mut self, now_ns: u64, delta: i64) -> Decision {
+        let value = *self.known.value.get_or_insert(0);
+        let (None, Some(owed)) = (self.obstacle(delta), self.owed.checked_add(delta)) else {
+            return self.refuse(self.obstacle(delta).map_or(Denial::Unavailable, Denial::Judged));
+        };
+        self.owed = owed;
+        self.known.spend(now_ns, delta, self.quota.consumes());
+        self.counts.iter_mut().for_each(|counts| counts.unchecked += 1);
+        Decision::LetThrough(value + delta)
+    }
+
+    fn admit(&mut self, delta: i64) -> Decision {
+        self.freed_waiting.by(delta);
+        if let Phase::Exhausted { increments, decrements } = &mut self.phase {
+            *increments &= delta >= 0;
+            *decrements &= delta <= 0;
+            if !*increments && !*decrements {
+                self.phase = Phase::Open;
+            }
+        }
+        Decision::Admit
+    }
+
+    fn ask_or_refuse(&mut self, now_ns: u64, delta: i64, denial: Denial) -> Decision {
+        if now_ns < self.question_at_ns {
+            return self.refuse(denial);
+        }
+        self.question_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
+        let part = self.part_behind(denial);
+        self.counts[part].rechecks += 1;
+        self.freed_waiting.by(delta);
+        Decision::Ask
+    }
+
+    fn refuse(&mut self, denial: Denial) -> Decision {
+        self.count_refused(denial);
+        Decision::Refuse(denial)
+    }
+
+    fn enter(&mut self, now_ns: u64, phase: Phase) {
+        if std::mem::discriminant(&self.phase) != std::mem::discriminant(&phase) {
+            self.since_ns = now_ns;
+            self.question_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
+        }
+        self.phase = phase;
+    }
+
+    /// Open or exhausted, by what is known. A direction in which something on its way may have made room is not held.
+    fn judged(&self, refused: bool) -> Phase {
+        let held = |unit, freed: bool| !freed && (refused || self.obstacle(unit).is_some());
+        let increments = held(1, self.freed_waiting.increments || self.freed_in_flight.increments);
+        let decrements = held(-1, self.freed_waiting.decrements || self.freed_in_flight.decrements);
+        if increments || decrements { Phase::Exhausted { increments, decrements } } else { Phase::Open }
+    }
+
+    fn obstacle(&self, delta: i64) -> Option<Refusal> {
+        self.known.obstacle(delta, self.quota.consumes())
+    }
+
+    fn pause(&self) -> Refusal {
+        let limit = self.known.ceiling.or(self.known.floor).unwrap_or(0);
+        Refusal { cause: Cause::Paused, limit, value: self.known.value.unwrap_or(0) }
+    }
+
+    /// A fault that no question to the script can lift: in the configuration, or in a polled key.
+    fn standing_fault(&self) -> Option<&str> {
+        self.quota.fault().or(self.poll_fault.as_deref())
+    }
+
+    /// Why the quota cannot be applied, if it cannot.
+    pub fn fault(&self) -> Option<&str> {
+        self.standing_fault().or(self.fault.as_deref())
+    }
+}

@@ -1,0 +1,275 @@
+//! The flush in flight: one sum, one token, and what its replies mean.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::combine::{
+    flight::is_elsewhere,
+    op::Op,
+    queue::{RETRY_NS_MAX, TOKEN_TTL_MS},
+    script::Call,
+    segment::Segment,
+    settle::{Before, NOT_UNDERSTOOD, OVERFLOW, UNKNOWN, Verdict},
+};
+use crate::resp::{RespVersion, bulk_payload, elements, first_error, parse_integer};
+
+/// What is to be sent: ask for its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeltaFlush {
+    /// Its token: later than all earlier ones of the key.
+    pub token: u64,
+    /// What it adds.
+    pub sum: i64,
+    /// How many deltas that is.
+    pub count: usize,
+    /// The sequence of the last of them.
+    pub through: u64,
+    /// It has been given out before. Then the journal has its record already.
+    pub resend: bool,
+}
+
+/// A flush of a former process that may have taken effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushInDoubt {
+    /// Its token.
+    pub token: u64,
+    /// What it adds.
+    pub sum: i64,
+    /// How many deltas that is.
+    pub count: usize,
+    /// How long ago it was first sent, in nanoseconds.
+    pub age_ns: u64,
+}
+
+/// What a former process left pending on a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The flush whose outcome nobody has learned.
+    pub in_doubt: Option<FlushInDoubt>,
+    /// What the deltas behind it add up to.
+    pub sum: i64,
+    /// How many they are.
+    pub count: usize,
+    /// The sequence of the last delta.
+    pub sequence: u64,
+}
+
+/// Deltas that Redis does not have, or may not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The token of their flush.
+    pub token: u64,
+    /// What they add up to.
+    pub sum: i64,
+    /// How many they are.
+    pub count: usize,
+    /// Why: the text of an error, without the leading `-`.
+    pub reason: String,
+}
+
+/// Why a flush has to be sent again under the same token, which [`super::Action::Flush`] will ask for. Pauses between
+/// attempts are the owner's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Redis does not know the script: the resend carries its source.
+    NoScript,
+    /// A redirection, or the node cannot serve now.
+    Elsewhere,
+    /// Redis refused the call; this is its error.
+    Refused(String),
+}
+
+/// What became of a flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlushOutcome {
+    /// Redis has it.
+    Applied {
+        /// Its token.
+        token: u64,
+        /// What it added.
+        sum: i64,
+        /// How many deltas that was.
+        count: usize,
+        /// The value after it.
+        total: i64,
+    },
+    /// Not over.
+    Again(Retry),
+    /// It surely has not taken effect, and its deltas gather again.
+    Returned {
+        /// Its token, which is not used again.
+        token: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Redis refused it for what the key holds.
+    Lost(Loss),
+    /// Its outcome cannot be found out any more.
+    Unknown(Loss),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Sent,
+    Due,
+}
+
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub token: u64,
+    pub sum: i64,
+    pub count: usize,
+    pub through: u64,
+    pub oldest_ns: u64,
+    /// An earlier sending may have taken effect.
+    pub doubtful: bool,
+    deadline_ns: u64,
+    state: State,
+    sent_before: bool,
+    with_body: bool,
+}
+
+pub(super) enum Next {
+    Send(DeltaFlush),
+    Wait,
+    Expired(FlushOutcome),
+}
+
+impl Flight {
+    pub fn new(token: u64, sum: i64, count: usize, oldest_ns: u64, through: u64, now_ns: u64) -> Self {
+        let deadline_ns = now_ns.saturating_add(RETRY_NS_MAX);
+        Self {
+            token,
+            sum,
+            count,
+            through,
+            oldest_ns,
+            doubtful: false,
+            deadline_ns,
+            state: State::Due,
+            sent_before: false,
+            with_body: false,
+        }
+    }
+
+    pub fn in_doubt(flush: FlushInDoubt, now_ns: u64, through: u64) -> Self {
+        let FlushInDoubt { token, sum, count, age_ns } = flush;
+        let mut this = Self::new(token, sum, count, now_ns, through, now_ns);
+        this.doubtful = true;
+        this.sent_before = true;
+        // Without any time left, now is too late.
+        this.deadline_ns =
+            RETRY_NS_MAX.checked_sub(age_ns).map_or(0, |left_ns| now_ns.saturating_add(left_ns));
+        this
+    }
+
+    pub fn send(&mut self) -> DeltaFlush {
+        let resend = std::mem::replace(&mut self.sent_before, true);
+        self.state = State::Sent;
+        DeltaFlush { token: self.token, sum: self.sum, count: self.count, through: self.through, resend }
+    }
+
+    pub fn next(&mut self, now_ns: u64) -> Next {
+        match self.state {
+            State::Sent => Next::Wait,
+            State::Due if now_ns <= self.deadline_ns => Next::Send(self.send()),
+            State::Due if self.doubtful => Next::Expired(FlushOutcome::Unknown(self.loss(UNKNOWN))),
+            State::Due => Next::Expired(self.returned(b"it could not be sent in time")),
+        }
+    }
+
+    pub fn resend(&mut self, doubtful: bool) {
+        self.state = State::Due;
+        self.doubtful |= doubtful;
+    }
+
+    pub fn encode(&self, key: &Bytes, companion: &Bytes, out: &mut BytesMut) {
+        let mut step = Segment::new();
+        step.begin(&Op::Increment(self.sum), (), RespVersion::Resp2);
+        Call {
+            key,
+            token: Some((companion, self.token)),
+            token_ttl_ms: TOKEN_TTL_MS,
+            clamp: None,
+            with_body: self.with_body,
+        }
+        .encode(&[step], out);
+    }
+
+    pub fn settle(&mut self, reply: &[u8]) -> FlushOutcome {
+        if is_elsewhere(reply) {
+            return self.again(Retry::Elsewhere);
+        }
+        match first_error(reply) {
+            Some(text) if text.starts_with(b"NOSCRIPT") && !self.with_body => {
+                self.with_body = true;
+                self.again(Retry::NoScript)
+            }
+            // Only a later flush of this key can have made it stale, and that goes when this one is over.
+            Some(text) if text.starts_with(b"STALE") => FlushOutcome::Unknown(self.loss(text)),
+            Some(text) => self.again(Retry::Refused(printable(text))),
+            None => self.settle_script(reply),
+        }
+    }
+
+    fn settle_script(&mut self, reply: &[u8]) -> FlushOutcome {
+        let mut strings = elements(reply).into_iter().flatten().map_while(bulk_payload);
+        let verdict = strings.next().and_then(Verdict::parse);
+        let before = strings.next().and_then(Before::parse);
+        let all = match verdict {
+            Some(Verdict::All) => true,
+            Some(Verdict::Some(counts)) => match counts.as_slice() {
+                [(1, None)] => true,
+                [(0, None)] => return FlushOutcome::Lost(self.loss(OVERFLOW)),
+                _ => false,
+            },
+            Some(Verdict::Failed(text)) => return self.refused(text),
+            Some(Verdict::Fault(_)) | None => false,
+        };
+        let total = before.and_then(integer).and_then(|before| before.checked_add(self.sum));
+        match total.filter(|_| all) {
+            Some(total) => {
+                FlushOutcome::Applied { token: self.token, sum: self.sum, count: self.count, total }
+            }
+            None => FlushOutcome::Unknown(self.loss(NOT_UNDERSTOOD)),
+        }
+    }
+
+    /// The script ran under this token, and Redis refused the increment in it.
+    fn refused(&mut self, text: &[u8]) -> FlushOutcome {
+        let for_good = [b"WRONGTYPE".as_slice(), b"ERR value is not an integer", OVERFLOW];
+        if for_good.iter().any(|prefix| text.starts_with(prefix)) {
+            return FlushOutcome::Lost(self.loss(text));
+        }
+        if self.doubtful {
+            // A sending that is still under way must find this token and no later one: it may be applied yet, or have
+            // been where the node that answered has not heard of it.
+            return self.again(Retry::Refused(printable(text)));
+        }
+        self.returned(text)
+    }
+
+    fn again(&mut self, retry: Retry) -> FlushOutcome {
+        self.state = State::Due;
+        FlushOutcome::Again(retry)
+    }
+
+    fn returned(&self, reason: &[u8]) -> FlushOutcome {
+        FlushOutcome::Returned { token: self.token, reason: printable(reason) }
+    }
+
+    fn loss(&self, reason: &[u8]) -> Loss {
+        Loss { token: self.token, sum: self.sum, count: self.count, reason: printable(reason) }
+    }
+}
+
+fn integer(before: Before) -> Option<i64> {
+    match before {
+        Before::Null => Some(0),
+        Before::Raw(raw) => parse_integer(raw),
+        Before::Error(_) => None,
+    }
+}
+
+fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}

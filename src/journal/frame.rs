@@ -1,0 +1,180 @@
+//! Frames: the unit of commit, and how a segment file is read again.
+//!
+//! A segment is a header, and then frames. A frame holds the records of one group commit, is written in one piece and is
+//! on disk before the next is begun. So only the last frame of a segment can be incomplete after a crash, however the
+//! file system reordered the blocks of it; and a frame that is damaged while a valid one follows was whole once.
+//! (The write-ahead log of SQLite has salts and checksums to the same end, see "WAL File Format" in its documentation.)
+//!
+//! - header: magic (8 bytes), version (u32), length of the gateway id (u32), the id, salt (u32), token floor (u64),
+//!   bytes of the checkpoint (u64), CRC-32 of all that (u32).
+//! - frame: marker (u32), bytes of the records (u32), number within the segment (u64), CRC-32 (u32), the records.
+//!
+//! The frames of the checkpoint come first; the file gets its name when header and checkpoint are on disk, so there
+//! damage is never a torn tail. The checksum of a frame begins with the salt, which is random: bytes of a deleted
+//! segment, or a key that somebody named like a frame, do not pass for one.
+
+use bytes::{Buf, BufMut};
+
+use super::record::Record;
+
+const MAGIC: &[u8; 8] = b"hotgjrnl";
+const VERSION: u32 = 1;
+const MARKER: u32 = 0xF7A3_E51D;
+pub(super) const FRAME_HEADER_BYTES: usize = 4 + 4 + 8 + 4;
+/// A gateway id has 40.
+const GATEWAY_ID_BYTES_MAX: usize = 1024;
+
+/// What the head of a segment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub gateway_id: Vec<u8>,
+    pub salt: u32,
+    /// No token up to this one may be used again.
+    pub token_floor: u64,
+    /// Bytes of the frames that were on disk before the file got its name.
+    pub checkpoint_bytes: u64,
+}
+
+/// What a segment file holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scan {
+    pub header: Header,
+    /// In order, each with the offset of its frame.
+    pub records: Vec<(u64, Record)>,
+    /// Where the torn tail begins, if there is one.
+    pub torn_at: Option<u64>,
+}
+
+/// A segment that cannot be trusted, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub offset: u64,
+    pub what: &'static str,
+}
+
+impl Header {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + self.gateway_id.len());
+        out.put_slice(MAGIC);
+        out.put_u32_le(VERSION);
+        out.put_u32_le(self.gateway_id.len() as u32);
+        out.put_slice(&self.gateway_id);
+        out.put_u32_le(self.salt);
+        out.put_u64_le(self.token_floor);
+        out.put_u64_le(self.checkpoint_bytes);
+        out.put_u32_le(crc32fast::hash(&out));
+        out
+    }
+
+    /// Reads the head of a file, and tells how many bytes it takes.
+    fn decode(file: &[u8]) -> Result<(Self, usize), Damage> {
+        let damage = |what| Damage { offset: 0, what };
+        let short = damage("the header is cut short");
+        let mut input = file;
+        if input.split_off(..MAGIC.len()).ok_or(short)? != MAGIC {
+            return Err(damage("it does not begin like a journal"));
+        }
+        let version = input.try_get_u32_le().map_err(|_| short)?;
+        if version != VERSION {
+            return Err(damage("it has the format of another version"));
+        }
+        let length = input.try_get_u32_le().map_err(|_| short)? as usize;
+        if length > GATEWAY_ID_BYTES_MAX {
+            return Err(damage("the checksum of the header is wrong"));
+        }
+        let gateway_id = input.split_off(..length).ok_or(short)?.to_vec();
+        let salt = input.try_get_u32_le().map_err(|_| short)?;
+        let token_floor = input.try_get_u64_le().map_err(|_| short)?;
+        let checkpoint_bytes = input.try_get_u64_le().map_err(|_| short)?;
+        let summed = file.len() - input.len();
+        let checksum = input.try_get_u32_le().map_err(|_| short)?;
+        if checksum != crc32fast::hash(&file[..summed]) {
+            return Err(damage("the checksum of the header is wrong"));
+        }
+        Ok((Self { gateway_id, salt, token_floor, checkpoint_bytes }, summed + 4))
+    }
+}
+
+/// Frames of one segment, as they are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FrameWriter {
+    salt: u32,
+    number: u64,
+}
+
+impl FrameWriter {
+    pub fn new(salt: u32) -> Self {
+        Self { salt, number: 0 }
+    }
+
+    /// Completes a frame: `frame` holds room for its header and then the records.
+    pub fn seal(&mut self, frame: &mut [u8]) {
+        let number = self.number;
+        self.number += 1;
+        let (mut header, records) = frame.split_at_mut(FRAME_HEADER_BYTES);
+        let checksum = checksum(self.salt, number, records);
+        header.put_u32_le(MARKER);
+        header.put_u32_le(records.len() as u32);
+        header.put_u64_le(number);
+        header.put_u32_le(checksum);
+    }
+}
+
+fn checksum(salt: u32, number: u64, records: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
+    hasher.update(&number.to_le_bytes());
+    hasher.update(&(records.len() as u32).to_le_bytes());
+    hasher.update(records);
+    hasher.finalize()
+}
+
+/// The records of the frame at the front of `bytes`, if it is valid and not of an earlier number than this.
+fn frame(mut bytes: &[u8], salt: u32, number_min: u64) -> Option<(u64, &[u8])> {
+    let marker = bytes.try_get_u32_le().ok()?;
+    let length = bytes.try_get_u32_le().ok()? as usize;
+    let number = bytes.try_get_u64_le().ok()?;
+    let sum = bytes.try_get_u32_le().ok()?;
+    let records = bytes.get(..length)?;
+    let valid = marker == MARKER && number >= number_min && sum == checksum(salt, number, records);
+    valid.then_some((number, records))
+}
+
+/// Reads a whole segment.
+pub(super) fn scan(file: &[u8]) -> Result<Scan, Damage> {
+    let (header, header_bytes) = Header::decode(file)?;
+    let checkpoint_end = (header_bytes as u64).saturating_add(header.checkpoint_bytes);
+    let mut records = Vec::new();
+    let mut offset = header_bytes;
+    let mut torn_at = None;
+    for number in 0.. {
+        let rest = &file[offset..];
+        let at = offset as u64;
+        if rest.is_empty() && at >= checkpoint_end {
+            break;
+        }
+        let Some((_, payload)) = frame(rest, header.salt, number).filter(|(found, _)| *found == number)
+        else {
+            if at < checkpoint_end {
+                return Err(Damage { offset: at, what: "the checkpoint is damaged or cut short" });
+            }
+            if valid_frame_follows(rest, header.salt, number) {
+                return Err(Damage { offset: at, what: "a record is damaged, and valid ones follow it" });
+            }
+            torn_at = Some(at);
+            break;
+        };
+        let mut input = payload;
+        while !input.is_empty() {
+            let unknown = Damage { offset: at, what: "it holds a record that this version does not know" };
+            records.push((at, Record::decode(&mut input).ok_or(unknown)?));
+        }
+        offset += FRAME_HEADER_BYTES + payload.len();
+    }
+    Ok(Scan { header, records, torn_at })
+}
+
+fn valid_frame_follows(rest: &[u8], salt: u32, number: u64) -> bool {
+    memchr::memmem::find_iter(rest, &MARKER.to_le_bytes())
+        .filter(|&place| place > 0)
+        .any(|place| frame(&rest[place..], salt, number).is_some())
+}

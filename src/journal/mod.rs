@@ -1,0 +1,189 @@
+//! The journal of write-behind: what was acknowledged and is not in Redis yet, on disk.
+//!
+//! # What it does
+//!
+//! One journal per process, in a directory of its own that the process keeps locked. Workers hand over records
+//! ([`JournalClient`]) and learn how far the disk is; the journal's thread writes what has gathered as one frame, syncs,
+//! and gathers the next: group commit. Nothing in a worker ever waits for the disk but the replies that must.
+//!
+//! # Exactly once across a crash
+//!
+//! The order is: a delta is on disk, then its reply leaves. The start of a flush (its token, its sum) is on disk, then
+//! its bytes leave. Redis acknowledges, then the end of the flush is written, without hurry.
+//! So whenever the process is killed, each acknowledged delta is in exactly one of three places: behind the end of its
+//! flush (Redis has it), in a flush that was started (it is *in doubt*: Redis may have it), or in none (Redis does not
+//! have it). The next process sends a flush in doubt again under the very same token, and the script applies it unless
+//! Redis remembers it; see the essay of [`crate::combine`].
+//!
+//! For that the companion keys have to have the same names: so write-behind with a journal is known to Redis by the
+//! gateway id in the header of the journal, which is that of the process that made it, and which later ones take over
+//! with it. And tokens must go on rising: the header has the highest that was ever used ([`Recovery::token_floor`]), and
+//! the next process counts from there.
+//!
+//! The one thing that the journal cannot answer is what became of a flush in doubt after Redis has forgotten the token.
+//! It tells how old the flush is ([`OpenFlush::first_sent_unix_ms`]); beyond half the life of a token it is reported as
+//! unknown and not sent.
+//!
+//! # What it refuses
+//!
+//! A tail that a crash tore is cut off and reported; by construction (see the module of frames) nothing in it was acknowledged. A
+//! file that is damaged anywhere else is refused with its name and the offset ([`OpenError::Damaged`]). When the disk
+//! fails, records are refused until a new segment could be written; when what is pending fills the journal,
+//! deltas are refused and flushes go on.
+//!
+//! # What it deliberately does not do
+//!
+//! No Redis, no clock of its own but to space its attempts, no policy. It is not a leaf: it owns files and a thread. It
+//! imports nothing of the crate.
+
+mod client;
+mod disk;
+mod error;
+mod frame;
+mod ledger;
+mod record;
+mod segments;
+mod writer;
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::JoinHandle,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+pub use client::{JournalClient, Progressed, Ticket};
+pub use disk::{Disk, DiskFile, SystemDisk};
+pub use error::{OpenError, RefusedRecord};
+pub use ledger::{Gathered, OpenFlush, OpenKey};
+pub use record::{FlushEnd, Record};
+pub use segments::TornTail;
+pub use writer::JournalFacts;
+
+use client::Message;
+use segments::Segments;
+use writer::{Port, Writer};
+
+/// Records that wait for the disk. At a million deltas per second that is what comes in during a sync of 16 ms; beyond
+/// it they are refused as busy.
+const QUEUED_RECORDS_MAX: usize = 16_384;
+
+/// What a journal is opened with.
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    /// Its directory, which is made if it does not exist.
+    pub directory: PathBuf,
+    /// The id that it gets if it is made now.
+    pub gateway_id: String,
+    /// The size of all its files together, in bytes. While a new segment is made it can be exceeded by some
+    /// megabytes.
+    pub bytes_max: u64,
+    /// How many workers write to it.
+    pub clients: usize,
+}
+
+/// What a former process left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// The id by which Redis knows the flushes of this journal.
+    pub gateway_id: String,
+    /// The highest token that was used; all new ones have to be higher.
+    pub token_floor: u64,
+    /// What is pending, by key. It stays in the journal until its flushes are settled.
+    pub keys: Vec<(Bytes, OpenKey)>,
+    /// What was cut off.
+    pub torn: Option<TornTail>,
+}
+
+/// A journal, just opened.
+pub struct Opened {
+    /// The journal itself.
+    pub journal: Journal,
+    /// One for each worker.
+    pub clients: Vec<JournalClient>,
+    /// What is to be taken over.
+    pub recovery: Recovery,
+}
+
+/// Owns the thread and the lock of the directory.
+pub struct Journal {
+    sender: SyncSender<Message>,
+    thread: Option<JoinHandle<()>>,
+    facts: watch::Receiver<JournalFacts>,
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens the journal of the directory, or makes one. Reads all that a former process left, so it may take a while.
+    pub fn open(options: JournalOptions) -> Result<Opened, OpenError> {
+        Self::open_on(options, Box::new(SystemDisk))
+    }
+
+    /// The same, with another way to write. Reading and locking are the operating system's in any case.
+    pub fn open_on(options: JournalOptions, disk: Box<dyn Disk>) -> Result<Opened, OpenError> {
+        let JournalOptions { directory, gateway_id, bytes_max, clients } = options;
+        let lock = segments::lock(&directory)?;
+        let found = segments::find(&directory)?;
+        let io_error = |error: io::Error| OpenError::Io { path: directory.clone(), error };
+        let mut segments = Segments {
+            disk,
+            directory: directory.clone(),
+            gateway_id: found.gateway_id.unwrap_or(gateway_id),
+            next_number: found.next_number,
+            obsolete: found.obsolete,
+        };
+        let recovery = Recovery {
+            gateway_id: segments.gateway_id.clone(),
+            token_floor: found.ledger.token_last(),
+            keys: found.ledger.keys().map(|(key, open)| (key.clone(), *open)).collect(),
+            torn: found.torn,
+        };
+        let segment = segments.advance(&found.ledger).map_err(io_error)?;
+        let (sender, queue) = sync_channel(QUEUED_RECORDS_MAX);
+        let (told, facts) = watch::channel(JournalFacts::default());
+        let (ports, clients) = (0..clients)
+            .map(|index| {
+                let (port, progress) = watch::channel(client::Progress::default());
+                (Port::new(port), JournalClient::new(index, sender.clone(), progress))
+            })
+            .unzip();
+        let writer = Writer {
+            segments,
+            segment: Some(segment),
+            ledger: found.ledger,
+            ports,
+            bytes_max,
+            facts: JournalFacts { segments: 1, ..JournalFacts::default() },
+            told,
+            fault: None,
+            retry_at: Instant::now(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(io_error)?;
+        let journal = Self { sender, thread: Some(thread), facts, _lock: lock };
+        Ok(Opened { journal, clients, recovery })
+    }
+
+    /// What it has done so far.
+    pub fn facts(&self) -> JournalFacts {
+        *self.facts.borrow()
+    }
+}
+
+impl Drop for Journal {
+    /// Writes what was handed over, and gives the directory free.
+    fn drop(&mut self) {
+        // It waits for room in the queue, which the thread makes; if the thread is gone there is nothing to wait for.
+        let _ = self.sender.send(Message::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
