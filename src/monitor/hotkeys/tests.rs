@@ -1,4 +1,5 @@
-//! Tests of HOTKEYS against the `redis` crate's own parser of the Redis dialect, and against Redis's error texts.
+//! Tests of HOTKEYS against the `redis` crate's own parser of the Redis dialect, and against Redis's error
+//! texts.
 
 use super::*;
 use crate::detect::{Class, HotKey, KeyName, Rates};
