@@ -34,7 +34,11 @@
 
 mod answer;
 mod flight;
+#[cfg(test)]
+mod model_tests;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
