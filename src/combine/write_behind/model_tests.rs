@@ -2,7 +2,7 @@
 //!
 //! A seed that fails is printed; `WRITE_BEHIND_SEED` runs it alone.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
