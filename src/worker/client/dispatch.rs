@@ -71,7 +71,9 @@ pub(super) fn dispatch(
             }
         }
         // What may touch any key waits for what is in queues, and what is combined later waits for it.
-        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if state.has_combined(key) => state.wait_for_all(key),
+        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if state.has_combined(key) => {
+            state.wait_for_all(key)
+        }
         Verdict::Split(parts) => state.send_split(key, parts),
         Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
         Verdict::Answer(local) => state.answer(key, local, command, request),

@@ -45,8 +45,7 @@ impl State {
                 self.refuse(key, ErrorKind::ClientRequest, "ERR DISCARD without MULTI")
             }
             (Session::Multi, false) => {
-                client.session.transaction =
-                    Some(Box::new(Transaction {
+                client.session.transaction = Some(Box::new(Transaction {
                     slot: client.session.watch_slot,
                     readonly: true,
                     ..Default::default()
