@@ -18,7 +18,9 @@ use hotgate::{
     config::Config,
 };
 
+/// One millisecond in nanoseconds.
 pub const MS: u64 = 1_000_000;
+/// The counter under quota.
 pub const KEY: &[u8] = b"sku:{8421}:reserved";
 
 /// The quota of [`KEY`] under these directives, separated by semicolons.

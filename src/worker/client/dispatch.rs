@@ -228,7 +228,7 @@ impl State {
             return flow;
         }
         client.unrouted_since_ns = None;
-        self.refuse(key, ErrorKind::UpstreamUnavailable, &UpstreamError::NoneKnown.to_string())
+        self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string())
     }
 
     /// Whether the client's connection to `node` takes another request; if not, the client is woken when it does.
@@ -373,7 +373,7 @@ impl State {
             }
         }
         if connections.is_empty() {
-            return self.refuse(key, ErrorKind::UpstreamUnavailable, &UpstreamError::NoneKnown.to_string());
+            return self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string());
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };

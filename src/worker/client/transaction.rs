@@ -197,7 +197,7 @@ impl State {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
                 return self.forward(key, command, request, None, outgoing, None);
             }
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let connection = match watch {
             Some((watched, connection)) if watched == node && same_slot => Some(connection),
