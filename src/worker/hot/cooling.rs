@@ -40,7 +40,8 @@ impl State {
         let tallies = &mut self.tallies.combine.keys;
         self.hot.entries.retain(|_, entry| {
             let idle = entry.ruled && !entry.hot && now_ns.saturating_sub(entry.active_ns) > RULED_IDLE_NS;
-            let settled = entry.unsettled == 0 && entry.queue.as_ref().is_none_or(|home| home.queue.is_empty());
+            let settled =
+                entry.unsettled == 0 && entry.queue.as_ref().is_none_or(|home| home.queue.is_empty());
             let keep = !(settled && (!entry.is_wanted() || idle));
             if let (false, Some(home)) = (keep, &entry.queue) {
                 tallies.release(home.row);

@@ -41,7 +41,8 @@ enum Way {
 
 /// A detector as the configuration wants it; none when detection is off.
 pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
-    let patterns: Vec<Vec<u8>> = config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
+    let patterns: Vec<Vec<u8>> =
+        config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
     let ignore = move |key: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern, key));
     let sized = |tracked_keys| DetectorConfig { tracked_keys, sample_ratio: 1 };
     let fits = |tracked_keys: &usize| sized(*tracked_keys).memory_bytes_max() <= config.detect.memory_max;
@@ -55,7 +56,8 @@ impl State {
     pub fn observe(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
         let known = self.knowledge.commands.get(command);
         let range = known.key_range;
-        let single = range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
+        let single =
+            range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
         if !single {
             return self.observe_all(client, command, request);
         }
@@ -119,7 +121,8 @@ impl State {
         }
         let op = self.hot.foldable(command).and_then(|foldable| foldable.op(request));
         let Some(client) = self.clients.get_mut(client_key) else { return Way::Ordinary };
-        let Some(op) = op.filter(|_| client.session.database == 0 && client.session.tracking.is_none()) else {
+        let Some(op) = op.filter(|_| client.session.database == 0 && client.session.tracking.is_none())
+        else {
             return if client.combined > 0 { Way::Wait } else { Way::Barrier };
         };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Way::Ordinary };
@@ -187,9 +190,13 @@ impl State {
     /// Begins to combine a key.
     pub(super) fn begin(&mut self, key: Bytes, hash: u64, ruled: bool, hot: bool) {
         let home = (hash % self.gateway.workers.len() as u64) as usize;
-        let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: super::pump::QUEUE_BYTES_MAX };
+        let limits = QueueLimits {
+            members_max: self.config.combine.pending_max,
+            bytes_max: super::pump::QUEUE_BYTES_MAX,
+        };
         let at_home = home == self.index;
-        let row = if at_home { self.tallies.combine.keys.acquire(Arc::from(&key[..])) } else { RowId::OVERFLOW };
+        let row =
+            if at_home { self.tallies.combine.keys.acquire(Arc::from(&key[..])) } else { RowId::OVERFLOW };
         let queue = at_home.then(|| {
             Box::new(Home {
                 row,

@@ -38,7 +38,9 @@ impl State {
 
     fn finish_sending(&mut self, flush: FlushKey) {
         let hash = flush.hash;
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
+            return;
+        };
         if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
             self.finish(hash, &mut home);
         }
@@ -63,7 +65,8 @@ impl State {
             flush_touched(self);
             return;
         }
-        let settlement = home.queue.settle(&sending.replies, |waiter, settled| self.settle_one(hash, waiter, &settled));
+        let settlement =
+            home.queue.settle(&sending.replies, |waiter, settled| self.settle_one(hash, waiter, &settled));
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {
                 let reply = sending.replies.get(reply).cloned().unwrap_or_default();
@@ -84,7 +87,8 @@ impl State {
     fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
         let Some((kind, target)) = redirection(reply) else { return self.try_later(hash, home) };
         self.tallies.redirects[kind.index()] += 1;
-        let node = self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
+        let node =
+            self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
         let target = target.zip(node).and_then(|(target, node)| self.address_of(node, target));
         let Some(target) = target else {
             self.refresh(RefreshReason::Unassigned);
