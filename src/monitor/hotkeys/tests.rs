@@ -40,7 +40,7 @@ impl Desk {
             hot_set: HotSet::default(),
             top: vec![
                 top_key(b"x", 1_000.0, 0.5),
-                top_key(b"y\xff", 400.0, 0.2),
+                top_key(b"y", 400.0, 0.2),
                 top_key(b"x", 1_000.0, 0.5),
             ],
             topology,
