@@ -213,6 +213,15 @@ impl Admission {
         }
     }
 
+    /// What becomes of an operation that was admitted and then could not be sent, once [`Self::on_unavailable`] has been told.
+    pub fn decide_unsent(&mut self, now_ns: u64, delta: i64) -> Decision {
+        match self.phase {
+            Phase::Paused => self.refuse(Denial::Judged(self.pause())),
+            _ if self.quota.on_unavailable() == OnUnavailable::Allow => self.let_through(now_ns, delta),
+            _ => self.refuse(Denial::Unavailable),
+        }
+    }
+
     /// The flush that takes what was admitted is on its way. `left_waiting` says that it could not take all.
     pub fn on_flush(&mut self, left_waiting: bool) {
         self.freed_in_flight.increments |= self.freed_waiting.increments;
