@@ -27,6 +27,7 @@ use crate::control::admin;
 use crate::control::commands::follow_commands;
 use crate::control::heat::follow_heat;
 use crate::control::questions::{Desk, answer_questions};
+use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
 use crate::shared::client_rows::ClientRowsPort;
@@ -36,7 +37,6 @@ use crate::shared::mailbox::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
 use crate::shared::quota_desk::QuotaDesk;
 use crate::shared::refresh::refresh_mailbox;
 use crate::shared::scripts::ScriptCache;
-use crate::shared::tallies::TalliesCell;
 use crate::shared::topology::{Topology, TopologyCell};
 use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::worker;
@@ -113,6 +113,7 @@ pub async fn serve(
     let (stage, stage_seen) = watch::channel(Stage::Serving);
     let (refresh, refresh_requests) = refresh_mailbox();
     let (hot_set, hot_set_seen) = watch::channel(Arc::default());
+    let (polled_limits, polled_limits_seen) = watch::channel(Arc::default());
     let (slice_sender, slices) = mpsc::channel(workers);
     let (control, questions) = mpsc::channel(CONTROL_MAILBOX_MAX);
     let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
@@ -130,7 +131,7 @@ pub async fn serve(
         control,
         workers: mailboxes
             .into_iter()
-            .map(|mailbox| WorkerHandle { mailbox, tallies: Arc::new(TalliesCell::default()) })
+            .map(|mailbox| WorkerHandle { mailbox, tallies: Arc::default(), quotas: Arc::default() })
             .collect(),
         stage: stage_seen,
         client_rows,
@@ -139,7 +140,7 @@ pub async fn serve(
         slices: slice_sender,
         id: new_id(),
         listen: listen.clone(),
-        quota_facts: ArcSwap::default(),
+        polled_limits: polled_limits_seen,
         started: Instant::now(),
     });
     let (ended, mut worker_ended) = mpsc::channel(workers);
@@ -168,7 +169,7 @@ pub async fn serve(
     );
     tokio::spawn(keeper.run());
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
-    let (quota_desk, _quota_changes) = QuotaDesk::new();
+    let (quota_desk, quota_changes) = QuotaDesk::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let monitoring = Arc::new(admin::start(&gateway, quota_desk, file));
     let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -178,6 +179,8 @@ pub async fn serve(
     let desk = Arc::new(Desk::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
     tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&desk)));
     tokio::spawn(answer_questions(desk, questions));
+    tokio::spawn(serve_changes(Arc::clone(&gateway), quota_changes));
+    tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
     tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
     wait_for_upstream(&gateway).await;
     started(&Started { listen, admin: admin_address });

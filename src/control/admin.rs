@@ -80,7 +80,9 @@ fn sources(
         hot: Box::new(move || Arc::clone(&hot.hot_set.borrow())),
         topology: Box::new(move || topology.topology.load()),
         upstream: Box::new(move || upstream.facts.load()),
-        quotas: Box::new(move || quotas.quota_facts.load().to_vec()),
+        quotas: Box::new(move || {
+            quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone()).collect()
+        }),
         readiness: Box::new(move || readiness(&ready)),
         notices,
         key_names,

@@ -9,6 +9,7 @@ mod client_command;
 pub mod commands;
 pub mod heat;
 pub mod questions;
+pub mod quotas;
 pub mod reload;
 pub mod topology;
 pub mod upstream_client;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
-use super::quota_facts::QuotaFacts;
+use super::quota_board::{PolledLimits, QuotaBoard};
 use super::refresh::RefreshRequester;
 use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
@@ -40,6 +40,8 @@ pub struct WorkerHandle {
     pub mailbox: WorkerMailbox,
     /// Its figures.
     pub tallies: Arc<TalliesCell>,
+    /// The quotas whose keys it is home to.
+    pub quotas: Arc<ArcSwap<QuotaBoard>>,
 }
 
 /// The shared state.
@@ -76,8 +78,8 @@ pub struct Gateway {
     pub id: String,
     /// The addresses that clients can dial, with their real ports.
     pub listen: Vec<SocketAddr>,
-    /// The keys that quotas hold, as far as this gateway has met them.
-    pub quota_facts: ArcSwap<Vec<QuotaFacts>>,
+    /// Limits that quotas keep in keys which no flush can read.
+    pub polled_limits: watch::Receiver<Arc<PolledLimits>>,
     /// When the process started.
     pub started: Instant,
 }

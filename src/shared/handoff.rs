@@ -50,6 +50,10 @@ pub struct Waiter {
     pub sequence: u32,
     /// When the request came in, in nanoseconds of the process's clock.
     pub received_ns: u64,
+    /// What it adds to the counter; 0 for anything but an increment.
+    pub delta: i64,
+    /// How its client wants the reply.
+    pub version: RespVersion,
 }
 
 /// An outcome on its way back.

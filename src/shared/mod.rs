@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod keyed;
 pub mod labels;
 pub mod mailbox;
+pub mod quota_board;
 pub mod quota_desk;
 pub mod quota_facts;
 pub mod refresh;

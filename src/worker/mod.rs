@@ -83,6 +83,7 @@ async fn serve(setup: Setup) -> io::Result<usize> {
     tokio::task::spawn_local(hot::pump(Rc::clone(&state)));
     tokio::task::spawn_local(follow_topology(Rc::clone(&state)));
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&state)));
+    tokio::task::spawn_local(follow_polled_limits(Rc::clone(&state)));
     tokio::task::spawn_local(housekeep(Rc::clone(&state)));
     // An error means that the sender is gone, and with it the process.
     let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
@@ -92,7 +93,7 @@ async fn serve(setup: Setup) -> io::Result<usize> {
     loop {
         state.borrow_mut().housekeep();
         let left = state.borrow().clients.len();
-        if left == 0 || *stage.borrow() == Stage::Stopped {
+        if (left == 0 && !state.borrow().owes()) || *stage.borrow() == Stage::Stopped {
             return Ok(left);
         }
         look.tick().await;
@@ -113,6 +114,15 @@ async fn follow_hot_set(state: Rc<RefCell<State>>) {
     while hot_set.changed().await.is_ok() {
         let published = Arc::clone(&hot_set.borrow_and_update());
         state.borrow_mut().adopt_hot_set(&published);
+    }
+}
+
+/// Takes over limits of quotas as soon as they are published.
+async fn follow_polled_limits(state: Rc<RefCell<State>>) {
+    let mut limits = state.borrow().gateway.polled_limits.clone();
+    while limits.changed().await.is_ok() {
+        let published = Arc::clone(&limits.borrow_and_update());
+        state.borrow_mut().adopt_polled_limits(&published);
     }
 }
 

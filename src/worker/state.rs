@@ -178,6 +178,7 @@ impl State {
         self.end_overdue_upstreams();
         self.measure_levels();
         self.cool_down();
+        self.publish_quotas();
         self.hand_over_slice();
         self.reply_times.flush(&mut self.tallies);
         self.gateway.workers[self.index].tallies.publish(&self.tallies);

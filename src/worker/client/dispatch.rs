@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::merge::{self, Merge, Plan};
 use super::replies::Settled;
 use super::{ClientKey, Gate};
+use crate::admission::Setting;
 use crate::command::{CommandId, Fan};
 use crate::detect::EntryHandle;
 use crate::resp::{self, Request, encode};
@@ -56,7 +57,10 @@ pub(super) fn dispatch(
         return state.await_first_topology(key);
     }
     let passes_queues = !matches!(verdict, Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_));
+    let beside = command.zip(setting_of(&verdict));
+    let refusal = beside.and_then(|(command, setting)| state.refusal_beside_quota(command, request, setting));
     let flow = match verdict {
+        _ if refusal.is_some() => state.refuse_by_quota(key, &refusal.unwrap_or_default()),
         Verdict::Forward { route, readonly } => {
             let outgoing = Outgoing { route, readonly, hook: Hook::None };
             match command.map_or(Seen::Ordinary(None), |command| state.observe(key, command, request)) {
@@ -68,6 +72,7 @@ pub(super) fn dispatch(
                 }
                 Seen::Combined => Flow::Next,
                 Seen::Wait => state.wait_for_all(key),
+                Seen::Refused(text) => state.refuse_by_quota(key, &text),
             }
         }
         // What may touch any key waits for what is in queues, and what is combined later waits for it.
@@ -95,6 +100,16 @@ pub(super) fn dispatch(
         }
     }
     flow
+}
+
+/// Where a command stands of which the keys are looked at here for quotas; those that are forwarded are looked at when their
+/// accesses are counted.
+fn setting_of(verdict: &Verdict) -> Option<Setting> {
+    match verdict {
+        Verdict::Queue { .. } => Some(Setting::Transaction),
+        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => Some(Setting::Alone),
+        Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_) => None,
+    }
 }
 
 /// How a request goes out.
@@ -403,6 +418,19 @@ impl State {
     pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
         self.tallies.error(kind);
         self.tallies.count(RequestClass::Local, Outcome::Failed);
+        let mut reply = Vec::new();
+        encode::error(&mut reply, text);
+        self.reply(key, &reply);
+        Flow::Next
+    }
+
+    /// Answers a command that would pass by a quota. It makes an open transaction abort.
+    fn refuse_by_quota(&mut self, key: ClientKey, text: &str) -> Flow {
+        let transaction = self.clients.get_mut(key).and_then(|client| client.session.transaction.as_mut());
+        if let Some(transaction) = transaction {
+            transaction.poisoned = true;
+        }
+        self.tallies.count(RequestClass::Local, Outcome::Refused);
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
         self.reply(key, &reply);

@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 
+use super::Home;
+
 use crate::config::RuleMode;
 use crate::detect::HotSet;
 use crate::worker::state::State;
 
 /// A key that only a rule wants combined is forgotten after this long without use; its next use brings it back.
 const RULED_IDLE_NS: u64 = 60_000_000_000;
+
+/// The same for a key that a quota holds: with it go its counts.
+const QUOTA_IDLE_NS: u64 = 600_000_000_000;
 
 impl State {
     /// Takes over the published hot set.
@@ -25,7 +30,8 @@ impl State {
         for hot_key in hot_set.entries.iter().filter(|hot_key| !hot_key.key.is_truncated()) {
             let key = hot_key.key.bytes();
             let hash = self.hot.hasher.hash_one(key);
-            let excluded = matches!(self.hot.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind);
+            let excluded = matches!(self.hot.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind)
+                && !self.hot.quotas.holds(key, hash);
             match self.hot.entries.get_mut(&hash) {
                 _ if excluded => {}
                 Some(entry) => entry.hot = entry.key == key,
@@ -37,14 +43,18 @@ impl State {
     /// Forgets keys that are not combined any more.
     pub fn cool_down(&mut self) {
         let now_ns = self.now_ns;
-        let tallies = &mut self.tallies.combine.keys;
+        let tallies = &mut self.tallies;
         self.hot.entries.retain(|_, entry| {
-            let idle = entry.ruled && !entry.hot && now_ns.saturating_sub(entry.active_ns) > RULED_IDLE_NS;
-            let settled =
-                entry.unsettled == 0 && entry.queue.as_ref().is_none_or(|home| home.queue.is_empty());
+            let idle_max_ns = if entry.quota.is_some() { QUOTA_IDLE_NS } else { RULED_IDLE_NS };
+            let idle = !entry.hot && now_ns.saturating_sub(entry.active_ns) > idle_max_ns;
+            let at_rest = |home: &Home| home.queue.is_empty() && !home.held.as_ref().is_some_and(|held| held.owes());
+            let settled = entry.unsettled == 0 && entry.queue.as_deref().is_none_or(at_rest);
             let keep = !(settled && (!entry.is_wanted() || idle));
             if let (false, Some(home)) = (keep, &entry.queue) {
-                tallies.release(home.row);
+                tallies.combine.keys.release(home.row);
+                if let Some(held) = &home.held {
+                    held.release(&mut tallies.quotas);
+                }
             }
             keep
         });

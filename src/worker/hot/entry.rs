@@ -1,10 +1,15 @@
 //! Which keys are combined, and the state of each.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::quota::Held;
+use crate::admission::KeyQuota;
 use crate::combine::{KeyQueue, QueueCounters};
 use crate::command::glob;
 use crate::config::{Rule, RuleMode};
+use crate::resp::key_slot;
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
@@ -27,6 +32,10 @@ pub struct Entry {
     pub ruled: bool,
     /// It is in the published hot set.
     pub hot: bool,
+    /// What holds it.
+    pub quota: Option<Arc<KeyQuota>>,
+    /// It takes debts of the key beside the key's own queue; no client's operation comes here.
+    pub serves_debts: bool,
     /// Operations of this worker's clients that are not settled.
     pub unsettled: u32,
     /// When it was last used, in nanoseconds of the worker's clock.
@@ -37,6 +46,8 @@ pub struct Entry {
 
 /// A key at its home.
 pub struct Home {
+    /// Its quota.
+    pub held: Option<Box<Held>>,
     /// What waits and what is in flight.
     pub queue: KeyQueue<Waiter>,
     /// The sending that is in flight.
@@ -73,9 +84,25 @@ pub struct Sending {
 }
 
 impl Entry {
+    /// An entry that nothing wants combined yet, with its queue if its home is here.
+    pub fn new(key: Bytes, home: usize, now_ns: u64, queue: Option<Box<Home>>) -> Self {
+        Self {
+            slot: key_slot(&key),
+            key,
+            home,
+            ruled: false,
+            hot: false,
+            quota: None,
+            serves_debts: false,
+            unsettled: 0,
+            active_ns: now_ns,
+            queue,
+        }
+    }
+
     /// Whether it is still to be combined when nothing of it is unsettled.
     pub fn is_wanted(&self) -> bool {
-        self.hot || self.ruled
+        self.hot || self.ruled || self.quota.is_some()
     }
 }
 

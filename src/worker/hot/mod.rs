@@ -19,6 +19,7 @@ mod handoff;
 mod observe;
 mod outcome;
 mod pump;
+mod quota;
 
 use std::collections::HashMap;
 use std::task::Waker;
@@ -34,6 +35,7 @@ use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
 pub use pump::pump;
+use quota::Quotas;
 
 /// Names one sending of a flush: replies to an earlier sending of the same key are not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,13 @@ pub struct Hot {
     entries: HashMap<u64, Entry, RandomState>,
     /// What the configuration says of keys.
     rules: Rules,
+    /// Which keys quotas hold.
+    quotas: Quotas,
+    /// When the levels of quotas are published next, and whether any were.
+    board_due_ns: u64,
+    board_published: bool,
+    /// Where replies are worded.
+    scratch: Vec<u8>,
     /// Goes up when a key begins to be combined.
     pub epoch: u32,
     /// Keys of which the queue has changed since the last pump.
@@ -82,6 +91,10 @@ impl Hot {
             detector: None,
             foldable: foldable(commands),
             rules: Rules::default(),
+            quotas: Quotas::default(),
+            board_due_ns: 0,
+            board_published: false,
+            scratch: Vec::new(),
             epoch: 0,
             dirty: Vec::new(),
             timers: Vec::new(),
@@ -93,9 +106,9 @@ impl Hot {
         }
     }
 
-    /// Whether no key is combined and no rule could make one.
+    /// Whether no key is combined and neither a rule nor a quota could make one.
     pub fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.rules.is_empty()
+        self.entries.is_empty() && self.rules.is_empty() && self.quotas.is_empty()
     }
 
     /// Looks up anew which commands fold.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::{Home, RULED_KEYS_MAX};
+use super::quota::{Held, refusal_alone};
 use super::{Entry, Rules};
+use crate::admission::Setting;
 use crate::combine::{KeyQueue, Op, QueueLimits};
 use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
-use crate::resp::{Request, encode, key_slot};
+use crate::resp::{Request, encode};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
@@ -28,6 +30,8 @@ pub enum Seen {
     Combined,
     /// Something has to be answered first.
     Wait,
+    /// It would pass by a quota: the error that it gets.
+    Refused(String),
 }
 
 /// Which way a request goes, before its access is counted.
@@ -41,8 +45,7 @@ enum Way {
 
 /// A detector as the configuration wants it; none when detection is off.
 pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
-    let patterns: Vec<Vec<u8>> =
-        config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
+    let patterns: Vec<Vec<u8>> = config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
     let ignore = move |key: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern, key));
     let sized = |tracked_keys| DetectorConfig { tracked_keys, sample_ratio: 1 };
     let fits = |tracked_keys: &usize| sized(*tracked_keys).memory_bytes_max() <= config.detect.memory_max;
@@ -56,8 +59,7 @@ impl State {
     pub fn observe(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
         let known = self.knowledge.commands.get(command);
         let range = known.key_range;
-        let single =
-            range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
+        let single = range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
         if !single {
             return self.observe_all(client, command, request);
         }
@@ -66,8 +68,12 @@ impl State {
         let hash = self.hot.hasher.hash_one(key);
         let access = access_of(known, class, request, client);
         let way = match self.hot.is_idle() {
-            true => Way::Ordinary,
+            true => Ok(Way::Ordinary),
             false => self.combine(client, command, request, key, hash),
+        };
+        let way = match way {
+            Ok(way) => way,
+            Err(text) => return Seen::Refused(text),
         };
         if way == Way::Wait {
             return Seen::Wait;
@@ -81,6 +87,9 @@ impl State {
     }
 
     fn observe_all(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
+        if let Some(text) = self.refusal_beside_quota(command, request, Setting::Alone) {
+            return Seen::Refused(text);
+        }
         let known = self.knowledge.commands.get(command);
         let class = self.knowledge.classes.of(command);
         let mut keys = KeyPositions::new();
@@ -107,6 +116,7 @@ impl State {
         if combined { Seen::Barrier(None) } else { Seen::Ordinary(None) }
     }
 
+    /// Which way an operation on one key goes; the error if it would pass by a quota.
     fn combine(
         &mut self,
         client_key: ClientKey,
@@ -114,23 +124,33 @@ impl State {
         request: &Request<'_>,
         key: &[u8],
         hash: u64,
-    ) -> Way {
+    ) -> Result<Way, String> {
         let known = self.hot.entries.get(&hash).is_some_and(|entry| entry.key == key);
-        if !known && !self.begin_by_rule(key, hash) {
-            return Way::Ordinary;
+        if !known && self.hot.quotas.holds(key, hash) {
+            self.begin_by_quota(key, hash)?;
+        } else if !known && !self.begin_by_rule(key, hash) {
+            return Ok(Way::Ordinary);
         }
         let op = self.hot.foldable(command).and_then(|foldable| foldable.op(request));
-        let Some(client) = self.clients.get_mut(client_key) else { return Way::Ordinary };
-        let Some(op) = op.filter(|_| client.session.database == 0 && client.session.tracking.is_none())
-        else {
-            return if client.combined > 0 { Way::Wait } else { Way::Barrier };
+        let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Ok(Way::Ordinary) };
+        let database = client.session.database;
+        if let Some(quota) = &entry.quota {
+            let writes = self.knowledge.commands.get(command).is_write();
+            if let Some(text) = refusal_alone(quota, op.as_ref(), request, writes, database) {
+                return Err(text);
+            }
+        }
+        let delta = if let Some(Op::Increment(delta)) = op { delta } else { 0 };
+        let clamped = entry.quota.is_some() && matches!(op, Some(Op::Increment(_)));
+        let Some(op) = op.filter(|_| database == 0 && (clamped || client.session.tracking.is_none())) else {
+            return Ok(if client.combined > 0 { Way::Wait } else { Way::Barrier });
         };
-        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Way::Ordinary };
         if !entry.is_wanted() && entry.unsettled == 0 && client.combined == 0 {
-            return Way::Barrier;
+            return Ok(Way::Barrier);
         }
         if !client.may_combine(self.hot.epoch) {
-            return Way::Wait;
+            return Ok(Way::Wait);
         }
         entry.active_ns = self.now_ns;
         entry.unsettled += 1;
@@ -141,6 +161,8 @@ impl State {
             sequence: client.replies.push_waiting(muted),
             worker: self.index as u16,
             received_ns: self.now_ns,
+            delta,
+            version: client.session.version,
         };
         let version = client.session.version;
         let home = entry.home;
@@ -151,13 +173,32 @@ impl State {
             let handoff = Handoff { key, hash, op, version, waiter };
             self.hand_off(home, handoff);
         }
-        Way::Combined
+        Ok(Way::Combined)
     }
 
     /// Puts an operation into the queue of a key whose home is here.
     pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: crate::resp::RespVersion) {
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
+        entry.active_ns = self.now_ns;
         let Some(home) = &mut entry.queue else { return };
+        if let (Some(held), Op::Increment(delta)) = (&mut home.held, op) {
+            let mut reply = std::mem::take(&mut self.hot.scratch);
+            reply.clear();
+            let owed = held.admission.owed();
+            let answered = held.answer(self.now_ns, delta, version, &mut reply);
+            if owed == 0 && held.admission.owed() != 0 {
+                self.hot.timers.push((self.now_ns + held.admission.quota().recheck_ns(), hash));
+                self.hot.wake();
+            }
+            if let Some(outcome) = answered {
+                self.settle_member(hash, waiter, &reply, outcome);
+            }
+            self.hot.scratch = reply;
+            if answered.is_some() {
+                return;
+            }
+        }
+        let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else { return };
         if home.queue.push(op, waiter, version).is_err() {
             self.tallies.error(ErrorKind::Overload);
             let mut reply = Vec::new();
@@ -190,30 +231,34 @@ impl State {
     /// Begins to combine a key.
     pub(super) fn begin(&mut self, key: Bytes, hash: u64, ruled: bool, hot: bool) {
         let home = (hash % self.gateway.workers.len() as u64) as usize;
-        let limits = QueueLimits {
-            members_max: self.config.combine.pending_max,
-            bytes_max: super::pump::QUEUE_BYTES_MAX,
-        };
-        let at_home = home == self.index;
-        let row =
-            if at_home { self.tallies.combine.keys.acquire(Arc::from(&key[..])) } else { RowId::OVERFLOW };
-        let queue = at_home.then(|| {
-            Box::new(Home {
-                row,
-                waiting_since_ns: 0,
-                queue: KeyQueue::new(key.clone(), self.gateway.id.as_bytes(), limits),
-                sending: Default::default(),
-                dirty: false,
-                failed_since_ns: 0,
-                doubtful: false,
-                target: None,
-                tallied: Default::default(),
-            })
+        let quota = self.hot.quotas.of(&key, hash);
+        let queue = (home == self.index).then(|| {
+            let row = self.tallies.combine.keys.acquire(Arc::from(&key[..]));
+            let limits = Arc::clone(&self.gateway.polled_limits.borrow());
+            let hold = |quota| Box::new(Held::new(quota, &mut self.tallies.quotas, &limits, self.now_ns));
+            let held = quota.clone().map(hold);
+            Box::new(self.new_home(&key, self.gateway.id.as_bytes(), row, held))
         });
-        let slot = key_slot(&key);
-        let entry = Entry { slot, key, home, ruled, hot, unsettled: 0, active_ns: self.now_ns, queue };
+        let entry = Entry { ruled, hot, quota, ..Entry::new(key, home, self.now_ns, queue) };
         self.hot.entries.insert(hash, entry);
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
+    }
+
+    /// An empty queue whose tokens bear this identity.
+    pub(super) fn new_home(&self, key: &Bytes, identity: &[u8], row: RowId, held: Option<Box<Held>>) -> Home {
+        let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: super::pump::QUEUE_BYTES_MAX };
+        Home {
+            held,
+            row,
+            waiting_since_ns: 0,
+            queue: KeyQueue::new(key.clone(), identity, limits),
+            sending: Default::default(),
+            dirty: false,
+            failed_since_ns: 0,
+            doubtful: false,
+            target: None,
+            tallied: Default::default(),
+        }
     }
 
     /// Whether something of a client is in a queue.
@@ -226,9 +271,10 @@ impl State {
         self.hot.rules = Rules::new(&self.config.rules);
         self.hot.detector = detector(&self.config, self.now_ns);
         let rules = &mut self.hot.rules;
-        for (hash, entry) in &mut self.hot.entries {
+        for (hash, entry) in self.hot.entries.iter_mut().filter(|(_, entry)| !entry.serves_debts) {
             entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
         }
+        self.configure_quotas();
     }
 }
 

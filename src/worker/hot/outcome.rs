@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::entry::Sending;
 use super::pump::RETRY_PAUSE_NS;
+use super::quota::{DEBT_WORKER, Held};
 use super::{FlushKey, Home};
 use crate::combine::{Again, Settled as CombineSettled};
-use crate::resp::encode;
+use crate::resp::{encode, first_error};
 use crate::shared::handoff::{HandoffResult, Waiter};
 use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
@@ -38,9 +39,7 @@ impl State {
 
     fn finish_sending(&mut self, flush: FlushKey) {
         let hash = flush.hash;
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
-            return;
-        };
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
         if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
             self.finish(hash, &mut home);
         }
@@ -57,7 +56,10 @@ impl State {
             if sending.lost_written {
                 home.doubtful = true;
                 let now_ns = self.now_ns;
-                home.queue.outcome_unknown(now_ns, |waiter, settled| self.settle_one(hash, waiter, &settled));
+                let (queue, held) = (&mut home.queue, &mut home.held);
+                queue.outcome_unknown(now_ns, |waiter, settled| {
+                    self.settle_one(hash, held.as_deref_mut(), waiter, settled)
+                });
             } else {
                 home.queue.not_executed();
             }
@@ -65,8 +67,12 @@ impl State {
             flush_touched(self);
             return;
         }
-        let settlement =
-            home.queue.settle(&sending.replies, |waiter, settled| self.settle_one(hash, waiter, &settled));
+        let (queue, held) = (&mut home.queue, &mut home.held);
+        let settlement = queue
+            .settle(&sending.replies, |waiter, settled| self.settle_one(hash, held.as_deref_mut(), waiter, settled));
+        if let (Some(held), Some(report)) = (held, &settlement.clamp) {
+            held.admission.on_report(self.now_ns, report);
+        }
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {
                 let reply = sending.replies.get(reply).cloned().unwrap_or_default();
@@ -87,8 +93,7 @@ impl State {
     fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
         let Some((kind, target)) = redirection(reply) else { return self.try_later(hash, home) };
         self.tallies.redirects[kind.index()] += 1;
-        let node =
-            self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
+        let node = self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
         let target = target.zip(node).and_then(|(target, node)| self.address_of(node, target));
         let Some(target) = target else {
             self.refresh(RefreshReason::Unassigned);
@@ -127,25 +132,72 @@ impl State {
     }
 
     /// Answers one member.
-    pub(super) fn settle_one(&mut self, hash: u64, waiter: Waiter, settled: &CombineSettled<'_>) {
-        match settled {
-            CombineSettled::Reply(reply) => self.settle_member(hash, waiter, reply, Outcome::Combined),
-            CombineSettled::Refused(refusal) => {
-                let mut reply = Vec::new();
-                encode::error(&mut reply, format!("QUOTA limit of {} reached", refusal.limit));
-                self.settle_member(hash, waiter, &reply, Outcome::Refused);
+    pub(super) fn settle_one(
+        &mut self,
+        hash: u64,
+        held: Option<&mut Held>,
+        waiter: Waiter,
+        settled: CombineSettled<'_>,
+    ) {
+        let mut scratch = std::mem::take(&mut self.hot.scratch);
+        match (held, settled) {
+            (_, CombineSettled::Reply(reply)) if waiter.delta == 0 => {
+                self.settle_member(hash, waiter, reply, Outcome::Combined);
             }
-            CombineSettled::ClampError(text) => {
-                let mut reply = Vec::new();
-                encode::error(&mut reply, text);
-                self.settle_member(hash, waiter, &reply, Outcome::Failed);
+            (None, CombineSettled::Reply(reply)) => self.settle_member(hash, waiter, reply, Outcome::Combined),
+            (Some(held), settled) => {
+                let outcome = match settled {
+                    CombineSettled::Reply(_) => Outcome::Combined,
+                    CombineSettled::Refused(_) => Outcome::Refused,
+                    CombineSettled::ClampError(_) => Outcome::Failed,
+                };
+                let reply = held.admission.settle(waiter.delta, settled, waiter.version, &mut scratch);
+                self.settle_member(hash, waiter, reply, outcome);
             }
+            // The quota left the configuration while its last flush was under way.
+            (None, CombineSettled::Refused(refusal)) => {
+                scratch.clear();
+                encode::error(&mut scratch, format!("QUOTA limit of {} reached", refusal.limit));
+                self.settle_member(hash, waiter, &scratch, Outcome::Refused);
+            }
+            (None, CombineSettled::ClampError(text)) => {
+                scratch.clear();
+                encode::error(&mut scratch, text);
+                self.settle_member(hash, waiter, &scratch, Outcome::Failed);
+            }
+        }
+        self.hot.scratch = scratch;
+    }
+
+    /// Answers one member of a flush that was given up with `error`. A quota has a word of its own for those that were
+    /// surely not executed.
+    pub(super) fn settle_given_up(
+        &mut self,
+        hash: u64,
+        held: Option<&mut Held>,
+        waiter: Waiter,
+        settled: CombineSettled<'_>,
+        error: &str,
+    ) {
+        let unsent = matches!(settled, CombineSettled::Reply(reply) if resp_error(reply) == error.as_bytes());
+        let mut reply = Vec::new();
+        let answered = match held {
+            Some(held) if unsent && waiter.delta != 0 => {
+                held.answer_unsent(self.now_ns, waiter.delta, waiter.version, &mut reply)
+            }
+            _ => None,
+        };
+        match answered {
+            Some(outcome) => self.settle_member(hash, waiter, &reply, outcome),
+            None => self.settle_one(hash, None, waiter, settled),
         }
     }
 
     /// Answers one member, here or on the worker that it belongs to.
     pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
-        if usize::from(waiter.worker) == self.index {
+        if waiter.worker == DEBT_WORKER {
+            self.settle_debt(hash, waiter.delta, reply);
+        } else if usize::from(waiter.worker) == self.index {
             self.settle_local(hash, waiter, reply, outcome);
         } else {
             let result = HandoffResult { hash, waiter, reply: Bytes::copy_from_slice(reply), outcome };
@@ -181,4 +233,9 @@ impl State {
         row.flushed += now.commands - then.commands;
         row.queued = home.queue.len() as u64;
     }
+}
+
+/// The text of an error reply without its `-`; nothing for any other.
+fn resp_error(reply: &[u8]) -> &[u8] {
+    first_error(reply).unwrap_or_default()
 }

@@ -87,16 +87,29 @@ impl State {
             return;
         };
         home.dirty = false;
+        self.settle_debts(hash, &mut home);
         self.give_up_overdue(hash, &mut home);
+        let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
+        if matches!(clamp, Some(None)) {
+            self.await_limits(hash, &mut home);
+            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+                entry.queue = Some(home);
+            }
+            return;
+        }
+        let clamp = clamp.flatten();
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
             exactly_once: self.config.combine.exactly_once,
-            clamp: None,
+            clamp: clamp.as_ref(),
         };
         match home.queue.next_flush(self.now_ns, &policy) {
             FlushDecision::Send(flush) => {
                 let mut bytes = BytesMut::new();
                 home.queue.encode(&mut bytes);
+                if let Some(held) = home.held.as_mut().filter(|_| !flush.resend) {
+                    held.admission.on_flush(home.queue.len() > flush.members);
+                }
                 if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
                     home.queue.not_executed();
                     home.failed_since_ns =
@@ -169,6 +182,17 @@ impl State {
         true
     }
 
+    /// Nothing may go before the limits of the key have been read once: that is looked at again soon, and counts as a failure.
+    fn await_limits(&mut self, hash: u64, home: &mut Home) {
+        if home.queue.is_empty() {
+            return;
+        }
+        if home.failed_since_ns == 0 {
+            home.failed_since_ns = self.now_ns;
+        }
+        self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+    }
+
     /// Answers members whose flush could not be brought to an end in time.
     fn give_up_overdue(&mut self, hash: u64, home: &mut Home) {
         if home.failed_since_ns == 0 {
@@ -180,14 +204,22 @@ impl State {
             return;
         }
         let error = "ERR hotgate: the key's node can't be reached or does not serve its slot; the command was not sent, try again";
-        home.queue.abandon_waiting(error, |waiter, settled| self.settle_one(hash, waiter, &settled));
+        let (queue, held) = (&mut home.queue, &mut home.held);
+        if let Some(held) = held {
+            held.admission.on_unavailable(self.now_ns);
+        }
+        queue.abandon_waiting(error, |waiter, settled| {
+            self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
+        });
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
         let limit_ns = match home.doubtful && self.config.combine.exactly_once {
             true => self.config.combine.token_ttl.as_nanos() as u64 / 2,
             false => patience_ns,
         };
         if failing_ns >= limit_ns {
-            home.queue.abandon(error, |waiter, settled| self.settle_one(hash, waiter, &settled));
+            queue.abandon(error, |waiter, settled| {
+                self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
+            });
             home.failed_since_ns = 0;
             home.doubtful = false;
         }

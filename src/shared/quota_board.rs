@@ -1,0 +1,23 @@
+//! What a worker shows of the quotas whose keys it is home to, and what it is told about their limits.
+//!
+//! Each worker replaces its own board whole; the control thread reads all of them. The limits of keys that no flush can read
+//! go the other way: the control thread polls them and publishes the values.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::quota_facts::QuotaFacts;
+use crate::admission::PolledLimit;
+
+/// One worker's board.
+#[derive(Debug, Default)]
+pub struct QuotaBoard {
+    /// The levels of the keys that have rows of their own in the tallies: so they are bounded by those.
+    pub facts: Vec<QuotaFacts>,
+    /// Limit keys that have to be polled; one that several counters share is named several times.
+    pub polled: Vec<Bytes>,
+}
+
+/// What the polled limit keys hold, as last seen. One that is not in it has not been read yet.
+pub type PolledLimits = HashMap<Bytes, PolledLimit>;

@@ -1,0 +1,390 @@
+//! Quotas on the data path: which keys one holds, what becomes of an increment at its home, and what is published of it.
+//!
+//! A key that a quota holds is combined from its first use, hot or not, and whatever rules say: the clamp is in the flush.
+//! What is decided without Redis is [`crate::admission`]'s; this drives it.
+//!
+//! *Debts.* What `on_unavailable = "allow"` let through has to be added without a clamp, so it may not share a flush with what
+//! is clamped. It goes through a queue of its own beside the key's: an entry under the complement of the key's hash, with
+//! tokens of its own, which the pump treats as any other.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::entry::{Entry, Home};
+use crate::admission::{
+    Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, PolledLimit, QuotaRules, RuleCounts, Setting,
+    verdict_of_other_command,
+};
+use crate::combine::{Consumes, Op};
+use crate::command::{CommandId, KeyPositions};
+use crate::config::Quota;
+use crate::resp::{Request, RespVersion, encode, first_error, parse_integer_reply};
+use crate::shared::handoff::Waiter;
+use crate::shared::keyed::{Keyed, RowId};
+use crate::shared::labels::Outcome;
+use crate::shared::quota_board::{PolledLimits, QuotaBoard};
+use crate::shared::quota_facts::QuotaFacts;
+use crate::shared::tallies::QuotaTally;
+use crate::worker::state::State;
+
+/// Verdicts on keys that are remembered, by hash of the key. A power of two.
+const VERDICTS: usize = 8192;
+
+/// At most so often levels are published, since that copies the names of all keys.
+const BOARD_PERIOD_NS: u64 = 250_000_000;
+
+/// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
+pub(super) const DEBT_WORKER: u16 = u16::MAX;
+
+/// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.
+#[derive(Default)]
+pub struct Quotas {
+    rules: QuotaRules,
+    /// Direct-mapped: a verdict stands where the hash says, until another key takes its place.
+    verdicts: Vec<(u64, bool)>,
+}
+
+impl Quotas {
+    /// Takes over the quotas of a configuration.
+    pub fn new(quotas: &[Quota]) -> Self {
+        let verdicts = if quotas.is_empty() { Vec::new() } else { vec![(0, false); VERDICTS] };
+        Self { rules: QuotaRules::compile(quotas), verdicts }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether a quota holds this key.
+    pub fn holds(&mut self, key: &[u8], hash: u64) -> bool {
+        if self.rules.is_empty() {
+            return false;
+        }
+        let place = hash as usize & (VERDICTS - 1);
+        match self.verdicts.get(place) {
+            Some((known, held)) if *known == hash => *held,
+            _ => {
+                let held = self.rules.of(key).is_some();
+                self.verdicts[place] = (hash, held);
+                held
+            }
+        }
+    }
+
+    /// What holds this key.
+    pub fn of(&mut self, key: &[u8], hash: u64) -> Option<Arc<KeyQuota>> {
+        if self.holds(key, hash) { self.rules.of(key).map(Arc::new) } else { None }
+    }
+}
+
+/// The quota of a key, at the key's home.
+pub struct Held {
+    /// Decides.
+    pub admission: Admission,
+    /// Debts on their way.
+    pub debts_inflight: u32,
+    /// One row for each part of the quota.
+    rows: SmallVec<[RowId; 2]>,
+    /// What is in the rows already.
+    tallied: RuleCounts,
+}
+
+impl Held {
+    /// Nothing is known of the counter yet but the limits that were polled for others.
+    pub fn new(quota: Arc<KeyQuota>, tallies: &mut Keyed<QuotaTally>, limits: &PolledLimits, now_ns: u64) -> Self {
+        let name: Arc<[u8]> = Arc::from(&quota.key()[..]);
+        let rows = quota.rules().map(|rule| {
+            let row = tallies.acquire(Arc::clone(&name));
+            if row != RowId::OVERFLOW {
+                tallies.row(row).rule = rule;
+            }
+            row
+        });
+        let rows = rows.collect();
+        let tallied = RuleCounts::from_elem(Counts::default(), quota.parts().len());
+        let mut held = Self { admission: Admission::new(quota), debts_inflight: 0, rows, tallied };
+        held.adopt_limits(limits, now_ns);
+        held
+    }
+
+    /// Takes over polled limits, if all that it needs are there.
+    fn adopt_limits(&mut self, limits: &PolledLimits, now_ns: u64) {
+        let names = self.admission.quota().polled();
+        let found: Option<Vec<PolledLimit>> = names.iter().map(|name| limits.get(name).copied()).collect();
+        if let Some(found) = found.filter(|found| !found.is_empty()) {
+            self.admission.on_polled(now_ns, &found);
+        }
+    }
+
+    /// Answers an operation that does not go to Redis; `None` for one that goes.
+    pub fn answer(&mut self, now_ns: u64, delta: i64, version: RespVersion, out: &mut Vec<u8>) -> Option<Outcome> {
+        let decision = self.admission.decide(now_ns, delta);
+        self.carry_out(decision, version, out)
+    }
+
+    /// Answers an operation that was to go to Redis and could not be sent. `None` in shadow mode, which changes no reply.
+    pub fn answer_unsent(&mut self, now_ns: u64, delta: i64, version: RespVersion, out: &mut Vec<u8>) -> Option<Outcome> {
+        if self.admission.quota().is_shadow() {
+            return None;
+        }
+        let decision = self.admission.decide_unsent(now_ns, delta);
+        self.carry_out(decision, version, out)
+    }
+
+    fn carry_out(&mut self, decision: Decision, version: RespVersion, out: &mut Vec<u8>) -> Option<Outcome> {
+        match decision {
+            Decision::Admit | Decision::Ask => None,
+            Decision::Refuse(denial) => {
+                self.admission.write_denial(denial, version, out);
+                Some(Outcome::Refused)
+            }
+            Decision::LetThrough(value) => {
+                encode::integer(out, value);
+                Some(Outcome::Combined)
+            }
+        }
+    }
+
+    /// Something of it is not in the counter yet.
+    pub fn owes(&self) -> bool {
+        self.admission.owed() != 0 || self.debts_inflight > 0
+    }
+
+    /// Gives its rows back.
+    pub fn release(&self, tallies: &mut Keyed<QuotaTally>) {
+        self.rows.iter().for_each(|row| tallies.release(*row));
+    }
+
+    fn tally(&mut self, tallies: &mut Keyed<QuotaTally>) {
+        for ((row, now), then) in self.rows.iter().zip(self.admission.counts()).zip(&mut self.tallied) {
+            let tally = tallies.row(*row);
+            tally.admitted += now.admitted - then.admitted;
+            tally.admitted_units += now.admitted_units - then.admitted_units;
+            for (reason, count) in tally.refused.iter_mut().enumerate() {
+                *count += now.refused[reason] - then.refused[reason];
+            }
+            tally.would_refuse += now.would_refuse - then.would_refuse;
+            tally.unchecked += now.unchecked - then.unchecked;
+            tally.rechecks += now.rechecks - then.rechecks;
+            *then = *now;
+        }
+    }
+}
+
+impl State {
+    /// The error for a command that names a key under an enforced quota and would pass by the quota, if it does.
+    pub fn refusal_beside_quota(
+        &mut self,
+        command: CommandId,
+        request: &Request<'_>,
+        setting: Setting,
+    ) -> Option<String> {
+        if self.hot.quotas.is_empty() {
+            return None;
+        }
+        let known = self.knowledge.commands.get(command);
+        let mut keys = KeyPositions::new();
+        if known.keys(request, &mut keys).is_err() {
+            return None;
+        }
+        keys.iter().filter_map(|place| request.arg(*place as usize)).find_map(|key| {
+            let hash = self.hot.hasher.hash_one(key);
+            let quota = self.hot.quotas.of(key, hash)?;
+            refusal(&quota, request.name(), known.is_write(), setting)
+        })
+    }
+
+    /// Begins to combine a key because a quota holds it. The error is for the client: the table is full, and what is not in
+    /// it can't be held.
+    pub(super) fn begin_by_quota(&mut self, key: &[u8], hash: u64) -> Result<(), String> {
+        let keys_max = self.config.admission.keys_max;
+        if self.hot.entries.len() >= keys_max || self.hot.entries.contains_key(&hash) {
+            return Err(format!(
+                "QUOTA admission.keys_max = {keys_max} counters are in use already, so no further one can be held; try again later"
+            ));
+        }
+        self.begin(Bytes::copy_from_slice(key), hash, false, false);
+        Ok(())
+    }
+
+    /// Adds what was let through unchecked, if it is time to try.
+    pub(super) fn settle_debts(&mut self, hash: u64, home: &mut Home) {
+        let Some(held) = &mut home.held else { return };
+        if let Some(sum) = held.admission.owed_to_flush(self.now_ns) {
+            held.debts_inflight += 1;
+            self.send_debt(hash, home.queue.key().clone(), sum);
+        } else if held.admission.owed() != 0 {
+            self.hot.timers.push((self.now_ns + held.admission.quota().recheck_ns(), hash));
+        }
+    }
+
+    /// Puts a debt into the queue beside the key's.
+    pub(super) fn send_debt(&mut self, hash: u64, key: Bytes, sum: i64) {
+        let beside = !hash;
+        if !self.hot.entries.contains_key(&beside) {
+            let identity = [self.gateway.id.as_bytes(), b":debts"].concat();
+            let queue = Some(Box::new(self.new_home(&key, &identity, RowId::OVERFLOW, None)));
+            let entry = Entry { serves_debts: true, ..Entry::new(key, self.index, self.now_ns, queue) };
+            self.hot.entries.insert(beside, entry);
+        }
+        if let Some(entry) = self.hot.entries.get_mut(&beside) {
+            entry.unsettled += 1;
+        }
+        let version = RespVersion::Resp2;
+        let waiter =
+            Waiter { worker: DEBT_WORKER, client: 0, sequence: 0, received_ns: self.now_ns, delta: sum, version };
+        self.push(beside, Op::Increment(sum), waiter, version);
+    }
+
+    /// What came of a debt. `beside` is the hash of its own queue.
+    pub(super) fn settle_debt(&mut self, beside: u64, sum: i64, reply: &[u8]) {
+        if let Some(entry) = self.hot.entries.get_mut(&beside) {
+            entry.unsettled -= 1;
+        }
+        let now_ns = self.now_ns;
+        let entry = self.hot.entries.get_mut(&!beside);
+        let Some(held) = entry.and_then(|entry| entry.queue.as_mut()?.held.as_mut()) else {
+            tracing::warn!(sum, "a sum that a quota let through unchecked is lost: the quota is gone from the configuration");
+            return;
+        };
+        held.debts_inflight = held.debts_inflight.saturating_sub(1);
+        match parse_integer_reply(reply) {
+            Some(value) => held.admission.on_owed_added(now_ns, value),
+            None if first_error(reply).is_some_and(|text| text.starts_with(b"ERR outcome unknown")) => {
+                let key = held.admission.quota().key().escape_ascii().to_string();
+                tracing::warn!(key, sum, "whether a sum that was let through unchecked is in the counter is not known");
+            }
+            None => {
+                held.admission.on_owed_lost(sum);
+                self.hot.timers.push((now_ns + held.admission.quota().recheck_ns(), !beside));
+            }
+        }
+    }
+
+    /// Takes over limits that the control thread has polled.
+    pub fn adopt_polled_limits(&mut self, limits: &PolledLimits) {
+        self.tick();
+        let now_ns = self.now_ns;
+        for entry in self.hot.entries.values_mut() {
+            let Some(home) = &mut entry.queue else { continue };
+            let Some(held) = &mut home.held else { continue };
+            let waited = held.admission.clamp().is_none();
+            held.adopt_limits(limits, now_ns);
+            if waited && held.admission.clamp().is_some() {
+                home.failed_since_ns = 0;
+            }
+        }
+    }
+
+    /// Compiles the quotas of a new configuration, and holds the keys that are combined already to them.
+    pub(super) fn configure_quotas(&mut self) {
+        self.hot.quotas = Quotas::new(&self.config.quotas);
+        let limits = Arc::clone(&self.gateway.polled_limits.borrow());
+        let tallies = &mut self.tallies.quotas;
+        let mut debts = Vec::new();
+        for (hash, entry) in &mut self.hot.entries {
+            let quota = self.hot.quotas.of(&entry.key, *hash);
+            if entry.serves_debts || entry.quota == quota {
+                continue;
+            }
+            entry.quota.clone_from(&quota);
+            let Some(home) = &mut entry.queue else { continue };
+            if let Some(mut held) = home.held.take() {
+                held.release(tallies);
+                let sum = held.admission.owed_to_flush(u64::MAX);
+                debts.extend(sum.map(|sum| (*hash, entry.key.clone(), sum)));
+            }
+            home.held = quota.map(|quota| Box::new(Held::new(quota, tallies, &limits, self.now_ns)));
+        }
+        for (hash, key, sum) in debts {
+            self.send_debt(hash, key, sum);
+        }
+        self.hot.epoch = self.hot.epoch.wrapping_add(1);
+        self.hot.board_due_ns = 0;
+    }
+
+    /// Whether something that was let through is not in its counter yet.
+    pub fn owes(&self) -> bool {
+        let held = |entry: &Entry| entry.queue.as_ref().is_some_and(|home| home.held.as_ref().is_some_and(|held| held.owes()));
+        self.hot.entries.values().any(held)
+    }
+
+    /// Takes the counts of the quotas into the tallies, and publishes the levels now and then.
+    pub fn publish_quotas(&mut self) {
+        let due = self.now_ns >= self.hot.board_due_ns;
+        if self.hot.quotas.is_empty() && !(due && self.hot.board_published) {
+            return;
+        }
+        let mut board = QuotaBoard::default();
+        for entry in self.hot.entries.values_mut() {
+            let Some(held) = entry.queue.as_mut().and_then(|home| home.held.as_mut()) else { continue };
+            held.tally(&mut self.tallies.quotas);
+            let quota = held.admission.quota();
+            board.polled.extend(quota.polled().iter().cloned());
+            if due && !held.rows.contains(&RowId::OVERFLOW) {
+                describe(held, &self.hot.quotas.rules, self.now_ns, &mut board.facts);
+            }
+        }
+        // A limit key that nobody polls yet holds up its counter.
+        let cell = &self.gateway.workers[self.index].quotas;
+        if due || board.polled.len() != cell.load().polled.len() {
+            if !due {
+                board.facts.clone_from(&cell.load().facts);
+            }
+            self.hot.board_due_ns = self.now_ns + BOARD_PERIOD_NS;
+            self.hot.board_published = !board.facts.is_empty();
+            cell.store(Arc::new(board));
+        }
+    }
+}
+
+/// The error for a command on a key under a quota, if it would pass by the quota.
+pub(super) fn refusal(quota: &KeyQuota, name: &[u8], writes: bool, setting: Setting) -> Option<String> {
+    if quota.is_shadow() {
+        return None;
+    }
+    let counts_down = quota.consumes() == Consumes::Down;
+    verdict_of_other_command(name, writes, counts_down, setting).error(name, quota.key())
+}
+
+/// The error for an operation by itself on a key under a quota that can't be held to the quota: `op` is what it folds to, if it
+/// folds.
+pub(super) fn refusal_alone(
+    quota: &KeyQuota,
+    op: Option<&Op<'_>>,
+    request: &Request<'_>,
+    writes: bool,
+    database: u32,
+) -> Option<String> {
+    if quota.is_shadow() {
+        return None;
+    }
+    let counts = ["incr", "decr", "incrby", "decrby"].iter().any(|name| request.name().eq_ignore_ascii_case(name.as_bytes()));
+    match op {
+        Some(Op::Increment(_)) if database == 0 => None,
+        Some(Op::Increment(_)) => OtherCommand::Refuse
+            .error(request.name(), quota.key())
+            .map(|text| format!("{text}, and in database 0 only")),
+        _ if counts => Some(MALFORMED_DELTA.to_owned()),
+        _ => refusal(quota, request.name(), writes, Setting::Alone),
+    }
+}
+
+fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut Vec<QuotaFacts>) {
+    let key = held.admission.quota().key().to_vec();
+    facts.extend(held.admission.facts(now_ns).into_iter().map(|fact| QuotaFacts {
+        key: key.clone(),
+        rule: fact.rule,
+        pattern: rules.quota(fact.rule).map(|quota| quota.pattern.clone()).unwrap_or_default(),
+        limit: fact.limit,
+        counts_down: fact.counts_down,
+        value: fact.value,
+        window_ms: fact.window_ms,
+        enforce: fact.enforce,
+        paused: fact.paused,
+        exhausted: fact.exhausted,
+    }));
+}
