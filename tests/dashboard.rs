@@ -1,4 +1,5 @@
-//! The dashboard in real Chromium, through ChromeDriver: what an operator sees, and that a key name is never markup.
+//! The dashboard in real Chromium, through ChromeDriver: what an operator sees, and that a key name is never
+//! markup.
 
 mod made_up;
 mod webdriver;
@@ -154,8 +155,8 @@ async fn a_phone_scrolls_down_and_not_sideways() {
     assert_eq!(browser.run("return document.documentElement.scrollWidth <= window.innerWidth").await, true);
 }
 
-/// Serves the sale for looking at, in real time, from `FROM_S` seconds of its story on, with `TOKEN` if that is set:
-/// `cargo test --test dashboard -- --ignored --nocapture serve_made_up_figures`.
+/// Serves the sale for looking at, in real time, from `FROM_S` seconds of its story on, with `TOKEN` if that
+/// is set: `cargo test --test dashboard -- --ignored --nocapture serve_made_up_figures`.
 #[tokio::test]
 #[ignore = "serves made-up figures until it is stopped, for looking at the dashboard"]
 async fn serve_made_up_figures() {

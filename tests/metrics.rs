@@ -1,5 +1,5 @@
-//! `/metrics` as a scraper sees it: every declared metric is there once, promtool finds nothing to object to, and odd keys harm
-//! nothing.
+//! `/metrics` as a scraper sees it: every declared metric is there once, promtool finds nothing to object to,
+//! and odd keys harm nothing.
 
 mod made_up;
 

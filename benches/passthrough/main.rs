@@ -171,9 +171,9 @@ fn print_idle_memory(contenders: &[Contender]) {
         .collect();
     let with = gateway.resident_mib();
     println!(
-        "\nmemory of hotgate with {} idle connections: {with:.1} MiB, {:.1} MiB of it for them (max {IDLE_MEMORY_MIB_MAX}) {}",
+        "\nmemory of hotgate with {} idle connections: {with:.1} MiB (max {IDLE_MEMORY_MIB_MAX}) {}, {:.1} MiB of it for them",
         connections.len(),
+        if with <= IDLE_MEMORY_MIB_MAX { "met" } else { "MISSED" },
         with - before,
-        if with - before <= IDLE_MEMORY_MIB_MAX { "met" } else { "MISSED" }
     );
 }

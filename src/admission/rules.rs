@@ -117,7 +117,8 @@ mod tests {
                 .filter(|(_, pattern)| glob::matches(pattern.as_bytes(), key.as_bytes()))
                 .map(|(rule, _)| rule)
                 .collect();
-            let found = rules.of(key.as_bytes()).map(|quota| quota.rules().collect()).unwrap_or_default();
+            let found: Vec<_> =
+                rules.of(key.as_bytes()).map(|quota| quota.rules().collect()).unwrap_or_default();
             assert_eq!(expect, found, "{key}");
         }
     }

@@ -26,10 +26,12 @@ impl CommandError {
         let (name, subcommand) = (shown(request.name()), request.arg(1).map(shown).unwrap_or_default());
         match self {
             Self::Unknown => {
-                [b"ERR unknown command '", name, b"', with args beginning with: ", &shown_arguments(request)].concat()
+                [b"ERR unknown command '", name, b"', with args beginning with: ", &shown_arguments(request)]
+                    .concat()
             }
             Self::UnknownSubcommand => {
-                [b"ERR unknown subcommand '", subcommand, b"'. Try ", &name.to_ascii_uppercase(), b" HELP."].concat()
+                [b"ERR unknown subcommand '", subcommand, b"'. Try ", &name.to_ascii_uppercase(), b" HELP."]
+                    .concat()
             }
             Self::Arity { of_subcommand } => {
                 let separator: &[u8] = if of_subcommand { b"|" } else { b"" };

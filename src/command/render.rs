@@ -52,7 +52,7 @@ fn infos(table: &CommandTable, version: RespVersion, out: &mut impl BufMut) {
 fn info_of_name(table: &CommandTable, name: &[u8], version: RespVersion, out: &mut impl BufMut) {
     match table.lookup_full_name(name) {
         Some(id) => info(table, table.get(id), version, out),
-        None => encode::null_array(out, version),
+        None => encode::null(out, version),
     }
 }
 

@@ -31,7 +31,8 @@ pub fn start(gateway: &Arc<Gateway>, quota_desk: QuotaDesk, config_file: String)
     let config = gateway.config.load();
     let figures = Arc::new(NoticeFigures::default());
     let key_names = key_names(&config, &gateway.id);
-    let webhook = webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
+    let webhook =
+        webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
     let sources = Arc::new(sources(gateway, quota_desk, config_file, figures, key_names));
     let mut sampler = Sampler::new(Arc::clone(&sources));

@@ -169,7 +169,7 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
 
 fn kill_filter(words: &[String], own_id: u64) -> Result<ClientFilter, String> {
     let mut filter = ClientFilter { except_id: Some(own_id), ..ClientFilter::default() };
-    if words.is_empty() || words.len() % 2 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(2) {
         return Err(SYNTAX.to_owned());
     }
     for pair in words.chunks_exact(2) {

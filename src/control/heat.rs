@@ -53,7 +53,8 @@ pub async fn follow_heat(
         // On the wall clock as of the start, so that it never goes back.
         let now_ms = started_unix_ms + gateway.started.elapsed().as_millis() as u64;
         for transition in merger.step(now_ms, &step) {
-            let payload = monitoring.notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
+            let payload =
+                monitoring.notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
             for worker in &gateway.workers {
                 let channel = Bytes::from_static(CHANNEL.as_bytes());
                 // A notice to a worker with a full mailbox is dropped: it says what is true for long after.
@@ -84,7 +85,11 @@ fn merger_config(config: &Config) -> MergerConfig {
     MergerConfig {
         window_steps: (detect.window.as_secs_f64() / slice).round() as usize,
         top_k: detect.top_k,
-        enter: Thresholds { ops_per_s: detect.enter_rate as f64, share: detect.enter_share, bytes_per_s: bytes },
+        enter: Thresholds {
+            ops_per_s: detect.enter_rate as f64,
+            share: detect.enter_share,
+            bytes_per_s: bytes,
+        },
         leave: Thresholds {
             ops_per_s: detect.leave_rate as f64,
             share: detect.leave_share,

@@ -117,12 +117,10 @@ impl JournalClient {
     fn send_settled(&mut self) {
         while let Some(record) = self.settled.pop_front() {
             let (client, epoch, ticket) = (self.index, self.epoch, 0);
-            match self.sender.try_send(Message::Record { client, epoch, ticket, record }) {
-                Err(TrySendError::Full(Message::Record { record, .. })) => {
-                    return self.settled.push_front(record);
-                }
-                // Without a writer nothing is left to be told; the token answers at the next start.
-                Err(_) | Ok(()) => {}
+            let sent = self.sender.try_send(Message::Record { client, epoch, ticket, record });
+            // Without a writer nothing is left to be told; the token answers at the next start.
+            if let Err(TrySendError::Full(Message::Record { record, .. })) = sent {
+                return self.settled.push_front(record);
             }
         }
     }

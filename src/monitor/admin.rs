@@ -1,7 +1,8 @@
 //! The admin verb over RESP: `HOTGATE <subcommand>`, parsing and rendering.
 //!
-//! The control thread parses a command, answers the reading ones from the latest frame with [`answer`], and hands changes of
-//! quotas to the registry. Structured answers are the JSON of the HTTP API in RESP's own types, so that the two never differ.
+//! The control thread parses a command, answers the reading ones from the latest frame with [`answer`], and
+//! hands changes of quotas to the registry. Structured answers are the JSON of the HTTP API in RESP's own
+//! types, so that the two never differ.
 
 use bytes::BytesMut;
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! Where the latest view hangs, with its renderings.
 //!
-//! Each rendering (the text of `/metrics`, the JSON of an API path, a frame of the event stream) is made at most once per
-//! view, when first asked for, and shared by all who ask. So the work that askers can cause is bounded by the four views a
-//! second, whatever their number.
+//! Each rendering (the text of `/metrics`, the JSON of an API path, a frame of the event stream) is made at
+//! most once per view, when first asked for, and shared by all who ask. So the work that askers can cause is
+//! bounded by the four views a second, whatever their number.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

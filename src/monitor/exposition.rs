@@ -1,7 +1,9 @@
 //! The Prometheus text format, version 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>): one writer, fed with declared metrics only.
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>): one writer, fed with declared metrics
+//! only.
 //!
-//! It writes what it is given and holds no values. `promtool check metrics` is the oracle in `tests/metrics.rs`.
+//! It writes what it is given and holds no values. `promtool check metrics` is the oracle in
+//! `tests/metrics.rs`.
 
 use std::fmt::Write;
 
@@ -50,7 +52,8 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Opens a metric; every sample of it goes through the returned handle. To be called once for each metric.
+    /// Opens a metric; every sample of it goes through the returned handle. To be called once for each
+    /// metric.
     pub fn family(&mut self, metric: &'static Metric) -> Family<'_> {
         let Metric { name, kind, help, .. } = metric;
         self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.word()));
@@ -81,7 +84,8 @@ impl Family<'_> {
         self
     }
 
-    /// Writes one histogram: `(upper bound, values at most that)` ascending and finite, then the count and the sum.
+    /// Writes one histogram: `(upper bound, values at most that)` ascending and finite, then the count and
+    /// the sum.
     pub fn histogram(
         &mut self,
         labels: &[&str],

@@ -1,7 +1,7 @@
 //! Gives every declared metric its value: one view in, the text of `/metrics` out.
 //!
-//! A metric that is declared and not rendered here fails a test, and so does one rendered twice. What a label may hold is
-//! said in `metrics.rs`.
+//! A metric that is declared and not rendered here fails a test, and so does one rendered twice. What a label
+//! may hold is said in `metrics.rs`.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -291,8 +291,9 @@ fn octaves(octaves: &Octaves, per_unit: f64) -> impl Iterator<Item = (f64, u64)>
     octaves.cumulative().take(OCTAVES_SHOWN).map(move |(bound, count)| (bound as f64 / per_unit, count))
 }
 
-/// The first `max` rows with labels of their own. Two rows with the same labels (very long keys that begin alike, two
-/// quotas of one pattern and window) would make the whole scrape invalid, so that only the first is shown.
+/// The first `max` rows with labels of their own. Two rows with the same labels (very long keys that begin
+/// alike, two quotas of one pattern and window) would make the whole scrape invalid, so that only the first
+/// is shown.
 fn distinct<T, L: Eq + Hash>(rows: &[T], max: usize, label: impl Fn(&T) -> L) -> Vec<&T> {
     let mut seen = HashSet::new();
     rows.iter().filter(|row| seen.insert(label(row))).take(max).collect()

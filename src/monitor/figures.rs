@@ -1,4 +1,5 @@
-//! Rates and levels out of merged tallies: the part of a view that needs nothing but two sums and the topology.
+//! Rates and levels out of merged tallies: the part of a view that needs nothing but two sums and the
+//! topology.
 
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;

@@ -1,4 +1,5 @@
-//! The last ten minutes, one point a second, kept at the gateway so that a page opened just now shows what led here.
+//! The last ten minutes, one point a second, kept at the gateway so that a page opened just now shows what
+//! led here.
 
 use std::collections::VecDeque;
 
@@ -8,7 +9,8 @@ use super::view::{History, Now};
 const POINTS_MAX: usize = 600;
 /// Between two points.
 pub const STEP_MS: u64 = 1_000;
-/// Points longer ago than this many steps are not filled in after a pause of the process; the history starts anew.
+/// Points longer ago than this many steps are not filled in after a pause of the process; the history starts
+/// anew.
 const GAP_STEPS_MAX: u64 = 10;
 
 /// A ring of points.
@@ -30,8 +32,9 @@ struct Point {
 }
 
 impl Ring {
-    /// Offers the figures of the second that ends at `at_ms`; a point is taken once in [`STEP_MS`]. Steps that were
-    /// missed repeat the point, so that columns stay evenly spaced. Returns whether a point was taken.
+    /// Offers the figures of the second that ends at `at_ms`; a point is taken once in [`STEP_MS`]. Steps
+    /// that were missed repeat the point, so that columns stay evenly spaced. Returns whether a point was
+    /// taken.
     pub fn offer(&mut self, at_ms: u64, now: &Now) -> bool {
         let steps = at_ms.saturating_sub(self.last_ms) / STEP_MS;
         if steps == 0 {

@@ -1,7 +1,9 @@
-//! A small HTTP/1.1 client: one request, one connection, bounded in time and size. The webhook and `hotgate top` use it.
+//! A small HTTP/1.1 client: one request, one connection, bounded in time and size. The webhook and `hotgate
+//! top` use it.
 //!
-//! Plain `http://` only. A TLS stack would be the largest dependency of the gateway for the least of its tasks; a webhook that
-//! must leave the host in secret goes through a local relay (Alertmanager, Vector, an Envoy or nginx on loopback).
+//! Plain `http://` only. A TLS stack would be the largest dependency of the gateway for the least of its
+//! tasks; a webhook that must leave the host in secret goes through a local relay (Alertmanager, Vector, an
+//! Envoy or nginx on loopback).
 
 use std::time::Duration;
 
@@ -26,8 +28,8 @@ pub struct Response {
 
 /// One exchange, from connecting to the last byte of the response, in at most `patience`.
 ///
-/// Errors are clauses that say which step failed: the address, connecting, the exchange, or the time. They never hold the URL,
-/// whose path may be a secret.
+/// Errors are clauses that say which step failed: the address, connecting, the exchange, or the time. They
+/// never hold the URL, whose path may be a secret.
 pub async fn exchange(
     method: Method,
     url: &str,

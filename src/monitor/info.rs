@@ -1,8 +1,10 @@
 //! INFO: the sections that clients and people look for, about the gateway, in Redis's format
-//! (<https://redis.io/docs/latest/commands/info/>), with sections of the gateway's own: Hotgate, Hotkeys, Upstreams, Quotas.
+//! (<https://redis.io/docs/latest/commands/info/>), with sections of the gateway's own: Hotgate, Hotkeys,
+//! Upstreams, Quotas.
 //!
-//! What only Redis could know (memory of the data set, keys, persistence) is left out or says what is true of a gateway:
-//! `loading:0`, because ioredis waits for it; `role:master`, because it takes writes. Keyspace is empty: a gateway counts no keys.
+//! What only Redis could know (memory of the data set, keys, persistence) is left out or says what is true of
+//! a gateway: `loading:0`, because ioredis waits for it; `role:master`, because it takes writes. Keyspace is
+//! empty: a gateway counts no keys.
 
 use super::keys;
 use super::sources::Readiness;
@@ -45,8 +47,9 @@ const SECTIONS: &[(&str, Render)] = &[
 /// Hot keys and quotas listed; the API and `/metrics` have the rest.
 const ROWS_MAX: usize = 64;
 
-/// The text of `INFO [section ...]`. As in Redis: no section, `default`, `all` and `everything` give every section, names are
-/// taken in any case and any order, each at most once, and one that does not exist gives nothing.
+/// The text of `INFO [section ...]`. As in Redis: no section, `default`, `all` and `everything` give every
+/// section, names are taken in any case and any order, each at most once, and one that does not exist gives
+/// nothing.
 pub fn render(wanted: &[&[u8]], view: &View, facts: &InfoFacts) -> String {
     let names = |name: &str| wanted.iter().any(|section| section.eq_ignore_ascii_case(name.as_bytes()));
     let every = wanted.is_empty() || names("default") || names("all") || names("everything");

@@ -1,13 +1,14 @@
 //! How a key is written where people read it: labels, JSON, the dashboard, logs.
 //!
-//! A key is arbitrary bytes. Its text form shows printable UTF-8 as it is and every other byte as `\xNN`; a backslash is
-//! doubled, so that the form can be read back without loss. Characters that could deceive a reader (controls, line
-//! breaks, invisible and direction-changing ones) count as not printable. The form is bounded, since Redis keys may be 512 MiB.
+//! A key is arbitrary bytes. Its text form shows printable UTF-8 as it is and every other byte as `\xNN`; a
+//! backslash is doubled, so that the form can be read back without loss. Characters that could deceive a
+//! reader (controls, line breaks, invisible and direction-changing ones) count as not printable. The form is
+//! bounded, since Redis keys may be 512 MiB.
 
 use sha1_smol::Sha1;
 
-/// Bytes of a key that its text form shows. Longer keys end in `…#` and eight digits of their SHA-1, which keeps two
-/// long keys with the same beginning apart.
+/// Bytes of a key that its text form shows. Longer keys end in `…#` and eight digits of their SHA-1, which
+/// keeps two long keys with the same beginning apart.
 const SHOWN_BYTES_MAX: usize = 200;
 
 /// Whether metric labels carry the names of keys or stand-ins for them.
@@ -16,7 +17,8 @@ pub enum KeyNames {
     /// The text form.
     #[default]
     Plain,
-    /// `h:` and twelve digits of SHA-1 over this salt and the key, for metrics stores that must not hold key names.
+    /// `h:` and twelve digits of SHA-1 over this salt and the key, for metrics stores that must not hold key
+    /// names.
     Hashed(String),
 }
 
@@ -58,8 +60,8 @@ pub fn text(key: &[u8]) -> String {
     out
 }
 
-/// The key that [`text`] made this of; `None` for what it does not make (a key cut short reads back as another key,
-/// which nothing holds).
+/// The key that [`text`] made this of; `None` for what it does not make (a key cut short reads back as
+/// another key, which nothing holds).
 pub fn parse(text: &str) -> Option<Vec<u8>> {
     let mut key = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,7 +1,7 @@
 //! The tallies of all workers added up, and what happened between two such sums.
 //!
-//! Every struct of the tallies is taken apart field by field without `..`, so that a field added there and forgotten
-//! here does not compile.
+//! Every struct of the tallies is taken apart field by field without `..`, so that a field added there and
+//! forgotten here does not compile.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! Every metric of hotgate, declared once: name, kind, labels, help.
 //!
-//! `families.rs` gives them their values, `describe()` lists them (`hotgate serve --describe-metrics`), and tests refuse
-//! duplicates, missing help, suffixes that break Prometheus's conventions
-//! (<https://prometheus.io/docs/practices/naming/>), metrics that are never rendered, and dashboards or alerts that name
-//! a metric which is not here.
+//! `families.rs` gives them their values, `describe()` lists them (`hotgate serve --describe-metrics`), and
+//! tests refuse duplicates, missing help, suffixes that break Prometheus's conventions
+//! (<https://prometheus.io/docs/practices/naming/>), metrics that are never rendered, and dashboards or
+//! alerts that name a metric which is not here.
 //!
-//! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node` is bounded by the
-//! topology; `key` by the top K of the hot set and by the quota keys tallied.
+//! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node`
+//! is bounded by the topology; `key` by the top K of the hot set and by the quota keys tallied.
 
 use super::exposition::{Kind, Metric};
 

@@ -10,9 +10,9 @@
 //!            ->  info        INFO
 //! ```
 //!
-//! Everything here runs on the control thread and reads snapshots that the workers publish.
-//! Invariant: nothing here can make a worker wait, and how often it is asked changes nothing about what workers do
-//! (the one exception, the list of clients, is bounded in rows and asked for at most once a second).
+//! Everything here runs on the control thread and reads snapshots that the workers publish. Invariant:
+//! nothing here can make a worker wait, and how often it is asked changes nothing about what workers do (the
+//! one exception, the list of clients, is bounded in rows and asked for at most once a second).
 
 pub mod admin;
 pub mod board;

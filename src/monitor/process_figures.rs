@@ -1,5 +1,5 @@
-//! What the kernel says of this process, from `/proc/self` (proc(5)): processor time, memory, file descriptors, and the
-//! processor time of each thread by name.
+//! What the kernel says of this process, from `/proc/self` (proc(5)): processor time, memory, file
+//! descriptors, and the processor time of each thread by name.
 //!
 //! Where `/proc` is not to be had the figures are zero; nothing depends on them.
 
@@ -58,7 +58,8 @@ impl ProcessFigures {
     }
 }
 
-/// User and system time of a `stat` line. The command name may hold spaces and parentheses; fields count from the last `)`.
+/// User and system time of a `stat` line. The command name may hold spaces and parentheses; fields count from
+/// the last `)`.
 fn cpu_seconds(stat: &str) -> (f64, f64) {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut fields = after_name.split_ascii_whitespace().skip(11).map(|n| n.parse::<f64>().unwrap_or(0.0));

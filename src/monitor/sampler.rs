@@ -1,8 +1,9 @@
-//! Turns snapshots into views: rates from the difference of tallies, the hot set joined with what combining did for each
-//! key, nodes with their load, quotas with their time to sell-out.
+//! Turns snapshots into views: rates from the difference of tallies, the hot set joined with what combining
+//! did for each key, nodes with their load, quotas with their time to sell-out.
 //!
-//! It runs on the control thread, four times a second, and is the only reader of the workers' tallies for display. What is
-//! asked through HTTP, INFO or `hotgate top` reads the view it made, so asking costs the workers nothing.
+//! It runs on the control thread, four times a second, and is the only reader of the workers' tallies for
+//! display. What is asked through HTTP, INFO or `hotgate top` reads the view it made, so asking costs the
+//! workers nothing.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Where monitoring reads from: cells and closures, handed over by `process.rs`, so that everything here can be run and tested
-//! without workers, sockets or Redis.
+//! Where monitoring reads from: cells and closures, handed over by `process.rs`, so that everything here can
+//! be run and tested without workers, sockets or Redis.
 //!
 //! Nothing in `Sources` blocks: closures return the latest snapshot, mailboxes are bounded and refuse.
 

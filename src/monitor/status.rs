@@ -1,8 +1,8 @@
 //! What is wrong, in one line: the sentence at the top of the dashboard and of `hotgate top`.
 //!
-//! Every rule looks at the figures of the view and states what it found, with a level; the worst finding is the sentence, the
-//! others follow below it. Thresholds are here, beside the rules that use them, and are the same as those of
-//! `conf/prometheus/alerts.yml` where both judge the same thing.
+//! Every rule looks at the figures of the view and states what it found, with a level; the worst finding is
+//! the sentence, the others follow below it. Thresholds are here, beside the rules that use them, and are the
+//! same as those of `conf/prometheus/alerts.yml` where both judge the same thing.
 
 use serde::Serialize;
 
@@ -99,7 +99,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Status {
     hot_keys(evidence.hot_keys, &mut find);
     quotas(evidence.quotas, &mut find);
     // The sort is stable: among equals the order of the rules holds.
-    findings.sort_by(|a, b| b.level.cmp(&a.level));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings.truncate(FINDINGS_MAX);
     if findings.is_empty() {
         return Status { level: Level::Ok, sentence: all_quiet(evidence), others: Vec::new() };
@@ -261,7 +261,7 @@ pub fn whole(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut out = if value < 0 { String::from("-") } else { String::new() };
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

@@ -1,8 +1,8 @@
 //! `hotgate top`: what the dashboard shows, in a terminal.
 //!
-//! It polls the HTTP API once a second and draws one frame with plain ANSI; everything that came from the gateway was
-//! escaped there, and control characters are dropped here too, so that a key name can't steer the terminal. `--once` prints a
-//! frame without any escape sequence and ends.
+//! It polls the HTTP API once a second and draws one frame with plain ANSI; everything that came from the
+//! gateway was escaped there, and control characters are dropped here too, so that a key name can't steer the
+//! terminal. `--once` prints a frame without any escape sequence and ends.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -178,7 +178,7 @@ fn nodes(out: &mut Vec<String>, nodes: &Value) {
             percent(number(&node["share"])),
             rate(number(&node["errors_per_s"])),
             number(&node["inflight"]),
-            duration_us(number(&node["p99_us"])),
+            node["p99_us"].as_f64().filter(|us| *us > 0.0).map_or("-".into(), duration_us),
         ));
     }
 }

@@ -1,7 +1,7 @@
 //! What operators are shown, as plain data that serialises to the JSON of the HTTP API.
 //!
-//! A `View` is made by the sampler, published whole and never changed. All renderings (JSON, `/metrics`, `INFO`, the
-//! dashboard, `hotgate top`) start from one, so that they agree with each other.
+//! A `View` is made by the sampler, published whole and never changed. All renderings (JSON, `/metrics`,
+//! `INFO`, the dashboard, `hotgate top`) start from one, so that they agree with each other.
 //!
 //! Field names end in their unit. Rates are per second over the last second, quotas' over the last five.
 

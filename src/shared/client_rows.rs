@@ -1,8 +1,9 @@
 //! Asking the workers who is connected: the mailbox behind `CLIENT LIST` and `/api/clients`.
 //!
-//! Rows are made on demand and never continuously, since there may be tens of thousands of clients. A request names
-//! how many rows are wanted, and the mailbox of a worker holds few requests, so that asking cannot slow a worker down
-//! beyond `rows_max` rows at a time. A worker that does not answer in time is left out, and the answer says so.
+//! Rows are made on demand and never continuously, since there may be tens of thousands of clients. A request
+//! names how many rows are wanted, and the mailbox of a worker holds few requests, so that asking cannot slow
+//! a worker down beyond `rows_max` rows at a time. A worker that does not answer in time is left out, and the
+//! answer says so.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +11,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Requests that may wait at one worker; the next asker gets no rows from it. Two interactive askers and a spare.
+/// Requests that may wait at one worker; the next asker gets no rows from it. Two interactive askers and a
+/// spare.
 const REQUESTS_WAITING_MAX: usize = 4;
 
-/// One client connection, as `CLIENT LIST` describes it (<https://redis.io/docs/latest/commands/client-list/>).
+/// One client connection, as `CLIENT LIST` describes it
+/// (<https://redis.io/docs/latest/commands/client-list/>).
 #[derive(Clone, Debug)]
 pub struct ClientRow {
     /// Unique in the process for its life.

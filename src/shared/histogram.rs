@@ -1,12 +1,13 @@
-//! The two histograms of the tallies: a fine one for latency as clients see it, and a coarse one that is cheap enough
-//! to keep per node.
+//! The two histograms of the tallies: a fine one for latency as clients see it, and a coarse one that is
+//! cheap enough to keep per node.
 //!
-//! `Latency` is an HdrHistogram (Gil Tene, <http://hdrhistogram.org>): two significant digits, so that a quantile is
-//! at most 1 % off, in about 22 KiB. Recording is an index computation and an increment; copying it costs a few
-//! microseconds, which a worker pays ten times a second. `Octaves` has one bucket per power of two in 256 bytes.
+//! `Latency` is an HdrHistogram (Gil Tene, <http://hdrhistogram.org>): two significant digits, so that a
+//! quantile is at most 1 % off, in about 22 KiB. Recording is an index computation and an increment; copying
+//! it costs a few microseconds, which a worker pays ten times a second. `Octaves` has one bucket per power of
+//! two in 256 bytes.
 //!
-//! Both only ever grow. What happened in a window is the difference of two snapshots; nothing is reset, so that a
-//! reader that misses a snapshot loses resolution and no counts.
+//! Both only ever grow. What happened in a window is the difference of two snapshots; nothing is reset, so
+//! that a reader that misses a snapshot loses resolution and no counts.
 
 use hdrhistogram::Histogram;
 
@@ -56,7 +57,8 @@ impl Latency {
         self.sum_ns
     }
 
-    /// The time that a share `quantile` (0 to 1) of the events did not exceed, in nanoseconds; 0 without events.
+    /// The time that a share `quantile` (0 to 1) of the events did not exceed, in nanoseconds; 0 without
+    /// events.
     pub fn quantile_ns(&self, quantile: f64) -> u64 {
         if self.histogram.is_empty() { 0 } else { self.histogram.value_at_quantile(quantile) }
     }
@@ -80,14 +82,15 @@ impl Latency {
 
     /// Adds what another worker counted.
     pub fn merge(&mut self, other: &Self) {
-        // Both histograms have the same constant bounds, for which HdrHistogram documents that adding cannot fail.
+        // Both histograms have the same constant bounds, for which HdrHistogram documents that adding cannot
+        // fail.
         let merged = self.histogram.add(&other.histogram);
         debug_assert!(merged.is_ok());
         self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
     }
 
-    /// What was counted since `earlier`, an earlier snapshot of the same distribution. A snapshot that is not earlier
-    /// (a worker that began anew) gives everything.
+    /// What was counted since `earlier`, an earlier snapshot of the same distribution. A snapshot that is not
+    /// earlier (a worker that began anew) gives everything.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut delta = self.clone();
         if delta.histogram.subtract(&earlier.histogram).is_err() {
@@ -98,8 +101,8 @@ impl Latency {
     }
 }
 
-/// A distribution with one bucket per power of two: bucket `i` counts the values `v` with `2^(i-1) < v <= 2^i`
-/// (bucket 0: 0 and 1).
+/// A distribution with one bucket per power of two: bucket `i` counts the values `v` with `2^(i-1) < v <=
+/// 2^i` (bucket 0: 0 and 1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Octaves {
     counts: [u64; Self::BUCKETS],
@@ -107,7 +110,8 @@ pub struct Octaves {
 }
 
 impl Octaves {
-    /// 31 buckets reach 2^30: 1,073 s when counting microseconds, a thousand million when counting operations.
+    /// 31 buckets reach 2^30: 1,073 s when counting microseconds, a thousand million when counting
+    /// operations.
     pub const BUCKETS: usize = 31;
 
     /// Counts one value; beyond the last bucket, in the last.
@@ -136,7 +140,8 @@ impl Octaves {
         })
     }
 
-    /// The upper bound of the bucket in which the share `quantile` (0 to 1) of the values is reached; 0 without values.
+    /// The upper bound of the bucket in which the share `quantile` (0 to 1) of the values is reached; 0
+    /// without values.
     pub fn quantile(&self, quantile: f64) -> u64 {
         let wanted = (self.count() as f64 * quantile).ceil().max(1.0) as u64;
         self.cumulative().find(|(_, running)| *running >= wanted).map_or(0, |(bound, _)| bound)

@@ -1,9 +1,9 @@
 //! A bounded table of tallies by key.
 //!
-//! A worker takes a row when a key becomes interesting (hot, or held by a quota), keeps the row's number beside its
-//! own state of that key, and counts through it without a lookup. Rows are bounded; keys beyond the bound share the
-//! overflow row, so that counting never fails and totals stay right. A row that is given back loses its counts: the
-//! totals of everything that must never shrink are kept apart from these rows.
+//! A worker takes a row when a key becomes interesting (hot, or held by a quota), keeps the row's number
+//! beside its own state of that key, and counts through it without a lookup. Rows are bounded; keys beyond
+//! the bound share the overflow row, so that counting never fails and totals stay right. A row that is given
+//! back loses its counts: the totals of everything that must never shrink are kept apart from these rows.
 
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ impl<T: Default> Keyed<T> {
         Self { rows: Vec::new(), free: Vec::new(), overflow: T::default(), rows_max }
     }
 
-    /// Takes a row for `key`, or the overflow row when all are taken. The caller keeps at most one row per key.
+    /// Takes a row for `key`, or the overflow row when all are taken. The caller keeps at most one row per
+    /// key.
     pub fn acquire(&mut self, key: Arc<[u8]>) -> RowId {
         if let Some(row) = self.free.pop() {
             self.rows[row as usize] = Some((key, T::default()));

@@ -1,11 +1,12 @@
-//! The closed vocabularies that tallies count by: class and outcome of a request, kind of an error, and so on.
+//! The closed vocabularies that tallies count by: class and outcome of a request, kind of an error, and so
+//! on.
 //!
-//! Each is a small fixed enum, so that a tally is an array index and never a map lookup, and so that a metric's
-//! label values are known before the process starts. `label()` is what operators see in Prometheus and JSON;
-//! renaming one breaks their queries, so labels are part of the product's contract.
+//! Each is a small fixed enum, so that a tally is an array index and never a map lookup, and so that a
+//! metric's label values are known before the process starts. `label()` is what operators see in Prometheus
+//! and JSON; renaming one breaks their queries, so labels are part of the product's contract.
 //!
-//! Deliberately absent: anything that grows with traffic (keys, addresses, users). Those are bounded where they are
-//! tallied.
+//! Deliberately absent: anything that grows with traffic (keys, addresses, users). Those are bounded where
+//! they are tallied.
 
 /// Declares an enum whose variants index an array, with the label of each variant.
 macro_rules! fixed_labels {

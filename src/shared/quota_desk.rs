@@ -1,8 +1,8 @@
 //! How an operator's change of a quota reaches the control thread, from the HTTP API or from `HOTGATE QUOTA`.
 //!
-//! The control thread's quota registry owns the quotas and writes changes to Redis, so that every gateway and every
-//! restart agrees; askers send it a change and wait for its verdict. The mailbox is bounded: changes are made by
-//! people, and a flood of them is refused at the door.
+//! The control thread's quota registry owns the quotas and writes changes to Redis, so that every gateway and
+//! every restart agrees; askers send it a change and wait for its verdict. The mailbox is bounded: changes
+//! are made by people, and a flood of them is refused at the door.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use tokio::time::timeout;
 /// Changes that may wait for the control thread.
 const CHANGES_WAITING_MAX: usize = 16;
 
-/// How long a change may take: a write to Redis with its retries. After that its outcome is unknown to the asker.
+/// How long a change may take: a write to Redis with its retries. After that its outcome is unknown to the
+/// asker.
 const VERDICT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to do with the quota of a key.
@@ -59,8 +60,8 @@ impl QuotaDesk {
 
     /// Asks for a change and waits for the verdict.
     ///
-    /// Errors are sentences for the operator: no quota holds the key, the limit is out of range, Redis could not be
-    /// written, too many changes are waiting, or no verdict came in time.
+    /// Errors are sentences for the operator: no quota holds the key, the limit is out of range, Redis could
+    /// not be written, too many changes are waiting, or no verdict came in time.
     pub async fn change(&self, key: Vec<u8>, action: QuotaAction, by: String) -> Result<String, String> {
         let (verdict, answer) = oneshot::channel();
         let change = QuotaChange { key, action, by, verdict };

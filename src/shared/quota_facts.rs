@@ -1,5 +1,5 @@
-//! What the control thread's quota registry knows of each key that a quota holds: the levels, beside the counts of
-//! `tallies::QuotaTally`.
+//! What the control thread's quota registry knows of each key that a quota holds: the levels, beside the
+//! counts of `tallies::QuotaTally`.
 
 /// One key under one quota, as last seen at Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]

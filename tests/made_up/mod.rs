@@ -1,5 +1,5 @@
-//! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so that what operators
-//! see can be tested and looked at without workers and without Redis.
+//! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so
+//! that what operators see can be tested and looked at without workers and without Redis.
 
 #![allow(dead_code, reason = "each test binary uses its part of the story")]
 

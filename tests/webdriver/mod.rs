@@ -83,7 +83,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver closes its Chromium on the way out of the session; a blocking request is the way to wait for it here.
+        // The driver closes its Chromium on the way out of the session; a blocking request is the way to wait
+        // for it here.
         let session = self.session.clone();
         let closing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,15 +1,17 @@
 //! `HOTKEYS`, in both dialects.
 //!
-//! - Redis 8.6 (<https://redis.io/docs/latest/commands/hotkeys/>): a session that `START` opens, `STOP` ends and `GET` reads, also
-//!   while it runs; `RESET` forgets it.
-//! - Valkey 9.2: `GET` lists the hot keys of the last window as maps of key, db and qps; `RESET` has nothing to forget here.
+//! - Redis 8.6 (<https://redis.io/docs/latest/commands/hotkeys/>): a session that `START` opens, `STOP` ends
+//!   and `GET` reads, also while it runs; `RESET` forgets it.
+//! - Valkey 9.2: `GET` lists the hot keys of the last window as maps of key, db and qps; `RESET` has nothing
+//!   to forget here.
 //!
-//! A session exists only after `START`, so `GET` speaks Redis's dialect while there is one and Valkey's otherwise. The session is
-//! the gateway's, as it is the server's in Redis: every client sees the same one.
+//! A session exists only after `START`, so `GET` speaks Redis's dialect while there is one and Valkey's
+//! otherwise. The session is the gateway's, as it is the server's in Redis: every client sees the same one.
 //!
-//! What the figures mean at a gateway: net bytes are those of requests and replies between clients and gateway. CPU time is the
-//! gateway's own, as measured by the kernel, attributed to keys in proportion to their accesses; what Redis spends on a key can't be
-//! seen from here. `SAMPLE` is accepted and reported, and changes nothing: the detector counts every access anyway.
+//! What the figures mean at a gateway: net bytes are those of requests and replies between clients and
+//! gateway. CPU time is the gateway's own, as measured by the kernel, attributed to keys in proportion to
+//! their accesses; what Redis spends on a key can't be seen from here. `SAMPLE` is accepted and reported, and
+//! changes nothing: the detector counts every access anyway.
 
 mod session;
 mod start;
@@ -23,7 +25,8 @@ use session::Session;
 
 pub use session::Usage;
 
-/// The longest ranking that a session can use; what `Merger::top` should be asked for, by accesses and by bytes.
+/// The longest ranking that a session can use; what `Merger::top` should be asked for, by accesses and by
+/// bytes.
 pub const TOP_KEYS_MAX: usize = 256;
 
 /// What an answer is made from.
@@ -133,7 +136,8 @@ impl Hotkeys {
     }
 }
 
-/// Valkey's answer: every hot key, hottest first. A key too long to be tracked whole is given by its beginning.
+/// Valkey's answer: every hot key, hottest first. A key too long to be tracked whole is given by its
+/// beginning.
 fn valkey(context: &HotkeysContext<'_>, out: &mut BytesMut) {
     encode::array(out, context.hot_set.entries.len());
     for hot in &context.hot_set.entries {

@@ -1,7 +1,8 @@
 //! One tracking session of the Redis dialect: what it has seen, and its answer.
 //!
-//! The detector's rankings are rates over a sliding window; the session adds them up over time. Its tables are bounded: when
-//! one is full, the lesser half is forgotten, which a list of at most 64 keys out of a thousand survives unharmed.
+//! The detector's rankings are rates over a sliding window; the session adds them up over time. Its tables
+//! are bounded: when one is full, the lesser half is forgotten, which a list of at most 64 keys out of a
+//! thousand survives unharmed.
 
 use std::collections::HashMap;
 

@@ -67,7 +67,8 @@ pub fn parse(rest: &[&[u8]], topology: &Topology) -> Result<StartOptions, String
     Ok(options)
 }
 
-/// Unknown metrics are passed over, as long as there is one that is known: that leaves room for those to come.
+/// Unknown metrics are passed over, as long as there is one that is known: that leaves room for those to
+/// come.
 fn metrics_of(metrics: &[&[u8]]) -> Result<(bool, bool), String> {
     let (mut cpu, mut net) = (false, false);
     for metric in metrics {

@@ -1,6 +1,7 @@
 //! The dashboard's files, embedded in the binary.
 
-/// The page may load its own script, style and data, and nothing else from anywhere; no inline script or style, no frame.
+/// The page may load its own script, style and data, and nothing else from anywhere; no inline script or
+/// style, no frame.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

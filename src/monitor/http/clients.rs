@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// An answer younger than this is given again.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The latest answer. The lock is held while workers are asked, so that all who come meanwhile share one question.
+/// The latest answer. The lock is held while workers are asked, so that all who come meanwhile share one
+/// question.
 #[derive(Default)]
 pub struct ClientsCache {
     latest: Mutex<Option<(Instant, Bytes)>>,
@@ -30,8 +31,7 @@ pub struct ClientsCache {
 /// The handler.
 pub async fn list(State(shared): State<Arc<Shared>>) -> Response {
     let mut latest = shared.clients.latest.lock().await;
-    if let Some((asked, answer)) = latest.as_ref().filter(|(asked, _)| asked.elapsed() < FRESH) {
-        let _ = asked;
+    if let Some((_, answer)) = latest.as_ref().filter(|(asked, _)| asked.elapsed() < FRESH) {
         return json_bytes(answer.clone());
     }
     let rows = shared.sources.clients.list(ROWS_MAX, PATIENCE).await;

@@ -1,11 +1,12 @@
 //! Who may ask, and how often.
 //!
-//! - On loopback the `Host` header must name loopback: else a web page could reach the API through a DNS name of its own that
-//!   resolves to 127.0.0.1 (DNS rebinding). On other addresses any host name may be the right one.
-//! - A token, where configured, is compared by digest and in constant time, so that neither its length nor its beginning
-//!   leaks through timing.
-//! - Requests per second are bounded for all askers together. What is beyond gets 429 and a closed connection, before any
-//!   work is done for it.
+//! - On loopback the `Host` header must name loopback: else a web page could reach the API through a DNS name
+//!   of its own that resolves to 127.0.0.1 (DNS rebinding). On other addresses any host name may be the right
+//!   one.
+//! - A token, where configured, is compared by digest and in constant time, so that neither its length nor
+//!   its beginning leaks through timing.
+//! - Requests per second are bounded for all askers together. What is beyond gets 429 and a closed
+//!   connection, before any work is done for it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,8 @@ use super::assets::CONTENT_SECURITY_POLICY;
 use super::{Shared, error};
 use crate::monitor::sources::Latest;
 
-/// Requests per second in the long run. At 50 µs each that is 1 % of a core; ten dashboards and as many scrapers need 50.
+/// Requests per second in the long run. At 50 µs each that is 1 % of a core; ten dashboards and as many
+/// scrapers need 50.
 const REQUESTS_PER_S_MAX: f64 = 200.0;
 /// Requests at once after a pause.
 const BURST_MAX: f64 = 400.0;

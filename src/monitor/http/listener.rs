@@ -1,8 +1,9 @@
 //! A listener with a bound on connections, and connections with a bound on patience.
 //!
-//! A connection beyond the bound is closed at once: an asker should learn that it is too many, and not hang. A connection on
-//! which neither side made progress for a while is closed too, whether it sends its request a byte a minute or does not read
-//! its event stream, so that the bound can't be used up by silent ones for longer than that.
+//! A connection beyond the bound is closed at once: an asker should learn that it is too many, and not hang.
+//! A connection on which neither side made progress for a while is closed too, whether it sends its request a
+//! byte a minute or does not read its event stream, so that the bound can't be used up by silent ones for
+//! longer than that.
 
 use std::future::Future;
 use std::io;
@@ -19,10 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a connection may go without progress. An event stream writes once a second, a dashboard reuses its connection
-/// within seconds, Prometheus connects anew when it has to.
+/// How long a connection may go without progress. An event stream writes once a second, a dashboard reuses
+/// its connection within seconds, Prometheus connects anew when it has to.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The pause after a failed accept: it fails while descriptors are short, and trying again at once would spin.
+/// The pause after a failed accept: it fails while descriptors are short, and trying again at once would
+/// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// See the module.
@@ -69,7 +71,8 @@ impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
     }
 }
 
-/// A connection that fails with `TimedOut` after [`PATIENCE`] without progress. It holds its place among the connections.
+/// A connection that fails with `TimedOut` after [`PATIENCE`] without progress. It holds its place among the
+/// connections.
 pub struct PatientStream {
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,

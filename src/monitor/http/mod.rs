@@ -7,10 +7,11 @@
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
 //! | `POST /api/quotas` | who has the token, which must be configured | a change of a quota |
 //!
-//! What keeps it from slowing the data path down: it runs on the control thread, answers from the board whose renderings are
-//! made at most four times a second, and is bounded in connections, streams and requests per second (`guard`, `listener`).
-//! What keeps others out: loopback unless told otherwise, the `Host` header is checked there against DNS rebinding, tokens are
-//! compared in constant time, and the page may load nothing from elsewhere.
+//! What keeps it from slowing the data path down: it runs on the control thread, answers from the board whose
+//! renderings are made at most four times a second, and is bounded in connections, streams and requests per
+//! second (`guard`, `listener`). What keeps others out: loopback unless told otherwise, the `Host` header is
+//! checked there against DNS rebinding, tokens are compared in constant time, and the page may load nothing
+//! from elsewhere.
 
 mod assets;
 mod clients;
@@ -44,7 +45,8 @@ const STREAMS_MAX: usize = 16;
 
 /// How the HTTP side is to be run.
 pub struct HttpOptions {
-    /// The token that holds now; a reload may change it. `None` or empty: everyone may look and nobody may change anything.
+    /// The token that holds now; a reload may change it. `None` or empty: everyone may look and nobody may
+    /// change anything.
     pub token: Latest<Option<String>>,
     /// Connections at once; the next is closed at once.
     pub connections_max: usize,
@@ -59,7 +61,8 @@ struct Shared {
     streams: Arc<Semaphore>,
 }
 
-/// Serves until the future is dropped. The caller binds the listener, since where it listens is the configuration's business.
+/// Serves until the future is dropped. The caller binds the listener, since where it listens is the
+/// configuration's business.
 pub async fn serve(
     listener: TcpListener,
     board: Arc<Board>,
@@ -122,8 +125,8 @@ async fn stats(State(shared): State<Arc<Shared>>, Query(query): Query<StatsQuery
     json_bytes(if query.history.is_some() { frame.stats_with_history() } else { frame.stats() })
 }
 
-/// 200 while traffic should come here, else 503 with the reason. Read afresh, not from the view: a balancer should know of a drain
-/// at once.
+/// 200 while traffic should come here, else 503 with the reason. Read afresh, not from the view: a balancer
+/// should know of a drain at once.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let readiness = (shared.sources.readiness)();
     let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

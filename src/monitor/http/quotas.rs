@@ -1,7 +1,8 @@
 //! `POST /api/quotas`: an operator's change, handed to the control thread's registry.
 //!
-//! It needs the token, and a token must be configured: without one everyone who reaches the port would be an operator. A
-//! browser sends no bearer token by itself, so that a foreign page can't make changes in an operator's name.
+//! It needs the token, and a token must be configured: without one everyone who reaches the port would be an
+//! operator. A browser sends no bearer token by itself, so that a foreign page can't make changes in an
+//! operator's name.
 
 use std::sync::Arc;
 
@@ -72,8 +73,8 @@ fn action(change: &Change) -> Result<QuotaAction, &'static str> {
     }
 }
 
-/// The key that a written form stands for: first among the keys that quotas hold, so that names that are cut short or hashed
-/// work too; else read back.
+/// The key that a written form stands for: first among the keys that quotas hold, so that names that are cut
+/// short or hashed work too; else read back.
 fn key(sources: &Sources, written: &str) -> Option<Vec<u8>> {
     let held = (sources.quotas)().into_iter().find(|fact| sources.key_names.label(&fact.key) == written);
     held.map(|fact| fact.key).or_else(|| keys::parse(written))

@@ -1,7 +1,7 @@
 //! `/api/stream`: server-sent events, one frame a second.
 //!
-//! Each event is the latest frame when its turn comes, shared with all other streams: a slow reader misses frames and costs no
-//! memory, and one that stops reading is cut off by its connection's patience.
+//! Each event is the latest frame when its turn comes, shared with all other streams: a slow reader misses
+//! frames and costs no memory, and one that stops reading is cut off by its connection's patience.
 
 use std::convert::Infallible;
 use std::sync::Arc;

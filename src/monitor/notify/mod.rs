@@ -1,8 +1,8 @@
 //! Telling people that a key became hot, or cooled: a log line, a pub/sub message, a webhook.
 //!
-//! The control thread calls [`Notifier::announce`] for each transition of the hot set. It never waits: the log line is
-//! written by tracing, the pub/sub message is returned for the workers to deliver, and the webhook has a bounded queue of its
-//! own. What is dropped there is counted.
+//! The control thread calls [`Notifier::announce`] for each transition of the hot set. It never waits: the
+//! log line is written by tracing, the pub/sub message is returned for the workers to deliver, and the
+//! webhook has a bounded queue of its own. What is dropped there is counted.
 
 pub mod webhook;
 
@@ -92,8 +92,8 @@ impl Notifier {
         Self { gateway_id, key_names, figures, webhook }
     }
 
-    /// Announces one transition of a key that lives at `node` (empty while not known). Returns the message for the clients
-    /// subscribed to [`CHANNEL`].
+    /// Announces one transition of a key that lives at `node` (empty while not known). Returns the message
+    /// for the clients subscribed to [`CHANNEL`].
     pub fn announce(&self, transition: &Transition, node: &str) -> Bytes {
         let (hot, key) = (&transition.hot_key, self.key_names.label(transition.hot_key.key.bytes()));
         let (state, count) = match transition.kind {

@@ -1,8 +1,9 @@
 //! The webhook: JSON messages posted one after another, in order, from a bounded queue.
 //!
-//! A message that finds the queue full is dropped and counted: news of hot keys is worth most when fresh, and nothing may wait
-//! for it. A message is tried a bounded number of times with exponential backoff and jitter, then given up and counted. Any 2xx
-//! answer is delivery; 4xx other than 408 and 429 is not tried again, since it would be refused again.
+//! A message that finds the queue full is dropped and counted: news of hot keys is worth most when fresh, and
+//! nothing may wait for it. A message is tried a bounded number of times with exponential backoff and jitter,
+//! then given up and counted. Any 2xx answer is delivery; 4xx other than 408 and 429 is not tried again,
+//! since it would be refused again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -213,8 +213,8 @@ proptest! {
     #[test]
     fn where_noise_is_cut_makes_no_difference(noise in "([+:$*%~|_x]|-?[0-3]|\r\n|[\r\n]|[a-b]){0,20}") {
         let mut scanner = ReplyScanner::new();
-        let piecewise = (0..=noise.len()).map(|cut| scanner.scan(&noise.as_bytes()[..cut]));
-        let piecewise = piecewise.filter(|found| !matches!(found, ReplyScan::Incomplete { .. })).next();
+        let mut piecewise = (0..=noise.len()).map(|cut| scanner.scan(&noise.as_bytes()[..cut]));
+        let piecewise = piecewise.find(|found| !matches!(found, ReplyScan::Incomplete { .. }));
         let at_once = Some(scan(noise.as_bytes(), [])).filter(|found| !matches!(found, ReplyScan::Incomplete { .. }));
         prop_assert_eq!(piecewise, at_once);
     }

@@ -44,7 +44,7 @@ impl State {
         };
         let node = match self.node_of(&routed) {
             Ok(node) => node,
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let Some(connection) = self.session_connection(node, key, version, database) else {
             let error = UpstreamError::Full("the table of session connections").to_string();

@@ -76,7 +76,9 @@ pub(super) fn dispatch(
             }
         }
         // What may touch any key waits for what is in queues, and what is combined later waits for it.
-        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if state.has_combined(key) => state.wait_for_all(key),
+        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if state.has_combined(key) => {
+            state.wait_for_all(key)
+        }
         Verdict::Split(parts) => state.send_split(key, parts),
         Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
         Verdict::Answer(local) => state.answer(key, local, command, request),
@@ -241,7 +243,7 @@ impl State {
             return flow;
         }
         client.unrouted_since_ns = None;
-        self.refuse(key, ErrorKind::UpstreamUnavailable, &UpstreamError::NoneKnown.to_string())
+        self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string())
     }
 
     /// Whether the client's connection to `node` takes another request; if not, the client is woken when it does.
@@ -386,7 +388,7 @@ impl State {
             }
         }
         if connections.is_empty() {
-            return self.refuse(key, ErrorKind::UpstreamUnavailable, &UpstreamError::NoneKnown.to_string());
+            return self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string());
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };

@@ -70,6 +70,11 @@ impl Subscriptions {
     pub fn len(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// `CLIENT TRACKING ON`: the client's reads go over connections of its own, which carry its invalidations.

@@ -85,7 +85,7 @@ impl State {
         };
         let node = match self.node_of(&routed) {
             Ok(node) => node,
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let Some(connection) = self.subscriber_connection(key, node, sharded) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
@@ -226,7 +226,7 @@ impl State {
     /// Gives up a client's subscriber connections once it is subscribed to nothing.
     pub(in crate::worker) fn end_empty_subscriptions(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(all) = client.session.subscriptions.take_if(|all| all.len() == 0) else { return };
+        let Some(all) = client.session.subscriptions.take_if(|all| all.is_empty()) else { return };
         client.session.refresh_plain();
         for connection in all.connection.into_iter().chain(all.shard_connections.iter().map(|(_, key)| *key))
         {

@@ -70,7 +70,7 @@ impl State {
         self.stop_tracking(key);
         let node = match self.node_of(&Pending::new(Origin::Client { key, sequence: 0, part: 0 })) {
             Ok(node) => node,
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let Some(connection) = self.own_connection(node, Role::Tracking(key), RespVersion::Resp3, 0, None)
         else {

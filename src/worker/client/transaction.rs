@@ -45,8 +45,7 @@ impl State {
                 self.refuse(key, ErrorKind::ClientRequest, "ERR DISCARD without MULTI")
             }
             (Session::Multi, false) => {
-                client.session.transaction =
-                    Some(Box::new(Transaction {
+                client.session.transaction = Some(Box::new(Transaction {
                     slot: client.session.watch_slot,
                     readonly: true,
                     ..Default::default()
@@ -198,7 +197,7 @@ impl State {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
                 return self.forward(key, command, request, None, outgoing, None);
             }
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, &error.to_string()),
+            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let connection = match watch {
             Some((watched, connection)) if watched == node && same_slot => Some(connection),

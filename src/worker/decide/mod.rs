@@ -22,7 +22,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
-use crate::command::{Class, Command, CommandError, CommandId, CommandTable, Fan, KeyPositions, Local, Session};
+use crate::command::{
+    Class, Command, CommandError, CommandId, CommandTable, Fan, KeyPositions, Local, Session,
+};
 use crate::config::ReadFrom;
 use crate::resp::{Request, key_slot};
 use crate::shared::topology::{Topology, UpstreamKind};

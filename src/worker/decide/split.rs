@@ -36,7 +36,7 @@ pub fn by_slot(command: &Command, split: Split, request: &Request<'_>) -> Option
     let mut keys = KeyPositions::new();
     command.keys(request, &mut keys).ok()?;
     let width = if split == Split::Mset { 2 } else { 1 };
-    if (request.len() - 1) % width != 0 {
+    if !(request.len() - 1).is_multiple_of(width) {
         return None;
     }
     let mut groups: Vec<(u16, Vec<&[u8]>)> = Vec::new();

@@ -52,13 +52,17 @@ impl State {
         for worker in 0..self.hot.outboxes.len() {
             if !self.hot.outboxes[worker].is_empty() {
                 let batch = std::mem::take(&mut self.hot.outboxes[worker]);
-                if let Some(WorkerMessage::Combine(batch)) = self.try_send(worker, WorkerMessage::Combine(batch)) {
+                if let Some(WorkerMessage::Combine(batch)) =
+                    self.try_send(worker, WorkerMessage::Combine(batch))
+                {
                     self.hot.outboxes[worker] = batch;
                 }
             }
             if !self.hot.results[worker].is_empty() {
                 let batch = std::mem::take(&mut self.hot.results[worker]);
-                if let Some(WorkerMessage::Combined(batch)) = self.try_send(worker, WorkerMessage::Combined(batch)) {
+                if let Some(WorkerMessage::Combined(batch)) =
+                    self.try_send(worker, WorkerMessage::Combined(batch))
+                {
                     self.hot.results[worker] = batch;
                 }
             }

@@ -43,7 +43,13 @@ pub async fn pump(state: Rc<RefCell<State>>) {
             }
             state.pump_queues();
             state.send_handoffs();
-            state.hot.timers.iter().map(|(due_ns, _)| *due_ns).min().map(|due_ns| due_ns.saturating_sub(state.now_ns))
+            state
+                .hot
+                .timers
+                .iter()
+                .map(|(due_ns, _)| *due_ns)
+                .min()
+                .map(|due_ns| due_ns.saturating_sub(state.now_ns))
         };
         if let Some(wait_ns) = next_ns {
             sleep.as_mut().reset(Instant::now() + Duration::from_nanos(wait_ns));
@@ -77,7 +83,9 @@ impl State {
     }
 
     fn pump_queue(&mut self, hash: u64) {
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
+            return;
+        };
         home.dirty = false;
         self.settle_debts(hash, &mut home);
         self.give_up_overdue(hash, &mut home);
@@ -104,7 +112,8 @@ impl State {
                 }
                 if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
                     home.queue.not_executed();
-                    home.failed_since_ns = if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
+                    home.failed_since_ns =
+                        if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
                     self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
                 }
                 self.tally_flush(&mut home, flush.members as u64);
@@ -156,7 +165,8 @@ impl State {
         if let Phase::Waiting(_) = upstream.phase {
             return false;
         }
-        home.sending = Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
+        home.sending =
+            Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
         let origin = Origin::Flush(FlushKey { hash, sending: home.sending.number });
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {

@@ -59,10 +59,9 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
         };
         let Some(opened_ns) = state.borrow_mut().connected(key, stream, server_id) else { break };
         let ended = poll_fn(|cx| drive(&state, key, cx)).await;
-        let mut state = state.borrow_mut();
-        failures = if state.now_ns - opened_ns >= STABLE_NS { 1 } else { failures + 1 };
-        let Some(pause) = state.disconnected(key, failures, ended) else { break };
-        drop(state);
+        let lived_ns = state.borrow().now_ns - opened_ns;
+        failures = if lived_ns >= STABLE_NS { 1 } else { failures + 1 };
+        let Some(pause) = state.borrow_mut().disconnected(key, failures, ended) else { break };
         sleep(pause).await;
     }
     let mut state = state.borrow_mut();

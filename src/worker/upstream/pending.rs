@@ -3,10 +3,10 @@
 //! Kept small and copyable: one of these exists for every request in flight. It never holds the bytes of the request;
 //! those are in the [`super::wire::Wire`].
 
+use crate::detect::EntryHandle;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::ClientKey;
-use crate::detect::EntryHandle;
 use crate::worker::hot::FlushKey;
 
 /// Who waits for a reply.

@@ -1,0 +1,447 @@
+//! The machine of one key.
+//!
+//! Owns the order of its operations, and the account of its deltas: each is gathered, in flight, or over. What a reply
+//! to a flush means is decided in the flight.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    Action, Answer, Delta, FlushOutcome, PendingBudget, Recovered, Taken, WriteBehindFacts,
+    WriteBehindIdentity, WriteBehindOp, WriteBehindPolicy,
+    flight::{self, Flight},
+    reply::{Learned, parse_base},
+};
+use crate::combine::slot_tags::companion_key;
+
+/// Operations of one key that wait for its base or behind a barrier. A round trip at a million operations per second
+/// and key gathers a thousand; beyond the bound they are refused.
+const WAITING_MAX: usize = 16_384;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Base {
+    Unknown,
+    Asked,
+    Known {
+        total: i64,
+        /// A key that does not exist counts as 0, but a `GET` of it is null.
+        exists: bool,
+    },
+}
+
+#[derive(Debug)]
+enum Waiting<M> {
+    Op(WriteBehindOp, M),
+    Barrier(M),
+}
+
+/// Deltas that no flush has taken yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gathered {
+    sum: i64,
+    count: usize,
+    oldest_ns: u64,
+}
+
+/// One counter in write-behind mode. `M` is who to answer: small, and opaque here.
+///
+/// Ownership: the home worker of the key. Invariant: operations are answered in the order in which they were taken.
+/// Invariant: `total` is what Redis had when it last told, without the flush in flight and without what has gathered.
+#[derive(Debug)]
+pub struct WriteBehindKey<M> {
+    key: Bytes,
+    companion: Bytes,
+    token_floor: u64,
+    token_last: u64,
+    base: Base,
+    base_ns: u64,
+    gathered: Gathered,
+    flight: Option<Flight>,
+    waiting: VecDeque<Waiting<M>>,
+    /// Commands released and not answered yet. While there are any the value in Redis is not asked for.
+    released: usize,
+    /// Redis refused a flush, or holds no counter: nothing more is absorbed.
+    pass_through: bool,
+    not_before_ns: u64,
+    delta_sequence: u64,
+    /// With a journal: deltas that are not on disk yet, by sequence.
+    unwritten: VecDeque<Delta>,
+    facts: WriteBehindFacts,
+}
+
+impl<M: Copy> WriteBehindKey<M> {
+    /// A key of which nothing is known yet.
+    pub fn new(key: Bytes, identity: WriteBehindIdentity) -> Self {
+        let companion = companion_key(&key, &[b"once:", identity.gateway_id].concat()).into();
+        Self {
+            key,
+            companion,
+            token_floor: identity.token_floor,
+            token_last: 0,
+            base: Base::Unknown,
+            base_ns: 0,
+            gathered: Gathered::default(),
+            flight: None,
+            waiting: VecDeque::new(),
+            released: 0,
+            pass_through: false,
+            not_before_ns: 0,
+            delta_sequence: 0,
+            unwritten: VecDeque::new(),
+            facts: WriteBehindFacts::default(),
+        }
+    }
+
+    /// A key as a former process left it in its journal. What it holds counts against the budget even beyond its bound:
+    /// it was acknowledged.
+    pub fn recovered(
+        key: Bytes,
+        identity: WriteBehindIdentity,
+        recovered: &Recovered,
+        now_ns: u64,
+        budget: &mut PendingBudget,
+    ) -> Self {
+        let mut this = Self::new(key, identity);
+        this.gathered = Gathered { sum: recovered.sum, count: recovered.count, oldest_ns: now_ns };
+        this.delta_sequence = recovered.sequence;
+        this.flight = recovered.in_doubt.map(|flush| Flight::in_doubt(flush, now_ns, recovered.sequence));
+        this.facts.replays = u64::from(this.flight.is_some());
+        budget.take_over(this.pending());
+        this
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    /// Nothing is pending, on its way, or waiting: the owner may drop the machine and lose nothing.
+    pub fn is_empty(&self) -> bool {
+        self.pending() == 0 && self.waiting.is_empty() && self.released == 0 && self.base != Base::Asked
+    }
+
+    /// Takes an increment or a `GET` behind all that were taken before it.
+    pub fn take(
+        &mut self,
+        op: WriteBehindOp,
+        member: M,
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+    ) -> Taken {
+        if self.pass_through && self.is_empty() {
+            return Taken::PassThrough;
+        }
+        self.forget_old_base(now_ns, policy);
+        if self.waiting.is_empty()
+            && let Some(taken) = self.absorb(op, now_ns, policy, budget)
+        {
+            return taken;
+        }
+        self.wait(Waiting::Op(op, member))
+    }
+
+    /// Takes any other command on the key: it is released once all that was taken before it is flushed.
+    pub fn barrier(&mut self, member: M) -> Taken {
+        if self.pass_through && self.is_empty() {
+            return Taken::PassThrough;
+        }
+        self.wait(Waiting::Barrier(member))
+    }
+
+    /// A released command has been answered, or will never be.
+    pub fn released_done(&mut self) {
+        self.released = self.released.saturating_sub(1);
+    }
+
+    /// What to do now. With `draining` what has gathered goes without waiting for its interval.
+    pub fn next(
+        &mut self,
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        draining: bool,
+        budget: &mut PendingBudget,
+    ) -> Action<M> {
+        if let Some(flight) = &mut self.flight {
+            return match flight.next(now_ns) {
+                flight::Next::Wait => Action::InFlight,
+                flight::Next::Send(flush) => {
+                    self.facts.resends += u64::from(flush.resend);
+                    Action::Flush(flush)
+                }
+                flight::Next::Expired(outcome) => {
+                    self.land(&outcome, budget);
+                    Action::Over(outcome)
+                }
+            };
+        }
+        if self.gathered.count > 0 {
+            return self.next_flush(now_ns, policy, draining || !self.waiting.is_empty());
+        }
+        match self.waiting.front() {
+            Some(Waiting::Op(..)) if !self.pass_through && self.released > 0 => Action::InFlight,
+            Some(Waiting::Op(..)) if !self.pass_through => match self.base {
+                Base::Unknown => {
+                    self.base = Base::Asked;
+                    Action::AskBase
+                }
+                Base::Asked | Base::Known { .. } => Action::InFlight,
+            },
+            Some(_) => self.release(),
+            None => Action::Idle,
+        }
+    }
+
+    /// Appends the bytes of the flush in flight.
+    pub fn encode(&self, out: &mut BytesMut) {
+        if let Some(flight) = &self.flight {
+            flight.encode(&self.key, &self.companion, out);
+        }
+    }
+
+    /// Takes the reply to [`Action::AskBase`] and answers what waited for it. A key that holds no counter is passed
+    /// through: what waits is released, and Redis itself says what is wrong. False if the reply tells nothing of the
+    /// key (an error of the server): then the base has failed.
+    pub fn base(
+        &mut self,
+        reply: &[u8],
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+        sink: impl FnMut(M, Taken),
+    ) -> bool {
+        let Some(learned) = parse_base(reply) else { return false };
+        if self.base != Base::Asked {
+            return true;
+        }
+        match learned {
+            Learned::Counter { total, exists } => {
+                (self.base, self.base_ns) = (Base::Known { total, exists }, now_ns);
+                self.resume(now_ns, policy, budget, sink);
+            }
+            Learned::NoCounter => {
+                (self.base, self.pass_through) = (Base::Unknown, true);
+            }
+        }
+        true
+    }
+
+    /// The base could not be had. What waits for it is handed back, for the owner to answer with its error; the
+    /// next operation asks again.
+    pub fn base_failed(&mut self, mut sink: impl FnMut(M)) {
+        self.base = Base::Unknown;
+        while let Some(Waiting::Op(_, member)) = self.waiting.front() {
+            sink(*member);
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Takes the reply to the flush, and answers what waited for it.
+    pub fn settle(
+        &mut self,
+        reply: &[u8],
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+        sink: impl FnMut(M, Taken),
+    ) -> Option<FlushOutcome> {
+        let outcome = self.flight.as_mut()?.settle(reply);
+        match &outcome {
+            FlushOutcome::Applied { total, .. } => {
+                (self.base, self.base_ns) = (Base::Known { total: *total, exists: true }, now_ns);
+            }
+            FlushOutcome::Again(_) => return Some(outcome),
+            FlushOutcome::Returned { .. } => {
+                self.not_before_ns = now_ns + policy.flush_interval_ns;
+            }
+            FlushOutcome::Lost(_) => {
+                (self.base, self.pass_through) = (Base::Unknown, true);
+            }
+            FlushOutcome::Unknown(_) => {}
+        }
+        self.land(&outcome, budget);
+        self.resume(now_ns, policy, budget, sink);
+        Some(outcome)
+    }
+
+    /// The flush has surely not taken effect: it was never written. It is due again under the same token.
+    pub fn not_executed(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            flight.resend(false);
+        }
+    }
+
+    /// The connection was lost after the flush had been written, at least in part. It is due again under the same token.
+    pub fn outcome_unknown(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            flight.resend(true);
+        }
+    }
+
+    /// The journal could not take the record of this flush, so it was not sent: its deltas gather again.
+    pub fn flush_not_written(&mut self, token: u64) {
+        if let Some(flight) = self.flight.take_if(|flight| flight.token == token && !flight.doubtful) {
+            self.gather_again(&flight);
+        }
+    }
+
+    /// All deltas up to this sequence are on disk.
+    pub fn durable(&mut self, through: u64) {
+        let written = self.unwritten.partition_point(|delta| delta.sequence <= through);
+        self.unwritten.drain(..written);
+    }
+
+    /// The journal could not take this delta: it counts no more, and its member has to be told. The owner retracts all
+    /// that were refused together before it takes another operation, since each was answered with those before it.
+    pub fn retract(&mut self, sequence: u64, budget: &mut PendingBudget) {
+        let Some(place) = self.unwritten.iter().position(|delta| delta.sequence == sequence) else { return };
+        let Some(delta) = self.unwritten.remove(place) else { return };
+        // A flush that holds it stands behind it in the journal, so it has not been sent either.
+        if let Some(flight) = self.flight.take_if(|flight| flight.through >= sequence) {
+            self.gather_again(&flight);
+        }
+        self.gathered.sum = self.gathered.sum.wrapping_sub(delta.delta);
+        self.gathered.count = self.gathered.count.saturating_sub(1);
+        budget.give_back(1);
+    }
+
+    /// What it holds and what became of its flushes.
+    pub fn facts(&self) -> WriteBehindFacts {
+        let gathered = (self.gathered.count > 0).then_some(self.gathered.oldest_ns);
+        let oldest = self.flight.as_ref().map(|flight| flight.oldest_ns).or(gathered);
+        WriteBehindFacts { pending_deltas: self.pending(), oldest_unflushed_ns: oldest, ..self.facts }
+    }
+
+    fn pending(&self) -> usize {
+        self.gathered.count + self.flight.as_ref().map_or(0, |flight| flight.count)
+    }
+
+    fn wait(&mut self, waiting: Waiting<M>) -> Taken {
+        if self.waiting.len() >= WAITING_MAX {
+            return Taken::Refused;
+        }
+        self.waiting.push_back(waiting);
+        Taken::Waits
+    }
+
+    fn forget_old_base(&mut self, now_ns: u64, policy: &WriteBehindPolicy) {
+        let old = now_ns.saturating_sub(self.base_ns) > policy.base_age_ns_max;
+        if old && self.pending() == 0 && matches!(self.base, Base::Known { .. }) {
+            self.base = Base::Unknown;
+        }
+    }
+
+    /// Answers the operation from what is known. `None` if it has to wait.
+    fn absorb(
+        &mut self,
+        op: WriteBehindOp,
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+    ) -> Option<Taken> {
+        let Base::Known { total, exists } = self.base else { return None };
+        if self.pass_through {
+            return None;
+        }
+        let own = self.flight.as_ref().map_or(0, |flight| flight.sum).wrapping_add(self.gathered.sum);
+        // What others wrote may leave no room for what was answered here; the flush will tell.
+        let value = total.checked_add(own)?;
+        let WriteBehindOp::Increment(delta) = op else {
+            let answer = if exists || self.pending() > 0 { Answer::Bulk(value) } else { Answer::Null };
+            return Some(Taken::Answer { answer, delta: None, after: self.delta_sequence });
+        };
+        let Some(value) = value.checked_add(delta) else {
+            return Some(Taken::Answer { answer: Answer::Overflow, delta: None, after: self.delta_sequence });
+        };
+        // Invariant: what is in flight and what has gathered add up within 64 bits, so that they can be one sum again.
+        own.checked_add(delta)?;
+        let gathered = self.gathered.sum.checked_add(delta)?;
+        if !budget.take() {
+            return Some(Taken::Refused);
+        }
+        if self.gathered.count == 0 {
+            self.gathered.oldest_ns = now_ns;
+        }
+        self.gathered.sum = gathered;
+        self.gathered.count += 1;
+        self.delta_sequence += 1;
+        self.facts.absorbed += 1;
+        let delta = Delta { sequence: self.delta_sequence, delta };
+        if policy.journal {
+            self.unwritten.push_back(delta);
+        }
+        let answer = Answer::Integer(value);
+        Some(Taken::Answer { answer, delta: Some(delta), after: self.delta_sequence })
+    }
+
+    /// Answers what waits in front, as far as that is possible now.
+    fn resume(
+        &mut self,
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+        mut sink: impl FnMut(M, Taken),
+    ) {
+        while let Some(&Waiting::Op(op, member)) = self.waiting.front() {
+            let Some(taken) = self.absorb(op, now_ns, policy, budget) else { break };
+            self.waiting.pop_front();
+            sink(member, taken);
+        }
+    }
+
+    fn next_flush(&mut self, now_ns: u64, policy: &WriteBehindPolicy, at_once: bool) -> Action<M> {
+        let at_once = at_once || self.pass_through || self.gathered.count >= policy.flush_deltas_max;
+        let due = if at_once { 0 } else { self.gathered.oldest_ns + policy.flush_interval_ns };
+        let due = due.max(self.not_before_ns);
+        if now_ns < due {
+            return Action::NotBefore(due);
+        }
+        self.token_last = (self.token_floor + now_ns / 1000 + 1).max(self.token_last + 1);
+        let Gathered { sum, count, oldest_ns } = std::mem::take(&mut self.gathered);
+        let mut flight = Flight::new(self.token_last, sum, count, oldest_ns, self.delta_sequence, now_ns);
+        let flush = flight.send();
+        self.flight = Some(flight);
+        self.facts.flushes += 1;
+        Action::Flush(flush)
+    }
+
+    fn release(&mut self) -> Action<M> {
+        match self.waiting.pop_front() {
+            Some(Waiting::Op(_, member) | Waiting::Barrier(member)) => {
+                self.base = Base::Unknown;
+                self.released += 1;
+                Action::Release(member)
+            }
+            None => Action::Idle,
+        }
+    }
+
+    /// The flight is over: its deltas are accounted for.
+    fn land(&mut self, outcome: &FlushOutcome, budget: &mut PendingBudget) {
+        let Some(flight) = self.flight.take() else { return };
+        match outcome {
+            FlushOutcome::Applied { .. } => self.facts.acknowledged += flight.count as u64,
+            FlushOutcome::Lost(loss) => self.facts.lost.add(loss),
+            FlushOutcome::Unknown(loss) => {
+                self.facts.unknown.add(loss);
+                self.facts.unknown_outcomes += 1;
+                // That it landed is the guess which keeps the answers from running backwards; the next flush tells.
+                self.base = match self.base {
+                    Base::Known { total, .. } => total
+                        .checked_add(flight.sum)
+                        .map_or(Base::Unknown, |total| Base::Known { total, exists: true }),
+                    base => base,
+                };
+            }
+            FlushOutcome::Returned { .. } | FlushOutcome::Again(_) => return self.gather_again(&flight),
+        }
+        budget.give_back(flight.count);
+    }
+
+    fn gather_again(&mut self, flight: &Flight) {
+        self.gathered.sum = self.gathered.sum.wrapping_add(flight.sum);
+        self.gathered.count += flight.count;
+        self.gathered.oldest_ns = flight.oldest_ns;
+    }
+}

@@ -1,0 +1,198 @@
+//! What single situations lead to; the interleavings are in [`super::model_tests`].
+
+use bytes::{Bytes, BytesMut};
+
+use super::*;
+
+const IDENTITY: WriteBehindIdentity = WriteBehindIdentity { gateway_id: b"g1", token_floor: 100 };
+const POLICY: WriteBehindPolicy = WriteBehindPolicy {
+    flush_interval_ns: 1_000_000,
+    flush_deltas_max: 3,
+    base_age_ns_max: 1_000_000_000,
+    journal: true,
+};
+
+struct Key {
+    machine: WriteBehindKey<u32>,
+    budget: PendingBudget,
+}
+
+impl Key {
+    fn knowing(base: &str) -> Self {
+        let machine = WriteBehindKey::new(Bytes::from_static(b"k"), IDENTITY);
+        let mut key = Self { machine, budget: PendingBudget::new(10) };
+        assert_eq!(key.machine.take(WriteBehindOp::Get, 0, 0, &POLICY, &mut key.budget), Taken::Waits);
+        assert_eq!(key.next(0), Action::AskBase);
+        assert_eq!(key.next(0), Action::InFlight);
+        let reply = format!("${}\r\n{base}\r\n", base.len());
+        assert!(key.machine.base(reply.as_bytes(), 0, &POLICY, &mut key.budget, |_, _| {}));
+        key
+    }
+
+    fn next(&mut self, now_ns: u64) -> Action<u32> {
+        self.machine.next(now_ns, &POLICY, false, &mut self.budget)
+    }
+
+    fn take(&mut self, op: WriteBehindOp) -> Taken {
+        self.machine.take(op, 1, 0, &POLICY, &mut self.budget)
+    }
+
+    fn add(&mut self, delta: i64) -> Option<Answer> {
+        answer(self.take(WriteBehindOp::Increment(delta)))
+    }
+
+    fn get(&mut self) -> Option<Answer> {
+        answer(self.take(WriteBehindOp::Get))
+    }
+
+    fn settle(&mut self, reply: &str) -> Option<FlushOutcome> {
+        self.machine.settle(reply.as_bytes(), 0, &POLICY, &mut self.budget, |_, _| {})
+    }
+}
+
+fn answer(taken: Taken) -> Option<Answer> {
+    if let Taken::Answer { answer, .. } = taken { Some(answer) } else { None }
+}
+
+fn strings(verdict: &str, before: &str) -> String {
+    format!("*2\r\n${}\r\n{verdict}\r\n${}\r\n{before}\r\n", verdict.len(), before.len())
+}
+
+#[test]
+fn answers_count_on_while_a_flush_is_away_and_follow_what_others_wrote() {
+    let mut key = Key::knowing("10");
+    assert_eq!(key.add(5), Some(Answer::Integer(15)));
+    assert_eq!(key.next(0), Action::NotBefore(1_000_000));
+    let flush = DeltaFlush { token: 1101, sum: 5, count: 1, through: 1, resend: false };
+    assert_eq!(key.next(1_000_000), Action::Flush(flush));
+    assert_eq!(key.add(1), Some(Answer::Integer(16)));
+    assert_eq!(key.next(9_000_000), Action::InFlight);
+    let applied = FlushOutcome::Applied { token: 1101, sum: 5, count: 1, total: 105 };
+    assert_eq!(key.settle(&strings("=", "$100")), Some(applied));
+    assert_eq!(key.get(), Some(Answer::Bulk(106)));
+}
+
+#[test]
+fn a_flush_goes_at_once_when_enough_has_gathered() {
+    let mut key = Key::knowing("0");
+    for _ in 0..3 {
+        key.add(1);
+    }
+    assert!(matches!(key.next(0), Action::Flush(DeltaFlush { sum: 3, count: 3, .. })));
+}
+
+#[test]
+fn an_increment_out_of_range_is_refused_in_redis_words_and_takes_nothing() {
+    let mut key = Key::knowing(&i64::MAX.to_string());
+    assert_eq!(key.add(1), Some(Answer::Overflow));
+    let mut wire = BytesMut::new();
+    Answer::Overflow.encode(crate::resp::RespVersion::Resp2, &mut wire);
+    assert_eq!(&wire[..], b"-ERR increment or decrement would overflow\r\n");
+    assert_eq!(key.add(-1), Some(Answer::Integer(i64::MAX - 1)));
+    assert_eq!(key.machine.facts().pending_deltas, 1);
+}
+
+#[test]
+fn what_is_lost_is_said_exactly_and_the_key_is_passed_through() {
+    let check = |reply: &str, reason: &str| {
+        let mut key = Key::knowing("10");
+        key.add(4);
+        key.add(3);
+        assert!(matches!(key.next(1_000_000), Action::Flush(_)));
+        let loss = Loss { token: 1101, sum: 7, count: 2, reason: reason.to_owned() };
+        assert_eq!(key.settle(reply), Some(FlushOutcome::Lost(loss)), "{reply}");
+        assert_eq!(key.machine.facts().lost, LossSum { deltas: 2, sum: 7 });
+        assert_eq!(key.take(WriteBehindOp::Get), Taken::PassThrough);
+        assert_eq!(key.budget.deltas(), 0);
+    };
+    let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    check(&strings(&format!("!{wrong_type}"), "_"), wrong_type);
+    check(&strings("#0", "$9223372036854775806"), "ERR increment or decrement would overflow");
+}
+
+#[test]
+fn what_redis_may_take_later_gathers_again() {
+    let mut key = Key::knowing("10");
+    key.add(4);
+    assert!(matches!(key.next(1_000_000), Action::Flush(DeltaFlush { token: 1101, .. })));
+    key.add(3);
+    let outcome = key.settle(&strings("!OOM command not allowed", "_"));
+    assert!(matches!(outcome, Some(FlushOutcome::Returned { token: 1101, .. })), "{outcome:?}");
+    assert_eq!(key.get(), Some(Answer::Bulk(17)));
+    assert!(matches!(key.next(2_000_000), Action::Flush(DeltaFlush { token: 2101, sum: 7, .. })));
+}
+
+#[test]
+fn the_bound_on_pending_deltas_refuses() {
+    let mut key = Key::knowing("0");
+    for _ in 0..10 {
+        key.add(1);
+    }
+    assert_eq!(key.take(WriteBehindOp::Increment(1)), Taken::Refused);
+    assert_eq!(key.get(), Some(Answer::Bulk(10)));
+    assert!(matches!(key.next(0), Action::Flush(_)));
+    key.settle(&strings("=", "_"));
+    assert_eq!(key.add(1), Some(Answer::Integer(11)));
+}
+
+#[test]
+fn what_the_journal_refuses_is_taken_back() {
+    let mut key = Key::knowing("10");
+    for delta in [1, 2, 4] {
+        key.add(delta);
+    }
+    key.machine.durable(1);
+    let Action::Flush(flush) = key.next(1_000_000) else { panic!("a flush is due") };
+    key.machine.retract(2, &mut key.budget);
+    key.machine.retract(3, &mut key.budget);
+    key.machine.flush_not_written(flush.token);
+    assert_eq!(key.get(), Some(Answer::Bulk(11)));
+    assert_eq!(key.budget.deltas(), 1);
+    assert!(matches!(key.next(1_000_000), Action::Flush(DeltaFlush { sum: 1, count: 1, .. })));
+}
+
+#[test]
+fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
+    let recovered = |age_ns| Recovered {
+        in_doubt: Some(FlushInDoubt { token: 55, sum: 5, count: 2, age_ns }),
+        sum: 3,
+        count: 1,
+        sequence: 9,
+    };
+    let mut budget = PendingBudget::new(10);
+    let key = || Bytes::from_static(b"k");
+    let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &recovered(0), 0, &mut budget);
+    assert_eq!(budget.deltas(), 3);
+    let flush = DeltaFlush { token: 55, sum: 5, count: 2, through: 9, resend: true };
+    assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::Flush(flush));
+    assert_eq!(machine.take(WriteBehindOp::Get, 1, 0, &POLICY, &mut budget), Taken::Waits);
+    let mut told = Vec::new();
+    machine
+        .settle(strings("=", "$10").as_bytes(), 0, &POLICY, &mut budget, |_, taken| told.push(answer(taken)));
+    assert_eq!(told, [Some(Answer::Bulk(18))]);
+    assert!(matches!(
+        machine.next(1_000_000, &POLICY, false, &mut budget),
+        Action::Flush(DeltaFlush { token: 1101, sum: 3, .. })
+    ));
+
+    let old = recovered(300_000_000_001);
+    let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &old, 1, &mut budget);
+    let Action::Over(FlushOutcome::Unknown(loss)) = machine.next(1, &POLICY, false, &mut budget) else {
+        panic!("Redis may have forgotten the token")
+    };
+    assert_eq!((loss.token, loss.sum, loss.count), (55, 5, 2));
+    assert_eq!(machine.facts().unknown_outcomes, 1);
+}
+
+#[test]
+fn a_key_that_is_no_counter_is_passed_through() {
+    let mut machine = WriteBehindKey::new(Bytes::from_static(b"k"), IDENTITY);
+    let mut budget = PendingBudget::new(10);
+    machine.take(WriteBehindOp::Increment(1), 7, 0, &POLICY, &mut budget);
+    assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::AskBase);
+    assert!(!machine.base(b"-LOADING Redis is loading\r\n", 0, &POLICY, &mut budget, |_, _| {}));
+    assert!(machine.base(b"-WRONGTYPE not a string\r\n", 0, &POLICY, &mut budget, |_, _| {}));
+    assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::Release(7));
+    machine.released_done();
+    assert_eq!(machine.barrier(8), Taken::PassThrough);
+}
