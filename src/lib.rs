@@ -1,4 +1,54 @@
-//! hotgate
+//! hotgate: a gateway between applications and Redis that finds hot keys, folds the load on them and holds quotas.
+//!
+//! # Threads
+//!
+//! ```text
+//!   main thread: control/ and monitor/        worker-0 ... worker-N: worker/, nothing shared between them
+//!     topology, reload, the hot set,            each: its own listener (SO_REUSEPORT), its clients,
+//!     figures, HTTP, answers to INFO            its connections to every node, its share of the homes of hot keys
+//!                \                               /
+//!                 shared/: snapshots (swapped whole), tallies (published copies), bounded mailboxes
+//! ```
+//!
+//! `process` starts and stops them. A worker never waits for another thread, and no lock or shared atomic is touched per
+//! request.
+//!
+//! # The round trip of a request
+//!
+//! ```text
+//!   client --bytes--> (a) worker/client    scans requests where they lie in the read buffer
+//!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
+//!                         worker/hot       counts the access; an operation on a hot key is combined instead
+//!                     (b) worker/upstream  appends the request to the wire of a shared connection; one write per tick
+//!   Redis  <--bytes-- ...
+//!   Redis  --bytes--> (c) worker/upstream  the oldest request on the wire gets the reply (or is redirected, or tried again)
+//!   client <--bytes-- (d) worker/client    replies leave in the order of the requests; one write per burst
+//! ```
+//!
+//! # Invariants
+//!
+//! - Replies of a client leave in the order of its requests; its commands on one key take effect in that order
+//!   (`worker/client/dispatch` says what waits for what).
+//! - A write that may have run is never sent again without a token (`worker/upstream/lost`, `combine`).
+//! - A client never sees a redirection, and never a node's address.
+//! - What a combined operation is answered is what Redis would have answered in that order (`combine`).
+//! - Every queue has a bound, and what happens there is said beside it: in [`limits`], in the configuration, or at the
+//!   constant.
+//!
+//! # Where things live
+//!
+//! The directory is the ownership class. Leaves know nothing of the others and do no IO; `tests/house.rs` holds that.
+//!
+//! | directory | class | what |
+//! |---|---|---|
+//! | [`worker`] | hot, one thread | the data path |
+//! | [`shared`] | between threads | snapshots, tallies, mailboxes |
+//! | [`control`] | cold | topology, reload, the hot set, commands about the whole process |
+//! | [`monitor`] | cold | metrics, INFO and HOTKEYS views, HTTP, dashboard, `hotgate top` |
+//! | [`resp`] [`command`] [`detect`] [`combine`] [`admission`] [`config`] | leaf | protocol, command table, heavy hitters, fold and settle, quotas, configuration |
+//! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
+//! | [`demo`] | tool | a private Redis Cluster with the gateway before it |
+
 pub mod admission;
 pub mod combine;
 pub mod command;

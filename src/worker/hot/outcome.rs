@@ -39,9 +39,7 @@ impl State {
 
     fn finish_sending(&mut self, flush: FlushKey) {
         let hash = flush.hash;
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
-            return;
-        };
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
         if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
             self.finish(hash, &mut home);
         }
@@ -96,8 +94,7 @@ impl State {
     fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
         let Some((kind, target)) = redirection(reply) else { return self.try_later(hash, home) };
         self.tallies.redirects[kind.index()] += 1;
-        let node =
-            self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
+        let node = self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
         let target = target.zip(node).and_then(|(target, node)| self.address_of(node, target));
         let Some(target) = target else {
             self.refresh(RefreshReason::Unassigned);

@@ -1,0 +1,66 @@
+//! What it costs to decide what to do with a request, beside decoding it with redis-protocol: the decision must not be what a
+//! request costs.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use hotgate::command::CommandTable;
+use hotgate::config::ReadFrom;
+use hotgate::resp::{Request, RequestLimits, RequestScan, RequestScanner};
+use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
+use hotgate::worker::client::session::Session;
+use hotgate::worker::decide::classes::Classes;
+use hotgate::worker::decide::{Knowledge, decide};
+
+fn cluster() -> Topology {
+    let node = |port| {
+        let address = Address::new("127.0.0.1", port);
+        Arc::new(Node { address, id: port.to_string(), role: Role::Master, present: true, healthy: true })
+    };
+    let shard = |index: u16, ranges| Shard { master: NodeIndex(index), ranges, replicas: Vec::new() };
+    let shards = [shard(0, vec![(0, 5460)]), shard(1, vec![(5461, 10922)]), shard(2, vec![(10923, 16383)])];
+    Topology::new(1, UpstreamKind::Cluster, vec![node(7000), node(7001), node(7002)], &shards)
+}
+
+fn knowledge(topology: Topology) -> Knowledge {
+    let commands = CommandTable::builtin();
+    Knowledge {
+        topology: Arc::new(topology),
+        classes: Classes::new(&commands),
+        commands: Arc::new(commands),
+        read_from: ReadFrom::Master,
+    }
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let limits =
+        RequestLimits { bulk_bytes_max: 1 << 20, arguments_max: 1024, inline_bytes_max: 1 << 16, authenticated: true };
+    let single = knowledge(Topology::single(1, Address::new("127.0.0.1", 6379)));
+    let cluster = knowledge(cluster());
+    let requests: [(&str, &[u8]); 3] = [
+        ("GET", b"*2\r\n$3\r\nGET\r\n$16\r\nkey:000000012345\r\n"),
+        ("INCR", b"*2\r\n$4\r\nINCR\r\n$16\r\nkey:000000012345\r\n"),
+        ("SET", b"*3\r\n$3\r\nSET\r\n$16\r\nkey:000000012345\r\n$3\r\nxxx\r\n"),
+    ];
+    for (name, bytes) in requests {
+        let mut scanner = RequestScanner::new(limits);
+        assert!(matches!(scanner.scan(bytes), RequestScan::Complete { .. }));
+        let request = Request::new(bytes, scanner.spans());
+        let mut session = Session::new(true);
+        let mut group = criterion.benchmark_group(name);
+        group.bench_function("decide, one server", |bench| {
+            bench.iter(|| decide(&single, &mut session, black_box(&request)));
+        });
+        group.bench_function("decide, cluster", |bench| {
+            bench.iter(|| decide(&cluster, &mut session, black_box(&request)));
+        });
+        group.bench_function("redis-protocol, decode only", |bench| {
+            bench.iter(|| redis_protocol::resp2::decode::decode_range(black_box(bytes)));
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, decisions);
+criterion_main!(benches);

@@ -1,0 +1,132 @@
+//! The house: which directory may use which, and what may not be named where. `src/lib.rs` draws the map; this keeps it true.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every Rust file below a directory of `src`, with its text.
+fn files(directory: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(directory)];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    assert!(!found.is_empty(), "src/{directory} has no files");
+    found
+}
+
+/// The lines of a file outside its tests, without comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+    text[..end].lines().map(|line| line.split("//").next().unwrap_or_default())
+}
+
+fn is_test_file(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_string_lossy();
+    name.ends_with("tests")
+}
+
+/// No file in `directory` names any of `words` outside comments and tests.
+fn check_absent(directory: &str, words: &[&str], why: &str) {
+    for (path, text) in files(directory).into_iter().filter(|(path, _)| !is_test_file(path)) {
+        for (line, code) in code(&text).enumerate() {
+            for word in words {
+                assert!(!code.contains(word), "{}:{}: names `{word}`: {why}", path.display(), line + 1);
+            }
+        }
+    }
+}
+
+/// The modules of the crate that a directory must not use: all but `allowed` and itself.
+fn check_uses(directory: &str, allowed: &[&str]) {
+    let all = [
+        "admission",
+        "combine",
+        "command",
+        "config",
+        "control",
+        "demo",
+        "detect",
+        "journal",
+        "limits",
+        "monitor",
+        "process",
+        "resp",
+        "shared",
+        "worker",
+    ];
+    let refused: Vec<String> = all
+        .into_iter()
+        .filter(|module| *module != directory && !allowed.contains(module))
+        .map(|module| format!("crate::{module}::"))
+        .collect();
+    let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+    check_absent(directory, &refused, "src/lib.rs says what a directory may use");
+}
+
+#[test]
+fn leaves_use_leaves_only() {
+    check_uses("resp", &["limits"]);
+    check_uses("command", &["resp", "limits"]);
+    check_uses("detect", &["limits"]);
+    check_uses("config", &["limits"]);
+    check_uses("combine", &["resp", "limits"]);
+    check_uses("admission", &["combine", "command", "config", "resp", "limits"]);
+}
+
+#[test]
+fn nothing_but_the_process_knows_the_workers() {
+    for directory in ["shared", "control", "monitor", "journal", "demo"] {
+        check_absent(directory, &["crate::worker"], "only process.rs knows the workers");
+    }
+}
+
+#[test]
+fn the_data_path_knows_neither_control_nor_monitoring() {
+    check_absent(
+        "worker",
+        &["crate::control", "crate::monitor", "crate::process"],
+        "threads meet in shared/ only",
+    );
+}
+
+#[test]
+fn the_data_path_has_no_locks_and_no_atomics() {
+    let words = ["Mutex", "RwLock", "Atomic", "sync::atomic", "block_on(", "std::thread"];
+    for (path, text) in files("worker") {
+        for (line, code) in code(&text).enumerate() {
+            let runs_the_worker = path.ends_with("src/worker/mod.rs") && code.contains("runtime.block_on(");
+            for word in words {
+                let named = code.contains(word) && !runs_the_worker;
+                assert!(!named, "{}:{}: names `{word}` on the data path", path.display(), line + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn leaves_do_no_io() {
+    for directory in ["resp", "command", "detect", "combine", "admission"] {
+        check_absent(
+            directory,
+            &["std::net", "std::fs", "tokio::", "Instant::now", "SystemTime"],
+            "leaves do no IO",
+        );
+    }
+}
+
+#[test]
+fn files_stay_readable_and_nothing_is_left_open() {
+    for (path, text) in files("") {
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{} has {lines} lines: look for the second idea in it", path.display());
+        assert!(is_test_file(&path) || text.starts_with("//!"), "{} does not say what it is for", path.display());
+        for word in ["TODO", "FIXME", "unimplemented!(", "todo!("] {
+            assert!(!text.contains(word), "{} leaves something open: {word}", path.display());
+        }
+    }
+}
