@@ -38,11 +38,7 @@ impl Desk {
         Self {
             hotkeys: Hotkeys::default(),
             hot_set: HotSet::default(),
-            top: vec![
-                top_key(b"x", 1_000.0, 0.5),
-                top_key(b"y", 400.0, 0.2),
-                top_key(b"x", 1_000.0, 0.5),
-            ],
+            top: vec![top_key(b"x", 1_000.0, 0.5), top_key(b"y", 400.0, 0.2), top_key(b"x", 1_000.0, 0.5)],
             topology,
             now_ms: 1_769_420_604_522,
             usage: Usage::default(),
