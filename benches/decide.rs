@@ -34,8 +34,12 @@ fn knowledge(topology: Topology) -> Knowledge {
 }
 
 fn decisions(criterion: &mut Criterion) {
-    let limits =
-        RequestLimits { bulk_bytes_max: 1 << 20, arguments_max: 1024, inline_bytes_max: 1 << 16, authenticated: true };
+    let limits = RequestLimits {
+        bulk_bytes_max: 1 << 20,
+        arguments_max: 1024,
+        inline_bytes_max: 1 << 16,
+        authenticated: true,
+    };
     let single = knowledge(Topology::single(1, Address::new("127.0.0.1", 6379)));
     let cluster = knowledge(cluster());
     let requests: [(&str, &[u8]); 3] = [

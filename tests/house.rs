@@ -124,7 +124,11 @@ fn files_stay_readable_and_nothing_is_left_open() {
     for (path, text) in files("") {
         let lines = text.lines().count();
         assert!(lines <= 500, "{} has {lines} lines: look for the second idea in it", path.display());
-        assert!(is_test_file(&path) || text.starts_with("//!"), "{} does not say what it is for", path.display());
+        assert!(
+            is_test_file(&path) || text.starts_with("//!"),
+            "{} does not say what it is for",
+            path.display()
+        );
         for word in ["TODO", "FIXME", "unimplemented!(", "todo!("] {
             assert!(!text.contains(word), "{} leaves something open: {word}", path.display());
         }

@@ -10,12 +10,11 @@ use super::{
     counts::{Counts, RuleCounts},
     key_quota::KeyQuota,
     known::Known,
-    refusal,
+    polled::PolledLimit,
 };
 use crate::{
-    combine::{CLAMP_VALUE_MAX, Cause, Clamp, ClampReport, Consumes, Refusal},
+    combine::{Cause, Clamp, ClampReport, Consumes, Refusal},
     config::OnUnavailable,
-    resp::{bulk_payload, first_error, parse_integer},
 };
 
 /// What to do with an increment.
@@ -62,42 +61,6 @@ pub enum Phase {
     Faulty,
     /// Redis was away when last asked.
     Unavailable,
-}
-
-/// What was found in a polled limit key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PolledLimit {
-    /// This limit. What is out of the range of a limit is a [`Self::Wrong`].
-    Value(i64),
-    /// There is no such key.
-    Missing,
-    /// Something that is no limit.
-    Wrong,
-}
-
-impl PolledLimit {
-    /// What the reply to `GET` of a limit key says; `None` if it is no such reply, but an error of the connection or the node.
-    pub fn of_reply(reply: &[u8]) -> Option<Self> {
-        if let Some(text) = first_error(reply) {
-            return text.starts_with(b"WRONGTYPE").then_some(Self::Wrong);
-        }
-        let Some(text) = bulk_payload(reply) else {
-            return matches!(reply, b"$-1\r\n" | b"_\r\n").then_some(Self::Missing);
-        };
-        let limit = parse_integer(text).filter(|limit| (0..=CLAMP_VALUE_MAX).contains(limit));
-        Some(limit.map_or(Self::Wrong, Self::Value))
-    }
-
-    fn fault(self, name: &[u8]) -> Option<String> {
-        match self {
-            Self::Value(_) => None,
-            Self::Missing => Some(format!("limit key {} does not exist", refusal::shown(name))),
-            Self::Wrong => Some(format!(
-                "limit key {} is not an integer from 0 to {CLAMP_VALUE_MAX}",
-                refusal::shown(name)
-            )),
-        }
-    }
 }
 
 /// The directions that an operation on its way may have made room in.
@@ -181,9 +144,13 @@ impl Admission {
         &self.counts
     }
 
+    /// Why the quota cannot be applied, if it cannot.
+    pub fn fault(&self) -> Option<&str> {
+        self.standing_fault().or(self.fault.as_deref())
+    }
+
     /// What becomes of an operation that adds `delta`, at this moment. Counted here are refusals, questions and what is
     /// let through; what goes to Redis is counted when it settles.
-    #[inline]
     pub fn decide(&mut self, now_ns: u64, delta: i64) -> Decision {
         if self.quota.is_shadow() {
             return self.admit(delta);
@@ -222,7 +189,8 @@ impl Admission {
         }
     }
 
-    /// The flush that takes what was admitted is on its way. `left_waiting` says that it could not take all.
+    /// The flush that takes what was admitted is on its way, for the first time. `left_waiting` says that it could not
+    /// take all.
     pub fn on_flush(&mut self, left_waiting: bool) {
         self.freed_in_flight.increments |= self.freed_waiting.increments;
         self.freed_in_flight.decrements |= self.freed_waiting.decrements;
@@ -390,9 +358,8 @@ impl Admission {
     fn standing_fault(&self) -> Option<&str> {
         self.quota.fault().or(self.poll_fault.as_deref())
     }
-
-    /// Why the quota cannot be applied, if it cannot.
-    pub fn fault(&self) -> Option<&str> {
-        self.standing_fault().or(self.fault.as_deref())
-    }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

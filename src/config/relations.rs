@@ -8,10 +8,10 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::Quota;
+use super::policies::{Combine, Detect, Quota, ReadCache, WriteBehind};
 use super::reader::Reader;
 use super::sections::{Config, User};
-use super::types::{ReadFrom, RuleMode, UpstreamKindChoice};
+use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 
 /// Reports every relation that does not hold.
@@ -26,6 +26,7 @@ pub fn check(config: &Config, reader: &mut Reader<'_>) {
         check_quota(quota, &format!("quota[{index}]"), reader);
     }
     repeated_quotas(config, reader);
+    not_available(config, reader);
 }
 
 fn addresses(config: &Config, reader: &mut Reader<'_>) {
@@ -236,6 +237,26 @@ fn stars(pattern: &str) -> usize {
         }
     }
     stars
+}
+
+/// Directives that are known and do nothing in this version are refused, so that nobody relies on them.
+fn not_available(config: &Config, reader: &mut Reader<'_>) {
+    let mut refuse = |path: &str, present: bool| {
+        if present {
+            relation(reader, &[path], "is not available in this version; remove it".to_owned());
+        }
+    };
+    for (index, rule) in config.rules.iter().enumerate() {
+        refuse(&format!("rule[{index}].mode"), rule.mode == RuleMode::WriteBehind);
+        refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
+    }
+    refuse("write_behind", config.write_behind != WriteBehind::default());
+    refuse("read_cache", config.read_cache != ReadCache::default());
+    let (combine, detect) = (&config.combine, &config.detect);
+    refuse("combine.batch_max", combine.batch_max != Combine::default().batch_max);
+    refuse("combine.token_ttl", combine.token_ttl != Combine::default().token_ttl);
+    refuse("detect.slice", detect.slice != Detect::default().slice);
+    refuse("detect.sample_max", detect.sample_max != Detect::default().sample_max);
 }
 
 /// Several quotas may hold one key, in total and per window, but two alike are a mistake.

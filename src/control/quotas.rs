@@ -43,7 +43,9 @@ pub async fn serve_changes(gateway: Arc<Gateway>, mut changes: QuotaInbox) {
         let key = change.key.escape_ascii().to_string();
         match &outcome {
             Ok(done) => tracing::info!(key, by = change.by, "quota changed: {done}"),
-            Err(why) => tracing::warn!(key, by = change.by, action = ?change.action, "quota not changed: {why}"),
+            Err(why) => {
+                tracing::warn!(key, by = change.by, action = ?change.action, "quota not changed: {why}")
+            }
         }
         // The asker may have given up.
         let _ = change.verdict.send(outcome);
@@ -77,7 +79,9 @@ async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes]) -> Result<(), S
             Some(address) => match send(&gateway.config.load_full(), &address, &arguments).await {
                 Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
                     None => return Ok(()),
-                    Some(text) if !is_passing(&text) => return Err(format!("Redis refused the change: {text}")),
+                    Some(text) if !is_passing(&text) => {
+                        return Err(format!("Redis refused the change: {text}"));
+                    }
                     Some(text) => text.into_owned(),
                 },
                 Err(error) => error.to_string(),
@@ -105,7 +109,10 @@ fn is_passing(error: &str) -> bool {
 
 fn master_of(gateway: &Gateway, key: &[u8]) -> Option<Address> {
     let topology = gateway.topology.load();
-    topology.master_of(key_slot(key)).and_then(|master| topology.node(master)).map(|node| node.address.clone())
+    topology
+        .master_of(key_slot(key))
+        .and_then(|master| topology.node(master))
+        .map(|node| node.address.clone())
 }
 
 /// Polls limits that quotas keep in keys of other slots, and publishes what changed; says at the start, and after a reload, which
@@ -133,7 +140,8 @@ pub async fn poll_limits(gateway: Arc<Gateway>, limits: watch::Sender<Arc<Polled
             }
             changed
         });
-        let recheck = config.quotas.iter().filter(|quota| quota.limit_key.is_some()).map(|quota| quota.recheck);
+        let recheck =
+            config.quotas.iter().filter(|quota| quota.limit_key.is_some()).map(|quota| quota.recheck);
         sleep(recheck.min().unwrap_or(IDLE_PERIOD)).await;
     }
 }

@@ -45,7 +45,8 @@ enum Way {
 
 /// A detector as the configuration wants it; none when detection is off.
 pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
-    let patterns: Vec<Vec<u8>> = config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
+    let patterns: Vec<Vec<u8>> =
+        config.detect.never_track.iter().map(|text| text.clone().into_bytes()).collect();
     let ignore = move |key: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern, key));
     let sized = |tracked_keys| DetectorConfig { tracked_keys, sample_ratio: 1 };
     let fits = |tracked_keys: &usize| sized(*tracked_keys).memory_bytes_max() <= config.detect.memory_max;
@@ -59,7 +60,8 @@ impl State {
     pub fn observe(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
         let known = self.knowledge.commands.get(command);
         let range = known.key_range;
-        let single = range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
+        let single =
+            range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
         if !single {
             return self.observe_all(client, command, request);
         }
@@ -198,7 +200,9 @@ impl State {
                 return;
             }
         }
-        let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else { return };
+        let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else {
+            return;
+        };
         if home.queue.push(op, waiter, version).is_err() {
             self.tallies.error(ErrorKind::Overload);
             let mut reply = Vec::new();
@@ -246,7 +250,10 @@ impl State {
 
     /// An empty queue whose tokens bear this identity.
     pub(super) fn new_home(&self, key: &Bytes, identity: &[u8], row: RowId, held: Option<Box<Held>>) -> Home {
-        let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: super::pump::QUEUE_BYTES_MAX };
+        let limits = QueueLimits {
+            members_max: self.config.combine.pending_max,
+            bytes_max: super::pump::QUEUE_BYTES_MAX,
+        };
         Home {
             held,
             row,

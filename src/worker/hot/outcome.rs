@@ -39,7 +39,9 @@ impl State {
 
     fn finish_sending(&mut self, flush: FlushKey) {
         let hash = flush.hash;
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else { return };
+        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
+            return;
+        };
         if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
             self.finish(hash, &mut home);
         }
@@ -68,8 +70,9 @@ impl State {
             return;
         }
         let (queue, held) = (&mut home.queue, &mut home.held);
-        let settlement = queue
-            .settle(&sending.replies, |waiter, settled| self.settle_one(hash, held.as_deref_mut(), waiter, settled));
+        let settlement = queue.settle(&sending.replies, |waiter, settled| {
+            self.settle_one(hash, held.as_deref_mut(), waiter, settled)
+        });
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
             held.admission.on_report(self.now_ns, report);
         }
@@ -93,7 +96,8 @@ impl State {
     fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
         let Some((kind, target)) = redirection(reply) else { return self.try_later(hash, home) };
         self.tallies.redirects[kind.index()] += 1;
-        let node = self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
+        let node =
+            self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
         let target = target.zip(node).and_then(|(target, node)| self.address_of(node, target));
         let Some(target) = target else {
             self.refresh(RefreshReason::Unassigned);
@@ -144,7 +148,9 @@ impl State {
             (_, CombineSettled::Reply(reply)) if waiter.delta == 0 => {
                 self.settle_member(hash, waiter, reply, Outcome::Combined);
             }
-            (None, CombineSettled::Reply(reply)) => self.settle_member(hash, waiter, reply, Outcome::Combined),
+            (None, CombineSettled::Reply(reply)) => {
+                self.settle_member(hash, waiter, reply, Outcome::Combined)
+            }
             (Some(held), settled) => {
                 let outcome = match settled {
                     CombineSettled::Reply(_) => Outcome::Combined,

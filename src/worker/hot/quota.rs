@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 
 use super::entry::{Entry, Home};
 use crate::admission::{
-    Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, PolledLimit, QuotaRules, RuleCounts, Setting,
-    verdict_of_other_command,
+    Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, PolledLimit, QuotaRules,
+    RuleCounts, Setting, verdict_of_other_command,
 };
 use crate::combine::{Consumes, Op};
 use crate::command::{CommandId, KeyPositions};
@@ -94,7 +94,12 @@ pub struct Held {
 
 impl Held {
     /// Nothing is known of the counter yet but the limits that were polled for others.
-    pub fn new(quota: Arc<KeyQuota>, tallies: &mut Keyed<QuotaTally>, limits: &PolledLimits, now_ns: u64) -> Self {
+    pub fn new(
+        quota: Arc<KeyQuota>,
+        tallies: &mut Keyed<QuotaTally>,
+        limits: &PolledLimits,
+        now_ns: u64,
+    ) -> Self {
         let name: Arc<[u8]> = Arc::from(&quota.key()[..]);
         let rows = quota.rules().map(|rule| {
             let row = tallies.acquire(Arc::clone(&name));
@@ -120,13 +125,25 @@ impl Held {
     }
 
     /// Answers an operation that does not go to Redis; `None` for one that goes.
-    pub fn answer(&mut self, now_ns: u64, delta: i64, version: RespVersion, out: &mut Vec<u8>) -> Option<Outcome> {
+    pub fn answer(
+        &mut self,
+        now_ns: u64,
+        delta: i64,
+        version: RespVersion,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
         let decision = self.admission.decide(now_ns, delta);
         self.carry_out(decision, version, out)
     }
 
     /// Answers an operation that was to go to Redis and could not be sent. `None` in shadow mode, which changes no reply.
-    pub fn answer_unsent(&mut self, now_ns: u64, delta: i64, version: RespVersion, out: &mut Vec<u8>) -> Option<Outcome> {
+    pub fn answer_unsent(
+        &mut self,
+        now_ns: u64,
+        delta: i64,
+        version: RespVersion,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
         if self.admission.quota().is_shadow() {
             return None;
         }
@@ -234,8 +251,14 @@ impl State {
             entry.unsettled += 1;
         }
         let version = RespVersion::Resp2;
-        let waiter =
-            Waiter { worker: DEBT_WORKER, client: 0, sequence: 0, received_ns: self.now_ns, delta: sum, version };
+        let waiter = Waiter {
+            worker: DEBT_WORKER,
+            client: 0,
+            sequence: 0,
+            received_ns: self.now_ns,
+            delta: sum,
+            version,
+        };
         self.push(beside, Op::Increment(sum), waiter, version);
     }
 
@@ -247,7 +270,10 @@ impl State {
         let now_ns = self.now_ns;
         let entry = self.hot.entries.get_mut(&!beside);
         let Some(held) = entry.and_then(|entry| entry.queue.as_mut()?.held.as_mut()) else {
-            tracing::warn!(sum, "a sum that a quota let through unchecked is lost: the quota is gone from the configuration");
+            tracing::warn!(
+                sum,
+                "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
+            );
             return;
         };
         held.debts_inflight = held.debts_inflight.saturating_sub(1);
@@ -255,7 +281,11 @@ impl State {
             Some(value) => held.admission.on_owed_added(now_ns, value),
             None if first_error(reply).is_some_and(|text| text.starts_with(b"ERR outcome unknown")) => {
                 let key = held.admission.quota().key().escape_ascii().to_string();
-                tracing::warn!(key, sum, "whether a sum that was let through unchecked is in the counter is not known");
+                tracing::warn!(
+                    key,
+                    sum,
+                    "whether a sum that was let through unchecked is in the counter is not known"
+                );
             }
             None => {
                 held.admission.on_owed_lost(sum);
@@ -308,7 +338,9 @@ impl State {
 
     /// Whether something that was let through is not in its counter yet.
     pub fn owes(&self) -> bool {
-        let held = |entry: &Entry| entry.queue.as_ref().is_some_and(|home| home.held.as_ref().is_some_and(|held| held.owes()));
+        let held = |entry: &Entry| {
+            entry.queue.as_ref().is_some_and(|home| home.held.as_ref().is_some_and(|held| held.owes()))
+        };
         self.hot.entries.values().any(held)
     }
 
@@ -362,7 +394,9 @@ pub(super) fn refusal_alone(
     if quota.is_shadow() {
         return None;
     }
-    let counts = ["incr", "decr", "incrby", "decrby"].iter().any(|name| request.name().eq_ignore_ascii_case(name.as_bytes()));
+    let counts = ["incr", "decr", "incrby", "decrby"]
+        .iter()
+        .any(|name| request.name().eq_ignore_ascii_case(name.as_bytes()));
     match op {
         Some(Op::Increment(_)) if database == 0 => None,
         Some(Op::Increment(_)) => OtherCommand::Refuse
