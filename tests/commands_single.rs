@@ -67,6 +67,9 @@ fn commands_of_one_key_are_forwarded() {
             ("SET \"\\x00\\xff\\r\\n\" \"\\x00\"", "+OK", "+OK"),
             ("GET \"\\x00\\xff\\r\\n\"", "$1 \\x00", "$1 \\x00"),
             ("EXPIRE k 1000", ":1", ":1"),
+            ("SETEX volatile 1000 v", "+OK", "+OK"),
+            ("PERSIST volatile", ":1", ":1"),
+            ("TTL volatile", ":-1", ":-1"),
             ("TYPE z", "+zset", "+zset"),
         ],
     );
