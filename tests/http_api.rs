@@ -1,5 +1,11 @@
 //! The HTTP side from outside: who may ask what, what the answers look like, and what its bounds do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
 mod made_up;
 
 use std::sync::Arc;

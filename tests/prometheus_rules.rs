@@ -1,5 +1,7 @@
 //! What is handed to Prometheus and Grafana is valid, does what it says, and names only metrics that exist.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

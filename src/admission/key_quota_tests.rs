@@ -1,9 +1,10 @@
 use super::*;
-use crate::{admission::QuotaRules, config::Config};
+use crate::admission::QuotaRules;
+use crate::admission::test_config::quotas_of;
 
 fn quota(text: &str, key: &str) -> KeyQuota {
     let text = text.replace("[[", "\n[[").replace(';', "\n");
-    QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(key.as_bytes()).unwrap()
+    QuotaRules::compile(&quotas_of(&text)).of(key.as_bytes()).unwrap()
 }
 
 #[test]

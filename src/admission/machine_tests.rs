@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    admission::QuotaRules,
+    admission::{QuotaRules, test_config::quotas_of},
     combine::{Settled, WindowState},
     config::Config,
     resp::RespVersion,
@@ -11,7 +11,7 @@ const RECHECK: u64 = 50 * MS;
 
 fn open(quota: &str) -> Admission {
     let text = format!("[[quota]]\nmatch='k'\n{}\n", quota.replace(';', "\n"));
-    let quota = QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(b"k").unwrap();
+    let quota = QuotaRules::compile(&quotas_of(&text)).of(b"k").unwrap();
     Admission::new(Arc::new(quota))
 }
 

@@ -40,8 +40,8 @@ fn every_shape_of_value_is_read() {
         password = "x"
         [[rule]]
         match = "a*"
-        mode = "write-behind"
-        read = { ttl = "100ms" }
+        mode = "combine"
+        read = "collapse"
         [[quota]]
         match = "sku:*"
         limit = 0x7fff_ffff_ffff_ffff
@@ -63,7 +63,7 @@ fn every_shape_of_value_is_read() {
     assert_eq!(config.detect.never_track, ["session:*"]);
     assert_eq!(config.auth.users[0].password, Some(Secret::new("x")));
     let rule = &config.rules[0];
-    assert_eq!((rule.mode, rule.read), (RuleMode::WriteBehind, ReadPolicy::Ttl(Duration::from_millis(100))));
+    assert_eq!((rule.mode, rule.read), (RuleMode::Combine, ReadPolicy::Collapse));
     let quota = &config.quotas[0];
     assert_eq!((quota.limit, quota.window), (Some(i64::MAX), Some(Duration::from_secs(1))));
     assert_eq!((quota.reply, quota.enforce), (QuotaReply::Integer(-2), false));
