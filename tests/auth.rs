@@ -1,6 +1,10 @@
 //! Who may connect, and how the gateway logs in at Redis.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 mod support;
 

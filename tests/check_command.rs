@@ -1,6 +1,6 @@
 //! `hotgate check` reports every error of a file in one go, with line and column, and never a secret.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should panic")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,11 @@
 //! The dashboard in real Chromium, through ChromeDriver: what an operator sees, and that a key name is never
 //! markup.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 mod made_up;
 mod webdriver;

@@ -3,7 +3,11 @@
 //!
 //! redis-py and ioredis are installed under the target directory by `tests/ecosystem/install` when they are missing.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 mod support;
 

@@ -1,6 +1,10 @@
 //! The house: which directory may use which, and what may not be named where. `src/lib.rs` draws the map; this keeps it true.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,11 @@
 //! `/metrics` as a scraper sees it: every declared metric is there once, promtool finds nothing to object to,
 //! and odd keys harm nothing.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 mod made_up;
 

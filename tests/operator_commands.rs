@@ -1,6 +1,10 @@
 //! INFO and HOTGATE as clients see them, made from a made-up gateway's latest view.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 mod made_up;
 

@@ -1,7 +1,11 @@
 //! Replies leave in the order of the requests on that connection, whatever each of them does: slow, failing, local to the
 //! gateway, spread over nodes, on a connection of its own, or cut into pieces by the network.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 mod support;
 

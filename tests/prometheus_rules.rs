@@ -1,6 +1,10 @@
 //! What is handed to Prometheus and Grafana is valid, does what it says, and names only metrics that exist.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,10 @@
 //! README.md tells the truth where a program can tell: its commands, flags, directives and links exist.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,7 +1,11 @@
 //! A client that sends and never reads costs a bounded amount of memory; when it reads at last, everything is there in
 //! order, or it was closed at the bound for replies that the gateway could not hold back.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 mod support;
 

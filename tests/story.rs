@@ -5,7 +5,11 @@
 //! may look tells of it, that each reservation is counted exactly once, and that Redis is spared most of the commands.
 //! How long each place took is printed and never asserted.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 mod support;
 

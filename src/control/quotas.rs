@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::admission::{PolledLimit, QuotaRules, Verb};
+use crate::combine::CLAMP_VALUE_MAX;
 use crate::config::Config;
 use crate::resp::{first_error, key_slot};
 use crate::shared::gateway::Gateway;
@@ -59,6 +60,9 @@ async fn carry_out(gateway: &Gateway, change: &QuotaChange) -> Result<String, St
         QuotaAction::Pause => (Verb::Pause(key.clone()), "paused".to_owned()),
         QuotaAction::Resume => (Verb::Resume(key.clone()), "resumed".to_owned()),
         QuotaAction::Reset => (Verb::Reset(key.clone()), "what is configured holds again".to_owned()),
+        QuotaAction::Limit(limit) if limit > CLAMP_VALUE_MAX => {
+            return Err(format!("the limit is not an integer from 0 to {CLAMP_VALUE_MAX}"));
+        }
         QuotaAction::Limit(limit) => (Verb::SetLimit(key.clone(), limit), format!("limit {limit}")),
     };
     let plain = |error: String| error.strip_prefix("ERR ").map(str::to_owned).unwrap_or(error);

@@ -1,7 +1,11 @@
 //! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so
 //! that what operators see can be tested and looked at without workers and without Redis.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
 #![allow(dead_code, reason = "each test binary uses its part of the story")]
 
 use std::sync::{Arc, Mutex};

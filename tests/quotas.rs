@@ -1,0 +1,283 @@
+//! Quotas as clients, operators and Redis see them, with the real program before a real server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+mod support;
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use support::{Client, Gateway, Server, seed, wait_until};
+
+fn start(server: &Server, config: &str) -> Gateway {
+    let config = format!("[gateway]\nworkers = 2\n{config}");
+    Gateway::before(&server.address().to_string()).config(&config).start()
+}
+
+/// Script calls that Redis has run.
+fn script_calls(server: &Server) -> u64 {
+    let stats = server.client().text("INFO commandstats");
+    let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
+    stats.lines().filter(|line| line.starts_with("cmdstat_eval")).filter_map(calls).sum()
+}
+
+/// The rechecks that a gateway says it made, over all keys.
+fn rechecks(client: &mut Client) -> u64 {
+    let list = client.list("HOTGATE QUOTA LIST");
+    let after = list.iter().zip(list.iter().skip(1)).filter(|(name, _)| *name == "rechecks");
+    after.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+}
+
+const GATEWAYS: usize = 2;
+const CONNECTIONS: usize = 50;
+const LIMIT: i64 = 5000;
+
+#[test]
+fn nothing_is_sold_twice_and_nothing_is_left() {
+    let seed = seed();
+    println!("HOTGATE_SEED={seed}");
+    let server = Server::start();
+    let config = format!("[[quota]]\nmatch = 'sku:*'\nlimit = {LIMIT}\nrecheck = '5ms'\n");
+    let gateways: Vec<Gateway> = (0..GATEWAYS).map(|_| start(&server, &config)).collect();
+    let net = AtomicI64::new(0);
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let (net, gateway) = (&net, &gateways[connection % GATEWAYS]);
+            let mut rng = SmallRng::seed_from_u64(seed.wrapping_add(connection as u64));
+            scope.spawn(move || {
+                let mut client = gateway.client();
+                let mut held = 0;
+                for _ in 0..100 {
+                    let release = held > 0 && rng.random_ratio(1, 4);
+                    let delta: i64 =
+                        if release { -rng.random_range(1..=held) } else { rng.random_range(1..=5) };
+                    let reply = client.ask(&format!("INCRBY sku:1 {delta}"));
+                    if let Some(value) = reply.strip_prefix(':') {
+                        assert!(value.parse::<i64>().unwrap() <= LIMIT, "seed {seed}: oversold to {value}");
+                        held += delta;
+                        net.fetch_add(delta, Ordering::SeqCst);
+                    } else {
+                        assert!(reply.starts_with("-QUOTA limit of 5000 reached for 'sku:1'"), "{reply}");
+                    }
+                }
+            });
+        }
+    });
+    let mut direct = server.client();
+    assert_eq!(direct.text("GET sku:1"), net.load(Ordering::SeqCst).to_string(), "seed {seed}");
+    // What is left goes one by one: to the last unit, and not one beyond. Room that the other gateway made may be seen late.
+    let mut clients: Vec<Client> = gateways.iter().map(Gateway::client).collect();
+    wait_until("the last unit is sold", || {
+        for client in &mut clients {
+            if client.ask("INCR sku:1").starts_with(':') {
+                net.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        net.load(Ordering::SeqCst) == LIMIT
+    });
+    for client in &mut clients {
+        client.check("INCR sku:1", "-QUOTA limit of 5000 reached for 'sku:1'");
+    }
+    assert_eq!(direct.text("GET sku:1"), LIMIT.to_string(), "seed {seed}");
+}
+
+#[test]
+fn a_sold_out_counter_costs_redis_one_question_per_recheck() {
+    let server = Server::start();
+    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 2\n");
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 2", ":2");
+    client.check("INCR sku:1", "-QUOTA limit of 2 reached for 'sku:1'");
+    let before = script_calls(&server);
+    for _ in 0..40 {
+        let pipeline = "*2\r\n$4\r\nINCR\r\n$5\r\nsku:1\r\n".repeat(500);
+        client.send(pipeline.as_bytes());
+        for _ in 0..500 {
+            assert!(client.reply().starts_with(b"-QUOTA limit of 2"));
+        }
+    }
+    let calls = script_calls(&server) - before;
+    wait_until("every question is counted", || rechecks(&mut client) >= calls);
+    assert!(calls < 20_000 / 10, "{calls} calls for 20,000 refusals");
+}
+
+#[test]
+fn a_limit_is_changed_while_the_gateway_runs() {
+    let server = Server::start();
+    let quotas = "[[quota]]\nmatch = 'sku:{*}:reserved'\nlimit_key = 'sku:{$1}:limit'\nrecheck = '5ms'\n\
+                  [[quota]]\nmatch = 'fix:*'\nlimit = 1\nrecheck = '5ms'\n\
+                  [[quota]]\nmatch = 'far:*'\nlimit_key = 'farlimit'\nrecheck = '5ms'\n";
+    let gateway = start(&server, quotas);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    wait_until("the polled limit key is announced", || gateway.log().contains("is polled every"));
+
+    client.check("INCR sku:{1}:reserved", "-QUOTA cannot be applied for 'sku:{1}:reserved'...");
+    direct.check("SET sku:{1}:limit 1", "+OK");
+    wait_until("the limit is there", || client.ask("INCR sku:{1}:reserved") == ":1");
+    client.check("INCR sku:{1}:reserved", "-QUOTA limit of 1 reached...");
+    direct.check("SET sku:{1}:limit 2", "+OK");
+    wait_until("the limit is raised", || client.ask("INCR sku:{1}:reserved") == ":2");
+
+    client.check("INCR fix:1", ":1");
+    client.check("INCR fix:1", "-QUOTA limit of 1 reached...");
+    client.check("HOTGATE QUOTA SET fix:1 LIMIT 2", "+limit 2");
+    wait_until("the operator's limit holds", || client.ask("INCR fix:1") == ":2");
+    client.check("HOTGATE QUOTA RESET fix:1", "+...");
+    client.check("INCR fix:1", "-QUOTA limit of...");
+
+    direct.check("SET farlimit 1", "+OK");
+    wait_until("the far limit is read", || client.ask("INCR far:1") == ":1");
+    client.check("INCR far:1", "-QUOTA limit of 1 reached...");
+    direct.check("SET farlimit 2", "+OK");
+    wait_until("the far limit is raised", || client.ask("INCR far:1") == ":2");
+    direct.check("SET farlimit nonsense", "+OK");
+    wait_until("the fault is told", || client.ask("INCR far:1").contains("'farlimit' is not an integer"));
+    assert_eq!(direct.text("GET far:1"), "2");
+}
+
+#[test]
+fn a_pause_refuses_everything_at_every_gateway_and_is_logged() {
+    let server = Server::start();
+    let config = "[[quota]]\nmatch = 'sku:*'\nlimit = 100\nrecheck = '5ms'\n";
+    let gateways = [start(&server, config), start(&server, config)];
+    let mut clients = gateways.each_ref().map(Gateway::client);
+    clients[0].check("INCR sku:1", ":1");
+    clients[1].check("INCR sku:1", ":2");
+    clients[0].check("HOTGATE QUOTA PAUSE sku:1", "+paused");
+    for client in &mut clients {
+        client.check("INCR sku:1", "-QUOTA...");
+        client.check("DECR sku:1", "-QUOTA...");
+        client.check("GET sku:1", "$1 2");
+    }
+    wait_until("the log says who", || {
+        gateways[0].log().contains("paused") && gateways[0].log().contains("127.0.0.1:")
+    });
+    clients[1].check("HOTGATE QUOTA RESUME sku:1", "+resumed");
+    for (client, expected) in clients.iter_mut().zip([":3", ":4"]) {
+        wait_until("the pause is over", || client.ask("INCR sku:1") == expected);
+    }
+    clients[0].check("HOTGATE QUOTA PAUSE other", "-ERR hotgate: no quota holds 'other'");
+    clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT x", "-ERR the limit is not an integer...");
+    clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT 4503599627370497", "-ERR...");
+}
+
+#[test]
+fn stock_is_not_counted_below_its_floor() {
+    let server = Server::start();
+    let gateway = start(&server, "[[quota]]\nmatch = 'stock:*'\nfloor = 0\nrecheck = '5ms'\n");
+    let mut client = gateway.client();
+    client.check("SET stock:1 3", "+OK");
+    client.check("DECRBY stock:1 2", ":1");
+    client.check("DECRBY stock:1 2", "-QUOTA...");
+    client.check("DECR stock:1", ":0");
+    client.check("DECR stock:1", "-QUOTA...");
+    client.check("INCR stock:1", ":1");
+    client.check("DECR stock:1", ":0");
+}
+
+#[test]
+fn a_window_holds_for_its_time() {
+    let server = Server::start();
+    let quotas = "[[quota]]\nmatch = 'rate:*'\nlimit = 2\nwindow = '10m'\n\
+                  [[quota]]\nmatch = 'fast:*'\nlimit = 2\nwindow = '20ms'\nrecheck = '1ms'\n";
+    let gateway = start(&server, quotas);
+    let mut client = gateway.client();
+    client.check("INCRBY rate:1 2", ":2");
+    client.check("DECR rate:1", ":1");
+    client.check("INCR rate:1", "-QUOTA...");
+    wait_until("window follows window", || {
+        client.ask("INCR fast:1");
+        server.client().integer("INCRBY fast:1 0") > 6
+    });
+    let keys = server.client().list("KEYS *window*");
+    assert!(keys.iter().all(|key| server.client().integer(&format!("PTTL {key}")) != -1), "{keys:?} expire");
+}
+
+#[test]
+fn shadow_mode_refuses_nobody_and_counts() {
+    let server = Server::start();
+    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 1\nenforce = false\n");
+    let mut client = gateway.client();
+    for value in 1..=5 {
+        client.check("INCR sku:1", &format!(":{value}"));
+    }
+    client.check("SET sku:1 7", "+OK");
+    wait_until("what would have been refused is counted", || {
+        let list = client.list("HOTGATE QUOTA LIST");
+        list.iter().position(|word| word == "would_refuse").is_some_and(|at| list[at + 1] == "4")
+    });
+}
+
+#[test]
+fn no_other_command_passes_by_a_quota() {
+    let server = Server::start();
+    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nrecheck = '5ms'\n");
+    let mut client = gateway.client();
+    client.check("INCR sku:1", ":1");
+    for line in [
+        "SET sku:1 1000",
+        "APPEND sku:1 0",
+        "INCRBYFLOAT sku:1 1",
+        "HINCRBY sku:1 f 1",
+        "MSET a 1 sku:1 1000",
+        "RENAME a sku:1",
+        "EVAL \"return redis.call('incrby', KEYS[1], 100)\" 1 sku:1",
+        "BLPOP sku:1 1",
+    ] {
+        client.check(line, "-QUOTA...");
+    }
+    client.check("MULTI", "+OK");
+    client.check("GET sku:1", "+QUEUED");
+    client.check("INCRBY sku:1 100", "-QUOTA INCRBY is refused for 'sku:1' within MULTI...");
+    client.check("EXEC", "-EXECABORT...");
+    client.check("SELECT 1", "+OK");
+    client.check("INCR sku:1", "-QUOTA...");
+    client.check("SELECT 0", "+OK");
+    client.check("GET sku:1", "$1 1");
+    client.check("EXPIRE sku:1 1000", ":1");
+    client.check("MGET sku:1 a", "*2 $1 1 $-1");
+    client.check("DEL sku:1", ":1");
+    client.check("INCR sku:1", ":1");
+}
+
+#[test]
+fn bad_input_gets_a_clear_error_and_changes_nothing() {
+    let server = Server::start();
+    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 10\nrecheck = '5ms'\n");
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("INCR sku:1", ":1");
+    for (line, expected) in [
+        ("INCRBY sku:1 x", "-ERR value is not an integer or out of range"),
+        ("INCRBY sku:1 99999999999999999999", "-ERR value is not an integer or out of range"),
+        ("INCRBY sku:1 9223372036854775807", "-QUOTA..."),
+        ("DECRBY sku:1 9223372036854775807", "-QUOTA..."),
+        ("INCRBY sku:1", "-ERR wrong number of arguments..."),
+    ] {
+        client.check(line, expected);
+        assert_eq!(direct.text("GET sku:1"), "1", "{line}");
+    }
+    direct.check("RPUSH sku:list a", ":1");
+    client.check("INCR sku:list", "-...");
+    direct.check("SET sku:text abc", "+OK");
+    client.check("INCR sku:text", "-...");
+    assert_eq!(direct.text("GET sku:text"), "abc");
+}
+
+#[test]
+fn while_redis_is_away_a_quota_refuses() {
+    let mut server = Server::start();
+    let quotas = "[upstream]\nunavailable_wait = '50ms'\n\
+                  [[quota]]\nmatch = 'strict:*'\nlimit = 100\nrecheck = '5ms'\n";
+    let gateway = start(&server, quotas);
+    let mut client = gateway.client();
+    client.check("INCR strict:1", ":1");
+    server.kill();
+    client.check("INCR strict:1", "-QUOTA cannot be checked for 'strict:1'...");
+    server.restart();
+    wait_until("the strict one is open again", || client.ask("INCR strict:1").starts_with(':'));
+}
