@@ -137,6 +137,7 @@ impl Lanes {
             }
             let tick_end = TICK * (start.elapsed().as_micros() / TICK.as_micros() + 1) as u32;
             thread::park_timeout(tick_end.saturating_sub(start.elapsed()));
+            outcome.late(start.elapsed().saturating_sub(tick_end));
         }
         for arrival in self.lanes.iter().flat_map(|lane| &lane.waiting) {
             outcome.unanswered(catalogue.get(arrival.request).class, end_us - arrival.due_us);

@@ -22,19 +22,25 @@ pub struct Class {
 /// The outcome of one run.
 pub struct Outcome {
     pub classes: Vec<Class>,
+    /// How long after the end of each tick the load came to look, in µs. Its own lateness is part of every latency, so
+    /// a run in which it was late tells nothing of the servers.
+    pub lateness_us: Histogram<u64>,
     pub seconds: f64,
 }
 
 impl Outcome {
     pub fn new(classes: usize, time: Duration) -> Outcome {
-        let class = || Class {
-            latency_us: Histogram::new_with_bounds(1, 60_000_000, 3).unwrap(),
-            offered: 0,
-            good: 0,
-            errors: 0,
-            unanswered: 0,
-        };
-        Outcome { classes: (0..classes).map(|_| class()).collect(), seconds: time.as_secs_f64() }
+        let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3).unwrap();
+        let class = || Class { latency_us: histogram(), offered: 0, good: 0, errors: 0, unanswered: 0 };
+        Outcome {
+            classes: (0..classes).map(|_| class()).collect(),
+            lateness_us: histogram(),
+            seconds: time.as_secs_f64(),
+        }
+    }
+
+    pub fn late(&mut self, lateness: Duration) {
+        self.lateness_us.saturating_record(lateness.as_micros() as u64);
     }
 
     pub fn offered(&mut self, class: usize) {

@@ -12,6 +12,10 @@ const REDIS_CPU_SHARE_MAX: f64 = 0.05;
 const LATENCY_GAIN_MIN: f64 = 1000.0;
 const SOLD_OUT_COMMANDS_MAX: f64 = 40.0;
 const REFUSAL_TO_FLOOR_MAX: f64 = 1.5;
+/// An overloaded Redis that gets less of its core than this shares it with something else.
+const REDIS_CORE_SHARE_MIN: f64 = 0.9;
+/// 99 % of the load's looks come at most this late, in µs, when its core has time for it.
+const LATENESS_US_MAX: u64 = 2_000;
 /// The floor at P=16 that the design measured, in µs: a reply from a bare task without an upstream.
 const DESIGN_FLOOR_US: f64 = 0.56;
 
@@ -29,7 +33,27 @@ pub fn text(capacity: f64, without: &[Run], with: &[Run], sold_out: &SoldOut) ->
     text.push_str("\nTargets\n");
     targets(&mut text, without, with);
     describe_sold_out(&mut text, sold_out);
+    text.push_str(&disturbance(without, with));
     text
+}
+
+/// Says so when the machine was busy with something else, for then no figure counts, good or bad.
+fn disturbance(without: &[Run], with: &[Run]) -> String {
+    let lateness_us = |run: &Run| run.outcome.lateness_us.value_at_percentile(99.0);
+    let latest_us = without.iter().chain(with).map(lateness_us).max().unwrap_or(0);
+    let overloaded = without.last().map_or(0.0, |run| run.redis_cpu / run.outcome.seconds);
+    if latest_us <= LATENESS_US_MAX && overloaded >= REDIS_CORE_SHARE_MIN {
+        return String::new();
+    }
+    format!(
+        "\nTHE MACHINE WAS BUSY WITH SOMETHING ELSE: none of this counts. The overloaded Redis got {:.0} % of its core (a \
+         quiet machine gives it {:.0} % or more), and the load was up to {:.1} ms late (p99 of the worst run; {:.0} ms at \
+         most).\n",
+        overloaded * 100.0,
+        REDIS_CORE_SHARE_MIN * 100.0,
+        latest_us as f64 / 1000.0,
+        LATENESS_US_MAX as f64 / 1000.0,
+    )
 }
 
 fn describe(text: &mut String, name: &str, run: &Run, background: &Run) {
@@ -56,12 +80,14 @@ fn describe(text: &mut String, name: &str, run: &Run, background: &Run) {
     }
     let _ = writeln!(
         text,
-        "  commands for the SKU at Redis: {:.0}/s; cores: Redis {:.3} (for the SKU {:.3}), gateway {:.3}, load {:.3}",
+        "  commands for the SKU at Redis: {:.0}/s; cores: Redis {:.3} (for the SKU {:.3}), gateway {:.3}, load {:.3}; \
+         the load was late by {:.2} ms at p99",
         run.hot_commands as f64 / seconds,
         run.redis_cpu / seconds,
         hot_cpu(run, background) / seconds,
         run.gateway_cpu / seconds,
         run.load_cpu / seconds,
+        run.outcome.lateness_us.value_at_percentile(99.0) as f64 / 1000.0,
     );
 }
 
