@@ -163,19 +163,19 @@ section! {
              and nobody may change anything.";
         token_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that token, instead of token.";
-        connections_max: usize = 64, count(1, 4096), live,
+        connections_max: usize = 64, count(1, 4096), restart,
             "The number of HTTP connections at once, event streams included.";
-        hash_key_names: bool = false, Kind::Flag, live,
+        hash_key_names: bool = false, Kind::Flag, restart,
             "Whether metrics, API, log and webhook name keys by a hash, for names that must stay private.";
-        metric_keys_max: usize = 20, count(0, 1000), live,
+        metric_keys_max: usize = 20, count(0, 1000), restart,
             "The number of hot keys, and of quotas' keys, that get a label of their own in /metrics.";
-        webhook_url: Option<Secret> = None, Kind::Url, live,
+        webhook_url: Option<Secret> = None, Kind::Url, restart,
             "Where a JSON message is posted when a key becomes hot and when it cools; empty posts none.";
-        webhook_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), live,
+        webhook_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), restart,
             "How long one attempt to post may take.";
-        webhook_attempts_max: usize = 5, count(1, 100), live,
+        webhook_attempts_max: usize = 5, count(1, 100), restart,
             "The number of attempts to post one message, with backoff between them.";
-        webhook_queue_max: usize = 1024, count(1, 65_536), live,
+        webhook_queue_max: usize = 1024, count(1, 65_536), restart,
             "The number of messages that wait to be posted.";
     }
 }
@@ -183,7 +183,7 @@ section! {
 section! {
     /// `[log]`: what is written to standard error.
     Log {
-        level: LogLevel = LogLevel::Info, Kind::Choice { names: LogLevel::NAMES }, live,
+        level: LogLevel = LogLevel::Info, Kind::Choice { names: LogLevel::NAMES }, restart,
             "The least severe message that is written.";
         format: LogFormat = LogFormat::Text, Kind::Choice { names: LogFormat::NAMES }, restart,
             "The form of a line.";
