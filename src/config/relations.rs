@@ -259,7 +259,6 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     refuse("combine.batch_max", combine.batch_max != Combine::default().batch_max);
     refuse("combine.token_ttl", combine.token_ttl != Combine::default().token_ttl);
     refuse("detect.slice", detect.slice != Detect::default().slice);
-    refuse("detect.sample_max", detect.sample_max != Detect::default().sample_max);
 }
 
 /// Several quotas may hold one key, in total and per window, but two alike are a mistake.

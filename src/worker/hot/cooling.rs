@@ -14,6 +14,17 @@ const RULED_IDLE_NS: u64 = 60_000_000_000;
 /// The same for a key that a quota holds: with it go its counts.
 const QUOTA_IDLE_NS: u64 = 600_000_000_000;
 
+/// Accesses per second of one worker up to which each is recorded. A worker that does more has no time to spare, and one in
+/// a few of so many tells as much.
+const RECORDED_PER_SECOND_MAX: u64 = 500_000;
+
+/// One access in how many is to be recorded in the next slice, given how many came in the last.
+fn sample_ratio(accesses: u64, duration_ns: u64, ratio_max: u32) -> u32 {
+    let per_second = accesses.saturating_mul(1_000_000_000) / duration_ns.max(1);
+    let wanted = per_second.div_ceil(RECORDED_PER_SECOND_MAX).clamp(1, u64::from(ratio_max.max(1)));
+    wanted as u32
+}
+
 impl State {
     /// Takes over the published hot set.
     pub fn adopt_hot_set(&mut self, hot_set: &HotSet) {
@@ -65,6 +76,26 @@ impl State {
     pub fn hand_over_slice(&mut self) {
         let Some(detector) = &mut self.hot.detector else { return };
         let Ok(place) = self.gateway.slices.try_reserve() else { return };
-        place.send((self.index, detector.take_slice(self.now_ns)));
+        let slice = detector.take_slice(self.now_ns);
+        let ratio = sample_ratio(slice.totals.ops, slice.duration_ns, self.config.detect.sample_max);
+        detector.set_sample_ratio(ratio);
+        place.send((self.index, slice));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_access_is_recorded_until_there_are_too_many() {
+        let check =
+            |accesses, expected| assert_eq!(sample_ratio(accesses, 100_000_000, 16), expected, "{accesses}");
+        check(0, 1);
+        check(50_000, 1);
+        check(50_001, 2);
+        check(200_000, 4);
+        check(100_000_000, 16);
+        assert_eq!(sample_ratio(1, 0, 16), 16);
     }
 }
