@@ -243,13 +243,14 @@ impl Writer {
             let full = self.ledger.checkpoint_bytes_max() > self.bytes_max / 4;
             self.fault = full.then_some(RefusedRecord::Full);
         }
-        for port in &mut self.ports {
-            port.tell(self.fault.as_ref());
-        }
         self.facts.segment_bytes = self.segment.as_ref().map_or(0, Segment::bytes);
         self.facts.open_keys = self.ledger.keys().len();
         self.facts.faulty = self.segment.is_none();
         self.facts.full = self.fault == Some(RefusedRecord::Full);
+        // First the facts, so that whoever has just been refused finds the reason in them.
         self.told.send_replace(self.facts);
+        for port in &mut self.ports {
+            port.tell(self.fault.as_ref());
+        }
     }
 }
