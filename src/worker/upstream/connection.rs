@@ -70,7 +70,7 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
     }
 }
 
-/// Writes what is queued, reads what has come, delivers it.
+/// Reads what has come, delivers it, writes what is queued.
 fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
     let state = &mut *state.borrow_mut();
     state.tick();
@@ -85,26 +85,49 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
     if std::mem::take(&mut upstream.timed_out) {
         return Poll::Ready(Ended::Broken("no answer within upstream.request_timeout".to_owned()));
     }
-    let mut outcome = write(state, key, cx);
+    let mut outcome = Ok(());
+    let mut has_read = false;
     for turn in 0.. {
-        if outcome.is_err() {
-            break;
-        }
         if turn == READS_PER_TURN_MAX {
             cx.waker().wake_by_ref();
             break;
         }
         match read(state, key, cx) {
-            Ok(true) => {}
+            Ok(true) => has_read = true,
             Ok(false) => break,
-            Err(why) => outcome = Err(why),
+            Err(why) => {
+                outcome = Err(why);
+                break;
+            }
         }
+    }
+    if outcome.is_ok() {
+        outcome = write_or_yield(state, key, has_read, cx);
     }
     flush_touched(state);
     match outcome {
         Ok(()) => Poll::Pending,
         Err(why) => Poll::Ready(Ended::Broken(why)),
     }
+}
+
+/// Writes what is queued. When the task runs because replies have come, and not because a request was queued last, clients
+/// that became ready in the same tick are still behind it in the runtime's queue: it lets them go first, once, so that all
+/// of the tick's requests leave in one write.
+fn write_or_yield(
+    state: &mut State,
+    key: UpstreamKey,
+    has_read: bool,
+    cx: &mut Context<'_>,
+) -> Result<(), String> {
+    let Some(upstream) = state.upstreams.get_mut(key) else { return Ok(()) };
+    if has_read && !upstream.yielded && upstream.wire.has_unwritten() {
+        upstream.yielded = true;
+        cx.waker().wake_by_ref();
+        return Ok(());
+    }
+    upstream.yielded = false;
+    write(state, key, cx)
 }
 
 fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<(), String> {

@@ -105,6 +105,8 @@ pub struct Upstream {
     pub waker: Option<Waker>,
     /// The task has been woken and has not run yet.
     pub woken: bool,
+    /// The task has left its turn to write to the clients behind it, once.
+    pub yielded: bool,
     /// The task must end the connection.
     pub closing: bool,
     /// A reply is overdue: the task must treat the connection as broken.

@@ -179,6 +179,7 @@ impl State {
             scanner: Default::default(),
             waker: None,
             woken: false,
+            yielded: false,
             closing: false,
             timed_out: false,
             waiters: Vec::new(),
