@@ -30,6 +30,7 @@ use crate::control::questions::{Desk, answer_questions};
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
+use crate::journal::{Journal, JournalOptions, OpenError, Recovery};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
@@ -40,6 +41,7 @@ use crate::shared::scripts::ScriptCache;
 use crate::shared::topology::{Topology, TopologyCell};
 use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::worker;
+use crate::worker::hot::behind::{Unflushed, WorkerJournal};
 
 /// How long the start waits for the upstream before it says that it is not there yet. It goes on either way.
 const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(2);
@@ -53,6 +55,15 @@ pub enum ProcessError {
     System(&'static str, io::Error),
     /// A worker thread ended by itself.
     Worker(usize, String),
+    /// The journal of write-behind can't be opened.
+    Journal(OpenError),
+    /// The process ended before Redis had all that write-behind acknowledged. The log names the keys.
+    Unflushed {
+        /// What is missing.
+        unflushed: Unflushed,
+        /// The journal has it, for the next process.
+        journaled: bool,
+    },
 }
 
 impl std::fmt::Display for ProcessError {
@@ -63,6 +74,17 @@ impl std::fmt::Display for ProcessError {
                 "can't listen on {address}: {error}; stop what listens there or choose another address (--listen, --admin)"
             ),
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
+            Self::Journal(error) => error.fmt(f),
+            Self::Unflushed { unflushed: Unflushed { keys, increments }, journaled } => {
+                let fate = match journaled {
+                    true => "the journal keeps them for the next start",
+                    false => "they are lost",
+                };
+                write!(
+                    f,
+                    "{increments} acknowledged increments of {keys} keys could not be flushed within gateway.drain_timeout: {fate}"
+                )
+            }
             Self::Worker(index, why) => write!(f, "worker {index} ended by itself: {why}"),
         }
     }
@@ -108,6 +130,9 @@ pub async fn serve(
 ) -> Result<(), ProcessError> {
     let workers =
         config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let id = new_id();
+    let (journal, mut journals) = open_journal(&config, workers, &id)?;
+    let journaled = journal.is_some();
     let (listen, mut listeners) = bind_all(&config, workers)?;
     let admin_listener = bind_admin(&config).await?;
     let (stage, stage_seen) = watch::channel(Stage::Serving);
@@ -138,7 +163,7 @@ pub async fn serve(
         key_hasher: ahash::RandomState::new(),
         hot_set: hot_set_seen,
         slices: slice_sender,
-        id: new_id(),
+        id,
         listen: listen.clone(),
         polled_limits: polled_limits_seen,
         started: Instant::now(),
@@ -151,7 +176,9 @@ pub async fn serve(
         else {
             break;
         };
-        let setup = worker::Setup { index, gateway: Arc::clone(&gateway), listeners, messages, client_rows };
+        let journal = journals.pop();
+        let setup =
+            worker::Setup { index, gateway: Arc::clone(&gateway), listeners, messages, client_rows, journal };
         let ended = ended.clone();
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let outcome = worker::run(setup);
@@ -191,7 +218,7 @@ pub async fn serve(
         ended = worker_ended.recv() => ended,
     };
     let outcome = match failed {
-        None => drain(&gateway, &stage, &mut worker_ended).await,
+        None => drain(&gateway, &stage, &mut worker_ended, journaled).await,
         Some((index, outcome)) => {
             stage.send_replace(Stage::Stopped);
             let why = outcome.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
@@ -202,6 +229,8 @@ pub async fn serve(
         // A panic has been printed by the thread itself.
         let _ = thread.join();
     }
+    // What the workers handed over last is on disk before the process ends.
+    drop(journal);
     outcome
 }
 
@@ -209,7 +238,8 @@ pub async fn serve(
 async fn drain(
     gateway: &Gateway,
     stage: &watch::Sender<Stage>,
-    worker_ended: &mut mpsc::Receiver<(usize, io::Result<usize>)>,
+    worker_ended: &mut mpsc::Receiver<(usize, io::Result<worker::Ended>)>,
+    journaled: bool,
 ) -> Result<(), ProcessError> {
     let patience = gateway.config.load().gateway.drain_timeout;
     tracing::info!(
@@ -218,10 +248,13 @@ async fn drain(
         "draining: no new clients, finishing what is in flight"
     );
     stage.send_replace(Stage::Draining);
-    let mut cut_off = 0;
+    let (mut cut_off, mut unflushed) = (0, Unflushed::default());
     let mut collect = async || {
         while let Some((_, outcome)) = worker_ended.recv().await {
-            cut_off += outcome.unwrap_or(0);
+            let ended = outcome.unwrap_or_default();
+            cut_off += ended.cut_off;
+            unflushed.keys += ended.unflushed.keys;
+            unflushed.increments += ended.unflushed.increments;
         }
     };
     if timeout(patience, collect()).await.is_err() {
@@ -234,7 +267,53 @@ async fn drain(
             tracing::warn!(clients, "cut off clients that had not finished within gateway.drain_timeout")
         }
     }
-    Ok(())
+    match unflushed.increments {
+        0 => Ok(()),
+        _ => Err(ProcessError::Unflushed { unflushed, journaled }),
+    }
+}
+
+/// Opens the journal of write-behind, if there is to be one. Each worker gets its end of it; the first counts what it does.
+fn open_journal(
+    config: &Config,
+    workers: usize,
+    id: &str,
+) -> Result<(Option<Journal>, Vec<WorkerJournal>), ProcessError> {
+    let config = &config.write_behind;
+    if !config.journal {
+        return Ok((None, Vec::new()));
+    }
+    let options = JournalOptions {
+        directory: config.journal_path.clone(),
+        gateway_id: id.to_owned(),
+        bytes_max: config.journal_bytes_max,
+        clients: workers,
+    };
+    let opened = Journal::open(options).map_err(ProcessError::Journal)?;
+    let Recovery { gateway_id, token_floor, keys, torn } = opened.recovery;
+    if let Some(torn) = torn {
+        tracing::warn!(
+            file = %torn.file.display(),
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "the journal's last record was cut short by a crash; nothing in it had been acknowledged"
+        );
+    }
+    tracing::info!(directory = %config.journal_path.display(), keys = keys.len(), "the journal is open");
+    let recovered: Arc<[_]> = keys.into();
+    let mut facts = Some(opened.journal.follow_facts());
+    let journals = opened
+        .clients
+        .into_iter()
+        .map(|client| WorkerJournal {
+            client,
+            facts: facts.take(),
+            gateway_id: gateway_id.clone(),
+            token_floor,
+            recovered: Arc::clone(&recovered),
+        })
+        .collect();
+    Ok((Some(opened.journal), journals))
 }
 
 async fn wait_for_upstream(gateway: &Gateway) {

@@ -112,6 +112,7 @@ fn segment(directory: &Path) -> PathBuf {
 fn wait(client: &mut JournalClient, ticket: Ticket) -> Result<(), RefusedRecord> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
+        let mut news = client.news();
         loop {
             let progress = client.progress();
             if progress.durable_through >= ticket {
@@ -120,7 +121,7 @@ fn wait(client: &mut JournalClient, ticket: Ticket) -> Result<(), RefusedRecord>
             if let Some(error) = progress.refused {
                 return Err(error);
             }
-            client.changed().await;
+            news.changed().await;
         }
     })
 }

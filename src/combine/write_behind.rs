@@ -8,6 +8,9 @@
 //! script that combining uses. The reply to the flush tells the true total, so increments that others made are in the
 //! answers from then on.
 //!
+//! A total that is old and has nothing pending is asked for again before it is answered from; when it cannot be had, it is
+//! answered from all the same.
+//!
 //! Other commands are barriers: all that was taken before them is flushed, then they go ([`Action::Release`]), and
 //! operations that came behind them wait, since the value that they leave behind is not known before it is asked for.
 //!

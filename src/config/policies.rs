@@ -54,7 +54,7 @@ section! {
             "The number of operations that wait for one key's flush.";
         exactly_once: bool = true, Kind::Flag, live,
             "Whether a flush carries a token, so that it can be sent again when its outcome is unknown; \
-             write-behind follows it too.";
+             those of write-behind always do.";
         token_ttl: Duration = Duration::from_secs(600), duration(SECOND, 7 * 24 * HOUR), live,
             "How long Redis remembers the token of a flush, and so how long its outcome can be asked for.";
     }
@@ -68,13 +68,14 @@ section! {
         flush_max: usize = 10_000, count(1, 16_777_216), live,
             "The number of deltas of one key that are flushed without waiting for the interval.";
         pending_max: usize = 1_000_000, count(1, 1_000_000_000), live,
-            "The number of deltas of all keys that the process holds while Redis is away.";
+            "The number of deltas of all keys that the process holds while Redis is away; each worker has \
+             its share.";
         journal: bool = false, Kind::Flag, restart,
             "Whether a delta is on disk before it is acknowledged, so that a crash loses none.";
         journal_path: PathBuf = PathBuf::from("hotgate.journal"), Kind::Path, restart,
-            "The journal's file, which belongs to one process; a relative name starts at the working \
-             directory.";
-        journal_bytes_max: u64 = GB, size(MB, 1024 * GB), live,
+            "The directory of the journal's files, which belongs to one process; a relative name starts at \
+             the working directory.";
+        journal_bytes_max: u64 = GB, size(MB, 1024 * GB), restart,
             "The size of the journal.";
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::{Admission, Combine, Detect, Quota, ReadCache, WriteBehind};
+use super::policies::{Admission, Combine, Detect, Quota, ReadCache};
 use super::reader::Reader;
 use super::sections::{Config, User};
 use super::types::{OnUnavailable, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
@@ -126,10 +126,6 @@ fn bounds(config: &Config, reader: &mut Reader<'_>) {
         ("write_behind.flush_max", write_behind.flush_max),
         ("write_behind.pending_max", write_behind.pending_max),
     );
-    if write_behind.journal && !combine.exactly_once {
-        let message = "a journal is replayed with tokens; set combine.exactly_once = true too".to_owned();
-        relation(reader, &["write_behind.journal", "combine.exactly_once"], message);
-    }
     let cache = &config.read_cache;
     at_most(
         reader,
@@ -247,13 +243,11 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
         }
     };
     for (index, rule) in config.rules.iter().enumerate() {
-        refuse(&format!("rule[{index}].mode"), rule.mode == RuleMode::WriteBehind);
         refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
     }
     for (index, quota) in config.quotas.iter().enumerate() {
         refuse(&format!("quota[{index}].on_unavailable"), quota.on_unavailable == OnUnavailable::Allow);
     }
-    refuse("write_behind", config.write_behind != WriteBehind::default());
     refuse("read_cache", config.read_cache != ReadCache::default());
     let (combine, detect) = (&config.combine, &config.detect);
     refuse("combine.batch_max", combine.batch_max != Combine::default().batch_max);

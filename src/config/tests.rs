@@ -164,12 +164,6 @@ fn relations_between_keys() {
     );
     refused("admin.listen = \"127.0.0.1:6380\"", "admin.listen", (1, 16), "gateway.listen already");
     refused("limits.request_bytes_max = \"1mb\"", "limits.bulk_bytes_max", (1, 1), "lower it or raise that");
-    refused(
-        "write_behind.journal = true\ncombine.exactly_once = false",
-        "write_behind.journal",
-        (1, 24),
-        "replayed with tokens",
-    );
 }
 
 #[test]
@@ -263,11 +257,9 @@ proptest::proptest! {
 #[test]
 fn what_this_version_does_not_act_on_is_refused() {
     for (text, key) in [
-        ("[[rule]]\nmatch='a'\nmode='write-behind'", "rule[0].mode"),
         ("[[rule]]\nmatch='a'\nread='tracked'", "rule[0].read"),
         ("[[quota]]\nmatch='a'\nlimit=1\non_unavailable='allow'", "quota[0].on_unavailable"),
         ("[[quota]]\nmatch='a'\nlimit=1\nwait_replicas=1", "quota[0].wait_replicas"),
-        ("write_behind.flush_max = 5", "write_behind"),
         ("read_cache.entries_max = 5", "read_cache"),
         ("admission.refresh = '2s'", "admission.refresh"),
         ("combine.batch_max = 5", "combine.batch_max"),

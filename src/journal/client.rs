@@ -39,6 +39,20 @@ pub struct Progressed {
     pub refused: Option<RefusedRecord>,
 }
 
+/// Tells when a client has something to learn, to whoever does not own the client.
+pub struct JournalNews {
+    progress: watch::Receiver<Progress>,
+}
+
+impl JournalNews {
+    /// Completes when there may be news. Cancel safe.
+    pub async fn changed(&mut self) {
+        if self.progress.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 /// Owned by one worker. Never blocks.
 pub struct JournalClient {
     index: usize,
@@ -95,11 +109,9 @@ impl JournalClient {
         self.send_settled();
     }
 
-    /// Completes when there may be news. Cancel safe.
-    pub async fn changed(&mut self) {
-        if self.progress.changed().await.is_err() {
-            std::future::pending().await
-        }
+    /// What tells a task of its own when there is something for [`Self::progress`].
+    pub fn news(&self) -> JournalNews {
+        JournalNews { progress: self.progress.clone() }
     }
 
     /// How far the disk is.

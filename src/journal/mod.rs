@@ -57,7 +57,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-pub use client::{JournalClient, Progressed, Ticket};
+pub use client::{JournalClient, JournalNews, Progressed, Ticket};
 pub use disk::{Disk, DiskFile, SystemDisk};
 pub use error::{OpenError, RefusedRecord};
 pub use ledger::{Gathered, OpenFlush, OpenKey};
@@ -174,6 +174,11 @@ impl Journal {
     /// What it has done so far.
     pub fn facts(&self) -> JournalFacts {
         *self.facts.borrow()
+    }
+
+    /// The same for another thread, for as long as it likes.
+    pub fn follow_facts(&self) -> watch::Receiver<JournalFacts> {
+        self.facts.clone()
     }
 }
 

@@ -38,6 +38,8 @@ pub struct JournalFacts {
     pub records: u64,
     /// Group commits, each with one sync.
     pub commits: u64,
+    /// Bytes of the frames written, in all segments.
+    pub bytes: u64,
     /// Bytes of the current segment.
     pub segment_bytes: u64,
     /// Segments made.
@@ -186,6 +188,7 @@ impl Writer {
         let Err(error) = segment.append(&mut group.frame) else {
             self.facts.records += group.records;
             self.facts.commits += 1;
+            self.facts.bytes += group.frame.len() as u64;
             self.ports.iter_mut().for_each(|port| port.durable = port.accepted);
             return;
         };

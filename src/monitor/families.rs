@@ -205,14 +205,20 @@ fn write_behind(out: &mut Exposition, view: &View) {
     let tally = &view.merged.all.write_behind;
     out.family(&m::WRITE_BEHIND_ABSORBED).sample(&[], tally.absorbed as f64);
     out.family(&m::WRITE_BEHIND_FLUSHES).sample(&[], tally.flushes as f64);
+    out.family(&m::WRITE_BEHIND_ACKNOWLEDGED).sample(&[], tally.acknowledged as f64);
+    out.family(&m::WRITE_BEHIND_RESENDS).sample(&[], tally.resends as f64);
     out.family(&m::WRITE_BEHIND_REPLAYS).sample(&[], tally.replays as f64);
     out.family(&m::WRITE_BEHIND_UNKNOWN).sample(&[], tally.unknown_outcomes as f64);
+    out.family(&m::WRITE_BEHIND_UNKNOWN_OPERATIONS).sample(&[], tally.unknown_deltas as f64);
+    out.family(&m::WRITE_BEHIND_LOST).sample(&[], tally.lost_deltas as f64);
     out.family(&m::WRITE_BEHIND_REFUSED).sample(&[], tally.refused_full as f64);
     out.family(&m::WRITE_BEHIND_PENDING).sample(&[], tally.pending as f64);
     out.family(&m::WRITE_BEHIND_PENDING_MAX).sample(&[], tally.pending_max as f64);
     out.family(&m::WRITE_BEHIND_OLDEST).sample(&[], tally.oldest_pending_ms as f64 / 1e3);
     out.family(&m::JOURNAL_BYTES).sample(&[], tally.journal_bytes as f64);
     out.family(&m::JOURNAL_SYNCS).sample(&[], tally.journal_syncs as f64);
+    out.family(&m::JOURNAL_FAULTS).sample(&[], tally.journal_faults as f64);
+    out.family(&m::JOURNAL_REFUSING).sample(&[], tally.journal_refusing as f64);
     let cache = &view.merged.all.read_cache;
     out.family(&m::READ_CACHE_READS)
         .sample(&["hit"], cache.hits as f64)

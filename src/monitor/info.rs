@@ -120,6 +120,8 @@ fn persistence(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("rdb_bgsave_in_progress", 0);
     out.put("aof_enabled", 0);
     out.put("journal_bytes_written", view.merged.all.write_behind.journal_bytes);
+    out.put("journal_faults", view.merged.all.write_behind.journal_faults);
+    out.put("journal_refusing", view.merged.all.write_behind.journal_refusing);
     out.put("journal_syncs", view.merged.all.write_behind.journal_syncs);
 }
 
@@ -186,10 +188,15 @@ fn hotgate(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("combine_batch_p99", totals.combine_batch_p99);
     out.put("combine_added_wait_p50_us", totals.combine_added_wait_p50_us);
     out.put("write_behind_absorbed", all.write_behind.absorbed);
+    out.put("write_behind_acknowledged", all.write_behind.acknowledged);
+    out.put("write_behind_flushes", all.write_behind.flushes);
+    out.put("write_behind_resends", all.write_behind.resends);
     out.put("write_behind_pending", all.write_behind.pending);
     out.put("write_behind_oldest_pending_ms", all.write_behind.oldest_pending_ms);
     out.put("write_behind_replays", all.write_behind.replays);
     out.put("write_behind_unknown_outcomes", all.write_behind.unknown_outcomes);
+    out.put("write_behind_unknown_operations", all.write_behind.unknown_deltas);
+    out.put("write_behind_lost_operations", all.write_behind.lost_deltas);
     out.put("write_behind_refused", all.write_behind.refused_full);
     out.put("read_cache_hits", all.read_cache.hits);
     out.put("read_cache_misses", all.read_cache.misses);

@@ -167,26 +167,38 @@ fn add_key(mine: &mut CombinedKeyTally, theirs: &CombinedKeyTally) {
 fn add_write_behind(mine: &mut WriteBehindTallies, theirs: &WriteBehindTallies) {
     let WriteBehindTallies {
         absorbed,
+        acknowledged,
         flushes,
+        resends,
         replays,
         unknown_outcomes,
+        unknown_deltas,
+        lost_deltas,
         refused_full,
         pending,
         pending_max,
         oldest_pending_ms,
         journal_bytes,
         journal_syncs,
+        journal_faults,
+        journal_refusing,
     } = theirs;
     mine.absorbed += absorbed;
+    mine.acknowledged += acknowledged;
     mine.flushes += flushes;
+    mine.resends += resends;
     mine.replays += replays;
     mine.unknown_outcomes += unknown_outcomes;
+    mine.unknown_deltas += unknown_deltas;
+    mine.lost_deltas += lost_deltas;
     mine.refused_full += refused_full;
     mine.pending += pending;
     mine.pending_max += pending_max;
     mine.oldest_pending_ms = mine.oldest_pending_ms.max(*oldest_pending_ms);
     mine.journal_bytes += journal_bytes;
     mine.journal_syncs += journal_syncs;
+    mine.journal_faults += journal_faults;
+    mine.journal_refusing += journal_refusing;
 }
 
 fn add_read_cache(mine: &mut ReadCacheTallies, theirs: &ReadCacheTallies) {

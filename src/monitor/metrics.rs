@@ -74,15 +74,21 @@ metrics! {
     COMBINE_WAIT: Histogram "hotgate_combine_added_wait_seconds" [] "The wait that combining added before the flush of an operation was written.";
 
     WRITE_BEHIND_ABSORBED: Counter "hotgate_write_behind_absorbed_total" [] "Operations answered before Redis knew of them.";
-    WRITE_BEHIND_FLUSHES: Counter "hotgate_write_behind_flushes_total" [] "Write-behind flushes that Redis acknowledged.";
-    WRITE_BEHIND_REPLAYS: Counter "hotgate_write_behind_replays_total" [] "Flushes sent again with the same token, after a loss or from the journal.";
+    WRITE_BEHIND_FLUSHES: Counter "hotgate_write_behind_flushes_total" [] "Write-behind flushes, each counted once however often it was sent.";
+    WRITE_BEHIND_ACKNOWLEDGED: Counter "hotgate_write_behind_acknowledged_total" [] "Absorbed operations that Redis has acknowledged.";
+    WRITE_BEHIND_RESENDS: Counter "hotgate_write_behind_resends_total" [] "Times that a flush was sent again with the same token.";
+    WRITE_BEHIND_REPLAYS: Counter "hotgate_write_behind_replays_total" [] "Flushes in doubt that were taken over from the journal of a former process.";
     WRITE_BEHIND_UNKNOWN: Counter "hotgate_write_behind_unknown_outcomes_total" [] "Flushes whose outcome is not known.";
+    WRITE_BEHIND_UNKNOWN_OPERATIONS: Counter "hotgate_write_behind_unknown_operations_total" [] "Absorbed operations in flushes whose outcome is not known.";
+    WRITE_BEHIND_LOST: Counter "hotgate_write_behind_lost_operations_total" [] "Absorbed operations that Redis refused for good.";
     WRITE_BEHIND_REFUSED: Counter "hotgate_write_behind_refused_total" [] "Operations refused because the bound of pending deltas was reached.";
     WRITE_BEHIND_PENDING: Gauge "hotgate_write_behind_pending" [] "Deltas answered and not yet acknowledged by Redis.";
     WRITE_BEHIND_PENDING_MAX: Gauge "hotgate_write_behind_pending_max" [] "The bound of pending deltas; 0 when there is none.";
     WRITE_BEHIND_OLDEST: Gauge "hotgate_write_behind_oldest_pending_seconds" [] "Age of the oldest delta that Redis has not acknowledged.";
     JOURNAL_BYTES: Counter "hotgate_journal_bytes_total" [] "Bytes written to the write-behind journal.";
     JOURNAL_SYNCS: Counter "hotgate_journal_syncs_total" [] "Times that the write-behind journal was synced to disk.";
+    JOURNAL_FAULTS: Counter "hotgate_journal_faults_total" [] "Times that the disk refused a write to the write-behind journal.";
+    JOURNAL_REFUSING: Gauge "hotgate_journal_refusing" [] "Whether the write-behind journal refuses increments now.";
 
     READ_CACHE_READS: Counter "hotgate_read_cache_reads_total" ["result"] "Reads of cacheable hot keys, by hit and miss.";
     READ_CACHE_INVALIDATIONS: Counter "hotgate_read_cache_invalidations_total" [] "Entries dropped because Redis said that they changed.";

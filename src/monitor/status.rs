@@ -182,6 +182,16 @@ fn buffers(totals: &Totals, find: &mut impl FnMut(Level, String)) {
         let count = rate(totals.write_behind_unknown as f64);
         find(Level::Warning, format!("The outcome of {count} write-behind flushes is not known."));
     }
+    if totals.write_behind_lost > 0 {
+        let count = rate(totals.write_behind_lost as f64);
+        find(Level::Warning, format!("{count} write-behind increments are lost: Redis refused them."));
+    }
+    if totals.journal_refusing > 0 {
+        find(
+            Level::Warning,
+            "The write-behind journal refuses increments: its disk is full or fails.".to_owned(),
+        );
+    }
 }
 
 fn hot_keys(keys: &[HotKeyView], find: &mut impl FnMut(Level, String)) {

@@ -199,6 +199,18 @@ fn bounds_in_sight() {
         Level::Warning,
         "90 write-behind deltas wait, the oldest for 2.5 s.",
     );
+    let totals = Totals { write_behind_lost: 3, ..Totals::default() };
+    check(
+        Case { totals, ..Case::default() },
+        Level::Warning,
+        "3 write-behind increments are lost: Redis refused them.",
+    );
+    let totals = Totals { journal_refusing: 1, ..Totals::default() };
+    check(
+        Case { totals, ..Case::default() },
+        Level::Warning,
+        "The write-behind journal refuses increments: its disk is full or fails.",
+    );
 }
 
 #[test]

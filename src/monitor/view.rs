@@ -145,6 +145,8 @@ pub struct Totals {
     pub combine_added_wait_p50_us: u64,
     /// All but one in a hundred waited at most this much longer.
     pub combine_added_wait_p99_us: u64,
+    /// Operations that write-behind answered before Redis knew of them.
+    pub write_behind_absorbed: u64,
     /// Level: write-behind deltas that Redis has not acknowledged.
     pub write_behind_pending: u64,
     /// Their bound; 0 when there is none.
@@ -152,9 +154,13 @@ pub struct Totals {
     /// Level: age of the oldest in milliseconds.
     pub write_behind_oldest_ms: u64,
     /// Flushes sent again with the same token.
-    pub write_behind_replays: u64,
+    pub write_behind_resends: u64,
     /// Flushes whose outcome is not known.
     pub write_behind_unknown: u64,
+    /// Absorbed operations that Redis refused for good.
+    pub write_behind_lost: u64,
+    /// Level: whether the journal refuses increments now, 1 or 0.
+    pub journal_refusing: u64,
     /// Reads answered from the read cache.
     pub read_cache_hits: u64,
     /// Cacheable reads that asked Redis.

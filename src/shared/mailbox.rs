@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::behind::{BehindRequest, BehindResult};
 use super::handoff::{Handoff, HandoffResult};
 use crate::command::Local;
 use crate::resp::RespVersion;
@@ -55,6 +56,10 @@ pub enum WorkerMessage {
     Combine(Vec<Handoff>),
     /// Outcomes of this worker's clients' operations on keys whose home is another. Likewise.
     Combined(Vec<HandoffResult>),
+    /// Questions to this worker as the home of keys in write-behind mode. Likewise.
+    Behind(Vec<BehindRequest>),
+    /// What the homes of such keys say to this worker's clients. Likewise.
+    BehindSaid(Vec<BehindResult>),
     /// Deliver a message to the clients subscribed to this channel at the gateway.
     Publish {
         /// The channel.

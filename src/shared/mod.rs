@@ -3,6 +3,7 @@
 //! Invariant: nothing here makes a worker wait. A snapshot is immutable, replaced whole by the control thread and read
 //! without a lock; a mailbox is bounded, and what does not fit is refused to the sender.
 
+pub mod behind;
 pub mod client_rows;
 pub mod connections;
 pub mod gateway;

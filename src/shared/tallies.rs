@@ -158,12 +158,20 @@ pub struct CombinedKeyTally {
 pub struct WriteBehindTallies {
     /// Operations answered before Redis knew of them.
     pub absorbed: u64,
-    /// Flushes acknowledged by Redis.
+    /// Of these, how many Redis has acknowledged.
+    pub acknowledged: u64,
+    /// Flushes, each counted once however often it was sent.
     pub flushes: u64,
-    /// Flushes sent again with the same token, after a loss or from the journal.
+    /// Times that a flush was sent again with the same token.
+    pub resends: u64,
+    /// Flushes in doubt that were taken over from the journal of a former process.
     pub replays: u64,
-    /// Flushes whose outcome is still, or stayed, unknown.
+    /// Flushes whose outcome stayed unknown.
     pub unknown_outcomes: u64,
+    /// The operations in them.
+    pub unknown_deltas: u64,
+    /// Operations that Redis refused for good after they had been answered.
+    pub lost_deltas: u64,
     /// Operations refused because `pending_max` was reached.
     pub refused_full: u64,
     /// Level: deltas answered and not yet acknowledged by Redis.
@@ -177,6 +185,10 @@ pub struct WriteBehindTallies {
     pub journal_bytes: u64,
     /// Journal syncs.
     pub journal_syncs: u64,
+    /// Times that the disk refused a write to the journal.
+    pub journal_faults: u64,
+    /// Level: whether the journal refuses records now, 1 or 0.
+    pub journal_refusing: u64,
 }
 
 /// The opt-in read cache of hot keys.

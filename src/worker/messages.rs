@@ -29,6 +29,14 @@ pub(super) async fn receive(state: Rc<RefCell<State>>, mut messages: mpsc::Recei
             WorkerMessage::Unblock { id, error, reply } => state.unblock(id, error, reply),
             WorkerMessage::Combine(batch) => state.take_handoffs(batch),
             WorkerMessage::Combined(batch) => state.take_results(batch),
+            WorkerMessage::Behind(requests) => {
+                state.serve_behind(requests);
+                flush_touched(state);
+            }
+            WorkerMessage::BehindSaid(results) => {
+                state.hear_behind(results);
+                flush_touched(state);
+            }
             WorkerMessage::Publish { channel, payload } => {
                 state.publish_locally(&channel, &payload);
                 flush_touched(state);

@@ -38,6 +38,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::shared::client_rows::ClientRowsInbox;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::mailbox::WorkerMessage;
+use hot::behind::{Unflushed, WorkerJournal};
 use state::State;
 
 /// How often a worker looks after time limits and publishes its tallies.
@@ -58,20 +59,34 @@ pub struct Setup {
     pub messages: mpsc::Receiver<WorkerMessage>,
     /// Asks for descriptions of its clients.
     pub client_rows: ClientRowsInbox,
+    /// Its end of the journal, if there is one.
+    pub journal: Option<WorkerJournal>,
 }
 
-/// Runs one worker on the calling thread until the process stops. Returns how many clients it had to cut off.
+/// What a worker leaves behind when it ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ended {
+    /// Clients that it had to cut off.
+    pub cut_off: usize,
+    /// Acknowledged increments that Redis does not have.
+    pub unflushed: Unflushed,
+}
+
+/// Runs one worker on the calling thread until the process stops.
 ///
 /// # Errors
 /// The runtime or a listener can't be set up.
-pub fn run(setup: Setup) -> io::Result<usize> {
+pub fn run(setup: Setup) -> io::Result<Ended> {
     let runtime = LocalRuntime::new()?;
     runtime.block_on(serve(setup))
 }
 
-async fn serve(setup: Setup) -> io::Result<usize> {
+async fn serve(setup: Setup) -> io::Result<Ended> {
     let mut stage = setup.gateway.stage.clone();
     let state = State::new(setup.index, setup.gateway);
+    if let Some(journal) = setup.journal {
+        state.borrow_mut().open_journal(journal);
+    }
     let mut accepting = Vec::new();
     for listener in setup.listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -81,6 +96,7 @@ async fn serve(setup: Setup) -> io::Result<usize> {
     tokio::task::spawn_local(messages::receive(Rc::clone(&state), setup.messages));
     tokio::task::spawn_local(messages::describe_clients(Rc::clone(&state), setup.client_rows));
     tokio::task::spawn_local(hot::pump(Rc::clone(&state)));
+    tokio::task::spawn_local(hot::behind::follow_journal(Rc::clone(&state)));
     tokio::task::spawn_local(follow_topology(Rc::clone(&state)));
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&state)));
     tokio::task::spawn_local(follow_polled_limits(Rc::clone(&state)));
@@ -91,10 +107,17 @@ async fn serve(setup: Setup) -> io::Result<usize> {
     state.borrow_mut().draining = true;
     let mut look = interval(DRAIN_LOOK_PERIOD);
     loop {
-        state.borrow_mut().housekeep();
-        let left = state.borrow().clients.len();
-        if (left == 0 && !state.borrow().owes()) || *stage.borrow() == Stage::Stopped {
-            return Ok(left);
+        let stopped = *stage.borrow() == Stage::Stopped;
+        {
+            let state = &mut *state.borrow_mut();
+            state.housekeep();
+            state.drain_behind();
+            // Clients of other workers may need this one as the home of a key.
+            let left = state.gateway.connections.open();
+            if (left == 0 && !state.owes() && !state.has_unflushed()) || stopped {
+                let cut_off = state.clients.len();
+                return Ok(Ended { cut_off, unflushed: state.report_unflushed() });
+            }
         }
         look.tick().await;
     }

@@ -79,7 +79,8 @@ impl State {
             read_from: config.upstream.read_from,
         };
         let started = gateway.started;
-        let hot = Hot::new(gateway.key_hasher.clone(), gateway.workers.len(), &knowledge.commands);
+        let hot =
+            Hot::new(gateway.key_hasher.clone(), &gateway.id, gateway.workers.len(), &knowledge.commands);
         let state = Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 index,
@@ -178,6 +179,7 @@ impl State {
         self.end_overdue_upstreams();
         self.measure_levels();
         self.cool_down();
+        self.keep_behind();
         self.publish_quotas();
         self.hand_over_slice();
         self.reply_times.flush(&mut self.tallies);

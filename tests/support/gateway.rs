@@ -26,6 +26,7 @@ pub struct Start {
     upstream: String,
     config: String,
     flags: Vec<String>,
+    file_blocks_max: Option<u32>,
 }
 
 impl Start {
@@ -40,6 +41,13 @@ impl Start {
         self
     }
 
+    /// No file that the program writes may be larger than this many blocks of 512 bytes: beyond it the system says that
+    /// there is no room, as a full disk does.
+    pub fn file_blocks_max(mut self, blocks: u32) -> Start {
+        self.file_blocks_max = Some(blocks);
+        self
+    }
+
     /// Starts the program and waits until it says that it is ready.
     pub fn start(self) -> Gateway {
         let directory = tempfile::Builder::new().prefix("hotgate-test-gateway").tempdir().unwrap();
@@ -49,7 +57,16 @@ impl Start {
         let log = directory.path().join("log");
         let program =
             std::env::var("HOTGATE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hotgate").to_string());
-        let mut child = Command::new(program)
+        let mut command = match self.file_blocks_max {
+            None => Command::new(program),
+            Some(blocks) => {
+                let mut shell = Command::new("sh");
+                let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, &program]);
+                shell
+            }
+        };
+        let mut child = command
             .args(["serve", "--config", &config.display().to_string()])
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &self.upstream])
             .args(&self.flags)
@@ -88,6 +105,12 @@ impl Gateway {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// SIGKILL; the process is gone when this returns.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     pub fn terminate(&self) {

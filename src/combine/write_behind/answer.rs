@@ -88,6 +88,11 @@ impl PendingBudget {
         self.deltas_max = deltas_max;
     }
 
+    /// The bound.
+    pub fn deltas_max(&self) -> usize {
+        self.deltas_max
+    }
+
     /// Deltas held.
     pub fn deltas(&self) -> usize {
         self.deltas
@@ -129,6 +134,10 @@ impl LossSum {
 pub struct WriteBehindFacts {
     /// Deltas that Redis has not acknowledged: gathered or on their way.
     pub pending_deltas: usize,
+    /// What they add up to.
+    pub pending_sum: i64,
+    /// Some of them may be in Redis: an earlier sending of the flush under way was lost.
+    pub in_doubt: bool,
     /// When the oldest of them was taken, in nanoseconds on the caller's clock.
     pub oldest_unflushed_ns: Option<u64>,
     /// Deltas taken.

@@ -56,6 +56,8 @@ pub struct WriteBehindKey<M> {
     token_last: u64,
     base: Base,
     base_ns: u64,
+    /// The base that was forgotten for its age, until there is a new one.
+    aged: Option<(i64, bool)>,
     gathered: Gathered,
     flight: Option<Flight>,
     waiting: VecDeque<Waiting<M>>,
@@ -81,6 +83,7 @@ impl<M: Copy> WriteBehindKey<M> {
             token_last: 0,
             base: Base::Unknown,
             base_ns: 0,
+            aged: None,
             gathered: Gathered::default(),
             flight: None,
             waiting: VecDeque::new(),
@@ -114,6 +117,17 @@ impl<M: Copy> WriteBehindKey<M> {
     /// The key.
     pub fn key(&self) -> &Bytes {
         &self.key
+    }
+
+    /// Whether Redis refused a flush, or holds no counter: operations are not answered here any more. A new machine of the
+    /// key would look again.
+    pub fn passes_through(&self) -> bool {
+        self.pass_through
+    }
+
+    /// Whether operations or barriers wait.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Nothing is pending, on its way, or waiting: the owner may drop the machine and lose nothing.
@@ -217,23 +231,39 @@ impl<M: Copy> WriteBehindKey<M> {
         }
         match learned {
             Learned::Counter { total, exists } => {
-                (self.base, self.base_ns) = (Base::Known { total, exists }, now_ns);
+                self.know(total, exists, now_ns);
                 self.resume(now_ns, policy, budget, sink);
             }
             Learned::NoCounter => {
-                (self.base, self.pass_through) = (Base::Unknown, true);
+                (self.base, self.aged, self.pass_through) = (Base::Unknown, None, true);
             }
         }
         true
     }
 
-    /// The base could not be had. What waits for it is handed back, for the owner to answer with its error; the
-    /// next operation asks again.
-    pub fn base_failed(&mut self, mut sink: impl FnMut(M)) {
-        self.base = Base::Unknown;
-        while let Some(Waiting::Op(_, member)) = self.waiting.front() {
-            sink(*member);
-            self.waiting.pop_front();
+    /// The base cannot be had now. A key that has been known answers on from its old total, as it does while a flush
+    /// cannot be sent. False for one that has not.
+    pub fn base_unreachable(
+        &mut self,
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+        sink: impl FnMut(M, Taken),
+    ) -> bool {
+        let Some((total, exists)) = self.aged.filter(|_| self.base == Base::Asked) else { return false };
+        self.know(total, exists, now_ns);
+        self.resume(now_ns, policy, budget, sink);
+        true
+    }
+
+    /// Hands back all that waits, in order, for the owner to answer with its error: the base could not be had, or what is
+    /// pending not be flushed, for too long. The next operation asks for the base again if it is not known.
+    pub fn abandon_waiting(&mut self, mut sink: impl FnMut(M)) {
+        if self.base == Base::Asked {
+            self.base = Base::Unknown;
+        }
+        while let Some(Waiting::Op(_, member) | Waiting::Barrier(member)) = self.waiting.pop_front() {
+            sink(member);
         }
     }
 
@@ -248,15 +278,13 @@ impl<M: Copy> WriteBehindKey<M> {
     ) -> Option<FlushOutcome> {
         let outcome = self.flight.as_mut()?.settle(reply);
         match &outcome {
-            FlushOutcome::Applied { total, .. } => {
-                (self.base, self.base_ns) = (Base::Known { total: *total, exists: true }, now_ns);
-            }
+            FlushOutcome::Applied { total, .. } => self.know(*total, true, now_ns),
             FlushOutcome::Again(_) => return Some(outcome),
             FlushOutcome::Returned { .. } => {
                 self.not_before_ns = now_ns + policy.flush_interval_ns;
             }
             FlushOutcome::Lost(_) => {
-                (self.base, self.pass_through) = (Base::Unknown, true);
+                (self.base, self.aged, self.pass_through) = (Base::Unknown, None, true);
             }
             FlushOutcome::Unknown(_) => {}
         }
@@ -310,7 +338,14 @@ impl<M: Copy> WriteBehindKey<M> {
     pub fn facts(&self) -> WriteBehindFacts {
         let gathered = (self.gathered.count > 0).then_some(self.gathered.oldest_ns);
         let oldest = self.flight.as_ref().map(|flight| flight.oldest_ns).or(gathered);
-        WriteBehindFacts { pending_deltas: self.pending(), oldest_unflushed_ns: oldest, ..self.facts }
+        let flying = self.flight.as_ref().map_or(0, |flight| flight.sum);
+        WriteBehindFacts {
+            pending_deltas: self.pending(),
+            pending_sum: flying.wrapping_add(self.gathered.sum),
+            in_doubt: self.flight.as_ref().is_some_and(|flight| flight.doubtful),
+            oldest_unflushed_ns: oldest,
+            ..self.facts
+        }
     }
 
     fn pending(&self) -> usize {
@@ -327,9 +362,16 @@ impl<M: Copy> WriteBehindKey<M> {
 
     fn forget_old_base(&mut self, now_ns: u64, policy: &WriteBehindPolicy) {
         let old = now_ns.saturating_sub(self.base_ns) > policy.base_age_ns_max;
-        if old && self.pending() == 0 && matches!(self.base, Base::Known { .. }) {
-            self.base = Base::Unknown;
+        if old
+            && self.pending() == 0
+            && let Base::Known { total, exists } = self.base
+        {
+            (self.base, self.aged) = (Base::Unknown, Some((total, exists)));
         }
+    }
+
+    fn know(&mut self, total: i64, exists: bool, now_ns: u64) {
+        (self.base, self.base_ns, self.aged) = (Base::Known { total, exists }, now_ns, None);
     }
 
     /// Answers the operation from what is known. `None` if it has to wait.
@@ -409,7 +451,7 @@ impl<M: Copy> WriteBehindKey<M> {
     fn release(&mut self) -> Action<M> {
         match self.waiting.pop_front() {
             Some(Waiting::Op(_, member) | Waiting::Barrier(member)) => {
-                self.base = Base::Unknown;
+                (self.base, self.aged) = (Base::Unknown, None);
                 self.released += 1;
                 Action::Release(member)
             }

@@ -285,7 +285,7 @@ impl World {
         match (sent, fate) {
             (Sent::Base, 0) => {
                 let mut failed = Vec::new();
-                self.machine.base_failed(|member| failed.push(member));
+                self.machine.abandon_waiting(|member| failed.push(member));
                 failed.into_iter().for_each(|member| assert_eq!(self.open.pop_front(), Some(member)));
             }
             (Sent::Base, _) => {

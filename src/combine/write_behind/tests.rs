@@ -185,6 +185,30 @@ fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
 }
 
 #[test]
+fn an_old_total_is_asked_for_again_and_serves_while_it_cannot_be_had() {
+    let mut key = Key::knowing("10");
+    let take = |key: &mut Key, now_ns| {
+        key.machine.take(WriteBehindOp::Increment(1), 1, now_ns, &POLICY, &mut key.budget)
+    };
+    let later = POLICY.base_age_ns_max + 1;
+    assert_eq!(take(&mut key, later), Taken::Waits);
+    assert_eq!(key.next(later), Action::AskBase);
+    let mut told = Vec::new();
+    let sink = |_, taken| told.push(answer(taken));
+    assert!(key.machine.base_unreachable(later, &POLICY, &mut key.budget, sink));
+    assert_eq!(told, [Some(Answer::Integer(11))]);
+    // What comes behind a barrier knows nothing of before.
+    key.machine.barrier(2);
+    assert!(matches!(key.next(later), Action::Flush(_)));
+    key.settle(&strings("=", "$10"));
+    assert_eq!(key.next(later), Action::Release(2));
+    key.machine.released_done();
+    assert_eq!(take(&mut key, later), Taken::Waits);
+    assert_eq!(key.next(later), Action::AskBase);
+    assert!(!key.machine.base_unreachable(later, &POLICY, &mut key.budget, |_, _| {}));
+}
+
+#[test]
 fn a_key_that_is_no_counter_is_passed_through() {
     let mut machine = WriteBehindKey::new(Bytes::from_static(b"k"), IDENTITY);
     let mut budget = PendingBudget::new(10);

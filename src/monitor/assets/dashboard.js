@@ -131,7 +131,10 @@ function showTiles({ now, totals }) {
   const saved = 1 - now.flushed_per_s / now.offered_per_s;
   const kept = `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % kept from Redis`;
   const batch = `batches of ${whole(totals.combine_batch_p50)}`;
-  putParts("combine-sub", idle ? ["nothing to combine"] : [kept, batch, `+${micros(totals.combine_added_wait_p50_us)}`]);
+  const combined = idle ? ["nothing to combine"] : [kept, batch, `+${micros(totals.combine_added_wait_p50_us)}`];
+  const age = micros(totals.write_behind_oldest_ms * 1000);
+  const behind = totals.write_behind_pending_max ? [`${whole(totals.write_behind_pending)} write-behind pending`, `oldest ${age}`] : [];
+  putParts("combine-sub", [...combined, ...behind]);
   put("errors", rate(now.errors_per_s));
   const kinds = Object.entries(now.errors_by_kind_per_s).sort((a, b) => b[1] - a[1]).slice(0, 2);
   const most = kinds.map(([kind, value]) => `${kind.replaceAll("_", " ")} ${rate(value)}/s`);

@@ -34,6 +34,7 @@ pub async fn run(state: Rc<RefCell<State>>, key: ClientKey) {
     poll_fn(|cx| drive(&state, key, cx)).await;
     let state = &mut *state.borrow_mut();
     let Some(client) = state.clients.remove(key) else { return };
+    state.release_passage(key, client.passage);
     state.gateway.connections.release();
     let tally = &mut state.tallies.clients;
     if let Phase::Dead(reason) = client.phase {

@@ -59,6 +59,11 @@ pub(super) fn dispatch(
     let passes_queues = !matches!(verdict, Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_));
     let beside = command.zip(setting_of(&verdict));
     let refusal = beside.and_then(|(command, setting)| state.refusal_beside_quota(command, request, setting));
+    if refusal.is_none()
+        && let Some(flow) = state.pass_behind(key, command, request, &verdict)
+    {
+        return flow;
+    }
     let flow = match verdict {
         _ if refusal.is_some() => state.refuse_by_quota(key, &refusal.unwrap_or_default()),
         Verdict::Forward { route, readonly } => {
@@ -95,8 +100,12 @@ pub(super) fn dispatch(
         client.requests += 1;
         client.active_ns = state.now_ns;
         client.session.last_seen = command.or(client.session.last_seen);
+        let on_passage = client.passage.is_some();
         if passes_queues {
             state.bar_combining(key);
+        }
+        if on_passage {
+            state.mark_passage(key);
         }
     }
     flow
@@ -443,22 +452,6 @@ impl State {
         let muted = client.take_muted();
         client.replies.answer(Settled::Borrowed(reply), muted, &mut client.output);
         touch(self, key);
-    }
-
-    /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.
-    fn note_script_command(&mut self, request: &Request<'_>) {
-        let (Some(name), Some(verb)) = (request.arg(0), request.arg(1)) else { return };
-        if !name.eq_ignore_ascii_case(b"script") {
-            return;
-        }
-        if verb.eq_ignore_ascii_case(b"load")
-            && let Some(body) = request.arg(2)
-        {
-            self.gateway.scripts.insert(Bytes::copy_from_slice(body));
-        } else if verb.eq_ignore_ascii_case(b"flush") {
-            self.gateway.scripts.clear();
-            self.loaded_scripts.clear();
-        }
     }
 
     /// What a command counts as.

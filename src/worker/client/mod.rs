@@ -11,6 +11,7 @@
 //!
 //! Invariant: while the client is not read (`may_read` is false) nothing it sends makes the gateway's memory grow.
 
+pub mod behind;
 mod blocking;
 mod connection;
 mod dispatch;
@@ -128,6 +129,8 @@ pub struct Client {
     pub combine_epoch: u32,
     /// It may combine once every slot before this one has left its reply queue.
     pub combine_after: u32,
+    /// The way of a command past keys in write-behind mode.
+    pub passage: Option<Box<behind::Passage>>,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub lane: u8,
     /// The topology under which its unsettled requests were routed.
@@ -186,6 +189,7 @@ impl Client {
             combined: 0,
             combine_epoch: 0,
             combine_after: 0,
+            passage: None,
             lane: 0,
             topology_version: 0,
             touched: false,

@@ -191,6 +191,9 @@ pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32
         client.touched = true;
         state.touched.push(key);
     }
+    if client.passage.is_some() {
+        state.end_passage(key);
+    }
 }
 
 impl Client {

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::dispatch::script_of;
-use crate::resp::encode;
+use crate::resp::{Request, encode};
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
@@ -16,6 +16,22 @@ use crate::worker::upstream::{Origin, Pending};
 const LOADED_SCRIPTS_MAX: usize = 16_384;
 
 impl State {
+    /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.
+    pub(super) fn note_script_command(&mut self, request: &Request<'_>) {
+        let (Some(name), Some(verb)) = (request.arg(0), request.arg(1)) else { return };
+        if !name.eq_ignore_ascii_case(b"script") {
+            return;
+        }
+        if verb.eq_ignore_ascii_case(b"load")
+            && let Some(body) = request.arg(2)
+        {
+            self.gateway.scripts.insert(Bytes::copy_from_slice(body));
+        } else if verb.eq_ignore_ascii_case(b"flush") {
+            self.gateway.scripts.clear();
+            self.loaded_scripts.clear();
+        }
+    }
+
     /// A node answered `NOSCRIPT`: loads the script there and sends the request again, or passes the reply on if we do
     /// not have it.
     pub(in crate::worker) fn load_script(

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::behind::Touched;
 use crate::command::CommandId;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
@@ -48,6 +49,8 @@ pub struct Transaction {
     pub poisoned: bool,
     /// Every queued command only reads.
     pub readonly: bool,
+    /// The keys in write-behind mode that they touch.
+    pub touched: Touched,
 }
 
 /// The names that a client is subscribed to, and the connections that carry them.
@@ -145,6 +148,8 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     /// The connection on which keys are watched.
     pub watch: Option<(NodeIndex, UpstreamKey)>,
+    /// The watched keys that are in write-behind mode.
+    pub watched: Touched,
     /// The slot of the watched keys: a transaction has to stay in it.
     pub watch_slot: Option<u16>,
     /// That connection broke, so the watched keys may have changed: the next `EXEC` must not run.
@@ -185,6 +190,7 @@ impl Session {
             replies: Replies::On,
             transaction: None,
             watch: None,
+            watched: Touched::default(),
             watch_slot: None,
             watch_lost: false,
             blocking: None,

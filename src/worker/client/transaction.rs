@@ -56,8 +56,7 @@ impl State {
             }
             (Session::Exec, true) => self.exec(key),
             (Session::Discard, true) => {
-                client.session.transaction = None;
-                self.end_watch(key);
+                self.drop_transaction(key);
                 self.reply(key, b"+OK\r\n");
                 Flow::Next
             }
@@ -106,6 +105,7 @@ impl State {
             return client.wait(Gate::Drain);
         }
         let Some(transaction) = client.session.transaction.take() else { return Flow::Next };
+        client.session.watched = Default::default();
         client.session.refresh_plain();
         if transaction.poisoned {
             self.end_watch(key);
@@ -231,11 +231,20 @@ impl State {
         Flow::Next
     }
 
+    /// Forgets what is queued and what is watched.
+    pub(super) fn drop_transaction(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.session.transaction = None;
+        }
+        self.end_watch(key);
+    }
+
     /// Nothing is watched any more; the connection goes back clean.
     pub(super) fn end_watch(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.session.watch_lost = false;
         client.session.watch_slot = None;
+        client.session.watched = Default::default();
         let watch = client.session.watch.take();
         client.session.refresh_plain();
         if let Some((_, connection)) = watch {

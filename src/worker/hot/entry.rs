@@ -127,6 +127,11 @@ impl Rules {
         self.rules.is_empty()
     }
 
+    /// Whether any of them says this.
+    pub fn any(&self, mode: RuleMode) -> bool {
+        self.rules.iter().any(|(_, wanted)| *wanted == mode)
+    }
+
     /// The mode of the first rule that matches a key.
     pub fn mode_of(&mut self, key: &[u8], hash: u64) -> RuleMode {
         if self.rules.is_empty() {

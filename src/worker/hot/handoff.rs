@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Gives the message back when the mailbox is full; the pump tries again soon.
-    fn try_send(&mut self, worker: usize, message: WorkerMessage) -> Option<WorkerMessage> {
+    pub(super) fn try_send(&mut self, worker: usize, message: WorkerMessage) -> Option<WorkerMessage> {
         match self.gateway.workers[worker].mailbox.try_send(message) {
             Ok(()) => None,
             Err(TrySendError::Full(message)) => {

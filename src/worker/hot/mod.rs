@@ -9,10 +9,12 @@
 //!
 //! The home of a key is the same on all workers of the process, so at most one flush per key is in flight per process. What
 //! folding means, and why its replies are exact, is in [`crate::combine`]; this directory feeds it and sends its flushes.
+//! Keys that a rule puts in write-behind mode are in [`behind`].
 //!
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
+pub mod behind;
 mod cooling;
 mod entry;
 mod handoff;
@@ -31,6 +33,7 @@ use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
 
+use behind::Behind;
 use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
@@ -63,6 +66,8 @@ pub struct Hot {
     /// When the levels of quotas are published next, and whether any were.
     board_due_ns: u64,
     board_published: bool,
+    /// Keys in write-behind mode.
+    pub behind: Behind,
     /// Where replies are worded.
     scratch: Vec<u8>,
     /// Goes up when a key begins to be combined.
@@ -84,8 +89,9 @@ pub struct Hot {
 
 impl Hot {
     /// Nothing is hot yet.
-    pub fn new(hasher: RandomState, workers: usize, commands: &CommandTable) -> Self {
+    pub fn new(hasher: RandomState, gateway_id: &str, workers: usize, commands: &CommandTable) -> Self {
         Self {
+            behind: Behind::new(gateway_id, hasher.clone(), workers),
             entries: HashMap::with_hasher(hasher.clone()),
             hasher,
             detector: None,
@@ -117,7 +123,7 @@ impl Hot {
     }
 
     /// How a command folds, if it does.
-    fn foldable(&self, command: CommandId) -> Option<Foldable> {
+    pub fn foldable(&self, command: CommandId) -> Option<Foldable> {
         self.foldable.get(command.index()).copied().flatten()
     }
 

@@ -273,6 +273,22 @@ impl State {
         self.clients.get(client).is_some_and(|client| client.combined > 0)
     }
 
+    /// Counts an access to a key that is not looked at otherwise.
+    pub fn record_access(
+        &mut self,
+        client: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+        key: &[u8],
+        hash: u64,
+    ) {
+        let known = self.knowledge.commands.get(command);
+        let access = access_of(known, self.knowledge.classes.of(command), request, client);
+        if let Some(detector) = &mut self.hot.detector {
+            detector.record(key, hash, access);
+        }
+    }
+
     /// Takes over a new configuration.
     pub fn configure_hot(&mut self) {
         self.hot.rules = Rules::new(&self.config.rules);
@@ -282,13 +298,14 @@ impl State {
             entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
         }
         self.configure_quotas();
+        self.configure_behind();
     }
 }
 
 impl Client {
     /// Whether everything that this client sent before the newest combined key was one has been answered, and everything
     /// that went past a queue since.
-    fn may_combine(&mut self, epoch: u32) -> bool {
+    pub fn may_combine(&mut self, epoch: u32) -> bool {
         if self.combine_epoch != epoch {
             self.combine_epoch = epoch;
             self.combine_after = self.replies.next_sequence();

@@ -11,6 +11,7 @@ use crate::resp::{encode, first_error};
 use crate::shared::handoff::{HandoffResult, Waiter};
 use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, flush_touched, settle_client};
 use crate::worker::state::State;
@@ -94,30 +95,35 @@ impl State {
 
     /// Sends the flush where a redirection says, or here again after a moment.
     fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
-        let Some((kind, target)) = redirection(reply) else { return self.try_later(hash, home) };
-        self.tallies.redirects[kind.index()] += 1;
-        let node =
-            self.hot.entries.get(&hash).and_then(|entry| self.knowledge.topology.master_of(entry.slot));
-        let target = target.zip(node).and_then(|(target, node)| self.address_of(node, target));
-        let Some(target) = target else {
-            self.refresh(RefreshReason::Unassigned);
-            return self.try_later(hash, home);
-        };
-        let known = self.knowledge.topology.find(&target.host, target.port);
-        self.refresh(RefreshReason::Redirected(target));
-        match known {
+        let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return };
+        match self.target_of(slot, reply) {
             // Followed at once the first time; a second redirection in a row waits for the map to become true.
-            Some(node) if home.failed_since_ns == 0 => {
-                home.target = Some((node, kind == RedirectKind::Ask));
+            Some((node, asking)) if home.failed_since_ns == 0 => {
+                home.target = Some((node, asking));
                 home.failed_since_ns = self.now_ns;
                 self.look_again(hash, home);
             }
-            Some(node) => {
-                home.target = (kind == RedirectKind::Ask).then_some((node, true));
+            Some((node, asking)) => {
+                home.target = asking.then_some((node, true));
                 self.try_later(hash, home);
             }
             None => self.try_later(hash, home),
         }
+    }
+
+    /// The node that a redirection of a flush names, if it is known, and whether it is to be told `ASKING`. The topology is
+    /// looked at anew in any case.
+    pub(super) fn target_of(&mut self, slot: u16, reply: &[u8]) -> Option<(NodeIndex, bool)> {
+        let (kind, target) = redirection(reply)?;
+        self.tallies.redirects[kind.index()] += 1;
+        let node = self.knowledge.topology.master_of(slot);
+        let Some(target) = target.zip(node).and_then(|(target, node)| self.address_of(node, target)) else {
+            self.refresh(RefreshReason::Unassigned);
+            return None;
+        };
+        let known = self.knowledge.topology.find(&target.host, target.port);
+        self.refresh(RefreshReason::Redirected(target));
+        known.map(|node| (node, kind == RedirectKind::Ask))
     }
 
     fn try_later(&mut self, hash: u64, home: &mut Home) {

@@ -18,9 +18,10 @@ use super::{FlushKey, Home};
 use crate::combine::{FlushDecision, FlushPolicy};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion};
 use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::state::State;
-use crate::worker::upstream::{Origin, Pending, Phase, Route};
+use crate::worker::upstream::{Origin, Pending, Phase, Route, Upstream};
 
 /// Bytes of values and requests that one queue holds. Beyond it operations are refused.
 pub(super) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -42,14 +43,12 @@ pub async fn pump(state: Rc<RefCell<State>>) {
                 state.hot.waker = Some(cx.waker().clone());
             }
             state.pump_queues();
+            state.pump_behind();
             state.send_handoffs();
-            state
-                .hot
-                .timers
-                .iter()
-                .map(|(due_ns, _)| *due_ns)
-                .min()
-                .map(|due_ns| due_ns.saturating_sub(state.now_ns))
+            flush_touched(state);
+            let queues = state.hot.timers.iter().map(|(due_ns, _)| *due_ns).min();
+            let due_ns = queues.into_iter().chain(state.hot.behind.next_timer_ns()).min();
+            due_ns.map(|due_ns| due_ns.saturating_sub(state.now_ns))
         };
         if let Some(wait_ns) = next_ns {
             sleep.as_mut().reset(Instant::now() + Duration::from_nanos(wait_ns));
@@ -79,7 +78,6 @@ impl State {
         if self.hot.dirty.is_empty() {
             self.hot.dirty = due;
         }
-        flush_touched(self);
     }
 
     fn pump_queue(&mut self, hash: u64) {
@@ -148,7 +146,27 @@ impl State {
         bytes: Bytes,
     ) -> bool {
         let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return false };
-        let (node, asking) = match home.target.take() {
+        let number = home.sending.number.wrapping_add(1);
+        let origin = Origin::Flush(FlushKey { hash, sending: number });
+        let version = version.unwrap_or(RespVersion::Resp2);
+        let sent = self.put_flush(slot, &mut home.target, version, origin, &split_commands(&bytes, commands));
+        if sent {
+            home.sending = Sending { number, expected: commands, ..Sending::default() };
+        }
+        sent
+    }
+
+    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them. `false` when the
+    /// node can't take them now.
+    pub(super) fn put_flush(
+        &mut self,
+        slot: u16,
+        target: &mut Option<(NodeIndex, bool)>,
+        version: RespVersion,
+        origin: Origin,
+        commands: &[Bytes],
+    ) -> bool {
+        let (node, asking) = match target.take() {
             Some(target) => target,
             None => match self.knowledge.topology.master_of(slot) {
                 Some(node) => (node, false),
@@ -158,16 +176,8 @@ impl State {
                 }
             },
         };
-        let lane = self.pools.preferred(node);
-        let connection = self.shared_connection(node, version.unwrap_or(RespVersion::Resp2), 0, lane);
         let now_ns = self.now_ns;
-        let Some(upstream) = self.upstreams.get_mut(connection) else { return false };
-        if let Phase::Waiting(_) = upstream.phase {
-            return false;
-        }
-        home.sending =
-            Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
-        let origin = Origin::Flush(FlushKey { hash, sending: home.sending.number });
+        let Some(upstream) = self.connection_for_flush(node, version) else { return false };
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {
             route: Route::Node(node),
@@ -176,10 +186,21 @@ impl State {
             sent_ns: now_ns,
             ..Pending::new(origin)
         };
-        for command in split_commands(&bytes, commands) {
-            upstream.queue(pending, &[prefix, &command]);
+        for command in commands {
+            upstream.queue(pending, &[prefix, command]);
         }
         true
+    }
+
+    /// The connection that takes flushes to a node, unless the last attempt to reach the node failed.
+    pub(super) fn connection_for_flush(
+        &mut self,
+        node: NodeIndex,
+        version: RespVersion,
+    ) -> Option<&mut Upstream> {
+        let lane = self.pools.preferred(node);
+        let connection = self.shared_connection(node, version, 0, lane);
+        self.upstreams.get_mut(connection).filter(|upstream| !matches!(upstream.phase, Phase::Waiting(_)))
     }
 
     /// Nothing may go before the limits of the key have been read once: that is looked at again soon, and counts as a failure.

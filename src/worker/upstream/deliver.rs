@@ -106,7 +106,7 @@ impl State {
             }
             return Ok(());
         }
-        let is_flush = matches!(pending.origin, Origin::Flush(_));
+        let is_flush = matches!(pending.origin, Origin::Flush(_) | Origin::Behind(_));
         if first == Some(b'-') && !is_flush && self.redirect(key, reply.as_slice()) {
             return Ok(());
         }
@@ -138,6 +138,7 @@ impl State {
         match pending.origin {
             Origin::Client { key, sequence, part } => settle_client(self, key, sequence, part, reply),
             Origin::Flush(flush) => self.settle_flush(flush, reply),
+            Origin::Behind(flush) => self.settle_behind(flush, reply),
             Origin::Swallow => {}
         }
     }

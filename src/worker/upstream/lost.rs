@@ -40,6 +40,9 @@ impl State {
         if let Origin::Flush(flush) = pending.origin {
             return self.flush_lost(flush, written);
         }
+        if let Origin::Behind(flush) = pending.origin {
+            return self.behind_lost(flush, written);
+        }
         let error = match written {
             true => UpstreamError::OutcomeUnknown(node.to_owned()),
             false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),

@@ -23,6 +23,8 @@ pub enum Origin {
     },
     /// A flush of combined work of a hot key.
     Flush(FlushKey),
+    /// What the home of a key in write-behind mode has sent.
+    Behind(FlushKey),
     /// Nobody: the reply is read and dropped.
     Swallow,
 }

@@ -1,0 +1,63 @@
+//! What workers tell each other about keys in write-behind mode: questions to the home of a key, and what it says.
+//!
+//! As in [`super::handoff`] a client is named by a number that only its own worker can use.
+
+use bytes::Bytes;
+
+use super::handoff::Waiter;
+use super::labels::Outcome;
+use crate::combine::WriteBehindOp;
+
+/// What is asked of a home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BehindAsk {
+    /// Take this operation.
+    Take(WriteBehindOp),
+    /// Flush what was taken before, and then let another command on the key pass.
+    Barrier,
+    /// That command has been answered, or its client is gone.
+    Done,
+    /// Name all keys of which the home keeps anything, and flush them soon: a command that names none comes.
+    List,
+}
+
+/// One question on its way to the home of its key.
+#[derive(Clone, Debug)]
+pub struct BehindRequest {
+    /// The key.
+    pub key: Bytes,
+    /// Its hash.
+    pub hash: u64,
+    /// What is asked.
+    pub ask: BehindAsk,
+    /// Who asks. For all but [`BehindAsk::Take`] the sequence is the number of the client's passage.
+    pub waiter: Waiter,
+}
+
+/// What a home says.
+#[derive(Clone, Debug)]
+pub enum BehindWord {
+    /// This is the reply.
+    Reply(Bytes, Outcome),
+    /// The key is passed through: send the operation yourself, the ordinary way.
+    Yours(WriteBehindOp),
+    /// The command may pass, and the home is to be told when it is answered.
+    Pass,
+    /// The command may not pass, for this error.
+    Refused(&'static str),
+    /// These are the home's keys, by hash.
+    Keys(Vec<(u64, Bytes)>),
+}
+
+/// A word on its way back.
+#[derive(Clone, Debug)]
+pub struct BehindResult {
+    /// The key that was asked about.
+    pub key: Bytes,
+    /// Its hash.
+    pub hash: u64,
+    /// Who asked.
+    pub waiter: Waiter,
+    /// What is said.
+    pub word: BehindWord,
+}

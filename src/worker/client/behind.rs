@@ -1,0 +1,409 @@
+//! A client's side of write-behind: increments and reads of such a key go to its home, and any other command that touches
+//! one needs a passage first.
+//!
+//! A passage is asked for at the homes of all such keys of the command, one after the other in the order of their hashes,
+//! so that two clients never wait for each other. Each home flushes what it took before and lets the command pass; while the
+//! command is under way nothing that came behind it is answered there. When its reply has left, the homes are told.
+//!
+//! A command that writes and names no keys needs the passage of all keys of all homes. Reads of the whole keyspace (`SCAN`,
+//! `KEYS`, `DBSIZE`) need none, and may miss what is pending.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::dispatch::Flow;
+use super::{ClientKey, Gate};
+use crate::combine::{Op, WriteBehindOp};
+use crate::command::{CommandFlags, CommandId, Fan, KeyPositions, Session};
+use crate::resp::{Request, RespVersion, encode, key_slot};
+use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
+use crate::shared::handoff::Waiter;
+use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+use crate::worker::client::replies::Settled;
+use crate::worker::client::settle_client;
+use crate::worker::decide::Verdict;
+use crate::worker::state::State;
+use crate::worker::upstream::{Origin, Pending, Route};
+
+/// Keys in write-behind mode, by hash.
+pub type BehindKeys = SmallVec<[(u64, Bytes); 1]>;
+
+/// The keys that a command touches, as far as they are in write-behind mode.
+#[derive(Clone, Debug, Default)]
+pub struct Touched {
+    /// These.
+    pub keys: BehindKeys,
+    /// It may touch any.
+    pub all: bool,
+}
+
+/// One command's way past the homes of keys.
+#[derive(Debug)]
+pub struct Passage {
+    number: u32,
+    /// Homes that have yet to name their keys.
+    unlisted: usize,
+    /// In the order of hashes.
+    wanted: BehindKeys,
+    /// The first of them that let it pass.
+    passed: usize,
+    refused: Option<&'static str>,
+    /// The slot behind the command's own in the reply queue, once the command is on its way.
+    until: Option<u32>,
+}
+
+impl Passage {
+    fn is_open(&self) -> bool {
+        self.unlisted == 0 && self.passed == self.wanted.len()
+    }
+}
+
+impl State {
+    /// Takes a request to the home of its key, or has it wait for its passage. `None` lets it go its way.
+    pub(super) fn pass_behind(
+        &mut self,
+        key: ClientKey,
+        command: Option<CommandId>,
+        request: &Request<'_>,
+        verdict: &Verdict,
+    ) -> Option<Flow> {
+        let command = command.filter(|_| self.hot.behind.is_on())?;
+        if let Some((place, op)) = self.absorbable(key, command, request, verdict) {
+            return self.take_behind(key, command, request, place, op);
+        }
+        match self.clients.get(key)?.passage.as_deref() {
+            Some(Passage { until: None, refused: Some(text), .. }) => {
+                let text = *text;
+                self.give_up_passage(key);
+                if matches!(verdict, Verdict::Session(Session::Exec, _)) {
+                    self.drop_transaction(key);
+                }
+                return Some(self.refuse(key, ErrorKind::UpstreamUnavailable, text));
+            }
+            Some(passage @ Passage { until: None, .. }) if passage.is_open() => return None,
+            Some(Passage { until: None, .. }) => return Some(self.wait_for_passage(key)),
+            // An earlier command holds keys.
+            Some(_) | None => {}
+        }
+        let touched = self.touched(key, command, request, verdict);
+        if touched.keys.is_empty() && !touched.all {
+            return None;
+        }
+        if self.clients.get(key)?.passage.is_none() {
+            self.begin_passage(key, touched);
+        }
+        Some(self.wait_for_passage(key))
+    }
+
+    fn wait_for_passage(&mut self, key: ClientKey) -> Flow {
+        self.clients.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
+    }
+
+    /// The operation, if write-behind may answer it, and the place of its key.
+    fn absorbable(
+        &self,
+        key: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+        verdict: &Verdict,
+    ) -> Option<(usize, WriteBehindOp)> {
+        if !matches!(verdict, Verdict::Forward { .. }) {
+            return None;
+        }
+        let op = match self.hot.foldable(command)?.op(request)? {
+            Op::Increment(delta) => WriteBehindOp::Increment(delta),
+            Op::Get => WriteBehindOp::Get,
+            _ => return None,
+        };
+        let session = &self.clients.get(key)?.session;
+        let place = self.knowledge.commands.get(command).key_range.first as usize;
+        (session.database == 0 && session.tracking.is_none()).then_some((place, op))
+    }
+
+    /// `None` if the key is not in write-behind mode.
+    fn take_behind(
+        &mut self,
+        client_key: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+        place: usize,
+        op: WriteBehindOp,
+    ) -> Option<Flow> {
+        let key = request.arg(place)?;
+        let hash = self.hot.hasher.hash_one(key);
+        if !self.is_behind(key, hash) {
+            return None;
+        }
+        let client = self.clients.get_mut(client_key)?;
+        if !client.may_combine(self.hot.epoch) {
+            return Some(client.wait(Gate::Drain));
+        }
+        client.combined += 1;
+        client.requests += 1;
+        client.active_ns = self.now_ns;
+        client.session.last_seen = Some(command);
+        let muted = client.take_muted();
+        let waiter = Waiter {
+            client: client_key.to_number(),
+            sequence: client.replies.push_waiting(muted),
+            worker: self.index as u16,
+            received_ns: self.now_ns,
+            delta: 0,
+            version: client.session.version,
+        };
+        self.record_access(client_key, command, request, key, hash);
+        let home = self.home_of(hash);
+        if home == self.index {
+            self.take_at_home(key, hash, op, waiter);
+        } else {
+            let ask = BehindAsk::Take(op);
+            self.ask(home, BehindRequest { key: Bytes::copy_from_slice(key), hash, ask, waiter });
+        }
+        Some(Flow::Next)
+    }
+
+    /// What a request touches beside write-behind. What is queued in a transaction is touched by its `EXEC`.
+    fn touched(
+        &mut self,
+        key: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+        verdict: &Verdict,
+    ) -> Touched {
+        match verdict {
+            Verdict::Answer(_) | Verdict::Refuse(_) => Touched::default(),
+            Verdict::Session(Session::Exec, _) => {
+                let Some(session) = self.clients.get(key).map(|client| &client.session) else {
+                    return Touched::default();
+                };
+                let mut touched = session.watched.clone();
+                if let Some(transaction) = &session.transaction {
+                    touched.add(transaction.touched.clone());
+                }
+                touched
+            }
+            Verdict::Session(Session::Watch, _) => {
+                let named = self.named(key, command, request);
+                if let Some(client) = self.clients.get_mut(key) {
+                    client.session.watched.add(named.clone());
+                }
+                named
+            }
+            Verdict::Session(Session::Blocking, _) | Verdict::Forward { .. } | Verdict::Split(_) => {
+                self.named(key, command, request)
+            }
+            Verdict::Session(..) => Touched::default(),
+            Verdict::Fan(Fan::Min | Fan::MinArray) => Touched { all: true, ..Touched::default() },
+            Verdict::Fan(_) => self.named(key, command, request),
+            Verdict::Queue { .. } => {
+                let named = self.named(key, command, request);
+                let client = self.clients.get_mut(key);
+                if let Some(transaction) = client.and_then(|client| client.session.transaction.as_mut()) {
+                    transaction.touched.add(named);
+                }
+                Touched::default()
+            }
+        }
+    }
+
+    fn named(&mut self, key: ClientKey, command: CommandId, request: &Request<'_>) -> Touched {
+        let commands = std::sync::Arc::clone(&self.knowledge.commands);
+        let known = commands.get(command);
+        let mut places = KeyPositions::new();
+        if known.keys(request, &mut places).is_err() {
+            return Touched::default();
+        }
+        if places.is_empty() {
+            let script = self.knowledge.classes.of(command) == RequestClass::Script;
+            return Touched { keys: BehindKeys::new(), all: known.is_write() || script };
+        }
+        let database = self.clients.get(key).map_or(0, |client| client.session.database);
+        // The database that `COPY` and `MOVE` name may be this one.
+        let elsewhere = database != 0 && !known.flags.contains(CommandFlags::WRITE);
+        let mut touched = Touched::default();
+        for key in places.iter().filter_map(|place| request.arg(*place as usize)) {
+            let hash = self.hot.hasher.hash_one(key);
+            if !elsewhere && self.is_behind(key, hash) {
+                touched.keys.push((hash, Bytes::copy_from_slice(key)));
+            }
+        }
+        touched
+    }
+
+    fn begin_passage(&mut self, key: ClientKey, touched: Touched) {
+        let number = self.hot.behind.next_passage();
+        let workers = self.gateway.workers.len();
+        let mut passage = Passage {
+            number,
+            unlisted: if touched.all { workers } else { 0 },
+            wanted: touched.keys,
+            passed: 0,
+            refused: None,
+            until: None,
+        };
+        sort(&mut passage.wanted);
+        let waiter = self.passenger(key, number);
+        match passage.wanted.first().cloned() {
+            _ if touched.all => (0..workers).for_each(|worker| {
+                let request = BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::List, waiter };
+                self.ask(worker, request);
+            }),
+            Some((hash, name)) => self.ask_for_passage(hash, name, waiter),
+            None => {}
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.passage = Some(Box::new(passage));
+        }
+    }
+
+    fn passenger(&self, key: ClientKey, number: u32) -> Waiter {
+        Waiter {
+            worker: self.index as u16,
+            client: key.to_number(),
+            sequence: number,
+            received_ns: self.now_ns,
+            delta: 0,
+            version: RespVersion::Resp2,
+        }
+    }
+
+    fn ask_for_passage(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
+        let home = self.home_of(hash);
+        self.ask(home, BehindRequest { key, hash, ask: BehindAsk::Barrier, waiter });
+    }
+
+    /// What homes say to clients of this worker.
+    pub fn hear_behind(&mut self, results: Vec<BehindResult>) {
+        for BehindResult { key, hash, waiter, word } in results {
+            match word {
+                BehindWord::Reply(reply, outcome) => self.settle_absorbed(waiter, &reply, outcome),
+                BehindWord::Yours(op) => self.send_yours(&key, op, waiter),
+                word => self.go_on_with_passage(key, hash, waiter, word),
+            }
+        }
+    }
+
+    /// Answers one of this worker's own clients.
+    pub fn settle_absorbed(&mut self, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        self.tallies.count(RequestClass::Counter, outcome);
+        self.reply_times.add(waiter.received_ns, waiter.received_ns, self.now_ns, &mut self.tallies);
+        let key = ClientKey::from_number(waiter.client);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.combined -= 1;
+        }
+        settle_client(self, key, waiter.sequence, 0, Settled::Borrowed(reply));
+    }
+
+    /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
+    fn send_yours(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
+        let key = ClientKey::from_number(waiter.client);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.combined -= 1;
+        client.combine_after = client.replies.next_sequence();
+        let mut bytes = Vec::new();
+        match op {
+            WriteBehindOp::Get => encode::command(&mut bytes, &[b"GET", name]),
+            WriteBehindOp::Increment(delta) => {
+                encode::command(&mut bytes, &[b"INCRBY", name, itoa::Buffer::new().format(delta).as_bytes()]);
+            }
+        }
+        let pending = Pending {
+            route: Route::Slot(key_slot(name)),
+            readonly: op == WriteBehindOp::Get,
+            class: RequestClass::Counter,
+            received_ns: waiter.received_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })
+        };
+        let node = self.node_of(&pending).ok();
+        self.put_on_wire(node, pending, &bytes, None);
+    }
+
+    fn go_on_with_passage(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
+        let key = ClientKey::from_number(waiter.client);
+        let client = self.clients.get_mut(key);
+        let passage = client.and_then(|client| client.passage.as_deref_mut());
+        let Some(passage) = passage.filter(|passage| passage.number == waiter.sequence) else {
+            // The client has gone, and no command will come.
+            if matches!(word, BehindWord::Pass) {
+                self.leave(hash, name, waiter);
+            }
+            return;
+        };
+        match word {
+            BehindWord::Pass => passage.passed += 1,
+            BehindWord::Refused(text) => passage.refused = Some(text),
+            BehindWord::Keys(keys) => {
+                passage.wanted.extend(keys);
+                passage.unlisted -= 1;
+                sort(&mut passage.wanted);
+            }
+            BehindWord::Reply(..) | BehindWord::Yours(_) => {}
+        }
+        let next = passage.wanted.get(passage.passed).cloned();
+        match next {
+            Some((hash, name)) if passage.unlisted == 0 && passage.refused.is_none() => {
+                self.ask_for_passage(hash, name, waiter);
+            }
+            _ => {
+                if let Some(client) = self.clients.get(key) {
+                    client.wake();
+                }
+            }
+        }
+    }
+
+    /// The command at hand is on its way or answered: its passage ends with its reply.
+    pub(super) fn mark_passage(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let next = client.replies.next_sequence();
+        if let Some(passage) = client.passage.as_mut().filter(|passage| passage.until.is_none()) {
+            passage.until = Some(next);
+            client.combine_after = next;
+            self.end_passage(key);
+        }
+    }
+
+    /// Ends the passage of a command whose reply has left.
+    pub(super) fn end_passage(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else { return };
+        let until = client.passage.as_ref().and_then(|passage| passage.until);
+        if until.is_some_and(|until| client.replies.has_left(until)) {
+            self.give_up_passage(key);
+        }
+    }
+
+    /// Ends a client's passage, whatever has become of it.
+    fn give_up_passage(&mut self, key: ClientKey) {
+        let passage = self.clients.get_mut(key).and_then(|client| client.passage.take());
+        self.release_passage(key, passage);
+    }
+
+    /// Tells homes that a command is over, or will never come.
+    pub(super) fn release_passage(&mut self, key: ClientKey, passage: Option<Box<Passage>>) {
+        let Some(passage) = passage else { return };
+        let waiter = self.passenger(key, passage.number);
+        for (hash, name) in passage.wanted.into_iter().take(passage.passed) {
+            self.leave(hash, name, waiter);
+        }
+    }
+
+    fn leave(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
+        let home = self.home_of(hash);
+        self.ask(home, BehindRequest { key, hash, ask: BehindAsk::Done, waiter });
+    }
+}
+
+impl Touched {
+    fn add(&mut self, other: Touched) {
+        self.all |= other.all;
+        self.keys.extend(other.keys);
+        sort(&mut self.keys);
+    }
+}
+
+/// In the order of hashes, each key once.
+fn sort(keys: &mut BehindKeys) {
+    keys.sort_unstable_by_key(|(hash, _)| *hash);
+    keys.dedup_by_key(|(hash, _)| *hash);
+}

@@ -1,0 +1,114 @@
+//! What is shown of write-behind, and what is said of increments that a stop leaves behind.
+
+use super::{BehindKey, Stage};
+use crate::config::RuleMode;
+use crate::worker::state::State;
+
+/// A key that nobody uses is forgotten after this long.
+const IDLE_NS: u64 = 10_000_000_000;
+
+/// A key that is passed through is looked at anew after this long: it may be a counter again.
+const PASSED_THROUGH_NS: u64 = 1_000_000_000;
+
+/// What could not be flushed before the process had to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unflushed {
+    /// Keys.
+    pub keys: usize,
+    /// Increments that were acknowledged, over all of them.
+    pub increments: usize,
+}
+
+impl State {
+    /// Takes what the machine of a key has counted into the tallies.
+    pub(super) fn tally_behind(&mut self, key: &mut BehindKey) {
+        let (now, then) = (key.machine.facts(), key.tallied);
+        key.tallied = now;
+        let tally = &mut self.tallies.write_behind;
+        tally.absorbed += now.absorbed - then.absorbed;
+        tally.acknowledged += now.acknowledged - then.acknowledged;
+        tally.flushes += now.flushes - then.flushes;
+        tally.resends += now.resends - then.resends;
+        tally.replays += now.replays - then.replays;
+        tally.unknown_outcomes += now.unknown_outcomes - then.unknown_outcomes;
+        tally.unknown_deltas += now.unknown.deltas - then.unknown.deltas;
+        tally.lost_deltas += now.lost.deltas - then.lost.deltas;
+        let row = self.tallies.combine.keys.row(key.row);
+        row.offered += now.absorbed - then.absorbed;
+        row.flushed += now.flushes - then.flushes;
+        row.pending = now.pending_deltas as u64;
+    }
+
+    /// Measures the levels, and forgets keys of which nothing is left.
+    pub fn keep_behind(&mut self) {
+        let now_ns = self.now_ns;
+        let behind = &mut self.hot.behind;
+        let tally = &mut self.tallies.write_behind;
+        tally.pending = behind.budget.deltas() as u64;
+        tally.pending_max = if behind.on { behind.budget.deltas_max() as u64 } else { 0 };
+        if let Some(facts) = behind.journal.as_ref().and_then(|side| side.facts()) {
+            tally.journal_bytes = facts.bytes;
+            tally.journal_syncs = facts.commits;
+            tally.journal_faults = facts.faults;
+            tally.journal_refusing = u64::from(facts.faulty || facts.full);
+        }
+        let rows = &mut self.tallies.combine.keys;
+        let mut oldest_ns = now_ns;
+        behind.keys.retain(|_, key| {
+            if let Some(since_ns) = key.machine.facts().oldest_unflushed_ns {
+                oldest_ns = oldest_ns.min(since_ns);
+            }
+            if key.machine.passes_through() && key.passed_through_ns == 0 {
+                key.passed_through_ns = now_ns;
+            }
+            let passed_ns = if key.passed_through_ns == 0 { 0 } else { now_ns - key.passed_through_ns };
+            let over = key.machine.is_empty()
+                && key.stage == Stage::Rest
+                && !key.dirty
+                && (now_ns.saturating_sub(key.active_ns) > IDLE_NS || passed_ns > PASSED_THROUGH_NS);
+            if over {
+                rows.release(key.row);
+            }
+            !over
+        });
+        tally.oldest_pending_ms = now_ns.saturating_sub(oldest_ns) / 1_000_000;
+        behind.on = self.hot.rules.any(RuleMode::WriteBehind) || !behind.keys.is_empty();
+    }
+
+    /// Has all that is pending flushed, since the process is to end.
+    pub fn drain_behind(&mut self) {
+        let hashes: Vec<u64> = self.hot.behind.keys.keys().copied().collect();
+        hashes.into_iter().for_each(|hash| self.look(hash));
+    }
+
+    /// Whether increments wait for Redis, or replies for the disk.
+    pub fn has_unflushed(&self) -> bool {
+        let behind = &self.hot.behind;
+        behind.budget.deltas() > 0 || behind.journal.as_ref().is_some_and(|side| side.is_waiting())
+    }
+
+    /// Says of each key what could not be flushed.
+    pub fn report_unflushed(&self) -> Unflushed {
+        let mut unflushed = Unflushed::default();
+        let journaled = self.hot.behind.journal.is_some();
+        for key in self.hot.behind.keys.values() {
+            let facts = key.machine.facts();
+            if facts.pending_deltas == 0 {
+                continue;
+            }
+            unflushed.keys += 1;
+            unflushed.increments += facts.pending_deltas;
+            let (sum, increments) = (facts.pending_sum, facts.pending_deltas);
+            let in_doubt = facts.in_doubt || key.stage == Stage::FlushSent;
+            tracing::error!(
+                key = key.name(),
+                sum,
+                increments,
+                in_doubt,
+                journaled,
+                "acknowledged increments could not be flushed"
+            );
+        }
+        unflushed
+    }
+}

@@ -1,0 +1,384 @@
+//! A key is driven: asked what is due, sent, and told what came back.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{BehindKey, Member, Stage, journal};
+use crate::combine::{Action, DeltaFlush, FlushOutcome, Retry};
+use crate::journal::FlushEnd;
+use crate::resp::{RespVersion, encode};
+use crate::shared::behind::BehindWord;
+use crate::shared::labels::ErrorKind;
+use crate::worker::client::flush_touched;
+use crate::worker::client::replies::Settled;
+use crate::worker::hot::FlushKey;
+use crate::worker::hot::pump::RETRY_PAUSE_NS;
+use crate::worker::state::State;
+use crate::worker::upstream::Origin;
+
+const UNREACHABLE: &str = "ERR hotgate: the key's node can't be reached or does not serve its slot, and the key has increments that wait for it \
+                           or was not known yet; the command was not sent, try again";
+
+impl super::Behind {
+    /// When a key wants to be looked at next.
+    pub(in crate::worker::hot) fn next_timer_ns(&self) -> Option<u64> {
+        self.timers.peek().map(|std::cmp::Reverse((due_ns, _))| *due_ns)
+    }
+
+    fn take_due(&mut self, now_ns: u64) -> Vec<u64> {
+        let mut due = std::mem::take(&mut self.dirty);
+        while let Some(std::cmp::Reverse((due_ns, hash))) = self.timers.peek().copied()
+            && due_ns <= now_ns
+        {
+            self.timers.pop();
+            due.push(hash);
+        }
+        due
+    }
+}
+
+impl State {
+    /// Looks at all keys that have changed or whose time has come.
+    pub(in crate::worker::hot) fn pump_behind(&mut self) {
+        for hash in self.hot.behind.take_due(self.now_ns) {
+            self.with_behind(hash, |state, key| {
+                key.dirty = false;
+                key.deltas_since_look = 0;
+                if key.timer_ns <= state.now_ns {
+                    key.timer_ns = 0;
+                }
+                state.drive(hash, key);
+            });
+        }
+        self.exchange_behind();
+    }
+
+    /// Lends a key out of the table.
+    pub(super) fn with_behind(&mut self, hash: u64, act: impl FnOnce(&mut Self, &mut BehindKey)) {
+        let Some(mut key) = self.hot.behind.keys.remove(&hash) else { return };
+        act(self, &mut key);
+        self.tally_behind(&mut key);
+        self.hot.behind.keys.insert(hash, key);
+    }
+
+    /// Does what is due for a key, until it has to wait for something.
+    fn drive(&mut self, hash: u64, key: &mut BehindKey) {
+        self.give_up_overdue_members(hash, key);
+        loop {
+            match key.stage {
+                _ if self.now_ns < key.pause_until_ns => return self.look_at(hash, key, key.pause_until_ns),
+                Stage::BaseDue => {
+                    let mut request = BytesMut::new();
+                    encode::command(&mut request, &[b"GET", key.machine.key()]);
+                    match self.send_behind(hash, key, request.freeze()) {
+                        true => key.stage = Stage::BaseSent,
+                        false => self.pause(hash, key),
+                    }
+                    return;
+                }
+                Stage::FlushDue if !self.can_reach(key) => return self.pause(hash, key),
+                _ => {}
+            }
+            let behind = &mut self.hot.behind;
+            let at_once = self.draining || key.hurried;
+            match key.machine.next(self.now_ns, &behind.policy, at_once, &mut behind.budget) {
+                Action::AskBase => key.stage = Stage::BaseDue,
+                Action::Flush(flush) => {
+                    key.hurried = false;
+                    return self.begin_flush(hash, key, &flush);
+                }
+                Action::Release(member) => self.release(hash, key, member),
+                Action::Over(outcome) => {
+                    key.stage = Stage::Rest;
+                    self.flush_over(key, &outcome);
+                }
+                Action::NotBefore(due_ns) => return self.look_at(hash, key, due_ns),
+                Action::InFlight => return,
+                Action::Idle => {
+                    key.hurried = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends a flush, or first has its start written down.
+    fn begin_flush(&mut self, hash: u64, key: &mut BehindKey, flush: &DeltaFlush) {
+        match &mut self.hot.behind.journal {
+            Some(side) if !flush.resend => match side.start(key, hash, flush) {
+                Ok(ticket) => key.stage = Stage::FlushJournaled(ticket),
+                Err(refused) => self.flush_not_written(hash, key, flush.token, &journal::refusal(&refused)),
+            },
+            _ => self.send_flush_of(hash, key),
+        }
+    }
+
+    /// The journal does not take the start of a flush, so that its deltas gather again.
+    pub(super) fn flush_not_written(&mut self, hash: u64, key: &mut BehindKey, token: u64, why: &str) {
+        tracing::debug!(key = key.name(), why, "a write-behind flush is put off");
+        key.machine.flush_not_written(token);
+        key.stage = Stage::Rest;
+        key.pause_until_ns = self.now_ns + RETRY_PAUSE_NS;
+        self.look_at(hash, key, key.pause_until_ns);
+    }
+
+    /// The start of a flush is on disk.
+    pub(super) fn flush_written(&mut self, hash: u64, ticket: crate::journal::Ticket) {
+        self.with_behind(hash, |state, key| {
+            if key.stage == Stage::FlushJournaled(ticket) {
+                state.send_flush_of(hash, key);
+            }
+        });
+    }
+
+    fn send_flush_of(&mut self, hash: u64, key: &mut BehindKey) {
+        let mut bytes = BytesMut::new();
+        key.machine.encode(&mut bytes);
+        match self.send_behind(hash, key, bytes.freeze()) {
+            true => key.stage = Stage::FlushSent,
+            false => {
+                key.machine.not_executed();
+                key.stage = Stage::FlushDue;
+                self.pause(hash, key);
+            }
+        }
+    }
+
+    fn send_behind(&mut self, hash: u64, key: &mut BehindKey, request: Bytes) -> bool {
+        key.sending = key.sending.wrapping_add(1);
+        let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
+        self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request])
+    }
+
+    /// Whether the key's node takes requests, so that the flush should be asked for again.
+    fn can_reach(&mut self, key: &BehindKey) -> bool {
+        let node = key.target.map(|(node, _)| node);
+        match node.or_else(|| self.knowledge.topology.master_of(key.slot)) {
+            Some(node) => self.connection_for_flush(node, RespVersion::Resp2).is_some(),
+            None => {
+                self.refresh(crate::shared::refresh::RefreshReason::Unassigned);
+                false
+            }
+        }
+    }
+
+    /// The next attempt waits a moment. Who waits for a base that has been known before does not.
+    fn pause(&mut self, hash: u64, key: &mut BehindKey) {
+        if key.stage == Stage::BaseDue {
+            let mut told = Vec::new();
+            let behind = &mut self.hot.behind;
+            let sink = |member, taken| told.push((member, taken));
+            if key.machine.base_unreachable(self.now_ns, &behind.policy, &mut behind.budget, sink) {
+                key.stage = Stage::Rest;
+                key.failing_since_ns = 0;
+                self.answer_resumed(hash, key, told);
+                key.dirty = true;
+                self.hot.behind.dirty.push(hash);
+                return self.hot.wake();
+            }
+        }
+        if key.failing_since_ns == 0 {
+            key.failing_since_ns = self.now_ns;
+        }
+        key.pause_until_ns = self.now_ns + RETRY_PAUSE_NS;
+        self.look_at(hash, key, key.pause_until_ns);
+    }
+
+    /// Looks at a key again at this time, unless it will be before.
+    pub(super) fn look_at(&mut self, hash: u64, key: &mut BehindKey, due_ns: u64) {
+        if key.timer_ns == 0 || due_ns < key.timer_ns {
+            key.timer_ns = due_ns;
+            self.hot.behind.timers.push(std::cmp::Reverse((due_ns, hash)));
+            self.hot.wake();
+        }
+    }
+
+    /// A reply to what was sent for a key.
+    pub fn settle_behind(&mut self, flush: FlushKey, reply: Settled<'_>) {
+        let hash = flush.hash;
+        self.with_behind(hash, |state, key| {
+            if key.sending == flush.sending {
+                match key.stage {
+                    Stage::BaseSent => state.base_replied(hash, key, reply.as_slice()),
+                    Stage::FlushSent => state.flush_replied(hash, key, reply.as_slice()),
+                    _ => {}
+                }
+                state.drive(hash, key);
+            }
+        });
+        flush_touched(self);
+    }
+
+    /// What was sent for a key was lost with its connection; `written` when it may have been executed.
+    pub fn behind_lost(&mut self, flush: FlushKey, written: bool) {
+        let hash = flush.hash;
+        self.with_behind(hash, |state, key| {
+            if key.sending != flush.sending {
+                return;
+            }
+            match key.stage {
+                Stage::BaseSent => key.stage = Stage::BaseDue,
+                Stage::FlushSent => {
+                    if written {
+                        key.machine.outcome_unknown();
+                    } else {
+                        key.machine.not_executed();
+                    }
+                    key.stage = Stage::FlushDue;
+                }
+                _ => return,
+            }
+            state.pause(hash, key);
+        });
+    }
+
+    fn base_replied(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
+        let mut told = Vec::new();
+        let behind = &mut self.hot.behind;
+        let sink = |member, taken| told.push((member, taken));
+        if key.machine.base(reply, self.now_ns, &behind.policy, &mut behind.budget, sink) {
+            key.stage = Stage::Rest;
+            key.failing_since_ns = 0;
+            self.answer_resumed(hash, key, told);
+        } else {
+            key.stage = Stage::BaseDue;
+            self.elsewhere(hash, key, reply);
+        }
+    }
+
+    fn flush_replied(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
+        let mut told = Vec::new();
+        let behind = &mut self.hot.behind;
+        let sink = |member, taken| told.push((member, taken));
+        let outcome = key.machine.settle(reply, self.now_ns, &behind.policy, &mut behind.budget, sink);
+        key.stage = Stage::Rest;
+        match outcome {
+            Some(FlushOutcome::Again(retry)) => {
+                key.stage = Stage::FlushDue;
+                match retry {
+                    Retry::NoScript => {}
+                    Retry::Elsewhere => self.elsewhere(hash, key, reply),
+                    Retry::Refused(text) => {
+                        if key.failing_since_ns == 0 {
+                            tracing::warn!(
+                                key = key.name(),
+                                error = text,
+                                "Redis refuses a write-behind flush"
+                            );
+                        }
+                        self.pause(hash, key);
+                    }
+                }
+            }
+            Some(outcome) => {
+                self.flush_over(key, &outcome);
+                match outcome {
+                    FlushOutcome::Returned { .. } if key.failing_since_ns == 0 => {
+                        key.failing_since_ns = self.now_ns
+                    }
+                    FlushOutcome::Returned { .. } => {}
+                    _ => key.failing_since_ns = 0,
+                }
+            }
+            None => {}
+        }
+        self.answer_resumed(hash, key, told);
+    }
+
+    /// Follows a redirection at once the first time; a second one in a row, or any other refusal, waits a moment.
+    fn elsewhere(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
+        match self.target_of(key.slot, reply) {
+            Some(target) if key.failing_since_ns == 0 => {
+                key.target = Some(target);
+                key.failing_since_ns = self.now_ns;
+            }
+            target => {
+                key.target = target.filter(|(_, asking)| *asking);
+                self.pause(hash, key);
+            }
+        }
+    }
+
+    /// Reports what became of a flush to the journal and to people.
+    fn flush_over(&mut self, key: &BehindKey, outcome: &FlushOutcome) {
+        let (token, end) = match outcome {
+            FlushOutcome::Applied { token, .. } => (*token, FlushEnd::Acknowledged),
+            FlushOutcome::Returned { token, reason } => {
+                // Once, until it does.
+                if key.failing_since_ns == 0 {
+                    tracing::warn!(
+                        key = key.name(),
+                        reason,
+                        "a write-behind flush did not take effect, and will go again"
+                    );
+                }
+                (*token, FlushEnd::Returned)
+            }
+            FlushOutcome::Lost(loss) => {
+                let (sum, increments, reason) = (loss.sum, loss.count, &loss.reason);
+                tracing::error!(
+                    key = key.name(),
+                    sum,
+                    increments,
+                    reason,
+                    "acknowledged increments are lost: Redis refused them"
+                );
+                (loss.token, FlushEnd::GivenUp)
+            }
+            FlushOutcome::Unknown(loss) => {
+                let (sum, increments, reason) = (loss.sum, loss.count, &loss.reason);
+                tracing::error!(
+                    key = key.name(),
+                    sum,
+                    increments,
+                    reason,
+                    "whether acknowledged increments are in Redis is not known"
+                );
+                self.tallies.error(ErrorKind::UnknownOutcome);
+                (loss.token, FlushEnd::GivenUp)
+            }
+            FlushOutcome::Again(_) => return,
+        };
+        if let Some(side) = &mut self.hot.behind.journal {
+            side.settle(key, token, end);
+        }
+    }
+
+    /// Lets a member go that waited for all before it.
+    fn release(&mut self, hash: u64, key: &mut BehindKey, member: Member) {
+        let name = key.machine.key().clone();
+        match member.op {
+            None => self.tell(name, hash, member.waiter, BehindWord::Pass),
+            Some(op) => {
+                // Its own worker keeps it in order from here on, and a key that is passed through has no base to be asked for.
+                key.machine.released_done();
+                self.tell(name, hash, member.waiter, BehindWord::Yours(op));
+            }
+        }
+    }
+
+    /// Answers members that have waited too long for a node that can't be reached.
+    fn give_up_overdue_members(&mut self, hash: u64, key: &mut BehindKey) {
+        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let failing = key.failing_since_ns != 0;
+        if !failing || self.now_ns.saturating_sub(key.failing_since_ns) < patience_ns {
+            return;
+        }
+        let mut members = Vec::new();
+        key.machine.abandon_waiting(|member| members.push(member));
+        for member in members {
+            self.tallies.error(ErrorKind::UpstreamUnavailable);
+            match member.op {
+                Some(_) => self.fail_member(hash, member.waiter, UNREACHABLE),
+                None => {
+                    let name = key.machine.key().clone();
+                    self.tell(name, hash, member.waiter, BehindWord::Refused(UNREACHABLE));
+                }
+            }
+        }
+        if matches!(key.stage, Stage::BaseDue | Stage::BaseSent) {
+            // The next operation asks anew, with patience of its own.
+            key.stage = Stage::Rest;
+            key.failing_since_ns = 0;
+        }
+    }
+}

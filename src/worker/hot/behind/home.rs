@@ -1,0 +1,209 @@
+//! The home of a key answers: operations and barriers of clients, its own and those of other workers.
+//!
+//! Invariant: while a key is driven it is out of the table, and nothing that looks for it there runs meanwhile. So what a
+//! home says to its own worker waits for the end of the pump like all else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{BehindKey, KEYS_MAX, Member, journal};
+use crate::combine::{Answer, Delta, Taken, WriteBehindKey, WriteBehindOp};
+use crate::resp::encode;
+use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
+use crate::shared::handoff::Waiter;
+use crate::shared::labels::{ErrorKind, Outcome};
+use crate::shared::mailbox::WorkerMessage;
+use crate::worker::state::State;
+
+const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait for Redis already, or too many operations for this key; \
+                        the command was not taken, try again later";
+
+impl State {
+    /// Asks the home of a key, at the end of this tick.
+    pub fn ask(&mut self, home: usize, request: BehindRequest) {
+        self.hot.behind.outboxes[home].push(request);
+        self.hot.wake();
+    }
+
+    /// Serves questions, of this worker or another.
+    pub fn serve_behind(&mut self, requests: Vec<BehindRequest>) {
+        for request in requests {
+            let BehindRequest { key, hash, ask, waiter } = request;
+            match ask {
+                BehindAsk::Take(op) => self.take_at_home(&key, hash, op, waiter),
+                BehindAsk::Barrier => self.bar_at_home(key, hash, waiter),
+                BehindAsk::Done => {
+                    if let Some(key) = self.hot.behind.keys.get_mut(&hash) {
+                        key.machine.released_done();
+                        self.look(hash);
+                    }
+                }
+                BehindAsk::List => {
+                    let keys = &self.hot.behind.keys;
+                    let named = keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone()));
+                    let named: Vec<(u64, Bytes)> = named.collect();
+                    named.iter().for_each(|(hash, _)| self.hurry(*hash));
+                    self.tell(key, hash, waiter, BehindWord::Keys(named));
+                }
+            }
+        }
+    }
+
+    /// Takes an operation on a key whose home is here.
+    pub fn take_at_home(&mut self, key: &[u8], hash: u64, op: WriteBehindOp, waiter: Waiter) {
+        let member = Member { waiter, op: Some(op) };
+        self.begin_behind(key, hash);
+        let now_ns = self.now_ns;
+        let behind = &mut self.hot.behind;
+        let Some(entry) = behind.keys.get_mut(&hash).filter(|entry| entry.machine.key() == key) else {
+            return self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op));
+        };
+        entry.active_ns = now_ns;
+        let taken = entry.machine.take(op, member, now_ns, &behind.policy, &mut behind.budget);
+        match taken {
+            Taken::Answer { answer, delta, .. } => {
+                let refused = match &mut behind.journal {
+                    Some(side) => side.admit(entry, hash, member, answer, delta),
+                    None => Ok(true),
+                };
+                if delta.is_some() {
+                    entry.deltas_since_look += 1;
+                }
+                if refused.is_err()
+                    && let Some(Delta { sequence, .. }) = delta
+                {
+                    entry.machine.retract(sequence, &mut behind.budget);
+                }
+                let due = entry.deltas_since_look >= behind.policy.flush_deltas_max;
+                if delta.is_some() && (due || entry.timer_ns == 0) {
+                    self.look(hash);
+                }
+                match refused {
+                    Ok(true) => self.answer_member(hash, waiter, answer),
+                    Ok(false) => {}
+                    Err(refused) => self.fail_member(hash, waiter, &journal::refusal(&refused)),
+                }
+            }
+            Taken::Waits => self.look(hash),
+            Taken::Refused => self.refuse_member(hash, member),
+            Taken::PassThrough => self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op)),
+        }
+    }
+
+    fn bar_at_home(&mut self, key: Bytes, hash: u64, waiter: Waiter) {
+        self.begin_behind(&key, hash);
+        let now_ns = self.now_ns;
+        let Some(entry) = self.hot.behind.keys.get_mut(&hash) else {
+            return self.tell(key, hash, waiter, BehindWord::Pass);
+        };
+        entry.active_ns = now_ns;
+        match entry.machine.barrier(Member { waiter, op: None }) {
+            Taken::Refused => self.tell(key, hash, waiter, BehindWord::Refused(TOO_MANY)),
+            Taken::PassThrough => self.tell(key, hash, waiter, BehindWord::Pass),
+            Taken::Waits | Taken::Answer { .. } => self.look(hash),
+        }
+    }
+
+    /// Makes the machine of a key, if there is none and there is room.
+    fn begin_behind(&mut self, key: &[u8], hash: u64) {
+        if self.hot.behind.keys.contains_key(&hash) || self.hot.behind.keys.len() >= KEYS_MAX {
+            return;
+        }
+        let row = self.tallies.combine.keys.acquire(Arc::from(key));
+        let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.hot.behind.identity());
+        self.hot.behind.keys.insert(hash, Box::new(BehindKey::new(machine, row, self.now_ns)));
+    }
+
+    /// Answers members of a key that waited, in order. What the journal refuses takes all behind it along, since each was
+    /// answered with those before it.
+    pub(super) fn answer_resumed(&mut self, hash: u64, key: &mut BehindKey, told: Vec<(Member, Taken)>) {
+        let mut failed = None;
+        for (member, taken) in told {
+            let Taken::Answer { answer, delta, .. } = taken else {
+                self.refuse_member(hash, member);
+                continue;
+            };
+            let behind = &mut self.hot.behind;
+            let admitted = match (&failed, &mut behind.journal) {
+                (Some(_), _) => Ok(false),
+                (None, Some(side)) => side.admit(key, hash, member, answer, delta),
+                (None, None) => Ok(true),
+            };
+            if let Err(refused) = &admitted {
+                failed = Some(journal::refusal(refused));
+            }
+            match (&failed, admitted) {
+                (Some(text), _) => {
+                    if let Some(Delta { sequence, .. }) = delta {
+                        key.machine.retract(sequence, &mut behind.budget);
+                    }
+                    self.fail_member(hash, member.waiter, text);
+                }
+                (None, Ok(true)) => self.answer_member(hash, member.waiter, answer),
+                (None, _) => {}
+            }
+        }
+    }
+
+    pub(super) fn answer_member(&mut self, hash: u64, waiter: Waiter, answer: Answer) {
+        let mut reply = std::mem::take(&mut self.hot.scratch);
+        reply.clear();
+        answer.encode(waiter.version, &mut reply);
+        self.reply_member(hash, waiter, &reply, Outcome::Absorbed);
+        self.hot.scratch = reply;
+    }
+
+    /// Answers a member with an error of ours: `text` with its code.
+    pub(super) fn fail_member(&mut self, hash: u64, waiter: Waiter, text: &str) {
+        let mut reply = Vec::new();
+        encode::error(&mut reply, text);
+        self.reply_member(hash, waiter, &reply, Outcome::Failed);
+    }
+
+    fn refuse_member(&mut self, hash: u64, member: Member) {
+        self.tallies.write_behind.refused_full += 1;
+        self.tallies.error(ErrorKind::Overload);
+        self.fail_member(hash, member.waiter, TOO_MANY);
+    }
+
+    fn reply_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        if usize::from(waiter.worker) == self.index {
+            self.settle_absorbed(waiter, reply, outcome);
+        } else {
+            let word = BehindWord::Reply(Bytes::copy_from_slice(reply), outcome);
+            self.tell(Bytes::new(), hash, waiter, word);
+        }
+    }
+
+    /// Says something to the worker of a client, at the end of this tick.
+    pub(super) fn tell(&mut self, key: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
+        self.hot.behind.results[usize::from(waiter.worker)].push(BehindResult { key, hash, waiter, word });
+        self.hot.wake();
+    }
+
+    /// Sends what has gathered for other workers, and serves what has for this one.
+    pub(super) fn exchange_behind(&mut self) {
+        for worker in 0..self.hot.behind.outboxes.len() {
+            let requests = std::mem::take(&mut self.hot.behind.outboxes[worker]);
+            let results = std::mem::take(&mut self.hot.behind.results[worker]);
+            if worker == self.index {
+                self.serve_behind(requests);
+                self.hear_behind(results);
+                continue;
+            }
+            if !requests.is_empty()
+                && let Some(WorkerMessage::Behind(requests)) =
+                    self.try_send(worker, WorkerMessage::Behind(requests))
+            {
+                self.hot.behind.outboxes[worker] = requests;
+            }
+            if !results.is_empty()
+                && let Some(WorkerMessage::BehindSaid(results)) =
+                    self.try_send(worker, WorkerMessage::BehindSaid(results))
+            {
+                self.hot.behind.results[worker] = results;
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What has to wait for the disk: replies, and the sending of flushes.
+//!
+//! All of a worker waits in one line, since records reach the disk in the order in which they were handed over. A read
+//! waits behind all that was handed over before it, for it may tell of it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{BehindKey, Member, identity_of};
+use crate::combine::{
+    Answer, Delta, DeltaFlush, FlushInDoubt, Recovered, WriteBehindIdentity, WriteBehindKey,
+};
+use crate::journal::{FlushEnd, JournalClient, JournalFacts, OpenKey, Record, RefusedRecord, Ticket};
+use crate::shared::labels::ErrorKind;
+use crate::worker::client::flush_touched;
+use crate::worker::state::State;
+
+/// What a worker is given of the process's journal.
+pub struct WorkerJournal {
+    /// Takes its records.
+    pub client: JournalClient,
+    /// What the journal has done; for one worker only, which counts it.
+    pub facts: Option<watch::Receiver<JournalFacts>>,
+    /// The id by which Redis knows the flushes of this journal.
+    pub gateway_id: String,
+    /// No token up to this one may be used again.
+    pub token_floor: u64,
+    /// What a former process left: every worker picks what it is home to.
+    pub recovered: Arc<[(Bytes, OpenKey)]>,
+}
+
+/// A worker's end of the journal, and what waits for it.
+pub(super) struct JournalSide {
+    client: JournalClient,
+    facts: Option<watch::Receiver<JournalFacts>>,
+    durable_through: Ticket,
+    ticket_last: Ticket,
+    /// In the order of tickets.
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    ticket: Ticket,
+    hash: u64,
+    what: What,
+}
+
+enum What {
+    /// A reply, and the delta that it acknowledges.
+    Reply { member: Member, answer: Answer, sequence: Option<u64> },
+    /// The start of the flush with this token.
+    Flush(u64),
+}
+
+/// Takes over what the disk says, for as long as the worker lives.
+pub async fn follow_journal(state: Rc<RefCell<State>>) {
+    let news = state.borrow().hot.behind.journal.as_ref().map(|side| side.client.news());
+    let Some(mut news) = news else { return };
+    loop {
+        news.changed().await;
+        let state = &mut *state.borrow_mut();
+        state.tick();
+        state.take_journal_progress();
+        flush_touched(state);
+    }
+}
+
+/// The error that a client gets for what the journal refused.
+pub(super) fn refusal(refused: &RefusedRecord) -> String {
+    match refused {
+        RefusedRecord::NotSynced(_) => format!("ERR {refused}"),
+        _ => format!("ERR hotgate: {refused}; the command was not taken, try again later"),
+    }
+}
+
+impl JournalSide {
+    /// Writes a delta down. `true` when the reply need not wait for the disk; else it waits here.
+    pub fn admit(
+        &mut self,
+        key: &mut BehindKey,
+        hash: u64,
+        member: Member,
+        answer: Answer,
+        delta: Option<Delta>,
+    ) -> Result<bool, RefusedRecord> {
+        if let Some(Delta { sequence, delta }) = delta {
+            let name = key.machine.key().clone();
+            self.ticket_last =
+                self.client.append(Record::Deltas { key: name, sum: delta, count: 1, sequence })?;
+            key.journaled_sequence = sequence;
+        }
+        if self.ticket_last <= self.durable_through {
+            return Ok(true);
+        }
+        let what = What::Reply { member, answer, sequence: delta.map(|delta| delta.sequence) };
+        self.waiting.push_back(Waiting { ticket: self.ticket_last, hash, what });
+        Ok(false)
+    }
+
+    /// Writes down that a flush begins; it may be sent when that is on disk.
+    pub fn start(&mut self, key: &BehindKey, hash: u64, flush: &DeltaFlush) -> Result<Ticket, RefusedRecord> {
+        let record = Record::FlushStarted {
+            key: key.machine.key().clone(),
+            token: flush.token,
+            sum: flush.sum,
+            through: key.journaled_sequence,
+            first_sent_unix_ms: unix_ms(),
+        };
+        self.ticket_last = self.client.append(record)?;
+        self.waiting.push_back(Waiting { ticket: self.ticket_last, hash, what: What::Flush(flush.token) });
+        Ok(self.ticket_last)
+    }
+
+    /// Writes down how a flush ended.
+    pub fn settle(&mut self, key: &BehindKey, token: u64, end: FlushEnd) {
+        self.client.settle(Record::FlushSettled { key: key.machine.key().clone(), token, end });
+    }
+
+    /// What the journal has done, if this worker is the one that counts it.
+    pub fn facts(&self) -> Option<JournalFacts> {
+        self.facts.as_ref().map(|facts| *facts.borrow())
+    }
+
+    /// Whether anything waits for the disk.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn pop_durable(&mut self) -> Option<Waiting> {
+        let durable = self.waiting.front()?.ticket <= self.durable_through;
+        if durable { self.waiting.pop_front() } else { None }
+    }
+}
+
+impl State {
+    /// Takes the worker's end of the journal, and what a former process left to the keys that this worker is home to.
+    pub fn open_journal(&mut self, journal: WorkerJournal) {
+        self.tick();
+        let WorkerJournal { client, facts, gateway_id, token_floor, recovered } = journal;
+        let behind = &mut self.hot.behind;
+        (behind.identity, behind.token_floor) = (identity_of(&gateway_id), token_floor);
+        let waiting = VecDeque::new();
+        behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
+        for (name, open) in recovered.iter() {
+            let hash = self.hot.hasher.hash_one(&name[..]);
+            if self.home_of(hash) == self.index {
+                self.recover(name, hash, open);
+            }
+        }
+        self.configure_behind();
+    }
+
+    fn recover(&mut self, name: &Bytes, hash: u64, open: &OpenKey) {
+        let in_doubt = open.flush.map(|flush| FlushInDoubt {
+            token: flush.token,
+            sum: flush.deltas.sum,
+            count: flush.deltas.count as usize,
+            age_ns: unix_ms().saturating_sub(flush.first_sent_unix_ms).saturating_mul(1_000_000),
+        });
+        let recovered = Recovered {
+            in_doubt,
+            sum: open.unflushed.sum,
+            count: open.unflushed.count as usize,
+            sequence: open.sequence,
+        };
+        tracing::info!(
+            key = name.escape_ascii().to_string(),
+            increments = recovered.count + in_doubt.map_or(0, |flush| flush.count),
+            in_doubt = in_doubt.is_some(),
+            "taken over from the journal"
+        );
+        let row = self.tallies.combine.keys.acquire(Arc::from(&name[..]));
+        let now_ns = self.now_ns;
+        let behind = &mut self.hot.behind;
+        let identity = WriteBehindIdentity { gateway_id: &behind.identity, token_floor: behind.token_floor };
+        let machine =
+            WriteBehindKey::recovered(name.clone(), identity, &recovered, now_ns, &mut behind.budget);
+        let mut key = BehindKey::new(machine, row, now_ns);
+        (key.journaled_sequence, key.durable_sequence) = (open.sequence, open.sequence);
+        behind.keys.insert(hash, Box::new(key));
+        self.hurry(hash);
+    }
+
+    /// Lets go what is on disk now, and takes back what the journal refused.
+    fn take_journal_progress(&mut self) {
+        let Some(side) = &mut self.hot.behind.journal else { return };
+        let progressed = side.client.progress();
+        side.durable_through = progressed.durable_through;
+        while let Some(waiting) = self.hot.behind.journal.as_mut().and_then(JournalSide::pop_durable) {
+            match waiting.what {
+                What::Reply { member, answer, sequence } => {
+                    if let (Some(sequence), Some(key)) =
+                        (sequence, self.hot.behind.keys.get_mut(&waiting.hash))
+                    {
+                        key.machine.durable(sequence);
+                        key.durable_sequence = sequence;
+                    }
+                    self.answer_member(waiting.hash, member.waiter, answer);
+                }
+                What::Flush(_) => self.flush_written(waiting.hash, waiting.ticket),
+            }
+        }
+        if let Some(refused) = progressed.refused {
+            self.take_back(&refused);
+        }
+    }
+
+    /// Everything that is not on disk was refused.
+    fn take_back(&mut self, refused: &RefusedRecord) {
+        let Some(side) = &mut self.hot.behind.journal else { return };
+        let waiting = std::mem::take(&mut side.waiting);
+        side.ticket_last = side.durable_through;
+        let text = refusal(refused);
+        for Waiting { hash, what, .. } in waiting {
+            let behind = &mut self.hot.behind;
+            let key = behind.keys.get_mut(&hash);
+            match what {
+                What::Reply { member, sequence, .. } => {
+                    if let (Some(key), Some(sequence)) = (key, sequence) {
+                        key.machine.retract(sequence, &mut behind.budget);
+                        key.journaled_sequence = key.durable_sequence;
+                    }
+                    self.tallies.error(ErrorKind::Overload);
+                    self.fail_member(hash, member.waiter, &text);
+                }
+                What::Flush(token) => self.with_behind(hash, |state, key| {
+                    state.flush_not_written(hash, key, token, &text);
+                }),
+            }
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

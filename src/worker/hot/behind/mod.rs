@@ -1,0 +1,255 @@
+//! Write-behind on the data path: what the home of a key does between its clients, its machine, Redis and the journal.
+//!
+//! ```text
+//!   client/behind --> home: machine of the key --> answered at once          (home, journal)
+//!                             |
+//!                             +-- now and then --> flush --> upstream --> settled (flush)
+//! ```
+//!
+//! What an answer means, and which flush may go when, is decided in [`crate::combine::WriteBehindKey`]; this drives it. A
+//! key has one home in the process, as with combining, and at most one request of it is in flight.
+//!
+//! With a journal, a reply waits until all that it tells of is on disk, and a flush until its start is; nothing else
+//! does.
+//!
+//! A rule that a reload takes away leaves what is pending to be flushed at once; commands that come in that
+//! moment do not wait for it.
+
+mod figures;
+mod flush;
+mod home;
+mod journal;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use ahash::RandomState;
+use bytes::Bytes;
+
+pub use figures::Unflushed;
+pub use journal::{WorkerJournal, follow_journal};
+
+use crate::combine::{
+    PendingBudget, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
+};
+use crate::config::RuleMode;
+use crate::journal::Ticket;
+use crate::shared::behind::{BehindRequest, BehindResult};
+use crate::shared::handoff::Waiter;
+use crate::shared::keyed::RowId;
+use crate::shared::topology::NodeIndex;
+use crate::worker::state::State;
+use journal::JournalSide;
+
+/// Keys of which one worker keeps a machine. Beyond it further ones are passed through, which is always right.
+const KEYS_MAX: usize = 16_384;
+
+/// Who waits on a key, and with what; without an operation it is a barrier.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    waiter: Waiter,
+    op: Option<WriteBehindOp>,
+}
+
+/// What is under way for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing.
+    Rest,
+    /// The base is to be asked for.
+    BaseDue,
+    /// It has been.
+    BaseSent,
+    /// The start of the flush waits for the disk.
+    FlushJournaled(Ticket),
+    /// The flush is to be sent again.
+    FlushDue,
+    /// The flush is on the wire.
+    FlushSent,
+}
+
+/// A key at its home.
+struct BehindKey {
+    machine: WriteBehindKey<Member>,
+    slot: u16,
+    stage: Stage,
+    /// Numbers the sendings, so that a reply to an earlier one is not taken for the last.
+    sending: u32,
+    /// Where a redirection wants the next sending, and whether with `ASKING`.
+    target: Option<(NodeIndex, bool)>,
+    /// A moment has to pass before the next attempt.
+    pause_until_ns: u64,
+    /// When the first of the attempts that failed did; 0 while none has.
+    failing_since_ns: u64,
+    /// It is in the list of changed keys.
+    dirty: bool,
+    /// When it is looked at in any case; 0 for never.
+    timer_ns: u64,
+    /// Deltas taken since it was looked at.
+    deltas_since_look: usize,
+    /// What is pending is wanted in Redis without waiting for the interval.
+    hurried: bool,
+    /// When it was last used.
+    active_ns: u64,
+    /// When it was first seen to be passed through; 0 while it is not.
+    passed_through_ns: u64,
+    /// Its row in the tallies.
+    row: RowId,
+    /// Figures of the machine that are in the tallies already.
+    tallied: WriteBehindFacts,
+    /// The last delta that the journal was given, and the last that it has on disk.
+    journaled_sequence: u64,
+    durable_sequence: u64,
+}
+
+/// What a worker keeps of write-behind.
+pub struct Behind {
+    /// A rule names keys for it, or some are here.
+    on: bool,
+    keys: HashMap<u64, Box<BehindKey>, RandomState>,
+    policy: WriteBehindPolicy,
+    budget: PendingBudget,
+    /// By what name Redis remembers the flushes.
+    identity: Vec<u8>,
+    token_floor: u64,
+    journal: Option<JournalSide>,
+    /// Keys to be looked at in this tick.
+    dirty: Vec<u64>,
+    /// Keys to be looked at when their time has come.
+    timers: BinaryHeap<Reverse<(u64, u64)>>,
+    /// Questions to homes, by worker; this one's own wait here for the pump too.
+    outboxes: Vec<Vec<BehindRequest>>,
+    /// What is said to workers, likewise.
+    results: Vec<Vec<BehindResult>>,
+    /// Numbers the passages of clients.
+    passages: u32,
+}
+
+impl Behind {
+    /// Nothing is pending.
+    pub fn new(gateway_id: &str, hasher: RandomState, workers: usize) -> Self {
+        Self {
+            on: false,
+            keys: HashMap::with_hasher(hasher),
+            policy: WriteBehindPolicy {
+                flush_interval_ns: 0,
+                flush_deltas_max: 1,
+                base_age_ns_max: 0,
+                journal: false,
+            },
+            budget: PendingBudget::new(0),
+            identity: identity_of(gateway_id),
+            token_floor: 0,
+            journal: None,
+            dirty: Vec::new(),
+            timers: BinaryHeap::new(),
+            outboxes: (0..workers).map(|_| Vec::new()).collect(),
+            results: (0..workers).map(|_| Vec::new()).collect(),
+            passages: 0,
+        }
+    }
+
+    /// Whether any key may be in write-behind mode.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// A number for the next passage of a client.
+    pub fn next_passage(&mut self) -> u32 {
+        self.passages = self.passages.wrapping_add(1);
+        self.passages
+    }
+
+    fn identity(&self) -> WriteBehindIdentity<'_> {
+        WriteBehindIdentity { gateway_id: &self.identity, token_floor: self.token_floor }
+    }
+}
+
+/// Apart from that of combining, so that the two never meet in a companion key when a reload changes the mode of a key.
+fn identity_of(gateway_id: &str) -> Vec<u8> {
+    [gateway_id.as_bytes(), b":behind"].concat()
+}
+
+impl BehindKey {
+    fn new(machine: WriteBehindKey<Member>, row: RowId, now_ns: u64) -> Self {
+        Self {
+            slot: crate::resp::key_slot(machine.key()),
+            machine,
+            stage: Stage::Rest,
+            sending: 0,
+            target: None,
+            pause_until_ns: 0,
+            failing_since_ns: 0,
+            dirty: false,
+            timer_ns: 0,
+            deltas_since_look: 0,
+            hurried: false,
+            active_ns: now_ns,
+            passed_through_ns: 0,
+            row,
+            tallied: WriteBehindFacts::default(),
+            journaled_sequence: 0,
+            durable_sequence: 0,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.machine.key().escape_ascii().to_string()
+    }
+}
+
+impl State {
+    /// Whether a key of database 0 is in write-behind mode. A quota on it goes before: it needs Redis to say yes first.
+    pub fn is_behind(&mut self, key: &[u8], hash: u64) -> bool {
+        self.hot.rules.mode_of(key, hash) == RuleMode::WriteBehind && !self.hot.quotas.holds(key, hash)
+    }
+
+    /// The worker that is home to a key.
+    pub fn home_of(&self, hash: u64) -> usize {
+        (hash % self.gateway.workers.len() as u64) as usize
+    }
+
+    /// Takes over a new configuration.
+    pub(super) fn configure_behind(&mut self) {
+        let config = &self.config.write_behind;
+        let interval_ns = config.flush_interval.as_nanos() as u64;
+        let behind = &mut self.hot.behind;
+        behind.policy = WriteBehindPolicy {
+            flush_interval_ns: interval_ns,
+            flush_deltas_max: config.flush_max,
+            // What others write shows as late as what is written here.
+            base_age_ns_max: interval_ns,
+            journal: behind.journal.is_some(),
+        };
+        // Each worker has a share of the bound, so that none has to ask another.
+        let workers = self.gateway.workers.len();
+        let share = config.pending_max / workers + usize::from(self.index < config.pending_max % workers);
+        behind.budget.set_max(share.max(1));
+        behind.on = self.hot.rules.any(RuleMode::WriteBehind) || !behind.keys.is_empty();
+        let keys: Vec<(u64, Bytes)> =
+            behind.keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone())).collect();
+        for (hash, key) in keys {
+            if !self.is_behind(&key, hash) {
+                self.hurry(hash);
+            }
+        }
+    }
+
+    /// Flushes what is pending of a key without waiting for the interval.
+    fn hurry(&mut self, hash: u64) {
+        if let Some(key) = self.hot.behind.keys.get_mut(&hash) {
+            key.hurried = true;
+            self.look(hash);
+        }
+    }
+
+    /// Has a key looked at in this tick.
+    fn look(&mut self, hash: u64) {
+        if let Some(key) = self.hot.behind.keys.get_mut(&hash)
+            && !std::mem::replace(&mut key.dirty, true)
+        {
+            self.hot.behind.dirty.push(hash);
+            self.hot.wake();
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Keys in write-behind mode, before real servers: what a client is answered, in which order things take effect, and what
+//! is in Redis in the end.
+
+#![allow(clippy::expect_used, reason = "a test stops at the first thing that is not as it must be")]
+
+mod support;
+
+use std::sync::OnceLock;
+
+use support::text::request;
+use support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, wait_until};
+
+/// Long enough for nothing to be flushed by itself while a test looks.
+const LAZY: &str =
+    "[[rule]]\nmatch = \"wb:*\"\nmode = \"write-behind\"\n[write_behind]\nflush_interval = \"1m\"\n";
+
+/// The interval that a user would choose.
+const QUICK: &str =
+    "[[rule]]\nmatch = \"wb:*\"\nmode = \"write-behind\"\n[write_behind]\nflush_interval = \"20ms\"\n";
+
+fn before(upstream: &str, config: &str, workers: usize) -> Gateway {
+    Gateway::before(upstream).config(config).flag("--workers", &workers.to_string()).start()
+}
+
+/// A server with a gateway of two workers that flushes only when it must.
+fn lazy() -> &'static (Server, Gateway) {
+    static LAZY_GATEWAY: OnceLock<(Server, Gateway)> = OnceLock::new();
+    LAZY_GATEWAY.get_or_init(|| {
+        let server = Server::start();
+        let gateway = before(&server.address().to_string(), LAZY, 2);
+        (server, gateway)
+    })
+}
+
+/// Clients of which both workers have some: the kernel deals connections out by chance.
+fn clients(gateway: &Gateway, count: usize) -> Vec<Client> {
+    (0..count).map(|_| gateway.client()).collect()
+}
+
+fn figure(gateway: &Gateway, name: &str) -> i64 {
+    let info = gateway.client().text("INFO hotgate");
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.expect(name).trim().parse().expect(name)
+}
+
+#[test]
+fn answers_come_before_redis_knows_and_include_what_is_pending() {
+    let (server, gateway) = lazy();
+    let mut direct = server.client();
+    for version in BOTH_VERSIONS {
+        let mut client = gateway.speaking(version);
+        let key = format!("wb:plain:{version:?}");
+        let none = if version == support::Version::Resp2 { "$-1" } else { "_" };
+        client.check(&format!("GET {key}"), none);
+        client.check(&format!("INCR {key}"), ":1");
+        client.check(&format!("INCRBY {key} 41"), ":42");
+        client.check(&format!("DECR {key}"), ":41");
+        client.check(&format!("DECRBY {key} 50"), ":-9");
+        client.check(&format!("GET {key}"), "$2 -9");
+        direct.check(&format!("GET {key}"), "$-1");
+        client.check(&format!("INCRBY {key} nonsense"), "-ERR value is not an integer or out of range");
+        client.check(&format!("STRLEN {key}"), ":2");
+        direct.check(&format!("GET {key}"), "$2 -9");
+        client.check(&format!("INCR {key}"), ":-8");
+    }
+}
+
+#[test]
+fn any_other_command_on_the_key_finds_all_that_came_before_it() {
+    let (server, gateway) = lazy();
+    let mut direct = server.client();
+    let script = "return redis.call('incrby',KEYS[1],100)";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["INCR k", "DEL k", "INCR k", "GET k"], &[":1", ":1", ":1", "$1 1"]),
+        (&["INCR k", "EXPIRE k 1000", "INCR k", "PERSIST k"], &[":1", ":1", ":2", ":1"]),
+        (&["INCR k", "EVAL S 1 k", "INCR k", "EXISTS k"], &[":1", ":101", ":102", ":1"]),
+        (&["INCR k", "SET k 7", "DECR k", "APPEND k 5", "GET k"], &[":1", "+OK", ":6", ":2", "$2 65"]),
+        (
+            &["INCR k", "MGET k other", "INCR k", "MSET k 5 other 1", "INCR k"],
+            &[":1", "*2 $1 1 $-1", ":2", "+OK", ":6"],
+        ),
+        (
+            &["INCR k", "MULTI", "INCR k", "GET k", "EXEC", "INCR k"],
+            &[":1", "+OK", "+QUEUED", "+QUEUED", "*2 :2 $1 2", ":3"],
+        ),
+        (&["INCR k", "RENAME k k2", "GET k", "GET k2", "INCR k2"], &[":1", "+OK", "$-1", "$1 1", ":2"]),
+        (
+            &["INCR k", "WATCH k", "INCR k", "MULTI", "PING", "EXEC", "GET k"],
+            &[":1", "+OK", ":2", "+OK", "+QUEUED", "*-1", "$1 2"],
+        ),
+    ];
+    for (number, (lines, expected)) in cases.iter().enumerate() {
+        // At once, and one by one.
+        for pipelined in [true, false] {
+            // Both workers get their turn.
+            for client in &mut clients(gateway, 4) {
+                direct.ask("FLUSHALL");
+                let key = format!("wb:bar:{number}:{pipelined}:{}", client.local_port());
+                let line = |line: &str| {
+                    let words: Vec<String> = line
+                        .split(' ')
+                        .map(|word| match word {
+                            "k" => key.clone(),
+                            "k2" => format!("{key}:2"),
+                            "other" => format!("{key}:other"),
+                            "S" => format!("\"{script}\""),
+                            word => word.to_owned(),
+                        })
+                        .collect();
+                    words.join(" ")
+                };
+                let lines: Vec<String> = lines.iter().map(|text| line(text)).collect();
+                if pipelined {
+                    let bytes: Vec<u8> = lines.iter().flat_map(|line| request(line)).collect();
+                    client.send(&bytes);
+                }
+                for (line, expected) in lines.iter().zip(*expected) {
+                    if !pipelined {
+                        client.send_line(line);
+                    }
+                    client.expect(line, expected);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_that_names_no_keys_finds_what_its_client_did_before() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), LAZY, 2);
+    for client in &mut clients(&gateway, 4) {
+        let lines = [
+            "INCRBY wb:a 5",
+            "INCR wb:b",
+            "EVAL \"return redis.call('get','wb:a')\" 0",
+            "FLUSHALL",
+            "INCR wb:a",
+            "GET wb:b",
+        ];
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| request(line)).collect();
+        client.send(&bytes);
+        for (line, expected) in lines.iter().zip([":5", ":1", "$1 5", "+OK", ":1", "$-1"]) {
+            client.expect(line, expected);
+        }
+        client.check("FLUSHALL", "+OK");
+    }
+}
+
+#[test]
+fn clients_of_all_workers_count_together_and_redis_has_the_sum() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), QUICK, 2);
+    let (each, keys) = (200, 3);
+    let threads: Vec<_> = clients(&gateway, 8)
+        .into_iter()
+        .map(|mut client| {
+            std::thread::spawn(move || {
+                let mut seen = Vec::new();
+                for turn in 0..each {
+                    client.send_line(&format!("INCR wb:shared:{}", turn % keys));
+                    if turn % 16 == 15 || turn == each - 1 {
+                        let open = turn % 16 + 1;
+                        seen.extend((0..open).map(|_| client.reply()));
+                    }
+                }
+                seen.len()
+            })
+        })
+        .collect();
+    let answered: usize = threads.into_iter().map(|thread| thread.join().expect("a client")).sum();
+    assert_eq!(answered, 8 * each);
+    let mut direct = server.client();
+    wait_until("all is in Redis", || {
+        let total: i64 = (0..keys)
+            .map(|key| direct.ask(&format!("GET wb:shared:{key}")))
+            .filter_map(|reply| reply.split(' ').nth(1)?.parse::<i64>().ok())
+            .sum();
+        total == (8 * each) as i64
+    });
+    wait_until("the figures say so", || {
+        figure(&gateway, "write_behind_acknowledged") == (8 * each) as i64
+            && figure(&gateway, "write_behind_pending") == 0
+    });
+    let flushes = figure(&gateway, "write_behind_flushes");
+    assert!(flushes < answered as i64 / 4, "{flushes} flushes for {answered} increments");
+}
+
+#[test]
+fn what_others_write_shows_with_the_next_flush() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), QUICK, 1);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("INCR wb:other", ":1");
+    direct.ask("INCRBY wb:other 1000");
+    wait_until("the total is told", || client.integer("INCR wb:other") > 1000);
+    let last = client.integer("INCR wb:other");
+    wait_until("Redis has all", || direct.ask("GET wb:other").ends_with(&format!(" {last}")));
+}
+
+#[test]
+fn a_key_that_holds_no_counter_is_left_to_redis() {
+    let (server, gateway) = lazy();
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    direct.ask("RPUSH wb:list x");
+    direct.ask("SET wb:text x");
+    let lines = ["INCR wb:list", "GET wb:list", "INCR wb:text", "GET wb:text", "LPOP wb:list", "DEL wb:text"];
+    let bytes: Vec<u8> = lines.iter().flat_map(|line| request(line)).collect();
+    client.send(&bytes);
+    let text = "-ERR value is not an integer or out of range";
+    for (line, expected) in lines.iter().zip([wrong, wrong, text, "$1 x", "$1 x", ":1"]) {
+        client.expect(line, expected);
+    }
+    // What became a counter is one again.
+    wait_until("it is absorbed again", || {
+        let value = client.integer("INCR wb:list");
+        direct.ask("GET wb:list") != format!("${} {value}", value.to_string().len())
+    });
+}
+
+#[test]
+fn other_databases_and_other_keys_go_their_ordinary_way() {
+    let (server, gateway) = lazy();
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("INCR plain:1", ":1");
+    direct.check("GET plain:1", "$1 1");
+    client.check("SELECT 3", "+OK");
+    client.check("INCR wb:third", ":1");
+    direct.check("SELECT 3", "+OK");
+    direct.check("GET wb:third", "$1 1");
+}
+
+#[test]
+fn sigterm_flushes_what_is_pending() {
+    let server = Server::start();
+    let mut gateway = before(&server.address().to_string(), LAZY, 2);
+    for client in &mut clients(&gateway, 6) {
+        client.ask("INCRBY wb:drained 7");
+        client.ask("INCR wb:drained:2");
+    }
+    server.client().check("GET wb:drained", "$-1");
+    gateway.terminate();
+    assert_eq!(gateway.wait().code(), Some(0));
+    server.client().check("GET wb:drained", "$2 42");
+    server.client().check("GET wb:drained:2", "$1 6");
+}
+
+#[test]
+fn sigterm_says_what_could_not_be_flushed() {
+    let mut server = Server::start();
+    let config = format!("{LAZY}[gateway]\ndrain_timeout = \"500ms\"\n[log]\nformat = \"json\"\n");
+    let mut gateway = before(&server.address().to_string(), &config, 1);
+    let mut client = gateway.client();
+    client.check("INCRBY wb:stranded 7", ":7");
+    client.check("INCRBY wb:stranded -2", ":5");
+    server.kill();
+    gateway.terminate();
+    assert_eq!(gateway.wait().code(), Some(1));
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("could not be flushed")).expect(&log);
+    for part in ["\"wb:stranded\"", "\"sum\":5", "\"increments\":2"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(log.contains("2 acknowledged increments of 1 keys could not be flushed"), "{log}");
+}
+
+#[test]
+fn a_cluster_is_served_and_redirections_are_followed() {
+    let cluster = Cluster::start();
+    let gateway = before(&cluster.seeds(), QUICK, 2);
+    let mut all = clients(&gateway, 4);
+    for round in 0..40 {
+        for client in &mut all {
+            client.send_line(&format!("INCR wb:{}", round % 10));
+        }
+        all.iter_mut().for_each(|client| assert_eq!(client.reply()[0], b':'));
+    }
+    for key in 0..10 {
+        let name = format!("wb:{key}");
+        all[0].check(&format!("STRLEN {name}"), ":2");
+        let node = cluster.master_of(&name);
+        cluster.client(node).check(&format!("GET {name}"), "$2 16");
+    }
+    // Of several slots, with increments of each on the way.
+    all[1].check("INCR wb:0", ":17");
+    all[1].check("MGET wb:0 wb:1 wb:2", "*3 $2 17 $2 16 $2 16");
+}
