@@ -232,6 +232,24 @@ fn other_databases_and_other_keys_go_their_ordinary_way() {
 }
 
 #[test]
+fn a_rule_that_a_reload_takes_away_leaves_nothing_pending() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), LAZY, 2);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("INCRBY wb:ruled 5", ":5");
+    direct.check("GET wb:ruled", "$-1");
+    gateway.reload("");
+    wait_until("it is flushed", || direct.ask("GET wb:ruled") == "$1 5");
+    client.check("INCR wb:ruled", ":6");
+    direct.check("GET wb:ruled", "$1 6");
+    gateway.reload(LAZY);
+    wait_until("it is absorbed again", || {
+        let value = client.integer("INCR wb:ruled");
+        direct.ask("GET wb:ruled") != format!("${} {value}", value.to_string().len())
+    });
+}
+
+#[test]
 fn sigterm_flushes_what_is_pending() {
     let server = Server::start();
     let mut gateway = before(&server.address().to_string(), LAZY, 2);

@@ -107,6 +107,12 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Gives the program another configuration file, and tells it.
+    pub fn reload(&self, toml: &str) {
+        std::fs::write(self.directory.path().join("hotgate.toml"), toml).unwrap();
+        signal(self.child.id(), "HUP");
+    }
+
     /// SIGKILL; the process is gone when this returns.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -71,6 +71,7 @@ impl State {
         if let Some((place, op)) = self.absorbable(key, command, request, verdict) {
             return self.take_behind(key, command, request, place, op);
         }
+        self.end_passage(key);
         match self.clients.get(key)?.passage.as_deref() {
             Some(Passage { until: None, refused: Some(text), .. }) => {
                 let text = *text;
@@ -189,9 +190,8 @@ impl State {
                 }
                 named
             }
-            Verdict::Session(Session::Blocking, _) | Verdict::Forward { .. } | Verdict::Split(_) => {
-                self.named(key, command, request)
-            }
+            Verdict::Forward { .. } | Verdict::Split(_) => self.named(key, command, request),
+            // What blocks is for other types than counters, and must not hold up one.
             Verdict::Session(..) => Touched::default(),
             Verdict::Fan(Fan::Min | Fan::MinArray) => Touched { all: true, ..Touched::default() },
             Verdict::Fan(_) => self.named(key, command, request),
