@@ -283,9 +283,29 @@ fn sigterm_says_what_could_not_be_flushed() {
     assert!(log.contains("2 acknowledged increments of 1 keys could not be flushed"), "{log}");
 }
 
+/// Gives the slot of a key that does not exist yet to another master, behind the gateway's back.
+fn move_slot_of(cluster: &Cluster, key: &str) {
+    let owner = cluster.master_of(key);
+    let masters = cluster.masters();
+    let other = *masters.iter().find(|&&node| node != owner).expect("several masters");
+    let id = cluster.client(other).text("CLUSTER MYID");
+    let slot = cluster.client(owner).integer(&format!("CLUSTER KEYSLOT {key}"));
+    for node in [other, owner].into_iter().chain(masters) {
+        cluster.client(node).check(&format!("CLUSTER SETSLOT {slot} NODE {id}"), "+OK");
+    }
+    assert_eq!(cluster.master_of(key), other);
+}
+
 #[test]
 fn a_cluster_is_served_and_redirections_are_followed() {
     let cluster = Cluster::start();
+    let lazy = before(&cluster.seeds(), LAZY, 1);
+    let mut client = lazy.client();
+    client.check("INCRBY wb:moved 7", ":7");
+    move_slot_of(&cluster, "wb:moved");
+    client.check("STRLEN wb:moved", ":1");
+    cluster.client(cluster.master_of("wb:moved")).check("GET wb:moved", "$1 7");
+
     let gateway = before(&cluster.seeds(), QUICK, 2);
     let mut all = clients(&gateway, 4);
     for round in 0..40 {
