@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::OnceLock;
 
-use support::text::request;
+use support::text::{one_line, request};
 use support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, wait_until};
 
 /// Long enough for nothing to be flushed by itself while a test looks.
@@ -156,20 +156,31 @@ fn clients_of_all_workers_count_together_and_redis_has_the_sum() {
         .into_iter()
         .map(|mut client| {
             std::thread::spawn(move || {
-                let mut seen = Vec::new();
+                let (mut seen, mut open) = (Vec::new(), Vec::new());
                 for turn in 0..each {
                     client.send_line(&format!("INCR wb:shared:{}", turn % keys));
-                    if turn % 16 == 15 || turn == each - 1 {
-                        let open = turn % 16 + 1;
-                        seen.extend((0..open).map(|_| client.reply()));
+                    open.push(turn % keys);
+                    if open.len() == 16 || turn == each - 1 {
+                        seen.extend(open.drain(..).map(|key| (key, one_line(&client.reply()))));
                     }
                 }
-                seen.len()
+                seen
             })
         })
         .collect();
-    let answered: usize = threads.into_iter().map(|thread| thread.join().expect("a client")).sum();
+    let seen = threads.into_iter().flat_map(|thread| thread.join().expect("a client"));
+    let mut seen: Vec<(usize, i64)> =
+        seen.map(|(key, reply)| (key, reply[1..].parse().expect(&reply))).collect();
+    seen.sort_unstable();
+    let answered = seen.len();
     assert_eq!(answered, 8 * each);
+    // With nobody else writing, the answers of each key are 1, 2, 3, ..., each once.
+    let mut expected = 0;
+    for (place, (key, value)) in seen.iter().enumerate() {
+        let first = place == 0 || seen[place - 1].0 != *key;
+        expected = if first { 1 } else { expected + 1 };
+        assert_eq!(*value, expected, "of wb:shared:{key}");
+    }
     let mut direct = server.client();
     wait_until("all is in Redis", || {
         let total: i64 = (0..keys)
@@ -217,6 +228,27 @@ fn a_key_that_holds_no_counter_is_left_to_redis() {
         let value = client.integer("INCR wb:list");
         direct.ask("GET wb:list") != format!("${} {value}", value.to_string().len())
     });
+}
+
+#[test]
+fn increments_that_redis_refuses_later_are_reported_to_the_last_one() {
+    let server = Server::start();
+    let config = format!("{LAZY}[log]\nformat = \"json\"\n");
+    let gateway = before(&server.address().to_string(), &config, 1);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("INCRBY wb:lost 5", ":5");
+    client.check("INCRBY wb:lost 6", ":11");
+    direct.check("SET wb:lost text", "+OK");
+    client.check("APPEND wb:lost s", ":5");
+    client.check("GET wb:lost", "$5 texts");
+    client.check("INCR wb:lost", "-ERR value is not an integer or out of range");
+    wait_until("the figures say so", || figure(&gateway, "write_behind_lost_operations") == 2);
+    assert_eq!(figure(&gateway, "write_behind_pending"), 0);
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("are lost")).expect(&log);
+    for part in ["\"wb:lost\"", "\"sum\":11", "\"increments\":2", "not an integer"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
 
 #[test]
