@@ -248,15 +248,32 @@ fn what_is_let_through_is_owed_and_held_to_the_last_known_state() {
     assert_eq!(admission.decide(1, 2), Decision::LetThrough(10));
     assert_eq!(admission.decide(1, 1), full(10));
     assert_eq!(admission.owed_to_flush(1), Some(3));
-    assert_eq!((admission.owed(), admission.decide(1, 1)), (0, full(10)));
+    assert_eq!((admission.owes(), admission.decide(1, 1)), (true, full(10)));
+    assert_eq!(admission.decide(1, -1), Decision::LetThrough(9));
+    assert_eq!(admission.owed_to_flush(RECHECK + 1), None, "one is on its way");
+    assert_eq!(admission.decide(1, 1), Decision::LetThrough(10));
     admission.on_owed_lost(3);
     assert_eq!(admission.owed_to_flush(2), None, "one question per recheck");
     assert_eq!(admission.decide(3, -4), Decision::LetThrough(6));
     assert_eq!(admission.owed_to_flush(RECHECK + 1), Some(-1));
     admission.on_owed_added(RECHECK + 2, 6);
+    assert!(!admission.owes());
     assert_eq!(admission.decide(RECHECK + 2, 1), Decision::Admit);
     let counts = admission.counts()[0];
-    assert_eq!((counts.unchecked, counts.refused), (3, [2, 0, 0]));
+    assert_eq!((counts.unchecked, counts.refused), (5, [2, 0, 0]));
+}
+
+#[test]
+fn where_nothing_fits_and_nothing_is_owed_redis_is_asked_whether_it_is_back() {
+    let mut admission = open("limit=10;on_unavailable='allow'");
+    admission.on_report(0, &report(10, 0));
+    admission.on_unavailable(1);
+    assert_eq!(admission.decide(2, 1), full(10));
+    assert_eq!(admission.decide(RECHECK + 1, 1), Decision::Ask);
+    assert_eq!(admission.decide_unsent(RECHECK + 2, 1), full(10));
+    assert_eq!(admission.decide(RECHECK + 2, 1), full(10));
+    admission.on_report(RECHECK + 3, &report(4, 0));
+    assert_eq!(admission.decide(RECHECK + 3, 1), Decision::Admit);
 }
 
 #[test]

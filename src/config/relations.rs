@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::policies::{Admission, Combine, Detect, Quota, ReadCache, WriteBehind};
 use super::reader::Reader;
 use super::sections::{Config, User};
-use super::types::{OnUnavailable, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
+use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 
 /// Reports every relation that does not hold.
@@ -249,9 +249,6 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     for (index, rule) in config.rules.iter().enumerate() {
         refuse(&format!("rule[{index}].mode"), rule.mode == RuleMode::WriteBehind);
         refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
-    }
-    for (index, quota) in config.quotas.iter().enumerate() {
-        refuse(&format!("quota[{index}].on_unavailable"), quota.on_unavailable == OnUnavailable::Allow);
     }
     refuse("write_behind", config.write_behind != WriteBehind::default());
     refuse("read_cache", config.read_cache != ReadCache::default());

@@ -121,6 +121,13 @@ impl Hot {
         self.foldable.get(command.index()).copied().flatten()
     }
 
+    /// Has a key's queue looked at by this time, if that is not going to happen anyway.
+    fn look_at(&mut self, due_ns: u64, hash: u64) {
+        if !self.timers.iter().any(|(earlier_ns, other)| *other == hash && *earlier_ns <= due_ns) {
+            self.timers.push((due_ns, hash));
+        }
+    }
+
     /// Lets the pump run after all tasks that are ready now.
     fn wake(&mut self) {
         if !std::mem::replace(&mut self.woken, true)

@@ -87,11 +87,12 @@ impl State {
             return;
         };
         home.dirty = false;
-        self.settle_debts(hash, &mut home);
         self.give_up_overdue(hash, &mut home);
+        self.settle_debts(hash, &mut home);
         let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
-        if matches!(clamp, Some(None)) {
-            self.await_limits(hash, &mut home);
+        let owes = home.held.as_ref().is_some_and(|held| held.admission.owes());
+        if owes || matches!(clamp, Some(None)) {
+            self.hold_up(hash, &mut home);
             if let Some(entry) = self.hot.entries.get_mut(&hash) {
                 entry.queue = Some(home);
             }
@@ -182,15 +183,16 @@ impl State {
         true
     }
 
-    /// Nothing may go before the limits of the key have been read once: that is looked at again soon, and counts as a failure.
-    fn await_limits(&mut self, hash: u64, home: &mut Home) {
+    /// Nothing may go before the limits of the key have been read once, nor before what was let through is in the counter: that
+    /// is looked at again soon, and counts as a failure.
+    fn hold_up(&mut self, hash: u64, home: &mut Home) {
         if home.queue.is_empty() {
             return;
         }
         if home.failed_since_ns == 0 {
             home.failed_since_ns = self.now_ns;
         }
-        self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+        self.hot.look_at(self.now_ns + RETRY_PAUSE_NS, hash);
     }
 
     /// Answers members whose flush could not be brought to an end in time.
