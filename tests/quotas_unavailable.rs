@@ -135,9 +135,11 @@ fn a_sold_out_counter_sees_that_redis_is_back() {
     kill(&mut server, &gateway);
     let refused = "-QUOTA limit of 10 reached for 'sku:1'";
     // Nothing fits, so nothing is let through, and a question to Redis is the only way to learn that it is back.
-    for _ in 0..5 {
+    let mut operator = gateway.client();
+    wait_until("Redis is asked while it is known to be away", || {
         client.check("INCR sku:1", refused);
-    }
+        figure(&mut operator, "rechecks") >= 2
+    });
     server.restart();
     server.client().check("DEL sku:1", ":1");
     wait_until("Redis is asked again", || client.ask("INCR sku:1") == ":1");

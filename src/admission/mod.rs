@@ -49,8 +49,6 @@ mod refusal;
 mod rules;
 mod sell_out;
 mod template;
-#[cfg(test)]
-mod test_config;
 mod verb;
 
 pub use counts::{Counts, Reason, RuleCounts};

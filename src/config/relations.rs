@@ -189,10 +189,6 @@ fn check_quota(quota: &Quota, path: &str, reader: &mut Reader<'_>) {
         let message = "a window needs a limit: a floor holds for ever; drop one of them".to_owned();
         relation(reader, &[&at("window"), &at("floor")], message);
     }
-    if quota.wait_replicas > 0 {
-        let message = "grants can't wait for replicas yet; leave it at 0".to_owned();
-        relation(reader, &[&at("wait_replicas")], message);
-    }
     if let Some(template) = &quota.limit_key {
         check_template(template, &quota.pattern, path, reader);
     }

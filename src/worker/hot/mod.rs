@@ -13,6 +13,7 @@
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
+mod confirm;
 mod cooling;
 mod entry;
 mod handoff;
@@ -31,6 +32,7 @@ use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
 
+use confirm::Confirmation;
 use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
@@ -60,6 +62,8 @@ pub struct Hot {
     rules: Rules,
     /// Which keys quotas hold.
     quotas: Quotas,
+    /// Grants that wait for replicas.
+    confirmations: Vec<Confirmation>,
     /// When the levels of quotas are published next, and whether any were.
     board_due_ns: u64,
     board_published: bool,
@@ -92,6 +96,7 @@ impl Hot {
             foldable: foldable(commands),
             rules: Rules::default(),
             quotas: Quotas::default(),
+            confirmations: Vec::new(),
             board_due_ns: 0,
             board_published: false,
             scratch: Vec::new(),

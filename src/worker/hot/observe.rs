@@ -260,6 +260,7 @@ impl State {
             waiting_since_ns: 0,
             queue: KeyQueue::new(key.clone(), identity, limits),
             sending: Default::default(),
+            unconfirmed: Vec::new(),
             dirty: false,
             failed_since_ns: 0,
             doubtful: false,

@@ -91,6 +91,13 @@ impl State {
         self.settle_debts(hash, &mut home);
         let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
         let owes = home.held.as_ref().is_some_and(|held| held.admission.owes());
+        if !home.unconfirmed.is_empty() {
+            // Whoever confirms them has it looked at again.
+            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+                entry.queue = Some(home);
+            }
+            return;
+        }
         if owes || matches!(clamp, Some(None)) {
             self.hold_up(hash, &mut home);
             if let Some(entry) = self.hot.entries.get_mut(&hash) {
@@ -166,8 +173,12 @@ impl State {
         if let Phase::Waiting(_) = upstream.phase {
             return false;
         }
-        home.sending =
-            Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
+        home.sending = Sending {
+            number: home.sending.number.wrapping_add(1),
+            node: Some(node),
+            expected: commands,
+            ..Sending::default()
+        };
         let origin = Origin::Flush(FlushKey { hash, sending: home.sending.number });
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {
@@ -179,6 +190,10 @@ impl State {
         };
         for command in split_commands(&bytes, commands) {
             upstream.queue(pending, &[prefix, &command]);
+        }
+        // Opened now, so that it is there when the grants are.
+        if let Some(wait) = home.replica_wait() {
+            self.confirming_connection(node, wait);
         }
         true
     }
