@@ -1,5 +1,5 @@
 use super::*;
-use crate::admission::QuotaRules;
+use crate::{admission::QuotaRules, config::Config};
 
 fn quota(text: &str, key: &str) -> KeyQuota {
     let text = text.replace("[[", "\n[[").replace(';', "\n");

@@ -68,7 +68,7 @@ fn what_cannot_fit_is_refused_and_asked_about_once_per_recheck() {
         }
         assert_eq!(asked, [50, 100, 150]);
         let counts = admission.counts()[0];
-        assert_eq!((counts.rechecks, counts.refused), (3, [197, 0, 0]));
+        assert_eq!((counts.rechecks, counts.refused), (3, [197, 0, 0, 0]));
     }
 }
 
