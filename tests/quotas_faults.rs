@@ -203,16 +203,17 @@ fn fail_over(cluster: &Cluster, sale: &Sale) {
     });
 }
 
-/// The counter's master dies with what its replica has not got yet. That is elected, and the old master becomes its replica.
+/// The counter's master dies with what its replica has not got, since that was down. The replica comes back with what it has
+/// acknowledged and is elected, and the old master becomes its replica.
 fn kill_master(cluster: &mut Cluster, sale: &Sale) {
     cluster.wait_until_whole();
     let victim = cluster.master_of(KEY);
     let replica = replica_of(cluster, victim).expect("the cluster is whole");
-    cluster.pause(replica);
+    cluster.kill(replica);
     let replies = sale.sums.replies.load(SeqCst) + CONNECTIONS as i64;
     wait_until("there are writes that the replica has not got", || sale.sums.replies.load(SeqCst) >= replies);
     cluster.kill(victim);
-    cluster.resume(replica);
+    cluster.restart(replica);
     let others: Vec<usize> = (0..cluster.len()).filter(|&node| node != victim).collect();
     set_node_timeout(cluster, &others, 500);
     wait_until("another master has the counter", || {
@@ -228,7 +229,15 @@ fn faults_neither_oversell_nor_lose_nor_leave_anything() {
     let seed = seed();
     println!("HOTGATE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut cluster = Cluster::with(&["--cluster-node-timeout", "15000"]);
+    let mut cluster = Cluster::with(&[
+        "--cluster-node-timeout",
+        "15000",
+        // What a replica has acknowledged outlives it.
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+    ]);
     let mut gateways: Vec<Gateway> = (0..GATEWAYS).map(|_| start(&cluster)).collect();
     let sale = Sale {
         sums: Sums::default(),
