@@ -35,7 +35,7 @@
 //! # What it deliberately does not do
 //!
 //! No IO, no clock: time comes in as nanoseconds of one monotonic clock. It owns no queue, polls no key and writes no
-//! override: it says which ([`KeyQuota::polled`], [`Verb::commands`]), and its owner does.
+//! override: it says which ([`KeyQuota::polled`], [`QuotaAction::command`]), and its owner does.
 
 mod answer;
 mod counts;
@@ -59,4 +59,4 @@ pub use other_commands::{MALFORMED_DELTA, OtherCommand, Setting, verdict_of_othe
 pub use polled::PolledLimit;
 pub use rules::QuotaRules;
 pub use sell_out::{RATE_SAMPLES_MAX, Rates, Sample, rate_per_second, sell_out_seconds};
-pub use verb::{QUOTA_HELP, Verb};
+pub use verb::{QUOTA_HELP, QuotaAction, Verb};

@@ -116,8 +116,6 @@ section! {
     Admission {
         keys_max: usize = 100_000, count(1, 10_000_000), live,
             "The number of counters under a quota whose state the process remembers.";
-        refresh: Duration = Duration::from_secs(1), duration(10 * MS, MINUTE), live,
-            "How often the limits and pauses that operators set at run time are read from Redis.";
     }
 }
 

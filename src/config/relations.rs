@@ -8,7 +8,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::{Admission, Combine, Detect, Quota, ReadCache, WriteBehind};
+use super::policies::{Combine, Detect, Quota, ReadCache, WriteBehind};
 use super::reader::Reader;
 use super::sections::{Config, User};
 use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
@@ -251,7 +251,6 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     let (combine, detect) = (&config.combine, &config.detect);
     refuse("combine.batch_max", combine.batch_max != Combine::default().batch_max);
     refuse("combine.token_ttl", combine.token_ttl != Combine::default().token_ttl);
-    refuse("admission.refresh", config.admission.refresh != Admission::default().refresh);
     refuse("detect.slice", detect.slice != Detect::default().slice);
 }
 
