@@ -229,6 +229,47 @@ fn shadow_mode_refuses_nobody_and_counts() {
     });
 }
 
+/// A figure of the quota with this pattern.
+fn figure_of(client: &mut Client, pattern: &str, name: &str) -> Option<u64> {
+    let list = client.list("HOTGATE QUOTA LIST");
+    let quota = list.iter().position(|word| word == pattern)?;
+    let at = quota + list[quota..].iter().position(|word| word == name)?;
+    list[at + 1].parse().ok()
+}
+
+#[test]
+fn shadow_mode_beside_an_enforced_quota_is_judged_on_what_that_grants() {
+    let server = Server::start();
+    let quotas = "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nenforce = false\n\
+                  [[quota]]\nmatch = '*:1'\nlimit = 6\n\
+                  [[quota]]\nmatch = 'r:*'\nlimit = 2\nwindow = '1d'\nenforce = false\n\
+                  [[quota]]\nmatch = '*:2'\nlimit = 4\nwindow = '1d'\n\
+                  [[quota]]\nmatch = 'broken:*'\nlimit_key = 'limits'\nenforce = false\n\
+                  [[quota]]\nmatch = '*:3'\nlimit = 1\n";
+    let gateway = start(&server, quotas);
+    let mut client = gateway.client();
+    for value in 1..=6 {
+        client.check("INCR sku:1", &format!(":{value}"));
+    }
+    client.check("INCR sku:1", "-QUOTA limit of 6 reached for 'sku:1'");
+    client.check("DECRBY sku:1 4", ":2");
+    client.check("INCR sku:1", ":3");
+    client.check("INCR sku:1", ":4");
+    wait_until("the lower limit is judged", || figure_of(&mut client, "sku:*", "would_refuse") == Some(4));
+    assert_eq!(figure_of(&mut client, "*:1", "would_refuse"), Some(0));
+    // Both count in the window's one key.
+    for value in 1..=4 {
+        client.check("INCR r:2", &format!(":{value}"));
+    }
+    client.check("INCR r:2", "-QUOTA limit of 4 per 86400s reached for 'r:2'");
+    wait_until("the lower rate is judged", || {
+        figure_of(&mut client, "r:* per 86400s", "would_refuse") == Some(2)
+    });
+    // A shadow limit that can't be read refuses nobody.
+    wait_until("the limits have been looked for", || client.ask("INCR broken:3") == ":1");
+    client.check("INCR broken:3", "-QUOTA limit of 1 reached for 'broken:3'");
+}
+
 #[test]
 fn no_other_command_passes_by_a_quota() {
     let server = Server::start();

@@ -212,6 +212,9 @@ impl Admission {
         if self.quota.is_shadow() {
             self.counts[0].would_refuse += report.refused;
         }
+        if let Some(beside) = self.quota.first_beside() {
+            self.counts[beside].would_refuse += report.would_refuse;
+        }
         if let Some(clamp) = self.clamp.clone() {
             self.known.absorb(now_ns, report, &clamp);
             self.known.spend(now_ns, self.owed.saturating_add(self.paying), self.quota.consumes());
@@ -260,7 +263,9 @@ impl Admission {
             return;
         }
         self.polled = found.to_vec();
-        self.poll_fault = self.quota.polled().iter().zip(found).find_map(|(name, limit)| limit.fault(name));
+        let held = |(index, _): &(usize, _)| self.quota.is_held_by(*index);
+        let mut polled = self.quota.polled().iter().zip(found).enumerate().filter(held);
+        self.poll_fault = polled.find_map(|(_, (name, limit))| limit.fault(name));
         let value_of = |limit: &PolledLimit| if let PolledLimit::Value(value) = limit { *value } else { 0 };
         let values: Vec<i64> = found.iter().map(value_of).collect();
         self.clamp = Some(Arc::new(self.quota.clamp(&values)));

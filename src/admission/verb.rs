@@ -98,7 +98,7 @@ impl QuotaAction {
         let shown = super::refusal::shown(key);
         let Some(quota) = quota else { return Err(format!("no quota holds {shown}")) };
         let Self::Limit(limit) = self else { return Ok(()) };
-        if quota.parts().iter().all(|part| matches!(part.bound, Bound::Window { .. })) {
+        if quota.held().all(|part| matches!(part.bound, Bound::Window { .. })) {
             return Err(format!(
                 "{shown} is held per window only; that limit is changed in the configuration or in its limit key"
             ));
