@@ -42,13 +42,11 @@ fn figure(client: &mut Client, name: &str) -> u64 {
 /// Counts up by 1, 2, ... `count` and returns the sum. Whoever comes before it is noticed that Redis is away waits for
 /// `unavailable_wait` and is let through then.
 fn add_all(client: &mut Client, count: i64) -> i64 {
-    (1..=count)
-        .map(|delta| {
-            let reply = client.ask(&format!("INCRBY sku:1 {delta}"));
-            assert!(reply.starts_with(':'), "INCRBY sku:1 {delta} -> {reply}");
-            delta
-        })
-        .sum()
+    for delta in 1..=count {
+        let reply = client.ask(&format!("INCRBY sku:1 {delta}"));
+        assert!(reply.starts_with(':'), "INCRBY sku:1 {delta} -> {reply}");
+    }
+    (1..=count).sum()
 }
 
 #[test]
