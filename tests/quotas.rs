@@ -267,17 +267,3 @@ fn bad_input_gets_a_clear_error_and_changes_nothing() {
     client.check("INCR sku:text", "-...");
     assert_eq!(direct.text("GET sku:text"), "abc");
 }
-
-#[test]
-fn while_redis_is_away_a_quota_refuses() {
-    let mut server = Server::start();
-    let quotas = "[upstream]\nunavailable_wait = '50ms'\n\
-                  [[quota]]\nmatch = 'strict:*'\nlimit = 100\nrecheck = '5ms'\n";
-    let gateway = start(&server, quotas);
-    let mut client = gateway.client();
-    client.check("INCR strict:1", ":1");
-    server.kill();
-    client.check("INCR strict:1", "-QUOTA cannot be checked for 'strict:1'...");
-    server.restart();
-    wait_until("the strict one is open again", || client.ask("INCR strict:1").starts_with(':'));
-}

@@ -5,16 +5,17 @@
 //! - Windows of the same length are one window with the lowest limit, since Redis counts by length.
 //! - With a floor and no ceiling the counter is stock: decrements take, windows count those, and the operator's limit is
 //!   a floor. In every other case increments take.
-//! - The strictest wins where only one can hold: the shortest recheck, the most replicas, refusing over allowing.
+//! - The strictest wins where only one can hold: the shortest recheck, the most replicas, refusing over allowing. Shadow mode
+//!   waits for no replica, since it changes no reply.
 
 use bytes::Bytes;
 
-use super::template;
+use super::{refusal, template};
 use crate::{
     combine::{CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, Window, override_key, window_key},
     command::glob,
     config::{OnUnavailable, Quota, QuotaReply},
-    resp::key_slot,
+    resp::{encode, key_slot},
 };
 
 /// Where a limit is written down.
@@ -64,6 +65,13 @@ pub struct ReplicaWait {
     pub timeout_ms: u64,
 }
 
+impl ReplicaWait {
+    /// Appends what a client is told whose grant too few replicas have acknowledged: it stands, but a failover may lose it.
+    pub fn write_unconfirmed(&self, key: &[u8], out: &mut Vec<u8>) {
+        encode::error(out, refusal::unconfirmed_text(key, self));
+    }
+}
+
 /// The quota of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyQuota {
@@ -103,7 +111,7 @@ impl KeyQuota {
                 OnUnavailable::Allow
             },
             wait: wait
-                .filter(|(replicas, _)| *replicas > 0)
+                .filter(|(replicas, _)| *replicas > 0 && !shadow)
                 .map(|(replicas, timeout)| ReplicaWait { replicas, timeout_ms: milliseconds(timeout) }),
             fault: None,
         };

@@ -1,10 +1,9 @@
 use super::*;
-use crate::admission::QuotaRules;
-use crate::admission::test_config::quotas_of;
+use crate::{admission::QuotaRules, config::Config};
 
 fn quota(text: &str, key: &str) -> KeyQuota {
     let text = text.replace("[[", "\n[[").replace(';', "\n");
-    QuotaRules::compile(&quotas_of(&text)).of(key.as_bytes()).unwrap()
+    QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(key.as_bytes()).unwrap()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::policies::{Admission, Detect, Quota, ReadCache, WriteBehind};
 use super::reader::Reader;
 use super::sections::{Config, User};
-use super::types::{OnUnavailable, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
+use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 
 /// Reports every relation that does not hold.
@@ -183,10 +183,6 @@ fn check_quota(quota: &Quota, path: &str, reader: &mut Reader<'_>) {
         let message = "a window needs a limit: a floor holds for ever; drop one of them".to_owned();
         relation(reader, &[&at("window"), &at("floor")], message);
     }
-    if quota.wait_replicas > 0 {
-        let message = "grants can't wait for replicas yet; leave it at 0".to_owned();
-        relation(reader, &[&at("wait_replicas")], message);
-    }
     if let Some(template) = &quota.limit_key {
         check_template(template, &quota.pattern, path, reader);
     }
@@ -243,9 +239,6 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     for (index, rule) in config.rules.iter().enumerate() {
         refuse(&format!("rule[{index}].mode"), rule.mode == RuleMode::WriteBehind);
         refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
-    }
-    for (index, quota) in config.quotas.iter().enumerate() {
-        refuse(&format!("quota[{index}].on_unavailable"), quota.on_unavailable == OnUnavailable::Allow);
     }
     refuse("write_behind", config.write_behind != WriteBehind::default());
     refuse("read_cache", config.read_cache != ReadCache::default());

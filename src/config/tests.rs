@@ -265,8 +265,6 @@ fn what_this_version_does_not_act_on_is_refused() {
     for (text, key) in [
         ("[[rule]]\nmatch='a'\nmode='write-behind'", "rule[0].mode"),
         ("[[rule]]\nmatch='a'\nread='tracked'", "rule[0].read"),
-        ("[[quota]]\nmatch='a'\nlimit=1\non_unavailable='allow'", "quota[0].on_unavailable"),
-        ("[[quota]]\nmatch='a'\nlimit=1\nwait_replicas=1", "quota[0].wait_replicas"),
         ("write_behind.flush_max = 5", "write_behind"),
         ("read_cache.entries_max = 5", "read_cache"),
         ("admission.refresh = '2s'", "admission.refresh"),

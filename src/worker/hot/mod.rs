@@ -13,6 +13,7 @@
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
+mod confirm;
 mod cooling;
 mod entry;
 mod handoff;
@@ -31,6 +32,7 @@ use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
 
+use confirm::Confirmation;
 use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
@@ -60,6 +62,8 @@ pub struct Hot {
     rules: Rules,
     /// Which keys quotas hold.
     quotas: Quotas,
+    /// Grants that wait for replicas.
+    confirmations: Vec<Confirmation>,
     /// When the levels of quotas are published next, and whether any were.
     board_due_ns: u64,
     board_published: bool,
@@ -92,6 +96,7 @@ impl Hot {
             foldable: foldable(commands),
             rules: Rules::default(),
             quotas: Quotas::default(),
+            confirmations: Vec::new(),
             board_due_ns: 0,
             board_published: false,
             scratch: Vec::new(),
@@ -119,6 +124,13 @@ impl Hot {
     /// How a command folds, if it does.
     fn foldable(&self, command: CommandId) -> Option<Foldable> {
         self.foldable.get(command.index()).copied().flatten()
+    }
+
+    /// Has a key's queue looked at by this time, if that is not going to happen anyway.
+    fn look_at(&mut self, due_ns: u64, hash: u64) {
+        if !self.timers.iter().any(|(earlier_ns, other)| *other == hash && *earlier_ns <= due_ns) {
+            self.timers.push((due_ns, hash));
+        }
     }
 
     /// Lets the pump run after all tasks that are ready now.

@@ -186,10 +186,10 @@ impl State {
         if let (Some(held), Op::Increment(delta)) = (&mut home.held, op) {
             let mut reply = std::mem::take(&mut self.hot.scratch);
             reply.clear();
-            let owed = held.admission.owed();
+            let owed = held.admission.owes();
             let answered = held.answer(self.now_ns, delta, version, &mut reply);
-            if owed == 0 && held.admission.owed() != 0 {
-                self.hot.timers.push((self.now_ns + held.admission.quota().recheck_ns(), hash));
+            if !owed && held.admission.owes() {
+                self.hot.timers.push((self.now_ns, hash));
                 self.hot.wake();
             }
             if let Some(outcome) = answered {
@@ -261,6 +261,7 @@ impl State {
             waiting_since_ns: 0,
             queue: KeyQueue::new(key.clone(), identity, limits),
             sending: Default::default(),
+            unconfirmed: Vec::new(),
             dirty: false,
             failed_since_ns: 0,
             doubtful: false,

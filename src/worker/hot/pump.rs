@@ -87,11 +87,19 @@ impl State {
             return;
         };
         home.dirty = false;
-        self.settle_debts(hash, &mut home);
         self.give_up_overdue(hash, &mut home);
+        self.settle_debts(hash, &mut home);
         let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
-        if matches!(clamp, Some(None)) {
-            self.await_limits(hash, &mut home);
+        let owes = home.held.as_ref().is_some_and(|held| held.admission.owes());
+        if !home.unconfirmed.is_empty() {
+            // Whoever confirms them has it looked at again.
+            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+                entry.queue = Some(home);
+            }
+            return;
+        }
+        if owes || matches!(clamp, Some(None)) {
+            self.hold_up(hash, &mut home);
             if let Some(entry) = self.hot.entries.get_mut(&hash) {
                 entry.queue = Some(home);
             }
@@ -166,8 +174,12 @@ impl State {
         if let Phase::Waiting(_) = upstream.phase {
             return false;
         }
-        home.sending =
-            Sending { number: home.sending.number.wrapping_add(1), expected: commands, ..Sending::default() };
+        home.sending = Sending {
+            number: home.sending.number.wrapping_add(1),
+            node: Some(node),
+            expected: commands,
+            ..Sending::default()
+        };
         let origin = Origin::Flush(FlushKey { hash, sending: home.sending.number });
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {
@@ -180,18 +192,23 @@ impl State {
         for command in split_commands(&bytes, commands) {
             upstream.queue(pending, &[prefix, &command]);
         }
+        // Opened now, so that it is there when the grants are.
+        if let Some(wait) = home.replica_wait() {
+            self.confirming_connection(node, wait);
+        }
         true
     }
 
-    /// Nothing may go before the limits of the key have been read once: that is looked at again soon, and counts as a failure.
-    fn await_limits(&mut self, hash: u64, home: &mut Home) {
+    /// Nothing may go before the limits of the key have been read once, nor before what was let through is in the counter: that
+    /// is looked at again soon, and counts as a failure.
+    fn hold_up(&mut self, hash: u64, home: &mut Home) {
         if home.queue.is_empty() {
             return;
         }
         if home.failed_since_ns == 0 {
             home.failed_since_ns = self.now_ns;
         }
-        self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+        self.hot.look_at(self.now_ns + RETRY_PAUSE_NS, hash);
     }
 
     /// Answers members whose flush could not be brought to an end in time.

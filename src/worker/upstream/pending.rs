@@ -23,6 +23,8 @@ pub enum Origin {
     },
     /// A flush of combined work of a hot key.
     Flush(FlushKey),
+    /// Grants that wait for replicas, by their place among such: see [`crate::worker::hot`].
+    Confirmation(u32),
     /// Nobody: the reply is read and dropped.
     Swallow,
 }
