@@ -8,7 +8,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::{Combine, Detect, Quota, ReadCache, WriteBehind};
+use super::policies::{Detect, Quota, ReadCache, WriteBehind};
 use super::reader::Reader;
 use super::sections::{Config, User};
 use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
@@ -113,13 +113,7 @@ fn bounds(config: &Config, reader: &mut Reader<'_>) {
         ("limits.request_bytes_max", limits.request_bytes_max),
     );
     let combine = &config.combine;
-    at_most(reader, ("combine.batch_max", combine.batch_max), ("combine.pending_max", combine.pending_max));
-    // A flush is asked for again for as long as a request may take; by then its token must not be forgotten.
-    at_most(
-        reader,
-        ("upstream.request_timeout", config.upstream.request_timeout),
-        ("combine.token_ttl", combine.token_ttl),
-    );
+    at_most(reader, ("combine.flush_max", combine.flush_max), ("combine.pending_max", combine.pending_max));
     let write_behind = &config.write_behind;
     at_most(
         reader,
@@ -248,9 +242,7 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     }
     refuse("write_behind", config.write_behind != WriteBehind::default());
     refuse("read_cache", config.read_cache != ReadCache::default());
-    let (combine, detect) = (&config.combine, &config.detect);
-    refuse("combine.batch_max", combine.batch_max != Combine::default().batch_max);
-    refuse("combine.token_ttl", combine.token_ttl != Combine::default().token_ttl);
+    let detect = &config.detect;
     refuse("detect.slice", detect.slice != Detect::default().slice);
 }
 

@@ -267,8 +267,6 @@ fn what_this_version_does_not_act_on_is_refused() {
         ("[[rule]]\nmatch='a'\nread='tracked'", "rule[0].read"),
         ("write_behind.flush_max = 5", "write_behind"),
         ("read_cache.entries_max = 5", "read_cache"),
-        ("combine.batch_max = 5", "combine.batch_max"),
-        ("combine.token_ttl = '20m'", "combine.token_ttl"),
         ("detect.slice = '50ms'", "detect.slice"),
     ] {
         let errors = Config::parse(text).unwrap_err();

@@ -53,7 +53,8 @@ impl Home {
 
     fn flush(&mut self, replies: &mut [String]) -> bool {
         let clamp = self.admission.clamp().unwrap().clone();
-        let policy = FlushPolicy { interval_ns: 0, exactly_once: true, clamp: Some(&clamp) };
+        let policy =
+            FlushPolicy { interval_ns: 0, flush_max: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
         let flush = match self.queue.next_flush(self.now_ns, &policy) {
             FlushDecision::Idle => return false,
             FlushDecision::Send(flush) => flush,

@@ -46,7 +46,7 @@ impl State {
             match self.hot.entries.get_mut(&hash) {
                 _ if excluded => {}
                 Some(entry) => entry.hot = entry.key == key,
-                None => self.begin(Bytes::copy_from_slice(key), hash, false, true),
+                None => self.begin(Bytes::copy_from_slice(key), hash, true),
             }
         }
     }

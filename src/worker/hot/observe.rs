@@ -228,12 +228,13 @@ impl State {
         if !wanted || self.hot.entries.len() >= RULED_KEYS_MAX || self.hot.entries.contains_key(&hash) {
             return false;
         }
-        self.begin(Bytes::copy_from_slice(key), hash, true, false);
+        self.begin(Bytes::copy_from_slice(key), hash, false);
         true
     }
 
-    /// Begins to combine a key.
-    pub(super) fn begin(&mut self, key: Bytes, hash: u64, ruled: bool, hot: bool) {
+    /// Begins to combine a key. Whoever caused it, a rule that wants the key combined keeps it so when it cools.
+    pub(super) fn begin(&mut self, key: Bytes, hash: u64, hot: bool) {
+        let ruled = self.hot.rules.mode_of(&key, hash) == RuleMode::Combine;
         let home = (hash % self.gateway.workers.len() as u64) as usize;
         let quota = self.hot.quotas.of(&key, hash);
         let queue = (home == self.index).then(|| {

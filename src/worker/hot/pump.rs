@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::entry::Sending;
 use super::{FlushKey, Home};
-use crate::combine::{FlushDecision, FlushPolicy};
+use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion};
 use crate::shared::refresh::RefreshReason;
 use crate::worker::client::flush_touched;
@@ -108,6 +108,7 @@ impl State {
         let clamp = clamp.flatten();
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
+            flush_max: self.config.combine.flush_max,
             exactly_once: self.config.combine.exactly_once,
             clamp: clamp.as_ref(),
         };
@@ -230,7 +231,7 @@ impl State {
         });
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
         let limit_ns = match home.doubtful && self.config.combine.exactly_once {
-            true => self.config.combine.token_ttl.as_nanos() as u64 / 2,
+            true => TOKEN_TTL_MS * 1_000_000 / 2,
             false => patience_ns,
         };
         if failing_ns >= limit_ns {

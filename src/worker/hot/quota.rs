@@ -216,7 +216,7 @@ impl State {
                 "QUOTA admission.keys_max = {keys_max} counters are in use already, so no further one can be held; try again later"
             ));
         }
-        self.begin(Bytes::copy_from_slice(key), hash, false, false);
+        self.begin(Bytes::copy_from_slice(key), hash, false);
         Ok(())
     }
 
