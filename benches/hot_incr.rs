@@ -5,6 +5,9 @@
 //! round, and medians over the rounds are compared. The cost is processor time per request: of redis-server without a
 //! gateway, of hotgate with one.
 //!
+//! At the end it prints what one flush costs Redis with the token of `exactly_once` and without, as Redis itself counts it
+//! (`INFO commandstats`).
+//!
 //! Does not measure latency: `rush` does.
 
 #![allow(
@@ -27,7 +30,7 @@ use std::time::Duration;
 
 use hotgate::demo::private_redis::PrivateServer;
 use lanes::{Catalogue, Lanes};
-use processes::{Gateway, LOAD_CORE, SERVER_CORE, cpu_seconds, pin, wait_for};
+use processes::{Gateway, LOAD_CORE, SERVER_CORE, ask, cpu_seconds, pin, wait_for};
 
 const KEY: &[u8] = b"sku:{8421}:reserved";
 const CLIENTS: usize = 50;
@@ -73,6 +76,34 @@ fn main() {
         }
         print(pipeline, &direct, &through);
     }
+    print_cost_of_tokens(&server, &gateway, &catalogue, increment);
+}
+
+fn print_cost_of_tokens(server: &PrivateServer, tokens: &Gateway, catalogue: &Catalogue, increment: u32) {
+    let port = server.address().port;
+    let plain =
+        Gateway::start(&server.address().to_string(), &format!("[combine]\nexactly_once = false\n{RULE}"));
+    let flush_us = |gateway: &Gateway, command: &str| {
+        ask(port, "CONFIG RESETSTAT");
+        Lanes::connect(&[gateway.port], CLIENTS).saturate(catalogue, increment, 1, ROUND_TIME);
+        command_us(port, command)
+    };
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        with.push(flush_us(tokens, "evalsha"));
+        without.push(flush_us(&plain, "incrby"));
+    }
+    let (with, without) = (middle(with), middle(without));
+    println!("one flush in Redis: {with:.2} µs with a token (a script), {without:.2} µs without (INCRBY)");
+}
+
+/// What a command took Redis in the mean since the last `CONFIG RESETSTAT`, in µs, without reading and writing.
+fn command_us(port: u16, command: &str) -> f64 {
+    let stats = ask(port, "INFO commandstats");
+    let line =
+        stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).expect("it was called");
+    let (_, rest) = line.split_once("usec_per_call=").expect("Redis says how long");
+    rest.split(',').next().and_then(|figure| figure.parse().ok()).expect("a number")
 }
 
 fn print(pipeline: usize, direct: &[Round], through: &[Round]) {
@@ -95,7 +126,10 @@ fn print(pipeline: usize, direct: &[Round], through: &[Round]) {
 }
 
 fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    middle(rounds.iter().map(of).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -9,6 +9,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -86,6 +87,9 @@ fn nothing_is_sold_twice_and_nothing_is_left() {
     assert_eq!(direct.text("GET sku:1"), LIMIT.to_string(), "seed {seed}");
 }
 
+/// The default of `recheck`.
+const RECHECK: Duration = Duration::from_millis(50);
+
 #[test]
 fn a_sold_out_counter_costs_redis_one_question_per_recheck() {
     let server = Server::start();
@@ -93,17 +97,22 @@ fn a_sold_out_counter_costs_redis_one_question_per_recheck() {
     let mut client = gateway.client();
     client.check("INCRBY sku:1 2", ":2");
     client.check("INCR sku:1", "-QUOTA limit of 2 reached for 'sku:1'");
-    let before = script_calls(&server);
-    for _ in 0..40 {
+    let (before, started) = (script_calls(&server), Instant::now());
+    let mut refused = 0;
+    // For as long as several questions take, whatever the machine's speed.
+    while started.elapsed() < 5 * RECHECK {
         let pipeline = "*2\r\n$4\r\nINCR\r\n$5\r\nsku:1\r\n".repeat(500);
         client.send(pipeline.as_bytes());
         for _ in 0..500 {
             assert!(client.reply().starts_with(b"-QUOTA limit of 2"));
+            refused += 1;
         }
     }
-    let calls = script_calls(&server) - before;
+    let (calls, elapsed) = (script_calls(&server) - before, started.elapsed());
+    // One in each recheck that lies within this time, and one in that at each end: 20 a second, of the 40 that a process may send.
+    let calls_max = elapsed.as_millis() / RECHECK.as_millis() + 2;
+    assert!(u128::from(calls) <= calls_max, "{calls} questions in {elapsed:?} for {refused} refusals");
     wait_until("every question is counted", || rechecks(&mut client) >= calls);
-    assert!(calls < 20_000 / 10, "{calls} calls for 20,000 refusals");
 }
 
 #[test]
@@ -157,12 +166,19 @@ fn a_pause_refuses_everything_at_every_gateway_and_is_logged() {
     wait_until("the log says who", || {
         gateways[0].log().contains("paused") && gateways[0].log().contains("127.0.0.1:")
     });
+    // Paused, a gateway asks once per recheck; so the first question after the change is answered, and opens it.
+    let calls = script_calls(&server);
     clients[1].check("HOTGATE QUOTA RESUME sku:1", "+resumed");
     for (client, expected) in clients.iter_mut().zip([":3", ":4"]) {
         wait_until("the pause is over", || client.ask("INCR sku:1") == expected);
     }
+    assert_eq!(script_calls(&server) - calls, 2, "one question of each gateway");
+    clients[0].check("HOTGATE QUOTA PAUSE sku:1", "+paused");
+    for client in &mut clients {
+        client.check("INCR sku:1", "-QUOTA paused by an operator for 'sku:1'");
+    }
     clients[0].check("HOTGATE QUOTA PAUSE other", "-ERR hotgate: no quota holds 'other'");
-    clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT x", "-ERR the limit is not an integer...");
+    clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT x", "-ERR limit is not an integer...");
     clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT 4503599627370497", "-ERR...");
 }
 
@@ -211,6 +227,47 @@ fn shadow_mode_refuses_nobody_and_counts() {
         let list = client.list("HOTGATE QUOTA LIST");
         list.iter().position(|word| word == "would_refuse").is_some_and(|at| list[at + 1] == "4")
     });
+}
+
+/// A figure of the quota with this pattern.
+fn figure_of(client: &mut Client, pattern: &str, name: &str) -> Option<u64> {
+    let list = client.list("HOTGATE QUOTA LIST");
+    let quota = list.iter().position(|word| word == pattern)?;
+    let at = quota + list[quota..].iter().position(|word| word == name)?;
+    list[at + 1].parse().ok()
+}
+
+#[test]
+fn shadow_mode_beside_an_enforced_quota_is_judged_on_what_that_grants() {
+    let server = Server::start();
+    let quotas = "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nenforce = false\n\
+                  [[quota]]\nmatch = '*:1'\nlimit = 6\n\
+                  [[quota]]\nmatch = 'r:*'\nlimit = 2\nwindow = '1d'\nenforce = false\n\
+                  [[quota]]\nmatch = '*:2'\nlimit = 4\nwindow = '1d'\n\
+                  [[quota]]\nmatch = 'broken:*'\nlimit_key = 'limits'\nenforce = false\n\
+                  [[quota]]\nmatch = '*:3'\nlimit = 1\n";
+    let gateway = start(&server, quotas);
+    let mut client = gateway.client();
+    for value in 1..=6 {
+        client.check("INCR sku:1", &format!(":{value}"));
+    }
+    client.check("INCR sku:1", "-QUOTA limit of 6 reached for 'sku:1'");
+    client.check("DECRBY sku:1 4", ":2");
+    client.check("INCR sku:1", ":3");
+    client.check("INCR sku:1", ":4");
+    wait_until("the lower limit is judged", || figure_of(&mut client, "sku:*", "would_refuse") == Some(4));
+    assert_eq!(figure_of(&mut client, "*:1", "would_refuse"), Some(0));
+    // Both count in the window's one key.
+    for value in 1..=4 {
+        client.check("INCR r:2", &format!(":{value}"));
+    }
+    client.check("INCR r:2", "-QUOTA limit of 4 per 86400s reached for 'r:2'");
+    wait_until("the lower rate is judged", || {
+        figure_of(&mut client, "r:* per 86400s", "would_refuse") == Some(2)
+    });
+    // A shadow limit that can't be read refuses nobody.
+    wait_until("the limits have been looked for", || client.ask("INCR broken:3") == ":1");
+    client.check("INCR broken:3", "-QUOTA limit of 1 reached for 'broken:3'");
 }
 
 #[test]
@@ -266,18 +323,4 @@ fn bad_input_gets_a_clear_error_and_changes_nothing() {
     direct.check("SET sku:text abc", "+OK");
     client.check("INCR sku:text", "-...");
     assert_eq!(direct.text("GET sku:text"), "abc");
-}
-
-#[test]
-fn while_redis_is_away_a_quota_refuses() {
-    let mut server = Server::start();
-    let quotas = "[upstream]\nunavailable_wait = '50ms'\n\
-                  [[quota]]\nmatch = 'strict:*'\nlimit = 100\nrecheck = '5ms'\n";
-    let gateway = start(&server, quotas);
-    let mut client = gateway.client();
-    client.check("INCR strict:1", ":1");
-    server.kill();
-    client.check("INCR strict:1", "-QUOTA cannot be checked for 'strict:1'...");
-    server.restart();
-    wait_until("the strict one is open again", || client.ask("INCR strict:1").starts_with(':'));
 }

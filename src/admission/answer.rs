@@ -53,16 +53,9 @@ impl Admission {
         scratch
     }
 
-    /// Appends what a client is told whose grant too few replicas have acknowledged: it stands, but a failover may lose it.
-    pub fn write_not_replicated(&self, acknowledged: u64, out: &mut Vec<u8>) {
-        let replicas = self.quota.wait().map_or(0, |wait| wait.replicas);
-        let key = refusal::shown(self.quota.key());
-        encode::error(
-            out,
-            format!(
-                "QUOTA granted for {key}, but only {acknowledged} of {replicas} replicas hold it: a failover may lose it"
-            ),
-        );
+    /// Counts an operation that was granted and is not answered as a grant, since too few replicas hold it.
+    pub fn count_unconfirmed(&mut self) {
+        self.counts.iter_mut().for_each(|counts| counts.refused[Reason::Unconfirmed as usize] += 1);
     }
 
     fn write_judgement(&mut self, refusal: &Refusal, version: RespVersion, out: &mut Vec<u8>) {

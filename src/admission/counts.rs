@@ -11,17 +11,19 @@ pub enum Reason {
     Paused,
     /// The quota cannot be applied: Redis is away, or the quota's keys are unusable.
     Unavailable,
+    /// It was granted, and too few replicas hold it: it is not answered as a grant.
+    Unconfirmed,
 }
 
 impl Reason {
     /// How many there are: the length of an array by reason.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 }
 
 /// The counts of one quota on one key. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Operations granted.
+    /// Operations granted, and confirmed where the quota wants that.
     pub admitted: u64,
     /// Units granted: the sum of the granted deltas that take from the quota. Releases are not subtracted.
     pub admitted_units: u64,

@@ -35,10 +35,14 @@ impl Admission {
         known.roll(now_ns);
         let of_part = |part: &super::Part| {
             let (limit, value, counts_down, window_ms) = match &part.bound {
-                Bound::Ceiling(Limit::Value(limit)) => {
+                Bound::Ceiling(Limit::Value(limit)) if part.enforce || self.quota.is_shadow() => {
                     (known.ceiling.or(Some(*limit)), known.value, false, None)
                 }
-                Bound::Ceiling(_) => (known.ceiling, known.value, false, None),
+                Bound::Ceiling(Limit::Value(limit)) => (Some(*limit), known.value, false, None),
+                Bound::Ceiling(_) if part.enforce || self.quota.is_shadow() => {
+                    (known.ceiling, known.value, false, None)
+                }
+                Bound::Ceiling(_) => (None, known.value, false, None),
                 Bound::Floor(floor) => (known.floor.or(Some(*floor)), known.value, true, None),
                 Bound::Window { window_ms, .. } => {
                     let index = self.clamp.as_ref().and_then(|clamp| {
@@ -61,7 +65,7 @@ impl Admission {
                 counts_down,
                 window_ms,
                 remaining,
-                enforce: !self.quota.is_shadow(),
+                enforce: part.enforce,
                 paused: self.phase == Phase::Paused,
                 exhausted: remaining == Some(0),
             }

@@ -1,20 +1,21 @@
 //! What holds one key: all quotas that match it, as the one clamp that the flush script applies.
 //!
-//! - Quotas that are enforced hold together. A quota in shadow mode beside an enforced one is left out and named by
-//!   [`KeyQuota::left_out`]: the script counts for one of both modes at a time.
+//! - Quotas that are enforced hold together. Those in shadow mode beside them are judged on what is granted, and only count.
+//!   Where none is enforced, those in shadow mode are judged on everything.
 //! - Windows of the same length are one window with the lowest limit, since Redis counts by length.
 //! - With a floor and no ceiling the counter is stock: decrements take, windows count those, and the operator's limit is
 //!   a floor. In every other case increments take.
-//! - The strictest wins where only one can hold: the shortest recheck, the most replicas, refusing over allowing.
+//! - The strictest wins where only one can hold: the shortest recheck, the most replicas, refusing over allowing. Shadow mode
+//!   waits for no replica, since it changes no reply.
 
 use bytes::Bytes;
 
-use super::template;
+use super::{refusal, template};
 use crate::{
-    combine::{CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, Window, override_key, window_key},
+    combine::{Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, Window, override_key, window_key},
     command::glob,
     config::{OnUnavailable, Quota, QuotaReply},
-    resp::key_slot,
+    resp::{encode, key_slot},
 };
 
 /// Where a limit is written down.
@@ -53,6 +54,8 @@ pub struct Part {
     pub bound: Bound,
     /// What those are answered whom it refuses.
     pub reply: QuotaReply,
+    /// It refuses; otherwise it only counts.
+    pub enforce: bool,
 }
 
 /// Grants are answered only when so many replicas hold them.
@@ -64,13 +67,19 @@ pub struct ReplicaWait {
     pub timeout_ms: u64,
 }
 
+impl ReplicaWait {
+    /// Appends what a client is told whose grant too few replicas have acknowledged: it stands, but a failover may lose it.
+    pub fn write_unconfirmed(&self, key: &[u8], out: &mut Vec<u8>) {
+        encode::error(out, refusal::unconfirmed_text(key, self));
+    }
+}
+
 /// The quota of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyQuota {
     key: Bytes,
     parts: Vec<Part>,
     polled: Vec<Bytes>,
-    left_out: Vec<u16>,
     shadow: bool,
     consumes: Consumes,
     recheck_ns: u64,
@@ -89,11 +98,6 @@ impl KeyQuota {
             key,
             parts: Vec::with_capacity(quotas.len()),
             polled: Vec::new(),
-            left_out: quotas
-                .iter()
-                .filter(|(_, quota)| !shadow && !quota.enforce)
-                .map(|(rule, _)| *rule)
-                .collect(),
             shadow,
             consumes: Consumes::Up,
             recheck_ns: held().map(|(_, quota)| nanoseconds(quota.recheck)).min().unwrap_or(1),
@@ -103,14 +107,14 @@ impl KeyQuota {
                 OnUnavailable::Allow
             },
             wait: wait
-                .filter(|(replicas, _)| *replicas > 0)
+                .filter(|(replicas, _)| *replicas > 0 && !shadow)
                 .map(|(replicas, timeout)| ReplicaWait { replicas, timeout_ms: milliseconds(timeout) }),
             fault: None,
         };
-        for (rule, quota) in held() {
+        for (rule, quota) in quotas {
             merged.add(*rule, quota);
         }
-        let has = |wanted: fn(&Bound) -> bool| merged.parts.iter().any(|part| wanted(&part.bound));
+        let has = |wanted: fn(&Bound) -> bool| merged.held().any(|part| wanted(&part.bound));
         if has(|bound| matches!(bound, Bound::Floor(_))) && !has(|bound| matches!(bound, Bound::Ceiling(_))) {
             merged.consumes = Consumes::Down;
         }
@@ -130,7 +134,7 @@ impl KeyQuota {
                 None => Bound::Ceiling(limit),
             }
         };
-        self.parts.push(Part { rule, bound, reply: quota.reply });
+        self.parts.push(Part { rule, bound, reply: quota.reply, enforce: quota.enforce });
     }
 
     fn limit_in(&mut self, rule: u16, quota: &Quota, name: &str) -> Limit {
@@ -155,19 +159,36 @@ impl KeyQuota {
         &self.key
     }
 
-    /// The parts that hold the key together, in the order of the configuration: at least one.
+    /// The parts, in the order of the configuration: at least one.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// The parts that hold the key together: those that are enforced, or all if none is.
+    pub fn held(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| self.holds(part))
+    }
+
+    fn holds(&self, part: &Part) -> bool {
+        self.shadow || part.enforce
+    }
+
+    /// The first of the parts that only count while others are enforced: an index into [`Self::parts`].
+    pub fn first_beside(&self) -> Option<usize> {
+        self.parts.iter().position(|part| !self.holds(part))
+    }
+
+    /// Whether the polled key with this index is the limit of a part that holds the key.
+    pub fn is_held_by(&self, polled: usize) -> bool {
+        self.held().any(|part| match &part.bound {
+            Bound::Ceiling(limit) | Bound::Window { limit, .. } => *limit == Limit::Polled(polled),
+            Bound::Floor(_) => false,
+        })
     }
 
     /// The numbers of the quotas behind the parts.
     pub fn rules(&self) -> impl Iterator<Item = u16> {
         self.parts.iter().map(|part| part.rule)
-    }
-
-    /// Quotas in shadow mode that match the key but are not judged, because others are enforced on it.
-    pub fn left_out(&self) -> &[u16] {
-        &self.left_out
     }
 
     /// Keys whose values have to be polled every recheck, since the script cannot read them: they are in another slot,
@@ -220,25 +241,31 @@ impl KeyQuota {
             shadow: self.shadow,
             ..Clamp::default()
         };
+        let mut beside = Beside::default();
         for part in &self.parts {
+            let (ceilings, floor, windows) = match self.holds(part) {
+                true => (&mut clamp.ceilings, &mut clamp.floor, &mut clamp.windows),
+                false => (&mut beside.ceilings, &mut beside.floor, &mut beside.windows),
+            };
             match &part.bound {
-                Bound::Ceiling(Limit::InSlot(name)) => clamp.ceilings.push(Ceiling::Key(name.clone())),
-                Bound::Ceiling(limit) => clamp.ceilings.push(Ceiling::Value(value_of(limit))),
-                Bound::Floor(floor) => {
-                    clamp.floor = Some(clamp.floor.map_or(*floor, |other| other.max(*floor)))
-                }
+                Bound::Ceiling(Limit::InSlot(name)) => ceilings.push(Ceiling::Key(name.clone())),
+                Bound::Ceiling(limit) => ceilings.push(Ceiling::Value(value_of(limit))),
+                Bound::Floor(bound) => *floor = Some(floor.map_or(*bound, |other| other.max(*bound))),
                 Bound::Window { window_ms, limit } => {
-                    add_window(&mut clamp, &self.key, *window_ms, value_of(limit))
+                    add_window(windows, &self.key, *window_ms, value_of(limit))
                 }
             }
         }
+        clamp.beside = (beside != Beside::default()).then_some(beside);
         clamp
     }
 
     /// Which part refused somebody for this cause, given the limit that the refusal named: an index into
-    /// [`Self::parts`]. A limit that an operator set belongs to the first part of its kind; a pause to the first part.
+    /// [`Self::parts`]. A limit that an operator set belongs to the first part of its kind; a pause to the first part that holds.
     pub fn part_behind(&self, cause: Cause, limit: i64, clamp: &Clamp) -> usize {
-        let find = |wanted: &dyn Fn(&Bound) -> bool| self.parts.iter().position(|part| wanted(&part.bound));
+        let find = |wanted: &dyn Fn(&Bound) -> bool| {
+            self.parts.iter().position(|part| self.holds(part) && wanted(&part.bound))
+        };
         let window_ms = |index: usize| clamp.windows.get(index).map(|window| window.window_ms);
         let found = match cause {
             Cause::Ceiling => find(&|bound| *bound == Bound::Ceiling(Limit::Value(limit)))
@@ -260,14 +287,14 @@ impl KeyQuota {
             }
             Cause::Paused | Cause::TooLarge => None,
         };
-        found.unwrap_or(0)
+        found.or_else(|| find(&|_| true)).unwrap_or(0)
     }
 }
 
-fn add_window(clamp: &mut Clamp, key: &[u8], window_ms: u64, limit: i64) {
-    match clamp.windows.iter_mut().find(|window| window.window_ms == window_ms) {
+fn add_window(windows: &mut Vec<Window>, key: &[u8], window_ms: u64, limit: i64) {
+    match windows.iter_mut().find(|window| window.window_ms == window_ms) {
         Some(window) => window.limit = window.limit.min(limit),
-        None => clamp.windows.push(Window { key: window_key(key, window_ms), limit, window_ms }),
+        None => windows.push(Window { key: window_key(key, window_ms), limit, window_ms }),
     }
 }
 

@@ -1,10 +1,9 @@
 use super::*;
-use crate::admission::QuotaRules;
-use crate::admission::test_config::quotas_of;
+use crate::{admission::QuotaRules, config::Config};
 
 fn quota(text: &str, key: &str) -> KeyQuota {
     let text = text.replace("[[", "\n[[").replace(';', "\n");
-    QuotaRules::compile(&quotas_of(&text)).of(key.as_bytes()).unwrap()
+    QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(key.as_bytes()).unwrap()
 }
 
 #[test]
@@ -48,14 +47,19 @@ fn all_quotas_of_a_key_hold_together() {
 }
 
 #[test]
-fn an_enforced_quota_leaves_out_those_in_shadow_mode() {
+fn those_in_shadow_mode_are_judged_beside_an_enforced_one() {
     let shadow = "[[quota]];match='a:*';limit=5;enforce=false;recheck='1ms';wait_replicas=3";
     let found = quota(&format!("{shadow}[[quota]];match='*:b';limit=9"), "a:b");
-    assert_eq!((found.is_shadow(), found.left_out()), (false, [0].as_slice()));
-    assert_eq!(found.clamp(&[]).ceilings, [Ceiling::Value(9)]);
+    assert_eq!((found.is_shadow(), found.first_beside(), found.held().count()), (false, Some(0), 1));
+    let clamp = found.clamp(&[]);
+    assert_eq!(clamp.ceilings, [Ceiling::Value(9)]);
+    assert_eq!(clamp.beside, Some(Beside { ceilings: vec![Ceiling::Value(5)], ..Beside::default() }));
+    assert_eq!(found.part_behind(Cause::Ceiling, 5, &clamp), 1);
+    assert_eq!(found.part_behind(Cause::Paused, 0, &clamp), 1);
     assert_eq!((found.wait(), found.recheck_ns()), (None, 50_000_000));
     let found = quota(&format!("{shadow}[[quota]];match='*:b';limit=9;enforce=false"), "a:b");
-    assert_eq!((found.is_shadow(), found.left_out().len(), found.parts().len()), (true, 0, 2));
+    assert_eq!((found.is_shadow(), found.first_beside(), found.parts().len()), (true, None, 2));
+    assert_eq!((found.wait(), found.clamp(&[]).beside), (None, None));
 }
 
 #[test]

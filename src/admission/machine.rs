@@ -94,6 +94,8 @@ pub struct Admission {
     freed_waiting: Freed,
     freed_in_flight: Freed,
     owed: i64,
+    /// What of it is on its way to the counter.
+    paying: i64,
     owed_at_ns: u64,
     pub(super) counts: RuleCounts,
     /// The error of the last refusal, worded once: under a rush every refusal is the same.
@@ -116,6 +118,7 @@ impl Admission {
             freed_waiting: Freed::default(),
             freed_in_flight: Freed::default(),
             owed: 0,
+            paying: 0,
             owed_at_ns: 0,
             counts: RuleCounts::from_elem(Counts::default(), quota.parts().len()),
             worded: None,
@@ -174,7 +177,9 @@ impl Admission {
             Phase::Paused => self.ask_or_refuse(now_ns, delta, Denial::Judged(self.pause())),
             Phase::Faulty => self.ask_or_refuse(now_ns, delta, Denial::Fault),
             Phase::Unavailable if self.quota.on_unavailable() == OnUnavailable::Allow => {
+                // Where nothing fits nothing is owed either, and so nothing else would find out that Redis is back.
                 self.let_through(now_ns, delta)
+                    .unwrap_or_else(|denial| self.ask_or_refuse(now_ns, delta, denial))
             }
             Phase::Unavailable => self.ask_or_refuse(now_ns, delta, Denial::Unavailable),
         }
@@ -184,7 +189,9 @@ impl Admission {
     pub fn decide_unsent(&mut self, now_ns: u64, delta: i64) -> Decision {
         match self.phase {
             Phase::Paused => self.refuse(Denial::Judged(self.pause())),
-            _ if self.quota.on_unavailable() == OnUnavailable::Allow => self.let_through(now_ns, delta),
+            _ if self.quota.on_unavailable() == OnUnavailable::Allow => {
+                self.let_through(now_ns, delta).unwrap_or_else(|denial| self.refuse(denial))
+            }
             _ => self.refuse(Denial::Unavailable),
         }
     }
@@ -205,9 +212,12 @@ impl Admission {
         if self.quota.is_shadow() {
             self.counts[0].would_refuse += report.refused;
         }
+        if let Some(beside) = self.quota.first_beside() {
+            self.counts[beside].would_refuse += report.would_refuse;
+        }
         if let Some(clamp) = self.clamp.clone() {
             self.known.absorb(now_ns, report, &clamp);
-            self.known.spend(now_ns, self.owed, self.quota.consumes());
+            self.known.spend(now_ns, self.owed.saturating_add(self.paying), self.quota.consumes());
         }
         self.fault.clone_from(&report.fault);
         let phase = match report {
@@ -253,7 +263,9 @@ impl Admission {
             return;
         }
         self.polled = found.to_vec();
-        self.poll_fault = self.quota.polled().iter().zip(found).find_map(|(name, limit)| limit.fault(name));
+        let held = |(index, _): &(usize, _)| self.quota.is_held_by(*index);
+        let mut polled = self.quota.polled().iter().zip(found).enumerate().filter(held);
+        self.poll_fault = polled.find_map(|(_, (name, limit))| limit.fault(name));
         let value_of = |limit: &PolledLimit| if let PolledLimit::Value(value) = limit { *value } else { 0 };
         let values: Vec<i64> = found.iter().map(value_of).collect();
         self.clamp = Some(Arc::new(self.quota.clamp(&values)));
@@ -263,42 +275,53 @@ impl Admission {
     }
 
     /// What was let through and is still to be added to the counter, at most once per recheck: it is the question whether
-    /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`] or
-    /// [`Self::on_owed_lost`].
+    /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`],
+    /// [`Self::on_owed_lost`] or [`Self::on_owed_unknown`]; until then there is no further one.
     pub fn owed_to_flush(&mut self, now_ns: u64) -> Option<i64> {
-        if self.owed == 0 || now_ns < self.owed_at_ns {
+        if self.owed == 0 || self.paying != 0 || now_ns < self.owed_at_ns {
             return None;
         }
         self.owed_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
         self.counts[0].rechecks += 1;
-        Some(std::mem::take(&mut self.owed))
+        self.paying = std::mem::take(&mut self.owed);
+        Some(self.paying)
     }
 
-    /// What was owed is in the counter, which now has this value.
+    /// What was owed is in the counter, which now has this value. Redis is back: what was let through meanwhile may follow
+    /// at once.
     pub fn on_owed_added(&mut self, now_ns: u64, value: i64) {
+        (self.paying, self.owed_at_ns) = (0, 0);
         self.known.value = Some(value.saturating_add(self.owed));
         self.enter(now_ns, Phase::Open);
     }
 
     /// What was owed has surely not been added, and stays owed.
     pub fn on_owed_lost(&mut self, sum: i64) {
+        self.paying = 0;
         self.owed = self.owed.saturating_add(sum);
     }
 
-    /// What was let through and is not on its way to the counter. Dropping the state before this is 0 loses it.
-    pub fn owed(&self) -> i64 {
-        self.owed
+    /// Nobody knows whether what was owed has been added. It is not tried again, for it might count twice.
+    pub fn on_owed_unknown(&mut self) {
+        self.paying = 0;
     }
 
-    fn let_through(&mut self, now_ns: u64, delta: i64) -> Decision {
+    /// Something that was let through is not known to be in the counter. Until it is, no flush with a clamp may leave, for it
+    /// would grant what has been taken already; dropping the state loses it.
+    pub fn owes(&self) -> bool {
+        self.owed != 0 || self.paying != 0
+    }
+
+    /// Lets an operation through, or tells why it does not fit by what is known.
+    fn let_through(&mut self, now_ns: u64, delta: i64) -> Result<Decision, Denial> {
         let value = *self.known.value.get_or_insert(0);
         let (None, Some(owed)) = (self.obstacle(delta), self.owed.checked_add(delta)) else {
-            return self.refuse(self.obstacle(delta).map_or(Denial::Unavailable, Denial::Judged));
+            return Err(self.obstacle(delta).map_or(Denial::Unavailable, Denial::Judged));
         };
         self.owed = owed;
         self.known.spend(now_ns, delta, self.quota.consumes());
         self.counts.iter_mut().for_each(|counts| counts.unchecked += 1);
-        Decision::LetThrough(value + delta)
+        Ok(Decision::LetThrough(value + delta))
     }
 
     fn admit(&mut self, delta: i64) -> Decision {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    admission::{QuotaRules, test_config::quotas_of},
+    admission::QuotaRules,
     combine::{Settled, WindowState},
     config::Config,
     resp::RespVersion,
@@ -11,7 +11,7 @@ const RECHECK: u64 = 50 * MS;
 
 fn open(quota: &str) -> Admission {
     let text = format!("[[quota]]\nmatch='k'\n{}\n", quota.replace(';', "\n"));
-    let quota = QuotaRules::compile(&quotas_of(&text)).of(b"k").unwrap();
+    let quota = QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(b"k").unwrap();
     Admission::new(Arc::new(quota))
 }
 
@@ -68,7 +68,7 @@ fn what_cannot_fit_is_refused_and_asked_about_once_per_recheck() {
         }
         assert_eq!(asked, [50, 100, 150]);
         let counts = admission.counts()[0];
-        assert_eq!((counts.rechecks, counts.refused), (3, [197, 0, 0]));
+        assert_eq!((counts.rechecks, counts.refused), (3, [197, 0, 0, 0]));
     }
 }
 
@@ -165,7 +165,7 @@ fn a_pause_refuses_everything() {
     assert_eq!(admission.decide(RECHECK, -1), Decision::Ask);
     admission.on_report(RECHECK, &report(2, 0));
     assert_eq!(admission.decide(RECHECK, 1), Decision::Admit);
-    assert_eq!(admission.counts()[0].refused, [0, 3, 0]);
+    assert_eq!(admission.counts()[0].refused, [0, 3, 0, 0]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_fault_is_told_and_asked_about() {
     assert_eq!(admission.decide(RECHECK, 1), Decision::Ask);
     admission.on_report(RECHECK, &report(4, 0));
     assert_eq!(admission.decide(RECHECK, 1), Decision::Admit);
-    assert_eq!(admission.counts()[0].refused, [0, 0, 1]);
+    assert_eq!(admission.counts()[0].refused, [0, 0, 1, 0]);
 }
 
 #[test]
@@ -248,15 +248,32 @@ fn what_is_let_through_is_owed_and_held_to_the_last_known_state() {
     assert_eq!(admission.decide(1, 2), Decision::LetThrough(10));
     assert_eq!(admission.decide(1, 1), full(10));
     assert_eq!(admission.owed_to_flush(1), Some(3));
-    assert_eq!((admission.owed(), admission.decide(1, 1)), (0, full(10)));
+    assert_eq!((admission.owes(), admission.decide(1, 1)), (true, full(10)));
+    assert_eq!(admission.decide(1, -1), Decision::LetThrough(9));
+    assert_eq!(admission.owed_to_flush(RECHECK + 1), None, "one is on its way");
+    assert_eq!(admission.decide(1, 1), Decision::LetThrough(10));
     admission.on_owed_lost(3);
     assert_eq!(admission.owed_to_flush(2), None, "one question per recheck");
     assert_eq!(admission.decide(3, -4), Decision::LetThrough(6));
     assert_eq!(admission.owed_to_flush(RECHECK + 1), Some(-1));
     admission.on_owed_added(RECHECK + 2, 6);
+    assert!(!admission.owes());
     assert_eq!(admission.decide(RECHECK + 2, 1), Decision::Admit);
     let counts = admission.counts()[0];
-    assert_eq!((counts.unchecked, counts.refused), (3, [2, 0, 0]));
+    assert_eq!((counts.unchecked, counts.refused), (5, [2, 0, 0, 0]));
+}
+
+#[test]
+fn where_nothing_fits_and_nothing_is_owed_redis_is_asked_whether_it_is_back() {
+    let mut admission = open("limit=10;on_unavailable='allow'");
+    admission.on_report(0, &report(10, 0));
+    admission.on_unavailable(1);
+    assert_eq!(admission.decide(2, 1), full(10));
+    assert_eq!(admission.decide(RECHECK + 1, 1), Decision::Ask);
+    assert_eq!(admission.decide_unsent(RECHECK + 2, 1), full(10));
+    assert_eq!(admission.decide(RECHECK + 2, 1), full(10));
+    admission.on_report(RECHECK + 3, &report(4, 0));
+    assert_eq!(admission.decide(RECHECK + 3, 1), Decision::Admit);
 }
 
 #[test]
@@ -301,7 +318,7 @@ fn what_the_queue_settles_is_worded_and_counted() {
     let refused = Settled::Refused(Refusal { cause: Cause::Ceiling, limit: 10, value: 9 });
     let error = "-QUOTA limit of 10 reached for 'k'\r\n";
     let counts = check("'error'", refused, RespVersion::Resp3, error);
-    assert_eq!(counts, Counts { refused: [1, 0, 0], ..Counts::default() });
+    assert_eq!(counts, Counts { refused: [1, 0, 0, 0], ..Counts::default() });
     check("'nil'", refused, RespVersion::Resp2, "$-1\r\n");
     check("'nil'", refused, RespVersion::Resp3, "_\r\n");
     check("'value'", refused, RespVersion::Resp2, ":9\r\n");
@@ -312,14 +329,5 @@ fn what_the_queue_settles_is_worded_and_counted() {
     assert_eq!(counts, Counts::default());
     let fault = "-QUOTA cannot be applied for 'k': no number\r\n";
     let counts = check("'nil'", Settled::ClampError("no number"), RespVersion::Resp2, fault);
-    assert_eq!(counts, Counts { refused: [0, 0, 1], ..Counts::default() });
-}
-
-#[test]
-fn too_few_replicas_are_told() {
-    let admission = open("limit=10;wait_replicas=2");
-    let mut out = Vec::new();
-    admission.write_not_replicated(1, &mut out);
-    let expect = "-QUOTA granted for 'k', but only 1 of 2 replicas hold it: a failover may lose it\r\n";
-    assert_eq!(String::from_utf8(out).unwrap(), expect);
+    assert_eq!(counts, Counts { refused: [0, 0, 1, 0], ..Counts::default() });
 }

@@ -27,14 +27,15 @@
 //! - *Paused* by an operator: everything is refused, releases too, as the script does.
 //! - *Fault*: the limit's key is missing or no number, or a key has the wrong type. All are told so.
 //! - *Redis is away*: `on_unavailable = "refuse"` refuses. `"allow"` answers at once with the last known value and adds
-//!   what it let through to the counter later, unchecked. It lets nothing through that did not fit by the last known
-//!   state: so one gateway alone oversells nothing, and several oversell at most what each of them let through.
+//!   what it let through to the counter later, unchecked and before it grants anything else. It lets nothing through that
+//!   did not fit by the last known state. So one gateway alone passes the limit by no more than what was under way when
+//!   Redis went away, and several by what each of them let through besides.
 //! - *Shadow mode* sends everything to Redis, where the script counts and refuses nobody.
 //!
 //! # What it deliberately does not do
 //!
 //! No IO, no clock: time comes in as nanoseconds of one monotonic clock. It owns no queue, polls no key and writes no
-//! override: it says which ([`KeyQuota::polled`], [`Verb::commands`]), and its owner does.
+//! override: it says which ([`KeyQuota::polled`], [`QuotaAction::command`]), and its owner does.
 
 mod answer;
 mod counts;
@@ -48,8 +49,6 @@ mod refusal;
 mod rules;
 mod sell_out;
 mod template;
-#[cfg(test)]
-mod test_config;
 mod verb;
 
 pub use counts::{Counts, Reason, RuleCounts};
@@ -60,4 +59,4 @@ pub use other_commands::{MALFORMED_DELTA, OtherCommand, Setting, verdict_of_othe
 pub use polled::PolledLimit;
 pub use rules::QuotaRules;
 pub use sell_out::{RATE_SAMPLES_MAX, Rates, Sample, rate_per_second, sell_out_seconds};
-pub use verb::{QUOTA_HELP, Verb};
+pub use verb::{QUOTA_HELP, QuotaAction, Verb};

@@ -1,4 +1,4 @@
-//! `HOTGATE QUOTA ...`: what operators ask for, and the commands to Redis that carry it out.
+//! `HOTGATE QUOTA ...`: what operators ask for, and the command to Redis that carries a change out.
 //!
 //! An operator's changes are fields of the counter's override hash ([`override_key`]), which the flush script reads each
 //! time: so every gateway and every restart agrees, and the next flush of any of them knows. Deliberately does not
@@ -6,38 +6,45 @@
 
 use bytes::Bytes;
 
-use super::key_quota::{Bound, KeyQuota, Limit};
+use super::key_quota::{Bound, KeyQuota};
 use crate::{
-    combine::{CLAMP_VALUE_MAX, Consumes, override_key, window_key},
+    combine::{CLAMP_VALUE_MAX, Consumes, override_key},
     resp::parse_integer,
 };
 
 /// A subcommand of `HOTGATE QUOTA`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Every counter that the process knows under a quota. Needs nothing from Redis.
+    /// Every counter that the process knows under a quota.
     List,
     /// The state of one counter.
     Get(Bytes),
-    /// Replace the configured limit, or the floor of stock.
-    SetLimit(Bytes, i64),
-    /// Forget all that was changed at run time, a pause included.
-    Reset(Bytes),
-    /// Refuse everything from now on.
-    Pause(Bytes),
-    /// Undo a pause.
-    Resume(Bytes),
+    /// Something is to be changed for one counter.
+    Change(Bytes, QuotaAction),
     /// What there is to ask for.
     Help,
+}
+
+/// What to do with the quota of a counter, at every gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaAction {
+    /// Replace the configured limit, or the floor of stock.
+    Limit(i64),
+    /// Forget all that was changed at run time, a pause included.
+    Reset,
+    /// Refuse everything from now on.
+    Pause,
+    /// Undo a pause.
+    Resume,
 }
 
 /// The lines of `HOTGATE QUOTA HELP`.
 pub const QUOTA_HELP: &[&str] = &[
     "HOTGATE QUOTA <subcommand> [<arg> ...]. Subcommands are:",
     "LIST",
-    "    Show the counters that this gateway knows under a quota.",
+    "    Show the counters that this gateway knows under a quota: what is used, granted and refused.",
     "GET <key>",
-    "    Show limit, value and pause of a counter, as Redis has them now.",
+    "    Show the quotas of a counter.",
     "SET <key> LIMIT <n>",
     "    Replace the configured limit of a counter, for all gateways.",
     "RESET <key>",
@@ -50,8 +57,6 @@ pub const QUOTA_HELP: &[&str] = &[
     "    Print this help.",
 ];
 
-type Command = Vec<Bytes>;
-
 impl Verb {
     /// Reads the arguments behind `HOTGATE QUOTA`. Errors are replies without the leading `-`: an unknown subcommand, a
     /// wrong number of arguments, a word that is not `LIMIT`, a limit that is no integer within ±2^52.
@@ -60,15 +65,15 @@ impl Verb {
             return Err("ERR wrong number of arguments for 'hotgate|quota' command".to_owned());
         };
         let lower = name.to_ascii_lowercase();
-        let key = |index: usize| rest.get(index).map(|key| Bytes::copy_from_slice(key)).unwrap_or_default();
+        let key = rest.first().map(|key| Bytes::copy_from_slice(key)).unwrap_or_default();
         let (verb, wanted) = match lower.as_slice() {
             b"list" => (Self::List, 0),
             b"help" => (Self::Help, 0),
-            b"get" => (Self::Get(key(0)), 1),
-            b"reset" => (Self::Reset(key(0)), 1),
-            b"pause" => (Self::Pause(key(0)), 1),
-            b"resume" => (Self::Resume(key(0)), 1),
-            b"set" if rest.len() == 3 => return set_limit(key(0), rest[1], rest[2]),
+            b"get" => (Self::Get(key), 1),
+            b"reset" => (Self::Change(key, QuotaAction::Reset), 1),
+            b"pause" => (Self::Change(key, QuotaAction::Pause), 1),
+            b"resume" => (Self::Change(key, QuotaAction::Resume), 1),
+            b"set" if rest.len() == 3 => return set_limit(key, rest[1], rest[2]),
             b"set" => (Self::Help, 3),
             _ => {
                 let name = name[..name.len().min(128)].escape_ascii();
@@ -81,67 +86,38 @@ impl Verb {
         }
         Ok(verb)
     }
+}
 
-    /// The counter that it is about.
-    pub fn key(&self) -> Option<&Bytes> {
-        match self {
-            Self::List | Self::Help => None,
-            Self::Get(key)
-            | Self::SetLimit(key, _)
-            | Self::Reset(key)
-            | Self::Pause(key)
-            | Self::Resume(key) => Some(key),
-        }
-    }
-
-    /// It changes something, and so belongs in the log with who asked.
-    pub fn is_change(&self) -> bool {
-        !matches!(self, Self::List | Self::Help | Self::Get(_))
-    }
-
-    /// Whether it makes sense for what holds the key, if anything does. `RESET` and `RESUME` are taken for any key, so that
-    /// what was changed under an earlier configuration can be undone.
-    pub fn check(&self, quota: Option<&KeyQuota>) -> Result<(), String> {
-        let (Some(key), false) = (self.key(), matches!(self, Self::Reset(_) | Self::Resume(_))) else {
+impl QuotaAction {
+    /// Whether it makes sense for what holds the key, if anything does; the error is a sentence for the operator. What undoes
+    /// a change is taken for any key, so that what was changed under an earlier configuration can be undone.
+    pub fn check(self, key: &[u8], quota: Option<&KeyQuota>) -> Result<(), String> {
+        if matches!(self, Self::Reset | Self::Resume) {
             return Ok(());
-        };
+        }
         let shown = super::refusal::shown(key);
-        let Some(quota) = quota else { return Err(format!("ERR no quota holds {shown}")) };
-        let Self::SetLimit(_, limit) = self else { return Ok(()) };
-        if quota.parts().iter().all(|part| matches!(part.bound, Bound::Window { .. })) {
+        let Some(quota) = quota else { return Err(format!("no quota holds {shown}")) };
+        let Self::Limit(limit) = self else { return Ok(()) };
+        if quota.held().all(|part| matches!(part.bound, Bound::Window { .. })) {
             return Err(format!(
-                "ERR {shown} is held per window only; that limit is changed in the configuration or in its limit key"
+                "{shown} is held per window only; that limit is changed in the configuration or in its limit key"
             ));
         }
-        if *limit < 0 && quota.consumes() == Consumes::Up {
-            return Err(format!("ERR limit is not an integer from 0 to {CLAMP_VALUE_MAX}"));
+        let least = if quota.consumes() == Consumes::Up { 0 } else { -CLAMP_VALUE_MAX };
+        if !(least..=CLAMP_VALUE_MAX).contains(&limit) {
+            return Err(format!("limit is not an integer from {least} to {CLAMP_VALUE_MAX}"));
         }
         Ok(())
     }
 
-    /// The commands to Redis, each as its arguments; all name keys of the counter's slot but for limit keys that are polled.
-    /// For `GET`: the override's fields `limit` and `paused`, the counter, then for each part of the quota its limit key
-    /// and for each window the count and its `PTTL`. For a change: one command, whose success is the change.
-    pub fn commands(&self, quota: Option<&KeyQuota>) -> Vec<Command> {
-        let Some(key) = self.key() else { return Vec::new() };
-        let name = override_key(key);
-        let word = Bytes::from_static;
+    /// The command to Redis, as its arguments, whose success is the change.
+    pub fn command(self, key: &[u8]) -> Vec<Bytes> {
+        let (name, word) = (override_key(key), Bytes::from_static);
         match self {
-            Self::List | Self::Help => Vec::new(),
-            Self::Get(_) => {
-                let mut commands = vec![
-                    vec![word(b"HMGET"), name, word(b"limit"), word(b"paused")],
-                    vec![word(b"GET"), key.clone()],
-                ];
-                commands.extend(quota.into_iter().flat_map(look_at_parts));
-                commands
-            }
-            Self::SetLimit(_, limit) => {
-                vec![vec![word(b"HSET"), name, word(b"limit"), limit.to_string().into()]]
-            }
-            Self::Reset(_) => vec![vec![word(b"DEL"), name]],
-            Self::Pause(_) => vec![vec![word(b"HSET"), name, word(b"paused"), word(b"1")]],
-            Self::Resume(_) => vec![vec![word(b"HDEL"), name, word(b"paused")]],
+            Self::Limit(limit) => vec![word(b"HSET"), name, word(b"limit"), limit.to_string().into()],
+            Self::Reset => vec![word(b"DEL"), name],
+            Self::Pause => vec![word(b"HSET"), name, word(b"paused"), word(b"1")],
+            Self::Resume => vec![word(b"HDEL"), name, word(b"paused")],
         }
     }
 }
@@ -151,28 +127,9 @@ fn set_limit(key: Bytes, word: &[u8], limit: &[u8]) -> Result<Verb, String> {
         return Err("ERR syntax error: expected HOTGATE QUOTA SET key LIMIT n".to_owned());
     }
     match parse_integer(limit).filter(|limit| (-CLAMP_VALUE_MAX..=CLAMP_VALUE_MAX).contains(limit)) {
-        Some(limit) => Ok(Verb::SetLimit(key, limit)),
+        Some(limit) => Ok(Verb::Change(key, QuotaAction::Limit(limit))),
         None => Err(format!("ERR limit is not an integer from 0 to {CLAMP_VALUE_MAX}")),
     }
-}
-
-fn look_at_parts(quota: &KeyQuota) -> Vec<Command> {
-    let mut commands = Vec::new();
-    let mut look = |verb: &'static [u8], key: Bytes| commands.push(vec![Bytes::from_static(verb), key]);
-    for part in quota.parts() {
-        let (Bound::Ceiling(limit) | Bound::Window { limit, .. }) = &part.bound else { continue };
-        match limit {
-            Limit::Value(_) => {}
-            Limit::InSlot(name) => look(b"GET", name.clone()),
-            Limit::Polled(index) => look(b"GET", quota.polled()[*index].clone()),
-        }
-        if let Bound::Window { window_ms, .. } = part.bound {
-            let name = window_key(quota.key(), window_ms);
-            look(b"GET", name.clone());
-            look(b"PTTL", name);
-        }
-    }
-    commands
 }
 
 #[cfg(test)]
@@ -192,11 +149,11 @@ mod tests {
         check("LIST", Verb::List);
         check("help", Verb::Help);
         check("get k", Verb::Get(key()));
-        check("SET k limit 1000", Verb::SetLimit(key(), 1000));
-        check("SET k LIMIT -5", Verb::SetLimit(key(), -5));
-        check("RESET k", Verb::Reset(key()));
-        check("PAUSE k", Verb::Pause(key()));
-        check("RESUME k", Verb::Resume(key()));
+        check("SET k limit 1000", Verb::Change(key(), QuotaAction::Limit(1000)));
+        check("SET k LIMIT -5", Verb::Change(key(), QuotaAction::Limit(-5)));
+        check("RESET k", Verb::Change(key(), QuotaAction::Reset));
+        check("PAUSE k", Verb::Change(key(), QuotaAction::Pause));
+        check("RESUME k", Verb::Change(key(), QuotaAction::Resume));
     }
 
     #[test]
@@ -217,21 +174,15 @@ mod tests {
 
     #[test]
     fn a_change_is_one_command_on_the_override() {
-        let check = |line: &str, expect: &str| {
-            let verb = parse(line).unwrap();
-            let commands = verb.commands(None);
-            let text: Vec<_> =
-                commands.iter().map(|words| String::from_utf8(words.join(&b' ')).unwrap()).collect();
+        let check = |action: QuotaAction, expect: &str| {
             let name = String::from_utf8(override_key(b"k").to_vec()).unwrap();
-            assert_eq!(text.join("; "), expect.replace("OVERRIDE", &name));
-            assert_eq!(verb.is_change(), !matches!(verb, Verb::Get(_) | Verb::List));
+            let text = String::from_utf8(action.command(b"k").join(&b' ')).unwrap();
+            assert_eq!(text, expect.replace("OVERRIDE", &name));
         };
-        check("LIST", "");
-        check("GET k", "HMGET OVERRIDE limit paused; GET k");
-        check("SET k LIMIT 7", "HSET OVERRIDE limit 7");
-        check("RESET k", "DEL OVERRIDE");
-        check("PAUSE k", "HSET OVERRIDE paused 1");
-        check("RESUME k", "HDEL OVERRIDE paused");
+        check(QuotaAction::Limit(7), "HSET OVERRIDE limit 7");
+        check(QuotaAction::Reset, "DEL OVERRIDE");
+        check(QuotaAction::Pause, "HSET OVERRIDE paused 1");
+        check(QuotaAction::Resume, "HDEL OVERRIDE paused");
     }
 
     #[test]
@@ -239,30 +190,21 @@ mod tests {
         let text = "[[quota]]\nmatch='sku:*'\nlimit=5\n[[quota]]\nmatch='stock:*'\nfloor=0\n\
                     [[quota]]\nmatch='rate:*'\nlimit_key='limits'\nwindow='1s'\n";
         let rules = QuotaRules::compile(&Config::parse(text).unwrap().quotas);
-        let check = |line: &str, expect: Option<&str>| {
-            let verb = parse(line).unwrap();
-            let quota = verb.key().and_then(|key| rules.of(key));
-            let found = verb.check(quota.as_ref()).err();
-            assert_eq!(found.is_some(), expect.is_some(), "{line}: {found:?}");
-            assert!(found.unwrap_or_default().contains(expect.unwrap_or_default()), "{line}");
+        let check = |key: &str, action: QuotaAction, expect: Option<&str>| {
+            let found = action.check(key.as_bytes(), rules.of(key.as_bytes()).as_ref()).err();
+            assert_eq!(found.is_some(), expect.is_some(), "{key} {action:?}: {found:?}");
+            assert!(found.unwrap_or_default().contains(expect.unwrap_or_default()), "{key} {action:?}");
         };
-        check("LIST", None);
-        check("SET sku:1 LIMIT 7", None);
-        check("SET sku:1 LIMIT -7", Some("is not an integer from 0"));
-        check("SET stock:1 LIMIT -7", None);
-        check("SET rate:1 LIMIT 7", Some("'rate:1' is held per window only"));
-        check("PAUSE rate:1", None);
-        for line in ["GET x", "SET x LIMIT 5", "PAUSE x"] {
-            check(line, Some("no quota holds 'x'"));
-        }
-        check("RESET x", None);
-        check("RESUME x", None);
-        let verb = parse("GET rate:1").unwrap();
-        let commands = verb.commands(rules.of(b"rate:1").as_ref());
-        assert_eq!(
-            commands[2..].iter().map(|words| words[0].as_ref()).collect::<Vec<_>>(),
-            [b"GET".as_slice(), b"GET", b"PTTL"]
-        );
-        assert_eq!(commands[2][1], "limits");
+        check("sku:1", QuotaAction::Limit(7), None);
+        check("sku:1", QuotaAction::Limit(-7), Some("is not an integer from 0"));
+        check("sku:1", QuotaAction::Limit(CLAMP_VALUE_MAX + 1), Some("to 4503599627370496"));
+        check("stock:1", QuotaAction::Limit(-7), None);
+        check("stock:1", QuotaAction::Limit(i64::MIN), Some("from -4503599627370496"));
+        check("rate:1", QuotaAction::Limit(7), Some("'rate:1' is held per window only"));
+        check("rate:1", QuotaAction::Pause, None);
+        check("x", QuotaAction::Limit(5), Some("no quota holds 'x'"));
+        check("x", QuotaAction::Pause, Some("no quota holds 'x'"));
+        check("x", QuotaAction::Reset, None);
+        check("x", QuotaAction::Resume, None);
     }
 }

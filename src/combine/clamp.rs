@@ -15,6 +15,8 @@
 //! - Paused refuses every change of the counter, releases too. `GET` is answered.
 //! - `SET` is not held: it is how operators correct a counter. Who wants it refused decides so before the queue.
 //! - Numbers beyond 2^52 are refused or are a fault: Lua computes with doubles.
+//! - A quota in shadow mode beside an enforced one is judged on what that grants, counted and otherwise without effect; a fault
+//!   of its own leaves it out.
 //! - A fault (a limit that is no number, a key of the wrong type) is told to every increment of the batch and changes
 //!   nothing. In shadow mode it is told in the report only.
 //!
@@ -76,6 +78,19 @@ pub struct Clamp {
     pub override_key: Option<Bytes>,
     /// Grant everything, and count what would have been refused.
     pub shadow: bool,
+    /// A quota in shadow mode beside this one: of what this one grants it counts what it would have refused.
+    pub beside: Option<Beside>,
+}
+
+/// What a quota in shadow mode beside an enforced one holds the counter to. See [`Clamp`] for the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The lowest of them counts.
+    pub ceilings: Vec<Ceiling>,
+    /// The counter does not go below.
+    pub floor: Option<i64>,
+    /// Those of a length that the enforced quota has too are counted there.
+    pub windows: Vec<Window>,
 }
 
 /// The name of a counter's override hash: `{tag}hotgate:quota:<key>`, in the counter's slot.
@@ -131,6 +146,8 @@ pub struct ClampReport {
     pub granted: u64,
     /// Members that were refused, or in shadow mode would have been.
     pub refused: u64,
+    /// Members that were granted, and that the quota in shadow mode beside this one would have refused.
+    pub would_refuse: u64,
     /// The counter after the flush, if it is an integer.
     pub value: Option<i64>,
     /// The ceiling that was in force.
@@ -154,9 +171,10 @@ impl ClampReport {
         above.into_iter().chain(below).min().map(|left| left.max(0))
     }
 
-    /// Takes in the state string of one step: `ceiling;floor;refused;paused;used left used left;fault`.
+    /// Takes in the state string of one step: `ceiling;floor;refused;paused;used left used left;would
+    /// refuse;fault`.
     pub(super) fn absorb(&mut self, state: &[u8]) -> Option<()> {
-        let mut fields = state.splitn(6, |&byte| byte == b';');
+        let mut fields = state.splitn(7, |&byte| byte == b';');
         let bound = |field: &[u8]| if field == b"-" { Some(None) } else { parse_integer(field).map(Some) };
         self.ceiling = bound(fields.next()?)?;
         self.floor = bound(fields.next()?)?;
@@ -168,6 +186,7 @@ impl ClampReport {
             .chunks_exact(2)
             .map(|pair| WindowState { used: pair[0], left_ms: u64::try_from(pair[1]).unwrap_or(0) })
             .collect();
+        self.would_refuse += u64::try_from(parse_integer(fields.next()?)?).ok()?;
         let fault = fields.next()?;
         self.fault = (!fault.is_empty()).then(|| String::from_utf8_lossy(fault).into_owned());
         Some(())
@@ -206,11 +225,17 @@ mod tests {
     #[test]
     fn reads_the_state() {
         let mut report = ClampReport::default();
-        report.absorb(b"100;-;3;1;7 250 9 0;a; b").unwrap();
-        report.absorb(b"90;-5;2;0;;").unwrap();
-        let expect = ClampReport { refused: 5, ceiling: Some(90), floor: Some(-5), ..ClampReport::default() };
+        report.absorb(b"100;-;3;1;7 250 9 0;4;a; b").unwrap();
+        report.absorb(b"90;-5;2;0;;1;").unwrap();
+        let expect = ClampReport {
+            refused: 5,
+            would_refuse: 5,
+            ceiling: Some(90),
+            floor: Some(-5),
+            ..ClampReport::default()
+        };
         assert_eq!(report, expect);
-        report.absorb(b"-;-;0;0;7 250 9 0;limit; key").unwrap();
+        report.absorb(b"-;-;0;0;7 250 9 0;0;limit; key").unwrap();
         let states = [WindowState { used: 7, left_ms: 250 }, WindowState { used: 9, left_ms: 0 }];
         assert_eq!(report.windows, states);
         assert_eq!(report.fault.as_deref(), Some("limit; key"));

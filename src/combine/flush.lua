@@ -102,10 +102,12 @@ local function counter(before, add, sum, low, high, runs)
 end
 
 -- The quota's clauses: 'd' the consuming direction is down; 's' shadow; 'c n' ceiling; 'C i' ceiling in KEYS[i];
--- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 'o i' the operator's override in KEYS[i].
+-- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
+-- quota in shadow mode beside the one before it, judged on what that grants.
 local function read_quota(clauses)
   local quota = { windows = {}, up = true }
-  local function fail(text) quota.fault = quota.fault or text end
+  local into = quota
+  local function fail(text) into.fault = into.fault or text end
   local function number_at(name, text, least)
     local number = type(text) == 'string' and integer(text)
     if not number or number < least or number > EXACT then
@@ -115,7 +117,7 @@ local function read_quota(clauses)
     return number
   end
   local function lower(number)
-    if number and (not quota.ceiling or number < quota.ceiling) then quota.ceiling = number end
+    if number and (not into.ceiling or number < into.ceiling) then into.ceiling = number end
   end
   for _, clause in ipairs(clauses) do
     local letter, first, second, third = string.match(clause, '^(%a) ?(%S*) ?(%S*) ?(%S*)$')
@@ -123,7 +125,10 @@ local function read_quota(clauses)
     if letter == 'd' then quota.up = false
     elseif letter == 's' then quota.shadow = true
     elseif letter == 'c' then lower(tonumber(first))
-    elseif letter == 'f' then quota.floor = tonumber(first)
+    elseif letter == 'f' then into.floor = tonumber(first)
+    elseif letter == 'b' then
+      into = { windows = {}, up = quota.up, refused = 0 }
+      quota.beside = into
     elseif letter == 'C' then
       local limit = redis.pcall('GET', named)
       if limit == false then fail("limit key '" .. named .. "' does not exist")
@@ -132,8 +137,10 @@ local function read_quota(clauses)
       local used = redis.pcall('GET', named)
       if used == false then used = '0' end
       used = number_at("window key '" .. named .. "'", used, 0)
-      quota.windows[#quota.windows + 1] = { key = named, limit = tonumber(second), ms = third,
-        used = used or 0, added = 0, left = redis.call('PTTL', named) }
+      local shared = false
+      for _, window in ipairs(into ~= quota and quota.windows or {}) do shared = shared or window.key == named end
+      into.windows[#into.windows + 1] = { key = named, limit = tonumber(second), ms = third,
+        used = used or 0, added = 0, left = redis.call('PTTL', named), shared = shared }
     elseif letter == 'o' then
       local fields = redis.pcall('HMGET', named, 'limit', 'paused')
       if fields.err then
@@ -176,8 +183,16 @@ local function fitting(quota, value, delta, times)
   return count, cause
 end
 
+local function take_from_windows(quota, delta, count)
+  if delta ~= 0 and (delta > 0) == quota.up then
+    for _, window in ipairs(quota.windows) do window.added = window.added + math.abs(delta) * count end
+  end
+end
+
 -- Grants the runs in order as far as they fit. In shadow mode all of them go, and what would not have is counted.
 local function grant(quota, start, runs)
+  local beside = quota.beside and not quota.beside.fault and quota.beside
+  if beside then beside.refused = 0 end
   local value, granted, refused, verdict = start, 0, 0, {}
   for delta, times in string.gmatch(runs, '(%S+) (%S+)') do
     delta, times = tonumber(delta), tonumber(times)
@@ -186,10 +201,13 @@ local function grant(quota, start, runs)
     if quota.shadow then count, cause = times, '' end
     verdict[#verdict + 1] = digits(count) .. cause
     granted = granted + count
-    value = value + delta * count
-    if delta ~= 0 and (delta > 0) == quota.up then
-      for _, window in ipairs(quota.windows) do window.added = window.added + math.abs(delta) * count end
+    take_from_windows(quota, delta, count)
+    if beside then
+      local fits = fitting(beside, value, delta, count)
+      beside.refused = beside.refused + count - fits
+      take_from_windows(beside, delta, count)
     end
+    value = value + delta * count
   end
   return value, granted, refused, verdict
 end
@@ -199,11 +217,12 @@ end
 local function advance_windows(quota)
   for _, window in ipairs(quota.windows) do
     if window.added > 0 then
-      redis.call('INCRBY', window.key, digits(window.added))
+      -- One that both quotas count in is written by the first.
+      if not window.shared then redis.call('INCRBY', window.key, digits(window.added)) end
       window.used, window.added = window.used + window.added, 0
       if window.left == -2 then window.left = -1 end
     end
-    if window.left == -1 then
+    if window.left == -1 and not window.shared then
       redis.call('PEXPIRE', window.key, window.ms)
       window.left = tonumber(window.ms)
     end
@@ -217,7 +236,8 @@ local function state_of(quota, refused)
   end
   return table.concat({
     quota.ceiling and digits(quota.ceiling) or '-', quota.floor and digits(quota.floor) or '-',
-    digits(refused), quota.paused and '1' or '0', table.concat(windows, ' '), quota.fault or '',
+    digits(refused), quota.paused and '1' or '0', table.concat(windows, ' '),
+    digits(quota.beside and quota.beside.refused or 0), quota.fault or '',
   }, ';')
 end
 
@@ -237,10 +257,13 @@ local function clamped(quota, before, add, sum, low, high, runs)
     local reply = add(digits(value - start))
     if type(reply) == 'table' then outcome = '!' .. reply.err end
   end
-  if string.sub(outcome, 1, 1) == '!' then
-    for _, window in ipairs(quota.windows) do window.added = 0 end
+  for _, each in ipairs({ quota, quota.beside }) do
+    if string.sub(outcome, 1, 1) == '!' then
+      each.refused = 0
+      for _, window in ipairs(each.windows) do window.added = 0 end
+    end
+    advance_windows(each)
   end
-  advance_windows(quota)
   return outcome, state_of(quota, refused)
 end
 

@@ -67,7 +67,7 @@ mod wire;
 mod write_behind;
 
 pub use clamp::{
-    CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal, Window, WindowState,
+    Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal, Window, WindowState,
     override_key, window_key,
 };
 pub use op::{Foldable, Op, classify};

@@ -62,6 +62,8 @@ pub struct Full;
 pub struct FlushPolicy<'a> {
     /// From the sending of one flush to that of the next, in nanoseconds.
     pub interval_ns: u64,
+    /// So many waiting operations do not wait for the interval.
+    pub flush_max: usize,
     /// Send writes under a token.
     pub exactly_once: bool,
     /// The quota of this key. Increments then go through the script in either form.
@@ -226,7 +228,9 @@ impl<M: Copy> KeyQueue<M> {
     }
 
     /// What to do now. The first operation after a pause goes at once; from then on flushes are spaced, except that
-    /// one which could not take all that waited is followed by the next as soon as it is settled.
+    /// one which could not take all that waited is followed by the next as soon as it is settled, and that a large
+    /// batch goes when it is large: waiting longer would spare Redis little, and hold up clients that send their next
+    /// operation when they have the reply to the last.
     pub fn next_flush(&mut self, now_ns: u64, policy: &FlushPolicy) -> FlushDecision {
         if let Some(flight) = &mut self.flight {
             if flight.state == State::Sent {
@@ -235,7 +239,7 @@ impl<M: Copy> KeyQueue<M> {
             self.counters.resends += 1;
         } else if self.waiting.is_empty() {
             return FlushDecision::Idle;
-        } else if now_ns < self.not_before_ns {
+        } else if now_ns < self.not_before_ns && self.members < policy.flush_max {
             return FlushDecision::NotBefore(self.not_before_ns);
         } else {
             self.take_off(now_ns, policy);

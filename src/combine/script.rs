@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    clamp::{Ceiling, Clamp, Consumes},
+    clamp::{Ceiling, Clamp, Consumes, Window},
     segment::{Kind, Segment},
     wire::read_arguments,
 };
@@ -103,8 +103,8 @@ fn push_fold<'a, M: Copy>(step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
     argv.push(Cow::Owned(runs));
 }
 
-/// The clamp in the script's words; the keys that it names are appended to `keys`. The override comes last, since it
-/// replaces what stands before it.
+/// The clamp in the script's words; the keys that it names are appended to `keys`. The override comes behind what it
+/// replaces.
 fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     let mut index_of = |key: &'a Bytes| {
         keys.push(key);
@@ -117,21 +117,35 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     if clamp.shadow {
         clauses.push("s".to_owned());
     }
-    for ceiling in &clamp.ceilings {
+    push_bounds(&clamp.ceilings, clamp.floor, &clamp.windows, &mut index_of, &mut clauses);
+    clauses.extend(clamp.override_key.as_ref().map(|key| format!("o {}", index_of(key))));
+    if clauses.is_empty() {
+        clauses.push("c 4503599627370496".to_owned());
+    }
+    if let Some(beside) = &clamp.beside {
+        clauses.push("b".to_owned());
+        push_bounds(&beside.ceilings, beside.floor, &beside.windows, &mut index_of, &mut clauses);
+    }
+    clauses
+}
+
+fn push_bounds<'a>(
+    ceilings: &'a [Ceiling],
+    floor: Option<i64>,
+    windows: &'a [Window],
+    index_of: &mut impl FnMut(&'a Bytes) -> usize,
+    clauses: &mut Vec<String>,
+) {
+    for ceiling in ceilings {
         clauses.push(match ceiling {
             Ceiling::Value(limit) => format!("c {limit}"),
             Ceiling::Key(key) => format!("C {}", index_of(key)),
         });
     }
-    clauses.extend(clamp.floor.map(|floor| format!("f {floor}")));
-    for window in &clamp.windows {
+    clauses.extend(floor.map(|floor| format!("f {floor}")));
+    for window in windows {
         clauses.push(format!("w {} {} {}", index_of(&window.key), window.limit, window.window_ms));
     }
-    clauses.extend(clamp.override_key.as_ref().map(|key| format!("o {}", index_of(key))));
-    if clauses.is_empty() {
-        clauses.push("c 4503599627370496".to_owned());
-    }
-    clauses
 }
 
 fn decimal<'a>(number: impl itoa::Integer) -> Arg<'a> {

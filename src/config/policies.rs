@@ -48,15 +48,14 @@ section! {
         flush_interval: Duration = Duration::from_millis(1), duration(0, SECOND), live,
             "The least time between two flushes of one key; the first operation after a pause goes at \
              once, and 0 spaces them by the round trip alone.";
-        batch_max: usize = 16_384, count(1, 1_048_576), live,
-            "The number of operations that one flush folds.";
+        flush_max: usize = 256, count(1, 1_048_576), live,
+            "The number of waiting operations that are flushed without waiting for the interval; the \
+             round trip still spaces them.";
         pending_max: usize = 65_536, count(1, 16_777_216), live,
             "The number of operations that wait for one key's flush.";
         exactly_once: bool = true, Kind::Flag, live,
             "Whether a flush carries a token, so that it can be sent again when its outcome is unknown; \
              those of write-behind always do.";
-        token_ttl: Duration = Duration::from_secs(600), duration(SECOND, 7 * 24 * HOUR), live,
-            "How long Redis remembers the token of a flush, and so how long its outcome can be asked for.";
     }
 }
 
@@ -117,8 +116,6 @@ section! {
     Admission {
         keys_max: usize = 100_000, count(1, 10_000_000), live,
             "The number of counters under a quota whose state the process remembers.";
-        refresh: Duration = Duration::from_secs(1), duration(10 * MS, MINUTE), live,
-            "How often the limits and pauses that operators set at run time are read from Redis.";
     }
 }
 

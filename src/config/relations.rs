@@ -8,10 +8,10 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::{Admission, Combine, Detect, Quota, ReadCache};
+use super::policies::{Detect, Quota, ReadCache};
 use super::reader::Reader;
 use super::sections::{Config, User};
-use super::types::{OnUnavailable, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
+use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 
 /// Reports every relation that does not hold.
@@ -113,13 +113,7 @@ fn bounds(config: &Config, reader: &mut Reader<'_>) {
         ("limits.request_bytes_max", limits.request_bytes_max),
     );
     let combine = &config.combine;
-    at_most(reader, ("combine.batch_max", combine.batch_max), ("combine.pending_max", combine.pending_max));
-    // A flush is asked for again for as long as a request may take; by then its token must not be forgotten.
-    at_most(
-        reader,
-        ("upstream.request_timeout", config.upstream.request_timeout),
-        ("combine.token_ttl", combine.token_ttl),
-    );
+    at_most(reader, ("combine.flush_max", combine.flush_max), ("combine.pending_max", combine.pending_max));
     let write_behind = &config.write_behind;
     at_most(
         reader,
@@ -185,10 +179,6 @@ fn check_quota(quota: &Quota, path: &str, reader: &mut Reader<'_>) {
         let message = "a window needs a limit: a floor holds for ever; drop one of them".to_owned();
         relation(reader, &[&at("window"), &at("floor")], message);
     }
-    if quota.wait_replicas > 0 {
-        let message = "grants can't wait for replicas yet; leave it at 0".to_owned();
-        relation(reader, &[&at("wait_replicas")], message);
-    }
     if let Some(template) = &quota.limit_key {
         check_template(template, &quota.pattern, path, reader);
     }
@@ -245,14 +235,8 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     for (index, rule) in config.rules.iter().enumerate() {
         refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
     }
-    for (index, quota) in config.quotas.iter().enumerate() {
-        refuse(&format!("quota[{index}].on_unavailable"), quota.on_unavailable == OnUnavailable::Allow);
-    }
     refuse("read_cache", config.read_cache != ReadCache::default());
-    let (combine, detect) = (&config.combine, &config.detect);
-    refuse("combine.batch_max", combine.batch_max != Combine::default().batch_max);
-    refuse("combine.token_ttl", combine.token_ttl != Combine::default().token_ttl);
-    refuse("admission.refresh", config.admission.refresh != Admission::default().refresh);
+    let detect = &config.detect;
     refuse("detect.slice", detect.slice != Detect::default().slice);
 }
 

@@ -258,12 +258,7 @@ proptest::proptest! {
 fn what_this_version_does_not_act_on_is_refused() {
     for (text, key) in [
         ("[[rule]]\nmatch='a'\nread='tracked'", "rule[0].read"),
-        ("[[quota]]\nmatch='a'\nlimit=1\non_unavailable='allow'", "quota[0].on_unavailable"),
-        ("[[quota]]\nmatch='a'\nlimit=1\nwait_replicas=1", "quota[0].wait_replicas"),
         ("read_cache.entries_max = 5", "read_cache"),
-        ("admission.refresh = '2s'", "admission.refresh"),
-        ("combine.batch_max = 5", "combine.batch_max"),
-        ("combine.token_ttl = '20m'", "combine.token_ttl"),
         ("detect.slice = '50ms'", "detect.slice"),
     ] {
         let errors = Config::parse(text).unwrap_err();

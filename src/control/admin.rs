@@ -30,7 +30,7 @@ pub struct Monitoring {
 pub fn start(gateway: &Arc<Gateway>, quota_desk: QuotaDesk, config_file: String) -> Monitoring {
     let config = gateway.config.load();
     let figures = Arc::new(NoticeFigures::default());
-    let key_names = key_names(&config, &gateway.id);
+    let key_names = key_names(&config);
     let webhook =
         webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
@@ -107,7 +107,10 @@ fn readiness(gateway: &Gateway) -> Readiness {
     Readiness::UpstreamUnreachable { why: format!("none of {} answers", servers.join(", ")) }
 }
 
-fn key_names(config: &Config, salt: &str) -> KeyNames {
+/// The token is the salt: gateways that share it, and every restart, give a key the same label, and who does not know it
+/// can't try out names.
+fn key_names(config: &Config) -> KeyNames {
+    let salt = config.admin.token.as_ref().map_or("", |token| token.reveal());
     if config.admin.hash_key_names { KeyNames::Hashed(salt.to_owned()) } else { KeyNames::Plain }
 }
 

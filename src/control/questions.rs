@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::admin::{Monitoring, unix_ms};
 use super::client_command;
+use crate::admission::Verb;
 use crate::command::Local;
 use crate::detect::TopKey;
 use crate::monitor::admin::{self, AdminCommand};
@@ -107,9 +108,9 @@ impl Desk {
         let mut out = Vec::new();
         match admin::parse(arguments) {
             Err(error) => encode::error(&mut out, error),
-            Ok(AdminCommand::QuotaChange(key, action)) => {
+            Ok(AdminCommand::Quota(Verb::Change(key, action))) => {
                 let by = format!("{} ({})", question.asker.address, question.asker.user);
-                match self.monitoring.sources.quota_desk.change(key, action, by).await {
+                match self.monitoring.sources.quota_desk.change(key.to_vec(), action, by).await {
                     Ok(text) => encode::simple(&mut out, text),
                     Err(error) => encode::error(&mut out, format!("ERR hotgate: {error}")),
                 }

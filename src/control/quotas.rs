@@ -14,13 +14,12 @@ use tokio::time::{Instant, sleep};
 
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
-use crate::admission::{PolledLimit, QuotaRules, Verb};
-use crate::combine::CLAMP_VALUE_MAX;
+use crate::admission::{PolledLimit, QuotaAction, QuotaRules};
 use crate::config::Config;
 use crate::resp::{first_error, key_slot};
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
-use crate::shared::quota_desk::{QuotaAction, QuotaChange, QuotaInbox};
+use crate::shared::quota_desk::{QuotaChange, QuotaInbox};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::Address;
 
@@ -56,21 +55,14 @@ pub async fn serve_changes(gateway: Arc<Gateway>, mut changes: QuotaInbox) {
 async fn carry_out(gateway: &Gateway, change: &QuotaChange) -> Result<String, String> {
     let key = Bytes::copy_from_slice(&change.key);
     let quota = QuotaRules::compile(&gateway.config.load().quotas).of(&key);
-    let (verb, done) = match change.action {
-        QuotaAction::Pause => (Verb::Pause(key.clone()), "paused".to_owned()),
-        QuotaAction::Resume => (Verb::Resume(key.clone()), "resumed".to_owned()),
-        QuotaAction::Reset => (Verb::Reset(key.clone()), "what is configured holds again".to_owned()),
-        QuotaAction::Limit(limit) if limit > CLAMP_VALUE_MAX => {
-            return Err(format!("the limit is not an integer from 0 to {CLAMP_VALUE_MAX}"));
-        }
-        QuotaAction::Limit(limit) => (Verb::SetLimit(key.clone(), limit), format!("limit {limit}")),
-    };
-    let plain = |error: String| error.strip_prefix("ERR ").map(str::to_owned).unwrap_or(error);
-    verb.check(quota.as_ref()).map_err(plain)?;
-    for command in verb.commands(quota.as_ref()) {
-        write(gateway, &key, &command).await?;
-    }
-    Ok(done)
+    change.action.check(&key, quota.as_ref())?;
+    write(gateway, &key, &change.action.command(&key)).await?;
+    Ok(match change.action {
+        QuotaAction::Pause => "paused".to_owned(),
+        QuotaAction::Resume => "resumed".to_owned(),
+        QuotaAction::Reset => "what is configured holds again".to_owned(),
+        QuotaAction::Limit(limit) => format!("limit {limit}"),
+    })
 }
 
 /// Sends a write that may be repeated to the master of the key's slot, again and again until it took effect.

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::board::Frame;
 use super::keys;
 use super::top;
+use crate::admission::{QUOTA_HELP, Verb};
 use crate::resp::{RespVersion, encode, parse_integer};
-use crate::shared::quota_desk::QuotaAction;
 
 /// Keys in an answer when no COUNT is given.
 const COUNT_DEFAULT: usize = 10;
@@ -34,12 +34,8 @@ pub enum AdminCommand {
     Top,
     /// `STATS`
     Stats,
-    /// `QUOTA LIST`
-    QuotaList,
-    /// `QUOTA GET key`
-    QuotaGet(Vec<u8>),
-    /// `QUOTA SET key LIMIT n`, `RESET key`, `PAUSE key`, `RESUME key`
-    QuotaChange(Vec<u8>, QuotaAction),
+    /// `QUOTA ...`
+    Quota(Verb),
     /// `HELP`
     Help,
 }
@@ -57,7 +53,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 21] = [
+const HELP: [&str; 11] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -65,18 +61,8 @@ const HELP: [&str; 21] = [
     "    What `hotgate top` shows, as lines of text.",
     "STATS",
     "    The status, the last second and the totals of this gateway.",
-    "QUOTA LIST",
-    "    Every key that a quota holds, with what is used, granted and refused.",
-    "QUOTA GET <key>",
-    "    The quotas of one key.",
-    "QUOTA SET <key> LIMIT <n>",
-    "    Replace the limit of a key at every gateway.",
-    "QUOTA RESET <key>",
-    "    Forget what was changed at run time; the configured limit holds again.",
-    "QUOTA PAUSE <key>",
-    "    Refuse everything for a key at every gateway.",
-    "QUOTA RESUME <key>",
-    "    Undo PAUSE.",
+    "QUOTA LIST|GET <key>|SET <key> LIMIT <n>|RESET <key>|PAUSE <key>|RESUME <key>|HELP",
+    "    Quotas: look at them, and change them at every gateway.",
     "HELP",
     "    Print this help.",
 ];
@@ -91,7 +77,7 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"TOP", []) => Ok(AdminCommand::Top),
         (b"STATS", []) => Ok(AdminCommand::Stats),
         (b"HELP", []) => Ok(AdminCommand::Help),
-        (b"QUOTA", rest) => quota(rest),
+        (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
         (b"TOP" | b"STATS" | b"HELP", _) => Err(wrong_arguments(name)),
         _ => Err(format!("ERR unknown subcommand '{}'. Try HOTGATE HELP.", keys::text(name))),
     }
@@ -115,24 +101,6 @@ fn hotkeys(mut rest: &[&[u8]]) -> Result<AdminCommand, String> {
         }
     }
     Ok(AdminCommand::Hotkeys { rank, count })
-}
-
-fn quota(rest: &[&[u8]]) -> Result<AdminCommand, String> {
-    let (verb, rest) = rest.split_first().ok_or_else(|| wrong_arguments(b"quota"))?;
-    let change = |key: &[u8], action| Ok(AdminCommand::QuotaChange(key.to_vec(), action));
-    match (verb.to_ascii_uppercase().as_slice(), rest) {
-        (b"LIST", []) => Ok(AdminCommand::QuotaList),
-        (b"GET", [key]) => Ok(AdminCommand::QuotaGet(key.to_vec())),
-        (b"PAUSE", [key]) => change(key, QuotaAction::Pause),
-        (b"RESUME", [key]) => change(key, QuotaAction::Resume),
-        (b"RESET", [key]) => change(key, QuotaAction::Reset),
-        (b"SET", [key, word, limit]) if word.eq_ignore_ascii_case(b"LIMIT") => {
-            let limit = parse_integer(limit).filter(|limit| *limit >= 0);
-            change(key, QuotaAction::Limit(limit.ok_or("ERR the limit is not an integer of 0 or more")?))
-        }
-        (b"LIST" | b"GET" | b"PAUSE" | b"RESUME" | b"RESET" | b"SET", _) => Err(wrong_arguments(b"quota")),
-        _ => Err("ERR unknown QUOTA subcommand. Try HOTGATE HELP.".into()),
-    }
 }
 
 fn wrong_arguments(name: &[u8]) -> String {
@@ -164,14 +132,15 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
             put_lines(&mut out, &top::lines(&shown, TOP_COLUMNS));
         }
         AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
-        AdminCommand::QuotaList => put(&mut out, version, &json(&view.quotas)),
-        AdminCommand::QuotaGet(key) => {
+        AdminCommand::Quota(Verb::List) => put(&mut out, version, &json(&view.quotas)),
+        AdminCommand::Quota(Verb::Get(key)) => {
             let wanted = keys::text(key);
             let quotas: Vec<_> = view.quotas.iter().filter(|quota| quota.key == wanted).collect();
             put(&mut out, version, &json(&quotas));
         }
         AdminCommand::Help => put_lines(&mut out, &HELP),
-        AdminCommand::QuotaChange(..) => return None,
+        AdminCommand::Quota(Verb::Help) => put_lines(&mut out, QUOTA_HELP),
+        AdminCommand::Quota(Verb::Change(..)) => return None,
     }
     Some(out)
 }
@@ -222,16 +191,13 @@ mod tests {
     #[test]
     fn commands() {
         let hotkeys = |rank, count| Ok(AdminCommand::Hotkeys { rank, count });
-        let change = |action| Ok(AdminCommand::QuotaChange(b"k".to_vec(), action));
         for (line, expect) in [
             ("HOTKEYS", hotkeys(HotRank::Requests, COUNT_DEFAULT)),
             ("hotkeys write count 3", hotkeys(HotRank::Writes, 3)),
             ("hotkeys COUNT 1000 bytes", hotkeys(HotRank::Bytes, 1_000)),
             ("top", Ok(AdminCommand::Top)),
-            ("quota list", Ok(AdminCommand::QuotaList)),
-            ("quota get k", Ok(AdminCommand::QuotaGet(b"k".to_vec()))),
-            ("quota set k limit 0", change(QuotaAction::Limit(0))),
-            ("QUOTA PAUSE k", change(QuotaAction::Pause)),
+            ("quota list", Ok(AdminCommand::Quota(Verb::List))),
+            ("QUOTA GET k", Ok(AdminCommand::Quota(Verb::Get("k".into())))),
         ] {
             assert_eq!(parsed(line), expect, "{line}");
         }
@@ -245,8 +211,7 @@ mod tests {
             ("hotkeys count", "ERR syntax error"),
             ("hotkeys sideways", "ERR syntax error"),
             ("stats now", "ERR wrong number of arguments for 'hotgate|stats' command"),
-            ("quota set k limit -1", "ERR the limit is not an integer of 0 or more"),
-            ("quota set k", "ERR wrong number of arguments for 'hotgate|quota' command"),
+            ("quota set k", "ERR wrong number of arguments for 'hotgate|quota|set' command"),
         ] {
             assert_eq!(parsed(line).unwrap_err(), expect, "{line}");
         }

@@ -167,6 +167,8 @@ fixed_labels! {
         Paused => "paused",
         /// Redis could not be asked, and the quota refuses then.
         Unavailable => "unavailable",
+        /// Granted, but too few replicas hold it (`wait_replicas`).
+        Unconfirmed => "unconfirmed",
     }
 }
 

@@ -9,25 +9,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::admission::QuotaAction;
+
 /// Changes that may wait for the control thread.
 const CHANGES_WAITING_MAX: usize = 16;
 
 /// How long a change may take: a write to Redis with its retries. After that its outcome is unknown to the
 /// asker.
 const VERDICT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What to do with the quota of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaAction {
-    /// Refuse everything for this key from now on.
-    Pause,
-    /// Undo a pause.
-    Resume,
-    /// Replace the limit; 0 or more.
-    Limit(i64),
-    /// Forget every change made at run time: the configured limit holds again.
-    Reset,
-}
 
 /// One change, with who asked for it.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::decide::classes::Classes;
 use super::hot::Hot;
 use super::intake::SCRATCH_BYTES;
 use super::reply_times::ReplyTimes;
-use super::upstream::{Pools, Retries, Upstream};
+use super::upstream::{Pools, Retries, Role, Upstream};
 use crate::config::Config;
 use crate::resp::RequestLimits;
 use crate::shared::gateway::Gateway;
@@ -214,6 +214,11 @@ impl State {
             if upstream.owner().is_some() {
                 continue;
             }
+            let waits_ns = match upstream.role {
+                Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
+                _ => 0,
+            };
+            let limit_ns = limit_ns.saturating_add(waits_ns);
             let overdue =
                 upstream.wire.front().is_some_and(|front| now_ns.saturating_sub(front.sent_ns) > limit_ns);
             if overdue && upstream.stream.is_some() {

@@ -50,6 +50,7 @@ impl Counter {
         let report = ClampReport {
             granted: outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64,
             refused: outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64,
+            would_refuse: 0,
             value: Some(self.value),
             ceiling: self.ceiling(clamp),
             floor: self.floor(clamp),

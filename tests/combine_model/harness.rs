@@ -96,7 +96,7 @@ impl<B: Backend> World<B> {
     }
 
     fn policy(&self) -> FlushPolicy<'static> {
-        FlushPolicy { interval_ns: 1_000_000, exactly_once: self.exactly_once, clamp: None }
+        FlushPolicy { interval_ns: 1_000_000, flush_max: 64, exactly_once: self.exactly_once, clamp: None }
     }
 
     /// The next flush and its bytes; time passes if it has to.

@@ -9,7 +9,8 @@ use hotgate::{
 use crate::harness::{LIMITS, requests};
 
 const INTERVAL_NS: u64 = 1_000_000;
-const PLAIN: FlushPolicy = FlushPolicy { interval_ns: INTERVAL_NS, exactly_once: false, clamp: None };
+const PLAIN: FlushPolicy =
+    FlushPolicy { interval_ns: INTERVAL_NS, flush_max: 100, exactly_once: false, clamp: None };
 const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
 
 fn queue() -> KeyQueue<u32> {
@@ -84,6 +85,23 @@ fn one_flush_in_flight_and_the_next_not_before_its_time() {
     assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::Idle);
     queue.push(UP, 2, Resp2).unwrap();
     assert_eq!(sent(&mut queue, 9 * INTERVAL_NS, &PLAIN).1, "INCRBY k 1", "after a pause it goes at once");
+}
+
+#[test]
+fn a_large_batch_does_not_wait_for_the_interval_but_for_the_flush_in_flight() {
+    let mut queue = filled(&[UP]);
+    sent(&mut queue, 5, &PLAIN);
+    for member in 1..=PLAIN.flush_max as u32 {
+        queue.push(UP, member, Resp2).unwrap();
+    }
+    assert_eq!(queue.next_flush(6, &PLAIN), FlushDecision::InFlight);
+    answers(&mut queue, &[":1\r\n"]);
+    assert_eq!(sent(&mut queue, 6, &PLAIN).1, "INCRBY k 100");
+    answers(&mut queue, &[":101\r\n"]);
+    for member in 101..200 {
+        queue.push(UP, member, Resp2).unwrap();
+    }
+    assert_eq!(queue.next_flush(7, &PLAIN), FlushDecision::NotBefore(6 + INTERVAL_NS));
 }
 
 #[test]

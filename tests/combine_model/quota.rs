@@ -57,7 +57,12 @@ impl Shop {
         let mut report = None;
         loop {
             self.now_ns += 1_000_000;
-            let policy = FlushPolicy { interval_ns: 1, exactly_once: self.exactly_once, clamp: Some(&clamp) };
+            let policy = FlushPolicy {
+                interval_ns: 1,
+                flush_max: usize::MAX,
+                exactly_once: self.exactly_once,
+                clamp: Some(&clamp),
+            };
             match self.queue.next_flush(self.now_ns, &policy) {
                 FlushDecision::Idle => break,
                 FlushDecision::Send(_) => {}
@@ -258,7 +263,8 @@ fn a_clamped_flush_sent_twice_grants_once() {
     for member in 0..5 {
         shop.queue.push(Op::Increment(1), member, RespVersion::Resp2).unwrap();
     }
-    let policy = FlushPolicy { interval_ns: 1, exactly_once: true, clamp: Some(&clamp) };
+    let policy =
+        FlushPolicy { interval_ns: 1, flush_max: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
     let mut granted = 0;
     for round in 0..3 {
         assert!(matches!(shop.queue.next_flush(5, &policy), FlushDecision::Send(_)));

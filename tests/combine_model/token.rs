@@ -12,7 +12,8 @@ use crate::{
     server::{Client, Server},
 };
 
-const ONCE: FlushPolicy = FlushPolicy { interval_ns: 1, exactly_once: true, clamp: None };
+const ONCE: FlushPolicy =
+    FlushPolicy { interval_ns: 1, flush_max: usize::MAX, exactly_once: true, clamp: None };
 
 fn gateway(id: &str) -> KeyQueue<u32> {
     KeyQueue::new(Bytes::from_static(KEY), id.as_bytes(), LIMITS)

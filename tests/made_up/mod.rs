@@ -10,6 +10,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use hotgate::admission::QuotaAction;
 use hotgate::detect::{Class, HotKey, HotSet, KeyName, Rates};
 use hotgate::monitor::board::{Board, Frame};
 use hotgate::monitor::http::{HttpOptions, serve};
@@ -19,7 +20,7 @@ use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
 use hotgate::monitor::sources::{Identity, Readiness, Sources};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
-use hotgate::shared::quota_desk::{QuotaAction, QuotaDesk};
+use hotgate::shared::quota_desk::QuotaDesk;
 use hotgate::shared::quota_facts::QuotaFacts;
 use hotgate::shared::tallies::{TalliesCell, WorkerTallies};
 use hotgate::shared::topology::{Node, NodeIndex, Role, Shard, Topology, UpstreamKind};

@@ -18,6 +18,7 @@
 pub mod client;
 pub mod gateway;
 pub mod generator;
+pub mod increments;
 pub mod load;
 pub mod reaper;
 pub mod redis;

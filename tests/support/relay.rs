@@ -72,6 +72,11 @@ impl Relay {
         self.state.sent.lock().unwrap().windows(bytes.len()).filter(|window| *window == bytes).count()
     }
 
+    /// Bytes that were sent to the server so far.
+    pub fn bytes_sent(&self) -> usize {
+        self.state.sent.lock().unwrap().len()
+    }
+
     /// How many connections were opened so far.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)

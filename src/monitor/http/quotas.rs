@@ -16,9 +16,9 @@ use serde_json::json;
 
 use super::listener::Peer;
 use super::{Shared, error};
+use crate::admission::QuotaAction;
 use crate::monitor::keys;
 use crate::monitor::sources::Sources;
-use crate::shared::quota_desk::QuotaAction;
 
 /// The body: `{"key": "sku:{8421}:reserved", "action": "limit", "limit": 1000000}`.
 #[derive(Deserialize)]

@@ -46,7 +46,7 @@ impl State {
             match self.hot.entries.get_mut(&hash) {
                 _ if excluded => {}
                 Some(entry) => entry.hot = entry.key == key,
-                None => self.begin(Bytes::copy_from_slice(key), hash, false, true),
+                None => self.begin(Bytes::copy_from_slice(key), hash, true),
             }
         }
     }
@@ -58,8 +58,11 @@ impl State {
         self.hot.entries.retain(|_, entry| {
             let idle_max_ns = if entry.quota.is_some() { QUOTA_IDLE_NS } else { RULED_IDLE_NS };
             let idle = !entry.hot && now_ns.saturating_sub(entry.active_ns) > idle_max_ns;
-            let at_rest =
-                |home: &Home| home.queue.is_empty() && !home.held.as_ref().is_some_and(|held| held.owes());
+            let at_rest = |home: &Home| {
+                home.queue.is_empty()
+                    && home.unconfirmed.is_empty()
+                    && !home.held.as_ref().is_some_and(|held| held.admission.owes())
+            };
             let settled = entry.unsettled == 0 && entry.queue.as_deref().is_none_or(at_rest);
             let keep = !(settled && (!entry.is_wanted() || idle));
             if let (false, Some(home)) = (keep, &entry.queue) {

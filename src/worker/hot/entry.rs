@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::quota::Held;
-use crate::admission::KeyQuota;
+use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{KeyQueue, QueueCounters};
 use crate::command::glob;
 use crate::config::{Rule, RuleMode};
@@ -52,6 +52,8 @@ pub struct Home {
     pub queue: KeyQueue<Waiter>,
     /// The sending that is in flight.
     pub sending: Sending,
+    /// Members of the last flush whose grants wait for replicas, with their replies. Nothing is sent meanwhile.
+    pub unconfirmed: Vec<(Waiter, i64)>,
     /// It is in the list of changed queues.
     pub dirty: bool,
     /// When the first attempt of the flush at hand failed; 0 while none has.
@@ -73,6 +75,8 @@ pub struct Home {
 pub struct Sending {
     /// Which it is.
     pub number: u32,
+    /// Where it went.
+    pub node: Option<NodeIndex>,
     /// Replies that it will have.
     pub expected: usize,
     /// Replies so far.
@@ -81,6 +85,13 @@ pub struct Sending {
     pub lost: usize,
     /// One of those had been written.
     pub lost_written: bool,
+}
+
+impl Home {
+    /// What its grants have to wait for.
+    pub fn replica_wait(&self) -> Option<ReplicaWait> {
+        self.held.as_ref()?.admission.quota().wait()
+    }
 }
 
 impl Entry {

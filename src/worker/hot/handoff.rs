@@ -87,7 +87,7 @@ impl State {
         for handoff in batch {
             // The other worker may have learned of the hot key a moment earlier.
             if !self.hot.entries.contains_key(&handoff.hash) {
-                self.begin(handoff.key.clone(), handoff.hash, false, true);
+                self.begin(handoff.key.clone(), handoff.hash, true);
             }
             self.push(handoff.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
         }

@@ -15,6 +15,7 @@
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
 pub mod behind;
+mod confirm;
 mod cooling;
 mod entry;
 mod handoff;
@@ -34,6 +35,7 @@ use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
 
 use behind::Behind;
+use confirm::Confirmation;
 use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
@@ -63,6 +65,8 @@ pub struct Hot {
     rules: Rules,
     /// Which keys quotas hold.
     quotas: Quotas,
+    /// Grants that wait for replicas.
+    confirmations: Vec<Confirmation>,
     /// When the levels of quotas are published next, and whether any were.
     board_due_ns: u64,
     board_published: bool,
@@ -98,6 +102,7 @@ impl Hot {
             foldable: foldable(commands),
             rules: Rules::default(),
             quotas: Quotas::default(),
+            confirmations: Vec::new(),
             board_due_ns: 0,
             board_published: false,
             scratch: Vec::new(),
@@ -125,6 +130,13 @@ impl Hot {
     /// How a command folds, if it does.
     pub fn foldable(&self, command: CommandId) -> Option<Foldable> {
         self.foldable.get(command.index()).copied().flatten()
+    }
+
+    /// Has a key's queue looked at by this time, if that is not going to happen anyway.
+    fn look_at(&mut self, due_ns: u64, hash: u64) {
+        if !self.timers.iter().any(|(earlier_ns, other)| *other == hash && *earlier_ns <= due_ns) {
+            self.timers.push((due_ns, hash));
+        }
     }
 
     /// Lets the pump run after all tasks that are ready now.

@@ -186,10 +186,10 @@ impl State {
         if let (Some(held), Op::Increment(delta)) = (&mut home.held, op) {
             let mut reply = std::mem::take(&mut self.hot.scratch);
             reply.clear();
-            let owed = held.admission.owed();
+            let owed = held.admission.owes();
             let answered = held.answer(self.now_ns, delta, version, &mut reply);
-            if owed == 0 && held.admission.owed() != 0 {
-                self.hot.timers.push((self.now_ns + held.admission.quota().recheck_ns(), hash));
+            if !owed && held.admission.owes() {
+                self.hot.timers.push((self.now_ns, hash));
                 self.hot.wake();
             }
             if let Some(outcome) = answered {
@@ -228,12 +228,13 @@ impl State {
         if !wanted || self.hot.entries.len() >= RULED_KEYS_MAX || self.hot.entries.contains_key(&hash) {
             return false;
         }
-        self.begin(Bytes::copy_from_slice(key), hash, true, false);
+        self.begin(Bytes::copy_from_slice(key), hash, false);
         true
     }
 
-    /// Begins to combine a key.
-    pub(super) fn begin(&mut self, key: Bytes, hash: u64, ruled: bool, hot: bool) {
+    /// Begins to combine a key. Whoever caused it, a rule that wants the key combined keeps it so when it cools.
+    pub(super) fn begin(&mut self, key: Bytes, hash: u64, hot: bool) {
+        let ruled = self.hot.rules.mode_of(&key, hash) == RuleMode::Combine;
         let home = (hash % self.gateway.workers.len() as u64) as usize;
         let quota = self.hot.quotas.of(&key, hash);
         let queue = (home == self.index).then(|| {
@@ -260,6 +261,7 @@ impl State {
             waiting_since_ns: 0,
             queue: KeyQueue::new(key.clone(), identity, limits),
             sending: Default::default(),
+            unconfirmed: Vec::new(),
             dirty: false,
             failed_since_ns: 0,
             doubtful: false,

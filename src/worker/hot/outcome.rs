@@ -7,7 +7,7 @@ use super::pump::RETRY_PAUSE_NS;
 use super::quota::{DEBT_WORKER, Held};
 use super::{FlushKey, Home};
 use crate::combine::{Again, Settled as CombineSettled};
-use crate::resp::{encode, first_error};
+use crate::resp::{encode, first_error, parse_integer_reply};
 use crate::shared::handoff::{HandoffResult, Waiter};
 use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
@@ -43,12 +43,17 @@ impl State {
         let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
             return;
         };
+        let node = home.sending.node;
         if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
             self.finish(hash, &mut home);
         }
         self.tally_queue(&mut home);
+        let wait = home.replica_wait().filter(|_| !home.unconfirmed.is_empty());
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.queue = Some(home);
+        }
+        if let (Some(node), Some(wait)) = (node, wait) {
+            self.confirm(hash, node, wait);
         }
     }
 
@@ -70,10 +75,13 @@ impl State {
             flush_touched(self);
             return;
         }
-        let (queue, held) = (&mut home.queue, &mut home.held);
-        let settlement = queue.settle(&sending.replies, |waiter, settled| {
-            self.settle_one(hash, held.as_deref_mut(), waiter, settled)
-        });
+        let waits = home.replica_wait().is_some();
+        let Home { queue, held, unconfirmed, .. } = home;
+        let settlement =
+            queue.settle(&sending.replies, |waiter, settled| match granted(&settled, waiter.delta) {
+                Some(value) if waits => unconfirmed.push((waiter, value)),
+                _ => self.settle_one(hash, held.as_deref_mut(), waiter, settled),
+            });
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
             held.admission.on_report(self.now_ns, report);
         }
@@ -134,7 +142,7 @@ impl State {
         self.hot.wake();
     }
 
-    fn look_again(&mut self, hash: u64, home: &mut Home) {
+    pub(super) fn look_again(&mut self, hash: u64, home: &mut Home) {
         if !std::mem::replace(&mut home.dirty, true) {
             self.hot.dirty.push(hash);
             self.hot.wake();
@@ -244,6 +252,14 @@ impl State {
         row.offered += now.offered - then.offered;
         row.flushed += now.commands - then.commands;
         row.queued = home.queue.len() as u64;
+    }
+}
+
+/// The reply to an operation that changed the counter, if it did.
+fn granted(settled: &CombineSettled<'_>, delta: i64) -> Option<i64> {
+    match settled {
+        CombineSettled::Reply(reply) if delta != 0 => parse_integer_reply(reply),
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::entry::Sending;
 use super::{FlushKey, Home};
-use crate::combine::{FlushDecision, FlushPolicy};
+use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
@@ -85,11 +85,19 @@ impl State {
             return;
         };
         home.dirty = false;
-        self.settle_debts(hash, &mut home);
         self.give_up_overdue(hash, &mut home);
+        self.settle_debts(hash, &mut home);
         let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
-        if matches!(clamp, Some(None)) {
-            self.await_limits(hash, &mut home);
+        let owes = home.held.as_ref().is_some_and(|held| held.admission.owes());
+        if !home.unconfirmed.is_empty() {
+            // Whoever confirms them has it looked at again.
+            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+                entry.queue = Some(home);
+            }
+            return;
+        }
+        if owes || matches!(clamp, Some(None)) {
+            self.hold_up(hash, &mut home);
             if let Some(entry) = self.hot.entries.get_mut(&hash) {
                 entry.queue = Some(home);
             }
@@ -98,6 +106,7 @@ impl State {
         let clamp = clamp.flatten();
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
+            flush_max: self.config.combine.flush_max,
             exactly_once: self.config.combine.exactly_once,
             clamp: clamp.as_ref(),
         };
@@ -150,14 +159,17 @@ impl State {
         let origin = Origin::Flush(FlushKey { hash, sending: number });
         let version = version.unwrap_or(RespVersion::Resp2);
         let sent = self.put_flush(slot, &mut home.target, version, origin, &split_commands(&bytes, commands));
-        if sent {
-            home.sending = Sending { number, expected: commands, ..Sending::default() };
+        let Some(node) = sent else { return false };
+        home.sending = Sending { number, node: Some(node), expected: commands, ..Sending::default() };
+        // Opened now, so that it is there when the grants are.
+        if let Some(wait) = home.replica_wait() {
+            self.confirming_connection(node, wait);
         }
-        sent
+        true
     }
 
-    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them. `false` when the
-    /// node can't take them now.
+    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them. Returns the node;
+    /// `None` when it can't take them now.
     pub(super) fn put_flush(
         &mut self,
         slot: u16,
@@ -165,19 +177,19 @@ impl State {
         version: RespVersion,
         origin: Origin,
         commands: &[Bytes],
-    ) -> bool {
+    ) -> Option<NodeIndex> {
         let (node, asking) = match target.take() {
             Some(target) => target,
             None => match self.knowledge.topology.master_of(slot) {
                 Some(node) => (node, false),
                 None => {
                     self.refresh(RefreshReason::Unassigned);
-                    return false;
+                    return None;
                 }
             },
         };
         let now_ns = self.now_ns;
-        let Some(upstream) = self.connection_for_flush(node, version) else { return false };
+        let upstream = self.connection_for_flush(node, version)?;
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {
             route: Route::Node(node),
@@ -189,7 +201,7 @@ impl State {
         for command in commands {
             upstream.queue(pending, &[prefix, command]);
         }
-        true
+        Some(node)
     }
 
     /// The connection that takes flushes to a node, unless the last attempt to reach the node failed.
@@ -203,15 +215,16 @@ impl State {
         self.upstreams.get_mut(connection).filter(|upstream| !matches!(upstream.phase, Phase::Waiting(_)))
     }
 
-    /// Nothing may go before the limits of the key have been read once: that is looked at again soon, and counts as a failure.
-    fn await_limits(&mut self, hash: u64, home: &mut Home) {
+    /// Nothing may go before the limits of the key have been read once, nor before what was let through is in the counter: that
+    /// is looked at again soon, and counts as a failure.
+    fn hold_up(&mut self, hash: u64, home: &mut Home) {
         if home.queue.is_empty() {
             return;
         }
         if home.failed_since_ns == 0 {
             home.failed_since_ns = self.now_ns;
         }
-        self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+        self.hot.look_at(self.now_ns + RETRY_PAUSE_NS, hash);
     }
 
     /// Answers members whose flush could not be brought to an end in time.
@@ -234,7 +247,7 @@ impl State {
         });
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
         let limit_ns = match home.doubtful && self.config.combine.exactly_once {
-            true => self.config.combine.token_ttl.as_nanos() as u64 / 2,
+            true => TOKEN_TTL_MS * 1_000_000 / 2,
             false => patience_ns,
         };
         if failing_ns >= limit_ns {

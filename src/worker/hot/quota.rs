@@ -84,8 +84,6 @@ impl Quotas {
 pub struct Held {
     /// Decides.
     pub admission: Admission,
-    /// Debts on their way.
-    pub debts_inflight: u32,
     /// One row for each part of the quota.
     rows: SmallVec<[RowId; 2]>,
     /// What is in the rows already.
@@ -110,7 +108,7 @@ impl Held {
         });
         let rows = rows.collect();
         let tallied = RuleCounts::from_elem(Counts::default(), quota.parts().len());
-        let mut held = Self { admission: Admission::new(quota), debts_inflight: 0, rows, tallied };
+        let mut held = Self { admission: Admission::new(quota), rows, tallied };
         held.adopt_limits(limits, now_ns);
         held
     }
@@ -163,11 +161,6 @@ impl Held {
                 Some(Outcome::Combined)
             }
         }
-    }
-
-    /// Something of it is not in the counter yet.
-    pub fn owes(&self) -> bool {
-        self.admission.owed() != 0 || self.debts_inflight > 0
     }
 
     /// Gives its rows back.
@@ -223,18 +216,19 @@ impl State {
                 "QUOTA admission.keys_max = {keys_max} counters are in use already, so no further one can be held; try again later"
             ));
         }
-        self.begin(Bytes::copy_from_slice(key), hash, false, false);
+        self.begin(Bytes::copy_from_slice(key), hash, false);
         Ok(())
     }
 
-    /// Adds what was let through unchecked, if it is time to try.
+    /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
+    /// its way needs no look: its outcome brings one.
     pub(super) fn settle_debts(&mut self, hash: u64, home: &mut Home) {
         let Some(held) = &mut home.held else { return };
         if let Some(sum) = held.admission.owed_to_flush(self.now_ns) {
-            held.debts_inflight += 1;
             self.send_debt(hash, home.queue.key().clone(), sum);
-        } else if held.admission.owed() != 0 {
-            self.hot.timers.push((self.now_ns + held.admission.quota().recheck_ns(), hash));
+        } else if held.admission.owes() {
+            let due_ns = self.now_ns + held.admission.quota().recheck_ns();
+            self.hot.look_at(due_ns, hash);
         }
     }
 
@@ -268,18 +262,23 @@ impl State {
             entry.unsettled -= 1;
         }
         let now_ns = self.now_ns;
-        let entry = self.hot.entries.get_mut(&!beside);
-        let Some(held) = entry.and_then(|entry| entry.queue.as_mut()?.held.as_mut()) else {
+        let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
+        let Some(Home { held: Some(held), failed_since_ns, doubtful, .. }) = home.map(|home| &mut **home)
+        else {
             tracing::warn!(
                 sum,
                 "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
             );
             return;
         };
-        held.debts_inflight = held.debts_inflight.saturating_sub(1);
         match parse_integer_reply(reply) {
-            Some(value) => held.admission.on_owed_added(now_ns, value),
+            Some(value) => {
+                held.admission.on_owed_added(now_ns, value);
+                // Redis is back, so whatever waits has its full time from here on.
+                *failed_since_ns = if *doubtful { now_ns } else { 0 };
+            }
             None if first_error(reply).is_some_and(|text| text.starts_with(b"ERR outcome unknown")) => {
+                held.admission.on_owed_unknown();
                 let key = held.admission.quota().key().escape_ascii().to_string();
                 tracing::warn!(
                     key,
@@ -287,11 +286,10 @@ impl State {
                     "whether a sum that was let through unchecked is in the counter is not known"
                 );
             }
-            None => {
-                held.admission.on_owed_lost(sum);
-                self.hot.timers.push((now_ns + held.admission.quota().recheck_ns(), !beside));
-            }
+            None => held.admission.on_owed_lost(sum),
         }
+        self.hot.timers.push((now_ns, !beside));
+        self.hot.wake();
     }
 
     /// Takes over limits that the control thread has polled.
@@ -339,7 +337,10 @@ impl State {
     /// Whether something that was let through is not in its counter yet.
     pub fn owes(&self) -> bool {
         let held = |entry: &Entry| {
-            entry.queue.as_ref().is_some_and(|home| home.held.as_ref().is_some_and(|held| held.owes()))
+            entry
+                .queue
+                .as_ref()
+                .is_some_and(|home| home.held.as_ref().is_some_and(|held| held.admission.owes()))
         };
         self.hot.entries.values().any(held)
     }

@@ -106,8 +106,8 @@ impl State {
             }
             return Ok(());
         }
-        let is_flush = matches!(pending.origin, Origin::Flush(_) | Origin::Behind(_));
-        if first == Some(b'-') && !is_flush && self.redirect(key, reply.as_slice()) {
+        let is_own = matches!(pending.origin, Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_));
+        if first == Some(b'-') && !is_own && self.redirect(key, reply.as_slice()) {
             return Ok(());
         }
         self.settle_front(key, reply);
@@ -139,11 +139,16 @@ impl State {
             Origin::Client { key, sequence, part } => settle_client(self, key, sequence, part, reply),
             Origin::Flush(flush) => self.settle_flush(flush, reply),
             Origin::Behind(flush) => self.settle_behind(flush, reply),
+            Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
             Origin::Swallow => {}
         }
     }
 
     fn tally_reply(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
+        // How long replicas take says nothing about how long the node does.
+        if let Origin::Confirmation(_) = pending.origin {
+            return;
+        }
         let (is_error, reply_bytes) = (reply.first() == Some(&b'-'), reply.len());
         let Some(upstream) = self.upstreams.get(key) else { return };
         let tally = self.tallies.node(upstream.node.position());

@@ -43,6 +43,9 @@ impl State {
         if let Origin::Behind(flush) = pending.origin {
             return self.behind_lost(flush, written);
         }
+        if let Origin::Confirmation(index) = pending.origin {
+            return self.settle_confirmation(index, None);
+        }
         let error = match written {
             true => UpstreamError::OutcomeUnknown(node.to_owned()),
             false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),
@@ -63,7 +66,7 @@ impl State {
     /// act upon.
     fn end_session(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
         match role {
-            Role::Shared(_) | Role::Spare => {}
+            Role::Shared(_) | Role::Confirming(_) | Role::Spare => {}
             Role::Session(owner) => {
                 let Some(client) = self.clients.get_mut(owner) else { return };
                 if client.session.blocking == Some(key) {

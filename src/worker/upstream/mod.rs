@@ -34,6 +34,7 @@ use tokio::net::TcpStream;
 use super::arena::Key;
 use super::client::ClientKey;
 use super::intake::Intake;
+use crate::admission::ReplicaWait;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
 
@@ -51,6 +52,8 @@ pub type UpstreamKey = Key<Upstream>;
 pub enum Role {
     /// All clients of the worker with the same protocol version and database.
     Shared(Lane),
+    /// Grants of quotas that wait for replicas on these terms: whatever is behind a `WAIT` waits with it.
+    Confirming(ReplicaWait),
     /// Nobody at present: clean, and kept for the next session that needs one.
     Spare,
     /// One client that watches keys or waits in a blocking command.
@@ -149,7 +152,7 @@ impl Upstream {
             Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => {
                 Some(owner)
             }
-            Role::Shared(_) | Role::Spare => None,
+            Role::Shared(_) | Role::Confirming(_) | Role::Spare => None,
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Origin {
     Flush(FlushKey),
     /// What the home of a key in write-behind mode has sent.
     Behind(FlushKey),
+    /// Grants that wait for replicas, by their place among such: see [`crate::worker::hot`].
+    Confirmation(u32),
     /// Nobody: the reply is read and dropped.
     Swallow,
 }

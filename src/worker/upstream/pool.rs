@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 use super::{Hook, Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
+use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::resp::RespVersion;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
@@ -23,6 +24,7 @@ const SPARES_PER_NODE_MAX: usize = 16;
 #[derive(Default)]
 struct NodePool {
     shared: SmallVec<[(RespVersion, u32, Lane, UpstreamKey); 2]>,
+    confirming: SmallVec<[(ReplicaWait, UpstreamKey); 1]>,
     spares: Vec<UpstreamKey>,
     preferred: Lane,
 }
@@ -56,6 +58,7 @@ impl Pools {
     pub fn forget(&mut self, node: NodeIndex, key: UpstreamKey) {
         let pool = self.node(node);
         pool.shared.retain(|(_, _, _, shared)| *shared != key);
+        pool.confirming.retain(|(_, confirming)| *confirming != key);
         pool.spares.retain(|spare| *spare != key);
     }
 }
@@ -80,6 +83,16 @@ impl State {
         }
         let key = self.open_connection(node, Role::Shared(lane), version, database, None);
         self.pools.node(node).shared.push((version, database, lane, key));
+        key
+    }
+
+    /// The connection to a node for grants that wait for its replicas, made if there is none yet.
+    pub fn confirming_connection(&mut self, node: NodeIndex, wait: ReplicaWait) -> UpstreamKey {
+        if let Some((_, key)) = self.pools.node(node).confirming.iter().find(|(terms, _)| *terms == wait) {
+            return *key;
+        }
+        let key = self.open_connection(node, Role::Confirming(wait), RespVersion::Resp2, 0, None);
+        self.pools.node(node).confirming.push((wait, key));
         key
     }
 

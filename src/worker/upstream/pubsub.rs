@@ -14,7 +14,7 @@ impl State {
         let Some(upstream) = self.upstreams.get(key) else { return false };
         let is_push = reply.first() == Some(&b'>');
         match upstream.role {
-            Role::Shared(_) | Role::Spare => false,
+            Role::Shared(_) | Role::Confirming(_) | Role::Spare => false,
             Role::Session(_) => is_push,
             Role::Tracking(owner) if is_push => self.pass_on(owner, reply),
             Role::Tracking(_) => false,

@@ -240,7 +240,7 @@ impl State {
                 self.tallies.count(pending.class, Outcome::Failed);
                 settle_client(self, key, sequence, part, Settled::Borrowed(&text));
             }
-            Origin::Flush(_) | Origin::Behind(_) | Origin::Swallow => {}
+            Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
         }
     }
 }

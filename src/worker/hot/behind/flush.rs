@@ -146,7 +146,7 @@ impl State {
     fn send_behind(&mut self, hash: u64, key: &mut BehindKey, request: Bytes) -> bool {
         key.sending = key.sending.wrapping_add(1);
         let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
-        self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request])
+        self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]).is_some()
     }
 
     /// Whether the key's node takes requests, so that the flush should be asked for again.

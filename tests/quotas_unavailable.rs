@@ -1,0 +1,162 @@
+//! What a quota does while Redis is away: it refuses, or it lets through what fits by the last known state and pays it
+//! into the counter when Redis is back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it should be"
+)]
+
+mod support;
+
+use support::{Client, Gateway, Server, wait_until};
+
+/// A server that loses nothing it acknowledged when it is killed.
+fn durable_server() -> Server {
+    Server::with(&["--appendonly", "yes", "--appendfsync", "always"])
+}
+
+fn start(server: &Server, workers: usize, quota: &str) -> Gateway {
+    let config = format!(
+        "[gateway]\nworkers = {workers}\n[upstream]\nunavailable_wait = '50ms'\nbackoff_max = '100ms'\n[[quota]]\n{quota}\n"
+    );
+    Gateway::before(&server.address().to_string()).config(&config).start()
+}
+
+/// Ends the server and waits until the gateway has noticed that its connection is gone: what it wrote before that would be in
+/// doubt, and would wait for the server to come back.
+fn kill(server: &mut Server, gateway: &Gateway) {
+    let losses = || gateway.log().matches("lost a connection").count();
+    let before = losses();
+    server.kill();
+    wait_until("the gateway notices", || losses() > before);
+}
+
+/// A figure that the gateway gives of the one quota on the one counter that it knows.
+fn figure(client: &mut Client, name: &str) -> u64 {
+    let list = client.list("HOTGATE QUOTA LIST");
+    let at = list.iter().position(|word| word == name);
+    at.map_or(0, |at| list[at + 1].parse().unwrap())
+}
+
+/// Counts up by 1, 2, ... `count` and returns the sum. Whoever comes before it is noticed that Redis is away waits for
+/// `unavailable_wait` and is let through then.
+fn add_all(client: &mut Client, count: i64) -> i64 {
+    for delta in 1..=count {
+        let reply = client.ask(&format!("INCRBY sku:1 {delta}"));
+        assert!(reply.starts_with(':'), "INCRBY sku:1 {delta} -> {reply}");
+    }
+    (1..=count).sum()
+}
+
+#[test]
+fn what_was_let_through_is_in_the_counter_when_redis_is_back() {
+    for workers in [1, 2] {
+        let mut server = durable_server();
+        let gateway = start(&server, workers, "match = 'sku:*'\nlimit = 100000\non_unavailable = 'allow'");
+        let mut clients: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
+        let mut sum = add_all(&mut clients[0], 3);
+        for outage in 1..=2 {
+            kill(&mut server, &gateway);
+            // At once, so that some are under way together while nobody knows yet that Redis is away.
+            for client in &mut clients {
+                client.send_line("INCRBY sku:1 100");
+            }
+            for client in &mut clients {
+                client.expect("INCRBY sku:1 100", ":...");
+                sum += 100;
+            }
+            for client in &mut clients {
+                sum += add_all(client, 10);
+            }
+            let let_through = outage * clients.len() as u64 * 11;
+            wait_until("what is let through is counted", || {
+                figure(&mut clients[0], "unchecked") == let_through
+            });
+            server.restart();
+            let mut direct = server.client();
+            wait_until("the counter holds everything", || {
+                direct.ask("GET sku:1").ends_with(&format!(" {sum}"))
+            });
+            // From the next grant on the counter is Redis's again.
+            for client in &mut clients {
+                sum += 1;
+                assert_eq!(client.integer("INCR sku:1"), sum, "{workers} workers, outage {outage}");
+            }
+            assert_eq!(direct.text("GET sku:1"), sum.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_single_increment_while_redis_is_away_is_paid_in_without_further_traffic() {
+    let mut server = durable_server();
+    let gateway = start(&server, 2, "match = 'sku:*'\nlimit = 10\non_unavailable = 'allow'");
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 4", ":4");
+    kill(&mut server, &gateway);
+    client.check("INCRBY sku:1 5", ":9");
+    server.restart();
+    let mut direct = server.client();
+    wait_until("the counter holds it", || direct.ask("GET sku:1") == "$1 9");
+}
+
+#[test]
+fn no_more_is_let_through_than_fits_by_the_last_known_state() {
+    let mut server = durable_server();
+    let gateway = start(&server, 2, "match = 'sku:*'\nlimit = 10\non_unavailable = 'allow'\nrecheck = '5ms'");
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 4", ":4");
+    kill(&mut server, &gateway);
+    client.check("INCRBY sku:1 5", ":9");
+    client.check("INCRBY sku:1 2", "-QUOTA limit of 10 reached for 'sku:1'");
+    client.check("DECR sku:1", ":8");
+    client.check("INCRBY sku:1 2", ":10");
+    client.check("INCR sku:1", "-QUOTA limit of 10 reached for 'sku:1'");
+    server.restart();
+    // Asked for all the while, so that a grant by Redis would be seen if what is owed were not in the counter by then.
+    let mut direct = server.client();
+    wait_until("the counter holds everything", || {
+        client.check("INCR sku:1", "-QUOTA limit of 10 reached for 'sku:1'");
+        direct.ask("GET sku:1") == "$2 10"
+    });
+    direct.check("SET sku:1 0", "+OK");
+    wait_until("Redis is asked again", || client.ask("INCR sku:1") == ":1");
+}
+
+#[test]
+fn a_sold_out_counter_sees_that_redis_is_back() {
+    let mut server = durable_server();
+    let gateway = start(&server, 2, "match = 'sku:*'\nlimit = 10\non_unavailable = 'allow'\nrecheck = '5ms'");
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 10", ":10");
+    kill(&mut server, &gateway);
+    let refused = "-QUOTA limit of 10 reached for 'sku:1'";
+    // Nothing fits, so nothing is let through, and a question to Redis is the only way to learn that it is back.
+    let mut operator = gateway.client();
+    wait_until("Redis is asked while it is known to be away", || {
+        client.check("INCR sku:1", refused);
+        figure(&mut operator, "rechecks") >= 2
+    });
+    server.restart();
+    server.client().check("DEL sku:1", ":1");
+    wait_until("Redis is asked again", || client.ask("INCR sku:1") == ":1");
+}
+
+#[test]
+fn by_default_everything_is_refused_and_counted() {
+    let mut server = durable_server();
+    let gateway = start(&server, 2, "match = 'sku:*'\nlimit = 10\nrecheck = '5ms'");
+    let mut client = gateway.client();
+    client.check("INCR sku:1", ":1");
+    kill(&mut server, &gateway);
+    for _ in 0..5 {
+        client.check("INCR sku:1", "-QUOTA cannot be checked for 'sku:1': Redis is not available");
+    }
+    client.check("DECR sku:1", "-QUOTA cannot be checked for 'sku:1'...");
+    wait_until("refusals are counted", || figure(&mut client, "unavailable") == 6);
+    server.restart();
+    wait_until("it is open again", || client.ask("INCR sku:1") == ":2");
+    assert_eq!(server.client().text("GET sku:1"), "2");
+    assert_eq!(figure(&mut client, "unchecked"), 0);
+}
