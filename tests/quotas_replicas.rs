@@ -109,7 +109,7 @@ fn a_grant_that_no_replica_holds_in_time_is_not_answered_as_one() {
     client.check("DECR safe:1", error);
     client.check("GET safe:1", "$1 2");
     assert_eq!(master.client().text("GET safe:1"), "2");
-    wait_until("those are counted", || figure(&mut client, "unconfirmed") == before + 3);
+    wait_until("those are counted", || figure(&mut client, "unconfirmed") >= before + 3);
     replica.resume();
     wait_until("grants are confirmed again", || {
         client.ask("DECR safe:1");
