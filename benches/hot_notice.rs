@@ -11,6 +11,7 @@
     clippy::expect_used,
     reason = "a bench stops at the first thing that is not as it must be"
 )]
+#![allow(clippy::disallowed_methods, reason = "the threads of the load have nothing to do between two ticks")]
 
 #[path = "../tests/detection_streams/mod.rs"]
 #[allow(dead_code, reason = "the hash is for the other benches")]
