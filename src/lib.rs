@@ -18,7 +18,8 @@
 //! ```text
 //!   client --bytes--> (a) worker/client    scans requests where they lie in the read buffer
 //!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
-//!                         worker/hot       counts the access; an operation on a hot key is combined instead
+//!                         worker/hot       counts the access; an operation on a hot key is combined instead, and a read that
+//!                                          a rule lets be copied may be answered from a copy
 //!                     (b) worker/upstream  appends the request to the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
 //!   Redis  --bytes--> (c) worker/upstream  the oldest request on the wire gets the reply (or is redirected, or tried again)

@@ -8,7 +8,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::{Detect, Quota, ReadCache, WriteBehind};
+use super::policies::{Detect, Quota, WriteBehind};
 use super::reader::Reader;
 use super::sections::{Config, User};
 use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
@@ -166,6 +166,12 @@ fn rules(config: &Config, reader: &mut Reader<'_>) {
                            use another mode or drop the quota";
             relation(reader, &[&format!("rule[{index}].mode")], message.to_owned());
         }
+        if rule.mode == RuleMode::WriteBehind && rule.read != ReadPolicy::Collapse {
+            let message = "write-behind answers reads with the deltas that are pending, which no copy has; \
+                           use another mode or drop read";
+            let keys = ["mode", "read"].map(|key| format!("rule[{index}].{key}"));
+            relation(reader, &[&keys[0], &keys[1]], message.to_owned());
+        }
     }
 }
 
@@ -238,10 +244,8 @@ fn not_available(config: &Config, reader: &mut Reader<'_>) {
     };
     for (index, rule) in config.rules.iter().enumerate() {
         refuse(&format!("rule[{index}].mode"), rule.mode == RuleMode::WriteBehind);
-        refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
     }
     refuse("write_behind", config.write_behind != WriteBehind::default());
-    refuse("read_cache", config.read_cache != ReadCache::default());
     let detect = &config.detect;
     refuse("detect.slice", detect.slice != Detect::default().slice);
 }

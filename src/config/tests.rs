@@ -129,6 +129,12 @@ fn relations_between_keys() {
         (3, 6),
         "before Redis can refuse",
     );
+    refused(
+        "[[rule]]\nmatch=\"a\"\nmode=\"write-behind\"\nread=\"tracked\"",
+        "rule[0].mode",
+        (3, 6),
+        "which no copy has",
+    );
     refused("[[rule]]\nmatch=\"a\"\n[[rule]]\nmatch=\"a\"", "rule[1].match", (4, 7), "earlier rule");
     refused("detect.leave_rate = 2000", "detect.leave_rate", (1, 21), "at most detect.enter_rate (1000)");
     refused("detect.leave_share = 0.5", "detect.leave_share", (1, 22), "at most detect.enter_share (0.01)");
@@ -264,9 +270,7 @@ proptest::proptest! {
 fn what_this_version_does_not_act_on_is_refused() {
     for (text, key) in [
         ("[[rule]]\nmatch='a'\nmode='write-behind'", "rule[0].mode"),
-        ("[[rule]]\nmatch='a'\nread='tracked'", "rule[0].read"),
         ("write_behind.flush_max = 5", "write_behind"),
-        ("read_cache.entries_max = 5", "read_cache"),
         ("detect.slice = '50ms'", "detect.slice"),
     ] {
         let errors = Config::parse(text).unwrap_err();

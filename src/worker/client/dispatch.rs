@@ -70,7 +70,7 @@ pub(super) fn dispatch(
                     state.bar_combining(key);
                     flow
                 }
-                Seen::Combined => Flow::Next,
+                Seen::Taken => Flow::Next,
                 Seen::Wait => state.wait_for_all(key),
                 Seen::Refused(text) => state.refuse_by_quota(key, &text),
             }
@@ -97,6 +97,9 @@ pub(super) fn dispatch(
         client.session.last_seen = command.or(client.session.last_seen);
         if passes_queues {
             state.bar_combining(key);
+            if let Some(command) = command {
+                state.passed_copies(key, command, request);
+            }
         }
     }
     flow

@@ -37,6 +37,7 @@ pub use connection::{close_client, flush_client, flush_touched, run, touch};
 pub use requests::settle_client;
 
 use super::arena::Key;
+use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
@@ -128,6 +129,8 @@ pub struct Client {
     pub combine_epoch: u32,
     /// It may combine once every slot before this one has left its reply queue.
     pub combine_after: u32,
+    /// Which copies of replies it may not be served.
+    pub copies: CopyGuard,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub lane: u8,
     /// The topology under which its unsettled requests were routed.
@@ -186,6 +189,7 @@ impl Client {
             combined: 0,
             combine_epoch: 0,
             combine_after: 0,
+            copies: CopyGuard::default(),
             lane: 0,
             topology_version: 0,
             touched: false,

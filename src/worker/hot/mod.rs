@@ -3,6 +3,7 @@
 //! ```text
 //!   request --> observe --> (not combined) --> upstream, as it came
 //!                  |
+//!                  +--> a read of a key that a rule lets be copied: the read cache
 //!                  +--> home here:  key queue --> one flush --> upstream --> replies to all its members
 //!                  +--> home elsewhere: outbox --(once per tick)--> that worker's queue --> back --> client
 //! ```
@@ -13,6 +14,7 @@
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
+pub mod cache;
 mod confirm;
 mod cooling;
 mod entry;
@@ -32,6 +34,7 @@ use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
 
+use cache::Cache;
 use confirm::Confirmation;
 use entry::Home;
 pub use entry::{Entry, Rules};
@@ -64,6 +67,8 @@ pub struct Hot {
     quotas: Quotas,
     /// Grants that wait for replicas.
     confirmations: Vec<Confirmation>,
+    /// Copies of replies.
+    pub cache: Cache,
     /// When the levels of quotas are published next, and whether any were.
     board_due_ns: u64,
     board_published: bool,
@@ -97,6 +102,7 @@ impl Hot {
             rules: Rules::default(),
             quotas: Quotas::default(),
             confirmations: Vec::new(),
+            cache: Cache::new(commands),
             board_due_ns: 0,
             board_published: false,
             scratch: Vec::new(),
@@ -119,6 +125,7 @@ impl Hot {
     /// Looks up anew which commands fold.
     pub fn set_commands(&mut self, commands: &CommandTable) {
         self.foldable = foldable(commands);
+        self.cache.set_commands(commands);
     }
 
     /// How a command folds, if it does.

@@ -139,6 +139,7 @@ impl State {
             Origin::Client { key, sequence, part } => settle_client(self, key, sequence, part, reply),
             Origin::Flush(flush) => self.settle_flush(flush, reply),
             Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
+            Origin::Fill(fill) => self.settle_fill(fill, key, reply),
             Origin::Swallow => {}
         }
     }
