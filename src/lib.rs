@@ -18,8 +18,8 @@
 //! ```text
 //!   client --bytes--> (a) worker/client    scans requests where they lie in the read buffer
 //!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
-//!                         worker/hot       counts the access; an operation on a hot key is combined instead, and one on a
-//!                                          key in write-behind mode answered at once
+//!                         worker/hot       counts the access; an operation on a hot key is combined instead, one on a key in
+//!                                          write-behind mode answered at once, a read of a copied key answered from the copy
 //!                     (b) worker/upstream  appends the request to the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
 //!   Redis  --bytes--> (c) worker/upstream  the oldest request on the wire gets the reply (or is redirected, or tried again)

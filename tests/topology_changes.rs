@@ -12,6 +12,7 @@ mod support;
 use std::sync::{Mutex, MutexGuard};
 
 use support::load::{Acknowledged, Load};
+use support::migration::{Migration, id};
 use support::{Client, Cluster, Gateway, wait_for, wait_until};
 
 /// One cluster at a time: nodes that get no CPU for their timeout would be failed over without a test asking for it.
@@ -25,55 +26,6 @@ fn start() -> (MutexGuard<'static, ()>, Cluster, Gateway) {
         .config("[upstream]\nunavailable_wait = \"30s\"\nrequest_timeout = \"60s\"\nredirects_max = 64\n")
         .start();
     (alone, cluster, gateway)
-}
-
-fn id(client: &mut Client) -> String {
-    client.text("CLUSTER MYID")
-}
-
-/// A slot on its way from one master to another, as `redis-cli --cluster reshard` moves it.
-struct Migration<'a> {
-    cluster: &'a Cluster,
-    slot: i64,
-    from: usize,
-    to: usize,
-}
-
-impl<'a> Migration<'a> {
-    /// From the master that has `key` to another one.
-    fn begin(cluster: &'a Cluster, key: &str) -> Migration<'a> {
-        let from = cluster.master_of(key);
-        let to = cluster.masters().into_iter().find(|&node| node != from).unwrap();
-        let (mut source, mut target) = (cluster.client(from), cluster.client(to));
-        let slot = source.integer(&format!("CLUSTER KEYSLOT {key}"));
-        target.check(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(&mut source)), "+OK");
-        source.check(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(&mut target)), "+OK");
-        Migration { cluster, slot, from, to }
-    }
-
-    /// Moves up to `count` keys one by one; says how many there were.
-    fn move_keys(&self, count: usize) -> usize {
-        let mut source = self.cluster.client(self.from);
-        let keys = source.list(&format!("CLUSTER GETKEYSINSLOT {} {count}", self.slot));
-        for key in &keys {
-            let port = self.cluster.port(self.to);
-            source.check(&format!("MIGRATE 127.0.0.1 {port} {key} 0 10000"), "+OK");
-        }
-        keys.len()
-    }
-
-    /// Moves what is left and gives the slot to its new master.
-    fn end(self) {
-        while self.move_keys(10) > 0 {}
-        let new_master = id(&mut self.cluster.client(self.to));
-        let mut nodes = self.cluster.masters();
-        nodes.sort_by_key(|&node| if node == self.to { 0 } else { 1 });
-        for node in nodes {
-            self.cluster
-                .client(node)
-                .check(&format!("CLUSTER SETSLOT {} NODE {new_master}", self.slot), "+OK");
-        }
-    }
 }
 
 #[test]

@@ -11,10 +11,8 @@ section! {
     Detect {
         enabled: bool = true, Kind::Flag, live,
             "Whether accesses are counted; without it only rules make a key hot.";
-        window: Duration = Duration::from_secs(1), duration(100 * MS, MINUTE), restart,
-            "The time over which rates are taken.";
-        slice: Duration = Duration::from_millis(100), duration(10 * MS, 10 * SECOND), restart,
-            "The step in which the window moves; a key is noticed within two of them.";
+        window: Duration = Duration::from_secs(1), duration(200 * MS, 2 * SECOND), restart,
+            "The time over which rates are shown; a key is noticed within two steps of 100 ms in any case.";
         top_k: usize = 128, count(1, 1024), live,
             "The number of keys in the published hot set.";
         memory_max: usize = 8 * MB as usize, size(256 * KB, GB), restart,

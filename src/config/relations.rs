@@ -8,11 +8,12 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::policies::{Detect, Quota, ReadCache};
+use super::policies::Quota;
 use super::reader::Reader;
 use super::sections::{Config, User};
 use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
+use crate::limits::SLICE;
 
 /// Reports every relation that does not hold.
 pub fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -26,7 +27,6 @@ pub fn check(config: &Config, reader: &mut Reader<'_>) {
         check_quota(quota, &format!("quota[{index}]"), reader);
     }
     repeated_quotas(config, reader);
-    not_available(config, reader);
 }
 
 fn addresses(config: &Config, reader: &mut Reader<'_>) {
@@ -132,20 +132,15 @@ fn detection(config: &Config, reader: &mut Reader<'_>) {
     let detect = &config.detect;
     at_most(reader, ("detect.leave_rate", detect.leave_rate), ("detect.enter_rate", detect.enter_rate));
     at_most(reader, ("detect.leave_share", detect.leave_share), ("detect.enter_share", detect.enter_share));
-    let (window, slice) = (detect.window.as_micros(), detect.slice.as_micros());
-    if slice > window || window % slice != 0 || window / slice > SLICES_MAX {
+    if !detect.window.as_nanos().is_multiple_of(SLICE.as_nanos()) {
+        let found = render_duration(detect.window);
         let message = format!(
-            "expected a part of detect.window ({}), from one to {SLICES_MAX} of which make the window, found {}",
-            render_duration(detect.window),
-            render_duration(detect.slice)
+            "expected a multiple of {} (the step in which it moves), found {found}",
+            render_duration(SLICE)
         );
-        relation(reader, &["detect.slice", "detect.window"], message);
+        relation(reader, &["detect.window"], message);
     }
 }
-
-/// Slices of a window. Each costs the control thread one merge per worker and every hot key one cell of
-/// history.
-const SLICES_MAX: u128 = 100;
 
 fn rules(config: &Config, reader: &mut Reader<'_>) {
     let patterns = config.rules.iter().map(|rule| &rule.pattern);
@@ -161,6 +156,12 @@ fn rules(config: &Config, reader: &mut Reader<'_>) {
             let message = "a quota holds these keys, and write-behind answers before Redis can refuse; \
                            use another mode or drop the quota";
             relation(reader, &[&format!("rule[{index}].mode")], message.to_owned());
+        }
+        if rule.mode == RuleMode::WriteBehind && rule.read != ReadPolicy::Collapse {
+            let message = "write-behind answers reads with the deltas that are pending, which no copy has; \
+                           use another mode or drop read";
+            let keys = ["mode", "read"].map(|key| format!("rule[{index}].{key}"));
+            relation(reader, &[&keys[0], &keys[1]], message.to_owned());
         }
     }
 }
@@ -223,21 +224,6 @@ fn stars(pattern: &str) -> usize {
         }
     }
     stars
-}
-
-/// Directives that are known and do nothing in this version are refused, so that nobody relies on them.
-fn not_available(config: &Config, reader: &mut Reader<'_>) {
-    let mut refuse = |path: &str, present: bool| {
-        if present {
-            relation(reader, &[path], "is not available in this version; remove it".to_owned());
-        }
-    };
-    for (index, rule) in config.rules.iter().enumerate() {
-        refuse(&format!("rule[{index}].read"), rule.read != ReadPolicy::Collapse);
-    }
-    refuse("read_cache", config.read_cache != ReadCache::default());
-    let detect = &config.detect;
-    refuse("detect.slice", detect.slice != Detect::default().slice);
 }
 
 /// Several quotas may hold one key, in total and per window, but two alike are a mistake.

@@ -129,10 +129,16 @@ fn relations_between_keys() {
         (3, 6),
         "before Redis can refuse",
     );
+    refused(
+        "[[rule]]\nmatch=\"a\"\nmode=\"write-behind\"\nread=\"tracked\"",
+        "rule[0].mode",
+        (3, 6),
+        "which no copy has",
+    );
     refused("[[rule]]\nmatch=\"a\"\n[[rule]]\nmatch=\"a\"", "rule[1].match", (4, 7), "earlier rule");
     refused("detect.leave_rate = 2000", "detect.leave_rate", (1, 21), "at most detect.enter_rate (1000)");
     refused("detect.leave_share = 0.5", "detect.leave_share", (1, 22), "at most detect.enter_share (0.01)");
-    refused("detect.slice = \"300ms\"", "detect.slice", (1, 16), "found 300ms");
+    refused("detect.window = \"250ms\"", "detect.window", (1, 17), "a multiple of 100ms");
     refused("upstream.backoff_min = \"3s\"", "upstream.backoff_min", (1, 24), "upstream.backoff_max (2s)");
     refused("upstream.servers=[\"a:1\",\"a:1\"]", "upstream.servers[1]", (1, 25), "listed twice");
     refused("[upstream]\nkind=\"single\"\nservers=[\"a:1\",\"b:1\"]", "upstream.servers", (3, 9), "found 2");
@@ -251,17 +257,5 @@ proptest::proptest! {
             proptest::prop_assert!(!errors.is_empty());
             proptest::prop_assert!(errors.iter().all(|error| error.line >= 1 && error.line <= lines));
         }
-    }
-}
-
-#[test]
-fn what_this_version_does_not_act_on_is_refused() {
-    for (text, key) in [
-        ("[[rule]]\nmatch='a'\nread='tracked'", "rule[0].read"),
-        ("read_cache.entries_max = 5", "read_cache"),
-        ("detect.slice = '50ms'", "detect.slice"),
-    ] {
-        let errors = Config::parse(text).unwrap_err();
-        assert!(errors.iter().any(|error| error.key == key), "{text:?}: {errors:?}");
     }
 }

@@ -14,6 +14,7 @@ use super::admin::{Monitoring, unix_ms};
 use super::questions::Desk;
 use crate::config::Config;
 use crate::detect::{HotSet, Merger, MergerConfig, Rank, Slice, Thresholds};
+use crate::limits::SLICE;
 use crate::monitor::hotkeys::TOP_KEYS_MAX;
 use crate::monitor::notify::CHANNEL;
 use crate::resp::key_slot;
@@ -80,7 +81,7 @@ fn node_of(gateway: &Gateway, key: &[u8]) -> String {
 
 fn merger_config(config: &Config) -> MergerConfig {
     let detect = &config.detect;
-    let slice = detect.slice.as_secs_f64().max(0.001);
+    let slice = SLICE.as_secs_f64();
     let bytes = detect.enter_bytes_rate.map_or(f64::INFINITY, |rate| rate as f64);
     MergerConfig {
         window_steps: (detect.window.as_secs_f64() / slice).round() as usize,

@@ -3,6 +3,7 @@
 //! Plain data: reading it from a file and checking it belongs to the configuration.
 
 use super::table;
+use crate::limits::WINDOW_SLICES_MAX;
 
 /// Settings of one worker's [`Detector`](super::Detector).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub struct MergerConfig {
 
 impl MergerConfig {
     /// The longest window, in steps.
-    pub const WINDOW_STEPS_MAX: usize = 20;
+    pub const WINDOW_STEPS_MAX: usize = WINDOW_SLICES_MAX;
 
     /// The defaults: one second, 128 keys, in at 1,000/s and 1 % (or 32 MiB/s), out at half of that for 1 s.
     pub const DEFAULT: Self = Self {

@@ -223,6 +223,7 @@ fn write_behind(out: &mut Exposition, view: &View) {
     out.family(&m::READ_CACHE_READS)
         .sample(&["hit"], cache.hits as f64)
         .sample(&["miss"], cache.misses as f64);
+    out.family(&m::READ_CACHE_STORES).sample(&[], cache.stores as f64);
     out.family(&m::READ_CACHE_INVALIDATIONS).sample(&[], cache.invalidations as f64);
     out.family(&m::READ_CACHE_DROPS).sample(&[], cache.drops as f64);
     out.family(&m::READ_CACHE_ENTRIES).sample(&[], cache.entries as f64);

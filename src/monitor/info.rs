@@ -200,6 +200,11 @@ fn hotgate(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("write_behind_refused", all.write_behind.refused_full);
     out.put("read_cache_hits", all.read_cache.hits);
     out.put("read_cache_misses", all.read_cache.misses);
+    out.put("read_cache_stores", all.read_cache.stores);
+    out.put("read_cache_invalidations", all.read_cache.invalidations);
+    out.put("read_cache_drops", all.read_cache.drops);
+    out.put("read_cache_entries", all.read_cache.entries);
+    out.put("read_cache_bytes", all.read_cache.bytes);
 }
 
 /// The first two fields are Valkey's.

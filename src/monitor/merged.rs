@@ -18,6 +18,8 @@ pub struct Merged {
     pub all: WorkerTallies,
     /// Combined keys.
     pub keys: HashMap<Arc<[u8]>, CombinedKeyTally>,
+    /// Reads answered from the read cache, by key.
+    pub cache_hits: HashMap<Arc<[u8]>, u64>,
     /// Quotas by key and rule; the empty key stands for those beyond the bound.
     pub quotas: HashMap<(Arc<[u8]>, u16), QuotaTally>,
 }
@@ -64,6 +66,9 @@ impl Merged {
         self.add_combine(combine);
         add_write_behind(&mut self.all.write_behind, write_behind);
         add_read_cache(&mut self.all.read_cache, read_cache);
+        for (key, tally) in read_cache.keys.iter() {
+            *self.cache_hits.entry(key.clone()).or_default() += tally.hits;
+        }
         add_detector(&mut self.all.detector, detector);
         for (key, tally) in quotas.iter() {
             add_quota(self.quotas.entry((key.clone(), tally.rule)).or_default(), tally);
@@ -155,11 +160,10 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
 }
 
 fn add_key(mine: &mut CombinedKeyTally, theirs: &CombinedKeyTally) {
-    let CombinedKeyTally { offered, flushed, added_wait_us_sum, cache_hits, queued, pending } = theirs;
+    let CombinedKeyTally { offered, flushed, added_wait_us_sum, queued, pending } = theirs;
     mine.offered += offered;
     mine.flushed += flushed;
     mine.added_wait_us_sum += added_wait_us_sum;
-    mine.cache_hits += cache_hits;
     mine.queued += queued;
     mine.pending += pending;
 }
@@ -202,9 +206,10 @@ fn add_write_behind(mine: &mut WriteBehindTallies, theirs: &WriteBehindTallies) 
 }
 
 fn add_read_cache(mine: &mut ReadCacheTallies, theirs: &ReadCacheTallies) {
-    let ReadCacheTallies { hits, misses, invalidations, drops, entries, bytes } = theirs;
+    let ReadCacheTallies { hits, misses, stores, invalidations, drops, entries, bytes, keys: _ } = theirs;
     mine.hits += hits;
     mine.misses += misses;
+    mine.stores += stores;
     mine.invalidations += invalidations;
     mine.drops += drops;
     mine.entries += entries;

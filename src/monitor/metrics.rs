@@ -90,9 +90,10 @@ metrics! {
     JOURNAL_FAULTS: Counter "hotgate_journal_faults_total" [] "Times that the disk refused a write to the write-behind journal.";
     JOURNAL_REFUSING: Gauge "hotgate_journal_refusing" [] "Whether the write-behind journal refuses increments now.";
 
-    READ_CACHE_READS: Counter "hotgate_read_cache_reads_total" ["result"] "Reads of cacheable hot keys, by hit and miss.";
+    READ_CACHE_READS: Counter "hotgate_read_cache_reads_total" ["result"] "Reads of keys that a rule lets be copied, by hit and miss.";
+    READ_CACHE_STORES: Counter "hotgate_read_cache_stores_total" [] "Replies kept in the read cache.";
     READ_CACHE_INVALIDATIONS: Counter "hotgate_read_cache_invalidations_total" [] "Entries dropped because Redis said that they changed.";
-    READ_CACHE_DROPS: Counter "hotgate_read_cache_drops_total" [] "Times that the whole read cache was dropped because its tracking connection broke.";
+    READ_CACHE_DROPS: Counter "hotgate_read_cache_drops_total" [] "Times that tracked entries were dropped together: their tracking connection broke, or slots moved.";
     READ_CACHE_ENTRIES: Gauge "hotgate_read_cache_entries" [] "Entries in the read cache.";
     READ_CACHE_BYTES: Gauge "hotgate_read_cache_bytes" [] "Bytes of the entries in the read cache.";
 

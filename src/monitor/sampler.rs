@@ -149,6 +149,7 @@ impl Sampler {
         let combined = tally.filter(|tally| tally.offered > 0);
         let rate = |of: fn(&CombinedKeyTally) -> u64| combined.map(|tally| window.rate(of(tally), of(base)));
         let total = |of: fn(&CombinedKeyTally) -> u64| tally.map_or(0, of);
+        let hits = |merged: &Merged| merged.cache_hits.get(key).copied().unwrap_or(0);
         let (offered_per_s, waited_per_s) = (rate(|t| t.offered), rate(|t| t.added_wait_us_sum));
         HotKeyView {
             key: self.sources.key_names.label(key),
@@ -166,12 +167,12 @@ impl Sampler {
             offered_per_s,
             flushed_per_s: rate(|t| t.flushed),
             added_wait_us: offered_per_s.filter(|o| *o > 0.0).and_then(|o| waited_per_s.map(|w| w / o)),
-            cache_hits_per_s: tally.map_or(0.0, |tally| window.rate(tally.cache_hits, base.cache_hits)),
+            cache_hits_per_s: window.rate(hits(merged), hits(window.base)),
             pending: total(|t| t.pending),
             history: Arc::clone(&hot.history),
             offered_total: total(|t| t.offered),
             flushed_total: total(|t| t.flushed),
-            cache_hits_total: total(|t| t.cache_hits),
+            cache_hits_total: hits(merged),
         }
     }
 

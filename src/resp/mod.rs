@@ -21,6 +21,7 @@ mod protocol_error;
 mod reply_scanner;
 mod request;
 mod request_scanner;
+mod resp2_form;
 mod slot;
 
 pub use element::{Elements, bulk_payload, elements, first_error, parse_integer_reply};
@@ -30,6 +31,7 @@ pub use protocol_error::ProtocolError;
 pub use reply_scanner::{ReplyScan, ReplyScanner};
 pub use request::{Request, Span};
 pub use request_scanner::{RequestLimits, RequestScan, RequestScanner};
+pub use resp2_form::resp2_form;
 pub use slot::{SLOT_COUNT, key_slot};
 
 /// The protocol version that a connection speaks: RESP2 until `HELLO 3` chooses otherwise.

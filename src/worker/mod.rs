@@ -35,14 +35,12 @@ use tokio::runtime::LocalRuntime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::limits::SLICE;
 use crate::shared::client_rows::ClientRowsInbox;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::mailbox::WorkerMessage;
 use hot::behind::{Unflushed, WorkerJournal};
 use state::State;
-
-/// How often a worker looks after time limits and publishes its tallies.
-const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(100);
 
 /// How often a draining worker looks whether its clients have gone.
 const DRAIN_LOOK_PERIOD: Duration = Duration::from_millis(5);
@@ -150,7 +148,7 @@ async fn follow_polled_limits(state: Rc<RefCell<State>>) {
 }
 
 async fn housekeep(state: Rc<RefCell<State>>) {
-    let mut period = interval(HOUSEKEEPING_PERIOD);
+    let mut period = interval(SLICE);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         period.tick().await;

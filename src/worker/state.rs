@@ -132,6 +132,7 @@ impl State {
         if topology.version != self.knowledge.topology.version {
             self.knowledge.topology = topology;
             self.leave_absent_nodes();
+            self.drop_tracked_copies();
             let listeners: Vec<ClientKey> = self
                 .clients
                 .iter()
@@ -181,6 +182,7 @@ impl State {
         self.cool_down();
         self.keep_behind();
         self.publish_quotas();
+        self.keep_copies();
         self.hand_over_slice();
         self.reply_times.flush(&mut self.tallies);
         self.gateway.workers[self.index].tallies.publish(&self.tallies);

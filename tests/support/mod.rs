@@ -16,10 +16,12 @@
 )]
 
 pub mod client;
+pub mod copies;
 pub mod gateway;
 pub mod generator;
 pub mod increments;
 pub mod load;
+pub mod migration;
 pub mod reaper;
 pub mod redis;
 pub mod relay;

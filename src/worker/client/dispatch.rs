@@ -75,7 +75,7 @@ pub(super) fn dispatch(
                     state.bar_combining(key);
                     flow
                 }
-                Seen::Combined => Flow::Next,
+                Seen::Taken => Flow::Next,
                 Seen::Wait => state.wait_for_all(key),
                 Seen::Refused(text) => state.refuse_by_quota(key, &text),
             }
@@ -103,6 +103,9 @@ pub(super) fn dispatch(
         let on_passage = client.passage.is_some();
         if passes_queues {
             state.bar_combining(key);
+            if let Some(command) = command {
+                state.passed_copies(key, command, request);
+            }
         }
         if on_passage {
             state.mark_passage(key);

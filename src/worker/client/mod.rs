@@ -38,6 +38,7 @@ pub use connection::{close_client, flush_client, flush_touched, run, touch};
 pub use requests::settle_client;
 
 use super::arena::Key;
+use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
@@ -131,6 +132,8 @@ pub struct Client {
     pub combine_after: u32,
     /// The way of a command past keys in write-behind mode.
     pub passage: Option<Box<behind::Passage>>,
+    /// Which copies of replies it may not be served.
+    pub copies: CopyGuard,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub lane: u8,
     /// The topology under which its unsettled requests were routed.
@@ -190,6 +193,7 @@ impl Client {
             combine_epoch: 0,
             combine_after: 0,
             passage: None,
+            copies: CopyGuard::default(),
             lane: 0,
             topology_version: 0,
             touched: false,

@@ -114,6 +114,13 @@ impl ReplyQueue {
         ahead == 0 || ahead > self.slots.len()
     }
 
+    /// Whether the slot `sequence` and every one before it has been answered and has left. While nothing has taken it, that
+    /// is so when nothing is unsettled.
+    pub fn has_settled(&self, sequence: u32) -> bool {
+        let ahead = sequence.wrapping_sub(self.head) as usize;
+        ahead > self.slots.len() || self.slots.is_empty()
+    }
+
     /// Takes the next slot for a request that is about to be forwarded; returns its sequence number.
     pub fn push_waiting(&mut self, muted: bool) -> u32 {
         self.push(Reply::Waiting, muted)
@@ -227,6 +234,25 @@ mod tests {
         check(&[0, 1, 2], &["+0", "+0+1", "+0+1+2"]);
         check(&[2, 1, 0], &["", "", "+0+1+2"]);
         check(&[1, 0, 2], &["", "+0+1", "+0+1+2"]);
+    }
+
+    #[test]
+    fn a_slot_has_settled_when_it_and_all_before_it_have_left() {
+        let mut queue = ReplyQueue { head: u32::MAX, ..ReplyQueue::default() };
+        let mut output = Output::default();
+        let before = queue.next_sequence().wrapping_sub(1);
+        assert!(queue.has_settled(before) && queue.has_settled(queue.next_sequence()), "nothing was asked");
+        let (first, second) = (queue.push_waiting(false), queue.push_waiting(false));
+        let third = queue.next_sequence();
+        let check = |queue: &ReplyQueue, expected: [bool; 4]| {
+            let settled = [before, first, second, third].map(|sequence| queue.has_settled(sequence));
+            assert_eq!(settled, expected);
+        };
+        check(&queue, [true, false, false, false]);
+        queue.settle(second, 0, Settled::Borrowed(b"+2\r\n"), &mut output);
+        check(&queue, [true, false, false, false]);
+        queue.settle(first, 0, Settled::Borrowed(b"+1\r\n"), &mut output);
+        check(&queue, [true, true, true, true]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::quota::Held;
 use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{KeyQueue, QueueCounters};
 use crate::command::glob;
-use crate::config::{Rule, RuleMode};
+use crate::config::{ReadPolicy, Rule, RuleMode};
 use crate::resp::key_slot;
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
@@ -117,19 +117,31 @@ impl Entry {
     }
 }
 
+/// What a rule says of its keys.
+#[derive(Clone, Copy)]
+struct Treatment {
+    mode: RuleMode,
+    read: ReadPolicy,
+}
+
+/// Of a key that no rule matches.
+const UNTREATED: Treatment = Treatment { mode: RuleMode::Auto, read: ReadPolicy::Collapse };
+
 /// The `[[rule]]`s, compiled, and their verdicts on keys seen lately.
 #[derive(Default)]
 pub struct Rules {
-    rules: Vec<(Vec<u8>, RuleMode)>,
+    rules: Vec<(Vec<u8>, Treatment)>,
     /// Direct-mapped: a verdict stands where the hash says, until another key takes its place.
-    verdicts: Vec<(u64, RuleMode)>,
+    verdicts: Vec<(u64, Treatment)>,
 }
 
 impl Rules {
     /// Takes over the rules of a configuration.
     pub fn new(rules: &[Rule]) -> Self {
-        let rules: Vec<_> = rules.iter().map(|rule| (rule.pattern.clone().into_bytes(), rule.mode)).collect();
-        let verdicts = if rules.is_empty() { Vec::new() } else { vec![(0, RuleMode::Auto); VERDICTS] };
+        let treatment = |rule: &Rule| Treatment { mode: rule.mode, read: rule.read };
+        let compiled = |rule: &Rule| (rule.pattern.clone().into_bytes(), treatment(rule));
+        let rules: Vec<_> = rules.iter().map(compiled).collect();
+        let verdicts = if rules.is_empty() { Vec::new() } else { vec![(0, UNTREATED); VERDICTS] };
         Self { rules, verdicts }
     }
 
@@ -140,22 +152,31 @@ impl Rules {
 
     /// Whether any of them says this.
     pub fn any(&self, mode: RuleMode) -> bool {
-        self.rules.iter().any(|(_, wanted)| *wanted == mode)
+        self.rules.iter().any(|(_, wanted)| wanted.mode == mode)
     }
 
     /// The mode of the first rule that matches a key.
     pub fn mode_of(&mut self, key: &[u8], hash: u64) -> RuleMode {
+        self.treatment_of(key, hash).mode
+    }
+
+    /// How the first rule that matches a key wants it read.
+    pub fn read_of(&mut self, key: &[u8], hash: u64) -> ReadPolicy {
+        self.treatment_of(key, hash).read
+    }
+
+    fn treatment_of(&mut self, key: &[u8], hash: u64) -> Treatment {
         if self.rules.is_empty() {
-            return RuleMode::Auto;
+            return UNTREATED;
         }
         let place = hash as usize & (VERDICTS - 1);
         match self.verdicts.get(place) {
-            Some((known, mode)) if *known == hash => *mode,
+            Some((known, treatment)) if *known == hash => *treatment,
             _ => {
                 let first = self.rules.iter().find(|(pattern, _)| glob::matches(pattern, key));
-                let mode = first.map_or(RuleMode::Auto, |(_, mode)| *mode);
-                self.verdicts[place] = (hash, mode);
-                mode
+                let treatment = first.map_or(UNTREATED, |(_, treatment)| *treatment);
+                self.verdicts[place] = (hash, treatment);
+                treatment
             }
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   request --> observe --> (not combined) --> upstream, as it came
 //!                  |
+//!                  +--> a read of a key that a rule lets be copied: the read cache
 //!                  +--> home here:  key queue --> one flush --> upstream --> replies to all its members
 //!                  +--> home elsewhere: outbox --(once per tick)--> that worker's queue --> back --> client
 //! ```
@@ -15,6 +16,7 @@
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
 pub mod behind;
+pub mod cache;
 mod confirm;
 mod cooling;
 mod entry;
@@ -35,6 +37,7 @@ use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
 
 use behind::Behind;
+use cache::Cache;
 use confirm::Confirmation;
 use entry::Home;
 pub use entry::{Entry, Rules};
@@ -67,6 +70,8 @@ pub struct Hot {
     quotas: Quotas,
     /// Grants that wait for replicas.
     confirmations: Vec<Confirmation>,
+    /// Copies of replies.
+    pub cache: Cache,
     /// When the levels of quotas are published next, and whether any were.
     board_due_ns: u64,
     board_published: bool,
@@ -103,6 +108,7 @@ impl Hot {
             rules: Rules::default(),
             quotas: Quotas::default(),
             confirmations: Vec::new(),
+            cache: Cache::new(commands),
             board_due_ns: 0,
             board_published: false,
             scratch: Vec::new(),
@@ -125,6 +131,7 @@ impl Hot {
     /// Looks up anew which commands fold.
     pub fn set_commands(&mut self, commands: &CommandTable) {
         self.foldable = foldable(commands);
+        self.cache.set_commands(commands);
     }
 
     /// How a command folds, if it does.

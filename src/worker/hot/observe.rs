@@ -26,8 +26,8 @@ pub enum Seen {
     Ordinary(Option<EntryHandle>),
     /// It goes the ordinary way, and later combined operations have to wait for it.
     Barrier(Option<EntryHandle>),
-    /// It has been taken into a queue.
-    Combined,
+    /// It has been taken into a queue, or answered from a copy.
+    Taken,
     /// Something has to be answered first.
     Wait,
     /// It would pass by a quota: the error that it gets.
@@ -36,10 +36,12 @@ pub enum Seen {
 
 /// Which way a request goes, before its access is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Ordinary,
     Barrier,
     Combined,
+    /// Answered from a copy, with so many bytes.
+    Served(u32),
     Wait,
 }
 
@@ -71,7 +73,10 @@ impl State {
         let access = access_of(known, class, request, client);
         let way = match self.hot.is_idle() {
             true => Ok(Way::Ordinary),
-            false => self.combine(client, command, request, key, hash),
+            false => match self.look_at_copies(client, command, request, key, hash) {
+                Some(way) => Ok(way),
+                None => self.combine(client, command, request, key, hash),
+            },
         };
         let way = match way {
             Ok(way) => way,
@@ -84,7 +89,13 @@ impl State {
         match way {
             Way::Ordinary => Seen::Ordinary(handle),
             Way::Barrier => Seen::Barrier(handle),
-            Way::Combined | Way::Wait => Seen::Combined,
+            Way::Served(bytes) => {
+                if let (Some(handle), Some(detector)) = (handle, &mut self.hot.detector) {
+                    detector.record_reply(handle, bytes);
+                }
+                Seen::Taken
+            }
+            Way::Combined | Way::Wait => Seen::Taken,
         }
     }
 
@@ -92,17 +103,22 @@ impl State {
         if let Some(text) = self.refusal_beside_quota(command, request, Setting::Alone) {
             return Seen::Refused(text);
         }
+        if self.pass_copies(client, command, request) {
+            return Seen::Wait;
+        }
         let known = self.knowledge.commands.get(command);
         let class = self.knowledge.classes.of(command);
         let mut keys = KeyPositions::new();
         if known.keys(request, &mut keys).is_err() {
             return Seen::Ordinary(None);
         }
-        let combined = !self.hot.is_idle()
-            && keys.iter().any(|place| {
-                let key = request.arg(*place as usize).unwrap_or_default();
-                self.hot.entries.contains_key(&self.hot.hasher.hash_one(key))
-            });
+        let is_combined = |place: &u32| {
+            let key = request.arg(*place as usize).unwrap_or_default();
+            self.hot.entries.contains_key(&self.hot.hasher.hash_one(key))
+        };
+        // A script that names no keys may touch any.
+        let touches_any = keys.is_empty() && !known.flags.contains(CommandFlags::PUBSUB);
+        let combined = !self.hot.is_idle() && (touches_any || keys.iter().any(is_combined));
         // It may touch a combined key beside the queue.
         if combined && self.has_combined(client) {
             return Seen::Wait;
@@ -270,9 +286,9 @@ impl State {
         }
     }
 
-    /// Whether something of a client is in a queue.
+    /// Whether something of a client is in a queue, or waits for a copy.
     pub fn has_combined(&self, client: ClientKey) -> bool {
-        self.clients.get(client).is_some_and(|client| client.combined > 0)
+        self.clients.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
     }
 
     /// Counts an access to a key that is not looked at otherwise.
@@ -299,6 +315,7 @@ impl State {
         for (hash, entry) in self.hot.entries.iter_mut().filter(|(_, entry)| !entry.serves_debts) {
             entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
         }
+        self.configure_copies();
         self.configure_quotas();
         self.configure_behind();
     }

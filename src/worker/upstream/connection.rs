@@ -249,7 +249,11 @@ impl State {
     /// The connection could not be made. Returns the pause before the next attempt, or nothing when there is none.
     fn connect_failed(&mut self, key: UpstreamKey, failures: u32, error: &GreetingError) -> Option<Duration> {
         self.tick();
-        let node = self.upstreams.get(key)?.node;
+        let Upstream { node, role, .. } = *self.upstreams.get(key)?;
+        if role == Role::Copies {
+            self.tracking_failed(key, node, error);
+            return None;
+        }
         let tally = self.tallies.node(node.position());
         tally.connect_failures += 1;
         tally.state = NodeState::Down;

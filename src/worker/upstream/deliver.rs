@@ -140,6 +140,7 @@ impl State {
             Origin::Flush(flush) => self.settle_flush(flush, reply),
             Origin::Behind(flush) => self.settle_behind(flush, reply),
             Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
+            Origin::Fill(fill) => self.settle_fill(fill, key, reply),
             Origin::Swallow => {}
         }
     }

@@ -67,6 +67,7 @@ impl State {
     fn end_session(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
         match role {
             Role::Shared(_) | Role::Confirming(_) | Role::Spare => {}
+            Role::Copies => self.copies_lost(key),
             Role::Session(owner) => {
                 let Some(client) = self.clients.get_mut(owner) else { return };
                 if client.session.blocking == Some(key) {

@@ -38,6 +38,7 @@ use crate::admission::ReplicaWait;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
 
+pub use greeting::GreetingError;
 pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::{Lane, Pools};
 pub use redirect::redirection;
@@ -54,6 +55,8 @@ pub enum Role {
     Shared(Lane),
     /// Grants of quotas that wait for replicas on these terms: whatever is behind a `WAIT` waits with it.
     Confirming(ReplicaWait),
+    /// Reads of all clients of which copies are kept, because their invalidations come the same way.
+    Copies,
     /// Nobody at present: clean, and kept for the next session that needs one.
     Spare,
     /// One client that watches keys or waits in a blocking command.
@@ -152,7 +155,7 @@ impl Upstream {
             Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => {
                 Some(owner)
             }
-            Role::Shared(_) | Role::Confirming(_) | Role::Spare => None,
+            Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::ClientKey;
 use crate::worker::hot::FlushKey;
+use crate::worker::hot::cache::FillId;
 
 /// Who waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Origin {
     Behind(FlushKey),
     /// Grants that wait for replicas, by their place among such: see [`crate::worker::hot`].
     Confirmation(u32),
+    /// A read of which a copy may be kept, for all clients that wait for it.
+    Fill(FillId),
     /// Nobody: the reply is read and dropped.
     Swallow,
 }

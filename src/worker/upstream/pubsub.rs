@@ -16,6 +16,12 @@ impl State {
         match upstream.role {
             Role::Shared(_) | Role::Confirming(_) | Role::Spare => false,
             Role::Session(_) => is_push,
+            Role::Copies => {
+                if is_push {
+                    self.take_invalidation(reply);
+                }
+                is_push
+            }
             Role::Tracking(owner) if is_push => self.pass_on(owner, reply),
             Role::Tracking(_) => false,
             Role::Monitor(owner) if upstream.wire.front().is_none() => self.pass_on(owner, reply),

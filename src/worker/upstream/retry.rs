@@ -81,11 +81,13 @@ impl State {
             self.settle_error(&pending, &error, reply);
             return;
         }
-        if let Origin::Client { key, .. } = pending.origin {
-            match self.clients.get_mut(key) {
+        match pending.origin {
+            Origin::Client { key, .. } => match self.clients.get_mut(key) {
                 Some(client) => client.retrying += 1,
                 None => return,
-            }
+            },
+            Origin::Fill(fill) => self.hold_fill(fill),
+            Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
         }
         let reply = reply.map(Bytes::copy_from_slice);
         self.queue_retry(What::Send { pending, bytes, error, reply });
@@ -124,10 +126,14 @@ impl State {
     }
 
     fn send_again(&mut self, pending: Pending, bytes: Bytes, error: UpstreamError, reply: Option<Bytes>) {
-        if let Origin::Client { key, .. } = pending.origin {
-            let Some(client) = self.clients.get_mut(key) else { return };
-            client.retrying -= 1;
-            client.wake();
+        match pending.origin {
+            Origin::Client { key, .. } => {
+                let Some(client) = self.clients.get_mut(key) else { return };
+                client.retrying -= 1;
+                client.wake();
+            }
+            Origin::Fill(fill) => self.resume_fill(fill),
+            Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
         }
         match self.node_of(&pending) {
             Ok(node) => self.send_to(node, pending, &[], bytes),
@@ -199,6 +205,7 @@ impl State {
                 Some(client) => (client.session.version, client.session.database, client.lane),
                 None => return,
             },
+            Origin::Fill(fill) => (self.version_of_fill(fill), 0, 0),
             _ => (RespVersion::Resp2, 0, 0),
         };
         let key = match pending.origin {
@@ -240,6 +247,7 @@ impl State {
                 self.tallies.count(pending.class, Outcome::Failed);
                 settle_client(self, key, sequence, part, Settled::Borrowed(&text));
             }
+            Origin::Fill(fill) => self.fail_fill(fill, &text),
             Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
         }
     }

@@ -1,0 +1,218 @@
+//! Reads that make copies: sent once for all who want the same, and settled with whatever comes back.
+//!
+//! A fill belongs to nobody, so it goes on when its first client has left. Like any read it is redirected and repeated when
+//! its connection breaks; it then goes over the worker's shared connection and makes no copy.
+
+use bytes::Bytes;
+use smallvec::smallvec;
+
+use super::store::{Reply, UNTRACKED};
+use super::{FILLS_MAX, Fill, FillId, Waiter};
+use crate::config::ReadPolicy;
+use crate::resp::{Request, RespVersion, key_slot, resp2_form};
+use crate::shared::labels::{Outcome, RequestClass};
+use crate::shared::topology::UpstreamKind;
+use crate::worker::client::output::LARGE_REPLY_BYTES;
+use crate::worker::client::replies::Settled;
+use crate::worker::client::{ClientKey, settle_client};
+use crate::worker::state::State;
+use crate::worker::upstream::{Origin, Pending, Phase, Route, UpstreamKey};
+
+fn place_of(version: RespVersion) -> usize {
+    usize::from(version == RespVersion::Resp3)
+}
+
+impl State {
+    /// Lets a client wait for a fill of the same request, if there is one whose reply it may have.
+    pub(super) fn await_fill(
+        &mut self,
+        client_key: ClientKey,
+        request: &Request<'_>,
+        hash: u64,
+        since: u64,
+    ) -> bool {
+        let Some(client) = self.clients.get(client_key) else { return false };
+        let cache = &mut self.hot.cache;
+        let id = cache.underway[place_of(client.session.version)].get(request.bytes()).copied();
+        let Some(id) = id.filter(|id| id.0 >= since && cache.store.is_current(hash, id.0)) else {
+            return false;
+        };
+        if cache.fills.get(&id).is_none_or(|fill| fill.until_ns <= self.now_ns) {
+            return false;
+        }
+        let waiter = self.wait_for_fill(client_key, hash, id);
+        match (self.hot.cache.fills.get_mut(&id), waiter) {
+            (Some(fill), Some(waiter)) => fill.waiters.push(waiter),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Sends a read for a client, the reply of which may become a copy. `false` when it can't be sent now.
+    pub(super) fn send_fill(
+        &mut self,
+        client_key: ClientKey,
+        class: RequestClass,
+        request: &Request<'_>,
+        key: &[u8],
+        hash: u64,
+        policy: ReadPolicy,
+    ) -> bool {
+        let Some(client) = self.clients.get(client_key) else { return false };
+        let version = client.session.version;
+        let slot = match self.knowledge.topology.kind {
+            UpstreamKind::Single => 0,
+            UpstreamKind::Cluster => key_slot(key),
+        };
+        let Some(node) = self.knowledge.topology.master_of(slot) else { return false };
+        let (connection, source, keep) = match policy {
+            ReadPolicy::Tracked => match self.tracking_connection(node) {
+                Some((connection, source)) => (connection, source, self.config.read_cache.tracked_age_max),
+                None => return false,
+            },
+            ReadPolicy::Ttl(ttl) => {
+                // Always the same lane: later reads must not be run before earlier ones.
+                (self.shared_connection(node, version, 0, 0), UNTRACKED, ttl)
+            }
+            ReadPolicy::Collapse => return false,
+        };
+        let room = self.upstreams.get(connection).is_some_and(|upstream| {
+            upstream.phase == Phase::Ready && upstream.wire.inflight() < self.config.upstream.inflight_max
+        });
+        if !room || self.hot.cache.fills.len() >= FILLS_MAX {
+            return false;
+        }
+        let id = FillId(self.hot.cache.store.send());
+        let Some(waiter) = self.wait_for_fill(client_key, hash, id) else { return false };
+        let bytes = Bytes::copy_from_slice(request.bytes());
+        self.hot.cache.underway[place_of(version)].insert(bytes.clone(), id);
+        let fill = Fill {
+            request: bytes,
+            version,
+            key: hash,
+            class,
+            connection,
+            source,
+            until_ns: self.now_ns.saturating_add(keep.as_nanos() as u64),
+            waiters: smallvec![waiter],
+        };
+        self.hot.cache.fills.insert(id, fill);
+        let pending = Pending {
+            route: Route::Slot(slot),
+            readonly: true,
+            class,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Fill(id))
+        };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.queue(pending, &[request.bytes()]);
+        }
+        true
+    }
+
+    fn wait_for_fill(&mut self, client_key: ClientKey, hash: u64, id: FillId) -> Option<Waiter> {
+        let client = self.clients.get_mut(client_key)?;
+        let muted = client.take_muted();
+        client.copies.wait(hash, id.0);
+        let sequence = client.replies.push_waiting(muted);
+        Some(Waiter { client: client_key, sequence, received_ns: self.now_ns })
+    }
+
+    /// The protocol version that a fill's reply has to be in.
+    pub fn version_of_fill(&self, id: FillId) -> RespVersion {
+        self.hot.cache.fills.get(&id).map_or(RespVersion::Resp2, |fill| fill.version)
+    }
+
+    /// The reply to a fill, on this connection.
+    pub fn settle_fill(&mut self, id: FillId, connection: UpstreamKey, reply: Settled<'_>) {
+        let Some((fill, newest)) = self.take_fill(id) else { return };
+        let spoken = self.upstreams.get(connection).map_or(fill.version, |upstream| upstream.version);
+        let shared = matches!(reply, Settled::Owned(_));
+        let bytes = match spoken == fill.version {
+            true => reply.into_bytes(),
+            false => Bytes::from(resp2_form(reply.as_slice())),
+        };
+        // Those who wait for a newer read of the same must not find an older copy, should the newer reply not be kept.
+        let current = newest && connection == fill.connection;
+        if current && bytes.first() != Some(&b'-') && self.hot.cache.store.admits(bytes.len()) {
+            let copy = Reply {
+                request: fill.request.clone(),
+                version: fill.version,
+                key: fill.key,
+                // A large reply is a part of the buffer that it came in, which may be far larger.
+                bytes: if shared { Bytes::copy_from_slice(&bytes) } else { bytes.clone() },
+                source: fill.source,
+                sent: id.0,
+                until_ns: fill.until_ns,
+            };
+            let stored = self.hot.cache.store.put(copy, self.now_ns);
+            self.tallies.read_cache.stores += u64::from(stored);
+        }
+        self.answer_waiters(fill, &bytes, Outcome::Forwarded, Outcome::Combined);
+    }
+
+    /// A fill came to nothing.
+    pub fn fail_fill(&mut self, id: FillId, error: &[u8]) {
+        if let Some((fill, _)) = self.take_fill(id) {
+            self.answer_waiters(fill, &Bytes::copy_from_slice(error), Outcome::Failed, Outcome::Failed);
+        }
+    }
+
+    /// A fill whose connection broke waits to be sent again. Those who wait for it send nothing meanwhile, as with any
+    /// request, and others do not wait for it.
+    pub fn hold_fill(&mut self, id: FillId) {
+        let cache = &mut self.hot.cache;
+        let Some(fill) = cache.fills.get(&id) else { return };
+        let underway = &mut cache.underway[place_of(fill.version)];
+        if underway.get(&fill.request) == Some(&id) {
+            underway.remove(&fill.request);
+        }
+        for waiter in &fill.waiters {
+            if let Some(client) = self.clients.get_mut(waiter.client) {
+                client.retrying += 1;
+            }
+        }
+    }
+
+    /// It is sent again.
+    pub fn resume_fill(&mut self, id: FillId) {
+        let Some(fill) = self.hot.cache.fills.get(&id) else { return };
+        for waiter in &fill.waiters {
+            if let Some(client) = self.clients.get_mut(waiter.client) {
+                client.retrying -= 1;
+                client.wake();
+            }
+        }
+    }
+
+    /// Also says whether it is the newest of its request.
+    fn take_fill(&mut self, id: FillId) -> Option<(Fill, bool)> {
+        let cache = &mut self.hot.cache;
+        let fill = cache.fills.remove(&id)?;
+        let underway = &mut cache.underway[place_of(fill.version)];
+        let newest = underway.get(&fill.request) == Some(&id);
+        if newest {
+            underway.remove(&fill.request);
+        }
+        Some((fill, newest))
+    }
+
+    fn answer_waiters(&mut self, fill: Fill, reply: &Bytes, first: Outcome, others: Outcome) {
+        for (place, waiter) in fill.waiters.into_iter().enumerate() {
+            self.tallies.count(fill.class, if place == 0 { first } else { others });
+            // The time of the first was taken with the reply.
+            if place > 0 {
+                let received_ns = waiter.received_ns;
+                self.reply_times.add(received_ns, received_ns, self.now_ns, &mut self.tallies);
+            }
+            let Some(client) = self.clients.get_mut(waiter.client) else { continue };
+            client.copies.settle();
+            let settled = match reply.len() >= LARGE_REPLY_BYTES {
+                true => Settled::Owned(reply.clone()),
+                false => Settled::Borrowed(reply),
+            };
+            settle_client(self, waiter.client, waiter.sequence, 0, settled);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What keeps a client from being served a copy older than what it has seen or written itself.
+//!
+//! A client that names a key in any way but a read that is served from a copy, or makes one, may know a newer state of the
+//! key than copies have: it wrote it, or Redis itself answered. From then on that key is *open* for this client. While the last
+//! of such requests is unanswered, its reads go to Redis the ordinary way, behind them. Once all are answered, the next read
+//! drops the key's copies and makes a new one: that read is sent after the answers, so it sees at least what they saw.
+//! What names no keys (a transaction, a script) opens all keys: then copies older than this moment are not for this client.
+//!
+//! While a client waits for the reply to a read, a copy that another read has made before may still be there, or come. The
+//! reply may turn out to be newer, so what the client reads of that key meanwhile is at least as new as the read it waits for.
+
+use smallvec::SmallVec;
+
+use super::store::Store;
+use crate::worker::client::replies::ReplyQueue;
+
+/// Open keys that are kept apart. Beyond it all keys are open, which costs a read more for each.
+const OPEN_KEYS_MAX: usize = 16;
+
+/// Keys whose awaited reads are kept apart. Beyond it what the client reads is at least as new as the last of them.
+const AWAITED_KEYS_MAX: usize = 16;
+
+/// What one client knows beside the copies.
+#[derive(Debug, Default)]
+pub struct CopyGuard {
+    /// Reads of it that wait for the reply that makes a copy.
+    awaited: u32,
+    /// The keys of such reads since there was none, and the moments at which the reads were sent.
+    awaited_keys: SmallVec<[(u64, u64); 2]>,
+    /// Hashes of open keys.
+    open: SmallVec<[u64; 4]>,
+    /// All keys are open.
+    all_open: bool,
+    /// The slot in the reply queue of the last request that opened anything.
+    slot: u32,
+    /// Copies read before this moment are not for it.
+    since: u64,
+}
+
+impl CopyGuard {
+    /// Whether it waits for the reply of a read that makes a copy.
+    pub fn awaits(&self) -> bool {
+        self.awaited > 0
+    }
+
+    /// It waits for the reply of a read of this key that was sent at this moment.
+    pub fn wait(&mut self, key: u64, sent: u64) {
+        self.awaited += 1;
+        if self.awaited_keys.len() < AWAITED_KEYS_MAX {
+            self.awaited_keys.push((key, sent));
+        } else {
+            self.since = self.since.max(sent);
+        }
+    }
+
+    /// One of those replies has come.
+    pub fn settle(&mut self) {
+        self.awaited -= 1;
+        if self.awaited == 0 {
+            self.awaited_keys.clear();
+        }
+    }
+
+    /// A request names this key; `slot` is its place in the reply queue.
+    pub fn open(&mut self, key: u64, slot: u32) {
+        self.slot = slot;
+        if self.all_open || self.open.contains(&key) {
+            return;
+        }
+        if self.open.len() < OPEN_KEYS_MAX {
+            self.open.push(key);
+        } else {
+            self.open_all(slot);
+        }
+    }
+
+    /// A request may concern any key.
+    pub fn open_all(&mut self, slot: u32) {
+        self.slot = slot;
+        self.all_open = true;
+        self.open.clear();
+    }
+
+    /// Whether a read of this key may be served from a copy or make one, which closes the key. Returns the first moment at
+    /// which the copy may have been read.
+    pub fn close(&mut self, key: u64, replies: &ReplyQueue, store: &mut Store) -> Option<u64> {
+        let place = self.open.iter().position(|open| *open == key);
+        if place.is_none() && !self.all_open {
+            return Some(self.since_of(key));
+        }
+        if !replies.has_settled(self.slot) {
+            return None;
+        }
+        if std::mem::take(&mut self.all_open) {
+            self.since = store.moment() + 1;
+        } else if let Some(place) = place {
+            self.open.swap_remove(place);
+            store.drop_key(key);
+        }
+        Some(self.since_of(key))
+    }
+
+    fn since_of(&self, key: u64) -> u64 {
+        let awaited = self.awaited_keys.iter().filter(|(awaited, _)| *awaited == key).map(|(_, sent)| *sent);
+        awaited.max().unwrap_or(0).max(self.since)
+    }
+}

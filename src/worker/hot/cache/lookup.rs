@@ -1,0 +1,263 @@
+//! A read meets the copies: it is answered from one, waits for one, or passes; and what is no read opens keys.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::observe::Way;
+use crate::combine::Foldable;
+use crate::command::{Class, Command, CommandFlags, CommandId, CommandTable, KeyPositions, Session};
+use crate::config::ReadPolicy;
+use crate::resp::{Request, RespVersion};
+use crate::shared::keyed::RowId;
+use crate::shared::labels::{Outcome, RequestClass};
+use crate::worker::client::output::LARGE_REPLY_BYTES;
+use crate::worker::client::replies::Settled;
+use crate::worker::client::{ClientKey, touch};
+use crate::worker::state::State;
+
+/// A read of more bytes goes the ordinary way.
+pub(super) const REQUEST_BYTES_MAX: usize = 4096;
+
+/// Whether replies of a command may be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copyable {
+    /// No: it is no read of one key, or its reply changes by itself.
+    Never,
+    /// Yes.
+    Always,
+    /// Yes; but with more arguments than these the RESP2 reply can't be told from the RESP3 one, in which alone
+    /// Redis sends invalidations.
+    InResp2UpTo(usize),
+}
+
+impl Copyable {
+    /// By command.
+    pub(super) fn of_all(commands: &CommandTable) -> Vec<Self> {
+        let mut all = vec![Self::Never; commands.len()];
+        for (id, command) in commands.iter() {
+            all[id.index()] = Self::by_name(command.name.as_bytes());
+        }
+        all
+    }
+
+    fn by_name(name: &[u8]) -> Self {
+        // Runs of equal reads fold for the same reason: the reply depends on the key and the request alone.
+        match Foldable::by_name(name) {
+            Some(Foldable::Get | Foldable::Hget | Foldable::Read | Foldable::ScalarRead) => {}
+            _ => return Self::Never,
+        }
+        match name.to_ascii_lowercase().as_slice() {
+            b"ttl" | b"pttl" => Self::Never,
+            // A missing member is a null array in RESP2, and coordinates are doubles inside of arrays in RESP3.
+            b"geopos" | b"geosearch" => Self::InResp2UpTo(0),
+            // WITHSCORE and WITHSCORES make pairs in RESP3 and a flat array in RESP2.
+            b"zrank" | b"zrevrank" => Self::InResp2UpTo(3),
+            name if name.starts_with(b"zrange") || name.starts_with(b"zrevrange") => Self::InResp2UpTo(4),
+            _ => Self::Always,
+        }
+    }
+
+    fn admits(self, arguments: usize, version: RespVersion, policy: ReadPolicy) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::InResp2UpTo(most) => {
+                version == RespVersion::Resp3 || policy != ReadPolicy::Tracked || arguments <= most
+            }
+        }
+    }
+}
+
+impl State {
+    /// Looks at an operation on one key with the copies in mind. `None` when it goes on as if there were none.
+    pub(in crate::worker::hot) fn look_at_copies(
+        &mut self,
+        client_key: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+        key: &[u8],
+        hash: u64,
+    ) -> Option<Way> {
+        if !self.hot.cache.on {
+            return None;
+        }
+        let policy = self.hot.rules.read_of(key, hash);
+        if policy == ReadPolicy::Collapse {
+            return None;
+        }
+        let client = self.clients.get_mut(client_key)?;
+        let version = client.session.version;
+        let copyable = self.hot.cache.copyable.get(command.index()).copied().unwrap_or(Copyable::Never);
+        let eligible = copyable.admits(request.len(), version, policy)
+            && request.bytes().len() <= REQUEST_BYTES_MAX
+            && client.session.database == 0
+            && client.session.tracking.is_none();
+        let cache = &mut self.hot.cache;
+        let closed = match eligible {
+            true => client.copies.close(hash, &client.replies, &mut cache.store),
+            false => None,
+        };
+        let Some(since) = closed else { return self.open_key(client_key, command, hash) };
+        let class = self.knowledge.classes.of(command);
+        if let Some(reply) = cache.store.get(version, request.bytes(), self.now_ns, since) {
+            let reply = reply.clone();
+            return Some(self.serve_copy(client_key, class, key, hash, &reply));
+        }
+        if self.await_fill(client_key, request, hash, since)
+            || self.send_fill(client_key, class, request, key, hash, policy)
+        {
+            self.tallies.read_cache.misses += 1;
+            return Some(Way::Combined);
+        }
+        self.open_key(client_key, command, hash)
+    }
+
+    /// Answers a client.
+    fn serve_copy(
+        &mut self,
+        client_key: ClientKey,
+        class: RequestClass,
+        key: &[u8],
+        hash: u64,
+        reply: &Bytes,
+    ) -> Way {
+        if let Some(client) = self.clients.get_mut(client_key) {
+            let muted = client.take_muted();
+            let settled = match reply.len() >= LARGE_REPLY_BYTES {
+                true => Settled::Owned(reply.clone()),
+                false => Settled::Borrowed(reply),
+            };
+            client.replies.answer(settled, muted, &mut client.output);
+        }
+        touch(self, client_key);
+        self.tallies.count(class, Outcome::Cached);
+        self.reply_times.add(self.now_ns, self.now_ns, self.now_ns, &mut self.tallies);
+        self.tallies.read_cache.hits += 1;
+        let row = self.row_of_hits(key, hash);
+        self.tallies.read_cache.keys.row(row).hits += 1;
+        Way::Served(reply.len().min(u32::MAX as usize) as u32)
+    }
+
+    fn row_of_hits(&mut self, key: &[u8], hash: u64) -> RowId {
+        if let Some((row, used_ns)) = self.hot.cache.rows.get_mut(&hash) {
+            *used_ns = self.now_ns;
+            return *row;
+        }
+        let row = self.tallies.read_cache.keys.acquire(Arc::from(key));
+        if row != RowId::OVERFLOW {
+            self.hot.cache.rows.insert(hash, (row, self.now_ns));
+        }
+        row
+    }
+
+    /// The operation goes the ordinary way: the client may know more than copies from then on. It waits when a read of the
+    /// same client is still on its way, which goes over another connection and would be overtaken.
+    fn open_key(&mut self, client_key: ClientKey, command: CommandId, hash: u64) -> Option<Way> {
+        let client = self.clients.get_mut(client_key)?;
+        if client.copies.awaits() {
+            return Some(Way::Wait);
+        }
+        client.copies.open(hash, client.replies.next_sequence());
+        if !self.knowledge.commands.get(command).is_readonly() {
+            self.hot.cache.store.drop_key(hash);
+        }
+        None
+    }
+
+    /// As [`State::look_at_copies`] for a request with several keys or none, which is never served from copies, before it is
+    /// sent. `true` when it has to wait.
+    pub(in crate::worker::hot) fn pass_copies(
+        &mut self,
+        client_key: ClientKey,
+        command: CommandId,
+        request: &Request<'_>,
+    ) -> bool {
+        let Some(client) = self.clients.get(client_key).filter(|_| self.hot.cache.on) else { return false };
+        let slot = client.replies.next_sequence();
+        if client.copies.awaits() && self.concerns_copies(command, request) {
+            return true;
+        }
+        self.open_keys(client_key, command, request, slot);
+        false
+    }
+
+    /// A request that went past queues and copies was sent: a part of a whole, a transaction, a command to all nodes.
+    pub fn passed_copies(&mut self, client_key: ClientKey, command: CommandId, request: &Request<'_>) {
+        if let Some(client) = self.clients.get(client_key).filter(|_| self.hot.cache.on) {
+            let slot = client.replies.next_sequence().wrapping_sub(1);
+            self.open_keys(client_key, command, request, slot);
+        }
+    }
+
+    /// Whether a request may touch a key that has copies, or may have.
+    fn concerns_copies(&mut self, command: CommandId, request: &Request<'_>) -> bool {
+        let mut keys = KeyPositions::new();
+        let known = self.knowledge.commands.get(command);
+        let malformed = known.keys(request, &mut keys).is_err();
+        malformed
+            || may_touch_any(known, &keys)
+            || keys.iter().filter_map(|place| request.arg(*place as usize)).any(|key| {
+                let hash = self.hot.hasher.hash_one(key);
+                self.hot.rules.read_of(key, hash) != ReadPolicy::Collapse
+            })
+    }
+
+    fn open_keys(&mut self, client_key: ClientKey, command: CommandId, request: &Request<'_>, slot: u32) {
+        let mut keys = KeyPositions::new();
+        let known = self.knowledge.commands.get(command);
+        let malformed = known.keys(request, &mut keys).is_err();
+        let Some(client) = self.clients.get_mut(client_key) else { return };
+        for key in keys.iter().filter_map(|place| request.arg(*place as usize)) {
+            let hash = self.hot.hasher.hash_one(key);
+            if self.hot.rules.read_of(key, hash) == ReadPolicy::Collapse {
+                continue;
+            }
+            client.copies.open(hash, slot);
+            if !known.is_readonly() {
+                self.hot.cache.store.drop_key(hash);
+            }
+        }
+        if malformed || may_touch_any(known, &keys) {
+            client.copies.open_all(slot);
+        }
+        // `FLUSHALL` and its like.
+        if known.is_write() && keys.is_empty() {
+            self.hot.cache.store.drop_sources(|_| true);
+        }
+    }
+}
+
+/// Whether a command may change, or show, keys that its arguments do not name in plain places.
+fn may_touch_any(command: &Command, keys: &KeyPositions) -> bool {
+    let runs_others = matches!(command.class, Class::Session(Session::Exec | Session::Blocking));
+    let is_script = command.flags.contains(CommandFlags::NO_MANDATORY_KEYS);
+    let movable = command.flags.contains(CommandFlags::MOVABLEKEYS);
+    runs_others || is_script || (command.is_write() && (keys.is_empty() || movable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_by_itself_is_not_copied() {
+        let check = |name: &str, expected| assert_eq!(Copyable::by_name(name.as_bytes()), expected, "{name}");
+        for name in ["get", "HGET", "hgetall", "smembers", "lrange", "zscore", "expiretime", "strlen", "type"]
+        {
+            check(name, Copyable::Always);
+        }
+        for name in
+            ["ttl", "pttl", "srandmember", "hrandfield", "zrandmember", "object|idletime", "set", "getex"]
+        {
+            check(name, Copyable::Never);
+        }
+        for name in ["dump", "randomkey", "scan", "hscan", "mget", "exists", "incr", "eval_ro"] {
+            check(name, Copyable::Never);
+        }
+        check("zrange", Copyable::InResp2UpTo(4));
+        check("zrevrangebyscore", Copyable::InResp2UpTo(4));
+        check("zrank", Copyable::InResp2UpTo(3));
+        check("geopos", Copyable::InResp2UpTo(0));
+    }
+}

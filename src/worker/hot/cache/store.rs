@@ -1,0 +1,465 @@
+//! The copies themselves: replies by request, within bounds, dropped by key.
+//!
+//! Owns the copies and says which of them may be used, in terms of a clock of its own that counts the reads sent to make
+//! copies. Every operation but those that drop many copies at once takes constant time. Does no IO, and is told the time.
+//!
+//! A copy is found by its request's bytes and protocol version. Two lists run through the copies: one in the order of
+//! their use, whose end is dropped at the bounds, and one for each key, which is dropped when the key changes. Keys are
+//! known by their hash alone: two keys with the same one are dropped together, which is always right.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+use bytes::Bytes;
+use slab::Slab;
+
+use crate::resp::RespVersion;
+
+/// Places for the moments at which keys were dropped, by the lowest bits of their hashes. Keys that share a place only
+/// keep a reply from being stored now and then. 32 KiB a worker, once there is a copy.
+const DROPS: usize = 4096;
+
+/// No copy: the end of a list.
+const NONE: usize = usize::MAX;
+
+/// Whose invalidations keep a copy fresh: the serial number of a tracking connection, or this for nobody's.
+pub const UNTRACKED: u64 = 0;
+
+/// What a store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Copies.
+    pub entries_max: usize,
+    /// Bytes of requests and replies together.
+    pub bytes_max: usize,
+    /// Bytes of one reply.
+    pub value_bytes_max: usize,
+}
+
+/// A reply that may be kept.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The request.
+    pub request: Bytes,
+    /// The protocol version of the reply.
+    pub version: RespVersion,
+    /// The hash of the request's key.
+    pub key: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+    /// Whose invalidations keep it fresh.
+    pub source: u64,
+    /// The moment at which the read was sent.
+    pub sent: u64,
+    /// When it is too old, in nanoseconds.
+    pub until_ns: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Links {
+    before: usize,
+    after: usize,
+}
+
+struct Copy {
+    reply: Reply,
+    by_use: Links,
+    by_key: Links,
+}
+
+/// The copies of one worker.
+pub struct Store {
+    copies: Slab<Copy>,
+    /// By request, for each protocol version.
+    names: [HashMap<Bytes, usize, RandomState>; 2],
+    /// The first copy of each key.
+    keys: HashMap<u64, usize, RandomState>,
+    newest: usize,
+    oldest: usize,
+    bytes: usize,
+    bounds: Bounds,
+    moment: u64,
+    dropped: Vec<u64>,
+    dropped_all: u64,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            copies: Slab::new(),
+            names: Default::default(),
+            keys: HashMap::default(),
+            newest: NONE,
+            oldest: NONE,
+            bytes: 0,
+            bounds,
+            moment: 0,
+            dropped: Vec::new(),
+            dropped_all: 0,
+        }
+    }
+
+    /// How many copies there are.
+    pub fn len(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Bytes of their requests and replies.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes over bounds, and drops what is beyond them.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.shrink();
+    }
+
+    /// Whether a reply of this size may be kept.
+    pub fn admits(&self, bytes: usize) -> bool {
+        bytes <= self.bounds.value_bytes_max
+    }
+
+    /// The moment up to now: reads that were sent have at most this one.
+    pub fn moment(&self) -> u64 {
+        self.moment
+    }
+
+    /// A read is sent: its moment, later than all before.
+    pub fn send(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    /// Whether nothing of the key was dropped since a read of it was sent.
+    pub fn is_current(&self, key: u64, sent: u64) -> bool {
+        sent > self.dropped_all && self.dropped.get(place_of(key)).is_none_or(|dropped| sent > *dropped)
+    }
+
+    /// The copy for a request, if there is one that was read at the moment `since` or later and is not too old.
+    pub fn get(&mut self, version: RespVersion, request: &[u8], now_ns: u64, since: u64) -> Option<&Bytes> {
+        let found = *self.names[index_of(version)].get(request)?;
+        let reply = &self.copies[found].reply;
+        if reply.until_ns <= now_ns {
+            self.remove(found);
+            return None;
+        }
+        if reply.sent < since {
+            return None;
+        }
+        self.unlink_use(found);
+        self.link_newest(found);
+        Some(&self.copies[found].reply.bytes)
+    }
+
+    /// Keeps a reply, unless it is too large, too old, or its key was dropped since its read was sent. Says whether it did.
+    pub fn put(&mut self, reply: Reply, now_ns: u64) -> bool {
+        let size = reply.request.len() + reply.bytes.len();
+        let fits = self.admits(reply.bytes.len()) && size <= self.bounds.bytes_max;
+        if !fits || reply.until_ns <= now_ns || !self.is_current(reply.key, reply.sent) {
+            return false;
+        }
+        if let Some(known) = self.names[index_of(reply.version)].get(&reply.request).copied() {
+            if self.copies[known].reply.sent > reply.sent {
+                return false;
+            }
+            self.remove(known);
+        }
+        let alone = Links { before: NONE, after: NONE };
+        let (request, version, key) = (reply.request.clone(), reply.version, reply.key);
+        let place = self.copies.insert(Copy { reply, by_use: alone, by_key: alone });
+        self.names[index_of(version)].insert(request, place);
+        self.bytes += size;
+        self.link_newest(place);
+        self.link_key(place, key);
+        self.shrink();
+        true
+    }
+
+    /// Drops the copies of a key, and sees to it that no read sent until now makes one. Returns how many there were.
+    pub fn drop_key(&mut self, key: u64) -> usize {
+        if self.dropped.is_empty() {
+            self.dropped = vec![0; DROPS];
+        }
+        self.dropped[place_of(key)] = self.moment;
+        let mut count = 0;
+        while let Some(first) = self.keys.get(&key).copied() {
+            self.remove(first);
+            count += 1;
+        }
+        count
+    }
+
+    /// Drops the copies of the sources that `gone` names, and sees to it that no read sent until now makes one, whatever
+    /// its source. Returns how many there were.
+    pub fn drop_sources(&mut self, gone: impl Fn(u64) -> bool) -> usize {
+        self.dropped_all = self.moment;
+        let of_source = |(place, copy): (usize, &Copy)| gone(copy.reply.source).then_some(place);
+        let places: Vec<usize> = self.copies.iter().filter_map(of_source).collect();
+        places.iter().for_each(|place| self.remove(*place));
+        places.len()
+    }
+
+    fn shrink(&mut self) {
+        while self.copies.len() > self.bounds.entries_max || self.bytes > self.bounds.bytes_max {
+            self.remove(self.oldest);
+        }
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.unlink_use(place);
+        self.unlink_key(place);
+        let reply = self.copies.remove(place).reply;
+        self.names[index_of(reply.version)].remove(&reply.request);
+        self.bytes -= reply.request.len() + reply.bytes.len();
+    }
+
+    fn link_newest(&mut self, place: usize) {
+        let second = std::mem::replace(&mut self.newest, place);
+        self.copies[place].by_use = Links { before: NONE, after: second };
+        match second {
+            NONE => self.oldest = place,
+            second => self.copies[second].by_use.before = place,
+        }
+    }
+
+    fn unlink_use(&mut self, place: usize) {
+        let Links { before, after } = self.copies[place].by_use;
+        match before {
+            NONE => self.newest = after,
+            before => self.copies[before].by_use.after = after,
+        }
+        match after {
+            NONE => self.oldest = before,
+            after => self.copies[after].by_use.before = before,
+        }
+    }
+
+    fn link_key(&mut self, place: usize, key: u64) {
+        let second = self.keys.insert(key, place).unwrap_or(NONE);
+        self.copies[place].by_key = Links { before: NONE, after: second };
+        if second != NONE {
+            self.copies[second].by_key.before = place;
+        }
+    }
+
+    fn unlink_key(&mut self, place: usize) {
+        let key = self.copies[place].reply.key;
+        let Links { before, after } = self.copies[place].by_key;
+        match (before, after) {
+            (NONE, NONE) => {
+                self.keys.remove(&key);
+            }
+            (NONE, after) => {
+                self.keys.insert(key, after);
+            }
+            (before, after) => self.copies[before].by_key.after = after,
+        }
+        if after != NONE {
+            self.copies[after].by_key.before = before;
+        }
+    }
+}
+
+fn place_of(key: u64) -> usize {
+    key as usize & (DROPS - 1)
+}
+
+fn index_of(version: RespVersion) -> usize {
+    match version {
+        RespVersion::Resp2 => 0,
+        RespVersion::Resp3 => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a store does, without any thought of its cost: a list in the order of use, the newest first.
+    struct Model {
+        copies: Vec<Reply>,
+        bounds: Bounds,
+        /// Moments at which keys were dropped.
+        dropped: HashMap<u64, u64>,
+        dropped_all: u64,
+    }
+
+    impl Model {
+        fn find(&self, version: RespVersion, request: &[u8]) -> Option<usize> {
+            self.copies.iter().position(|copy| copy.version == version && copy.request == request)
+        }
+
+        fn get(&mut self, version: RespVersion, request: &[u8], now_ns: u64) -> Option<Bytes> {
+            let copy = self.find(version, request).map(|place| self.copies.remove(place))?;
+            if copy.until_ns <= now_ns {
+                return None;
+            }
+            let bytes = copy.bytes.clone();
+            self.copies.insert(0, copy);
+            Some(bytes)
+        }
+
+        fn size(&self) -> usize {
+            self.copies.iter().map(|copy| copy.request.len() + copy.bytes.len()).sum()
+        }
+
+        fn put(&mut self, reply: Reply, now_ns: u64) {
+            let size = reply.request.len() + reply.bytes.len();
+            let dropped = self.dropped.get(&reply.key).copied().unwrap_or(0).max(self.dropped_all);
+            let known = self.find(reply.version, &reply.request);
+            let outdated = known.is_some_and(|place| self.copies[place].sent > reply.sent);
+            if reply.bytes.len() > self.bounds.value_bytes_max
+                || size > self.bounds.bytes_max
+                || reply.until_ns <= now_ns
+                || reply.sent <= dropped
+                || outdated
+            {
+                return;
+            }
+            known.map(|place| self.copies.remove(place));
+            self.copies.insert(0, reply);
+            while self.copies.len() > self.bounds.entries_max || self.size() > self.bounds.bytes_max {
+                self.copies.pop();
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send,
+        Put { request: u8, resp3: bool, len: usize, source: u64, back: u64, lives_ns: u64 },
+        Get { request: u8, resp3: bool },
+        DropKey(u8),
+        DropSource(u64),
+        DropAll,
+        Tick(u64),
+        Bounds { entries_max: usize, bytes_max: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Send),
+            8 => (0..8_u8, any::<bool>(), 0..40_usize, 0..3_u64, 0..4_u64, 1..30_u64).prop_map(
+                |(request, resp3, len, source, back, lives_ns)| Step::Put { request, resp3, len, source, back, lives_ns }
+            ),
+            8 => (0..8_u8, any::<bool>()).prop_map(|(request, resp3)| Step::Get { request, resp3 }),
+            2 => (0..3_u8).prop_map(Step::DropKey),
+            1 => (0..3_u64).prop_map(Step::DropSource),
+            1 => Just(Step::DropAll),
+            2 => (0..10_u64).prop_map(Step::Tick),
+            1 => (1..8_usize, 20..200_usize).prop_map(|(entries_max, bytes_max)| Step::Bounds { entries_max, bytes_max }),
+        ]
+    }
+
+    fn version_of(resp3: bool) -> RespVersion {
+        if resp3 { RespVersion::Resp3 } else { RespVersion::Resp2 }
+    }
+
+    /// Both lists hold every copy, each key's those of the key.
+    fn check_lists(store: &Store) {
+        let mut by_use = 0;
+        let (mut at, mut before) = (store.newest, NONE);
+        while at != NONE {
+            assert_eq!(store.copies[at].by_use.before, before);
+            (before, at) = (at, store.copies[at].by_use.after);
+            by_use += 1;
+        }
+        assert_eq!((by_use, before), (store.len(), store.oldest));
+        let mut by_key = 0;
+        for (key, first) in &store.keys {
+            let mut at = *first;
+            while at != NONE {
+                assert_eq!(store.copies[at].reply.key, *key);
+                by_key += 1;
+                at = store.copies[at].by_key.after;
+            }
+        }
+        assert_eq!(by_key, store.len());
+    }
+
+    proptest! {
+        #[test]
+        fn does_what_a_plain_list_does(steps in proptest::collection::vec(step(), 1..120)) {
+            let bounds = Bounds { entries_max: 6, bytes_max: 150, value_bytes_max: 30 };
+            let mut store = Store::new(bounds);
+            let mut model = Model { copies: Vec::new(), bounds, dropped: HashMap::new(), dropped_all: 0 };
+            let mut now_ns = 0;
+            for step in steps {
+                match step {
+                    Step::Send => {
+                        store.send();
+                    }
+                    Step::Put { request, resp3, len, source, back, lives_ns } => {
+                        let reply = Reply {
+                            request: Bytes::from(vec![request; 5]),
+                            version: version_of(resp3),
+                            key: u64::from(request % 3),
+                            bytes: Bytes::from(vec![b'x'; len]),
+                            source,
+                            sent: store.moment().saturating_sub(back),
+                            until_ns: now_ns + lives_ns,
+                        };
+                        store.put(reply.clone(), now_ns);
+                        model.put(reply, now_ns);
+                    }
+                    Step::Get { request, resp3 } => {
+                        let request = [request; 5];
+                        let found = store.get(version_of(resp3), &request, now_ns, 0).cloned();
+                        prop_assert_eq!(found, model.get(version_of(resp3), &request, now_ns));
+                    }
+                    Step::DropKey(key) => {
+                        let key = u64::from(key);
+                        let before = model.copies.len();
+                        model.copies.retain(|copy| copy.key != key);
+                        model.dropped.insert(key, store.moment());
+                        prop_assert_eq!(store.drop_key(key), before - model.copies.len());
+                    }
+                    Step::DropSource(source) => {
+                        let before = model.copies.len();
+                        model.copies.retain(|copy| copy.source != source);
+                        model.dropped_all = store.moment();
+                        prop_assert_eq!(store.drop_sources(|of| of == source), before - model.copies.len());
+                    }
+                    Step::DropAll => {
+                        model.copies.clear();
+                        model.dropped_all = store.moment();
+                        store.drop_sources(|_| true);
+                    }
+                    Step::Tick(ns) => now_ns += ns,
+                    Step::Bounds { entries_max, bytes_max } => {
+                        let bounds = Bounds { entries_max, bytes_max, value_bytes_max: 30 };
+                        store.set_bounds(bounds);
+                        model.bounds = bounds;
+                        while model.copies.len() > entries_max || model.size() > bytes_max {
+                            model.copies.pop();
+                        }
+                    }
+                }
+                prop_assert_eq!((store.len(), store.bytes()), (model.copies.len(), model.size()));
+                check_lists(&store);
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_that_knows_newer_gets_no_older_copy() {
+        let mut store = Store::new(Bounds { entries_max: 9, bytes_max: 999, value_bytes_max: 99 });
+        let reply = |sent, bytes: &'static [u8]| Reply {
+            request: Bytes::from_static(b"GET k"),
+            version: RespVersion::Resp2,
+            key: 7,
+            bytes: Bytes::from_static(bytes),
+            source: UNTRACKED,
+            sent,
+            until_ns: 100,
+        };
+        let (first, second) = (store.send(), store.send());
+        assert!(store.put(reply(second, b"$1\r\n2\r\n"), 0));
+        assert!(!store.put(reply(first, b"$1\r\n1\r\n"), 0), "the reply of an earlier read came later");
+        assert!(store.get(RespVersion::Resp2, b"GET k", 0, second + 1).is_none());
+        assert_eq!(store.get(RespVersion::Resp2, b"GET k", 0, second).unwrap(), &b"$1\r\n2\r\n"[..]);
+    }
+}
