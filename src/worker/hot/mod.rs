@@ -27,6 +27,7 @@ mod pump;
 mod quota;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 
 use ahash::RandomState;
@@ -54,6 +55,24 @@ pub struct FlushKey {
     pub sending: u32,
 }
 
+/// Hashes what is a hash already, by leaving it as it is.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What a worker knows of hot keys.
 pub struct Hot {
     /// Hashes keys, the same on all workers.
@@ -63,7 +82,7 @@ pub struct Hot {
     /// Which commands fold, by command.
     foldable: Vec<Option<Foldable>>,
     /// The keys that are combined, by hash.
-    entries: HashMap<u64, Entry, RandomState>,
+    entries: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
     /// What the configuration says of keys.
     rules: Rules,
     /// Which keys quotas hold.
@@ -101,7 +120,7 @@ impl Hot {
     pub fn new(hasher: RandomState, gateway_id: &str, workers: usize, commands: &CommandTable) -> Self {
         Self {
             behind: Behind::new(gateway_id, hasher.clone(), workers),
-            entries: HashMap::with_hasher(hasher.clone()),
+            entries: HashMap::default(),
             hasher,
             detector: None,
             foldable: foldable(commands),

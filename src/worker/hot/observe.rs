@@ -13,7 +13,7 @@ use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
-use crate::resp::{Request, encode};
+use crate::resp::{Request, RespVersion, encode};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
@@ -195,26 +195,14 @@ impl State {
     }
 
     /// Puts an operation into the queue of a key whose home is here.
-    pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: crate::resp::RespVersion) {
+    pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
         entry.active_ns = self.now_ns;
-        let Some(home) = &mut entry.queue else { return };
-        if let (Some(held), Op::Increment(delta)) = (&mut home.held, op) {
-            let mut reply = std::mem::take(&mut self.hot.scratch);
-            reply.clear();
-            let owed = held.admission.owes();
-            let answered = held.answer(self.now_ns, delta, version, &mut reply);
-            if !owed && held.admission.owes() {
-                self.hot.timers.push((self.now_ns, hash));
-                self.hot.wake();
-            }
-            if let Some(outcome) = answered {
-                self.settle_member(hash, waiter, &reply, outcome);
-            }
-            self.hot.scratch = reply;
-            if answered.is_some() {
-                return;
-            }
+        if let Op::Increment(delta) = op
+            && entry.queue.as_ref().is_some_and(|home| home.held.is_some())
+            && self.answer_by_quota(hash, delta, waiter, version)
+        {
+            return;
         }
         let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else {
             return;
@@ -236,6 +224,25 @@ impl State {
             self.hot.dirty.push(hash);
             self.hot.wake();
         }
+    }
+
+    /// Answers an increment that the quota of its key decides without Redis. `false` when it has to be asked.
+    fn answer_by_quota(&mut self, hash: u64, delta: i64, waiter: Waiter, version: RespVersion) -> bool {
+        let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
+        let Some(held) = home.and_then(|home| home.held.as_mut()) else { return false };
+        let mut reply = std::mem::take(&mut self.hot.scratch);
+        reply.clear();
+        let owed = held.admission.owes();
+        let answered = held.answer(self.now_ns, delta, version, &mut reply);
+        if !owed && held.admission.owes() {
+            self.hot.timers.push((self.now_ns, hash));
+            self.hot.wake();
+        }
+        if let Some(outcome) = answered {
+            self.settle_member(hash, waiter, &reply, outcome);
+        }
+        self.hot.scratch = reply;
+        answered.is_some()
     }
 
     /// Begins to combine a key that no one knew, if a rule says so.

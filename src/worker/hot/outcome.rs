@@ -77,11 +77,12 @@ impl State {
         }
         let waits = home.replica_wait().is_some();
         let Home { queue, held, unconfirmed, .. } = home;
-        let settlement =
-            queue.settle(&sending.replies, |waiter, settled| match granted(&settled, waiter.delta) {
-                Some(value) if waits => unconfirmed.push((waiter, value)),
-                _ => self.settle_one(hash, held.as_deref_mut(), waiter, settled),
-            });
+        let settlement = queue.settle(&sending.replies, |waiter, settled| {
+            match if waits { granted(&settled, waiter.delta) } else { None } {
+                Some(value) => unconfirmed.push((waiter, value)),
+                None => self.settle_one(hash, held.as_deref_mut(), waiter, settled),
+            }
+        });
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
             held.admission.on_report(self.now_ns, report);
         }
