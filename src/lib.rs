@@ -33,8 +33,8 @@
 //! - A write that may have run is never sent again without a token (`worker/upstream/lost`, `combine`).
 //! - A client never sees a redirection, and never a node's address.
 //! - What a combined operation is answered is what Redis would have answered in that order (`combine`).
-//! - Every queue has a bound, and what happens there is said beside it: in [`limits`], in the configuration, or at the
-//!   constant.
+//! - Every queue has a bound, and what happens there is said beside it: in the configuration where an operator sets it, in
+//!   [`limits`] on the data path and between threads, and at its use anywhere else.
 //!
 //! # Where things live
 //!

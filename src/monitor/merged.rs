@@ -266,7 +266,7 @@ mod tests {
     fn quotas_beyond_the_bound_appear_under_the_empty_key() {
         let mut worker = WorkerTallies::default();
         let mut row = worker.quotas.acquire(Arc::from(&b"0"[..]));
-        for place in 1..=crate::shared::tallies::KEYS_TALLIED_MAX {
+        for place in 1..=crate::limits::KEYS_TALLIED_MAX {
             row = worker.quotas.acquire(Arc::from(place.to_string().as_bytes()));
         }
         worker.quotas.row(row).admitted = 7;

@@ -11,9 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Requests that may wait at one worker; the next asker gets no rows from it. Two interactive askers and a
-/// spare.
-const REQUESTS_WAITING_MAX: usize = 4;
+use crate::limits::CLIENT_ROWS_WAITING_MAX;
 
 /// One client connection, as `CLIENT LIST` describes it
 /// (<https://redis.io/docs/latest/commands/client-list/>).
@@ -97,7 +95,7 @@ pub struct ClientRows {
 impl ClientRowsPort {
     /// A port, and the inbox of each of `workers` workers.
     pub fn new(workers: usize) -> (Self, Vec<ClientRowsInbox>) {
-        let (senders, inboxes) = (0..workers).map(|_| mpsc::channel(REQUESTS_WAITING_MAX)).unzip();
+        let (senders, inboxes) = (0..workers).map(|_| mpsc::channel(CLIENT_ROWS_WAITING_MAX)).unzip();
         (Self { workers: senders }, inboxes)
     }
 

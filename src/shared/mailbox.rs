@@ -8,13 +8,6 @@ use super::handoff::{Handoff, HandoffResult};
 use crate::command::Local;
 use crate::resp::RespVersion;
 
-/// Messages that may wait for one worker. At the bound a question is answered as if the worker had nothing to say, and
-/// the asker is told that the answer is incomplete.
-pub const WORKER_MAILBOX_MAX: usize = 1024;
-
-/// Questions of clients that may wait for the control thread. At the bound the client gets an error that says so.
-pub const CONTROL_MAILBOX_MAX: usize = 1024;
-
 /// Which clients `CLIENT KILL` means. An absent field matches every client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter {

@@ -10,9 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::admission::QuotaAction;
-
-/// Changes that may wait for the control thread.
-const CHANGES_WAITING_MAX: usize = 16;
+use crate::limits::QUOTA_CHANGES_WAITING_MAX;
 
 /// How long a change may take: a write to Redis with its retries. After that its outcome is unknown to the
 /// asker.
@@ -43,7 +41,7 @@ pub struct QuotaDesk {
 impl QuotaDesk {
     /// A desk and the inbox that the control thread serves.
     pub fn new() -> (Self, QuotaInbox) {
-        let (changes, inbox) = mpsc::channel(CHANGES_WAITING_MAX);
+        let (changes, inbox) = mpsc::channel(QUOTA_CHANGES_WAITING_MAX);
         (Self { changes }, inbox)
     }
 
@@ -93,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_changes_is_refused_at_the_door() {
         let (desk, inbox) = QuotaDesk::new();
-        for _ in 0..CHANGES_WAITING_MAX {
+        for _ in 0..QUOTA_CHANGES_WAITING_MAX {
             let desk = desk.clone();
             tokio::spawn(async move { desk.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await });
         }

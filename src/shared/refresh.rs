@@ -6,10 +6,8 @@
 
 use tokio::sync::mpsc;
 
+use crate::limits::REFRESHES_WAITING_MAX;
 use crate::shared::topology::Address;
-
-/// Requests that may wait. The keeper drains the mailbox before each refresh; more than this tells it nothing new.
-const WAITING_MAX: usize = 64;
 
 /// What made a worker doubt the topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +50,6 @@ impl RefreshRequester {
 
 /// The two ends of the mailbox.
 pub fn refresh_mailbox() -> (RefreshRequester, mpsc::Receiver<RefreshRequest>) {
-    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    let (sender, receiver) = mpsc::channel(REFRESHES_WAITING_MAX);
     (RefreshRequester { sender }, receiver)
 }

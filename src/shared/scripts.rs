@@ -10,11 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-/// Scripts kept. At the bound no more are: the client of a script beyond it may see `NOSCRIPT`, as from Redis itself.
-const SCRIPTS_MAX: usize = 4096;
-
-/// Bytes of all bodies together; the same happens at the bound.
-const SCRIPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+use crate::limits::{SCRIPT_BYTES_MAX, SCRIPTS_MAX};
 
 #[derive(Clone, Default)]
 struct Scripts {

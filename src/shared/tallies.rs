@@ -23,10 +23,7 @@ use super::keyed::Keyed;
 use super::labels::{
     CloseReason, ErrorKind, NodeState, Outcome, QuotaRefusal, RedirectKind, RejectReason, RequestClass,
 };
-
-/// Combined keys, cached keys, and quota keys, that a worker tallies one by one; what is beyond shares one row. The hot
-/// set is bounded by the same number, and 256 rows are 48 KiB to copy.
-pub const KEYS_TALLIED_MAX: usize = 256;
+use crate::limits::KEYS_TALLIED_MAX;
 
 /// Everything that one worker counts. See the module for who may touch it.
 #[derive(Clone, Debug)]

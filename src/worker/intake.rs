@@ -13,16 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes read at once into the scratch buffer. A pipeline of 64 short commands is about 3 KiB, and 50 clients' replies of
-/// one tick about 64 KiB.
-pub const SCRATCH_BYTES: usize = 64 * 1024;
-
-/// The least room made behind an unfinished frame before reading on.
-const READ_BYTES_MIN: usize = 16 * 1024;
-
-/// Room is made for an announced frame at once up to this size; a larger one grows with what really arrives, so that
-/// announcing a huge length costs the sender the bytes as well.
-const RESERVE_BYTES_MAX: usize = 4 * 1024 * 1024;
+use crate::limits::{READ_BYTES_MIN, RESERVE_BYTES_MAX};
 
 /// The unfinished part of a connection's input.
 #[derive(Debug, Default)]

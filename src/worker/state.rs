@@ -16,10 +16,10 @@ use super::client::{Client, ClientKey, Phase};
 use super::decide::Knowledge;
 use super::decide::classes::Classes;
 use super::hot::Hot;
-use super::intake::SCRATCH_BYTES;
 use super::reply_times::ReplyTimes;
 use super::upstream::{Pools, Retries, Role, Upstream};
 use crate::config::Config;
+use crate::limits::{INLINE_BYTES_MAX, SCRATCH_BYTES};
 use crate::resp::RequestLimits;
 use crate::shared::gateway::Gateway;
 use crate::shared::labels::{CloseReason, NodeState};
@@ -159,7 +159,7 @@ impl State {
         RequestLimits {
             bulk_bytes_max: self.config.limits.bulk_bytes_max,
             arguments_max: self.config.limits.arguments_max,
-            inline_bytes_max: crate::limits::INLINE_BYTES_MAX,
+            inline_bytes_max: INLINE_BYTES_MAX,
             authenticated,
         }
     }

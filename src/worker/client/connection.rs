@@ -15,6 +15,7 @@ use tokio::io::AsyncWrite;
 
 use super::session::Session;
 use super::{Client, ClientKey, Gate, Phase, requests};
+use crate::limits::{READ_AHEAD_BYTES_MAX, READS_PER_TURN_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
 use crate::worker::state::State;
@@ -22,12 +23,6 @@ use crate::worker::upstream::Role;
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
 const LINGER_NS: u64 = 1_000_000_000;
-
-/// While a client has to wait, this much of what it sends is still read, so that its leaving is noticed.
-const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
-
-/// Reads in a row before other tasks get their turn.
-const READS_PER_TURN_MAX: usize = 8;
 
 /// Serves the client `key` until its connection is closed.
 pub async fn run(state: Rc<RefCell<State>>, key: ClientKey) {

@@ -12,6 +12,7 @@ use super::{ClientKey, Gate};
 use crate::admission::Setting;
 use crate::command::{CommandId, Fan};
 use crate::detect::EntryHandle;
+use crate::limits::{LARGE_REQUEST_BYTES, LONG_REQUEST_BYTES};
 use crate::resp::{self, Request, encode};
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
@@ -19,12 +20,9 @@ use crate::worker::decide::{Verdict, decide, split};
 use crate::worker::hot::Seen;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, LARGE_REQUEST_BYTES, Origin, Pending, Phase, Role, Route};
+use crate::worker::upstream::{Hook, Origin, Pending, Phase, Role, Route};
 
 use super::connection::touch;
-
-/// A request of at least this many bytes takes a lane of its own, so that nobody else's waits behind it.
-const LONG_REQUEST_BYTES: usize = 1024 * 1024;
 
 /// Whether the request was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,14 +10,7 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-/// A reply of at least this many bytes is passed on as it is; a shorter one is cheaper to copy.
-pub const LARGE_REPLY_BYTES: usize = 16 * 1024;
-
-/// An empty buffer larger than this is given back, so that ten thousand clients that each had a burst hold little.
-const KEEP_BYTES_MAX: usize = 4 * 1024;
-
-/// Slices given to one `writev`.
-const SLICES_MAX: usize = 32;
+use crate::limits::{LARGE_REPLY_BYTES, OUTPUT_KEPT_BYTES_MAX, SLICES_MAX};
 
 /// The output queue of one client: `chunks`, then `tail`.
 #[derive(Debug, Default)]
@@ -113,7 +106,7 @@ impl Output {
         if self.tail_written == self.tail.len() {
             self.tail_written = 0;
             self.tail.clear();
-            if self.tail.capacity() > KEEP_BYTES_MAX {
+            if self.tail.capacity() > OUTPUT_KEPT_BYTES_MAX {
                 self.tail = Vec::new();
             }
         }

@@ -11,14 +11,12 @@ use bytes::Bytes;
 
 use super::merge::Merge;
 use super::output::Output;
-
-/// A held reply up to this size costs no allocation. A counter's reply has at most 23 bytes.
-const INLINE_BYTES_MAX: usize = 30;
+use crate::limits::HELD_INLINE_BYTES_MAX;
 
 /// A reply that is complete but not yet due.
 #[derive(Debug)]
 enum Held {
-    Inline { len: u8, bytes: [u8; INLINE_BYTES_MAX] },
+    Inline { len: u8, bytes: [u8; HELD_INLINE_BYTES_MAX] },
     Shared(Bytes),
 }
 
@@ -50,8 +48,8 @@ pub enum Settled<'a> {
 impl Settled<'_> {
     fn hold(self) -> Held {
         match self {
-            Settled::Borrowed(bytes) if bytes.len() <= INLINE_BYTES_MAX => {
-                let mut inline = [0; INLINE_BYTES_MAX];
+            Settled::Borrowed(bytes) if bytes.len() <= HELD_INLINE_BYTES_MAX => {
+                let mut inline = [0; HELD_INLINE_BYTES_MAX];
                 inline[..bytes.len()].copy_from_slice(bytes);
                 Held::Inline { len: bytes.len() as u8, bytes: inline }
             }

@@ -9,15 +9,12 @@ use super::dispatch::{Flow, dispatch};
 use super::replies::Settled;
 use super::{Client, ClientKey, Inbox, Phase};
 use crate::config::Limits;
+use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
 use crate::resp::{Request, RequestScan};
 use crate::shared::labels::{CloseReason, ErrorKind};
 use crate::worker::state::State;
-use crate::worker::upstream::LARGE_REQUEST_BYTES;
 
 use super::connection::touch;
-
-/// A client is not served further while this share of its bound on replies is used: the rest is for what is in flight.
-const OUTPUT_SHARE_SERVED: usize = 4;
 
 /// Why serving stopped.
 enum Stop {

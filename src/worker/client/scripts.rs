@@ -6,14 +6,12 @@
 use bytes::Bytes;
 
 use super::dispatch::script_of;
+use crate::limits::LOADED_SCRIPTS_MAX;
 use crate::resp::{Request, encode};
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Origin, Pending};
-
-/// Pairs of node and script known to be loaded. Beyond it all are forgotten, which costs a pause in a pipeline each.
-const LOADED_SCRIPTS_MAX: usize = 16_384;
 
 impl State {
     /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.

@@ -13,15 +13,6 @@ use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
 use crate::worker::upstream::UpstreamKey;
 
-/// Channels and patterns that one client may be subscribed to. Beyond it `SUBSCRIBE` is refused; Redis has no such bound, but
-/// here each name is held twice.
-pub const SUBSCRIPTIONS_MAX: usize = 16_384;
-
-/// Commands that one transaction may queue, and their bytes. Beyond either, queueing is refused and `EXEC` aborts.
-pub const TRANSACTION_COMMANDS_MAX: usize = 65_536;
-/// Bytes of the commands of one transaction.
-pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replies {

@@ -10,9 +10,10 @@ use bytes::Bytes;
 
 use super::connection::touch;
 use super::dispatch::Flow;
-use super::session::{SUBSCRIPTIONS_MAX, Subscriptions};
+use super::session::Subscriptions;
 use super::{ClientKey, Gate};
 use crate::command::Session;
+use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{Request, RespVersion, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};

@@ -6,9 +6,10 @@
 //! follows goes there.
 
 use super::dispatch::{Flow, Outgoing};
-use super::session::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX, Transaction};
+use super::session::Transaction;
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
+use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;

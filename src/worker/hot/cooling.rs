@@ -6,6 +6,7 @@ use super::Home;
 
 use crate::config::RuleMode;
 use crate::detect::HotSet;
+use crate::limits::RECORDED_PER_SECOND_MAX;
 use crate::worker::state::State;
 
 /// A key that only a rule wants combined is forgotten after this long without use; its next use brings it back.
@@ -13,10 +14,6 @@ const RULED_IDLE_NS: u64 = 60_000_000_000;
 
 /// The same for a key that a quota holds: with it go its counts.
 const QUOTA_IDLE_NS: u64 = 600_000_000_000;
-
-/// Accesses per second of one worker up to which each is recorded. A worker that does more has no time to spare, and one in
-/// a few of so many tells as much.
-const RECORDED_PER_SECOND_MAX: u64 = 500_000;
 
 /// One access in how many is to be recorded in the next slice, given how many came in the last.
 fn sample_ratio(accesses: u64, duration_ns: u64, ratio_max: u32) -> u32 {

@@ -9,16 +9,11 @@ use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{KeyQueue, QueueCounters};
 use crate::command::glob;
 use crate::config::{ReadPolicy, Rule, RuleMode};
+use crate::limits::KEY_VERDICTS;
 use crate::resp::key_slot;
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
-
-/// Keys that rules alone make combined, per worker. Beyond it further ones are passed through, which is always right.
-pub(super) const RULED_KEYS_MAX: usize = 4096;
-
-/// Verdicts of the rules that are remembered, by hash of the key. A power of two.
-const VERDICTS: usize = 8192;
 
 /// One combined key on one worker.
 pub struct Entry {
@@ -141,7 +136,7 @@ impl Rules {
         let treatment = |rule: &Rule| Treatment { mode: rule.mode, read: rule.read };
         let compiled = |rule: &Rule| (rule.pattern.clone().into_bytes(), treatment(rule));
         let rules: Vec<_> = rules.iter().map(compiled).collect();
-        let verdicts = if rules.is_empty() { Vec::new() } else { vec![(0, UNTREATED); VERDICTS] };
+        let verdicts = if rules.is_empty() { Vec::new() } else { vec![(0, UNTREATED); KEY_VERDICTS] };
         Self { rules, verdicts }
     }
 
@@ -169,7 +164,7 @@ impl Rules {
         if self.rules.is_empty() {
             return UNTREATED;
         }
-        let place = hash as usize & (VERDICTS - 1);
+        let place = hash as usize & (KEY_VERDICTS - 1);
         match self.verdicts.get(place) {
             Some((known, treatment)) if *known == hash => *treatment,
             _ => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::{Home, RULED_KEYS_MAX};
+use super::entry::Home;
 use super::quota::{Held, refusal_alone};
 use super::{Entry, Rules};
 use crate::admission::Setting;
@@ -13,6 +13,7 @@ use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
+use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::keyed::RowId;
@@ -274,10 +275,7 @@ impl State {
 
     /// An empty queue whose tokens bear this identity.
     pub(super) fn new_home(&self, key: &Bytes, identity: &[u8], row: RowId, held: Option<Box<Held>>) -> Home {
-        let limits = QueueLimits {
-            members_max: self.config.combine.pending_max,
-            bytes_max: super::pump::QUEUE_BYTES_MAX,
-        };
+        let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX };
         Home {
             held,
             row,

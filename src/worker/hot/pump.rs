@@ -16,15 +16,13 @@ use tokio::time::{Instant, sleep_until};
 use super::entry::Sending;
 use super::{FlushKey, Home};
 use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
+use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::state::State;
 use crate::worker::upstream::{Origin, Pending, Phase, Route, Upstream};
-
-/// Bytes of values and requests that one queue holds. Beyond it operations are refused.
-pub(super) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long a flush waits before it is sent again.
 pub(super) const RETRY_PAUSE_NS: u64 = 10_000_000;
@@ -268,7 +266,7 @@ fn split_commands(bytes: &Bytes, commands: usize) -> Vec<Bytes> {
     let limits = RequestLimits {
         bulk_bytes_max: QUEUE_BYTES_MAX,
         arguments_max: usize::MAX,
-        inline_bytes_max: crate::limits::INLINE_BYTES_MAX,
+        inline_bytes_max: INLINE_BYTES_MAX,
         authenticated: true,
     };
     let mut scanner = RequestScanner::new(limits);

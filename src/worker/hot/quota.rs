@@ -20,6 +20,7 @@ use crate::admission::{
 use crate::combine::{Consumes, Op};
 use crate::command::{CommandId, KeyPositions};
 use crate::config::Quota;
+use crate::limits::KEY_VERDICTS;
 use crate::resp::{Request, RespVersion, encode, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::{Keyed, RowId};
@@ -28,9 +29,6 @@ use crate::shared::quota_board::{PolledLimits, QuotaBoard};
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
 use crate::worker::state::State;
-
-/// Verdicts on keys that are remembered, by hash of the key. A power of two.
-const VERDICTS: usize = 8192;
 
 /// At most so often levels are published, since that copies the names of all keys.
 const BOARD_PERIOD_NS: u64 = 250_000_000;
@@ -49,7 +47,7 @@ pub struct Quotas {
 impl Quotas {
     /// Takes over the quotas of a configuration.
     pub fn new(quotas: &[Quota]) -> Self {
-        let verdicts = if quotas.is_empty() { Vec::new() } else { vec![(0, false); VERDICTS] };
+        let verdicts = if quotas.is_empty() { Vec::new() } else { vec![(0, false); KEY_VERDICTS] };
         Self { rules: QuotaRules::compile(quotas), verdicts }
     }
 
@@ -63,7 +61,7 @@ impl Quotas {
         if self.rules.is_empty() {
             return false;
         }
-        let place = hash as usize & (VERDICTS - 1);
+        let place = hash as usize & (KEY_VERDICTS - 1);
         match self.verdicts.get(place) {
             Some((known, held)) if *known == hash => *held,
             _ => {

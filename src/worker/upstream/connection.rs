@@ -17,15 +17,13 @@ use tokio::time::{sleep, timeout};
 
 use super::greeting::{Greeting, GreetingError, greet};
 use super::{Phase, Role, Upstream, UpstreamKey};
+use crate::limits::READS_PER_TURN_MAX;
 use crate::resp::ReplyScanner;
 use crate::shared::labels::{ErrorKind, NodeState};
 use crate::shared::refresh::RefreshReason;
 use crate::worker::client::flush_touched;
 use crate::worker::intake::{Filled, Intake};
 use crate::worker::state::State;
-
-/// Reads in a row before other tasks get their turn: enough to empty a full socket buffer.
-const READS_PER_TURN_MAX: usize = 8;
 
 /// A connection that lived this long counts as a success: the next pause starts from the shortest again.
 const STABLE_NS: u64 = 1_000_000_000;

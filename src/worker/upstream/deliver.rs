@@ -6,15 +6,12 @@
 use bytes::BytesMut;
 
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
+use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
 use crate::shared::labels::{ErrorKind, Outcome};
-use crate::worker::client::output::LARGE_REPLY_BYTES;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::settle_client;
 use crate::worker::state::State;
-
-/// A reply that needs at least this much more makes new clients take the other lane.
-const LONG_REPLY_BYTES: usize = 1024 * 1024;
 
 impl State {
     /// Delivers the whole replies at the front of `input`. Returns how many bytes they had and how many more the

@@ -43,7 +43,7 @@ pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::{Lane, Pools};
 pub use redirect::redirection;
 pub use retry::{Retries, run_retries};
-pub use wire::{LARGE_REQUEST_BYTES, Wire};
+pub use wire::Wire;
 
 /// Names an upstream connection of one worker.
 pub type UpstreamKey = Key<Upstream>;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::{Hook, Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
 use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
+use crate::limits::SPARES_PER_NODE_MAX;
 use crate::resp::RespVersion;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::ClientKey;
@@ -16,9 +17,6 @@ use crate::worker::state::State;
 
 /// One of the two parallel connections to a node.
 pub type Lane = u8;
-
-/// Clean connections kept per node for the next session. More than this are closed when they come back.
-const SPARES_PER_NODE_MAX: usize = 16;
 
 /// The connections to one node.
 #[derive(Default)]

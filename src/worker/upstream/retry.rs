@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::errors::UpstreamError;
-use super::wire::LARGE_REQUEST_BYTES;
 use super::{Origin, Pending, Phase, Role, Route};
 use crate::config::ReadFrom;
+use crate::limits::LARGE_REQUEST_BYTES;
 use crate::resp::{RespVersion, encode};
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::refresh::RefreshReason;

@@ -14,17 +14,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::pending::Pending;
-
-/// A request of at least this many bytes keeps its own allocation instead of being copied into the log. Below it the
-/// copy is cheaper than one more entry in the list of slices.
-pub const LARGE_REQUEST_BYTES: usize = 16 * 1024;
-
-/// Slices given to one `writev`; Linux takes up to 1,024, and more than a few dozen bring nothing.
-const SLICES_MAX: usize = 32;
-
-/// The log is moved to its front only when at least this much dead space has come before the oldest request, so that
-/// a busy connection moves each byte less than once on average.
-const COMPACT_BYTES_MIN: usize = 64 * 1024;
+use crate::limits::{LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
 
 /// One stretch of bytes that still has to be written.
 #[derive(Debug)]
@@ -206,10 +196,10 @@ impl Wire {
     fn compact(&mut self) {
         if self.start == self.log.len() {
             self.log.clear();
-            if self.log.capacity() > 16 * COMPACT_BYTES_MIN {
+            if self.log.capacity() > LOG_KEPT_BYTES_MAX {
                 self.log = Vec::new();
             }
-        } else if self.start >= COMPACT_BYTES_MIN && self.start * 2 >= self.log.len() {
+        } else if self.start >= LOG_COMPACT_BYTES_MIN && self.start * 2 >= self.log.len() {
             self.log.copy_within(self.start.., 0);
             self.log.truncate(self.log.len() - self.start);
         } else {
@@ -275,7 +265,7 @@ mod tests {
             wire.advance_written(wire.unwritten_bytes);
             wire.pop();
         }
-        assert!(wire.log.capacity() <= 4 * COMPACT_BYTES_MIN, "the log grew to {}", wire.log.capacity());
+        assert!(wire.log.capacity() <= 4 * LOG_COMPACT_BYTES_MIN, "the log grew to {}", wire.log.capacity());
         assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes.len()), Some(100));
     }
 }

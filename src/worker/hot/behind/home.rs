@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BehindKey, KEYS_MAX, Member, journal};
+use super::{BehindKey, Member, journal};
 use crate::combine::{Answer, Delta, Taken, WriteBehindKey, WriteBehindOp};
+use crate::limits::BEHIND_KEYS_MAX;
 use crate::resp::encode;
 use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
@@ -107,7 +108,7 @@ impl State {
 
     /// Makes the machine of a key, if there is none and there is room.
     fn begin_behind(&mut self, key: &[u8], hash: u64) {
-        if self.hot.behind.keys.contains_key(&hash) || self.hot.behind.keys.len() >= KEYS_MAX {
+        if self.hot.behind.keys.contains_key(&hash) || self.hot.behind.keys.len() >= BEHIND_KEYS_MAX {
             return;
         }
         let row = self.tallies.combine.keys.acquire(Arc::from(key));

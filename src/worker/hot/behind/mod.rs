@@ -41,9 +41,6 @@ use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use journal::JournalSide;
 
-/// Keys of which one worker keeps a machine. Beyond it further ones are passed through, which is always right.
-const KEYS_MAX: usize = 16_384;
-
 /// Who waits on a key, and with what; without an operation it is a barrier.
 #[derive(Clone, Copy, Debug)]
 struct Member {

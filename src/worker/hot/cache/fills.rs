@@ -7,12 +7,12 @@ use bytes::Bytes;
 use smallvec::smallvec;
 
 use super::store::{Reply, UNTRACKED};
-use super::{FILLS_MAX, Fill, FillId, Waiter};
+use super::{Fill, FillId, Waiter};
 use crate::config::ReadPolicy;
+use crate::limits::{FILLS_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion, key_slot, resp2_form};
 use crate::shared::labels::{Outcome, RequestClass};
 use crate::shared::topology::UpstreamKind;
-use crate::worker::client::output::LARGE_REPLY_BYTES;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, settle_client};
 use crate::worker::state::State;

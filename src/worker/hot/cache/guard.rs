@@ -12,13 +12,8 @@
 use smallvec::SmallVec;
 
 use super::store::Store;
+use crate::limits::{AWAITED_KEYS_MAX, OPEN_KEYS_MAX};
 use crate::worker::client::replies::ReplyQueue;
-
-/// Open keys that are kept apart. Beyond it all keys are open, which costs a read more for each.
-const OPEN_KEYS_MAX: usize = 16;
-
-/// Keys whose awaited reads are kept apart. Beyond it what the client reads is at least as new as the last of them.
-const AWAITED_KEYS_MAX: usize = 16;
 
 /// What one client knows beside the copies.
 #[derive(Debug, Default)]

@@ -8,16 +8,13 @@ use super::super::observe::Way;
 use crate::combine::Foldable;
 use crate::command::{Class, Command, CommandFlags, CommandId, CommandTable, KeyPositions, Session};
 use crate::config::ReadPolicy;
+use crate::limits::{COPIED_REQUEST_BYTES_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{Outcome, RequestClass};
-use crate::worker::client::output::LARGE_REPLY_BYTES;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, touch};
 use crate::worker::state::State;
-
-/// A read of more bytes goes the ordinary way.
-pub(super) const REQUEST_BYTES_MAX: usize = 4096;
 
 /// Whether replies of a command may be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +87,7 @@ impl State {
         let version = client.session.version;
         let copyable = self.hot.cache.copyable.get(command.index()).copied().unwrap_or(Copyable::Never);
         let eligible = copyable.admits(request.len(), version, policy)
-            && request.bytes().len() <= REQUEST_BYTES_MAX
+            && request.bytes().len() <= COPIED_REQUEST_BYTES_MAX
             && client.session.database == 0
             && client.session.tracking.is_none();
         let cache = &mut self.hot.cache;

@@ -69,10 +69,6 @@ use lookup::Copyable;
 use store::{Bounds, Store};
 use tracking::Connections;
 
-/// Fills under way in one worker. Beyond it reads go the ordinary way. Each holds one request of at most
-/// [`lookup::REQUEST_BYTES_MAX`], so 4 MiB at most.
-const FILLS_MAX: usize = 1024;
-
 /// A key whose hits are counted apart is forgotten after this long without one.
 const ROW_IDLE_NS: u64 = 60_000_000_000;
 

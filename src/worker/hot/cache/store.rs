@@ -13,11 +13,8 @@ use ahash::RandomState;
 use bytes::Bytes;
 use slab::Slab;
 
+use crate::limits::COPY_DROPS;
 use crate::resp::RespVersion;
-
-/// Places for the moments at which keys were dropped, by the lowest bits of their hashes. Keys that share a place only
-/// keep a reply from being stored now and then. 32 KiB a worker, once there is a copy.
-const DROPS: usize = 4096;
 
 /// No copy: the end of a list.
 const NONE: usize = usize::MAX;
@@ -180,7 +177,7 @@ impl Store {
     /// Drops the copies of a key, and sees to it that no read sent until now makes one. Returns how many there were.
     pub fn drop_key(&mut self, key: u64) -> usize {
         if self.dropped.is_empty() {
-            self.dropped = vec![0; DROPS];
+            self.dropped = vec![0; COPY_DROPS];
         }
         self.dropped[place_of(key)] = self.moment;
         let mut count = 0;
@@ -263,7 +260,7 @@ impl Store {
 }
 
 fn place_of(key: u64) -> usize {
-    key as usize & (DROPS - 1)
+    key as usize & (COPY_DROPS - 1)
 }
 
 fn index_of(version: RespVersion) -> usize {
