@@ -55,13 +55,10 @@ impl State {
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
+        let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending {
-            route: Route::Connection,
             hook: Hook::ReleaseConnection,
-            class: RequestClass::Blocking,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+            ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
         };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
             upstream.role = Role::Session(key);

@@ -406,15 +406,12 @@ impl State {
         client.exclusive = true;
         let sequence = client.replies.push_merge(Merge::new(plan, connections.len()), muted);
         for (part, connection) in connections.into_iter().enumerate() {
+            let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending {
-                route: Route::Connection,
                 hook: Hook::ReleaseConnection,
-                class: RequestClass::Blocking,
                 leading: 1,
                 leading_total: 1,
-                received_ns: self.now_ns,
-                sent_ns: self.now_ns,
-                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
+                ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
             };
             if let Some(upstream) = self.upstreams.get_mut(connection) {
                 upstream.role = Role::Session(key);

@@ -6,7 +6,7 @@ use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Origin, Pending, Role, Route};
+use crate::worker::upstream::{Origin, Pending, Role};
 
 use super::dispatch::Flow;
 
@@ -33,13 +33,8 @@ impl State {
         let muted = client.take_muted();
         let sequence = client.replies.push_merge(Merge::new(Plan::Same, connections.len()), muted);
         for (part, connection) in connections.into_iter().enumerate() {
-            let pending = Pending {
-                route: Route::Connection,
-                class: RequestClass::Local,
-                received_ns: self.now_ns,
-                sent_ns: self.now_ns,
-                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
-            };
+            let origin = Origin::Client { key, sequence, part: part as u32 };
+            let pending = Pending::on_connection(origin, RequestClass::Local, self.now_ns);
             if let Some(upstream) = self.upstreams.get_mut(connection) {
                 upstream.queue(pending, &[request.bytes()]);
             }

@@ -184,14 +184,11 @@ impl State {
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
+        let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending {
-            route: Route::Connection,
             hook: Hook::Subscription,
-            class: RequestClass::Pubsub,
             delivered: replies,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+            ..Pending::on_connection(origin, RequestClass::Pubsub, self.now_ns)
         };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
             upstream.queue(pending, &[request.bytes()]);

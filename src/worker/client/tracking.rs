@@ -15,7 +15,7 @@ use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Lane, Origin, Pending, Role, Route, UpstreamKey};
+use crate::worker::upstream::{Hook, Lane, Origin, Pending, Role, UpstreamKey};
 
 const NEEDS_RESP3: &str =
     "ERR hotgate: CLIENT TRACKING needs RESP3 here, without REDIRECT: send HELLO 3 first";
@@ -89,13 +89,10 @@ impl State {
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
+        let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending {
-            route: Route::Connection,
             hook: Hook::Tracking,
-            class: RequestClass::Local,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: 0 })
+            ..Pending::on_connection(origin, RequestClass::Local, self.now_ns)
         };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
             upstream.queue(pending, &[request.bytes()]);

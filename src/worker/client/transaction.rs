@@ -131,15 +131,12 @@ impl State {
                 let muted = client.take_muted();
                 client.exclusive = true;
                 let sequence = client.replies.push_waiting(muted);
+                let origin = Origin::Client { key, sequence, part: 0 };
                 let pending = Pending {
-                    route: Route::Connection,
                     hook: Hook::WatchedTransaction,
-                    class: RequestClass::Transaction,
                     leading,
                     leading_total: leading,
-                    received_ns: self.now_ns,
-                    sent_ns: self.now_ns,
-                    ..Pending::new(Origin::Client { key, sequence, part: 0 })
+                    ..Pending::on_connection(origin, RequestClass::Transaction, self.now_ns)
                 };
                 if let Some(upstream) = self.upstreams.get_mut(connection) {
                     upstream.queue(pending, &[MULTI, &transaction.commands, EXEC]);
@@ -218,13 +215,8 @@ impl State {
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
-        let pending = Pending {
-            route: Route::Connection,
-            class: RequestClass::Transaction,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: 0 })
-        };
+        let origin = Origin::Client { key, sequence, part: 0 };
+        let pending = Pending::on_connection(origin, RequestClass::Transaction, self.now_ns);
         if let Some(upstream) = self.upstreams.get_mut(connection) {
             upstream.role = Role::Session(key);
             upstream.queue(pending, &[request.bytes()]);

@@ -15,11 +15,11 @@
 use crate::admission::ReplicaWait;
 use crate::combine::Settled as CombineSettled;
 use crate::resp::parse_integer_reply;
-use crate::shared::labels::Outcome;
+use crate::shared::labels::{Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::state::State;
-use crate::worker::upstream::{Origin, Pending, Phase, Route};
+use crate::worker::upstream::{Origin, Pending, Phase};
 
 /// The keys whose grants wait for the replicas of one node on the same terms. There are at most as many as nodes times
 /// different terms in the configuration.
@@ -57,11 +57,8 @@ impl State {
         match self.upstreams.get_mut(connection) {
             Some(upstream) if !matches!(upstream.phase, Phase::Waiting(_)) => {
                 let pending = Pending {
-                    route: Route::Connection,
                     leading: 1,
-                    received_ns: now_ns,
-                    sent_ns: now_ns,
-                    ..Pending::new(Origin::Confirmation(index as u32))
+                    ..Pending::on_connection(Origin::Confirmation(index as u32), RequestClass::Local, now_ns)
                 };
                 let (replicas, timeout_ms) = (wait.replicas.to_string(), wait.timeout_ms.to_string());
                 let words = format!(

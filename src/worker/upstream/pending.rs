@@ -135,4 +135,10 @@ impl Pending {
             sent_ns: 0,
         }
     }
+
+    /// A request for one connection and no other, since that carries state of its own. It came in and goes out at `now_ns`
+    /// of the worker's clock.
+    pub fn on_connection(origin: Origin, class: RequestClass, now_ns: u64) -> Self {
+        Self { route: Route::Connection, class, received_ns: now_ns, sent_ns: now_ns, ..Self::new(origin) }
+    }
 }
