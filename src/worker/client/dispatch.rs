@@ -6,21 +6,20 @@
 
 use bytes::Bytes;
 
-use super::merge::{self, Merge, Plan};
 use super::replies::Settled;
 use super::{ClientKey, Gate};
 use crate::admission::Setting;
-use crate::command::{CommandId, Fan};
+use crate::command::CommandId;
 use crate::detect::EntryHandle;
 use crate::limits::{LARGE_REQUEST_BYTES, LONG_REQUEST_BYTES};
 use crate::resp::{self, Request, encode};
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
-use crate::worker::decide::{Verdict, decide, split};
+use crate::worker::decide::{Verdict, decide};
 use crate::worker::hot::Seen;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Phase, Role, Route};
+use crate::worker::upstream::{Hook, Origin, Pending, Phase, Route};
 
 use super::connection::touch;
 
@@ -273,152 +272,6 @@ impl State {
             client.wait(Gate::Room);
         }
         false
-    }
-
-    fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let split::Parts { parts, plan, readonly } = parts;
-        let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
-        for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
-            let route = match readonly && self.knowledge.read_from != crate::config::ReadFrom::Master {
-                true => Route::ReadSlot(slot),
-                false => Route::Slot(slot),
-            };
-            let pending = Pending {
-                route,
-                readonly,
-                class: RequestClass::Fan,
-                received_ns: self.now_ns,
-                sent_ns: self.now_ns,
-                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
-            };
-            let node = self.node_of(&pending).ok();
-            self.put_on_wire(node, pending, &request, None);
-        }
-        Flow::Next
-    }
-
-    fn fan_out(
-        &mut self,
-        key: ClientKey,
-        command: Option<CommandId>,
-        request: &Request<'_>,
-        fan: Fan,
-    ) -> Flow {
-        self.note_script_command(request);
-        let readonly = command.is_some_and(|id| self.knowledge.commands.get(id).is_readonly());
-        if matches!(fan, Fan::Min | Fan::MinArray) {
-            return self.wait_for_replicas(key, request, fan);
-        }
-        let single = self.knowledge.topology.kind == UpstreamKind::Single;
-        if single || fan == Fan::First {
-            let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
-            return self.forward(key, command, request, None, outgoing, None);
-        }
-        let masters = self.knowledge.topology.masters.clone();
-        if fan == Fan::Scan {
-            return self.scan_page(key, request, &masters);
-        }
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let plan = merge::plan_of(fan, client.session.version, rand::random());
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(plan, masters.len()), muted);
-        for (part, node) in masters.into_iter().enumerate() {
-            self.send_part(key, sequence, part, node, readonly, request.bytes());
-        }
-        Flow::Next
-    }
-
-    fn send_part(
-        &mut self,
-        key: ClientKey,
-        sequence: u32,
-        part: usize,
-        node: NodeIndex,
-        readonly: bool,
-        bytes: &[u8],
-    ) {
-        let pending = Pending {
-            route: Route::Node(node),
-            readonly,
-            class: RequestClass::Fan,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
-        };
-        self.put_on_wire(Some(node), pending, bytes, None);
-    }
-
-    /// `SCAN` goes through the masters one after the other; the cursor says where it is.
-    fn scan_page(&mut self, key: ClientKey, request: &Request<'_>, masters: &[NodeIndex]) -> Flow {
-        let cursor = request.arg(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
-        let Some(cursor) = cursor else {
-            return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
-        };
-        let (place, node_cursor) = merge::split_cursor(cursor);
-        let Some(node) = masters.get(place as usize).copied() else {
-            return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
-        };
-        let text = node_cursor.to_string();
-        let arguments: Vec<&[u8]> = request
-            .args()
-            .enumerate()
-            .map(|(place, argument)| if place == 1 { text.as_bytes() } else { argument })
-            .collect();
-        let mut bytes = Vec::new();
-        encode::command(&mut bytes, &arguments);
-        let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(plan, 1), muted);
-        self.send_part(key, sequence, 0, node, true, &bytes);
-        Flow::Next
-    }
-
-    /// `WAIT` and `WAITAOF` block, and they wait for what their own connection wrote last. So each master is asked on a
-    /// connection of its own, after everything of the client has been answered; the `PING` before makes the server take
-    /// its present offset for that connection's last write.
-    fn wait_for_replicas(&mut self, key: ClientKey, request: &Request<'_>, fan: Fan) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        if !client.replies.is_empty() {
-            return client.wait(Gate::Drain);
-        }
-        let (version, database) = (client.session.version, client.session.database);
-        let masters = self.knowledge.topology.masters.clone();
-        let mut connections = Vec::with_capacity(masters.len());
-        for node in masters {
-            match self.session_connection(node, key, version, database) {
-                Some(connection) => connections.push(connection),
-                None => {
-                    connections.into_iter().for_each(|connection| self.release_connection(connection));
-                    let error = UpstreamError::Full("the table of session connections").to_string();
-                    return self.refuse(key, ErrorKind::Overload, &error);
-                }
-            }
-        }
-        if connections.is_empty() {
-            return self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string());
-        }
-        let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        client.exclusive = true;
-        let sequence = client.replies.push_merge(Merge::new(plan, connections.len()), muted);
-        for (part, connection) in connections.into_iter().enumerate() {
-            let origin = Origin::Client { key, sequence, part: part as u32 };
-            let pending = Pending {
-                hook: Hook::ReleaseConnection,
-                leading: 1,
-                leading_total: 1,
-                ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
-            };
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
-                upstream.role = Role::Session(key);
-                upstream.queue(pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
-            }
-        }
-        Flow::Next
     }
 
     /// Answers with an error of our own.

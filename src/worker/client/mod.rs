@@ -15,6 +15,7 @@ pub mod behind;
 mod blocking;
 mod connection;
 mod dispatch;
+mod fan_out;
 mod local;
 pub mod merge;
 mod monitor;
