@@ -29,9 +29,9 @@ const TICK: Duration = Duration::from_micros(200);
 /// One write and one read.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Requests that one lane remembers, sent or not: 8 MiB of memory each. Those that fall due beyond it are dropped, and
+/// Requests that one lane remembers, sent or not: 32 MiB of memory each. Those that fall due beyond it are dropped, and
 /// count as unanswered.
-const LANE_REQUESTS_MAX: usize = 1 << 20;
+const LANE_REQUESTS_MAX: usize = 1 << 22;
 
 /// How long [`Lanes::saturate`] waits at its end for the replies that are still due.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);

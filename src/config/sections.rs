@@ -137,9 +137,9 @@ section! {
 section! {
     /// `[limits]`: what one client may use.
     Limits {
-        request_bytes_max: usize = GB as usize, size(16 * KB, 4 * GB), live,
+        request_bytes_max: usize = GB as usize, size(16 * KB, 2 * GB), live,
             "The size of one request, as Redis's client-query-buffer-limit.";
-        bulk_bytes_max: usize = 512 * MB as usize, size(KB, 4 * GB), live,
+        bulk_bytes_max: usize = 512 * MB as usize, size(KB, 2 * GB), live,
             "The size of one argument, as Redis's proto-max-bulk-len.";
         arguments_max: usize = 1_048_576, count(16, 2_147_483_647), live,
             "The number of arguments of one request, the command's name included.";

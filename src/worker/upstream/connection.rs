@@ -236,9 +236,7 @@ impl State {
         upstream.scanner = ReplyScanner::new();
         upstream.intake = Intake::default();
         let tally = self.tallies.node(upstream.node.position());
-        if tally.connects > 0 {
-            tally.reconnects += 1;
-        }
+        tally.reconnects += u64::from(std::mem::replace(&mut upstream.was_open, true));
         tally.connects += 1;
         tally.state = NodeState::Up;
         Some(self.now_ns)

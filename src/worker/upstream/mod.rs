@@ -109,6 +109,8 @@ pub struct Upstream {
     pub scanner: ReplyScanner,
     /// The task.
     pub waker: Option<Waker>,
+    /// It was open before: opening it once more is a reconnect.
+    pub was_open: bool,
     /// The task has been woken and has not run yet.
     pub woken: bool,
     /// The task has left its turn to write to the clients behind it, once.

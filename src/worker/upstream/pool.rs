@@ -189,6 +189,7 @@ impl State {
             intake: Default::default(),
             scanner: Default::default(),
             waker: None,
+            was_open: false,
             woken: false,
             yielded: false,
             closing: false,
