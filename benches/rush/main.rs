@@ -45,7 +45,7 @@ const PROBE_DEPTH: usize = 1024;
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
 /// What is too slow falls behind for as long as it is asked for too much; a sale lasts longer than this.
-const RUN_TIME: Duration = Duration::from_secs(15);
+const RUN_TIME: Duration = Duration::from_secs(30);
 
 /// What the rush adds, as a multiple of what Redis can take. The first run has the background alone.
 const FACTORS: [f64; 4] = [0.0, 0.5, 1.0, 3.0];

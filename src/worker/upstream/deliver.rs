@@ -147,7 +147,9 @@ impl State {
         if let Origin::Confirmation(_) = pending.origin {
             return;
         }
-        let (is_error, reply_bytes) = (reply.first() == Some(&b'-'), reply.len());
+        // A server that asks for the body of a script gets it; nothing has failed.
+        let is_error = reply.first() == Some(&b'-') && !reply.starts_with(b"-NOSCRIPT");
+        let reply_bytes = reply.len();
         let Some(upstream) = self.upstreams.get(key) else { return };
         let tally = self.tallies.node(upstream.node.position());
         tally.requests += 1;
