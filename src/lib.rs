@@ -33,6 +33,8 @@
 //! - A write that may have run is never sent again without a token (`worker/upstream/lost`, `combine`).
 //! - A client never sees a redirection, and never a node's address.
 //! - What a combined operation is answered is what Redis would have answered in that order (`combine`).
+//! - What is answered before Redis has it, or from a copy, is so only where a rule asks for it; with the journal it is on disk
+//!   first (`worker/hot/behind`, [`journal`]), and no connection is shown less than it has seen (`worker/hot/cache`).
 //! - Every queue has a bound, and what happens there is said beside it: in the configuration where an operator sets it, in
 //!   [`limits`] on the data path and between threads, and at its use anywhere else.
 //!

@@ -281,6 +281,13 @@ fn open_journal(
 ) -> Result<(Option<Journal>, Vec<WorkerJournal>), ProcessError> {
     let config = &config.write_behind;
     if !config.journal {
+        if config.journal_path.is_dir() {
+            tracing::warn!(
+                directory = %config.journal_path.display(),
+                "write_behind.journal is off and its directory exists: increments that a former process left there are not \
+                 flushed; start once with it on, soon, or remove the directory"
+            );
+        }
         return Ok((None, Vec::new()));
     }
     let options = JournalOptions {

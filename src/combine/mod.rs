@@ -76,7 +76,7 @@ pub use queue::{
     TOKEN_TTL_MS,
 };
 pub use script::{FLUSH_SCRIPT, flush_script_sha};
-pub use settle::Settled;
+pub use settle::{OUTCOME_UNKNOWN, Settled};
 pub use slot_tags::{companion_key, slot_tag};
 pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,

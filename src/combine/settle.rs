@@ -25,12 +25,15 @@ pub enum Settled<'a> {
 
 /// Redis' own words, of `INCRBY` and `HINCRBY` alike.
 pub(super) const OVERFLOW: &[u8] = b"ERR increment or decrement would overflow";
+/// How the errors of a write begin of which nobody knows whether it took effect.
+pub const OUTCOME_UNKNOWN: &[u8] = b"ERR hotgate: outcome unknown";
+
 /// Neither success nor failure.
 pub(super) const UNKNOWN: &[u8] =
-    b"ERR outcome unknown: the connection to Redis was lost after the write was sent";
+    b"ERR hotgate: outcome unknown: the connection to Redis was lost after the write was sent; check before sending it again";
 /// A reply whose shape is none that the command has: what Redis did is anyone's guess.
 pub(super) const NOT_UNDERSTOOD: &[u8] =
-    b"ERR outcome unknown: the reply of Redis to a combined write was not understood";
+    b"ERR hotgate: outcome unknown: the reply of Redis to a combined write was not understood; check before sending it again";
 
 /// The value before a step, as the script spells it.
 #[derive(Clone, Copy, Debug)]

@@ -165,7 +165,7 @@ impl<B: Backend> World<B> {
         }
         let mut unknown = Vec::new();
         self.queue.outcome_unknown(self.now_ns, |member, settled| {
-            assert!(matches!(settled, Settled::Reply(reply) if reply.starts_with(b"-ERR outcome unknown")));
+            assert!(matches!(settled, Settled::Reply(reply) if reply.starts_with(b"-ERR hotgate: outcome unknown")));
             unknown.push(member);
         });
         assert_eq!(unknown.len(), if self.exactly_once { 0 } else { flush.write_members });

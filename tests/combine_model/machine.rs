@@ -203,7 +203,10 @@ fn an_unknown_outcome_is_said_or_resolved() {
     sent(&mut queue, 0, &PLAIN);
     let mut unknown = Vec::new();
     queue.outcome_unknown(0, collect(&mut unknown));
-    assert!(matches!(&unknown[..], [(0, text)] if text.starts_with("-ERR outcome unknown")), "{unknown:?}");
+    assert!(
+        matches!(&unknown[..], [(0, text)] if text.starts_with("-ERR hotgate: outcome unknown")),
+        "{unknown:?}"
+    );
     assert_eq!(sent(&mut queue, 0, &PLAIN).1, "TTL k", "a read can be asked again");
 
     let mut queue = filled(&[UP]);
@@ -227,7 +230,7 @@ fn a_refusal_after_a_doubtful_sending_proves_nothing() {
         answers(&mut queue, &[reply])
     };
     let (told, again) = check("-NOAUTH Authentication required.\r\n");
-    assert!(told[0].1.starts_with("-ERR outcome unknown") && again.is_none(), "{told:?}");
+    assert!(told[0].1.starts_with("-ERR hotgate: outcome unknown") && again.is_none(), "{told:?}");
     let by_replica = "*2\r\n$15\r\n!READONLY no no\r\n$1\r\n_\r\n";
     assert_eq!(check(by_replica), (vec![], Some(Again::Elsewhere { reply: 0 })));
 }
@@ -263,7 +266,10 @@ fn replies_that_make_no_sense_are_no_answers() {
         sent(&mut queue, 0, policy);
         let (told, again) = answers(&mut queue, &[reply]);
         assert_eq!((told.len(), again), (2, None), "{reply:?}");
-        assert!(told.iter().all(|(_, text)| text.starts_with("-ERR outcome unknown")), "{reply:?}: {told:?}");
+        assert!(
+            told.iter().all(|(_, text)| text.starts_with("-ERR hotgate: outcome unknown")),
+            "{reply:?}: {told:?}"
+        );
     };
     for reply in ["+OK\r\n", "$1\r\n5\r\n", "*0\r\n", "", "_\r\n"] {
         check(&PLAIN, reply);

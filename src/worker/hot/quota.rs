@@ -17,7 +17,7 @@ use crate::admission::{
     Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, PolledLimit, QuotaRules,
     RuleCounts, Setting, verdict_of_other_command,
 };
-use crate::combine::{Consumes, Op};
+use crate::combine::{Consumes, OUTCOME_UNKNOWN, Op};
 use crate::command::{CommandId, KeyPositions};
 use crate::config::Quota;
 use crate::limits::KEY_VERDICTS;
@@ -275,7 +275,7 @@ impl State {
                 // Redis is back, so whatever waits has its full time from here on.
                 *failed_since_ns = if *doubtful { now_ns } else { 0 };
             }
-            None if first_error(reply).is_some_and(|text| text.starts_with(b"ERR outcome unknown")) => {
+            None if first_error(reply).is_some_and(|text| text.starts_with(OUTCOME_UNKNOWN)) => {
                 held.admission.on_owed_unknown();
                 let key = held.admission.quota().key().escape_ascii().to_string();
                 tracing::warn!(

@@ -313,27 +313,16 @@ impl State {
                 }
                 (*token, FlushEnd::Returned)
             }
-            FlushOutcome::Lost(loss) => {
+            FlushOutcome::Lost(loss) | FlushOutcome::Unknown(loss) => {
+                let what = match outcome {
+                    FlushOutcome::Unknown(_) => {
+                        self.tallies.error(ErrorKind::UnknownOutcome);
+                        "whether acknowledged increments are in Redis is not known"
+                    }
+                    _ => "acknowledged increments are lost: Redis refused them",
+                };
                 let (sum, increments, reason) = (loss.sum, loss.count, &loss.reason);
-                tracing::error!(
-                    key = key.name(),
-                    sum,
-                    increments,
-                    reason,
-                    "acknowledged increments are lost: Redis refused them"
-                );
-                (loss.token, FlushEnd::GivenUp)
-            }
-            FlushOutcome::Unknown(loss) => {
-                let (sum, increments, reason) = (loss.sum, loss.count, &loss.reason);
-                tracing::error!(
-                    key = key.name(),
-                    sum,
-                    increments,
-                    reason,
-                    "whether acknowledged increments are in Redis is not known"
-                );
-                self.tallies.error(ErrorKind::UnknownOutcome);
+                tracing::error!(key = key.name(), sum, increments, reason, "{what}");
                 (loss.token, FlushEnd::GivenUp)
             }
             FlushOutcome::Again(_) => return,
