@@ -366,3 +366,15 @@ fn a_promoted_replica_gets_what_was_pending() {
     assert_ne!(promoted, master);
     cluster.client(promoted).check("GET wb:promoted", "$2 40");
 }
+
+#[test]
+fn a_journal_that_is_switched_off_is_warned_of() {
+    let server = Server::start();
+    let directory = TempDir::new().expect("a directory");
+    let on = journaled(&directory.path().join("journal"), "");
+    let start = |config: &str| Gateway::before(&server.address().to_string()).config(config).start();
+    let warned =
+        |gateway: &Gateway| gateway.log().contains("write_behind.journal is off and its directory exists");
+    assert!(!warned(&start(&on)));
+    assert!(warned(&start(&on.replace("journal = true", "journal = false"))));
+}
