@@ -10,6 +10,8 @@
 //! that core with the gateway when there is one. The load and the rest of the cluster are on the other core in both
 //! cases. A fleet of gateways would have more; here hotgate has to do with what it takes off Redis.
 //!
+//! Idle cores are kept awake where the system allows it, for all contenders alike.
+//!
 //! Writes `target/rush/report.txt` and `target/rush/latency.svg` (beside the build, or in `CARGO_TARGET_DIR`). Says for
 //! each target whether it is met, and never fails for it.
 
@@ -69,6 +71,7 @@ struct Run {
 
 fn main() {
     processes::pin(std::process::id(), LOAD_CORE);
+    let awake = processes::keep_cores_awake();
     let stage = Stage::start();
     let direct = Sale::new(|key| stage.node_of(key), |node| node);
     let capacity = probe(&stage, &direct);
@@ -91,7 +94,7 @@ fn main() {
     let sold_out = sold_out::run(&stage);
 
     let directory = output_directory();
-    let report = report::text(capacity, &without, &with, &sold_out);
+    let report = report::text(capacity, &without, &with, &sold_out, awake.is_some());
     std::fs::write(directory.join("report.txt"), &report).unwrap();
     std::fs::write(directory.join("latency.svg"), picture::svg(&without, &with)).unwrap();
     println!("{report}\nwritten to {}", directory.display());

@@ -19,7 +19,7 @@ const LATENESS_US_MAX: u64 = 2_000;
 /// The floor at P=16 that the design measured, in µs: a reply from a bare task without an upstream.
 const DESIGN_FLOOR_US: f64 = 0.56;
 
-pub fn text(capacity: f64, without: &[Run], with: &[Run], sold_out: &SoldOut) -> String {
+pub fn text(capacity: f64, without: &[Run], with: &[Run], sold_out: &SoldOut, kept_awake: bool) -> String {
     let mut text = format!(
         "The mask sale\n\n\
          Redis alone takes {capacity:.0} increments of one key per second (append-only file, {LANES} connections, one core).\n\
@@ -27,6 +27,13 @@ pub fn text(capacity: f64, without: &[Run], with: &[Run], sold_out: &SoldOut) ->
          Background: {BACKGROUND_RATE:.0} GET and SET per second over three nodes, on the same connections.\n\
          Redis and the gateway share one core, the load has the other with the two nodes that do not own the SKU.\n",
     );
+    text.push_str(match kept_awake {
+        true => "Idle cores were kept awake (/dev/cpu_dma_latency).\n",
+        false => {
+            "Idle cores could not be kept awake (/dev/cpu_dma_latency; be root): on a virtual machine, latencies are its \
+             host's as well.\n"
+        }
+    });
     for (name, runs) in [("straight to Redis", without), ("through hotgate", with)] {
         runs.iter().for_each(|run| describe(&mut text, name, run, &runs[0]));
     }
