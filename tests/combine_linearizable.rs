@@ -28,6 +28,7 @@ const CONNECTIONS: usize = 12;
 const KEYS: usize = 3;
 const BURSTS: usize = 150;
 const PIPELINE_MAX: usize = 12;
+const RUN_MAX: usize = 6;
 
 /// How a counter is kept.
 #[derive(Clone, Copy)]
@@ -77,10 +78,12 @@ fn converse(
     let mut seen: BTreeMap<usize, Vec<Operation>> = BTreeMap::new();
     for _ in 0..BURSTS {
         let count = rng.random_range(1..=PIPELINE_MAX);
+        // Some operations come several times in a row, and are combined as one.
         let burst: Vec<(usize, i64)> = (0..count)
-            .map(|_| {
+            .flat_map(|_| {
                 let delta = if rng.random_ratio(1, 4) { 0 } else { rng.random_range(1..=3) };
-                (rng.random_range(0..KEYS), delta)
+                let times = if rng.random_ratio(1, 4) { rng.random_range(2..=RUN_MAX) } else { 1 };
+                std::iter::repeat_n((rng.random_range(0..KEYS), delta), times)
             })
             .collect();
         let line = |(key, delta): &(usize, i64)| match delta {
@@ -186,7 +189,7 @@ fn before(upstream: &str, config: &str) -> Vec<Gateway> {
 #[test]
 fn counters_on_one_server() {
     for config in
-        ["", "[combine]\nexactly_once = false\n", "[combine]\nflush_interval = '0s'\nflush_max = 2\n"]
+        ["", "[combine]\nexactly_once = false\n", "[combine]\nflush_interval = '0s'\nearly_flush_min = 2\n"]
     {
         for kind in [Kind::String, Kind::HashField] {
             let server = Server::start();

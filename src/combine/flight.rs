@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     clamp::{Clamp, ClampReport},
+    member::Member,
     queue::{Again, Settlement, TOKEN_TTL_MS},
     script::Call,
     segment::{Kind, Segment},
@@ -63,7 +64,7 @@ enum Written {
 /// client of a single replica has to see it.
 const ELSEWHERE: &[&[u8]] = &[b"MOVED ", b"ASK ", b"TRYAGAIN ", b"CLUSTERDOWN ", b"LOADING ", b"MASTERDOWN "];
 
-impl<M: Copy> Flight<M> {
+impl<M: Member> Flight<M> {
     pub fn new(
         segments: Vec<Segment<M>>,
         group: usize,
@@ -215,7 +216,7 @@ impl<M: Copy> Flight<M> {
 }
 
 /// Settles one step of the script from its strings. `None`, and nobody answered, if they are not what they should be.
-fn settle_step<'a, M: Copy>(
+fn settle_step<'a, M: Member>(
     segment: &Segment<M>,
     strings: &mut impl Iterator<Item = &'a [u8]>,
     quota: Option<&mut Quota>,

@@ -24,21 +24,24 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Adds one more increment. False if it does not fit: the way there would leave the range of `i64`, or there are
-    /// too many runs; nothing is changed then.
+    /// Adds so many equal increments. False if they do not fit: the way there would leave the range of `i64`, or there
+    /// are too many runs; nothing is changed then.
     #[inline]
-    pub fn add(&mut self, delta: i64) -> bool {
-        let Some(sum) = self.sum.checked_add(delta) else { return false };
+    pub fn add(&mut self, delta: i64, times: u32) -> bool {
+        let added = delta.checked_mul(i64::from(times));
+        let Some(sum) = added.and_then(|added| self.sum.checked_add(added)) else { return false };
+        let Some(increments) = self.increments.checked_add(times) else { return false };
         let count = self.runs.len();
         match self.runs.last_mut() {
-            Some((last, times)) if *last == delta => *times += 1,
-            _ if count < RUNS_MAX => self.runs.push((delta, 1)),
+            Some((last, so_far)) if *last == delta => *so_far += times,
+            _ if count < RUNS_MAX => self.runs.push((delta, times)),
             _ => return false,
         }
+        // Equal steps do not turn, so the points between are between the ends.
         self.sum = sum;
         self.high = self.high.max(sum);
         self.low = self.low.min(sum);
-        self.increments += 1;
+        self.increments = increments;
         true
     }
 
@@ -60,7 +63,7 @@ mod tests {
 
     fn folded(deltas: &[i64]) -> Option<Fold> {
         let mut fold = Fold::default();
-        deltas.iter().all(|&delta| fold.add(delta)).then_some(fold)
+        deltas.iter().all(|&delta| fold.add(delta, 1)).then_some(fold)
     }
 
     #[test]
@@ -94,7 +97,13 @@ mod tests {
     fn runs_are_counted_and_bounded() {
         assert_eq!(folded(&[1, 1, 1, -2, 1]).unwrap().runs, [(1, 3), (-2, 1), (1, 1)]);
         let mut fold = Fold::default();
-        let taken = (0..).take_while(|&step| fold.add(if step % 2 == 0 { 1 } else { -1 })).count();
+        assert!(fold.add(3, 2) && fold.add(3, 4) && !fold.add(i64::MAX / 2, 3) && !fold.add(3, u32::MAX));
+        assert_eq!(
+            (fold.sum, fold.high, fold.low, fold.increments, &*fold.runs),
+            (18, 18, 0, 6, &[(3, 6)][..])
+        );
+        let mut fold = Fold::default();
+        let taken = (0..).take_while(|&step| fold.add(if step % 2 == 0 { 1 } else { -1 }, 1)).count();
         assert_eq!(taken, RUNS_MAX);
         assert_eq!(fold.increments as usize, RUNS_MAX);
     }

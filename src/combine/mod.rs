@@ -9,6 +9,8 @@
 //! they arrived, so replies are unique and gapless, and a `GET` between them gets the value at its place. The order
 //! of arrival is one order in which Redis might have run them, since none had been answered when the last arrived:
 //! so the folded history is linearizable, whatever other clients write to the key between flushes.
+//! Equal operations that come one behind the other on one connection are one member of the queue ([`Member`]) that is told
+//! all their replies at once.
 //! The idea is that of combining trees (Yew, Tzeng and Lawrie, "Distributing Hot-Spot Addressing in Large-Scale
 //! Multiprocessors", IEEE ToC 1987) and of flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA 2010).
 //!
@@ -57,7 +59,9 @@
 mod clamp;
 mod flight;
 mod fold;
+mod member;
 mod op;
+mod pace;
 mod queue;
 mod script;
 mod segment;
@@ -70,6 +74,7 @@ pub use clamp::{
     Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal, Window, WindowState,
     override_key, window_key,
 };
+pub use member::Member;
 pub use op::{Foldable, Op, classify};
 pub use queue::{
     Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, QueueCounters, QueueLimits, Settlement,

@@ -17,7 +17,9 @@ use bytes::{Bytes, BytesMut};
 use super::{
     clamp::{Clamp, ClampReport},
     flight::{Flight, Form, State},
+    member::Member,
     op::Op,
+    pace::Pace,
     segment::Segment,
     settle::{self, Settled},
     slot_tags::companion_key,
@@ -46,9 +48,10 @@ pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
 /// The bounds of one queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueLimits {
-    /// Members that wait or are in flight.
-    pub members_max: usize,
-    /// Bytes of values, fields, requests and run lists that they hold, beside some 40 bytes per member.
+    /// Operations that wait or are in flight. One member may wait for several, and goes beyond the bound with all of them
+    /// if it is below it before.
+    pub operations_max: usize,
+    /// Bytes of values, fields, requests and run lists that they hold, beside some 60 bytes per member.
     pub bytes_max: usize,
 }
 
@@ -62,8 +65,8 @@ pub struct Full;
 pub struct FlushPolicy<'a> {
     /// From the sending of one flush to that of the next, in nanoseconds.
     pub interval_ns: u64,
-    /// So many waiting operations do not wait for the interval.
-    pub flush_max: usize,
+    /// The least batch that goes before its interval is over.
+    pub early_min: usize,
     /// Send writes under a token.
     pub exactly_once: bool,
     /// The quota of this key. Increments then go through the script in either form.
@@ -77,10 +80,10 @@ pub struct Flush {
     pub commands: usize,
     /// The protocol version that the connection has to speak; any will do if `None`.
     pub version: Option<RespVersion>,
-    /// How many members it is for.
-    pub members: usize,
+    /// How many operations it is for.
+    pub operations: usize,
     /// How many of them, the first ones, belong to its write: whose outcome is in doubt if the connection is lost.
-    pub write_members: usize,
+    pub write_operations: usize,
     /// It has been sent before.
     pub resend: bool,
 }
@@ -131,7 +134,7 @@ pub struct QueueCounters {
     pub commands: u64,
     /// Flushes, each counted once.
     pub flushes: u64,
-    /// Members of all flushes; divided by `flushes` this is the mean batch.
+    /// Operations of all flushes; divided by `flushes` this is the mean batch.
     pub batch_sum: u64,
     /// The largest batch.
     pub batch_max: u64,
@@ -141,7 +144,7 @@ pub struct QueueCounters {
     pub refused_full: u64,
 }
 
-/// One hot key's operations, from their arrival to their replies. `M` is who to answer: small, and opaque here.
+/// One hot key's operations, from their arrival to their replies. `M` is who to answer.
 #[derive(Debug)]
 pub struct KeyQueue<M> {
     key: Bytes,
@@ -150,14 +153,14 @@ pub struct KeyQueue<M> {
     waiting: VecDeque<Segment<M>>,
     flight: Option<Flight<M>>,
     spare: Vec<Segment<M>>,
-    members: usize,
+    operations: usize,
     bytes: usize,
-    not_before_ns: u64,
+    pace: Pace,
     last_sequence: u64,
     counters: QueueCounters,
 }
 
-impl<M: Copy> KeyQueue<M> {
+impl<M: Member> KeyQueue<M> {
     /// An empty queue. `gateway_id` has to differ from that of every other gateway process, earlier runs of the same
     /// gateway included. Queues of one process may follow one another for the same key, if all are driven by one
     /// clock and only one at a time has anything in it.
@@ -170,9 +173,9 @@ impl<M: Copy> KeyQueue<M> {
             waiting: VecDeque::new(),
             flight: None,
             spare: Vec::new(),
-            members: 0,
+            operations: 0,
             bytes: 0,
-            not_before_ns: 0,
+            pace: Pace::default(),
             last_sequence: 0,
             counters: QueueCounters::default(),
         }
@@ -185,12 +188,12 @@ impl<M: Copy> KeyQueue<M> {
 
     /// Nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
-        self.members == 0
+        self.operations == 0
     }
 
-    /// Members that wait or are in flight.
+    /// Operations that wait or are in flight.
     pub fn len(&self) -> usize {
-        self.members
+        self.operations
     }
 
     /// What combining has saved so far.
@@ -198,24 +201,37 @@ impl<M: Copy> KeyQueue<M> {
         &self.counters
     }
 
-    /// Takes an operation behind all that were taken before it.
+    /// Takes an operation, or as many equal ones as `member` waits for, behind all that were taken before.
     #[inline]
     pub fn push(&mut self, op: Op, member: M, version: RespVersion) -> Result<(), Full> {
-        if self.members >= self.limits.members_max || self.bytes + op.bytes() > self.limits.bytes_max {
+        if self.operations >= self.limits.operations_max || self.bytes + op.bytes() > self.limits.bytes_max {
             self.counters.refused_full += 1;
             return Err(Full);
         }
+        if let Op::Increment(delta) | Op::HashIncrement { delta, .. } = op
+            && delta.checked_mul(i64::from(member.operations())).is_none()
+        {
+            // Together they leave the range of a counter, so that there is no one increment for them.
+            for place in 0..member.operations() {
+                self.place(&op, member.one(place), version);
+            }
+            return Ok(());
+        }
+        self.place(&op, member, version);
+        Ok(())
+    }
+
+    #[inline]
+    fn place(&mut self, op: &Op, member: M, version: RespVersion) {
         if let Some(last) = self.waiting.back_mut() {
             let before = last.extra_bytes();
-            if last.join(&op, member, version) {
+            if last.join(op, member, version) {
                 self.bytes = self.bytes - before + last.extra_bytes();
-                self.members += 1;
-                self.counters.offered += 1;
-                return Ok(());
+                self.take_in(&member);
+                return;
             }
         }
-        self.begin_segment(&op, member, version);
-        Ok(())
+        self.begin_segment(op, member, version);
     }
 
     fn begin_segment(&mut self, op: &Op, member: M, version: RespVersion) {
@@ -223,14 +239,16 @@ impl<M: Copy> KeyQueue<M> {
         segment.begin(op, member, version);
         self.bytes += SEGMENT_BYTES + segment.extra_bytes();
         self.waiting.push_back(segment);
-        self.members += 1;
-        self.counters.offered += 1;
+        self.take_in(&member);
     }
 
-    /// What to do now. The first operation after a pause goes at once; from then on flushes are spaced, except that
-    /// one which could not take all that waited is followed by the next as soon as it is settled, and that a large
-    /// batch goes when it is large: waiting longer would spare Redis little, and hold up clients that send their next
-    /// operation when they have the reply to the last.
+    fn take_in(&mut self, member: &M) {
+        self.operations += member.operations() as usize;
+        self.counters.offered += u64::from(member.operations());
+    }
+
+    /// What to do now. Flushes are spaced, as [`Pace`] says, except that one which could not take all that waited is
+    /// followed by the next as soon as it is settled.
     pub fn next_flush(&mut self, now_ns: u64, policy: &FlushPolicy) -> FlushDecision {
         if let Some(flight) = &mut self.flight {
             if flight.state == State::Sent {
@@ -239,17 +257,17 @@ impl<M: Copy> KeyQueue<M> {
             self.counters.resends += 1;
         } else if self.waiting.is_empty() {
             return FlushDecision::Idle;
-        } else if now_ns < self.not_before_ns && self.members < policy.flush_max {
-            return FlushDecision::NotBefore(self.not_before_ns);
+        } else if let Err(due_ns) = self.pace.check(now_ns, self.operations, policy.early_min) {
+            return FlushDecision::NotBefore(due_ns);
         } else {
             self.take_off(now_ns, policy);
         }
         let Some(flight) = &mut self.flight else { return FlushDecision::Idle };
-        let members = |segments: &[Segment<M>]| segments.iter().map(|segment| segment.entries.len()).sum();
+        let operations = |segments: &[Segment<M>]| segments.iter().map(|segment| segment.operations).sum();
         let flush = Flush {
             commands: flight.commands(),
-            members: members(&flight.segments),
-            write_members: members(&flight.segments[..flight.group]),
+            operations: operations(&flight.segments),
+            write_operations: operations(&flight.segments[..flight.group]),
             version: flight.segments.iter().find_map(Segment::needs_version),
             resend: flight.state == State::Due,
         };
@@ -262,7 +280,6 @@ impl<M: Copy> KeyQueue<M> {
     fn take_off(&mut self, now_ns: u64, policy: &FlushPolicy) {
         let (count, group) = self.measure();
         let segments: Vec<_> = self.waiting.drain(..count).collect();
-        self.not_before_ns = if self.waiting.is_empty() { now_ns + policy.interval_ns } else { now_ns };
         let clamp = policy.clamp.filter(|_| segments.iter().take(group).any(Segment::is_clampable)).cloned();
         let form = if group == 0
             || (group == 1 && !policy.exactly_once && clamp.is_none() && segments[0].can_go_plain())
@@ -274,10 +291,12 @@ impl<M: Copy> KeyQueue<M> {
         } else {
             Form::Script { sequence: None }
         };
-        let batch = segments.iter().map(|segment| segment.entries.len() as u64).sum();
+        let batch: usize = segments.iter().map(|segment| segment.operations).sum();
+        let interval_ns = if self.waiting.is_empty() { policy.interval_ns } else { 0 };
+        self.pace.gone(now_ns, batch, interval_ns);
         self.counters.flushes += 1;
-        self.counters.batch_sum += batch;
-        self.counters.batch_max = self.counters.batch_max.max(batch);
+        self.counters.batch_sum += batch as u64;
+        self.counters.batch_max = self.counters.batch_max.max(batch as u64);
         self.flight = Some(Flight::new(segments, group, form, clamp, now_ns));
     }
 
@@ -385,7 +404,7 @@ impl<M: Copy> KeyQueue<M> {
     }
 
     fn recycle(&mut self, mut segment: Segment<M>) {
-        self.members -= segment.entries.len();
+        self.operations -= segment.operations;
         self.bytes -= SEGMENT_BYTES + segment.extra_bytes();
         if self.spare.len() < SPARE_MAX {
             segment.clear();

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     clamp::{Ceiling, Clamp, Consumes, Window},
+    member::Member,
     segment::{Kind, Segment},
     wire::read_arguments,
 };
@@ -37,7 +38,7 @@ pub(super) struct Call<'a> {
 type Arg<'a> = Cow<'a, [u8]>;
 
 impl Call<'_> {
-    pub fn encode<M: Copy>(&self, steps: &[Segment<M>], out: &mut BytesMut) {
+    pub fn encode<M: Member>(&self, steps: &[Segment<M>], out: &mut BytesMut) {
         let mut keys: Vec<&[u8]> = vec![self.key];
         keys.extend(self.token.map(|(companion, _)| companion.as_ref()));
         let clauses = self.clamp.map(|clamp| clauses(clamp, &mut keys)).unwrap_or_default();
@@ -61,7 +62,7 @@ impl Call<'_> {
 }
 
 /// The arguments of one step.
-fn push_step<'a, M: Copy>(key: &'a [u8], step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
+fn push_step<'a, M: Member>(key: &'a [u8], step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
     match step.kind {
         _ if !step.is_write() => {
             let request = read_arguments(key, step);
@@ -87,7 +88,7 @@ fn push_step<'a, M: Copy>(key: &'a [u8], step: &'a Segment<M>, argv: &mut Vec<Ar
     }
 }
 
-fn push_fold<'a, M: Copy>(step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
+fn push_fold<'a, M: Member>(step: &'a Segment<M>, argv: &mut Vec<Arg<'a>>) {
     let fold = &step.fold;
     argv.extend([decimal(fold.sum), decimal(fold.low), decimal(fold.high), decimal(step.gets)]);
     let mut runs = Vec::with_capacity(fold.runs.len() * 4);

@@ -7,7 +7,7 @@
 //! The members lie in one flat vector, and segments are recycled with their vectors, so that in a steady state
 //! nothing is allocated for a member.
 
-use super::{fold::Fold, op::Op};
+use super::{fold::Fold, member::Member, op::Op};
 use crate::resp::RespVersion;
 
 /// What the operations of a segment have in common.
@@ -35,6 +35,7 @@ pub(super) enum Ask {
     Get,
 }
 
+/// One operation, or as many equal ones as its member waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<M> {
     pub member: M,
@@ -51,7 +52,9 @@ pub(super) struct Segment<M> {
     pub entries: Vec<Entry<M>>,
     pub arena: Vec<u8>,
     pub fold: Fold,
-    /// How many of the entries are `GET`s.
+    /// How many operations the entries are.
+    pub operations: usize,
+    /// How many of them are `GET`s.
     pub gets: u32,
     /// Where in the arena the last `SET`'s value begins.
     value_start: usize,
@@ -64,13 +67,14 @@ const ENTRIES_KEPT: usize = 1 << 14;
 /// Likewise for its arena.
 const ARENA_BYTES_KEPT: usize = 1 << 16;
 
-impl<M: Copy> Segment<M> {
+impl<M: Member> Segment<M> {
     pub fn new() -> Self {
         Self {
             kind: Kind::Counter,
             entries: Vec::new(),
             arena: Vec::new(),
             fold: Fold::default(),
+            operations: 0,
             gets: 0,
             value_start: 0,
             value_read: false,
@@ -84,6 +88,7 @@ impl<M: Copy> Segment<M> {
         self.arena.clear();
         self.arena.shrink_to(ARENA_BYTES_KEPT);
         self.fold.clear();
+        self.operations = 0;
         self.gets = 0;
         self.value_start = 0;
         self.value_read = false;
@@ -110,11 +115,14 @@ impl<M: Copy> Segment<M> {
     /// Takes the operation if it continues the run. False if it does not; nothing is changed then.
     #[inline]
     pub fn join(&mut self, op: &Op, member: M, version: RespVersion) -> bool {
+        let operations = member.operations();
         let (ask, delta) = match (self.kind, *op) {
-            (Kind::Counter, Op::Increment(delta)) if self.fold.add(delta) => (Ask::Increment, delta),
+            (Kind::Counter, Op::Increment(delta)) if self.fold.add(delta, operations) => {
+                (Ask::Increment, delta)
+            }
             (Kind::Counter, Op::Get) => (Ask::Get, 0),
             (Kind::HashCounter, Op::HashIncrement { field, delta })
-                if self.arena == field && self.fold.add(delta) =>
+                if self.arena == field && self.fold.add(delta, operations) =>
             {
                 (Ask::Increment, delta)
             }
@@ -132,7 +140,8 @@ impl<M: Copy> Segment<M> {
             }
             _ => return false,
         };
-        self.gets += u32::from(ask == Ask::Get);
+        self.operations += operations as usize;
+        self.gets += if ask == Ask::Get { operations } else { 0 };
         self.entries.push(Entry { member, delta, ask, version });
         true
     }

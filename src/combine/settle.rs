@@ -8,18 +8,20 @@ use smallvec::SmallVec;
 
 use super::{
     clamp::{Cause, Clamp, ClampReport, Refusal},
-    segment::{Ask, Segment},
+    member::Member,
+    segment::{Ask, Entry, Segment},
 };
 use crate::resp::{RespVersion, encode, parse_integer};
 
 /// What one member is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled<'a> {
-    /// The reply, byte for byte what Redis would have sent in the member's protocol version.
+    /// The reply, byte for byte what Redis would have sent in the member's protocol version; the replies, one behind the
+    /// other, where the member waits for several operations.
     Reply(&'a [u8]),
-    /// The quota has no room for it; the counter has not moved.
+    /// The quota has no room for it, which is one operation; the counter has not moved.
     Refused(Refusal),
-    /// The quota cannot be applied, for this reason; the counter has not moved.
+    /// The quota cannot be applied, for this reason, to the one operation; the counter has not moved.
     ClampError(&'a str),
 }
 
@@ -140,8 +142,13 @@ pub(super) struct Quota<'a> {
     pub report: ClampReport,
 }
 
+/// The members of an entry, one for each operation.
+fn each<M: Member>(entry: &Entry<M>) -> impl Iterator<Item = M> {
+    (0..entry.member.operations()).map(|place| entry.member.one(place))
+}
+
 /// Answers the members of a counter, of a hash field as well.
-pub(super) fn settle_counter<M: Copy>(
+pub(super) fn settle_counter<M: Member>(
     segment: &Segment<M>,
     before: Before,
     verdict: &Verdict,
@@ -170,29 +177,42 @@ pub(super) fn settle_counter<M: Copy>(
     let (mut value, mut touched, mut granted) = (start, false, 0);
     let mut line = Line::new();
     let mut scratch = Vec::new();
+    let all_granted = grants.is_none() && quota.is_none();
     for entry in &segment.entries {
-        if entry.ask == Ask::Increment {
-            match grants.as_mut().map_or(Ok(()), Grants::next) {
-                Ok(()) => {
-                    value = value.wrapping_add(entry.delta);
-                    touched = true;
-                    granted += 1;
-                    sink(entry.member, Settled::Reply(line.integer(value)));
-                }
-                Err(cause) => match (cause, &quota) {
-                    (Some(cause), Some(quota)) => {
-                        let limit = quota.report.limit_of(cause, quota.clamp);
-                        sink(entry.member, Settled::Refused(Refusal { cause, limit, value }));
-                    }
-                    _ => sink(entry.member, Settled::Reply(error(&mut scratch, OVERFLOW))),
-                },
-            }
-        } else if touched {
-            sink(entry.member, Settled::Reply(line.bulk(value)));
-        } else {
+        if entry.ask == Ask::Increment && all_granted {
             scratch.clear();
-            before.reply(entry.version, &mut scratch);
+            for _ in 0..entry.member.operations() {
+                value = value.wrapping_add(entry.delta);
+                scratch.extend_from_slice(line.integer(value));
+            }
+            touched = true;
             sink(entry.member, Settled::Reply(&scratch));
+            continue;
+        }
+        for member in each(entry) {
+            if entry.ask == Ask::Increment {
+                match grants.as_mut().map_or(Ok(()), Grants::next) {
+                    Ok(()) => {
+                        value = value.wrapping_add(entry.delta);
+                        touched = true;
+                        granted += 1;
+                        sink(member, Settled::Reply(line.integer(value)));
+                    }
+                    Err(cause) => match (cause, &quota) {
+                        (Some(cause), Some(quota)) => {
+                            let limit = quota.report.limit_of(cause, quota.clamp);
+                            sink(member, Settled::Refused(Refusal { cause, limit, value }));
+                        }
+                        _ => sink(member, Settled::Reply(error(&mut scratch, OVERFLOW))),
+                    },
+                }
+            } else if touched {
+                sink(member, Settled::Reply(line.bulk(value)));
+            } else {
+                scratch.clear();
+                before.reply(entry.version, &mut scratch);
+                sink(member, Settled::Reply(&scratch));
+            }
         }
     }
     if let Some(quota) = &mut quota {
@@ -202,7 +222,7 @@ pub(super) fn settle_counter<M: Copy>(
 }
 
 /// No increment took effect, and all for the same reason: each gets it, and a `GET` what stood there before.
-fn settle_unchanged<M: Copy>(
+fn settle_unchanged<M: Member>(
     segment: &Segment<M>,
     before: Before,
     verdict: &Verdict,
@@ -216,18 +236,15 @@ fn settle_unchanged<M: Copy>(
     };
     let mut scratch = Vec::new();
     for entry in &segment.entries {
-        if entry.ask == Ask::Increment {
-            sink(entry.member, refused);
-        } else {
-            scratch.clear();
-            before.reply(entry.version, &mut scratch);
-            sink(entry.member, Settled::Reply(&scratch));
-        }
+        scratch.clear();
+        before.reply(entry.version, &mut scratch);
+        let told = if entry.ask == Ask::Increment { refused } else { Settled::Reply(&scratch) };
+        each(entry).for_each(|member| sink(member, told));
     }
 }
 
 /// Answers a run of `SET`s. If it failed, a `GET` finds what stood there before.
-pub(super) fn settle_sets<M: Copy>(
+pub(super) fn settle_sets<M: Member>(
     segment: &Segment<M>,
     failed: Option<&[u8]>,
     before: Before,
@@ -237,22 +254,24 @@ pub(super) fn settle_sets<M: Copy>(
     let set = failed.map_or(b"+OK\r\n".as_slice(), |text| error(&mut failure, text));
     let mut scratch = Vec::new();
     for entry in &segment.entries {
-        if entry.ask == Ask::Set {
-            sink(entry.member, Settled::Reply(set));
-            continue;
-        }
         scratch.clear();
-        if failed.is_none() {
-            encode::bulk(&mut scratch, segment.value_at(entry));
-        } else {
-            before.reply(entry.version, &mut scratch);
-        }
-        sink(entry.member, Settled::Reply(&scratch));
+        let reply = match (entry.ask, failed) {
+            (Ask::Set, _) => set,
+            (_, None) => {
+                encode::bulk(&mut scratch, segment.value_at(entry));
+                &scratch
+            }
+            (_, Some(_)) => {
+                before.reply(entry.version, &mut scratch);
+                &scratch
+            }
+        };
+        each(entry).for_each(|member| sink(member, Settled::Reply(reply)));
     }
 }
 
 /// Hands one reply to all who asked the same. Only the null is spelled differently for different members.
-pub(super) fn settle_read<M: Copy>(segment: &Segment<M>, reply: &[u8], sink: &mut impl FnMut(M, Settled)) {
+pub(super) fn settle_read<M: Member>(segment: &Segment<M>, reply: &[u8], sink: &mut impl FnMut(M, Settled)) {
     let null = matches!(reply, b"_\r\n" | b"$-1\r\n") && segment.needs_version().is_none();
     for entry in &segment.entries {
         let own: &[u8] = match entry.version {
@@ -260,12 +279,12 @@ pub(super) fn settle_read<M: Copy>(segment: &Segment<M>, reply: &[u8], sink: &mu
             RespVersion::Resp2 => b"$-1\r\n",
             RespVersion::Resp3 => b"_\r\n",
         };
-        sink(entry.member, Settled::Reply(own));
+        each(entry).for_each(|member| sink(member, Settled::Reply(own)));
     }
 }
 
 /// A read that the script made: the spelled reply becomes a reply again.
-pub(super) fn settle_spelled_read<M: Copy>(
+pub(super) fn settle_spelled_read<M: Member>(
     segment: &Segment<M>,
     spelled: &[u8],
     sink: &mut impl FnMut(M, Settled),
@@ -285,11 +304,11 @@ pub(super) fn settle_spelled_read<M: Copy>(
 }
 
 /// Tells every member the same error.
-pub(super) fn settle_error<M: Copy>(segment: &Segment<M>, text: &[u8], sink: &mut impl FnMut(M, Settled)) {
+pub(super) fn settle_error<M: Member>(segment: &Segment<M>, text: &[u8], sink: &mut impl FnMut(M, Settled)) {
     let mut reply = Vec::new();
     let reply = error(&mut reply, text);
     for entry in &segment.entries {
-        sink(entry.member, Settled::Reply(reply));
+        each(entry).for_each(|member| sink(member, Settled::Reply(reply)));
     }
 }
 

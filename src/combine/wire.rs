@@ -2,11 +2,14 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::segment::{Kind, Segment};
+use super::{
+    member::Member,
+    segment::{Kind, Segment},
+};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, encode};
 
 /// The one command that a folded segment is, when it can go without the script.
-pub(super) fn encode_write<M: Copy>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+pub(super) fn encode_write<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
     let mut digits = itoa::Buffer::new();
     let sum = digits.format(segment.fold.sum).as_bytes();
     match segment.kind {
@@ -18,7 +21,7 @@ pub(super) fn encode_write<M: Copy>(key: &[u8], segment: &Segment<M>, out: &mut 
 }
 
 /// The one read that all members of a segment without a write share.
-pub(super) fn encode_read<M: Copy>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+pub(super) fn encode_read<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
     match segment.kind {
         Kind::Read { .. } => out.put_slice(&segment.arena),
         _ => encode::command(out, &read_arguments(key, segment)),
@@ -26,7 +29,7 @@ pub(super) fn encode_read<M: Copy>(key: &[u8], segment: &Segment<M>, out: &mut B
 }
 
 /// The same read, argument by argument, for the script.
-pub(super) fn read_arguments<'a, M: Copy>(key: &'a [u8], segment: &'a Segment<M>) -> Vec<&'a [u8]> {
+pub(super) fn read_arguments<'a, M: Member>(key: &'a [u8], segment: &'a Segment<M>) -> Vec<&'a [u8]> {
     match segment.kind {
         Kind::Counter | Kind::Sets => vec![b"GET", key],
         Kind::HashCounter => vec![b"HGET", key, &segment.arena],

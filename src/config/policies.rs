@@ -46,9 +46,9 @@ section! {
         flush_interval: Duration = Duration::from_millis(1), duration(0, SECOND), live,
             "The least time between two flushes of one key; the first operation after a pause goes at \
              once, and 0 spaces them by the round trip alone.";
-        flush_max: usize = 256, count(1, 1_048_576), live,
-            "The number of waiting operations that are flushed without waiting for the interval; the \
-             round trip still spaces them.";
+        early_flush_min: usize = 256, count(1, 1_048_576), live,
+            "The number of waiting operations that are flushed before the interval is over, if they are \
+             nearly as many as an interval has brought lately.";
         pending_max: usize = 65_536, count(1, 16_777_216), live,
             "The number of operations that wait for one key's flush.";
         exactly_once: bool = true, Kind::Flag, live,

@@ -113,7 +113,11 @@ fn bounds(config: &Config, reader: &mut Reader<'_>) {
         ("limits.request_bytes_max", limits.request_bytes_max),
     );
     let combine = &config.combine;
-    at_most(reader, ("combine.flush_max", combine.flush_max), ("combine.pending_max", combine.pending_max));
+    at_most(
+        reader,
+        ("combine.early_flush_min", combine.early_flush_min),
+        ("combine.pending_max", combine.pending_max),
+    );
     let write_behind = &config.write_behind;
     at_most(
         reader,

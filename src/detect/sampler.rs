@@ -15,12 +15,17 @@ impl Sampler {
         Self { ratio: 1, left: 0, chosen: 0, state: 0 }
     }
 
-    /// The key's hash feeds the choice, so that nobody who lacks the hasher's seeds can predict it.
+    /// How many of so many accesses to one key in a row are taken.
     #[inline]
-    pub(super) fn takes_next(&mut self, hash: u64) -> bool {
+    pub(super) fn take(&mut self, hash: u64, times: u32) -> u32 {
         if self.ratio == 1 {
-            return true;
+            return times;
         }
+        (0..times).filter(|_| self.takes_next(hash)).count() as u32
+    }
+
+    /// The key's hash feeds the choice, so that nobody who lacks the hasher's seeds can predict it.
+    fn takes_next(&mut self, hash: u64) -> bool {
         if self.left == 0 {
             self.left = self.ratio;
             self.state = (self.state ^ hash).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);

@@ -18,13 +18,30 @@ pub struct Span {
 pub struct Request<'a> {
     bytes: &'a [u8],
     spans: &'a [Span],
+    behind: &'a [u8],
 }
 
 impl<'a> Request<'a> {
     /// Puts together what a [`RequestScanner`] found: after [`RequestScan::Complete`] the first `len` bytes of the
     /// buffer, after [`RequestScan::Inline`] the bytes of [`RequestScanner::inline`].
     pub fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
-        Self { bytes, spans }
+        Self { bytes, spans, behind: &[] }
+    }
+
+    /// The request at the front of a buffer of which it is the first `len` bytes: what [`RequestScan::Complete`] found.
+    pub fn at_front_of(buffer: &'a [u8], len: usize, spans: &'a [Span]) -> Self {
+        let (bytes, behind) = buffer.split_at(len);
+        Self { bytes, spans, behind }
+    }
+
+    /// How many requests behind this one in its buffer are equal to it, byte for byte, with nothing between them; at
+    /// most `max`.
+    pub fn repeats(&self, max: usize) -> usize {
+        self.behind
+            .chunks_exact(self.bytes.len().max(1))
+            .take(max)
+            .take_while(|next| *next == self.bytes)
+            .count()
     }
 
     /// The request as it goes onto the wire.

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use super::labels::Outcome;
+use crate::combine::Member;
 use crate::resp::RespVersion;
 
 /// An operation that folds, with bytes of its own. See [`crate::combine::Op`].
@@ -39,21 +40,33 @@ pub struct Handoff {
     pub waiter: Waiter,
 }
 
-/// Who waits for a combined operation.
+/// Who waits for a combined operation, or for several equal ones in a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
     /// The worker of the client.
     pub worker: u16,
     /// The client's number there.
     pub client: u64,
-    /// The slot in its reply queue.
+    /// The slot in its reply queue; the first of as many as it waits for operations.
     pub sequence: u32,
+    /// For how many operations it waits; at least 1.
+    pub operations: u32,
     /// When the request came in, in nanoseconds of the process's clock.
     pub received_ns: u64,
-    /// What it adds to the counter; 0 for anything but an increment.
+    /// What each of them adds to the counter; 0 for anything but an increment.
     pub delta: i64,
     /// How its client wants the reply.
     pub version: RespVersion,
+}
+
+impl Member for Waiter {
+    fn operations(&self) -> u32 {
+        self.operations
+    }
+
+    fn one(&self, place: u32) -> Self {
+        Self { sequence: self.sequence.wrapping_add(place), operations: 1, ..*self }
+    }
 }
 
 /// An outcome on its way back.
@@ -63,7 +76,7 @@ pub struct HandoffResult {
     pub hash: u64,
     /// Who waits.
     pub waiter: Waiter,
-    /// The whole reply.
+    /// The whole reply, or as many as it waits for, one behind the other.
     pub reply: Bytes,
     /// What it counts as.
     pub outcome: Outcome,

@@ -321,7 +321,12 @@ impl Default for ReadCacheTallies {
 impl WorkerTallies {
     /// Counts one settled request.
     pub fn count(&mut self, class: RequestClass, outcome: Outcome) {
-        self.requests[class.index()][outcome.index()] += 1;
+        self.count_many(class, outcome, 1);
+    }
+
+    /// Counts so many settled requests of one class and outcome.
+    pub fn count_many(&mut self, class: RequestClass, outcome: Outcome, requests: u64) {
+        self.requests[class.index()][outcome.index()] += requests;
     }
 
     /// Counts one error.

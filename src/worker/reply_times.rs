@@ -17,11 +17,23 @@ pub struct ReplyTimes {
 impl ReplyTimes {
     /// Counts one reply that settled at `now_ns`; moves the run at hand into the tallies when this one belongs to another.
     pub fn add(&mut self, received_ns: u64, sent_ns: u64, now_ns: u64, tallies: &mut WorkerTallies) {
+        self.add_many(received_ns, sent_ns, now_ns, 1, tallies);
+    }
+
+    /// As [`Self::add`] for so many replies.
+    pub fn add_many(
+        &mut self,
+        received_ns: u64,
+        sent_ns: u64,
+        now_ns: u64,
+        replies: u64,
+        tallies: &mut WorkerTallies,
+    ) {
         if (self.received_ns, self.sent_ns, self.settled_ns) != (received_ns, sent_ns, now_ns) {
             self.flush(tallies);
             (self.received_ns, self.sent_ns, self.settled_ns) = (received_ns, sent_ns, now_ns);
         }
-        self.count += 1;
+        self.count += replies;
     }
 
     /// Moves the run at hand into the tallies.

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use hotgate::{
     admission::{Admission, Decision, Phase, Verb},
-    combine::{FlushDecision, FlushPolicy, KeyQueue, Op, QueueLimits, window_key},
+    combine::{FlushDecision, FlushPolicy, KeyQueue, Member, Op, QueueLimits, window_key},
     resp::RespVersion,
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -13,14 +13,31 @@ use crate::{
     support::{Client, Server},
 };
 
-const LIMITS: QueueLimits = QueueLimits { members_max: 1 << 16, bytes_max: 1 << 24 };
+const LIMITS: QueueLimits = QueueLimits { operations_max: 1 << 16, bytes_max: 1 << 24 };
 const RECHECK_NS: u64 = 50 * MS;
 const FULL: &str = "-QUOTA limit of 10 reached for 'sku:{8421}:reserved'\r\n";
+
+/// Who waits for an increment.
+#[derive(Clone, Copy)]
+struct Caller {
+    index: usize,
+    delta: i64,
+}
+
+impl Member for Caller {
+    fn operations(&self) -> u32 {
+        1
+    }
+
+    fn one(&self, _: u32) -> Self {
+        *self
+    }
+}
 
 /// One gateway's home of the key.
 struct Home {
     client: Client,
-    queue: KeyQueue<(usize, i64)>,
+    queue: KeyQueue<Caller>,
     admission: Admission,
     now_ns: u64,
 }
@@ -37,7 +54,9 @@ impl Home {
         for (index, &delta) in deltas.iter().enumerate() {
             match self.admission.decide(self.now_ns, delta) {
                 Decision::Admit | Decision::Ask => {
-                    self.queue.push(Op::Increment(delta), (index, delta), RespVersion::Resp2).unwrap();
+                    self.queue
+                        .push(Op::Increment(delta), Caller { index, delta }, RespVersion::Resp2)
+                        .unwrap();
                 }
                 Decision::Refuse(denial) => {
                     let mut out = Vec::new();
@@ -54,19 +73,19 @@ impl Home {
     fn flush(&mut self, replies: &mut [String]) -> bool {
         let clamp = self.admission.clamp().unwrap().clone();
         let policy =
-            FlushPolicy { interval_ns: 0, flush_max: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
+            FlushPolicy { interval_ns: 0, early_min: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
         let flush = match self.queue.next_flush(self.now_ns, &policy) {
             FlushDecision::Idle => return false,
             FlushDecision::Send(flush) => flush,
             other => panic!("{other:?}"),
         };
-        self.admission.on_flush(self.queue.len() > flush.members);
+        self.admission.on_flush(self.queue.len() > flush.operations);
         let mut wire = BytesMut::new();
         self.queue.encode(&mut wire);
         self.client.send(&wire);
         let from_redis: Vec<_> = (0..flush.commands).map(|_| self.client.reply()).collect();
         let (admission, mut scratch) = (&mut self.admission, Vec::new());
-        let settlement = self.queue.settle(&from_redis, |(index, delta), settled| {
+        let settlement = self.queue.settle(&from_redis, |Caller { index, delta }, settled| {
             let told = admission.settle(delta, settled, RespVersion::Resp2, &mut scratch);
             replies[index] = String::from_utf8(told.to_vec()).unwrap();
         });

@@ -3,13 +3,51 @@
 
 use bytes::{Bytes, BytesMut};
 use hotgate::{
-    combine::{Flush, FlushDecision, FlushPolicy, KeyQueue, Op, QueueLimits, Settled, classify},
-    resp::{Request, RequestLimits, RequestScan, RequestScanner, RespVersion, encode},
+    combine::{Flush, FlushDecision, FlushPolicy, KeyQueue, Member, Op, QueueLimits, Settled, classify},
+    resp::{
+        ReplyScan, ReplyScanner, Request, RequestLimits, RequestScan, RequestScanner, RespVersion, encode,
+    },
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 pub const KEY: &[u8] = b"sku:{8421}:reserved";
-pub const LIMITS: QueueLimits = QueueLimits { members_max: 1 << 20, bytes_max: 1 << 26 };
+pub const LIMITS: QueueLimits = QueueLimits { operations_max: 1 << 20, bytes_max: 1 << 26 };
+
+/// Who waits for the operation of this number, in the order of arrival, and for so many in all from there on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub number: u32,
+    pub operations: u32,
+}
+
+impl From<u32> for Caller {
+    fn from(number: u32) -> Self {
+        Self { number, operations: 1 }
+    }
+}
+
+impl Member for Caller {
+    fn operations(&self) -> u32 {
+        self.operations
+    }
+
+    fn one(&self, place: u32) -> Self {
+        assert!(place < self.operations);
+        (self.number + place).into()
+    }
+}
+
+/// The replies that lie one behind the other in these bytes, as many as the caller waits for.
+pub fn split_replies(caller: Caller, mut bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let mut replies = Vec::new();
+    for place in 0..caller.operations {
+        let ReplyScan::Complete { len } = ReplyScanner::new().scan(bytes) else { panic!("half a reply") };
+        replies.push((caller.number + place, bytes[..len].to_vec()));
+        bytes = &bytes[len..];
+    }
+    assert!(bytes.is_empty(), "more replies than operations");
+    replies
+}
 
 /// Something that runs commands.
 pub trait Backend {
@@ -58,7 +96,8 @@ pub fn with_op<R>(wire: &[u8], take: impl FnOnce(Op) -> R) -> R {
 }
 
 /// What a client sent, and what the oracle said if it has run it already.
-struct Member {
+#[derive(Clone)]
+struct Sent {
     wire: Vec<u8>,
     version: RespVersion,
     answered: bool,
@@ -69,10 +108,10 @@ struct Member {
 pub struct World<B> {
     pub subject: B,
     pub oracle: B,
-    pub queue: KeyQueue<u32>,
+    pub queue: KeyQueue<Caller>,
     pub exactly_once: bool,
     pub now_ns: u64,
-    members: Vec<Member>,
+    members: Vec<Sent>,
     settled: usize,
 }
 
@@ -83,9 +122,15 @@ impl<B: Backend> World<B> {
     }
 
     pub fn push(&mut self, wire: Vec<u8>, version: RespVersion) {
-        let member = self.members.len() as u32;
-        with_op(&wire, |op| self.queue.push(op, member, version)).expect("there is room");
-        self.members.push(Member { wire, version, answered: false, early: None });
+        self.push_run(wire, version, 1);
+    }
+
+    /// So many equal requests of one client.
+    fn push_run(&mut self, wire: Vec<u8>, version: RespVersion, operations: u32) {
+        let caller = Caller { number: self.members.len() as u32, operations };
+        with_op(&wire, |op| self.queue.push(op, caller, version)).expect("there is room");
+        let sent = Sent { wire, version, answered: false, early: None };
+        self.members.extend(std::iter::repeat_n(sent, operations as usize));
     }
 
     /// Another client's command, which does not pass through the queue.
@@ -96,7 +141,7 @@ impl<B: Backend> World<B> {
     }
 
     fn policy(&self) -> FlushPolicy<'static> {
-        FlushPolicy { interval_ns: 1_000_000, flush_max: 64, exactly_once: self.exactly_once, clamp: None }
+        FlushPolicy { interval_ns: 1_000_000, early_min: 64, exactly_once: self.exactly_once, clamp: None }
     }
 
     /// The next flush and its bytes; time passes if it has to.
@@ -123,8 +168,8 @@ impl<B: Backend> World<B> {
         let replies = self.subject.run(wire, flush.version.unwrap_or(RespVersion::Resp2));
         assert_eq!(replies.len(), flush.commands);
         let mut answers = Vec::new();
-        self.queue.settle(&replies, |member, settled| match settled {
-            Settled::Reply(reply) => answers.push((member, reply.to_vec())),
+        self.queue.settle(&replies, |caller, settled| match settled {
+            Settled::Reply(bytes) => answers.extend(split_replies(caller, bytes)),
             other => panic!("{other:?} without a quota"),
         });
         for (member, reply) in answers {
@@ -157,7 +202,7 @@ impl<B: Backend> World<B> {
             // A flush refused for want of memory has changed nothing and is not remembered: the retry applies it.
             let refused = replies[0].windows(4).any(|bytes| bytes == b"!OOM");
             let took_effect = !replies[0].starts_with(b"-") && !refused;
-            for member in self.members.iter_mut().skip(self.settled).take(flush.write_members) {
+            for member in self.members.iter_mut().skip(self.settled).take(flush.write_operations) {
                 if took_effect && member.early.is_none() {
                     member.early = Some(self.oracle.run(&member.wire, member.version).remove(0));
                 }
@@ -166,9 +211,10 @@ impl<B: Backend> World<B> {
         let mut unknown = Vec::new();
         self.queue.outcome_unknown(self.now_ns, |member, settled| {
             assert!(matches!(settled, Settled::Reply(reply) if reply.starts_with(b"-ERR hotgate: outcome unknown")));
+            assert_eq!(member.operations, 1, "an error is told to each");
             unknown.push(member);
         });
-        assert_eq!(unknown.len(), if self.exactly_once { 0 } else { flush.write_members });
+        assert_eq!(unknown.len(), if self.exactly_once { 0 } else { flush.write_operations });
         self.settled += unknown.len();
     }
 
@@ -291,7 +337,8 @@ pub fn play<B: Backend>(world: &mut World<B>, seed: u64) {
         let burst = if rng.random_ratio(1, 8) { 90 } else { 12 };
         for _ in 0..rng.random_range(0..burst) {
             let version = versions[usize::from(rng.random_ratio(1, 4))];
-            world.push(random_request(&mut rng, flavour), version);
+            let operations = if rng.random_ratio(1, 4) { rng.random_range(2..6) } else { 1 };
+            world.push_run(random_request(&mut rng, flavour), version, operations);
         }
         if rng.random_ratio(1, 3) {
             random_outside(world, &mut rng);

@@ -6,26 +6,26 @@ use hotgate::{
     resp::RespVersion::{Resp2, Resp3},
 };
 
-use crate::harness::{LIMITS, requests};
+use crate::harness::{Caller, LIMITS, requests, split_replies};
 
 const INTERVAL_NS: u64 = 1_000_000;
 const PLAIN: FlushPolicy =
-    FlushPolicy { interval_ns: INTERVAL_NS, flush_max: 100, exactly_once: false, clamp: None };
+    FlushPolicy { interval_ns: INTERVAL_NS, early_min: 100, exactly_once: false, clamp: None };
 const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
 
-fn queue() -> KeyQueue<u32> {
+fn queue() -> KeyQueue<Caller> {
     KeyQueue::new(Bytes::from_static(b"k"), b"g1", LIMITS)
 }
 
-fn filled(ops: &[Op]) -> KeyQueue<u32> {
+fn filled(ops: &[Op]) -> KeyQueue<Caller> {
     let mut queue = queue();
     for (member, op) in ops.iter().enumerate() {
-        queue.push(*op, member as u32, Resp2).unwrap();
+        queue.push(*op, (member as u32).into(), Resp2).unwrap();
     }
     queue
 }
 
-fn sent(queue: &mut KeyQueue<u32>, now_ns: u64, policy: &FlushPolicy) -> (Flush, String) {
+fn sent(queue: &mut KeyQueue<Caller>, now_ns: u64, policy: &FlushPolicy) -> (Flush, String) {
     let FlushDecision::Send(flush) = queue.next_flush(now_ns, policy) else { panic!("nothing to send") };
     let mut wire = BytesMut::new();
     queue.encode(&mut wire);
@@ -37,15 +37,19 @@ fn sent(queue: &mut KeyQueue<u32>, now_ns: u64, policy: &FlushPolicy) -> (Flush,
     (flush, commands.join("; "))
 }
 
-fn answers(queue: &mut KeyQueue<u32>, replies: &[&str]) -> (Vec<(u32, String)>, Option<Again>) {
+fn answers(queue: &mut KeyQueue<Caller>, replies: &[&str]) -> (Vec<(u32, String)>, Option<Again>) {
     let mut answers = Vec::new();
     let again = queue.settle(replies, collect(&mut answers)).again;
     (answers, again)
 }
 
-fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(u32, Settled) {
-    |member, settled| match settled {
-        Settled::Reply(reply) => into.push((member, String::from_utf8(reply.to_vec()).unwrap())),
+fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(Caller, Settled) {
+    |caller, settled| match settled {
+        Settled::Reply(bytes) => into.extend(
+            split_replies(caller, bytes)
+                .into_iter()
+                .map(|(number, reply)| (number, String::from_utf8(reply).unwrap())),
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -76,31 +80,30 @@ fn folds_into_the_fewest_commands() {
 fn one_flush_in_flight_and_the_next_not_before_its_time() {
     let mut queue = filled(&[UP]);
     assert!(!sent(&mut queue, 5, &PLAIN).0.resend);
-    queue.push(UP, 1, Resp2).unwrap();
+    queue.push(UP, Caller::from(1), Resp2).unwrap();
     assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::InFlight);
     assert_eq!(answers(&mut queue, &[":1\r\n"]).0, told(&[(0, ":1")]));
     assert_eq!(queue.next_flush(6, &PLAIN), FlushDecision::NotBefore(5 + INTERVAL_NS));
     sent(&mut queue, 5 + INTERVAL_NS, &PLAIN);
     answers(&mut queue, &[":2\r\n"]);
     assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::Idle);
-    queue.push(UP, 2, Resp2).unwrap();
+    queue.push(UP, Caller::from(2), Resp2).unwrap();
     assert_eq!(sent(&mut queue, 9 * INTERVAL_NS, &PLAIN).1, "INCRBY k 1", "after a pause it goes at once");
 }
 
 #[test]
 fn a_large_batch_does_not_wait_for_the_interval_but_for_the_flush_in_flight() {
+    let fill = |queue: &mut KeyQueue<Caller>, operations: usize| {
+        queue.push(UP, Caller { number: 0, operations: operations as u32 }, Resp2).unwrap();
+    };
     let mut queue = filled(&[UP]);
     sent(&mut queue, 5, &PLAIN);
-    for member in 1..=PLAIN.flush_max as u32 {
-        queue.push(UP, member, Resp2).unwrap();
-    }
+    fill(&mut queue, PLAIN.early_min);
     assert_eq!(queue.next_flush(6, &PLAIN), FlushDecision::InFlight);
     answers(&mut queue, &[":1\r\n"]);
     assert_eq!(sent(&mut queue, 6, &PLAIN).1, "INCRBY k 100");
     answers(&mut queue, &[":101\r\n"]);
-    for member in 101..200 {
-        queue.push(UP, member, Resp2).unwrap();
-    }
+    fill(&mut queue, PLAIN.early_min - 1);
     assert_eq!(queue.next_flush(7, &PLAIN), FlushDecision::NotBefore(6 + INTERVAL_NS));
 }
 
@@ -120,9 +123,9 @@ fn a_flush_is_bounded() {
     }
     let mut queue = filled(&ops);
     let (flush, _) = sent(&mut queue, 0, &ONCE);
-    assert_eq!((flush.commands, flush.members, flush.write_members), (1, 64, 64));
+    assert_eq!((flush.commands, flush.operations, flush.write_operations), (1, 64, 64));
     let mut queue = filled(&[Op::Increment(2), Op::Increment(-1)].repeat(10_000));
-    assert_eq!(sent(&mut queue, 0, &ONCE).0.members, 8192);
+    assert_eq!(sent(&mut queue, 0, &ONCE).0.operations, 8192);
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn reads_of_both_versions_are_shared_only_if_spelled_alike() {
     for (member, (op, version)) in
         [(TTL, Resp2), (TTL, Resp3), (ALL, Resp3), (ALL, Resp2)].into_iter().enumerate()
     {
-        queue.push(op, member as u32, version).unwrap();
+        queue.push(op, (member as u32).into(), version).unwrap();
     }
     let (flush, wire) = sent(&mut queue, 0, &PLAIN);
     assert_eq!((flush.version, wire.as_str()), (Some(Resp3), "TTL k; HGETALL k"));
@@ -139,26 +142,26 @@ fn reads_of_both_versions_are_shared_only_if_spelled_alike() {
     assert_eq!(sent(&mut queue, 0, &PLAIN).0.version, Some(Resp2));
 
     let mut queue = filled(&[Op::Get]);
-    queue.push(Op::Get, 1, Resp3).unwrap();
+    queue.push(Op::Get, Caller::from(1), Resp3).unwrap();
     sent(&mut queue, 0, &PLAIN);
     assert_eq!(answers(&mut queue, &["$-1\r\n"]).0, told(&[(0, "$-1"), (1, "_")]));
 }
 
 #[test]
 fn bounds_hold_and_are_given_back() {
-    let limits = QueueLimits { members_max: 3, bytes_max: 2000 };
-    let mut queue: KeyQueue<u32> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
+    let limits = QueueLimits { operations_max: 3, bytes_max: 2000 };
+    let mut queue: KeyQueue<Caller> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
     for member in 0..3 {
-        queue.push(UP, member, Resp2).unwrap();
+        queue.push(UP, member.into(), Resp2).unwrap();
     }
-    assert_eq!(queue.push(UP, 3, Resp2), Err(Full));
+    assert_eq!(queue.push(UP, Caller::from(3), Resp2), Err(Full));
     sent(&mut queue, 0, &PLAIN);
-    assert_eq!(queue.push(UP, 3, Resp2), Err(Full), "what is in flight counts");
+    assert_eq!(queue.push(UP, Caller::from(3), Resp2), Err(Full), "what is in flight counts");
     answers(&mut queue, &[":3\r\n"]);
     assert!(queue.is_empty());
-    assert_eq!(queue.push(Op::Set(&[0; 3000]), 4, Resp2), Err(Full));
+    assert_eq!(queue.push(Op::Set(&[0; 3000]), Caller::from(4), Resp2), Err(Full));
     for round in 0..100 {
-        queue.push(Op::Set(&[0; 900]), round, Resp2).unwrap();
+        queue.push(Op::Set(&[0; 900]), round.into(), Resp2).unwrap();
         sent(&mut queue, u64::from(round + 1) * INTERVAL_NS, &PLAIN);
         answers(&mut queue, &["+OK\r\n"]);
     }
@@ -166,11 +169,34 @@ fn bounds_hold_and_are_given_back() {
 }
 
 #[test]
+fn equal_operations_that_come_together_are_answered_together() {
+    let limits = QueueLimits { operations_max: 3, bytes_max: 2000 };
+    let mut queue: KeyQueue<Caller> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
+    let run = |number, operations| Caller { number, operations };
+    queue.push(UP, run(0, 2), Resp2).unwrap();
+    queue.push(Op::Increment(5), run(2, 4), Resp2).unwrap();
+    assert_eq!(
+        queue.push(UP, run(6, 1), Resp2),
+        Err(Full),
+        "they may go beyond the bound, but not begin there"
+    );
+    let (flush, commands) = sent(&mut queue, 0, &PLAIN);
+    assert_eq!((flush.operations, &*commands), (6, "INCRBY k 22"));
+    let mut answers = Vec::new();
+    queue.settle(&[":32\r\n"], |caller, settled| answers.push((caller, format!("{settled:?}"))));
+    let reply = |bytes: &[u8]| format!("{:?}", Settled::Reply(bytes));
+    let expect = [(run(0, 2), reply(b":11\r\n:12\r\n")), (run(2, 4), reply(b":17\r\n:22\r\n:27\r\n:32\r\n"))];
+    assert_eq!(answers, expect);
+    assert!(queue.is_empty());
+    assert_eq!(queue.counters().offered, 6);
+}
+
+#[test]
 fn what_was_not_executed_is_sent_again_as_it_was() {
     for policy in [PLAIN, ONCE] {
         let mut queue = filled(&[UP, UP, TTL]);
         let (_, first) = sent(&mut queue, 0, &policy);
-        queue.push(UP, 3, Resp2).unwrap();
+        queue.push(UP, Caller::from(3), Resp2).unwrap();
         queue.not_executed();
         let (flush, second) = sent(&mut queue, 0, &policy);
         assert!(flush.resend);
@@ -238,10 +264,10 @@ fn a_refusal_after_a_doubtful_sending_proves_nothing() {
 #[test]
 fn giving_up_tells_what_is_known() {
     let lost = "ERR upstream away";
-    let tell = |prepare: &dyn Fn(&mut KeyQueue<u32>)| {
+    let tell = |prepare: &dyn Fn(&mut KeyQueue<Caller>)| {
         let mut queue = filled(&[UP, TTL]);
         sent(&mut queue, 0, &ONCE);
-        queue.push(UP, 2, Resp2).unwrap();
+        queue.push(UP, Caller::from(2), Resp2).unwrap();
         prepare(&mut queue);
         let mut answers = Vec::new();
         queue.abandon(lost, collect(&mut answers));
@@ -251,7 +277,7 @@ fn giving_up_tells_what_is_known() {
     };
     assert_eq!(tell(&|_| {}), [true, false, false], "sent and not answered");
     assert_eq!(tell(&KeyQueue::not_executed), [false, false, false]);
-    let doubtful = |queue: &mut KeyQueue<u32>| {
+    let doubtful = |queue: &mut KeyQueue<Caller>| {
         queue.outcome_unknown(0, |_, _| {});
         sent(queue, 0, &ONCE);
         queue.not_executed();

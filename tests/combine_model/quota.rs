@@ -13,7 +13,7 @@ use hotgate::{
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::{
-    harness::{Backend, KEY, LIMITS},
+    harness::{Backend, Caller, KEY, LIMITS},
     server::{Client, Server},
 };
 
@@ -35,9 +35,10 @@ fn reply(text: &str) -> Answer {
 
 struct Shop {
     client: Client,
-    queue: KeyQueue<u32>,
+    queue: KeyQueue<Caller>,
     now_ns: u64,
     exactly_once: bool,
+    together: bool,
 }
 
 impl Shop {
@@ -45,12 +46,17 @@ impl Shop {
         let mut client = server.client(0);
         client.ask(&[b"FLUSHALL"]);
         let queue = KeyQueue::new(Bytes::from_static(KEY), b"g1", LIMITS);
-        Self { client, queue, now_ns: 0, exactly_once }
+        Self { client, queue, now_ns: 0, exactly_once, together: false }
     }
 
     fn flush(&mut self, clamp: &Clamp, ops: &[Op]) -> (Vec<Answer>, ClampReport) {
-        for (member, op) in ops.iter().enumerate() {
-            self.queue.push(*op, member as u32, RespVersion::Resp2).unwrap();
+        // Equal operations come together every other time; what they are told is the same.
+        self.together = !self.together;
+        let mut number = 0;
+        for run in ops.chunk_by(|one, next| self.together && one == next) {
+            let caller = Caller { number, operations: run.len() as u32 };
+            self.queue.push(run[0], caller, RespVersion::Resp2).unwrap();
+            number += caller.operations;
         }
         let clamp = Arc::new(clamp.clone());
         let mut answers = vec![None; ops.len()];
@@ -59,7 +65,7 @@ impl Shop {
             self.now_ns += 1_000_000;
             let policy = FlushPolicy {
                 interval_ns: 1,
-                flush_max: usize::MAX,
+                early_min: usize::MAX,
                 exactly_once: self.exactly_once,
                 clamp: Some(&clamp),
             };
@@ -71,13 +77,14 @@ impl Shop {
             let mut wire = BytesMut::new();
             self.queue.encode(&mut wire);
             let replies = self.client.run(&wire, RespVersion::Resp2);
-            let settlement = self.queue.settle(&replies, |member, settled| {
+            let settlement = self.queue.settle(&replies, |caller, settled| {
+                assert_eq!(caller.operations, 1, "a quota judges one by one");
                 let answer = match settled {
                     Settled::Reply(bytes) => Answer::Reply(String::from_utf8(bytes.to_vec()).unwrap()),
                     Settled::Refused(refusal) => Answer::Refused(refusal),
                     Settled::ClampError(text) => Answer::Fault(text.to_owned()),
                 };
-                assert_eq!(answers[member as usize].replace(answer), None);
+                assert_eq!(answers[caller.number as usize].replace(answer), None);
             });
             report = settlement.clamp.or(report);
         }
@@ -261,10 +268,10 @@ fn a_clamped_flush_sent_twice_grants_once() {
     let mut shop = Shop::open(&server, true);
     let clamp = Arc::new(ceiling(3));
     for member in 0..5 {
-        shop.queue.push(Op::Increment(1), member, RespVersion::Resp2).unwrap();
+        shop.queue.push(Op::Increment(1), member.into(), RespVersion::Resp2).unwrap();
     }
     let policy =
-        FlushPolicy { interval_ns: 1, flush_max: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
+        FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
     let mut granted = 0;
     for round in 0..3 {
         assert!(matches!(shop.queue.next_flush(5, &policy), FlushDecision::Send(_)));

@@ -8,26 +8,26 @@ use hotgate::{
 };
 
 use crate::{
-    harness::{Backend, KEY, LIMITS, World, request},
+    harness::{Backend, Caller, KEY, LIMITS, World, request},
     server::{Client, Server},
 };
 
 const ONCE: FlushPolicy =
-    FlushPolicy { interval_ns: 1, flush_max: usize::MAX, exactly_once: true, clamp: None };
+    FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: None };
 
-fn gateway(id: &str) -> KeyQueue<u32> {
+fn gateway(id: &str) -> KeyQueue<Caller> {
     KeyQueue::new(Bytes::from_static(KEY), id.as_bytes(), LIMITS)
 }
 
 /// The bytes of a flush of some increments.
-fn flush(queue: &mut KeyQueue<u32>, now_ns: u64, increments: u32) -> BytesMut {
+fn flush(queue: &mut KeyQueue<Caller>, now_ns: u64, increments: u32) -> BytesMut {
     for member in 0..increments {
-        queue.push(Op::Increment(1), member, RespVersion::Resp2).unwrap();
+        queue.push(Op::Increment(1), member.into(), RespVersion::Resp2).unwrap();
     }
     resend(queue, now_ns)
 }
 
-fn resend(queue: &mut KeyQueue<u32>, now_ns: u64) -> BytesMut {
+fn resend(queue: &mut KeyQueue<Caller>, now_ns: u64) -> BytesMut {
     assert!(matches!(queue.next_flush(now_ns, &ONCE), FlushDecision::Send(_)));
     let mut wire = BytesMut::new();
     queue.encode(&mut wire);
@@ -38,9 +38,9 @@ fn run(client: &mut Client, wire: &[u8]) -> Vec<Vec<u8>> {
     client.run(wire, RespVersion::Resp2)
 }
 
-fn settle(queue: &mut KeyQueue<u32>, replies: &[Vec<u8>]) -> u32 {
+fn settle(queue: &mut KeyQueue<Caller>, replies: &[Vec<u8>]) -> u32 {
     let mut answered = 0;
-    assert_eq!(queue.settle(replies, |_, _| answered += 1).again, None);
+    assert_eq!(queue.settle(replies, |caller, _| answered += caller.operations).again, None);
     answered
 }
 

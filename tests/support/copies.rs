@@ -89,7 +89,8 @@ impl Witness {
             let prefix = ["t:", "a:", "tc:", "ac:"][self.rng.random_range(0..4)];
             let key = format!("{prefix}{}", self.rng.random_range(0..3));
             let lines: Vec<String> = match self.rng.random_range(0..16) {
-                0..3 => vec![format!("INCR {key}")],
+                0..2 => vec![format!("INCR {key}")],
+                2 => vec![format!("INCR {key}"); 3],
                 3 => vec!["MULTI".into(), format!("INCR {key}"), "EXEC".into()],
                 4 => vec![format!("EVAL \"return redis.call('incr', KEYS[1])\" 1 {key}")],
                 5 => vec![format!("EVAL \"return redis.call('incr', ARGV[1])\" 0 {key}")],
@@ -97,6 +98,7 @@ impl Witness {
                 7 => vec!["GETSET other 1".into(), format!("GET {key}")],
                 9 if key.starts_with('t') => vec![format!("GETRANGE {key} 0 -1")],
                 8 => vec![format!("INCRBY {key} 1"), format!("GET {key}"), format!("GET {key}")],
+                10 => vec![format!("GET {key}"); 4],
                 _ => vec![format!("GET {key}")],
             };
             for line in lines {

@@ -147,6 +147,7 @@ impl State {
         let waiter = Waiter {
             client: client_key.to_number(),
             sequence: client.replies.push_waiting(muted),
+            operations: 1,
             worker: self.index as u16,
             received_ns: self.now_ns,
             delta: 0,
@@ -261,6 +262,7 @@ impl State {
             worker: self.index as u16,
             client: key.to_number(),
             sequence: number,
+            operations: 1,
             received_ns: self.now_ns,
             delta: 0,
             version: RespVersion::Resp2,

@@ -28,6 +28,8 @@ use super::connection::touch;
 pub(super) enum Flow {
     /// It was; the next one may be looked at.
     Next,
+    /// It was, and with it so many that are equal to it and right behind it.
+    NextAfter(u32),
     /// It was not: it has to come again later.
     Wait,
 }
@@ -72,7 +74,8 @@ pub(super) fn dispatch(
                     state.bar_combining(key);
                     flow
                 }
-                Seen::Taken => Flow::Next,
+                Seen::Taken(1) => Flow::Next,
+                Seen::Taken(requests) => Flow::NextAfter(requests - 1),
                 Seen::Wait => state.wait_for_all(key),
                 Seen::Refused(text) => state.refuse_by_quota(key, &text),
             }
@@ -91,10 +94,15 @@ pub(super) fn dispatch(
             state.refuse(key, kind, &text)
         }
     };
-    if flow == Flow::Next
+    let taken = match flow {
+        Flow::Next => 1,
+        Flow::NextAfter(repeats) => 1 + u64::from(repeats),
+        Flow::Wait => 0,
+    };
+    if taken > 0
         && let Some(client) = state.clients.get_mut(key)
     {
-        client.requests += 1;
+        client.requests += taken;
         client.active_ns = state.now_ns;
         client.session.last_seen = command.or(client.session.last_seen);
         let on_passage = client.passage.is_some();

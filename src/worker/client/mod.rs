@@ -36,7 +36,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 pub use connection::{close_client, flush_client, flush_touched, run, touch};
-pub use requests::settle_client;
+pub use requests::{settle_client, settle_client_run};
 
 use super::arena::Key;
 use super::hot::cache::guard::CopyGuard;

@@ -124,6 +124,14 @@ impl ReplyQueue {
         self.push(Reply::Waiting, muted)
     }
 
+    /// Takes the next slots for so many equal requests, whose replies come together; returns the first one's sequence
+    /// number.
+    pub fn push_waiting_run(&mut self, requests: u32) -> u32 {
+        let sequence = self.next_sequence();
+        self.slots.extend((0..requests).map(|_| Slot { reply: Reply::Waiting, muted: false }));
+        sequence
+    }
+
     /// Takes the next slot for a request that was taken apart.
     pub fn push_merge(&mut self, merge: Merge, muted: bool) -> u32 {
         self.push(Reply::Merging(Box::new(merge)), muted)
@@ -168,6 +176,30 @@ impl ReplyQueue {
         self.release_held(output);
     }
 
+    /// Settles a run of slots, of which `sequence` is the first, with their replies one behind the other. A run that is not
+    /// in the queue is ignored.
+    pub fn settle_run(&mut self, sequence: u32, requests: u32, replies: Settled<'_>, output: &mut Output) {
+        let first = sequence.wrapping_sub(self.head) as usize;
+        let run = first..first.saturating_add(requests as usize);
+        if run.end > self.slots.len() {
+            return;
+        }
+        if first > 0 {
+            // The first slot holds all of them; the others have nothing to add when their turn comes.
+            let held = replies.hold();
+            self.held_bytes += held.len();
+            let mut held = Some(held);
+            for slot in self.slots.range_mut(run) {
+                slot.reply = Reply::Held(held.take().unwrap_or(Held::NOTHING));
+            }
+            return;
+        }
+        self.slots.drain(run);
+        self.head = self.head.wrapping_add(requests);
+        replies.write(output);
+        self.release_held(output);
+    }
+
     /// Takes back the newest slot, whose request will come again.
     pub fn retract(&mut self) {
         self.slots.pop_back();
@@ -200,6 +232,8 @@ impl ReplyQueue {
 }
 
 impl Held {
+    const NOTHING: Held = Held::Inline { len: 0, bytes: [0; HELD_INLINE_BYTES_MAX] };
+
     fn len(&self) -> usize {
         match self {
             Held::Inline { len, .. } => usize::from(*len),
@@ -251,6 +285,29 @@ mod tests {
         check(&queue, [true, false, false, false]);
         queue.settle(first, 0, Settled::Borrowed(b"+1\r\n"), &mut output);
         check(&queue, [true, true, true, true]);
+    }
+
+    #[test]
+    fn a_run_is_settled_as_one() {
+        let mut queue = ReplyQueue { head: u32::MAX - 1, ..ReplyQueue::default() };
+        let mut output = Output::default();
+        let (first, run) = (queue.push_waiting(false), queue.push_waiting_run(3));
+        let (second, last) = (queue.push_waiting_run(2), queue.push_waiting(false));
+        assert_eq!((queue.len(), run, second), (7, u32::MAX, 2));
+        queue.settle_run(run, 3, Settled::Borrowed(b":1\r\n:2\r\n:3\r\n"), &mut output);
+        queue.settle_run(run, 8, Settled::Borrowed(b"beyond the queue"), &mut output);
+        queue.settle(last, 0, Settled::Borrowed(b"+last\r\n"), &mut output);
+        assert_eq!((queue.len(), queue.held_bytes(), output.len()), (7, 19, 0));
+        queue.settle(first, 0, Settled::Borrowed(b"+first\r\n"), &mut output);
+        assert_eq!((queue.len(), output.tail().as_slice()), (3, &b"+first\r\n:1\r\n:2\r\n:3\r\n"[..]));
+        // A run may be settled one by one as well.
+        queue.settle(second.wrapping_add(1), 0, Settled::Borrowed(b":5\r\n"), &mut output);
+        queue.settle_run(second, 1, Settled::Borrowed(b":4\r\n"), &mut output);
+        assert!(output.tail().ends_with(b":3\r\n:4\r\n:5\r\n+last\r\n"));
+        assert!(queue.is_empty() && queue.held_bytes() == 0);
+        let run = queue.push_waiting_run(2);
+        queue.settle_run(run, 2, Settled::Borrowed(b":6\r\n:7\r\n"), &mut output);
+        assert!(output.tail().ends_with(b"+last\r\n:6\r\n:7\r\n") && queue.is_empty());
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn serve_slice(
                 return (consumed, Stop::Large(len));
             }
             RequestScan::Complete { len } => {
-                let request = Request::new(&rest[..len], inbox.scanner.spans());
+                let request = Request::at_front_of(rest, len, inbox.scanner.spans());
                 (len, dispatch(state, key, &request, None))
             }
             RequestScan::Inline { len } => {
@@ -127,10 +127,11 @@ fn serve_slice(
                 return (input.len(), Stop::Input(0));
             }
         };
-        if let Flow::Wait = flow {
-            return (consumed, Stop::Wait);
-        }
-        consumed += len;
+        consumed += match flow {
+            Flow::Wait => return (consumed, Stop::Wait),
+            Flow::Next => len,
+            Flow::NextAfter(repeats) => len * (1 + repeats as usize),
+        };
         refresh_limits(state, key, inbox);
     }
 }
@@ -151,7 +152,7 @@ fn serve_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, request: By
 fn dispatch_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, bytes: Bytes) -> bool {
     let request = Request::new(&bytes, inbox.scanner.spans());
     match dispatch(state, key, &request, Some(&bytes)) {
-        Flow::Next => true,
+        Flow::Next | Flow::NextAfter(_) => true,
         Flow::Wait => {
             inbox.stalled.push_front(bytes);
             false
@@ -178,6 +179,27 @@ pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32
     let Some(client) = state.clients.get_mut(key) else { return };
     let reply_bytes = reply.as_slice().len();
     client.replies.settle(sequence, part, reply, &mut client.output);
+    settled(state, key, reply_bytes);
+}
+
+/// As [`settle_client`] for as many slots as `requests`, with their replies one behind the other.
+pub fn settle_client_run(
+    state: &mut State,
+    key: ClientKey,
+    sequence: u32,
+    requests: u32,
+    replies: Settled<'_>,
+) {
+    let Some(client) = state.clients.get_mut(key) else { return };
+    let reply_bytes = replies.as_slice().len();
+    client.replies.settle_run(sequence, requests, replies, &mut client.output);
+    settled(state, key, reply_bytes);
+}
+
+/// What there is to do for a client that got this many bytes of replies.
+#[inline]
+fn settled(state: &mut State, key: ClientKey, reply_bytes: usize) {
+    let Some(client) = state.clients.get_mut(key) else { return };
     let held = client.output.len() + client.replies.held_bytes();
     // One reply may be larger than the bound all by itself; what is bounded is how much may pile up behind it.
     if held > state.config.limits.client_output_buffer_max.saturating_add(reply_bytes) {

@@ -8,6 +8,9 @@
 //!                  +--> home elsewhere: outbox --(once per tick)--> that worker's queue --> back --> client
 //! ```
 //!
+//! A pipeline on a hot key is mostly one request many times over. Those right behind the first that are equal to it, byte for
+//! byte, go where it goes without being looked at again: scanned, routed, counted and answered as one run.
+//!
 //! The home of a key is the same on all workers of the process, so at most one flush per key is in flight per process. What
 //! folding means, and why its replies are exact, is in [`crate::combine`]; this directory feeds it and sends its flushes.
 //! Keys that a rule puts in write-behind mode are in [`behind`].
@@ -19,6 +22,8 @@ pub mod behind;
 pub mod cache;
 mod confirm;
 mod cooling;
+mod debts;
+mod enqueue;
 mod entry;
 mod handoff;
 mod observe;

@@ -11,13 +11,13 @@ use crate::admission::Setting;
 use crate::combine::{KeyQueue, Op, QueueLimits};
 use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
-use crate::config::{Config, RuleMode};
+use crate::config::{Config, Limits, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
 use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX};
-use crate::resp::{Request, RespVersion, encode};
-use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
+use crate::resp::Request;
 use crate::shared::keyed::RowId;
-use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::RequestClass;
+use crate::worker::client::session::Replies;
 use crate::worker::client::{Client, ClientKey};
 use crate::worker::state::State;
 
@@ -27,8 +27,9 @@ pub enum Seen {
     Ordinary(Option<EntryHandle>),
     /// It goes the ordinary way, and later combined operations have to wait for it.
     Barrier(Option<EntryHandle>),
-    /// It has been taken into a queue, or answered from a copy.
-    Taken,
+    /// It has been taken into a queue, or answered from a copy, and with it those right behind it that are equal: so many in
+    /// all.
+    Taken(u32),
     /// Something has to be answered first.
     Wait,
     /// It would pass by a quota: the error that it gets.
@@ -40,7 +41,8 @@ pub enum Seen {
 pub(super) enum Way {
     Ordinary,
     Barrier,
-    Combined,
+    /// Into a queue, as many as this.
+    Combined(u32),
     /// Answered from a copy, with so many bytes.
     Served(u32),
     Wait,
@@ -86,7 +88,9 @@ impl State {
         if way == Way::Wait {
             return Seen::Wait;
         }
-        let handle = self.hot.detector.as_mut().and_then(|detector| detector.record(key, hash, access));
+        let times = if let Way::Combined(operations) = way { operations } else { 1 };
+        let detector = self.hot.detector.as_mut();
+        let handle = detector.and_then(|detector| detector.record_many(key, hash, access, times));
         match way {
             Way::Ordinary => Seen::Ordinary(handle),
             Way::Barrier => Seen::Barrier(handle),
@@ -94,9 +98,10 @@ impl State {
                 if let (Some(handle), Some(detector)) = (handle, &mut self.hot.detector) {
                     detector.record_reply(handle, bytes);
                 }
-                Seen::Taken
+                Seen::Taken(1)
             }
-            Way::Combined | Way::Wait => Seen::Taken,
+            Way::Combined(operations) => Seen::Taken(operations),
+            Way::Wait => Seen::Wait,
         }
     }
 
@@ -151,6 +156,7 @@ impl State {
             return Ok(Way::Ordinary);
         }
         let op = self.hot.foldable(command).and_then(|foldable| foldable.op(request));
+        let is_copied = self.is_copied(key, hash);
         let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Ok(Way::Ordinary) };
         let database = client.session.database;
@@ -160,7 +166,6 @@ impl State {
                 return Err(text);
             }
         }
-        let delta = if let Some(Op::Increment(delta)) = op { delta } else { 0 };
         let clamped = entry.quota.is_some() && matches!(op, Some(Op::Increment(_)));
         let Some(op) = op.filter(|_| database == 0 && (clamped || client.session.tracking.is_none())) else {
             return Ok(if client.combined > 0 { Way::Wait } else { Way::Barrier });
@@ -171,79 +176,11 @@ impl State {
         if !client.may_combine(self.hot.epoch) {
             return Ok(Way::Wait);
         }
-        entry.active_ns = self.now_ns;
-        entry.unsettled += 1;
-        client.combined += 1;
-        let muted = client.take_muted();
-        let waiter = Waiter {
-            client: client_key.to_number(),
-            sequence: client.replies.push_waiting(muted),
-            worker: self.index as u16,
-            received_ns: self.now_ns,
-            delta,
-            version: client.session.version,
-        };
-        let version = client.session.version;
-        let home = entry.home;
-        if home == self.index {
-            self.push(hash, op, waiter, version);
-        } else {
-            let (key, op) = (entry.key.clone(), OwnedOp::new(&op));
-            let handoff = Handoff { key, hash, op, version, waiter };
-            self.hand_off(home, handoff);
-        }
-        Ok(Way::Combined)
-    }
-
-    /// Puts an operation into the queue of a key whose home is here.
-    pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
-        let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
-        entry.active_ns = self.now_ns;
-        if let Op::Increment(delta) = op
-            && entry.queue.as_ref().is_some_and(|home| home.held.is_some())
-            && self.answer_by_quota(hash, delta, waiter, version)
-        {
-            return;
-        }
-        let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else {
-            return;
-        };
-        if home.queue.push(op, waiter, version).is_err() {
-            self.tallies.error(ErrorKind::Overload);
-            let mut reply = Vec::new();
-            encode::error(
-                &mut reply,
-                "ERR hotgate: combine.pending_max operations wait for this key already; the command was not sent, try again",
-            );
-            self.settle_member(hash, waiter, &reply, Outcome::Failed);
-            return;
-        }
-        if home.waiting_since_ns == 0 {
-            home.waiting_since_ns = waiter.received_ns;
-        }
-        if !std::mem::replace(&mut home.dirty, true) {
-            self.hot.dirty.push(hash);
-            self.hot.wake();
-        }
-    }
-
-    /// Answers an increment that the quota of its key decides without Redis. `false` when it has to be asked.
-    fn answer_by_quota(&mut self, hash: u64, delta: i64, waiter: Waiter, version: RespVersion) -> bool {
-        let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
-        let Some(held) = home.and_then(|home| home.held.as_mut()) else { return false };
-        let mut reply = std::mem::take(&mut self.hot.scratch);
-        reply.clear();
-        let owed = held.admission.owes();
-        let answered = held.answer(self.now_ns, delta, version, &mut reply);
-        if !owed && held.admission.owes() {
-            self.hot.timers.push((self.now_ns, hash));
-            self.hot.wake();
-        }
-        if let Some(outcome) = answered {
-            self.settle_member(hash, waiter, &reply, outcome);
-        }
-        self.hot.scratch = reply;
-        answered.is_some()
+        // Where there may be copies, each operation is looked at for what its client has seen.
+        let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.config.limits) };
+        let operations = 1 + request.repeats(repeats_max) as u32;
+        self.enqueue(client_key, hash, op, operations);
+        Ok(Way::Combined(operations))
     }
 
     /// Begins to combine a key that no one knew, if a rule says so.
@@ -275,7 +212,8 @@ impl State {
 
     /// An empty queue whose tokens bear this identity.
     pub(super) fn new_home(&self, key: &Bytes, identity: &[u8], row: RowId, held: Option<Box<Held>>) -> Home {
-        let limits = QueueLimits { members_max: self.config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX };
+        let limits =
+            QueueLimits { operations_max: self.config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX };
         Home {
             held,
             row,
@@ -335,6 +273,14 @@ impl Client {
             self.combine_after = self.replies.next_sequence();
         }
         self.replies.has_left(self.combine_after)
+    }
+
+    /// How many requests equal to one that is combined may go with it.
+    fn repeats_max(&self, limits: &Limits) -> usize {
+        if self.session.replies != Replies::On || self.passage.is_some() {
+            return 0;
+        }
+        limits.client_inflight_max.saturating_sub(self.replies.len() + 1)
     }
 }
 

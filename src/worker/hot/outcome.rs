@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::debts::DEBT_WORKER;
 use super::entry::Sending;
 use super::pump::RETRY_PAUSE_NS;
-use super::quota::{DEBT_WORKER, Held};
+use super::quota::Held;
 use super::{FlushKey, Home};
 use crate::combine::{Again, Settled as CombineSettled};
 use crate::resp::{encode, first_error, parse_integer_reply};
@@ -13,7 +14,7 @@ use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, flush_touched, settle_client};
+use crate::worker::client::{ClientKey, flush_touched, settle_client, settle_client_run};
 use crate::worker::state::State;
 use crate::worker::upstream::redirection;
 
@@ -160,7 +161,8 @@ impl State {
     ) {
         let mut scratch = std::mem::take(&mut self.hot.scratch);
         match (held, settled) {
-            (_, CombineSettled::Reply(reply)) if waiter.delta == 0 => {
+            // A quota judges one by one, so what is told together went out before there was one.
+            (_, CombineSettled::Reply(reply)) if waiter.delta == 0 || waiter.operations > 1 => {
                 self.settle_member(hash, waiter, reply, Outcome::Combined);
             }
             (None, CombineSettled::Reply(reply)) => {
@@ -214,7 +216,7 @@ impl State {
         }
     }
 
-    /// Answers one member, here or on the worker that it belongs to.
+    /// Answers one member, here or on the worker that it belongs to. `reply` are as many replies as it waits for.
     pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
         if waiter.worker == DEBT_WORKER {
             self.settle_debt(hash, waiter.delta, reply);
@@ -229,16 +231,21 @@ impl State {
 
     /// Answers one of this worker's own clients.
     pub(super) fn settle_local(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        let Waiter { operations, sequence, received_ns, .. } = waiter;
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
-            entry.unsettled -= 1;
+            entry.unsettled -= operations;
         }
-        self.tallies.count(RequestClass::Counter, outcome);
-        self.reply_times.add(waiter.received_ns, waiter.received_ns, self.now_ns, &mut self.tallies);
+        self.tallies.count_many(RequestClass::Counter, outcome, u64::from(operations));
+        let replies = u64::from(operations);
+        self.reply_times.add_many(received_ns, received_ns, self.now_ns, replies, &mut self.tallies);
         let key = ClientKey::from_number(waiter.client);
         if let Some(client) = self.clients.get_mut(key) {
-            client.combined -= 1;
+            client.combined -= operations;
         }
-        settle_client(self, key, waiter.sequence, 0, Settled::Borrowed(reply));
+        match operations {
+            1 => settle_client(self, key, sequence, 0, Settled::Borrowed(reply)),
+            _ => settle_client_run(self, key, sequence, operations, Settled::Borrowed(reply)),
+        }
     }
 
     /// Takes the queue's figures into the tallies.

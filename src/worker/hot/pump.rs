@@ -104,7 +104,7 @@ impl State {
         let clamp = clamp.flatten();
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
-            flush_max: self.config.combine.flush_max,
+            early_min: self.config.combine.early_flush_min,
             exactly_once: self.config.combine.exactly_once,
             clamp: clamp.as_ref(),
         };
@@ -113,7 +113,7 @@ impl State {
                 let mut bytes = BytesMut::new();
                 home.queue.encode(&mut bytes);
                 if let Some(held) = home.held.as_mut().filter(|_| !flush.resend) {
-                    held.admission.on_flush(home.queue.len() > flush.members);
+                    held.admission.on_flush(home.queue.len() > flush.operations);
                 }
                 if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
                     home.queue.not_executed();
@@ -121,7 +121,7 @@ impl State {
                         if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
                     self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
                 }
-                self.tally_flush(&mut home, flush.members as u64);
+                self.tally_flush(&mut home, flush.operations as u64);
             }
             FlushDecision::NotBefore(due_ns) => self.hot.timers.push((due_ns, hash)),
             FlushDecision::InFlight | FlushDecision::Idle => {}

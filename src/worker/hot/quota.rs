@@ -2,27 +2,22 @@
 //!
 //! A key that a quota holds is combined from its first use, hot or not, and whatever rules say: the clamp is in the flush.
 //! What is decided without Redis is [`crate::admission`]'s; this drives it.
-//!
-//! *Debts.* What `on_unavailable = "allow"` let through has to be added without a clamp, so it may not share a flush with what
-//! is clamped. It goes through a queue of its own beside the key's: an entry under the complement of the key's hash, with
-//! tokens of its own, which the pump treats as any other.
+//! What is to be added without a clamp goes its own way ([`super::debts`]).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::entry::{Entry, Home};
 use crate::admission::{
     Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, PolledLimit, QuotaRules,
     RuleCounts, Setting, verdict_of_other_command,
 };
-use crate::combine::{Consumes, OUTCOME_UNKNOWN, Op};
+use crate::combine::{Consumes, Op};
 use crate::command::{CommandId, KeyPositions};
 use crate::config::Quota;
 use crate::limits::KEY_VERDICTS;
-use crate::resp::{Request, RespVersion, encode, first_error, parse_integer_reply};
-use crate::shared::handoff::Waiter;
+use crate::resp::{Request, RespVersion, encode};
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::labels::Outcome;
 use crate::shared::quota_board::{PolledLimits, QuotaBoard};
@@ -32,9 +27,6 @@ use crate::worker::state::State;
 
 /// At most so often levels are published, since that copies the names of all keys.
 const BOARD_PERIOD_NS: u64 = 250_000_000;
-
-/// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
-pub(super) const DEBT_WORKER: u16 = u16::MAX;
 
 /// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.
 #[derive(Default)]
@@ -218,78 +210,6 @@ impl State {
         Ok(())
     }
 
-    /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
-    /// its way needs no look: its outcome brings one.
-    pub(super) fn settle_debts(&mut self, hash: u64, home: &mut Home) {
-        let Some(held) = &mut home.held else { return };
-        if let Some(sum) = held.admission.owed_to_flush(self.now_ns) {
-            self.send_debt(hash, home.queue.key().clone(), sum);
-        } else if held.admission.owes() {
-            let due_ns = self.now_ns + held.admission.quota().recheck_ns();
-            self.hot.look_at(due_ns, hash);
-        }
-    }
-
-    /// Puts a debt into the queue beside the key's.
-    pub(super) fn send_debt(&mut self, hash: u64, key: Bytes, sum: i64) {
-        let beside = !hash;
-        if !self.hot.entries.contains_key(&beside) {
-            let identity = [self.gateway.id.as_bytes(), b":debts"].concat();
-            let queue = Some(Box::new(self.new_home(&key, &identity, RowId::OVERFLOW, None)));
-            let entry = Entry { serves_debts: true, ..Entry::new(key, self.index, self.now_ns, queue) };
-            self.hot.entries.insert(beside, entry);
-        }
-        if let Some(entry) = self.hot.entries.get_mut(&beside) {
-            entry.unsettled += 1;
-        }
-        let version = RespVersion::Resp2;
-        let waiter = Waiter {
-            worker: DEBT_WORKER,
-            client: 0,
-            sequence: 0,
-            received_ns: self.now_ns,
-            delta: sum,
-            version,
-        };
-        self.push(beside, Op::Increment(sum), waiter, version);
-    }
-
-    /// What came of a debt. `beside` is the hash of its own queue.
-    pub(super) fn settle_debt(&mut self, beside: u64, sum: i64, reply: &[u8]) {
-        if let Some(entry) = self.hot.entries.get_mut(&beside) {
-            entry.unsettled -= 1;
-        }
-        let now_ns = self.now_ns;
-        let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
-        let Some(Home { held: Some(held), failed_since_ns, doubtful, .. }) = home.map(|home| &mut **home)
-        else {
-            tracing::warn!(
-                sum,
-                "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
-            );
-            return;
-        };
-        match parse_integer_reply(reply) {
-            Some(value) => {
-                held.admission.on_owed_added(now_ns, value);
-                // Redis is back, so whatever waits has its full time from here on.
-                *failed_since_ns = if *doubtful { now_ns } else { 0 };
-            }
-            None if first_error(reply).is_some_and(|text| text.starts_with(OUTCOME_UNKNOWN)) => {
-                held.admission.on_owed_unknown();
-                let key = held.admission.quota().key().escape_ascii().to_string();
-                tracing::warn!(
-                    key,
-                    sum,
-                    "whether a sum that was let through unchecked is in the counter is not known"
-                );
-            }
-            None => held.admission.on_owed_lost(sum),
-        }
-        self.hot.timers.push((now_ns, !beside));
-        self.hot.wake();
-    }
-
     /// Takes over limits that the control thread has polled.
     pub fn adopt_polled_limits(&mut self, limits: &PolledLimits) {
         self.tick();
@@ -330,17 +250,6 @@ impl State {
         }
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
         self.hot.board_due_ns = 0;
-    }
-
-    /// Whether something that was let through is not in its counter yet.
-    pub fn owes(&self) -> bool {
-        let held = |entry: &Entry| {
-            entry
-                .queue
-                .as_ref()
-                .is_some_and(|home| home.held.as_ref().is_some_and(|held| held.admission.owes()))
-        };
-        self.hot.entries.values().any(held)
     }
 
     /// Takes the counts of the quotas into the tallies, and publishes the levels now and then.

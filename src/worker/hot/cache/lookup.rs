@@ -105,9 +105,14 @@ impl State {
             || self.send_fill(client_key, class, request, key, hash, policy)
         {
             self.tallies.read_cache.misses += 1;
-            return Some(Way::Combined);
+            return Some(Way::Combined(1));
         }
         self.open_key(client_key, command, hash)
+    }
+
+    /// Whether a rule lets replies about this key be copied.
+    pub(in crate::worker::hot) fn is_copied(&mut self, key: &[u8], hash: u64) -> bool {
+        self.hot.cache.on && self.hot.rules.read_of(key, hash) != ReadPolicy::Collapse
     }
 
     /// Answers a client.

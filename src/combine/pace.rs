@@ -1,0 +1,103 @@
+//! When the next flush of a key may go.
+//!
+//! Flushes are spaced by an interval. The first operation after a pause goes at once, so that a lone caller waits for
+//! nothing.
+//!
+//! To wait out the interval is wrong in one case: clients that send their next operation when they have the reply to the
+//! last (a closed loop) may all be waiting long before it is over. Nobody knows how many clients there are, but what an
+//! interval has brought lately tells: a batch that is nearly as large goes early. Where clients do not wait (an open
+//! loop), a batch is that large only when the interval is nearly over, and Redis is spared the flush all the same.
+//!
+//! Does not know of flushes in flight: that there is only one is the queue's business.
+
+/// Flushes in a row that may go early. Then one waits for its interval, which shows anew how much that brings: the
+/// estimate is some tens of milliseconds old at most, and to make it holds up one flush in so many.
+const EARLY_FLUSHES_MAX: u32 = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    not_before_ns: u64,
+    /// How many flushes may still go early.
+    early_left: u32,
+    /// And from which batch on, in operations: seven eighths of what an interval brings.
+    early_batch: usize,
+}
+
+impl Pace {
+    /// Whether so many waiting operations may go now; else the time at which they may, however many they are. A batch
+    /// below `early_min` never goes early.
+    pub fn check(&self, now_ns: u64, waiting: usize, early_min: usize) -> Result<(), u64> {
+        let goes_early = self.early_left > 0 && waiting >= early_min.max(self.early_batch);
+        if now_ns >= self.not_before_ns || goes_early { Ok(()) } else { Err(self.not_before_ns) }
+    }
+
+    /// Takes note of a flush of so many operations; the next one is due after `interval_ns`.
+    pub fn gone(&mut self, now_ns: u64, batch: usize, interval_ns: u64) {
+        if now_ns < self.not_before_ns {
+            self.early_left = self.early_left.saturating_sub(1);
+        } else {
+            // The estimate falls slowly, or small batches would go early for a while after each lull.
+            self.early_batch = (batch - batch / 8).max(self.early_batch - self.early_batch / 8);
+            self.early_left = EARLY_FLUSHES_MAX;
+        }
+        self.not_before_ns = now_ns + interval_ns;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL_NS: u64 = 1000;
+    const EARLY_MIN: usize = 100;
+
+    /// The least batch that may go now.
+    fn least(pace: &Pace, now_ns: u64) -> usize {
+        (1..).find(|waiting| pace.check(now_ns, *waiting, EARLY_MIN).is_ok()).unwrap()
+    }
+
+    #[test]
+    fn the_first_after_a_pause_goes_at_once_and_the_next_after_the_interval() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.check(5, 1, EARLY_MIN), Ok(()));
+        pace.gone(5, 1, INTERVAL_NS);
+        assert_eq!(pace.check(6, EARLY_MIN - 1, EARLY_MIN), Err(5 + INTERVAL_NS));
+        assert_eq!(pace.check(5 + INTERVAL_NS, 1, EARLY_MIN), Ok(()));
+        pace.gone(5 + INTERVAL_NS, 1, 0);
+        assert_eq!(pace.check(5 + INTERVAL_NS, 1, EARLY_MIN), Ok(()), "spaced by nothing");
+    }
+
+    #[test]
+    fn a_batch_goes_early_when_it_is_most_of_what_an_interval_brings() {
+        let mut pace = Pace::default();
+        let check = |pace: &mut Pace, time: u64, brought: usize, expect: usize| {
+            let now_ns = time * INTERVAL_NS;
+            pace.gone(now_ns, brought, INTERVAL_NS);
+            assert_eq!(least(pace, now_ns + 1), expect, "after {brought}");
+        };
+        check(&mut pace, 1, 1, EARLY_MIN);
+        check(&mut pace, 2, 1600, 1400);
+        check(&mut pace, 3, 16, 1225);
+        check(&mut pace, 4, 1600, 1400);
+        for time in 5..30 {
+            pace.gone(time * INTERVAL_NS, 1, INTERVAL_NS);
+        }
+        check(&mut pace, 30, 1, EARLY_MIN);
+    }
+
+    #[test]
+    fn now_and_then_one_waits_to_measure_anew() {
+        let mut pace = Pace::default();
+        pace.gone(1, 1600, INTERVAL_NS);
+        let in_a_row = (0..1000).take_while(|_| {
+            let goes = pace.check(2, 1400, EARLY_MIN).is_ok();
+            if goes {
+                pace.gone(2, 1400, INTERVAL_NS);
+            }
+            goes
+        });
+        assert_eq!(in_a_row.count() as u32, EARLY_FLUSHES_MAX);
+        pace.gone(2 + INTERVAL_NS, 1600, INTERVAL_NS);
+        assert_eq!(pace.check(3 + INTERVAL_NS, 1400, EARLY_MIN), Ok(()));
+    }
+}

@@ -1,0 +1,101 @@
+//! An operation goes into the queue of its key, here or at the worker that is the key's home.
+
+use crate::combine::{Member, Op};
+use crate::resp::{RespVersion, encode};
+use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
+use crate::shared::labels::{ErrorKind, Outcome};
+use crate::worker::client::ClientKey;
+use crate::worker::state::State;
+
+impl State {
+    /// Takes an operation of one of this worker's clients, or so many equal ones, which may be combined now.
+    pub(super) fn enqueue(&mut self, client_key: ClientKey, hash: u64, op: Op<'_>, operations: u32) {
+        let Some(client) = self.clients.get_mut(client_key) else { return };
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
+        entry.active_ns = self.now_ns;
+        entry.unsettled += operations;
+        client.combined += operations;
+        let sequence = match operations {
+            1 => {
+                let muted = client.take_muted();
+                client.replies.push_waiting(muted)
+            }
+            _ => client.replies.push_waiting_run(operations),
+        };
+        let version = client.session.version;
+        let waiter = Waiter {
+            client: client_key.to_number(),
+            sequence,
+            operations,
+            worker: self.index as u16,
+            received_ns: self.now_ns,
+            delta: if let Op::Increment(delta) = op { delta } else { 0 },
+            version,
+        };
+        if entry.home == self.index {
+            self.push(hash, op, waiter, version);
+        } else {
+            let (home, key, op) = (entry.home, entry.key.clone(), OwnedOp::new(&op));
+            self.hand_off(home, Handoff { key, hash, op, version, waiter });
+        }
+    }
+
+    /// Puts an operation into the queue of a key whose home is here.
+    pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
+        entry.active_ns = self.now_ns;
+        if let Op::Increment(delta) = op
+            && entry.queue.as_ref().is_some_and(|home| home.held.is_some())
+        {
+            if waiter.operations > 1 {
+                // The quota judges them one by one.
+                return (0..waiter.operations)
+                    .for_each(|place| self.push(hash, op, waiter.one(place), version));
+            }
+            if self.answer_by_quota(hash, delta, waiter, version) {
+                return;
+            }
+        }
+        let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else {
+            return;
+        };
+        if home.queue.push(op, waiter, version).is_err() {
+            let mut reply = Vec::new();
+            encode::error(
+                &mut reply,
+                "ERR hotgate: combine.pending_max operations wait for this key already; the command was not sent, try again",
+            );
+            for place in 0..waiter.operations {
+                self.tallies.error(ErrorKind::Overload);
+                self.settle_member(hash, waiter.one(place), &reply, Outcome::Failed);
+            }
+            return;
+        }
+        if home.waiting_since_ns == 0 {
+            home.waiting_since_ns = waiter.received_ns;
+        }
+        if !std::mem::replace(&mut home.dirty, true) {
+            self.hot.dirty.push(hash);
+            self.hot.wake();
+        }
+    }
+
+    /// Answers an increment that the quota of its key decides without Redis. `false` when it has to be asked.
+    fn answer_by_quota(&mut self, hash: u64, delta: i64, waiter: Waiter, version: RespVersion) -> bool {
+        let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
+        let Some(held) = home.and_then(|home| home.held.as_mut()) else { return false };
+        let mut reply = std::mem::take(&mut self.hot.scratch);
+        reply.clear();
+        let owed = held.admission.owes();
+        let answered = held.answer(self.now_ns, delta, version, &mut reply);
+        if !owed && held.admission.owes() {
+            self.hot.timers.push((self.now_ns, hash));
+            self.hot.wake();
+        }
+        if let Some(outcome) = answered {
+            self.settle_member(hash, waiter, &reply, outcome);
+        }
+        self.hot.scratch = reply;
+        answered.is_some()
+    }
+}
