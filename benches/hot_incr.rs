@@ -16,6 +16,8 @@
     reason = "a bench stops at the first thing that is not as it must be"
 )]
 
+#[path = "rush/awake.rs"]
+mod awake;
 #[path = "rush/lanes.rs"]
 #[allow(dead_code, reason = "the open loop is for the other bench")]
 mod lanes;
@@ -50,12 +52,13 @@ struct Round {
 
 fn main() {
     pin(std::process::id(), LOAD_CORE);
+    let awake = awake::keep();
     let server = wait_for(PrivateServer::start(&[])).unwrap_or_else(|error| panic!("{error}"));
     pin(server.pid(), SERVER_CORE);
     let gateway = Gateway::start(&server.address().to_string(), RULE);
     let mut catalogue = Catalogue::default();
     let increment = catalogue.add(&[b"INCR", KEY], 0, 0);
-    println!("one hot key, {CLIENTS} clients, median of {ROUNDS} rounds");
+    println!("one hot key, {CLIENTS} clients, median of {ROUNDS} rounds. {}", awake.remark());
     for pipeline in PIPELINES {
         let round = |port: u16, pid: u32| {
             let mut lanes = Lanes::connect(&[port], CLIENTS);

@@ -14,6 +14,8 @@
     reason = "a bench stops at the first thing that is not as it must be"
 )]
 
+#[path = "../rush/awake.rs"]
+mod awake;
 mod processes;
 
 use std::collections::BTreeMap;
@@ -53,6 +55,7 @@ const CLUSTER: &str = "hotgate, three masters";
 fn main() {
     let rounds = argument("--rounds").unwrap_or(5);
     let scale = argument("--percent-of-requests").unwrap_or(100);
+    let awake = awake::keep();
     let contenders = processes::start();
     for contender in &contenders {
         fill(contender.port);
@@ -69,6 +72,7 @@ fn main() {
         eprintln!("round {round} of {rounds} is done");
     }
     let medians: Medians = measured.into_iter().map(|(row, values)| (row, median(values))).collect();
+    println!("\n{}", awake.remark());
     print_times(&medians, rounds);
     print_ratios(&medians);
     print_idle_memory(&contenders);
@@ -118,7 +122,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn print_times(medians: &Medians, rounds: usize) {
-    println!("\nprocessor time per request in µs, median of {rounds} rounds, {CLIENTS} clients, {KEYS} keys");
+    println!("processor time per request in µs, median of {rounds} rounds, {CLIENTS} clients, {KEYS} keys");
     print!("{:<26}{:<12}", "", "process");
     LOADS.iter().for_each(|load| print!("{:>11}", load.name));
     println!();

@@ -22,6 +22,8 @@
 )]
 
 mod arrivals;
+mod awake;
+mod floor;
 mod lanes;
 mod outcome;
 mod picture;
@@ -70,8 +72,11 @@ struct Run {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == floor::ARGUMENT) {
+        return floor::serve();
+    }
     processes::pin(std::process::id(), LOAD_CORE);
-    let awake = processes::keep_cores_awake();
+    let awake = awake::keep();
     let stage = Stage::start();
     let direct = Sale::new(|key| stage.node_of(key), |node| node);
     let capacity = probe(&stage, &direct);
@@ -94,7 +99,7 @@ fn main() {
     let sold_out = sold_out::run(&stage);
 
     let directory = output_directory();
-    let report = report::text(capacity, &without, &with, &sold_out, awake.is_some());
+    let report = report::text(capacity, &without, &with, &sold_out, awake.remark());
     std::fs::write(directory.join("report.txt"), &report).unwrap();
     std::fs::write(directory.join("latency.svg"), picture::svg(&without, &with)).unwrap();
     println!("{report}\nwritten to {}", directory.display());

@@ -75,16 +75,6 @@ pub fn pin(pid: u32, core: usize) {
     }
 }
 
-/// Keeps idle cores from being handed back to the host of a virtual machine, which gives them again when it likes: that
-/// would be most of the latency of whoever leaves its core idle now and then, and none of that of an overloaded server.
-/// Holds for as long as the file is open (Documentation/power/pm_qos_interface.rst). `None` where the system does not let
-/// us.
-pub fn keep_cores_awake() -> Option<fs::File> {
-    let mut latency_max = fs::OpenOptions::new().write(true).open("/dev/cpu_dma_latency").ok()?;
-    latency_max.write_all(&0_i32.to_ne_bytes()).ok()?;
-    Some(latency_max)
-}
-
 /// Processor time of all threads of a process so far, in seconds. The scheduler counts it in nanoseconds
 /// (`/proc/PID/task/TID/schedstat`, first field: Documentation/scheduler/sched-stats.rst).
 pub fn cpu_seconds(pid: u32) -> f64 {

@@ -1,14 +1,15 @@
 //! The SKU is sold out, and the buyers do not stop.
 //!
 //! First 100,000 increments per second, open-loop, while `MONITOR` on every node tells what Redis is still asked. Then
-//! the cost: refusals with 16 in each pipeline of 50 connections, closed-loop, beside `PING` on the same connections,
-//! which the gateway answers itself: the least that a reply can cost.
+//! the cost: refusals with 16 in each pipeline of 50 connections, closed-loop, beside the replies of a bare task, and `PING`
+//! on the same connections, which the gateway answers itself.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::arrivals::HOT_KEY;
+use crate::floor::Floor;
 use crate::lanes::{Arrival, Catalogue, Lanes};
 use crate::outcome::Outcome;
 use crate::processes::{Gateway, cpu_seconds};
@@ -20,7 +21,7 @@ const RUN_TIME: Duration = Duration::from_secs(5);
 
 const CLIENTS: usize = 50;
 const PIPELINE: usize = 16;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const ROUND_TIME: Duration = Duration::from_millis(1200);
 
 /// What was seen.
@@ -31,6 +32,8 @@ pub struct SoldOut {
     /// Processor time of the gateway for one request, in µs, at P=16.
     pub refusal_us: f64,
     pub ping_us: f64,
+    /// Of the bare task.
+    pub floor_us: f64,
 }
 
 pub fn run(stage: &Stage) -> SoldOut {
@@ -51,22 +54,26 @@ pub fn run(stage: &Stage) -> SoldOut {
     let commands: usize = monitors.iter_mut().map(Monitor::commands).sum();
     drop(lanes);
 
-    let mut lanes = Lanes::connect(&[gateway.port], CLIENTS);
-    let mut cost_us = |request| {
-        let before = cpu_seconds(gateway.pid());
+    let floor = Floor::start();
+    let mut to_gateway = Lanes::connect(&[gateway.port], CLIENTS);
+    let mut to_floor = Lanes::connect(&[floor.port], CLIENTS);
+    let cost_us = |lanes: &mut Lanes, pid, request| {
+        let before = cpu_seconds(pid);
         let seen = lanes.saturate(&catalogue, request, PIPELINE, ROUND_TIME);
-        (cpu_seconds(gateway.pid()) - before) * 1e6 / seen.replies as f64
+        (cpu_seconds(pid) - before) * 1e6 / seen.replies as f64
     };
-    let (mut refusals, mut pings) = (Vec::new(), Vec::new());
+    let (mut refusals, mut pings, mut floors) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        pings.push(cost_us(ping));
-        refusals.push(cost_us(increment));
+        floors.push(cost_us(&mut to_floor, floor.pid(), increment));
+        pings.push(cost_us(&mut to_gateway, gateway.pid(), ping));
+        refusals.push(cost_us(&mut to_gateway, gateway.pid(), increment));
     }
     SoldOut {
         outcome,
         commands_per_second: commands as f64 / RUN_TIME.as_secs_f64(),
         refusal_us: median(refusals),
         ping_us: median(pings),
+        floor_us: median(floors),
     }
 }
 
