@@ -183,3 +183,36 @@ fn each_of_a_run_is_counted() {
     wait_until("every increment is among those offered", || figure(&mut client, "combine_offered") == 10_000);
     assert!(figure(&mut client, "total_commands_processed") >= 10_000);
 }
+
+#[test]
+fn a_quota_judges_a_run_one_by_one() {
+    for workers in [1, 2] {
+        let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+        let config = format!(
+            "[gateway]\nworkers = {workers}\n[upstream]\nunavailable_wait = '50ms'\nbackoff_max = '100ms'\n\
+             [[quota]]\nmatch = 'sku:*'\nlimit = 100\nrecheck = '10s'\non_unavailable = 'allow'\n"
+        );
+        let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+        let mut client = gateway.client();
+        let mut check = |line: &str, times: usize, expected: &mut dyn FnMut(usize) -> String| {
+            client.send(&request(line).repeat(times));
+            for place in 0..times {
+                let reply = shown(&client.reply());
+                let expected = expected(place);
+                assert!(reply.starts_with(&expected), "{workers} workers, {line}, {place}: {reply}");
+            }
+        };
+        let refused = |_: usize| "-QUOTA limit of 100 reached".to_owned();
+        let counted = |place: usize| format!(":{}\\r", place + 1);
+        check("INCR sku:1", 300, &mut |place| if place < 100 { counted(place) } else { refused(place) });
+        // Known to be sold out: refused without Redis.
+        check("INCR sku:1", 200, &mut |place| refused(place));
+        check("DECRBY sku:1 2", 5, &mut |place| format!(":{}\\r", 98 - 2 * place));
+        check("INCR sku:1", 8, &mut |place| counted(90 + place));
+        server.kill();
+        wait_until("the gateway notices", || gateway.log().contains("lost a connection"));
+        check("INCR sku:1", 6, &mut |place| if place < 2 { counted(98 + place) } else { refused(place) });
+        server.restart();
+        wait_until("what was let through is paid in", || server.client().text("GET sku:1") == "100");
+    }
+}

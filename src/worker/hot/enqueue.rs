@@ -44,18 +44,15 @@ impl State {
     pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
         entry.active_ns = self.now_ns;
-        if let Op::Increment(delta) = op
-            && entry.queue.as_ref().is_some_and(|home| home.held.is_some())
-        {
-            if waiter.operations > 1 {
-                // The quota judges them one by one.
-                return (0..waiter.operations)
-                    .for_each(|place| self.push(hash, op, waiter.one(place), version));
+        match op {
+            Op::Increment(delta) if entry.queue.as_ref().is_some_and(|home| home.held.is_some()) => {
+                self.push_by_quota(hash, delta, waiter, version);
             }
-            if self.answer_by_quota(hash, delta, waiter, version) {
-                return;
-            }
+            _ => self.push_to_queue(hash, op, waiter, version),
         }
+    }
+
+    fn push_to_queue(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
         let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else {
             return;
         };
@@ -80,22 +77,43 @@ impl State {
         }
     }
 
-    /// Answers an increment that the quota of its key decides without Redis. `false` when it has to be asked.
-    fn answer_by_quota(&mut self, hash: u64, delta: i64, waiter: Waiter, version: RespVersion) -> bool {
-        let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
-        let Some(held) = home.and_then(|home| home.held.as_mut()) else { return false };
-        let mut reply = std::mem::take(&mut self.hot.scratch);
-        reply.clear();
-        let owed = held.admission.owes();
-        let answered = held.answer(self.now_ns, delta, version, &mut reply);
-        if !owed && held.admission.owes() {
-            self.hot.timers.push((self.now_ns, hash));
-            self.hot.wake();
+    /// Answers increments that the quota of their key decides without Redis. The others go into the queue.
+    fn push_by_quota(&mut self, hash: u64, delta: i64, waiter: Waiter, version: RespVersion) {
+        let mut place = 0;
+        let mut decided = None;
+        while place < waiter.operations {
+            let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
+            let Some(held) = home.and_then(|home| home.held.as_mut()) else { return };
+            let owed = held.admission.owes();
+            // Each is decided by itself, in order. Those that are told the same are answered as one.
+            let decision = decided.take().unwrap_or_else(|| held.admission.decide(self.now_ns, delta));
+            let mut alike = 1;
+            while place + alike < waiter.operations {
+                let next = held.admission.decide(self.now_ns, delta);
+                if next != decision {
+                    decided = Some(next);
+                    break;
+                }
+                alike += 1;
+            }
+            let mut replies = std::mem::take(&mut self.hot.scratch);
+            replies.clear();
+            let answered = held.carry_out(decision, version, &mut replies);
+            if !owed && held.admission.owes() {
+                self.hot.timers.push((self.now_ns, hash));
+                self.hot.wake();
+            }
+            let asking = Waiter { operations: alike, ..waiter.one(place) };
+            match answered {
+                Some(outcome) => {
+                    let reply_bytes = replies.len();
+                    (1..alike).for_each(|_| replies.extend_from_within(..reply_bytes));
+                    self.settle_member(hash, asking, &replies, outcome);
+                }
+                None => self.push_to_queue(hash, Op::Increment(delta), asking, version),
+            }
+            self.hot.scratch = replies;
+            place += alike;
         }
-        if let Some(outcome) = answered {
-            self.settle_member(hash, waiter, &reply, outcome);
-        }
-        self.hot.scratch = reply;
-        answered.is_some()
     }
 }

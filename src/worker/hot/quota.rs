@@ -112,18 +112,6 @@ impl Held {
         }
     }
 
-    /// Answers an operation that does not go to Redis; `None` for one that goes.
-    pub fn answer(
-        &mut self,
-        now_ns: u64,
-        delta: i64,
-        version: RespVersion,
-        out: &mut Vec<u8>,
-    ) -> Option<Outcome> {
-        let decision = self.admission.decide(now_ns, delta);
-        self.carry_out(decision, version, out)
-    }
-
     /// Answers an operation that was to go to Redis and could not be sent. `None` in shadow mode, which changes no reply.
     pub fn answer_unsent(
         &mut self,
@@ -139,7 +127,13 @@ impl Held {
         self.carry_out(decision, version, out)
     }
 
-    fn carry_out(&mut self, decision: Decision, version: RespVersion, out: &mut Vec<u8>) -> Option<Outcome> {
+    /// Words what was decided of an operation; `None` for one that goes to Redis.
+    pub fn carry_out(
+        &mut self,
+        decision: Decision,
+        version: RespVersion,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome> {
         match decision {
             Decision::Admit | Decision::Ask => None,
             Decision::Refuse(denial) => {
