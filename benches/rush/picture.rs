@@ -11,7 +11,7 @@ const PANEL_HEIGHT: f64 = 400.0;
 const MARGIN: f64 = 70.0;
 
 /// Powers of ten of a latency in ms.
-const LATENCY_EXPONENTS: (i32, i32) = (-1, 4);
+const LATENCY_EXPONENTS: (i32, i32) = (-1, 5);
 
 /// Powers of ten of one request in so many: 50 % is near the left edge, 99.99 % at the right.
 const RARITY_MAX: f64 = 4.0;
