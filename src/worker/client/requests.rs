@@ -176,10 +176,10 @@ fn client_authenticated(state: &State, key: ClientKey) -> bool {
 
 /// Settles a slot of a client's reply queue, if the client is still there, and closes it beyond its bound on output.
 pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
-    let Some(client) = state.clients.get_mut(key) else { return };
     let reply_bytes = reply.as_slice().len();
-    client.replies.settle(sequence, part, reply, &mut client.output);
-    settled(state, key, reply_bytes);
+    settle_with(state, key, reply_bytes, |client| {
+        client.replies.settle(sequence, part, reply, &mut client.output);
+    });
 }
 
 /// As [`settle_client`] for as many slots as `requests`, with their replies one behind the other.
@@ -190,16 +190,16 @@ pub fn settle_client_run(
     requests: u32,
     replies: Settled<'_>,
 ) {
-    let Some(client) = state.clients.get_mut(key) else { return };
     let reply_bytes = replies.as_slice().len();
-    client.replies.settle_run(sequence, requests, replies, &mut client.output);
-    settled(state, key, reply_bytes);
+    settle_with(state, key, reply_bytes, |client| {
+        client.replies.settle_run(sequence, requests, replies, &mut client.output);
+    });
 }
 
-/// What there is to do for a client that got this many bytes of replies.
 #[inline]
-fn settled(state: &mut State, key: ClientKey, reply_bytes: usize) {
+fn settle_with(state: &mut State, key: ClientKey, reply_bytes: usize, settle: impl FnOnce(&mut Client)) {
     let Some(client) = state.clients.get_mut(key) else { return };
+    settle(client);
     let held = client.output.len() + client.replies.held_bytes();
     // One reply may be larger than the bound all by itself; what is bounded is how much may pile up behind it.
     if held > state.config.limits.client_output_buffer_max.saturating_add(reply_bytes) {
