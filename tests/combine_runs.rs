@@ -216,3 +216,40 @@ fn a_quota_judges_a_run_one_by_one() {
         wait_until("what was let through is paid in", || server.client().text("GET sku:1") == "100");
     }
 }
+
+#[test]
+fn a_quota_that_comes_holds_what_waits_and_not_what_is_on_its_way() {
+    for workers in [1, 2] {
+        let server = Server::start();
+        let config = format!("[gateway]\nworkers = {workers}\n[[rule]]\nmatch = 'sku:*'\nmode = 'combine'\n");
+        let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+        let mut clients = [gateway.client(), gateway.client()];
+        clients[0].check("INCR sku:1", ":1");
+        server.pause();
+        let mut admin = gateway.client();
+        for (place, client) in clients.iter_mut().enumerate() {
+            client.send(&request("INCR sku:1").repeat(40));
+            wait_until("they are in the queue", || {
+                admin.text("INFO hotgate").contains(&format!("combine_offered:{}\r", 41 + 40 * place))
+            });
+        }
+        gateway.reload(&format!("{config}[[quota]]\nmatch = 'sku:*'\nlimit = 60\n"));
+        // Whether a worker knows shows without Redis: what would pass by a quota is refused when it is queued.
+        let mut witnesses: Vec<Client> = (0..16).map(|_| gateway.client()).collect();
+        wait_until("all workers know the quota", || {
+            witnesses.iter_mut().all(|client| {
+                client.check("MULTI", "+OK");
+                let knows = client.ask("SET sku:2 1").starts_with("-QUOTA");
+                client.check("DISCARD", "+OK");
+                knows
+            })
+        });
+        server.resume();
+        for (place, expected) in (2..=81).enumerate() {
+            let reply = shown(&clients[place / 40].reply());
+            let expected =
+                if expected <= 60 { format!(":{expected}\\r") } else { "-QUOTA limit of 60".to_owned() };
+            assert!(reply.starts_with(&expected), "{workers} workers, {place}: {reply}");
+        }
+    }
+}

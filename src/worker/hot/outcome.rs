@@ -249,7 +249,7 @@ impl State {
     }
 
     /// Takes the queue's figures into the tallies.
-    fn tally_queue(&mut self, home: &mut Home) {
+    pub(super) fn tally_queue(&mut self, home: &mut Home) {
         let (now, then) = (*home.queue.counters(), home.tallied);
         home.tallied = now;
         let tally = &mut self.tallies.combine;

@@ -83,6 +83,8 @@ impl State {
             return;
         };
         home.dirty = false;
+        // Also while Redis does not answer: then above all it is to be seen what waits.
+        self.tally_queue(&mut home);
         self.give_up_overdue(hash, &mut home);
         self.settle_debts(hash, &mut home);
         let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
