@@ -181,7 +181,8 @@ fn each_of_a_run_is_counted() {
         line.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
     };
     wait_until("every increment is among those offered", || figure(&mut client, "combine_offered") == 10_000);
-    assert!(figure(&mut client, "total_commands_processed") >= 10_000);
+    // Counted by the client's worker, which need not be the key's home and publishes what it counts when it is its turn.
+    wait_until("each is counted", || figure(&mut client, "total_commands_processed") >= 10_000);
 }
 
 #[test]
