@@ -36,7 +36,9 @@
 //! could not be written ([`WriteBehindKey::retract`]). No hashes, no quotas: a clamp needs Redis to say yes first.
 
 mod answer;
+mod base;
 mod flight;
+mod gathered;
 mod key;
 #[cfg(test)]
 mod model_tests;

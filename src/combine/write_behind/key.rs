@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Action, Answer, Delta, FlushOutcome, PendingBudget, Recovered, Taken, WriteBehindFacts,
     WriteBehindIdentity, WriteBehindOp, WriteBehindPolicy,
+    base::{Base, Total},
     flight::{self, Flight},
+    gathered::Gathered,
     reply::{Learned, parse_base},
 };
 use crate::combine::slot_tags::companion_key;
@@ -19,35 +21,16 @@ use crate::combine::slot_tags::companion_key;
 /// and key gathers a thousand; beyond the bound they are refused.
 const WAITING_MAX: usize = 16_384;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Base {
-    Unknown,
-    Asked,
-    Known {
-        total: i64,
-        /// A key that does not exist counts as 0, but a `GET` of it is null.
-        exists: bool,
-    },
-}
-
 #[derive(Debug)]
 enum Waiting<M> {
     Op(WriteBehindOp, M),
     Barrier(M),
 }
 
-/// Deltas that no flush has taken yet.
-#[derive(Clone, Copy, Debug, Default)]
-struct Gathered {
-    sum: i64,
-    count: usize,
-    oldest_ns: u64,
-}
-
 /// One counter in write-behind mode. `M` is who to answer: small, and opaque here.
 ///
 /// Ownership: the home worker of the key. Invariant: operations are answered in the order in which they were taken.
-/// Invariant: `total` is what Redis had when it last told, without the flush in flight and without what has gathered.
+/// Invariant: what is in flight and what has gathered add up within 64 bits, so that they can be one sum again.
 #[derive(Debug)]
 pub struct WriteBehindKey<M> {
     key: Bytes,
@@ -55,9 +38,6 @@ pub struct WriteBehindKey<M> {
     token_floor: u64,
     token_last: u64,
     base: Base,
-    base_ns: u64,
-    /// The base that was forgotten for its age, until there is a new one.
-    aged: Option<(i64, bool)>,
     gathered: Gathered,
     flight: Option<Flight>,
     waiting: VecDeque<Waiting<M>>,
@@ -81,9 +61,7 @@ impl<M: Copy> WriteBehindKey<M> {
             companion,
             token_floor: identity.token_floor,
             token_last: 0,
-            base: Base::Unknown,
-            base_ns: 0,
-            aged: None,
+            base: Base::default(),
             gathered: Gathered::default(),
             flight: None,
             waiting: VecDeque::new(),
@@ -132,7 +110,7 @@ impl<M: Copy> WriteBehindKey<M> {
 
     /// Nothing is pending, on its way, or waiting: the owner may drop the machine and lose nothing.
     pub fn is_empty(&self) -> bool {
-        self.pending() == 0 && self.waiting.is_empty() && self.released == 0 && self.base != Base::Asked
+        self.pending() == 0 && self.waiting.is_empty() && self.released == 0 && !self.base.is_asked()
     }
 
     /// Takes an increment or a `GET` behind all that were taken before it.
@@ -147,7 +125,9 @@ impl<M: Copy> WriteBehindKey<M> {
         if self.pass_through && self.is_empty() {
             return Taken::PassThrough;
         }
-        self.forget_old_base(now_ns, policy);
+        if self.pending() == 0 {
+            self.base.forget_if_old(now_ns, policy.base_age_ns_max);
+        }
         if self.waiting.is_empty()
             && let Some(taken) = self.absorb(op, now_ns, policy, budget)
         {
@@ -195,13 +175,8 @@ impl<M: Copy> WriteBehindKey<M> {
         }
         match self.waiting.front() {
             Some(Waiting::Op(..)) if !self.pass_through && self.released > 0 => Action::InFlight,
-            Some(Waiting::Op(..)) if !self.pass_through => match self.base {
-                Base::Unknown => {
-                    self.base = Base::Asked;
-                    Action::AskBase
-                }
-                Base::Asked | Base::Known { .. } => Action::InFlight,
-            },
+            Some(Waiting::Op(..)) if !self.pass_through && self.base.ask() => Action::AskBase,
+            Some(Waiting::Op(..)) if !self.pass_through => Action::InFlight,
             Some(_) => self.release(),
             None => Action::Idle,
         }
@@ -226,17 +201,15 @@ impl<M: Copy> WriteBehindKey<M> {
         sink: impl FnMut(M, Taken),
     ) -> bool {
         let Some(learned) = parse_base(reply) else { return false };
-        if self.base != Base::Asked {
+        if !self.base.is_asked() {
             return true;
         }
         match learned {
-            Learned::Counter { total, exists } => {
-                self.know(total, exists, now_ns);
+            Learned::Counter(total) => {
+                self.base.learn(total, now_ns);
                 self.resume(now_ns, policy, budget, sink);
             }
-            Learned::NoCounter => {
-                (self.base, self.aged, self.pass_through) = (Base::Unknown, None, true);
-            }
+            Learned::NoCounter => self.stop_absorbing(),
         }
         true
     }
@@ -250,18 +223,17 @@ impl<M: Copy> WriteBehindKey<M> {
         budget: &mut PendingBudget,
         sink: impl FnMut(M, Taken),
     ) -> bool {
-        let Some((total, exists)) = self.aged.filter(|_| self.base == Base::Asked) else { return false };
-        self.know(total, exists, now_ns);
-        self.resume(now_ns, policy, budget, sink);
-        true
+        let known = self.base.fall_back(now_ns);
+        if known {
+            self.resume(now_ns, policy, budget, sink);
+        }
+        known
     }
 
     /// Hands back all that waits, in order, for the owner to answer with its error: the base could not be had, or what is
     /// pending not be flushed, for too long. The next operation asks for the base again if it is not known.
     pub fn abandon_waiting(&mut self, mut sink: impl FnMut(M)) {
-        if self.base == Base::Asked {
-            self.base = Base::Unknown;
-        }
+        self.base.give_up_asking();
         while let Some(Waiting::Op(_, member) | Waiting::Barrier(member)) = self.waiting.pop_front() {
             sink(member);
         }
@@ -278,14 +250,14 @@ impl<M: Copy> WriteBehindKey<M> {
     ) -> Option<FlushOutcome> {
         let outcome = self.flight.as_mut()?.settle(reply);
         match &outcome {
-            FlushOutcome::Applied { total, .. } => self.know(*total, true, now_ns),
+            FlushOutcome::Applied { total, .. } => {
+                self.base.learn(Total { value: *total, exists: true }, now_ns);
+            }
             FlushOutcome::Again(_) => return Some(outcome),
             FlushOutcome::Returned { .. } => {
                 self.not_before_ns = now_ns + policy.flush_interval_ns;
             }
-            FlushOutcome::Lost(_) => {
-                (self.base, self.aged, self.pass_through) = (Base::Unknown, None, true);
-            }
+            FlushOutcome::Lost(_) => self.stop_absorbing(),
             FlushOutcome::Unknown(_) => {}
         }
         self.land(&outcome, budget);
@@ -310,7 +282,7 @@ impl<M: Copy> WriteBehindKey<M> {
     /// The journal could not take the record of this flush, so it was not sent: its deltas gather again.
     pub fn flush_not_written(&mut self, token: u64) {
         if let Some(flight) = self.flight.take_if(|flight| flight.token == token && !flight.doubtful) {
-            self.gather_again(&flight);
+            self.gathered.take_back(&flight);
         }
     }
 
@@ -327,10 +299,9 @@ impl<M: Copy> WriteBehindKey<M> {
         let Some(delta) = self.unwritten.remove(place) else { return };
         // A flush that holds it stands behind it in the journal, so it has not been sent either.
         if let Some(flight) = self.flight.take_if(|flight| flight.through >= sequence) {
-            self.gather_again(&flight);
+            self.gathered.take_back(&flight);
         }
-        self.gathered.sum = self.gathered.sum.wrapping_sub(delta.delta);
-        self.gathered.count = self.gathered.count.saturating_sub(1);
+        self.gathered.retract(delta.delta);
         budget.give_back(1);
     }
 
@@ -360,18 +331,10 @@ impl<M: Copy> WriteBehindKey<M> {
         Taken::Waits
     }
 
-    fn forget_old_base(&mut self, now_ns: u64, policy: &WriteBehindPolicy) {
-        let old = now_ns.saturating_sub(self.base_ns) > policy.base_age_ns_max;
-        if old
-            && self.pending() == 0
-            && let Base::Known { total, exists } = self.base
-        {
-            (self.base, self.aged) = (Base::Unknown, Some((total, exists)));
-        }
-    }
-
-    fn know(&mut self, total: i64, exists: bool, now_ns: u64) {
-        (self.base, self.base_ns, self.aged) = (Base::Known { total, exists }, now_ns, None);
+    /// What the key holds takes no deltas: Redis itself answers for it from now on.
+    fn stop_absorbing(&mut self) {
+        self.base.forget();
+        self.pass_through = true;
     }
 
     /// Answers the operation from what is known. `None` if it has to wait.
@@ -382,31 +345,26 @@ impl<M: Copy> WriteBehindKey<M> {
         policy: &WriteBehindPolicy,
         budget: &mut PendingBudget,
     ) -> Option<Taken> {
-        let Base::Known { total, exists } = self.base else { return None };
-        if self.pass_through {
-            return None;
-        }
+        let total = self.base.total().filter(|_| !self.pass_through)?;
         let own = self.flight.as_ref().map_or(0, |flight| flight.sum).wrapping_add(self.gathered.sum);
         // What others wrote may leave no room for what was answered here; the flush will tell.
-        let value = total.checked_add(own)?;
+        let value = total.value.checked_add(own)?;
         let WriteBehindOp::Increment(delta) = op else {
-            let answer = if exists || self.pending() > 0 { Answer::Bulk(value) } else { Answer::Null };
+            let answer = if total.exists || self.pending() > 0 { Answer::Bulk(value) } else { Answer::Null };
             return Some(Taken::Answer { answer, delta: None, after: self.delta_sequence });
         };
         let Some(value) = value.checked_add(delta) else {
             return Some(Taken::Answer { answer: Answer::Overflow, delta: None, after: self.delta_sequence });
         };
-        // Invariant: what is in flight and what has gathered add up within 64 bits, so that they can be one sum again.
         own.checked_add(delta)?;
-        let gathered = self.gathered.sum.checked_add(delta)?;
+        let mut gathered = self.gathered;
+        if !gathered.add(delta, now_ns) {
+            return None;
+        }
         if !budget.take() {
             return Some(Taken::Refused);
         }
-        if self.gathered.count == 0 {
-            self.gathered.oldest_ns = now_ns;
-        }
-        self.gathered.sum = gathered;
-        self.gathered.count += 1;
+        self.gathered = gathered;
         self.delta_sequence += 1;
         self.facts.absorbed += 1;
         let delta = Delta { sequence: self.delta_sequence, delta };
@@ -451,7 +409,7 @@ impl<M: Copy> WriteBehindKey<M> {
     fn release(&mut self) -> Action<M> {
         match self.waiting.pop_front() {
             Some(Waiting::Op(_, member) | Waiting::Barrier(member)) => {
-                (self.base, self.aged) = (Base::Unknown, None);
+                self.base.forget();
                 self.released += 1;
                 Action::Release(member)
             }
@@ -469,21 +427,12 @@ impl<M: Copy> WriteBehindKey<M> {
                 self.facts.unknown.add(loss);
                 self.facts.unknown_outcomes += 1;
                 // That it landed is the guess which keeps the answers from running backwards; the next flush tells.
-                self.base = match self.base {
-                    Base::Known { total, .. } => total
-                        .checked_add(flight.sum)
-                        .map_or(Base::Unknown, |total| Base::Known { total, exists: true }),
-                    base => base,
-                };
+                self.base.assume_added(flight.sum);
             }
-            FlushOutcome::Returned { .. } | FlushOutcome::Again(_) => return self.gather_again(&flight),
+            FlushOutcome::Returned { .. } | FlushOutcome::Again(_) => {
+                return self.gathered.take_back(&flight);
+            }
         }
         budget.give_back(flight.count);
-    }
-
-    fn gather_again(&mut self, flight: &Flight) {
-        self.gathered.sum = self.gathered.sum.wrapping_add(flight.sum);
-        self.gathered.count += flight.count;
-        self.gathered.oldest_ns = flight.oldest_ns;
     }
 }

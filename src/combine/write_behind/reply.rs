@@ -1,12 +1,13 @@
 //! The value that a key has in Redis before its first delta.
 
+use super::base::Total;
 use crate::resp::{bulk_payload, first_error, parse_integer};
 
 /// What the reply to `GET` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Learned {
     /// An integer that `INCRBY` would take, or no key, which counts as 0.
-    Counter { total: i64, exists: bool },
+    Counter(Total),
     /// Something that no delta can be added to.
     NoCounter,
 }
@@ -14,13 +15,13 @@ pub(super) enum Learned {
 /// `None` if the reply says nothing of the key.
 pub(super) fn parse_base(reply: &[u8]) -> Option<Learned> {
     if matches!(reply, b"$-1\r\n" | b"_\r\n") {
-        return Some(Learned::Counter { total: 0, exists: false });
+        return Some(Learned::Counter(Total { value: 0, exists: false }));
     }
     if let Some(text) = first_error(reply) {
         return text.starts_with(b"WRONGTYPE").then_some(Learned::NoCounter);
     }
     let total = parse_integer(bulk_payload(reply)?);
-    Some(total.map_or(Learned::NoCounter, |total| Learned::Counter { total, exists: true }))
+    Some(total.map_or(Learned::NoCounter, |value| Learned::Counter(Total { value, exists: true })))
 }
 
 #[cfg(test)]
@@ -29,7 +30,7 @@ mod tests {
 
     #[test]
     fn only_what_incrby_would_take_is_a_counter() {
-        let counter = |total, exists| Some(Learned::Counter { total, exists });
+        let counter = |value, exists| Some(Learned::Counter(Total { value, exists }));
         let check = |reply: &str, expect| assert_eq!(parse_base(reply.as_bytes()), expect, "{reply:?}");
         check("$-1\r\n", counter(0, false));
         check("_\r\n", counter(0, false));
