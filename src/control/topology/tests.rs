@@ -11,7 +11,7 @@ use super::*;
 use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient};
 use crate::demo::private_redis::{PrivateCluster, PrivateServer};
 use crate::shared::refresh::{RefreshReason, RefreshRequester, refresh_mailbox};
-use crate::shared::topology::{Address, Role, SLOTS, Topology, TopologyCell, UpstreamKind};
+use crate::shared::topology::{Address, NodeIndex, Role, SLOTS, Topology, TopologyCell, UpstreamKind};
 use crate::shared::upstream_facts::UpstreamFactsCell;
 
 /// How long a condition may take to come true on a loaded machine.
@@ -100,7 +100,12 @@ async fn a_cluster_is_found_from_the_one_seed_that_lives() {
     let addresses = cluster.addresses();
     let dead = Address::new("127.0.0.1", 1);
     let kept = keep(&[dead, addresses[4].clone()], None);
-    let topology = kept.wait_for("the whole cluster", whole).await;
+    // The one that is asked may hear of the replicas' part a moment after the slots'.
+    let followed = |master: &NodeIndex, topology: &Topology| topology.replicas_of(*master).len() == 1;
+    let complete = |topology: &Topology| {
+        whole(topology) && topology.masters.iter().all(|master| followed(master, topology))
+    };
+    let topology = kept.wait_for("the whole cluster", complete).await;
     assert_eq!(topology.kind, UpstreamKind::Cluster);
     assert_eq!(topology.masters.len(), 3);
     for (number, slot) in [(0, 0), (1, 8000), (2, 16383)] {
