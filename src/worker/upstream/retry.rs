@@ -1,7 +1,8 @@
 //! Requests that have not run and wait a moment before they are routed anew: their slot has no owner at present, their node
 //! can't be reached, or a redirection asked for patience.
 //!
-//! All wait equally long, so the queue is in the order of time, and requests of one client stay in their order. A client
+//! Each waits at least as long as those before it, so the queue is in the order of time, and requests of one client stay in
+//! their order. The more wait the longer the pause, so that a node in trouble is not sent more than it was. A client
 //! with requests here sends no others meanwhile. The queue is bounded by what clients may have in flight.
 
 use std::cell::RefCell;
@@ -25,8 +26,14 @@ use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, flush_touched, settle_client};
 use crate::worker::state::State;
 
-/// How long a request waits before its next try. A failover takes seconds and a topology refresh milliseconds.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long a request waits at least before its next try. A failover takes seconds and a topology refresh milliseconds.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// How much longer for each that waits already: the tries of all are ten thousand per second, up to [`PAUSE_MAX`].
+const PAUSE_PER_WAITING: Duration = Duration::from_micros(100);
+
+/// How long a request waits at the most, which is what a recovered node may go unnoticed.
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// Something to be done again.
 struct Retry {
@@ -99,8 +106,12 @@ impl State {
     }
 
     fn queue_retry(&mut self, what: What) {
-        let due_ns = self.now_ns + PAUSE.as_nanos() as u64;
-        self.retries.queue.push_back(Retry { due_ns, what });
+        let queue = &mut self.retries.queue;
+        let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
+        let pause = PAUSE_PER_WAITING.saturating_mul(waiting).clamp(PAUSE_MIN, PAUSE_MAX);
+        let after_ns = queue.back().map_or(0, |last| last.due_ns);
+        let due_ns = (self.now_ns + pause.as_nanos() as u64).max(after_ns);
+        queue.push_back(Retry { due_ns, what });
         self.retries.arrived.notify_one();
     }
 
