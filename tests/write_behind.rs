@@ -65,6 +65,48 @@ fn answers_come_before_redis_knows_and_include_what_is_pending() {
     }
 }
 
+/// Clients of both workers write one key and delete another, each in its own order: none waits for another for ever.
+#[test]
+fn clients_with_several_keys_do_not_wait_for_each_other() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), QUICK, 2);
+    let mut clients = clients(&gateway, 12);
+    for round in 0..1500 {
+        let key = |place: usize| format!("wb:{}", (place * 7 + round * 5) % 6);
+        for (place, client) in clients.iter_mut().enumerate() {
+            let (first, second) = (key(place), key(place + 1 + round % 5));
+            client.send(&[request(&format!("INCR {first}")), request(&format!("DEL {second}"))].concat());
+        }
+        for client in &mut clients {
+            (0..2).for_each(|_| assert_eq!(client.reply()[0], b':'));
+        }
+    }
+}
+
+/// A client whose replies wait to be read holds up no key.
+#[test]
+fn a_client_that_does_not_read_holds_up_no_other() {
+    const VALUE_BYTES: usize = 1 << 20;
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), LAZY, 2);
+    let (mut client, mut idler) = (gateway.client(), gateway.client());
+    assert_eq!(client.call(&[b"SET", &b"large"[..], &vec![b'x'; VALUE_BYTES]]), b"+OK\r\n");
+    client.check("INCR wb:idle", ":1");
+    idler.send(&[request("GET large").repeat(20), request("DEL wb:idle")].concat());
+    // More than such a client is served with, and less than what would close it.
+    let buffered = || {
+        let info = gateway.client().text("INFO clients");
+        let bytes = info.lines().find_map(|line| line.strip_prefix("client_buffered_output_bytes:"));
+        bytes.expect("a figure").trim().parse::<usize>().expect("a number")
+    };
+    wait_until("the replies are there", || buffered() > 12 * VALUE_BYTES);
+    for _ in 0..100 {
+        client.integer("INCR wb:idle");
+    }
+    (0..20).for_each(|_| assert_eq!(idler.reply().len(), VALUE_BYTES + 12));
+    idler.expect("DEL wb:idle", ":1");
+}
+
 #[test]
 fn any_other_command_on_the_key_finds_all_that_came_before_it() {
     let (server, gateway) = lazy();

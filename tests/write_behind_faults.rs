@@ -247,16 +247,21 @@ fn a_killed_gateway_finds_in_its_journal_all_that_it_acknowledged() {
 fn what_a_stop_leaves_in_the_journal_is_flushed_by_the_next_start() {
     let mut server = Server::with(DURABLE);
     let directory = TempDir::new().expect("a directory");
-    let lazy = "flush_interval = \"1m\"\n[gateway]\ndrain_timeout = \"300ms\"\n";
+    let lazy = "flush_interval = \"50ms\"\n[gateway]\ndrain_timeout = \"300ms\"\n[log]\nformat = \"json\"\n";
     let config = journaled(directory.path(), lazy);
     let mut gateway = Gateway::before(&server.address().to_string()).config(&config).start();
-    gateway.client().check("INCRBY wb:kept 5", ":5");
+    let mut client = gateway.client();
+    client.check("GET wb:kept", "$-1");
     server.kill();
+    client.check("INCRBY wb:kept 5", ":5");
     gateway.terminate();
     assert_eq!(gateway.wait().code(), Some(1));
     assert!(gateway.log().contains("the journal keeps them for the next start"), "{}", gateway.log());
     server.restart();
     let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    // Nothing was sent, so there is no doubt, however late the next start comes.
+    wait_until("it is taken over", || gateway.log().contains("taken over from the journal"));
+    assert!(gateway.log().contains("\"in_doubt\":false"), "{}", gateway.log());
     // Though nobody asks for it.
     let mut direct = server.client();
     wait_until("it is flushed", || value(&mut direct, "wb:kept") == 5);
@@ -345,6 +350,52 @@ fn a_full_disk_refuses_increments_and_loses_none() {
     assert_eq!(value(&mut gateway.client(), "wb:full"), acknowledged);
     let mut direct = server.client();
     wait_until("all is flushed", || value(&mut direct, "wb:full") == acknowledged);
+}
+
+/// What waits behind a flush that cannot be written down is told so, and does not wait for the disk.
+#[test]
+fn a_disk_that_stays_full_holds_up_no_command() {
+    let server = Server::start();
+    let directory = TempDir::new().expect("a directory");
+    let lazy = "flush_interval = \"1m\"\n[upstream]\nunavailable_wait = \"100ms\"\n";
+    let config = journaled(directory.path(), lazy);
+    let gateway = Gateway::before(&server.address().to_string()).config(&config).file_blocks_max(4).start();
+    let mut client = gateway.client();
+    // Each key takes its place in every file, until even an empty one has no room for more.
+    let mut refused = 0;
+    for number in 0.. {
+        let reply = client.ask(&format!("INCR wb:{number}"));
+        refused = if reply == ":1" { 0 } else { refused + 1 };
+        if refused == 50 {
+            break;
+        }
+        assert!(number < 10_000, "the disk is never full");
+    }
+    client.check(
+        "DEL wb:0",
+        "-ERR hotgate: the key has increments that can't be flushed, since the journal...",
+    );
+    client.check("INCR wb:0", "-ERR hotgate: the journal cannot be written...");
+    client.check("GET wb:0", "$1 1");
+    assert_eq!(gateway.log().matches("the journal refuses increments").count(), 1, "{}", gateway.log());
+}
+
+/// As long as replicas are read from, a master that became one does not name the new master by itself.
+#[test]
+fn a_master_that_became_a_replica_is_left() {
+    let cluster = Cluster::start();
+    let config = format!(
+        "{RULE}[write_behind]\nflush_interval = \"10ms\"\n\
+         [upstream]\nunavailable_wait = \"60s\"\nread_from = \"prefer-replica\"\ntopology_refresh = \"1h\"\n"
+    );
+    let gateway = Gateway::before(&cluster.seeds()).config(&config).flag("--workers", "2").start();
+    let mut client = gateway.client();
+    client.check("INCR wb:moved", ":1");
+    cluster.fail_over("wb:moved");
+    client.check("INCR wb:moved", ":2");
+    wait_until("it is flushed", || {
+        value(&mut cluster.client(cluster.master_of("wb:moved")), "wb:moved") == 2
+    });
 }
 
 #[test]

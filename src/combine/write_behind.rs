@@ -85,6 +85,8 @@ pub enum Action<M> {
     Release(M),
     /// A flush is over without a reply.
     Over(FlushOutcome),
+    /// What waits can be answered from what is known ([`WriteBehindKey::resume`]).
+    Resume,
     /// Ask again at this time, in nanoseconds on the caller's clock.
     NotBefore(u64),
     /// A reply is awaited; ask again when it has come.

@@ -45,11 +45,9 @@ pub struct JournalNews {
 }
 
 impl JournalNews {
-    /// Completes when there may be news. Cancel safe.
-    pub async fn changed(&mut self) {
-        if self.progress.changed().await.is_err() {
-            std::future::pending().await
-        }
+    /// Completes when there may be news; `false` when these are the last, since the writer is gone. Cancel safe.
+    pub async fn changed(&mut self) -> bool {
+        self.progress.changed().await.is_ok()
     }
 }
 
@@ -123,7 +121,9 @@ impl JournalClient {
             (progress.durable_through, progress.refused.clone().filter(|_| ended))
         };
         self.send_settled();
-        Progressed { durable_through, refused }
+        // What a writer that is gone has not written never will be.
+        let gone = self.progress.has_changed().is_err();
+        Progressed { durable_through, refused: refused.or(gone.then_some(RefusedRecord::Closed)) }
     }
 
     fn send_settled(&mut self) {

@@ -212,7 +212,10 @@ impl Writer {
     }
 
     fn fail(&mut self, fault: RefusedRecord) {
-        tracing::error!(%fault, "the journal refuses increments until it can be written again");
+        // Said once, however often it is tried again meanwhile.
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::error!(%fault, "the journal refuses increments until it can be written again");
+        }
         self.segment = None;
         self.retry_at = Instant::now() + RETRY_INTERVAL;
         self.facts.faults += 1;

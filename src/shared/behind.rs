@@ -43,6 +43,8 @@ pub enum BehindWord {
     Yours(WriteBehindOp),
     /// The command may pass, and the home is to be told when it is answered.
     Pass,
+    /// The command may pass, and the home keeps nothing of the key.
+    Free,
     /// The command may not pass, for this error.
     Refused(&'static str),
     /// These are the home's keys, by hash.

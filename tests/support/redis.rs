@@ -140,6 +140,30 @@ impl Cluster {
         addresses.join(",")
     }
 
+    /// A replica of the master with this number.
+    pub fn replica_of(&self, master: usize) -> usize {
+        let id = self.client(master).text("CLUSTER MYID");
+        let masters = self.masters();
+        let follows = |node: &usize| {
+            let nodes = self.client(*node).text("CLUSTER NODES");
+            nodes.lines().any(|line| line.contains("myself,slave") && line.contains(&id))
+        };
+        (0..self.nodes)
+            .filter(|node| !masters.contains(node))
+            .find(follows)
+            .expect("the master has a replica")
+    }
+
+    /// Makes a replica of the key's master the master in its place.
+    pub fn fail_over(&self, key: &str) {
+        let promoted = self.replica_of(self.master_of(key));
+        // Redis gives an attempt up when the replica is behind for too long.
+        wait_until("the replica is promoted", || {
+            self.client(promoted).ask("CLUSTER FAILOVER");
+            self.masters().contains(&promoted)
+        });
+    }
+
     /// The node that serves `key` as a master now.
     pub fn master_of(&self, key: &str) -> usize {
         wait_for("a master that serves the key", || {

@@ -2,15 +2,30 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::gathered::Gathered;
 use crate::combine::{
     flight::is_elsewhere,
     op::Op,
-    queue::{RETRY_NS_MAX, TOKEN_TTL_MS},
+    queue::TOKEN_TTL_MS,
     script::Call,
     segment::Segment,
     settle::{Before, NOT_UNDERSTOOD, OVERFLOW, UNKNOWN, Verdict},
 };
 use crate::resp::{RespVersion, bulk_payload, elements, first_error, parse_integer};
+
+/// How long Redis remembers a flush whose start is in the journal: a night's outage, of Redis or of the gateway, leaves no
+/// doubt whether it has taken effect. It costs one small key per counter.
+pub(super) const JOURNALED_TOKEN_TTL_MS: u64 = 24 * 3600 * 1000;
+
+/// A flush in doubt is sent again for so long: at the latest, when the token of its first sending is half through its life.
+fn retry_ns_max(token_ttl_ms: u64) -> u64 {
+    token_ttl_ms * 1_000_000 / 2
+}
+
+/// How long Redis remembers a flush.
+pub(super) fn token_ttl_ms(journal: bool) -> u64 {
+    if journal { JOURNALED_TOKEN_TTL_MS } else { TOKEN_TTL_MS }
+}
 
 /// What is to be sent: ask for its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +138,7 @@ pub(super) struct Flight {
     /// An earlier sending may have taken effect.
     pub doubtful: bool,
     deadline_ns: u64,
+    token_ttl_ms: u64,
     state: State,
     sent_before: bool,
     with_body: bool,
@@ -135,8 +151,14 @@ pub(super) enum Next {
 }
 
 impl Flight {
-    pub fn new(token: u64, sum: i64, count: usize, oldest_ns: u64, through: u64, now_ns: u64) -> Self {
-        let deadline_ns = now_ns.saturating_add(RETRY_NS_MAX);
+    pub fn new(
+        token: u64,
+        Gathered { sum, count, oldest_ns }: Gathered,
+        through: u64,
+        token_ttl_ms: u64,
+        now_ns: u64,
+    ) -> Self {
+        let deadline_ns = now_ns.saturating_add(retry_ns_max(token_ttl_ms));
         Self {
             token,
             sum,
@@ -145,6 +167,7 @@ impl Flight {
             oldest_ns,
             doubtful: false,
             deadline_ns,
+            token_ttl_ms,
             state: State::Due,
             sent_before: false,
             with_body: false,
@@ -153,12 +176,13 @@ impl Flight {
 
     pub fn in_doubt(flush: FlushInDoubt, now_ns: u64, through: u64) -> Self {
         let FlushInDoubt { token, sum, count, age_ns } = flush;
-        let mut this = Self::new(token, sum, count, now_ns, through, now_ns);
+        let deltas = Gathered { sum, count, oldest_ns: now_ns };
+        let mut this = Self::new(token, deltas, through, JOURNALED_TOKEN_TTL_MS, now_ns);
         this.doubtful = true;
         this.sent_before = true;
         // Without any time left, now is too late.
-        this.deadline_ns =
-            RETRY_NS_MAX.checked_sub(age_ns).map_or(0, |left_ns| now_ns.saturating_add(left_ns));
+        let left_ns = retry_ns_max(JOURNALED_TOKEN_TTL_MS).checked_sub(age_ns);
+        this.deadline_ns = left_ns.map_or(0, |left_ns| now_ns.saturating_add(left_ns));
         this
     }
 
@@ -188,7 +212,7 @@ impl Flight {
         Call {
             key,
             token: Some((companion, self.token)),
-            token_ttl_ms: TOKEN_TTL_MS,
+            token_ttl_ms: self.token_ttl_ms,
             clamp: None,
             with_body: self.with_body,
         }

@@ -175,6 +175,7 @@ impl<M: Copy> WriteBehindKey<M> {
         }
         match self.waiting.front() {
             Some(Waiting::Op(..)) if !self.pass_through && self.released > 0 => Action::InFlight,
+            Some(Waiting::Op(..)) if !self.pass_through && self.base.total().is_some() => Action::Resume,
             Some(Waiting::Op(..)) if !self.pass_through && self.base.ask() => Action::AskBase,
             Some(Waiting::Op(..)) if !self.pass_through => Action::InFlight,
             Some(_) => self.release(),
@@ -279,6 +280,19 @@ impl<M: Copy> WriteBehindKey<M> {
         }
     }
 
+    /// Whether the next flush is yet to be made.
+    pub fn has_unsent(&self) -> bool {
+        self.flight.is_none() && self.gathered.count > 0
+    }
+
+    /// Takes the flush back that is to be sent again and has surely not taken effect: its deltas gather again. Returns its
+    /// token, which is not used again.
+    pub fn take_back_flush(&mut self) -> Option<u64> {
+        let flight = self.flight.take_if(|flight| !flight.doubtful)?;
+        self.gathered.take_back(&flight);
+        Some(flight.token)
+    }
+
     /// The journal could not take the record of this flush, so it was not sent: its deltas gather again.
     pub fn flush_not_written(&mut self, token: u64) {
         if let Some(flight) = self.flight.take_if(|flight| flight.token == token && !flight.doubtful) {
@@ -376,7 +390,7 @@ impl<M: Copy> WriteBehindKey<M> {
     }
 
     /// Answers what waits in front, as far as that is possible now.
-    fn resume(
+    pub fn resume(
         &mut self,
         now_ns: u64,
         policy: &WriteBehindPolicy,
@@ -398,8 +412,9 @@ impl<M: Copy> WriteBehindKey<M> {
             return Action::NotBefore(due);
         }
         self.token_last = (self.token_floor + now_ns / 1000 + 1).max(self.token_last + 1);
-        let Gathered { sum, count, oldest_ns } = std::mem::take(&mut self.gathered);
-        let mut flight = Flight::new(self.token_last, sum, count, oldest_ns, self.delta_sequence, now_ns);
+        let deltas = std::mem::take(&mut self.gathered);
+        let ttl_ms = flight::token_ttl_ms(policy.journal);
+        let mut flight = Flight::new(self.token_last, deltas, self.delta_sequence, ttl_ms, now_ns);
         let flush = flight.send();
         self.flight = Some(flight);
         self.facts.flushes += 1;

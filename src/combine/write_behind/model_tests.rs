@@ -244,6 +244,10 @@ impl World {
                     self.released.push(member);
                 }
                 Action::Over(outcome) => self.over(&outcome),
+                Action::Resume => self.reply(|machine, now_ns, budget, told| {
+                    machine.resume(now_ns, &POLICY, budget, |member, taken| told.push((member, taken)));
+                    None
+                }),
                 Action::NotBefore(at) => {
                     assert!(at > self.now_ns);
                     return;
@@ -305,7 +309,12 @@ impl World {
                 self.redis.flush(&wire);
                 self.machine.outcome_unknown();
             }
-            (Sent::Flush(_), 2) => self.machine.not_executed(),
+            (Sent::Flush(_), 2) => {
+                self.machine.not_executed();
+                if self.rng.random() {
+                    self.machine.take_back_flush();
+                }
+            }
             (Sent::Flush(wire), _) => {
                 let reply = self.redis.flush(&wire);
                 self.reply(|machine, now_ns, budget, told| {

@@ -175,13 +175,35 @@ fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
         Action::Flush(DeltaFlush { token: 1101, sum: 3, .. })
     ));
 
-    let old = recovered(300_000_000_001);
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    let mut machine =
+        WriteBehindKey::<u32>::recovered(key(), IDENTITY, &recovered(12 * HOUR_NS - 1), 1, &mut budget);
+    assert_eq!(machine.next(1, &POLICY, false, &mut budget), Action::Flush(flush), "after a night");
+    let old = recovered(12 * HOUR_NS + 1);
     let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &old, 1, &mut budget);
     let Action::Over(FlushOutcome::Unknown(loss)) = machine.next(1, &POLICY, false, &mut budget) else {
         panic!("Redis may have forgotten the token")
     };
     assert_eq!((loss.token, loss.sum, loss.count), (55, 5, 2));
     assert_eq!(machine.facts().unknown_outcomes, 1);
+}
+
+#[test]
+fn a_flush_that_has_not_taken_effect_is_taken_back_and_one_in_doubt_is_not() {
+    let mut key = Key::knowing("10");
+    key.machine.take(WriteBehindOp::Increment(4), 1, 0, &POLICY, &mut key.budget);
+    assert!(key.machine.has_unsent());
+    let Action::Flush(first) = key.next(1_000_000) else { panic!("it is due") };
+    assert!(!key.machine.has_unsent());
+    key.machine.not_executed();
+    assert_eq!(key.machine.take_back_flush(), Some(first.token));
+    assert!(key.machine.has_unsent());
+    let Action::Flush(second) = key.next(1_000_000) else { panic!("it is due again") };
+    assert_eq!((second.sum, second.count, second.resend), (4, 1, false));
+    assert!(second.token > first.token);
+    key.machine.outcome_unknown();
+    assert_eq!(key.machine.take_back_flush(), None);
+    assert_eq!(key.next(1_000_000), Action::Flush(DeltaFlush { resend: true, ..second }));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A client's side of write-behind: increments and reads of such a key go to its home, and any other command that touches
 //! one needs a passage first.
 //!
-//! A passage is asked for at the homes of all such keys of the command, one after the other in the order of their hashes,
-//! so that two clients never wait for each other. Each home flushes what it took before and lets the command pass; while the
+//! A passage is asked for when everything before the command has been answered, at the homes of all its keys of this kind,
+//! one after the other in the order of their hashes: so who waits for one key holds none that comes behind it and stands in no
+//! queue, and two clients never wait for each other. Each home flushes what it took before and lets the command pass; while the
 //! command is under way nothing that came behind it is answered there. When its reply has left, the homes are told.
 //!
 //! A command that writes and names no keys needs the passage of all keys of all homes. Reads of the whole keyspace (`SCAN`,
@@ -45,14 +46,21 @@ pub struct Passage {
     unlisted: usize,
     /// In the order of hashes.
     wanted: BehindKeys,
-    /// The first of them that let it pass.
+    /// So many of them, the first, let it pass.
     passed: usize,
+    /// Those among them that are to be told when the command is answered.
+    held: BehindKeys,
     refused: Option<&'static str>,
     /// The slot behind the command's own in the reply queue, once the command is on its way.
     until: Option<u32>,
 }
 
 impl Passage {
+    /// Whether the command has yet to be sent.
+    pub fn awaits_command(&self) -> bool {
+        self.until.is_none()
+    }
+
     fn is_open(&self) -> bool {
         self.unlisted == 0 && self.passed == self.wanted.len()
     }
@@ -90,7 +98,8 @@ impl State {
         if touched.keys.is_empty() && !touched.all {
             return None;
         }
-        if self.clients.get(key)?.passage.is_none() {
+        let client = self.clients.get(key)?;
+        if client.passage.is_none() && client.replies.is_empty() {
             self.begin_passage(key, touched);
         }
         Some(self.wait_for_passage(key))
@@ -239,6 +248,7 @@ impl State {
             unlisted: if touched.all { workers } else { 0 },
             wanted: touched.keys,
             passed: 0,
+            held: BehindKeys::new(),
             refused: None,
             until: None,
         };
@@ -333,7 +343,11 @@ impl State {
             return;
         };
         match word {
-            BehindWord::Pass => passage.passed += 1,
+            BehindWord::Pass => {
+                passage.passed += 1;
+                passage.held.push((hash, name));
+            }
+            BehindWord::Free => passage.passed += 1,
             BehindWord::Refused(text) => passage.refused = Some(text),
             BehindWord::Keys(keys) => {
                 passage.wanted.extend(keys);
@@ -385,7 +399,7 @@ impl State {
     pub(super) fn release_passage(&mut self, key: ClientKey, passage: Option<Box<Passage>>) {
         let Some(passage) = passage else { return };
         let waiter = self.passenger(key, passage.number);
-        for (hash, name) in passage.wanted.into_iter().take(passage.passed) {
+        for (hash, name) in passage.held {
             self.leave(hash, name, waiter);
         }
     }

@@ -199,6 +199,9 @@ pub fn settle_client_run(
 #[inline]
 fn settle_with(state: &mut State, key: ClientKey, reply_bytes: usize, settle: impl FnOnce(&mut Client)) {
     let Some(client) = state.clients.get_mut(key) else { return };
+    if let Phase::Dead(_) = client.phase {
+        return;
+    }
     settle(client);
     let held = client.output.len() + client.replies.held_bytes();
     // One reply may be larger than the bound all by itself; what is bounded is how much may pile up behind it.
@@ -226,10 +229,13 @@ impl Client {
             self.session_redirects = 0;
         }
         let bytes = self.output.len() + self.replies.held_bytes();
+        // Others wait for the end of a passage, which must not depend on whether this client reads.
+        let has_room = bytes <= limits.client_output_buffer_max / OUTPUT_SHARE_SERVED
+            || self.passage.as_ref().is_some_and(|passage| passage.awaits_command());
         self.phase == Phase::Open
             && self.retrying == 0
             && self.replies.len() < limits.client_inflight_max
-            && bytes <= limits.client_output_buffer_max / OUTPUT_SHARE_SERVED
+            && has_room
     }
 }
 

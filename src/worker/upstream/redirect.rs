@@ -170,7 +170,7 @@ impl State {
     }
 
     /// A server that refuses writes is no master any more.
-    fn doubt_master(&mut self, node: NodeIndex) {
+    pub fn doubt_master(&mut self, node: NodeIndex) {
         if let Some(node) = self.knowledge.topology.node(node) {
             let address = node.address.clone();
             self.refresh(RefreshReason::ReadOnly(address));

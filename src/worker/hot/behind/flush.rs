@@ -15,8 +15,11 @@ use crate::worker::hot::pump::RETRY_PAUSE_NS;
 use crate::worker::state::State;
 use crate::worker::upstream::Origin;
 
-const UNREACHABLE: &str = "ERR hotgate: the key's node can't be reached or does not serve its slot, and the key has increments that wait for it \
+pub(super) const UNREACHABLE: &str = "ERR hotgate: the key's node can't be reached or does not serve its slot, and the key has increments that wait for it \
                            or was not known yet; the command was not sent, try again";
+
+const NOT_JOURNALED: &str = "ERR hotgate: the key has increments that can't be flushed, since the journal takes no records; the log says why; \
+                             the command was not sent, try again later";
 
 impl super::Behind {
     /// When a key wants to be looked at next.
@@ -75,7 +78,15 @@ impl State {
                     }
                     return;
                 }
-                Stage::FlushDue if !self.can_reach(key) => return self.pause(hash, key),
+                Stage::FlushDue if !self.can_reach(key) => {
+                    self.take_back_flush(key);
+                    return self.pause(hash, key);
+                }
+                // No flush is begun, and written down as begun, that cannot be sent: who takes over the journal would have to take
+                // it for one that may have taken effect.
+                Stage::Rest if key.machine.has_unsent() && !self.can_reach(key) => {
+                    return self.pause(hash, key);
+                }
                 _ => {}
             }
             let behind = &mut self.hot.behind;
@@ -90,6 +101,12 @@ impl State {
                 Action::Over(outcome) => {
                     key.stage = Stage::Rest;
                     self.flush_over(key, &outcome);
+                }
+                Action::Resume => {
+                    let mut told = Vec::new();
+                    let sink = |member, taken| told.push((member, taken));
+                    key.machine.resume(self.now_ns, &behind.policy, &mut behind.budget, sink);
+                    self.answer_resumed(hash, key, told);
                 }
                 Action::NotBefore(due_ns) => return self.look_at(hash, key, due_ns),
                 Action::InFlight => return,
@@ -117,8 +134,16 @@ impl State {
         tracing::debug!(key = key.name(), why, "a write-behind flush is put off");
         key.machine.flush_not_written(token);
         key.stage = Stage::Rest;
-        key.pause_until_ns = self.now_ns + RETRY_PAUSE_NS;
-        self.look_at(hash, key, key.pause_until_ns);
+        self.put_off(hash, key, NOT_JOURNALED);
+    }
+
+    /// The flush that is to be sent again has not taken effect, and its node can't be reached: its deltas gather again.
+    fn take_back_flush(&mut self, key: &mut BehindKey) {
+        let Some(token) = key.machine.take_back_flush() else { return };
+        key.stage = Stage::Rest;
+        if let Some(side) = &mut self.hot.behind.journal {
+            side.settle(key, token, FlushEnd::Returned);
+        }
     }
 
     /// The start of a flush is on disk.
@@ -176,9 +201,15 @@ impl State {
                 return self.hot.wake();
             }
         }
+        self.put_off(hash, key, UNREACHABLE);
+    }
+
+    /// The next attempt waits a moment; `why` is the error of those who have waited too long.
+    fn put_off(&mut self, hash: u64, key: &mut BehindKey, why: &'static str) {
         if key.failing_since_ns == 0 {
             key.failing_since_ns = self.now_ns;
         }
+        key.failing_why = why;
         key.pause_until_ns = self.now_ns + RETRY_PAUSE_NS;
         self.look_at(hash, key, key.pause_until_ns);
     }
@@ -258,6 +289,7 @@ impl State {
                     Retry::NoScript => {}
                     Retry::Elsewhere => self.elsewhere(hash, key, reply),
                     Retry::Refused(text) => {
+                        self.doubt_master_of(key, &text);
                         if key.failing_since_ns == 0 {
                             tracing::warn!(
                                 key = key.name(),
@@ -272,16 +304,27 @@ impl State {
             Some(outcome) => {
                 self.flush_over(key, &outcome);
                 match outcome {
-                    FlushOutcome::Returned { .. } if key.failing_since_ns == 0 => {
-                        key.failing_since_ns = self.now_ns
+                    FlushOutcome::Returned { reason, .. } => {
+                        self.doubt_master_of(key, &reason);
+                        if key.failing_since_ns == 0 {
+                            key.failing_since_ns = self.now_ns;
+                        }
                     }
-                    FlushOutcome::Returned { .. } => {}
                     _ => key.failing_since_ns = 0,
                 }
             }
             None => {}
         }
         self.answer_resumed(hash, key, told);
+    }
+
+    /// A node that refuses a flush because it only follows another is master no more.
+    fn doubt_master_of(&mut self, key: &BehindKey, error: &str) {
+        if let Some(node) =
+            self.knowledge.topology.master_of(key.slot).filter(|_| error.starts_with("READONLY"))
+        {
+            self.doubt_master(node);
+        }
     }
 
     /// Follows a redirection at once the first time; a second one in a row, or any other refusal, waits a moment.
@@ -345,7 +388,7 @@ impl State {
         }
     }
 
-    /// Answers members that have waited too long for a node that can't be reached.
+    /// Answers members that have waited too long for a node that can't be reached, or for the journal.
     fn give_up_overdue_members(&mut self, hash: u64, key: &mut BehindKey) {
         let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
         let failing = key.failing_since_ns != 0;
@@ -357,10 +400,10 @@ impl State {
         for member in members {
             self.tallies.error(ErrorKind::UpstreamUnavailable);
             match member.op {
-                Some(_) => self.fail_member(hash, member.waiter, UNREACHABLE),
+                Some(_) => self.fail_member(hash, member.waiter, key.failing_why),
                 None => {
                     let name = key.machine.key().clone();
-                    self.tell(name, hash, member.waiter, BehindWord::Refused(UNREACHABLE));
+                    self.tell(name, hash, member.waiter, BehindWord::Refused(key.failing_why));
                 }
             }
         }

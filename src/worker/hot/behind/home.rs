@@ -96,12 +96,12 @@ impl State {
         self.begin_behind(&key, hash);
         let now_ns = self.now_ns;
         let Some(entry) = self.hot.behind.keys.get_mut(&hash) else {
-            return self.tell(key, hash, waiter, BehindWord::Pass);
+            return self.tell(key, hash, waiter, BehindWord::Free);
         };
         entry.active_ns = now_ns;
         match entry.machine.barrier(Member { waiter, op: None }) {
             Taken::Refused => self.tell(key, hash, waiter, BehindWord::Refused(TOO_MANY)),
-            Taken::PassThrough => self.tell(key, hash, waiter, BehindWord::Pass),
+            Taken::PassThrough => self.tell(key, hash, waiter, BehindWord::Free),
             Taken::Waits | Taken::Answer { .. } => self.look(hash),
         }
     }

@@ -62,8 +62,9 @@ enum What {
 pub async fn follow_journal(state: Rc<RefCell<State>>) {
     let news = state.borrow().hot.behind.journal.as_ref().map(|side| side.client.news());
     let Some(mut news) = news else { return };
-    loop {
-        news.changed().await;
+    let mut more = true;
+    while more {
+        more = news.changed().await;
         let state = &mut *state.borrow_mut();
         state.tick();
         state.take_journal_progress();
@@ -228,6 +229,7 @@ impl State {
                     }
                     self.tallies.error(ErrorKind::Overload);
                     self.fail_member(hash, member.waiter, &text);
+                    self.look(hash);
                 }
                 What::Flush(token) => self.with_behind(hash, |state, key| {
                     state.flush_not_written(hash, key, token, &text);

@@ -78,6 +78,8 @@ struct BehindKey {
     pause_until_ns: u64,
     /// When the first of the attempts that failed did; 0 while none has.
     failing_since_ns: u64,
+    /// What is told to those who wait too long for the next that does not.
+    failing_why: &'static str,
     /// It is in the list of changed keys.
     dirty: bool,
     /// When it is looked at in any case; 0 for never.
@@ -177,6 +179,7 @@ impl BehindKey {
             target: None,
             pause_until_ns: 0,
             failing_since_ns: 0,
+            failing_why: flush::UNREACHABLE,
             dirty: false,
             timer_ns: 0,
             deltas_since_look: 0,
