@@ -130,37 +130,29 @@ fn every_increment_counts_once_when_the_server_stands_still_or_dies() {
 
 #[test]
 fn every_increment_counts_once_across_failovers() {
+    check_failovers("");
+}
+
+/// Then a master that became a replica runs scripts, and refuses what they write instead of naming the new master.
+#[test]
+fn every_increment_counts_once_across_failovers_while_replicas_are_read_from() {
+    check_failovers("read_from = 'prefer-replica'\ntopology_refresh = '1h'\n");
+}
+
+fn check_failovers(upstream: &str) {
     let (seed, _) = announced_seed();
     let cluster = Cluster::start();
-    let gateway = start(&cluster.seeds(), &format!("{PATIENT}redirects_max = 64\n"));
+    let gateway = start(&cluster.seeds(), &format!("{PATIENT}redirects_max = 64\n{upstream}"));
     let increments = Increments::start(KEY, CLIENTS, &[address(&gateway)], seed);
     for _ in 0..2 {
         increments.wait_for_replies(INCREMENTS / 3);
-        let master = cluster.master_of(KEY);
-        let promoted = replica_of(&cluster, master);
-        // Redis gives an attempt up when the replica is behind for too long.
-        support::wait_until("the replica is promoted", || {
-            cluster.client(promoted).ask("CLUSTER FAILOVER");
-            cluster.masters().contains(&promoted)
-        });
+        cluster.fail_over(KEY);
         increments.wait_for_replies(INCREMENTS / 3);
         cluster.wait_until_whole();
     }
     let mut account = increments.finish();
     let value = cluster.client(cluster.master_of(KEY)).text(&format!("GET {KEY}"));
     account.check_whole(value.parse().unwrap(), seed);
-}
-
-/// A replica of the master with this number.
-fn replica_of(cluster: &Cluster, master: usize) -> usize {
-    let id = cluster.client(master).text("CLUSTER MYID");
-    let masters = cluster.masters();
-    let follows = |node: &usize| {
-        let nodes = cluster.client(*node).text("CLUSTER NODES");
-        nodes.lines().any(|line| line.contains("myself,slave") && line.contains(&id))
-    };
-    let nodes = (0..cluster.len()).filter(|node| !masters.contains(node));
-    nodes.into_iter().find(follows).expect("the master has a replica")
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl Admission {
                 }
                 return reply;
             }
+            Settled::Shared(reply) => return reply,
             Settled::Refused(refusal) => {
                 self.count_refused(Denial::Judged(refusal));
                 self.write_judgement(&refusal, version, scratch);

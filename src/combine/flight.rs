@@ -164,7 +164,7 @@ impl<M: Member> Flight<M> {
                 self.refuse_all(if self.doubtful { UNKNOWN } else { text }, sink);
                 Written::Settled(None)
             }
-            (Form::Script { .. }, None) if self.doubtful && by_a_replica(reply) => {
+            _ if self.doubtful && self.is_refused_by_replica(reply) => {
                 Written::Again(Again::Elsewhere { reply: 0 })
             }
             (Form::Plain, None) => {
@@ -173,6 +173,13 @@ impl<M: Member> Flight<M> {
             }
             (Form::Script { .. }, None) => Written::Settled(self.settle_script(reply, sink)),
         }
+    }
+
+    /// Some step of the script was refused because the node only follows another. It may not know yet what an earlier
+    /// sending did there.
+    pub fn is_refused_by_replica(&self, reply: &[u8]) -> bool {
+        let mut strings = elements(reply).into_iter().flatten().filter_map(bulk_payload);
+        matches!(self.form, Form::Script { .. }) && strings.any(|text| text.starts_with(b"!READONLY"))
     }
 
     /// Whether a refused plain command can mean different things to its members: a `GET` among them needs the value
@@ -240,11 +247,6 @@ fn settle_step<'a, M: Member>(
     }
     settle_counter(segment, before, &verdict, quota, sink);
     Some(())
-}
-
-/// Some step was refused because the node only follows another. It may not know yet what an earlier sending did there.
-fn by_a_replica(reply: &[u8]) -> bool {
-    elements(reply).into_iter().flatten().filter_map(bulk_payload).any(|text| text.starts_with(b"!READONLY"))
 }
 
 pub(super) fn is_elsewhere(reply: &[u8]) -> bool {

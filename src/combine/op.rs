@@ -6,6 +6,10 @@
 
 use crate::resp::{Request, parse_integer};
 
+/// The most arguments of a read that the flush script makes. It hands them to a call of Lua, whose stack takes no more than
+/// 8,000 (`LUAI_MAXCSTACK`), and an error there would end the script half-way. No read that means anything has as many.
+const SCRIPTED_ARGUMENTS_MAX: usize = 64;
+
 /// One operation on the key of a queue, borrowed from the request it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op<'a> {
@@ -78,7 +82,8 @@ pub enum Foldable {
     Mget,
 }
 
-/// Reads with a scalar reply. `ZSCORE` is not one: RESP3 answers it with a double.
+/// Reads with a scalar reply. `ZSCORE` is not one: RESP3 answers it with a double. Nor are `PTTL` and `PEXPIRETIME`, whose
+/// integers may be beyond the 2^53 that a number of Lua holds.
 const SCALAR_READS: &[&[u8]] = &[
     b"BITCOUNT",
     b"BITPOS",
@@ -88,8 +93,6 @@ const SCALAR_READS: &[&[u8]] = &[
     b"HLEN",
     b"HSTRLEN",
     b"LLEN",
-    b"PEXPIRETIME",
-    b"PTTL",
     b"SCARD",
     b"SISMEMBER",
     b"STRLEN",
@@ -116,6 +119,8 @@ const READS: &[&[u8]] = &[
     b"LINDEX",
     b"LPOS",
     b"LRANGE",
+    b"PEXPIRETIME",
+    b"PTTL",
     b"SMEMBERS",
     b"SMISMEMBER",
     b"SUBSTR",
@@ -173,7 +178,7 @@ impl Foldable {
             }
             Self::Hget => exactly(3).and_then(|()| Some(Op::HashGet { field: request.arg(2)? }))?,
             Self::Read => read(false),
-            Self::ScalarRead => read(true),
+            Self::ScalarRead => read(request.len() <= SCRIPTED_ARGUMENTS_MAX),
             Self::Exists => exactly(2).map(|()| read(true))?,
             Self::Mget => exactly(2).map(|()| read(false))?,
         })

@@ -196,6 +196,21 @@ impl<M: Member> KeyQueue<M> {
         self.operations
     }
 
+    /// Takes over other limits; what is in the queue stays there.
+    pub fn set_limits(&mut self, limits: QueueLimits) {
+        self.limits = limits;
+    }
+
+    /// A flush is under way, or has to be sent again.
+    pub fn has_flight(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// The write of the flush under way may have taken effect in an earlier sending.
+    pub fn is_in_doubt(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.doubtful)
+    }
+
     /// What combining has saved so far.
     pub fn counters(&self) -> &QueueCounters {
         &self.counters
@@ -351,6 +366,15 @@ impl<M: Member> KeyQueue<M> {
             self.flight = Some(flight);
         }
         settlement
+    }
+
+    /// Whether the node refused the write of the flush because it only follows another. Nothing of it has taken effect
+    /// there. Not asked of a plain command, which Redis refuses by itself.
+    pub fn is_refused_by_replica(&self, replies: &[impl AsRef<[u8]>]) -> bool {
+        let flight = self.flight.as_ref().filter(|flight| flight.group > 0);
+        flight
+            .zip(replies.first())
+            .is_some_and(|(flight, reply)| flight.is_refused_by_replica(reply.as_ref()))
     }
 
     /// The flush has surely not taken effect: it was never written, or every reply was a redirection. It is due

@@ -4,6 +4,7 @@
 //! that stood there at its place in the order, an error with Redis' own text. The value before the first increment
 //! that took effect is the raw string (`"05"`, or nothing); behind it, it is the canonical integer.
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{
@@ -19,6 +20,8 @@ pub enum Settled<'a> {
     /// The reply, byte for byte what Redis would have sent in the member's protocol version; the replies, one behind the
     /// other, where the member waits for several operations.
     Reply(&'a [u8]),
+    /// The same of one operation, where it is large: one allocation for all who get it.
+    Shared(&'a Bytes),
     /// The quota has no room for it, which is one operation; the counter has not moved.
     Refused(Refusal),
     /// The quota cannot be applied, for this reason, to the one operation; the counter has not moved.
@@ -36,6 +39,27 @@ pub(super) const UNKNOWN: &[u8] =
 /// A reply whose shape is none that the command has: what Redis did is anyone's guess.
 pub(super) const NOT_UNDERSTOOD: &[u8] =
     b"ERR hotgate: outcome unknown: the reply of Redis to a combined write was not understood; check before sending it again";
+
+/// A reply of at least this many bytes is shared: a thousand reads of a large value in one pipeline do not take a thousand
+/// times its memory.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+
+/// One reply, for any number of members.
+struct ForAll<'a> {
+    reply: &'a [u8],
+    shared: Option<Bytes>,
+}
+
+impl<'a> ForAll<'a> {
+    fn new(reply: &'a [u8]) -> Self {
+        let is_large = reply.len() >= SHARED_BYTES_MIN;
+        Self { reply, shared: is_large.then(|| Bytes::copy_from_slice(reply)) }
+    }
+
+    fn told(&self) -> Settled<'_> {
+        self.shared.as_ref().map_or(Settled::Reply(self.reply), Settled::Shared)
+    }
+}
 
 /// The value before a step, as the script spells it.
 #[derive(Clone, Copy, Debug)]
@@ -238,7 +262,8 @@ fn settle_unchanged<M: Member>(
     for entry in &segment.entries {
         scratch.clear();
         before.reply(entry.version, &mut scratch);
-        let told = if entry.ask == Ask::Increment { refused } else { Settled::Reply(&scratch) };
+        let found = ForAll::new(&scratch);
+        let told = if entry.ask == Ask::Increment { refused } else { found.told() };
         each(entry).for_each(|member| sink(member, told));
     }
 }
@@ -266,20 +291,22 @@ pub(super) fn settle_sets<M: Member>(
                 &scratch
             }
         };
-        each(entry).for_each(|member| sink(member, Settled::Reply(reply)));
+        let reply = ForAll::new(reply);
+        each(entry).for_each(|member| sink(member, reply.told()));
     }
 }
 
 /// Hands one reply to all who asked the same. Only the null is spelled differently for different members.
 pub(super) fn settle_read<M: Member>(segment: &Segment<M>, reply: &[u8], sink: &mut impl FnMut(M, Settled)) {
     let null = matches!(reply, b"_\r\n" | b"$-1\r\n") && segment.needs_version().is_none();
+    let reply = ForAll::new(reply);
     for entry in &segment.entries {
-        let own: &[u8] = match entry.version {
-            _ if !null => reply,
-            RespVersion::Resp2 => b"$-1\r\n",
-            RespVersion::Resp3 => b"_\r\n",
+        let own = match entry.version {
+            _ if !null => reply.told(),
+            RespVersion::Resp2 => Settled::Reply(b"$-1\r\n"),
+            RespVersion::Resp3 => Settled::Reply(b"_\r\n"),
         };
-        each(entry).for_each(|member| sink(member, Settled::Reply(own)));
+        each(entry).for_each(|member| sink(member, own));
     }
 }
 

@@ -18,6 +18,7 @@ use crate::resp::parse_integer_reply;
 use crate::shared::labels::{Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
+use crate::worker::client::replies::Settled;
 use crate::worker::state::State;
 use crate::worker::upstream::{Origin, Pending, Phase};
 
@@ -102,7 +103,7 @@ impl State {
             if let Some(held) = &mut home.held {
                 held.admission.count_unconfirmed();
             }
-            self.settle_member(hash, waiter, &reply, Outcome::Failed);
+            self.settle_member(hash, waiter, Settled::Borrowed(&reply), Outcome::Failed);
         }
         if !home.queue.is_empty() {
             self.look_again(hash, &mut home);

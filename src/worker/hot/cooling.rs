@@ -23,12 +23,12 @@ fn sample_ratio(accesses: u64, duration_ns: u64, ratio_max: u32) -> u32 {
 }
 
 impl State {
-    /// Takes over the published hot set.
+    /// Takes over the published hot set, if it or the configuration is new.
     pub fn adopt_hot_set(&mut self, hot_set: &HotSet) {
-        if hot_set.version == self.hot.hot_set_version {
+        if self.hot.hot_set_version == Some(hot_set.version) {
             return;
         }
-        self.hot.hot_set_version = hot_set.version;
+        self.hot.hot_set_version = Some(hot_set.version);
         self.tick();
         self.hot.entries.values_mut().for_each(|entry| entry.hot = false);
         if !self.config.combine.enabled {

@@ -61,8 +61,7 @@ impl State {
         }
         let now_ns = self.now_ns;
         let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
-        let Some(Home { held: Some(held), failed_since_ns, doubtful, .. }) = home.map(|home| &mut **home)
-        else {
+        let Some(Home { held: Some(held), failed_since_ns, queue, .. }) = home.map(|home| &mut **home) else {
             tracing::warn!(
                 sum,
                 "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
@@ -73,7 +72,7 @@ impl State {
             Some(value) => {
                 held.admission.on_owed_added(now_ns, value);
                 // Redis is back, so whatever waits has its full time from here on.
-                *failed_since_ns = if *doubtful { now_ns } else { 0 };
+                *failed_since_ns = if queue.is_in_doubt() { now_ns } else { 0 };
             }
             None if first_error(reply).is_some_and(|text| text.starts_with(OUTCOME_UNKNOWN)) => {
                 held.admission.on_owed_unknown();

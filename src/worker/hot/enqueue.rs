@@ -5,6 +5,7 @@ use crate::resp::{RespVersion, encode};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::worker::client::ClientKey;
+use crate::worker::client::replies::Settled;
 use crate::worker::state::State;
 
 impl State {
@@ -60,11 +61,11 @@ impl State {
             let mut reply = Vec::new();
             encode::error(
                 &mut reply,
-                "ERR hotgate: combine.pending_max operations wait for this key already; the command was not sent, try again",
+                "ERR hotgate: combine.pending_max operations, or 64 MiB of values, wait for this key already; the command was not sent, try again",
             );
             for place in 0..waiter.operations {
                 self.tallies.error(ErrorKind::Overload);
-                self.settle_member(hash, waiter.one(place), &reply, Outcome::Failed);
+                self.settle_member(hash, waiter.one(place), Settled::Borrowed(&reply), Outcome::Failed);
             }
             return;
         }
@@ -108,7 +109,7 @@ impl State {
                 Some(outcome) => {
                     let reply_bytes = replies.len();
                     (1..alike).for_each(|_| replies.extend_from_within(..reply_bytes));
-                    self.settle_member(hash, asking, &replies, outcome);
+                    self.settle_member(hash, asking, Settled::Borrowed(&replies), outcome);
                 }
                 None => self.push_to_queue(hash, Op::Increment(delta), asking, version),
             }

@@ -53,8 +53,8 @@ pub struct Home {
     pub dirty: bool,
     /// When the first attempt of the flush at hand failed; 0 while none has.
     pub failed_since_ns: u64,
-    /// Some sending of the flush at hand may have taken effect.
-    pub doubtful: bool,
+    /// Before this, in nanoseconds, the flush at hand is not sent again.
+    pub retry_at_ns: u64,
     /// Where a redirection wants the next sending, and whether with `ASKING`.
     pub target: Option<(NodeIndex, bool)>,
     /// Its row in the tallies.

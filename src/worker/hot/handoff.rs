@@ -7,9 +7,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::combine::Op;
+use crate::limits::LARGE_REPLY_BYTES;
 use crate::shared::handoff::{Handoff, HandoffResult, OwnedOp};
 use crate::shared::mailbox::WorkerMessage;
 use crate::worker::client::flush_touched;
+use crate::worker::client::replies::Settled;
 use crate::worker::state::State;
 
 /// How long a full mailbox is left alone.
@@ -85,9 +87,9 @@ impl State {
     /// Operations of other workers' clients on keys whose home is here.
     pub fn take_handoffs(&mut self, batch: Vec<Handoff>) {
         for handoff in batch {
-            // The other worker may have learned of the hot key a moment earlier.
+            // The other worker may have learned of the hot key a moment earlier, or of its end a moment later.
             if !self.hot.entries.contains_key(&handoff.hash) {
-                self.begin(handoff.key.clone(), handoff.hash, true);
+                self.begin(handoff.key.clone(), handoff.hash, false);
             }
             self.push(handoff.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
         }
@@ -96,7 +98,12 @@ impl State {
     /// Outcomes for this worker's own clients.
     pub fn take_results(&mut self, batch: Vec<HandoffResult>) {
         for result in batch {
-            self.settle_local(result.hash, result.waiter, &result.reply, result.outcome);
+            let HandoffResult { hash, waiter, reply, outcome } = result;
+            let reply = match reply.len() {
+                0..LARGE_REPLY_BYTES => Settled::Borrowed(&reply),
+                _ => Settled::Owned(reply),
+            };
+            self.settle_local(hash, waiter, reply, outcome);
         }
         flush_touched(self);
     }

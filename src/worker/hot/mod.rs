@@ -116,8 +116,8 @@ pub struct Hot {
     outboxes: Vec<Vec<Handoff>>,
     /// Outcomes for the clients of other workers, by worker.
     results: Vec<Vec<HandoffResult>>,
-    /// The version of the hot set taken over last.
-    hot_set_version: u64,
+    /// The version of the hot set that was taken over under this configuration.
+    hot_set_version: Option<u64>,
 }
 
 impl Hot {
@@ -143,7 +143,7 @@ impl Hot {
             woken: false,
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             results: (0..workers).map(|_| Vec::new()).collect(),
-            hot_set_version: 0,
+            hot_set_version: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, Limits, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
-use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX};
+use crate::limits::{LONG_REQUEST_BYTES, QUEUE_BYTES_MAX, RULED_KEYS_MAX};
 use crate::resp::Request;
 use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
@@ -155,7 +155,9 @@ impl State {
         } else if !known && !self.begin_by_rule(key, hash) {
             return Ok(Way::Ordinary);
         }
-        let op = self.hot.foldable(command).and_then(|foldable| foldable.op(request));
+        // What would take its lane for itself, and much of the queue, goes as it came.
+        let foldable = self.hot.foldable(command).filter(|_| request.bytes().len() < LONG_REQUEST_BYTES);
+        let op = foldable.and_then(|foldable| foldable.op(request));
         let is_copied = self.is_copied(key, hash);
         let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Ok(Way::Ordinary) };
@@ -170,8 +172,8 @@ impl State {
         let Some(op) = op.filter(|_| database == 0 && (clamped || client.session.tracking.is_none())) else {
             return Ok(if client.combined > 0 { Way::Wait } else { Way::Barrier });
         };
-        if !entry.is_wanted() && entry.unsettled == 0 && client.combined == 0 {
-            return Ok(Way::Barrier);
+        if !entry.is_wanted() {
+            return Ok(if client.combined > 0 { Way::Wait } else { Way::Barrier });
         }
         if !client.may_combine(self.hot.epoch) {
             return Ok(Way::Wait);
@@ -212,18 +214,16 @@ impl State {
 
     /// An empty queue whose tokens bear this identity.
     pub(super) fn new_home(&self, key: &Bytes, identity: &[u8], row: RowId, held: Option<Box<Held>>) -> Home {
-        let limits =
-            QueueLimits { operations_max: self.config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX };
         Home {
             held,
             row,
             waiting_since_ns: 0,
-            queue: KeyQueue::new(key.clone(), identity, limits),
+            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config)),
             sending: Default::default(),
             unconfirmed: Vec::new(),
             dirty: false,
             failed_since_ns: 0,
-            doubtful: false,
+            retry_at_ns: 0,
             target: None,
             tallied: Default::default(),
         }
@@ -255,13 +255,25 @@ impl State {
         self.hot.rules = Rules::new(&self.config.rules);
         self.hot.detector = detector(&self.config, self.now_ns);
         let rules = &mut self.hot.rules;
-        for (hash, entry) in self.hot.entries.iter_mut().filter(|(_, entry)| !entry.serves_debts) {
-            entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
+        for (hash, entry) in &mut self.hot.entries {
+            if let Some(home) = &mut entry.queue {
+                home.queue.set_limits(queue_limits(&self.config));
+            }
+            if !entry.serves_debts {
+                entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
+            }
         }
         self.configure_copies();
         self.configure_quotas();
+        self.hot.hot_set_version = None;
+        let hot_set = Arc::clone(&self.gateway.hot_set.borrow());
+        self.adopt_hot_set(&hot_set);
         self.configure_behind();
     }
+}
+
+fn queue_limits(config: &Config) -> QueueLimits {
+    QueueLimits { operations_max: config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX }
 }
 
 impl Client {

@@ -12,7 +12,7 @@ use crate::resp::{encode, first_error, parse_integer_reply};
 use crate::shared::handoff::{HandoffResult, Waiter};
 use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::NodeIndex;
+use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, flush_touched, settle_client, settle_client_run};
 use crate::worker::state::State;
@@ -63,7 +63,6 @@ impl State {
         home.sending.number = sending.number;
         if sending.lost > 0 {
             if sending.lost_written {
-                home.doubtful = true;
                 let now_ns = self.now_ns;
                 let (queue, held) = (&mut home.queue, &mut home.held);
                 queue.outcome_unknown(now_ns, |waiter, settled| {
@@ -72,8 +71,23 @@ impl State {
             } else {
                 home.queue.not_executed();
             }
-            self.try_later(hash, home);
+            if home.queue.has_flight() {
+                self.try_later(hash, home);
+            } else {
+                self.go_on(hash, home);
+            }
             flush_touched(self);
+            return;
+        }
+        if self.knowledge.topology.kind == UpstreamKind::Cluster
+            && home.queue.is_refused_by_replica(&sending.replies)
+        {
+            // A master no more. As long as replicas are read from, its connections do not make it say who is.
+            home.queue.not_executed();
+            if let Some(node) = sending.node {
+                self.doubt_master(node);
+            }
+            self.try_later(hash, home);
             return;
         }
         let waits = home.replica_wait().is_some();
@@ -93,13 +107,15 @@ impl State {
                 self.follow(hash, home, &reply);
             }
             Some(Again::NoScript | Again::OneByOne) => self.look_again(hash, home),
-            None => {
-                home.failed_since_ns = 0;
-                home.doubtful = false;
-                if !home.queue.is_empty() {
-                    self.look_again(hash, home);
-                }
-            }
+            None => self.go_on(hash, home),
+        }
+    }
+
+    /// The flush at hand is over: the next may go.
+    fn go_on(&mut self, hash: u64, home: &mut Home) {
+        home.failed_since_ns = 0;
+        if !home.queue.is_empty() {
+            self.look_again(hash, home);
         }
     }
 
@@ -136,11 +152,13 @@ impl State {
         known.map(|node| (node, kind == RedirectKind::Ask))
     }
 
-    fn try_later(&mut self, hash: u64, home: &mut Home) {
+    /// The flush at hand goes again after a pause, whatever else comes meanwhile.
+    pub(super) fn try_later(&mut self, hash: u64, home: &mut Home) {
         if home.failed_since_ns == 0 {
             home.failed_since_ns = self.now_ns;
         }
-        self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+        home.retry_at_ns = self.now_ns + RETRY_PAUSE_NS;
+        self.hot.look_at(home.retry_at_ns, hash);
         self.hot.wake();
     }
 
@@ -161,32 +179,35 @@ impl State {
     ) {
         let mut scratch = std::mem::take(&mut self.hot.scratch);
         match (held, settled) {
+            (_, CombineSettled::Shared(reply)) => {
+                self.settle_member(hash, waiter, Settled::Owned(reply.clone()), Outcome::Combined);
+            }
             // A quota judges one by one, so what is told together went out before there was one.
             (_, CombineSettled::Reply(reply)) if waiter.delta == 0 || waiter.operations > 1 => {
-                self.settle_member(hash, waiter, reply, Outcome::Combined);
+                self.settle_member(hash, waiter, Settled::Borrowed(reply), Outcome::Combined);
             }
             (None, CombineSettled::Reply(reply)) => {
-                self.settle_member(hash, waiter, reply, Outcome::Combined)
+                self.settle_member(hash, waiter, Settled::Borrowed(reply), Outcome::Combined);
             }
             (Some(held), settled) => {
                 let outcome = match settled {
-                    CombineSettled::Reply(_) => Outcome::Combined,
+                    CombineSettled::Reply(_) | CombineSettled::Shared(_) => Outcome::Combined,
                     CombineSettled::Refused(_) => Outcome::Refused,
                     CombineSettled::ClampError(_) => Outcome::Failed,
                 };
                 let reply = held.admission.settle(waiter.delta, settled, waiter.version, &mut scratch);
-                self.settle_member(hash, waiter, reply, outcome);
+                self.settle_member(hash, waiter, Settled::Borrowed(reply), outcome);
             }
             // The quota left the configuration while its last flush was under way.
             (None, CombineSettled::Refused(refusal)) => {
                 scratch.clear();
                 encode::error(&mut scratch, format!("QUOTA limit of {} reached", refusal.limit));
-                self.settle_member(hash, waiter, &scratch, Outcome::Refused);
+                self.settle_member(hash, waiter, Settled::Borrowed(&scratch), Outcome::Refused);
             }
             (None, CombineSettled::ClampError(text)) => {
                 scratch.clear();
                 encode::error(&mut scratch, text);
-                self.settle_member(hash, waiter, &scratch, Outcome::Failed);
+                self.settle_member(hash, waiter, Settled::Borrowed(&scratch), Outcome::Failed);
             }
         }
         self.hot.scratch = scratch;
@@ -211,26 +232,26 @@ impl State {
             _ => None,
         };
         match answered {
-            Some(outcome) => self.settle_member(hash, waiter, &reply, outcome),
+            Some(outcome) => self.settle_member(hash, waiter, Settled::Borrowed(&reply), outcome),
             None => self.settle_one(hash, None, waiter, settled),
         }
     }
 
     /// Answers one member, here or on the worker that it belongs to. `reply` are as many replies as it waits for.
-    pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+    pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: Settled<'_>, outcome: Outcome) {
         if waiter.worker == DEBT_WORKER {
-            self.settle_debt(hash, waiter.delta, reply);
+            self.settle_debt(hash, waiter.delta, reply.as_slice());
         } else if usize::from(waiter.worker) == self.index {
             self.settle_local(hash, waiter, reply, outcome);
         } else {
-            let result = HandoffResult { hash, waiter, reply: Bytes::copy_from_slice(reply), outcome };
+            let result = HandoffResult { hash, waiter, reply: reply.into_bytes(), outcome };
             self.hot.results[usize::from(waiter.worker)].push(result);
             self.hot.wake();
         }
     }
 
     /// Answers one of this worker's own clients.
-    pub(super) fn settle_local(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+    pub(super) fn settle_local(&mut self, hash: u64, waiter: Waiter, reply: Settled<'_>, outcome: Outcome) {
         let Waiter { operations, sequence, received_ns, .. } = waiter;
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.unsettled -= operations;
@@ -243,8 +264,8 @@ impl State {
             client.combined -= operations;
         }
         match operations {
-            1 => settle_client(self, key, sequence, 0, Settled::Borrowed(reply)),
-            _ => settle_client_run(self, key, sequence, operations, Settled::Borrowed(reply)),
+            1 => settle_client(self, key, sequence, 0, reply),
+            _ => settle_client_run(self, key, sequence, operations, reply),
         }
     }
 

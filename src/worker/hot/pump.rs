@@ -103,6 +103,13 @@ impl State {
             }
             return;
         }
+        if home.retry_at_ns > self.now_ns {
+            self.hot.look_at(home.retry_at_ns, hash);
+            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+                entry.queue = Some(home);
+            }
+            return;
+        }
         let clamp = clamp.flatten();
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
@@ -119,9 +126,7 @@ impl State {
                 }
                 if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
                     home.queue.not_executed();
-                    home.failed_since_ns =
-                        if home.failed_since_ns == 0 { self.now_ns } else { home.failed_since_ns };
-                    self.hot.timers.push((self.now_ns + RETRY_PAUSE_NS, hash));
+                    self.try_later(hash, &mut home);
                 }
                 self.tally_flush(&mut home, flush.operations as u64);
             }
@@ -246,7 +251,7 @@ impl State {
             self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
         });
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
-        let limit_ns = match home.doubtful && self.config.combine.exactly_once {
+        let limit_ns = match queue.is_in_doubt() {
             true => TOKEN_TTL_MS * 1_000_000 / 2,
             false => patience_ns,
         };
@@ -255,7 +260,8 @@ impl State {
                 self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
             });
             home.failed_since_ns = 0;
-            home.doubtful = false;
+            // A reply that still comes is nobody's.
+            home.sending = Sending { number: home.sending.number.wrapping_add(1), ..Sending::default() };
         }
     }
 }
