@@ -308,6 +308,35 @@ fn bounds_hold() {
     assert_eq!(calls(&mut direct, "get"), before + 10, "what is too large is not");
 }
 
+/// A reply that no copy can be made of is newer than the copy all the same.
+#[test]
+fn a_read_does_not_go_back_behind_a_reply_that_was_not_kept() {
+    let server = Server::start();
+    let config = "[gateway]\nworkers = 1\n[read_cache]\nvalue_bytes_max = '1kb'\n\
+                  [[rule]]\nmatch = 'a:*'\nread = { ttl = '1h' }\n";
+    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let mut direct = server.client();
+    let large = format!("SET % {}", "x".repeat(3000));
+    for (number, changes) in [&[&large[..]][..], &["DEL %", "RPUSH % x"]].into_iter().enumerate() {
+        for version in BOTH_VERSIONS {
+            let key = format!("a:{number}:{version:?}");
+            let read = format!("GET {key}");
+            direct.check(&format!("SET {key} old"), "+OK");
+            warm(&mut gateway.speaking(version), &mut direct, &read);
+            for change in changes {
+                direct.ask(&change.replace('%', &key));
+            }
+            // The first of the two keeps the second from the copy.
+            let mut client = gateway.speaking(version);
+            client.send(&[request(&format!("GETRANGE {key} 0 4")), request(&read)].concat());
+            client.reply();
+            let expected = one_line(&client.reply());
+            assert_ne!(expected, "$3 old", "{changes:?}");
+            client.check(&read, &expected);
+        }
+    }
+}
+
 #[test]
 fn a_password_is_given_on_tracking_connections_too() {
     let server = Server::with(&["--requirepass", "secret"]);

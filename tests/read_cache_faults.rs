@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use support::copies::{RULES, Witness, before, calls, figure, start, value_of, warm};
 use support::migration::Migration;
 use support::relay::Relay;
-use support::{BOTH_VERSIONS, Client, Cluster, Server, Version, seed, wait_until};
+use support::text::request;
+use support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version, seed, wait_until};
 
 /// Whatever ends the tracking connection ends its copies too.
 fn check_loss(lose: impl Fn(&Relay, &mut Client)) {
@@ -104,6 +105,30 @@ fn cuts_take_no_connection_back() {
             left.load(Ordering::SeqCst) == 0
         });
     });
+}
+
+/// A read that was repeated on another connection makes no copy, and leaves none behind that is older than its reply.
+#[test]
+fn a_repeated_read_is_not_followed_by_an_older_copy() {
+    let server = Server::start();
+    let relay = Relay::before(server.address());
+    let config = format!("[gateway]\nworkers = 1\n{RULES}");
+    let gateway = Gateway::before(&relay.address().to_string()).config(&config).start();
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    direct.check("SET a:1 old", "+OK");
+    warm(&mut gateway.client(), &mut direct, "GET a:1");
+    direct.check("SET a:1 new", "+OK");
+    relay.hold_replies(true);
+    let (part, whole) = (request("GETRANGE a:1 0 -1"), request("GET a:1"));
+    let sent = relay.times_sent(&whole);
+    client.send(&[part, whole.clone()].concat());
+    wait_until("the read is sent", || relay.times_sent(&whole) > sent);
+    relay.cut();
+    relay.hold_replies(false);
+    for line in ["GETRANGE a:1 0 -1", "GET a:1"] {
+        client.expect(line, "$3 new");
+    }
+    client.check("GET a:1", "$3 new");
 }
 
 #[test]

@@ -134,22 +134,32 @@ impl State {
             false => Bytes::from(resp2_form(reply.as_slice())),
         };
         // Those who wait for a newer read of the same must not find an older copy, should the newer reply not be kept.
-        let current = newest && connection == fill.connection;
-        if current && bytes.first() != Some(&b'-') && self.hot.cache.store.admits(bytes.len()) {
-            let copy = Reply {
-                request: fill.request.clone(),
-                version: fill.version,
-                key: fill.key,
-                // A large reply is a part of the buffer that it came in, which may be far larger.
-                bytes: if shared { Bytes::copy_from_slice(&bytes) } else { bytes.clone() },
-                source: fill.source,
-                sent: id.0,
-                until_ns: fill.until_ns,
-            };
-            let stored = self.hot.cache.store.put(copy, self.now_ns);
-            self.tallies.read_cache.stores += u64::from(stored);
+        let wanted = newest && bytes.first() != Some(&b'-') && self.hot.cache.store.admits(bytes.len());
+        if connection != fill.connection {
+            // It was repeated, so Redis may have run it after reads that were sent later and made copies.
+            self.hot.cache.store.drop_key(fill.key);
+        } else if !(wanted && self.make_copy(&fill, id, &bytes, shared)) {
+            // Those who waited for it have seen it, so they must not be served what it has overtaken.
+            self.hot.cache.store.drop_older(fill.version, &fill.request, id.0);
         }
         self.answer_waiters(fill, &bytes, Outcome::Forwarded, Outcome::Combined);
+    }
+
+    /// Says whether the reply is kept. Bytes that are shared are a part of the buffer that they came in, which may be far
+    /// larger.
+    fn make_copy(&mut self, fill: &Fill, id: FillId, bytes: &Bytes, shared: bool) -> bool {
+        let copy = Reply {
+            request: fill.request.clone(),
+            version: fill.version,
+            key: fill.key,
+            bytes: if shared { Bytes::copy_from_slice(bytes) } else { bytes.clone() },
+            source: fill.source,
+            sent: id.0,
+            until_ns: fill.until_ns,
+        };
+        let stored = self.hot.cache.store.put(copy, self.now_ns);
+        self.tallies.read_cache.stores += u64::from(stored);
+        stored
     }
 
     /// A fill came to nothing.

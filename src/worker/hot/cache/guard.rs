@@ -8,6 +8,7 @@
 //!
 //! While a client waits for the reply to a read, a copy that another read has made before may still be there, or come. The
 //! reply may turn out to be newer, so what the client reads of that key meanwhile is at least as new as the read it waits for.
+//! When the reply comes it takes the older copy's place, or, if none can be made of it, takes the older copy away.
 
 use smallvec::SmallVec;
 

@@ -174,6 +174,14 @@ impl Store {
         true
     }
 
+    /// Drops the copy for a request, if its read was sent before this moment.
+    pub fn drop_older(&mut self, version: RespVersion, request: &[u8], sent: u64) {
+        let known = self.names[index_of(version)].get(request).copied();
+        if let Some(place) = known.filter(|place| self.copies[*place].reply.sent < sent) {
+            self.remove(place);
+        }
+    }
+
     /// Drops the copies of a key, and sees to it that no read sent until now makes one. Returns how many there were.
     pub fn drop_key(&mut self, key: u64) -> usize {
         if self.dropped.is_empty() {

@@ -57,6 +57,7 @@ enum Step {
     Send,
     Put { request: u8, resp3: bool, len: usize, source: u64, back: u64, lives_ns: u64 },
     Get { request: u8, resp3: bool },
+    DropOlder { request: u8, resp3: bool, back: u64 },
     DropKey(u8),
     DropSource(u64),
     DropAll,
@@ -71,6 +72,9 @@ fn step() -> impl Strategy<Value = Step> {
             |(request, resp3, len, source, back, lives_ns)| Step::Put { request, resp3, len, source, back, lives_ns }
         ),
         8 => (0..8_u8, any::<bool>()).prop_map(|(request, resp3)| Step::Get { request, resp3 }),
+        2 => (0..8_u8, any::<bool>(), 0..4_u64).prop_map(
+            |(request, resp3, back)| Step::DropOlder { request, resp3, back }
+        ),
         2 => (0..3_u8).prop_map(Step::DropKey),
         1 => (0..3_u64).prop_map(Step::DropSource),
         1 => Just(Step::DropAll),
@@ -134,6 +138,14 @@ proptest! {
                     let request = [request; 5];
                     let found = store.get(version_of(resp3), &request, now_ns, 0).cloned();
                     prop_assert_eq!(found, model.get(version_of(resp3), &request, now_ns));
+                }
+                Step::DropOlder { request, resp3, back } => {
+                    let (request, sent) = ([request; 5], store.moment().saturating_sub(back));
+                    let known = model.find(version_of(resp3), &request);
+                    if let Some(place) = known.filter(|place| model.copies[*place].sent < sent) {
+                        model.copies.remove(place);
+                    }
+                    store.drop_older(version_of(resp3), &request, sent);
                 }
                 Step::DropKey(key) => {
                     let key = u64::from(key);
