@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use support::copies::{RULES, Witness, before, calls, figure, value_of, warm};
 use support::relay::Relay;
 use support::text::{one_line, request};
-use support::{BOTH_VERSIONS, Client, Gateway, Server, seed, wait_until};
+use support::{BOTH_VERSIONS, Client, Gateway, Server, Version, seed, wait_until};
 
 #[test]
 fn a_read_that_was_made_before_does_not_reach_redis() {
@@ -44,6 +44,61 @@ fn a_read_that_was_made_before_does_not_reach_redis() {
     // One database more, and nothing of the copies of the first.
     client.check("SELECT 1", "+OK");
     client.check("GET t:1", "$-1");
+}
+
+/// Spelled in another way it is the same read, and so it is in another version of the protocol.
+#[test]
+fn a_read_asked_in_another_way_does_not_go_back() {
+    let server = Server::start();
+    let config = format!("[gateway]\nworkers = 1\n{RULES}");
+    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let mut direct = server.client();
+    for version in BOTH_VERSIONS {
+        warm(&mut gateway.speaking(version), &mut direct, "GET a:warm");
+    }
+    for name in ["get", "Get", "GET"] {
+        for other in ["get", "Get", "GET"] {
+            let key = format!("a:{name}:{other}");
+            direct.check(&format!("SET {key} old"), "+OK");
+            gateway.client().check(&format!("{other} {key}"), "$3 old");
+            direct.check(&format!("SET {key} new"), "+OK");
+            let mut client = gateway.client();
+            let first = client.ask(&format!("{name} {key}"));
+            client.check(&format!("{other} {key}"), &first);
+            client.send(format!("{other} {key}\r\n").as_bytes());
+            client.expect("the same without a header", &first);
+        }
+    }
+    let (second, third) = (Version::Resp2, Version::Resp3);
+    for (number, (from, to, change)) in
+        [(second, third, "HELLO 3"), (third, second, "HELLO 2"), (third, second, "RESET")].iter().enumerate()
+    {
+        let read = format!("GET a:version:{number}");
+        direct.check(&format!("SET a:version:{number} old"), "+OK");
+        gateway.speaking(*to).check(&read, "$3 old");
+        direct.check(&format!("SET a:version:{number} new"), "+OK");
+        let mut client = gateway.speaking(*from);
+        client.check(&read, "$3 new");
+        client.read_as(*to);
+        client.call_line(change);
+        client.check(&read, "$3 new");
+    }
+}
+
+/// Most connections begin with it.
+#[test]
+fn a_change_of_version_before_any_read_costs_nothing() {
+    let server = Server::start();
+    let config = format!("[gateway]\nworkers = 1\n{RULES}");
+    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let mut direct = server.client();
+    direct.check("SET a:1 x", "+OK");
+    warm(&mut gateway.speaking(Version::Resp3), &mut direct, "GET a:1");
+    let before = calls(&mut direct, "get");
+    for name in ["GET", "get"] {
+        gateway.speaking(Version::Resp3).check(&format!("{name} a:1"), "$1 x");
+    }
+    assert_eq!(calls(&mut direct, "get"), before);
 }
 
 /// Each kind of value and the reads of it.

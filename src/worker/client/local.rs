@@ -47,6 +47,7 @@ impl State {
             client_id: client.id,
             server_version: facts.version.as_deref().unwrap_or("unknown"),
         };
+        let version = client.session.version;
         let mut reply = Vec::new();
         let answer = local::answer(local, &surroundings, &mut client.session, request, &mut reply);
         self.tallies.count(RequestClass::Local, Outcome::Answered);
@@ -73,6 +74,11 @@ impl State {
                 return self.forward(key, command, request, None, outgoing, None);
             }
             Answer::Select(database) => self.select(key, database),
+        }
+        if let Some(client) = self.clients.get_mut(key)
+            && client.session.version != version
+        {
+            client.copies.change_version(client.replies.next_sequence().wrapping_sub(1));
         }
         Flow::Next
     }

@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use smallvec::smallvec;
 
+use super::lookup::Read;
 use super::store::{Reply, UNTRACKED};
 use super::{Fill, FillId, Waiter};
 use crate::config::ReadPolicy;
 use crate::limits::{FILLS_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion, key_slot, resp2_form};
-use crate::shared::labels::{Outcome, RequestClass};
+use crate::shared::labels::Outcome;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, settle_client};
@@ -28,19 +29,17 @@ impl State {
         &mut self,
         client_key: ClientKey,
         request: &Request<'_>,
-        hash: u64,
-        since: u64,
+        read: &Read<'_>,
     ) -> bool {
-        let Some(client) = self.clients.get(client_key) else { return false };
         let cache = &mut self.hot.cache;
-        let id = cache.underway[place_of(client.session.version)].get(request.bytes()).copied();
-        let Some(id) = id.filter(|id| id.0 >= since && cache.store.is_current(hash, id.0)) else {
+        let id = cache.underway[place_of(read.version)].get(request.bytes()).copied();
+        let Some(id) = id.filter(|id| id.0 >= read.since && cache.store.is_current(read.hash, id.0)) else {
             return false;
         };
         if cache.fills.get(&id).is_none_or(|fill| fill.until_ns <= self.now_ns) {
             return false;
         }
-        let waiter = self.wait_for_fill(client_key, hash, id);
+        let waiter = self.wait_for_fill(client_key, read.hash, id);
         match (self.hot.cache.fills.get_mut(&id), waiter) {
             (Some(fill), Some(waiter)) => fill.waiters.push(waiter),
             _ => return false,
@@ -52,20 +51,16 @@ impl State {
     pub(super) fn send_fill(
         &mut self,
         client_key: ClientKey,
-        class: RequestClass,
         request: &Request<'_>,
-        key: &[u8],
-        hash: u64,
-        policy: ReadPolicy,
+        read: &Read<'_>,
     ) -> bool {
-        let Some(client) = self.clients.get(client_key) else { return false };
-        let version = client.session.version;
+        let Read { class, version, hash, .. } = *read;
         let slot = match self.knowledge.topology.kind {
             UpstreamKind::Single => 0,
-            UpstreamKind::Cluster => key_slot(key),
+            UpstreamKind::Cluster => key_slot(read.key),
         };
         let Some(node) = self.knowledge.topology.master_of(slot) else { return false };
-        let (connection, source, keep) = match policy {
+        let (connection, source, keep) = match read.policy {
             ReadPolicy::Tracked => match self.tracking_connection(node) {
                 Some((connection, source)) => (connection, source, self.config.read_cache.tracked_age_max),
                 None => return false,

@@ -5,6 +5,8 @@
 //! of such requests is unanswered, its reads go to Redis the ordinary way, behind them. Once all are answered, the next read
 //! drops the key's copies and makes a new one: that read is sent after the answers, so it sees at least what they saw.
 //! What names no keys (a transaction, a script) opens all keys: then copies older than this moment are not for this client.
+//! So does a change of the protocol version after a first read: the copies in either version are made apart, so those of the
+//! new one may be older than what was served in the old one.
 //!
 //! While a client waits for the reply to a read, a copy that another read has made before may still be there, or come. The
 //! reply may turn out to be newer, so what the client reads of that key meanwhile is at least as new as the read it waits for.
@@ -27,6 +29,8 @@ pub struct CopyGuard {
     open: SmallVec<[u64; 4]>,
     /// All keys are open.
     all_open: bool,
+    /// A read of it may have been served from a copy, or made one, since it last changed its protocol version.
+    has_read: bool,
     /// The slot in the reply queue of the last request that opened anything.
     slot: u32,
     /// Copies read before this moment are not for it.
@@ -77,11 +81,20 @@ impl CopyGuard {
         self.open.clear();
     }
 
+    /// From the next request on the client speaks another version, in which there are other copies. Where it has read nothing
+    /// yet, as when it greets, any copy is news to it.
+    pub fn change_version(&mut self, slot: u32) {
+        if std::mem::take(&mut self.has_read) {
+            self.open_all(slot);
+        }
+    }
+
     /// Whether a read of this key may be served from a copy or make one, which closes the key. Returns the first moment at
     /// which the copy may have been read.
     pub fn close(&mut self, key: u64, replies: &ReplyQueue, store: &mut Store) -> Option<u64> {
         let place = self.open.iter().position(|open| *open == key);
         if place.is_none() && !self.all_open {
+            self.has_read = true;
             return Some(self.since_of(key));
         }
         if !replies.has_settled(self.slot) {
@@ -93,6 +106,7 @@ impl CopyGuard {
             self.open.swap_remove(place);
             store.drop_key(key);
         }
+        self.has_read = true;
         Some(self.since_of(key))
     }
 

@@ -66,6 +66,18 @@ impl Copyable {
     }
 }
 
+/// A read that may be served from a copy, or make one.
+pub(super) struct Read<'a> {
+    pub class: RequestClass,
+    /// Which the client speaks.
+    pub version: RespVersion,
+    pub key: &'a [u8],
+    pub hash: u64,
+    pub policy: ReadPolicy,
+    /// The first moment at which the copy may have been read.
+    pub since: u64,
+}
+
 impl State {
     /// Looks at an operation on one key with the copies in mind. `None` when it goes on as if there were none.
     pub(in crate::worker::hot) fn look_at_copies(
@@ -96,18 +108,30 @@ impl State {
             false => None,
         };
         let Some(since) = closed else { return self.open_key(client_key, command, hash) };
-        let class = self.knowledge.classes.of(command);
-        if let Some(reply) = cache.store.get(version, request.bytes(), self.now_ns, since) {
+        let read = Read { class: self.knowledge.classes.of(command), version, key, hash, policy, since };
+        let way = if request.name().iter().any(u8::is_ascii_lowercase) {
+            let mut spelled = std::mem::take(&mut self.hot.cache.spelled);
+            let way = self.answer_read(client_key, &in_capitals(request, &mut spelled), &read);
+            self.hot.cache.spelled = spelled;
+            way
+        } else {
+            self.answer_read(client_key, request, &read)
+        };
+        way.or_else(|| self.open_key(client_key, command, hash))
+    }
+
+    /// Serves a read from a copy, or lets it wait for one. `None` when neither can be.
+    fn answer_read(&mut self, client_key: ClientKey, request: &Request<'_>, read: &Read<'_>) -> Option<Way> {
+        let store = &mut self.hot.cache.store;
+        if let Some(reply) = store.get(read.version, request.bytes(), self.now_ns, read.since) {
             let reply = reply.clone();
-            return Some(self.serve_copy(client_key, class, key, hash, &reply));
+            return Some(self.serve_copy(client_key, read, &reply));
         }
-        if self.await_fill(client_key, request, hash, since)
-            || self.send_fill(client_key, class, request, key, hash, policy)
-        {
+        let waits = self.await_fill(client_key, request, read) || self.send_fill(client_key, request, read);
+        waits.then(|| {
             self.tallies.read_cache.misses += 1;
-            return Some(Way::Combined(1));
-        }
-        self.open_key(client_key, command, hash)
+            Way::Combined(1)
+        })
     }
 
     /// Whether a rule lets replies about this key be copied.
@@ -116,14 +140,7 @@ impl State {
     }
 
     /// Answers a client.
-    fn serve_copy(
-        &mut self,
-        client_key: ClientKey,
-        class: RequestClass,
-        key: &[u8],
-        hash: u64,
-        reply: &Bytes,
-    ) -> Way {
+    fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> Way {
         if let Some(client) = self.clients.get_mut(client_key) {
             let muted = client.take_muted();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
@@ -133,10 +150,10 @@ impl State {
             client.replies.answer(settled, muted, &mut client.output);
         }
         touch(self, client_key);
-        self.tallies.count(class, Outcome::Cached);
+        self.tallies.count(read.class, Outcome::Cached);
         self.reply_times.add(self.now_ns, self.now_ns, self.now_ns, &mut self.tallies);
         self.tallies.read_cache.hits += 1;
-        let row = self.row_of_hits(key, hash);
+        let row = self.row_of_hits(read.key, read.hash);
         self.tallies.read_cache.keys.row(row).hits += 1;
         Way::Served(reply.len().min(u32::MAX as usize) as u32)
     }
@@ -228,6 +245,18 @@ impl State {
             self.hot.cache.store.drop_sources(|_| true);
         }
     }
+}
+
+/// The request with its name in capitals, laid out in `room`: clients spell names as they like, and ask for the same.
+fn in_capitals<'a>(request: &Request<'a>, room: &'a mut Vec<u8>) -> Request<'a> {
+    room.clear();
+    room.extend_from_slice(request.bytes());
+    if let Some(span) = request.spans().first()
+        && let Some(name) = room.get_mut(span.start as usize..(span.start + span.len) as usize)
+    {
+        name.make_ascii_uppercase();
+    }
+    Request::new(room, request.spans())
 }
 
 /// Whether a command may change, or show, keys that its arguments do not name in plain places.

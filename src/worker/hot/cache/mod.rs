@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each worker has its own copies, and nothing here is shared. Copies are of replies to reads of one key in database 0, as
-//! they were asked (the same bytes, the same protocol version).
+//! they were asked: the same command in any spelling, the same bytes behind its name, the same protocol version.
 //!
 //! # What is promised
 //!
@@ -107,6 +107,8 @@ pub struct Cache {
     fills: HashMap<FillId, Fill, RandomState>,
     /// The newest fill of each request, for each protocol version.
     underway: [HashMap<Bytes, FillId, RandomState>; 2],
+    /// Room for a request in the one spelling in which copies are known.
+    spelled: Vec<u8>,
     connections: Connections,
     /// Keys whose hits are counted apart, and when that was last done.
     rows: HashMap<u64, (RowId, u64), RandomState>,
@@ -121,6 +123,7 @@ impl Cache {
             store: Store::new(Bounds { entries_max: 0, bytes_max: 0, value_bytes_max: 0 }),
             fills: HashMap::default(),
             underway: Default::default(),
+            spelled: Vec::new(),
             connections: Connections::default(),
             rows: HashMap::default(),
         }
