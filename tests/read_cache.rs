@@ -244,6 +244,31 @@ fn a_connection_never_goes_back_behind_what_it_wrote_or_saw() {
     wait_until("copies were served", || figure(&mut client, "read_cache_hits") > 1000);
 }
 
+/// `SORT` shows what is in keys that its patterns lead to.
+#[test]
+fn a_sort_by_patterns_shows_keys_that_it_does_not_name() {
+    let server = Server::start();
+    let config = format!("[gateway]\nworkers = 1\n{RULES}");
+    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let mut direct = server.client();
+    direct.check("RPUSH list 1", ":1");
+    for (line, expected) in [
+        ("SORT list BY nosort GET a:*", "*1 $3 new"),
+        ("SORT_RO list BY nosort GET a:*", "*1 $3 new"),
+        ("sort_ro list get a:* alpha", "*1 $3 new"),
+        ("SORT list BY nosort GET a:* STORE sorted", ":1"),
+    ] {
+        direct.check("SET a:1 old", "+OK");
+        gateway.client().ask("DEL a:1");
+        direct.check("SET a:1 old", "+OK");
+        warm(&mut gateway.client(), &mut direct, "GET a:1");
+        direct.check("SET a:1 new", "+OK");
+        let mut client = gateway.client();
+        client.check(line, expected);
+        client.check("GET a:1", "$3 new");
+    }
+}
+
 /// A transaction that watches a key rests on what it reads after the watch.
 #[test]
 fn a_watching_client_reads_from_redis() {

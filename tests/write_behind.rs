@@ -168,6 +168,37 @@ fn any_other_command_on_the_key_finds_all_that_came_before_it() {
 }
 
 #[test]
+fn a_sort_finds_what_came_before_it_in_the_keys_that_its_patterns_lead_to() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), LAZY, 2);
+    let mut direct = server.client();
+    let sorts: &[(&[&str], &str)] = &[
+        (&["SORT list BY nosort GET wb:*"], "*1 $1 V"),
+        (&["SORT_RO list BY nosort GET wb:*"], "*1 $1 V"),
+        (&["sort_ro list limit 0 1 get # get wb:*"], "*2 $1 1 $1 V"),
+        (&["SORT list BY nosort GET wb:* STORE sorted", "LRANGE sorted 0 -1"], "*1 $1 V"),
+        (&["MULTI", "SORT list BY nosort GET wb:*", "EXEC"], "*1 *1 $1 V"),
+    ];
+    for client in &mut clients(&gateway, 4) {
+        direct.check("FLUSHALL", "+OK");
+        client.check("FLUSHALL", "+OK");
+        direct.check("RPUSH list 1", ":1");
+        for (value, (lines, expected)) in (1..).zip(sorts) {
+            client.send_line("INCR wb:1");
+            lines.iter().for_each(|line| client.send_line(line));
+            client.expect("INCR wb:1", &format!(":{value}"));
+            let replies: Vec<String> = lines.iter().map(|_| one_line(&client.reply())).collect();
+            assert_eq!(replies.last(), Some(&expected.replace('V', &value.to_string())), "{lines:?}");
+        }
+        // By their weights the second comes first, which Redis learns from the flush alone.
+        direct.check("DEL list", ":1");
+        direct.check("RPUSH list 1 2", ":2");
+        client.check("DECR wb:2", ":-1");
+        client.check("SORT list BY wb:*", "*2 $1 2 $1 1");
+    }
+}
+
+#[test]
 fn a_command_that_names_no_keys_finds_what_its_client_did_before() {
     let server = Server::start();
     let gateway = before(&server.address().to_string(), LAZY, 2);

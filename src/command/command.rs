@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::class::{Class, Session};
 use super::flags::{Categories, CommandFlags};
-use super::keys::{Begin, KeyError, KeyPositions, KeyRange, KeySpec, legacy_range};
+use super::keys::{Begin, KeyError, KeyPositions, KeyRange, KeySpec, has_sort_pattern, legacy_range};
 use super::table::{Entry, Group};
 use crate::resp::Request;
 
@@ -116,6 +116,14 @@ impl Command {
         }
         let none = out.len() == before;
         if none && self.flags.contains(CommandFlags::MOVABLEKEYS) { Err(KeyError) } else { Ok(()) }
+    }
+
+    /// Whether the request reads keys that [`Self::keys`] does not find, since their names follow from data: `SORT` and
+    /// `SORT_RO` fill their patterns with each element of the list.
+    pub fn follows_patterns(&self, request: &Request) -> bool {
+        self.flags.contains(CommandFlags::MOVABLEKEYS)
+            && matches!(&*self.name, "sort" | "sort_ro")
+            && has_sort_pattern(request)
     }
 
     /// What the gateway does with this request: [`Command::class`], but that a command that waits only when told to

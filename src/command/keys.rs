@@ -136,6 +136,15 @@ fn position_after_sort_store(request: &Request) -> Option<i64> {
     found
 }
 
+/// Whether `SORT` has a pattern that leads to other keys. Only those with a star do: Redis takes any other weight as none,
+/// and any other value as absent or, for `#`, as the element. Every argument that may be the word is taken for it, so that
+/// none is missed.
+pub(super) fn has_sort_pattern(request: &Request) -> bool {
+    let len = request.len() as i64;
+    let leads_on = |i: i64| request.arg(i as usize).is_some_and(|pattern| pattern.contains(&b'*'));
+    (2..len).any(|i| (is_word(request, i, "by") || is_word(request, i, "get")) && leads_on(i + 1))
+}
+
 fn is_word(request: &Request, i: i64, word: &str) -> bool {
     request.arg(i as usize).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
 }
@@ -225,6 +234,30 @@ mod tests {
         let command = table.get(table.resolve(&arguments.request()).unwrap());
         command.keys(&arguments.request(), &mut keys).unwrap();
         assert_eq!(keys.as_slice(), [2, 4]);
+    }
+
+    #[test]
+    fn a_sort_with_a_starred_pattern_leads_to_keys_that_it_does_not_name() {
+        let table = CommandTable::builtin();
+        let check = |line: &str, expected| {
+            let arguments = Arguments::of_line(line);
+            let command = table.get(table.resolve(&arguments.request()).unwrap());
+            assert_eq!(command.follows_patterns(&arguments.request()), expected, "{line}");
+        };
+        for line in [
+            "SORT l BY w:*",
+            "sort l limit 0 1 get # get v:*->f desc",
+            "SORT_RO l by nosort Get v:*",
+            "SORT l GET v:* STORE d",
+            "SORT l BY nosort STORE GET GET *",
+        ] {
+            check(line, true);
+        }
+        for line in
+            ["SORT l", "SORT l BY nosort GET #", "SORT l* ALPHA STORE d*", "SORT_RO l GET", "MGET get *"]
+        {
+            check(line, false);
+        }
     }
 
     proptest! {

@@ -6,8 +6,9 @@
 //! queue, and two clients never wait for each other. Each home flushes what it took before and lets the command pass; while the
 //! command is under way nothing that came behind it is answered there. When its reply has left, the homes are told.
 //!
-//! A command that writes and names no keys needs the passage of all keys of all homes. Reads of the whole keyspace (`SCAN`,
-//! `KEYS`, `DBSIZE`) need none, and may miss what is pending.
+//! A command that writes and names no keys needs the passage of all keys of all homes, and so does a `SORT` whose patterns
+//! lead to keys that it does not name. Reads of the whole keyspace (`SCAN`, `KEYS`, `DBSIZE`) need none, and may miss what is
+//! pending.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -230,7 +231,8 @@ impl State {
         let database = self.clients.get(key).map_or(0, |client| client.session.database);
         // The database that `COPY` and `MOVE` name may be this one.
         let elsewhere = database != 0 && !known.flags.contains(CommandFlags::WRITE);
-        let mut touched = Touched::default();
+        let all = !elsewhere && known.follows_patterns(request);
+        let mut touched = Touched { all, ..Touched::default() };
         for key in places.iter().filter_map(|place| request.arg(*place as usize)) {
             let hash = self.hot.hasher.hash_one(key);
             if !elsewhere && self.is_behind(key, hash) {

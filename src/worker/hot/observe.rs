@@ -122,8 +122,9 @@ impl State {
             let key = request.arg(*place as usize).unwrap_or_default();
             self.hot.entries.contains_key(&self.hot.hasher.hash_one(key))
         };
-        // A script that names no keys may touch any.
-        let touches_any = keys.is_empty() && !known.flags.contains(CommandFlags::PUBSUB);
+        // A script that names no keys may touch any, and so may a `SORT` by patterns.
+        let names_none = keys.is_empty() && !known.flags.contains(CommandFlags::PUBSUB);
+        let touches_any = names_none || known.follows_patterns(request);
         let combined = !self.hot.is_idle() && (touches_any || keys.iter().any(is_combined));
         // It may touch a combined key beside the queue.
         if combined && self.has_combined(client) {

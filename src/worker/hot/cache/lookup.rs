@@ -215,7 +215,7 @@ impl State {
         let known = self.knowledge.commands.get(command);
         let malformed = known.keys(request, &mut keys).is_err();
         malformed
-            || may_touch_any(known, &keys)
+            || may_touch_any(known, request, &keys)
             || keys.iter().filter_map(|place| request.arg(*place as usize)).any(|key| {
                 let hash = self.hot.hasher.hash_one(key);
                 self.hot.rules.read_of(key, hash) != ReadPolicy::Collapse
@@ -237,7 +237,7 @@ impl State {
                 self.hot.cache.store.drop_key(hash);
             }
         }
-        if malformed || may_touch_any(known, &keys) {
+        if malformed || may_touch_any(known, request, &keys) {
             client.copies.open_all(slot);
         }
         // `FLUSHALL` and its like.
@@ -260,11 +260,12 @@ fn in_capitals<'a>(request: &Request<'a>, room: &'a mut Vec<u8>) -> Request<'a> 
 }
 
 /// Whether a command may change, or show, keys that its arguments do not name in plain places.
-fn may_touch_any(command: &Command, keys: &KeyPositions) -> bool {
+fn may_touch_any(command: &Command, request: &Request<'_>, keys: &KeyPositions) -> bool {
     let runs_others = matches!(command.class, Class::Session(Session::Exec | Session::Blocking));
     let is_script = command.flags.contains(CommandFlags::NO_MANDATORY_KEYS);
     let movable = command.flags.contains(CommandFlags::MOVABLEKEYS);
-    runs_others || is_script || (command.is_write() && (keys.is_empty() || movable))
+    let writes_any = command.is_write() && (keys.is_empty() || movable);
+    runs_others || is_script || writes_any || command.follows_patterns(request)
 }
 
 #[cfg(test)]
