@@ -30,7 +30,7 @@ use crate::control::questions::{Desk, answer_questions};
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
-use crate::journal::{Journal, JournalOptions, OpenError, Recovery};
+use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
@@ -299,12 +299,7 @@ fn open_journal(
     let opened = Journal::open(options).map_err(ProcessError::Journal)?;
     let Recovery { gateway_id, token_floor, keys, torn } = opened.recovery;
     if let Some(torn) = torn {
-        tracing::warn!(
-            file = %torn.file.display(),
-            offset = torn.offset,
-            bytes = torn.bytes,
-            "the journal's last record was cut short by a crash; nothing in it had been acknowledged"
-        );
+        warn_of_torn_tail(&torn);
     }
     tracing::info!(directory = %config.journal_path.display(), keys = keys.len(), "the journal is open");
     let recovered: Arc<[_]> = keys.into();
@@ -321,6 +316,20 @@ fn open_journal(
         })
         .collect();
     Ok((Some(opened.journal), journals))
+}
+
+fn warn_of_torn_tail(torn: &TornTail) {
+    let what = match torn.tear {
+        Tear::CutShort => {
+            "the journal's last record was cut short by a crash; nothing in it had been acknowledged"
+        }
+        Tear::Unwritten => {
+            "the journal's last record holds zeros and was left out; a power failure leaves that of a record of which \
+             nothing had been acknowledged; if the power did not fail, increments that were acknowledged are lost \
+             with it, or counted twice"
+        }
+    };
+    tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes, "{what}");
 }
 
 async fn wait_for_upstream(gateway: &Gateway) {

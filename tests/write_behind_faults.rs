@@ -286,31 +286,39 @@ fn a_torn_tail_is_reported_and_a_damaged_journal_is_refused() {
         client.ask("INCR wb:torn");
     }
     gateway.kill();
+    let tails: [(&[u8], &str); 2] =
+        [(b"torn", "cut short by a crash"), (&[0; 600], "if the power did not fail, increments that were")];
+    for (value, (tail, said)) in (21..).zip(tails) {
+        let path = segment(directory.path());
+        let mut bytes = std::fs::read(&path).expect("the segment");
+        bytes.extend(tail);
+        std::fs::write(&path, &bytes).expect("the segment");
+        let mut gateway = start();
+        assert!(gateway.log().contains(said), "{}", gateway.log());
+        gateway.client().check("INCR wb:torn", &format!(":{value}"));
+        gateway.kill();
+    }
     let path = segment(directory.path());
-    let mut bytes = std::fs::read(&path).expect("the segment");
-    bytes.extend(b"torn");
-    std::fs::write(&path, &bytes).expect("the segment");
-    let mut gateway = start();
-    assert!(gateway.log().contains("cut short by a crash"), "{}", gateway.log());
-    gateway.client().check("INCR wb:torn", ":21");
-    gateway.client().check("INCR wb:torn", ":22");
-    gateway.kill();
-    let path = segment(directory.path());
-    let mut bytes = std::fs::read(&path).expect("the segment");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x40;
-    std::fs::write(&path, &bytes).expect("the segment");
+    let whole = std::fs::read(&path).expect("the segment");
     let file = directory.path().join("hotgate.toml");
     std::fs::write(&file, &config).expect("the configuration");
-    let refused = Command::new(env!("CARGO_BIN_EXE_hotgate"))
-        .args(["serve", "--config", &file.display().to_string(), "--listen", "127.0.0.1:0"])
-        .args(["--admin", "127.0.0.1:0", "--upstream", &server.address().to_string()])
-        .stdout(Stdio::null())
-        .output()
-        .expect("the program");
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("is damaged at byte") && said.contains("restore the file from a copy"), "{said}");
+    for place in [whole.len() / 2, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x40;
+        std::fs::write(&path, &bytes).expect("the segment");
+        let refused = Command::new(env!("CARGO_BIN_EXE_hotgate"))
+            .args(["serve", "--config", &file.display().to_string(), "--listen", "127.0.0.1:0"])
+            .args(["--admin", "127.0.0.1:0", "--upstream", &server.address().to_string()])
+            .stdout(Stdio::null())
+            .output()
+            .expect("the program");
+        assert_eq!(refused.status.code(), Some(1), "byte {place}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            said.contains("is damaged at byte") && said.contains("restore the file from a copy"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub enum OpenError {
         /// The directory.
         directory: PathBuf,
     },
-    /// A file is damaged in a place where a crash cannot have done it.
+    /// A file is damaged in a way in which a crash cannot have done it.
     Damaged {
         /// The file.
         file: PathBuf,

@@ -2,8 +2,9 @@
 //!
 //! A segment is a header, and then frames. A frame holds the records of one group commit, is written in one piece and is
 //! on disk before the next is begun. So only the last frame of a segment can be incomplete after a crash, however the
-//! file system reordered the blocks of it; and a frame that is damaged while a valid one follows was whole once.
-//! (The write-ahead log of SQLite has salts and checksums to the same end, see "WAL File Format" in its documentation.)
+//! file system reordered the blocks of it; and a frame that is damaged while a valid one follows was whole once. What the
+//! last frame was is judged in the module of tails. (The write-ahead log of SQLite has salts and checksums to the same end,
+//! see "WAL File Format" in its documentation.)
 //!
 //! - header: magic (8 bytes), version (u32), length of the gateway id (u32), the id, salt (u32), token floor (u64),
 //!   bytes of the checkpoint (u64), CRC-32 of all that (u32).
@@ -16,6 +17,7 @@
 use bytes::{Buf, BufMut};
 
 use super::record::Record;
+use super::tail::{self, Tear};
 
 const MAGIC: &[u8; 8] = b"hotgjrnl";
 const VERSION: u32 = 1;
@@ -41,8 +43,8 @@ pub(super) struct Scan {
     pub header: Header,
     /// In order, each with the offset of its frame.
     pub records: Vec<(u64, Record)>,
-    /// Where the torn tail begins, if there is one.
-    pub torn_at: Option<u64>,
+    /// Where the torn tail begins, if there is one, and how it is torn.
+    pub torn: Option<(u64, Tear)>,
 }
 
 /// A segment that cannot be trusted, and where.
@@ -120,7 +122,7 @@ impl FrameWriter {
     }
 }
 
-fn checksum(salt: u32, number: u64, records: &[u8]) -> u32 {
+pub(super) fn checksum(salt: u32, number: u64, records: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(salt);
     hasher.update(&number.to_le_bytes());
     hasher.update(&(records.len() as u32).to_le_bytes());
@@ -128,15 +130,40 @@ fn checksum(salt: u32, number: u64, records: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// What stands before the records of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    marker: u32,
+    pub records_bytes: usize,
+    number: u64,
+    pub checksum: u32,
+}
+
+impl Head {
+    /// Takes one from the front, if there are as many bytes, and gives what follows it.
+    pub fn split(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let head = Self {
+            marker: bytes.try_get_u32_le().ok()?,
+            records_bytes: bytes.try_get_u32_le().ok()? as usize,
+            number: bytes.try_get_u64_le().ok()?,
+            checksum: bytes.try_get_u32_le().ok()?,
+        };
+        Some((head, bytes))
+    }
+
+    /// Whether it reads like that of the frame of this number.
+    pub fn is_of(&self, number: u64) -> bool {
+        self.marker == MARKER && self.number == number
+    }
+}
+
 /// The records of the frame at the front of `bytes`, if it is valid and not of an earlier number than this.
-fn frame(mut bytes: &[u8], salt: u32, number_min: u64) -> Option<(u64, &[u8])> {
-    let marker = bytes.try_get_u32_le().ok()?;
-    let length = bytes.try_get_u32_le().ok()? as usize;
-    let number = bytes.try_get_u64_le().ok()?;
-    let sum = bytes.try_get_u32_le().ok()?;
-    let records = bytes.get(..length)?;
-    let valid = marker == MARKER && number >= number_min && sum == checksum(salt, number, records);
-    valid.then_some((number, records))
+fn frame(bytes: &[u8], salt: u32, number_min: u64) -> Option<(u64, &[u8])> {
+    let (head, rest) = Head::split(bytes)?;
+    let records = rest.get(..head.records_bytes)?;
+    let sound = head.checksum == checksum(salt, head.number, records);
+    let valid = head.marker == MARKER && head.number >= number_min && sound;
+    valid.then_some((head.number, records))
 }
 
 /// Reads a whole segment.
@@ -145,7 +172,7 @@ pub(super) fn scan(file: &[u8]) -> Result<Scan, Damage> {
     let checkpoint_end = (header_bytes as u64).saturating_add(header.checkpoint_bytes);
     let mut records = Vec::new();
     let mut offset = header_bytes;
-    let mut torn_at = None;
+    let mut torn = None;
     for number in 0.. {
         let rest = &file[offset..];
         let at = offset as u64;
@@ -160,7 +187,7 @@ pub(super) fn scan(file: &[u8]) -> Result<Scan, Damage> {
             if valid_frame_follows(rest, header.salt, number) {
                 return Err(Damage { offset: at, what: "a record is damaged, and valid ones follow it" });
             }
-            torn_at = Some(at);
+            torn = Some((at, tail::judge(rest, at, header.salt, number)?));
             break;
         };
         let mut input = payload;
@@ -170,7 +197,7 @@ pub(super) fn scan(file: &[u8]) -> Result<Scan, Damage> {
         }
         offset += FRAME_HEADER_BYTES + payload.len();
     }
-    Ok(Scan { header, records, torn_at })
+    Ok(Scan { header, records, torn })
 }
 
 fn valid_frame_follows(rest: &[u8], salt: u32, number: u64) -> bool {

@@ -26,8 +26,8 @@
 //!
 //! # What it refuses
 //!
-//! A tail that a crash tore is cut off and reported; by construction (see the module of frames) nothing in it was acknowledged. A
-//! file that is damaged anywhere else is refused with its name and the offset ([`OpenError::Damaged`]). When the disk
+//! A tail that a crash tore is cut off and reported ([`Tear`] says what that may have cost). A file that is damaged in any other
+//! way, also in its last record, is refused with its name and the offset ([`OpenError::Damaged`]). When the disk
 //! fails, records are refused until a new segment could be written; when what is pending fills the journal,
 //! deltas are refused and flushes go on.
 //!
@@ -43,6 +43,7 @@ mod frame;
 mod ledger;
 mod record;
 mod segments;
+mod tail;
 mod writer;
 
 use std::{
@@ -63,6 +64,7 @@ pub use error::{OpenError, RefusedRecord};
 pub use ledger::{Gathered, OpenFlush, OpenKey};
 pub use record::{FlushEnd, Record};
 pub use segments::TornTail;
+pub use tail::Tear;
 pub use writer::JournalFacts;
 
 use client::Message;

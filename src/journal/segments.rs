@@ -15,6 +15,7 @@ use super::{
     error::OpenError,
     frame::{self, FRAME_HEADER_BYTES, FrameWriter, Header},
     ledger::{Contradiction, Ledger},
+    tail::Tear,
 };
 
 /// Records in one frame stop at this many bytes: what is lost at most of a read-ahead when a tail is torn, and some
@@ -24,7 +25,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 1 << 20;
 const SEGMENT: &str = "segment";
 const UNFINISHED: &str = "unfinished";
 
-/// A tail that a crash left incomplete. Nothing in it was acknowledged.
+/// A tail that a crash left incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
     /// The file.
@@ -33,6 +34,8 @@ pub struct TornTail {
     pub offset: u64,
     /// How long it is.
     pub bytes: u64,
+    /// What of it is missing, which says whether anything in it may have been acknowledged.
+    pub tear: Tear,
 }
 
 /// What was found at the start.
@@ -105,10 +108,11 @@ fn read(bytes: &[u8], path: PathBuf, found: &mut Found) -> Result<(), OpenError>
     for (offset, record) in &scan.records {
         found.ledger.apply(record).map_err(|Contradiction(what)| damaged(*offset, what))?;
     }
-    found.torn = scan.torn_at.map(|offset| TornTail {
+    found.torn = scan.torn.map(|(offset, tear)| TornTail {
         file: path.clone(),
         offset,
         bytes: bytes.len() as u64 - offset,
+        tear,
     });
     Ok(())
 }
