@@ -181,34 +181,12 @@ fn set_node_timeout(cluster: &Cluster, nodes: &[usize], timeout_ms: u64) {
     }
 }
 
-/// The replica of a master, if it follows it at present.
-fn replica_of(cluster: &Cluster, master: usize) -> Option<usize> {
-    let id = cluster.client(master).text("CLUSTER MYID");
-    (0..cluster.len()).find(|&node| {
-        let nodes = cluster.client(node).text("CLUSTER NODES");
-        nodes.lines().any(|line| line.contains("myself,slave") && line.contains(&id))
-    })
-}
-
-/// Makes the replica of the counter's master the master, as before maintenance.
-fn fail_over(cluster: &Cluster, sale: &Sale) {
-    let master = cluster.master_of(KEY);
-    wait_until("the replica is the master", || {
-        sale.look(cluster);
-        if let Some(replica) = replica_of(cluster, master) {
-            // Refused while it is not in sync or under way already.
-            cluster.client(replica).ask("CLUSTER FAILOVER");
-        }
-        cluster.master_of(KEY) != master
-    });
-}
-
 /// The counter's master dies with what its replica has not got, since that was down. The replica comes back with what it has
 /// acknowledged and is elected, and the old master becomes its replica.
 fn kill_master(cluster: &mut Cluster, sale: &Sale) {
     cluster.wait_until_whole();
     let victim = cluster.master_of(KEY);
-    let replica = replica_of(cluster, victim).expect("the cluster is whole");
+    let replica = cluster.replica_of(victim);
     cluster.kill(replica);
     let replies = sale.sums.replies.load(SeqCst) + CONNECTIONS as i64;
     wait_until("there are writes that the replica has not got", || sale.sums.replies.load(SeqCst) >= replies);
@@ -270,7 +248,7 @@ fn faults_neither_oversell_nor_lose_nor_leave_anything() {
                     gateways[index] = start(&cluster);
                     sale.addresses.lock().unwrap()[index] = gateways[index].address;
                 }
-                Fault::FailOver => fail_over(&cluster, &sale),
+                Fault::FailOver => cluster.fail_over_watching(KEY, || sale.look(&cluster)),
                 Fault::KillMaster => kill_master(&mut cluster, &sale),
             }
             sale.sell(&cluster, 8_000);

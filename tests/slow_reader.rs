@@ -129,6 +129,31 @@ fn many_big_values() {
     check(&gateway, End::MayBeClosed, 200, |_| encode(&["GET", "big"]), |_| expected.clone());
 }
 
+/// What waits for the replies before it, and then for room in the output, goes on once the client reads.
+#[test]
+fn a_client_that_reads_late_is_served_on() {
+    const VALUE_BYTES: usize = 100_000;
+    const READS: usize = 500;
+    let server = Server::start();
+    let config = "[limits]\nclient_output_buffer_max = \"1mb\"\n";
+    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let mut witness = gateway.client();
+    witness.check(&format!("SET big {}", "v".repeat(VALUE_BYTES)), "+OK");
+    for _ in 0..3 {
+        let mut client = gateway.client();
+        client.send(&[encode(&["GET", "big"]), encode(&["SELECT", "0"])].concat().repeat(READS));
+        wait_until("it is not served further", || {
+            let info = witness.text("INFO clients");
+            let waiting = info.lines().find_map(|line| line.strip_prefix("client_buffered_output_bytes:"));
+            waiting.unwrap().trim().parse::<usize>().unwrap() > (1 << 20) / 4
+        });
+        for _ in 0..READS {
+            assert_eq!(client.reply().len(), VALUE_BYTES + 11);
+            client.expect("SELECT 0", "+OK");
+        }
+    }
+}
+
 /// Messages cannot be held back at their source: a subscriber that does not read is closed at the bound, as Redis does
 /// with `client-output-buffer-limit pubsub`.
 #[test]

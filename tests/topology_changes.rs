@@ -12,8 +12,8 @@ mod support;
 use std::sync::{Mutex, MutexGuard};
 
 use support::load::{Acknowledged, Load};
-use support::migration::{Migration, id};
-use support::{Client, Cluster, Gateway, wait_for, wait_until};
+use support::migration::Migration;
+use support::{Client, Cluster, Gateway, wait_until};
 
 /// One cluster at a time: nodes that get no CPU for their timeout would be failed over without a test asking for it.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -76,23 +76,6 @@ fn role(client: &mut Client) -> String {
     client.list("ROLE")[0].clone()
 }
 
-/// Makes the replica of the master of `key` the master, as before maintenance, and waits for it.
-fn fail_over(cluster: &Cluster, key: &str) {
-    let master = cluster.master_of(key);
-    let master_id = id(&mut cluster.client(master));
-    let replica = wait_for("the master has a replica", || {
-        let nodes = cluster.client(master).text("CLUSTER NODES");
-        let line = nodes.lines().find(|line| line.contains("slave") && line.contains(&master_id))?;
-        (0..cluster.len()).find(|&node| line.contains(&format!(":{}@", cluster.port(node))))
-    });
-    let mut client = cluster.client(replica);
-    wait_until("the replica is in sync", || {
-        client.text("INFO replication").contains("master_link_status:up")
-    });
-    client.check("CLUSTER FAILOVER", "+OK");
-    wait_until("the replica is the master", || role(&mut client) == "master");
-}
-
 #[test]
 fn a_planned_failover_under_load_loses_nothing() {
     let (_alone, cluster, gateway) = start();
@@ -100,7 +83,7 @@ fn a_planned_failover_under_load_loses_nothing() {
         Load::start(&gateway, 4, 60, Acknowledged::Kept, |client, index| format!("planned:{client}:{index}"));
     for key in ["planned:0:0", "planned:0:1", "planned:0:0"] {
         load.wait_for_replies(2_000);
-        fail_over(&cluster, key);
+        cluster.fail_over(key);
     }
     load.wait_for_replies(2_000);
     for error in load.finish() {
@@ -141,7 +124,7 @@ fn a_changed_address_is_followed() {
     }
     cluster.wait_until_whole();
     client.check("WAIT 0 1", ":...");
-    fail_over(&cluster, "address");
+    cluster.fail_over("address");
     cluster.kill(master);
     client.check("GET address", "$1 v");
     client.check("SET address w", "+OK");

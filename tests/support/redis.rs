@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use hotgate::demo::private_redis::{PrivateCluster, PrivateRedisError, PrivateServer};
 
@@ -143,24 +144,34 @@ impl Cluster {
     /// A replica of the master with this number.
     pub fn replica_of(&self, master: usize) -> usize {
         let id = self.client(master).text("CLUSTER MYID");
-        let masters = self.masters();
         let follows = |node: &usize| {
             let nodes = self.client(*node).text("CLUSTER NODES");
             nodes.lines().any(|line| line.contains("myself,slave") && line.contains(&id))
         };
-        (0..self.nodes)
-            .filter(|node| !masters.contains(node))
-            .find(follows)
-            .expect("the master has a replica")
+        wait_for("the master has a replica", || (0..self.nodes).find(follows))
     }
 
-    /// Makes a replica of the key's master the master in its place.
+    /// Makes a replica of the key's master the master in its place, as before maintenance, and waits for it.
     pub fn fail_over(&self, key: &str) {
+        self.fail_over_watching(key, || {});
+    }
+
+    /// As [`Cluster::fail_over`], with something to look at again and again meanwhile.
+    pub fn fail_over_watching(&self, key: &str, mut look: impl FnMut()) {
         let promoted = self.replica_of(self.master_of(key));
-        // Redis gives an attempt up when the replica is behind for too long.
-        wait_until("the replica is promoted", || {
-            self.client(promoted).ask("CLUSTER FAILOVER");
-            self.masters().contains(&promoted)
+        let mut client = self.client(promoted);
+        wait_until("the replica is in sync", || {
+            client.text("INFO replication").contains("master_link_status:up")
+        });
+        // Redis gives an attempt up after five seconds, and begins anew when asked again before.
+        let mut asked: Option<Instant> = None;
+        wait_until("the replica is the master", || {
+            look();
+            if asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(6)) {
+                client.ask("CLUSTER FAILOVER");
+                asked = Some(Instant::now());
+            }
+            client.list("ROLE")[0] == "master"
         });
     }
 

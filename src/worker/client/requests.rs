@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::dispatch::{Flow, dispatch};
 use super::replies::Settled;
-use super::{Client, ClientKey, Inbox, Phase};
+use super::{Client, ClientKey, Gate, Inbox, Phase};
 use crate::config::Limits;
 use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
 use crate::resp::{Request, RequestScan};
@@ -241,7 +241,14 @@ impl Client {
 
 impl State {
     fn may_go_on(&mut self, key: ClientKey) -> bool {
-        self.clients.get_mut(key).is_some_and(|client| client.may_go_on(&self.config.limits))
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        let may_go_on = client.may_go_on(&self.config.limits);
+        if !may_go_on {
+            // What its request waited for may come while this holds it up, and nobody would look again: so the request is
+            // looked at anew when this is over.
+            client.gate = Gate::Open;
+        }
+        may_go_on
     }
 
     /// Answers bytes that are no request: the error is the last thing that the client gets.
