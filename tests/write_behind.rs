@@ -354,6 +354,36 @@ fn a_rule_that_a_reload_takes_away_leaves_nothing_pending() {
     });
 }
 
+/// Each connection finds its own increments, whatever becomes of the rule between them, and at whichever worker it is.
+#[test]
+fn a_rule_that_comes_and_goes_keeps_the_order_of_each_connection() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), LAZY, 2);
+    let mut clients = clients(&gateway, 8);
+    let mut sent = vec![0; clients.len()];
+    for round in 0..30 {
+        gateway.reload(if round % 2 == 0 { "" } else { LAZY });
+        for _ in 0..40 {
+            for (place, client) in clients.iter_mut().enumerate() {
+                client.send_line(&format!("INCR wb:turn:{place}"));
+                if place % 2 == 0 {
+                    client.send_line(&format!("STRLEN wb:turn:{place}"));
+                }
+                client.send_line(&format!("GET wb:turn:{place}"));
+            }
+            for (place, client) in clients.iter_mut().enumerate() {
+                sent[place] += 1;
+                let digits = sent[place].to_string();
+                client.expect("INCR", &format!(":{digits}"));
+                if place % 2 == 0 {
+                    client.expect("STRLEN", &format!(":{}", digits.len()));
+                }
+                client.expect("GET", &format!("${} {digits}", digits.len()));
+            }
+        }
+    }
+}
+
 #[test]
 fn sigterm_flushes_what_is_pending() {
     let server = Server::start();

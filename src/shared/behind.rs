@@ -2,11 +2,14 @@
 //!
 //! As in [`super::handoff`] a client is named by a number that only its own worker can use.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::handoff::Waiter;
 use super::labels::Outcome;
 use crate::combine::WriteBehindOp;
+use crate::config::Config;
 
 /// What is asked of a home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,11 @@ pub enum BehindAsk {
     Done,
     /// Name all keys of which the home keeps anything, and flush them soon: a command that names none comes.
     List,
+    /// Forget the totals that are known: a worker's rules have changed, and under the old ones its clients may have written
+    /// beside the home.
+    Forget,
+    /// Say whether anything is left of keys that the rules do not name any more. The sequence is the home's number.
+    Leftovers,
 }
 
 /// One question on its way to the home of its key.
@@ -30,7 +38,7 @@ pub struct BehindRequest {
     pub hash: u64,
     /// What is asked.
     pub ask: BehindAsk,
-    /// Who asks. For all but [`BehindAsk::Take`] the sequence is the number of the client's passage.
+    /// Who asks. For commands with a passage the sequence is its number.
     pub waiter: Waiter,
 }
 
@@ -49,6 +57,8 @@ pub enum BehindWord {
     Refused(&'static str),
     /// These are the home's keys, by hash.
     Keys(Vec<(u64, Bytes)>),
+    /// Whether anything is left of keys that these rules do not name.
+    Leftovers(Arc<Config>, bool),
 }
 
 /// A word on its way back.

@@ -40,6 +40,8 @@ pub struct WriteBehindKey<M> {
     base: Base,
     gathered: Gathered,
     flight: Option<Flight>,
+    /// The total that it brings may have been overtaken.
+    flight_is_old: bool,
     waiting: VecDeque<Waiting<M>>,
     /// Commands released and not answered yet. While there are any the value in Redis is not asked for.
     released: usize,
@@ -64,6 +66,7 @@ impl<M: Copy> WriteBehindKey<M> {
             base: Base::default(),
             gathered: Gathered::default(),
             flight: None,
+            flight_is_old: false,
             waiting: VecDeque::new(),
             released: 0,
             pass_through: false,
@@ -251,6 +254,7 @@ impl<M: Copy> WriteBehindKey<M> {
     ) -> Option<FlushOutcome> {
         let outcome = self.flight.as_mut()?.settle(reply);
         match &outcome {
+            FlushOutcome::Applied { .. } if std::mem::take(&mut self.flight_is_old) => {}
             FlushOutcome::Applied { total, .. } => {
                 self.base.learn(Total { value: *total, exists: true }, now_ns);
             }
@@ -345,8 +349,15 @@ impl<M: Copy> WriteBehindKey<M> {
         Taken::Waits
     }
 
-    /// What the key holds takes no deltas: Redis itself answers for it from now on.
-    fn stop_absorbing(&mut self) {
+    /// What is known of the value may be older than something that was told to somebody: the next operation waits until Redis
+    /// has told it anew.
+    pub fn forget_total(&mut self) {
+        self.base.forget();
+        self.flight_is_old = self.flight.is_some();
+    }
+
+    /// The key takes no more deltas: Redis itself answers for it from now on, behind what is pending.
+    pub fn stop_absorbing(&mut self) {
         self.base.forget();
         self.pass_through = true;
     }

@@ -77,6 +77,10 @@ impl State {
         verdict: &Verdict,
     ) -> Option<Flow> {
         let command = command.filter(|_| self.hot.behind.is_on())?;
+        if self.hot.behind.is_closing() && self.clients.get(key)?.combined > 0 {
+            // The home of a key that is in write-behind mode no more may hand an operation of it back.
+            return Some(self.wait_for_passage(key));
+        }
         if let Some((place, op)) = self.absorbable(key, command, request, verdict) {
             return self.take_behind(key, command, request, place, op);
         }
@@ -292,6 +296,9 @@ impl State {
             match word {
                 BehindWord::Reply(reply, outcome) => self.settle_absorbed(waiter, &reply, outcome),
                 BehindWord::Yours(op) => self.send_yours(&key, op, waiter),
+                BehindWord::Leftovers(config, left) => {
+                    self.hear_leftovers(waiter, &config, left);
+                }
                 word => self.go_on_with_passage(key, hash, waiter, word),
             }
         }
@@ -356,7 +363,7 @@ impl State {
                 passage.unlisted -= 1;
                 sort(&mut passage.wanted);
             }
-            BehindWord::Reply(..) | BehindWord::Yours(_) => {}
+            BehindWord::Reply(..) | BehindWord::Yours(_) | BehindWord::Leftovers(..) => {}
         }
         let next = passage.wanted.get(passage.passed).cloned();
         match next {

@@ -253,7 +253,10 @@ impl State {
 
     /// Takes over a new configuration.
     pub fn configure_hot(&mut self) {
-        self.hot.rules = Rules::new(&self.config.rules);
+        let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.config.rules));
+        self.leave_rules(former);
+        // What was sent before under other rules has to be answered before anything goes by a home under these.
+        self.hot.epoch = self.hot.epoch.wrapping_add(1);
         self.hot.detector = detector(&self.config, self.now_ns);
         let rules = &mut self.hot.rules;
         for (hash, entry) in &mut self.hot.entries {

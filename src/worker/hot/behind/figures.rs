@@ -1,7 +1,6 @@
 //! What is shown of write-behind, and what is said of increments that a stop leaves behind.
 
 use super::{BehindKey, Stage};
-use crate::config::RuleMode;
 use crate::worker::state::State;
 
 /// A key that nobody uses is forgotten after this long.
@@ -72,7 +71,8 @@ impl State {
             !over
         });
         tally.oldest_pending_ms = now_ns.saturating_sub(oldest_ns) / 1_000_000;
-        behind.on = self.hot.rules.any(RuleMode::WriteBehind) || !behind.keys.is_empty();
+        behind.switch(&self.hot.rules);
+        self.ask_for_leftovers();
     }
 
     /// Has all that is pending flushed, since the process is to end.

@@ -40,6 +40,12 @@ impl State {
                         self.look(hash);
                     }
                 }
+                BehindAsk::Forget => self.forget_totals_at_home(),
+                BehindAsk::Leftovers => {
+                    let left = self.has_leftovers();
+                    let config = Arc::clone(&self.config);
+                    self.tell(key, hash, waiter, BehindWord::Leftovers(config, left));
+                }
                 BehindAsk::List => {
                     let keys = &self.hot.behind.keys;
                     let named = keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone()));
@@ -54,13 +60,16 @@ impl State {
     /// Takes an operation on a key whose home is here.
     pub fn take_at_home(&mut self, key: &[u8], hash: u64, op: WriteBehindOp, waiter: Waiter) {
         let member = Member { waiter, op: Some(op) };
-        self.begin_behind(key, hash);
+        let wanted = self.begin_behind(key, hash);
         let now_ns = self.now_ns;
         let behind = &mut self.hot.behind;
         let Some(entry) = behind.keys.get_mut(&hash).filter(|entry| entry.machine.key() == key) else {
             return self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op));
         };
         entry.active_ns = now_ns;
+        if !wanted {
+            entry.machine.stop_absorbing();
+        }
         let taken = entry.machine.take(op, member, now_ns, &behind.policy, &mut behind.budget);
         match taken {
             Taken::Answer { answer, delta, .. } => {
@@ -106,14 +115,19 @@ impl State {
         }
     }
 
-    /// Makes the machine of a key, if there is none and there is room.
-    fn begin_behind(&mut self, key: &[u8], hash: u64) {
+    /// Makes the machine of a key, if there is none and there is room. Says whether the rules want one: those of the worker
+    /// that asks may be older.
+    fn begin_behind(&mut self, key: &[u8], hash: u64) -> bool {
+        if !self.wants_behind(key, hash) {
+            return false;
+        }
         if self.hot.behind.keys.contains_key(&hash) || self.hot.behind.keys.len() >= BEHIND_KEYS_MAX {
-            return;
+            return true;
         }
         let row = self.tallies.combine.keys.acquire(Arc::from(key));
         let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.hot.behind.identity());
         self.hot.behind.keys.insert(hash, Box::new(BehindKey::new(machine, row, self.now_ns)));
+        true
     }
 
     /// Answers members of a key that waited, in order. What the journal refuses takes all behind it along, since each was

@@ -12,13 +12,14 @@
 //! With a journal, a reply waits until all that it tells of is on disk, and a flush until its start is; nothing else
 //! does.
 //!
-//! A rule that a reload takes away leaves what is pending to be flushed at once; commands that come in that
-//! moment do not wait for it.
+//! A rule that a reload takes away leaves what is pending to be flushed at once; commands that come in that moment wait
+//! for it.
 
 mod figures;
 mod flush;
 mod home;
 mod journal;
+mod leaving;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -38,8 +39,10 @@ use crate::shared::behind::{BehindRequest, BehindResult};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
+use crate::worker::hot::Rules;
 use crate::worker::state::State;
 use journal::JournalSide;
+use leaving::Leaving;
 
 /// Who waits on a key, and with what; without an operation it is a barrier.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +125,8 @@ pub struct Behind {
     results: Vec<Vec<BehindResult>>,
     /// Numbers the passages of clients.
     passages: u32,
+    /// What the rules were.
+    leaving: Leaving,
 }
 
 impl Behind {
@@ -145,12 +150,18 @@ impl Behind {
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             results: (0..workers).map(|_| Vec::new()).collect(),
             passages: 0,
+            leaving: Leaving::default(),
         }
     }
 
     /// Whether any key may be in write-behind mode.
     pub fn is_on(&self) -> bool {
         self.on
+    }
+
+    /// On as long as rules name keys, or have named them and something is left.
+    fn switch(&mut self, rules: &Rules) {
+        self.on = rules.any(RuleMode::WriteBehind) || !self.keys.is_empty() || !self.leaving.is_over();
     }
 
     /// A number for the next passage of a client.
@@ -199,9 +210,9 @@ impl BehindKey {
 }
 
 impl State {
-    /// Whether a key of database 0 is in write-behind mode. A quota on it goes before: it needs Redis to say yes first.
+    /// Whether commands on a key of database 0 go by its home in write-behind mode.
     pub fn is_behind(&mut self, key: &[u8], hash: u64) -> bool {
-        self.hot.rules.mode_of(key, hash) == RuleMode::WriteBehind && !self.hot.quotas.holds(key, hash)
+        self.wants_behind(key, hash) || self.is_leaving(key, hash)
     }
 
     /// The worker that is home to a key.
@@ -225,11 +236,15 @@ impl State {
         let workers = self.gateway.workers.len();
         let share = config.pending_max / workers + usize::from(self.index < config.pending_max % workers);
         behind.budget.set_max(share.max(1));
-        behind.on = self.hot.rules.any(RuleMode::WriteBehind) || !behind.keys.is_empty();
+        behind.switch(&self.hot.rules);
+        if behind.on {
+            self.forget_totals();
+        }
+        let behind = &self.hot.behind;
         let keys: Vec<(u64, Bytes)> =
             behind.keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone())).collect();
         for (hash, key) in keys {
-            if !self.is_behind(&key, hash) {
+            if !self.wants_behind(&key, hash) {
                 self.hurry(hash);
             }
         }
