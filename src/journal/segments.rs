@@ -55,7 +55,13 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         let path = path.to_owned();
         |error| OpenError::Io { path, error }
     };
-    fs::create_dir_all(directory).map_err(at(directory))?;
+    if !directory.is_dir() {
+        fs::create_dir_all(directory).map_err(at(directory))?;
+        // Else a power failure could take the directory away with all that is in it.
+        let directory = directory.canonicalize().map_err(at(directory))?;
+        let parent = directory.parent().unwrap_or(&directory);
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
+    }
     let path = directory.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
     match file.try_lock() {
