@@ -80,6 +80,10 @@ const _: () = assert!(TRANSACTION_COMMANDS_MAX < u32::MAX as usize);
 /// the rest is for the replies to what is in flight.
 pub const OUTPUT_SHARE_SERVED: usize = 4;
 
+/// Requests of a client that may be under way before anything is known of its replies. Eight of 4 MiB are the default of
+/// `limits.client_output_buffer_max`.
+pub const WINDOW_REQUESTS_MIN: usize = 8;
+
 /// A held reply up to this size costs no allocation. A counter's has at most 23 bytes: a colon, a sign and 19 digits, and the
 /// end of the line. A longer one gets an allocation of its own.
 pub const HELD_INLINE_BYTES_MAX: usize = 30;

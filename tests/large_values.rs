@@ -122,3 +122,37 @@ fn streamed_at_least_once(streamed: usize) -> usize {
     assert!(streamed > 0);
     streamed
 }
+
+/// A client that reads as fast as it can is served whatever it asks for at once, as by Redis itself.
+fn check_pipelines(gateway: &Gateway) {
+    const KIB: usize = 1024;
+    let mut setup = gateway.client();
+    for (reads, bytes) in [(40, 1024 * KIB), (300, 1024 * KIB), (1000, 64 * KIB), (16, 4096 * KIB)] {
+        for key in ["pipe:a", "pipe:b", "pipe:c"] {
+            assert_eq!(setup.call(&[b"SET", key.as_bytes(), &vec![b'x'; bytes]]), b"+OK\r\n");
+        }
+        // One that has just come, and one that has asked for small things so far.
+        for before in [0, 2000] {
+            let mut client = gateway.client();
+            (0..before).for_each(|_| client.check("PING", "+PONG"));
+            let asked = (0..reads).flat_map(|read| encode(&["GET", ["pipe:a", "pipe:b", "pipe:c"][read % 3]]));
+            client.send(&asked.collect::<Vec<u8>>());
+            for read in 0..reads {
+                let reply = client.try_reply();
+                let length = reply.map(|reply| reply.len());
+                let expected = bytes + bytes.to_string().len() + 5;
+                assert_eq!(length.ok(), Some(expected), "{read} of {reads} of {bytes} bytes behind {before}");
+            }
+        }
+    }
+}
+
+#[test]
+fn long_pipelines_of_large_values_pass_before_one_server() {
+    check_pipelines(&shared::single().1);
+}
+
+#[test]
+fn long_pipelines_of_large_values_pass_before_a_cluster() {
+    check_pipelines(&shared::cluster().1);
+}

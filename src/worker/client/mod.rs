@@ -27,6 +27,7 @@ pub mod session;
 mod subscribe;
 mod tracking;
 mod transaction;
+mod window;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use crate::shared::labels::CloseReason;
 use output::Output;
 use replies::ReplyQueue;
 use session::Session;
+use window::Window;
 
 /// The part of a client that reads: taken out of the client while its requests are dispatched, so that the request
 /// may be borrowed while the rest of the worker changes.
@@ -111,6 +113,8 @@ pub struct Client {
     pub replies: ReplyQueue,
     /// The bytes of replies.
     pub output: Output,
+    /// How many of its requests may be under way.
+    pub window: Window,
     /// What the client said of itself.
     pub session: Session,
     /// How far it is in its life.
@@ -183,6 +187,7 @@ impl Client {
             inbox: Some(Box::new(inbox)),
             replies: ReplyQueue::default(),
             output: Output::default(),
+            window: Window::default(),
             session: Session::new(limits.authenticated),
             phase: Phase::Open,
             gate: Gate::Open,

@@ -177,7 +177,7 @@ fn client_authenticated(state: &State, key: ClientKey) -> bool {
 /// Settles a slot of a client's reply queue, if the client is still there, and closes it beyond its bound on output.
 pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
     let reply_bytes = reply.as_slice().len();
-    settle_with(state, key, reply_bytes, |client| {
+    settle_with(state, key, 1, reply_bytes, |client| {
         client.replies.settle(sequence, part, reply, &mut client.output);
     });
 }
@@ -191,18 +191,27 @@ pub fn settle_client_run(
     replies: Settled<'_>,
 ) {
     let reply_bytes = replies.as_slice().len();
-    settle_with(state, key, reply_bytes, |client| {
+    settle_with(state, key, requests, reply_bytes, |client| {
         client.replies.settle_run(sequence, requests, replies, &mut client.output);
     });
 }
 
 #[inline]
-fn settle_with(state: &mut State, key: ClientKey, reply_bytes: usize, settle: impl FnOnce(&mut Client)) {
+fn settle_with(
+    state: &mut State,
+    key: ClientKey,
+    replies: u32,
+    reply_bytes: usize,
+    settle: impl FnOnce(&mut Client),
+) {
     let Some(client) = state.clients.get_mut(key) else { return };
     if let Phase::Dead(_) = client.phase {
         return;
     }
+    let unanswered = client.replies.len();
     settle(client);
+    let at_rest = client.replies.is_empty() && !client.paused;
+    client.window.settled(replies, reply_bytes, unanswered, at_rest);
     let held = client.output.len() + client.replies.held_bytes();
     // One reply may be larger than the bound all by itself; what is bounded is how much may pile up behind it.
     if held > state.config.limits.client_output_buffer_max.saturating_add(reply_bytes) {
@@ -234,7 +243,7 @@ impl Client {
             || self.passage.as_ref().is_some_and(|passage| passage.awaits_command());
         self.phase == Phase::Open
             && self.retrying == 0
-            && self.replies.len() < limits.client_inflight_max
+            && self.replies.len() < self.window.requests_max(limits)
             && has_room
     }
 }

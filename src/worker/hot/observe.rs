@@ -296,7 +296,7 @@ impl Client {
         if self.session.replies != Replies::On || self.passage.is_some() {
             return 0;
         }
-        limits.client_inflight_max.saturating_sub(self.replies.len() + 1)
+        self.window.requests_max(limits).saturating_sub(self.replies.len() + 1)
     }
 }
 
