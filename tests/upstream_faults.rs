@@ -267,3 +267,17 @@ fn reads_may_come_from_a_replica_of_a_dead_master() {
     client.check("GET replicated", "$1 v");
     client.check("SET replicated w", "-ERR hotgate: ...");
 }
+
+/// Redis answers one after the other. As long as it does, the last of many is not a sign of its death.
+#[test]
+fn many_slow_requests_are_answered_each() {
+    let server = Server::start();
+    let config = "[upstream]\nrequest_timeout = '300ms'\n";
+    let gateway = Gateway::before(&server.address().to_string()).flag("--workers", "1").config(config).start();
+    let mut client = gateway.client();
+    // Redis answers what it has read at once all at once, which is 16 KiB: so each is half of that.
+    let slow = "EVAL \"local stop = redis.call('TIME') local us = stop[1] * 1e6 + stop[2] + 20000 repeat local now = redis.call('TIME') until now[1] * 1e6 + now[2] >= us return 1\" 1 slow ";
+    client.send(&request(&format!("{slow}{}", "x".repeat(8000))).repeat(50));
+    (0..50).for_each(|_| client.expect("EVAL", ":1"));
+    assert!(!gateway.log().contains("lost a connection"), "{}", gateway.log());
+}

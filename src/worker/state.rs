@@ -221,8 +221,9 @@ impl State {
                 _ => 0,
             };
             let limit_ns = limit_ns.saturating_add(waits_ns);
-            let overdue =
-                upstream.wire.front().is_some_and(|front| now_ns.saturating_sub(front.sent_ns) > limit_ns);
+            // Redis answers one after the other: while it does, whoever waits behind many is not kept waiting by a dead node.
+            let since_ns = |sent_ns: u64| now_ns.saturating_sub(sent_ns.max(upstream.alive_ns));
+            let overdue = upstream.wire.front().is_some_and(|front| since_ns(front.sent_ns) > limit_ns);
             if overdue && upstream.stream.is_some() {
                 upstream.timed_out = true;
                 upstream.wake();

@@ -130,7 +130,7 @@ fn write_or_yield(
 
 fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<(), String> {
     let Some(upstream) = state.upstreams.get_mut(key) else { return Ok(()) };
-    let Upstream { stream: Some(stream), wire, .. } = upstream else { return Ok(()) };
+    let Upstream { stream: Some(stream), wire, alive_ns, .. } = upstream else { return Ok(()) };
     while wire.has_unwritten() {
         let attempt = match wire.single_slice() {
             Some(slice) => stream.try_write(slice),
@@ -144,6 +144,10 @@ fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<()
             Ok(0) => return Err("the socket takes no more bytes".to_owned()),
             Ok(count) => {
                 wire.advance_written(count);
+                // What the kernel takes whole says nothing of the node.
+                if wire.has_unwritten() {
+                    *alive_ns = state.now_ns;
+                }
                 state.tallies.node(upstream.node.position()).bytes_out += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match stream.poll_write_ready(cx) {
@@ -172,7 +176,8 @@ fn read_into(
     scratch: &mut [u8],
     cx: &mut Context<'_>,
 ) -> Result<bool, String> {
-    let Some(Upstream { stream: Some(stream), intake, node, .. }) = state.upstreams.get_mut(key) else {
+    let Some(Upstream { stream: Some(stream), intake, node, alive_ns, .. }) = state.upstreams.get_mut(key)
+    else {
         return Ok(false);
     };
     let before = intake.partial.len();
@@ -181,6 +186,7 @@ fn read_into(
         Poll::Ready(Ok(filled)) => filled,
         Poll::Ready(Err(error)) => return Err(error.to_string()),
     };
+    *alive_ns = state.now_ns;
     let node = node.position();
     match filled {
         Filled::EndOfStream => return Err("the server closed it".to_owned()),

@@ -100,6 +100,7 @@ impl State {
             pending.trailing -= 1;
             if pending.trailing == 0 {
                 upstream.wire.pop();
+                self.wake_waiters(key);
             }
             return Ok(());
         }
@@ -167,7 +168,8 @@ impl State {
         }
     }
 
-    fn wake_waiters(&mut self, key: UpstreamKey) {
+    /// Lets clients go on that wait for room on a connection; to be called whenever a request has left it.
+    pub(super) fn wake_waiters(&mut self, key: UpstreamKey) {
         let inflight_max = self.config.upstream.inflight_max;
         let bytes_max = self.config.upstream.output_buffer_max;
         let Some(upstream) = self.upstreams.get_mut(key) else { return };

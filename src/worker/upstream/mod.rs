@@ -125,6 +125,9 @@ pub struct Upstream {
     pub server_id: u64,
     /// Worker time when it was last used, in nanoseconds.
     pub active_ns: u64,
+    /// Worker time when its node last showed that it lives, in nanoseconds: bytes came, or room for more was made where there
+    /// had been none.
+    pub alive_ns: u64,
 }
 
 impl Upstream {

@@ -197,6 +197,7 @@ impl State {
             waiters: Vec::new(),
             server_id: 0,
             active_ns,
+            alive_ns: active_ns,
         });
         if let Some(state) = self.me.upgrade() {
             tokio::task::spawn_local(super::connection::maintain(state, key));

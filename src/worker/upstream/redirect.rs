@@ -88,6 +88,7 @@ impl State {
         else {
             return false;
         };
+        self.wake_waiters(key);
         let bytes = bytes.slice(pending.prefix_len as usize..);
         pending.start_over();
         pending.redirects = pending.redirects.saturating_add(1);
@@ -152,6 +153,7 @@ impl State {
         let Some(upstream) = self.upstreams.get_mut(key) else { return false };
         let node = upstream.node;
         let Some((pending, bytes)) = upstream.wire.pop_with_bytes() else { return false };
+        self.wake_waiters(key);
         if pending.hook == Hook::ReleaseConnection {
             self.release_connection(key);
         }
