@@ -113,7 +113,7 @@ section! {
         connect_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,
             "How long a connection to a node may take, login included.";
         request_timeout: Duration = Duration::from_secs(5), duration(MS, HOUR), live,
-            "How long a node may take to answer a request; blocking commands bring their own time.";
+            "How long a node may be silent while a request waits for its answer; blocking commands bring their own time.";
         unavailable_wait: Duration = Duration::from_secs(1), duration(0, MINUTE), live,
             "How long a request waits for a node that is away or being failed over.";
         redirects_max: usize = 8, count(1, 64), live,
