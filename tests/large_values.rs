@@ -135,7 +135,8 @@ fn check_pipelines(gateway: &Gateway) {
         for before in [0, 2000] {
             let mut client = gateway.client();
             (0..before).for_each(|_| client.check("PING", "+PONG"));
-            let asked = (0..reads).flat_map(|read| encode(&["GET", ["pipe:a", "pipe:b", "pipe:c"][read % 3]]));
+            let asked =
+                (0..reads).flat_map(|read| encode(&["GET", ["pipe:a", "pipe:b", "pipe:c"][read % 3]]));
             client.send(&asked.collect::<Vec<u8>>());
             for read in 0..reads {
                 let reply = client.try_reply();

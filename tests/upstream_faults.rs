@@ -11,7 +11,7 @@ mod support;
 
 use support::relay::Relay;
 use support::text::{one_line, request};
-use support::{Client, Cluster, Gateway, Server, wait_until};
+use support::{Client, Cluster, Gateway, Server, Version, wait_until};
 
 /// With one worker, so that the connection to the server which the clients use is open before replies are held.
 fn behind_relay(config: &str) -> (Server, Relay, Gateway) {
@@ -273,11 +273,33 @@ fn reads_may_come_from_a_replica_of_a_dead_master() {
 fn many_slow_requests_are_answered_each() {
     let server = Server::start();
     let config = "[upstream]\nrequest_timeout = '300ms'\n";
-    let gateway = Gateway::before(&server.address().to_string()).flag("--workers", "1").config(config).start();
+    let gateway =
+        Gateway::before(&server.address().to_string()).flag("--workers", "1").config(config).start();
     let mut client = gateway.client();
     // Redis answers what it has read at once all at once, which is 16 KiB: so each is half of that.
     let slow = "EVAL \"local stop = redis.call('TIME') local us = stop[1] * 1e6 + stop[2] + 20000 repeat local now = redis.call('TIME') until now[1] * 1e6 + now[2] >= us return 1\" 1 slow ";
     client.send(&request(&format!("{slow}{}", "x".repeat(8000))).repeat(50));
     (0..50).for_each(|_| client.expect("EVAL", ":1"));
     assert!(!gateway.log().contains("lost a connection"), "{}", gateway.log());
+}
+
+/// What goes on a connection of its client's own is not waited for any longer.
+#[test]
+fn a_silent_node_ends_what_waits_on_connections_of_clients() {
+    let server = Server::start();
+    let config = "[upstream]\nrequest_timeout = '300ms'\nunavailable_wait = '300ms'\n";
+    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let (mut tracking, mut watching) = (gateway.speaking(Version::Resp3), gateway.client());
+    tracking.check("CLIENT TRACKING ON", "+OK");
+    tracking.check("GET silent:k", "_");
+    watching.check("WATCH silent:k", "+OK");
+    watching.check("MULTI", "+OK");
+    watching.check("GET silent:k", "+QUEUED");
+    server.pause();
+    tracking.send_line("GET silent:k");
+    watching.send_line("EXEC");
+    tracking.expect("the end of what was tracked", ">2 $10 invalidate _");
+    tracking.expect("GET", "-ERR hotgate:...");
+    watching.expect("EXEC", "-ERR hotgate:...");
+    server.resume();
 }

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::limits::{INLINE_BYTES_MAX, SCRATCH_BYTES};
 use crate::resp::RequestLimits;
 use crate::shared::gateway::Gateway;
-use crate::shared::labels::{CloseReason, NodeState};
+use crate::shared::labels::{CloseReason, NodeState, RequestClass};
 use crate::shared::tallies::WorkerTallies;
 use crate::shared::topology::NodeIndex;
 
@@ -212,8 +212,11 @@ impl State {
         let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
         let now_ns = self.now_ns;
         for upstream in self.upstreams.iter_mut() {
+            let Some(front) = upstream.wire.front() else { continue };
             // A session's command may block for as long as it says.
-            if upstream.owner().is_some() {
+            if front.class == RequestClass::Blocking
+                || matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_))
+            {
                 continue;
             }
             let waits_ns = match upstream.role {
@@ -223,8 +226,7 @@ impl State {
             let limit_ns = limit_ns.saturating_add(waits_ns);
             // Redis answers one after the other: while it does, whoever waits behind many is not kept waiting by a dead node.
             let since_ns = |sent_ns: u64| now_ns.saturating_sub(sent_ns.max(upstream.alive_ns));
-            let overdue = upstream.wire.front().is_some_and(|front| since_ns(front.sent_ns) > limit_ns);
-            if overdue && upstream.stream.is_some() {
+            if since_ns(front.sent_ns) > limit_ns && upstream.stream.is_some() {
                 upstream.timed_out = true;
                 upstream.wake();
             }
