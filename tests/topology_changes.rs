@@ -76,6 +76,21 @@ fn role(client: &mut Client) -> String {
     client.list("ROLE")[0].clone()
 }
 
+/// A queue that is empty is nowhere while its slot moves: where it will be is where to wait.
+#[test]
+fn a_blocking_command_waits_where_its_slot_moves() {
+    let (_alone, cluster, gateway) = start();
+    let migration = Migration::begin(&cluster, "{wait}");
+    let mut client = gateway.client();
+    client.send_line("BLPOP {wait}queue 0");
+    wait_until("it waits at the node that will have the slot", || {
+        cluster.client(migration.to).text("INFO clients").contains("blocked_clients:1")
+    });
+    gateway.client().check("RPUSH {wait}queue v", ":1");
+    client.expect("BLPOP", "*2 $11 {wait}queue $1 v");
+    migration.end();
+}
+
 #[test]
 fn a_planned_failover_under_load_loses_nothing() {
     let (_alone, cluster, gateway) = start();

@@ -9,7 +9,7 @@ use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Role, Route};
+use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Role, Route};
 
 impl State {
     /// A command that opens, uses or closes state of the connection.
@@ -42,7 +42,8 @@ impl State {
             route: slot.map_or(Route::AnyNode, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = match self.node_of(&routed) {
+        let asked = client.ask_target.take();
+        let node = match asked.map_or_else(|| self.node_of(&routed), Ok) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
@@ -56,13 +57,16 @@ impl State {
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
         let origin = Origin::Client { key, sequence, part: 0 };
+        let prefix = if asked.is_some() { ASKING } else { &[] };
         let pending = Pending {
             hook: Hook::ReleaseConnection,
+            leading: u32::from(asked.is_some()),
+            prefix_len: prefix.len() as u32,
             ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
         };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
             upstream.role = Role::Session(key);
-            upstream.queue(pending, &[request.bytes()]);
+            upstream.queue(pending, &[prefix, request.bytes()]);
         }
         Flow::Next
     }
@@ -71,13 +75,17 @@ impl State {
     /// the reply queue is taken back and the whole request is looked at again after a moment.
     pub(in crate::worker) fn dispatch_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
         let bytes = bytes.slice(pending.prefix_len as usize..);
-        let redirects_max = self.config.upstream.redirects_max as u32;
+        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let now_ns = self.now_ns;
         let Some(client) = self.clients.get_mut(key) else { return };
         client.session.blocking = None;
+        if client.session_redirects == 0 {
+            client.session_redirected_since_ns = now_ns;
+        }
         client.session_redirects += 1;
-        if client.session_redirects > redirects_max {
-            client.session_redirects = 0;
-            let error = UpstreamError::Redirected(redirects_max as u8);
+        if now_ns.saturating_sub(client.session_redirected_since_ns) > patience_ns {
+            let redirects = std::mem::take(&mut client.session_redirects);
+            let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
             self.settle_error(pending, &error, None);
             return;
         }

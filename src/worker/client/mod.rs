@@ -44,6 +44,7 @@ use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
+use crate::shared::topology::NodeIndex;
 use output::Output;
 use replies::ReplyQueue;
 use session::Session;
@@ -125,6 +126,10 @@ pub struct Client {
     pub exclusive: bool,
     /// How often the session's command under way was redirected.
     pub session_redirects: u32,
+    /// Since when, by the worker's clock in nanoseconds.
+    pub session_redirected_since_ns: u64,
+    /// The node that the command is to ask next, though it does not own the slot yet.
+    pub ask_target: Option<NodeIndex>,
     /// Requests of it that wait to be sent again.
     pub retrying: u32,
     /// Since when its request at hand has waited for the first topology, by the worker's clock in nanoseconds.
@@ -193,6 +198,8 @@ impl Client {
             gate: Gate::Open,
             exclusive: false,
             session_redirects: 0,
+            session_redirected_since_ns: 0,
+            ask_target: None,
             retrying: 0,
             unrouted_since_ns: None,
             combined: 0,

@@ -22,12 +22,10 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::state::State;
-use crate::worker::upstream::{Origin, Pending, Phase, Route, Upstream};
+use crate::worker::upstream::{ASKING, Origin, Pending, Phase, Route, Upstream};
 
 /// How long a flush waits before it is sent again.
 pub(super) const RETRY_PAUSE_NS: u64 = 10_000_000;
-
-const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// Runs the pump of one worker for as long as it lives.
 pub async fn pump(state: Rc<RefCell<State>>) {

@@ -41,7 +41,7 @@ use crate::shared::topology::NodeIndex;
 pub use greeting::GreetingError;
 pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::{Lane, Pools};
-pub use redirect::redirection;
+pub use redirect::{ASKING, redirection};
 pub use retry::{Retries, run_retries};
 pub use wire::Wire;
 

@@ -18,7 +18,7 @@ use crate::shared::topology::{Address, NodeIndex};
 use crate::worker::state::State;
 
 /// What precedes a request that was redirected with `ASK`.
-const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// An error reply that asks for another try.
 struct Redirection<'a> {
@@ -162,6 +162,13 @@ impl State {
             None => self.refresh(RefreshReason::Unassigned),
         }
         let Origin::Client { key: client, .. } = pending.origin else { return true };
+        if found.kind == RedirectKind::Ask && pending.hook == Hook::ReleaseConnection {
+            let target = found.target.and_then(|target| self.address_of(node, target));
+            let known = target.and_then(|target| self.knowledge.topology.find(&target.host, target.port));
+            if let Some(client) = self.clients.get_mut(client) {
+                client.ask_target = known;
+            }
+        }
         if aborted || pending.hook == Hook::WatchedTransaction {
             // The watched keys moved, so nobody can tell whether they changed: the transaction did not run, as after a change.
             self.abort_watched(client, key, &pending);
