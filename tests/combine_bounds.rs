@@ -68,6 +68,7 @@ fn many_reads_of_a_large_value_do_not_take_many_times_its_memory() {
         assert_eq!(setup.call(&[b"SET", &b"hot:large"[..], &vec![b'x'; VALUE_BYTES]]), b"+OK\r\n");
         let before = gateway.resident_bytes();
         let mut readers: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+        readers.iter_mut().for_each(|reader| reader.widen_window(READS));
         for reader in &mut readers {
             reader.stream().write_all(&request("GET hot:large").repeat(READS)).unwrap();
         }

@@ -137,6 +137,7 @@ fn what_finds_the_queue_full_is_refused_one_by_one() {
     let mut clients: Vec<Client> = (0..10).map(|_| gateway.client()).collect();
     // Warm, so that nothing but the pause holds up a flush.
     clients[0].check("INCR hot:a", ":1");
+    clients.iter_mut().for_each(|client| client.widen_window(80));
     server.pause();
     for client in &mut clients {
         client.send(&request("INCR hot:a").repeat(REQUESTS / 10));
@@ -226,6 +227,7 @@ fn a_quota_that_comes_holds_what_waits_and_not_what_is_on_its_way() {
         let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
         let mut clients = [gateway.client(), gateway.client()];
         clients[0].check("INCR sku:1", ":1");
+        clients.iter_mut().for_each(|client| client.widen_window(80));
         server.pause();
         let mut admin = gateway.client();
         for (place, client) in clients.iter_mut().enumerate() {

@@ -88,6 +88,14 @@ impl Client {
         self.send(&request(line));
     }
 
+    /// Has the gateway let this client have as many requests under way at a time: one that begins gets few.
+    pub fn widen_window(&mut self, requests: usize) {
+        for _ in 0..3 {
+            self.send(&request("EXISTS window").repeat(requests));
+            (0..requests).for_each(|_| assert_eq!(self.reply(), b":0\r\n"));
+        }
+    }
+
     /// Says that nothing more is sent (a half-close).
     pub fn finish_sending(&mut self) {
         // Fails when the other side has closed already: then nothing more is sent either.
