@@ -9,6 +9,7 @@
 
 mod support;
 
+use support::relay::Relay;
 use support::{Client, Gateway, Server, wait_until};
 
 /// A server that loses nothing it acknowledged when it is killed.
@@ -16,11 +17,14 @@ fn durable_server() -> Server {
     Server::with(&["--appendonly", "yes", "--appendfsync", "always"])
 }
 
-fn start(server: &Server, workers: usize, quota: &str) -> Gateway {
-    let config = format!(
+fn config(workers: usize, quota: &str) -> String {
+    format!(
         "[gateway]\nworkers = {workers}\n[upstream]\nunavailable_wait = '50ms'\nbackoff_max = '100ms'\n[[quota]]\n{quota}\n"
-    );
-    Gateway::before(&server.address().to_string()).config(&config).start()
+    )
+}
+
+fn start(server: &Server, workers: usize, quota: &str) -> Gateway {
+    Gateway::before(&server.address().to_string()).config(&config(workers, quota)).start()
 }
 
 /// Ends the server and waits until the gateway has noticed that its connection is gone: what it wrote before that would be in
@@ -29,6 +33,22 @@ fn kill(server: &mut Server, gateway: &Gateway) {
     let losses = || gateway.log().matches("lost a connection").count();
     let before = losses();
     server.kill();
+    wait_until("the gateway notices", || losses() > before);
+}
+
+/// A gateway whose server can be taken away from it while the test still reaches the server.
+fn start_apart(server: &Server, quota: &str) -> (Gateway, Relay) {
+    let relay = Relay::before(server.address());
+    let gateway = Gateway::before(&relay.address().to_string()).config(&config(1, quota)).start();
+    (gateway, relay)
+}
+
+/// Takes the server away and waits until the gateway has noticed.
+fn cut_off(relay: &Relay, gateway: &Gateway) {
+    let losses = || gateway.log().matches("lost a connection").count();
+    let before = losses();
+    relay.refuse(true);
+    relay.cut();
     wait_until("the gateway notices", || losses() > before);
 }
 
@@ -159,4 +179,32 @@ fn by_default_everything_is_refused_and_counted() {
     wait_until("it is open again", || client.ask("INCR sku:1") == ":2");
     assert_eq!(server.client().text("GET sku:1"), "2");
     assert_eq!(figure(&mut client, "unchecked"), 0);
+}
+
+#[test]
+fn a_sum_that_redis_refuses_for_good_is_given_up_and_told() {
+    let not_an_integer = "-ERR value is not an integer or out of range";
+    let beyond = "-QUOTA cannot be applied for 'sku:1': the counter is beyond 2^52";
+    for (key_becomes, expect) in [
+        ("SET sku:1 text", not_an_integer),
+        ("RPUSH sku:1 element", "-WRONGTYPE ..."),
+        ("SET sku:1 9223372036854775806", beyond),
+    ] {
+        let server = Server::start();
+        let (gateway, relay) = start_apart(&server, "match = 'sku:*'\nlimit = 10\non_unavailable = 'allow'");
+        let mut client = gateway.client();
+        let mut direct = server.client();
+        client.check("INCRBY sku:1 2", ":2");
+        cut_off(&relay, &gateway);
+        client.check("INCRBY sku:1 3", ":5");
+        direct.ask("DEL sku:1");
+        direct.ask(key_becomes);
+        relay.refuse(false);
+        wait_until("it is given up", || figure(&mut client, "debts_lost") == 1);
+        client.check("INCR sku:1", expect);
+        direct.check("SET sku:1 7", "+OK");
+        wait_until("the counter is Redis's again", || client.ask("INCR sku:1") == ":8");
+        let log = gateway.log();
+        assert!(log.contains("a sum that was let through unchecked is lost"), "{log}");
+    }
 }

@@ -33,6 +33,9 @@ pub struct Counts {
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away.
     pub unchecked: u64,
+    /// Debts given up: what was let through unchecked is not in the counter, or nobody knows whether it is. One of them may
+    /// stand for many operations.
+    pub debts_lost: u64,
     /// Questions to Redis about an exhausted, paused or unavailable counter.
     pub rechecks: u64,
 }

@@ -276,7 +276,7 @@ impl Admission {
 
     /// What was let through and is still to be added to the counter, at most once per recheck: it is the question whether
     /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`],
-    /// [`Self::on_owed_lost`] or [`Self::on_owed_unknown`]; until then there is no further one.
+    /// [`Self::on_owed_lost`], [`Self::on_owed_refused`] or [`Self::on_owed_unknown`]; until then there is no further one.
     pub fn owed_to_flush(&mut self, now_ns: u64) -> Option<i64> {
         if self.owed == 0 || self.paying != 0 || now_ns < self.owed_at_ns {
             return None;
@@ -304,6 +304,16 @@ impl Admission {
     /// Nobody knows whether what was owed has been added. It is not tried again, for it might count twice.
     pub fn on_owed_unknown(&mut self) {
         self.paying = 0;
+        self.count_debt_lost();
+    }
+
+    /// Redis refuses what was owed for what the counter's key holds, and would refuse it again: it is given up. Redis is back,
+    /// and what is known of the counter no longer holds.
+    pub fn on_owed_refused(&mut self, now_ns: u64) {
+        (self.paying, self.owed_at_ns) = (0, 0);
+        self.known.value = None;
+        self.count_debt_lost();
+        self.enter(now_ns, Phase::Open);
     }
 
     /// Something that was let through is not known to be in the counter. Until it is, no flush with a clamp may leave, for it
@@ -322,6 +332,10 @@ impl Admission {
         self.known.spend(now_ns, delta, self.quota.consumes());
         self.counts.iter_mut().for_each(|counts| counts.unchecked += 1);
         Ok(Decision::LetThrough(value + delta))
+    }
+
+    fn count_debt_lost(&mut self) {
+        self.counts.iter_mut().for_each(|counts| counts.debts_lost += 1);
     }
 
     fn admit(&mut self, delta: i64) -> Decision {

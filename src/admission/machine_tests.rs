@@ -264,6 +264,22 @@ fn what_is_let_through_is_owed_and_held_to_the_last_known_state() {
 }
 
 #[test]
+fn a_debt_that_is_refused_for_good_is_given_up() {
+    let mut admission = open("limit=10;on_unavailable='allow'");
+    admission.on_report(0, &report(7, 0));
+    admission.on_unavailable(1);
+    assert_eq!(admission.decide(1, 2), Decision::LetThrough(9));
+    assert_eq!(admission.owed_to_flush(1), Some(2));
+    assert_eq!(admission.decide(1, 1), Decision::LetThrough(10));
+    admission.on_owed_refused(2);
+    assert_eq!(admission.owed_to_flush(2), Some(1), "what was let through meanwhile may fare better");
+    admission.on_owed_refused(3);
+    assert_eq!((admission.owes(), admission.phase()), (false, (Phase::Open, 2)));
+    assert_eq!(admission.decide(3, 5), Decision::Admit);
+    assert_eq!(admission.counts()[0].debts_lost, 2);
+}
+
+#[test]
 fn where_nothing_fits_and_nothing_is_owed_redis_is_asked_whether_it_is_back() {
     let mut admission = open("limit=10;on_unavailable='allow'");
     admission.on_report(0, &report(10, 0));

@@ -217,13 +217,15 @@ fn add_read_cache(mine: &mut ReadCacheTallies, theirs: &ReadCacheTallies) {
 }
 
 fn add_quota(mine: &mut QuotaTally, theirs: &QuotaTally) {
-    let QuotaTally { rule, admitted, admitted_units, refused, would_refuse, unchecked, rechecks } = theirs;
+    let QuotaTally { rule, admitted, admitted_units, refused, would_refuse, unchecked, debts_lost, rechecks } =
+        theirs;
     mine.rule = *rule;
     mine.admitted += admitted;
     mine.admitted_units += admitted_units;
     add_each(&mut mine.refused, refused);
     mine.would_refuse += would_refuse;
     mine.unchecked += unchecked;
+    mine.debts_lost += debts_lost;
     mine.rechecks += rechecks;
 }
 

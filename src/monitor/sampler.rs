@@ -217,6 +217,7 @@ impl Sampler {
             refused_unavailable_per_s: window.rate(tally.refused[unavailable], base.refused[unavailable]),
             would_refuse: tally.would_refuse,
             unchecked: tally.unchecked,
+            debts_lost: tally.debts_lost,
             rechecks: tally.rechecks,
         }
     }

@@ -73,6 +73,7 @@ fn quota(key: &str) -> QuotaView {
         refused_unavailable_per_s: 0.0,
         would_refuse: 0,
         unchecked: 0,
+        debts_lost: 0,
         rechecks: 0,
     }
 }

@@ -311,6 +311,8 @@ pub struct QuotaView {
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away.
     pub unchecked: u64,
+    /// Sums of those that were given up, since they could not be added to the counter.
+    pub debts_lost: u64,
     /// Questions to Redis about the exhausted key.
     pub rechecks: u64,
 }

@@ -16,6 +16,18 @@ use crate::worker::state::State;
 /// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
 pub(super) const DEBT_WORKER: u16 = u16::MAX;
 
+/// How the errors begin that an increment gets for what its key holds, however often it is tried. All others pass, or are an
+/// operator's to repair.
+const ERRORS_FOR_GOOD: [&[u8]; 3] = [
+    b"WRONGTYPE ",
+    b"ERR value is not an integer or out of range",
+    b"ERR increment or decrement would overflow",
+];
+
+fn is_for_good(error: &[u8]) -> bool {
+    ERRORS_FOR_GOOD.iter().any(|beginning| error.starts_with(beginning))
+}
+
 impl State {
     /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
     /// its way needs no look: its outcome brings one.
@@ -81,6 +93,18 @@ impl State {
                     key,
                     sum,
                     "whether a sum that was let through unchecked is in the counter is not known"
+                );
+            }
+            None if first_error(reply).is_some_and(is_for_good) => {
+                held.admission.on_owed_refused(now_ns);
+                *failed_since_ns = if queue.is_in_doubt() { now_ns } else { 0 };
+                let key = held.admission.quota().key().escape_ascii().to_string();
+                let error = first_error(reply).unwrap_or_default().escape_ascii().to_string();
+                tracing::warn!(
+                    key,
+                    sum,
+                    error,
+                    "a sum that was let through unchecked is lost: Redis can't add it to what the counter's key holds"
                 );
             }
             None => held.admission.on_owed_lost(sum),

@@ -162,6 +162,7 @@ impl Held {
             }
             tally.would_refuse += now.would_refuse - then.would_refuse;
             tally.unchecked += now.unchecked - then.unchecked;
+            tally.debts_lost += now.debts_lost - then.debts_lost;
             tally.rechecks += now.rechecks - then.rechecks;
             *then = *now;
         }
