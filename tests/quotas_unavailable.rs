@@ -208,3 +208,31 @@ fn a_sum_that_redis_refuses_for_good_is_given_up_and_told() {
         assert!(log.contains("a sum that was let through unchecked is lost"), "{log}");
     }
 }
+
+#[test]
+fn a_reload_while_redis_is_away_keeps_what_was_let_through() {
+    let allow = "match = 'sku:*'\nlimit = 10\non_unavailable = 'allow'\nrecheck = '5ms'";
+    let first = format!("match = 'other'\nlimit = 1\n[[quota]]\n{allow}");
+    // The quota's place changes; the quota changes.
+    for second in [allow.to_owned(), format!("{allow}\nreply = 'nil'")] {
+        let server = Server::start();
+        let (gateway, relay) = start_apart(&server, &first);
+        let mut client = gateway.client();
+        client.check("INCRBY sku:1 2", ":2");
+        cut_off(&relay, &gateway);
+        client.check("INCRBY sku:1 6", ":8");
+        client.check("INCRBY sku:1 3", "-QUOTA limit of 10 reached for 'sku:1'");
+        gateway.reload(&config(1, &format!("{second}\n[[quota]]\nmatch = 'probe'\nlimit = 1")));
+        wait_until("the configuration is taken over", || client.ask("INCR probe").starts_with("-QUOTA"));
+        let refused = client.ask("INCRBY sku:1 3");
+        assert!(!refused.starts_with(':'), "{refused}");
+        client.check("INCRBY sku:1 2", ":10");
+        relay.refuse(false);
+        let mut direct = server.client();
+        wait_until("the counter holds everything", || {
+            let reply = client.ask("INCR sku:1");
+            assert!(!reply.starts_with(':'), "{reply}");
+            direct.ask("GET sku:1") == "$2 10"
+        });
+    }
+}

@@ -121,6 +121,17 @@ impl KeyQuota {
         merged
     }
 
+    /// It holds the key to the same, whatever places its quotas have in the configuration.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let placeless = |quota: &Self| {
+            let mut quota = quota.clone();
+            quota.parts.iter_mut().for_each(|part| part.rule = 0);
+            // Of the same parts a fault says the same, but for the place.
+            Self { fault: None, ..quota }
+        };
+        placeless(self) == placeless(other)
+    }
+
     fn add(&mut self, rule: u16, quota: &Quota) {
         let bound = if let Some(floor) = quota.floor {
             Bound::Floor(floor.clamp(-CLAMP_VALUE_MAX, CLAMP_VALUE_MAX))

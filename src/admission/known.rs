@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use crate::combine::{CLAMP_VALUE_MAX, Cause, Clamp, ClampReport, Consumes, Refusal};
+use crate::combine::{CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal};
 
 /// `PTTL` counts whole milliseconds, and a key is there until its last one is over.
 const EXPIRY_STEP_NS: u64 = 1_000_000;
@@ -42,6 +42,43 @@ impl Known {
                 ends_ns: (state.used > 0).then_some(end),
             });
         }
+    }
+
+    /// The quota is another. Bounds that the former clamp gave are those of the present one. Those that an operator or a limit key
+    /// gave stay, as long as the limit keys are the same. Windows of the same length go on under their new limits.
+    pub fn exchange_bounds(&mut self, former: Option<&Clamp>, clamp: Option<&Clamp>) {
+        let limit_keys = |clamp: Option<&Clamp>| -> Vec<Ceiling> {
+            let ceilings = clamp.into_iter().flat_map(|clamp| &clamp.ceilings);
+            ceilings.filter(|ceiling| matches!(ceiling, Ceiling::Key(_))).cloned().collect()
+        };
+        let same_keys = limit_keys(former) == limit_keys(clamp);
+        let floor_of = |clamp: &Clamp| clamp.floor;
+        if !same_keys || former.and_then(lowest) == self.ceiling {
+            // Where there is a limit key it may be lower still.
+            self.ceiling = clamp.filter(|_| limit_keys(clamp).is_empty()).and_then(lowest);
+        }
+        if former.and_then(floor_of) == self.floor {
+            self.floor = clamp.and_then(floor_of);
+        }
+        match clamp {
+            Some(clamp) => self.fit_windows(clamp),
+            None => self.windows.clear(),
+        }
+    }
+
+    /// Makes the windows those of this clamp. One that was not known is empty.
+    fn fit_windows(&mut self, clamp: &Clamp) {
+        let former = std::mem::take(&mut self.windows);
+        let fitted = clamp.windows.iter().map(|window| {
+            let same = former.iter().find(|known| known.window_ms == window.window_ms);
+            KnownWindow {
+                limit: window.limit,
+                window_ms: window.window_ms,
+                used: same.map_or(0, |known| known.used),
+                ends_ns: same.and_then(|known| known.ends_ns),
+            }
+        });
+        self.windows = fitted.collect();
     }
 
     /// Takes in what was let through without asking: it will be added to the counter.
@@ -89,6 +126,12 @@ impl Known {
         let index = self.windows.iter().position(full)?;
         refusal(Cause::Window(index), self.windows[index].limit)
     }
+}
+
+/// The lowest ceiling that is written down in the configuration.
+fn lowest(clamp: &Clamp) -> Option<i64> {
+    let value = |ceiling: &Ceiling| if let Ceiling::Value(value) = ceiling { Some(*value) } else { None };
+    clamp.ceilings.iter().filter_map(value).min()
 }
 
 /// What this delta takes from the quota: 0 for a release.

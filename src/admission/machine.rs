@@ -126,6 +126,39 @@ impl Admission {
         }
     }
 
+    /// Takes over what now holds the key. The counter is still the same: what is owed to it, what is known of it, and that
+    /// Redis is away or an operator has paused it stays. What only the old quota said is no longer known.
+    pub fn reconfigure(&mut self, now_ns: u64, quota: Arc<KeyQuota>) {
+        let former = std::mem::replace(&mut self.quota, quota);
+        self.worded = None;
+        if self.quota.is_alike(&former) {
+            return;
+        }
+        self.counts = RuleCounts::from_elem(Counts::default(), self.quota.parts().len());
+        let former_clamp = self.clamp.take();
+        let polled = std::mem::take(&mut self.polled);
+        (self.fault, self.poll_fault) = (None, None);
+        if self.quota.polled().is_empty() {
+            self.clamp = Some(Arc::new(self.quota.clamp(&[])));
+        } else if self.quota.polled() == former.polled() && !polled.is_empty() {
+            self.on_polled(now_ns, &polled);
+        }
+        if former.consumes() == self.quota.consumes() {
+            self.known.exchange_bounds(former_clamp.as_deref(), self.clamp.as_deref());
+        } else {
+            (self.known.ceiling, self.known.floor) = (None, None);
+            self.known.windows.clear();
+        }
+        if matches!(self.phase, Phase::Exhausted { .. } | Phase::Faulty) {
+            self.enter(now_ns, Phase::Open);
+        }
+    }
+
+    /// Gives up the counter, with what is owed to it and not under way. It is for the caller to add that.
+    pub fn take_owed(&mut self) -> Option<i64> {
+        Some(std::mem::take(&mut self.owed)).filter(|owed| *owed != 0)
+    }
+
     /// The quota.
     pub fn quota(&self) -> &Arc<KeyQuota> {
         &self.quota

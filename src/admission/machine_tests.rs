@@ -10,9 +10,13 @@ const MS: u64 = 1_000_000;
 const RECHECK: u64 = 50 * MS;
 
 fn open(quota: &str) -> Admission {
-    let text = format!("[[quota]]\nmatch='k'\n{}\n", quota.replace(';', "\n"));
-    let quota = QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(b"k").unwrap();
-    Admission::new(Arc::new(quota))
+    Admission::new(compiled("", quota))
+}
+
+/// What holds the key `k` when `quota` stands behind `before` in the configuration.
+fn compiled(before: &str, quota: &str) -> Arc<KeyQuota> {
+    let text = format!("{before}[[quota]]\nmatch='k'\n{}\n", quota.replace(';', "\n"));
+    Arc::new(QuotaRules::compile(&Config::parse(&text).unwrap().quotas).of(b"k").unwrap())
 }
 
 /// A counter under a ceiling of 10, after a report.
@@ -261,6 +265,60 @@ fn what_is_let_through_is_owed_and_held_to_the_last_known_state() {
     assert_eq!(admission.decide(RECHECK + 2, 1), Decision::Admit);
     let counts = admission.counts()[0];
     assert_eq!((counts.unchecked, counts.refused), (5, [2, 0, 0, 0]));
+}
+
+#[test]
+fn a_reload_keeps_what_is_owed_and_what_is_known() {
+    let other = "[[quota]]\nmatch='x'\nlimit=1\n";
+    let allowed = "limit=10;on_unavailable='allow'";
+    let check = |before: &str, quota: &str, unchecked: u64, room: i64| {
+        let mut admission = open(allowed);
+        admission.on_report(0, &report(5, 0));
+        admission.on_unavailable(1);
+        assert_eq!(admission.decide(1, 2), Decision::LetThrough(7));
+        assert_eq!(admission.owed_to_flush(1), Some(2));
+        assert_eq!(admission.decide(1, 1), Decision::LetThrough(8));
+        admission.reconfigure(2, compiled(before, quota));
+        assert_eq!((admission.phase().0, admission.owes()), (Phase::Unavailable, true), "{quota}");
+        assert_eq!(admission.counts()[0].unchecked, unchecked, "{quota}");
+        assert!(matches!(admission.decide(2, room + 1), Decision::Refuse(_)), "{quota}");
+        if room > 0 {
+            assert_eq!(admission.decide(2, room), Decision::LetThrough(8 + room), "{quota}");
+        }
+        admission.on_owed_lost(2);
+        assert_eq!(admission.owed_to_flush(u64::MAX - 1), Some(3 + room), "{quota}");
+    };
+    check(other, allowed, 2, 2);
+    check("", "limit=10;on_unavailable='allow';recheck='60ms'", 0, 2);
+    check("", "limit=13;on_unavailable='allow'", 0, 5);
+    check("", "limit=8;on_unavailable='allow'", 0, 0);
+    check("", "limit=10", 0, 0);
+}
+
+#[test]
+fn a_reload_keeps_what_was_taken_in_a_window_and_an_operators_limit() {
+    let mut admission = open("limit=10;window='1s';on_unavailable='allow'");
+    let windows = vec![WindowState { used: 6, left_ms: 900 }];
+    admission.on_report(0, &ClampReport { windows, ceiling: Some(3), ..report(2, 0) });
+    admission.on_unavailable(1);
+    admission.reconfigure(2, compiled("", "limit=7;window='1s';on_unavailable='allow'"));
+    assert!(matches!(admission.decide(2, 2), Decision::Refuse(_)));
+    assert_eq!(admission.decide(2, 1), Decision::LetThrough(3));
+    assert_eq!(admission.decide(1000 * MS, 1), Decision::Ask, "the operator's limit");
+}
+
+#[test]
+fn a_quota_that_is_gone_hands_over_what_is_owed_beside_what_is_under_way() {
+    let mut admission = open("limit=10;on_unavailable='allow'");
+    admission.on_report(0, &report(5, 0));
+    admission.on_unavailable(1);
+    assert_eq!(admission.decide(1, 2), Decision::LetThrough(7));
+    assert_eq!(admission.take_owed(), Some(2));
+    assert_eq!(admission.take_owed(), None);
+    assert_eq!(admission.decide(1, 2), Decision::LetThrough(9));
+    assert_eq!(admission.owed_to_flush(1), Some(2));
+    assert_eq!(admission.decide(1, 1), Decision::LetThrough(10));
+    assert_eq!(admission.take_owed(), Some(1));
 }
 
 #[test]

@@ -74,10 +74,14 @@ impl State {
         let now_ns = self.now_ns;
         let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
         let Some(Home { held: Some(held), failed_since_ns, queue, .. }) = home.map(|home| &mut **home) else {
-            tracing::warn!(
-                sum,
-                "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
-            );
+            if parse_integer_reply(reply).is_none() {
+                let key = self.hot.entries.get(&beside).map(|entry| entry.key.escape_ascii().to_string());
+                tracing::warn!(
+                    key,
+                    sum,
+                    "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
+                );
+            }
             return;
         };
         match parse_integer_reply(reply) {

@@ -88,19 +88,34 @@ impl Held {
         limits: &PolledLimits,
         now_ns: u64,
     ) -> Self {
-        let name: Arc<[u8]> = Arc::from(&quota.key()[..]);
-        let rows = quota.rules().map(|rule| {
-            let row = tallies.acquire(Arc::clone(&name));
-            if row != RowId::OVERFLOW {
-                tallies.row(row).rule = rule;
-            }
-            row
-        });
-        let rows = rows.collect();
+        let rows = take_rows(&quota, tallies);
         let tallied = RuleCounts::from_elem(Counts::default(), quota.parts().len());
         let mut held = Self { admission: Admission::new(quota), rows, tallied };
         held.adopt_limits(limits, now_ns);
         held
+    }
+
+    /// Takes over what now holds the key. Counts go on where only the places of its quotas have changed.
+    fn reconfigure(
+        &mut self,
+        quota: Arc<KeyQuota>,
+        tallies: &mut Keyed<QuotaTally>,
+        limits: &PolledLimits,
+        now_ns: u64,
+    ) {
+        self.tally(tallies);
+        if quota.is_alike(self.admission.quota()) {
+            for (row, rule) in self.rows.iter().zip(quota.rules()).filter(|(row, _)| **row != RowId::OVERFLOW)
+            {
+                tallies.row(*row).rule = rule;
+            }
+        } else {
+            self.release(tallies);
+            self.rows = take_rows(&quota, tallies);
+        }
+        self.admission.reconfigure(now_ns, quota);
+        self.tallied = RuleCounts::from_slice(self.admission.counts());
+        self.adopt_limits(limits, now_ns);
     }
 
     /// Takes over polled limits, if all that it needs are there.
@@ -169,6 +184,19 @@ impl Held {
     }
 }
 
+/// A row for each part of a quota.
+fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[RowId; 2]> {
+    let name: Arc<[u8]> = Arc::from(&quota.key()[..]);
+    let rows = quota.rules().map(|rule| {
+        let row = tallies.acquire(Arc::clone(&name));
+        if row != RowId::OVERFLOW {
+            tallies.row(row).rule = rule;
+        }
+        row
+    });
+    rows.collect()
+}
+
 impl State {
     /// The error for a command that names a key under an enforced quota and would pass by the quota, if it does.
     pub fn refusal_beside_quota(
@@ -233,12 +261,16 @@ impl State {
             }
             entry.quota.clone_from(&quota);
             let Some(home) = &mut entry.queue else { continue };
-            if let Some(mut held) = home.held.take() {
-                held.release(tallies);
-                let sum = held.admission.owed_to_flush(u64::MAX);
-                debts.extend(sum.map(|sum| (*hash, entry.key.clone(), sum)));
+            match (&mut home.held, quota) {
+                (Some(held), Some(quota)) => held.reconfigure(quota, tallies, &limits, self.now_ns),
+                (held, quota) => {
+                    if let Some(held) = held {
+                        held.release(tallies);
+                        debts.extend(held.admission.take_owed().map(|sum| (*hash, entry.key.clone(), sum)));
+                    }
+                    *held = quota.map(|quota| Box::new(Held::new(quota, tallies, &limits, self.now_ns)));
+                }
             }
-            home.held = quota.map(|quota| Box::new(Held::new(quota, tallies, &limits, self.now_ns)));
         }
         for (hash, key, sum) in debts {
             self.send_debt(hash, key, sum);
