@@ -236,3 +236,21 @@ fn a_reload_while_redis_is_away_keeps_what_was_let_through() {
         });
     }
 }
+
+#[test]
+fn a_counter_that_was_never_seen_is_held_to_its_limit() {
+    let server = Server::start();
+    let (gateway, relay) = start_apart(&server, "match = 'sku:*'\nlimit = 5\non_unavailable = 'allow'");
+    let mut client = gateway.client();
+    client.check("SET other 1", "+OK");
+    cut_off(&relay, &gateway);
+    for value in 1..=5 {
+        client.check("INCR sku:1", &format!(":{value}"));
+    }
+    for _ in 0..7 {
+        client.check("INCR sku:1", "-QUOTA limit of 5 reached for 'sku:1'");
+    }
+    relay.refuse(false);
+    let mut direct = server.client();
+    wait_until("the counter holds it", || direct.ask("GET sku:1") == "$1 5");
+}

@@ -1,6 +1,7 @@
 //! What is known of a counter from the last report: enough to tell what the script would refuse.
 //!
-//! Nothing in here is used to grant. An unknown value or bound stops nobody.
+//! Nothing in here is used to grant, save by a quota that allows while Redis is away: [`Known::presume`]. An unknown value or
+//! bound stops nobody else.
 
 use smallvec::SmallVec;
 
@@ -22,6 +23,8 @@ pub(super) struct KnownWindow {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub value: Option<i64>,
+    /// The value is counted from here, since nobody could be asked; `None` if Redis told it.
+    counted_from: Option<i64>,
     pub ceiling: Option<i64>,
     pub floor: Option<i64>,
     pub windows: SmallVec<[KnownWindow; 2]>,
@@ -29,7 +32,7 @@ pub(super) struct Known {
 
 impl Known {
     pub fn absorb(&mut self, now_ns: u64, report: &ClampReport, clamp: &Clamp) {
-        self.value = report.value;
+        self.learn_value(report.value);
         self.ceiling = report.ceiling;
         self.floor = report.floor;
         self.windows.clear();
@@ -42,6 +45,41 @@ impl Known {
                 ends_ns: (state.used > 0).then_some(end),
             });
         }
+    }
+
+    /// The counter's value by Redis's word.
+    pub fn learn_value(&mut self, value: Option<i64>) {
+        (self.value, self.counted_from) = (value, None);
+    }
+
+    /// Fills in from the clamp what no report has told, so that what is let through without asking is held to something, and
+    /// gives the value. Windows are empty then, and the counter is counted from 0, or from its floor if that is higher: it
+    /// should not be below. `owed` is not in it yet. `None` while the limit is only written where it cannot be read now.
+    pub fn presume(&mut self, clamp: &Clamp, owed: i64) -> Option<i64> {
+        if self.ceiling.is_none() {
+            let limit_key = |ceiling: &Ceiling| matches!(ceiling, Ceiling::Key(_));
+            if clamp.ceilings.iter().any(limit_key) {
+                return None;
+            }
+            self.ceiling = lowest(clamp);
+        }
+        self.floor = self.floor.or(clamp.floor);
+        let known = self.windows.iter().map(|window| (window.window_ms, window.limit));
+        if !known.eq(clamp.windows.iter().map(|window| (window.window_ms, window.limit))) {
+            self.fit_windows(clamp);
+        }
+        if self.value.is_none() {
+            let from = self.floor.unwrap_or(0).max(0);
+            (self.value, self.counted_from) = (Some(from.saturating_add(owed)), Some(from));
+        }
+        self.value
+    }
+
+    /// Whether nobody can tell that this delta stays above the floor, since the value has only been counted: then what may be
+    /// taken is what was put back meanwhile.
+    pub fn may_pass_floor(&self, delta: i64) -> bool {
+        let below = |(value, from): (i64, i64)| value.saturating_add(delta) < from;
+        delta < 0 && self.floor.is_some() && self.value.zip(self.counted_from).is_some_and(below)
     }
 
     /// The quota is another. Bounds that the former clamp gave are those of the present one. Those that an operator or a limit key
@@ -150,7 +188,7 @@ mod tests {
     fn known(value: i64, ceiling: Option<i64>, floor: Option<i64>, used: &[(i64, i64)]) -> Known {
         let windows =
             used.iter().map(|&(used, limit)| KnownWindow { limit, used, window_ms: 1, ends_ns: Some(100) });
-        Known { value: Some(value), ceiling, floor, windows: windows.collect() }
+        Known { value: Some(value), ceiling, floor, windows: windows.collect(), ..Known::default() }
     }
 
     #[test]

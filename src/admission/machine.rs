@@ -324,7 +324,7 @@ impl Admission {
     /// at once.
     pub fn on_owed_added(&mut self, now_ns: u64, value: i64) {
         (self.paying, self.owed_at_ns) = (0, 0);
-        self.known.value = Some(value.saturating_add(self.owed));
+        self.known.learn_value(Some(value.saturating_add(self.owed)));
         self.enter(now_ns, Phase::Open);
     }
 
@@ -344,7 +344,7 @@ impl Admission {
     /// and what is known of the counter no longer holds.
     pub fn on_owed_refused(&mut self, now_ns: u64) {
         (self.paying, self.owed_at_ns) = (0, 0);
-        self.known.value = None;
+        self.known.learn_value(None);
         self.count_debt_lost();
         self.enter(now_ns, Phase::Open);
     }
@@ -357,7 +357,12 @@ impl Admission {
 
     /// Lets an operation through, or tells why it does not fit by what is known.
     fn let_through(&mut self, now_ns: u64, delta: i64) -> Result<Decision, Denial> {
-        let value = *self.known.value.get_or_insert(0);
+        if self.fault.is_some() {
+            return Err(Denial::Fault);
+        }
+        let owed = self.owed.saturating_add(self.paying);
+        let presumed = self.clamp.as_deref().and_then(|clamp| self.known.presume(clamp, owed));
+        let value = presumed.filter(|_| !self.known.may_pass_floor(delta)).ok_or(Denial::Unavailable)?;
         let (None, Some(owed)) = (self.obstacle(delta), self.owed.checked_add(delta)) else {
             return Err(self.obstacle(delta).map_or(Denial::Unavailable, Denial::Judged));
         };

@@ -338,6 +338,41 @@ fn a_debt_that_is_refused_for_good_is_given_up() {
 }
 
 #[test]
+fn a_counter_of_which_nothing_is_known_is_held_to_the_configuration() {
+    let check = |quota: &str, deltas: &[(i64, Option<i64>)]| {
+        let mut admission = open(&format!("{quota};on_unavailable='allow'"));
+        admission.on_unavailable(0);
+        for &(delta, expect) in deltas {
+            let decision = admission.decide(1, delta);
+            let found = if let Decision::LetThrough(value) = decision { Some(value) } else { None };
+            assert_eq!(found, expect, "{quota}: {delta} -> {decision:?}");
+        }
+        admission
+    };
+    check(
+        "limit=5",
+        &[(4, Some(4)), (2, None), (1, Some(5)), (1, None), (-1, Some(4)), (1, Some(5)), (1, None)],
+    );
+    check("limit=5;window='1h'", &[(4, Some(4)), (2, None), (-1, Some(3)), (1, Some(4)), (1, None)]);
+    let mut stock = check("floor=0", &[(-1, None), (3, Some(3)), (-2, Some(1)), (-2, None), (-1, Some(0))]);
+    let decision = stock.decide(2, -1);
+    assert_eq!(decision, Decision::Refuse(Denial::Unavailable), "nobody knows whether it is sold out");
+    check("floor=-5", &[(-1, None), (1, Some(1)), (-1, Some(0)), (-1, None)]);
+    check("floor=7", &[(-1, None), (1, Some(8)), (-1, Some(7)), (-1, None)]);
+    check("limit_key='{k}:limit'", &[(1, None), (-1, None)]);
+    check("limit_key='elsewhere'", &[(1, None), (-1, None)]);
+}
+
+#[test]
+fn what_could_not_be_applied_when_redis_went_away_is_not_let_through() {
+    let mut admission = open("limit=10;on_unavailable='allow'");
+    let fault = ClampReport { fault: Some("no number".into()), ..report(3, 0) };
+    admission.on_report(0, &fault);
+    admission.on_unavailable(1);
+    assert_eq!(admission.decide(2, 1), Decision::Refuse(Denial::Fault));
+}
+
+#[test]
 fn where_nothing_fits_and_nothing_is_owed_redis_is_asked_whether_it_is_back() {
     let mut admission = open("limit=10;on_unavailable='allow'");
     admission.on_report(0, &report(10, 0));
