@@ -254,3 +254,25 @@ fn a_counter_that_was_never_seen_is_held_to_its_limit() {
     let mut direct = server.client();
     wait_until("the counter holds it", || direct.ask("GET sku:1") == "$1 5");
 }
+
+#[test]
+fn what_was_let_through_counts_in_its_window() {
+    let server = Server::start();
+    let quota = "match = 'sku:*'\nlimit = 5\nwindow = '1h'\non_unavailable = 'allow'\nrecheck = '5ms'";
+    let (gateway, relay) = start_apart(&server, quota);
+    let mut client = gateway.client();
+    let refused = "-QUOTA limit of 5 per 3600s reached for 'sku:1'";
+    client.check("INCRBY sku:1 2", ":2");
+    cut_off(&relay, &gateway);
+    client.check("INCRBY sku:1 2", ":4");
+    client.check("DECR sku:1", ":3");
+    client.check("INCRBY sku:1 2", refused);
+    relay.refuse(false);
+    let mut direct = server.client();
+    wait_until("the counter holds it", || direct.ask("GET sku:1") == "$1 3");
+    client.check("INCRBY sku:1 2", refused);
+    client.check("INCR sku:1", ":4");
+    client.check("INCR sku:1", refused);
+    let window = direct.list("KEYS *hotgate:window:*").remove(0);
+    direct.check(&format!("GET {window}"), "$1 5");
+}

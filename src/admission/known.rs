@@ -5,7 +5,9 @@
 
 use smallvec::SmallVec;
 
-use crate::combine::{CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal};
+use crate::combine::{
+    CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, window_key,
+};
 
 /// `PTTL` counts whole milliseconds, and a key is there until its last one is over.
 const EXPIRY_STEP_NS: u64 = 1_000_000;
@@ -15,6 +17,9 @@ pub(super) struct KnownWindow {
     pub limit: i64,
     pub used: i64,
     window_ms: u64,
+    /// Of what is used, what Redis has not counted in it yet and is not on its way there; and what is on its way.
+    owed: i64,
+    paying: i64,
     /// When it ends, if it has begun; not before Redis lets it end.
     ends_ns: Option<u64>,
 }
@@ -35,15 +40,13 @@ impl Known {
         self.learn_value(report.value);
         self.ceiling = report.ceiling;
         self.floor = report.floor;
-        self.windows.clear();
-        for (state, window) in report.windows.iter().zip(&clamp.windows) {
+        self.fit_windows(clamp);
+        for (state, window) in report.windows.iter().zip(&mut self.windows) {
             let end = now_ns.saturating_add(state.left_ms.saturating_mul(1_000_000) + EXPIRY_STEP_NS);
-            self.windows.push(KnownWindow {
-                limit: window.limit,
-                used: state.used,
-                window_ms: window.window_ms,
-                ends_ns: (state.used > 0).then_some(end),
-            });
+            let unpaid = window.owed.saturating_add(window.paying);
+            let own_end = window.ends_ns.filter(|_| unpaid > 0);
+            window.used = state.used.saturating_add(unpaid);
+            window.ends_ns = if state.used > 0 { Some(end) } else { own_end };
         }
     }
 
@@ -113,6 +116,8 @@ impl Known {
                 limit: window.limit,
                 window_ms: window.window_ms,
                 used: same.map_or(0, |known| known.used),
+                owed: same.map_or(0, |known| known.owed),
+                paying: same.map_or(0, |known| known.paying),
                 ends_ns: same.and_then(|known| known.ends_ns),
             }
         });
@@ -127,7 +132,37 @@ impl Known {
         let takes = taken(delta, consumes);
         for window in self.windows.iter_mut().filter(|_| takes > 0) {
             window.used = window.used.saturating_add(takes);
+            window.owed = window.owed.saturating_add(takes);
             window.ends_ns.get_or_insert(now_ns.saturating_add(window.window_ms.saturating_mul(1_000_000)));
+        }
+    }
+
+    /// Something was taken in a window and is not counted there.
+    pub fn owes(&self) -> bool {
+        self.windows.iter().any(|window| window.owed > 0)
+    }
+
+    /// What is to be counted in windows; from here on it is on its way.
+    pub fn pay(&mut self, now_ns: u64, key: &[u8]) -> Vec<Charge> {
+        self.roll(now_ns);
+        let owed = self.windows.iter_mut().filter(|window| window.owed > 0);
+        let charge = owed.map(|window| {
+            window.paying = std::mem::take(&mut window.owed);
+            let left_ns = window.ends_ns.map_or(0, |end| end.saturating_sub(now_ns));
+            Charge {
+                key: window_key(key, window.window_ms),
+                units: window.paying.min(CLAMP_VALUE_MAX),
+                left_ms: left_ns.div_ceil(1_000_000).max(1),
+            }
+        });
+        charge.collect()
+    }
+
+    /// What was on its way to windows is there, or never will be; or it is still owed.
+    pub fn settle(&mut self, paid: bool) {
+        for window in &mut self.windows {
+            let paying = std::mem::take(&mut window.paying);
+            window.owed = window.owed.saturating_add(if paid { 0 } else { paying });
         }
     }
 
@@ -136,7 +171,8 @@ impl Known {
         let mut rolled = false;
         for window in &mut self.windows {
             if window.ends_ns.is_some_and(|end| end <= now_ns) {
-                (window.used, window.ends_ns) = (0, None);
+                // Nobody has to be told any more what was taken in it.
+                (window.used, window.owed, window.paying, window.ends_ns) = (0, 0, 0, None);
                 rolled = true;
             }
         }
@@ -186,8 +222,14 @@ mod tests {
     use crate::combine::{Window, WindowState};
 
     fn known(value: i64, ceiling: Option<i64>, floor: Option<i64>, used: &[(i64, i64)]) -> Known {
-        let windows =
-            used.iter().map(|&(used, limit)| KnownWindow { limit, used, window_ms: 1, ends_ns: Some(100) });
+        let windows = used.iter().map(|&(used, limit)| KnownWindow {
+            limit,
+            used,
+            window_ms: 1,
+            owed: 0,
+            paying: 0,
+            ends_ns: Some(100),
+        });
         Known { value: Some(value), ceiling, floor, windows: windows.collect(), ..Known::default() }
     }
 

@@ -95,7 +95,9 @@ pub struct Admission {
     freed_in_flight: Freed,
     owed: i64,
     /// What of it is on its way to the counter.
-    paying: i64,
+    paying: Option<i64>,
+    /// How that is to be counted in windows.
+    charge: Option<Arc<Clamp>>,
     owed_at_ns: u64,
     pub(super) counts: RuleCounts,
     /// The error of the last refusal, worded once: under a rush every refusal is the same.
@@ -118,7 +120,8 @@ impl Admission {
             freed_waiting: Freed::default(),
             freed_in_flight: Freed::default(),
             owed: 0,
-            paying: 0,
+            paying: None,
+            charge: None,
             owed_at_ns: 0,
             counts: RuleCounts::from_elem(Counts::default(), quota.parts().len()),
             worded: None,
@@ -250,7 +253,8 @@ impl Admission {
         }
         if let Some(clamp) = self.clamp.clone() {
             self.known.absorb(now_ns, report, &clamp);
-            self.known.spend(now_ns, self.owed.saturating_add(self.paying), self.quota.consumes());
+            let unpaid = self.unpaid();
+            self.known.value = self.known.value.map(|value| value.saturating_add(unpaid));
         }
         self.fault.clone_from(&report.fault);
         let phase = match report {
@@ -311,39 +315,51 @@ impl Admission {
     /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`],
     /// [`Self::on_owed_lost`], [`Self::on_owed_refused`] or [`Self::on_owed_unknown`]; until then there is no further one.
     pub fn owed_to_flush(&mut self, now_ns: u64) -> Option<i64> {
-        if self.owed == 0 || self.paying != 0 || now_ns < self.owed_at_ns {
+        if self.paying.is_some() || !self.owes() || now_ns < self.owed_at_ns {
             return None;
         }
         self.owed_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
         self.counts[0].rechecks += 1;
-        self.paying = std::mem::take(&mut self.owed);
-        Some(self.paying)
+        self.paying = Some(std::mem::take(&mut self.owed));
+        let charges = self.known.pay(now_ns, self.quota.key());
+        let charged = !charges.is_empty();
+        self.charge = charged.then(|| Arc::new(Clamp { shadow: true, charges, ..Clamp::default() }));
+        self.paying
+    }
+
+    /// What the flush of what is owed is made with, so that what was let through counts in its windows too. It holds nothing.
+    pub fn charge(&self) -> Option<Arc<Clamp>> {
+        self.charge.clone()
     }
 
     /// What was owed is in the counter, which now has this value. Redis is back: what was let through meanwhile may follow
     /// at once.
     pub fn on_owed_added(&mut self, now_ns: u64, value: i64) {
-        (self.paying, self.owed_at_ns) = (0, 0);
+        (self.paying, self.owed_at_ns) = (None, 0);
+        self.known.settle(true);
         self.known.learn_value(Some(value.saturating_add(self.owed)));
         self.enter(now_ns, Phase::Open);
     }
 
     /// What was owed has surely not been added, and stays owed.
     pub fn on_owed_lost(&mut self, sum: i64) {
-        self.paying = 0;
+        self.paying = None;
+        self.known.settle(false);
         self.owed = self.owed.saturating_add(sum);
     }
 
     /// Nobody knows whether what was owed has been added. It is not tried again, for it might count twice.
     pub fn on_owed_unknown(&mut self) {
-        self.paying = 0;
+        self.paying = None;
+        self.known.settle(true);
         self.count_debt_lost();
     }
 
     /// Redis refuses what was owed for what the counter's key holds, and would refuse it again: it is given up. Redis is back,
     /// and what is known of the counter no longer holds.
     pub fn on_owed_refused(&mut self, now_ns: u64) {
-        (self.paying, self.owed_at_ns) = (0, 0);
+        (self.paying, self.owed_at_ns) = (None, 0);
+        self.known.settle(true);
         self.known.learn_value(None);
         self.count_debt_lost();
         self.enter(now_ns, Phase::Open);
@@ -352,7 +368,12 @@ impl Admission {
     /// Something that was let through is not known to be in the counter. Until it is, no flush with a clamp may leave, for it
     /// would grant what has been taken already; dropping the state loses it.
     pub fn owes(&self) -> bool {
-        self.owed != 0 || self.paying != 0
+        self.owed != 0 || self.paying.is_some() || self.known.owes()
+    }
+
+    /// What was let through and is not known to be in the counter.
+    fn unpaid(&self) -> i64 {
+        self.owed.saturating_add(self.paying.unwrap_or(0))
     }
 
     /// Lets an operation through, or tells why it does not fit by what is known.
@@ -360,7 +381,7 @@ impl Admission {
         if self.fault.is_some() {
             return Err(Denial::Fault);
         }
-        let owed = self.owed.saturating_add(self.paying);
+        let owed = self.unpaid();
         let presumed = self.clamp.as_deref().and_then(|clamp| self.known.presume(clamp, owed));
         let value = presumed.filter(|_| !self.known.may_pass_floor(delta)).ok_or(Denial::Unavailable)?;
         let (None, Some(owed)) = (self.obstacle(delta), self.owed.checked_add(delta)) else {

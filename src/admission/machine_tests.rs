@@ -403,6 +403,37 @@ fn windows_hold_what_is_let_through() {
 }
 
 #[test]
+fn what_is_let_through_is_charged_to_its_windows() {
+    let mut admission = open("limit=10;window='1s';on_unavailable='allow'");
+    let windows = vec![WindowState { used: 2, left_ms: 500 }];
+    admission.on_report(0, &ClampReport { value: Some(2), windows, ..ClampReport::default() });
+    admission.on_unavailable(0);
+    let charged = |admission: &Admission| {
+        let charge = admission.charge();
+        charge.map(|charge| (charge.charges[0].units, charge.charges[0].left_ms))
+    };
+    assert_eq!(admission.decide(1, 3), Decision::LetThrough(5));
+    assert_eq!(admission.decide(1, -3), Decision::LetThrough(2));
+    assert_eq!(admission.owed_to_flush(MS), Some(0), "a release gives nothing back to a window");
+    assert_eq!(charged(&admission), Some((3, 500)));
+    assert_eq!(admission.decide(MS, 4), Decision::LetThrough(6));
+    admission.on_owed_lost(0);
+    assert_eq!(admission.owed_to_flush(100 * MS), Some(4));
+    assert_eq!(charged(&admission), Some((7, 401)));
+    // Another gateway has taken one meanwhile, and what is under way is not among what Redis counts.
+    let windows = vec![WindowState { used: 3, left_ms: 400 }];
+    admission.on_report(100 * MS, &ClampReport { value: Some(3), windows, ..ClampReport::default() });
+    admission.on_unavailable(100 * MS);
+    assert!(matches!(admission.decide(101 * MS, 1), Decision::Refuse(_)));
+    admission.on_owed_added(102 * MS, 7);
+    assert!(!admission.owes());
+    admission.on_unavailable(103 * MS);
+    assert_eq!(admission.decide(600 * MS, 1), Decision::LetThrough(8));
+    assert_eq!(admission.owed_to_flush(2000 * MS), Some(1));
+    assert_eq!(charged(&admission), None, "the window is over");
+}
+
+#[test]
 fn shadow_mode_refuses_nobody_and_counts() {
     let mut admission = open("limit=10;enforce=false");
     for report in [report(12, 2), paused(), ClampReport { fault: Some("x".into()), ..report(1, 0) }] {

@@ -51,6 +51,17 @@ pub struct Window {
     pub window_ms: u64,
 }
 
+/// What was taken within a window without asking, to be counted there together with the increments that it was taken by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// The window's key.
+    pub key: Bytes,
+    /// How many units: 1 to [`CLAMP_VALUE_MAX`].
+    pub units: i64,
+    /// How long the window has to last, in milliseconds, if nothing has been counted there: at least 1.
+    pub left_ms: u64,
+}
+
 /// Which way of the counter takes from the quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consumes {
@@ -78,6 +89,8 @@ pub struct Clamp {
     pub override_key: Option<Bytes>,
     /// Grant everything, and count what would have been refused.
     pub shadow: bool,
+    /// Counted in windows, once, whatever the increments are. Only together with [`Self::shadow`], and without windows.
+    pub charges: Vec<Charge>,
     /// A quota in shadow mode beside this one: of what this one grants it counts what it would have refused.
     pub beside: Option<Beside>,
 }

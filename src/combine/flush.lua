@@ -102,7 +102,8 @@ local function counter(before, add, sum, low, high, runs)
 end
 
 -- The quota's clauses: 'd' the consuming direction is down; 's' shadow; 'c n' ceiling; 'C i' ceiling in KEYS[i];
--- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
+-- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 't i units ms'
+-- window in which so many were taken without asking, whatever the steps add; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
 -- quota in shadow mode beside the one before it, judged on what that grants.
 local function read_quota(clauses)
   local quota = { windows = {}, up = true }
@@ -133,14 +134,15 @@ local function read_quota(clauses)
       local limit = redis.pcall('GET', named)
       if limit == false then fail("limit key '" .. named .. "' does not exist")
       else lower(number_at("limit key '" .. named .. "'", limit, 0)) end
-    elseif letter == 'w' then
+    elseif letter == 'w' or letter == 't' then
+      local taken = letter == 't' and tonumber(second)
       local used = redis.pcall('GET', named)
       if used == false then used = '0' end
       used = number_at("window key '" .. named .. "'", used, 0)
       local shared = false
       for _, window in ipairs(into ~= quota and quota.windows or {}) do shared = shared or window.key == named end
       into.windows[#into.windows + 1] = { key = named, limit = tonumber(second), ms = third,
-        used = used or 0, added = 0, left = redis.call('PTTL', named), shared = shared }
+        used = used or 0, added = taken or 0, taken = taken, left = redis.call('PTTL', named), shared = shared }
     elseif letter == 'o' then
       local fields = redis.pcall('HMGET', named, 'limit', 'paused')
       if fields.err then
@@ -185,7 +187,9 @@ end
 
 local function take_from_windows(quota, delta, count)
   if delta ~= 0 and (delta > 0) == quota.up then
-    for _, window in ipairs(quota.windows) do window.added = window.added + math.abs(delta) * count end
+    for _, window in ipairs(quota.windows) do
+      if not window.taken then window.added = window.added + math.abs(delta) * count end
+    end
   end
 end
 

@@ -71,8 +71,8 @@ mod wire;
 mod write_behind;
 
 pub use clamp::{
-    Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, ClampReport, Consumes, Refusal, Window, WindowState,
-    override_key, window_key,
+    Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, Window,
+    WindowState, override_key, window_key,
 };
 pub use member::Member;
 pub use op::{Foldable, Op, classify};

@@ -119,6 +119,9 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
         clauses.push("s".to_owned());
     }
     push_bounds(&clamp.ceilings, clamp.floor, &clamp.windows, &mut index_of, &mut clauses);
+    for charge in &clamp.charges {
+        clauses.push(format!("t {} {} {}", index_of(&charge.key), charge.units, charge.left_ms));
+    }
     clauses.extend(clamp.override_key.as_ref().map(|key| format!("o {}", index_of(key))));
     if clauses.is_empty() {
         clauses.push("c 4503599627370496".to_owned());

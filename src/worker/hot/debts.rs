@@ -4,10 +4,12 @@
 //! It goes through a queue of its own beside the key's: an entry under the complement of the key's hash, with tokens of its
 //! own, which the pump treats as any other. How much is owed, and when it is to be paid, the admission knows.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::entry::{Entry, Home};
-use crate::combine::{OUTCOME_UNKNOWN, Op};
+use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
@@ -34,15 +36,16 @@ impl State {
     pub(super) fn settle_debts(&mut self, hash: u64, home: &mut Home) {
         let Some(held) = &mut home.held else { return };
         if let Some(sum) = held.admission.owed_to_flush(self.now_ns) {
-            self.send_debt(hash, home.queue.key().clone(), sum);
+            let charge = held.admission.charge();
+            self.send_debt(hash, home.queue.key().clone(), sum, charge);
         } else if held.admission.owes() {
             let due_ns = self.now_ns + held.admission.quota().recheck_ns();
             self.hot.look_at(due_ns, hash);
         }
     }
 
-    /// Puts a debt into the queue beside the key's.
-    pub(super) fn send_debt(&mut self, hash: u64, key: Bytes, sum: i64) {
+    /// Puts a debt into the queue beside the key's. `charge` is what its flush is made with.
+    pub(super) fn send_debt(&mut self, hash: u64, key: Bytes, sum: i64, charge: Option<Arc<Clamp>>) {
         let beside = !hash;
         if !self.hot.entries.contains_key(&beside) {
             let identity = [self.gateway.id.as_bytes(), b":debts"].concat();
@@ -52,6 +55,7 @@ impl State {
         }
         if let Some(entry) = self.hot.entries.get_mut(&beside) {
             entry.unsettled += 1;
+            entry.queue.iter_mut().for_each(|home| home.charge.clone_from(&charge));
         }
         let version = RespVersion::Resp2;
         let waiter = Waiter {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::quota::Held;
 use crate::admission::{KeyQuota, ReplicaWait};
-use crate::combine::{KeyQueue, QueueCounters};
+use crate::combine::{Clamp, KeyQueue, QueueCounters};
 use crate::command::glob;
 use crate::config::{ReadPolicy, Rule, RuleMode};
 use crate::limits::KEY_VERDICTS;
@@ -47,6 +47,8 @@ pub struct Home {
     pub queue: KeyQueue<Waiter>,
     /// The sending that is in flight.
     pub sending: Sending,
+    /// Of a queue of debts: what the next flush is made with.
+    pub charge: Option<Arc<Clamp>>,
     /// Members of the last flush whose grants wait for replicas, with their replies. Nothing is sent meanwhile.
     pub unconfirmed: Vec<(Waiter, i64)>,
     /// It is in the list of changed queues.

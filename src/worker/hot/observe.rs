@@ -221,6 +221,7 @@ impl State {
             waiting_since_ns: 0,
             queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config)),
             sending: Default::default(),
+            charge: None,
             unconfirmed: Vec::new(),
             dirty: false,
             failed_since_ns: 0,

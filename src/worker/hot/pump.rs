@@ -108,7 +108,7 @@ impl State {
             }
             return;
         }
-        let clamp = clamp.flatten();
+        let clamp = clamp.flatten().or_else(|| home.charge.clone());
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
             early_min: self.config.combine.early_flush_min,

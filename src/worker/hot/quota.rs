@@ -273,7 +273,8 @@ impl State {
             }
         }
         for (hash, key, sum) in debts {
-            self.send_debt(hash, key, sum);
+            // Without a quota nothing counts in windows.
+            self.send_debt(hash, key, sum, None);
         }
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
         self.hot.board_due_ns = 0;
