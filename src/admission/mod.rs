@@ -27,10 +27,11 @@
 //! - *Paused* by an operator: everything is refused, releases too, as the script does.
 //! - *Fault*: the limit's key is missing or no number, or a key has the wrong type. All are told so.
 //! - *Redis is away*: `on_unavailable = "refuse"` refuses. `"allow"` answers at once with the last known value and adds
-//!   what it let through to the counter, and to its windows that still last, later, unchecked and before it grants anything else. It lets nothing through that
-//!   did not fit by the last known state. Of a counter of which nothing is known, it lets through what fits when counted from 0,
-//!   or of one with a floor what was put back meanwhile; and nothing where the limit is in a key that was never read. So one gateway alone passes the limit by no more than what was under way when
-//!   Redis went away, and several by what each of them let through besides.
+//!   what it let through to the counter, and to those of its windows that still last, later, unchecked and before it grants
+//!   anything else. It lets nothing through that did not fit by the last known state. Of a counter of which nothing is known
+//!   it lets through what fits when counted from 0, or, of one with a floor, what was put back meanwhile; and nothing where
+//!   the limit is in a key that was never read. So one gateway alone passes the limit by no more than what was under way
+//!   when Redis went away, or what an unknown counter held already, and several by what each of them let through besides.
 //! - *Shadow mode* sends everything to Redis, where the script counts and refuses nobody.
 //!
 //! # What it deliberately does not do
