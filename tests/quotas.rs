@@ -271,6 +271,32 @@ fn shadow_mode_beside_an_enforced_quota_is_judged_on_what_that_grants() {
 }
 
 #[test]
+fn a_limit_that_cannot_be_read_holds_up_only_what_it_refuses() {
+    let server = Server::start();
+    let mut direct = server.client();
+    direct.check("ACL SETUSER gw on >x ~shadow:* ~beside:* ~held:* ~*hotgate* &* +@all", "+OK");
+    direct.check("SET limits 100", "+OK");
+    let config = "[upstream]\nuser = 'gw'\npassword = 'x'\nunavailable_wait = '500ms'\n\
+                  [[quota]]\nmatch = '[sb]*:*'\nlimit_key = 'limits'\nenforce = false\nrecheck = '5ms'\n\
+                  [[quota]]\nmatch = 'beside:*'\nlimit = 2\n\
+                  [[quota]]\nmatch = 'held:*'\nlimit_key = 'limits'\nrecheck = '5ms'\n";
+    let gateway = start(&server, config);
+    let mut client = gateway.client();
+    client.check("INCR shadow:1", ":1");
+    client.check("GET shadow:1", "$1 1");
+    client.check("INCRBY beside:1 2", ":2");
+    client.check("INCR beside:1", "-QUOTA limit of 2 reached for 'beside:1'");
+    direct.check("SET held:1 7", "+OK");
+    client.check("GET held:1", "$1 7");
+    for _ in 0..3 {
+        client.check("INCR held:1", "-QUOTA cannot be checked for 'held:1'...");
+        client.check("GET held:1", "$1 7");
+    }
+    direct.check("ACL SETUSER gw ~limits", "+OK");
+    wait_until("the limit is read", || client.ask("INCR held:1") == ":8");
+}
+
+#[test]
 fn no_other_command_passes_by_a_quota() {
     let server = Server::start();
     let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nrecheck = '5ms'\n");

@@ -238,13 +238,21 @@ impl KeyQuota {
         self.fault.as_deref()
     }
 
-    /// The clamp, given the values of the polled keys in the order of [`Self::polled`]. A value that is missing counts as
-    /// 0.
-    pub fn clamp(&self, polled: &[i64]) -> Clamp {
+    /// Whether nothing may be granted before the polled key with this index has been read: it is the limit of a part that is
+    /// enforced. A part in shadow mode changes no reply, so nobody waits for its limit.
+    pub fn awaits(&self, polled: usize) -> bool {
+        !self.shadow && self.is_held_by(polled)
+    }
+
+    /// The clamp, given the values of the polled keys in the order of [`Self::polled`]. A bound whose limit has not been read
+    /// is left out.
+    pub fn clamp(&self, polled: &[Option<i64>]) -> Clamp {
         let value_of = |limit: &Limit| match limit {
-            Limit::Value(value) => *value,
-            Limit::InSlot(_) => 0,
-            Limit::Polled(index) => polled.get(*index).map_or(0, |value| (*value).clamp(0, CLAMP_VALUE_MAX)),
+            Limit::Value(value) => Some(*value),
+            Limit::InSlot(_) => None,
+            Limit::Polled(index) => {
+                polled.get(*index).copied().flatten().map(|value| value.clamp(0, CLAMP_VALUE_MAX))
+            }
         };
         let mut clamp = Clamp {
             consumes: self.consumes,
@@ -260,10 +268,12 @@ impl KeyQuota {
             };
             match &part.bound {
                 Bound::Ceiling(Limit::InSlot(name)) => ceilings.push(Ceiling::Key(name.clone())),
-                Bound::Ceiling(limit) => ceilings.push(Ceiling::Value(value_of(limit))),
+                Bound::Ceiling(limit) => ceilings.extend(value_of(limit).map(Ceiling::Value)),
                 Bound::Floor(bound) => *floor = Some(floor.map_or(*bound, |other| other.max(*bound))),
                 Bound::Window { window_ms, limit } => {
-                    add_window(windows, &self.key, *window_ms, value_of(limit))
+                    if let Some(limit) = value_of(limit) {
+                        add_window(windows, &self.key, *window_ms, limit);
+                    }
                 }
             }
         }

@@ -70,15 +70,30 @@ fn limit_keys_are_read_in_the_script_or_polled() {
     assert_eq!(beside.clamp(&[]).ceilings, [Ceiling::Key("sku:{8421}:limit".into())]);
     let apart = quota(reserved, "sku:8421:reserved");
     assert_eq!(apart.polled(), ["sku:8421:limit"]);
-    assert_eq!(apart.clamp(&[70]).ceilings, [Ceiling::Value(70)]);
-    assert_eq!(apart.clamp(&[i64::MAX]).ceilings, [Ceiling::Value(CLAMP_VALUE_MAX)]);
+    assert_eq!(apart.clamp(&[Some(70)]).ceilings, [Ceiling::Value(70)]);
+    assert_eq!(apart.clamp(&[Some(i64::MAX)]).ceilings, [Ceiling::Value(CLAMP_VALUE_MAX)]);
     let window = quota("[[quota]];match='{*}:n';limit_key='{$1}:limit';window='2s'", "{a}:n");
     assert_eq!(
-        (window.polled()[0].as_ref(), window.clamp(&[4]).windows[0].limit),
+        (window.polled()[0].as_ref(), window.clamp(&[Some(4)]).windows[0].limit),
         (b"{a}:limit".as_slice(), 4)
     );
     let own = quota("[[quota]];match='*:n';limit_key='$1:n'", "a:n");
     assert!(own.fault().unwrap().contains("the counter itself"));
+}
+
+#[test]
+fn only_the_limit_of_an_enforced_quota_is_awaited() {
+    let shadow = "[[quota]];match='*';limit_key='far';enforce=false\
+                  [[quota]];match='*';limit_key='rate';window='1s';enforce=false";
+    let alone = quota(shadow, "k");
+    assert!(!alone.awaits(0) && !alone.awaits(1));
+    let clamp = alone.clamp(&[None, None]);
+    assert!(clamp.shadow && clamp.ceilings.is_empty() && clamp.windows.is_empty());
+    assert_eq!(alone.clamp(&[Some(5), None]).ceilings, [Ceiling::Value(5)]);
+    let beside = quota(&format!("{shadow}[[quota]];match='*';limit_key='held'"), "k");
+    assert_eq!([0, 1, 2].map(|index| beside.awaits(index)), [false, false, true]);
+    let clamp = beside.clamp(&[None, None, Some(9)]);
+    assert_eq!((clamp.ceilings, clamp.beside), (vec![Ceiling::Value(9)], None));
 }
 
 #[test]
@@ -87,7 +102,7 @@ fn a_refusal_is_traced_to_its_quota() {
                 [[quota]];match='*k';floor=3[[quota]];match='*';limit=9;window='1s'\
                 [[quota]];match='?';limit=8;window='1s'[[quota]];match='[k]';limit=1;window='2s'";
     let found = quota(text, "k");
-    let clamp = found.clamp(&[50]);
+    let clamp = found.clamp(&[Some(50)]);
     let check = |cause, limit, expect| assert_eq!(found.part_behind(cause, limit, &clamp), expect);
     check(Cause::Ceiling, 50, 0);
     check(Cause::Ceiling, 100, 1);

@@ -81,14 +81,15 @@ impl Freed {
 #[derive(Debug)]
 pub struct Admission {
     pub(super) quota: Arc<KeyQuota>,
-    /// `None` until every polled limit has been read.
+    /// `None` until every polled limit of a quota that is enforced has been read.
     pub(super) clamp: Option<Arc<Clamp>>,
     pub(super) phase: Phase,
     since_ns: u64,
     question_at_ns: u64,
     pub(super) known: Known,
     fault: Option<String>,
-    polled: Vec<PolledLimit>,
+    /// What was read last in each polled key, if it has been read.
+    polled: Vec<Option<PolledLimit>>,
     poll_fault: Option<String>,
     override_seen: (Option<i64>, bool),
     freed_waiting: Freed,
@@ -107,15 +108,16 @@ pub struct Admission {
 impl Admission {
     /// Open, with nothing known: the first operation goes to Redis.
     pub fn new(quota: Arc<KeyQuota>) -> Self {
+        let awaits = (0..quota.polled().len()).any(|index| quota.awaits(index));
         Self {
-            clamp: quota.polled().is_empty().then(|| Arc::new(quota.clamp(&[]))),
+            clamp: (!awaits).then(|| Arc::new(quota.clamp(&[]))),
             phase: Phase::Open,
             since_ns: 0,
             question_at_ns: 0,
             known: Known::default(),
             fault: None,
             poll_fault: None,
-            polled: Vec::new(),
+            polled: vec![None; quota.polled().len()],
             override_seen: (None, false),
             freed_waiting: Freed::default(),
             freed_in_flight: Freed::default(),
@@ -167,8 +169,8 @@ impl Admission {
         &self.quota
     }
 
-    /// The clamp for the next flush. `None` while a polled limit has not been read even once: operations may queue then,
-    /// but no flush with an increment may leave.
+    /// The clamp for the next flush. `None` while a polled limit of a quota that is enforced has not been read even once:
+    /// operations may queue then, but no flush with an increment may leave.
     pub fn clamp(&self) -> Option<&Arc<Clamp>> {
         self.clamp.as_ref()
     }
@@ -196,6 +198,13 @@ impl Admission {
         }
         if self.standing_fault().is_some() {
             return self.refuse(Denial::Fault);
+        }
+        if self.clamp.is_none()
+            && self.phase == Phase::Unavailable
+            && self.quota.on_unavailable() == OnUnavailable::Refuse
+        {
+            // No question can go to the script before the limits are read, and they open the counter by themselves.
+            return self.refuse(Denial::Unavailable);
         }
         if self.known.roll(now_ns) && matches!(self.phase, Phase::Exhausted { .. }) {
             let phase = self.judged(false);
@@ -293,20 +302,25 @@ impl Admission {
         }
     }
 
-    /// What was found in the polled keys, in the order of [`KeyQuota::polled`]. A limit that changed reopens the counter,
-    /// and so costs one flush.
-    pub fn on_polled(&mut self, now_ns: u64, found: &[PolledLimit]) {
-        if self.polled == found {
+    /// What was found in the polled keys, in the order of [`KeyQuota::polled`]; a key that could not be read stays as it
+    /// was. A limit that changed reopens the counter, and so costs one flush; so do the first limits of one that awaited them.
+    pub fn on_polled(&mut self, now_ns: u64, found: impl IntoIterator<Item = Option<PolledLimit>>) {
+        let polled: Vec<_> = self.polled.iter().zip(found).map(|(former, found)| found.or(*former)).collect();
+        if self.polled == polled {
             return;
         }
-        self.polled = found.to_vec();
-        let held = |(index, _): &(usize, _)| self.quota.is_held_by(*index);
-        let mut polled = self.quota.polled().iter().zip(found).enumerate().filter(held);
-        self.poll_fault = polled.find_map(|(_, (name, limit))| limit.fault(name));
+        self.polled = polled;
+        let limits = || self.polled.iter().enumerate();
+        self.poll_fault = limits()
+            .filter(|(index, _)| self.quota.is_held_by(*index))
+            .find_map(|(index, limit)| (*limit)?.fault(&self.quota.polled()[index]));
+        if limits().any(|(index, limit)| limit.is_none() && self.quota.awaits(index)) {
+            return;
+        }
         let value_of = |limit: &PolledLimit| if let PolledLimit::Value(value) = limit { *value } else { 0 };
-        let values: Vec<i64> = found.iter().map(value_of).collect();
-        self.clamp = Some(Arc::new(self.quota.clamp(&values)));
-        if matches!(self.phase, Phase::Exhausted { .. }) {
+        let values: Vec<_> = limits().map(|(_, limit)| limit.as_ref().map(value_of)).collect();
+        let awaited = self.clamp.replace(Arc::new(self.quota.clamp(&values))).is_none();
+        if matches!(self.phase, Phase::Exhausted { .. }) || (awaited && self.phase == Phase::Unavailable) {
             self.enter(now_ns, Phase::Open);
         }
     }

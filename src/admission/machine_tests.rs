@@ -212,17 +212,31 @@ fn a_polled_limit_is_awaited_and_followed() {
     assert_eq!(admission.quota().polled(), ["elsewhere"]);
     assert!(admission.clamp().is_none());
     assert_eq!(admission.decide(0, 1), Decision::Admit, "it waits in the queue");
-    admission.on_polled(0, &[PolledLimit::Missing]);
+    admission.on_polled(0, [Some(PolledLimit::Missing)]);
     let decision = admission.decide(0, 1);
     assert!(told(&mut admission, decision).contains("limit key 'elsewhere' does not exist"));
-    admission.on_polled(0, &[PolledLimit::Value(10)]);
+    admission.on_polled(0, [Some(PolledLimit::Value(10))]);
     let clamp = admission.clamp().unwrap().clone();
     admission.on_report(0, &report(10, 1));
-    admission.on_polled(1, &[PolledLimit::Value(10)]);
+    admission.on_polled(1, [Some(PolledLimit::Value(10))]);
     assert!(Arc::ptr_eq(&clamp, admission.clamp().unwrap()));
     assert_eq!(admission.decide(1, 1), full(10));
-    admission.on_polled(2, &[PolledLimit::Value(20)]);
+    admission.on_polled(2, [Some(PolledLimit::Value(20))]);
     assert_eq!(admission.decide(2, 1), Decision::Admit);
+}
+
+#[test]
+fn nothing_is_asked_before_the_limits_are_read() {
+    let mut admission = open("limit_key='elsewhere'");
+    admission.on_unavailable(0);
+    assert_eq!(admission.decide(2 * RECHECK, 1), Decision::Refuse(Denial::Unavailable));
+    admission.on_polled(2 * RECHECK, [None]);
+    assert!(admission.clamp().is_none());
+    admission.on_polled(2 * RECHECK, [Some(PolledLimit::Value(10))]);
+    assert_eq!(admission.decide(2 * RECHECK, 1), Decision::Admit);
+    let clamp = admission.clamp().unwrap().clone();
+    admission.on_polled(3 * RECHECK, [None]);
+    assert!(Arc::ptr_eq(&clamp, admission.clamp().unwrap()), "it stays as it was");
 }
 
 #[test]

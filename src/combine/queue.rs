@@ -71,6 +71,8 @@ pub struct FlushPolicy<'a> {
     pub exactly_once: bool,
     /// The quota of this key. Increments then go through the script in either form.
     pub clamp: Option<&'a Arc<Clamp>>,
+    /// The quota is not known yet: nothing that it would hold may begin, nor what waits behind that.
+    pub withhold: bool,
 }
 
 /// What is to be sent: ask [`KeyQueue::encode`] for the bytes.
@@ -97,6 +99,8 @@ pub enum FlushDecision {
     NotBefore(u64),
     /// A flush is in flight: ask again when it is settled.
     InFlight,
+    /// What waits has to wait for the quota: ask again when it is known.
+    Withheld,
     /// Nothing waits.
     Idle,
 }
@@ -272,6 +276,8 @@ impl<M: Member> KeyQueue<M> {
             self.counters.resends += 1;
         } else if self.waiting.is_empty() {
             return FlushDecision::Idle;
+        } else if policy.withhold && self.waiting.front().is_some_and(Segment::is_clampable) {
+            return FlushDecision::Withheld;
         } else if let Err(due_ns) = self.pace.check(now_ns, self.operations, policy.early_min) {
             return FlushDecision::NotBefore(due_ns);
         } else {
@@ -293,7 +299,7 @@ impl<M: Member> KeyQueue<M> {
 
     /// Moves what fits from the waiting segments into a new flight.
     fn take_off(&mut self, now_ns: u64, policy: &FlushPolicy) {
-        let (count, group) = self.measure();
+        let (count, group) = self.measure(policy.withhold);
         let segments: Vec<_> = self.waiting.drain(..count).collect();
         let clamp = policy.clamp.filter(|_| segments.iter().take(group).any(Segment::is_clampable)).cloned();
         let form = if group == 0
@@ -317,10 +323,13 @@ impl<M: Member> KeyQueue<M> {
 
     /// How many of the waiting segments the next flush takes, and how many of those are the write: either reads
     /// only, or one write and the reads behind it. The write reaches over several segments if they are writes with
-    /// nothing but scalar reads between them, which the script can make on its way.
-    fn measure(&self) -> (usize, usize) {
+    /// nothing but scalar reads between them, which the script can make on its way. Neither reaches what is withheld.
+    fn measure(&self, withhold: bool) -> (usize, usize) {
         let (mut reach, mut group, mut runs) = (0, 0, 0);
         for segment in self.waiting.iter().take(FLUSH_SEGMENTS_MAX) {
+            if withhold && segment.is_clampable() {
+                break;
+            }
             if segment.is_write() {
                 runs += segment.fold.runs.len();
                 if runs > FLUSH_RUNS_MAX && group > 0 {

@@ -72,8 +72,13 @@ impl Home {
 
     fn flush(&mut self, replies: &mut [String]) -> bool {
         let clamp = self.admission.clamp().unwrap().clone();
-        let policy =
-            FlushPolicy { interval_ns: 0, early_min: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
+        let policy = FlushPolicy {
+            interval_ns: 0,
+            early_min: usize::MAX,
+            exactly_once: true,
+            clamp: Some(&clamp),
+            withhold: false,
+        };
         let flush = match self.queue.next_flush(self.now_ns, &policy) {
             FlushDecision::Idle => return false,
             FlushDecision::Send(flush) => flush,

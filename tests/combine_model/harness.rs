@@ -141,7 +141,13 @@ impl<B: Backend> World<B> {
     }
 
     fn policy(&self) -> FlushPolicy<'static> {
-        FlushPolicy { interval_ns: 1_000_000, early_min: 64, exactly_once: self.exactly_once, clamp: None }
+        FlushPolicy {
+            interval_ns: 1_000_000,
+            early_min: 64,
+            exactly_once: self.exactly_once,
+            clamp: None,
+            withhold: false,
+        }
     }
 
     /// The next flush and its bytes; time passes if it has to.

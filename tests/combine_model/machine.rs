@@ -9,8 +9,13 @@ use hotgate::{
 use crate::harness::{Caller, LIMITS, requests, split_replies};
 
 const INTERVAL_NS: u64 = 1_000_000;
-const PLAIN: FlushPolicy =
-    FlushPolicy { interval_ns: INTERVAL_NS, early_min: 100, exactly_once: false, clamp: None };
+const PLAIN: FlushPolicy = FlushPolicy {
+    interval_ns: INTERVAL_NS,
+    early_min: 100,
+    exactly_once: false,
+    clamp: None,
+    withhold: false,
+};
 const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
 
 fn queue() -> KeyQueue<Caller> {

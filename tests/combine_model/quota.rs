@@ -68,6 +68,7 @@ impl Shop {
                 early_min: usize::MAX,
                 exactly_once: self.exactly_once,
                 clamp: Some(&clamp),
+                withhold: false,
             };
             match self.queue.next_flush(self.now_ns, &policy) {
                 FlushDecision::Idle => break,
@@ -271,8 +272,13 @@ fn a_clamped_flush_sent_twice_grants_once() {
     for member in 0..5 {
         shop.queue.push(Op::Increment(1), member.into(), RespVersion::Resp2).unwrap();
     }
-    let policy =
-        FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: Some(&clamp) };
+    let policy = FlushPolicy {
+        interval_ns: 1,
+        early_min: usize::MAX,
+        exactly_once: true,
+        clamp: Some(&clamp),
+        withhold: false,
+    };
     let mut granted = 0;
     for round in 0..3 {
         assert!(matches!(shop.queue.next_flush(5, &policy), FlushDecision::Send(_)));

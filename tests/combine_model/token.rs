@@ -13,7 +13,7 @@ use crate::{
 };
 
 const ONCE: FlushPolicy =
-    FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: None };
+    FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: None, withhold: false };
 
 fn gateway(id: &str) -> KeyQueue<Caller> {
     KeyQueue::new(Bytes::from_static(KEY), id.as_bytes(), LIMITS)

@@ -85,7 +85,7 @@ impl State {
         self.tally_queue(&mut home);
         self.give_up_overdue(hash, &mut home);
         self.settle_debts(hash, &mut home);
-        let clamp = home.held.as_ref().map(|held| held.admission.clamp().cloned());
+        let clamp = home.held.as_ref().and_then(|held| held.admission.clamp().cloned());
         let owes = home.held.as_ref().is_some_and(|held| held.admission.owes());
         if !home.unconfirmed.is_empty() {
             // Whoever confirms them has it looked at again.
@@ -94,7 +94,7 @@ impl State {
             }
             return;
         }
-        if owes || matches!(clamp, Some(None)) {
+        if owes {
             self.hold_up(hash, &mut home);
             if let Some(entry) = self.hot.entries.get_mut(&hash) {
                 entry.queue = Some(home);
@@ -108,12 +108,13 @@ impl State {
             }
             return;
         }
-        let clamp = clamp.flatten().or_else(|| home.charge.clone());
+        let clamp = clamp.or_else(|| home.charge.clone());
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
             early_min: self.config.combine.early_flush_min,
             exactly_once: self.config.combine.exactly_once,
             clamp: clamp.as_ref(),
+            withhold: home.held.is_some() && clamp.is_none(),
         };
         match home.queue.next_flush(self.now_ns, &policy) {
             FlushDecision::Send(flush) => {
@@ -128,6 +129,7 @@ impl State {
                 }
                 self.tally_flush(&mut home, flush.operations as u64);
             }
+            FlushDecision::Withheld => self.hold_up(hash, &mut home),
             FlushDecision::NotBefore(due_ns) => self.hot.timers.push((due_ns, hash)),
             FlushDecision::InFlight | FlushDecision::Idle => {}
         }
@@ -218,8 +220,8 @@ impl State {
         self.upstreams.get_mut(connection).filter(|upstream| !matches!(upstream.phase, Phase::Waiting(_)))
     }
 
-    /// Nothing may go before the limits of the key have been read once, nor before what was let through is in the counter: that
-    /// is looked at again soon, and counts as a failure.
+    /// No increment may go before the limits of the key have been read once, and nothing before what was let through is in the
+    /// counter: that is looked at again soon, and counts as a failure.
     fn hold_up(&mut self, hash: u64, home: &mut Home) {
         if home.queue.is_empty() {
             return;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::admission::{
-    Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, PolledLimit, QuotaRules,
-    RuleCounts, Setting, verdict_of_other_command,
+    Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules, RuleCounts, Setting,
+    verdict_of_other_command,
 };
 use crate::combine::{Consumes, Op};
 use crate::command::{CommandId, KeyPositions};
@@ -118,13 +118,10 @@ impl Held {
         self.adopt_limits(limits, now_ns);
     }
 
-    /// Takes over polled limits, if all that it needs are there.
+    /// Takes over those of the polled limits that concern it.
     fn adopt_limits(&mut self, limits: &PolledLimits, now_ns: u64) {
-        let names = self.admission.quota().polled();
-        let found: Option<Vec<PolledLimit>> = names.iter().map(|name| limits.get(name).copied()).collect();
-        if let Some(found) = found.filter(|found| !found.is_empty()) {
-            self.admission.on_polled(now_ns, &found);
-        }
+        let quota = Arc::clone(self.admission.quota());
+        self.admission.on_polled(now_ns, quota.polled().iter().map(|name| limits.get(name).copied()));
     }
 
     /// Answers an operation that was to go to Redis and could not be sent. `None` in shadow mode, which changes no reply.
