@@ -297,6 +297,28 @@ fn a_limit_that_cannot_be_read_holds_up_only_what_it_refuses() {
 }
 
 #[test]
+fn only_increments_take_a_place_among_the_counters() {
+    let server = Server::start();
+    let config = "[admission]\nkeys_max = 4\n[[rule]]\nmatch = 'ruled:*'\nmode = 'combine'\n\
+                  [[quota]]\nmatch = 'sku:*'\nlimit = 100\n[[quota]]\nmatch = 'stock:*'\nfloor = 0\n";
+    let gateway = start(&server, config);
+    let mut client = gateway.client();
+    for number in 0..8 {
+        client.check(&format!("INCR ruled:{number}"), ":1");
+        client.check(&format!("GET sku:{number}"), "$-1");
+        client.check(&format!("SET sku:{number} 1"), "-QUOTA SET is refused...");
+        client.check(&format!("INCRBY sku:{number} x"), "-ERR value is not an integer or out of range");
+        client.check(&format!("DEL sku:{number}"), ":0");
+        client.check(&format!("SET stock:{number} 9"), "+OK");
+    }
+    for number in 0..4 {
+        client.check(&format!("DECR stock:{number}"), ":8");
+    }
+    client.check("DECR stock:4", "-QUOTA admission.keys_max = 4 counters are in use already...");
+    client.check("GET stock:4", "$1 9");
+}
+
+#[test]
 fn no_other_command_passes_by_a_quota() {
     let server = Server::start();
     let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nrecheck = '5ms'\n");

@@ -52,6 +52,7 @@ impl State {
     pub fn cool_down(&mut self) {
         let now_ns = self.now_ns;
         let tallies = &mut self.tallies;
+        let held_keys = &mut self.hot.held_keys;
         self.hot.entries.retain(|_, entry| {
             let idle_max_ns = if entry.quota.is_some() { QUOTA_IDLE_NS } else { RULED_IDLE_NS };
             let idle = !entry.hot && now_ns.saturating_sub(entry.active_ns) > idle_max_ns;
@@ -62,6 +63,7 @@ impl State {
             };
             let settled = entry.unsettled == 0 && entry.queue.as_deref().is_none_or(at_rest);
             let keep = !(settled && (!entry.is_wanted() || idle));
+            *held_keys -= usize::from(!keep && entry.quota.is_some());
             if let (false, Some(home)) = (keep, &entry.queue) {
                 tallies.combine.keys.release(home.row);
                 if let Some(held) = &home.held {

@@ -88,6 +88,8 @@ pub struct Hot {
     foldable: Vec<Option<Foldable>>,
     /// The keys that are combined, by hash.
     entries: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
+    /// How many of them a quota holds.
+    held_keys: usize,
     /// What the configuration says of keys.
     rules: Rules,
     /// Which keys quotas hold.
@@ -129,6 +131,7 @@ impl Hot {
             hasher,
             detector: None,
             foldable: foldable(commands),
+            held_keys: 0,
             rules: Rules::default(),
             quotas: Quotas::default(),
             confirmations: Vec::new(),

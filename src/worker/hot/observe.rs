@@ -150,15 +150,20 @@ impl State {
         key: &[u8],
         hash: u64,
     ) -> Result<Way, String> {
+        // What would take its lane for itself, and much of the queue, goes as it came.
+        let foldable = self.hot.foldable(command).filter(|_| request.bytes().len() < LONG_REQUEST_BYTES);
+        let op = foldable.and_then(|foldable| foldable.op(request));
         let known = self.hot.entries.get(&hash).is_some_and(|entry| entry.key == key);
         if !known && self.hot.quotas.holds(key, hash) {
+            let database = self.clients.get(client_key).map_or(0, |client| client.session.database);
+            if !matches!(op, Some(Op::Increment(_))) || database != 0 {
+                let refusal = self.refusal_of_unknown(command, request, key, hash, op.as_ref(), database);
+                return refusal.map_or(Ok(Way::Ordinary), Err);
+            }
             self.begin_by_quota(key, hash)?;
         } else if !known && !self.begin_by_rule(key, hash) {
             return Ok(Way::Ordinary);
         }
-        // What would take its lane for itself, and much of the queue, goes as it came.
-        let foldable = self.hot.foldable(command).filter(|_| request.bytes().len() < LONG_REQUEST_BYTES);
-        let op = foldable.and_then(|foldable| foldable.op(request));
         let is_copied = self.is_copied(key, hash);
         let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Ok(Way::Ordinary) };
@@ -208,6 +213,7 @@ impl State {
             let held = quota.clone().map(hold);
             Box::new(self.new_home(&key, self.gateway.id.as_bytes(), row, held))
         });
+        self.hot.held_keys += usize::from(quota.is_some());
         let entry = Entry { ruled, hot, quota, ..Entry::new(key, home, self.now_ns, queue) };
         self.hot.entries.insert(hash, entry);
         self.hot.epoch = self.hot.epoch.wrapping_add(1);

@@ -1,6 +1,6 @@
 //! Quotas on the data path: which keys one holds, what becomes of an increment at its home, and what is published of it.
 //!
-//! A key that a quota holds is combined from its first use, hot or not, and whatever rules say: the clamp is in the flush.
+//! A key that a quota holds is combined from its first increment, hot or not, and whatever rules say: the clamp is in the flush.
 //! What is decided without Redis is [`crate::admission`]'s; this drives it.
 //! What is to be added without a clamp goes its own way ([`super::debts`]).
 
@@ -217,11 +217,29 @@ impl State {
         })
     }
 
+    /// The error for a command on a key that a quota holds and of which nothing is known, if it has to be refused. Only what the
+    /// quota judges takes a place among the counters, so that names which nobody counts under do not fill it.
+    pub(super) fn refusal_of_unknown(
+        &mut self,
+        command: CommandId,
+        request: &Request<'_>,
+        key: &[u8],
+        hash: u64,
+        op: Option<&Op<'_>>,
+        database: u32,
+    ) -> Option<String> {
+        if !self.knowledge.commands.get(command).is_write() {
+            return None;
+        }
+        let quota = self.hot.quotas.of(key, hash)?;
+        refusal_alone(&quota, op, request, true, database)
+    }
+
     /// Begins to combine a key because a quota holds it. The error is for the client: the table is full, and what is not in
     /// it can't be held.
     pub(super) fn begin_by_quota(&mut self, key: &[u8], hash: u64) -> Result<(), String> {
         let keys_max = self.config.admission.keys_max;
-        if self.hot.entries.len() >= keys_max || self.hot.entries.contains_key(&hash) {
+        if self.hot.held_keys >= keys_max || self.hot.entries.contains_key(&hash) {
             return Err(format!(
                 "QUOTA admission.keys_max = {keys_max} counters are in use already, so no further one can be held; try again later"
             ));
@@ -273,6 +291,7 @@ impl State {
             // Without a quota nothing counts in windows.
             self.send_debt(hash, key, sum, None);
         }
+        self.hot.held_keys = self.hot.entries.values().filter(|entry| entry.quota.is_some()).count();
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
         self.hot.board_due_ns = 0;
     }
