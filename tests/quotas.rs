@@ -27,6 +27,13 @@ fn script_calls(server: &Server) -> u64 {
     stats.lines().filter(|line| line.starts_with("cmdstat_eval")).filter_map(calls).sum()
 }
 
+/// Calls of one command that Redis has run.
+fn calls(client: &mut Client, command: &str) -> u64 {
+    let stats = client.text("INFO commandstats");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
 /// The rechecks that a gateway says it made, over all keys.
 fn rechecks(client: &mut Client) -> u64 {
     let list = client.list("HOTGATE QUOTA LIST");
@@ -316,6 +323,30 @@ fn only_increments_take_a_place_among_the_counters() {
     }
     client.check("DECR stock:4", "-QUOTA admission.keys_max = 4 counters are in use already...");
     client.check("GET stock:4", "$1 9");
+}
+
+#[test]
+fn a_polled_limit_is_not_remembered_when_nobody_polls_it() {
+    let server = Server::start();
+    let mut direct = server.client();
+    let (seen, none) = ("[[quota]]\nmatch = 'seen'\nlimit = 0\n", "[gateway]\nworkers = 1\n");
+    let polled = format!("{none}[[quota]]\nmatch = 'p:*'\nlimit_key = 'limits'\nrecheck = '1ms'\n{seen}");
+    let gateway = Gateway::before(&server.address().to_string()).config(&polled).start();
+    let mut client = gateway.client();
+    direct.check("SET limits 100", "+OK");
+    wait_until("the limit is read", || client.ask("INCR p:1") == ":1");
+    gateway.reload(none);
+    wait_until("the quotas are gone", || client.ask("INCR seen").starts_with(':'));
+    let mut reads = (0, 0);
+    wait_until("the limit is not polled any more", || {
+        let now = calls(&mut direct, "get");
+        reads = if reads.0 == now { (now, reads.1 + 1) } else { (now, 0) };
+        reads.1 == 50
+    });
+    direct.check("SET limits 5", "+OK");
+    gateway.reload(&polled);
+    wait_until("the quotas are back", || client.ask("INCR seen").starts_with("-QUOTA"));
+    client.check("INCRBY p:2 50", "-QUOTA limit of 5 reached for 'p:2'");
 }
 
 #[test]

@@ -119,10 +119,8 @@ pub async fn poll_limits(gateway: Arc<Gateway>, limits: watch::Sender<Arc<Polled
         let config = poller.gateway.config.load_full();
         poller.announce(&config);
         let wanted = poller.wanted();
-        if wanted.is_empty() {
-            sleep(IDLE_PERIOD).await;
-            continue;
-        }
+        let idle = wanted.is_empty();
+        // What nobody polls any more is forgotten: it may change unseen.
         let mut found = PolledLimits::with_capacity(wanted.len());
         for name in wanted {
             // A limit that can't be read for the moment stays as it was.
@@ -136,8 +134,11 @@ pub async fn poll_limits(gateway: Arc<Gateway>, limits: watch::Sender<Arc<Polled
             }
             changed
         });
-        let recheck =
-            config.quotas.iter().filter(|quota| quota.limit_key.is_some()).map(|quota| quota.recheck);
+        let recheck = config
+            .quotas
+            .iter()
+            .filter(|quota| quota.limit_key.is_some() && !idle)
+            .map(|quota| quota.recheck);
         sleep(recheck.min().unwrap_or(IDLE_PERIOD)).await;
     }
 }

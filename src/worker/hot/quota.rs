@@ -319,7 +319,7 @@ impl State {
                 board.facts.clone_from(&cell.load().facts);
             }
             self.hot.board_due_ns = self.now_ns + BOARD_PERIOD_NS;
-            self.hot.board_published = !board.facts.is_empty();
+            self.hot.board_published = !(board.facts.is_empty() && board.polled.is_empty());
             cell.store(Arc::new(board));
         }
     }
