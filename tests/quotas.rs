@@ -184,6 +184,11 @@ fn a_pause_refuses_everything_at_every_gateway_and_is_logged() {
     for client in &mut clients {
         client.check("INCR sku:1", "-QUOTA paused by an operator for 'sku:1'");
     }
+    // An operator may put the counter right meanwhile, as the help says.
+    let help = clients[0].list("HOTGATE QUOTA HELP").join(" ");
+    assert!(help.contains("Refuse INCR, INCRBY, DECR and DECRBY of a counter"), "{help}");
+    clients[0].check("DEL sku:1", ":1");
+    clients[0].check("INCR sku:1", "-QUOTA paused by an operator for 'sku:1'");
     clients[0].check("HOTGATE QUOTA PAUSE other", "-ERR hotgate: no quota holds 'other'");
     clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT x", "-ERR limit is not an integer...");
     clients[0].check("HOTGATE QUOTA SET sku:1 LIMIT 4503599627370497", "-ERR...");

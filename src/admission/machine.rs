@@ -55,7 +55,7 @@ pub enum Phase {
         /// Decrements are.
         decrements: bool,
     },
-    /// Everything is refused, by an operator's word.
+    /// Every increment and decrement is refused, by an operator's word.
     Paused,
     /// Everything is refused, since the script said that it cannot apply the quota.
     Faulty,

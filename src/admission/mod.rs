@@ -24,7 +24,8 @@
 //!
 //! # When the script cannot decide
 //!
-//! - *Paused* by an operator: everything is refused, releases too, as the script does.
+//! - *Paused* by an operator: every increment and decrement is refused, releases too, as the script does. Other commands fare
+//!   as ever: what sets or removes the counter, where the quota allows that, is how an operator puts it right.
 //! - *Fault*: the limit's key is missing or no number, or a key has the wrong type. All are told so.
 //! - *Redis is away*: `on_unavailable = "refuse"` refuses. `"allow"` answers at once with the last known value and adds
 //!   what it let through to the counter, and to those of its windows that still last, later, unchecked and before it grants

@@ -32,7 +32,8 @@ pub enum QuotaAction {
     Limit(i64),
     /// Forget all that was changed at run time, a pause included.
     Reset,
-    /// Refuse everything from now on.
+    /// Refuse every increment and decrement from now on. Commands that set or remove the counter, as far as its quota allows
+    /// them, are not refused: they are how an operator puts it right.
     Pause,
     /// Undo a pause.
     Resume,
@@ -50,7 +51,8 @@ pub const QUOTA_HELP: &[&str] = &[
     "RESET <key>",
     "    Undo SET and PAUSE: what is configured holds again.",
     "PAUSE <key>",
-    "    Refuse every change of a counter, from the next flush of every gateway on.",
+    "    Refuse INCR, INCRBY, DECR and DECRBY of a counter, from the next flush of every gateway on.",
+    "    What sets or removes the counter, as far as its quota allows that, goes on.",
     "RESUME <key>",
     "    Undo PAUSE.",
     "HELP",

@@ -12,7 +12,7 @@
 //! - A window counts what is taken (increments, or decrements where [`Clamp::consumes`] says so); a release gives
 //!   nothing back to it, for what was taken within this second was taken. It begins with its first grant, ends by its
 //!   key's expiry, and needs no clock of the gateway's.
-//! - Paused refuses every change of the counter, releases too. `GET` is answered.
+//! - Paused refuses every increment and decrement, releases too. `GET` is answered.
 //! - `SET` is not held: it is how operators correct a counter. Who wants it refused decides so before the queue.
 //! - Numbers beyond 2^52 are refused or are a fault: Lua computes with doubles.
 //! - A quota in shadow mode beside an enforced one is judged on what that grants, counted and otherwise without effect; a fault

@@ -200,7 +200,7 @@ async function watchClients() {
 }
 
 const CHANGES = {
-  pause: ["Pause sales", "Everything for this key is refused, at every gateway, until it is resumed.", "Pause"],
+  pause: ["Pause sales", "Every increment and decrement of this key is refused, at every gateway, until it is resumed.", "Pause"],
   resume: ["Resume sales", "The quota grants again as far as its limit allows.", "Resume"],
   limit: ["Change the limit", "It takes effect at every gateway with its next flush.", "Set limit"],
 };
