@@ -355,6 +355,41 @@ fn a_polled_limit_is_not_remembered_when_nobody_polls_it() {
 }
 
 #[test]
+fn a_client_sees_the_room_that_it_made_itself() {
+    let server = Server::start();
+    let config = "[[quota]]\nmatch = 'stock:*'\nfloor = 0\nrecheck = '1m'\n\
+                  [[quota]]\nmatch = 'sku:*'\nlimit = 2\nrecheck = '1m'\n";
+    let gateway = start(&server, config);
+    // Some keys have their home at the worker of the client, others elsewhere; some the client's worker does not know.
+    for number in 0..16 {
+        let (stock, sku) = (format!("stock:{number}"), format!("sku:{number}"));
+        let (mut other, mut client) = (gateway.client(), gateway.client());
+        other.check(&format!("DECR {stock}"), &format!("-QUOTA floor of 0 reached for '{stock}'"));
+        other.check(&format!("INCRBY {sku} 2"), ":2");
+        other.check(&format!("INCR {sku}"), &format!("-QUOTA limit of 2 reached for '{sku}'"));
+        for fill in ["SET {} 1", "MSET {} 1", "GETSET {} 1", "SETEX {} 1000 1"] {
+            let reply = client.ask(&fill.replace("{}", &stock));
+            assert!(!reply.starts_with('-'), "{fill}: {reply}");
+            client.check(&format!("DECR {stock}"), ":0");
+            client.check(&format!("DECR {stock}"), &format!("-QUOTA floor of 0 reached for '{stock}'"));
+        }
+        client.send(format!("SET {stock} 5\r\nDECR {stock}\r\nDECR {stock}\r\n").as_bytes());
+        assert_eq!(client.reply(), b"+OK\r\n");
+        assert_eq!((client.reply(), client.reply()), (b":4\r\n".to_vec(), b":3\r\n".to_vec()), "{stock}");
+        for remove in ["DEL {}", "UNLINK {} {}:x", "GETDEL {}"] {
+            let reply = client.ask(&remove.replace("{}", &sku));
+            assert!(!reply.starts_with('-'), "{remove}: {reply}");
+            client.check(&format!("INCRBY {sku} 2"), ":2");
+            client.check(&format!("INCR {sku}"), &format!("-QUOTA limit of 2 reached for '{sku}'"));
+        }
+        client.check("MULTI", "+OK");
+        client.check(&format!("DEL {sku}"), "+QUEUED");
+        client.check("EXEC", "*1 :1");
+        client.check(&format!("INCR {sku}"), ":1");
+    }
+}
+
+#[test]
 fn no_other_command_passes_by_a_quota() {
     let server = Server::start();
     let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nrecheck = '5ms'\n");

@@ -274,6 +274,15 @@ impl Admission {
         self.enter(now_ns, phase);
     }
 
+    /// The counter has been changed beside its increments, or is about to be within its queue, and whoever did that counts on it:
+    /// what was told before refuses nobody, in either direction, until a report from after the next flush.
+    pub fn on_written(&mut self) {
+        self.freed_waiting = Freed { increments: true, decrements: true };
+        if matches!(self.phase, Phase::Exhausted { .. }) {
+            self.phase = Phase::Open;
+        }
+    }
+
     /// A flush failed for want of Redis: the connection is lost, the deadline has passed, the node cannot serve. An
     /// operator's pause outlives that.
     pub fn on_unavailable(&mut self, now_ns: u64) {

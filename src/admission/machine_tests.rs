@@ -173,6 +173,20 @@ fn a_pause_refuses_everything() {
 }
 
 #[test]
+fn what_was_written_opens_both_ways_until_a_report_from_after_it() {
+    let mut admission = ceiling_at(10, 1);
+    assert!(matches!(admission.decide(1, 1), Decision::Refuse(_)));
+    admission.on_flush(false);
+    admission.on_written();
+    assert_eq!(admission.decide(2, 1), Decision::Admit);
+    admission.on_report(3, &report(10, 1));
+    assert_eq!(admission.decide(3, 1), Decision::Admit, "that report is of a flush from before");
+    admission.on_flush(false);
+    admission.on_report(4, &report(10, 1));
+    assert!(matches!(admission.decide(4, 1), Decision::Refuse(_)));
+}
+
+#[test]
 fn an_override_takes_effect_at_once() {
     let mut admission = ceiling_at(10, 1);
     admission.on_override(1, Some(12), false);

@@ -17,7 +17,8 @@
 //!
 //! What goes to Redis at any time: an increment that still fits, for it may be granted; and a release, for it is
 //! always granted. From a release on, what it may have made room for goes too, until the flush that carries it is
-//! settled: `DECR` and then `INCR` on one connection are granted in that order, as Redis itself would have them.
+//! settled: `DECR` and then `INCR` on one connection are granted in that order, as Redis itself would have them. So are `SET` and
+//! then `DECR`, or `DEL` and then `INCR`: who has set or removed the counter is not held to what was told before.
 //!
 //! A window ends by the expiry of its key at Redis. The script tells how long that is off, the state keeps the moment
 //! on the gateway's clock, never too early, and reopens by itself.

@@ -38,6 +38,8 @@ pub struct Handoff {
     pub version: RespVersion,
     /// Who waits.
     pub waiter: Waiter,
+    /// Its client has changed the key beside the queue, and that was answered before.
+    pub written: bool,
 }
 
 /// Who waits for a combined operation, or for several equal ones in a row.

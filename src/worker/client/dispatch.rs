@@ -57,7 +57,8 @@ pub(super) fn dispatch(
     }
     let passes_queues = !matches!(verdict, Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_));
     let beside = command.zip(setting_of(&verdict));
-    let refusal = beside.and_then(|(command, setting)| state.refusal_beside_quota(command, request, setting));
+    let refusal =
+        beside.and_then(|(command, setting)| state.refusal_beside_quota(key, command, request, setting));
     if refusal.is_none()
         && let Some(flow) = state.pass_behind(key, command, request, &verdict)
     {

@@ -40,6 +40,7 @@ pub use connection::{close_client, flush_client, flush_touched, run, touch};
 pub use requests::{settle_client, settle_client_run};
 
 use super::arena::Key;
+use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use crate::resp::{RequestLimits, RequestScanner};
@@ -144,6 +145,8 @@ pub struct Client {
     pub passage: Option<Box<behind::Passage>>,
     /// Which copies of replies it may not be served.
     pub copies: CopyGuard,
+    /// Counters under a quota that it has set or removed.
+    pub written: WrittenKeys,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub lane: u8,
     /// The topology under which its unsettled requests were routed.
@@ -207,6 +210,7 @@ impl Client {
             combine_after: 0,
             passage: None,
             copies: CopyGuard::default(),
+            written: WrittenKeys::default(),
             lane: 0,
             topology_version: 0,
             touched: false,

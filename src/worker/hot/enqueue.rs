@@ -16,6 +16,7 @@ impl State {
         entry.active_ns = self.now_ns;
         entry.unsettled += operations;
         client.combined += operations;
+        let written = matches!(op, Op::Increment(_)) && client.written.take(hash);
         let sequence = match operations {
             1 => {
                 let muted = client.take_muted();
@@ -34,10 +35,13 @@ impl State {
             version,
         };
         if entry.home == self.index {
+            if written {
+                self.adopt_written(hash);
+            }
             self.push(hash, op, waiter, version);
         } else {
             let (home, key, op) = (entry.home, entry.key.clone(), OwnedOp::new(&op));
-            self.hand_off(home, Handoff { key, hash, op, version, waiter });
+            self.hand_off(home, Handoff { key, hash, op, version, waiter, written });
         }
     }
 
@@ -45,11 +49,15 @@ impl State {
     pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
         entry.active_ns = self.now_ns;
-        match op {
-            Op::Increment(delta) if entry.queue.as_ref().is_some_and(|home| home.held.is_some()) => {
-                self.push_by_quota(hash, delta, waiter, version);
+        let held = entry.queue.as_mut().and_then(|home| home.held.as_mut());
+        match (op, held) {
+            (Op::Increment(delta), Some(_)) => self.push_by_quota(hash, delta, waiter, version),
+            (op, held) => {
+                if let (Op::Set(_), Some(held)) = (op, held) {
+                    held.admission.on_written();
+                }
+                self.push_to_queue(hash, op, waiter, version);
             }
-            _ => self.push_to_queue(hash, op, waiter, version),
         }
     }
 

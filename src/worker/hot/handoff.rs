@@ -91,6 +91,9 @@ impl State {
             if !self.hot.entries.contains_key(&handoff.hash) {
                 self.begin(handoff.key.clone(), handoff.hash, false);
             }
+            if handoff.written {
+                self.adopt_written(handoff.hash);
+            }
             self.push(handoff.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
         }
     }

@@ -30,6 +30,7 @@ mod observe;
 mod outcome;
 mod pump;
 mod quota;
+mod written;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -50,6 +51,7 @@ pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
 pub use pump::pump;
 use quota::Quotas;
+pub use written::WrittenKeys;
 
 /// Names one sending of a flush: replies to an earlier sending of the same key are not taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

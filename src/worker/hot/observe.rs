@@ -106,7 +106,7 @@ impl State {
     }
 
     fn observe_all(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
-        if let Some(text) = self.refusal_beside_quota(command, request, Setting::Alone) {
+        if let Some(text) = self.refusal_beside_quota(client, command, request, Setting::Alone) {
             return Seen::Refused(text);
         }
         if self.pass_copies(client, command, request) {
@@ -158,6 +158,9 @@ impl State {
             let database = self.clients.get(client_key).map_or(0, |client| client.session.database);
             if !matches!(op, Some(Op::Increment(_))) || database != 0 {
                 let refusal = self.refusal_of_unknown(command, request, key, hash, op.as_ref(), database);
+                if refusal.is_none() && self.knowledge.commands.get(command).is_write() {
+                    self.note_written(client_key, hash);
+                }
                 return refusal.map_or(Ok(Way::Ordinary), Err);
             }
             self.begin_by_quota(key, hash)?;
@@ -176,6 +179,9 @@ impl State {
         }
         let clamped = entry.quota.is_some() && matches!(op, Some(Op::Increment(_)));
         let Some(op) = op.filter(|_| database == 0 && (clamped || client.session.tracking.is_none())) else {
+            if entry.quota.is_some() && self.knowledge.commands.get(command).is_write() {
+                client.written.note(hash);
+            }
             return Ok(if client.combined > 0 { Way::Wait } else { Way::Barrier });
         };
         if !entry.is_wanted() {

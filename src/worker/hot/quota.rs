@@ -23,6 +23,7 @@ use crate::shared::labels::Outcome;
 use crate::shared::quota_board::{PolledLimits, QuotaBoard};
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
+use crate::worker::client::ClientKey;
 use crate::worker::state::State;
 
 /// At most so often levels are published, since that copies the names of all keys.
@@ -195,9 +196,11 @@ fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[Row
 }
 
 impl State {
-    /// The error for a command that names a key under an enforced quota and would pass by the quota, if it does.
+    /// The error for a command that names a key under an enforced quota and would pass by the quota, if it does. What it may
+    /// change is noted for its client.
     pub fn refusal_beside_quota(
         &mut self,
+        client: ClientKey,
         command: CommandId,
         request: &Request<'_>,
         setting: Setting,
@@ -210,10 +213,15 @@ impl State {
         if known.keys(request, &mut keys).is_err() {
             return None;
         }
+        let writes = known.is_write();
         keys.iter().filter_map(|place| request.arg(*place as usize)).find_map(|key| {
             let hash = self.hot.hasher.hash_one(key);
             let quota = self.hot.quotas.of(key, hash)?;
-            refusal(&quota, request.name(), known.is_write(), setting)
+            let refusal = refusal(&quota, request.name(), writes, setting);
+            if writes && refusal.is_none() {
+                self.note_written(client, hash);
+            }
+            refusal
         })
     }
 
