@@ -160,6 +160,7 @@ impl<B: Backend> World<B> {
                     self.now_ns = at;
                 }
                 FlushDecision::InFlight => panic!("a second flush in flight"),
+                FlushDecision::Withheld => panic!("withheld without a quota"),
                 FlushDecision::Send(flush) => {
                     let mut wire = BytesMut::new();
                     self.queue.encode(&mut wire);
