@@ -68,6 +68,16 @@ const TTL: Op = Op::Read { request: b"*2\r\n$3\r\nTTL\r\n$1\r\nk\r\n", scalar: t
 const ALL: Op = Op::Read { request: b"*2\r\n$7\r\nHGETALL\r\n$1\r\nk\r\n", scalar: false };
 
 #[test]
+fn increments_are_withheld_while_their_quota_is_not_known() {
+    let mut queue = filled(&[TTL, UP, TTL]);
+    let withhold = FlushPolicy { withhold: true, ..PLAIN };
+    assert_eq!(sent(&mut queue, 0, &withhold).1, "TTL k");
+    answers(&mut queue, &[":-1\r\n"]);
+    assert_eq!(queue.next_flush(INTERVAL_NS, &withhold), FlushDecision::Withheld);
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 1; TTL k");
+}
+
+#[test]
 fn folds_into_the_fewest_commands() {
     let check = |ops: &[Op], expect: &str| assert_eq!(sent(&mut filled(ops), 0, &PLAIN).1, expect, "{ops:?}");
     check(&[UP, UP, Op::Increment(5)], "INCRBY k 7");
