@@ -90,7 +90,7 @@ fn only_the_limit_of_an_enforced_quota_is_awaited() {
     let clamp = alone.clamp(&[None, None]);
     assert!(clamp.shadow && clamp.ceilings.is_empty() && clamp.windows.is_empty());
     assert_eq!(alone.clamp(&[Some(5), None]).ceilings, [Ceiling::Value(5)]);
-    let beside = quota(&format!("{shadow}[[quota]];match='*';limit_key='held'"), "k");
+    let beside = quota(&format!("{shadow}[[quota]];match='k';limit_key='held'"), "k");
     assert_eq!([0, 1, 2].map(|index| beside.awaits(index)), [false, false, true]);
     let clamp = beside.clamp(&[None, None, Some(9)]);
     assert_eq!((clamp.ceilings, clamp.beside), (vec![Ceiling::Value(9)], None));
