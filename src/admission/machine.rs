@@ -108,7 +108,7 @@ pub struct Admission {
 impl Admission {
     /// Open, with nothing known: the first operation goes to Redis.
     pub fn new(quota: Arc<KeyQuota>) -> Self {
-        let awaits = (0..quota.polled().len()).any(|index| quota.awaits(index));
+        let awaits = awaits_any(&quota);
         Self {
             clamp: (!awaits).then(|| Arc::new(quota.clamp(&[]))),
             phase: Phase::Open,
@@ -141,12 +141,16 @@ impl Admission {
         }
         self.counts = RuleCounts::from_elem(Counts::default(), self.quota.parts().len());
         let former_clamp = self.clamp.take();
-        let polled = std::mem::take(&mut self.polled);
+        let polled = std::mem::replace(&mut self.polled, vec![None; self.quota.polled().len()]);
         (self.fault, self.poll_fault) = (None, None);
-        if self.quota.polled().is_empty() {
-            self.clamp = Some(Arc::new(self.quota.clamp(&[])));
-        } else if self.quota.polled() == former.polled() && !polled.is_empty() {
-            self.on_polled(now_ns, &polled);
+        self.clamp = (!awaits_any(&self.quota)).then(|| Arc::new(self.quota.clamp(&[])));
+        if self.quota.polled() == former.polled() {
+            // That limits are known already does not mean that Redis is back.
+            let before = (self.phase, self.since_ns, self.question_at_ns);
+            self.on_polled(now_ns, polled);
+            if before.0 == Phase::Unavailable {
+                (self.phase, self.since_ns, self.question_at_ns) = before;
+            }
         }
         if former.consumes() == self.quota.consumes() {
             self.known.exchange_bounds(former_clamp.as_deref(), self.clamp.as_deref());
@@ -477,6 +481,11 @@ impl Admission {
     fn standing_fault(&self) -> Option<&str> {
         self.quota.fault().or(self.poll_fault.as_deref())
     }
+}
+
+/// Whether nothing may be granted before polled limits have been read.
+fn awaits_any(quota: &KeyQuota) -> bool {
+    (0..quota.polled().len()).any(|index| quota.awaits(index))
 }
 
 #[cfg(test)]
