@@ -11,7 +11,7 @@ mod support;
 
 use std::sync::Mutex;
 
-use support::{BOTH_VERSIONS, Client, Gateway, Version, shared, wait_until};
+use support::{BOTH_VERSIONS, Client, Gateway, Server, Version, shared, wait_until};
 
 fn both() -> [&'static Gateway; 2] {
     [&shared::single().1, &shared::cluster().1]
@@ -280,6 +280,33 @@ fn messages_reach_subscribers() {
         publisher.check(&format!("PUBLISH {name} unheard"), ":0");
         subscriber.check("PING", "+PONG");
     });
+}
+
+/// Redis refuses all the names with one error.
+#[test]
+fn a_refused_subscription_leaves_nothing_behind() {
+    let server = Server::start();
+    server.client().check("ACL SETUSER gate on >way ~* resetchannels &open +@all", "+OK");
+    let gateway = Gateway::before(&server.address().to_string())
+        .config("[upstream]\nuser = \"gate\"\npassword = \"way\"\n")
+        .start();
+    for version in BOTH_VERSIONS {
+        let mark = if version == Version::Resp2 { '*' } else { '>' };
+        let mut client = gateway.speaking(version);
+        for line in
+            ["SUBSCRIBE a", "SUBSCRIBE a b", "PSUBSCRIBE a* b* c*", "SSUBSCRIBE a", "SUBSCRIBE open a"]
+        {
+            client.check(line, "-NOPERM ...");
+            client.check("SET refused 1", "+OK");
+            client.check("PING", "+PONG");
+        }
+        client.check("SUBSCRIBE open", &format!("{mark}3 $9 subscribe $4 open :1"));
+        client.check("SUBSCRIBE open a", "-NOPERM ...");
+        server.client().check("PUBLISH open still", ":1");
+        client.expect("a message", &format!("{mark}3 $7 message $4 open $5 still"));
+        client.check("UNSUBSCRIBE", &format!("{mark}3 $11 unsubscribe $4 open :0"));
+        client.check("GET refused", "$1 1");
+    }
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl State {
     /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
     /// the reply queue is taken back and the whole request is looked at again after a moment.
     pub(in crate::worker) fn dispatch_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
+        self.end_empty_subscriptions(key);
         let bytes = bytes.slice(pending.prefix_len as usize..);
         let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
         let now_ns = self.now_ns;

@@ -69,6 +69,11 @@ impl Subscriptions {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// All connections.
+    pub fn connections(&self) -> impl Iterator<Item = UpstreamKey> {
+        self.connection.into_iter().chain(self.shard_connections.iter().map(|(_, key)| *key))
+    }
 }
 
 /// `CLIENT TRACKING ON`: the client's reads go over connections of its own, which carry its invalidations.

@@ -14,7 +14,7 @@ use super::session::Subscriptions;
 use super::{ClientKey, Gate};
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
-use crate::resp::{Request, RespVersion, encode, key_slot};
+use crate::resp::{self, Request, RespVersion, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::CROSSSLOT;
@@ -89,13 +89,10 @@ impl State {
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let Some(connection) = self.subscriber_connection(key, node, sharded) else {
+            self.end_empty_subscriptions(key);
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let all = client.session.subscriptions.get_or_insert_default();
-        all.names(session).extend(names.iter().map(|name| Bytes::copy_from_slice(name)));
-        client.session.refresh_plain();
         self.send_subscription(key, connection, request, names.len() as u32);
         Flow::Next
     }
@@ -116,7 +113,10 @@ impl State {
             return found;
         }
         let connection = self.own_connection(node, Role::Subscriber(key), version, 0, None)?;
-        let all = self.clients.get_mut(key)?.session.subscriptions.get_or_insert_default();
+        let session = &mut self.clients.get_mut(key)?.session;
+        session.subscriptions.get_or_insert_default();
+        session.refresh_plain();
+        let all = session.subscriptions.as_mut()?;
         match sharded {
             true => all.shard_connections.push((node, connection)),
             false => all.connection = Some(connection),
@@ -159,16 +159,7 @@ impl State {
             self.end_empty_subscriptions(key);
             return Flow::Next;
         };
-        let held = all.names(session);
-        let replies = match names.is_empty() {
-            true => held.drain().count().max(1),
-            false => {
-                names.iter().for_each(|name| {
-                    held.remove(*name);
-                });
-                names.len()
-            }
-        };
+        let replies = if names.is_empty() { all.names(session).len().max(1) } else { names.len() };
         self.send_subscription(key, connection, request, replies as u32);
         Flow::Next
     }
@@ -221,13 +212,40 @@ impl State {
         self.reply(key, &reply);
     }
 
-    /// Gives up a client's subscriber connections once it is subscribed to nothing.
+    /// Takes note of what Redis says about one name: only by that is a client subscribed to it, or not any more. A request
+    /// that is refused, in whole or from some name on, so leaves nothing behind.
+    pub(in crate::worker) fn note_subscription(&mut self, key: ClientKey, reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(all) = &mut client.session.subscriptions else { return };
+        let mut words = resp::elements(reply).into_iter().flatten().map(resp::bulk_payload);
+        let (Some(Some(word)), Some(Some(name))) = (words.next(), words.next()) else { return };
+        let (names, subscribed) = match word {
+            b"subscribe" => (&mut all.channels, true),
+            b"psubscribe" => (&mut all.patterns, true),
+            b"ssubscribe" => (&mut all.shard_channels, true),
+            b"unsubscribe" => (&mut all.channels, false),
+            b"punsubscribe" => (&mut all.patterns, false),
+            b"sunsubscribe" => (&mut all.shard_channels, false),
+            _ => return,
+        };
+        if subscribed {
+            names.insert(Bytes::copy_from_slice(name));
+        } else {
+            names.remove(name);
+        }
+    }
+
+    /// Gives up a client's subscriber connections once it is subscribed to nothing, and nothing of it is under way there.
     pub(in crate::worker) fn end_empty_subscriptions(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(all) = client.session.subscriptions.take_if(|all| all.is_empty()) else { return };
+        let upstreams = &self.upstreams;
+        let settled = |connection: UpstreamKey| {
+            upstreams.get(connection).is_none_or(|known| known.wire.inflight() == 0)
+        };
+        let ends = |all: &mut Box<Subscriptions>| all.is_empty() && all.connections().all(settled);
+        let Some(all) = client.session.subscriptions.take_if(ends) else { return };
         client.session.refresh_plain();
-        for connection in all.connection.into_iter().chain(all.shard_connections.iter().map(|(_, key)| *key))
-        {
+        for connection in all.connections() {
             if let Some(upstream) = self.upstreams.get_mut(connection) {
                 upstream.role = Role::Spare;
                 upstream.close();

@@ -116,7 +116,9 @@ impl State {
     fn settle_front(&mut self, key: UpstreamKey, reply: Settled<'_>) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let Some(front) = upstream.wire.front_mut() else { return };
-        front.delivered -= 1;
+        // Redis confirms the names of a subscription one by one, and refuses all of them with one error.
+        let refused = front.hook == Hook::Subscription && reply.as_slice().first() == Some(&b'-');
+        front.delivered = if refused { 0 } else { front.delivered - 1 };
         let pending = *front;
         if pending.delivered > 0 {
             // One of several confirmations: its client has nothing else unsettled, so it goes straight out.
@@ -207,7 +209,10 @@ impl State {
                 }
                 self.release_connection(key);
             }
-            Hook::Subscription => self.end_empty_subscriptions(client_key),
+            Hook::Subscription => {
+                self.note_subscription(client_key, reply);
+                self.end_empty_subscriptions(client_key);
+            }
             Hook::Tracking => self.tracking_confirmed(client_key, key, is_error),
             Hook::Script => {
                 if let Some(upstream) = self.upstreams.get(key) {

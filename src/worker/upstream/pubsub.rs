@@ -38,9 +38,10 @@ impl State {
         }
     }
 
-    /// Passes on one of the several replies to a request.
+    /// Passes on one of the several confirmations of a subscription.
     pub(super) fn pass_on_part(&mut self, pending: &Pending, reply: &[u8]) {
         if let Origin::Client { key, .. } = pending.origin {
+            self.note_subscription(key, reply);
             self.pass_on(key, reply);
         }
     }
