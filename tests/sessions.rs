@@ -376,6 +376,86 @@ fn tracking_tells_of_changes() {
     });
 }
 
+/// What a client watches and tracks stays so when it chooses another database, and its commands go to that one.
+#[test]
+fn connections_of_a_session_follow_it_into_another_database() {
+    let (server, gateway) = shared::single();
+    let mut other = server.client();
+    for version in BOTH_VERSIONS {
+        let mut client = gateway.speaking(version);
+        for (line, reply) in [
+            ("WATCH follow:a", "+OK"),
+            ("SELECT 7", "+OK"),
+            ("SET follow:b 1", "+OK"),
+            ("MULTI", "+OK"),
+            ("INCR follow:b", "+QUEUED"),
+            ("EXEC", "*1 :2"),
+            ("DEL follow:b", ":1"),
+            ("SELECT 0", "+OK"),
+            ("EXISTS follow:b", ":0"),
+            ("WATCH follow:a", "+OK"),
+            ("SELECT 7", "+OK"),
+            ("WATCH follow:b", "+OK"),
+        ] {
+            client.check(line, reply);
+        }
+        other.check("SELECT 7", "+OK");
+        other.check("SET follow:b 5", "+OK");
+        client.check("MULTI", "+OK");
+        client.check("INCR follow:b", "+QUEUED");
+        client.check("EXEC", null_array(version));
+        client.check("DEL follow:b", ":1");
+    }
+    let mut client = gateway.speaking(Version::Resp3);
+    for (line, reply) in [
+        ("SELECT 7", "+OK"),
+        ("CLIENT TRACKING ON", "+OK"),
+        ("SET follow:c seven", "+OK"),
+        ("GET follow:c", "$5 seven"),
+        ("SELECT 0", "+OK"),
+        ("GET follow:c", "_"),
+        ("SELECT 99999", "-ERR DB index is out of range"),
+        ("GET follow:c", "_"),
+        ("SELECT 7", "+OK"),
+        ("GET follow:c", "$5 seven"),
+    ] {
+        client.check(line, reply);
+    }
+    other.check("DEL follow:c", ":1");
+    client.expect("an invalidation", ">2 $10 invalidate *1 $8 follow:c");
+}
+
+/// The same in another version of the protocol. In RESP2 Redis has no way to tell of changes.
+#[test]
+fn connections_of_a_session_follow_it_into_another_version() {
+    everywhere(|gateway, version, name| {
+        if version == Version::Resp2 {
+            return;
+        }
+        let key = format!("version:{name}");
+        let (mut client, mut other) = (gateway.client(), gateway.client());
+        let length = key.len();
+        client.check(&format!("HSET {key} f v"), ":1");
+        client.check(&format!("WATCH {key}"), "+OK");
+        client.hello3("HELLO 3");
+        client.check("MULTI", "+OK");
+        client.check(&format!("HGETALL {key}"), "+QUEUED");
+        client.check("EXEC", "*1 %1 $1 f $1 v");
+
+        client.check("CLIENT TRACKING ON", "+OK");
+        client.check(&format!("HGETALL {key}"), "%1 $1 f $1 v");
+        client.read_as(Version::Resp2);
+        client.check("HELLO 2", "*14 ...");
+        client.check(&format!("HGETALL {key}"), "*2 $1 f $1 v");
+        other.check(&format!("HSET {key} f w"), ":0");
+        client.check(&format!("HGETALL {key}"), "*2 $1 f $1 w");
+        client.hello3("HELLO 3");
+        client.check(&format!("HGETALL {key}"), "%1 $1 f $1 w");
+        other.check(&format!("DEL {key}"), ":1");
+        client.expect("an invalidation", &format!(">2 $10 invalidate *1 ${length} {key}"));
+    });
+}
+
 #[test]
 fn client_reply_silences_what_it_says() {
     everywhere(|gateway, version, name| {

@@ -8,14 +8,14 @@ use super::replies::Settled;
 use super::session::Session;
 use super::{ClientKey, Gate, Phase, connection, settle_client};
 use crate::command::{CommandId, Local};
-use crate::resp::{Request, encode};
+use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
 use crate::worker::state::State;
-use crate::worker::upstream::{Hook, Origin, Pending, Route};
+use crate::worker::upstream::{Hook, Origin, Pending, Route, UpstreamKey};
 
 impl State {
     /// Answers a local command.
@@ -79,6 +79,7 @@ impl State {
             && client.session.version != version
         {
             client.copies.change_version(client.replies.next_sequence().wrapping_sub(1));
+            self.adapt_own_connections(key);
         }
         Flow::Next
     }
@@ -106,6 +107,25 @@ impl State {
         encode::command(&mut bytes, &[b"SELECT", present.as_bytes()]);
         let node = self.node_of(&pending).ok();
         self.put_on_wire(node, pending, &bytes, None);
+    }
+
+    /// The client has chosen another version or database. Its own connections follow, since Redis forgets what is watched or
+    /// tracked on one that is closed; what is sent on them from now on stands behind the change.
+    pub(in crate::worker) fn adapt_own_connections(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else { return };
+        let Session { version, database, .. } = client.session;
+        let tracking = client.session.tracking.iter().flat_map(|tracking| &tracking.connections);
+        let own: Vec<UpstreamKey> = tracking.chain(&client.session.watch).map(|(_, key)| *key).collect();
+        for connection in own {
+            let Some(upstream) = self.upstreams.get_mut(connection) else { continue };
+            let number = if version == RespVersion::Resp2 { b"2" } else { b"3" };
+            if std::mem::replace(&mut upstream.version, version) != version {
+                upstream.tell(&[b"HELLO", number], self.now_ns);
+            }
+            if std::mem::replace(&mut upstream.database, database) != database {
+                upstream.tell(&[b"SELECT", database.to_string().as_bytes()], self.now_ns);
+            }
+        }
     }
 
     /// `RESET`: everything that the connection was told is forgotten.

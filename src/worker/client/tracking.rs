@@ -67,13 +67,14 @@ impl State {
         {
             return self.refuse(key, ErrorKind::NotCarried, NEEDS_RESP3);
         }
+        let database = client.session.database;
         self.stop_tracking(key);
         let node = match self.node_of(&Pending::new(Origin::Client { key, sequence: 0, part: 0 })) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
-        let Some(connection) = self.own_connection(node, Role::Tracking(key), RespVersion::Resp3, 0, None)
-        else {
+        let role = Role::Tracking(key);
+        let Some(connection) = self.own_connection(node, role, RespVersion::Resp3, database, None) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
@@ -125,9 +126,9 @@ impl State {
     pub(in crate::worker) fn listen_everywhere(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else { return };
         if client.session.tracking.as_ref().is_some_and(|tracking| tracking.broadcast) {
-            let database = client.session.database;
+            let (version, database) = (client.session.version, client.session.database);
             for node in self.knowledge.topology.masters.clone() {
-                self.client_connection(key, node, RespVersion::Resp3, database, 0);
+                self.client_connection(key, node, version, database, 0);
             }
         }
     }

@@ -194,6 +194,7 @@ impl State {
             Hook::SelectDatabase => {
                 if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
                     client.session.database = client.session.selecting;
+                    self.adapt_own_connections(client_key);
                 }
             }
             Hook::ReleaseConnection => {

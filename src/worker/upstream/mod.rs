@@ -35,7 +35,8 @@ use super::arena::Key;
 use super::client::ClientKey;
 use super::intake::Intake;
 use crate::admission::ReplicaWait;
-use crate::resp::{ReplyScanner, RespVersion};
+use crate::resp::{ReplyScanner, RespVersion, encode};
+use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 
 pub use greeting::GreetingError;
@@ -145,6 +146,13 @@ impl Upstream {
     pub fn queue(&mut self, pending: Pending, parts: &[&[u8]]) {
         self.wire.push(pending, parts);
         self.wake();
+    }
+
+    /// Queues a command of which nobody waits for the reply. `now_ns` is the worker's clock.
+    pub fn tell(&mut self, command: &[&[u8]], now_ns: u64) {
+        let mut bytes = Vec::new();
+        encode::command(&mut bytes, command);
+        self.queue(Pending::on_connection(Origin::Swallow, RequestClass::Local, now_ns), &[&bytes]);
     }
 
     /// Ends the connection as soon as its task runs.
