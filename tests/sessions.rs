@@ -473,6 +473,39 @@ fn client_reply_silences_what_it_says() {
     });
 }
 
+/// Confirmations are no replies: they come whatever `CLIENT REPLY` says, which still hides an error (Redis 7.0).
+#[test]
+fn confirmations_of_subscriptions_are_not_silenced() {
+    let (server, gateway) = shared::single();
+    for address in [server.address(), gateway.address] {
+        for version in BOTH_VERSIONS {
+            let mut client = Client::speaking(address, version);
+            let mark = if version == Version::Resp2 { '*' } else { '>' };
+            let confirmed = |client: &mut Client, line: &str, replies: &[&str]| {
+                client.send_line(line);
+                replies.iter().for_each(|reply| client.expect(line, &format!("{mark}3 {reply}")));
+            };
+            client.send_line("CLIENT REPLY OFF");
+            confirmed(&mut client, "SUBSCRIBE a b", &["$9 subscribe $1 a :1", "$9 subscribe $1 b :2"]);
+            confirmed(
+                &mut client,
+                "UNSUBSCRIBE a b",
+                &["$11 unsubscribe $1 a :1", "$11 unsubscribe $1 b :0"],
+            );
+            client.send_line("GET");
+            confirmed(&mut client, "PUNSUBSCRIBE a", &["$12 punsubscribe $1 a :0"]);
+            client.send_line("PING");
+            client.check("CLIENT REPLY ON", "+OK");
+            client.send_line("CLIENT REPLY SKIP");
+            confirmed(&mut client, "PSUBSCRIBE a", &["$10 psubscribe $1 a :1"]);
+            confirmed(&mut client, "PUNSUBSCRIBE a", &["$12 punsubscribe $1 a :0"]);
+            client.send_line("CLIENT REPLY SKIP");
+            confirmed(&mut client, "UNSUBSCRIBE a", &["$11 unsubscribe $1 a :0"]);
+            client.check("PING", "+PONG");
+        }
+    }
+}
+
 #[test]
 fn the_selected_database_belongs_to_its_connection() {
     let gateway = &shared::single().1;

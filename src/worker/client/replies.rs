@@ -200,6 +200,13 @@ impl ReplyQueue {
         self.release_held(output);
     }
 
+    /// The reply at the head goes out whatever the client has said: it is one that Redis counts as a push.
+    pub fn unmute_head(&mut self) {
+        if let Some(slot) = self.slots.front_mut() {
+            slot.muted = false;
+        }
+    }
+
     /// Takes back the newest slot, whose request will come again.
     pub fn retract(&mut self) {
         self.slots.pop_back();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::connection::touch;
 use super::dispatch::Flow;
+use super::replies::Settled;
 use super::session::Subscriptions;
 use super::{ClientKey, Gate};
 use crate::command::Session;
@@ -209,7 +210,10 @@ impl State {
             true => confirm(None),
             false => names.iter().for_each(|name| confirm(Some(name))),
         }
-        self.reply(key, &reply);
+        // It goes out even where replies are silenced, as from Redis, but uses up a `CLIENT REPLY SKIP`.
+        client.take_muted();
+        client.replies.answer(Settled::Borrowed(&reply), false, &mut client.output);
+        touch(self, key);
     }
 
     /// Takes note of what Redis says about one name: only by that is a client subscribed to it, or not any more. A request

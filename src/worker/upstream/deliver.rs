@@ -212,6 +212,9 @@ impl State {
             }
             Hook::Subscription => {
                 self.note_subscription(client_key, reply);
+                if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
+                    client.replies.unmute_head();
+                }
                 self.end_empty_subscriptions(client_key);
             }
             Hook::Tracking => self.tracking_confirmed(client_key, key, is_error),
