@@ -28,6 +28,22 @@ fn start() -> (MutexGuard<'static, ()>, Cluster, Gateway) {
     (alone, cluster, gateway)
 }
 
+/// Redis itself ends the subscription to a shard channel whose slot it gives away.
+#[test]
+fn a_shard_channel_whose_slot_moves_leaves_its_subscriber_free() {
+    let (_alone, cluster, gateway) = start();
+    let mut client = gateway.client();
+    client.check("SSUBSCRIBE {moving}", "*3 $10 ssubscribe $8 {moving} :1");
+    Migration::begin(&cluster, "{moving}").end();
+    client.expect("the end of the subscription", "*3 $12 sunsubscribe $8 {moving} :0");
+    client.check("SET {moving}key v", "+OK");
+    client.check("SSUBSCRIBE {moving}", "*3 $10 ssubscribe $8 {moving} :1");
+    gateway.client().check("SPUBLISH {moving} again", ":1");
+    client.expect("a message", "*3 $8 smessage $8 {moving} $5 again");
+    client.check("SUNSUBSCRIBE {moving}", "*3 $12 sunsubscribe $8 {moving} :0");
+    client.check("GET {moving}key", "$1 v");
+}
+
 #[test]
 fn a_slot_moves_under_load_key_by_key() {
     let (_alone, cluster, gateway) = start();

@@ -27,13 +27,16 @@ impl State {
             Role::Monitor(owner) if upstream.wire.front().is_none() => self.pass_on(owner, reply),
             Role::Monitor(_) => false,
             Role::Subscriber(owner) => {
-                let message = match first_word(reply) {
-                    Some(b"message" | b"pmessage" | b"smessage") => true,
+                match first_word(reply) {
+                    Some(b"message" | b"pmessage" | b"smessage") => self.pass_on(owner, reply),
                     // Redis takes a shard channel away by itself when its slot moves.
-                    Some(b"sunsubscribe") => upstream.wire.front().is_none(),
+                    Some(b"sunsubscribe") if upstream.wire.front().is_none() => {
+                        self.note_subscription(owner, reply);
+                        self.end_empty_subscriptions(owner);
+                        self.pass_on(owner, reply)
+                    }
                     _ => false,
-                };
-                message && self.pass_on(owner, reply)
+                }
             }
         }
     }
