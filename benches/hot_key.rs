@@ -1,9 +1,10 @@
-//! What an increment of a hot key costs, combined by one worker and by Redis alone: `cargo bench --bench hot_incr`.
+//! What a request for a hot key costs, through one worker and with Redis alone: `cargo bench --bench hot_key`.
 //!
-//! 50 connections, one key, 16 and 64 requests in each pipeline, closed-loop. Redis has one core for itself when it is on
-//! its own, and shares it with the gateway when there is one; the load has the other. The contenders take turns in every
-//! round, and medians over the rounds are compared. The cost is processor time per request: of redis-server without a
-//! gateway, of hotgate with one.
+//! 50 connections, one key, 16 and 64 requests in each pipeline, closed-loop: increments that are combined; reads that are
+//! combined, and reads answered from copies under either policy of `read`. Redis has one core for itself when it is on its
+//! own, and shares it with the gateway when there is one; the load has the other. The contenders take turns in every round,
+//! and medians over the rounds are compared. The cost is processor time per request: of redis-server without a gateway, of
+//! hotgate with one.
 //!
 //! At the end it prints what one flush costs Redis with the token of `exactly_once` and without, as Redis itself counts it
 //! (`INFO commandstats`).
@@ -34,14 +35,24 @@ use hotgate::demo::private_redis::PrivateServer;
 use lanes::{Catalogue, Lanes};
 use processes::{Gateway, LOAD_CORE, SERVER_CORE, ask, cpu_seconds, pin, wait_for};
 
-const KEY: &[u8] = b"sku:{8421}:reserved";
 const CLIENTS: usize = 50;
 const PIPELINES: [usize; 2] = [16, 64];
 const ROUNDS: usize = 5;
 const ROUND_TIME: Duration = Duration::from_secs(1);
-const RULE: &str = "[[rule]]\nmatch = \"sku:*:reserved\"\nmode = \"combine\"\n";
+const RULES: &str = "[[rule]]\nmatch = 'sku:*'\nmode = 'combine'\n\
+                     [[rule]]\nmatch = 'tracked:*'\nread = 'tracked'\n\
+                     [[rule]]\nmatch = 'ttl:*'\nread = { ttl = '100ms' }\n";
+
+/// A command, how the gateway answers it, and the key.
+const CONTENDERS: [(&str, &str, &str); 4] = [
+    ("INCR", "combined", "sku:{8421}:reserved"),
+    ("GET", "combined", "sku:{8421}:sold"),
+    ("GET", "from copies, tracked", "tracked:{8421}"),
+    ("GET", "from copies, ttl = 100ms", "ttl:{8421}"),
+];
 
 /// One round of one contender.
+#[derive(Clone)]
 struct Round {
     /// Processor time of the contender per request, in µs.
     cpu_us: f64,
@@ -55,16 +66,22 @@ fn main() {
     let awake = awake::keep();
     let server = wait_for(PrivateServer::start(&[])).unwrap_or_else(|error| panic!("{error}"));
     pin(server.pid(), SERVER_CORE);
-    let gateway = Gateway::start(&server.address().to_string(), RULE);
+    let gateway = Gateway::start(&server.address().to_string(), RULES);
+    for (_, _, key) in CONTENDERS {
+        ask(server.address().port, &format!("SET {key} 1000"));
+    }
     let mut catalogue = Catalogue::default();
-    let increment = catalogue.add(&[b"INCR", KEY], 0, 0);
-    println!("one hot key, {CLIENTS} clients, median of {ROUNDS} rounds. {}", awake.remark());
+    let requests: Vec<u32> = CONTENDERS
+        .iter()
+        .map(|(command, _, key)| catalogue.add(&[command.as_bytes(), key.as_bytes()], 0, 0))
+        .collect();
+    println!("one hot key, {CLIENTS} clients, medians of {ROUNDS} rounds. {}", awake.remark());
     for pipeline in PIPELINES {
-        let round = |port: u16, pid: u32| {
+        let round = |port: u16, pid: u32, request: u32| {
             let mut lanes = Lanes::connect(&[port], CLIENTS);
             let before = (cpu_seconds(pid), cpu_seconds(server.pid()));
-            let seen = lanes.saturate(&catalogue, increment, pipeline, ROUND_TIME);
-            assert_eq!(seen.errors, 0, "increments were answered with errors");
+            let seen = lanes.saturate(&catalogue, request, pipeline, ROUND_TIME);
+            assert_eq!(seen.errors, 0, "requests were answered with errors");
             let us = |seconds: f64| seconds * 1e6 / seen.replies as f64;
             Round {
                 cpu_us: us(cpu_seconds(pid) - before.0),
@@ -72,20 +89,24 @@ fn main() {
                 per_second: seen.per_second(),
             }
         };
-        let (mut direct, mut through) = (Vec::new(), Vec::new());
+        let (mut direct, mut through) = (vec![Vec::new(); requests.len()], vec![Vec::new(); requests.len()]);
         for _ in 0..ROUNDS {
-            direct.push(round(server.address().port, server.pid()));
-            through.push(round(gateway.port, gateway.pid()));
+            for (place, request) in requests.iter().enumerate() {
+                direct[place].push(round(server.address().port, server.pid(), *request));
+                through[place].push(round(gateway.port, gateway.pid(), *request));
+            }
         }
-        print(pipeline, &direct, &through);
+        for (place, (command, how, _)) in CONTENDERS.iter().enumerate() {
+            print(&format!("{command} P={pipeline} {how}"), &direct[place], &through[place]);
+        }
     }
-    print_cost_of_tokens(&server, &gateway, &catalogue, increment);
+    print_cost_of_tokens(&server, &gateway, &catalogue, requests[0]);
 }
 
 fn print_cost_of_tokens(server: &PrivateServer, tokens: &Gateway, catalogue: &Catalogue, increment: u32) {
     let port = server.address().port;
     let plain =
-        Gateway::start(&server.address().to_string(), &format!("[combine]\nexactly_once = false\n{RULE}"));
+        Gateway::start(&server.address().to_string(), &format!("[combine]\nexactly_once = false\n{RULES}"));
     let flush_us = |gateway: &Gateway, command: &str| {
         ask(port, "CONFIG RESETSTAT");
         Lanes::connect(&[gateway.port], CLIENTS).saturate(catalogue, increment, 1, ROUND_TIME);
@@ -109,22 +130,21 @@ fn command_us(port: u16, command: &str) -> f64 {
     rest.split(',').next().and_then(|figure| figure.parse().ok()).expect("a number")
 }
 
-fn print(pipeline: usize, direct: &[Round], through: &[Round]) {
+fn print(what: &str, direct: &[Round], through: &[Round]) {
     let verdict = |met| if met { "met" } else { "NOT MET" };
-    let (redis_us, hotgate_us) =
-        (median(direct, |round| round.cpu_us), median(through, |round| round.cpu_us));
+    let cpu_us = |rounds| median(rounds, |round: &Round| round.cpu_us);
+    let per_second = |rounds| median(rounds, |round: &Round| round.per_second);
+    let (redis, hotgate) = (cpu_us(direct), cpu_us(through));
     let behind_us = median(through, |round| round.redis_us);
     println!(
-        "P={pipeline}: hotgate {hotgate_us:.3} µs of processor time per request, redis-server alone {redis_us:.3} µs \
-         ({behind_us:.3} µs behind hotgate): less than Redis itself {}",
-        verdict(hotgate_us < redis_us)
+        "{what}: {hotgate:.3} µs of processor time per request, redis-server alone {redis:.3} µs ({behind_us:.3} µs behind \
+         hotgate): less than Redis itself {}",
+        verdict(hotgate < redis)
     );
-    let (redis_rate, hotgate_rate) =
-        (median(direct, |round| round.per_second), median(through, |round| round.per_second));
+    let (redis, hotgate) = (per_second(direct), per_second(through));
     println!(
-        "P={pipeline}: {hotgate_rate:.0} requests per second through hotgate, {redis_rate:.0} from Redis alone: more \
-         than Redis alone {}",
-        verdict(hotgate_rate > redis_rate)
+        "{what}: {hotgate:.0} requests per second, Redis alone {redis:.0}: more than Redis alone {}",
+        verdict(hotgate > redis)
     );
 }
 
