@@ -489,5 +489,8 @@ fn awaits_any(quota: &KeyQuota) -> bool {
 }
 
 #[cfg(test)]
+#[path = "machine_outage_tests.rs"]
+mod outage_tests;
+#[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Hook, Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
+use super::{Phase, Role, Upstream, UpstreamKey};
 use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::limits::SPARES_PER_NODE_MAX;
@@ -154,10 +154,9 @@ impl State {
 
     /// Ends a session's watch on its connection and takes that back.
     pub fn unwatch(&mut self, key: UpstreamKey) {
+        let now_ns = self.now_ns;
         if let Some(upstream) = self.upstreams.get_mut(key) {
-            let pending =
-                Pending { route: Route::Connection, hook: Hook::None, ..Pending::new(Origin::Swallow) };
-            upstream.queue(pending, &[b"*1\r\n$7\r\nUNWATCH\r\n"]);
+            upstream.tell(&[b"UNWATCH"], now_ns);
         }
         self.release_connection(key);
     }
