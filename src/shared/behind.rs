@@ -22,9 +22,9 @@ pub enum BehindAsk {
     Done,
     /// Name all keys of which the home keeps anything, and flush them soon: a command that names none comes.
     List,
-    /// Forget the totals that are known: a worker's rules have changed, and under the old ones its clients may have written
+    /// Doubt the totals that are known: a worker's rules have changed, and under the old ones its clients may have written
     /// beside the home.
-    Forget,
+    Doubt,
     /// Say whether anything is left of keys that the rules do not name any more. The sequence is the home's number.
     Leftovers,
 }

@@ -21,8 +21,8 @@ enum State {
 pub(super) struct Base {
     state: State,
     told_ns: u64,
-    /// What was forgotten for its age, until there is a new one.
-    aged: Option<Total>,
+    /// What is doubted, until there is a new one.
+    doubted: Option<Total>,
 }
 
 impl Base {
@@ -57,26 +57,30 @@ impl Base {
 
     /// Redis has told.
     pub fn learn(&mut self, total: Total, now_ns: u64) {
-        *self = Self { state: State::Known(total), told_ns: now_ns, aged: None };
+        *self = Self { state: State::Known(total), told_ns: now_ns, doubted: None };
     }
 
     /// What Redis told holds no longer.
     pub fn forget(&mut self) {
-        (self.state, self.aged) = (State::Unknown, None);
+        (self.state, self.doubted) = (State::Unknown, None);
     }
 
-    /// Asks anew for what was told longer ago than `age_ns_max`, and keeps it for when Redis cannot tell.
-    pub fn forget_if_old(&mut self, now_ns: u64, age_ns_max: u64) {
-        if now_ns.saturating_sub(self.told_ns) > age_ns_max
-            && let Some(total) = self.total()
-        {
-            (self.state, self.aged) = (State::Unknown, Some(total));
+    /// Redis has to be asked anew; what it told is kept for when it cannot.
+    pub fn doubt(&mut self) {
+        self.doubted = self.total().or(self.doubted);
+        self.state = State::Unknown;
+    }
+
+    /// Doubts what was told longer ago than `age_ns_max`.
+    pub fn doubt_if_old(&mut self, now_ns: u64, age_ns_max: u64) {
+        if self.total().is_some() && now_ns.saturating_sub(self.told_ns) > age_ns_max {
+            self.doubt();
         }
     }
 
-    /// Redis cannot tell: what it told last is taken, if it was forgotten for its age. False if there is nothing.
+    /// Redis cannot tell: what it told last is taken, if that was only doubted. False if there is nothing.
     pub fn fall_back(&mut self, now_ns: u64) -> bool {
-        let Some(total) = self.aged.filter(|_| self.is_asked()) else { return false };
+        let Some(total) = self.doubted.filter(|_| self.total().is_none()) else { return false };
         self.learn(total, now_ns);
         true
     }

@@ -137,6 +137,8 @@ pub(super) struct Flight {
     pub oldest_ns: u64,
     /// An earlier sending may have taken effect.
     pub doubtful: bool,
+    /// The total that it brings may be older than something that was told to somebody.
+    pub overtaken: bool,
     deadline_ns: u64,
     token_ttl_ms: u64,
     state: State,
@@ -166,6 +168,7 @@ impl Flight {
             through,
             oldest_ns,
             doubtful: false,
+            overtaken: false,
             deadline_ns,
             token_ttl_ms,
             state: State::Due,

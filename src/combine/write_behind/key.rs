@@ -40,8 +40,6 @@ pub struct WriteBehindKey<M> {
     base: Base,
     gathered: Gathered,
     flight: Option<Flight>,
-    /// The total that it brings may have been overtaken.
-    flight_is_old: bool,
     waiting: VecDeque<Waiting<M>>,
     /// Commands released and not answered yet. While there are any the value in Redis is not asked for.
     released: usize,
@@ -66,7 +64,6 @@ impl<M: Copy> WriteBehindKey<M> {
             base: Base::default(),
             gathered: Gathered::default(),
             flight: None,
-            flight_is_old: false,
             waiting: VecDeque::new(),
             released: 0,
             pass_through: false,
@@ -129,7 +126,7 @@ impl<M: Copy> WriteBehindKey<M> {
             return Taken::PassThrough;
         }
         if self.pending() == 0 {
-            self.base.forget_if_old(now_ns, policy.base_age_ns_max);
+            self.base.doubt_if_old(now_ns, policy.base_age_ns_max);
         }
         if self.waiting.is_empty()
             && let Some(taken) = self.absorb(op, now_ns, policy, budget)
@@ -252,9 +249,11 @@ impl<M: Copy> WriteBehindKey<M> {
         budget: &mut PendingBudget,
         sink: impl FnMut(M, Taken),
     ) -> Option<FlushOutcome> {
-        let outcome = self.flight.as_mut()?.settle(reply);
+        let flight = self.flight.as_mut()?;
+        let overtaken = flight.overtaken;
+        let outcome = flight.settle(reply);
         match &outcome {
-            FlushOutcome::Applied { .. } if std::mem::take(&mut self.flight_is_old) => {}
+            FlushOutcome::Applied { .. } if overtaken => {}
             FlushOutcome::Applied { total, .. } => {
                 self.base.learn(Total { value: *total, exists: true }, now_ns);
             }
@@ -350,10 +349,12 @@ impl<M: Copy> WriteBehindKey<M> {
     }
 
     /// What is known of the value may be older than something that was told to somebody: the next operation waits until Redis
-    /// has told it anew.
-    pub fn forget_total(&mut self) {
-        self.base.forget();
-        self.flight_is_old = self.flight.is_some();
+    /// has told it anew, or cannot be asked.
+    pub fn doubt_total(&mut self) {
+        self.base.doubt();
+        if let Some(flight) = &mut self.flight {
+            flight.overtaken = true;
+        }
     }
 
     /// The key takes no more deltas: Redis itself answers for it from now on, behind what is pending.

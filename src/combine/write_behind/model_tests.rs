@@ -167,7 +167,7 @@ impl World {
             75..93 => self.network(),
             93..95 => self.answer_released(),
             95 => self.arrive_late(),
-            96 => self.machine.forget_total(),
+            96 => self.machine.doubt_total(),
             97 => self.redis.script_known = false,
             98 if self.alone.is_none() => self.disturb(),
             _ => self.now_ns += if self.rng.random_ratio(1, 20) { RETRY_NS_MAX + 1 } else { 0 },

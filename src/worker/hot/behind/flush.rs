@@ -188,14 +188,14 @@ impl State {
 
     /// The next attempt waits a moment. Who waits for a base that has been known before does not.
     fn pause(&mut self, hash: u64, key: &mut BehindKey) {
-        if key.stage == Stage::BaseDue {
-            let mut told = Vec::new();
-            let behind = &mut self.hot.behind;
-            let sink = |member, taken| told.push((member, taken));
-            if key.machine.base_unreachable(self.now_ns, &behind.policy, &mut behind.budget, sink) {
+        let mut told = Vec::new();
+        let behind = &mut self.hot.behind;
+        let sink = |member, taken| told.push((member, taken));
+        if key.machine.base_unreachable(self.now_ns, &behind.policy, &mut behind.budget, sink) {
+            self.answer_resumed(hash, key, told);
+            if key.stage == Stage::BaseDue {
                 key.stage = Stage::Rest;
                 key.failing_since_ns = 0;
-                self.answer_resumed(hash, key, told);
                 key.dirty = true;
                 self.hot.behind.dirty.push(hash);
                 return self.hot.wake();

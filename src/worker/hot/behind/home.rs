@@ -40,7 +40,7 @@ impl State {
                         self.look(hash);
                     }
                 }
-                BehindAsk::Forget => self.forget_totals_at_home(),
+                BehindAsk::Doubt => self.doubt_totals_at_home(),
                 BehindAsk::Leftovers => {
                     let left = self.has_leftovers();
                     let config = Arc::clone(&self.config);

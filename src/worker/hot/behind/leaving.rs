@@ -68,20 +68,20 @@ impl State {
             && !self.hot.quotas.holds(key, hash)
     }
 
-    /// Has the homes forget what they know: they are told before anything comes to them under the new rules.
-    pub(in crate::worker::hot) fn forget_totals(&mut self) {
-        self.forget_totals_at_home();
+    /// Has the homes doubt what they know: they are told before anything comes to them under the new rules.
+    pub(in crate::worker::hot) fn doubt_totals(&mut self) {
+        self.doubt_totals_at_home();
         let (workers, own) = (self.gateway.workers.len(), self.index);
         for home in (0..workers).filter(|home| *home != own) {
             let waiter = self.asker(home);
-            self.ask(home, BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::Forget, waiter });
+            self.ask(home, BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::Doubt, waiter });
         }
     }
 
-    pub(super) fn forget_totals_at_home(&mut self) {
+    pub(super) fn doubt_totals_at_home(&mut self) {
         let hashes: Vec<u64> = self.hot.behind.keys.keys().copied().collect();
         for hash in hashes {
-            self.with_behind(hash, |_, key| key.machine.forget_total());
+            self.with_behind(hash, |_, key| key.machine.doubt_total());
             self.look(hash);
         }
     }

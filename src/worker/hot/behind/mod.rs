@@ -238,7 +238,7 @@ impl State {
         behind.budget.set_max(share.max(1));
         behind.switch(&self.hot.rules);
         if behind.on {
-            self.forget_totals();
+            self.doubt_totals();
         }
         let behind = &self.hot.behind;
         let keys: Vec<(u64, Bytes)> =
