@@ -3,6 +3,7 @@
 //! It turns flags into a configuration and hands over; whatever cannot start says so in one line: what
 //! happened, what was expected, what to do.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +16,13 @@ use hotgate::process::{self, Started};
 use hotgate::{demo, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
+/// What a running gateway does on a signal, for whoever asks for help.
+const SIGNALS: &str = "Signals to a running gateway:
+  HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
+  TERM, INT  Take no new clients, finish what is in flight, end (gateway.drain_timeout)";
+
 #[derive(Parser)]
-#[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -27,6 +33,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Stand between clients and Redis (the default).
+    #[command(after_help = SIGNALS)]
     Serve(Serve),
     /// Start a private Redis Cluster with a gateway before it, to try things out.
     Demo,
@@ -140,6 +147,9 @@ fn start_log(log: &Log) {
     };
     let lines =
         tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // Colours are for people at a terminal: in a file they hide the text from whoever searches it.
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let lines = lines.with_ansi(std::io::stderr().is_terminal() && !unwanted);
     match log.format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),

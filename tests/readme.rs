@@ -114,3 +114,11 @@ fn every_bench_named_exists() {
         assert!(include_str!("../Cargo.toml").contains(&format!("name = \"{name}\"")), "no bench {name}");
     }
 }
+
+#[test]
+fn the_signals_are_in_the_readme_and_in_the_help() {
+    assert!(README.contains("SIGHUP") && README.contains("SIGTERM"));
+    for help in [program(&["--help"]), program(&["serve", "--help"])] {
+        assert!(help.contains("  HUP ") && help.contains("  TERM"), "{help}");
+    }
+}

@@ -74,6 +74,21 @@ impl Config {
         changes
     }
 
+    /// What a process that runs with `self` takes of `file`: the values of the file, but its own of what only a restart
+    /// takes.
+    ///
+    /// # Errors
+    /// The two do not go together: a value that waits for the restart was needed by one that does not.
+    pub fn reloaded(&self, file: Config) -> Result<Config, Vec<ConfigError>> {
+        let mut config = file.clone();
+        config.keep_running(self, &ROOT);
+        // The file holds by itself, but for secrets that now stand beside the files that they were read from.
+        let held_by_file = contradictions(&file);
+        let errors: Vec<ConfigError> =
+            contradictions(&config).into_iter().filter(|error| !held_by_file.contains(error)).collect();
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
     /// Calls `visit` with the dotted path of every directive of the file; see [`visit_directives`].
     pub fn visit_directives(mut visit: impl FnMut(&str, &'static Directive)) {
         visit_directives("", Config::DIRECTIVES, &mut visit);
@@ -100,6 +115,13 @@ fn read(text: &str, overrides: &Overrides, reader: &mut Reader<'_>) -> Config {
     relations::check(&config, reader);
     reader.syntax_errors(&syntax_errors);
     config
+}
+
+/// Relations between directives that do not hold.
+fn contradictions(config: &Config) -> Vec<ConfigError> {
+    let mut reader = Reader::new("");
+    relations::check(config, &mut reader);
+    reader.into_errors()
 }
 
 fn finish(config: Config, reader: Reader<'_>) -> Result<Config, Vec<ConfigError>> {

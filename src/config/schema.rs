@@ -307,6 +307,11 @@ macro_rules! section {
                 let mut directives = Self::DIRECTIVES.iter();
                 $( $crate::config::value::changes_of(&self.$field, &other.$field, path, directives.next(), out); )*
             }
+
+            fn keep_running(&mut self, running: &Self, _: &$crate::config::schema::Directive) {
+                let mut directives = Self::DIRECTIVES.iter();
+                $( $crate::config::value::keep_running(&mut self.$field, &running.$field, directives.next()); )*
+            }
         }
     };
     (@value $type:ty) => { <$type>::default() };

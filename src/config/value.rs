@@ -36,7 +36,7 @@ pub struct Node<'a> {
 }
 
 /// A type that a directive can have.
-pub trait Value: Sized + PartialEq {
+pub trait Value: Sized + Clone + PartialEq {
     /// The value, or `None` after its error was reported.
     fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 
@@ -47,6 +47,13 @@ pub trait Value: Sized + PartialEq {
     fn changes(&self, other: &Self, path: &str, directive: &Directive, out: &mut Vec<Change>) {
         if self != other {
             out.push(Change { path: path.to_owned(), reloadable: directive.reload });
+        }
+    }
+
+    /// Puts back the running value where only a restart takes another.
+    fn keep_running(&mut self, running: &Self, directive: &Directive) {
+        if !directive.reload {
+            self.clone_from(running);
         }
     }
 }
@@ -61,6 +68,13 @@ pub fn changes_of<T: Value>(
 ) {
     if let Some(directive) = directive {
         one.changes(other, &join(prefix, directive.key), directive, out);
+    }
+}
+
+/// Puts back what only a restart takes at or below the directive.
+pub fn keep_running<T: Value>(value: &mut T, running: &T, directive: Option<&Directive>) {
+    if let Some(directive) = directive {
+        value.keep_running(running, directive);
     }
 }
 

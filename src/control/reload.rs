@@ -1,7 +1,8 @@
-//! Live reload: SIGHUP (or `HOTGATE RELOAD`) reads the configuration file again.
+//! Live reload: SIGHUP reads the configuration file again.
 //!
 //! All or nothing: a file with errors changes nothing and every error is logged. Directives that only a restart takes keep their
-//! present value, and the log says which.
+//! running value, and the log says which. What is published is what the process does from then on, so nobody who reads it has
+//! to know which directive is of which kind.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub async fn follow_reloads(
     };
     while hangup.recv().await.is_some() {
         match Config::load(source.file.as_deref(), &source.overrides) {
-            Ok(config) => publish(&gateway, &keeper, config),
+            Ok(file) => publish(&gateway, &keeper, file),
             Err(error) => {
                 for line in error.lines() {
                     tracing::error!("configuration not reloaded: {line}");
@@ -44,8 +45,20 @@ pub async fn follow_reloads(
     }
 }
 
-fn publish(gateway: &Gateway, keeper: &watch::Sender<KeeperSettings>, config: Config) {
-    let changes = gateway.config.load().changes(&config);
+fn publish(gateway: &Gateway, keeper: &watch::Sender<KeeperSettings>, file: Config) {
+    let running = gateway.config.load_full();
+    let config = match running.reloaded(file.clone()) {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in errors {
+                tracing::error!(
+                    "configuration not reloaded: {error}; this holds with what the running process keeps until a restart"
+                );
+            }
+            return;
+        }
+    };
+    let changes = running.changes(&file);
     for change in &changes {
         match change.reloadable {
             true => tracing::info!(directive = %change.path, "reloaded"),

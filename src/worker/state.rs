@@ -104,7 +104,7 @@ impl State {
                 started,
             })
         });
-        state.borrow_mut().configure_hot();
+        state.borrow_mut().configure_hot(None);
         state
     }
 
@@ -117,9 +117,12 @@ impl State {
     pub fn look_at_snapshots(&mut self) {
         let config = self.gateway.config.load();
         if !Arc::ptr_eq(&config, &self.config) {
-            self.config = Arc::clone(&config);
+            let former = std::mem::replace(&mut self.config, Arc::clone(&config));
             self.knowledge.read_from = self.config.upstream.read_from;
-            self.configure_hot();
+            if former.limits != self.config.limits {
+                self.clients.iter_mut().for_each(|client| client.session.limits_changed = true);
+            }
+            self.configure_hot(Some(&former));
         }
         let commands = self.gateway.commands.load();
         if !Arc::ptr_eq(&commands, &self.knowledge.commands) {

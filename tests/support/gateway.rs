@@ -48,6 +48,14 @@ impl Start {
         self
     }
 
+    /// Flags win over the file, so a gateway whose file says where its upstream is gets none.
+    fn address_flags(&self) -> Vec<&str> {
+        match self.upstream.as_str() {
+            "" => Vec::new(),
+            upstream => vec!["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream],
+        }
+    }
+
     /// Starts the program and waits until it says that it is ready.
     pub fn start(self) -> Gateway {
         let directory = tempfile::Builder::new().prefix("hotgate-test-gateway").tempdir().unwrap();
@@ -68,7 +76,7 @@ impl Start {
         };
         let mut child = command
             .args(["serve", "--config", &config.display().to_string()])
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &self.upstream])
+            .args(self.address_flags())
             .args(&self.flags)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())
@@ -85,6 +93,11 @@ impl Gateway {
     /// How to start a gateway before `upstream` (`HOST:PORT[,HOST:PORT...]`).
     pub fn before(upstream: &str) -> Start {
         Start { upstream: upstream.to_string(), ..Start::default() }
+    }
+
+    /// How to start a gateway whose file gives all addresses.
+    pub fn by_file(toml: &str) -> Start {
+        Start::default().config(toml)
     }
 
     pub fn before_server(server: &Server) -> Gateway {

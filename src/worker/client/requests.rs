@@ -96,6 +96,7 @@ fn serve_slice(
         if !state.may_go_on(key) {
             return (consumed, Stop::Wait);
         }
+        refresh_limits(state, key, inbox);
         let rest = &input[consumed..];
         if rest.is_empty() {
             return (consumed, Stop::Input(0));
@@ -132,7 +133,6 @@ fn serve_slice(
             Flow::Next => len,
             Flow::NextAfter(repeats) => len * (1 + repeats as usize),
         };
-        refresh_limits(state, key, inbox);
     }
 }
 
@@ -160,7 +160,7 @@ fn dispatch_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, bytes: B
     }
 }
 
-/// A client that has authenticated may send larger requests from then on.
+/// A client that has authenticated may send larger requests from then on, and a reload changes what all may send.
 fn refresh_limits(state: &mut State, key: ClientKey, inbox: &mut Inbox) {
     if let Some(client) = state.clients.get_mut(key)
         && client.session.limits_changed

@@ -264,13 +264,25 @@ impl State {
         }
     }
 
-    /// Takes over a new configuration.
-    pub fn configure_hot(&mut self) {
+    /// Takes over a new configuration. What was counted and copied under the former one stays unless it is about that.
+    pub fn configure_hot(&mut self, former_config: Option<&Config>) {
+        let config = &self.config;
+        let counts_alike = former_config.is_some_and(|former| {
+            former.detect.enabled == config.detect.enabled
+                && former.detect.never_track == config.detect.never_track
+        });
+        let copies_alike = former_config.is_some_and(|former| {
+            former.read_cache == config.read_cache
+                && former.rules == config.rules
+                && former.quotas == config.quotas
+        });
         let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.config.rules));
         self.leave_rules(former);
         // What was sent before under other rules has to be answered before anything goes by a home under these.
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
-        self.hot.detector = detector(&self.config, self.now_ns);
+        if !counts_alike {
+            self.hot.detector = detector(&self.config, self.now_ns);
+        }
         let rules = &mut self.hot.rules;
         for (hash, entry) in &mut self.hot.entries {
             if let Some(home) = &mut entry.queue {
@@ -280,7 +292,10 @@ impl State {
                 entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
             }
         }
-        self.configure_copies();
+        if !copies_alike {
+            self.configure_copies();
+        }
+        self.hot.cache.forgive_refusals();
         self.configure_quotas();
         self.hot.hot_set_version = None;
         let hot_set = Arc::clone(&self.gateway.hot_set.borrow());

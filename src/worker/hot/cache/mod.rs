@@ -143,6 +143,10 @@ impl Cache {
             bytes_max: cache.bytes_max,
             value_bytes_max: cache.value_bytes_max,
         });
+    }
+
+    /// Asks servers again that refused to track: what they refused for may have been repaired.
+    pub fn forgive_refusals(&mut self) {
         self.connections.forgive();
     }
 }
