@@ -57,12 +57,14 @@ pub enum ProcessError {
     Worker(usize, String),
     /// The journal of write-behind can't be opened.
     Journal(OpenError),
-    /// The process ended before Redis had all that write-behind acknowledged. The log names the keys.
+    /// The process ended before Redis had all that was answered. The log names the keys.
     Unflushed {
-        /// What is missing.
+        /// What write-behind acknowledged.
         unflushed: Unflushed,
-        /// The journal has it, for the next process.
+        /// The journal has that, for the next process.
         journaled: bool,
+        /// What quotas let through while Redis was away.
+        unpaid: Unflushed,
     },
 }
 
@@ -75,15 +77,30 @@ impl std::fmt::Display for ProcessError {
             ),
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
             Self::Journal(error) => error.fmt(f),
-            Self::Unflushed { unflushed: Unflushed { keys, increments }, journaled } => {
+            Self::Unflushed { unflushed, journaled, unpaid } => {
                 let fate = match journaled {
                     true => "the journal keeps them for the next start",
                     false => "they are lost",
                 };
-                write!(
-                    f,
-                    "{increments} acknowledged increments of {keys} keys could not be flushed within gateway.drain_timeout: {fate}"
-                )
+                let within = "within gateway.drain_timeout";
+                let mut between = "";
+                if unflushed.keys > 0 {
+                    let Unflushed { keys, increments } = unflushed;
+                    write!(
+                        f,
+                        "{increments} acknowledged increments of {keys} keys could not be flushed {within}: {fate}"
+                    )?;
+                    between = "; ";
+                }
+                if unpaid.keys > 0 {
+                    let Unflushed { keys, increments } = unpaid;
+                    write!(
+                        f,
+                        "{between}{increments} increments of {keys} keys that quotas let through while Redis was away could \
+                         not be added {within}: they are lost"
+                    )?;
+                }
+                Ok(())
             }
             Self::Worker(index, why) => write!(f, "worker {index} ended by itself: {why}"),
         }
@@ -248,13 +265,13 @@ async fn drain(
         "draining: no new clients, finishing what is in flight"
     );
     stage.send_replace(Stage::Draining);
-    let (mut cut_off, mut unflushed) = (0, Unflushed::default());
+    let (mut cut_off, mut unflushed, mut unpaid) = (0, Unflushed::default(), Unflushed::default());
     let mut collect = async || {
         while let Some((_, outcome)) = worker_ended.recv().await {
             let ended = outcome.unwrap_or_default();
             cut_off += ended.cut_off;
-            unflushed.keys += ended.unflushed.keys;
-            unflushed.increments += ended.unflushed.increments;
+            unflushed.add(ended.unflushed);
+            unpaid.add(ended.unpaid);
         }
     };
     if timeout(patience, collect()).await.is_err() {
@@ -267,9 +284,9 @@ async fn drain(
             tracing::warn!(clients, "cut off clients that had not finished within gateway.drain_timeout")
         }
     }
-    match unflushed.increments {
+    match unflushed.keys + unpaid.keys {
         0 => Ok(()),
-        _ => Err(ProcessError::Unflushed { unflushed, journaled }),
+        _ => Err(ProcessError::Unflushed { unflushed, journaled, unpaid }),
     }
 }
 

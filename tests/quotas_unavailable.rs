@@ -276,3 +276,103 @@ fn what_was_let_through_counts_in_its_window() {
     let window = direct.list("KEYS *hotgate:window:*").remove(0);
     direct.check(&format!("GET {window}"), "$1 5");
 }
+
+/// The tail of each key's line in the log of a stopped gateway, and how it ended.
+fn told_at_stop(gateway: &mut Gateway) -> (Option<i32>, Vec<String>) {
+    let code = gateway.wait().code();
+    let log = gateway.log();
+    let lines = log.lines().filter(|line| line.contains("could not be added to their counter"));
+    (code, lines.map(str::to_owned).collect())
+}
+
+const SHORT_DRAIN: &str = "[gateway]\nworkers = 2\ndrain_timeout = '500ms'\n\
+                           [upstream]\nunavailable_wait = '50ms'\nbackoff_max = '100ms'\n";
+const ALLOWED: &str = "[[quota]]\nmatch = 'sku:*'\nlimit = 100\non_unavailable = 'allow'\nrecheck = '5ms'\n";
+
+#[test]
+fn sigterm_says_what_was_let_through_and_could_not_be_added() {
+    let server = Server::start();
+    let relay = Relay::before(server.address());
+    let start = Gateway::before(&relay.address().to_string()).config(SHORT_DRAIN).config(ALLOWED);
+    let mut gateway = start.start();
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 1", ":1");
+    cut_off(&relay, &gateway);
+    client.check("INCRBY sku:1 4", ":5");
+    client.check("INCRBY sku:1 2", ":7");
+    client.check("INCRBY sku:2 3", ":3");
+    gateway.terminate();
+    let (code, lines) = told_at_stop(&mut gateway);
+    assert_eq!(code, Some(1), "{lines:?}");
+    for (key, told) in [("sku:1", "sum=6 increments=2"), ("sku:2", "sum=3 increments=1")] {
+        let line = lines.iter().find(|line| line.contains(&format!("key=\"{key}\"")));
+        assert!(line.is_some_and(|line| line.contains(told)), "{key}: {lines:?}");
+    }
+    let last = "3 increments of 2 keys that quotas let through while Redis was away could not be added";
+    assert!(gateway.log().contains(last), "{}", gateway.log());
+    server.client().check("GET sku:1", "$1 1");
+}
+
+#[test]
+fn a_server_that_hangs_at_sigterm_leaves_it_in_doubt() {
+    let server = Server::start();
+    let relay = Relay::before(server.address());
+    let start = Gateway::before(&relay.address().to_string()).config(SHORT_DRAIN).config(ALLOWED);
+    let mut gateway = start.start();
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 1", ":1");
+    cut_off(&relay, &gateway);
+    client.check("INCRBY sku:1 4", ":5");
+    server.pause();
+    relay.refuse(false);
+    gateway.terminate();
+    let (code, lines) = told_at_stop(&mut gateway);
+    server.resume();
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+}
+
+#[test]
+fn what_was_let_through_is_added_while_the_gateway_drains() {
+    // A reload that takes the quota away does not take what it let through.
+    for reloaded in [false, true] {
+        let server = Server::start();
+        let relay = Relay::before(server.address());
+        let patient = SHORT_DRAIN.replace("500ms", "50s");
+        let start = Gateway::before(&relay.address().to_string()).config(&patient).config(ALLOWED);
+        let mut gateway = start.start();
+        let mut client = gateway.client();
+        client.check("INCRBY sku:1 1", ":1");
+        cut_off(&relay, &gateway);
+        client.check("INCRBY sku:1 4", ":5");
+        client.check("INCRBY sku:2 5", ":5");
+        if reloaded {
+            gateway.reload(&format!("{patient}[[quota]]\nmatch = 'probe'\nlimit = 0\n"));
+            wait_until("the configuration is taken over", || client.ask("INCR probe").starts_with("-QUOTA"));
+        }
+        gateway.terminate();
+        wait_until("it drains", || Client::try_connect(gateway.address).is_err());
+        assert!(gateway.runs(), "it owes");
+        relay.refuse(false);
+        assert_eq!(told_at_stop(&mut gateway), (Some(0), Vec::new()));
+        server.client().check("GET sku:1", "$1 5");
+        server.client().check("GET sku:2", "$1 5");
+    }
+}
+
+#[test]
+fn what_was_let_through_for_a_quota_that_is_gone_is_told_at_sigterm() {
+    let server = Server::start();
+    let relay = Relay::before(server.address());
+    let start = Gateway::before(&relay.address().to_string()).config(SHORT_DRAIN).config(ALLOWED);
+    let mut gateway = start.start();
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 1", ":1");
+    cut_off(&relay, &gateway);
+    client.check("INCRBY sku:1 4", ":5");
+    gateway.reload(&format!("{SHORT_DRAIN}[[quota]]\nmatch = 'probe'\nlimit = 0\n"));
+    wait_until("the configuration is taken over", || client.ask("INCR probe").starts_with("-QUOTA"));
+    gateway.terminate();
+    let (code, lines) = told_at_stop(&mut gateway);
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].contains("sum=4 increments=1"), "{lines:?}");
+}

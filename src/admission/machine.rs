@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{
     counts::{Counts, RuleCounts},
+    debt::UnpaidIncrements,
     key_quota::KeyQuota,
     known::Known,
     polled::PolledLimit,
@@ -94,12 +95,14 @@ pub struct Admission {
     override_seen: (Option<i64>, bool),
     freed_waiting: Freed,
     freed_in_flight: Freed,
-    owed: i64,
+    pub(super) owed: i64,
     /// What of it is on its way to the counter.
-    paying: Option<i64>,
+    pub(super) paying: Option<i64>,
+    /// How many increments were let through for either.
+    pub(super) unpaid_increments: UnpaidIncrements,
     /// How that is to be counted in windows.
-    charge: Option<Arc<Clamp>>,
-    owed_at_ns: u64,
+    pub(super) charge: Option<Arc<Clamp>>,
+    pub(super) owed_at_ns: u64,
     pub(super) counts: RuleCounts,
     /// The error of the last refusal, worded once: under a rush every refusal is the same.
     pub(super) worded: Option<(Cause, i64, String)>,
@@ -123,6 +126,7 @@ impl Admission {
             freed_in_flight: Freed::default(),
             owed: 0,
             paying: None,
+            unpaid_increments: UnpaidIncrements::default(),
             charge: None,
             owed_at_ns: 0,
             counts: RuleCounts::from_elem(Counts::default(), quota.parts().len()),
@@ -161,11 +165,6 @@ impl Admission {
         if matches!(self.phase, Phase::Exhausted { .. } | Phase::Faulty) {
             self.enter(now_ns, Phase::Open);
         }
-    }
-
-    /// Gives up the counter, with what is owed to it and not under way. It is for the caller to add that.
-    pub fn take_owed(&mut self) -> Option<i64> {
-        Some(std::mem::take(&mut self.owed)).filter(|owed| *owed != 0)
     }
 
     /// The quota.
@@ -338,71 +337,6 @@ impl Admission {
         }
     }
 
-    /// What was let through and is still to be added to the counter, at most once per recheck: it is the question whether
-    /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`],
-    /// [`Self::on_owed_lost`], [`Self::on_owed_refused`] or [`Self::on_owed_unknown`]; until then there is no further one.
-    pub fn owed_to_flush(&mut self, now_ns: u64) -> Option<i64> {
-        if self.paying.is_some() || !self.owes() || now_ns < self.owed_at_ns {
-            return None;
-        }
-        self.owed_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
-        self.counts[0].rechecks += 1;
-        self.paying = Some(std::mem::take(&mut self.owed));
-        let charges = self.known.pay(now_ns, self.quota.key());
-        let charged = !charges.is_empty();
-        self.charge = charged.then(|| Arc::new(Clamp { shadow: true, charges, ..Clamp::default() }));
-        self.paying
-    }
-
-    /// What the flush of what is owed is made with, so that what was let through counts in its windows too. It holds nothing.
-    pub fn charge(&self) -> Option<Arc<Clamp>> {
-        self.charge.clone()
-    }
-
-    /// What was owed is in the counter, which now has this value. Redis is back: what was let through meanwhile may follow
-    /// at once.
-    pub fn on_owed_added(&mut self, now_ns: u64, value: i64) {
-        (self.paying, self.owed_at_ns) = (None, 0);
-        self.known.settle(true);
-        self.known.learn_value(Some(value.saturating_add(self.owed)));
-        self.enter(now_ns, Phase::Open);
-    }
-
-    /// What was owed has surely not been added, and stays owed.
-    pub fn on_owed_lost(&mut self, sum: i64) {
-        self.paying = None;
-        self.known.settle(false);
-        self.owed = self.owed.saturating_add(sum);
-    }
-
-    /// Nobody knows whether what was owed has been added. It is not tried again, for it might count twice.
-    pub fn on_owed_unknown(&mut self) {
-        self.paying = None;
-        self.known.settle(true);
-        self.count_debt_lost();
-    }
-
-    /// Redis refuses what was owed for what the counter's key holds, and would refuse it again: it is given up. Redis is back,
-    /// and what is known of the counter no longer holds.
-    pub fn on_owed_refused(&mut self, now_ns: u64) {
-        (self.paying, self.owed_at_ns) = (None, 0);
-        self.known.settle(true);
-        self.known.learn_value(None);
-        self.count_debt_lost();
-        self.enter(now_ns, Phase::Open);
-    }
-
-    /// Something that was let through is not known to be in the counter. Until it is, no flush with a clamp may leave, for it
-    /// would grant what has been taken already; dropping the state loses it.
-    pub fn owes(&self) -> bool {
-        self.owed != 0 || self.paying.is_some() || self.known.owes()
-    }
-
-    /// What was let through and is not known to be in the counter.
-    fn unpaid(&self) -> i64 {
-        self.owed.saturating_add(self.paying.unwrap_or(0))
-    }
-
     /// Lets an operation through, or tells why it does not fit by what is known.
     fn let_through(&mut self, now_ns: u64, delta: i64) -> Result<Decision, Denial> {
         if self.fault.is_some() {
@@ -416,12 +350,9 @@ impl Admission {
         };
         self.owed = owed;
         self.known.spend(now_ns, delta, self.quota.consumes());
+        self.unpaid_increments.owed += 1;
         self.counts.iter_mut().for_each(|counts| counts.unchecked += 1);
         Ok(Decision::LetThrough(value + delta))
-    }
-
-    fn count_debt_lost(&mut self) {
-        self.counts.iter_mut().for_each(|counts| counts.debts_lost += 1);
     }
 
     fn admit(&mut self, delta: i64) -> Decision {
@@ -452,7 +383,7 @@ impl Admission {
         Decision::Refuse(denial)
     }
 
-    fn enter(&mut self, now_ns: u64, phase: Phase) {
+    pub(super) fn enter(&mut self, now_ns: u64, phase: Phase) {
         if std::mem::discriminant(&self.phase) != std::mem::discriminant(&phase) {
             self.since_ns = now_ns;
             self.question_at_ns = now_ns.saturating_add(self.quota.recheck_ns());

@@ -43,6 +43,7 @@
 
 mod answer;
 mod counts;
+mod debt;
 mod facts;
 mod key_quota;
 mod known;
@@ -56,6 +57,7 @@ mod template;
 mod verb;
 
 pub use counts::{Counts, Reason, RuleCounts};
+pub use debt::Debt;
 pub use facts::RuleFacts;
 pub use key_quota::{Bound, KeyQuota, Limit, Part, ReplicaWait};
 pub use machine::{Admission, Decision, Denial, Phase};

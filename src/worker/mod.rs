@@ -66,8 +66,10 @@ pub struct Setup {
 pub struct Ended {
     /// Clients that it had to cut off.
     pub cut_off: usize,
-    /// Acknowledged increments that Redis does not have.
+    /// Increments that write-behind acknowledged and Redis does not have.
     pub unflushed: Unflushed,
+    /// Increments that quotas let through while Redis was away and that it does not have.
+    pub unpaid: Unflushed,
 }
 
 /// Runs one worker on the calling thread until the process stops.
@@ -114,7 +116,8 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
             let left = state.gateway.connections.open();
             if (left == 0 && !state.owes() && !state.has_unflushed()) || stopped {
                 let cut_off = state.clients.len();
-                return Ok(Ended { cut_off, unflushed: state.report_unflushed() });
+                let (unflushed, unpaid) = (state.report_unflushed(), state.report_unpaid());
+                return Ok(Ended { cut_off, unflushed, unpaid });
             }
         }
         look.tick().await;

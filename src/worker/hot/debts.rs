@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::behind::Unflushed;
 use super::entry::{Entry, Home};
+use crate::admission::Debt;
 use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
@@ -25,6 +27,15 @@ const ERRORS_FOR_GOOD: [&[u8]; 3] = [
     b"ERR value is not an integer or out of range",
     b"ERR increment or decrement would overflow",
 ];
+
+/// What was let through for a quota that a reload has taken away. It goes on being paid, and nobody else remembers it.
+#[derive(Debug)]
+pub(super) struct OrphanedDebt {
+    pub key: Bytes,
+    pub debt: Debt,
+    /// What of it is in no queue.
+    pub unsent: i64,
+}
 
 fn is_for_good(error: &[u8]) -> bool {
     ERRORS_FOR_GOOD.iter().any(|beginning| error.starts_with(beginning))
@@ -72,22 +83,19 @@ impl State {
 
     /// What came of a debt. `beside` is the hash of its own queue.
     pub(super) fn settle_debt(&mut self, beside: u64, sum: i64, reply: &[u8]) {
+        let mut last = false;
         if let Some(entry) = self.hot.entries.get_mut(&beside) {
             entry.unsettled -= 1;
+            last = entry.unsettled == 0;
         }
         let now_ns = self.now_ns;
         let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
         let Some(Home { held: Some(held), failed_since_ns, queue, .. }) = home.map(|home| &mut **home) else {
-            if parse_integer_reply(reply).is_none() {
-                let key = self.hot.entries.get(&beside).map(|entry| entry.key.escape_ascii().to_string());
-                tracing::warn!(
-                    key,
-                    sum,
-                    "a sum that a quota let through unchecked is lost: the quota is gone from the configuration"
-                );
-            }
-            return;
+            return self.settle_orphaned_debt(beside, sum, reply, last);
         };
+        if last {
+            self.hot.orphaned_debts.remove(&beside);
+        }
         match parse_integer_reply(reply) {
             Some(value) => {
                 held.admission.on_owed_added(now_ns, value);
@@ -121,6 +129,62 @@ impl State {
         self.hot.wake();
     }
 
+    /// What came of a debt whose quota is gone from the configuration. `last` says that no other is under way for its key.
+    fn settle_orphaned_debt(&mut self, beside: u64, sum: i64, reply: &[u8], last: bool) {
+        let Some(key) = self.hot.entries.get(&beside).map(|entry| &entry.key) else { return };
+        let error = first_error(reply).unwrap_or_default();
+        let in_counter = parse_integer_reply(reply).is_some();
+        if !in_counter && !error.starts_with(OUTCOME_UNKNOWN) && !is_for_good(error) {
+            // Its queue may be in use right now.
+            let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
+            let orphan = self.hot.orphaned_debts.entry(beside).or_insert_with(new);
+            orphan.unsent = orphan.unsent.saturating_add(sum);
+            self.hot.timers.push((self.now_ns, beside));
+            return self.hot.wake();
+        }
+        if !in_counter {
+            tracing::warn!(
+                key = key.escape_ascii().to_string(),
+                sum,
+                error = error.escape_ascii().to_string(),
+                "a sum that a quota let through unchecked is lost, or may be: the quota is gone from the configuration"
+            );
+        }
+        if last {
+            self.hot.orphaned_debts.remove(&beside);
+        }
+    }
+
+    /// Sends again what surely did not come into a counter whose quota is gone.
+    pub(super) fn resend_orphaned_debt(&mut self, beside: u64) {
+        let Some(orphan) = self.hot.orphaned_debts.get_mut(&beside) else { return };
+        let sum = std::mem::take(&mut orphan.unsent);
+        if sum != 0 {
+            let key = orphan.key.clone();
+            self.send_debt(!beside, key, sum, None);
+        }
+    }
+
+    /// Says of each key what was let through and is not known to be in its counter, when the process has to end.
+    pub fn report_unpaid(&self) -> Unflushed {
+        let held = |entry: &Entry| entry.queue.as_ref()?.held.as_ref()?.admission.debt();
+        let of_quotas = self.hot.entries.values().filter_map(|entry| Some((&entry.key, held(entry)?)));
+        let orphaned = self.hot.orphaned_debts.values().map(|orphan| (&orphan.key, orphan.debt));
+        let mut unpaid = Unflushed::default();
+        for (key, Debt { sum, increments, in_doubt }) in of_quotas.chain(orphaned) {
+            unpaid.keys += 1;
+            unpaid.increments += increments as usize;
+            tracing::error!(
+                key = key.escape_ascii().to_string(),
+                sum,
+                increments,
+                in_doubt,
+                "increments that a quota let through while Redis was away could not be added to their counter"
+            );
+        }
+        unpaid
+    }
+
     /// Whether something that was let through is not in its counter yet.
     pub fn owes(&self) -> bool {
         let held = |entry: &Entry| {
@@ -129,6 +193,6 @@ impl State {
                 .as_ref()
                 .is_some_and(|home| home.held.as_ref().is_some_and(|held| held.admission.owes()))
         };
-        self.hot.entries.values().any(held)
+        !self.hot.orphaned_debts.is_empty() || self.hot.entries.values().any(held)
     }
 }

@@ -46,6 +46,7 @@ use crate::shared::handoff::{Handoff, HandoffResult};
 use behind::Behind;
 use cache::Cache;
 use confirm::Confirmation;
+use debts::OrphanedDebt;
 use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
@@ -96,6 +97,8 @@ pub struct Hot {
     rules: Rules,
     /// Which keys quotas hold.
     quotas: Quotas,
+    /// What was let through for quotas that a reload has taken away, by the hash under which it is paid.
+    orphaned_debts: HashMap<u64, OrphanedDebt, BuildHasherDefault<Hashed>>,
     /// Grants that wait for replicas.
     confirmations: Vec<Confirmation>,
     /// Copies of replies.
@@ -136,6 +139,7 @@ impl Hot {
             held_keys: 0,
             rules: Rules::default(),
             quotas: Quotas::default(),
+            orphaned_debts: HashMap::default(),
             confirmations: Vec::new(),
             cache: Cache::new(commands),
             board_due_ns: 0,

@@ -77,6 +77,7 @@ impl State {
     }
 
     fn pump_queue(&mut self, hash: u64) {
+        self.resend_orphaned_debt(hash);
         let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
             return;
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::debts::OrphanedDebt;
 use crate::admission::{
     Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules, RuleCounts, Setting,
     verdict_of_other_command,
@@ -289,6 +290,10 @@ impl State {
                 (held, quota) => {
                     if let Some(held) = held {
                         held.release(tallies);
+                        if let Some(debt) = held.admission.debt() {
+                            let orphan = OrphanedDebt { key: entry.key.clone(), debt, unsent: 0 };
+                            self.hot.orphaned_debts.insert(!*hash, orphan);
+                        }
                         debts.extend(held.admission.take_owed().map(|sum| (*hash, entry.key.clone(), sum)));
                     }
                     *held = quota.map(|quota| Box::new(Held::new(quota, tallies, &limits, self.now_ns)));

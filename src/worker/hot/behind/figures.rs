@@ -18,6 +18,14 @@ pub struct Unflushed {
     pub increments: usize,
 }
 
+impl Unflushed {
+    /// Adds what another worker could not flush.
+    pub fn add(&mut self, other: Self) {
+        self.keys += other.keys;
+        self.increments += other.increments;
+    }
+}
+
 impl State {
     /// Takes what the machine of a key has counted into the tallies.
     pub(super) fn tally_behind(&mut self, key: &mut BehindKey) {
