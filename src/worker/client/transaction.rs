@@ -119,12 +119,12 @@ impl State {
             self.reply(key, &reply);
             return Flow::Next;
         }
-        if transaction.count == 0 {
+        // Only Redis knows whether a watched key has changed, so it is asked even when there is nothing to run.
+        if transaction.count == 0 && client.session.watch.is_none() {
             self.end_watch(key);
             self.reply(key, b"*0\r\n");
             return Flow::Next;
         }
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         match client.session.watch {
             Some((_, connection)) => {
                 let leading = transaction.count as u32 + 1;
