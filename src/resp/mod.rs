@@ -35,9 +35,10 @@ pub use resp2_form::resp2_form;
 pub use slot::{SLOT_COUNT, key_slot};
 
 /// The protocol version that a connection speaks: RESP2 until `HELLO 3` chooses otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RespVersion {
     /// The protocol of Redis 1.2 to 5, and of every connection that did not ask for another.
+    #[default]
     Resp2,
     /// The protocol that Redis 6 added: maps, sets, doubles, booleans, one null, out-of-band pushes.
     Resp3,

@@ -106,7 +106,7 @@ impl State {
             subscriptions: subscriptions.map_or(0, |all| all.channels.len() as u32),
             pattern_subscriptions: subscriptions.map_or(0, |all| all.patterns.len() as u32),
             shard_subscriptions: subscriptions.map_or(0, |all| all.shard_channels.len() as u32),
-            queued_commands: session.transaction.as_ref().map_or(-1, |transaction| transaction.count as i32),
+            queued_commands: session.transaction.as_ref().map_or(-1, |transaction| transaction.queued as i32),
             inflight: client.replies.len() as u32,
             buffered_in_bytes: client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len() as u64),
             buffered_out_bytes: client.output.len() as u64,

@@ -203,7 +203,10 @@ impl State {
                 Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
                     client.phase = Phase::Dead(reason)
                 }
-                Phase::Open if self.draining => client.phase = Phase::Finishing(CloseReason::Drain),
+                // Half a reply of `EXEC` would be none.
+                Phase::Open if self.draining && client.session.rest.is_none() => {
+                    client.phase = Phase::Finishing(CloseReason::Drain)
+                }
                 _ => continue,
             }
             client.wake();

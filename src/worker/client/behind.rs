@@ -23,7 +23,7 @@ use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::settle_client;
-use crate::worker::decide::Verdict;
+use crate::worker::decide::{Part, Verdict};
 use crate::worker::state::State;
 use crate::worker::upstream::{Origin, Pending, Route};
 
@@ -187,7 +187,7 @@ impl State {
         verdict: &Verdict,
     ) -> Touched {
         match verdict {
-            Verdict::Answer(_) | Verdict::Refuse(_) => Touched::default(),
+            Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) => Touched::default(),
             Verdict::Session(Session::Exec, _) => {
                 let Some(session) = self.clients.get(key).map(|client| &client.session) else {
                     return Touched::default();
@@ -210,7 +210,8 @@ impl State {
             Verdict::Session(..) => Touched::default(),
             Verdict::Fan(Fan::Min | Fan::MinArray) => Touched { all: true, ..Touched::default() },
             Verdict::Fan(_) => self.named(key, command, request),
-            Verdict::Queue { .. } => {
+            Verdict::Queue { part: Part::Select | Part::Hello | Part::Here, .. } => Touched::default(),
+            Verdict::Queue { part: Part::Redis, .. } => {
                 let named = self.named(key, command, request);
                 let client = self.clients.get_mut(key);
                 if let Some(transaction) = client.and_then(|client| client.session.transaction.as_mut()) {
@@ -232,7 +233,7 @@ impl State {
             let script = self.knowledge.classes.of(command) == RequestClass::Script;
             return Touched { keys: BehindKeys::new(), all: known.is_write() || script };
         }
-        let database = self.clients.get(key).map_or(0, |client| client.session.database);
+        let database = self.clients.get(key).map_or(0, |client| client.session.database_ahead());
         // The database that `COPY` and `MOVE` name may be this one.
         let elsewhere = database != 0 && !known.flags.contains(CommandFlags::WRITE);
         let all = !elsewhere && known.follows_patterns(request);

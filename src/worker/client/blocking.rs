@@ -72,13 +72,19 @@ impl State {
     }
 
     /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
-    /// the reply queue is taken back and the whole request is looked at again after a moment.
-    pub(in crate::worker) fn dispatch_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
+    /// the reply queue is taken back and the whole request is looked at again after a moment. `false` when it has waited for
+    /// too long and got an error.
+    pub(in crate::worker) fn dispatch_again(
+        &mut self,
+        key: ClientKey,
+        pending: &Pending,
+        bytes: Bytes,
+    ) -> bool {
         self.end_empty_subscriptions(key);
         let bytes = bytes.slice(pending.prefix_len as usize..);
         let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
         let now_ns = self.now_ns;
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.get_mut(key) else { return false };
         client.session.blocking = None;
         if client.session_redirects == 0 {
             client.session_redirected_since_ns = now_ns;
@@ -88,10 +94,10 @@ impl State {
             let redirects = std::mem::take(&mut client.session_redirects);
             let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
             self.settle_error(pending, &error, None);
-            return;
+            return false;
         }
         let leftover = pending.hook != Hook::ReleaseConnection;
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.get_mut(key) else { return false };
         client.replies.retract();
         client.exclusive = false;
         client.paused = true;
@@ -102,5 +108,6 @@ impl State {
             self.end_watch(key);
         }
         self.look_later(key);
+        true
     }
 }

@@ -19,7 +19,7 @@ use crate::limits::{READ_AHEAD_BYTES_MAX, READS_PER_TURN_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
 use crate::worker::state::State;
-use crate::worker::upstream::Role;
+use crate::worker::upstream::{Role, UpstreamKey};
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
 const LINGER_NS: u64 = 1_000_000_000;
@@ -231,7 +231,11 @@ pub fn close_client(state: &mut State, key: ClientKey, reason: CloseReason) {
 /// Gives up the upstream connections that a session held.
 pub(super) fn end_session(state: &mut State, session: Session) {
     if let Some((_, key)) = session.watch {
-        state.unwatch(key);
+        // What its transaction makes of the connection is not known yet.
+        match session.executing.as_ref().is_some_and(|transaction| transaction.changes_connection()) {
+            true => close_own(state, key),
+            false => state.unwatch(key),
+        }
     }
     let subscriptions = session.subscriptions.as_deref();
     let shard_connections = subscriptions.iter().flat_map(|all| &all.shard_connections).map(|(_, key)| *key);
@@ -239,10 +243,14 @@ pub(super) fn end_session(state: &mut State, session: Session) {
     let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
     let subscribed = subscriptions.and_then(|all| all.connection);
     for key in own.chain(subscribed).chain(shard_connections).chain(tracking) {
-        if let Some(upstream) = state.upstreams.get_mut(key) {
-            // The end of the connection concerns its former owner no more.
-            upstream.role = Role::Spare;
-            upstream.close();
-        }
+        close_own(state, key);
+    }
+}
+
+/// The end of the connection concerns its former owner no more.
+fn close_own(state: &mut State, key: UpstreamKey) {
+    if let Some(upstream) = state.upstreams.get_mut(key) {
+        upstream.role = Role::Spare;
+        upstream.close();
     }
 }

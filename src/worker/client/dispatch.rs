@@ -51,11 +51,17 @@ pub(super) fn dispatch(
         client.topology_version = state.knowledge.topology.version;
     }
     let (command, verdict) = decide(&state.knowledge, &mut client.session, request);
-    let local = matches!(verdict, Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_));
+    let local = matches!(
+        verdict,
+        Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_) | Verdict::Abort(_)
+    );
     if state.knowledge.topology.version == 0 && !local {
         return state.await_first_topology(key);
     }
-    let passes_queues = !matches!(verdict, Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_));
+    let passes_queues = !matches!(
+        verdict,
+        Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_)
+    );
     let beside = command.zip(setting_of(&verdict));
     let refusal =
         beside.and_then(|(command, setting)| state.refusal_beside_quota(key, command, request, setting));
@@ -89,7 +95,11 @@ pub(super) fn dispatch(
         Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
         Verdict::Answer(local) => state.answer(key, local, command, request),
         Verdict::Session(session, slot) => state.run_session(key, session, command, slot, request),
-        Verdict::Queue { slot, readonly } => state.queue_command(key, request, slot, readonly),
+        Verdict::Queue { slot, readonly, part } => state.queue_command(key, request, slot, readonly, part),
+        Verdict::Abort(text) => {
+            state.drop_transaction(key);
+            state.refuse(key, ErrorKind::ClientRequest, &text)
+        }
         Verdict::Refuse(text) => {
             let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
             state.refuse(key, kind, &text)
@@ -126,7 +136,7 @@ fn setting_of(verdict: &Verdict) -> Option<Setting> {
     match verdict {
         Verdict::Queue { .. } => Some(Setting::Transaction),
         Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => Some(Setting::Alone),
-        Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_) => None,
+        Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) => None,
     }
 }
 

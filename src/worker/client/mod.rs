@@ -15,6 +15,7 @@ pub mod behind;
 mod blocking;
 mod connection;
 mod dispatch;
+mod exec;
 mod fan_out;
 mod local;
 pub mod merge;
@@ -233,6 +234,9 @@ impl Client {
 
     /// Whether replies are being suppressed, consuming a `CLIENT REPLY SKIP`.
     pub fn take_muted(&mut self) -> bool {
+        if let Some(rest) = &self.session.rest {
+            return rest.skipped || self.session.replies == session::Replies::Off;
+        }
         match self.session.replies {
             session::Replies::On => false,
             session::Replies::Off => true,

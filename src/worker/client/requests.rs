@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::dispatch::{Flow, dispatch};
+use super::exec::serve_rest;
 use super::replies::Settled;
 use super::{Client, ClientKey, Gate, Inbox, Phase};
 use crate::config::Limits;
@@ -41,7 +42,12 @@ pub(super) fn serve(state: &mut State, key: ClientKey, fresh: &[u8]) {
 
 /// As [`serve`]; `true` when requests are left that have to wait.
 fn serve_inbox(state: &mut State, key: ClientKey, inbox: &mut Inbox, fresh: &[u8]) -> bool {
-    while let Some(request) = inbox.stalled.pop_front() {
+    loop {
+        if !serve_rest(state, key, inbox) {
+            inbox.intake.keep(fresh, 0);
+            return true;
+        }
+        let Some(request) = inbox.stalled.pop_front() else { break };
         if !serve_large(state, key, inbox, request) {
             inbox.intake.keep(fresh, 0);
             return true;
@@ -93,7 +99,7 @@ fn serve_slice(
 ) -> (usize, Stop) {
     let mut consumed = 0;
     loop {
-        if !state.may_go_on(key) {
+        if state.has_rest(key) || !state.may_go_on(key) {
             return (consumed, Stop::Wait);
         }
         refresh_limits(state, key, inbox);
@@ -138,7 +144,7 @@ fn serve_slice(
 
 /// Dispatches a large request that was set aside. `false` when it still has to wait.
 fn serve_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, request: Bytes) -> bool {
-    if !state.may_go_on(key) {
+    if state.has_rest(key) || !state.may_go_on(key) {
         inbox.stalled.push_front(request);
         return false;
     }
@@ -249,7 +255,12 @@ impl Client {
 }
 
 impl State {
-    fn may_go_on(&mut self, key: ClientKey) -> bool {
+    /// Whether an `EXEC` of the client is still to be finished.
+    fn has_rest(&self, key: ClientKey) -> bool {
+        self.clients.get(key).is_some_and(|client| client.session.rest.is_some())
+    }
+
+    pub(super) fn may_go_on(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
         let may_go_on = client.may_go_on(&self.config.limits);
         if !may_go_on {

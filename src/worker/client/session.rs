@@ -8,6 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::behind::Touched;
+use super::exec::{Rest, Step};
 use crate::command::CommandId;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
@@ -30,10 +31,22 @@ pub enum Replies {
 /// upstream connection and can be sent again as a whole when the cluster redirects it (nothing of it has run then).
 #[derive(Debug, Default)]
 pub struct Transaction {
-    /// The queued commands as they will be sent.
+    /// The queued commands that Redis runs, as they will be sent.
     pub commands: Vec<u8>,
     /// How many.
     pub count: usize,
+    /// How many commands are queued in all.
+    pub queued: usize,
+    /// All of them in order, as soon as one is not Redis's alone: see [`super::exec`].
+    pub steps: Vec<Step>,
+    /// Bytes of those that the gateway does.
+    pub here_bytes: usize,
+    /// The reply of its `EXEC` is not wanted (`CLIENT REPLY SKIP`).
+    pub skipped: bool,
+    /// The database that the commands queued so far will have selected.
+    pub database: u32,
+    /// The version of the protocol that they will have chosen.
+    pub version: RespVersion,
     /// The slot of the first key: where the transaction will run. All keys must be in it in a cluster.
     pub slot: Option<u16>,
     /// A command was refused, so `EXEC` must abort.
@@ -160,6 +173,10 @@ pub struct Session {
     pub monitors: Vec<UpstreamKey>,
     /// The database that `SELECT` asked for and that Redis has not confirmed yet.
     pub selecting: u32,
+    /// The transaction whose `EXEC` is with Redis, if the gateway has a part in it.
+    pub executing: Option<Box<Transaction>>,
+    /// What is still to be done of an `EXEC` that Redis has answered.
+    pub rest: Option<Box<Rest>>,
     /// The last command's id, for `CLIENT LIST`.
     pub last_seen: Option<CommandId>,
     /// To skip the look-up of a repeated command.
@@ -194,6 +211,8 @@ impl Session {
             tracking: None,
             monitors: Vec::new(),
             selecting: 0,
+            executing: None,
+            rest: None,
             last_seen: None,
             last_command: LastCommand::default(),
             script: None,
@@ -206,6 +225,7 @@ impl Session {
     pub fn refresh_plain(&mut self) {
         self.plain = self.authenticated
             && self.transaction.is_none()
+            && self.rest.is_none()
             && self.subscriptions.is_none()
             && self.tracking.is_none()
             && self.monitors.is_empty()
@@ -215,6 +235,11 @@ impl Session {
     /// It waits for something that only Redis can end, so its leaving has to end it.
     pub fn waits_on_server(&self) -> bool {
         self.blocking.is_some() || self.subscriptions.is_some() || !self.monitors.is_empty()
+    }
+
+    /// The database that a command would go to which came now, in an open transaction the one that it will have selected.
+    pub fn database_ahead(&self) -> u32 {
+        self.transaction.as_ref().map_or(self.database, |transaction| transaction.database)
     }
 
     /// In RESP2 a subscribed connection takes only a few commands.

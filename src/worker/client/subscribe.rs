@@ -263,15 +263,17 @@ impl State {
         for client in self.clients.iter_mut() {
             let Some(all) = &client.session.subscriptions else { continue };
             let version = client.session.version;
-            let out = client.output.tail();
+            let mut messages = Vec::new();
             if all.channels.contains(channel) {
-                encode_message(out, version, &[b"message", channel, payload]);
-                receivers.push(client.key);
+                encode_message(&mut messages, version, &[b"message", channel, payload]);
             }
             for pattern in
                 all.patterns.iter().filter(|pattern| crate::command::glob::matches(pattern, channel))
             {
-                encode_message(out, version, &[b"pmessage", pattern, channel, payload]);
+                encode_message(&mut messages, version, &[b"pmessage", pattern, channel, payload]);
+            }
+            if !messages.is_empty() {
+                client.push_tail().extend_from_slice(&messages);
                 receivers.push(client.key);
             }
         }

@@ -2,24 +2,25 @@
 //!
 //! Commands of a transaction are queued at the gateway and go out at `EXEC` in one stretch, `MULTI ... EXEC`, so that an open
 //! transaction costs no upstream connection, and one that was redirected goes again as a whole (Redis runs nothing of it).
+//! What of it is not Redis's to do is in [`super::exec`].
 //! `WATCH` is state of a connection at Redis: it takes one of the session's own, on the node of its keys, and the `EXEC` that
 //! follows goes there.
 
 use super::dispatch::{Flow, Outgoing};
-use super::session::Transaction;
+use super::session::{Replies, Transaction};
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
-use crate::worker::decide::CROSSSLOT;
+use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Role, Route};
+use crate::worker::upstream::{Hook, Origin, Pending, Role, Route, UpstreamKey};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
 impl State {
@@ -49,6 +50,8 @@ impl State {
                 client.session.transaction = Some(Box::new(Transaction {
                     slot: client.session.watch_slot,
                     readonly: true,
+                    database: client.session.database,
+                    version: client.session.version,
                     ..Default::default()
                 }));
                 client.session.refresh_plain();
@@ -80,19 +83,25 @@ impl State {
         request: &Request<'_>,
         slot: Option<u16>,
         readonly: bool,
+        part: Part,
     ) -> Flow {
+        if part == Part::Redis {
+            self.note_script_command(request);
+        }
+        let open = self.clients.get(key).and_then(|client| client.session.transaction.as_deref());
+        let Some(version) = open.map(|transaction| transaction.version) else { return Flow::Next };
+        let step = self.step_of(version, part, request);
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let Some(transaction) = &mut client.session.transaction else { return Flow::Next };
-        let bytes = transaction.commands.len() + request.bytes().len();
-        if transaction.count >= TRANSACTION_COMMANDS_MAX || bytes > TRANSACTION_BYTES_MAX {
+        let bytes = transaction.commands.len() + transaction.here_bytes + request.bytes().len();
+        if transaction.queued >= TRANSACTION_COMMANDS_MAX || bytes > TRANSACTION_BYTES_MAX {
             transaction.poisoned = true;
             let text = format!(
                 "ERR hotgate: a transaction may have {TRANSACTION_COMMANDS_MAX} commands of {TRANSACTION_BYTES_MAX} bytes together; split it"
             );
             return self.refuse(key, ErrorKind::Overload, &text);
         }
-        transaction.commands.extend_from_slice(request.bytes());
-        transaction.count += 1;
+        transaction.queue(step, request.bytes());
         transaction.slot = transaction.slot.or(slot);
         transaction.readonly &= readonly;
         self.reply(key, b"+QUEUED\r\n");
@@ -101,11 +110,12 @@ impl State {
 
     fn exec(&mut self, key: ClientKey) -> Flow {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let has_part = client.session.transaction.as_ref().is_some_and(|open| !open.steps.is_empty());
         let watched = client.session.watch.is_some() || client.session.watch_lost;
-        if watched && !client.replies.is_empty() {
+        if (watched || has_part) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let Some(transaction) = client.session.transaction.take() else { return Flow::Next };
+        let Some(mut transaction) = client.session.transaction.take() else { return Flow::Next };
         client.session.watched = Default::default();
         client.session.refresh_plain();
         if transaction.poisoned {
@@ -119,39 +129,81 @@ impl State {
             self.reply(key, &reply);
             return Flow::Next;
         }
+        let watch = client.session.watch.map(|(_, connection)| connection);
         // Only Redis knows whether a watched key has changed, so it is asked even when there is nothing to run.
-        if transaction.count == 0 && client.session.watch.is_none() {
+        if transaction.count == 0 && watch.is_none() {
             self.end_watch(key);
-            self.reply(key, b"*0\r\n");
+            match has_part {
+                true => self.exec_here(key, *transaction),
+                false => self.reply(key, b"*0\r\n"),
+            }
             return Flow::Next;
         }
-        match client.session.watch {
-            Some((_, connection)) => {
-                let leading = transaction.count as u32 + 1;
-                let muted = client.take_muted();
-                client.exclusive = true;
-                let sequence = client.replies.push_waiting(muted);
-                let origin = Origin::Client { key, sequence, part: 0 };
-                let pending = Pending {
-                    hook: Hook::WatchedTransaction,
-                    leading,
-                    leading_total: leading,
-                    ..Pending::on_connection(origin, RequestClass::Transaction, self.now_ns)
-                };
-                if let Some(upstream) = self.upstreams.get_mut(connection) {
-                    upstream.queue(pending, &[MULTI, &transaction.commands, EXEC]);
-                }
-                Flow::Next
+        let own = match watch {
+            Some(connection) => Some((connection, Hook::WatchedTransaction)),
+            None if transaction.changes_connection() => match self.connection_to_change(key, &transaction) {
+                Ok(connection) => Some((connection, Hook::OwnTransaction)),
+                Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
+            },
+            None => None,
+        };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        client.exclusive |= has_part || own.is_some();
+        let muted = client.take_muted();
+        transaction.skipped = muted && client.session.replies == Replies::On;
+        let sequence = client.replies.push_waiting(muted);
+        match own {
+            Some((connection, hook)) => {
+                self.send_on_connection(key, sequence, connection, hook, &transaction)
             }
-            None => self.send_transaction(key, &transaction),
+            None => self.send_transaction(key, sequence, &transaction),
+        }
+        if let (true, Some(client)) = (has_part, self.clients.get_mut(key)) {
+            client.session.executing = Some(transaction);
+        }
+        Flow::Next
+    }
+
+    /// A connection of the client's own for a transaction that selects a database or a version of the protocol.
+    fn connection_to_change(
+        &mut self,
+        key: ClientKey,
+        transaction: &Transaction,
+    ) -> Result<UpstreamKey, UpstreamError> {
+        let Some(client) = self.clients.get(key) else { return Err(UpstreamError::NoneKnown) };
+        let (version, database) = (client.session.version, client.session.database);
+        let routed = Pending {
+            route: transaction.slot.map_or(Route::AnyNode, Route::Slot),
+            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
+        };
+        let node = self.node_of(&routed)?;
+        let connection = self.session_connection(node, key, version, database);
+        connection.ok_or(UpstreamError::Full("the table of session connections"))
+    }
+
+    fn send_on_connection(
+        &mut self,
+        key: ClientKey,
+        sequence: u32,
+        connection: UpstreamKey,
+        hook: Hook,
+        transaction: &Transaction,
+    ) {
+        let leading = transaction.count as u32 + 1;
+        let origin = Origin::Client { key, sequence, part: 0 };
+        let pending = Pending {
+            hook,
+            leading,
+            leading_total: leading,
+            ..Pending::on_connection(origin, RequestClass::Transaction, self.now_ns)
+        };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.queue(pending, &[MULTI, &transaction.commands, EXEC]);
         }
     }
 
-    fn send_transaction(&mut self, key: ClientKey, transaction: &Transaction) -> Flow {
+    fn send_transaction(&mut self, key: ClientKey, sequence: u32, transaction: &Transaction) {
         let leading = transaction.count as u32 + 1;
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_waiting(muted);
         let pending = Pending {
             route: transaction.slot.map_or(Route::AnyNode, Route::Slot),
             readonly: transaction.readonly,
@@ -166,7 +218,6 @@ impl State {
         let bytes = [MULTI, &transaction.commands, EXEC].concat();
         let node = self.node_of(&pending).ok();
         self.put_on_wire(node, pending, &bytes, None);
-        Flow::Next
     }
 
     /// `WATCH`: everything before it has to be answered first, and it before anything after it, since it travels on

@@ -134,8 +134,19 @@ fn auth(config: &Config, session: &mut Session, request: &Request<'_>, out: &mut
 
 /// Whether the password is right; if so, the session is that user's.
 fn log_in(config: &Config, session: &mut Session, user: &[u8], password: &[u8]) -> bool {
+    let right = knows_password(config, user, password);
+    if right {
+        session.user = Bytes::copy_from_slice(user);
+        session.limits_changed = !session.authenticated;
+        session.authenticated = true;
+        session.refresh_plain();
+    }
+    right
+}
+
+fn knows_password(config: &Config, user: &[u8], password: &[u8]) -> bool {
     let named = config.auth.users.iter().find(|known| known.name.as_bytes() == user);
-    let right = match named {
+    match named {
         Some(known) => {
             known.password.as_ref().is_some_and(|secret| same(secret.reveal().as_bytes(), password))
         }
@@ -145,14 +156,7 @@ fn log_in(config: &Config, session: &mut Session, user: &[u8], password: &[u8]) 
             None => !asks_for_password(config),
         },
         None => false,
-    };
-    if right {
-        session.user = Bytes::copy_from_slice(user);
-        session.limits_changed = !session.authenticated;
-        session.authenticated = true;
-        session.refresh_plain();
     }
-    right
 }
 
 /// Whether clients have to authenticate at all.
@@ -166,36 +170,58 @@ fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && difference == 0
 }
 
-fn hello(surroundings: &Surroundings<'_>, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
-    let mut version = session.version;
-    let mut name = None;
-    let mut credentials = None;
-    if let Some(wanted) = request.arg(1) {
-        version = match parse_integer(wanted) {
-            Some(2) => RespVersion::Resp2,
-            Some(3) => RespVersion::Resp3,
-            Some(_) => return encode::error(out, "NOPROTO unsupported protocol version"),
-            None => return encode::error(out, "ERR Protocol version is not an integer or out of range"),
-        };
-    }
-    let mut words = request.args().skip(2);
-    while let Some(word) = words.next() {
-        if word.eq_ignore_ascii_case(b"auth") {
-            let (Some(user), Some(password)) = (words.next(), words.next()) else {
-                return hello_syntax(word, out);
+/// What a `HELLO` asks for.
+struct Hello<'a> {
+    version: RespVersion,
+    name: Option<&'a [u8]>,
+    credentials: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Hello<'a> {
+    /// Reads the request of a client that speaks `version`. The error is the text of the reply.
+    fn parse(version: RespVersion, request: &'a Request<'_>) -> Result<Self, String> {
+        let mut hello = Hello { version, name: None, credentials: None };
+        if let Some(wanted) = request.arg(1) {
+            hello.version = match parse_integer(wanted) {
+                Some(2) => RespVersion::Resp2,
+                Some(3) => RespVersion::Resp3,
+                Some(_) => return Err("NOPROTO unsupported protocol version".to_owned()),
+                None => return Err("ERR Protocol version is not an integer or out of range".to_owned()),
             };
-            credentials = Some((user, password));
-        } else if word.eq_ignore_ascii_case(b"setname") {
-            let Some(wanted) = words.next() else { return hello_syntax(word, out) };
-            if !is_plain_name(wanted) {
-                return encode::error(out, BAD_NAME);
-            }
-            name = Some(Bytes::copy_from_slice(wanted));
-        } else {
-            return hello_syntax(word, out);
         }
+        let mut words = request.args().skip(2);
+        while let Some(word) = words.next() {
+            let syntax = || format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(word));
+            if word.eq_ignore_ascii_case(b"auth") {
+                let (Some(user), Some(password)) = (words.next(), words.next()) else { return Err(syntax()) };
+                hello.credentials = Some((user, password));
+            } else if word.eq_ignore_ascii_case(b"setname") {
+                let name = words.next().ok_or_else(syntax)?;
+                if !is_plain_name(name) {
+                    return Err(BAD_NAME.to_owned());
+                }
+                hello.name = Some(name);
+            } else {
+                return Err(syntax());
+            }
+        }
+        Ok(hello)
     }
-    if let Some((user, password)) = credentials
+}
+
+/// The version that a `HELLO` of an authenticated client, which speaks `version`, will choose; nothing if it will be refused.
+pub fn version_chosen(config: &Config, version: RespVersion, request: &Request<'_>) -> Option<RespVersion> {
+    let hello = Hello::parse(version, request).ok()?;
+    let right = hello.credentials.is_none_or(|(user, password)| knows_password(config, user, password));
+    right.then_some(hello.version)
+}
+
+fn hello(surroundings: &Surroundings<'_>, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
+    let hello = match Hello::parse(session.version, request) {
+        Ok(hello) => hello,
+        Err(text) => return encode::error(out, text),
+    };
+    if let Some((user, password)) = hello.credentials
         && !log_in(surroundings.config, session, user, password)
     {
         return encode::error(out, WRONGPASS);
@@ -206,15 +232,11 @@ fn hello(surroundings: &Surroundings<'_>, session: &mut Session, request: &Reque
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         );
     }
-    session.version = version;
-    if let Some(name) = name {
-        session.name = name;
+    session.version = hello.version;
+    if let Some(name) = hello.name {
+        session.name = Bytes::copy_from_slice(name);
     }
-    hello_reply(surroundings, version, out);
-}
-
-fn hello_syntax(word: &[u8], out: &mut Vec<u8>) {
-    encode::error(out, format!("ERR Syntax error in HELLO option '{}'", String::from_utf8_lossy(word)));
+    hello_reply(surroundings, hello.version, out);
 }
 
 fn hello_reply(surroundings: &Surroundings<'_>, version: RespVersion, out: &mut Vec<u8>) {

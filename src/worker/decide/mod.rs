@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
 use crate::command::{
-    Class, Command, CommandError, CommandId, CommandTable, Fan, KeyPositions, Local, Session,
+    Class, Command, CommandError, CommandFlags, CommandId, CommandTable, Fan, KeyPositions, Local, Session,
 };
 use crate::config::ReadFrom;
 use crate::resp::{Request, key_slot};
@@ -34,6 +34,16 @@ use crate::worker::upstream::Route;
 pub const CROSSSLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
 /// The error before authentication, as Redis words it.
 pub const NOAUTH: &[u8] = b"NOAUTH Authentication required.";
+
+/// The error for what may not be queued, as Redis words it.
+const NO_MULTI: &[u8] = b"ERR Command not allowed inside a transaction";
+
+/// What precedes the error of an `EXEC` that is wrong by itself.
+const ABORTED_BY: &[u8] = b"EXECABORT Transaction discarded because of: ";
+
+/// The errors for what may be queued but not done, as Redis words them.
+const NO_MONITOR: &[u8] = b"ERR MONITOR isn't allowed for DENY BLOCKING client";
+const NO_SSUBSCRIBE: &[u8] = b"ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
 
 /// The snapshots that decisions rest on. Replaced as a whole when one of them changes.
 pub struct Knowledge {
@@ -74,9 +84,26 @@ pub enum Verdict {
         slot: Option<u16>,
         /// It changes nothing.
         readonly: bool,
+        /// Who does it at `EXEC`.
+        part: Part,
     },
     /// Answer with this error.
     Refuse(Refusal),
+    /// The same, and what is watched and queued is forgotten: an `EXEC` that is no such.
+    Abort(Refusal),
+}
+
+/// Who does a queued command when its transaction is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Redis.
+    Redis,
+    /// `SELECT`: Redis, and the client is in that database then.
+    Select,
+    /// `HELLO`: the gateway, but Redis has to change the version too.
+    Hello,
+    /// The gateway, as it would have done it alone.
+    Here,
 }
 
 /// Decides. Also returns the command, when it is known.
@@ -96,8 +123,17 @@ pub fn decide(
                 id
             }
             Err(error) if session.authenticated => {
+                let text = error.message(request);
+                if name.eq_ignore_ascii_case(b"exec") {
+                    return (
+                        None,
+                        Verdict::Abort(
+                            [ABORTED_BY, text.strip_prefix(b"ERR ").unwrap_or(&text)].concat().into(),
+                        ),
+                    );
+                }
                 poison(session);
-                return (None, Verdict::Refuse(error.message(request).into()));
+                return (None, Verdict::Refuse(text.into()));
             }
             Err(_) => return (None, Verdict::Refuse(NOAUTH.into())),
         },
@@ -158,6 +194,16 @@ fn in_state(
     if session.transaction.is_some() {
         return in_transaction(knowledge, session, command, class, request);
     }
+    if session.rest.is_some() {
+        // Redis runs a transaction without looking at what its client is subscribed to.
+        return match class {
+            Class::Session(refused @ (Session::Monitor | Session::Ssubscribe)) => {
+                let is_monitor = refused == Session::Monitor;
+                Verdict::Refuse(if is_monitor { NO_MONITOR.into() } else { NO_SSUBSCRIBE.into() })
+            }
+            _ => by_class(knowledge, command, request),
+        };
+    }
     if session.is_subscriber_only() {
         let allowed = matches!(
             class,
@@ -182,7 +228,8 @@ fn in_state(
     by_class(knowledge, command, request)
 }
 
-/// The decision between `MULTI` and `EXEC`: what Redis would queue is queued, what it would refuse poisons.
+/// The decision between `MULTI` and `EXEC`: what Redis would queue is queued, what it would refuse poisons. So does what the
+/// gateway does not pass on, as a command does which the user may not run.
 fn in_transaction(
     knowledge: &Knowledge,
     session: &mut ClientSession,
@@ -190,35 +237,41 @@ fn in_transaction(
     class: Class,
     request: &Request<'_>,
 ) -> Verdict {
-    let refusal = match class {
+    let single = knowledge.topology.kind == UpstreamKind::Single;
+    let part = match class {
         Class::Session(ending @ (Session::Exec | Session::Discard | Session::Multi | Session::Watch)) => {
             return Verdict::Session(ending, None);
         }
         Class::Local(local @ (Local::Quit | Local::Reset)) => return Verdict::Answer(local),
-        Class::Refuse(why) => Some(command.refusal(why)),
-        Class::Local(
-            Local::Ping | Local::Echo | Local::Time | Local::Info | Local::Command | Local::Role,
-        ) => None,
-        Class::Fan(_) if knowledge.topology.kind == UpstreamKind::Single => None,
-        Class::Session(Session::Blocking) | Class::Key | Class::Split(_) | Class::AnyNode => None,
-        Class::Session(Session::Unwatch) => None,
-        Class::Local(_) | Class::Session(_) | Class::Fan(_) => Some(format!(
-            "ERR hotgate: '{}' concerns the gateway or all nodes and can't run inside MULTI; send it before or after the transaction",
-            command.name
-        )),
+        _ if command.flags.contains(CommandFlags::NO_MULTI) => {
+            poison(session);
+            return Verdict::Refuse(NO_MULTI.into());
+        }
+        Class::Refuse(why) => {
+            poison(session);
+            return Verdict::Refuse(command.refusal(why).into_bytes().into());
+        }
+        Class::Local(Local::Select) => Part::Select,
+        Class::Local(Local::Hello) => Part::Hello,
+        // `CLIENT CACHING` is for what Redis runs next.
+        Class::Session(Session::Tracking) if &*command.name == "client|caching" => Part::Redis,
+        Class::Session(Session::Blocking | Session::Unwatch) => Part::Redis,
+        Class::Local(_) | Class::Session(_) => Part::Here,
+        // Inside a transaction `WAIT` does not wait, and what is waited for is where the transaction runs.
+        Class::Fan(Fan::Min | Fan::MinArray) => Part::Redis,
+        Class::Fan(_) if !single => Part::Here,
+        Class::Fan(_) | Class::Key | Class::Split(_) | Class::AnyNode => Part::Redis,
     };
-    if let Some(refusal) = refusal {
-        poison(session);
-        return Verdict::Refuse(refusal.into_bytes().into());
+    let readonly = command.is_readonly() || part != Part::Redis;
+    let queue = |slot| Verdict::Queue { slot, readonly, part };
+    if part != Part::Redis {
+        return queue(None);
     }
-    let queue = |slot| Verdict::Queue { slot, readonly: command.is_readonly() };
     match slot_of_keys(knowledge, command, request) {
         Slots::None => queue(None),
         Slots::One(slot) => {
             let elsewhere = session.transaction.as_ref().and_then(|transaction| transaction.slot);
-            if knowledge.topology.kind == UpstreamKind::Single
-                || elsewhere.is_none_or(|pinned| pinned == slot)
-            {
+            if single || elsewhere.is_none_or(|pinned| pinned == slot) {
                 queue(Some(slot))
             } else {
                 poison(session);

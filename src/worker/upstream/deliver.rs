@@ -136,7 +136,12 @@ impl State {
             self.run_hook(key, &pending, reply.as_slice());
         }
         match pending.origin {
-            Origin::Client { key, sequence, part } => settle_client(self, key, sequence, part, reply),
+            Origin::Client { key: client, sequence, part } => match pending.hook {
+                Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
+                    self.settle_exec(client, sequence, key, &pending, reply);
+                }
+                _ => settle_client(self, client, sequence, part, reply),
+            },
             Origin::Flush(flush) => self.settle_flush(flush, reply),
             Origin::Behind(flush) => self.settle_behind(flush, reply),
             Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
@@ -190,7 +195,8 @@ impl State {
         let Origin::Client { key: client_key, .. } = pending.origin else { return };
         let is_error = reply.first() == Some(&b'-');
         match pending.hook {
-            Hook::None | Hook::Transaction => {}
+            // Their connection is taken back when it is known what the transaction has changed there.
+            Hook::None | Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
             Hook::SelectDatabase => {
                 if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
                     client.session.database = client.session.selecting;
@@ -200,13 +206,6 @@ impl State {
             Hook::ReleaseConnection => {
                 if let Some(client) = self.clients.get_mut(client_key) {
                     client.session.blocking = None;
-                }
-                self.release_connection(key);
-            }
-            Hook::WatchedTransaction => {
-                if let Some(client) = self.clients.get_mut(client_key) {
-                    client.session.watch = None;
-                    client.session.watch_slot = None;
                 }
                 self.release_connection(key);
             }

@@ -90,7 +90,7 @@ impl State {
         let Some(client) = self.clients.get_mut(owner) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
         tracking.connections.retain(|(tracked, _)| *tracked != node);
-        let out = client.output.tail();
+        let out = client.push_tail();
         encode::push(out, RespVersion::Resp3, 2);
         encode::bulk(out, b"invalidate");
         encode::null(out, RespVersion::Resp3);
@@ -102,6 +102,7 @@ impl State {
         let Some(owner) = self.clients.get_mut(client) else { return };
         owner.session.watch = None;
         owner.session.watch_slot = None;
+        owner.session.executing = None;
         let mut reply = Vec::new();
         encode::null_array(&mut reply, owner.session.version);
         self.unwatch(connection);

@@ -66,6 +66,8 @@ pub enum Hook {
     Subscription,
     /// The reply of `CLIENT TRACKING ON`: success makes the connection the client's own.
     Tracking,
+    /// A transaction on a connection of the client's own without a watch, because it selects a database or a version.
+    OwnTransaction,
     /// A transaction on a watched connection; afterwards the connection goes back to the pool.
     WatchedTransaction,
 }

@@ -45,15 +45,18 @@ impl State {
     pub(super) fn pass_on_part(&mut self, pending: &Pending, reply: &[u8]) {
         if let Origin::Client { key, .. } = pending.origin {
             self.note_subscription(key, reply);
-            self.pass_on(key, reply);
+            if let Some(client) = self.clients.get_mut(key) {
+                client.output.tail().extend_from_slice(reply);
+                touch(self, key);
+            }
         }
     }
 
     fn pass_on(&mut self, owner: ClientKey, reply: &[u8]) -> bool {
         let bytes_max = self.config.limits.client_output_buffer_max;
         if let Some(client) = self.clients.get_mut(owner) {
-            client.output.tail().extend_from_slice(reply);
-            if client.output.len() > bytes_max {
+            client.push_tail().extend_from_slice(reply);
+            if client.output.len() + client.session.held_push_bytes() > bytes_max {
                 close_client(self, owner, CloseReason::OutputBuffer);
             } else {
                 touch(self, owner);

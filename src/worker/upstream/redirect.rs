@@ -60,9 +60,10 @@ impl State {
     pub(super) fn redirect(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
         let Some(upstream) = self.upstreams.get(key) else { return false };
         let Some(front) = upstream.wire.front() else { return false };
-        let aborted = matches!(front.hook, Hook::Transaction | Hook::WatchedTransaction)
-            && front.redirected
-            && reply.starts_with(b"-EXECABORT");
+        let aborted =
+            matches!(front.hook, Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction)
+                && front.redirected
+                && reply.starts_with(b"-EXECABORT");
         let node = upstream.node;
         let found = match parse(reply) {
             _ if aborted => Redirection { kind: RedirectKind::TryAgain, target: None },
@@ -168,6 +169,12 @@ impl State {
             if let Some(client) = self.clients.get_mut(client) {
                 client.ask_target = known;
             }
+        }
+        if pending.hook == Hook::OwnTransaction {
+            // Nothing of it ran, so the connection is as it was.
+            self.release_connection(key);
+            self.exec_again(client, &pending);
+            return true;
         }
         if aborted || pending.hook == Hook::WatchedTransaction {
             // The watched keys moved, so nobody can tell whether they changed: the transaction did not run, as after a change.

@@ -19,7 +19,7 @@ use super::{Origin, Pending, Phase, Role, Route};
 use crate::config::ReadFrom;
 use crate::limits::LARGE_REQUEST_BYTES;
 use crate::resp::{RespVersion, encode};
-use crate::shared::labels::{ErrorKind, Outcome};
+use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
@@ -256,6 +256,10 @@ impl State {
         match pending.origin {
             Origin::Client { key, sequence, part } => {
                 self.tallies.count(pending.class, Outcome::Failed);
+                if let (RequestClass::Transaction, Some(client)) = (pending.class, self.clients.get_mut(key))
+                {
+                    client.session.executing = None;
+                }
                 settle_client(self, key, sequence, part, Settled::Borrowed(&text));
             }
             Origin::Fill(fill) => self.fail_fill(fill, &text),
