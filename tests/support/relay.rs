@@ -67,6 +67,13 @@ impl Relay {
         }
     }
 
+    /// Sends `bytes` to the gateway on every connection, as if the server had.
+    pub fn say(&self, bytes: &[u8]) {
+        for mut connection in self.state.connections.lock().unwrap().iter().step_by(2) {
+            let _ = connection.write_all(bytes);
+        }
+    }
+
     /// How often `bytes` were sent to the server so far.
     pub fn times_sent(&self, bytes: &[u8]) -> usize {
         self.state.sent.lock().unwrap().windows(bytes.len()).filter(|window| *window == bytes).count()

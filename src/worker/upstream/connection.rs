@@ -30,11 +30,13 @@ const STABLE_NS: u64 = 1_000_000_000;
 
 /// Why a connection ended.
 #[derive(Debug)]
-enum Ended {
+pub(super) enum Ended {
     /// We closed it.
     Closed,
     /// It broke.
     Broken(String),
+    /// The server answers, but refused a request in a way after which the connection is of no further use.
+    Refused(String),
 }
 
 /// Runs the connection `key` until it is not wanted any more.
@@ -58,7 +60,8 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
         let Some(opened_ns) = state.borrow_mut().connected(key, stream, server_id) else { break };
         let ended = poll_fn(|cx| drive(&state, key, cx)).await;
         let lived_ns = state.borrow().now_ns - opened_ns;
-        failures = if lived_ns >= STABLE_NS { 1 } else { failures + 1 };
+        let is_sound = lived_ns >= STABLE_NS || matches!(ended, Ended::Refused(_));
+        failures = if is_sound { 1 } else { failures + 1 };
         let Some(pause) = state.borrow_mut().disconnected(key, failures, ended) else { break };
         sleep(pause).await;
     }
@@ -100,35 +103,42 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
         }
     }
     if outcome.is_ok() {
-        outcome = write_or_yield(state, key, has_read, cx);
+        write_or_yield(state, key, has_read, cx);
     }
     flush_touched(state);
     match outcome {
         Ok(()) => Poll::Pending,
-        Err(why) => Poll::Ready(Ended::Broken(why)),
+        Err(ended) => Poll::Ready(ended),
     }
 }
 
 /// Writes what is queued. When the task runs because replies have come, and not because a request was queued last, clients
 /// that became ready in the same tick are still behind it in the runtime's queue: it lets them go first, once, so that all
 /// of the tick's requests leave in one write.
-fn write_or_yield(
-    state: &mut State,
-    key: UpstreamKey,
-    has_read: bool,
-    cx: &mut Context<'_>,
-) -> Result<(), String> {
-    let Some(upstream) = state.upstreams.get_mut(key) else { return Ok(()) };
+///
+/// A server that closes may have answered or said why before. So a socket that takes no more is still read: that ends with the
+/// end of the stream or an error.
+fn write_or_yield(state: &mut State, key: UpstreamKey, has_read: bool, cx: &mut Context<'_>) {
+    let Some(upstream) = state.upstreams.get_mut(key) else { return };
     if has_read && !upstream.yielded && upstream.wire.has_unwritten() {
         upstream.yielded = true;
         cx.waker().wake_by_ref();
-        return Ok(());
+        return;
     }
     upstream.yielded = false;
-    write(state, key, cx)
+    if upstream.write_failed {
+        return;
+    }
+    let node = upstream.node;
+    if let Err(error) = write(state, key, cx) {
+        tracing::debug!(node = %state.node_name(node), %error, "can't write to an upstream node; reading what it said last");
+        if let Some(upstream) = state.upstreams.get_mut(key) {
+            upstream.write_failed = true;
+        }
+    }
 }
 
-fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<(), String> {
+fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> io::Result<()> {
     let Some(upstream) = state.upstreams.get_mut(key) else { return Ok(()) };
     let Upstream { stream: Some(stream), wire, alive_ns, .. } = upstream else { return Ok(()) };
     while wire.has_unwritten() {
@@ -141,7 +151,7 @@ fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<()
             }
         };
         match attempt {
-            Ok(0) => return Err("the socket takes no more bytes".to_owned()),
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 wire.advance_written(count);
                 // What the kernel takes whole says nothing of the node.
@@ -152,18 +162,18 @@ fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<()
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match stream.poll_write_ready(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Err(error.to_string()),
+                Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => return Ok(()),
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
 /// Reads once and delivers. `Ok(false)` when nothing more has come.
-fn read(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, String> {
+fn read(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, Ended> {
     let mut scratch = std::mem::take(&mut state.scratch);
     let outcome = read_into(state, key, &mut scratch, cx);
     state.scratch = scratch;
@@ -175,7 +185,7 @@ fn read_into(
     key: UpstreamKey,
     scratch: &mut [u8],
     cx: &mut Context<'_>,
-) -> Result<bool, String> {
+) -> Result<bool, Ended> {
     let Some(Upstream { stream: Some(stream), intake, node, alive_ns, .. }) = state.upstreams.get_mut(key)
     else {
         return Ok(false);
@@ -184,12 +194,12 @@ fn read_into(
     let filled = match intake.poll_fill(stream, scratch, cx) {
         Poll::Pending => return Ok(false),
         Poll::Ready(Ok(filled)) => filled,
-        Poll::Ready(Err(error)) => return Err(error.to_string()),
+        Poll::Ready(Err(error)) => return Err(Ended::Broken(error.to_string())),
     };
     *alive_ns = state.now_ns;
     let node = node.position();
     match filled {
-        Filled::EndOfStream => return Err("the server closed it".to_owned()),
+        Filled::EndOfStream => return Err(Ended::Broken("the server closed it".to_owned())),
         Filled::Scratch(count) => {
             state.tallies.node(node).bytes_in += count as u64;
             let (consumed, wanted) = state.deliver_all(key, &scratch[..count])?;
@@ -239,6 +249,7 @@ impl State {
         upstream.phase = Phase::Ready;
         upstream.stream = Some(stream);
         upstream.server_id = server_id;
+        upstream.write_failed = false;
         upstream.scanner = ReplyScanner::new();
         upstream.intake = Intake::default();
         let tally = self.tallies.node(upstream.node.position());
@@ -274,7 +285,7 @@ impl State {
         let node = upstream.node;
         let why = match ended {
             Ended::Closed => "closed by the gateway".to_owned(),
-            Ended::Broken(why) => {
+            Ended::Broken(why) | Ended::Refused(why) => {
                 self.tallies.error(ErrorKind::UpstreamLost);
                 tracing::warn!(node = %self.node_name(node), why, "lost a connection to an upstream node");
                 why

@@ -5,6 +5,8 @@
 
 use bytes::BytesMut;
 
+use super::connection::Ended;
+use super::wire::Turn;
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
@@ -13,13 +15,16 @@ use crate::worker::client::replies::Settled;
 use crate::worker::client::settle_client;
 use crate::worker::state::State;
 
+/// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
+const SHOWN_BYTES_MAX: usize = 128;
+
 impl State {
     /// Delivers the whole replies at the front of `input`. Returns how many bytes they had and how many more the
     /// unfinished one needs.
     ///
     /// # Errors
     /// The server broke the protocol.
-    pub(super) fn deliver_all(&mut self, key: UpstreamKey, input: &[u8]) -> Result<(usize, usize), String> {
+    pub(super) fn deliver_all(&mut self, key: UpstreamKey, input: &[u8]) -> Result<(usize, usize), Ended> {
         let mut consumed = 0;
         loop {
             match self.scan(key, &input[consumed..])? {
@@ -37,7 +42,7 @@ impl State {
         &mut self,
         key: UpstreamKey,
         input: &mut BytesMut,
-    ) -> Result<(usize, usize), String> {
+    ) -> Result<(usize, usize), Ended> {
         let mut consumed = 0;
         loop {
             match self.scan(key, &input[consumed..])? {
@@ -56,7 +61,7 @@ impl State {
     }
 
     /// The length of the reply at the front (`Ok`), or how many more bytes it needs (`Err`).
-    fn scan(&mut self, key: UpstreamKey, input: &[u8]) -> Result<Result<usize, usize>, String> {
+    fn scan(&mut self, key: UpstreamKey, input: &[u8]) -> Result<Result<usize, usize>, Ended> {
         if input.is_empty() {
             return Ok(Err(0));
         }
@@ -71,45 +76,51 @@ impl State {
             }
             ReplyScan::Malformed(expected) => {
                 self.tallies.error(ErrorKind::UpstreamProtocol);
-                Err(format!("what it sent is not RESP: expected {expected}"))
+                Err(Ended::Broken(format!("what it sent is not RESP: expected {expected}")))
             }
         }
     }
 
-    fn deliver(&mut self, key: UpstreamKey, reply: Settled<'_>) -> Result<(), String> {
+    fn deliver(&mut self, key: UpstreamKey, reply: Settled<'_>) -> Result<(), Ended> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         if !matches!(upstream.role, Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
             return Ok(());
         }
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         let first = reply.as_slice().first().copied();
-        let Some(pending) = upstream.wire.front_mut() else {
-            if first == Some(b'>') {
+        let mut refusal = None;
+        match upstream.wire.turn(reply.as_slice()) {
+            Ok(Turn::Deliver) => {}
+            Ok(Turn::Refuse) => refusal = Some(shown(reply.as_slice())),
+            Ok(Turn::Swallow) => {
+                if first == Some(b'-')
+                    && let Some(pending) = upstream.wire.front_mut()
+                {
+                    pending.redirected |= super::redirect::is_redirection(reply.as_slice());
+                }
                 return Ok(());
             }
-            return Err("it sent a reply that nothing had asked for".to_owned());
-        };
-        if pending.leading > 0 {
-            pending.leading -= 1;
-            if first == Some(b'-') {
-                pending.redirected |= super::redirect::is_redirection(reply.as_slice());
-            }
-            return Ok(());
-        }
-        if pending.delivered == 0 {
-            pending.trailing -= 1;
-            if pending.trailing == 0 {
+            Ok(Turn::Finish) => {
                 upstream.wire.pop();
                 self.wake_waiters(key);
+                return Ok(());
             }
-            return Ok(());
+            Err(out_of_turn) => {
+                self.tallies.error(ErrorKind::UpstreamProtocol);
+                return Err(Ended::Broken(format!("{out_of_turn} ({})", shown(reply.as_slice()))));
+            }
         }
+        let Some(pending) = upstream.wire.front() else { return Ok(()) };
         let is_own = matches!(pending.origin, Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_));
-        if first == Some(b'-') && !is_own && self.redirect(key, reply.as_slice()) {
-            return Ok(());
+        if first != Some(b'-') || is_own || !self.redirect(key, reply.as_slice()) {
+            self.settle_front(key, reply);
         }
-        self.settle_front(key, reply);
-        Ok(())
+        match refusal {
+            None => Ok(()),
+            Some(said) => {
+                Err(Ended::Refused(format!("it refused a request before it had it whole ({said})")))
+            }
+        }
     }
 
     /// Gives the reply to whoever waits for the oldest request, and drops that once nothing more belongs to it.
@@ -233,6 +244,14 @@ impl Settled<'_> {
             Settled::Borrowed(bytes) => bytes,
             Settled::Owned(bytes) => bytes,
         }
+    }
+}
+
+/// A reply that ends a connection, for the log. Only an error is shown: anything else may be somebody's data.
+fn shown(reply: &[u8]) -> String {
+    match reply.first() {
+        Some(b'-') => reply[..reply.len().min(SHOWN_BYTES_MAX)].trim_ascii_end().escape_ascii().to_string(),
+        _ => "it was no error".to_owned(),
     }
 }
 

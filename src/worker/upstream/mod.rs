@@ -44,7 +44,7 @@ pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::{Lane, Pools};
 pub use redirect::{ASKING, redirection};
 pub use retry::{Retries, run_retries};
-pub use wire::Wire;
+pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
 
 /// Names an upstream connection of one worker.
 pub type UpstreamKey = Key<Upstream>;
@@ -116,6 +116,8 @@ pub struct Upstream {
     pub woken: bool,
     /// The task has left its turn to write to the clients behind it, once.
     pub yielded: bool,
+    /// The socket takes no more. What the server said last is still read.
+    pub write_failed: bool,
     /// The task must end the connection.
     pub closing: bool,
     /// A reply is overdue: the task must treat the connection as broken.

@@ -191,6 +191,7 @@ impl State {
             was_open: false,
             woken: false,
             yielded: false,
+            write_failed: false,
             closing: false,
             timed_out: false,
             waiters: Vec::new(),

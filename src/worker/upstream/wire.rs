@@ -6,15 +6,24 @@
 //! redirection (the request goes elsewhere) and the connection may break (an unwritten or read-only request goes
 //! again). Keeping them costs nothing: the log is the very buffer that is written to the socket.
 //!
-//! Owns the bytes and the order. Deliberately knows nothing of sockets, topology or clients.
+//! The server may send anything at any time. [`Wire::turn`] judges each reply by what was written: a request of which
+//! the server does not have the last byte can't have run, so nothing but a refusal can answer it. Redis sends such a
+//! refusal when a value is longer than its `proto-max-bulk-len`, and closes. After it the wire is spent: nothing more is
+//! written, and what was behind the refused request goes again on another connection.
+//!
+//! Owns the bytes, the order and the verdict on a reply. Deliberately knows nothing of sockets, topology or clients.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::pending::Pending;
+use super::pending::{Hook, Pending};
 use crate::limits::{LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
+
+/// How Redis begins its last words to a peer whose requests it can't read.
+const PROTOCOL_ERROR: &[u8] = b"-ERR Protocol error";
 
 /// One stretch of bytes that still has to be written.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ enum Segment {
 ///
 /// Invariant: `inflight` holds every request whose reply has not been consumed, oldest first; the log holds the bytes
 /// of exactly those among them that are not large, in the same order; `large` holds those of the others.
+/// Invariant: what is unwritten is the end of what is in flight, so `inflight_bytes - unwritten_bytes` is what was written of
+/// the requests in flight. Nothing leaves the front without being written whole but by spending the wire.
 #[derive(Debug, Default)]
 pub struct Wire {
     log: Vec<u8>,
@@ -41,6 +52,30 @@ pub struct Wire {
     inflight: VecDeque<Pending>,
     large: VecDeque<Bytes>,
     inflight_bytes: usize,
+    spent: bool,
+}
+
+/// What a reply means to the oldest request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It belongs to nobody, or the request waits for a later one: it is dropped.
+    Swallow,
+    /// The last of the replies that come after the delivered one: the request can be taken off.
+    Finish,
+    /// It is one that the request waits for.
+    Deliver,
+    /// It refuses a request whose end the server has not seen or not looked at. It is the answer, and the last use of the
+    /// connection: nobody knows where the server thinks that the next request begins.
+    Refuse,
+}
+
+/// A reply that the request in turn can't have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfTurn {
+    /// No request was written, in whole or in part.
+    Unasked,
+    /// The request was not written whole, and the reply is no refusal.
+    Early,
 }
 
 /// A request taken off the wire, with the bytes to send it again.
@@ -66,7 +101,55 @@ impl Wire {
 
     /// Whether something is to be written.
     pub fn has_unwritten(&self) -> bool {
-        self.unwritten_bytes > 0
+        self.unwritten_bytes > 0 && !self.spent
+    }
+
+    /// What `reply` means to the oldest request. The caller acts on it: it takes that request off, or counts down what it
+    /// still waits for.
+    ///
+    /// # Errors
+    /// The reply can't be that of any request: the connection is of no further use.
+    pub fn turn(&mut self, reply: &[u8]) -> Result<Turn, OutOfTurn> {
+        let written = self.written_of_inflight();
+        let first = reply.first();
+        let Some(front) = self.inflight.front_mut() else {
+            return if first == Some(&b'>') { Ok(Turn::Swallow) } else { Err(OutOfTurn::Unasked) };
+        };
+        // What RESP3 sends out of band answers nothing, but that it confirms subscriptions in that way.
+        if first == Some(&b'>') && front.hook != Hook::Subscription {
+            return Ok(Turn::Swallow);
+        }
+        if written == 0 {
+            return Err(OutOfTurn::Unasked);
+        }
+        if front.leading > 0 {
+            // A part of the request was refused for its length or form, and Redis looks at nothing behind that.
+            if reply.starts_with(PROTOCOL_ERROR) {
+                front.leading = 0;
+                return Ok(Turn::Refuse);
+            }
+            front.leading -= 1;
+            return Ok(Turn::Swallow);
+        }
+        let is_whole = written >= front.len as usize;
+        if front.delivered == 0 {
+            if front.trailing > 1 {
+                front.trailing -= 1;
+                return Ok(Turn::Swallow);
+            }
+            return if is_whole { Ok(Turn::Finish) } else { Err(OutOfTurn::Early) };
+        }
+        // What a trailing part of the request is for changes nothing about its answer.
+        match (is_whole || front.trailing > 0, first) {
+            (true, _) => Ok(Turn::Deliver),
+            (false, Some(b'-')) => Ok(Turn::Refuse),
+            (false, _) => Err(OutOfTurn::Early),
+        }
+    }
+
+    /// Bytes of the requests in flight that were handed to the kernel.
+    fn written_of_inflight(&self) -> usize {
+        self.inflight_bytes - self.unwritten_bytes
     }
 
     /// The request that the next reply belongs to.
@@ -90,6 +173,9 @@ impl Wire {
         self.inflight.push_back(pending);
         self.inflight_bytes += len;
         self.unwritten_bytes += len;
+        if self.spent {
+            return;
+        }
         match self.unwritten.back_mut() {
             Some(Segment::Log(pending_len)) => *pending_len += len,
             _ => self.unwritten.push_back(Segment::Log(len)),
@@ -103,7 +189,9 @@ impl Wire {
         self.inflight.push_back(pending);
         self.inflight_bytes += bytes.len();
         self.unwritten_bytes += bytes.len();
-        self.unwritten.push_back(Segment::Large(bytes.clone()));
+        if !self.spent {
+            self.unwritten.push_back(Segment::Large(bytes.clone()));
+        }
         self.large.push_back(bytes);
     }
 
@@ -131,8 +219,8 @@ impl Wire {
 
     /// Marks the first `count` unwritten bytes as written.
     pub fn advance_written(&mut self, mut count: usize) {
-        self.unwritten_bytes -= count;
         while count > 0 {
+            let before = count;
             let finished = match self.unwritten.front_mut() {
                 Some(Segment::Log(len)) => {
                     let step = count.min(*len);
@@ -149,16 +237,24 @@ impl Wire {
                 }
                 None => return,
             };
+            self.unwritten_bytes -= before - count;
             if finished {
                 self.unwritten.pop_front();
             }
         }
     }
 
-    /// Drops the oldest request: its reply has been consumed. Its bytes go with it.
+    /// Drops the oldest request: its reply has been consumed. Its bytes go with it. If they were not written whole, the wire
+    /// is spent.
     pub fn pop(&mut self) -> Option<Pending> {
+        let written = self.written_of_inflight();
         let pending = self.inflight.pop_front()?;
         self.inflight_bytes -= pending.len as usize;
+        if written < pending.len as usize {
+            self.spent = true;
+            self.unwritten.clear();
+            self.unwritten_bytes = self.inflight_bytes;
+        }
         if pending.large {
             self.large.pop_front();
         } else {
@@ -182,7 +278,7 @@ impl Wire {
     /// Empties the wire after the connection broke. Requests come oldest first, each with its bytes and whether it was
     /// written whole.
     pub fn take_unanswered(&mut self) -> Vec<Unanswered> {
-        let mut written_bytes = self.inflight_bytes - self.unwritten_bytes;
+        let mut written_bytes = self.written_of_inflight();
         let mut unanswered = Vec::with_capacity(self.inflight.len());
         while let Some((pending, bytes)) = self.pop_with_bytes() {
             let written = bytes.len() <= written_bytes;
@@ -210,62 +306,14 @@ impl Wire {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::pending::{Origin, Pending};
-    use super::*;
-
-    fn drain(wire: &mut Wire, step: usize) -> Vec<u8> {
-        let mut written = Vec::new();
-        while wire.has_unwritten() {
-            let mut slices = Vec::new();
-            wire.slices(&mut slices);
-            let flat: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-            let count = step.min(flat.len());
-            written.extend_from_slice(&flat[..count]);
-            wire.advance_written(count);
-        }
-        written
-    }
-
-    #[test]
-    fn bytes_are_written_in_the_order_of_the_requests() {
-        let large = Bytes::from(vec![b'x'; 100]);
-        for step in [1, 3, 7, 1000] {
-            let mut wire = Wire::default();
-            wire.push(Pending::new(Origin::Swallow), &[b"one"]);
-            wire.push_large(Pending::new(Origin::Swallow), large.clone());
-            wire.push(Pending::new(Origin::Swallow), &[b"two", b"three"]);
-            let expected = [&b"one"[..], &large[..], b"twothree"].concat();
-            assert_eq!(drain(&mut wire, step), expected, "in steps of {step}");
-            assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(Bytes::from("one")));
-            assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(large.clone()));
-            assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(Bytes::from("twothree")));
-            assert_eq!((wire.inflight(), wire.inflight_bytes()), (0, 0));
-        }
-    }
-
-    #[test]
-    fn a_request_of_which_one_byte_was_not_written_counts_as_unwritten() {
-        let mut wire = Wire::default();
-        wire.push(Pending::new(Origin::Swallow), &[b"first"]);
-        wire.push(Pending::new(Origin::Swallow), &[b"second"]);
-        wire.advance_written(10);
-        let written: Vec<bool> = wire.take_unanswered().iter().map(|request| request.written).collect();
-        assert_eq!(written, [true, false]);
-    }
-
-    #[test]
-    fn the_log_stays_bounded_while_requests_overlap_without_end() {
-        let mut wire = Wire::default();
-        let request = [b'r'; 100];
-        wire.push(Pending::new(Origin::Swallow), &[&request]);
-        for _ in 0..100_000 {
-            wire.push(Pending::new(Origin::Swallow), &[&request]);
-            wire.advance_written(wire.unwritten_bytes);
-            wire.pop();
-        }
-        assert!(wire.log.capacity() <= 4 * LOG_COMPACT_BYTES_MIN, "the log grew to {}", wire.log.capacity());
-        assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes.len()), Some(100));
+impl fmt::Display for OutOfTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unasked => "it sent a reply that nothing had asked for",
+            Self::Early => "it answered a request that it did not have whole",
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use rand::rngs::SmallRng;
+use rand::{Rng, RngCore, SeedableRng};
+
+use super::super::pending::{Origin, Pending};
+use super::*;
+use crate::resp::{ReplyScan, ReplyScanner};
+use model::Model;
+
+#[path = "model.rs"]
+mod model;
+
+/// `HOTGATE_SEED=n` runs one story again.
+#[test]
+fn an_arbitrary_peer_gets_no_wrong_answer_through() {
+    let run = |seed: u64| {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut script = vec![0; random.random_range(0..400)];
+        random.fill_bytes(&mut script);
+        let story = std::panic::AssertUnwindSafe(|| Model::default().run(&script));
+        assert!(std::panic::catch_unwind(story).is_ok(), "run it again with HOTGATE_SEED={seed}");
+    };
+    match std::env::var("HOTGATE_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => run(seed),
+        None => (0..20_000).for_each(|_| run(rand::random())),
+    }
+}
+
+#[test]
+fn what_is_behind_a_refused_request_was_not_written() {
+    let mut wire = Wire::default();
+    wire.push(Pending::new(Origin::Swallow), &[b"first"]);
+    wire.push(Pending::new(Origin::Swallow), &[b"second"]);
+    assert_eq!(wire.turn(b"-ERR Protocol error\r\n"), Err(OutOfTurn::Unasked));
+    wire.advance_written(3);
+    assert_eq!(wire.turn(b"+OK\r\n"), Err(OutOfTurn::Early));
+    assert_eq!(wire.turn(b"-ERR Protocol error\r\n"), Ok(Turn::Refuse));
+    wire.pop();
+    wire.push(Pending::new(Origin::Swallow), &[b"third"]);
+    assert!(!wire.has_unwritten(), "nothing more is written");
+    let unanswered: Vec<_> =
+        wire.take_unanswered().into_iter().map(|request| (request.bytes, request.written)).collect();
+    assert_eq!(unanswered, [(Bytes::from("second"), false), (Bytes::from("third"), false)]);
+}
+
+fn drain(wire: &mut Wire, step: usize) -> Vec<u8> {
+    let mut written = Vec::new();
+    while wire.has_unwritten() {
+        let mut slices = Vec::new();
+        wire.slices(&mut slices);
+        let flat: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        let count = step.min(flat.len());
+        written.extend_from_slice(&flat[..count]);
+        wire.advance_written(count);
+    }
+    written
+}
+
+#[test]
+fn bytes_are_written_in_the_order_of_the_requests() {
+    let large = Bytes::from(vec![b'x'; 100]);
+    for step in [1, 3, 7, 1000] {
+        let mut wire = Wire::default();
+        wire.push(Pending::new(Origin::Swallow), &[b"one"]);
+        wire.push_large(Pending::new(Origin::Swallow), large.clone());
+        wire.push(Pending::new(Origin::Swallow), &[b"two", b"three"]);
+        let expected = [&b"one"[..], &large[..], b"twothree"].concat();
+        assert_eq!(drain(&mut wire, step), expected, "in steps of {step}");
+        assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(Bytes::from("one")));
+        assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(large.clone()));
+        assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(Bytes::from("twothree")));
+        assert_eq!((wire.inflight(), wire.inflight_bytes()), (0, 0));
+    }
+}
+
+#[test]
+fn a_request_of_which_one_byte_was_not_written_counts_as_unwritten() {
+    let mut wire = Wire::default();
+    wire.push(Pending::new(Origin::Swallow), &[b"first"]);
+    wire.push(Pending::new(Origin::Swallow), &[b"second"]);
+    wire.advance_written(10);
+    let written: Vec<bool> = wire.take_unanswered().iter().map(|request| request.written).collect();
+    assert_eq!(written, [true, false]);
+}
+
+#[test]
+fn the_log_stays_bounded_while_requests_overlap_without_end() {
+    let mut wire = Wire::default();
+    let request = [b'r'; 100];
+    wire.push(Pending::new(Origin::Swallow), &[&request]);
+    for _ in 0..100_000 {
+        wire.push(Pending::new(Origin::Swallow), &[&request]);
+        wire.advance_written(wire.unwritten_bytes);
+        wire.pop();
+    }
+    assert!(wire.log.capacity() <= 4 * LOG_COMPACT_BYTES_MIN, "the log grew to {}", wire.log.capacity());
+    assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes.len()), Some(100));
+}
