@@ -210,6 +210,7 @@ pub async fn serve(
         refresh_requests,
         Arc::clone(&gateway.topology),
         Arc::clone(&gateway.facts),
+        gateway.id.clone(),
     );
     tokio::spawn(keeper.run());
     tokio::spawn(follow_commands(Arc::clone(&gateway)));

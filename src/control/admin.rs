@@ -13,8 +13,10 @@ use crate::monitor::notify::webhook::{WebhookQueue, WebhookSettings};
 use crate::monitor::notify::{NoticeFigures, Notifier};
 use crate::monitor::sampler::{Clock, Sampler};
 use crate::monitor::sources::{Identity, Readiness, Sources};
+use crate::monitor::status::{SILENT_MS, duration_s};
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::quota_desk::QuotaDesk;
+use crate::shared::topology::{NodeIndex, Topology};
 
 /// What monitoring is made of; lives as long as the process.
 pub struct Monitoring {
@@ -73,13 +75,14 @@ fn sources(
         started_unix_ms: unix_ms() - age_ms,
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let (ready, quotas) = (Arc::clone(gateway), Arc::clone(gateway));
+    let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
         hot: Box::new(move || Arc::clone(&hot.hot_set.borrow())),
         topology: Box::new(move || topology.topology.load()),
         upstream: Box::new(move || upstream.facts.load()),
+        upstream_trouble: Box::new(move || trouble.facts.trouble()),
         quotas: Box::new(move || {
             quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone()).collect()
         }),
@@ -96,7 +99,14 @@ fn readiness(gateway: &Gateway) -> Readiness {
     if *gateway.stage.borrow() != Stage::Serving {
         return Readiness::Draining;
     }
+    let trouble = gateway.facts.trouble();
+    if let Some(trouble) = trouble.filter(|trouble| !trouble.serves) {
+        return Readiness::UpstreamUnreachable { why: trouble.why.clone() };
+    }
     let topology = gateway.topology.load();
+    if let Some(why) = silent_masters(gateway, &topology) {
+        return Readiness::UpstreamUnreachable { why };
+    }
     if topology.is_ready() {
         return Readiness::Ready;
     }
@@ -104,7 +114,26 @@ fn readiness(gateway: &Gateway) -> Readiness {
         true => gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect(),
         false => topology.nodes.iter().map(|node| node.address.to_string()).collect(),
     };
-    Readiness::UpstreamUnreachable { why: format!("none of {} answers", servers.join(", ")) }
+    let have = if servers.len() == 1 { "has" } else { "have" };
+    Readiness::UpstreamUnreachable { why: format!("{} {have} not answered yet", servers.join(", ")) }
+}
+
+/// That every master leaves the workers' requests unanswered, if so: no key can be served then.
+fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
+    let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
+    let silent_ms = |master: &NodeIndex| {
+        let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
+        rows.map(|row| row.silent_ms).max().unwrap_or(0)
+    };
+    let longest_ms = topology.masters.iter().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
+    let names: Vec<String> = topology
+        .masters
+        .iter()
+        .filter_map(|master| topology.node(*master))
+        .map(|node| node.address.to_string())
+        .collect();
+    let have = if names.len() == 1 { "has" } else { "have" };
+    Some(format!("{} {have} not answered for {}", names.join(", "), duration_s(longest_ms as f64 / 1000.0)))
 }
 
 /// The token is the salt: gateways that share it, and every restart, give a key the same label, and who does not know it

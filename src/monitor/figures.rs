@@ -6,7 +6,7 @@ use super::process_figures::ProcessFigures;
 use super::view::{NodeView, Now, Quantiles, Totals};
 use crate::resp::key_slot;
 use crate::shared::histogram::Latency;
-use crate::shared::labels::{ErrorKind, NodeState, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, ErrorKind, NodeState, Outcome, RejectReason, RequestClass};
 use crate::shared::tallies::NodeTally;
 use crate::shared::topology::{Role, Topology, UpstreamKind};
 
@@ -35,6 +35,7 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         (c.label(), window.rate(sum(&all.requests), sum(&base.requests)))
     };
     let outcome = |o: &Outcome| (o.label(), window.rate(all.requests_with(*o), base.requests_with(*o)));
+    let (at_bound, stalled) = (RejectReason::MaxClients.index(), CloseReason::OutputBuffer.index());
     let error = |e: &ErrorKind| (e.label(), window.rate(all.errors[e.index()], base.errors[e.index()]));
     Now {
         requests_per_s: window.rate(all.requests_total(), base.requests_total()),
@@ -51,6 +52,9 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         offered_per_s: window.rate(all.combine.offered, base.combine.offered),
         flushed_per_s: window.rate(all.combine.flushed, base.combine.flushed),
         cpu_cores: 0.0,
+        worker_cores: Vec::new(),
+        clients_rejected_per_s: window.rate(all.clients.rejected[at_bound], base.clients.rejected[at_bound]),
+        clients_stalled_per_s: window.rate(all.clients.closed[stalled], base.clients.closed[stalled]),
     }
 }
 
@@ -93,6 +97,8 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
         detector_tracked: all.detector.tracked,
         detector_memory_bytes: all.detector.memory_bytes,
         resident_bytes: process.resident_bytes,
+        descriptors: process.fds,
+        descriptors_max: process.fds_max,
     }
 }
 
@@ -128,6 +134,8 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
                 requests: tally.requests,
                 errors: tally.errors,
                 bytes_per_s: window.rate(bytes(&tally), bytes(&base)),
+                silent_ms: tally.silent_ms,
+                waiting: tally.waiting,
                 inflight: tally.inflight,
                 inflight_max: tally.inflight_max,
                 reconnects: tally.reconnects,

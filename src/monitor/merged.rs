@@ -142,6 +142,8 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         connect_failures,
         inflight,
         inflight_max,
+        waiting,
+        silent_ms,
         buffered_bytes,
         reply_us,
     } = theirs;
@@ -155,6 +157,8 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.connect_failures += connect_failures;
     mine.inflight += inflight;
     mine.inflight_max += inflight_max;
+    mine.waiting += waiting;
+    mine.silent_ms = mine.silent_ms.max(*silent_ms);
     mine.buffered_bytes += buffered_bytes;
     mine.reply_us.merge(reply_us);
 }

@@ -54,6 +54,8 @@ struct Snapshot {
     monotonic_ms: u64,
     merged: Arc<Merged>,
     cpu_s: f64,
+    /// Processor time of each thread, by name.
+    threads: Arc<[(String, f64)]>,
 }
 
 impl Sampler {
@@ -67,7 +69,8 @@ impl Sampler {
         let cells: Vec<_> = self.sources.tallies.iter().map(|cell| cell.load()).collect();
         let merged = Arc::new(Merged::of(cells.iter().map(|cell| &**cell)));
         let process = ProcessFigures::read();
-        let snapshot = Snapshot { monotonic_ms: clock.monotonic_ms, merged, cpu_s: process.cpu_s() };
+        let (monotonic_ms, threads) = (clock.monotonic_ms, Arc::from(process.threads.as_slice()));
+        let snapshot = Snapshot { monotonic_ms, merged, cpu_s: process.cpu_s(), threads };
         let view = self.view(clock, &snapshot, process);
         if !self.past.is_empty() {
             self.ring.offer(clock.unix_ms, &view.stats.now);
@@ -89,18 +92,21 @@ impl Sampler {
         let sources = Arc::clone(&self.sources);
         let (hot, topology) = ((sources.hot)(), (sources.topology)());
         let (readiness, upstream, facts) = ((sources.readiness)(), (sources.upstream)(), (sources.quotas)());
+        let trouble = (sources.upstream_trouble)();
         let quotas = self.quotas(snapshot, &facts);
         let base = self.base(snapshot, RATE_WINDOW_MS);
         let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
         let merged = &snapshot.merged;
         let mut now = now(&window, merged);
         now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
+        now.worker_cores = worker_cores(&base, snapshot, window.seconds);
         let totals = totals(merged, &process);
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
         let nodes = nodes(&window, merged, &topology);
         let status = status::judge(&Evidence {
             readiness: &readiness,
+            upstream_trouble: trouble.as_deref().filter(|trouble| trouble.serves).map(|t| t.why.as_str()),
             now: &now,
             totals: &totals,
             hot_keys: &hot_keys,
@@ -245,6 +251,16 @@ fn name_of(fact: &QuotaFacts) -> String {
         Some(ms) => format!("{} per {ms}ms", fact.pattern),
         None => fact.pattern.clone(),
     }
+}
+
+/// What part of the time each worker's thread ran.
+fn worker_cores(base: &Snapshot, snapshot: &Snapshot, seconds: f64) -> Vec<(String, f64)> {
+    let workers = snapshot.threads.iter().filter(|(name, _)| name.starts_with("worker-"));
+    let ran = |(name, now_s): &(String, f64)| {
+        let then_s = base.threads.iter().find(|(known, _)| known == name).map_or(*now_s, |(_, s)| *s);
+        (name.clone(), (now_s - then_s).max(0.0) / seconds)
+    };
+    workers.map(ran).collect()
 }
 
 fn seconds_between(base: &Snapshot, snapshot: &Snapshot) -> f64 {

@@ -15,7 +15,7 @@ use crate::shared::quota_desk::QuotaDesk;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::TalliesCell;
 use crate::shared::topology::Topology;
-use crate::shared::upstream_facts::UpstreamFacts;
+use crate::shared::upstream_facts::{UpstreamFacts, UpstreamTrouble};
 
 /// A closure that returns the latest snapshot of something.
 pub type Latest<T> = Box<dyn Fn() -> T + Send + Sync>;
@@ -32,6 +32,8 @@ pub struct Sources {
     pub topology: Latest<Arc<Topology>>,
     /// What the upstream says of itself.
     pub upstream: Latest<Arc<UpstreamFacts>>,
+    /// What is wrong with the upstream as a whole, if anything is.
+    pub upstream_trouble: Latest<Option<Arc<UpstreamTrouble>>>,
     /// The keys that quotas hold.
     pub quotas: Latest<Vec<QuotaFacts>>,
     /// Whether traffic should come here.

@@ -101,6 +101,12 @@ pub struct Now {
     pub flushed_per_s: f64,
     /// Processor time per second of the whole process: 1.0 is one core.
     pub cpu_cores: f64,
+    /// The same of each worker's thread, by its name: at 1.0 it has no time to spare.
+    pub worker_cores: Vec<(String, f64)>,
+    /// Connections turned away because `gateway.clients_max` are open.
+    pub clients_rejected_per_s: f64,
+    /// Clients closed because they do not read their replies.
+    pub clients_stalled_per_s: f64,
 }
 
 /// Of a distribution of times, in microseconds.
@@ -175,6 +181,10 @@ pub struct Totals {
     pub detector_memory_bytes: u64,
     /// Level: resident memory of the process.
     pub resident_bytes: u64,
+    /// Level: open file descriptors.
+    pub descriptors: u64,
+    /// Their bound; 0 when there is none or it is not known.
+    pub descriptors_max: u64,
 }
 
 /// One hot key.
@@ -253,6 +263,10 @@ pub struct NodeView {
     pub errors: u64,
     /// Bytes to and from it per second.
     pub bytes_per_s: f64,
+    /// How long it has left requests unanswered without sending anything, in milliseconds; 0 while it answers.
+    pub silent_ms: u64,
+    /// Requests that it has to answer, those apart that may block.
+    pub waiting: u64,
     /// Requests not yet replied to.
     pub inflight: u64,
     /// Their bound; 0 when there is none.

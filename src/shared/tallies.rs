@@ -110,6 +110,11 @@ pub struct NodeTally {
     pub inflight: u64,
     /// The bound of `inflight` for this worker; 0 when unbounded.
     pub inflight_max: u64,
+    /// Level: requests that wait for its reply, those apart that may block.
+    pub waiting: u64,
+    /// Level: how long it has sent nothing while requests waited for it or it could not be reached, in milliseconds; 0 while
+    /// it answers. Merged over workers, the greatest counts.
+    pub silent_ms: u64,
     /// Level: bytes that wait to be written.
     pub buffered_bytes: u64,
     /// Times of its replies in microseconds.
@@ -286,6 +291,8 @@ impl Default for NodeTally {
             connect_failures: 0,
             inflight: 0,
             inflight_max: 0,
+            waiting: 0,
+            silent_ms: 0,
             buffered_bytes: 0,
             reply_us: Octaves::default(),
         }

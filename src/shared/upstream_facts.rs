@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tokio::sync::watch;
 
@@ -20,15 +20,25 @@ pub struct UpstreamFacts {
     pub commands: Option<Bytes>,
 }
 
+/// Why the servers that were named can't be used as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTrouble {
+    /// Which server, what is wrong with it, and what to do, as a clause.
+    pub why: String,
+    /// Reads can be served all the same.
+    pub serves: bool,
+}
+
 /// Where the facts are published.
 pub struct UpstreamFactsCell {
     current: ArcSwap<UpstreamFacts>,
+    trouble: ArcSwapOption<UpstreamTrouble>,
     changes: watch::Sender<u64>,
 }
 
 impl Default for UpstreamFactsCell {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), changes: watch::Sender::new(0) }
+        Self { current: ArcSwap::default(), trouble: ArcSwapOption::empty(), changes: watch::Sender::new(0) }
     }
 }
 
@@ -42,6 +52,16 @@ impl UpstreamFactsCell {
     pub fn store(&self, facts: UpstreamFacts) {
         self.current.store(Arc::new(facts));
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// What is wrong with the upstream as a whole, if anything is.
+    pub fn trouble(&self) -> Option<Arc<UpstreamTrouble>> {
+        self.trouble.load_full()
+    }
+
+    /// Publishes what is wrong, or that nothing is.
+    pub fn set_trouble(&self, trouble: Option<UpstreamTrouble>) {
+        self.trouble.store(trouble.map(Arc::new));
     }
 
     /// Counts the publications; works on any runtime.

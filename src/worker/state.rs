@@ -239,6 +239,37 @@ impl State {
         }
     }
 
+    /// Which nodes leave requests unanswered, and since when. A node that could not be reached any more stays silent until
+    /// something comes from it again.
+    fn measure_silence(&mut self) {
+        let now_ns = self.now_ns;
+        let mut heard_ns = vec![0; self.tallies.nodes.len()];
+        let mut asked_ns = vec![u64::MAX; self.tallies.nodes.len()];
+        self.tallies.nodes.iter_mut().for_each(|tally| tally.waiting = 0);
+        for upstream in self.upstreams.iter() {
+            let Some(tally) = self.tallies.nodes.get_mut(upstream.node.position()) else { continue };
+            let place = upstream.node.position();
+            heard_ns[place] = heard_ns[place].max(upstream.alive_ns);
+            let listens = matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_));
+            let front = upstream.wire.front().filter(|front| front.class != RequestClass::Blocking);
+            if let Some(front) = front.filter(|_| !listens) {
+                tally.waiting += upstream.wire.inflight() as u64;
+                asked_ns[place] = asked_ns[place].min(front.sent_ns.max(upstream.alive_ns));
+            }
+        }
+        for (place, tally) in self.tallies.nodes.iter_mut().enumerate() {
+            let was_silent_ns = now_ns.saturating_sub(tally.silent_ms * 1_000_000);
+            let still = tally.silent_ms > 0 && heard_ns[place] <= was_silent_ns;
+            let since_ns = match asked_ns[place] {
+                u64::MAX if still && tally.state == NodeState::Down => was_silent_ns,
+                u64::MAX => now_ns,
+                asked_ns if still => asked_ns.min(was_silent_ns),
+                asked_ns => asked_ns,
+            };
+            tally.silent_ms = now_ns.saturating_sub(since_ns) / 1_000_000;
+        }
+    }
+
     fn measure_levels(&mut self) {
         let clients = &mut self.tallies.clients;
         (clients.current, clients.blocked, clients.subscribed) = (0, 0, 0);
@@ -253,6 +284,7 @@ impl State {
         }
         let bound = self.config.limits.client_output_buffer_max as u64;
         clients.buffered_bytes_max = clients.current * bound;
+        self.measure_silence();
         for tally in &mut self.tallies.nodes {
             (tally.inflight, tally.inflight_max, tally.buffered_bytes) = (0, 0, 0);
         }

@@ -87,6 +87,7 @@ impl Stage {
                 let (version, mode) = (Some("7.0.15".into()), Some("cluster".into()));
                 Arc::new(UpstreamFacts { version, mode, commands: None })
             }),
+            upstream_trouble: Box::new(|| None),
             quotas: Box::new(move || c.quotas.lock().unwrap().clone()),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),

@@ -1,7 +1,7 @@
 //! The real program as a child process: the one that cargo built for the tests, or the one that `HOTGATE_PROGRAM` in the
 //! environment names (a release build, say).
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, Once, mpsc};
@@ -130,6 +130,18 @@ impl Gateway {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// The status and the body of what the admin side answers to a GET.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let admin = self.admin.expect("the admin side listens");
+        let mut stream = std::net::TcpStream::connect(admin).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"), body.to_owned())
     }
 
     pub fn terminate(&self) {

@@ -38,6 +38,11 @@ pub use redis::{Cluster, Server};
 /// loaded machine needs, and never a claim about speed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
 /// Asks `condition` again and again until it answers, and gives back its answer.
 ///
 /// # Panics

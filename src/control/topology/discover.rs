@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::choose::ClusterAnswer;
+use super::diagnose::{check_identity, explain, speaks_tls};
 use super::info::{ClusterState, field};
 use super::parse::{parse_shards, parse_slots};
 use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient, UpstreamError};
@@ -60,6 +61,8 @@ pub struct Asking {
     pub credentials: Credentials,
     /// How long to wait for one node.
     pub timeouts: Timeouts,
+    /// By what the gateway would know itself as its own upstream.
+    pub own_id: String,
 }
 
 /// What came of a look.
@@ -123,8 +126,7 @@ pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
 }
 
 async fn ask(address: &Address, asking: &Asking) -> Result<Answer, String> {
-    let mut client =
-        UpstreamClient::connect(address, &asking.credentials, asking.timeouts).await.map_err(text)?;
+    let mut client = introduce(address, asking).await?;
     let kind = match asking.kind {
         Some(kind) => kind,
         None => ask_kind(&mut client).await.map_err(text)?,
@@ -139,6 +141,27 @@ async fn ask(address: &Address, asking: &Asking) -> Result<Answer, String> {
             }
             Err(error) => Err(text(error)),
         },
+    }
+}
+
+/// A connection to a server that keeps data for us, as far as it says what it is.
+async fn introduce(address: &Address, asking: &Asking) -> Result<UpstreamClient, String> {
+    let greeting = async {
+        let mut client = UpstreamClient::connect(address, &asking.credentials, asking.timeouts).await?;
+        match client.text(&[b"INFO", b"server"]).await {
+            // It answers, and its user may not ask for this.
+            Err(UpstreamError::Refused(why)) if !why.starts_with("NOAUTH") => Ok((client, String::new())),
+            answer => Ok((client, answer?)),
+        }
+    };
+    match greeting.await {
+        Ok((client, info)) => check_identity(&info, &asking.own_id).map(|()| client),
+        Err(UpstreamError::Broken(_) | UpstreamError::Unreadable(_))
+            if speaks_tls(address, asking.timeouts.connect).await =>
+        {
+            Err("it speaks TLS, which the gateway does not: name a plain port in upstream.servers".to_owned())
+        }
+        Err(error) => Err(explain(&error)),
     }
 }
 
@@ -188,5 +211,5 @@ async fn ask_cluster(client: &mut UpstreamClient, asked: &str) -> Result<Cluster
 }
 
 fn text(error: UpstreamError) -> String {
-    error.to_string()
+    explain(&error)
 }

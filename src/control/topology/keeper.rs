@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::change::{TopologyChange, listed};
 use super::choose::choose;
+use super::diagnose::replica_of;
 use super::discover::{Answer, Asking, Look, is_master, look};
 use super::facts::KnownFacts;
 use super::info::single_server_view;
@@ -26,7 +27,7 @@ use crate::control::backoff::{Backoff, jittered};
 use crate::control::upstream_client::{Credentials, Timeouts};
 use crate::shared::refresh::{RefreshReason, RefreshRequest};
 use crate::shared::topology::{Address, Node, Role, Topology, TopologyCell, UpstreamKind};
-use crate::shared::upstream_facts::UpstreamFactsCell;
+use crate::shared::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
 
 /// Between looks that workers ask for: [`Backoff`] halves it at most, so they are at least 100 ms apart, and up to the
 /// cap while looks find nothing new, as in the seconds before a dead master's replica is promoted.
@@ -95,6 +96,8 @@ pub struct TopologyKeeper {
     requested_look_from: Instant,
     /// Why nobody could be reached, as it was last logged; `None` while somebody answers.
     complaint: Option<BTreeSet<String>>,
+    /// By what the gateway would know itself.
+    own_id: String,
     rng: SmallRng,
 }
 
@@ -105,6 +108,7 @@ impl TopologyKeeper {
         requests: mpsc::Receiver<RefreshRequest>,
         topology: Arc<TopologyCell>,
         facts: Arc<UpstreamFactsCell>,
+        own_id: String,
     ) -> Self {
         Self {
             settings,
@@ -118,6 +122,7 @@ impl TopologyKeeper {
             unreachable_pause: Backoff::new(UNREACHABLE_PAUSE, UNREACHABLE_PAUSE_MAX),
             requested_look_from: Instant::now(),
             complaint: None,
+            own_id,
             rng: SmallRng::from_os_rng(),
         }
     }
@@ -210,6 +215,7 @@ impl TopologyKeeper {
             kind: settings.kind.or(self.found_kind),
             credentials: settings.credentials.clone(),
             timeouts: settings.timeouts,
+            own_id: self.own_id.clone(),
         };
         let candidates = self.candidates(&settings, asking.kind, redirect_targets);
         let mut look = look(candidates, &asking).await;
@@ -223,6 +229,7 @@ impl TopologyKeeper {
         if self.complaint.take().is_some() {
             tracing::info!("the upstream answers again");
         }
+        self.facts.set_trouble(replica_instead_of_master(&look, kind));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
         // The facts seldom change: what workers ask for need not wait for them, nor servers be asked that often.
@@ -337,8 +344,10 @@ impl TopologyKeeper {
             return;
         }
         let failures: Vec<String> =
-            failures.iter().map(|(address, why)| format!("{address} ({why})")).collect();
-        tracing::warn!("no upstream node can be used, trying again in the background: {}", listed(&failures));
+            failures.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+        let why = listed(&failures);
+        tracing::warn!("no upstream server can be used, trying again in the background: {why}");
+        self.facts.set_trouble(Some(UpstreamTrouble { why, serves: false }));
         self.complaint = Some(reasons);
     }
 
@@ -349,4 +358,18 @@ impl TopologyKeeper {
             Err(error) => tracing::debug!(%address, "version and commands not read: {error}"),
         }
     }
+}
+
+/// A single server that only copies another. Among several it may be about to be promoted, so it goes on serving reads.
+fn replica_instead_of_master(look: &Look, kind: UpstreamKind) -> Option<UpstreamTrouble> {
+    let mut singles = look.answers.iter().filter_map(|(address, answer)| match answer {
+        Answer::Single { replication } if kind == UpstreamKind::Single => Some((address, replication)),
+        _ => None,
+    });
+    if singles.clone().any(|(_, replication)| is_master(replication)) {
+        return None;
+    }
+    let (address, replication) = singles.next()?;
+    let serves = look.answers.len() + look.failures.len() > 1;
+    replica_of(address, replication).map(|why| UpstreamTrouble { why, serves })
 }

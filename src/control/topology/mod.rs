@@ -3,7 +3,7 @@
 //! The round trip: something makes a look due (a worker's request, the timer, new settings) -> [`discover`] asks a few
 //! nodes at once -> [`parse`] and [`info`] read the replies into a [`view`], [`choose`] picks the one to believe ->
 //! [`registry`] gives addresses their indexes and says whether anything changed -> the topology is published. Asking is
-//! in `discover` and `facts`, when and whether to ask is in `keeper`; all the rest is pure.
+//! in `discover` and `facts`, what stands where no upstream should in `diagnose`, when and whether to ask is in `keeper`; all the rest is pure.
 //!
 //! Invariant: at most one look is under way, and however many workers ask, looks are at least 100 ms apart.
 //!
@@ -11,6 +11,7 @@
 
 mod change;
 mod choose;
+mod diagnose;
 mod discover;
 mod facts;
 mod info;

@@ -42,7 +42,16 @@ fn keep_with(settings: KeeperSettings) -> Kept {
     let (requester, requests) = refresh_mailbox();
     let topology = Arc::new(TopologyCell::new(Topology::unknown()));
     let facts = Arc::new(UpstreamFactsCell::default());
-    tokio::spawn(TopologyKeeper::new(receiver, requests, Arc::clone(&topology), Arc::clone(&facts)).run());
+    tokio::spawn(
+        TopologyKeeper::new(
+            receiver,
+            requests,
+            Arc::clone(&topology),
+            Arc::clone(&facts),
+            "own id".to_owned(),
+        )
+        .run(),
+    );
     Kept { topology, facts, requester, _settings: settings }
 }
 

@@ -128,7 +128,7 @@ function showTiles({ now, totals }) {
   putParts("latency-sub", [`p50 ${micros(now.request_time.p50_us)}`, `Redis p99 ${redis}`, `gateway p99 ${own}`]);
   const idle = now.offered_per_s < 0.5;
   put("combine", idle ? "–" : `${rate(now.offered_per_s)} → ${rate(now.flushed_per_s)}/s`);
-  const saved = 1 - now.flushed_per_s / now.offered_per_s;
+  const saved = Math.max(0, 1 - now.flushed_per_s / now.offered_per_s);
   const kept = `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % kept from Redis`;
   const batch = `batches of ${whole(totals.combine_batch_p50)}`;
   const combined = idle ? ["nothing to combine"] : [kept, batch, `+${micros(totals.combine_added_wait_p50_us)}`];

@@ -124,7 +124,7 @@ function offered(cell, key) {
     return twoLines(cell, cached ? `${rate(key.cache_hits_per_s)}/s cached` : "not combined", "");
   }
   cell.classList.remove("faint");
-  const saved = key.offered_per_s > 0 ? 1 - key.flushed_per_s / key.offered_per_s : 0;
+  const saved = key.offered_per_s > 0 ? Math.max(0, 1 - key.flushed_per_s / key.offered_per_s) : 0;
   const waited = key.added_wait_us === null ? "" : `, +${micros(key.added_wait_us)}`;
   const pending = key.pending > 0 ? `, ${whole(key.pending)} pending` : "";
   twoLines(cell, `${rate(key.offered_per_s)} → ${rate(key.flushed_per_s)}/s`, `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % saved${waited}${pending}`);

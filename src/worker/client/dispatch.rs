@@ -271,7 +271,8 @@ impl State {
             return flow;
         }
         client.unrouted_since_ns = None;
-        self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string())
+        let error = UpstreamError::none_known(&self.gateway.facts);
+        self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string())
     }
 
     /// Whether the client's connection to `node` takes another request; if not, the client is woken when it does.

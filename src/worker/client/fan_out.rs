@@ -142,7 +142,8 @@ impl State {
             }
         }
         if connections.is_empty() {
-            return self.refuse(key, ErrorKind::UpstreamUnavailable, UpstreamError::NoneKnown.to_string());
+            let error = UpstreamError::none_known(&self.gateway.facts);
+            return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string());
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };

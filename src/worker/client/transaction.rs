@@ -170,7 +170,7 @@ impl State {
         key: ClientKey,
         transaction: &Transaction,
     ) -> Result<UpstreamKey, UpstreamError> {
-        let Some(client) = self.clients.get(key) else { return Err(UpstreamError::NoneKnown) };
+        let Some(client) = self.clients.get(key) else { return Err(UpstreamError::NoneKnown(None)) };
         let (version, database) = (client.session.version, client.session.database);
         let routed = Pending {
             route: transaction.slot.map_or(Route::AnyNode, Route::Slot),

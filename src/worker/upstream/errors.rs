@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use crate::shared::upstream_facts::UpstreamFactsCell;
+
 /// Why a request could not be completed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamError {
-    /// No node has been reached since the start.
-    NoneKnown,
+    /// No node has been reached since the start; why, where that is known.
+    NoneKnown(Option<String>),
     /// Nobody owns the slot.
     Unassigned(u16),
     /// The node could not be connected to; what the system said.
@@ -21,11 +23,19 @@ pub enum UpstreamError {
     Full(&'static str),
 }
 
+impl UpstreamError {
+    /// [`UpstreamError::NoneKnown`] with what the topology keeper has found.
+    pub fn none_known(facts: &UpstreamFactsCell) -> Self {
+        Self::NoneKnown(facts.trouble().map(|trouble| trouble.why.clone()))
+    }
+}
+
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ERR hotgate: ")?;
         match self {
-            Self::NoneKnown => f.write_str(
+            Self::NoneKnown(Some(why)) => write!(f, "no upstream server can be used: {why}"),
+            Self::NoneKnown(None) => f.write_str(
                 "no upstream server has answered yet; see `upstream.servers` and the gateway's log",
             ),
             Self::Unassigned(slot) => {

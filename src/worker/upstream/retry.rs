@@ -163,7 +163,7 @@ impl State {
     pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
         let topology = &self.knowledge.topology;
         if topology.version == 0 {
-            return Err(UpstreamError::NoneKnown);
+            return Err(UpstreamError::none_known(&self.gateway.facts));
         }
         match pending.route {
             Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),

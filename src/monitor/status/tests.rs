@@ -42,6 +42,8 @@ fn node(name: &str, role: &'static str, up: bool) -> NodeView {
         requests: 0,
         errors: 0,
         bytes_per_s: 0.0,
+        silent_ms: 0,
+        waiting: 0,
         inflight: 0,
         inflight_max: 0,
         reconnects: 0,
@@ -105,6 +107,7 @@ impl Default for Case {
 fn check(case: Case, level: Level, sentence: &str) {
     let status = judge(&Evidence {
         readiness: &case.readiness,
+        upstream_trouble: None,
         now: &case.now,
         totals: &case.totals,
         hot_keys: &case.hot_keys,
@@ -145,17 +148,18 @@ fn a_super_hot_key() {
 #[test]
 fn upstream_trouble_comes_first() {
     let hot_keys = vec![hot("k", 0.61, None, None)];
-    let readiness = Readiness::UpstreamUnreachable { why: "connection refused by 10.0.0.1:7000".into() };
+    let readiness =
+        Readiness::UpstreamUnreachable { why: "10.0.0.1:7000: cannot connect: connection refused".into() };
     check(
         Case { readiness, hot_keys, ..Case::default() },
         Level::Critical,
-        "Redis can't be reached: connection refused by 10.0.0.1:7000.",
+        "No Redis to serve from: 10.0.0.1:7000: cannot connect: connection refused.",
     );
     let nodes = vec![node("a:1", "replica", false), node("b:2", "master", false)];
     check(
         Case { nodes, ..Case::default() },
         Level::Critical,
-        "Master b:2 is down; its 5461 slots are not served.",
+        "Master b:2 is down; its 5,461 slots are not served.",
     );
     let nodes = vec![NodeView { inflight: 900, inflight_max: 1_000, ..node("b:2", "master", true) }];
     check(
@@ -163,6 +167,48 @@ fn upstream_trouble_comes_first() {
         Level::Warning,
         "Node b:2 is near its limit: 90 % of its inflight requests.",
     );
+}
+
+#[test]
+fn a_silent_node_says_how_long_and_for_whom() {
+    let hung = NodeView { silent_ms: 3_100, waiting: 41, ..node("10.0.0.3:6379", "master", true) };
+    let sentence = "10.0.0.3:6379 has not answered for 3 s; 41 requests wait.";
+    check(Case { nodes: vec![hung.clone()], ..Case::default() }, Level::Critical, sentence);
+    let readiness = Readiness::UpstreamUnreachable { why: "10.0.0.3:6379 has not answered for 3 s".into() };
+    check(Case { nodes: vec![hung], readiness, ..Case::default() }, Level::Critical, sentence);
+    let slow = NodeView { silent_ms: 900, waiting: 41, ..node("10.0.0.3:6379", "master", true) };
+    check(
+        Case { nodes: vec![slow], ..Case::default() },
+        Level::Ok,
+        "All quiet: 12,300/s, p99 820 µs, no hot keys.",
+    );
+}
+
+#[test]
+fn one_node_takes_the_load_of_all() {
+    let nodes = |first: f64| {
+        let node = |name, requests_per_s| NodeView { requests_per_s, ..node(name, "master", true) };
+        Case { nodes: vec![node("a:1", first), node("b:2", 900.0), node("c:3", 1_100.0)], ..Case::default() }
+    };
+    check(nodes(2_900.0), Level::Ok, "All quiet: 12,300/s, p99 820 µs, no hot keys.");
+    check(
+        nodes(5_000.0),
+        Level::Warning,
+        "Out of balance: a:1 takes 71 % of all requests, as one of 3 masters.",
+    );
+}
+
+#[test]
+fn what_is_refused_here_is_not_said_to_reach_redis() {
+    let refusing = QuotaView { exhausted: true, refused_per_s: 65_000.0, ..quota("k") };
+    check(
+        Case { hot_keys: vec![hot("k", 0.5, None, None)], quotas: vec![refusing], ..Case::default() },
+        Level::Notice,
+        "k is sold out, refusing 65,000/s.",
+    );
+    let nodes = vec![NodeView { node: "10.0.0.1:7000".into(), ..node("", "master", false) }];
+    let status_of_dead = Case { hot_keys: vec![hot("k", 0.5, None, None)], nodes, ..Case::default() };
+    check(status_of_dead, Level::Critical, "Master 10.0.0.1:7000 is down; its 5,461 slots are not served.");
 }
 
 #[test]
@@ -179,6 +225,7 @@ fn errors_need_a_share_and_a_rate() {
     check(errors(5.0), Level::Ok, "All quiet: 1,000/s, p99 0.0 µs, no hot keys.");
     check(errors(20.0), Level::Warning, "2.0 % of all requests fail (20/s), most of them timeout.");
     check(errors(200.0), Level::Critical, "20 % of all requests fail (200/s), most of them timeout.");
+    check(errors(2_400.0), Level::Critical, "100 % of all requests fail (2,400/s), most of them timeout.");
 }
 
 #[test]
@@ -233,7 +280,7 @@ fn sales() {
     let soon = QuotaView { sold_out_in_s: Some(48.0), ..quota("sku:1") };
     check(case(soon), Level::Notice, "sku:1 sells out in 48 s at this rate: 500,000 left.");
     let rate_limit = QuotaView { window_ms: Some(1_000), ..sold_out };
-    check(case(rate_limit), Level::Ok, "All quiet: 12,300/s, p99 820 µs, no hot keys.");
+    check(case(rate_limit), Level::Notice, "sku:1 is held to 1,000,000 per 1 s, refusing 100,000/s.");
 }
 
 #[test]
@@ -246,6 +293,7 @@ fn the_others_follow_worst_first() {
     };
     let status = judge(&Evidence {
         readiness: &case.readiness,
+        upstream_trouble: None,
         now: &case.now,
         totals: &case.totals,
         hot_keys: &case.hot_keys,
@@ -253,25 +301,4 @@ fn the_others_follow_worst_first() {
         quotas: &case.quotas,
     });
     assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Warning, Level::Notice]);
-}
-
-#[test]
-fn numbers_as_people_read_them() {
-    for (value, expect) in [
-        (0.0, "0"),
-        (0.25, "0.2"),
-        (9.96, "10.0"),
-        (84_213.0, "84,200"),
-        (999.6, "1,000"),
-        (1_234_567.0, "1,230,000"),
-    ] {
-        assert_eq!(rate(value), expect);
-    }
-    for (value, expect) in [(0, "0"), (-1_000, "-1,000"), (i64::MIN, "-9,223,372,036,854,775,808")] {
-        assert_eq!(whole(value), expect);
-    }
-    for (us, expect) in [(8.74, "8.7 µs"), (820.0, "820 µs"), (1_300.0, "1.30 ms"), (2_500_000.0, "2.50 s")]
-    {
-        assert_eq!(duration_us(us), expect);
-    }
 }

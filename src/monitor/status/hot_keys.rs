@@ -1,0 +1,46 @@
+//! Keys that take a large part of the traffic, and what becomes of it.
+
+use super::{Evidence, Findings, Level, percent, rate};
+use crate::monitor::view::HotKeyView;
+
+/// The share of all key accesses from which one key is worth a sentence.
+const HOT_SHARE: f64 = 0.1;
+/// Combining that lets through at most this part of what was offered does its work.
+const COMBINED_SHARE_MAX: f64 = 0.2;
+
+pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
+    for key in evidence.hot_keys.iter().filter(|key| key.share >= HOT_SHARE) {
+        if is_refused(key, evidence) {
+            continue;
+        }
+        let load = format!(
+            "{} takes {} of all requests ({}/s)",
+            key.key,
+            percent(key.share),
+            rate(key.requests_per_s)
+        );
+        match (key.offered_per_s, key.flushed_per_s) {
+            (Some(offered), Some(flushed)) if offered > 0.0 && flushed <= COMBINED_SHARE_MAX * offered => {
+                found.add(Level::Notice, format!("{load}, combined to {}/s.", rate(flushed)));
+            }
+            _ if key.cache_hits_per_s >= key.requests_per_s / 2.0 => {
+                found.add(Level::Notice, format!("{load}, served from the read cache."));
+            }
+            _ if !is_served(key, evidence) => found.add(Level::Notice, format!("{load}.")),
+            _ => found.add(Level::Warning, format!("{load}, not combined: all of it reaches {}.", key.node)),
+        }
+    }
+}
+
+/// What is refused here does not reach Redis. Its quota says the rest.
+fn is_refused(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
+    let refused =
+        evidence.quotas.iter().filter(|quota| quota.key == key.key).map(|quota| quota.refused_per_s);
+    refused.sum::<f64>() >= key.requests_per_s / 2.0
+}
+
+/// Its node is there and answers, so what is sent reaches it.
+fn is_served(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
+    let mut nodes = evidence.nodes.iter().filter(|node| node.node == key.node);
+    !key.node.is_empty() && nodes.all(|node| node.up && node.silent_ms == 0)
+}

@@ -1,0 +1,142 @@
+//! What is wrong, in one line: the sentence at the top of the dashboard and of `hotgate top`.
+//!
+//! Every rule looks at the figures of the view and states what it found, with a level; the worst finding is
+//! the sentence, the others follow below it. Among equals the order of the rules holds: a cause stands before
+//! what it causes, so Redis comes first, then the gateway itself, then clients, keys and quotas.
+//!
+//! Thresholds stand beside the rules that use them, and are the same as those of `conf/prometheus/alerts.yml`
+//! where both judge the same thing.
+
+mod clients;
+mod gateway;
+mod hot_keys;
+mod quotas;
+mod upstream;
+mod words;
+
+use serde::Serialize;
+
+use super::sources::Readiness;
+use super::view::{HotKeyView, NodeView, Now, QuotaView, Totals};
+pub use upstream::SILENT_MS;
+pub use words::{duration_s, duration_us, percent, rate, whole};
+
+/// How full a buffer or queue may be before it is worth a warning.
+const FULL_SHARE_WARNING: f64 = 0.8;
+/// Findings shown at once; the rest is in the tables.
+const FINDINGS_MAX: usize = 8;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing to say.
+    Ok,
+    /// Worth knowing; nothing to do.
+    Notice,
+    /// Worth a look before it gets worse.
+    Warning,
+    /// Clients suffer now.
+    Critical,
+}
+
+impl Level {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// One thing that a rule found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is.
+    pub sentence: String,
+}
+
+/// The verdict on a view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The worst finding's level.
+    pub level: Level,
+    /// The worst finding, or that all is quiet.
+    pub sentence: String,
+    /// The other findings, worst first.
+    pub others: Vec<Finding>,
+}
+
+/// The figures that the rules look at.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    /// Whether traffic should come here.
+    pub readiness: &'a Readiness,
+    /// What is wrong with the upstream as a whole though it serves.
+    pub upstream_trouble: Option<&'a str>,
+    /// The last second.
+    pub now: &'a Now,
+    /// Levels.
+    pub totals: &'a Totals,
+    /// Hottest first.
+    pub hot_keys: &'a [HotKeyView],
+    /// Upstream nodes.
+    pub nodes: &'a [NodeView],
+    /// Keys under quotas.
+    pub quotas: &'a [QuotaView],
+}
+
+/// Where rules put what they found.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, sentence: impl Into<String>) {
+        self.0.push(Finding { level, sentence: sentence.into() });
+    }
+}
+
+/// Judges the figures.
+pub fn judge(evidence: &Evidence<'_>) -> Status {
+    let mut found = Findings::default();
+    upstream::judge(evidence, &mut found);
+    gateway::judge(evidence, &mut found);
+    clients::judge(evidence, &mut found);
+    hot_keys::judge(evidence, &mut found);
+    quotas::judge(evidence.quotas, &mut found);
+    let Findings(mut findings) = found;
+    // The sort is stable: among equals the order of the rules holds.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
+    findings.truncate(FINDINGS_MAX);
+    if findings.is_empty() {
+        return Status { level: Level::Ok, sentence: all_quiet(evidence), others: Vec::new() };
+    }
+    let worst = findings.remove(0);
+    Status { level: worst.level, sentence: worst.sentence, others: findings }
+}
+
+fn all_quiet(evidence: &Evidence<'_>) -> String {
+    let now = evidence.now;
+    let hot = match evidence.hot_keys.len() {
+        0 => "no hot keys".to_owned(),
+        1 => "one hot key below 10 % of all requests".to_owned(),
+        count => format!("{count} hot keys, each below 10 % of all requests"),
+    };
+    if now.requests_per_s < 1.0 {
+        return format!("All quiet: no traffic, {hot}.");
+    }
+    let p99 = duration_us(now.request_time.p99_us);
+    format!("All quiet: {}/s, p99 {p99}, {hot}.", rate(now.requests_per_s))
+}
+
+fn is_nearly_full(level: u64, bound: u64) -> bool {
+    bound > 0 && level as f64 >= FULL_SHARE_WARNING * bound as f64
+}
+
+#[cfg(test)]
+mod tests;

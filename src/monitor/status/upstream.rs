@@ -1,0 +1,97 @@
+//! Redis: what can't be reached, what does not answer, what carries more than its share.
+
+use super::{Evidence, Findings, Level, duration_s, is_nearly_full, percent, whole};
+use crate::monitor::sources::Readiness;
+use crate::monitor::view::NodeView;
+use crate::shared::topology::SLOTS;
+
+/// How long a node may leave requests unanswered. `/readyz` uses it as well.
+pub const SILENT_MS: u64 = 1_000;
+/// A node that takes so many times what the others take on average is out of balance.
+const SKEW_MIN: f64 = 3.0;
+/// Below this many requests per second on the busiest node no imbalance matters.
+const SKEW_REQUESTS_PER_S_MIN: f64 = 1_000.0;
+/// The same for bytes.
+const SKEW_BYTES_PER_S_MIN: f64 = 10_000_000.0;
+
+pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
+    match evidence.readiness {
+        Readiness::Ready => {}
+        Readiness::Draining => {
+            found.add(Level::Notice, "Draining: what is in flight is finished, no new clients are taken.");
+        }
+        // A silent node is told of below, with what waits for it.
+        Readiness::UpstreamUnreachable { .. } if evidence.nodes.iter().any(is_silent) => {}
+        Readiness::UpstreamUnreachable { why } => {
+            found.add(Level::Critical, format!("No Redis to serve from: {why}."));
+        }
+    }
+    if let Some(why) = evidence.upstream_trouble {
+        found.add(Level::Critical, format!("{why}."));
+    }
+    let told = *evidence.readiness != Readiness::Ready;
+    for node in evidence.nodes {
+        judge_node(node, told, found);
+    }
+    judge_balance(evidence.nodes, found);
+}
+
+fn is_silent(node: &NodeView) -> bool {
+    node.silent_ms >= SILENT_MS
+}
+
+fn judge_node(node: &NodeView, unready: bool, found: &mut Findings) {
+    let NodeView { node: name, slots, .. } = node;
+    let is_master = node.role == "master";
+    if is_silent(node) {
+        let seconds = duration_s(node.silent_ms as f64 / 1000.0);
+        let level = if is_master { Level::Critical } else { Level::Warning };
+        found.add(level, format!("{name} has not answered for {seconds}; {}.", waiting(node.waiting)));
+    } else if !node.up && is_master && *slots == u32::from(SLOTS) {
+        if !unready {
+            found.add(Level::Critical, format!("Redis at {name} can't be reached."));
+        }
+    } else if !node.up && is_master {
+        let slots = whole(i64::from(*slots));
+        found.add(Level::Critical, format!("Master {name} is down; its {slots} slots are not served."));
+    } else if !node.up {
+        found.add(Level::Warning, format!("Replica {name} is down."));
+    }
+    if is_nearly_full(node.inflight, node.inflight_max) {
+        let share = percent(node.inflight as f64 / node.inflight_max as f64);
+        found
+            .add(Level::Warning, format!("Node {name} is near its limit: {share} of its inflight requests."));
+    }
+}
+
+fn waiting(requests: u64) -> String {
+    match requests {
+        0 => "new requests are held back".to_owned(),
+        1 => "one request waits".to_owned(),
+        requests => format!("{} requests wait", whole(requests as i64)),
+    }
+}
+
+/// One master that takes several times what the others take is what a hot shard looks like, hot keys or not.
+fn judge_balance(nodes: &[NodeView], found: &mut Findings) {
+    let masters: Vec<&NodeView> =
+        nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
+    let busiest = |of: fn(&NodeView) -> f64, least: f64| {
+        let most = masters.iter().max_by(|a, b| of(a).total_cmp(&of(b)))?;
+        let all: f64 = masters.iter().map(|node| of(node)).sum();
+        let others = (all - of(most)) / (masters.len() as f64 - 1.0);
+        let is_skewed = masters.len() > 1 && of(most) >= least && of(most) >= SKEW_MIN * others;
+        is_skewed.then(|| (most.node.clone(), of(most) / all, masters.len()))
+    };
+    let skewed = [
+        busiest(|node| node.requests_per_s, SKEW_REQUESTS_PER_S_MIN).map(|skew| (skew, "requests")),
+        busiest(|node| node.bytes_per_s, SKEW_BYTES_PER_S_MIN).map(|skew| (skew, "bytes")),
+    ];
+    if let Some(((node, share, masters), what)) = skewed.into_iter().flatten().next() {
+        let share = percent(share);
+        found.add(
+            Level::Warning,
+            format!("Out of balance: {node} takes {share} of all {what}, as one of {masters} masters."),
+        );
+    }
+}
