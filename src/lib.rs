@@ -10,7 +10,7 @@
 //!                 shared/: snapshots (swapped whole), tallies (published copies), bounded mailboxes
 //! ```
 //!
-//! `process` starts and stops them. A worker never waits for another thread, and no lock or shared atomic is touched per
+//! `process` starts and stops them; a panic in any of them ends the process ([`panics`]). A worker never waits for another thread, and no lock or shared atomic is touched per
 //! request.
 //!
 //! # The round trip of a request
@@ -62,6 +62,7 @@ pub mod detect;
 pub mod journal;
 pub mod limits;
 pub mod monitor;
+pub mod panics;
 pub mod process;
 pub mod resp;
 pub mod shared;

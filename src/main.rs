@@ -86,6 +86,7 @@ struct Top {
 }
 
 fn main() -> ExitCode {
+    hotgate::panics::end_process_on_panic();
     let command_line = CommandLine::parse();
     let outcome = match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
         Command::Serve(arguments) => serve(&arguments),

@@ -229,6 +229,8 @@ pub async fn serve(
     tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
     wait_for_upstream(&gateway).await;
     started(&Started { listen, admin: admin_address });
+    #[cfg(debug_assertions)]
+    crate::panics::provoke_anywhere();
 
     tokio::pin!(shutdown);
     let failed = tokio::select! {

@@ -101,6 +101,8 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&state)));
     tokio::task::spawn_local(follow_polled_limits(Rc::clone(&state)));
     tokio::task::spawn_local(housekeep(Rc::clone(&state)));
+    #[cfg(debug_assertions)]
+    tokio::task::spawn_local(crate::panics::provoke("worker"));
     // An error means that the sender is gone, and with it the process.
     let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);

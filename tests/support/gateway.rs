@@ -27,6 +27,7 @@ pub struct Start {
     config: String,
     flags: Vec<String>,
     file_blocks_max: Option<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Start {
@@ -38,6 +39,12 @@ impl Start {
 
     pub fn flag(mut self, name: &str, value: &str) -> Start {
         self.flags.extend([name.to_string(), value.to_string()]);
+        self
+    }
+
+    /// A variable of the program's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Start {
+        self.environment.push((name.to_string(), value.to_string()));
         self
     }
 
@@ -78,6 +85,7 @@ impl Start {
             .args(["serve", "--config", &config.display().to_string()])
             .args(self.address_flags())
             .args(&self.flags)
+            .envs(self.environment)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
