@@ -6,10 +6,12 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -76,6 +78,16 @@ impl Intake {
         if self.partial.is_empty() {
             self.partial = BytesMut::new();
         }
+    }
+}
+
+/// Whether something has arrived that was not read: bytes, or the end of them. It asks the system, and not what the runtime
+/// knows, which may be older than a stop of the process. To be asked before a time limit is held against a peer.
+pub fn has_arrived(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(stream).peek(&mut byte) {
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        Ok(_) => true,
     }
 }
 

@@ -16,6 +16,7 @@ use super::client::{Client, ClientKey, Phase};
 use super::decide::Knowledge;
 use super::decide::classes::Classes;
 use super::hot::Hot;
+use super::intake::has_arrived;
 use super::reply_times::ReplyTimes;
 use super::upstream::{Pools, Retries, Role, Upstream};
 use crate::config::Config;
@@ -25,6 +26,9 @@ use crate::shared::gateway::Gateway;
 use crate::shared::labels::{CloseReason, NodeState, RequestClass};
 use crate::shared::tallies::WorkerTallies;
 use crate::shared::topology::NodeIndex;
+
+/// A worker that keeps house ten times a second and has not done so for this long, in nanoseconds, was stopped.
+const STOPPED_NS_MIN: u64 = 1_000_000_000;
 
 /// The state of one worker.
 pub struct State {
@@ -60,6 +64,8 @@ pub struct State {
     pub reply_times: ReplyTimes,
     /// The worker's clock: nanoseconds since the process started, as of the last tick.
     pub now_ns: u64,
+    /// The worker's clock when it last kept house.
+    housekept_ns: u64,
     /// No new requests are taken.
     pub draining: bool,
     /// This very state, for the tasks that it starts.
@@ -99,6 +105,7 @@ impl State {
                 tallies: WorkerTallies::default(),
                 reply_times: ReplyTimes::default(),
                 now_ns: 1,
+                housekept_ns: 1,
                 draining: false,
                 me: me.clone(),
                 started,
@@ -178,6 +185,7 @@ impl State {
     /// What is done ten times a second: time limits, levels, publication of the tallies.
     pub fn housekeep(&mut self) {
         self.tick();
+        self.forgive_a_stop();
         self.look_at_snapshots();
         self.end_overdue_clients();
         self.end_overdue_upstreams();
@@ -191,17 +199,37 @@ impl State {
         self.gateway.workers[self.index].tallies.publish(&self.tallies);
     }
 
+    /// While the whole process stood still (a suspended machine, a container without its share of time), nobody was silent:
+    /// nodes have their time from now on.
+    fn forgive_a_stop(&mut self) {
+        let stopped_ns = self.now_ns.saturating_sub(self.housekept_ns);
+        self.housekept_ns = self.now_ns;
+        if stopped_ns > STOPPED_NS_MIN {
+            self.upstreams.iter_mut().for_each(|upstream| upstream.alive_ns = self.now_ns);
+            self.retries.wait_longer(stopped_ns);
+        }
+    }
+
     fn end_overdue_clients(&mut self) {
         let idle_ns = self.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
         let now_ns = self.now_ns;
         for client in self.clients.iter_mut() {
             let idle = idle_ns.is_some_and(|limit| now_ns.saturating_sub(client.active_ns) > limit);
             match client.phase {
-                Phase::Open if idle && client.replies.is_empty() && !client.session.waits_on_server() => {
+                Phase::Open
+                    if idle
+                        && client.replies.is_empty()
+                        && !client.session.waits_on_server()
+                        && !has_arrived(&client.stream) =>
+                {
                     client.phase = Phase::Finishing(CloseReason::Idle);
                 }
+                // What lies there is dropped first, once: closing with it unread would reset the connection.
                 Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
-                    client.phase = Phase::Dead(reason)
+                    client.phase = match until_ns > 0 && has_arrived(&client.stream) {
+                        true => Phase::Lingering(reason, 0),
+                        false => Phase::Dead(reason),
+                    }
                 }
                 // Half a reply of `EXEC` would be none.
                 Phase::Open if self.draining && client.session.rest.is_none() => {
@@ -232,7 +260,8 @@ impl State {
             let limit_ns = limit_ns.saturating_add(waits_ns);
             // Redis answers one after the other: while it does, whoever waits behind many is not kept waiting by a dead node.
             let since_ns = |sent_ns: u64| now_ns.saturating_sub(sent_ns.max(upstream.alive_ns));
-            if since_ns(front.sent_ns) > limit_ns && upstream.stream.is_some() {
+            let Some(stream) = &upstream.stream else { continue };
+            if since_ns(front.sent_ns) > limit_ns && !has_arrived(stream) {
                 upstream.timed_out = true;
                 upstream.wake();
             }

@@ -83,9 +83,8 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
     if upstream.closing {
         return Poll::Ready(Ended::Closed);
     }
-    if std::mem::take(&mut upstream.timed_out) {
-        return Poll::Ready(Ended::Broken("no answer within upstream.request_timeout".to_owned()));
-    }
+    let timed_out = std::mem::take(&mut upstream.timed_out);
+    let alive_ns = upstream.alive_ns;
     let mut outcome = Ok(());
     let mut has_read = false;
     for turn in 0.. {
@@ -104,6 +103,13 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
     }
     if outcome.is_ok() {
         write_or_yield(state, key, has_read, cx);
+    }
+    // It is judged on what has come up to now.
+    if timed_out
+        && outcome.is_ok()
+        && state.upstreams.get(key).is_some_and(|upstream| upstream.alive_ns == alive_ns)
+    {
+        outcome = Err(Ended::Broken("no answer within upstream.request_timeout".to_owned()));
     }
     flush_touched(state);
     match outcome {

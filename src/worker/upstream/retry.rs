@@ -55,6 +55,17 @@ pub struct Retries {
     arrived: Rc<Notify>,
 }
 
+impl Retries {
+    /// All that wait may do so for this much longer: the process did not run.
+    pub fn wait_longer(&mut self, stopped_ns: u64) {
+        for retry in &mut self.queue {
+            if let What::Send { pending, .. } = &mut retry.what {
+                pending.retry_until_ns = pending.retry_until_ns.saturating_add(stopped_ns);
+            }
+        }
+    }
+}
+
 /// Runs the queue of one worker for as long as it lives.
 pub async fn run_retries(state: Rc<RefCell<State>>) {
     let arrived = Rc::clone(&state.borrow().retries.arrived);
