@@ -1,16 +1,31 @@
-//! Towards its clients the gateway poses as a cluster all of whose nodes are at its own address, so that cluster-mode
-//! clients work and never bypass it.
+//! Towards its clients the gateway before a cluster poses as one all of whose nodes are at its own address, so that
+//! cluster-mode clients work and never bypass it. Before one server it says what that server says, unless it is told to pose
+//! as a cluster all the same.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it must be")]
 
 mod support;
 
+use std::sync::OnceLock;
 use support::text::elements;
-use support::{BOTH_VERSIONS, Gateway, shared};
+
+use support::{BOTH_VERSIONS, Client, Gateway, shared};
+
+/// A gateway that poses as a cluster before the shared server.
+fn posing() -> &'static Gateway {
+    static POSING: OnceLock<Gateway> = OnceLock::new();
+    POSING.get_or_init(|| {
+        let (server, _) = shared::single();
+        let start = Gateway::before(&server.address().to_string());
+        start.config("[gateway]\npose = \"cluster\"\n").start()
+    })
+}
 
 fn both() -> [(&'static Gateway, Vec<u16>); 2] {
-    let (server, single) = shared::single();
+    let (server, _) = shared::single();
     let (cluster, before_cluster) = shared::cluster();
     [
-        (single, vec![server.port()]),
+        (posing(), vec![server.port()]),
         (before_cluster, (0..cluster.len()).map(|node| cluster.port(node)).collect()),
     ]
 }
@@ -134,7 +149,7 @@ fn the_keys_of_a_slot_are_counted_by_its_master() {
 fn an_announced_address_replaces_the_one_dialled() {
     let (server, _) = shared::single();
     let gateway = Gateway::before(&server.address().to_string())
-        .config("[gateway]\nannounce = \"gateway.example:7000\"\n")
+        .config("[gateway]\npose = \"cluster\"\nannounce = \"gateway.example:7000\"\n")
         .start();
     let mut client = gateway.client();
     let slots = elements(&client.call_line("CLUSTER SLOTS"));
@@ -142,4 +157,87 @@ fn an_announced_address_replaces_the_one_dialled() {
     let nodes = client.text("CLUSTER NODES");
     assert!(nodes.contains("gateway.example") && nodes.contains("7000@"), "{nodes}");
     assert!(!nodes.contains(&gateway.address.port().to_string()), "{nodes}");
+}
+
+/// Each of these goes to the server too, and both say the same.
+#[test]
+fn before_one_server_everything_about_clusters_is_as_that_server_says() {
+    let (server, gateway) = shared::single();
+    for version in BOTH_VERSIONS {
+        let (mut through, mut direct) =
+            (gateway.speaking(version), Client::speaking(server.address(), version));
+        for line in [
+            "CLUSTER",
+            "CLUSTER NODES",
+            "CLUSTER SLOTS",
+            "CLUSTER SHARDS",
+            "CLUSTER INFO",
+            "CLUSTER MYID",
+            "CLUSTER LINKS",
+            "CLUSTER HELP",
+            "CLUSTER KEYSLOT a",
+            "CLUSTER COUNTKEYSINSLOT 1",
+            "CLUSTER GETKEYSINSLOT 1 1",
+            "CLUSTER REPLICAS x",
+            "CLUSTER SLAVES x",
+            "CLUSTER COUNT-FAILURE-REPORTS x",
+            "CLUSTER MEET 127.0.0.1 1",
+            "CLUSTER RESET",
+            "CLUSTER ADDSLOTS 1",
+            "CLUSTER FAILOVER",
+            "cluster nodes",
+            "CLUSTER NODES x",
+            "CLUSTER MEET",
+            "CLUSTER NOSUCH",
+            "READONLY",
+            "READWRITE",
+            "ASKING",
+            "READONLY 1",
+            "INFO cluster",
+            "CONFIG GET cluster-enabled",
+        ] {
+            assert_eq!(through.ask(line), direct.ask(line), "{line}");
+        }
+        assert!(through.text("INFO server").contains("redis_mode:standalone"));
+        let mode =
+            |words: &[String]| words[words.iter().position(|word| word == "mode").unwrap() + 1].clone();
+        assert_eq!(mode(&through.list("HELLO")), "standalone");
+        through.check("SELECT 3", "+OK");
+        through.check("MSET a 1 b 2 c 3", "+OK");
+    }
+}
+
+#[test]
+fn where_the_gateway_poses_as_a_cluster_everything_says_so() {
+    for (gateway, _) in both() {
+        for version in BOTH_VERSIONS {
+            let mut client = gateway.speaking(version);
+            let words = client.list("HELLO");
+            let mode = words.iter().position(|word| word == "mode").unwrap() + 1;
+            assert_eq!(words[mode], "cluster");
+            assert!(client.text("INFO server").contains("redis_mode:cluster"));
+            assert!(client.text("INFO cluster").contains("cluster_enabled:1"));
+            assert_eq!(client.list("CONFIG GET cluster-enabled")[1], "yes");
+            client.check("SELECT 0", "+OK");
+            client.check("SELECT 1", "-ERR SELECT is not allowed in cluster mode");
+            for line in ["READONLY", "READWRITE", "ASKING"] {
+                client.check(line, "+OK");
+            }
+            client.check("CLUSTER MEET 127.0.0.1 1", "-ERR hotgate: 'cluster|meet' is not passed on...");
+            assert!(client.list("CLUSTER HELP").len() > 8);
+            client.check("MSET a 1 b 2 c 3", "+OK");
+            client.check("MGET a b c", "*3 $1 1 $1 2 $1 3");
+        }
+    }
+}
+
+#[test]
+fn a_reload_changes_the_pose() {
+    let (server, _) = shared::single();
+    let gateway = Gateway::before_server(server);
+    let mut client = gateway.client();
+    client.check("CLUSTER MYID", "-ERR This instance has cluster support disabled");
+    gateway.reload("[gateway]\npose = \"cluster\"\n");
+    support::wait_until("the gateway poses as a cluster", || client.ask("CLUSTER MYID").starts_with("$40 "));
+    client.check("READONLY", "+OK");
 }

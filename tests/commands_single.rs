@@ -208,7 +208,6 @@ fn local_commands_answer() {
             if version == Version::Resp2 { "*2 $4 save $..." } else { "%1 $4 save $..." },
         );
         assert_eq!(client.list("TIME").len(), 2);
-        client.check("CLUSTER KEYSLOT {tag}x", ":8338");
         client.check("RESET", "+RESET");
         client.read_as(Version::Resp2);
         client.check("CLIENT GETNAME", "$-1");
@@ -261,8 +260,6 @@ fn what_would_break_the_gateway_or_its_server_is_refused_and_the_connection_live
             "SHUTDOWN NOSAVE",
             "REPLICAOF 127.0.0.1 1",
             "SLAVEOF NO ONE",
-            "CLUSTER MEET 127.0.0.1 1",
-            "CLUSTER FAILOVER",
             "DEBUG SLEEP 0",
             "MIGRATE 127.0.0.1 1 k 0 1",
             "SYNC",

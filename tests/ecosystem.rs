@@ -21,6 +21,15 @@ fn both() -> [&'static Gateway; 2] {
     [&shared::single().1, &shared::cluster().1]
 }
 
+/// Before one server and told to pose as a cluster.
+fn posing() -> &'static Gateway {
+    static POSING: OnceLock<Gateway> = OnceLock::new();
+    POSING.get_or_init(|| {
+        let start = Gateway::before(&shared::single().0.address().to_string());
+        start.config("[gateway]\npose = \"cluster\"\n").start()
+    })
+}
+
 /// Runs a program to its end and returns what it wrote; it must succeed.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -103,13 +112,27 @@ fn redis_benchmark_runs_with_pipelines_resp3_and_threads() {
 
 #[test]
 fn redis_benchmark_takes_the_gateway_for_a_cluster() {
-    for gateway in both() {
+    for gateway in [posing(), &shared::cluster().1] {
         for options in [&[][..], &["-P", "16"], &["--threads", "2"]] {
             let mut arguments = vec!["--cluster", "-t", "set,get,incr", "-n", "10000", "-r", "10000"];
             arguments.extend_from_slice(options);
             assert!(results(&redis_benchmark(gateway, &arguments)) >= 3, "{options:?}");
         }
     }
+}
+
+/// As from the server itself: what insists on a cluster is told that there is none.
+#[test]
+fn what_insists_on_a_cluster_is_refused_before_one_server_as_by_that_server() {
+    let (server, gateway) = shared::single();
+    let outcome = |port: u16| {
+        let mut command = Command::new("redis-benchmark");
+        command.args(["-p", &port.to_string(), "--cluster", "-t", "set", "-n", "10"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).replace(&port.to_string(), "PORT");
+        (output.status.code(), text)
+    };
+    assert_eq!(outcome(gateway.address.port()), outcome(server.port()));
 }
 
 /// The directory with redis-py and ioredis.
@@ -141,8 +164,9 @@ fn ioredis(gateway: &Gateway, mode: &str) {
 
 #[test]
 fn redis_py_works_before_one_server() {
-    for (mode, protocol) in [("plain", "2"), ("plain", "3"), ("cluster", "2"), ("cluster", "3")] {
-        redis_py(&shared::single().1, mode, protocol);
+    for protocol in ["2", "3"] {
+        redis_py(&shared::single().1, "plain", protocol);
+        redis_py(posing(), "cluster", protocol);
     }
 }
 
@@ -155,9 +179,8 @@ fn redis_py_works_before_a_cluster() {
 
 #[test]
 fn ioredis_works_before_one_server() {
-    for mode in ["plain", "cluster"] {
-        ioredis(&shared::single().1, mode);
-    }
+    ioredis(&shared::single().1, "plain");
+    ioredis(posing(), "cluster");
 }
 
 #[test]

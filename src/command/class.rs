@@ -19,6 +19,8 @@ pub enum Class {
     /// Changes the state of the connection or waits on it, so it needs an upstream connection of its own for as
     /// long as that state lasts.
     Session(Session),
+    /// Speaks of one server: forwarded where there is one, and as [`Class::Refuse`] where there are several.
+    OneServer(&'static str),
     /// Not passed on; the text says why and what to do instead ([`super::Command::refusal`] gives the error).
     Refuse(&'static str),
 }

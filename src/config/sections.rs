@@ -8,7 +8,7 @@ use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteB
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, section, size,
 };
-use super::types::{Address, LogFormat, LogLevel, ReadFrom, Secret, UpstreamKindChoice};
+use super::types::{Address, LogFormat, LogLevel, Pose, ReadFrom, Secret, UpstreamKindChoice};
 
 section! {
     /// The whole file.
@@ -56,6 +56,9 @@ section! {
         announce: Option<Address> = None, Kind::Address, live,
             "The address that CLUSTER replies give as every node's; empty gives the one that the client \
              dialled, which is wrong only behind NAT.";
+        pose: Pose = Pose::Auto, Kind::Choice { names: Pose::NAMES }, live,
+            "What clients are told that they are connected to: what stands upstream, or always a cluster, \
+             whose nodes are all at the gateway's address.";
         clients_max: usize = 10_000, count(1, 1_000_000), live,
             "The number of clients that may be connected to the process at once.";
         tcp_backlog: u32 = 511, count(1, 65_535), restart,

@@ -83,6 +83,16 @@ choice! {
 }
 
 choice! {
+    /// What clients are told that they are connected to.
+    Pose {
+        /// What stands upstream.
+        Auto = "auto",
+        /// A cluster, all of whose nodes are at the gateway's address.
+        Cluster = "cluster",
+    }
+}
+
+choice! {
     /// Where read-only commands go.
     ReadFrom {
         /// To the master, always.

@@ -1,4 +1,5 @@
-//! Commands of clients that need the figures of all workers: `INFO`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
+//! Commands of clients that need the figures of all workers, or what the servers say: `INFO`, `CONFIG GET`,
+//! `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,7 +8,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::admin::{Monitoring, unix_ms};
-use super::client_command;
+use super::upstream_questions::{UpstreamQuestions, Whom};
+use super::{client_command, config_get};
 use crate::admission::Verb;
 use crate::command::Local;
 use crate::detect::TopKey;
@@ -15,7 +17,8 @@ use crate::monitor::admin::{self, AdminCommand};
 use crate::monitor::board::Frame;
 use crate::monitor::hotkeys::{Hotkeys, HotkeysContext, Usage};
 use crate::monitor::info::{self, InfoFacts};
-use crate::resp::encode;
+use crate::monitor::server_info::ServerInfo;
+use crate::resp::{self, encode};
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::ControlRequest;
 use crate::shared::topology::UpstreamKind;
@@ -24,6 +27,7 @@ use crate::shared::topology::UpstreamKind;
 pub struct Desk {
     gateway: Arc<Gateway>,
     monitoring: Arc<Monitoring>,
+    servers: UpstreamQuestions,
     /// The session of `HOTKEYS START`. Only the control thread takes this lock, and never across an await.
     hotkeys: Mutex<Hotkeys>,
     /// The keys with the most accesses and with the most bytes, as of the last second.
@@ -33,7 +37,8 @@ pub struct Desk {
 impl Desk {
     /// A desk without a session.
     pub fn new(gateway: Arc<Gateway>, monitoring: Arc<Monitoring>) -> Self {
-        Self { gateway, monitoring, hotkeys: Mutex::default(), top: ArcSwap::default() }
+        let servers = UpstreamQuestions::new(Arc::clone(&gateway));
+        Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default() }
     }
 
     /// Takes a new ranking of keys, once a second, for the session and for later answers.
@@ -70,24 +75,51 @@ impl Desk {
                 client_command::answer(&self.gateway, question, &mut out).await;
                 out.into()
             }
-            Local::Info => self.info(&arguments, question),
+            Local::Info => self.info(&arguments, question).await,
+            Local::Config => {
+                let mut out = Vec::new();
+                let patterns = arguments.get(1..).unwrap_or_default();
+                config_get::answer(&self.gateway, &self.servers, patterns, question.version, &mut out).await;
+                out.into()
+            }
             Local::Hotkeys => self.hotkeys(&arguments, question),
             _ => self.hotgate(&arguments, question).await,
         }
     }
 
-    fn info(&self, sections: &[&[u8]], question: &ControlRequest) -> Bytes {
+    async fn info(&self, sections: &[&[u8]], question: &ControlRequest) -> Bytes {
+        let servers = match info::needs_servers(sections) {
+            true => self.server_info().await,
+            false => ServerInfo::default(),
+        };
         let config = self.gateway.config.load();
+        let topology = self.gateway.topology.load();
         let facts = InfoFacts {
             tcp_port: self.gateway.listen.first().map_or(0, std::net::SocketAddr::port),
-            cluster: self.gateway.topology.load().kind == UpstreamKind::Cluster,
+            cluster: topology.is_shown_as_cluster(&config),
+            several_masters: topology.kind == UpstreamKind::Cluster,
+            connected: self.gateway.connections.open(),
             clients_max: config.gateway.clients_max,
             window_ms: config.detect.window.as_millis() as u64,
+            servers,
         };
         let text = info::render(sections, &self.monitoring.board.latest().view, &facts);
         let mut out = Vec::new();
         encode::verbatim(&mut out, question.version, "txt", text.as_bytes());
         out.into()
+    }
+
+    /// `INFO` of every master. One that refuses to say, as where the gateway's user may not ask, counts as missing.
+    async fn server_info(&self) -> ServerInfo {
+        let answers = self.servers.ask(Whom::AllMasters, &[b"INFO", b"everything"]).await;
+        let texts: Vec<String> = answers
+            .replies
+            .iter()
+            .filter(|reply| reply.first() == Some(&b'$'))
+            .filter_map(|reply| Some(String::from_utf8_lossy(resp::bulk_payload(reply)?).into_owned()))
+            .collect();
+        let missing = answers.missing + answers.replies.len() - texts.len();
+        ServerInfo::of(&texts, missing)
     }
 
     fn hotkeys(&self, arguments: &[&[u8]], question: &ControlRequest) -> Bytes {

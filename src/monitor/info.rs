@@ -1,27 +1,36 @@
-//! INFO: the sections that clients and people look for, about the gateway, in Redis's format
+//! INFO: the sections that clients and people look for, in Redis's format
 //! (<https://redis.io/docs/latest/commands/info/>), with sections of the gateway's own: Hotgate, Hotkeys,
 //! Upstreams, Quotas.
 //!
-//! What only Redis could know (memory of the data set, keys, persistence) is left out or says what is true of
-//! a gateway: `loading:0`, because ioredis waits for it; `role:master`, because it takes writes. Keyspace is
-//! empty: a gateway counts no keys.
+//! What concerns the data (memory, keys, persistence, statistics of commands, ...) is what the servers say, and what concerns
+//! the connections and the process is the gateway's. Nothing is made up: a field that nobody can tell is not there.
+//! No server's address is shown but in the gateway's own section, which operators read.
+
+use std::collections::HashSet;
 
 use super::keys;
+use super::server_info::ServerInfo;
 use super::sources::Readiness;
 use super::view::View;
 use crate::shared::labels::{ErrorKind, Outcome, RedirectKind};
 
 /// What INFO says that a view does not hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct InfoFacts {
     /// The port that the asking client dialled.
     pub tcp_port: u16,
     /// Whether clients are told that this is a cluster.
     pub cluster: bool,
+    /// Whether there are several masters, whatever clients are told.
+    pub several_masters: bool,
+    /// Clients that are connected now, the asking one included.
+    pub connected: u64,
     /// The bound on clients.
     pub clients_max: usize,
     /// The length of the detector's window.
     pub window_ms: u64,
+    /// What the servers say; empty when they need not be asked.
+    pub servers: ServerInfo,
 }
 
 type Render = fn(&mut Section<'_>, &View, &InfoFacts);
@@ -35,48 +44,118 @@ const SECTIONS: &[(&str, Render)] = &[
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", cpu),
+    ("Modules", |out, _, facts| out.rest(facts, "Modules", &[])),
+    ("Commandstats", |out, _, facts| out.rest(facts, "Commandstats", &[])),
     ("Errorstats", errorstats),
+    ("Latencystats", |out, _, facts| out.rest(facts, "Latencystats", &[])),
     ("Cluster", cluster),
-    ("Keyspace", |_, _, _| {}),
+    ("Keyspace", |out, _, facts| out.rest(facts, "Keyspace", &[])),
     ("Hotgate", hotgate),
     ("Hotkeys", hotkeys),
     ("Upstreams", upstreams),
     ("Quotas", quotas),
 ];
 
+/// Those that are shown only when named, or with `all` or `everything`, as in Redis.
+const NOT_BY_DEFAULT: [&str; 2] = ["Commandstats", "Latencystats"];
+
+/// Those for which no server has to be asked.
+const OF_THE_GATEWAY: [&str; 7] = ["Clients", "CPU", "Cluster", "Hotgate", "Hotkeys", "Upstreams", "Quotas"];
+
 /// Hot keys and quotas listed; the API and `/metrics` have the rest.
 const ROWS_MAX: usize = 64;
 
-/// The text of `INFO [section ...]`. As in Redis: no section, `default`, `all` and `everything` give every
-/// section, names are taken in any case and any order, each at most once, and one that does not exist gives
-/// nothing.
+/// Which sections `INFO [section ...]` names. As in Redis: no section is `default`; names are taken in any case and any
+/// order, each at most once, and one that does not exist gives nothing.
+struct Wanted<'a>(&'a [&'a [u8]]);
+
+impl Wanted<'_> {
+    fn names(&self, name: &str) -> bool {
+        self.0.iter().any(|section| section.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
+    fn has(&self, section: &str) -> bool {
+        let default = self.0.is_empty() || self.names("default");
+        self.names(section) || self.all() || (default && !NOT_BY_DEFAULT.contains(&section))
+    }
+
+    fn all(&self) -> bool {
+        self.names("all") || self.names("everything")
+    }
+}
+
+/// Whether the servers have to be asked for these sections.
+pub fn needs_servers(wanted: &[&[u8]]) -> bool {
+    let own =
+        |section: &&[u8]| OF_THE_GATEWAY.iter().any(|name| section.eq_ignore_ascii_case(name.as_bytes()));
+    wanted.is_empty() || !wanted.iter().all(own)
+}
+
+/// The text of `INFO [section ...]`. Sections that only the servers have, as modules do, come last, when they are named or
+/// `everything` is.
 pub fn render(wanted: &[&[u8]], view: &View, facts: &InfoFacts) -> String {
-    let names = |name: &str| wanted.iter().any(|section| section.eq_ignore_ascii_case(name.as_bytes()));
-    let every = wanted.is_empty() || names("default") || names("all") || names("everything");
+    let wanted = Wanted(wanted);
     let mut out = String::new();
-    for (name, render) in SECTIONS.iter().filter(|(name, _)| every || names(name)) {
-        if !out.is_empty() {
-            out.push_str("\r\n");
+    for (name, render) in SECTIONS.iter().filter(|(name, _)| wanted.has(name)) {
+        render(&mut Section::new(&mut out, name), view, facts);
+    }
+    let is_known = |name: &str| SECTIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+    for name in facts.servers.sections().filter(|name| !is_known(name)) {
+        if wanted.names(name) || wanted.names("everything") {
+            Section::new(&mut out, name).rest(facts, name, &[]);
         }
-        out.push_str(&format!("# {name}\r\n"));
-        render(&mut Section { out: &mut out }, view, facts);
     }
     out
 }
 
 struct Section<'a> {
     out: &'a mut String,
+    written: HashSet<String>,
 }
 
-impl Section<'_> {
+impl<'a> Section<'a> {
+    fn new(out: &'a mut String, name: &str) -> Self {
+        if !out.is_empty() {
+            out.push_str("\r\n");
+        }
+        out.push_str(&format!("# {name}\r\n"));
+        Self { out, written: HashSet::new() }
+    }
+
     fn put(&mut self, field: &str, value: impl std::fmt::Display) {
         self.out.push_str(&format!("{field}:{value}\r\n"));
+        self.written.insert(field.to_owned());
+    }
+
+    /// What the servers say in this section, but for what has been written, which is the gateway's, and for `not`.
+    fn rest(&mut self, facts: &InfoFacts, section: &str, not: &[&str]) {
+        for (field, value) in facts.servers.section(section) {
+            if !self.written.contains(field) && !not.contains(&field.as_str()) {
+                self.out.push_str(&format!("{field}:{value}\r\n"));
+            }
+        }
+    }
+
+    /// These fields of the servers, where they have them.
+    fn take(&mut self, facts: &InfoFacts, section: &str, fields: &[&str]) {
+        for field in fields {
+            if let Some(value) = facts.servers.field(section, field) {
+                self.put(field, value);
+            }
+        }
     }
 }
 
 fn server(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     let stats = &view.stats;
-    out.put("redis_version", stats.upstream_version.as_deref().unwrap_or("0.0.0"));
+    match (facts.servers.field("Server", "redis_version"), &stats.upstream_version) {
+        (Some(version), _) => out.put("redis_version", version),
+        (None, Some(version)) => out.put("redis_version", version),
+        (None, None) => {}
+    }
+    let version = ["redis_git_sha1", "redis_git_dirty", "redis_build_id"];
+    out.take(facts, "Server", &version);
+    out.take(facts, "Server", &["server_name", "valkey_version", "valkey_release_stage"]);
     out.put("hotgate_version", &stats.gateway.version);
     out.put("redis_mode", if facts.cluster { "cluster" } else { "standalone" });
     out.put("os", std::env::consts::OS);
@@ -88,13 +167,18 @@ fn server(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     out.put("server_time_usec", view.at_ms * 1_000);
     out.put("uptime_in_seconds", stats.uptime_s);
     out.put("uptime_in_days", stats.uptime_s / 86_400);
+    out.take(facts, "Server", &["hz", "configured_hz", "lru_clock"]);
     out.put("io_threads_active", stats.gateway.workers);
     out.put("config_file", &stats.gateway.config_file);
+    if facts.servers.missing > 0 {
+        out.put("hotgate_masters_without_answer", facts.servers.missing);
+    }
 }
 
 fn clients(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     let clients = &view.merged.all.clients;
-    out.put("connected_clients", clients.current);
+    out.put("connected_clients", facts.connected);
+    out.put("cluster_connections", 0);
     out.put("maxclients", facts.clients_max);
     out.put("blocked_clients", clients.blocked);
     out.put("pubsub_clients", clients.subscribed);
@@ -102,30 +186,41 @@ fn clients(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     out.put("client_buffered_output_bytes", clients.buffered_out_bytes);
 }
 
-fn memory(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
-    let resident = view.process.resident_bytes;
-    out.put("used_memory", resident);
-    out.put("used_memory_human", format_args!("{:.2}M", resident as f64 / f64::from(1 << 20)));
-    out.put("used_memory_rss", resident);
-    out.put("maxmemory", 0);
-    out.put("maxmemory_policy", "noeviction");
-    out.put("mem_fragmentation_ratio", "1.00");
+/// The memory that counts against `maxmemory` is the servers'.
+fn memory(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
+    out.put("hotgate_used_memory_rss", view.process.resident_bytes);
     out.put("detector_memory_bytes", view.merged.all.detector.memory_bytes);
+    out.rest(facts, "Memory", &[]);
 }
 
-fn persistence(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
-    out.put("loading", 0);
-    out.put("async_loading", 0);
-    out.put("rdb_changes_since_last_save", 0);
-    out.put("rdb_bgsave_in_progress", 0);
-    out.put("aof_enabled", 0);
+fn persistence(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     out.put("journal_bytes_written", view.merged.all.write_behind.journal_bytes);
     out.put("journal_faults", view.merged.all.write_behind.journal_faults);
     out.put("journal_refusing", view.merged.all.write_behind.journal_refusing);
     out.put("journal_syncs", view.merged.all.write_behind.journal_syncs);
+    out.rest(facts, "Persistence", &[]);
 }
 
-fn stats(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
+/// Statistics of a server's own connections, which are the gateway's: they tell nothing about clients.
+const STATS_OF_CONNECTIONS: &[&str] = &[
+    "total_reads_processed",
+    "total_writes_processed",
+    "io_threaded_reads_processed",
+    "io_threaded_writes_processed",
+    "io_threaded_total_prefetch_batches",
+    "io_threaded_total_prefetch_entries",
+    "reply_buffer_shrinks",
+    "reply_buffer_expands",
+    "evicted_clients",
+    "client_query_buffer_limit_disconnections",
+    "client_output_buffer_limit_disconnections",
+    "acl_access_denied_auth",
+    "acl_access_denied_cmd",
+    "acl_access_denied_key",
+    "acl_access_denied_channel",
+];
+
+fn stats(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     let (all, now) = (&view.merged.all, &view.stats.now);
     out.put("total_connections_received", all.clients.opened);
     out.put("total_commands_processed", all.requests_total());
@@ -139,13 +234,25 @@ fn stats(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     for kind in RedirectKind::ALL {
         out.put(&format!("redirects_{}", kind.label()), all.redirects[kind.index()]);
     }
+    out.rest(facts, "Stats", STATS_OF_CONNECTIONS);
 }
 
-fn replication(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
-    out.put("role", "master");
-    out.put("connected_slaves", 0);
-    out.put("master_replid", &view.stats.gateway.id);
-    out.put("master_repl_offset", 0);
+/// Of several masters each has a history of its own, so that the id is the gateway's. Lines of replicas hold addresses.
+fn replication(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
+    let said = facts.servers.section("Replication");
+    if facts.several_masters || said.is_empty() {
+        out.put("role", "master");
+        out.put("master_replid", &view.stats.gateway.id);
+    }
+    let is_replica =
+        |field: &str| field.strip_prefix("slave").is_some_and(|number| number.parse::<u32>().is_ok());
+    let hidden: Vec<&str> = said
+        .iter()
+        .map(|(field, _)| field.as_str())
+        .filter(|field| is_replica(field) || matches!(*field, "master_host" | "master_port"))
+        .chain(facts.several_masters.then_some("master_replid2"))
+        .collect();
+    out.rest(facts, "Replication", &hidden);
 }
 
 fn cpu(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
@@ -156,7 +263,9 @@ fn cpu(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     }
 }
 
-fn errorstats(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
+/// What the servers refused, in their words, and what the gateway did, in its own.
+fn errorstats(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
+    out.rest(facts, "Errorstats", &[]);
     for kind in ErrorKind::ALL.iter().filter(|kind| view.merged.all.errors[kind.index()] > 0) {
         let count = view.merged.all.errors[kind.index()];
         out.put(&format!("errorstat_{}", kind.label()), format_args!("count={count}"));

@@ -12,7 +12,8 @@
 //!
 //! Everything here runs on the control thread and reads snapshots that the workers publish. Invariant:
 //! nothing here can make a worker wait, and how often it is asked changes nothing about what workers do (the
-//! one exception, the list of clients, is bounded in rows and asked for at most once a second).
+//! one exception, the list of clients, is bounded in rows and asked for at most once a second). Nothing here asks a server:
+//! what INFO tells of the data is handed to it.
 
 pub mod admin;
 pub mod board;
@@ -30,6 +31,7 @@ pub mod metrics;
 pub mod notify;
 pub mod process_figures;
 pub mod sampler;
+pub mod server_info;
 pub mod sources;
 pub mod status;
 pub mod top;

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 pub use crate::config::Address;
+use crate::config::{Config, Pose, UpstreamKindChoice};
 
 /// Hash slots of a Redis Cluster (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16384;
@@ -162,6 +163,13 @@ impl Topology {
     pub fn find(&self, host: &str, port: u16) -> Option<NodeIndex> {
         let ports = self.by_host.get(host)?;
         ports.iter().find(|(known, _)| *known == port).map(|(_, index)| *index)
+    }
+
+    /// Whether clients are told that this is a cluster: it is one, is said to be one, or is to pose as one.
+    pub fn is_shown_as_cluster(&self, config: &Config) -> bool {
+        self.kind == UpstreamKind::Cluster
+            || config.upstream.kind == UpstreamKindChoice::Cluster
+            || config.gateway.pose == Pose::Cluster
     }
 
     /// Some slot has a master that is not known to have failed: there is a point in accepting clients.

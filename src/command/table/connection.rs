@@ -45,7 +45,7 @@ commands! { CLUSTER: Cluster []
     "cluster|flushslots"             2 [ADMIN STALE NO_ASYNC_LOADING]    [] Refuse(TOPOLOGY),       "3.0.0" "Delete a node's own slots information";
     "cluster|forget"                 3 [ADMIN STALE NO_ASYNC_LOADING]    [] Refuse(TOPOLOGY),       "3.0.0" "Remove a node from the nodes table";
     "cluster|getkeysinslot"          4 [STALE]                           [] Local(Local::Cluster),  "3.0.0" "Return local key names in the specified hash slot";
-    "cluster|help"                   2 [LOADING STALE]                   [] AnyNode,                "5.0.0" "Show helpful text about the different subcommands";
+    "cluster|help"                   2 [LOADING STALE]                   [] Local(Local::Cluster),  "5.0.0" "Show helpful text about the different subcommands";
     "cluster|info"                   2 [STALE]                           [] Local(Local::Cluster),  "3.0.0" "Provides info about Redis Cluster node state";
     "cluster|keyslot"                3 [STALE]                           [] Local(Local::Cluster),  "3.0.0" "Returns the hash slot of the specified key";
     "cluster|links"                  2 [STALE]                           [] Local(Local::Cluster),  "7.0.0" "Returns a list of all TCP links to and from peer nodes in cluster";

@@ -1,7 +1,7 @@
 //! Commands that the gateway answers by itself from what the worker knows: the connection's own affairs.
 //!
-//! What needs the figures of all workers (`INFO`, `CLIENT LIST`, `HOTKEYS`, ...) goes to the control thread instead; this
-//! says so with [`Answer::Ask`].
+//! What needs the figures of all workers or a server's word (`INFO`, `CONFIG GET`, `CLIENT LIST`, ...) goes to the control
+//! thread instead; this says so with [`Answer::Ask`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,23 @@ pub struct Surroundings<'a> {
     pub client_id: u64,
     /// The version that the upstream says it has.
     pub server_version: &'a str,
+}
+
+impl Surroundings<'_> {
+    /// Whether clients are told that this is a cluster.
+    fn shown_as_cluster(&self) -> bool {
+        self.knowledge.topology.is_shown_as_cluster(self.config)
+    }
+
+    /// The error of commands about clusters where clients see none.
+    fn no_cluster(&self) -> &'static str {
+        match self.knowledge.topology.version {
+            0 => {
+                "ERR hotgate: no server has answered yet, so it is not known whether this is a cluster; try again"
+            }
+            _ => pose::NO_CLUSTER,
+        }
+    }
 }
 
 /// What became of a local command.
@@ -74,16 +91,16 @@ pub fn answer(
         }
         Local::Time => time(out),
         Local::Role => role(out),
+        Local::Readonly if !surroundings.shown_as_cluster() => encode::error(out, surroundings.no_cluster()),
         Local::Readonly => encode::simple(out, "OK"),
         Local::Whoami => encode::bulk(out, &session.user),
         Local::Auth => auth(surroundings.config, session, request, out),
         Local::Hello => hello(surroundings, session, request, out),
-        Local::Select => return select(surroundings.knowledge, request, out),
+        Local::Select => return select(surroundings, request, out),
         Local::Client => return client(surroundings, session, request, out),
         Local::Command => render::command(&surroundings.knowledge.commands, request, session.version, out),
-        Local::Config => config(surroundings, session.version, request, out),
         Local::Cluster => return cluster(surroundings, session.version, request, out),
-        Local::Info | Local::Hotgate | Local::Hotkeys => return Answer::Ask,
+        Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys => return Answer::Ask,
     }
     Answer::Done
 }
@@ -240,10 +257,7 @@ fn hello(surroundings: &Surroundings<'_>, session: &mut Session, request: &Reque
 }
 
 fn hello_reply(surroundings: &Surroundings<'_>, version: RespVersion, out: &mut Vec<u8>) {
-    let mode = match surroundings.knowledge.topology.kind {
-        UpstreamKind::Single => "standalone",
-        UpstreamKind::Cluster => "cluster",
-    };
+    let mode = if surroundings.shown_as_cluster() { "cluster" } else { "standalone" };
     encode::map(out, version, 7);
     let text = |out: &mut Vec<u8>, name: &str, value: &str| {
         encode::bulk(out, name.as_bytes());
@@ -261,13 +275,13 @@ fn hello_reply(surroundings: &Surroundings<'_>, version: RespVersion, out: &mut 
     encode::array(out, 0);
 }
 
-fn select(knowledge: &Knowledge, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+fn select(surroundings: &Surroundings<'_>, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
     let database = request.arg(1).and_then(parse_integer);
-    match (database, knowledge.topology.kind) {
+    match (database, surroundings.shown_as_cluster()) {
         (None, _) => encode::error(out, "ERR value is not an integer or out of range"),
-        (Some(0), UpstreamKind::Cluster) => encode::simple(out, "OK"),
-        (Some(_), UpstreamKind::Cluster) => encode::error(out, "ERR SELECT is not allowed in cluster mode"),
-        (Some(database), UpstreamKind::Single) => match u32::try_from(database) {
+        (Some(0), true) => encode::simple(out, "OK"),
+        (Some(_), true) => encode::error(out, "ERR SELECT is not allowed in cluster mode"),
+        (Some(database), false) => match u32::try_from(database) {
             Ok(database) => return Answer::Select(database),
             Err(_) => encode::error(out, "ERR DB index is out of range"),
         },
@@ -349,38 +363,6 @@ fn is_plain_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-/// `CONFIG GET`: the parameters that mean something for the gateway itself, under the names that Redis gives them.
-fn config(surroundings: &Surroundings<'_>, version: RespVersion, request: &Request<'_>, out: &mut Vec<u8>) {
-    let config = surroundings.config;
-    let idle = config.limits.idle_timeout.map_or(0, |timeout| timeout.as_secs());
-    let cluster = surroundings.knowledge.topology.kind == UpstreamKind::Cluster;
-    let parameters: [(&str, String); 9] = [
-        ("appendonly", "no".into()),
-        ("save", String::new()),
-        ("maxclients", config.gateway.clients_max.to_string()),
-        ("timeout", idle.to_string()),
-        ("proto-max-bulk-len", config.limits.bulk_bytes_max.to_string()),
-        ("client-query-buffer-limit", config.limits.request_bytes_max.to_string()),
-        ("port", surroundings.face.port.to_string()),
-        ("tcp-backlog", config.gateway.tcp_backlog.to_string()),
-        ("cluster-enabled", if cluster { "yes" } else { "no" }.into()),
-    ];
-    let wanted: Vec<_> = parameters
-        .iter()
-        .filter(|(name, _)| {
-            request
-                .args()
-                .skip(2)
-                .any(|pattern| crate::command::glob::matches_ignoring_case(pattern, name.as_bytes()))
-        })
-        .collect();
-    encode::map(out, version, wanted.len());
-    for (name, value) in wanted {
-        encode::bulk(out, name.as_bytes());
-        encode::bulk(out, value.as_bytes());
-    }
-}
-
 fn cluster(
     surroundings: &Surroundings<'_>,
     version: RespVersion,
@@ -388,16 +370,28 @@ fn cluster(
     out: &mut Vec<u8>,
 ) -> Answer {
     let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
-    if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
+    if !surroundings.shown_as_cluster() {
+        encode::error(out, surroundings.no_cluster());
+    } else if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
         match request.arg(2).and_then(parse_integer).map(u16::try_from) {
-            Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => return Answer::Forward(slot),
+            Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => {
+                if surroundings.knowledge.topology.kind == UpstreamKind::Cluster {
+                    return Answer::Forward(slot);
+                }
+                encode::error(
+                    out,
+                    "ERR hotgate: the server behind the gateway is no cluster and keeps no keys by slot",
+                );
+            }
             _ => encode::error(out, "ERR Invalid slot"),
         }
     } else if !pose::answer(&surroundings.knowledge.topology, &surroundings.face, version, request, out) {
         let name = String::from_utf8_lossy(&subcommand);
         encode::error(
             out,
-            format!("ERR hotgate: CLUSTER {name} is not answered by the gateway; ask a node directly"),
+            format!(
+                "ERR hotgate: 'cluster|{name}' is not passed on: it changes or inspects the cluster behind the gateway; send it to a node directly"
+            ),
         );
     }
     Answer::Done

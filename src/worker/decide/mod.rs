@@ -171,7 +171,14 @@ fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> 
             }
         }
         Class::Session(session) => Verdict::Session(session, None),
-        Class::Refuse(why) => Verdict::Refuse(command.refusal(why).into_bytes().into()),
+        Class::OneServer(_) if knowledge.topology.kind == UpstreamKind::Single => {
+            forward(knowledge, Route::AnyNode, command)
+        }
+        // Whether there is a cluster for clients at all is known there.
+        Class::Refuse(_) if command.name.starts_with("cluster|") => Verdict::Answer(Local::Cluster),
+        Class::OneServer(why) | Class::Refuse(why) => {
+            Verdict::Refuse(command.refusal(why).into_bytes().into())
+        }
     }
 }
 
@@ -247,7 +254,9 @@ fn in_transaction(
             poison(session);
             return Verdict::Refuse(NO_MULTI.into());
         }
-        Class::Refuse(why) => {
+        Class::OneServer(_) if single => Part::Redis,
+        Class::Refuse(_) if single && command.name.starts_with("cluster|") => Part::Here,
+        Class::OneServer(why) | Class::Refuse(why) => {
             poison(session);
             return Verdict::Refuse(command.refusal(why).into_bytes().into());
         }

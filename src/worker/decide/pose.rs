@@ -1,6 +1,9 @@
 //! `CLUSTER`: the gateway poses as a cluster all of whose nodes are at its own address, so that cluster-mode clients work
 //! unchanged and never go around it.
 //!
+//! Before one server it does so only where `gateway.pose` says so; else it answers there as that server does, which is no
+//! cluster: clients that took it for one would refuse commands on several slots.
+//!
 //! It lists as many masters as the upstream has and at least two, because `redis-benchmark --cluster` refuses a cluster of
 //! one. The slots are dealt out evenly; which pretended node a client picks does not matter, since all are this gateway. A client must
 //! never see a real node's address: it would connect to it.
@@ -17,6 +20,33 @@ pub struct Face<'a> {
     /// The gateway's id, from which the ids of the pretended nodes are made.
     pub gateway_id: &'a str,
 }
+
+/// The error of everything about clusters where there is none, as Redis words it.
+pub const NO_CLUSTER: &str = "ERR This instance has cluster support disabled";
+
+const HELP: [&str; 21] = [
+    "CLUSTER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "COUNTKEYSINSLOT <slot>",
+    "    Return the number of keys in <slot>.",
+    "GETKEYSINSLOT <slot> <count>",
+    "    Return key names stored by the current node in a slot.",
+    "INFO",
+    "    Return information about the cluster.",
+    "KEYSLOT <key>",
+    "    Return the hash slot for <key>.",
+    "MYID",
+    "    Return the node id.",
+    "NODES",
+    "    Return cluster configuration seen by node.",
+    "REPLICAS <node-id>",
+    "    Return <node-id> replicas.",
+    "SLOTS",
+    "    Return information about slots range mappings.",
+    "SHARDS",
+    "    Return information about slot range mappings and the nodes associated with them.",
+    "HELP",
+    "    Print this help.",
+];
 
 /// Fewer pretended masters than this and `redis-benchmark --cluster` gives up.
 const MASTERS_MIN: usize = 2;
@@ -39,6 +69,10 @@ pub fn answer(
         b"myid" => encode::bulk(out, nodes[0].id.as_bytes()),
         b"myshardid" => encode::bulk(out, shard_id(&nodes[0]).as_bytes()),
         b"keyslot" => encode::integer(out, i64::from(key_slot(request.arg(2).unwrap_or_default()))),
+        b"help" => {
+            encode::array(out, HELP.len());
+            HELP.iter().for_each(|line| encode::simple(out, line));
+        }
         b"replicas" | b"slaves" => encode::array(out, 0),
         b"links" | b"count-failure-reports" => encode::array(out, 0),
         _ => return false,
