@@ -144,6 +144,10 @@ pub const KEY_VERDICTS: usize = 8192;
 /// Bytes of values and requests that the queue of one combined key holds. Beyond it operations are refused.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Limit keys that are polled, one after the other. More of them are not read, and their counters refuse; at the usual tenth
+/// of a millisecond for each, this many take as long as two rechecks.
+pub const POLLED_KEYS_MAX: usize = 1024;
+
 /// Keys in write-behind mode of which one worker keeps a machine. Beyond it further ones are passed through, which is always
 /// right.
 pub const BEHIND_KEYS_MAX: usize = 16_384;

@@ -50,6 +50,11 @@ impl Admission {
         self.paying
     }
 
+    /// When [`Self::owed_to_flush`] is worth asking next; never while nothing is owed or its outcome is awaited.
+    pub fn owed_due_ns(&self) -> Option<u64> {
+        (self.paying.is_none() && self.owes()).then_some(self.owed_at_ns)
+    }
+
     /// What the flush of what is owed is made with, so that what was let through counts in its windows too. It holds nothing.
     pub fn charge(&self) -> Option<Arc<Clamp>> {
         self.charge.clone()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{
     counts::{Counts, RuleCounts},
     debt::UnpaidIncrements,
+    freed::Freed,
     key_quota::KeyQuota,
     known::Known,
     polled::PolledLimit,
@@ -62,20 +63,6 @@ pub enum Phase {
     Faulty,
     /// Redis was away when last asked.
     Unavailable,
-}
-
-/// The directions that an operation on its way may have made room in.
-#[derive(Clone, Copy, Debug, Default)]
-struct Freed {
-    increments: bool,
-    decrements: bool,
-}
-
-impl Freed {
-    fn by(&mut self, delta: i64) {
-        self.increments |= delta < 0;
-        self.decrements |= delta > 0;
-    }
 }
 
 /// The state machine of one counter. See the module for who owns and drives it.

@@ -45,6 +45,7 @@ mod answer;
 mod counts;
 mod debt;
 mod facts;
+mod freed;
 mod key_quota;
 mod known;
 mod machine;

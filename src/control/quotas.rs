@@ -16,6 +16,7 @@ use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::admission::{PolledLimit, QuotaAction, QuotaRules};
 use crate::config::Config;
+use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::{first_error, key_slot};
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
@@ -31,10 +32,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the configuration is looked at while no limit is polled.
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
-
-/// Limit keys that are polled, one after the other. More of them are not read, and their counters refuse; at the usual tenth
-/// of a millisecond for each, this many take as long as two rechecks.
-const POLLED_KEYS_MAX: usize = 1024;
 
 /// Carries out changes until the process stops, one after the other, in the order in which they were asked for.
 pub async fn serve_changes(gateway: Arc<Gateway>, mut changes: QuotaInbox) {
@@ -167,8 +164,8 @@ impl Poller {
         let names: BTreeSet<Bytes> = boards.flat_map(|board| board.polled.clone()).collect();
         let crowded = names.len() > POLLED_KEYS_MAX;
         if crowded && !self.crowded {
-            let (keys, polled) = (names.len(), POLLED_KEYS_MAX);
-            tracing::warn!(keys, polled, "more limit keys than are polled: counters of the others refuse");
+            let polled = POLLED_KEYS_MAX;
+            tracing::warn!(polled, "more limit keys than are polled: counters of the others refuse");
         }
         self.crowded = crowded;
         names.into_iter().take(POLLED_KEYS_MAX).collect()

@@ -15,7 +15,7 @@ use crate::admission::PolledLimit;
 pub struct QuotaBoard {
     /// The levels of the keys that have rows of their own in the tallies: so they are bounded by those.
     pub facts: Vec<QuotaFacts>,
-    /// Limit keys that have to be polled; one that several counters share is named several times.
+    /// Limit keys that have to be polled: the first ones in the order of their names, and one more than are polled at the most.
     pub polled: Vec<Bytes>,
 }
 

@@ -53,11 +53,13 @@ impl<T> Key<T> {
 pub struct Arena<T> {
     places: Slab<(u32, T)>,
     generation: u32,
+    /// Places that were ever taken.
+    places_used: usize,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self { places: Slab::new(), generation: 0 }
+        Self { places: Slab::new(), generation: 0, places_used: 0 }
     }
 }
 
@@ -67,6 +69,7 @@ impl<T> Arena<T> {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.places.vacant_entry();
         let key = Key { place: entry.key() as u32, generation: self.generation, kind: PhantomData };
+        self.places_used = self.places_used.max(entry.key() + 1);
         entry.insert((key.generation, make(key)));
         key
     }
@@ -101,6 +104,16 @@ impl<T> Arena<T> {
     /// All of them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().map(|(_, (_, thing))| thing)
+    }
+
+    /// The thing in a place, if there is one. Places count from 0 to [`Self::places`], and things keep theirs.
+    pub fn at(&mut self, place: usize) -> Option<&mut T> {
+        self.places.get_mut(place).map(|(_, thing)| thing)
+    }
+
+    /// How many places there are, empty ones included.
+    pub fn places(&self) -> usize {
+        self.places_used
     }
 
     /// How many there are.

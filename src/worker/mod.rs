@@ -21,7 +21,9 @@ pub mod hot;
 pub mod intake;
 mod messages;
 pub mod reply_times;
+pub mod rounds;
 pub mod state;
+pub mod timers;
 pub mod upstream;
 
 use std::cell::RefCell;
@@ -146,6 +148,7 @@ async fn follow_hot_set(state: Rc<RefCell<State>>) {
 /// Takes over limits of quotas as soon as they are published.
 async fn follow_polled_limits(state: Rc<RefCell<State>>) {
     let mut limits = state.borrow().gateway.polled_limits.clone();
+    limits.mark_changed();
     while limits.changed().await.is_ok() {
         let published = Arc::clone(&limits.borrow_and_update());
         state.borrow_mut().adopt_polled_limits(&published);

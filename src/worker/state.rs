@@ -12,18 +12,17 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::arena::Arena;
-use super::client::{Client, ClientKey, Phase};
+use super::client::{Client, ClientKey};
 use super::decide::Knowledge;
 use super::decide::classes::Classes;
 use super::hot::Hot;
-use super::intake::has_arrived;
 use super::reply_times::ReplyTimes;
-use super::upstream::{Pools, Retries, Role, Upstream};
+use super::rounds::Rounds;
+use super::upstream::{Pools, Retries, Upstream};
 use crate::config::Config;
 use crate::limits::{INLINE_BYTES_MAX, SCRATCH_BYTES};
 use crate::resp::RequestLimits;
 use crate::shared::gateway::Gateway;
-use crate::shared::labels::{CloseReason, NodeState, RequestClass};
 use crate::shared::tallies::WorkerTallies;
 use crate::shared::topology::NodeIndex;
 
@@ -66,6 +65,8 @@ pub struct State {
     pub now_ns: u64,
     /// The worker's clock when it last kept house.
     housekept_ns: u64,
+    /// Rounds over clients and upstream connections.
+    pub(super) rounds: Rounds,
     /// No new requests are taken.
     pub draining: bool,
     /// This very state, for the tasks that it starts.
@@ -106,6 +107,7 @@ impl State {
                 reply_times: ReplyTimes::default(),
                 now_ns: 1,
                 housekept_ns: 1,
+                rounds: Rounds::default(),
                 draining: false,
                 me: me.clone(),
                 started,
@@ -187,10 +189,8 @@ impl State {
         self.tick();
         self.forgive_a_stop();
         self.look_at_snapshots();
-        self.end_overdue_clients();
-        self.end_overdue_upstreams();
-        self.measure_levels();
-        self.cool_down();
+        self.visit_clients();
+        self.visit_upstreams();
         self.keep_behind();
         self.publish_quotas();
         self.keep_copies();
@@ -207,124 +207,6 @@ impl State {
         if stopped_ns > STOPPED_NS_MIN {
             self.upstreams.iter_mut().for_each(|upstream| upstream.alive_ns = self.now_ns);
             self.retries.wait_longer(stopped_ns);
-        }
-    }
-
-    fn end_overdue_clients(&mut self) {
-        let idle_ns = self.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
-        let now_ns = self.now_ns;
-        for client in self.clients.iter_mut() {
-            let idle = idle_ns.is_some_and(|limit| now_ns.saturating_sub(client.active_ns) > limit);
-            match client.phase {
-                Phase::Open
-                    if idle
-                        && client.replies.is_empty()
-                        && !client.session.waits_on_server()
-                        && !has_arrived(&client.stream) =>
-                {
-                    client.phase = Phase::Finishing(CloseReason::Idle);
-                }
-                // What lies there is dropped first, once: closing with it unread would reset the connection.
-                Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
-                    client.phase = match until_ns > 0 && has_arrived(&client.stream) {
-                        true => Phase::Lingering(reason, 0),
-                        false => Phase::Dead(reason),
-                    }
-                }
-                // Half a reply of `EXEC` would be none.
-                Phase::Open if self.draining && client.session.rest.is_none() => {
-                    client.phase = Phase::Finishing(CloseReason::Drain)
-                }
-                _ => continue,
-            }
-            client.wake();
-        }
-    }
-
-    /// A node that does not answer within the time limit counts as lost.
-    fn end_overdue_upstreams(&mut self) {
-        let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
-        let now_ns = self.now_ns;
-        for upstream in self.upstreams.iter_mut() {
-            let Some(front) = upstream.wire.front() else { continue };
-            // A session's command may block for as long as it says.
-            if front.class == RequestClass::Blocking
-                || matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_))
-            {
-                continue;
-            }
-            let waits_ns = match upstream.role {
-                Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
-                _ => 0,
-            };
-            let limit_ns = limit_ns.saturating_add(waits_ns);
-            // Redis answers one after the other: while it does, whoever waits behind many is not kept waiting by a dead node.
-            let since_ns = |sent_ns: u64| now_ns.saturating_sub(sent_ns.max(upstream.alive_ns));
-            let Some(stream) = &upstream.stream else { continue };
-            if since_ns(front.sent_ns) > limit_ns && !has_arrived(stream) {
-                upstream.timed_out = true;
-                upstream.wake();
-            }
-        }
-    }
-
-    /// Which nodes leave requests unanswered, and since when. A node that could not be reached any more stays silent until
-    /// something comes from it again.
-    fn measure_silence(&mut self) {
-        let now_ns = self.now_ns;
-        let mut heard_ns = vec![0; self.tallies.nodes.len()];
-        let mut asked_ns = vec![u64::MAX; self.tallies.nodes.len()];
-        self.tallies.nodes.iter_mut().for_each(|tally| tally.waiting = 0);
-        for upstream in self.upstreams.iter() {
-            let Some(tally) = self.tallies.nodes.get_mut(upstream.node.position()) else { continue };
-            let place = upstream.node.position();
-            heard_ns[place] = heard_ns[place].max(upstream.alive_ns);
-            let listens = matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_));
-            let front = upstream.wire.front().filter(|front| front.class != RequestClass::Blocking);
-            if let Some(front) = front.filter(|_| !listens) {
-                tally.waiting += upstream.wire.inflight() as u64;
-                asked_ns[place] = asked_ns[place].min(front.sent_ns.max(upstream.alive_ns));
-            }
-        }
-        for (place, tally) in self.tallies.nodes.iter_mut().enumerate() {
-            let was_silent_ns = now_ns.saturating_sub(tally.silent_ms * 1_000_000);
-            let still = tally.silent_ms > 0 && heard_ns[place] <= was_silent_ns;
-            let since_ns = match asked_ns[place] {
-                u64::MAX if still && tally.state == NodeState::Down => was_silent_ns,
-                u64::MAX => now_ns,
-                asked_ns if still => asked_ns.min(was_silent_ns),
-                asked_ns => asked_ns,
-            };
-            tally.silent_ms = now_ns.saturating_sub(since_ns) / 1_000_000;
-        }
-    }
-
-    fn measure_levels(&mut self) {
-        let clients = &mut self.tallies.clients;
-        (clients.current, clients.blocked, clients.subscribed) = (0, 0, 0);
-        (clients.buffered_in_bytes, clients.buffered_out_bytes) = (0, 0);
-        for client in self.clients.iter() {
-            clients.current += 1;
-            clients.blocked += u64::from(client.session.blocking.is_some());
-            clients.subscribed += u64::from(client.session.subscriptions.is_some());
-            let kept = client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len());
-            clients.buffered_in_bytes += kept as u64;
-            clients.buffered_out_bytes += (client.output.len() + client.replies.held_bytes()) as u64;
-        }
-        let bound = self.config.limits.client_output_buffer_max as u64;
-        clients.buffered_bytes_max = clients.current * bound;
-        self.measure_silence();
-        for tally in &mut self.tallies.nodes {
-            (tally.inflight, tally.inflight_max, tally.buffered_bytes) = (0, 0, 0);
-        }
-        for upstream in self.upstreams.iter() {
-            let tally = self.tallies.node(upstream.node.position());
-            tally.inflight += upstream.wire.inflight() as u64;
-            tally.inflight_max += self.config.upstream.inflight_max as u64;
-            tally.buffered_bytes += upstream.wire.inflight_bytes() as u64;
-            if upstream.stream.is_some() {
-                tally.state = NodeState::Up;
-            }
         }
     }
 }

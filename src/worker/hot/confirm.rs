@@ -102,6 +102,7 @@ impl State {
             wait.write_unconfirmed(home.queue.key(), &mut reply);
             if let Some(held) = &mut home.held {
                 held.admission.count_unconfirmed();
+                held.count_later(hash, &mut self.hot.board);
             }
             self.settle_member(hash, waiter, Settled::Borrowed(&reply), Outcome::Failed);
         }

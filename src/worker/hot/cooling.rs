@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Home;
+use super::{Due, Entry, Home};
 
 use crate::config::RuleMode;
 use crate::detect::HotSet;
@@ -15,11 +15,31 @@ const RULED_IDLE_NS: u64 = 60_000_000_000;
 /// The same for a key that a quota holds: with it go its counts.
 const QUOTA_IDLE_NS: u64 = 600_000_000_000;
 
+/// A key that could be forgotten, but for something that is not settled yet, is looked at again after this long.
+const UNSETTLED_NS: u64 = 1_000_000_000;
+
 /// One access in how many is to be recorded in the next slice, given how many came in the last.
 fn sample_ratio(accesses: u64, duration_ns: u64, ratio_max: u32) -> u32 {
     let per_second = accesses.saturating_mul(1_000_000_000) / duration_ns.max(1);
     let wanted = per_second.div_ceil(RECORDED_PER_SECOND_MAX).clamp(1, u64::from(ratio_max.max(1)));
     wanted as u32
+}
+
+impl Entry {
+    /// When it has been out of use for long enough.
+    pub(super) fn idle_due_ns(&self) -> u64 {
+        self.active_ns.saturating_add(if self.quota.is_some() { QUOTA_IDLE_NS } else { RULED_IDLE_NS })
+    }
+
+    /// Nothing of it waits, is on its way, or is owed.
+    fn is_settled(&self) -> bool {
+        let at_rest = |home: &Home| {
+            home.queue.is_empty()
+                && home.unconfirmed.is_empty()
+                && !home.held.as_ref().is_some_and(|held| held.admission.owes())
+        };
+        self.unsettled == 0 && self.queue.as_deref().is_none_or(at_rest)
+    }
 }
 
 impl State {
@@ -30,10 +50,23 @@ impl State {
         }
         self.hot.hot_set_version = Some(hot_set.version);
         self.tick();
-        self.hot.entries.values_mut().for_each(|entry| entry.hot = false);
-        if !self.config.combine.enabled {
-            return;
+        let former = std::mem::take(&mut self.hot.hot_keys);
+        for hash in &former {
+            if let Some(entry) = self.hot.entries.get_mut(hash) {
+                entry.hot = false;
+            }
         }
+        if self.config.combine.enabled {
+            self.adopt_hot_keys(hot_set);
+        }
+        for hash in former {
+            if self.hot.entries.get(&hash).is_some_and(|entry| !entry.hot) {
+                self.hot.arm(Due::Cool(hash), self.now_ns);
+            }
+        }
+    }
+
+    fn adopt_hot_keys(&mut self, hot_set: &HotSet) {
         // Of a name that is too long to be kept whole only rules can say that it is combined.
         for hot_key in hot_set.entries.iter().filter(|hot_key| !hot_key.key.is_truncated()) {
             let key = hot_key.key.bytes();
@@ -41,37 +74,40 @@ impl State {
             let excluded = matches!(self.hot.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind)
                 && !self.hot.quotas.holds(key, hash);
             match self.hot.entries.get_mut(&hash) {
-                _ if excluded => {}
+                _ if excluded => continue,
                 Some(entry) => entry.hot = entry.key == key,
                 None => self.begin(Bytes::copy_from_slice(key), hash, true),
             }
+            self.hot.hot_keys.push(hash);
         }
     }
 
-    /// Forgets keys that are not combined any more.
-    pub fn cool_down(&mut self) {
-        let now_ns = self.now_ns;
-        let tallies = &mut self.tallies;
-        let held_keys = &mut self.hot.held_keys;
-        self.hot.entries.retain(|_, entry| {
-            let idle_max_ns = if entry.quota.is_some() { QUOTA_IDLE_NS } else { RULED_IDLE_NS };
-            let idle = !entry.hot && now_ns.saturating_sub(entry.active_ns) > idle_max_ns;
-            let at_rest = |home: &Home| {
-                home.queue.is_empty()
-                    && home.unconfirmed.is_empty()
-                    && !home.held.as_ref().is_some_and(|held| held.admission.owes())
-            };
-            let settled = entry.unsettled == 0 && entry.queue.as_deref().is_none_or(at_rest);
-            let keep = !(settled && (!entry.is_wanted() || idle));
-            *held_keys -= usize::from(!keep && entry.quota.is_some());
-            if let (false, Some(home)) = (keep, &entry.queue) {
-                tallies.combine.keys.release(home.row);
-                if let Some(held) = &home.held {
-                    held.release(&mut tallies.quotas);
-                }
+    /// Forgets a key that is not combined any more; otherwise it is looked at again when it may not be.
+    pub(super) fn cool_down(&mut self, hash: u64) {
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
+        let idle_due_ns = entry.idle_due_ns();
+        let over = !entry.is_wanted() || (!entry.hot && idle_due_ns < self.now_ns);
+        if !(over && entry.is_settled()) {
+            let soon_ns = self.now_ns + UNSETTLED_NS;
+            // A hot key comes back when it leaves the hot set.
+            let due_ns = if over { soon_ns } else { idle_due_ns.max(soon_ns) };
+            return self.hot.arm(Due::Cool(hash), due_ns);
+        }
+        if let Some(mut entry) = self.hot.entries.remove(&hash) {
+            self.give_back(hash, &mut entry);
+        }
+    }
+
+    /// Gives back what a key has taken.
+    fn give_back(&mut self, hash: u64, entry: &mut Entry) {
+        self.hot.held_keys -= usize::from(entry.quota.is_some());
+        self.hot.debtors.remove(&hash);
+        if let Some(home) = &mut entry.queue {
+            self.tallies.combine.keys.release(home.row);
+            if let Some(held) = &mut home.held {
+                self.hot.board.leave(held, &mut self.tallies.quotas);
             }
-            keep
-        });
+        }
     }
 
     /// Gives what was counted to the control thread, unless that has not taken the last yet.

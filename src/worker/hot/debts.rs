@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::behind::Unflushed;
 use super::entry::{Entry, Home};
+use super::{Due, Hot};
 use crate::admission::Debt;
 use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
@@ -19,6 +20,9 @@ use crate::worker::state::State;
 
 /// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
 pub(super) const DEBT_WORKER: u16 = u16::MAX;
+
+/// How long the queue of a debt is kept at least.
+const QUEUE_OF_DEBTS_NS: u64 = 1_000_000_000;
 
 /// How the errors begin that an increment gets for what its key holds, however often it is tried. All others pass, or are an
 /// operator's to repair.
@@ -49,8 +53,7 @@ impl State {
         if let Some(sum) = held.admission.owed_to_flush(self.now_ns) {
             let charge = held.admission.charge();
             self.send_debt(hash, home.queue.key().clone(), sum, charge);
-        } else if held.admission.owes() {
-            let due_ns = self.now_ns + held.admission.quota().recheck_ns();
+        } else if let Some(due_ns) = held.admission.owed_due_ns() {
             self.hot.look_at(due_ns, hash);
         }
     }
@@ -63,6 +66,7 @@ impl State {
             let queue = Some(Box::new(self.new_home(&key, &identity, RowId::OVERFLOW, None)));
             let entry = Entry { serves_debts: true, ..Entry::new(key, self.index, self.now_ns, queue) };
             self.hot.entries.insert(beside, entry);
+            self.hot.arm(Due::Cool(beside), self.now_ns + QUEUE_OF_DEBTS_NS);
         }
         if let Some(entry) = self.hot.entries.get_mut(&beside) {
             entry.unsettled += 1;
@@ -125,8 +129,8 @@ impl State {
             }
             None => held.admission.on_owed_lost(sum),
         }
-        self.hot.timers.push((now_ns, !beside));
-        self.hot.wake();
+        self.count_later(!beside);
+        self.hot.look_at(now_ns, !beside);
     }
 
     /// What came of a debt whose quota is gone from the configuration. `last` says that no other is under way for its key.
@@ -139,8 +143,7 @@ impl State {
             let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
             let orphan = self.hot.orphaned_debts.entry(beside).or_insert_with(new);
             orphan.unsent = orphan.unsent.saturating_add(sum);
-            self.hot.timers.push((self.now_ns, beside));
-            return self.hot.wake();
+            return self.hot.look_at(self.now_ns, beside);
         }
         if !in_counter {
             tracing::warn!(
@@ -186,13 +189,21 @@ impl State {
     }
 
     /// Whether something that was let through is not in its counter yet.
-    pub fn owes(&self) -> bool {
-        let held = |entry: &Entry| {
-            entry
-                .queue
-                .as_ref()
-                .is_some_and(|home| home.held.as_ref().is_some_and(|held| held.admission.owes()))
+    pub fn owes(&mut self) -> bool {
+        let Hot { debtors, entries, orphaned_debts, .. } = &mut self.hot;
+        if !orphaned_debts.is_empty() {
+            return true;
+        }
+        let owes = |entry: &Entry| {
+            let held = entry.queue.as_ref().and_then(|home| home.held.as_ref());
+            held.is_some_and(|held| held.admission.owes())
         };
-        !self.hot.orphaned_debts.is_empty() || self.hot.entries.values().any(held)
+        while let Some(hash) = debtors.iter().next().copied() {
+            if entries.get(&hash).is_some_and(owes) {
+                return true;
+            }
+            debtors.remove(&hash);
+        }
+        false
     }
 }

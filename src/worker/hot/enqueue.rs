@@ -81,7 +81,7 @@ impl State {
             home.waiting_since_ns = waiter.received_ns;
         }
         if !std::mem::replace(&mut home.dirty, true) {
-            self.hot.dirty.push(hash);
+            self.hot.dirty.push_back(hash);
             self.hot.wake();
         }
     }
@@ -92,7 +92,10 @@ impl State {
         let mut decided = None;
         while place < waiter.operations {
             let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
-            let Some(held) = home.and_then(|home| home.held.as_mut()) else { return };
+            let Some(home) = home else { return };
+            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
+            let Some(held) = &mut home.held else { return };
+            held.count_later(hash, &mut self.hot.board);
             let owed = held.admission.owes();
             // Each is decided by itself, in order. Those that are told the same are answered as one.
             let decision = decided.take().unwrap_or_else(|| held.admission.decide(self.now_ns, delta));
@@ -109,8 +112,8 @@ impl State {
             replies.clear();
             let answered = held.carry_out(decision, version, &mut replies);
             if !owed && held.admission.owes() {
-                self.hot.timers.push((self.now_ns, hash));
-                self.hot.wake();
+                self.hot.debtors.insert(hash);
+                self.hot.look_at(self.now_ns, hash);
             }
             let asking = Waiter { operations: alike, ..waiter.one(place) };
             match answered {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::Due;
 use crate::combine::Op;
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::shared::handoff::{Handoff, HandoffResult, OwnedOp};
@@ -76,7 +77,7 @@ impl State {
         match self.gateway.workers[worker].mailbox.try_send(message) {
             Ok(()) => None,
             Err(TrySendError::Full(message)) => {
-                self.hot.timers.push((self.now_ns + FULL_PAUSE_NS, 0));
+                self.hot.arm(Due::Mailboxes, self.now_ns + FULL_PAUSE_NS);
                 Some(message)
             }
             // The worker has ended, and with it the process is ending.

@@ -15,10 +15,14 @@
 //! folding means, and why its replies are exact, is in [`crate::combine`]; this directory feeds it and sends its flushes.
 //! Keys that a rule puts in write-behind mode are in [`behind`].
 //!
+//! Nothing here walks all keys: what is to be done later stands in the worker's one [`Timers`] heap, what is to be done now in
+//! a list, and one turn takes a bounded part of either ([`pump`]).
+//!
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
 pub mod behind;
+mod board;
 pub mod cache;
 mod confirm;
 mod cooling;
@@ -32,8 +36,9 @@ mod pump;
 mod quota;
 mod written;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::task::Waker;
 
 use ahash::RandomState;
@@ -42,8 +47,11 @@ use crate::combine::Foldable;
 use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::shared::handoff::{Handoff, HandoffResult};
+use crate::shared::quota_board::PolledLimits;
+use crate::worker::timers::Timers;
 
 use behind::Behind;
+use board::Board;
 use cache::Cache;
 use confirm::Confirmation;
 use debts::OrphanedDebt;
@@ -51,6 +59,7 @@ use entry::Home;
 pub use entry::{Entry, Rules};
 pub use observe::{Seen, detector};
 pub use pump::pump;
+use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
 pub use written::WrittenKeys;
 
@@ -61,6 +70,21 @@ pub struct FlushKey {
     pub hash: u64,
     /// Which sending.
     pub sending: u32,
+}
+
+/// What is due at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Due {
+    /// The queue of this key is looked at.
+    Queue(u64),
+    /// So is this key in write-behind mode.
+    Behind(u64),
+    /// This key may have cooled down.
+    Cool(u64),
+    /// Nobody may need this key in write-behind mode any more.
+    Forget(u64),
+    /// A mailbox was full.
+    Mailboxes,
 }
 
 /// Hashes what is a hash already, by leaving it as it is.
@@ -103,9 +127,13 @@ pub struct Hot {
     confirmations: Vec<Confirmation>,
     /// Copies of replies.
     pub cache: Cache,
-    /// When the levels of quotas are published next, and whether any were.
-    board_due_ns: u64,
-    board_published: bool,
+    /// What of the quotas is to be published.
+    board: Board,
+    /// The limits that are polled, and how often they have been new.
+    limits: Arc<PolledLimits>,
+    limits_version: u64,
+    /// Keys that may owe something to their counters. Some that do not any more are among them.
+    debtors: HashSet<u64, BuildHasherDefault<Hashed>>,
     /// Keys in write-behind mode.
     pub behind: Behind,
     /// Where replies are worded.
@@ -113,12 +141,18 @@ pub struct Hot {
     /// Goes up when a key begins to be combined.
     pub epoch: u32,
     /// Keys of which the queue has changed since the last pump.
-    dirty: Vec<u64>,
-    /// When queues want to be looked at again.
-    timers: Vec<(u64, u64)>,
+    dirty: VecDeque<u64>,
+    /// What is due later.
+    timers: Timers<Due>,
+    /// The last time that was given to something that has failed and is to be tried again.
+    last_retry_ns: u64,
+    /// The keys that are in the hot set.
+    hot_keys: Vec<u64>,
     /// The pump.
     waker: Option<Waker>,
     woken: bool,
+    /// Its turn is under way, at whose end it looks at the timers.
+    pumping: bool,
     /// Operations for the homes of other workers, by worker.
     outboxes: Vec<Vec<Handoff>>,
     /// Outcomes for the clients of other workers, by worker.
@@ -142,14 +176,19 @@ impl Hot {
             orphaned_debts: HashMap::default(),
             confirmations: Vec::new(),
             cache: Cache::new(commands),
-            board_due_ns: 0,
-            board_published: false,
+            board: Board::default(),
+            limits: Arc::default(),
+            limits_version: 0,
+            debtors: HashSet::default(),
             scratch: Vec::new(),
             epoch: 0,
-            dirty: Vec::new(),
-            timers: Vec::new(),
+            dirty: VecDeque::new(),
+            timers: Timers::default(),
+            last_retry_ns: 0,
+            hot_keys: Vec::new(),
             waker: None,
             woken: false,
+            pumping: false,
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             results: (0..workers).map(|_| Vec::new()).collect(),
             hot_set_version: None,
@@ -174,9 +213,21 @@ impl Hot {
 
     /// Has a key's queue looked at by this time, if that is not going to happen anyway.
     fn look_at(&mut self, due_ns: u64, hash: u64) {
-        if !self.timers.iter().any(|(earlier_ns, other)| *other == hash && *earlier_ns <= due_ns) {
-            self.timers.push((due_ns, hash));
+        self.arm(Due::Queue(hash), due_ns);
+    }
+
+    /// Has something done by this time.
+    fn arm(&mut self, due: Due, due_ns: u64) {
+        if self.timers.arm(due, due_ns) && !self.pumping {
+            self.wake();
         }
+    }
+
+    /// When something that has failed is tried again. Each has a time of its own, so that however many keys fail, trying
+    /// again takes the same small part of the worker.
+    fn next_retry_ns(&mut self, now_ns: u64) -> u64 {
+        self.last_retry_ns = (now_ns + RETRY_PAUSE_NS).max(self.last_retry_ns + RETRY_SPACING_NS);
+        self.last_retry_ns
     }
 
     /// Lets the pump run after all tasks that are ready now.

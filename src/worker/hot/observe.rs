@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::entry::Home;
 use super::quota::{Held, refusal_alone};
-use super::{Entry, Rules};
+use super::{Due, Entry, Rules};
 use crate::admission::Setting;
 use crate::combine::{KeyQueue, Op, QueueLimits};
 use crate::command::glob;
@@ -214,13 +214,12 @@ impl State {
         let quota = self.hot.quotas.of(&key, hash);
         let queue = (home == self.index).then(|| {
             let row = self.tallies.combine.keys.acquire(Arc::from(&key[..]));
-            let limits = Arc::clone(&self.gateway.polled_limits.borrow());
-            let hold = |quota| Box::new(Held::new(quota, &mut self.tallies.quotas, &limits, self.now_ns));
-            let held = quota.clone().map(hold);
+            let held = quota.clone().map(|quota| self.hold(hash, quota));
             Box::new(self.new_home(&key, self.gateway.id.as_bytes(), row, held))
         });
         self.hot.held_keys += usize::from(quota.is_some());
         let entry = Entry { ruled, hot, quota, ..Entry::new(key, home, self.now_ns, queue) };
+        self.hot.arm(Due::Cool(hash), entry.idle_due_ns());
         self.hot.entries.insert(hash, entry);
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
     }
@@ -283,8 +282,9 @@ impl State {
         if !counts_alike {
             self.hot.detector = detector(&self.config, self.now_ns);
         }
-        let rules = &mut self.hot.rules;
+        let (rules, timers) = (&mut self.hot.rules, &mut self.hot.timers);
         for (hash, entry) in &mut self.hot.entries {
+            timers.arm(Due::Cool(*hash), self.now_ns);
             if let Some(home) = &mut entry.queue {
                 home.queue.set_limits(queue_limits(&self.config));
             }

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::debts::DEBT_WORKER;
 use super::entry::Sending;
-use super::pump::RETRY_PAUSE_NS;
 use super::quota::Held;
 use super::{FlushKey, Home};
 use crate::combine::{Again, Settled as CombineSettled};
@@ -49,6 +48,9 @@ impl State {
             self.finish(hash, &mut home);
         }
         self.tally_queue(&mut home);
+        if let Some(held) = &mut home.held {
+            held.count_later(hash, &mut self.hot.board);
+        }
         let wait = home.replica_wait().filter(|_| !home.unconfirmed.is_empty());
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.queue = Some(home);
@@ -157,14 +159,15 @@ impl State {
         if home.failed_since_ns == 0 {
             home.failed_since_ns = self.now_ns;
         }
-        home.retry_at_ns = self.now_ns + RETRY_PAUSE_NS;
-        self.hot.look_at(home.retry_at_ns, hash);
-        self.hot.wake();
+        home.retry_at_ns = self.hot.next_retry_ns(self.now_ns);
+        // However many try again, nobody waits longer than is said.
+        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        self.hot.look_at(home.retry_at_ns.min(home.failed_since_ns.saturating_add(patience_ns)), hash);
     }
 
     pub(super) fn look_again(&mut self, hash: u64, home: &mut Home) {
         if !std::mem::replace(&mut home.dirty, true) {
-            self.hot.dirty.push(hash);
+            self.hot.dirty.push_back(hash);
             self.hot.wake();
         }
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::board::Board;
 use super::debts::OrphanedDebt;
+use super::{Home, Hot};
 use crate::admission::{
     Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules, RuleCounts, Setting,
     verdict_of_other_command,
@@ -21,14 +23,11 @@ use crate::limits::KEY_VERDICTS;
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::labels::Outcome;
-use crate::shared::quota_board::{PolledLimits, QuotaBoard};
+use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
 use crate::worker::client::ClientKey;
 use crate::worker::state::State;
-
-/// At most so often levels are published, since that copies the names of all keys.
-const BOARD_PERIOD_NS: u64 = 250_000_000;
 
 /// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.
 #[derive(Default)]
@@ -48,6 +47,11 @@ impl Quotas {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// They themselves.
+    pub fn rules(&self) -> &QuotaRules {
+        &self.rules
     }
 
     /// Whether a quota holds this key.
@@ -80,31 +84,34 @@ pub struct Held {
     rows: SmallVec<[RowId; 2]>,
     /// What is in the rows already.
     tallied: RuleCounts,
+    /// It is noted that not all is.
+    counted: bool,
+    /// Which of the polled limits it knows.
+    limits_version: u64,
 }
 
 impl Held {
-    /// Nothing is known of the counter yet but the limits that were polled for others.
-    pub fn new(
-        quota: Arc<KeyQuota>,
-        tallies: &mut Keyed<QuotaTally>,
-        limits: &PolledLimits,
-        now_ns: u64,
-    ) -> Self {
+    /// Nothing is known of the counter yet.
+    fn new(quota: Arc<KeyQuota>, tallies: &mut Keyed<QuotaTally>) -> Self {
         let rows = take_rows(&quota, tallies);
         let tallied = RuleCounts::from_elem(Counts::default(), quota.parts().len());
-        let mut held = Self { admission: Admission::new(quota), rows, tallied };
-        held.adopt_limits(limits, now_ns);
-        held
+        Self { admission: Admission::new(quota), rows, tallied, counted: false, limits_version: 0 }
+    }
+
+    /// Its rows, one for each part of the quota.
+    pub fn rows(&self) -> &[RowId] {
+        &self.rows
+    }
+
+    /// Has its counts taken with the next publication.
+    pub(super) fn count_later(&mut self, hash: u64, board: &mut Board) {
+        if !std::mem::replace(&mut self.counted, true) {
+            board.counted.push(hash);
+        }
     }
 
     /// Takes over what now holds the key. Counts go on where only the places of its quotas have changed.
-    fn reconfigure(
-        &mut self,
-        quota: Arc<KeyQuota>,
-        tallies: &mut Keyed<QuotaTally>,
-        limits: &PolledLimits,
-        now_ns: u64,
-    ) {
+    fn reconfigure(&mut self, quota: Arc<KeyQuota>, tallies: &mut Keyed<QuotaTally>, now_ns: u64) {
         self.tally(tallies);
         if quota.is_alike(self.admission.quota()) {
             for (row, rule) in self.rows.iter().zip(quota.rules()).filter(|(row, _)| **row != RowId::OVERFLOW)
@@ -117,13 +124,20 @@ impl Held {
         }
         self.admission.reconfigure(now_ns, quota);
         self.tallied = RuleCounts::from_slice(self.admission.counts());
-        self.adopt_limits(limits, now_ns);
+        self.limits_version = 0;
     }
 
-    /// Takes over those of the polled limits that concern it.
-    fn adopt_limits(&mut self, limits: &PolledLimits, now_ns: u64) {
+    /// Takes over those of the polled limits that concern it, if any are new. Says whether it was held up by that.
+    fn adopt_limits(&mut self, limits: &PolledLimits, version: u64, now_ns: u64) -> bool {
+        if std::mem::replace(&mut self.limits_version, version) == version
+            || self.admission.quota().polled().is_empty()
+        {
+            return false;
+        }
+        let waited = self.admission.clamp().is_none();
         let quota = Arc::clone(self.admission.quota());
         self.admission.on_polled(now_ns, quota.polled().iter().map(|name| limits.get(name).copied()));
+        waited && self.admission.clamp().is_some()
     }
 
     /// Answers an operation that was to go to Redis and could not be sent. `None` in shadow mode, which changes no reply.
@@ -166,7 +180,9 @@ impl Held {
         self.rows.iter().for_each(|row| tallies.release(*row));
     }
 
-    fn tally(&mut self, tallies: &mut Keyed<QuotaTally>) {
+    /// Takes what is new into its rows.
+    pub fn tally(&mut self, tallies: &mut Keyed<QuotaTally>) {
+        self.counted = false;
         for ((row, now), then) in self.rows.iter().zip(self.admission.counts()).zip(&mut self.tallied) {
             let tally = tallies.row(*row);
             tally.admitted += now.admitted - then.admitted;
@@ -179,6 +195,15 @@ impl Held {
             tally.debts_lost += now.debts_lost - then.debts_lost;
             tally.rechecks += now.rechecks - then.rechecks;
             *then = *now;
+        }
+    }
+}
+
+impl Home {
+    /// Takes over those of the polled limits that concern it, if any are new.
+    pub(super) fn adopt_limits(&mut self, limits: &PolledLimits, version: u64, now_ns: u64) {
+        if self.held.as_mut().is_some_and(|held| held.adopt_limits(limits, version, now_ns)) {
+            self.failed_since_ns = 0;
         }
     }
 }
@@ -257,46 +282,59 @@ impl State {
         Ok(())
     }
 
-    /// Takes over limits that the control thread has polled.
-    pub fn adopt_polled_limits(&mut self, limits: &PolledLimits) {
-        self.tick();
-        let now_ns = self.now_ns;
-        for entry in self.hot.entries.values_mut() {
-            let Some(home) = &mut entry.queue else { continue };
-            let Some(held) = &mut home.held else { continue };
-            let waited = held.admission.clamp().is_none();
-            held.adopt_limits(limits, now_ns);
-            if waited && held.admission.clamp().is_some() {
-                home.failed_since_ns = 0;
-            }
+    /// The state of a quota that begins to hold a key at its home.
+    pub(super) fn hold(&mut self, hash: u64, quota: Arc<KeyQuota>) -> Box<Held> {
+        let mut held = Box::new(Held::new(quota, &mut self.tallies.quotas));
+        held.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
+        self.hot.board.enter(hash, &held);
+        held
+    }
+
+    /// Takes over limits that the control thread has polled. Each key does so when it is looked at next, which one that waits
+    /// for its limits is soon.
+    pub fn adopt_polled_limits(&mut self, limits: &Arc<PolledLimits>) {
+        self.hot.limits = Arc::clone(limits);
+        self.hot.limits_version += 1;
+    }
+
+    /// Has a key that is looked at take over the limits that were polled, and note what it counts.
+    pub(super) fn adopt_limits(&mut self, hash: u64, home: &mut Home) {
+        if let Some(held) = &mut home.held {
+            held.count_later(hash, &mut self.hot.board);
+            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
         }
     }
 
     /// Compiles the quotas of a new configuration, and holds the keys that are combined already to them.
     pub(super) fn configure_quotas(&mut self) {
         self.hot.quotas = Quotas::new(&self.config.quotas);
-        let limits = Arc::clone(&self.gateway.polled_limits.borrow());
         let tallies = &mut self.tallies.quotas;
         let mut debts = Vec::new();
-        for (hash, entry) in &mut self.hot.entries {
-            let quota = self.hot.quotas.of(&entry.key, *hash);
+        let Hot { entries, quotas, board, orphaned_debts, .. } = &mut self.hot;
+        for (hash, entry) in entries {
+            let quota = quotas.of(&entry.key, *hash);
             if entry.serves_debts || entry.quota == quota {
                 continue;
             }
             entry.quota.clone_from(&quota);
             let Some(home) = &mut entry.queue else { continue };
             match (&mut home.held, quota) {
-                (Some(held), Some(quota)) => held.reconfigure(quota, tallies, &limits, self.now_ns),
+                (Some(held), Some(quota)) => {
+                    board.unpoll(held);
+                    held.reconfigure(quota, tallies, self.now_ns);
+                    board.enter(*hash, held);
+                }
                 (held, quota) => {
                     if let Some(held) = held {
-                        held.release(tallies);
+                        board.leave(held, tallies);
                         if let Some(debt) = held.admission.debt() {
                             let orphan = OrphanedDebt { key: entry.key.clone(), debt, unsent: 0 };
-                            self.hot.orphaned_debts.insert(!*hash, orphan);
+                            orphaned_debts.insert(!*hash, orphan);
                         }
                         debts.extend(held.admission.take_owed().map(|sum| (*hash, entry.key.clone(), sum)));
                     }
-                    *held = quota.map(|quota| Box::new(Held::new(quota, tallies, &limits, self.now_ns)));
+                    *held = quota.map(|quota| Box::new(Held::new(quota, tallies)));
+                    held.iter().for_each(|held| board.enter(*hash, held));
                 }
             }
         }
@@ -306,35 +344,8 @@ impl State {
         }
         self.hot.held_keys = self.hot.entries.values().filter(|entry| entry.quota.is_some()).count();
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
-        self.hot.board_due_ns = 0;
-    }
-
-    /// Takes the counts of the quotas into the tallies, and publishes the levels now and then.
-    pub fn publish_quotas(&mut self) {
-        let due = self.now_ns >= self.hot.board_due_ns;
-        if self.hot.quotas.is_empty() && !(due && self.hot.board_published) {
-            return;
-        }
-        let mut board = QuotaBoard::default();
-        for entry in self.hot.entries.values_mut() {
-            let Some(held) = entry.queue.as_mut().and_then(|home| home.held.as_mut()) else { continue };
-            held.tally(&mut self.tallies.quotas);
-            let quota = held.admission.quota();
-            board.polled.extend(quota.polled().iter().cloned());
-            if due && !held.rows.contains(&RowId::OVERFLOW) {
-                describe(held, &self.hot.quotas.rules, self.now_ns, &mut board.facts);
-            }
-        }
-        // A limit key that nobody polls yet holds up its counter.
-        let cell = &self.gateway.workers[self.index].quotas;
-        if due || board.polled.len() != cell.load().polled.len() {
-            if !due {
-                board.facts.clone_from(&cell.load().facts);
-            }
-            self.hot.board_due_ns = self.now_ns + BOARD_PERIOD_NS;
-            self.hot.board_published = !(board.facts.is_empty() && board.polled.is_empty());
-            cell.store(Arc::new(board));
-        }
+        self.hot.limits_version += 1;
+        self.hot.board.hurry();
     }
 }
 
@@ -372,7 +383,7 @@ pub(super) fn refusal_alone(
     }
 }
 
-fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut Vec<QuotaFacts>) {
+pub(super) fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut Vec<QuotaFacts>) {
     let key = held.admission.quota().key().to_vec();
     facts.extend(held.admission.facts(now_ns).into_iter().map(|fact| QuotaFacts {
         key: key.clone(),

@@ -1,6 +1,7 @@
 //! What is shown of write-behind, and what is said of increments that a stop leaves behind.
 
 use super::{BehindKey, Stage};
+use crate::worker::hot::Due;
 use crate::worker::state::State;
 
 /// A key that nobody uses is forgotten after this long.
@@ -8,6 +9,9 @@ const IDLE_NS: u64 = 10_000_000_000;
 
 /// A key that is passed through is looked at anew after this long: it may be a counter again.
 const PASSED_THROUGH_NS: u64 = 1_000_000_000;
+
+/// A key that could be forgotten, but for something that is under way, is looked at again after this long.
+const UNSETTLED_NS: u64 = 1_000_000_000;
 
 /// What could not be flushed before the process had to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +32,18 @@ impl Unflushed {
 
 impl State {
     /// Takes what the machine of a key has counted into the tallies.
-    pub(super) fn tally_behind(&mut self, key: &mut BehindKey) {
+    pub(super) fn tally_behind(&mut self, hash: u64, key: &mut BehindKey) {
         let (now, then) = (key.machine.facts(), key.tallied);
         key.tallied = now;
+        match now.oldest_unflushed_ns {
+            Some(since_ns) => self.hot.behind.pending_since.set(hash, since_ns),
+            None if then.oldest_unflushed_ns.is_some() => self.hot.behind.pending_since.disarm(hash),
+            None => {}
+        }
+        if key.machine.passes_through() && key.passed_through_ns == 0 {
+            key.passed_through_ns = self.now_ns;
+            self.hot.arm(Due::Forget(hash), self.now_ns + PASSED_THROUGH_NS);
+        }
         let tally = &mut self.tallies.write_behind;
         tally.absorbed += now.absorbed - then.absorbed;
         tally.acknowledged += now.acknowledged - then.acknowledged;
@@ -46,7 +59,28 @@ impl State {
         row.pending = now.pending_deltas as u64;
     }
 
-    /// Measures the levels, and forgets keys of which nothing is left.
+    /// Puts a new key into the table.
+    pub(super) fn keep_key(&mut self, hash: u64, key: BehindKey) {
+        self.hot.arm(Due::Forget(hash), key.active_ns + IDLE_NS);
+        self.hot.behind.keys.insert(hash, Box::new(key));
+    }
+
+    /// Forgets a key of which nothing is left and that nobody uses, or looks at it again when that may be so.
+    pub(in crate::worker::hot) fn forget_behind(&mut self, hash: u64) {
+        let Some(key) = self.hot.behind.keys.get(&hash) else { return };
+        let passed_ns =
+            key.passed_through_ns.checked_add(PASSED_THROUGH_NS).filter(|_| key.passed_through_ns > 0);
+        let over_ns = passed_ns.unwrap_or(u64::MAX).min(key.active_ns + IDLE_NS);
+        if over_ns > self.now_ns || !key.machine.is_empty() || key.stage != Stage::Rest || key.dirty {
+            return self.hot.arm(Due::Forget(hash), over_ns.max(self.now_ns + UNSETTLED_NS));
+        }
+        self.tallies.combine.keys.release(key.row);
+        self.hot.behind.keys.remove(&hash);
+        self.hot.behind.pending_since.disarm(hash);
+        self.hot.timers.disarm(Due::Behind(hash));
+    }
+
+    /// Measures the levels.
     pub fn keep_behind(&mut self) {
         let now_ns = self.now_ns;
         let behind = &mut self.hot.behind;
@@ -59,25 +93,7 @@ impl State {
             tally.journal_faults = facts.faults;
             tally.journal_refusing = u64::from(facts.faulty || facts.full);
         }
-        let rows = &mut self.tallies.combine.keys;
-        let mut oldest_ns = now_ns;
-        behind.keys.retain(|_, key| {
-            if let Some(since_ns) = key.machine.facts().oldest_unflushed_ns {
-                oldest_ns = oldest_ns.min(since_ns);
-            }
-            if key.machine.passes_through() && key.passed_through_ns == 0 {
-                key.passed_through_ns = now_ns;
-            }
-            let passed_ns = if key.passed_through_ns == 0 { 0 } else { now_ns - key.passed_through_ns };
-            let over = key.machine.is_empty()
-                && key.stage == Stage::Rest
-                && !key.dirty
-                && (now_ns.saturating_sub(key.active_ns) > IDLE_NS || passed_ns > PASSED_THROUGH_NS);
-            if over {
-                rows.release(key.row);
-            }
-            !over
-        });
+        let oldest_ns = behind.pending_since.next_due_ns().unwrap_or(now_ns);
         tally.oldest_pending_ms = now_ns.saturating_sub(oldest_ns) / 1_000_000;
         behind.switch(&self.hot.rules);
         self.ask_for_leftovers();

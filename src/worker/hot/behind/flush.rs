@@ -10,8 +10,7 @@ use crate::shared::behind::BehindWord;
 use crate::shared::labels::ErrorKind;
 use crate::worker::client::flush_touched;
 use crate::worker::client::replies::Settled;
-use crate::worker::hot::FlushKey;
-use crate::worker::hot::pump::RETRY_PAUSE_NS;
+use crate::worker::hot::{Due, FlushKey};
 use crate::worker::state::State;
 use crate::worker::upstream::Origin;
 
@@ -22,44 +21,39 @@ const NOT_JOURNALED: &str = "ERR hotgate: the key has increments that can't be f
                              the command was not sent, try again later";
 
 impl super::Behind {
-    /// When a key wants to be looked at next.
-    pub(in crate::worker::hot) fn next_timer_ns(&self) -> Option<u64> {
-        self.timers.peek().map(|std::cmp::Reverse((due_ns, _))| *due_ns)
-    }
-
-    fn take_due(&mut self, now_ns: u64) -> Vec<u64> {
-        let mut due = std::mem::take(&mut self.dirty);
-        while let Some(std::cmp::Reverse((due_ns, hash))) = self.timers.peek().copied()
-            && due_ns <= now_ns
-        {
-            self.timers.pop();
-            due.push(hash);
-        }
-        due
+    /// Whether keys are to be looked at now.
+    pub(in crate::worker::hot) fn has_changed(&self) -> bool {
+        !self.dirty.is_empty()
     }
 }
 
 impl State {
-    /// Looks at all keys that have changed or whose time has come.
-    pub(in crate::worker::hot) fn pump_behind(&mut self) {
-        for hash in self.hot.behind.take_due(self.now_ns) {
-            self.with_behind(hash, |state, key| {
-                key.dirty = false;
-                key.deltas_since_look = 0;
-                if key.timer_ns <= state.now_ns {
-                    key.timer_ns = 0;
-                }
-                state.drive(hash, key);
-            });
+    /// Looks at keys that have changed, so many at the most.
+    pub(in crate::worker::hot) fn pump_behind(&mut self, looks_max: usize) {
+        for _ in 0..looks_max {
+            let Some(hash) = self.hot.behind.dirty.pop_front() else { break };
+            self.look_behind(hash);
         }
         self.exchange_behind();
+    }
+
+    /// Looks at a key that has changed or whose time has come.
+    pub(in crate::worker::hot) fn look_behind(&mut self, hash: u64) {
+        self.with_behind(hash, |state, key| {
+            key.dirty = false;
+            key.deltas_since_look = 0;
+            if key.timer_ns <= state.now_ns {
+                key.timer_ns = 0;
+            }
+            state.drive(hash, key);
+        });
     }
 
     /// Lends a key out of the table.
     pub(super) fn with_behind(&mut self, hash: u64, act: impl FnOnce(&mut Self, &mut BehindKey)) {
         let Some(mut key) = self.hot.behind.keys.remove(&hash) else { return };
         act(self, &mut key);
-        self.tally_behind(&mut key);
+        self.tally_behind(hash, &mut key);
         self.hot.behind.keys.insert(hash, key);
     }
 
@@ -197,7 +191,7 @@ impl State {
                 key.stage = Stage::Rest;
                 key.failing_since_ns = 0;
                 key.dirty = true;
-                self.hot.behind.dirty.push(hash);
+                self.hot.behind.dirty.push_back(hash);
                 return self.hot.wake();
             }
         }
@@ -210,7 +204,7 @@ impl State {
             key.failing_since_ns = self.now_ns;
         }
         key.failing_why = why;
-        key.pause_until_ns = self.now_ns + RETRY_PAUSE_NS;
+        key.pause_until_ns = self.hot.next_retry_ns(self.now_ns);
         self.look_at(hash, key, key.pause_until_ns);
     }
 
@@ -218,8 +212,7 @@ impl State {
     pub(super) fn look_at(&mut self, hash: u64, key: &mut BehindKey, due_ns: u64) {
         if key.timer_ns == 0 || due_ns < key.timer_ns {
             key.timer_ns = due_ns;
-            self.hot.behind.timers.push(std::cmp::Reverse((due_ns, hash)));
-            self.hot.wake();
+            self.hot.arm(Due::Behind(hash), due_ns);
         }
     }
 

@@ -126,7 +126,7 @@ impl State {
         }
         let row = self.tallies.combine.keys.acquire(Arc::from(key));
         let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.hot.behind.identity());
-        self.hot.behind.keys.insert(hash, Box::new(BehindKey::new(machine, row, self.now_ns)));
+        self.keep_key(hash, BehindKey::new(machine, row, self.now_ns));
         true
     }
 

@@ -184,7 +184,7 @@ impl State {
             WriteBehindKey::recovered(name.clone(), identity, &recovered, now_ns, &mut behind.budget);
         let mut key = BehindKey::new(machine, row, now_ns);
         (key.journaled_sequence, key.durable_sequence) = (open.sequence, open.sequence);
-        behind.keys.insert(hash, Box::new(key));
+        self.keep_key(hash, key);
         self.hurry(hash);
     }
 

@@ -21,8 +21,7 @@ mod home;
 mod journal;
 mod leaving;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{HashMap, VecDeque};
 
 use ahash::RandomState;
 use bytes::Bytes;
@@ -41,6 +40,7 @@ use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
 use crate::worker::hot::Rules;
 use crate::worker::state::State;
+use crate::worker::timers::Timers;
 use journal::JournalSide;
 use leaving::Leaving;
 
@@ -116,9 +116,9 @@ pub struct Behind {
     token_floor: u64,
     journal: Option<JournalSide>,
     /// Keys to be looked at in this tick.
-    dirty: Vec<u64>,
-    /// Keys to be looked at when their time has come.
-    timers: BinaryHeap<Reverse<(u64, u64)>>,
+    dirty: VecDeque<u64>,
+    /// Since when increments of keys have waited, by key.
+    pending_since: Timers<u64>,
     /// Questions to homes, by worker; this one's own wait here for the pump too.
     outboxes: Vec<Vec<BehindRequest>>,
     /// What is said to workers, likewise.
@@ -145,8 +145,8 @@ impl Behind {
             identity: identity_of(gateway_id),
             token_floor: 0,
             journal: None,
-            dirty: Vec::new(),
-            timers: BinaryHeap::new(),
+            dirty: VecDeque::new(),
+            pending_since: Timers::default(),
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             results: (0..workers).map(|_| Vec::new()).collect(),
             passages: 0,
@@ -263,7 +263,7 @@ impl State {
         if let Some(key) = self.hot.behind.keys.get_mut(&hash)
             && !std::mem::replace(&mut key.dirty, true)
         {
-            self.hot.behind.dirty.push(hash);
+            self.hot.behind.dirty.push_back(hash);
             self.hot.wake();
         }
     }

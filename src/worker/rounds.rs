@@ -1,0 +1,238 @@
+//! Rounds over many things, a part at a time: what is kept house of may be many, and one turn of the worker may not take long.
+//!
+//! A round visits each thing once. As long as there are no more of them than a part has, every part is a whole round.
+
+use super::arena::Arena;
+use super::client::{Client, Phase};
+use super::intake::has_arrived;
+use super::state::State;
+use super::upstream::{Role, Upstream};
+use crate::shared::labels::{CloseReason, NodeState, RequestClass};
+
+/// Things visited in one part: about 0.1 ms for clients whose memory is not in the processor's caches. A worker with 10,000
+/// clients has been round in a second, which is how late an idle one may be closed.
+const PART: usize = 1024;
+
+/// Where a round stands.
+#[derive(Debug, Default)]
+pub struct Round {
+    next: usize,
+}
+
+impl Round {
+    /// Visits the next part. Says whether the round is over.
+    pub fn visit<T>(&mut self, arena: &mut Arena<T>, mut act: impl FnMut(&mut T)) -> bool {
+        let places = arena.places();
+        let end = self.next.saturating_add(PART).min(places);
+        for place in self.next.min(end)..end {
+            if let Some(thing) = arena.at(place) {
+                act(thing);
+            }
+        }
+        let over = end == places;
+        self.next = if over { 0 } else { end };
+        over
+    }
+}
+
+/// The rounds of a worker, and what they have measured so far.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    clients: Round,
+    client_levels: ClientLevels,
+    upstreams: Round,
+    /// By node.
+    node_levels: Vec<NodeLevels>,
+    /// By node, since when it leaves requests unanswered; 0 while it does not.
+    silent_since_ns: Vec<u64>,
+}
+
+#[derive(Debug, Default)]
+struct ClientLevels {
+    blocked: u64,
+    subscribed: u64,
+    buffered_in_bytes: u64,
+    buffered_out_bytes: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct NodeLevels {
+    up: bool,
+    connections: u64,
+    inflight: u64,
+    buffered_bytes: u64,
+    waiting: u64,
+    /// When something came from it last.
+    heard_ns: u64,
+    /// Since when the request that waits longest has, if one does.
+    asked_ns: Option<u64>,
+}
+
+impl NodeLevels {
+    fn add(&mut self, upstream: &Upstream) {
+        self.up |= upstream.stream.is_some();
+        self.connections += 1;
+        self.inflight += upstream.wire.inflight() as u64;
+        self.buffered_bytes += upstream.wire.inflight_bytes() as u64;
+        self.heard_ns = self.heard_ns.max(upstream.alive_ns);
+        let listens = matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_));
+        let front = upstream.wire.front().filter(|front| front.class != RequestClass::Blocking);
+        if let Some(front) = front.filter(|_| !listens) {
+            self.waiting += upstream.wire.inflight() as u64;
+            let asked_ns = front.sent_ns.max(upstream.alive_ns);
+            self.asked_ns = Some(self.asked_ns.map_or(asked_ns, |sooner_ns| sooner_ns.min(asked_ns)));
+        }
+    }
+
+    /// Since when the node leaves requests unanswered, given what was said of it before; 0 if it does not. A node that could not
+    /// be reached any more stays silent until something comes from it again.
+    fn silent_since_ns(&self, former_ns: u64, state: NodeState) -> u64 {
+        let still = former_ns > 0 && self.heard_ns <= former_ns;
+        match self.asked_ns {
+            None if still && state == NodeState::Down => former_ns,
+            None => 0,
+            Some(asked_ns) if still => asked_ns.min(former_ns),
+            Some(asked_ns) => asked_ns,
+        }
+    }
+}
+
+impl State {
+    /// Ends clients whose time is over, and measures.
+    pub(super) fn visit_clients(&mut self) {
+        let idle_ns = self.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
+        let (now_ns, draining) = (self.now_ns, self.draining);
+        let levels = &mut self.rounds.client_levels;
+        let over = self.rounds.clients.visit(&mut self.clients, |client| {
+            levels.blocked += u64::from(client.session.blocking.is_some());
+            levels.subscribed += u64::from(client.session.subscriptions.is_some());
+            let kept = client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len());
+            levels.buffered_in_bytes += kept as u64;
+            levels.buffered_out_bytes += (client.output.len() + client.replies.held_bytes()) as u64;
+            end_if_overdue(client, now_ns, idle_ns, draining);
+        });
+        let tally = &mut self.tallies.clients;
+        tally.current = self.clients.len() as u64;
+        tally.buffered_bytes_max = tally.current * self.config.limits.client_output_buffer_max as u64;
+        if over {
+            let levels = std::mem::take(levels);
+            (tally.blocked, tally.subscribed) = (levels.blocked, levels.subscribed);
+            tally.buffered_in_bytes = levels.buffered_in_bytes;
+            tally.buffered_out_bytes = levels.buffered_out_bytes;
+        }
+    }
+
+    /// Ends connections to nodes that do not answer, and measures.
+    pub(super) fn visit_upstreams(&mut self) {
+        let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
+        let now_ns = self.now_ns;
+        let levels = &mut self.rounds.node_levels;
+        let over = self.rounds.upstreams.visit(&mut self.upstreams, |upstream| {
+            let node = upstream.node.position();
+            if levels.len() <= node {
+                levels.resize_with(node + 1, NodeLevels::default);
+            }
+            levels[node].add(upstream);
+            end_if_silent(upstream, now_ns, limit_ns);
+        });
+        if !over {
+            return;
+        }
+        let levels = std::mem::take(levels);
+        for (node, level) in levels.iter().enumerate().filter(|(_, level)| level.connections > 0) {
+            let tally = self.tallies.node(node);
+            if level.up {
+                tally.state = NodeState::Up;
+            }
+        }
+        for (node, tally) in self.tallies.nodes.iter_mut().enumerate() {
+            let level = levels.get(node).cloned().unwrap_or_default();
+            tally.inflight = level.inflight;
+            tally.inflight_max = level.connections * self.config.upstream.inflight_max as u64;
+            tally.buffered_bytes = level.buffered_bytes;
+            tally.waiting = level.waiting;
+            if self.rounds.silent_since_ns.len() <= node {
+                self.rounds.silent_since_ns.resize(node + 1, 0);
+            }
+            let silent_ns = &mut self.rounds.silent_since_ns[node];
+            *silent_ns = level.silent_since_ns(*silent_ns, tally.state);
+            tally.silent_ms = if *silent_ns == 0 { 0 } else { now_ns.saturating_sub(*silent_ns) / 1_000_000 };
+        }
+    }
+}
+
+fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draining: bool) {
+    let idle = idle_ns.is_some_and(|limit| now_ns.saturating_sub(client.active_ns) > limit);
+    match client.phase {
+        Phase::Open
+            if idle
+                && client.replies.is_empty()
+                && !client.session.waits_on_server()
+                && !has_arrived(&client.stream) =>
+        {
+            client.phase = Phase::Finishing(CloseReason::Idle);
+        }
+        // What lies there is dropped first, once: closing with it unread would reset the connection.
+        Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
+            client.phase = match until_ns > 0 && has_arrived(&client.stream) {
+                true => Phase::Lingering(reason, 0),
+                false => Phase::Dead(reason),
+            }
+        }
+        // Half a reply of `EXEC` would be none.
+        Phase::Open if draining && client.session.rest.is_none() => {
+            client.phase = Phase::Finishing(CloseReason::Drain);
+        }
+        _ => return,
+    }
+    client.wake();
+}
+
+/// A node that does not answer within the time limit counts as lost.
+fn end_if_silent(upstream: &mut Upstream, now_ns: u64, limit_ns: u64) {
+    let Some(front) = upstream.wire.front() else { return };
+    // A session's command may block for as long as it says.
+    if front.class == RequestClass::Blocking
+        || matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_))
+    {
+        return;
+    }
+    let waits_ns = match upstream.role {
+        Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
+        _ => 0,
+    };
+    let limit_ns = limit_ns.saturating_add(waits_ns);
+    // Redis answers one after the other: while it does, whoever waits behind many is not kept waiting by a dead node.
+    let since_ns = now_ns.saturating_sub(front.sent_ns.max(upstream.alive_ns));
+    let Some(stream) = &upstream.stream else { return };
+    if since_ns > limit_ns && !has_arrived(stream) {
+        upstream.timed_out = true;
+        upstream.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_visits_each_once_and_a_small_one_is_over_at_once() {
+        let check = |things: usize, parts: usize| {
+            let mut arena = Arena::default();
+            for _ in 0..things {
+                arena.insert(|_| 0);
+            }
+            let mut round = Round::default();
+            for visits in 1..=3 {
+                let taken = (1..).find(|_| round.visit(&mut arena, |visited| *visited += 1));
+                assert_eq!(taken, Some(parts), "{things}");
+                assert!(arena.iter().all(|visited| *visited == visits), "{things}");
+            }
+        };
+        check(0, 1);
+        check(1, 1);
+        check(PART, 1);
+        check(PART + 1, 2);
+        check(3 * PART, 3);
+    }
+}
