@@ -28,15 +28,23 @@ struct Sight {
 }
 
 fn sight(gateway: &Gateway) -> Sight {
-    let (_, stats) = gateway.get("/api/stats");
-    let stats: Value = serde_json::from_str(&stats).unwrap();
-    let (code, readiness) = gateway.get("/readyz");
+    let stats = stats(gateway);
+    let (code, readiness) = answered(gateway, "/readyz");
     Sight {
         level: stats["status"]["level"].as_str().unwrap().to_owned(),
         sentence: stats["status"]["sentence"].as_str().unwrap().to_owned(),
         ready: code == 200,
         readiness,
     }
+}
+
+/// Asked too often, the admin side says so: then it is asked again.
+fn answered(gateway: &Gateway, path: &str) -> (u16, String) {
+    wait_for("an answer", || Some(gateway.get(path)).filter(|(code, _)| *code != 429))
+}
+
+fn stats(gateway: &Gateway) -> Value {
+    serde_json::from_str(&answered(gateway, "/api/stats").1).unwrap()
 }
 
 /// Waits until the sentence holds all of `words`, and prints how long that took.
@@ -206,5 +214,151 @@ fn a_replica_as_the_upstream_is_named() {
     let seen = wait_for_words(&gateway, &[&name, "is a replica of", &master.address().to_string()]);
     assert!(seen.level == "critical" && !seen.ready, "{seen:?}");
     replica.client().check("REPLICAOF NO ONE", "+OK");
+    wait_until_quiet(&gateway);
+}
+
+/// Clients that send one command again and again until they are dropped.
+struct Traffic {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    clients: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Traffic {
+    fn start(gateway: &Gateway, clients: usize, commands: &'static [&'static str]) -> Traffic {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let clients = (0..clients)
+            .map(|_| {
+                let (mut client, stop) = (gateway.client(), std::sync::Arc::clone(&stop));
+                std::thread::spawn(move || {
+                    for command in commands.iter().cycle() {
+                        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                            break;
+                        }
+                        client.ask(command);
+                    }
+                })
+            })
+            .collect();
+        Traffic { stop, clients }
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.clients.drain(..).for_each(|client| client.join().expect("a client of the traffic failed"));
+    }
+}
+
+#[test]
+fn a_server_that_refuses_writes_says_why() {
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    let name = server.address().to_string();
+    let mut admin = server.client();
+    let commands: Vec<&str> = (0..40).map(|n| &*format!("SET a{n} 1").leak()).collect();
+    let traffic = Traffic::start(&gateway, 2, commands.leak());
+    for (fault, cure, words) in [
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "is out of memory and refuses writes"),
+        ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "has too few replicas"),
+    ] {
+        admin.check(fault, "+OK");
+        let seen = wait_for_words(&gateway, &[&name, words]);
+        assert!(seen.level == "critical" && seen.ready, "{seen:?}");
+        admin.check(cure, "+OK");
+        wait_until_quiet(&gateway);
+    }
+    drop(traffic);
+}
+
+#[test]
+fn a_server_that_cannot_save_says_so() {
+    let server = Server::with(&["--save", "3600 1"]);
+    let gateway = Gateway::before_server(&server);
+    let mut admin = server.client();
+    admin.check("SET a 1", "+OK");
+    // A directory stands where the file should.
+    let directory = admin.list("CONFIG GET dir")[1].clone();
+    std::fs::create_dir(format!("{directory}/dump.rdb")).unwrap();
+    admin.ask("BGSAVE");
+    wait_until("the save has failed", || {
+        admin.text("INFO persistence").contains("rdb_last_bgsave_status:err")
+    });
+    let traffic = Traffic::start(&gateway, 2, &["SET a 1"]);
+    wait_for_words(&gateway, &[&server.address().to_string(), "can't save its data to disk"]);
+    admin.check("CONFIG SET stop-writes-on-bgsave-error no", "+OK");
+    wait_until_quiet(&gateway);
+    drop(traffic);
+}
+
+#[test]
+fn a_server_whose_script_does_not_end_is_named() {
+    let server = Server::with(&["--busy-reply-threshold", "100"]);
+    let gateway = Gateway::before_server(&server);
+    gateway.client().check("SET a 1", "+OK");
+    let mut looping = server.client();
+    looping.send(&support::text::encode(&["EVAL", "while true do end", "0"]));
+    let traffic = Traffic::start(&gateway, 2, &["GET a"]);
+    wait_for_words(&gateway, &[&server.address().to_string()]);
+    server.client().check("SCRIPT KILL", "+OK");
+    wait_until_quiet(&gateway);
+    drop(traffic);
+}
+
+#[test]
+fn clients_that_are_turned_away_are_told_of() {
+    let server = Server::start();
+    let gateway =
+        Gateway::before(&server.address().to_string()).config("[gateway]\nclients_max = 3\n").start();
+    let mut clients: Vec<_> = (0..3).map(|_| gateway.client()).collect();
+    clients.iter_mut().for_each(|client| client.check("PING", "+PONG"));
+    let seen = wait_for("the sentence names the bound", || {
+        let _turned_away = std::net::TcpStream::connect(gateway.address);
+        let seen = sight(&gateway);
+        seen.sentence.contains("gateway.clients_max").then_some(seen)
+    });
+    assert!(seen.sentence.contains("New clients are turned away"), "{seen:?}");
+    wait_until_quiet(&gateway);
+}
+
+const SALE: &str = "[[quota]]\nmatch = \"sku:*\"\nlimit = 100\nrecheck = \"100ms\"\n";
+
+#[test]
+fn a_sold_out_key_is_said_to_be_sold_out_and_not_to_reach_redis() {
+    let server = Server::start();
+    let gateway = Gateway::before(&server.address().to_string())
+        .config(&format!("[detect]\nenter_rate = 100\nleave_rate = 50\n{SALE}"))
+        .start();
+    let traffic = Traffic::start(&gateway, 4, &["INCR sku:1"]);
+    let seen = wait_for_words(&gateway, &["sku:1 is sold out, refusing"]);
+    assert_eq!(seen.level, "notice");
+    // It has become hot meanwhile, and goes on being sold out first of all.
+    wait_until("it is hot", || answered(&gateway, "/api/hotkeys").1.contains("sku:1"));
+    wait_for_words(&gateway, &["sku:1 is sold out, refusing"]);
+    assert!(!answered(&gateway, "/api/stats").1.contains("not combined"));
+    drop(traffic);
+    wait_until_quiet(&gateway);
+}
+
+#[test]
+fn a_master_that_takes_the_load_of_all_is_told_of() {
+    let cluster = Cluster::start();
+    cluster.wait_until_whole();
+    let gateway = Gateway::before_cluster(&cluster);
+    let name = format!("127.0.0.1:{}", cluster.port(cluster.master_of("{x}1")));
+    let traffic = Traffic::start(
+        &gateway,
+        8,
+        &["GET {x}1", "GET {x}2", "GET {x}3", "GET {x}4", "GET {x}5", "GET {x}6"],
+    );
+    let found = wait_for("the imbalance is told of", || {
+        let stats = stats(&gateway);
+        let status = &stats["status"];
+        let others = status["others"].as_array().unwrap().iter().map(|finding| &finding["sentence"]);
+        let mut all = std::iter::once(&status["sentence"]).chain(others).filter_map(Value::as_str);
+        all.find(|sentence| sentence.contains("Out of balance")).map(str::to_owned)
+    });
+    assert!(found.contains(&name), "{found} does not name {name}");
+    drop(traffic);
     wait_until_quiet(&gateway);
 }

@@ -12,7 +12,7 @@ use super::sources::Readiness;
 use super::view::{QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
-    CloseReason, ErrorKind, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
+    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
 };
 use crate::shared::tallies::NodeTally;
 
@@ -141,6 +141,12 @@ fn nodes(out: &mut Exposition, view: &View) {
     each(&m::NODE_CONNECTS, |tally| tally.connects);
     each(&m::NODE_RECONNECTS, |tally| tally.reconnects);
     each(&m::NODE_CONNECT_FAILURES, |tally| tally.connect_failures);
+    let mut family = out.family(&m::NODE_REFUSALS);
+    for (node, tally) in &rows {
+        for refusal in NodeRefusal::ALL {
+            family.sample(&[node, refusal.label()], tally.refusals[refusal.index()] as f64);
+        }
+    }
     let mut family = out.family(&m::NODE_BYTES);
     for (node, tally) in &rows {
         family.sample(&[node, "in"], tally.bytes_in as f64).sample(&[node, "out"], tally.bytes_out as f64);

@@ -6,7 +6,9 @@ use super::process_figures::ProcessFigures;
 use super::view::{NodeView, Now, Quantiles, Totals};
 use crate::resp::key_slot;
 use crate::shared::histogram::Latency;
-use crate::shared::labels::{CloseReason, ErrorKind, NodeState, Outcome, RejectReason, RequestClass};
+use crate::shared::labels::{
+    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RejectReason, RequestClass,
+};
 use crate::shared::tallies::NodeTally;
 use crate::shared::topology::{Role, Topology, UpstreamKind};
 
@@ -131,6 +133,11 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
                 requests_per_s,
                 share: if all_per_s > 0.0 { requests_per_s / all_per_s } else { 0.0 },
                 errors_per_s: window.rate(tally.errors, base.errors),
+                refusals_per_s: NodeRefusal::ALL
+                    .iter()
+                    .map(|r| (r.label(), window.rate(tally.refusals[r.index()], base.refusals[r.index()])))
+                    .filter(|(_, rate)| *rate > 0.0)
+                    .collect(),
                 requests: tally.requests,
                 errors: tally.errors,
                 bytes_per_s: window.rate(bytes(&tally), bytes(&base)),

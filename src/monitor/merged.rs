@@ -135,6 +135,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         state,
         requests,
         errors,
+        refusals,
         bytes_in,
         bytes_out,
         connects,
@@ -150,6 +151,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.state = mine.state.max(*state);
     mine.requests += requests;
     mine.errors += errors;
+    add_each(&mut mine.refusals, refusals);
     mine.bytes_in += bytes_in;
     mine.bytes_out += bytes_out;
     mine.connects += connects;

@@ -47,6 +47,7 @@ metrics! {
     NODE_STATE: Gauge "hotgate_upstream_node_state" ["node", "state"] "1 for the worst state of the workers' connections to the node: idle, up, connecting, down.";
     NODE_REQUESTS: Counter "hotgate_upstream_node_requests_total" ["node"] "Requests written to the node.";
     NODE_ERRORS: Counter "hotgate_upstream_node_errors_total" ["node"] "Error replies of the node, and requests lost with its connections and deadlines.";
+    NODE_REFUSALS: Counter "hotgate_upstream_node_refusals_total" ["node", "reason"] "Error replies that tell of a state of the server: oom, misconf, readonly, loading, busy, masterdown, clusterdown, noreplicas, noperm, noauth.";
     NODE_BYTES: Counter "hotgate_upstream_node_bytes_total" ["node", "direction"] "Bytes read from (in) and written to (out) the node.";
     NODE_INFLIGHT: Gauge "hotgate_upstream_node_inflight" ["node"] "Requests written to the node and not yet replied to.";
     NODE_INFLIGHT_MAX: Gauge "hotgate_upstream_node_inflight_max" ["node"] "The bound of the node's inflight requests; 0 when there is none.";

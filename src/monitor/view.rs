@@ -257,6 +257,8 @@ pub struct NodeView {
     pub share: f64,
     /// Errors and losses per second.
     pub errors_per_s: f64,
+    /// Error replies per second that tell of a state of the server, by its first word; those that occurred.
+    pub refusals_per_s: BTreeMap<&'static str, f64>,
     /// Requests since the start.
     pub requests: u64,
     /// Errors since the start.

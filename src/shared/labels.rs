@@ -173,6 +173,51 @@ fixed_labels! {
 }
 
 fixed_labels! {
+    /// The state of a server in which it refuses commands that it otherwise takes, by the first word of its error reply.
+    NodeRefusal {
+        /// Writes are refused: `maxmemory` is reached, and nothing may be evicted.
+        OutOfMemory => "oom",
+        /// Writes are refused: its data can't be saved to disk.
+        CannotSave => "misconf",
+        /// Writes are refused: it copies another.
+        Replica => "readonly",
+        /// All is refused: it reads its data from disk.
+        Loading => "loading",
+        /// All is refused: a script runs longer than it may.
+        Busy => "busy",
+        /// Reads are refused: it is a replica that has lost its master.
+        MasterDown => "masterdown",
+        /// All is refused: the cluster does not serve the slot.
+        ClusterDown => "clusterdown",
+        /// Writes are refused: too few replicas are in sync (`min-replicas-to-write`).
+        TooFewReplicas => "noreplicas",
+        /// The gateway's user lacks a right.
+        NoPermission => "noperm",
+        /// The gateway is not logged in any more.
+        NotLoggedIn => "noauth",
+    }
+}
+
+impl NodeRefusal {
+    /// The state that an error reply tells of, if it tells of one.
+    pub fn of_reply(reply: &[u8]) -> Option<Self> {
+        let words: &[(&[u8], Self)] = &[
+            (b"-OOM ", Self::OutOfMemory),
+            (b"-MISCONF ", Self::CannotSave),
+            (b"-READONLY ", Self::Replica),
+            (b"-LOADING ", Self::Loading),
+            (b"-BUSY ", Self::Busy),
+            (b"-MASTERDOWN ", Self::MasterDown),
+            (b"-CLUSTERDOWN ", Self::ClusterDown),
+            (b"-NOREPLICAS ", Self::TooFewReplicas),
+            (b"-NOPERM ", Self::NoPermission),
+            (b"-NOAUTH ", Self::NotLoggedIn),
+        ];
+        words.iter().find(|(word, _)| reply.starts_with(word)).map(|(_, state)| *state)
+    }
+}
+
+fixed_labels! {
     /// The state of a worker's connection to an upstream node; merged over workers, the greatest counts.
     NodeState {
         /// Never needed so far.
@@ -211,6 +256,18 @@ mod tests {
         check(RejectReason::ALL.iter().map(|v| v.label()).collect());
         check(QuotaRefusal::ALL.iter().map(|v| v.label()).collect());
         check(NodeState::ALL.iter().map(|v| v.label()).collect());
+        check(NodeRefusal::ALL.iter().map(|v| v.label()).collect());
+    }
+
+    #[test]
+    fn the_label_of_a_refusal_is_the_word_it_is_known_by() {
+        for refusal in NodeRefusal::ALL {
+            let reply = format!("-{} says why", refusal.label().to_uppercase());
+            assert_eq!(NodeRefusal::of_reply(reply.as_bytes()), Some(*refusal), "{reply}");
+        }
+        for other in ["-ERR OOM", "-WRONGTYPE x", "-OOMPH ", "$4\r\n-OOM\r\n", ""] {
+            assert_eq!(NodeRefusal::of_reply(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

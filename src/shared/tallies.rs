@@ -21,7 +21,8 @@ use arc_swap::ArcSwap;
 use super::histogram::{Latency, Octaves};
 use super::keyed::Keyed;
 use super::labels::{
-    CloseReason, ErrorKind, NodeState, Outcome, QuotaRefusal, RedirectKind, RejectReason, RequestClass,
+    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, QuotaRefusal, RedirectKind, RejectReason,
+    RequestClass,
 };
 use crate::limits::KEYS_TALLIED_MAX;
 
@@ -96,6 +97,8 @@ pub struct NodeTally {
     pub requests: u64,
     /// Error replies, and requests lost with a connection or a deadline.
     pub errors: u64,
+    /// Error replies that tell of a state of the server, by `NodeRefusal`.
+    pub refusals: [u64; NodeRefusal::COUNT],
     /// Bytes read from the node.
     pub bytes_in: u64,
     /// Bytes written to the node.
@@ -284,6 +287,7 @@ impl Default for NodeTally {
             state: NodeState::Idle,
             requests: 0,
             errors: 0,
+            refusals: [0; NodeRefusal::COUNT],
             bytes_in: 0,
             bytes_out: 0,
             connects: 0,

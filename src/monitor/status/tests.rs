@@ -39,6 +39,7 @@ fn node(name: &str, role: &'static str, up: bool) -> NodeView {
         requests_per_s: 0.0,
         share: 0.0,
         errors_per_s: 0.0,
+        refusals_per_s: Default::default(),
         requests: 0,
         errors: 0,
         bytes_per_s: 0.0,

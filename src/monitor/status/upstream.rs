@@ -1,8 +1,9 @@
 //! Redis: what can't be reached, what does not answer, what carries more than its share.
 
-use super::{Evidence, Findings, Level, duration_s, is_nearly_full, percent, whole};
+use super::{Evidence, Findings, Level, duration_s, is_nearly_full, percent, rate, whole};
 use crate::monitor::sources::Readiness;
 use crate::monitor::view::NodeView;
+use crate::shared::labels::NodeRefusal;
 use crate::shared::topology::SLOTS;
 
 /// How long a node may leave requests unanswered. `/readyz` uses it as well.
@@ -57,10 +58,34 @@ fn judge_node(node: &NodeView, unready: bool, found: &mut Findings) {
     } else if !node.up {
         found.add(Level::Warning, format!("Replica {name} is down."));
     }
+    judge_refusals(node, found);
     if is_nearly_full(node.inflight, node.inflight_max) {
         let share = percent(node.inflight as f64 / node.inflight_max as f64);
         found
             .add(Level::Warning, format!("Node {name} is near its limit: {share} of its inflight requests."));
+    }
+}
+
+/// What a server says of its own state, in the words of an operator. One of them is enough to be told: it is refused work
+/// that somebody waits for.
+fn judge_refusals(node: &NodeView, found: &mut Findings) {
+    for refusal in NodeRefusal::ALL {
+        let Some(per_s) = node.refusals_per_s.get(refusal.label()) else { continue };
+        let what = match refusal {
+            NodeRefusal::OutOfMemory => {
+                "is out of memory and refuses writes: raise maxmemory, or let it evict"
+            }
+            NodeRefusal::CannotSave => "can't save its data to disk and refuses writes: see its log",
+            NodeRefusal::Replica => "is a replica and refuses writes",
+            NodeRefusal::Loading => "is loading its data",
+            NodeRefusal::Busy => "is busy with a script that does not end: SCRIPT KILL ends it",
+            NodeRefusal::MasterDown => "is a replica that has lost its master and refuses reads",
+            NodeRefusal::ClusterDown => "says that the cluster is down: see CLUSTER INFO on it",
+            NodeRefusal::TooFewReplicas => "has too few replicas in sync and refuses writes",
+            NodeRefusal::NoPermission => "refuses commands because the gateway's user lacks a right (NOPERM)",
+            NodeRefusal::NotLoggedIn => "wants a password from the gateway (NOAUTH): set upstream.password",
+        };
+        found.add(Level::Critical, format!("{} {what} ({}/s).", node.node, rate(*per_s)));
     }
 }
 

@@ -10,7 +10,7 @@ use super::wire::Turn;
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
-use crate::shared::labels::{ErrorKind, Outcome};
+use crate::shared::labels::{ErrorKind, NodeRefusal, Outcome};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::settle_client;
 use crate::worker::state::State;
@@ -109,6 +109,9 @@ impl State {
                 self.tallies.error(ErrorKind::UpstreamProtocol);
                 return Err(Ended::Broken(format!("{out_of_turn} ({})", shown(reply.as_slice()))));
             }
+        }
+        if let Some(refusal) = NodeRefusal::of_reply(reply.as_slice()) {
+            self.tallies.node(upstream.node.position()).refusals[refusal.index()] += 1;
         }
         let Some(pending) = upstream.wire.front() else { return Ok(()) };
         let is_own = matches!(pending.origin, Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_));
