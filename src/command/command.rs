@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::class::{Class, Session};
 use super::flags::{Categories, CommandFlags};
-use super::keys::{Begin, KeyError, KeyPositions, KeyRange, KeySpec, has_sort_pattern, legacy_range};
+use super::keys::{
+    Begin, KeyError, KeyPositions, KeyRange, KeySpec, has_sort_pattern, legacy_range, migrate_keys,
+};
 use super::table::{Entry, Group};
 use crate::resp::Request;
 
@@ -41,6 +43,10 @@ pub struct Command {
     pub since: &'static str,
     /// One line on what it does; empty when unknown.
     pub summary: &'static str,
+    /// What the upstream advises clients of it, as in `COMMAND`; none while no upstream has been asked.
+    pub tips: Vec<Box<str>>,
+    /// What the upstream notes on each key specification.
+    pub notes: Vec<Box<str>>,
     pub(super) key_specs: Cow<'static, [KeySpec]>,
     pub(super) subcommands: Vec<CommandId>,
     pub(super) container: Option<CommandId>,
@@ -60,6 +66,8 @@ impl Command {
             group,
             since: entry.since,
             summary: entry.summary,
+            tips: Vec::new(),
+            notes: Vec::new(),
             key_specs: Cow::Borrowed(entry.keys),
             subcommands: Vec::new(),
             container: None,
@@ -109,6 +117,9 @@ impl Command {
     fn find_movable_keys(&self, request: &Request, out: &mut KeyPositions) -> Result<(), KeyError> {
         if self.names_no_keys(request) {
             return Ok(());
+        }
+        if &*self.name == "migrate" {
+            return migrate_keys(request, out);
         }
         let before = out.len();
         for spec in self.key_specs.iter() {

@@ -149,6 +149,28 @@ fn is_word(request: &Request, i: i64, word: &str) -> bool {
     request.arg(i as usize).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
 }
 
+/// The keys of `MIGRATE`: the third argument, or those after `KEYS` where that one is empty. The options before it are
+/// skipped one by one, because a password may be `KEYS` as well.
+pub(super) fn migrate_keys(request: &Request, out: &mut KeyPositions) -> Result<(), KeyError> {
+    let len = request.len();
+    let mut i = 6;
+    while i + 1 < len {
+        match request.arg(i).unwrap_or_default().to_ascii_lowercase().as_slice() {
+            b"auth" => i += 1,
+            b"auth2" => i += 2,
+            b"keys" if request.arg(3).is_some_and(|key| !key.is_empty()) => return Err(KeyError),
+            b"keys" => {
+                out.extend(i as u32 + 1..len as u32);
+                return Ok(());
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    out.extend((len > 3).then_some(3));
+    Ok(())
+}
+
 /// The first key, the last and the step between them, as `COMMAND` gave them before Redis 7 and still does; and
 /// whether that leaves keys out, which is what the flag `movablekeys` says. The rules are those of Redis'
 /// `populateCommandLegacyRangeSpec`: consecutive runs with a step of 1 are joined, all others left out.

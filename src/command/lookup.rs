@@ -52,7 +52,7 @@ impl CommandTable {
     }
 
     /// This table and what the upstream has beyond it, subcommands of known containers included. Of a command that
-    /// is known, only the arity is taken over, since other versions allow more or less; it is left alone where the
+    /// is known, the tips and the arity are taken over, since other versions allow more or less; it is left alone where the
     /// gateway itself answers. What does not fit the bounds of a table is left out.
     pub fn with_upstream(&self, upstream: Vec<UpstreamCommand>) -> Self {
         let mut table = self.clone();
@@ -72,6 +72,8 @@ impl CommandTable {
                 if !matches!(known.class, Class::Local(_)) {
                     known.arity = upstream.arity;
                 }
+                known.tips = std::mem::take(&mut upstream.tips);
+                known.notes = std::mem::take(&mut upstream.notes);
                 id
             }
             None if name.len() > NAME_BYTES_MAX || self.commands.len() >= COMMANDS_MAX => return,
@@ -115,7 +117,7 @@ impl CommandTable {
     }
 
     /// The commands that are no subcommands.
-    pub(super) fn top_level(&self) -> impl Iterator<Item = &Command> {
+    pub fn top_level(&self) -> impl Iterator<Item = &Command> {
         self.commands.iter().filter(|command| command.container.is_none())
     }
 
@@ -272,6 +274,8 @@ mod tests {
             flags,
             key_range: KeyRange { first, last: first, step: first.min(1) },
             categories: Default::default(),
+            tips: Vec::new(),
+            notes: Vec::new(),
             subcommands,
             key_specs: (first > 0)
                 .then(|| KeyRange { first, last: first, step: 1 }.into())

@@ -11,7 +11,8 @@ use crate::resp::RespVersion;
 
 fn answer(table: &CommandTable, arguments: &Arguments, version: RespVersion) -> Vec<u8> {
     let mut reply = Vec::new();
-    render::command(table, &arguments.request(), version, &mut reply);
+    let style = render::Style { version, policies: true };
+    render::command(table, &arguments.request(), style, &mut reply);
     reply
 }
 
@@ -149,6 +150,11 @@ const KEYED: &[&str] = &[
     "GEORADIUSBYMEMBER a m 1 m STORE",
     "GEOSEARCHSTORE d a FROMMEMBER m BYRADIUS 1 m",
     "MIGRATE h 1 a 0 1",
+    "MIGRATE h 1 a 0 1 COPY AUTH KEYS",
+    "MIGRATE h 1 a 0 1 KEYS b",
+    "MIGRATE h 1 \"\" 0 1 KEYS",
+    "MIGRATE h 1 \"\" 0 1 AUTH KEYS REPLACE KEYS b c",
+    "MIGRATE h 1 \"\" 0 1 AUTH2 KEYS x keys b",
     "OBJECT ENCODING a",
     "OBJECT HELP",
     "OBJECT nonesuch a",
@@ -224,6 +230,8 @@ fn as_upstream(table: &CommandTable, name: &str) -> UpstreamCommand {
         flags: command.flags,
         key_range: command.key_range,
         categories: command.categories,
+        tips: Vec::new(),
+        notes: Vec::new(),
         subcommands: Vec::new(),
         key_specs: command.key_specs.to_vec(),
     }
@@ -240,6 +248,7 @@ fn reads_the_upstream_s_own_commands() {
     assert!(commands.len() + subcommands.len() > 360);
     for theirs in commands.into_iter().chain(subcommands) {
         let mut ours = as_upstream(&table, &theirs.name);
+        (ours.tips, ours.notes) = (theirs.tips.clone(), theirs.notes.clone());
         // Redis does not tell where SORT looks for STORE.
         if theirs.name == "sort" {
             ours.key_specs = theirs.key_specs.clone();

@@ -1,9 +1,12 @@
 //! The replies to `COMMAND` and its subcommands, from the gateway's own table and in the shape of Redis 7:
 //! <https://redis.io/docs/latest/commands/command/>.
 //!
-//! Deliberately does not: give tips. Redis' tips tell clients to send a command to all shards and to merge the replies
-//! (`request_policy`, `response_policy`), which is what the gateway does; a client that did so as well would count
-//! twice. Nor does `COMMAND DOCS` tell more than summary, version and group.
+//! Tips are the upstream's. Where clients see a cluster, those on policies are left out: they tell clients to send a command
+//! to all shards and to merge the replies (`request_policy`, `response_policy`), which is what the gateway does; a client
+//! that did so as well would count twice.
+//!
+//! Deliberately does not: hold the documentation of commands. `COMMAND DOCS` is the upstream's; [`docs`] has what is known
+//! here, summary, version and group, for the gateway's own commands and while no upstream answers.
 
 use bytes::BufMut;
 
@@ -14,15 +17,25 @@ use super::keys::{Begin, Find, KeyError, KeyPositions, KeySpec};
 use super::lookup::CommandTable;
 use crate::resp::{Request, RespVersion, Span, encode};
 
+/// How commands are described.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// The protocol.
+    pub version: RespVersion,
+    /// Whether tips on policies are given.
+    pub policies: bool,
+}
+
 /// Writes the reply to a request that [`CommandTable::resolve`] found to be `COMMAND` or one of its subcommands.
-pub fn command(table: &CommandTable, request: &Request, version: RespVersion, out: &mut impl BufMut) {
+pub fn command(table: &CommandTable, request: &Request, style: Style, out: &mut impl BufMut) {
     let names = || request.args().skip(2);
+    let version = style.version;
     match request.arg(1).map(<[u8]>::to_ascii_lowercase).as_deref() {
-        None => infos(table, version, out),
-        Some(b"info") if request.len() == 2 => infos(table, version, out),
+        None => infos(table, style, out),
+        Some(b"info") if request.len() == 2 => infos(table, style, out),
         Some(b"info") => {
             encode::array(out, request.len() - 2);
-            names().for_each(|name| info_of_name(table, name, version, out));
+            names().for_each(|name| info_of_name(table, name, style, out));
         }
         Some(b"docs") if request.len() == 2 => docs_of(table, table.top_level().collect(), version, out),
         Some(b"docs") => {
@@ -44,19 +57,20 @@ pub fn command(table: &CommandTable, request: &Request, version: RespVersion, ou
     }
 }
 
-fn infos(table: &CommandTable, version: RespVersion, out: &mut impl BufMut) {
+fn infos(table: &CommandTable, style: Style, out: &mut impl BufMut) {
     encode::array(out, table.top_level().count());
-    table.top_level().for_each(|command| info(table, command, version, out));
+    table.top_level().for_each(|command| info(table, command, style, out));
 }
 
-fn info_of_name(table: &CommandTable, name: &[u8], version: RespVersion, out: &mut impl BufMut) {
+fn info_of_name(table: &CommandTable, name: &[u8], style: Style, out: &mut impl BufMut) {
     match table.lookup_full_name(name) {
-        Some(id) => info(table, table.get(id), version, out),
-        None => encode::null(out, version),
+        Some(id) => info(table, table.get(id), style, out),
+        None => encode::null(out, style.version),
     }
 }
 
-fn info<B: BufMut>(table: &CommandTable, command: &Command, version: RespVersion, out: &mut B) {
+fn info<B: BufMut>(table: &CommandTable, command: &Command, style: Style, out: &mut B) {
+    let version = style.version;
     encode::array(out, 10);
     encode::bulk(out, command.name.as_bytes());
     encode::integer(out, command.arity.into());
@@ -65,12 +79,18 @@ fn info<B: BufMut>(table: &CommandTable, command: &Command, version: RespVersion
     encode::integer(out, command.key_range.last.into());
     encode::integer(out, command.key_range.step.into());
     names_of(command.categories.names(), "@", version, out);
-    encode::set(out, version, 0);
+    let is_policy = |tip: &str| tip.starts_with("request_policy:") || tip.starts_with("response_policy:");
+    let tips: Vec<_> = command.tips.iter().filter(|tip| style.policies || !is_policy(tip)).collect();
+    encode::set(out, version, tips.len());
+    tips.iter().for_each(|tip| encode::bulk(out, tip.as_bytes()));
     encode::set(out, version, command.key_specs.len());
-    command.key_specs.iter().for_each(|spec| key_spec(spec, version, out));
+    let mut notes = command.notes.iter();
+    for spec in command.key_specs.iter() {
+        key_spec(spec, notes.next().map_or("", |note| note), version, out);
+    }
     if command.is_container() {
         encode::array(out, command.subcommands.len());
-        command.subcommands.iter().for_each(|id| info(table, table.get(*id), version, out));
+        command.subcommands.iter().for_each(|id| info(table, table.get(*id), style, out));
     } else {
         encode::set(out, version, 0);
     }
@@ -88,8 +108,12 @@ fn names_of(
     names.iter().for_each(|name| encode::simple(out, format!("{prefix}{name}")));
 }
 
-fn key_spec(spec: &KeySpec, version: RespVersion, out: &mut impl BufMut) {
-    encode::map(out, version, 3);
+fn key_spec(spec: &KeySpec, note: &str, version: RespVersion, out: &mut impl BufMut) {
+    encode::map(out, version, 3 + usize::from(!note.is_empty()));
+    if !note.is_empty() {
+        encode::bulk(out, b"notes");
+        encode::bulk(out, note.as_bytes());
+    }
     encode::bulk(out, b"flags");
     names_of(spec.flags.names(), "", version, out);
     encode::bulk(out, b"begin_search");
@@ -140,7 +164,8 @@ fn docs_of<B: BufMut>(table: &CommandTable, commands: Vec<&Command>, version: Re
     }
 }
 
-fn docs<B: BufMut>(table: &CommandTable, command: &Command, version: RespVersion, out: &mut B) {
+/// Writes what the table itself can tell of a command.
+pub fn docs<B: BufMut>(table: &CommandTable, command: &Command, version: RespVersion, out: &mut B) {
     let texts = [("summary", command.summary), ("since", command.since), ("group", command.group.name())];
     let texts = texts.iter().filter(|(_, text)| !text.is_empty());
     encode::map(out, version, texts.clone().count() + usize::from(command.is_container()));
@@ -225,6 +250,10 @@ fn keys_and_flags(command: &Command, request: &Request) -> Result<Vec<(usize, Ke
     command.keys(request, &mut positions)?;
     if positions.is_empty() {
         return Ok(keys);
+    }
+    if &*command.name == "migrate" {
+        let flags = KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::DELETE);
+        return Ok(positions.iter().map(|position| (*position as usize, flags)).collect());
     }
     for spec in command.key_specs.iter().filter(|spec| spec.names_keys()) {
         positions.clear();

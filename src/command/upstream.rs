@@ -31,8 +31,12 @@ pub struct UpstreamCommand {
     pub key_range: KeyRange,
     /// Those that this version knows.
     pub categories: Categories,
+    /// What it advises clients of the command.
+    pub tips: Vec<Box<str>>,
     /// Its subcommands. Their own, if there were any, are not added to a table.
     pub subcommands: Vec<UpstreamCommand>,
+    /// What it notes on each of its key specifications; empty where there is nothing to note.
+    pub notes: Vec<Box<str>>,
     pub(super) key_specs: Vec<KeySpec>,
 }
 
@@ -74,6 +78,8 @@ impl UpstreamCommand {
             group: Group::Module,
             since: "",
             summary: "",
+            tips: self.tips,
+            notes: self.notes,
             key_specs: Cow::Owned(self.key_specs),
             subcommands: Vec::new(),
             container: None,
@@ -95,10 +101,22 @@ impl UpstreamCommand {
             flags: named(flags, CommandFlags::by_name).fold(CommandFlags::NONE, CommandFlags::with),
             key_range,
             categories: categories.into_iter().flatten().fold(Categories::NONE, Categories::with),
+            tips: rest.get(1).map(|tips| named(tips, tip).collect()).unwrap_or_default(),
+            notes: rest.get(2).map(array).unwrap_or_default().iter().map(note).collect(),
             subcommands: rest.get(3).map(commands).unwrap_or_default(),
             key_specs,
         })
     }
+}
+
+/// A line of text without what would end it.
+fn tip(text: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(text).ok()?;
+    (!text.contains(['\r', '\n'])).then(|| text.into())
+}
+
+fn note(spec: &OwnedFrame) -> Box<str> {
+    field(spec, b"notes").and_then(text).and_then(tip).unwrap_or_default()
 }
 
 impl From<KeyRange> for KeySpec {

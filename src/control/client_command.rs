@@ -80,14 +80,15 @@ async fn list(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
     match words.get(2).map(|word| word.to_ascii_lowercase()).as_deref() {
         None => {}
         Some("id") if words.len() > 3 => {
-            let ids: Option<Vec<u64>> = words[3..].iter().map(|word| word.parse().ok()).collect();
+            let ids: Option<Vec<i64>> =
+                words[3..].iter().map(|word| parse_integer(word.as_bytes())).collect();
             let Some(ids) = ids else { return encode::error(out, "ERR Invalid client ID") };
-            wanted_ids = Some(ids);
+            wanted_ids = Some(ids.into_iter().filter_map(|id| u64::try_from(id).ok()).collect());
         }
         Some("type") if words.len() == 4 => {
             let kind = words[3].to_ascii_lowercase();
-            if !matches!(kind.as_str(), "normal" | "pubsub" | "master" | "replica" | "slave") {
-                return encode::error(out, format!("ERR Unknown client type '{}'", words[3]));
+            if !is_kind(&kind) {
+                return encode::error(out, unknown_kind(&words[3]));
             }
             wanted_kind = Some(kind);
         }
@@ -99,6 +100,14 @@ async fn list(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
             && wanted_kind.as_ref().is_none_or(|kind| kind == kind_of(row))
     });
     text(out, question, &shown.map(line).collect::<String>());
+}
+
+fn is_kind(kind: &str) -> bool {
+    matches!(kind, "normal" | "pubsub" | "master" | "replica" | "slave")
+}
+
+fn unknown_kind(kind: &str) -> String {
+    format!("ERR Unknown client type '{kind}'")
 }
 
 fn kind_of(row: &ClientRow) -> &'static str {
@@ -117,7 +126,7 @@ fn line(row: &ClientRow) -> String {
     let library_version = String::from_utf8_lossy(&row.library_version);
     let command = if row.last_command.is_empty() { "NULL" } else { &row.last_command };
     format!(
-        "id={} addr={} laddr={} fd=-1 name={name} age={} idle={} flags={} db=0 sub={} psub={} ssub={} multi={} \
+        "id={} addr={} laddr={} fd=-1 name={name} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
          qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={command} \
          user={user} redir=-1 resp={} lib-name={library_name} lib-ver={library_version} tot-net-in={} tot-net-out={} \
          tot-cmds={} worker={}\n",
@@ -127,6 +136,7 @@ fn line(row: &ClientRow) -> String {
         row.age_s,
         row.idle_s,
         row.flags,
+        row.database,
         row.subscriptions,
         row.pattern_subscriptions,
         row.shard_subscriptions,
@@ -146,7 +156,7 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
     let old_form = words.len() == 3;
     let filter = match old_form {
         true => Ok(ClientFilter { address: Some(words[2].clone()), ..ClientFilter::default() }),
-        false => kill_filter(&words[2..], question.asker.client_id),
+        false => kill_filter(gateway, &words[2..], question.asker.client_id),
     };
     let filter = match filter {
         Ok(filter) => filter,
@@ -167,13 +177,11 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
     }
 }
 
-fn kill_filter(words: &[String], own_id: u64) -> Result<ClientFilter, String> {
+/// Of several things that are wrong, the first is told, as by Redis.
+fn kill_filter(gateway: &Gateway, words: &[String], own_id: u64) -> Result<ClientFilter, String> {
     let mut filter = ClientFilter { except_id: Some(own_id), ..ClientFilter::default() };
-    if words.is_empty() || !words.len().is_multiple_of(2) {
-        return Err(SYNTAX.to_owned());
-    }
-    for pair in words.chunks_exact(2) {
-        let value = pair[1].clone();
+    for pair in words.chunks(2) {
+        let Some(value) = pair.get(1).cloned() else { return Err(SYNTAX.to_owned()) };
         let number = || parse_integer(value.as_bytes()).and_then(|number| u64::try_from(number).ok());
         match pair[0].to_ascii_lowercase().as_str() {
             "id" => {
@@ -182,7 +190,9 @@ fn kill_filter(words: &[String], own_id: u64) -> Result<ClientFilter, String> {
             }
             "addr" => filter.address = Some(value),
             "laddr" => filter.local_address = Some(value),
+            "user" if !is_user(gateway, &value) => return Err(format!("ERR No such user '{value}'")),
             "user" => filter.user = Some(value),
+            "type" if !is_kind(&value.to_ascii_lowercase()) => return Err(unknown_kind(&value)),
             "type" => filter.kind = Some(value.to_ascii_lowercase()),
             "maxage" => {
                 filter.age_seconds_min = Some(number().ok_or("ERR maxage is not an integer or out of range")?)
@@ -198,15 +208,28 @@ fn kill_filter(words: &[String], own_id: u64) -> Result<ClientFilter, String> {
     Ok(filter)
 }
 
+fn is_user(gateway: &Gateway, name: &str) -> bool {
+    name == "default" || gateway.config.load().auth.users.iter().any(|user| user.name == name)
+}
+
 async fn unblock(gateway: &Gateway, words: &[String], out: &mut Vec<u8>) {
-    let Some(id) = words.get(2).and_then(|word| word.parse::<u64>().ok()) else {
-        return encode::error(out, "ERR value is not an integer or out of range");
-    };
+    if words.len() > 4 {
+        let text = format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try CLIENT HELP.",
+            words[1]
+        );
+        return encode::error(out, text);
+    }
     let error = match words.get(3).map(|word| word.to_ascii_lowercase()).as_deref() {
         None | Some("timeout") => false,
         Some("error") => true,
         Some(_) => return encode::error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
     };
+    let Some(id) = words.get(2).and_then(|word| parse_integer(word.as_bytes())) else {
+        return encode::error(out, "ERR value is not an integer or out of range");
+    };
+    // Nobody has an id below zero.
+    let Ok(id) = u64::try_from(id) else { return encode::integer(out, 0) };
     for worker in &gateway.workers {
         let (reply, answer) = oneshot::channel();
         if worker.mailbox.send(WorkerMessage::Unblock { id, error, reply }).await.is_ok()

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod backoff;
 mod client_command;
+mod command_docs;
 pub mod commands;
 mod config_get;
 pub mod heat;

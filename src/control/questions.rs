@@ -1,5 +1,5 @@
 //! Commands of clients that need the figures of all workers, or what the servers say: `INFO`, `CONFIG GET`,
-//! `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
+//! `COMMAND DOCS`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::admin::{Monitoring, unix_ms};
 use super::upstream_questions::{UpstreamQuestions, Whom};
-use super::{client_command, config_get};
+use super::{client_command, command_docs, config_get};
 use crate::admission::Verb;
 use crate::command::Local;
 use crate::detect::TopKey;
@@ -73,6 +73,13 @@ impl Desk {
             Local::Client => {
                 let mut out = Vec::new();
                 client_command::answer(&self.gateway, question, &mut out).await;
+                out.into()
+            }
+            // Only its documentation is asked for here.
+            Local::Command => {
+                let mut out = Vec::new();
+                let (table, names) = (self.gateway.commands.load(), arguments.get(1..).unwrap_or_default());
+                command_docs::answer(&table, &self.servers, names, question.version, &mut out).await;
                 out.into()
             }
             Local::Info => self.info(&arguments, question).await,

@@ -39,6 +39,8 @@ pub struct ClientRow {
     pub idle_s: u64,
     /// The letters of `CLIENT LIST`: `N` normal, `x` in a transaction, `b` blocked, `P` subscribed.
     pub flags: String,
+    /// The database.
+    pub database: u32,
     /// 2 or 3.
     pub resp: u8,
     /// The last command, lower case, with its subcommand after `|`; empty before the first.
@@ -141,6 +143,7 @@ mod tests {
             age_s: 1,
             idle_s: 0,
             flags: "N".into(),
+            database: 0,
             resp: 2,
             last_command: "get".into(),
             requests: 1,

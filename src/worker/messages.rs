@@ -98,6 +98,7 @@ impl State {
             age_s: seconds(client.connected_ns),
             idle_s: seconds(client.active_ns),
             flags,
+            database: session.database,
             resp: if session.version == crate::resp::RespVersion::Resp3 { 3 } else { 2 },
             last_command: command.unwrap_or_default(),
             requests: client.requests,

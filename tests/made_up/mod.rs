@@ -171,6 +171,7 @@ fn client(id: u64) -> ClientRow {
         age_s: 40 + id * 97,
         idle_s: id % 3,
         flags: "N".into(),
+        database: 0,
         resp: 2 + (id % 2) as u8,
         last_command: ["incr", "get", "hgetall"][id as usize % 3].into(),
         requests: 1_000 * id,

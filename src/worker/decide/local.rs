@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::Knowledge;
 use super::pose::{self, Face};
-use crate::command::{Local, render};
+use crate::command::Local;
+use crate::command::render::{self, Style};
 use crate::config::Config;
 use crate::resp::{Request, RespVersion, encode, parse_integer};
 use crate::shared::topology::UpstreamKind;
@@ -98,7 +99,11 @@ pub fn answer(
         Local::Hello => hello(surroundings, session, request, out),
         Local::Select => return select(surroundings, request, out),
         Local::Client => return client(surroundings, session, request, out),
-        Local::Command => render::command(&surroundings.knowledge.commands, request, session.version, out),
+        Local::Command if is_docs(request) => return Answer::Ask,
+        Local::Command => {
+            let style = Style { version: session.version, policies: !surroundings.shown_as_cluster() };
+            render::command(&surroundings.knowledge.commands, request, style, out);
+        }
         Local::Cluster => return cluster(surroundings, session.version, request, out),
         Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys => return Answer::Ask,
     }
@@ -356,6 +361,11 @@ fn set_info(session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
     }
     *field = Bytes::copy_from_slice(value);
     encode::simple(out, "OK");
+}
+
+/// `COMMAND DOCS`, of which the server knows most.
+fn is_docs(request: &Request<'_>) -> bool {
+    request.arg(1).is_some_and(|word| word.eq_ignore_ascii_case(b"docs"))
 }
 
 /// What Redis takes for the name of a client: it appears in a line of `CLIENT LIST`.
