@@ -152,3 +152,41 @@ fn noise_harms_nobody_else() {
     }
     witness.check("EXISTS noise", ":0");
 }
+
+/// A browser that is made to send HTTP to Redis gets nothing, and what follows is not run: Redis closes at once.
+#[test]
+fn http_closes_the_connection() {
+    let (server, gateway) = shared::single();
+    let locked = support::Server::with(&["--requirepass", "secret"]);
+    let asking =
+        Gateway::before(&server.address().to_string()).config("[auth]\npassword = \"secret\"\n").start();
+    let inputs: [&[u8]; 6] = [
+        b"POST / HTTP/1.1\r\n",
+        b"Host: 127.0.0.1:6379\r\n",
+        b"host:\r\n",
+        b"*1\r\n$4\r\npOsT\r\n",
+        b"*3\r\n$5\r\nHOST:\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"*2\r\n$4\r\nPOST\r\n$0\r\n\r\n",
+    ];
+    let cluster = &shared::cluster().1;
+    for input in inputs {
+        for mut client in
+            [server.client(), locked.client(), gateway.client(), asking.client(), cluster.client()]
+        {
+            client.send(input);
+            assert_eq!(shown(&client.rest()), "", "{}", shown(input));
+        }
+        for mut client in [server.client(), gateway.client()] {
+            client.check("MULTI", "+OK");
+            client.check("SET http:k v", "+QUEUED");
+            client.send(input);
+            assert_eq!(shown(&client.rest()), "", "{}", shown(input));
+        }
+    }
+    for mut client in [server.client(), gateway.client()] {
+        client.check("GET host:", "$-1");
+        client.check("EXISTS http:k", ":0");
+        client.check("ECHO POST", "$4 POST");
+    }
+    assert!(gateway.log().contains("somebody sends HTTP"), "{}", gateway.log());
+}

@@ -63,6 +63,8 @@ pub struct State {
     pub reply_times: ReplyTimes,
     /// The worker's clock: nanoseconds since the process started, as of the last tick.
     pub now_ns: u64,
+    /// The worker's clock when the log last said that a client sends HTTP.
+    pub http_told_ns: Option<u64>,
     /// The worker's clock when it last kept house.
     housekept_ns: u64,
     /// Rounds over clients and upstream connections.
@@ -106,6 +108,7 @@ impl State {
                 tallies: WorkerTallies::default(),
                 reply_times: ReplyTimes::default(),
                 now_ns: 1,
+                http_told_ns: None,
                 housekept_ns: 1,
                 rounds: Rounds::default(),
                 draining: false,

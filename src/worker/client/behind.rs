@@ -187,7 +187,9 @@ impl State {
         verdict: &Verdict,
     ) -> Touched {
         match verdict {
-            Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) => Touched::default(),
+            Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => {
+                Touched::default()
+            }
             Verdict::Session(Session::Exec, _) => {
                 let Some(session) = self.clients.get(key).map(|client| &client.session) else {
                     return Touched::default();

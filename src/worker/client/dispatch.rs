@@ -13,7 +13,7 @@ use crate::command::CommandId;
 use crate::detect::EntryHandle;
 use crate::limits::{LARGE_REQUEST_BYTES, LONG_REQUEST_BYTES};
 use crate::resp::{self, Request, encode};
-use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::{Verdict, decide};
 use crate::worker::hot::Seen;
@@ -21,7 +21,10 @@ use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Hook, Origin, Pending, Phase, Route};
 
-use super::connection::touch;
+use super::connection::{close_client, touch};
+
+/// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
+const HTTP_TOLD_NS: u64 = 60_000_000_000;
 
 /// Whether the request was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +56,18 @@ pub(super) fn dispatch(
     let (command, verdict) = decide(&state.knowledge, &mut client.session, request);
     let local = matches!(
         verdict,
-        Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_) | Verdict::Abort(_)
+        Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp
     );
     if state.knowledge.topology.version == 0 && !local {
         return state.await_first_topology(key);
     }
     let passes_queues = !matches!(
         verdict,
-        Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_)
+        Verdict::Forward { .. }
+            | Verdict::Answer(_)
+            | Verdict::Refuse(_)
+            | Verdict::Abort(_)
+            | Verdict::HangUp
     );
     let beside = command.zip(setting_of(&verdict));
     let refusal =
@@ -100,6 +107,7 @@ pub(super) fn dispatch(
             state.drop_transaction(key);
             state.refuse(key, ErrorKind::ClientRequest, &text)
         }
+        Verdict::HangUp => state.hang_up_on_http(key),
         Verdict::Refuse(text) => {
             let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
             state.refuse(key, kind, &text)
@@ -136,7 +144,11 @@ fn setting_of(verdict: &Verdict) -> Option<Setting> {
     match verdict {
         Verdict::Queue { .. } => Some(Setting::Transaction),
         Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => Some(Setting::Alone),
-        Verdict::Forward { .. } | Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) => None,
+        Verdict::Forward { .. }
+        | Verdict::Answer(_)
+        | Verdict::Refuse(_)
+        | Verdict::Abort(_)
+        | Verdict::HangUp => None,
     }
 }
 
@@ -292,6 +304,22 @@ impl State {
             client.wait(Gate::Room);
         }
         false
+    }
+
+    /// Closes the connection of somebody who sends HTTP, and says so now and then.
+    fn hang_up_on_http(&mut self, key: ClientKey) -> Flow {
+        self.tallies.error(ErrorKind::ClientProtocol);
+        let now_ns = self.now_ns;
+        if self.http_told_ns.is_none_or(|told_ns| now_ns.saturating_sub(told_ns) >= HTTP_TOLD_NS) {
+            self.http_told_ns = Some(now_ns);
+            let peer = self.clients.get(key).map(|client| client.peer.to_string());
+            tracing::warn!(
+                peer,
+                "closed a client that sent POST or Host: as a command: somebody sends HTTP to the address for Redis clients"
+            );
+        }
+        close_client(self, key, CloseReason::Protocol);
+        Flow::Next
     }
 
     /// Answers with an error of our own.

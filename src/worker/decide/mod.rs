@@ -89,7 +89,9 @@ pub enum Verdict {
     },
     /// Answer with this error.
     Refuse(Refusal),
-    /// The same, and what is watched and queued is forgotten: an `EXEC` that is no such.
+    /// Close the connection without an answer: it is HTTP that comes.
+    HangUp,
+    /// As [`Verdict::Refuse`], and what is watched and queued is forgotten: an `EXEC` that is no such.
     Abort(Refusal),
 }
 
@@ -121,6 +123,10 @@ pub fn decide(
                     session.last_command.remember(name, id);
                 }
                 id
+            }
+            // Redis takes these for a browser that was made to attack it, and closes (`securityWarningCommand`).
+            Err(_) if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") => {
+                return (None, Verdict::HangUp);
             }
             Err(error) if session.authenticated => {
                 let text = error.message(request);
