@@ -27,7 +27,7 @@ pub use load::Overrides;
 pub use policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteBehind};
 pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Upstream, User};
 pub use types::{
-    Address, LogFormat, LogLevel, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy, RuleMode, Secret,
-    UpstreamKindChoice,
+    Address, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy, RuleMode,
+    Secret, UpstreamKindChoice,
 };
 pub use value::Change;

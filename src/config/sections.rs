@@ -8,7 +8,7 @@ use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteB
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, section, size,
 };
-use super::types::{Address, LogFormat, LogLevel, Pose, ReadFrom, Secret, UpstreamKindChoice};
+use super::types::{Address, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
 
 section! {
     /// The whole file.
@@ -117,6 +117,8 @@ section! {
             "How long a connection to a node may take, login included.";
         request_timeout: Duration = Duration::from_secs(5), duration(MS, HOUR), live,
             "How long a node may be silent while a request waits for its answer; blocking commands bring their own time.";
+        lost_reply: LostReply = LostReply::Error, Kind::Choice { names: LostReply::NAMES }, live,
+            "What a client gets when the connection that its write was sent on is lost before the reply.";
         unavailable_wait: Duration = Duration::from_secs(1), duration(0, MINUTE), live,
             "How long a request waits for a node that is away or being failed over.";
         redirects_max: usize = 8, count(1, 64), live,

@@ -105,6 +105,16 @@ choice! {
 }
 
 choice! {
+    /// What a client gets whose write may have run or not.
+    LostReply {
+        /// An error that says so.
+        Error = "error",
+        /// The end of its connection, as from Redis.
+        Close = "close",
+    }
+}
+
+choice! {
     /// What is done with the commands on keys that a rule matches.
     RuleMode {
         /// Combined while hot, as without a rule.

@@ -145,6 +145,8 @@ fixed_labels! {
         Drain => "drain",
         /// Reading from or writing to the socket failed.
         Io => "io",
+        /// A connection to a node was lost that carried what this client waited for.
+        UpstreamLost => "upstream_lost",
     }
 }
 

@@ -2,14 +2,16 @@
 
 use bytes::Bytes;
 
+use super::connection::hang_up;
 use super::dispatch::Flow;
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
-use crate::resp::Request;
-use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::resp::{Request, RespVersion};
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Role, Route};
+use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Phase, Role, Route};
 
 impl State {
     /// A command that opens, uses or closes state of the connection.
@@ -43,10 +45,14 @@ impl State {
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let asked = client.ask_target.take();
+        let is_another_try = client.session_redirects > 0;
         let node = match asked.map_or_else(|| self.node_of(&routed), Ok) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
+        if is_another_try && self.is_away(node, version, database) {
+            return self.block_later(key);
+        }
         let Some(connection) = self.session_connection(node, key, version, database) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
@@ -71,6 +77,27 @@ impl State {
         Flow::Next
     }
 
+    /// Whether no connection to `node` is open. One is kept trying, so that not each blocked client tries by itself.
+    fn is_away(&mut self, node: NodeIndex, version: RespVersion, database: u32) -> bool {
+        let shared = self.shared_connection(node, version, database, 0);
+        self.upstreams.get(shared).is_none_or(|upstream| upstream.phase != Phase::Ready)
+    }
+
+    /// A blocking command can't be sent, because its node was lost. It waits as any other would; then its client sees the end of
+    /// its connection, as it would from Redis itself, and tries again when it sees fit.
+    fn block_later(&mut self, key: ClientKey) -> Flow {
+        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let now_ns = self.now_ns;
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        if now_ns.saturating_sub(client.session_redirected_since_ns) > patience_ns {
+            self.end_block(key);
+            return Flow::Next;
+        }
+        let flow = client.wait(Gate::Drain);
+        self.look_later(key);
+        flow
+    }
+
     /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
     /// the reply queue is taken back and the whole request is looked at again after a moment. `false` when it has waited for
     /// too long and got an error.
@@ -81,7 +108,33 @@ impl State {
         bytes: Bytes,
     ) -> bool {
         self.end_empty_subscriptions(key);
-        let bytes = bytes.slice(pending.prefix_len as usize..);
+        if self.has_tried_too_long(key) {
+            let Some(client) = self.clients.get_mut(key) else { return false };
+            let redirects = std::mem::take(&mut client.session_redirects);
+            let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
+            self.settle_error(pending, &error, None);
+            return false;
+        }
+        self.retract_command(key, pending, bytes)
+    }
+
+    /// The connection of a blocking command was lost before the command was sent: it is looked at again, as in
+    /// [`State::block_later`].
+    pub(in crate::worker) fn block_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
+        match self.has_tried_too_long(key) {
+            true => self.end_block(key),
+            false => _ = self.retract_command(key, pending, bytes),
+        }
+    }
+
+    fn end_block(&mut self, key: ClientKey) {
+        self.tallies.error(ErrorKind::UpstreamUnavailable);
+        self.tallies.count(RequestClass::Blocking, Outcome::Failed);
+        hang_up(self, key, CloseReason::UpstreamLost);
+    }
+
+    /// Counts one more try of the client's command at hand.
+    fn has_tried_too_long(&mut self, key: ClientKey) -> bool {
         let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
         let now_ns = self.now_ns;
         let Some(client) = self.clients.get_mut(key) else { return false };
@@ -90,12 +143,12 @@ impl State {
             client.session_redirected_since_ns = now_ns;
         }
         client.session_redirects += 1;
-        if now_ns.saturating_sub(client.session_redirected_since_ns) > patience_ns {
-            let redirects = std::mem::take(&mut client.session_redirects);
-            let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
-            self.settle_error(pending, &error, None);
-            return false;
-        }
+        now_ns.saturating_sub(client.session_redirected_since_ns) > patience_ns
+    }
+
+    /// Takes a command's slot in the reply queue back, and looks at it again after a moment.
+    fn retract_command(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) -> bool {
+        let bytes = bytes.slice(pending.prefix_len as usize..);
         let leftover = pending.hook != Hook::ReleaseConnection;
         let Some(client) = self.clients.get_mut(key) else { return false };
         client.replies.retract();

@@ -228,6 +228,21 @@ pub fn close_client(state: &mut State, key: ClientKey, reason: CloseReason) {
     }
 }
 
+/// Ends a connection as Redis's own would have ended: what is ready leaves, and nothing else is answered.
+pub fn hang_up(state: &mut State, key: ClientKey, reason: CloseReason) {
+    let Some(client) = state.clients.get_mut(key) else { return };
+    if let Phase::Lingering(..) | Phase::Dead(_) = client.phase {
+        return;
+    }
+    client.replies.abandon();
+    client.phase = Phase::Finishing(reason);
+    client.wake();
+    // Others wait for its end, which must not depend on whether the peer closes too.
+    let passage = client.passage.take();
+    state.release_passage(key, passage);
+    touch(state, key);
+}
+
 /// Gives up the upstream connections that a session held.
 pub(super) fn end_session(state: &mut State, session: Session) {
     if let Some((_, key)) = session.watch {

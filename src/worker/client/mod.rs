@@ -37,7 +37,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-pub use connection::{close_client, flush_client, flush_touched, run, touch};
+pub use connection::{close_client, flush_client, flush_touched, hang_up, run, touch};
 pub use requests::{settle_client, settle_client_run};
 
 use super::arena::Key;

@@ -207,6 +207,13 @@ impl ReplyQueue {
         }
     }
 
+    /// Gives up every slot: whoever settles one later is not heard.
+    pub fn abandon(&mut self) {
+        self.head = self.next_sequence();
+        self.slots.clear();
+        self.held_bytes = 0;
+    }
+
     /// Takes back the newest slot, whose request will come again.
     pub fn retract(&mut self) {
         self.slots.pop_back();

@@ -6,14 +6,15 @@ use super::debts::DEBT_WORKER;
 use super::entry::Sending;
 use super::quota::Held;
 use super::{FlushKey, Home};
-use crate::combine::{Again, Settled as CombineSettled};
+use crate::combine::{Again, OUTCOME_UNKNOWN, Settled as CombineSettled};
+use crate::config::LostReply;
 use crate::resp::{encode, first_error, parse_integer_reply};
 use crate::shared::handoff::{HandoffResult, Waiter};
-use crate::shared::labels::{Outcome, RedirectKind, RequestClass};
+use crate::shared::labels::{CloseReason, Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, flush_touched, settle_client, settle_client_run};
+use crate::worker::client::{ClientKey, flush_touched, hang_up, settle_client, settle_client_run};
 use crate::worker::state::State;
 use crate::worker::upstream::redirection;
 
@@ -267,9 +268,17 @@ impl State {
             client.combined -= operations;
         }
         match operations {
+            _ if self.ends_client(reply.as_slice()) => hang_up(self, key, CloseReason::UpstreamLost),
             1 => settle_client(self, key, sequence, 0, reply),
             _ => settle_client_run(self, key, sequence, operations, reply),
         }
+    }
+
+    /// The outcome is unknown, and clients are to see that as the end of their connection.
+    fn ends_client(&self, reply: &[u8]) -> bool {
+        reply.first() == Some(&b'-')
+            && self.config.upstream.lost_reply == LostReply::Close
+            && reply[1..].starts_with(OUTCOME_UNKNOWN)
     }
 
     /// Takes the queue's figures into the tallies.

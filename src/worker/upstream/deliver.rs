@@ -10,9 +10,9 @@ use super::wire::Turn;
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
-use crate::shared::labels::{ErrorKind, NodeRefusal, Outcome};
+use crate::shared::labels::{CloseReason, ErrorKind, NodeRefusal, Outcome};
 use crate::worker::client::replies::Settled;
-use crate::worker::client::settle_client;
+use crate::worker::client::{Phase, settle_client};
 use crate::worker::state::State;
 
 /// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
@@ -220,6 +220,10 @@ impl State {
             Hook::ReleaseConnection => {
                 if let Some(client) = self.clients.get_mut(client_key) {
                     client.session.blocking = None;
+                    // A master that becomes a replica says so to those who wait, and closes.
+                    if reply.starts_with(b"-UNBLOCKED force") {
+                        client.phase = Phase::Finishing(CloseReason::UpstreamLost);
+                    }
                 }
                 self.release_connection(key);
             }

@@ -2,15 +2,21 @@
 //!
 //! A request that was not written whole has not run and goes again. One that only reads goes again too. One that was
 //! written may have run or not: nobody knows, so the client is told just that, and it is never sent a second time.
+//!
+//! What lives in a connection ends with it, as with Redis: a client that waits in a blocking command, is subscribed or
+//! monitors sees the end of its own connection, which its library knows how to go on from. So does the client of a write of
+//! unknown outcome if `upstream.lost_reply` says so.
+
+use bytes::Bytes;
 
 use super::errors::UpstreamError;
 use super::wire::Unanswered;
 use super::{Hook, Origin, Pending, Role, Route, UpstreamKey};
 use crate::resp::{RespVersion, encode};
-use crate::shared::labels::CloseReason;
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, close_client, settle_client, touch};
+use crate::worker::client::{ClientKey, hang_up, settle_client, touch};
 use crate::worker::state::State;
 
 impl State {
@@ -50,7 +56,10 @@ impl State {
             true => UpstreamError::OutcomeUnknown(node.to_owned()),
             false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),
         };
-        if pending.route == Route::Connection {
+        // One part of a `WAIT` can't be looked at again by itself.
+        if pending.class == RequestClass::Blocking && (written || !pending.is_part_of_wait()) {
+            self.end_blocking(&pending, bytes, written);
+        } else if pending.route == Route::Connection {
             self.settle_error(&pending, &error, None);
         } else if !written || pending.readonly {
             let bytes = bytes.slice(pending.prefix_len as usize..);
@@ -59,6 +68,18 @@ impl State {
             self.retry_later(pending, bytes, error, None);
         } else {
             self.settle_error(&pending, &error, None);
+        }
+    }
+
+    /// A blocking command that was sent may have taken something; one that was not sent is looked at again.
+    fn end_blocking(&mut self, pending: &Pending, bytes: Bytes, written: bool) {
+        let Origin::Client { key, .. } = pending.origin else { return };
+        if written {
+            self.tallies.error(ErrorKind::UpstreamLost);
+            self.tallies.count(pending.class, Outcome::Failed);
+            hang_up(self, key, CloseReason::UpstreamLost);
+        } else {
+            self.block_again(key, pending, bytes);
         }
     }
 
@@ -78,8 +99,10 @@ impl State {
                     client.session.watch_lost = true;
                 }
             }
-            // Messages may have been missed. Closing is what a subscriber of Redis itself would see, and subscribes again.
-            Role::Subscriber(owner) | Role::Monitor(owner) => close_client(self, owner, CloseReason::Io),
+            // Messages may have been missed. The end is what a subscriber of Redis itself would see, and subscribes again.
+            Role::Subscriber(owner) | Role::Monitor(owner) => {
+                hang_up(self, owner, CloseReason::UpstreamLost);
+            }
             Role::Tracking(owner) => self.forget_tracking(owner, node),
         }
     }

@@ -138,6 +138,11 @@ impl Pending {
         }
     }
 
+    /// One master's part of a `WAIT`, which a `PING` precedes.
+    pub fn is_part_of_wait(&self) -> bool {
+        self.class == RequestClass::Blocking && self.leading_total > 0
+    }
+
     /// A request for one connection and no other, since that carries state of its own. It came in and goes out at `now_ns`
     /// of the worker's clock.
     pub fn on_connection(origin: Origin, class: RequestClass, now_ns: u64) -> Self {

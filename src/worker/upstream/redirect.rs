@@ -79,6 +79,9 @@ impl State {
             self.loaded_scripts.clear();
             return false;
         }
+        if front.is_part_of_wait() {
+            return false;
+        }
         self.tallies.redirects[found.kind.index()] += 1;
         if front.route == Route::Connection {
             return self.redirect_session(key, &found, aborted);

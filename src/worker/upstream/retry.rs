@@ -16,14 +16,14 @@ use tokio::time::sleep;
 
 use super::errors::UpstreamError;
 use super::{Origin, Pending, Phase, Role, Route};
-use crate::config::ReadFrom;
+use crate::config::{LostReply, ReadFrom};
 use crate::limits::LARGE_REQUEST_BYTES;
 use crate::resp::{RespVersion, encode};
-use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, flush_touched, settle_client};
+use crate::worker::client::{ClientKey, flush_touched, hang_up, settle_client};
 use crate::worker::state::State;
 
 /// How long a request waits at least before its next try. A failover takes seconds and a topology refresh milliseconds.
@@ -271,7 +271,14 @@ impl State {
                 {
                     client.session.executing = None;
                 }
-                settle_client(self, key, sequence, part, Settled::Borrowed(&text));
+                match error {
+                    UpstreamError::OutcomeUnknown(_)
+                        if self.config.upstream.lost_reply == LostReply::Close =>
+                    {
+                        hang_up(self, key, CloseReason::UpstreamLost);
+                    }
+                    _ => settle_client(self, key, sequence, part, Settled::Borrowed(&text)),
+                }
             }
             Origin::Fill(fill) => self.fail_fill(fill, &text),
             Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
