@@ -1,0 +1,34 @@
+// hotgate with node-redis: node node_redis.js PORT [KEY-PREFIX]
+const { createClient } = require("redis");
+
+async function main() {
+  const port = Number(process.argv[2] || 6380);
+  const prefix = process.argv[3] || "example:node-redis";
+  const client = createClient({ socket: { port } });
+  client.on("error", error => console.error("connection:", error.message));
+  await client.connect();
+
+  // A counter, hot or not: the reply is the one that Redis gives.
+  console.log("views:", await client.incr(`${prefix}:views`));
+
+  // A SKU under a quota: each grant is one INCR, and a refusal is an error that begins with QUOTA.
+  let sold = 0;
+  for (;;) {
+    try {
+      await client.incr(`${prefix}:sold`);
+      sold += 1;
+    } catch (error) {
+      if (error.message.startsWith("QUOTA")) break;
+      // "outcome is unknown": the sale may have been counted. Read the counter before trying again.
+      throw error;
+    }
+  }
+  console.log("sold:", sold);
+  console.log("sold out");
+  await client.quit();
+}
+
+main().catch(error => {
+  console.error(error);
+  process.exit(1);
+});
