@@ -119,6 +119,10 @@ pub const LOG_KEPT_BYTES_MAX: usize = 16 * LOG_COMPACT_BYTES_MIN;
 /// Clean connections kept per node for the next session that needs one. More than these are closed when they come back.
 pub const SPARES_PER_NODE_MAX: usize = 16;
 
+/// Silent connections of one node about which one question asks it. Few are silent while a node lives, and those beyond it
+/// are asked about when others of them are not silent any more.
+pub const UPSTREAM_CONNECTIONS_ASKED_MAX: usize = 64;
+
 /// Pairs of node and script that one worker knows to be loaded, about 2 MiB. Beyond it all are forgotten, which costs each
 /// script one pause in a pipeline.
 pub const LOADED_SCRIPTS_MAX: usize = 16_384;

@@ -35,6 +35,7 @@ use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
+use crate::shared::held::HeldNodes;
 use crate::shared::quota_desk::QuotaDesk;
 use crate::shared::refresh::refresh_mailbox;
 use crate::shared::scripts::ScriptCache;
@@ -173,7 +174,12 @@ pub async fn serve(
         control,
         workers: mailboxes
             .into_iter()
-            .map(|mailbox| WorkerHandle { mailbox, tallies: Arc::default(), quotas: Arc::default() })
+            .map(|mailbox| WorkerHandle {
+                mailbox,
+                tallies: Arc::default(),
+                quotas: Arc::default(),
+                held: HeldNodes::default(),
+            })
             .collect(),
         stage: stage_seen,
         client_rows,

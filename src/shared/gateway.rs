@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
+use super::held::HeldNodes;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
 use super::quota_board::{PolledLimits, QuotaBoard};
 use super::refresh::RefreshRequester;
@@ -42,6 +43,8 @@ pub struct WorkerHandle {
     pub tallies: Arc<TalliesCell>,
     /// The quotas whose keys it is home to.
     pub quotas: Arc<ArcSwap<QuotaBoard>>,
+    /// The nodes that hold its commands back.
+    pub held: HeldNodes,
 }
 
 /// The shared state.

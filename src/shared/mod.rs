@@ -8,6 +8,7 @@ pub mod client_rows;
 pub mod connections;
 pub mod gateway;
 pub mod handoff;
+pub mod held;
 pub mod histogram;
 pub mod keyed;
 pub mod labels;

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::{Client, ClientKey, close_client, flush_touched};
 use super::state::State;
-use super::upstream::{Origin, Pending, Route};
+use super::upstream::Origin;
 use crate::resp::encode;
 use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
 use crate::shared::labels::CloseReason;
@@ -129,9 +129,7 @@ impl State {
         let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
         let mut request = Vec::new();
         encode::command(&mut request, &[b"CLIENT", b"UNBLOCK", server_id.as_bytes(), how]);
-        let pending =
-            Pending { route: Route::Node(node), sent_ns: self.now_ns, ..Pending::new(Origin::Swallow) };
-        self.send_to(node, pending, &[], request.into());
+        self.send_out_of_band(node, Origin::Swallow, &request);
         let _ = reply.send(Some(Bytes::from_static(b":1\r\n")));
     }
 }

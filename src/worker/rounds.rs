@@ -122,10 +122,11 @@ impl State {
         }
     }
 
-    /// Ends connections to nodes that do not answer, and measures.
+    /// Looks after connections on which something is waited for, and measures.
     pub(super) fn visit_upstreams(&mut self) {
-        let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
         let now_ns = self.now_ns;
+        let masters = &self.knowledge.topology.masters;
+        let mut silent = Vec::new();
         let levels = &mut self.rounds.node_levels;
         let over = self.rounds.upstreams.visit(&mut self.upstreams, |upstream| {
             let node = upstream.node.position();
@@ -133,12 +134,15 @@ impl State {
                 levels.resize_with(node + 1, NodeLevels::default);
             }
             levels[node].add(upstream);
-            end_if_silent(upstream, now_ns, limit_ns);
+            if upstream.is_silent(now_ns, masters) {
+                silent.push(upstream.key);
+            }
         });
+        let levels = if over { std::mem::take(levels) } else { Vec::new() };
+        self.look_after_silent(&silent);
         if !over {
             return;
         }
-        let levels = std::mem::take(levels);
         for (node, level) in levels.iter().enumerate().filter(|(_, level)| level.connections > 0) {
             let tally = self.tallies.node(node);
             if level.up {
@@ -186,29 +190,6 @@ fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draini
         _ => return,
     }
     client.wake();
-}
-
-/// A node that does not answer within the time limit counts as lost.
-fn end_if_silent(upstream: &mut Upstream, now_ns: u64, limit_ns: u64) {
-    let Some(front) = upstream.wire.front() else { return };
-    // A session's command may block for as long as it says.
-    if front.class == RequestClass::Blocking
-        || matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_))
-    {
-        return;
-    }
-    let waits_ns = match upstream.role {
-        Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
-        _ => 0,
-    };
-    let limit_ns = limit_ns.saturating_add(waits_ns);
-    // Redis answers one after the other: while it does, whoever waits behind many is not kept waiting by a dead node.
-    let since_ns = now_ns.saturating_sub(front.sent_ns.max(upstream.alive_ns));
-    let Some(stream) = &upstream.stream else { return };
-    if since_ns > limit_ns && !has_arrived(stream) {
-        upstream.timed_out = true;
-        upstream.wake();
-    }
 }
 
 #[cfg(test)]

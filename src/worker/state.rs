@@ -18,7 +18,7 @@ use super::decide::classes::Classes;
 use super::hot::Hot;
 use super::reply_times::ReplyTimes;
 use super::rounds::Rounds;
-use super::upstream::{Pools, Retries, Upstream};
+use super::upstream::{Pools, Retries, Upstream, Vitals};
 use crate::config::Config;
 use crate::limits::{INLINE_BYTES_MAX, SCRATCH_BYTES};
 use crate::resp::RequestLimits;
@@ -45,6 +45,8 @@ pub struct State {
     pub upstreams: Arena<Upstream>,
     /// Which connection carries what.
     pub pools: Pools,
+    /// Which nodes live.
+    pub vitals: Vitals,
     /// Requests that wait for another try.
     pub retries: Retries,
     /// Hot keys.
@@ -99,6 +101,7 @@ impl State {
                 clients: Arena::default(),
                 upstreams: Arena::default(),
                 pools: Pools::default(),
+                vitals: Vitals::default(),
                 retries: Retries::default(),
                 hot,
                 loaded_scripts: HashSet::default(),
@@ -146,6 +149,7 @@ impl State {
         let topology = self.gateway.topology.load();
         if topology.version != self.knowledge.topology.version {
             self.knowledge.topology = topology;
+            self.reroute_parked();
             self.leave_absent_nodes();
             self.drop_tracked_copies();
             let listeners: Vec<ClientKey> = self

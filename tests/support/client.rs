@@ -103,6 +103,7 @@ impl Client {
     }
 
     /// The next reply, whole, as its bytes.
+    #[track_caller]
     pub fn reply(&mut self) -> Vec<u8> {
         match self.try_reply() {
             Ok(reply) => reply,
@@ -180,28 +181,33 @@ impl Client {
     }
 
     /// Sends one command given as a line of words and returns its reply.
+    #[track_caller]
     pub fn call_line(&mut self, line: &str) -> Vec<u8> {
         self.call(&words(line))
     }
 
     /// Sends one command and returns its reply.
+    #[track_caller]
     pub fn call(&mut self, arguments: &[impl AsRef<[u8]>]) -> Vec<u8> {
         self.send(&encode(arguments));
         self.reply()
     }
 
     /// Sends one command and returns its reply on one line (see [`one_line`]).
+    #[track_caller]
     pub fn ask(&mut self, line: &str) -> String {
         one_line(&self.call_line(line))
     }
 
     /// Sends `line` and holds its reply, on one line, against `expected`, where a final `...` stands for any rest.
+    #[track_caller]
     pub fn check(&mut self, line: &str, expected: &str) {
         self.send_line(line);
         self.expect(line, expected);
     }
 
     /// Holds the next reply, that of `line`, against `expected` as [`Client::check`] does.
+    #[track_caller]
     pub fn expect(&mut self, line: &str, expected: &str) {
         let reply = one_line(&self.reply());
         let same = match expected.strip_suffix("...") {

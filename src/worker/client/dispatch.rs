@@ -19,7 +19,7 @@ use crate::worker::decide::{Verdict, decide};
 use crate::worker::hot::Seen;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Phase, Route};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Phase, Route};
 
 use super::connection::{close_client, touch};
 
@@ -203,9 +203,16 @@ impl State {
         }
         pending.hook = hook;
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        if let (true, Some(node)) = (client.replies.is_empty(), node) {
-            let preferred = self.pools.preferred(node);
-            client.lane = if long { 1 - preferred } else { preferred };
+        let cargo = match class {
+            RequestClass::Script => Cargo::Script,
+            _ => Cargo::reading(readonly && !request.name().eq_ignore_ascii_case(b"pfcount")),
+        };
+        if !client.replies.is_empty() {
+            if !cargo.fits(client.lane) {
+                return client.wait(Gate::Drain);
+            }
+        } else if let Some(node) = node {
+            client.lane = self.pools.lane_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
         if !self.has_room(key, node) {
@@ -259,8 +266,19 @@ impl State {
         }
     }
 
+    /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
+    /// answered.
+    pub(super) fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return true };
+        if !client.replies.is_empty() {
+            return cargo.fits(client.lane);
+        }
+        client.lane = self.pools.lane_to_several(cargo, client.lane);
+        true
+    }
+
     /// The request at hand waits until everything of its client has been answered.
-    fn wait_for_all(&mut self, key: ClientKey) -> Flow {
+    pub(super) fn wait_for_all(&mut self, key: ClientKey) -> Flow {
         self.clients.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 

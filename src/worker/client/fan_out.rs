@@ -14,11 +14,14 @@ use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::split;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Role, Route};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Role, Route};
 
 impl State {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
     pub(super) fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
+        if !self.take_lane_to_several(key, Cargo::reading(parts.readonly)) {
+            return self.wait_for_all(key);
+        }
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         let split::Parts { parts, plan, readonly } = parts;
@@ -55,10 +58,16 @@ impl State {
         if matches!(fan, Fan::Min | Fan::MinArray) {
             return self.wait_for_replicas(key, request, fan);
         }
+        if fan == Fan::AnyOk {
+            return self.end_script(key, request);
+        }
         let single = self.knowledge.topology.kind == UpstreamKind::Single;
         if single || fan == Fan::First {
             let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
             return self.forward(key, command, request, None, outgoing, None);
+        }
+        if !self.take_lane_to_several(key, Cargo::reading(readonly)) {
+            return self.wait_for_all(key);
         }
         let masters = self.knowledge.topology.masters.clone();
         if fan == Fan::Scan {
@@ -70,6 +79,26 @@ impl State {
         let sequence = client.replies.push_merge(Merge::new(plan, masters.len()), muted);
         for (part, node) in masters.into_iter().enumerate() {
             self.send_part(key, sequence, part, node, readonly, request.bytes());
+        }
+        Flow::Next
+    }
+
+    /// `SCRIPT KILL` and `FUNCTION KILL` ask every master, and wait for nothing there: least of all for the script that they
+    /// are to end.
+    fn end_script(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+        let masters = self.knowledge.topology.masters.clone();
+        if masters.is_empty() {
+            return self.refuse(
+                key,
+                ErrorKind::UpstreamUnavailable,
+                UpstreamError::NoneKnown(None).to_string(),
+            );
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), muted);
+        for (part, node) in masters.into_iter().enumerate() {
+            self.send_out_of_band(node, Origin::Client { key, sequence, part: part as u32 }, request.bytes());
         }
         Flow::Next
     }

@@ -15,7 +15,7 @@ use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
 use crate::worker::state::State;
-use crate::worker::upstream::{Hook, Origin, Pending, Route, UpstreamKey};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route, UpstreamKey};
 
 impl State {
     /// Answers a local command.
@@ -89,6 +89,7 @@ impl State {
     fn select(&mut self, key: ClientKey, database: u32) {
         let Some(client) = self.clients.get_mut(key) else { return };
         client.session.selecting = database;
+        client.lane = self.pools.lane_to_several(Cargo::Read, client.lane);
         client.exclusive = true;
         let muted = client.take_muted();
         let present = client.session.database.to_string();

@@ -53,6 +53,8 @@ pub struct Transaction {
     pub poisoned: bool,
     /// Every queued command only reads.
     pub readonly: bool,
+    /// A queued command runs a script.
+    pub scripts: bool,
     /// The keys in write-behind mode that they touch.
     pub touched: Touched,
 }

@@ -17,7 +17,7 @@ use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Role, Route, UpstreamKey};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Role, Route, UpstreamKey};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -104,6 +104,7 @@ impl State {
         transaction.queue(step, request.bytes());
         transaction.slot = transaction.slot.or(slot);
         transaction.readonly &= readonly;
+        transaction.scripts |= runs_script(request.name());
         self.reply(key, b"+QUEUED\r\n");
         Flow::Next
     }
@@ -115,6 +116,14 @@ impl State {
         if (watched || has_part) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
+        let cargo = client.session.transaction.as_ref().map(|transaction| match transaction.scripts {
+            true => Cargo::Script,
+            false => Cargo::reading(transaction.readonly),
+        });
+        if !watched && !self.take_lane_to_several(key, cargo.unwrap_or(Cargo::Other)) {
+            return self.wait_for_all(key);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let Some(mut transaction) = client.session.transaction.take() else { return Flow::Next };
         client.session.watched = Default::default();
         client.session.refresh_plain();
@@ -295,4 +304,10 @@ impl State {
             self.unwatch(connection);
         }
     }
+}
+
+/// Whether a command of this name runs a script, which may not end by itself.
+fn runs_script(name: &[u8]) -> bool {
+    let starts = |with: &[u8]| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    starts(b"eval") || starts(b"fcall")
 }

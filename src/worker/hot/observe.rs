@@ -190,6 +190,12 @@ impl State {
         if !client.may_combine(self.hot.epoch) {
             return Ok(Way::Wait);
         }
+        // A write in the queue that its node holds back must not hold back a read that was never behind it.
+        let reads = matches!(op, Op::Get | Op::HashGet { .. } | Op::Read { .. });
+        if reads && client.combined == 0 && self.is_held_up(key) {
+            return Ok(Way::Barrier);
+        }
+        let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
         // Where there may be copies, each operation is looked at for what its client has seen.
         let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.config.limits) };
         let operations = 1 + request.repeats(repeats_max) as u32;

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -44,10 +45,7 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
     let mut failures = 0_u32;
     loop {
         let Some((greeting, patience)) = state.borrow_mut().greeting(key) else { break };
-        let outcome = match timeout(patience, greet(&greeting)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(GreetingError::Timeout),
-        };
+        let outcome = greet_patiently(&state, key, &greeting, patience).await;
         let (stream, server_id) = match outcome {
             Ok(open) => open,
             Err(error) => {
@@ -71,6 +69,23 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
     }
 }
 
+/// Connects and logs in within `patience`, or within the pause of a server that pauses everything.
+async fn greet_patiently(
+    state: &Rc<RefCell<State>>,
+    key: UpstreamKey,
+    greeting: &Greeting,
+    patience: Duration,
+) -> Result<(TcpStream, u64), GreetingError> {
+    let mut attempt = pin!(greet(greeting));
+    loop {
+        match timeout(patience, &mut attempt).await {
+            Ok(outcome) => return outcome,
+            Err(_) if state.borrow_mut().is_paused(key) => {}
+            Err(_) => return Err(GreetingError::Timeout),
+        }
+    }
+}
+
 /// Reads what has come, delivers it, writes what is queued.
 fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
     let state = &mut *state.borrow_mut();
@@ -83,7 +98,7 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
     if upstream.closing {
         return Poll::Ready(Ended::Closed);
     }
-    let timed_out = std::mem::take(&mut upstream.timed_out);
+    let given_up = upstream.given_up.take();
     let alive_ns = upstream.alive_ns;
     let mut outcome = Ok(());
     let mut has_read = false;
@@ -105,11 +120,11 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
         write_or_yield(state, key, has_read, cx);
     }
     // It is judged on what has come up to now.
-    if timed_out
+    if let Some(why) = given_up
         && outcome.is_ok()
         && state.upstreams.get(key).is_some_and(|upstream| upstream.alive_ns == alive_ns)
     {
-        outcome = Err(Ended::Broken("no answer within upstream.request_timeout".to_owned()));
+        outcome = Err(Ended::Broken(why.to_owned()));
     }
     flush_touched(state);
     match outcome {
@@ -192,7 +207,8 @@ fn read_into(
     scratch: &mut [u8],
     cx: &mut Context<'_>,
 ) -> Result<bool, Ended> {
-    let Some(Upstream { stream: Some(stream), intake, node, alive_ns, .. }) = state.upstreams.get_mut(key)
+    let Some(Upstream { stream: Some(stream), intake, node, role, alive_ns, held, .. }) =
+        state.upstreams.get_mut(key)
     else {
         return Ok(false);
     };
@@ -203,6 +219,9 @@ fn read_into(
         Poll::Ready(Err(error)) => return Err(Ended::Broken(error.to_string())),
     };
     *alive_ns = state.now_ns;
+    if let (true, Role::Shared(lane)) = (std::mem::take(held), *role) {
+        state.pools.release(*node, lane);
+    }
     let node = node.position();
     match filled {
         Filled::EndOfStream => return Err(Ended::Broken("the server closed it".to_owned())),
@@ -232,6 +251,7 @@ impl State {
     fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
         let upstream = self.upstreams.get_mut(key).filter(|upstream| !upstream.closing)?;
         upstream.phase = Phase::Connecting;
+        upstream.alive_ns = self.now_ns;
         let node = self.knowledge.topology.node(upstream.node)?;
         let settings = &self.config.upstream;
         let greeting = Greeting {
@@ -243,9 +263,16 @@ impl State {
             database: upstream.database,
             readonly: upstream.readonly,
             session: upstream.greeting.clone(),
-            wants_id: matches!(upstream.role, Role::Session(_)),
+            bare: upstream.role == Role::OutOfBand,
         };
         Some((greeting, settings.connect_timeout))
+    }
+
+    /// The server pauses everything, so that the log-in takes as long as the pause.
+    fn is_paused(&mut self, key: UpstreamKey) -> bool {
+        self.tick();
+        let node = self.upstreams.get(key).filter(|upstream| !upstream.closing).map(|upstream| upstream.node);
+        node.is_some_and(|node| self.vitals.is_all_paused(node, self.now_ns))
     }
 
     /// The connection is open. Returns the time, or nothing when it is not wanted any more.
@@ -256,6 +283,7 @@ impl State {
         upstream.stream = Some(stream);
         upstream.server_id = server_id;
         upstream.write_failed = false;
+        (upstream.alive_ns, upstream.held) = (self.now_ns, false);
         upstream.scanner = ReplyScanner::new();
         upstream.intake = Intake::default();
         let tally = self.tallies.node(upstream.node.position());
@@ -272,6 +300,11 @@ impl State {
         if role == Role::Copies {
             self.tracking_failed(key, node, error);
             return None;
+        }
+        if let GreetingError::Refused { reply, .. } = error
+            && reply.starts_with("BUSY ")
+        {
+            self.answer_parked(key, reply);
         }
         let tally = self.tallies.node(node.position());
         tally.connect_failures += 1;

@@ -114,7 +114,11 @@ impl State {
             self.tallies.node(upstream.node.position()).refusals[refusal.index()] += 1;
         }
         let Some(pending) = upstream.wire.front() else { return Ok(()) };
-        let is_own = matches!(pending.origin, Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_));
+        let is_own = pending.hook == Hook::OutOfBand
+            || matches!(
+                pending.origin,
+                Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Probe(_)
+            );
         if first != Some(b'-') || is_own || !self.redirect(key, reply.as_slice()) {
             self.settle_front(key, reply);
         }
@@ -160,13 +164,14 @@ impl State {
             Origin::Behind(flush) => self.settle_behind(flush, reply),
             Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
             Origin::Fill(fill) => self.settle_fill(fill, key, reply),
+            Origin::Probe(question) => self.settle_probe(key, question, reply.as_slice()),
             Origin::Swallow => {}
         }
     }
 
     fn tally_reply(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
-        // How long replicas take says nothing about how long the node does.
-        if let Origin::Confirmation(_) = pending.origin {
+        // How long replicas take says nothing about how long the node does, and a probe is to be refused.
+        if let Origin::Confirmation(_) | Origin::Probe(_) = pending.origin {
             return;
         }
         // A server that asks for the body of a script gets it; nothing has failed.
@@ -209,8 +214,9 @@ impl State {
         let Origin::Client { key: client_key, .. } = pending.origin else { return };
         let is_error = reply.first() == Some(&b'-');
         match pending.hook {
+            Hook::None | Hook::OutOfBand => {}
             // Their connection is taken back when it is known what the transaction has changed there.
-            Hook::None | Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
+            Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
             Hook::SelectDatabase => {
                 if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
                     client.session.database = client.session.selecting;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::resp::{self, ReplyScan, ReplyScanner, RespVersion, encode};
 
 /// The name under which the gateway's connections appear in `CLIENT LIST` at the server.
-const CONNECTION_NAME: &[u8] = b"hotgate";
+pub(super) const CONNECTION_NAME: &[u8] = b"hotgate";
 
 /// What a new connection has to be told.
 pub struct Greeting {
@@ -33,8 +33,8 @@ pub struct Greeting {
     pub readonly: bool,
     /// A command of the session.
     pub session: Option<Bytes>,
-    /// Whether the connection's id at the server is wanted.
-    pub wants_id: bool,
+    /// Nothing at all is told: the connection's first requests are its log-in.
+    pub bare: bool,
 }
 
 /// Why a connection could not be had.
@@ -72,13 +72,16 @@ impl From<io::Error> for GreetingError {
     }
 }
 
-/// Connects and logs in. Returns the socket and the connection's id at the server (0 when not asked for).
+/// Connects and logs in. Returns the socket and the connection's id at the server (0 when it does not say).
 ///
 /// # Errors
 /// The address can't be reached, or the server refuses the log-in.
 pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingError> {
     let mut stream = TcpStream::connect((greeting.host.as_str(), greeting.port)).await?;
     stream.set_nodelay(true)?;
+    if greeting.bare {
+        return Ok((stream, 0));
+    }
     let mut request = Vec::new();
     let mut steps = Vec::new();
     let mut step = |name: &'static str, arguments: &[&[u8]]| {
@@ -104,9 +107,8 @@ pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingErro
     if greeting.readonly {
         step("READONLY", &[b"READONLY"]);
     }
-    if greeting.wants_id {
-        step("CLIENT ID", &[b"CLIENT", b"ID"]);
-    }
+    // The id is there to ask about the connection when it is silent.
+    step("CLIENT ID", &[b"CLIENT", b"ID"]);
     // The name is a courtesy to whoever looks at the server, and the reply to it proves that the server is one.
     step("CLIENT SETNAME", &[b"CLIENT", b"SETNAME", CONNECTION_NAME]);
     if let Some(session) = &greeting.session {
@@ -119,7 +121,7 @@ pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingErro
     for step in steps {
         let reply = read_reply(&mut stream, &mut input).await?;
         match resp::first_error(&reply) {
-            Some(_) if step == "CLIENT SETNAME" => {}
+            Some(_) if matches!(step, "CLIENT ID" | "CLIENT SETNAME") => {}
             Some(error) => {
                 return Err(GreetingError::Refused {
                     step,

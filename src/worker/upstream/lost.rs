@@ -37,7 +37,7 @@ impl State {
         self.end_session(key, node, role);
     }
 
-    fn fail_one(&mut self, request: Unanswered, node: &str, why: &str) {
+    pub(super) fn fail_one(&mut self, request: Unanswered, node: &str, why: &str) {
         let Unanswered { mut pending, bytes, written } = request;
         // The reply that was due has been delivered already; only swallowed ones were outstanding.
         if pending.delivered == 0 {
@@ -48,6 +48,9 @@ impl State {
         }
         if let Origin::Behind(flush) = pending.origin {
             return self.behind_lost(flush, written);
+        }
+        if let Origin::Probe(_) = pending.origin {
+            return;
         }
         if let Origin::Confirmation(index) = pending.origin {
             return self.settle_confirmation(index, None);
@@ -83,11 +86,29 @@ impl State {
         }
     }
 
+    /// Answers what clients have parked on a connection that could not be made with Redis's own word for it.
+    pub(super) fn answer_parked(&mut self, key: UpstreamKey, word: &str) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let name = upstream.node;
+        let reply = format!("-{word}\r\n");
+        let parked = upstream.wire.take_unanswered();
+        let error = UpstreamError::Unreachable(self.node_name(name), word.to_owned());
+        for request in parked {
+            match request.pending.origin {
+                Origin::Client { .. } | Origin::Fill(_) => {
+                    self.settle_error(&request.pending, &error, Some(reply.as_bytes()));
+                }
+                _ => self.fail_one(request, &self.node_name(name), word),
+            }
+        }
+    }
+
     /// State of a session that was on the connection is lost with it; the client learns of it in the way that it can
     /// act upon.
     fn end_session(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
         match role {
             Role::Shared(_) | Role::Confirming(_) | Role::Spare => {}
+            Role::OutOfBand => self.vitals.ended(node, key),
             Role::Copies => self.copies_lost(key),
             Role::Session(owner) => {
                 let Some(client) = self.clients.get_mut(owner) else { return };

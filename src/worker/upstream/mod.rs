@@ -18,12 +18,14 @@ mod connection;
 mod deliver;
 pub mod errors;
 mod greeting;
+pub mod lanes;
 mod lost;
 mod pending;
 mod pool;
 mod pubsub;
 mod redirect;
 mod retry;
+mod vitals;
 mod wire;
 
 use std::task::Waker;
@@ -40,10 +42,12 @@ use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 
 pub use greeting::GreetingError;
+pub use lanes::{Cargo, Lane};
 pub use pending::{Hook, Origin, Pending, Route};
-pub use pool::{Lane, Pools};
+pub use pool::Pools;
 pub use redirect::{ASKING, redirection};
 pub use retry::{Retries, run_retries};
+pub use vitals::{Question, Vitals};
 pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
 
 /// Names an upstream connection of one worker.
@@ -64,6 +68,8 @@ pub enum Role {
     Session(ClientKey),
     /// One client's reads, because their invalidations come the same way.
     Tracking(ClientKey),
+    /// Questions about the node, and what must not wait behind anything there.
+    OutOfBand,
     /// One client's subscriptions.
     Subscriber(ClientKey),
     /// One client that monitors.
@@ -120,16 +126,18 @@ pub struct Upstream {
     pub write_failed: bool,
     /// The task must end the connection.
     pub closing: bool,
-    /// A reply is overdue: the task must treat the connection as broken.
-    pub timed_out: bool,
+    /// Why the task must treat the connection as broken, though its socket says nothing.
+    pub given_up: Option<&'static str>,
+    /// The node said that it holds back the oldest command; nothing has come since.
+    pub held: bool,
     /// Clients that wait for room.
     pub waiters: Vec<ClientKey>,
-    /// `CLIENT ID` of this connection at the server, for sessions.
+    /// `CLIENT ID` of this connection at the server; 0 when it does not say.
     pub server_id: u64,
     /// Worker time when it was last used, in nanoseconds.
     pub active_ns: u64,
-    /// Worker time when its node last showed that it lives, in nanoseconds: bytes came, or room for more was made where there
-    /// had been none.
+    /// Worker time when its node last showed that it lives, in nanoseconds: bytes came, room for more was made where there
+    /// had been none, or it said that it holds the command back. While connecting: when this attempt began.
     pub alive_ns: u64,
 }
 
@@ -170,7 +178,7 @@ impl Upstream {
             Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => {
                 Some(owner)
             }
-            Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare => None,
+            Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare | Role::OutOfBand => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Kept small and copyable: one of these exists for every request in flight. It never holds the bytes of the request;
 //! those are in the [`super::wire::Wire`].
 
+use super::Question;
 use crate::detect::EntryHandle;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
@@ -30,6 +31,8 @@ pub enum Origin {
     Confirmation(u32),
     /// A read of which a copy may be kept, for all clients that wait for it.
     Fill(FillId),
+    /// The worker itself, which wonders whether the node lives.
+    Probe(Question),
     /// Nobody: the reply is read and dropped.
     Swallow,
 }
@@ -68,6 +71,8 @@ pub enum Hook {
     Tracking,
     /// A transaction on a connection of the client's own without a watch, because it selects a database or a version.
     OwnTransaction,
+    /// Must not wait behind anything at its node, and is not sent again.
+    OutOfBand,
     /// A transaction on a watched connection; afterwards the connection goes back to the pool.
     WatchedTransaction,
 }
@@ -141,6 +146,12 @@ impl Pending {
     /// One master's part of a `WAIT`, which a `PING` precedes.
     pub fn is_part_of_wait(&self) -> bool {
         self.class == RequestClass::Blocking && self.leading_total > 0
+    }
+
+    /// Nobody waits for its reply any more, wherever that leads.
+    pub(super) fn disown(&mut self) {
+        (self.origin, self.route) = (Origin::Swallow, Route::Connection);
+        (self.hook, self.access) = (Hook::None, None);
     }
 
     /// A request for one connection and no other, since that carries state of its own. It came in and goes out at `now_ns`

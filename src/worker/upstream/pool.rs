@@ -1,22 +1,18 @@
-//! Which connection carries a request: shared ones by node, version, database and lane; spare ones for sessions.
-//!
-//! Two lanes to a node exist so that a large value delays nobody else: as soon as a long reply is seen on one lane, clients
-//! with nothing unsettled go on with the other; and a large request takes the lane that is not preferred. A client changes
-//! lanes only while it has nothing unsettled, which keeps its commands in order.
+//! Which connection carries a request: shared ones by node, version, database and lane ([`super::lanes`]); spare ones for
+//! sessions.
 
 use smallvec::SmallVec;
 
+use super::lanes::{self, Cargo, Lane};
 use super::{Phase, Role, Upstream, UpstreamKey};
 use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::limits::SPARES_PER_NODE_MAX;
 use crate::resp::RespVersion;
+use crate::shared::held::HeldNodes;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::ClientKey;
 use crate::worker::state::State;
-
-/// One of the two parallel connections to a node.
-pub type Lane = u8;
 
 /// The connections to one node.
 #[derive(Default)]
@@ -25,12 +21,28 @@ struct NodePool {
     confirming: SmallVec<[(ReplicaWait, UpstreamKey); 1]>,
     spares: Vec<UpstreamKey>,
     preferred: Lane,
+    /// The lanes that the node holds up, one bit for each.
+    held: u8,
+}
+
+impl NodePool {
+    fn holds(&self, lane: Lane) -> bool {
+        self.held & (1 << lane) != 0
+    }
+
+    /// The preferred lane or, for something long, the other one; but not the one that is held up if only one is.
+    fn ordinary(&self, long: bool) -> Lane {
+        let lane = if long { 1 - self.preferred } else { self.preferred };
+        if self.holds(lane) && !self.holds(1 - lane) { 1 - lane } else { lane }
+    }
 }
 
 /// All connections of a worker, by node.
 #[derive(Default)]
 pub struct Pools {
     nodes: Vec<NodePool>,
+    /// The nodes of which any worker knows that they hold commands back.
+    held: u64,
 }
 
 impl Pools {
@@ -42,14 +54,69 @@ impl Pools {
         &mut self.nodes[place]
     }
 
-    /// The lane for clients that have nothing unsettled.
+    /// The ordinary lane for what has nothing unsettled.
     pub fn preferred(&mut self, node: NodeIndex) -> Lane {
-        self.node(node).preferred
+        self.node(node).ordinary(false)
+    }
+
+    /// The lane for a client that has nothing unsettled. A `long` request goes where the others don't.
+    pub fn lane_for(&mut self, node: NodeIndex, cargo: Cargo, long: bool) -> Lane {
+        let held = self.is_held(node);
+        let pool = self.node(node);
+        match cargo {
+            Cargo::Read if held && !pool.holds(lanes::ASIDE) => lanes::ASIDE,
+            Cargo::Script if pool.holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
+            Cargo::Script => lanes::SCRIPTS,
+            _ => pool.ordinary(long),
+        }
+    }
+
+    /// The lane for a client that has nothing unsettled and sends something to several nodes, which was on `lane` before.
+    pub fn lane_to_several(&self, cargo: Cargo, lane: Lane) -> Lane {
+        let holds = |lane: Lane| self.nodes.iter().any(|pool| pool.holds(lane));
+        match cargo {
+            Cargo::Read if self.holds_any() && !holds(lanes::ASIDE) => lanes::ASIDE,
+            Cargo::Script if holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
+            Cargo::Script => lanes::SCRIPTS,
+            _ => {
+                let lane = if lanes::ORDINARY.contains(&lane) { lane } else { lanes::ORDINARY.start };
+                if holds(lane) && !holds(1 - lane) { 1 - lane } else { lane }
+            }
+        }
     }
 
     /// A long reply occupies `lane`: new clients take the other one.
     pub fn avoid(&mut self, node: NodeIndex, lane: Lane) {
-        self.node(node).preferred = 1 - lane;
+        if lanes::ORDINARY.contains(&lane) {
+            self.node(node).preferred = 1 - lane;
+        }
+    }
+
+    /// The node holds up `lane`.
+    pub(super) fn hold(&mut self, node: NodeIndex, lane: Lane) {
+        self.node(node).held |= 1 << lane;
+        self.held |= HeldNodes::bit(node);
+    }
+
+    /// Whether any node holds commands back.
+    pub(super) fn holds_any(&self) -> bool {
+        self.held != 0
+    }
+
+    /// Whether `node` holds commands back.
+    pub(super) fn is_held(&self, node: NodeIndex) -> bool {
+        self.held & HeldNodes::bit(node) != 0
+    }
+
+    /// The node has let go of what it held up on `lane`.
+    pub(super) fn release(&mut self, node: NodeIndex, lane: Lane) {
+        self.node(node).held &= !(1 << lane);
+    }
+
+    /// No lane of this worker is held up, as far as is known; `elsewhere` are the nodes that hold up other workers.
+    pub(super) fn forget_held(&mut self, elsewhere: u64) {
+        self.nodes.iter_mut().for_each(|pool| pool.held = 0);
+        self.held = elsewhere;
     }
 
     /// Forgets a connection that has ended.
@@ -193,7 +260,8 @@ impl State {
             yielded: false,
             write_failed: false,
             closing: false,
-            timed_out: false,
+            given_up: None,
+            held: false,
             waiters: Vec::new(),
             server_id: 0,
             active_ns,

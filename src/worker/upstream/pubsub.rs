@@ -14,7 +14,7 @@ impl State {
         let Some(upstream) = self.upstreams.get(key) else { return false };
         let is_push = reply.first() == Some(&b'>');
         match upstream.role {
-            Role::Shared(_) | Role::Confirming(_) | Role::Spare => false,
+            Role::Shared(_) | Role::Confirming(_) | Role::Spare | Role::OutOfBand => false,
             Role::Session(_) => is_push,
             Role::Copies => {
                 if is_push {

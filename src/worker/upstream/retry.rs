@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::errors::UpstreamError;
-use super::{Origin, Pending, Phase, Role, Route};
+use super::{Origin, Pending, Phase, Role, Route, UpstreamKey};
 use crate::config::{LostReply, ReadFrom};
 use crate::limits::LARGE_REQUEST_BYTES;
 use crate::resp::{RespVersion, encode};
@@ -105,7 +105,11 @@ impl State {
                 None => return,
             },
             Origin::Fill(fill) => self.hold_fill(fill),
-            Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
+            Origin::Flush(_)
+            | Origin::Behind(_)
+            | Origin::Confirmation(_)
+            | Origin::Probe(_)
+            | Origin::Swallow => {}
         }
         let reply = reply.map(Bytes::copy_from_slice);
         self.queue_retry(What::Send { pending, bytes, error, reply });
@@ -155,7 +159,11 @@ impl State {
                 client.wake();
             }
             Origin::Fill(fill) => self.resume_fill(fill),
-            Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
+            Origin::Flush(_)
+            | Origin::Behind(_)
+            | Origin::Confirmation(_)
+            | Origin::Probe(_)
+            | Origin::Swallow => {}
         }
         match self.node_of(&pending) {
             Ok(node) => self.send_to(node, pending, &[], bytes),
@@ -221,7 +229,7 @@ impl State {
     }
 
     /// Puts a request on the shared connection to `node`; a client's version, database and lane are its own.
-    pub fn send_to(&mut self, node: NodeIndex, mut pending: Pending, prefix: &[u8], bytes: Bytes) {
+    pub fn send_to(&mut self, node: NodeIndex, pending: Pending, prefix: &[u8], bytes: Bytes) {
         let (version, database, lane) = match pending.origin {
             Origin::Client { key, .. } => match self.clients.get(key) {
                 Some(client) => (client.session.version, client.session.database, client.lane),
@@ -234,6 +242,18 @@ impl State {
             Origin::Client { key, .. } => self.client_connection(key, node, version, database, lane),
             _ => self.shared_connection(node, version, database, lane),
         };
+        self.queue_on(key, node, pending, prefix, bytes);
+    }
+
+    /// Puts a request on the connection `key` to `node`, or among those that wait if that is not up.
+    pub(super) fn queue_on(
+        &mut self,
+        key: UpstreamKey,
+        node: NodeIndex,
+        mut pending: Pending,
+        prefix: &[u8],
+        bytes: Bytes,
+    ) {
         pending.sent_ns = self.now_ns;
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         if let Phase::Waiting(_) = upstream.phase {
@@ -281,7 +301,11 @@ impl State {
                 }
             }
             Origin::Fill(fill) => self.fail_fill(fill, &text),
-            Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Swallow => {}
+            Origin::Flush(_)
+            | Origin::Behind(_)
+            | Origin::Confirmation(_)
+            | Origin::Probe(_)
+            | Origin::Swallow => {}
         }
     }
 }

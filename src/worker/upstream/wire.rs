@@ -275,6 +275,32 @@ impl Wire {
         self.pop().map(|pending| (pending, bytes))
     }
 
+    /// Copies of the requests for which `wants` says so, given their bytes, oldest first. Nobody waits any more for the
+    /// replies to the originals.
+    pub fn disown(&mut self, mut wants: impl FnMut(&Pending, &[u8]) -> bool) -> Vec<(Pending, Bytes)> {
+        let mut copies = Vec::new();
+        let mut log = &self.log[self.start..];
+        let mut large = self.large.iter();
+        for pending in &mut self.inflight {
+            let bytes = if pending.large {
+                large.next().cloned().unwrap_or_default()
+            } else {
+                let (bytes, rest) = log.split_at(pending.len as usize);
+                log = rest;
+                if !wants(pending, bytes) {
+                    continue;
+                }
+                Bytes::copy_from_slice(bytes)
+            };
+            if pending.large && !wants(pending, &bytes) {
+                continue;
+            }
+            copies.push((*pending, bytes));
+            pending.disown();
+        }
+        copies
+    }
+
     /// Empties the wire after the connection broke. Requests come oldest first, each with its bytes and whether it was
     /// written whole.
     pub fn take_unanswered(&mut self) -> Vec<Unanswered> {

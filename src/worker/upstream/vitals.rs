@@ -1,0 +1,388 @@
+//! Whether a node lives while connections to it are silent: what it is asked out of band, and what follows.
+//!
+//! A connection is silent because its node hangs or the way to it is cut, and then it is given up after
+//! `upstream.request_timeout`. Or it is silent because the node holds its command back: a script keeps the node busy, writes
+//! are paused (`CLIENT PAUSE`, a planned failover), a module works in a thread of its own. Then nothing is lost, and the
+//! command is answered when its time comes, however late.
+//!
+//! To tell one from the other the node is asked on a connection of its own, which is opened at the first silence and
+//! carries two questions, at most once per slice:
+//!
+//! - `ECHO` without its argument. A server refuses that before it looks at log-in, pauses and scripts, so any reply to it says
+//!   that the process serves its sockets. It is called the pulse.
+//! - `CLIENT LIST ID ...` of the silent connections. Flag `b` says that the node holds the command of one. `BUSY` says that a
+//!   script runs. No reply though there is a pulse says that everything is paused. A server that has not the command (before
+//!   6.2), or does not let the gateway's user run it, leaves it open, and then the time limit holds.
+//!
+//! What follows from it: a held connection does not age, reads on it that wait for nobody's write of their own client go again
+//! beside it ([`super::lanes`]), and a node that has no pulse and is not the master any more is given up at once.
+
+use smallvec::SmallVec;
+
+use super::{Hook, Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
+use crate::limits::{SLICE, UPSTREAM_CONNECTIONS_ASKED_MAX};
+use crate::resp::{self, RespVersion, encode};
+use crate::shared::labels::RequestClass;
+use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::NodeIndex;
+use crate::worker::intake::has_arrived;
+use crate::worker::state::State;
+
+/// Silence after which a node is asked. Commands that take as long are rare, and a question costs one small request.
+const ASK_AFTER_NS: u64 = SLICE.as_nanos() as u64;
+
+/// Time without an answer after which the node counts as hung: the topology is looked at, and what its slots' new master can
+/// do is not waited for.
+const HUNG_NS: u64 = 2 * SLICE.as_nanos() as u64;
+
+/// A connection for questions that ended is not opened again for this long.
+const REOPEN_NS: u64 = 2 * SLICE.as_nanos() as u64;
+
+/// While everything is paused each pulse needs a new connection: the last one is paused as well.
+const RENEW_NS: u64 = 10 * SLICE.as_nanos() as u64;
+
+/// A connection for questions that had none for this long is closed.
+const IDLE_NS: u64 = 60_000_000_000;
+
+/// `ECHO` without its argument.
+const PULSE: &[u8] = b"*1\r\n$4\r\nECHO\r\n";
+
+/// What a node is asked out of band.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the process serves its sockets.
+    Pulse,
+    /// Which connections it holds back.
+    Held,
+}
+
+/// What is known of one node.
+#[derive(Clone, Debug, Default)]
+struct NodeVitals {
+    /// Where it is asked.
+    connection: Option<UpstreamKey>,
+    /// When that was opened.
+    opened_ns: u64,
+    /// The oldest pulse that was not answered; 0 when there is none.
+    asked_ns: u64,
+    /// When the last pulse came.
+    pulse_ns: u64,
+    /// When the last `CLIENT LIST` that was not answered went out; 0 when there is none.
+    listed_ns: u64,
+    /// The connections which that is about.
+    silent: Vec<UpstreamKey>,
+    /// When it was last seen that everything is paused.
+    all_paused_ns: u64,
+}
+
+/// What is known of all nodes.
+#[derive(Debug, Default)]
+pub struct Vitals {
+    /// By index.
+    nodes: Vec<NodeVitals>,
+    /// Connections of which the node holds back a command.
+    pub(super) held: Vec<UpstreamKey>,
+}
+
+impl Vitals {
+    fn of(&mut self, node: NodeIndex) -> &mut NodeVitals {
+        let place = node.position();
+        if place >= self.nodes.len() {
+            self.nodes.resize(place + 1, NodeVitals::default());
+        }
+        &mut self.nodes[place]
+    }
+
+    /// The connection for questions to `node` has ended.
+    pub(super) fn ended(&mut self, node: NodeIndex, key: UpstreamKey) {
+        let vitals = self.of(node);
+        if vitals.connection == Some(key) {
+            (vitals.connection, vitals.asked_ns, vitals.listed_ns) = (None, 0, 0);
+        }
+    }
+
+    /// Everything at `node` was paused a moment ago, so that a log-in takes as long as the pause.
+    pub(super) fn is_all_paused(&self, node: NodeIndex, now_ns: u64) -> bool {
+        let paused_ns = self.nodes.get(node.position()).map_or(0, |vitals| vitals.all_paused_ns);
+        paused_ns > 0 && now_ns.saturating_sub(paused_ns) <= 2 * RENEW_NS
+    }
+}
+
+impl Upstream {
+    /// For how long something has been waited for here in vain, in nanoseconds; `None` when nothing is.
+    fn silent_ns(&self, now_ns: u64) -> Option<u64> {
+        let front = self.wire.front()?;
+        match self.phase {
+            Phase::Ready => Some(now_ns.saturating_sub(front.sent_ns.max(self.alive_ns))),
+            Phase::Connecting => Some(now_ns.saturating_sub(self.alive_ns)),
+            Phase::Waiting(_) => None,
+        }
+    }
+
+    /// Whether something has been waited for here so long that the node is asked about it; or, on a connection that only
+    /// listens, whether its node is none of the `masters` any more.
+    pub fn is_silent(&mut self, now_ns: u64, masters: &[NodeIndex]) -> bool {
+        if self.role == Role::OutOfBand && now_ns.saturating_sub(self.active_ns) > IDLE_NS {
+            self.close();
+        }
+        let listens = matches!(self.role, Role::Subscriber(_) | Role::Monitor(_)) && self.stream.is_some();
+        self.silent_ns(now_ns).is_some_and(|silent_ns| silent_ns >= ASK_AFTER_NS)
+            || (listens && !masters.contains(&self.node))
+    }
+
+    /// The id by which the node is asked whether it holds back the command here.
+    fn listed_id(&self) -> Option<u64> {
+        (self.server_id > 0 && self.stream.is_some() && !self.waits_by_right()).then_some(self.server_id)
+    }
+
+    /// It waits for something that may come at any time or never.
+    fn waits_by_right(&self) -> bool {
+        matches!(self.role, Role::Subscriber(_) | Role::Monitor(_))
+            || self.wire.front().is_some_and(|front| front.class == RequestClass::Blocking)
+    }
+}
+
+impl State {
+    /// Asks the nodes of connections that are silent, gives up what is overdue, and has held commands overtaken by reads. Once
+    /// per slice, with connections that [`Upstream::is_silent`] names.
+    pub fn look_after_silent(&mut self, silent: &[UpstreamKey]) {
+        let mut nodes: SmallVec<[(NodeIndex, Vec<UpstreamKey>); 4]> = SmallVec::new();
+        for key in silent {
+            let Some(upstream) = self.upstreams.get(*key).filter(|upstream| upstream.role != Role::OutOfBand)
+            else {
+                continue;
+            };
+            match nodes.iter_mut().find(|(node, _)| *node == upstream.node) {
+                Some((_, keys)) => keys.push(*key),
+                None => nodes.push((upstream.node, vec![*key])),
+            }
+        }
+        for (node, keys) in nodes {
+            self.renew_paused(node, &keys);
+            self.ask_node(node, keys);
+        }
+        for key in silent {
+            self.judge_silent(*key);
+        }
+        self.follow_held();
+    }
+
+    /// Asks a node about its silent connections, unless it has not answered the last question.
+    fn ask_node(&mut self, node: NodeIndex, silent: Vec<UpstreamKey>) {
+        let now_ns = self.now_ns;
+        let vitals = self.vitals.of(node);
+        let rests = vitals.connection.is_none() && now_ns.saturating_sub(vitals.opened_ns) < REOPEN_NS;
+        if rests || vitals.asked_ns > 0 || vitals.listed_ns > 0 {
+            return;
+        }
+        let Some(connection) = self.out_of_band(node) else { return };
+        // A new connection has taken its pulse before its log-in.
+        if self.vitals.of(node).asked_ns == 0 {
+            self.put_question(connection, Question::Pulse, PULSE);
+            self.vitals.of(node).asked_ns = now_ns;
+        }
+        let listed = silent.iter().filter_map(|key| self.upstreams.get(*key)?.listed_id());
+        let mut ids: Vec<String> =
+            listed.take(UPSTREAM_CONNECTIONS_ASKED_MAX).map(|id| id.to_string()).collect();
+        // Without an id to ask for, the reply still says whether a script runs or everything is paused.
+        if ids.is_empty() {
+            ids.push("0".to_owned());
+        }
+        let mut words: Vec<&[u8]> = vec![b"CLIENT", b"LIST", b"ID"];
+        words.extend(ids.iter().map(|id| id.as_bytes()));
+        let mut list = Vec::new();
+        encode::command(&mut list, &words);
+        self.put_question(connection, Question::Held, &list);
+        let vitals = self.vitals.of(node);
+        (vitals.listed_ns, vitals.silent) = (now_ns, silent);
+    }
+
+    fn put_question(&mut self, connection: UpstreamKey, question: Question, bytes: &[u8]) {
+        let now_ns = self.now_ns;
+        let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.active_ns = now_ns;
+            upstream.queue(pending, &[bytes]);
+        }
+    }
+
+    /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
+    fn out_of_band(&mut self, node: NodeIndex) -> Option<UpstreamKey> {
+        let known = self.vitals.of(node).connection;
+        if let Some(key) = known.filter(|key| self.upstreams.get(*key).is_some_and(|known| !known.closing)) {
+            return Some(key);
+        }
+        let now_ns = self.now_ns;
+        let key = self.open_connection(node, Role::OutOfBand, RespVersion::Resp2, 0, None);
+        // The pulse comes first: a server that pauses everything does not answer a log-in.
+        self.put_question(key, Question::Pulse, PULSE);
+        let settings = &self.config.upstream;
+        let upstream = self.upstreams.get_mut(key)?;
+        if let Some(password) = &settings.password {
+            let mut words: Vec<&[u8]> = vec![b"AUTH"];
+            words.extend(settings.user.as_ref().map(|user| user.as_bytes()));
+            words.push(password.reveal().as_bytes());
+            upstream.tell(&words, now_ns);
+        }
+        upstream.tell(&[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME], now_ns);
+        let vitals = self.vitals.of(node);
+        (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
+        (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
+        Some(key)
+    }
+
+    /// Sends a command that must not wait behind anything at its node, such as `SCRIPT KILL`.
+    pub fn send_out_of_band(&mut self, node: NodeIndex, origin: Origin, bytes: &[u8]) {
+        let now_ns = self.now_ns;
+        let pending =
+            Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
+        let Some(connection) = self.out_of_band(node) else { return };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.active_ns = now_ns;
+            upstream.queue(pending, &[bytes]);
+        }
+    }
+
+    /// Takes the answer to a question.
+    pub(super) fn settle_probe(&mut self, key: UpstreamKey, question: Question, reply: &[u8]) {
+        let now_ns = self.now_ns;
+        let Some(node) = self.upstreams.get(key).map(|upstream| upstream.node) else { return };
+        let vitals = self.vitals.of(node);
+        if vitals.connection != Some(key) {
+            return;
+        }
+        match question {
+            Question::Pulse => (vitals.asked_ns, vitals.pulse_ns) = (0, now_ns),
+            Question::Held => {
+                vitals.listed_ns = 0;
+                let busy = reply.starts_with(b"-BUSY ");
+                let held = held_ids(reply);
+                self.note_held(node, |upstream| busy || held.contains(&upstream.server_id));
+            }
+        }
+    }
+
+    /// The node holds back the commands of those of the connections it was asked about of which `holds` says so.
+    fn note_held(&mut self, node: NodeIndex, holds: impl Fn(&Upstream) -> bool) {
+        let now_ns = self.now_ns;
+        for key in std::mem::take(&mut self.vitals.of(node).silent) {
+            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+            let silent = upstream.silent_ns(now_ns).is_some_and(|silent_ns| silent_ns >= ASK_AFTER_NS);
+            if !silent || upstream.stream.is_none() || !holds(upstream) {
+                continue;
+            }
+            upstream.alive_ns = now_ns;
+            if !std::mem::replace(&mut upstream.held, true) {
+                self.vitals.held.push(key);
+            }
+        }
+    }
+
+    /// A node that has a pulse and does not answer anything else pauses everything. Its silent connections do not age, and it is
+    /// asked on a new connection, since the last one is paused as well.
+    fn renew_paused(&mut self, node: NodeIndex, silent: &[UpstreamKey]) {
+        let now_ns = self.now_ns;
+        let vitals = self.vitals.of(node);
+        let waits_ns = if vitals.listed_ns > 0 { now_ns.saturating_sub(vitals.listed_ns) } else { 0 };
+        if waits_ns < HUNG_NS || vitals.pulse_ns < vitals.listed_ns || vitals.asked_ns > 0 {
+            return;
+        }
+        vitals.all_paused_ns = vitals.pulse_ns;
+        let (pulse_ns, connection) = (vitals.pulse_ns, vitals.connection);
+        for key in silent {
+            if let Some(upstream) = self.upstreams.get_mut(*key) {
+                upstream.alive_ns = upstream.alive_ns.max(pulse_ns);
+            }
+        }
+        let renew_ns = RENEW_NS.min(self.config.upstream.request_timeout.as_nanos() as u64 / 2);
+        if waits_ns >= renew_ns
+            && let Some(key) = connection
+        {
+            self.vitals.ended(node, key);
+            if let Some(upstream) = self.upstreams.get_mut(key) {
+                upstream.close();
+            }
+        }
+    }
+
+    /// Gives up a silent connection whose time is over, or whose hung node is not the master any more.
+    fn judge_silent(&mut self, key: UpstreamKey) {
+        let now_ns = self.now_ns;
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        let node = upstream.node;
+        let asked_ns = self.vitals.of(node).asked_ns;
+        let hung_ns = if asked_ns > 0 { now_ns.saturating_sub(asked_ns) } else { 0 };
+        if hung_ns >= HUNG_NS
+            && upstream.role != Role::OutOfBand
+            && let Some(node) = self.knowledge.topology.node(node)
+        {
+            self.refresh(RefreshReason::ConnectionFailed(node.address.clone()));
+        }
+        let Some(upstream) = self.upstreams.get(key).filter(|upstream| upstream.stream.is_some()) else {
+            return;
+        };
+        let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
+        let waits_ns = match upstream.role {
+            Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
+            _ => 0,
+        };
+        // A tenth more: a script that is called busy just when the time is over has been noticed by then.
+        let limit_ns = limit_ns.saturating_add(limit_ns / 10).saturating_add(waits_ns);
+        let silent_ns = upstream.silent_ns(now_ns).unwrap_or(0);
+        let overdue = silent_ns > limit_ns && !upstream.waits_by_right();
+        let replaced = hung_ns >= HUNG_NS && self.is_replaced(upstream);
+        let why = match (overdue, replaced) {
+            (true, _) => "no answer within upstream.request_timeout",
+            (false, true) => "it does not answer, and another node has its slots now",
+            (false, false) => return,
+        };
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if !upstream.stream.as_ref().is_some_and(has_arrived) {
+            upstream.given_up = Some(why);
+            upstream.wake();
+        }
+    }
+
+    /// Whether what waits on a connection would go to another node now.
+    fn is_replaced(&self, upstream: &Upstream) -> bool {
+        let topology = &self.knowledge.topology;
+        let node = upstream.node;
+        match upstream.wire.front().map(|front| front.route) {
+            Some(Route::Slot(slot)) => topology.master_of(slot).is_some_and(|master| master != node),
+            Some(Route::ReadSlot(slot)) => topology.master_of(slot).is_some_and(|master| {
+                let healthy = topology.node(node).is_some_and(|node| node.healthy);
+                master != node && !(healthy && topology.replicas_of(master).contains(&node))
+            }),
+            _ => !topology.masters.is_empty() && !topology.masters.contains(&node),
+        }
+    }
+}
+
+/// The ids of the connections that a `CLIENT LIST` shows as held back.
+fn held_ids(list: &[u8]) -> SmallVec<[u64; 8]> {
+    let text = resp::bulk_payload(list).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+    let field =
+        |line: &str, name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)).map(str::to_owned);
+    text.lines()
+        .filter(|line| field(line, "flags=").is_some_and(|flags| flags.contains('b')))
+        .filter_map(|line| field(line, "id=")?.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_a_server_holds_back() {
+        let check = |text: &str, expected: &[u64]| {
+            let mut reply = Vec::new();
+            encode::bulk(&mut reply, text.as_bytes());
+            assert_eq!(held_ids(&reply).as_slice(), expected, "{text}");
+        };
+        check("id=3 addr=127.0.0.1:1 name=b flags=b db=0\nid=4 addr=127.0.0.1:2 name= flags=N db=0\n", &[3]);
+        check("id=5 flags=bx\r\nid=6 flags=xb\n", &[5, 6]);
+        check("", &[]);
+        assert!(held_ids(b"-NOPERM no\r\n").is_empty());
+    }
+}
