@@ -25,10 +25,11 @@ use crate::command::CommandTable;
 use crate::config::Config;
 use crate::control::admin;
 use crate::control::commands::follow_commands;
+use crate::control::descriptors::{Descriptors, TooFew, open_now, raise_limit};
 use crate::control::heat::follow_heat;
 use crate::control::questions::{Desk, answer_questions};
 use crate::control::quotas::{poll_limits, serve_changes};
-use crate::control::reload::{ConfigSource, follow_reloads};
+use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
@@ -56,6 +57,8 @@ pub enum ProcessError {
     System(&'static str, io::Error),
     /// A worker thread ended by itself.
     Worker(usize, String),
+    /// There are too few file descriptors.
+    Descriptors(TooFew),
     /// The journal of write-behind can't be opened.
     Journal(OpenError),
     /// The process ended before Redis had all that was answered. The log names the keys.
@@ -78,6 +81,7 @@ impl std::fmt::Display for ProcessError {
             ),
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
             Self::Journal(error) => error.fmt(f),
+            Self::Descriptors(error) => error.fmt(f),
             Self::Unflushed { unflushed, journaled, unpaid } => {
                 let fate = match journaled {
                     true => "the journal keeps them for the next start",
@@ -151,8 +155,13 @@ pub async fn serve(
     let id = new_id();
     let (journal, mut journals) = open_journal(&config, workers, &id)?;
     let journaled = journal.is_some();
+    let limit = raise_limit();
     let (listen, mut listeners) = bind_all(&config, workers)?;
     let admin_listener = bind_admin(&config).await?;
+    let descriptors = Descriptors::new(limit, open_now(), workers, &config);
+    let asked = config;
+    let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
+    descriptors.report(&asked, &config);
     let (stage, stage_seen) = watch::channel(Stage::Serving);
     let (refresh, refresh_requests) = refresh_mailbox();
     let (hot_set, hot_set_seen) = watch::channel(Arc::default());
@@ -232,7 +241,9 @@ pub async fn serve(
     tokio::spawn(answer_questions(desk, questions));
     tokio::spawn(serve_changes(Arc::clone(&gateway), quota_changes));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
-    tokio::spawn(follow_reloads(Arc::clone(&gateway), source, keeper_settings));
+    let reloader =
+        Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keeper: keeper_settings };
+    tokio::spawn(follow_reloads(reloader));
     wait_for_upstream(&gateway).await;
     started(&Started { listen, admin: admin_address });
     #[cfg(debug_assertions)]

@@ -9,6 +9,7 @@ mod client_command;
 mod command_docs;
 pub mod commands;
 mod config_get;
+pub mod descriptors;
 pub mod heat;
 pub mod questions;
 pub mod quotas;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::descriptors::Descriptors;
 use super::topology::KeeperSettings;
 use crate::config::{Config, Overrides};
 use crate::shared::gateway::Gateway;
@@ -23,19 +24,30 @@ pub struct ConfigSource {
     pub overrides: Overrides,
 }
 
+/// What is in force, and who is told of another.
+pub struct Reloader {
+    /// Where the process publishes its configuration.
+    pub gateway: Arc<Gateway>,
+    /// Where it came from.
+    pub source: ConfigSource,
+    /// What was asked for, of which bounds may have been fitted to the descriptors that there are.
+    pub asked: Config,
+    /// Fits them.
+    pub descriptors: Descriptors,
+    /// Told of what concerns the keeper.
+    pub keeper: watch::Sender<KeeperSettings>,
+}
+
 /// Reloads at each SIGHUP.
-pub async fn follow_reloads(
-    gateway: Arc<Gateway>,
-    source: ConfigSource,
-    keeper: watch::Sender<KeeperSettings>,
-) {
+pub async fn follow_reloads(mut reloader: Reloader) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::warn!("can't listen for SIGHUP: the configuration can't be reloaded");
         return;
     };
     while hangup.recv().await.is_some() {
+        let source = &reloader.source;
         match Config::load(source.file.as_deref(), &source.overrides) {
-            Ok(file) => publish(&gateway, &keeper, file),
+            Ok(file) => reloader.publish(file),
             Err(error) => {
                 for line in error.lines() {
                     tracing::error!("configuration not reloaded: {line}");
@@ -45,29 +57,37 @@ pub async fn follow_reloads(
     }
 }
 
-fn publish(gateway: &Gateway, keeper: &watch::Sender<KeeperSettings>, file: Config) {
-    let running = gateway.config.load_full();
-    let config = match running.reloaded(file.clone()) {
-        Ok(config) => config,
-        Err(errors) => {
-            for error in errors {
-                tracing::error!(
-                    "configuration not reloaded: {error}; this holds with what the running process keeps until a restart"
-                );
+impl Reloader {
+    fn publish(&mut self, file: Config) {
+        let config = match self.asked.reloaded(file.clone()) {
+            Ok(config) => config,
+            Err(errors) => {
+                for error in errors {
+                    tracing::error!(
+                        "configuration not reloaded: {error}; this holds with what the running process keeps until a \
+                         restart"
+                    );
+                }
+                return;
             }
-            return;
-        }
-    };
-    let changes = running.changes(&file);
-    for change in &changes {
-        match change.reloadable {
-            true => tracing::info!(directive = %change.path, "reloaded"),
-            false => {
-                tracing::warn!(directive = %change.path, "changed in the file, but only a restart takes it")
+        };
+        let fitted = match self.descriptors.fit(&config) {
+            Ok(fitted) => fitted,
+            Err(error) => return tracing::error!("configuration not reloaded: {error}"),
+        };
+        let changes = self.asked.changes(&file);
+        for change in &changes {
+            match change.reloadable {
+                true => tracing::info!(directive = %change.path, "reloaded"),
+                false => {
+                    tracing::warn!(directive = %change.path, "changed in the file, but only a restart takes it")
+                }
             }
         }
+        self.descriptors.report(&config, &fitted);
+        self.keeper.send_replace(KeeperSettings::from(&fitted.upstream));
+        self.gateway.config.store(Arc::new(fitted));
+        self.asked = config;
+        tracing::info!(changes = changes.len(), "configuration reloaded");
     }
-    keeper.send_replace(KeeperSettings::from(&config.upstream));
-    gateway.config.store(Arc::new(config));
-    tracing::info!(changes = changes.len(), "configuration reloaded");
 }

@@ -1,9 +1,16 @@
 //! New clients: admitted up to `gateway.clients_max` for the whole process, each given a task.
+//!
+//! The bound leaves descriptors for everybody else. Should there be none all the same, new clients are told that they are too
+//! many, by means of a descriptor that is kept for that, until none was missing for a while: so they do not take those that
+//! a broken upstream connection frees.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
@@ -15,21 +22,80 @@ use crate::shared::labels::RejectReason;
 /// What a client beyond the bound is told, as Redis words it.
 const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// After an error of `accept` (no file descriptors left, usually) it is tried again after this pause, since the pending
-/// connection would make it fail again at once.
+/// After an error of `accept` it is tried again after this pause, since the pending connection would make it fail again at once.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// New clients are refused for this long after a descriptor was missing.
+const SHORTAGE: Duration = Duration::from_secs(1);
+
+/// The same trouble is logged this often at the most.
+const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Accepts clients until it is aborted.
 pub(super) async fn accept(state: Rc<RefCell<State>>, listener: TcpListener) {
+    let mut shortage = Shortage { spare: spare(), ..Shortage::default() };
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if shortage.is_recent() => refuse(&mut state.borrow_mut(), &stream),
             Ok((stream, _)) => admit(&state, stream),
             Err(error) => {
-                tracing::warn!(%error, "can't accept a client; see `ulimit -n`");
-                sleep(ERROR_PAUSE).await;
+                shortage.note(&error);
+                // One that waits is accepted in place of the spare descriptor.
+                let had_spare = shortage.spare.take().is_some();
+                let waiting = had_spare.then(|| listener.accept().now_or_never()).flatten();
+                let told = match waiting {
+                    Some(Ok((stream, _))) => {
+                        refuse(&mut state.borrow_mut(), &stream);
+                        true
+                    }
+                    _ => false,
+                };
+                shortage.spare = spare();
+                if told && shortage.spare.is_some() {
+                    tokio::task::yield_now().await;
+                } else {
+                    sleep(ERROR_PAUSE).await;
+                }
             }
         }
     }
+}
+
+/// That clients could not be accepted, and the means to tell them.
+#[derive(Default)]
+struct Shortage {
+    spare: Option<File>,
+    last: Option<Instant>,
+    logged: Option<Instant>,
+}
+
+impl Shortage {
+    fn is_recent(&self) -> bool {
+        self.last.is_some_and(|last| last.elapsed() < SHORTAGE)
+    }
+
+    fn note(&mut self, error: &io::Error) {
+        self.last = Some(Instant::now());
+        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_PERIOD) {
+            self.logged = self.last;
+            tracing::warn!(
+                %error,
+                "can't accept clients, which are told that they are too many; raise the limit on file descriptors \
+                 (ulimit -n, LimitNOFILE= of a service) or lower gateway.clients_max"
+            );
+        }
+    }
+}
+
+/// Something that holds a descriptor.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn refuse(state: &mut State, stream: &TcpStream) {
+    state.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
+    // A new socket's buffer is empty, so this either goes out whole or the client has gone.
+    let _ = stream.try_write(TOO_MANY);
 }
 
 fn admit(shared: &Rc<RefCell<State>>, stream: TcpStream) {
@@ -37,10 +103,7 @@ fn admit(shared: &Rc<RefCell<State>>, stream: TcpStream) {
     state.tick();
     state.look_at_snapshots();
     let Some(id) = state.gateway.connections.admit(state.config.gateway.clients_max as u64) else {
-        state.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
-        // A new socket's buffer is empty, so this either goes out whole or the client has gone.
-        let _ = stream.try_write(TOO_MANY);
-        return;
+        return refuse(state, &stream);
     };
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
         state.gateway.connections.release();

@@ -26,7 +26,7 @@ pub struct Start {
     upstream: String,
     config: String,
     flags: Vec<String>,
-    file_blocks_max: Option<u32>,
+    ulimits: Vec<String>,
     environment: Vec<(String, String)>,
 }
 
@@ -51,7 +51,13 @@ impl Start {
     /// No file that the program writes may be larger than this many blocks of 512 bytes: beyond it the system says that
     /// there is no room, as a full disk does.
     pub fn file_blocks_max(mut self, blocks: u32) -> Start {
-        self.file_blocks_max = Some(blocks);
+        self.ulimits.push(format!("-f {blocks}"));
+        self
+    }
+
+    /// The program may have so many descriptors open: `-Sn 64`, or `-n 64` for the hard limit as well.
+    pub fn descriptors(mut self, ulimit: &str) -> Start {
+        self.ulimits.push(ulimit.to_owned());
         self
     }
 
@@ -72,11 +78,12 @@ impl Start {
         let log = directory.path().join("log");
         let program =
             std::env::var("HOTGATE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hotgate").to_string());
-        let mut command = match self.file_blocks_max {
-            None => Command::new(program),
-            Some(blocks) => {
+        let mut command = match self.ulimits.is_empty() {
+            true => Command::new(program),
+            false => {
                 let mut shell = Command::new("sh");
-                let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+                let limits: String = self.ulimits.iter().map(|limit| format!("ulimit {limit}; ")).collect();
+                let script = format!("trap '' XFSZ; {limits}exec \"$0\" \"$@\"");
                 shell.args(["-c", &script, &program]);
                 shell
             }

@@ -210,7 +210,9 @@ impl State {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let node = upstream.node;
         let spares = &mut self.pools.node(node).spares;
-        if upstream.phase == Phase::Ready && spares.len() < SPARES_PER_NODE_MAX {
+        // Where few sessions are allowed, few are kept for the next.
+        let spares_max = SPARES_PER_NODE_MAX.min(self.config.upstream.session_connections_max / 4);
+        if upstream.phase == Phase::Ready && spares.len() < spares_max {
             upstream.role = Role::Spare;
             upstream.active_ns = self.now_ns;
             spares.push(key);
