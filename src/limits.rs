@@ -92,6 +92,10 @@ pub const HELD_INLINE_BYTES_MAX: usize = 30;
 /// the most.
 pub const OUTPUT_KEPT_BYTES_MAX: usize = 4 * 1024;
 
+/// What a list or a buffer may keep for its next use while it is empty. Of a client or a connection that has nothing under way
+/// it is looked at ten times a second, or less often if there are more than a thousand of them.
+pub const KEPT_BYTES_MAX: usize = 4 * 1024;
+
 /// A reply of at least this many bytes is passed on as the buffer that it was read into; a shorter one is cheaper to copy.
 pub const LARGE_REPLY_BYTES: usize = 16 * 1024;
 

@@ -67,6 +67,7 @@ mod script;
 mod segment;
 mod settle;
 mod slot_tags;
+mod spares;
 mod wire;
 mod write_behind;
 
@@ -83,6 +84,7 @@ pub use queue::{
 pub use script::{FLUSH_SCRIPT, flush_script_sha};
 pub use settle::{OUTCOME_UNKNOWN, Settled};
 pub use slot_tags::{companion_key, slot_tag};
+pub use spares::SpareSegments;
 pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
     Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,

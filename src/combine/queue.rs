@@ -23,6 +23,7 @@ use super::{
     segment::Segment,
     settle::{self, Settled},
     slot_tags::companion_key,
+    spares::SpareSegments,
 };
 use crate::resp::RespVersion;
 
@@ -36,8 +37,8 @@ const FLUSH_RUNS_MAX: usize = 8192;
 /// What a segment itself takes of the bound on bytes, so that operations that do not fold at all are bounded too.
 const SEGMENT_BYTES: usize = 512;
 
-/// Emptied segments kept for the next ones. In a steady state a queue has one or two waiting and as many in flight.
-const SPARE_MAX: usize = 4;
+/// Places for waiting segments that an empty queue keeps. In a steady state it has one or two.
+const PLACES_KEPT: usize = 4;
 
 /// How long Redis remembers a token. See the essay of the module for why it only has to outlive the retries.
 pub const TOKEN_TTL_MS: u64 = 600_000;
@@ -156,7 +157,7 @@ pub struct KeyQueue<M> {
     limits: QueueLimits,
     waiting: VecDeque<Segment<M>>,
     flight: Option<Flight<M>>,
-    spare: Vec<Segment<M>>,
+    spares: SpareSegments<M>,
     operations: usize,
     bytes: usize,
     pace: Pace,
@@ -176,13 +177,18 @@ impl<M: Member> KeyQueue<M> {
             limits,
             waiting: VecDeque::new(),
             flight: None,
-            spare: Vec::new(),
+            spares: SpareSegments::default(),
             operations: 0,
             bytes: 0,
             pace: Pace::default(),
             last_sequence: 0,
             counters: QueueCounters::default(),
         }
+    }
+
+    /// Shares spare segments with other queues of its owner.
+    pub fn sharing(self, spares: &SpareSegments<M>) -> Self {
+        Self { spares: spares.clone(), ..self }
     }
 
     /// The key.
@@ -254,7 +260,7 @@ impl<M: Member> KeyQueue<M> {
     }
 
     fn begin_segment(&mut self, op: &Op, member: M, version: RespVersion) {
-        let mut segment = self.spare.pop().unwrap_or_else(Segment::new);
+        let mut segment = self.spares.take();
         segment.begin(op, member, version);
         self.bytes += SEGMENT_BYTES + segment.extra_bytes();
         self.waiting.push_back(segment);
@@ -436,12 +442,12 @@ impl<M: Member> KeyQueue<M> {
         }
     }
 
-    fn recycle(&mut self, mut segment: Segment<M>) {
+    fn recycle(&mut self, segment: Segment<M>) {
         self.operations -= segment.operations;
         self.bytes -= SEGMENT_BYTES + segment.extra_bytes();
-        if self.spare.len() < SPARE_MAX {
-            segment.clear();
-            self.spare.push(segment);
+        self.spares.give_back(segment);
+        if self.operations == 0 && self.waiting.capacity() > PLACES_KEPT {
+            self.waiting = VecDeque::new();
         }
     }
 }

@@ -62,8 +62,8 @@ pub(super) struct Segment<M> {
     value_read: bool,
 }
 
-/// Entries of a recycled segment that are kept allocated: 16 Ki of about 40 bytes. One that grew beyond is let go.
-const ENTRIES_KEPT: usize = 1 << 14;
+/// Entries of a recycled segment that are kept allocated: 4,096 of about 56 bytes. One that grew beyond is let go.
+const ENTRIES_KEPT: usize = 1 << 12;
 /// Likewise for its arena.
 const ARENA_BYTES_KEPT: usize = 1 << 16;
 

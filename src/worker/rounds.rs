@@ -109,6 +109,7 @@ impl State {
             let kept = client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len());
             levels.buffered_in_bytes += kept as u64;
             levels.buffered_out_bytes += (client.output.len() + client.replies.held_bytes()) as u64;
+            client.give_back();
             end_if_overdue(client, now_ns, idle_ns, draining);
         });
         let tally = &mut self.tallies.clients;
@@ -134,6 +135,7 @@ impl State {
                 levels.resize_with(node + 1, NodeLevels::default);
             }
             levels[node].add(upstream);
+            upstream.wire.give_back();
             if upstream.is_silent(now_ns, masters) {
                 silent.push(upstream.key);
             }

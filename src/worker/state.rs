@@ -198,6 +198,8 @@ impl State {
         self.look_at_snapshots();
         self.visit_clients();
         self.visit_upstreams();
+        self.hot.give_back();
+        self.retries.give_back();
         self.keep_behind();
         self.publish_quotas();
         self.keep_copies();

@@ -171,6 +171,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// Gives back what its largest burst has left behind.
+    pub fn give_back(&mut self) {
+        self.replies.give_back();
+        self.output.give_back();
+        if let Some(inbox) = self.inbox.as_mut().filter(|inbox| inbox.stalled.is_empty()) {
+            inbox.stalled = VecDeque::new();
+        }
+    }
+
     /// A client that has just connected.
     pub fn new(
         key: ClientKey,

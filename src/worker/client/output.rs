@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use crate::limits::{LARGE_REPLY_BYTES, OUTPUT_KEPT_BYTES_MAX, SLICES_MAX};
+use crate::limits::{KEPT_BYTES_MAX, LARGE_REPLY_BYTES, OUTPUT_KEPT_BYTES_MAX, SLICES_MAX};
 
 /// The output queue of one client: `chunks`, then `tail`.
 #[derive(Debug, Default)]
@@ -31,6 +31,13 @@ impl Output {
     /// Whether everything was written.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Gives back what the largest burst has left behind. The buffer of small replies is given back as soon as it is empty.
+    pub fn give_back(&mut self) {
+        if self.chunks.is_empty() && self.chunks.capacity() > KEPT_BYTES_MAX / size_of::<Bytes>() {
+            self.chunks = VecDeque::new();
+        }
     }
 
     /// Where small replies are encoded.

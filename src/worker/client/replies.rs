@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::merge::Merge;
 use super::output::Output;
-use crate::limits::HELD_INLINE_BYTES_MAX;
+use crate::limits::{HELD_INLINE_BYTES_MAX, KEPT_BYTES_MAX};
 
 /// A reply that is complete but not yet due.
 #[derive(Debug)]
@@ -103,6 +103,13 @@ impl ReplyQueue {
     /// The sequence number that the next slot will have.
     pub fn next_sequence(&self) -> u32 {
         self.head.wrapping_add(self.slots.len() as u32)
+    }
+
+    /// Gives back what the largest pipeline has left behind.
+    pub fn give_back(&mut self) {
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_BYTES_MAX / size_of::<Slot>() {
+            self.slots = VecDeque::new();
+        }
     }
 
     /// Whether every slot before `sequence` has been answered and has left. `sequence` is at most the next one.

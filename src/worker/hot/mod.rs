@@ -43,10 +43,11 @@ use std::task::Waker;
 
 use ahash::RandomState;
 
-use crate::combine::Foldable;
+use crate::combine::{Foldable, SpareSegments};
 use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
-use crate::shared::handoff::{Handoff, HandoffResult};
+use crate::limits::KEPT_BYTES_MAX;
+use crate::shared::handoff::{Handoff, HandoffResult, Waiter};
 use crate::shared::quota_board::PolledLimits;
 use crate::worker::timers::Timers;
 
@@ -138,6 +139,8 @@ pub struct Hot {
     pub behind: Behind,
     /// Where replies are worded.
     scratch: Vec<u8>,
+    /// What the queues of all keys have to spare.
+    spares: SpareSegments<Waiter>,
     /// Goes up when a key begins to be combined.
     pub epoch: u32,
     /// Keys of which the queue has changed since the last pump.
@@ -181,6 +184,7 @@ impl Hot {
             limits_version: 0,
             debtors: HashSet::default(),
             scratch: Vec::new(),
+            spares: SpareSegments::default(),
             epoch: 0,
             dirty: VecDeque::new(),
             timers: Timers::default(),
@@ -228,6 +232,23 @@ impl Hot {
     fn next_retry_ns(&mut self, now_ns: u64) -> u64 {
         self.last_retry_ns = (now_ns + RETRY_PAUSE_NS).max(self.last_retry_ns + RETRY_SPACING_NS);
         self.last_retry_ns
+    }
+
+    /// Gives back what the largest burst has left behind.
+    pub fn give_back(&mut self) {
+        if self.scratch.capacity() > KEPT_BYTES_MAX {
+            self.scratch = Vec::new();
+        }
+        let kept_max = KEPT_BYTES_MAX / size_of::<u64>();
+        for list in [&mut self.dirty, self.behind.changed()] {
+            if list.is_empty() && list.capacity() > kept_max {
+                *list = VecDeque::new();
+            }
+        }
+        // To move the rest costs less than a hundredth of what it cost to fill the table.
+        if self.entries.capacity() > kept_max && self.entries.len() < self.entries.capacity() / 16 {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
     }
 
     /// Lets the pump run after all tasks that are ready now.

@@ -236,7 +236,7 @@ impl State {
             held,
             row,
             waiting_since_ns: 0,
-            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config)),
+            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config)).sharing(&self.hot.spares),
             sending: Default::default(),
             charge: None,
             unconfirmed: Vec::new(),

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::errors::UpstreamError;
 use super::{Origin, Pending, Phase, Role, Route, UpstreamKey};
 use crate::config::{LostReply, ReadFrom};
-use crate::limits::LARGE_REQUEST_BYTES;
+use crate::limits::{KEPT_BYTES_MAX, LARGE_REQUEST_BYTES};
 use crate::resp::{RespVersion, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
@@ -79,6 +79,15 @@ pub async fn run_retries(state: Rc<RefCell<State>>) {
             None => arrived.notified().await,
             Some(due_ns) if due_ns > now_ns => sleep(Duration::from_nanos(due_ns - now_ns)).await,
             Some(_) => state.borrow_mut().run_due(),
+        }
+    }
+}
+
+impl Retries {
+    /// Gives back what the largest crowd has left behind.
+    pub fn give_back(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_BYTES_MAX / size_of::<Retry>() {
+            self.queue = VecDeque::new();
         }
     }
 }

@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::pending::{Hook, Pending};
-use crate::limits::{LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
+use crate::limits::{KEPT_BYTES_MAX, LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
 
 /// How Redis begins its last words to a peer whose requests it can't read.
 const PROTOCOL_ERROR: &[u8] = b"-ERR Protocol error";
@@ -97,6 +97,24 @@ impl Wire {
     /// Bytes of all requests that wait for a reply.
     pub fn inflight_bytes(&self) -> usize {
         self.inflight_bytes
+    }
+
+    /// Gives back what the largest burst has left behind.
+    pub fn give_back(&mut self) {
+        if !self.inflight.is_empty() {
+            return;
+        }
+        if self.log.capacity() > KEPT_BYTES_MAX {
+            self.log = Vec::new();
+            (self.start, self.log_written) = (0, 0);
+        }
+        if self.inflight.capacity() > KEPT_BYTES_MAX / size_of::<Pending>() {
+            self.inflight = VecDeque::new();
+        }
+        if self.unwritten.is_empty() {
+            self.unwritten = VecDeque::new();
+            self.large = VecDeque::new();
+        }
     }
 
     /// Whether something is to be written.

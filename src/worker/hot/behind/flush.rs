@@ -1,5 +1,7 @@
 //! A key is driven: asked what is due, sent, and told what came back.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{BehindKey, Member, Stage, journal};
@@ -21,6 +23,11 @@ const NOT_JOURNALED: &str = "ERR hotgate: the key has increments that can't be f
                              the command was not sent, try again later";
 
 impl super::Behind {
+    /// The keys to be looked at in this tick.
+    pub(in crate::worker::hot) fn changed(&mut self) -> &mut VecDeque<u64> {
+        &mut self.dirty
+    }
+
     /// Whether keys are to be looked at now.
     pub(in crate::worker::hot) fn has_changed(&self) -> bool {
         !self.dirty.is_empty()
