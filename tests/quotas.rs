@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use support::text::{one_line, request};
 use support::{Client, Gateway, Server, seed, wait_until};
 
 fn start(server: &Server, config: &str) -> Gateway {
@@ -146,6 +147,11 @@ fn a_limit_is_changed_while_the_gateway_runs() {
     client.check("HOTGATE QUOTA RESET fix:1", "+...");
     client.check("INCR fix:1", "-QUOTA limit of...");
 
+    // They wait until it is known what the limit is, and all learn the same.
+    client.send(&request("INCR far:1").repeat(3));
+    let missing = "-QUOTA cannot be applied for 'far:1': limit key 'farlimit' does not exist";
+    (0..3).for_each(|_| assert_eq!(one_line(&client.reply()), missing));
+    client.check("INCR far:1", missing);
     direct.check("SET farlimit 1", "+OK");
     wait_until("the far limit is read", || client.ask("INCR far:1") == ":1");
     client.check("INCR far:1", "-QUOTA limit of 1 reached...");
@@ -442,4 +448,21 @@ fn bad_input_gets_a_clear_error_and_changes_nothing() {
     direct.check("SET sku:text abc", "+OK");
     client.check("INCR sku:text", "-...");
     assert_eq!(direct.text("GET sku:text"), "abc");
+}
+
+#[test]
+fn a_window_ends_though_the_clock_of_redis_was_set_back() {
+    let server = Server::start();
+    let gateway = start(&server, "[[quota]]\nmatch = 'k'\nlimit = 2\nwindow = '1m'\nrecheck = '5ms'\n");
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("INCR k", ":1");
+    client.check("INCR k", ":2");
+    client.check("INCR k", "-QUOTA limit of 2 per 60s reached...");
+    // As it stands when the clock is an hour behind, here or at a replica that is master now.
+    let window = direct.list("KEYS *hotgate:window:*").remove(0);
+    direct.check(&format!("PEXPIRE {window} 3660000"), ":1");
+    wait_until("a new window begins", || client.ask("INCR k") == ":3");
+    assert!((1..=60_000).contains(&direct.integer(&format!("PTTL {window}"))));
+    client.check("INCR k", ":4");
+    client.check("INCR k", "-QUOTA limit of 2 per 60s reached...");
 }

@@ -152,7 +152,8 @@ impl Known {
             Charge {
                 key: window_key(key, window.window_ms),
                 units: window.paying.min(CLAMP_VALUE_MAX),
-                left_ms: left_ns.div_ceil(1_000_000).max(1),
+                left_ms: left_ns.div_ceil(1_000_000).clamp(1, window.window_ms),
+                window_ms: window.window_ms,
             }
         });
         charge.collect()

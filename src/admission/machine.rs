@@ -223,6 +223,7 @@ impl Admission {
     /// What becomes of an operation that was admitted and then could not be sent, once [`Self::on_unavailable`] has been told.
     pub fn decide_unsent(&mut self, now_ns: u64, delta: i64) -> Decision {
         match self.phase {
+            _ if self.standing_fault().is_some() => self.refuse(Denial::Fault),
             Phase::Paused => self.refuse(Denial::Judged(self.pause())),
             _ if self.quota.on_unavailable() == OnUnavailable::Allow => {
                 self.let_through(now_ns, delta).unwrap_or_else(|denial| self.refuse(denial))
@@ -310,16 +311,31 @@ impl Admission {
         }
         self.polled = polled;
         let limits = || self.polled.iter().enumerate();
-        self.poll_fault = limits()
-            .filter(|(index, _)| self.quota.is_held_by(*index))
-            .find_map(|(index, limit)| (*limit)?.fault(&self.quota.polled()[index]));
+        let fault_of = |held: bool| {
+            limits()
+                .filter(|(index, _)| self.quota.is_held_by(*index) == held)
+                .find_map(|(index, limit)| (*limit)?.fault(&self.quota.polled()[index]))
+        };
+        let (poll_fault, beside_fault) = (fault_of(true), fault_of(false));
+        let lifted = self.poll_fault.is_some() && poll_fault.is_none();
+        self.poll_fault = poll_fault;
         if limits().any(|(index, limit)| limit.is_none() && self.quota.awaits(index)) {
             return;
         }
         let value_of = |limit: &PolledLimit| if let PolledLimit::Value(value) = limit { *value } else { 0 };
         let values: Vec<_> = limits().map(|(_, limit)| limit.as_ref().map(value_of)).collect();
-        let awaited = self.clamp.replace(Arc::new(self.quota.clamp(&values))).is_none();
-        if matches!(self.phase, Phase::Exhausted { .. }) || (awaited && self.phase == Phase::Unavailable) {
+        // What was admitted before the fault was known learns of it from the script, in its turn.
+        let mut clamp = Clamp { fault: self.poll_fault.clone(), ..self.quota.clamp(&values) };
+        clamp.beside.iter_mut().for_each(|beside| beside.fault.clone_from(&beside_fault));
+        let awaited = self.clamp.replace(Arc::new(clamp)).is_none();
+        let reopens = match self.phase {
+            Phase::Exhausted { .. } => true,
+            Phase::Unavailable => awaited,
+            Phase::Faulty => lifted,
+            Phase::Open | Phase::Paused => false,
+        };
+        if reopens {
+            self.fault = None;
             self.enter(now_ns, Phase::Open);
         }
     }

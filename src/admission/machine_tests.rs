@@ -240,6 +240,25 @@ fn a_polled_limit_is_awaited_and_followed() {
 }
 
 #[test]
+fn what_came_before_a_faulty_limit_was_read_is_told_the_fault() {
+    let missing = "limit key 'elsewhere' does not exist";
+    let mut admission = open("limit_key='elsewhere';on_unavailable='allow'");
+    assert_eq!(admission.decide(0, 1), Decision::Admit);
+    admission.on_polled(0, [Some(PolledLimit::Missing)]);
+    assert_eq!(
+        admission.clamp().unwrap().fault.as_deref(),
+        Some(missing),
+        "the script tells those that wait"
+    );
+    assert_eq!(admission.decide_unsent(0, 1), Decision::Refuse(Denial::Fault), "without Redis too");
+    admission.on_report(0, &ClampReport { fault: Some(missing.to_owned()), ..report(0, 0) });
+    admission.on_polled(1, [Some(PolledLimit::Value(10))]);
+    assert_eq!(admission.decide(1, 1), Decision::Admit, "no recheck is waited for");
+    assert_eq!(admission.fault(), None);
+    assert_eq!(admission.clamp().unwrap().fault, None);
+}
+
+#[test]
 fn nothing_is_asked_before_the_limits_are_read() {
     let mut admission = open("limit_key='elsewhere'");
     admission.on_unavailable(0);

@@ -11,7 +11,8 @@
 //! - A delta of zero is granted, since it takes nothing.
 //! - A window counts what is taken (increments, or decrements where [`Clamp::consumes`] says so); a release gives
 //!   nothing back to it, for what was taken within this second was taken. It begins with its first grant, ends by its
-//!   key's expiry, and needs no clock of the gateway's.
+//!   key's expiry, and needs no clock of the gateway's. A key that has longer to live than the window is long was written
+//!   under a clock that has been set back since, or by another server: it is over, and the next grant begins a new window.
 //! - Paused refuses every increment and decrement, releases too. `GET` is answered.
 //! - `SET` is not held: it is how operators correct a counter. Who wants it refused decides so before the queue.
 //! - Numbers beyond 2^52 are refused or are a fault: Lua computes with doubles.
@@ -60,6 +61,8 @@ pub struct Charge {
     pub units: i64,
     /// How long the window has to last, in milliseconds, if nothing has been counted there: at least 1.
     pub left_ms: u64,
+    /// The window's length in milliseconds.
+    pub window_ms: u64,
 }
 
 /// Which way of the counter takes from the quota.
@@ -91,6 +94,8 @@ pub struct Clamp {
     pub shadow: bool,
     /// Counted in windows, once, whatever the increments are. Only together with [`Self::shadow`], and without windows.
     pub charges: Vec<Charge>,
+    /// Why it cannot be applied, whatever Redis holds: a sentence.
+    pub fault: Option<String>,
     /// A quota in shadow mode beside this one: of what this one grants it counts what it would have refused.
     pub beside: Option<Beside>,
 }
@@ -104,6 +109,8 @@ pub struct Beside {
     pub floor: Option<i64>,
     /// Those of a length that the enforced quota has too are counted there.
     pub windows: Vec<Window>,
+    /// Why it cannot be applied, and is left out.
+    pub fault: Option<String>,
 }
 
 /// The name of a counter's override hash: `{tag}hotgate:quota:<key>`, in the counter's slot.

@@ -102,8 +102,8 @@ local function counter(before, add, sum, low, high, runs)
 end
 
 -- The quota's clauses: 'd' the consuming direction is down; 's' shadow; 'c n' ceiling; 'C i' ceiling in KEYS[i];
--- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 't i units ms'
--- window in which so many were taken without asking, whatever the steps add; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
+-- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 't i units ms length'
+-- window in which so many were taken without asking, whatever the steps add, which is to last ms; 'e text' a fault; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
 -- quota in shadow mode beside the one before it, judged on what that grants.
 local function read_quota(clauses)
   local quota = { windows = {}, up = true }
@@ -121,12 +121,13 @@ local function read_quota(clauses)
     if number and (not into.ceiling or number < into.ceiling) then into.ceiling = number end
   end
   for _, clause in ipairs(clauses) do
-    local letter, first, second, third = string.match(clause, '^(%a) ?(%S*) ?(%S*) ?(%S*)$')
+    local letter, first, second, third, fourth = string.match(clause, '^(%a) ?(%S*) ?(%S*) ?(%S*) ?(.*)$')
     local named = KEYS[tonumber(first)]
     if letter == 'd' then quota.up = false
     elseif letter == 's' then quota.shadow = true
     elseif letter == 'c' then lower(tonumber(first))
     elseif letter == 'f' then into.floor = tonumber(first)
+    elseif letter == 'e' then fail(string.sub(clause, 3))
     elseif letter == 'b' then
       into = { windows = {}, up = quota.up, refused = 0 }
       quota.beside = into
@@ -139,10 +140,14 @@ local function read_quota(clauses)
       local used = redis.pcall('GET', named)
       if used == false then used = '0' end
       used = number_at("window key '" .. named .. "'", used, 0)
+      -- A window lasts longer than it is long when the clock was set back since, or the server is another: it is over.
+      local left = redis.call('PTTL', named)
+      local over = left > tonumber(taken and fourth or third)
+      if over then used, left = 0, -2 end
       local shared = false
       for _, window in ipairs(into ~= quota and quota.windows or {}) do shared = shared or window.key == named end
       into.windows[#into.windows + 1] = { key = named, limit = tonumber(second), ms = third,
-        used = used or 0, added = taken or 0, taken = taken, left = redis.call('PTTL', named), shared = shared }
+        used = used or 0, added = taken or 0, taken = taken, left = left, over = over, shared = shared }
     elseif letter == 'o' then
       local fields = redis.pcall('HMGET', named, 'limit', 'paused')
       if fields.err then
@@ -222,7 +227,10 @@ local function advance_windows(quota)
   for _, window in ipairs(quota.windows) do
     if window.added > 0 then
       -- One that both quotas count in is written by the first.
-      if not window.shared then redis.call('INCRBY', window.key, digits(window.added)) end
+      if not window.shared then
+        if window.over then redis.call('DEL', window.key) end
+        redis.call('INCRBY', window.key, digits(window.added))
+      end
       window.used, window.added = window.used + window.added, 0
       if window.left == -2 then window.left = -1 end
     end

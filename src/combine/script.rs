@@ -8,7 +8,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    clamp::{Ceiling, Clamp, Consumes, Window},
+    clamp::{Ceiling, Charge, Clamp, Consumes, Window},
     member::Member,
     segment::{Kind, Segment},
     wire::read_arguments,
@@ -120,8 +120,10 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     }
     push_bounds(&clamp.ceilings, clamp.floor, &clamp.windows, &mut index_of, &mut clauses);
     for charge in &clamp.charges {
-        clauses.push(format!("t {} {} {}", index_of(&charge.key), charge.units, charge.left_ms));
+        let Charge { key, units, left_ms, window_ms } = charge;
+        clauses.push(format!("t {} {units} {left_ms} {window_ms}", index_of(key)));
     }
+    clauses.extend(clamp.fault.as_ref().map(|fault| format!("e {fault}")));
     clauses.extend(clamp.override_key.as_ref().map(|key| format!("o {}", index_of(key))));
     if clauses.is_empty() {
         clauses.push("c 4503599627370496".to_owned());
@@ -129,6 +131,7 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     if let Some(beside) = &clamp.beside {
         clauses.push("b".to_owned());
         push_bounds(&beside.ceilings, beside.floor, &beside.windows, &mut index_of, &mut clauses);
+        clauses.extend(beside.fault.as_ref().map(|fault| format!("e {fault}")));
     }
     clauses
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hotgate::{
     combine::{
-        Cause, Ceiling, Clamp, ClampReport, Consumes, FlushDecision, FlushPolicy, KeyQueue, Op, Refusal,
-        Settled, Window, override_key, window_key,
+        Beside, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, FlushDecision, FlushPolicy, KeyQueue,
+        Op, Refusal, Settled, Window, override_key, window_key,
     },
     resp::RespVersion,
 };
@@ -175,6 +175,41 @@ fn a_window_is_a_rate_and_ends_by_itself() {
 }
 
 #[test]
+fn a_window_that_lasts_longer_than_it_is_long_is_over() {
+    let server = Server::start();
+    let mut shop = Shop::open(&server, true);
+    let key = window_key(KEY, 60_000);
+    let window = Window { key: key.clone(), limit: 3, window_ms: 60_000 };
+    let left_ms = |shop: &mut Shop| shop.client.ask(&[b"PTTL", &key]).trim()[1..].parse::<i64>().unwrap();
+    // Alone; and beside another in shadow mode that counts in the same window.
+    let beside = Some(Beside { windows: vec![Window { limit: 2, ..window.clone() }], ..Beside::default() });
+    for beside in [None, beside] {
+        let clamp = Clamp { windows: vec![window.clone()], beside, ..ceiling(1000) };
+        shop.client.ask(&[b"DEL", &key, KEY]);
+        let spent = |value| refused(Cause::Window(0), 3, value);
+        assert_eq!(shop.flush(&clamp, &by(&[3, 1])).0, [reply(":3\r\n"), spent(3)]);
+        // As when the server's clock is set back by an hour.
+        shop.client.ask(&[b"PEXPIRE", &key, b"3660000"]);
+        // Nothing that is refused or given back begins a window.
+        let (answers, report) = shop.flush(&clamp, &by(&[4, -1]));
+        assert_eq!(answers, [spent(3), reply(":2\r\n")]);
+        assert_eq!((report.windows[0].used, report.windows[0].left_ms), (0, 0));
+        assert!(left_ms(&mut shop) > 60_000);
+        let (answers, report) = shop.flush(&clamp, &by(&[2, 1, 1]));
+        assert_eq!(answers, [reply(":4\r\n"), reply(":5\r\n"), spent(5)]);
+        assert_eq!(report.windows[0].used, 3);
+        assert_eq!(shop.client.ask(&[b"GET", &key]), "$1\r\n3\r\n");
+        assert!((1..=60_000).contains(&left_ms(&mut shop)));
+        // What was let through without asking begins one too, of the length that is left.
+        shop.client.ask(&[b"PEXPIRE", &key, b"3660000"]);
+        let charge = Charge { key: key.clone(), units: 2, left_ms: 30_000, window_ms: 60_000 };
+        shop.flush(&Clamp { shadow: true, charges: vec![charge], ..Clamp::default() }, &by(&[2]));
+        assert_eq!(shop.client.ask(&[b"GET", &key]), "$1\r\n2\r\n");
+        assert!((1..=30_000).contains(&left_ms(&mut shop)));
+    }
+}
+
+#[test]
 fn limits_kept_in_redis_take_effect_at_once() {
     let server = Server::start();
     let mut shop = Shop::open(&server, true);
@@ -227,6 +262,14 @@ fn faults_are_told_and_change_nothing() {
         assert!(matches!(&answers[0], Answer::Reply(text) if text.starts_with(':')), "{answers:?}");
         assert!(report.fault.is_some_and(|text| text.contains(part)));
     };
+    let polled = Clamp { fault: Some("limit key 'far away' does not exist".to_owned()), ..ceiling(0) };
+    let mut shop = Shop::open(&server, true);
+    let (answers, report) = shop.flush(&polled, &by(&[1]));
+    assert_eq!(answers, [Answer::Fault("limit key 'far away' does not exist".to_owned())]);
+    assert_eq!(report.fault, polled.fault);
+    let beside = Some(Beside { ceilings: vec![Ceiling::Value(0)], fault: polled.fault, ..Beside::default() });
+    let (answers, report) = shop.flush(&Clamp { beside, ..ceiling(10) }, &by(&[1]));
+    assert_eq!((answers, report.would_refuse), (vec![reply(":1\r\n")], 0), "it is left out");
     check(&[b"DEL", &limit_key], "does not exist");
     check(&[b"SET", &limit_key, b"abc"], "limit key 'sku:{8421}:limit' is not an integer");
     check(&[b"SET", &limit_key, b"-5"], "is not an integer from 0 to 4503599627370496");
