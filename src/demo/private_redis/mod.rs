@@ -36,7 +36,7 @@ impl fmt::Display for PrivateRedisError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoServerProgram => f.write_str(
-                "no redis-server or valkey-server on PATH: install one, for example with \
+                "no redis-server or valkey-server on PATH, or none where HOTGATE_TEST_SERVER says: install one, for example with \
                  `sudo apt-get install -y redis-server`",
             ),
             Self::Io(error) => write!(f, "cannot start a private Redis: {error}"),

@@ -149,11 +149,20 @@ impl Drop for PrivateServer {
     }
 }
 
-/// The server program on PATH: `redis-server`, else `valkey-server`.
+/// Names the server program that is to be used instead of one on PATH.
+const SERVER_VARIABLE: &str = "HOTGATE_TEST_SERVER";
+
+/// The server program that `HOTGATE_TEST_SERVER` names, if it is set; else that on PATH: `redis-server`, else
+/// `valkey-server`.
 ///
 /// # Errors
 /// [`PrivateRedisError::NoServerProgram`].
 pub fn find_server_program() -> Result<PathBuf, PrivateRedisError> {
+    if let Some(program) = env::var_os(SERVER_VARIABLE) {
+        return Some(PathBuf::from(program))
+            .filter(|program| program.is_file())
+            .ok_or(PrivateRedisError::NoServerProgram);
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     ["redis-server", "valkey-server"]
         .iter()
