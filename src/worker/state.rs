@@ -159,6 +159,13 @@ impl State {
                 .map(|client| client.key)
                 .collect();
             listeners.into_iter().for_each(|key| self.listen_everywhere(key));
+            let listeners: Vec<ClientKey> = self
+                .clients
+                .iter()
+                .filter(|client| client.session.subscriptions.as_ref().is_some_and(|all| all.hears_events))
+                .map(|client| client.key)
+                .collect();
+            listeners.into_iter().for_each(|key| self.follow_event_masters(key));
         }
     }
 

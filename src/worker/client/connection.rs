@@ -253,17 +253,16 @@ pub(super) fn end_session(state: &mut State, session: Session) {
         }
     }
     let subscriptions = session.subscriptions.as_deref();
-    let shard_connections = subscriptions.iter().flat_map(|all| &all.shard_connections).map(|(_, key)| *key);
+    let subscribed = subscriptions.iter().flat_map(|all| all.connections());
     let tracking = session.tracking.iter().flat_map(|tracking| &tracking.connections).map(|(_, key)| *key);
     let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
-    let subscribed = subscriptions.and_then(|all| all.connection);
-    for key in own.chain(subscribed).chain(shard_connections).chain(tracking) {
+    for key in own.chain(subscribed).chain(tracking) {
         close_own(state, key);
     }
 }
 
 /// The end of the connection concerns its former owner no more.
-fn close_own(state: &mut State, key: UpstreamKey) {
+pub(super) fn close_own(state: &mut State, key: UpstreamKey) {
     if let Some(upstream) = state.upstreams.get_mut(key) {
         upstream.role = Role::Spare;
         upstream.close();

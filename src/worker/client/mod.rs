@@ -17,6 +17,7 @@ mod connection;
 mod dispatch;
 mod exec;
 mod fan_out;
+mod keyspace_events;
 mod local;
 pub mod merge;
 mod monitor;

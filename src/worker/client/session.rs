@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::behind::Touched;
 use super::exec::{Rest, Step};
+use super::keyspace_events::{Deferred, EventListener};
 use crate::command::CommandId;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
@@ -72,6 +73,12 @@ pub struct Subscriptions {
     pub connection: Option<UpstreamKey>,
     /// One connection per node for shard channels.
     pub shard_connections: SmallVec<[(NodeIndex, UpstreamKey); 1]>,
+    /// Some of the names may bring keyspace events of a cluster.
+    pub hears_events: bool,
+    /// One connection for each other master where keyspace events are subscribed to.
+    pub event_listeners: Vec<EventListener>,
+    /// The client's own subscription while those are asked.
+    pub deferred: Option<Deferred>,
 }
 
 impl Subscriptions {
@@ -87,7 +94,9 @@ impl Subscriptions {
 
     /// All connections.
     pub fn connections(&self) -> impl Iterator<Item = UpstreamKey> {
-        self.connection.into_iter().chain(self.shard_connections.iter().map(|(_, key)| *key))
+        let shards = self.shard_connections.iter().map(|(_, key)| *key);
+        let events = self.event_listeners.iter().map(|listener| listener.connection);
+        self.connection.into_iter().chain(shards).chain(events)
     }
 }
 

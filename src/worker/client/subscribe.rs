@@ -1,15 +1,20 @@
 //! `SUBSCRIBE` and its kin: a subscribed client has a connection of its own for channels and patterns, and one per node for
 //! shard channels. Messages go from there to its output as they come.
 //!
-//! In a cluster any node carries a channel's messages (Redis documentation, "Sharded Pub/Sub"); a shard channel's come from
-//! the owner of its slot.
+//! In a cluster any node carries a channel's messages (Redis documentation, "Sharded Pub/Sub"), and `PUBLISH` counts those who
+//! are subscribed at the node that it is sent to. So channels and patterns of all clients are at one master, the first by id,
+//! and so is `PUBLISH`: it counts every receiver that a gateway has. A shard channel's messages come from the owner of its
+//! slot; keyspace events from every master ([`super::keyspace_events`]).
+//!
+//! The counts in confirmations are of all that the client is subscribed to, wherever it is.
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::connection::touch;
+use super::connection::{close_own, touch};
 use super::dispatch::Flow;
+use super::keyspace_events::Deferred;
 use super::replies::Settled;
 use super::session::Subscriptions;
 use super::{ClientKey, Gate};
@@ -26,6 +31,14 @@ use crate::worker::upstream::{Hook, Origin, Pending, Role, Route, UpstreamKey};
 type Names = HashSet<Bytes, ahash::RandomState>;
 
 impl Subscriptions {
+    /// What a confirmation counts: shard channels, or channels and patterns.
+    fn count(&self, session: Session) -> usize {
+        match session {
+            Session::Ssubscribe | Session::Sunsubscribe => self.shard_channels.len(),
+            _ => self.channels.len() + self.patterns.len(),
+        }
+    }
+
     fn names(&mut self, session: Session) -> &mut Names {
         match session {
             Session::Psubscribe | Session::Punsubscribe => &mut self.patterns,
@@ -82,7 +95,7 @@ impl State {
         let sharded = session == Session::Ssubscribe;
         let slot = if sharded { names.first().map(|name| key_slot(name)) } else { None };
         let routed = Pending {
-            route: slot.map_or(Route::AnyNode, Route::Slot),
+            route: slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let node = match self.node_of(&routed) {
@@ -94,6 +107,12 @@ impl State {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
+        if self.hear_events(key, session, names).is_none() {
+            self.end_unused_listeners(key);
+            self.end_empty_subscriptions(key);
+            let error = UpstreamError::Full("the table of session connections").to_string();
+            return self.refuse(key, ErrorKind::Overload, &error);
+        }
         self.send_subscription(key, connection, request, names.len() as u32);
         Flow::Next
     }
@@ -150,19 +169,37 @@ impl State {
             false => all.connection,
         };
         let Some(connection) = connection else {
-            let names: Vec<Bytes> = match names.is_empty() {
-                true => all.names(session).drain().collect(),
-                false => names.iter().map(|name| Bytes::copy_from_slice(name)).collect(),
-            };
-            let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
-            let left = if sharded { 0 } else { all.channels.len() + all.patterns.len() };
-            self.confirm_nothing(key, session, &names, left as i64);
+            if sharded && names.is_empty() && all.shard_connections.len() > 1 {
+                self.leave_shard_channels(key);
+                return Flow::Next;
+            }
+            let left = all.count(session);
+            self.confirm_nothing(key, session, names, left as i64);
             self.end_empty_subscriptions(key);
+            return Flow::Next;
+        };
+        self.unhear_events(key, session, names);
+        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        else {
             return Flow::Next;
         };
         let replies = if names.is_empty() { all.names(session).len().max(1) } else { names.len() };
         self.send_subscription(key, connection, request, replies as u32);
         Flow::Next
+    }
+
+    /// `SUNSUBSCRIBE` of everything where it is at several nodes: their connections are given up, and each name is confirmed.
+    fn leave_shard_channels(&mut self, key: ClientKey) {
+        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        else {
+            return;
+        };
+        let names: Vec<Bytes> = all.shard_channels.drain().collect();
+        let connections = std::mem::take(&mut all.shard_connections);
+        connections.into_iter().for_each(|(_, connection)| close_own(self, connection));
+        let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
+        self.confirm_names(key, Session::Sunsubscribe, &names, |place| (names.len() - 1 - place) as i64);
+        self.end_empty_subscriptions(key);
     }
 
     fn send_subscription(
@@ -182,13 +219,24 @@ impl State {
             delivered: replies,
             ..Pending::on_connection(origin, RequestClass::Pubsub, self.now_ns)
         };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[request.bytes()]);
-        }
+        // It goes when the other masters that it concerns have been asked; at once where there are none.
+        let all = client.session.subscriptions.get_or_insert_default();
+        all.deferred = Some(Deferred::new(pending, connection, request.bytes()));
+        self.send_deferred(key);
     }
 
     /// Confirms an unsubscription where there was nothing that Redis would know of.
     fn confirm_nothing(&mut self, key: ClientKey, session: Session, names: &[&[u8]], left: i64) {
+        self.confirm_names(key, session, names, |_| left);
+    }
+
+    fn confirm_names(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        names: &[&[u8]],
+        left: impl Fn(usize) -> i64,
+    ) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let version = client.session.version;
         let word: &[u8] = match session {
@@ -197,18 +245,18 @@ impl State {
             _ => b"unsubscribe",
         };
         let mut reply = Vec::new();
-        let mut confirm = |name: Option<&[u8]>| {
+        let mut confirm = |name: Option<&[u8]>, place: usize| {
             encode::push(&mut reply, version, 3);
             encode::bulk(&mut reply, word);
             match name {
                 Some(name) => encode::bulk(&mut reply, name),
                 None => encode::null(&mut reply, version),
             }
-            encode::integer(&mut reply, left);
+            encode::integer(&mut reply, left(place));
         };
         match names.is_empty() {
-            true => confirm(None),
-            false => names.iter().for_each(|name| confirm(Some(name))),
+            true => confirm(None, 0),
+            false => names.iter().enumerate().for_each(|(place, name)| confirm(Some(name), place)),
         }
         // It goes out even where replies are silenced, as from Redis, but uses up a `CLIENT REPLY SKIP`.
         client.take_muted();
@@ -237,6 +285,27 @@ impl State {
         } else {
             names.remove(name);
         }
+    }
+
+    /// A confirmation whose count is of all that the client is subscribed to. `None` where the server's says just that.
+    pub(in crate::worker) fn with_whole_count(&self, key: ClientKey, reply: &[u8]) -> Option<Vec<u8>> {
+        let parts: Vec<&[u8]> = resp::elements(reply)?.collect();
+        let [word, name, count] = parts[..] else { return None };
+        let session = match resp::bulk_payload(word)? {
+            b"ssubscribe" | b"sunsubscribe" => Session::Ssubscribe,
+            b"subscribe" | b"unsubscribe" | b"psubscribe" | b"punsubscribe" => Session::Subscribe,
+            _ => return None,
+        };
+        let all = self.clients.get(key)?.session.subscriptions.as_ref();
+        let whole = all.map_or(0, |all| all.count(session)) as i64;
+        if resp::parse_integer_reply(count) == Some(whole) {
+            return None;
+        }
+        let mut counted = reply[..reply.iter().position(|byte| *byte == b'\n')? + 1].to_vec();
+        counted.extend_from_slice(word);
+        counted.extend_from_slice(name);
+        encode::integer(&mut counted, whole);
+        Some(counted)
     }
 
     /// Gives up a client's subscriber connections once it is subscribed to nothing, and nothing of it is under way there.

@@ -182,7 +182,7 @@ impl State {
         let Some(client) = self.clients.get(key) else { return Err(UpstreamError::NoneKnown(None)) };
         let (version, database) = (client.session.version, client.session.database);
         let routed = Pending {
-            route: transaction.slot.map_or(Route::AnyNode, Route::Slot),
+            route: transaction.slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let node = self.node_of(&routed)?;
@@ -214,7 +214,7 @@ impl State {
     fn send_transaction(&mut self, key: ClientKey, sequence: u32, transaction: &Transaction) {
         let leading = transaction.count as u32 + 1;
         let pending = Pending {
-            route: transaction.slot.map_or(Route::AnyNode, Route::Slot),
+            route: transaction.slot.map_or(Route::Messages, Route::Slot),
             readonly: transaction.readonly,
             hook: Hook::Transaction,
             class: RequestClass::Transaction,
@@ -246,7 +246,7 @@ impl State {
         let watch = client.session.watch;
         let same_slot = client.session.watch_slot.is_none_or(|watched| Some(watched) == slot);
         let pending = Pending {
-            route: slot.map_or(Route::AnyNode, Route::Slot),
+            route: slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let node = match self.node_of(&pending) {

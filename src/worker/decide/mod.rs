@@ -166,6 +166,9 @@ fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> 
             Slots::None => forward(knowledge, Route::AnyNode, command),
         },
         Class::Fan(fan) => Verdict::Fan(fan),
+        Class::AnyNode if command.flags.contains(CommandFlags::PUBSUB) => {
+            forward(knowledge, Route::Messages, command)
+        }
         Class::AnyNode => forward(knowledge, Route::AnyNode, command),
         Class::Local(local) => Verdict::Answer(local),
         Class::Session(session @ (Session::Watch | Session::Blocking)) => {

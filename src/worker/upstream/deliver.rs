@@ -155,6 +155,11 @@ impl State {
         }
         match pending.origin {
             Origin::Client { key: client, sequence, part } => match pending.hook {
+                Hook::Subscription => {
+                    let counted = self.with_whole_count(client, reply.as_slice());
+                    let reply = counted.map_or(reply, |counted| Settled::Owned(counted.into()));
+                    settle_client(self, client, sequence, part, reply);
+                }
                 Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
                     self.settle_exec(client, sequence, key, &pending, reply);
                 }
@@ -165,7 +170,11 @@ impl State {
             Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
             Origin::Fill(fill) => self.settle_fill(fill, key, reply),
             Origin::Probe(question) => self.settle_probe(key, question, reply.as_slice()),
-            Origin::Swallow => {}
+            Origin::Swallow => {
+                if let Some(Role::Events(owner)) = self.upstreams.get(key).map(|upstream| upstream.role) {
+                    self.events_confirmed(owner, key);
+                }
+            }
         }
     }
 
@@ -238,6 +247,7 @@ impl State {
                 if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
                     client.replies.unmute_head();
                 }
+                self.end_unused_listeners(client_key);
                 self.end_empty_subscriptions(client_key);
             }
             Hook::Tracking => self.tracking_confirmed(client_key, key, is_error),

@@ -124,6 +124,7 @@ impl State {
             Role::Subscriber(owner) | Role::Monitor(owner) => {
                 hang_up(self, owner, CloseReason::UpstreamLost);
             }
+            Role::Events(owner) => self.events_lost(owner, key),
             Role::Tracking(owner) => self.forget_tracking(owner, node),
         }
     }

@@ -72,6 +72,8 @@ pub enum Role {
     OutOfBand,
     /// One client's subscriptions.
     Subscriber(ClientKey),
+    /// One client's keyspace events of one more master.
+    Events(ClientKey),
     /// One client that monitors.
     Monitor(ClientKey),
 }
@@ -175,9 +177,8 @@ impl Upstream {
     /// The client that owns it, when it is nobody else's.
     pub fn owner(&self) -> Option<ClientKey> {
         match self.role {
-            Role::Session(owner) | Role::Tracking(owner) | Role::Subscriber(owner) | Role::Monitor(owner) => {
-                Some(owner)
-            }
+            Role::Session(owner) | Role::Tracking(owner) | Role::Monitor(owner) => Some(owner),
+            Role::Subscriber(owner) | Role::Events(owner) => Some(owner),
             Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare | Role::OutOfBand => None,
         }
     }

@@ -46,6 +46,9 @@ pub enum Route {
     ReadSlot(u16),
     /// To any master.
     AnyNode,
+    /// To the master where the channels of all clients of all gateways are, so that `PUBLISH` counts its receivers, also in a
+    /// transaction without keys.
+    Messages,
     /// To this node and no other: a part of a fan-out.
     Node(NodeIndex),
     /// To the connection it was sent on and no other: it carries state of the session.

@@ -26,14 +26,20 @@ impl State {
             Role::Tracking(_) => false,
             Role::Monitor(owner) if upstream.wire.front().is_none() => self.pass_on(owner, reply),
             Role::Monitor(_) => false,
-            Role::Subscriber(owner) => {
+            Role::Subscriber(owner) | Role::Events(owner) => {
+                let for_events = matches!(upstream.role, Role::Events(_));
+                let node = upstream.node;
                 match first_word(reply) {
+                    Some(b"message" | b"pmessage") if !self.is_for_client(owner, node, for_events, reply) => {
+                        true
+                    }
                     Some(b"message" | b"pmessage" | b"smessage") => self.pass_on(owner, reply),
                     // Redis takes a shard channel away by itself when its slot moves.
                     Some(b"sunsubscribe") if upstream.wire.front().is_none() => {
                         self.note_subscription(owner, reply);
+                        let counted = self.with_whole_count(owner, reply);
                         self.end_empty_subscriptions(owner);
-                        self.pass_on(owner, reply)
+                        self.pass_on(owner, counted.as_deref().unwrap_or(reply))
                     }
                     _ => false,
                 }
@@ -45,6 +51,8 @@ impl State {
     pub(super) fn pass_on_part(&mut self, pending: &Pending, reply: &[u8]) {
         if let Origin::Client { key, .. } = pending.origin {
             self.note_subscription(key, reply);
+            let counted = self.with_whole_count(key, reply);
+            let reply = counted.as_deref().unwrap_or(reply);
             if let Some(client) = self.clients.get_mut(key) {
                 client.output.tail().extend_from_slice(reply);
                 touch(self, key);

@@ -212,10 +212,12 @@ impl State {
                     None => Err(UpstreamError::Unassigned(slot)),
                 }
             }
-            Route::AnyNode | Route::Connection => {
+            Route::AnyNode | Route::Messages | Route::Connection => {
                 // The same node for all of a client's commands, so that its messages keep their order.
                 let masters = &topology.masters;
                 let first = match pending.origin {
+                    // Masters are in the same order at every gateway.
+                    _ if pending.route == Route::Messages => 0,
                     Origin::Client { key, .. } => {
                         self.clients.get(key).map_or(0, |client| client.id as usize)
                     }

@@ -135,9 +135,9 @@ impl Upstream {
         (self.server_id > 0 && self.stream.is_some() && !self.waits_by_right()).then_some(self.server_id)
     }
 
-    /// It waits for something that may come at any time or never.
+    /// It waits for something that may come at any time or never. A subscription is confirmed at once.
     fn waits_by_right(&self) -> bool {
-        matches!(self.role, Role::Subscriber(_) | Role::Monitor(_))
+        matches!(self.role, Role::Monitor(_))
             || self.wire.front().is_some_and(|front| front.class == RequestClass::Blocking)
     }
 }

@@ -1,0 +1,313 @@
+//! Keyspace events of a cluster: each master tells of its own keys only, and of no others', so a client that is subscribed to
+//! such channels listens to every master.
+//!
+//! ```text
+//! client --SUBSCRIBE __keyevent@0__:del--> first every other master, over a connection each (Role::Events)
+//!                                          then the client's own subscription, whose confirmation is the client's
+//! message <-- from any of them: passed on if it is an event, of a master, and the client is still subscribed to it
+//! ```
+//!
+//! The client is confirmed only when all have been asked, so that what it does next is told of. Masters that come later are
+//! listened to as soon as the topology names them. One that can't be reached is left out until the topology changes again;
+//! one that was listened to and breaks off ends the client's connection, as the loss of any subscription does: it may have
+//! missed something.
+//!
+//! Deliberately does not: pass on other messages from these connections. The cluster hands those to every node, and the
+//! client has them from its own subscription.
+
+use bytes::Bytes;
+
+use super::ClientKey;
+use super::connection::close_own;
+use super::session::Subscriptions;
+use crate::command::Session;
+use crate::resp::{self, encode};
+use crate::shared::labels::{CloseReason, RequestClass};
+use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::client::hang_up;
+use crate::worker::state::State;
+use crate::worker::upstream::{Hook, Origin, Pending, Role, UpstreamKey};
+
+/// How the channels of events begin.
+const EVENTS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
+
+/// A master that a client listens to for events alone.
+#[derive(Debug)]
+pub struct EventListener {
+    /// The master.
+    pub node: NodeIndex,
+    /// The connection.
+    pub connection: UpstreamKey,
+    /// It has confirmed.
+    pub confirmed: bool,
+}
+
+/// A client's own subscription that waits until every master has been asked.
+#[derive(Debug)]
+pub struct Deferred {
+    pending: Pending,
+    connection: UpstreamKey,
+    request: Bytes,
+}
+
+impl Deferred {
+    /// A request for the client's own connection.
+    pub fn new(pending: Pending, connection: UpstreamKey, request: &[u8]) -> Self {
+        Self { pending, connection, request: Bytes::copy_from_slice(request) }
+    }
+}
+
+/// Whether a channel is one of events.
+fn is_event(channel: &[u8]) -> bool {
+    EVENTS.iter().any(|start| channel.starts_with(start))
+}
+
+/// Whether a name that is subscribed to may bring events: a channel of theirs, or a pattern that may match one.
+pub(super) fn may_bring_events(session: Session, name: &[u8]) -> bool {
+    let literal = match session {
+        Session::Subscribe => return is_event(name),
+        Session::Psubscribe => name.split(|byte| b"*?[\\".contains(byte)).next().unwrap_or_default(),
+        _ => return false,
+    };
+    EVENTS
+        .iter()
+        .any(|start| literal.starts_with(start) || (literal.len() < name.len() && start.starts_with(literal)))
+}
+
+impl Subscriptions {
+    /// The names that may bring events, with the command that subscribes to them.
+    fn event_names(&self) -> [(&'static [u8], Vec<Bytes>); 2] {
+        let of = |names: &std::collections::HashSet<Bytes, ahash::RandomState>, session| {
+            names.iter().filter(|name| may_bring_events(session, name)).cloned().collect()
+        };
+        [
+            (b"SUBSCRIBE", of(&self.channels, Session::Subscribe)),
+            (b"PSUBSCRIBE", of(&self.patterns, Session::Psubscribe)),
+        ]
+    }
+}
+
+impl State {
+    /// Asks every master but that of the client's own subscription for these names. `None` when there is no room for a
+    /// connection.
+    pub(super) fn hear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
+        let names: Vec<&[u8]> =
+            names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
+        if names.is_empty() || self.knowledge.topology.kind == UpstreamKind::Single {
+            return Some(());
+        }
+        let word: &[u8] = if session == Session::Psubscribe { b"PSUBSCRIBE" } else { b"SUBSCRIBE" };
+        if let Some(all) = &mut self.clients.get_mut(key)?.session.subscriptions {
+            all.hears_events = true;
+        }
+        self.open_event_listeners(key)?;
+        let listeners = self.event_connections(key);
+        listeners.into_iter().for_each(|connection| self.tell_listener(connection, word, &names));
+        Some(())
+    }
+
+    /// Follows the topology: listens to masters that are new, and no more to what is none.
+    pub(in crate::worker) fn follow_event_masters(&mut self, key: ClientKey) {
+        let masters = &self.knowledge.topology.masters;
+        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        else {
+            return;
+        };
+        let (kept, left): (Vec<_>, Vec<_>) =
+            all.event_listeners.drain(..).partition(|listener| masters.contains(&listener.node));
+        all.event_listeners = kept;
+        left.into_iter().for_each(|listener| close_own(self, listener.connection));
+        let known = self.event_connections(key);
+        // Without room for one more, the client would miss events without a word.
+        if self.open_event_listeners(key).is_none() {
+            return hang_up(self, key, CloseReason::UpstreamLost);
+        }
+        let Some(all) = self.clients.get(key).and_then(|client| client.session.subscriptions.as_ref()) else {
+            return;
+        };
+        let wanted = all.event_names();
+        let fresh = self.event_connections(key).into_iter().filter(|connection| !known.contains(connection));
+        for connection in fresh.collect::<Vec<_>>() {
+            for (word, names) in &wanted {
+                let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
+                self.tell_listener(connection, word, &names);
+            }
+        }
+    }
+
+    fn open_event_listeners(&mut self, key: ClientKey) -> Option<()> {
+        let client = self.clients.get(key)?;
+        let (version, all) = (client.session.version, client.session.subscriptions.as_ref()?);
+        let own = all.connection.and_then(|own| self.upstreams.get(own)).map(|own| own.node);
+        let topology = &self.knowledge.topology;
+        let heard = |node: &NodeIndex| all.event_listeners.iter().any(|listener| listener.node == *node);
+        let missing: Vec<NodeIndex> = topology
+            .masters
+            .iter()
+            .copied()
+            .filter(|node| Some(*node) != own && !heard(node))
+            .filter(|node| topology.node(*node).is_some_and(|node| node.healthy))
+            .collect();
+        for node in missing {
+            let connection = self.own_connection(node, Role::Events(key), version, 0, None)?;
+            let all = self.clients.get_mut(key)?.session.subscriptions.as_mut()?;
+            all.event_listeners.push(EventListener { node, connection, confirmed: false });
+        }
+        Some(())
+    }
+
+    fn event_connections(&self, key: ClientKey) -> Vec<UpstreamKey> {
+        let all = self.clients.get(key).and_then(|client| client.session.subscriptions.as_ref());
+        all.map_or_else(Vec::new, |all| {
+            all.event_listeners.iter().map(|listener| listener.connection).collect()
+        })
+    }
+
+    /// Sends a command whose confirmations, one for each name, are nobody's.
+    fn tell_listener(&mut self, connection: UpstreamKey, word: &[u8], names: &[&[u8]]) {
+        if names.is_empty() {
+            return;
+        }
+        let mut request = Vec::new();
+        let words: Vec<&[u8]> = [word].into_iter().chain(names.iter().copied()).collect();
+        encode::command(&mut request, &words);
+        let pending = Pending {
+            hook: Hook::Subscription,
+            delivered: names.len() as u32,
+            ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.now_ns)
+        };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.queue(pending, &[&request]);
+        }
+    }
+
+    /// Sends the client's own subscription once every master has confirmed or is out of reach.
+    pub(in crate::worker) fn send_deferred(&mut self, key: ClientKey) {
+        let upstreams = &self.upstreams;
+        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        else {
+            return;
+        };
+        let settled = |connection: UpstreamKey| {
+            upstreams.get(connection).is_none_or(|known| known.wire.inflight() == 0)
+        };
+        if !all.event_listeners.iter().all(|listener| settled(listener.connection)) {
+            return;
+        }
+        let Some(Deferred { pending, connection, request }) = all.deferred.take() else { return };
+        if let Some(upstream) = self.upstreams.get_mut(connection) {
+            upstream.queue(pending, &[&request]);
+        }
+    }
+
+    /// A master has confirmed what was asked of it last.
+    pub(in crate::worker) fn events_confirmed(&mut self, owner: ClientKey, connection: UpstreamKey) {
+        let all = self.clients.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
+        let listeners = all.into_iter().flat_map(|all| all.event_listeners.iter_mut());
+        listeners.filter(|listener| listener.connection == connection).for_each(|listener| {
+            listener.confirmed = true;
+        });
+        self.send_deferred(owner);
+    }
+
+    /// A connection to a master is lost.
+    pub(in crate::worker) fn events_lost(&mut self, owner: ClientKey, connection: UpstreamKey) {
+        let all = self.clients.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
+        let Some(all) = all else { return };
+        let place = all.event_listeners.iter().position(|listener| listener.connection == connection);
+        let Some(lost) = place.map(|place| all.event_listeners.swap_remove(place)) else { return };
+        match lost.confirmed {
+            true => hang_up(self, owner, CloseReason::UpstreamLost),
+            false => self.send_deferred(owner),
+        }
+    }
+
+    /// Takes names that the client gives up from the other masters as well.
+    pub(super) fn unhear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
+        let listeners = self.event_connections(key);
+        let (word, subscribed) = match session {
+            Session::Unsubscribe => (&b"UNSUBSCRIBE"[..], Session::Subscribe),
+            Session::Punsubscribe => (&b"PUNSUBSCRIBE"[..], Session::Psubscribe),
+            _ => return,
+        };
+        let Some(all) = self.clients.get(key).and_then(|client| client.session.subscriptions.as_ref()) else {
+            return;
+        };
+        if listeners.is_empty() {
+            return;
+        }
+        let [(_, channels), (_, patterns)] = all.event_names();
+        let every = if subscribed == Session::Subscribe { channels } else { patterns };
+        let given_up: Vec<&[u8]> = match names.is_empty() {
+            true => every.iter().map(|name| &name[..]).collect(),
+            false => names.iter().copied().filter(|name| may_bring_events(subscribed, name)).collect(),
+        };
+        listeners.into_iter().for_each(|connection| self.tell_listener(connection, word, &given_up));
+    }
+
+    /// Stops listening for a client that is subscribed to no events any more.
+    pub(in crate::worker) fn end_unused_listeners(&mut self, key: ClientKey) {
+        let all = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut());
+        let Some(all) = all.filter(|all| all.hears_events) else { return };
+        if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
+            all.hears_events = false;
+            let listeners = std::mem::take(&mut all.event_listeners);
+            listeners.into_iter().for_each(|listener| close_own(self, listener.connection));
+        }
+    }
+
+    /// Whether a message that came from `node` is for the client: over `Role::Events` only events that it is subscribed to,
+    /// and events from masters only, since a replica tells of the same keys as its master.
+    pub(in crate::worker) fn is_for_client(
+        &self,
+        owner: ClientKey,
+        node: NodeIndex,
+        for_events: bool,
+        reply: &[u8],
+    ) -> bool {
+        let all = self.clients.get(owner).and_then(|client| client.session.subscriptions.as_ref());
+        let Some(all) = all else { return false };
+        if !all.hears_events && !for_events {
+            return true;
+        }
+        let mut words = resp::elements(reply).into_iter().flatten().map(resp::bulk_payload);
+        let (Some(Some(kind)), Some(Some(name))) = (words.next(), words.next()) else { return true };
+        let (names, channel) = match kind {
+            b"pmessage" => (&all.patterns, words.next().flatten().unwrap_or_default()),
+            _ => (&all.channels, name),
+        };
+        match is_event(channel) {
+            true => names.contains(name) && self.knowledge.topology.masters.contains(&node),
+            false => !for_events,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_names_may_bring_events() {
+        let channel = |name: &str| may_bring_events(Session::Subscribe, name.as_bytes());
+        assert!(channel("__keyspace@0__:k") && channel("__keyevent@0__:del"));
+        assert!(!channel("__key") && !channel("*") && !channel("news"));
+        let pattern = |name: &str| may_bring_events(Session::Psubscribe, name.as_bytes());
+        for name in [
+            "*",
+            "__key*",
+            "__keyspace@0__:*",
+            "__keyevent@*__:expired",
+            "[_]x",
+            "?",
+            "\\__key*",
+            "__keyspace@0__:k",
+        ] {
+            assert!(pattern(name), "{name}");
+        }
+        for name in ["news*", "__kex*", "__keyspace", "a?"] {
+            assert!(!pattern(name), "{name}");
+        }
+        assert!(!may_bring_events(Session::Ssubscribe, b"__keyspace@0__:k"));
+    }
+}
