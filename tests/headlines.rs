@@ -362,3 +362,37 @@ fn a_master_that_takes_the_load_of_all_is_told_of() {
     drop(traffic);
     wait_until_quiet(&gateway);
 }
+
+/// The gateway asks about its upstream over connections of its own. Those that are turned away say nothing of those that serve.
+#[test]
+fn a_gateway_whose_clients_are_served_is_ready_though_it_gets_no_new_connection() {
+    for (turn_away, let_in) in [
+        ("CONFIG SET maxclients 2", "CONFIG SET maxclients 10000"),
+        ("CONFIG SET requirepass changed", "CONFIG SET requirepass \"\""),
+    ] {
+        let server = Server::start();
+        let config =
+            "[gateway]\nworkers = 1\n[upstream]\ntopology_refresh = \"100ms\"\nbackoff_max = \"50ms\"\n";
+        let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+        let mut client = gateway.client();
+        client.check("SET k v", "+OK");
+        let mut direct = server.client();
+        // The last of the gateway's other connections may still be open.
+        direct.check(turn_away, "+OK");
+        wait_until("it is turned away", || gateway.log().contains("topology: failed"));
+        wait_until("the last second has been looked at", || sight(&gateway).level != "critical");
+        for _ in 0..20 {
+            client.check("GET k", "$1 v");
+            let seen = sight(&gateway);
+            assert!(seen.ready && seen.level != "critical", "{turn_away}: {seen:?}");
+        }
+        // Once the workers are turned away as well nobody is served.
+        direct.check("CONFIG SET maxclients 1", "+OK");
+        direct.ask("CLIENT KILL TYPE normal SKIPME yes");
+        wait_until("it is not ready", || !sight(&gateway).ready);
+        direct.check("CONFIG SET maxclients 10000", "+OK");
+        direct.check(let_in, "+OK");
+        wait_until("it is ready", || sight(&gateway).ready);
+        wait_until("its clients are served", || client.ask("GET k") == "$1 v");
+    }
+}

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 
+use super::readiness::readiness;
 use crate::config::Config;
 use crate::monitor::board::{Board, Frame, keep_fresh};
 use crate::monitor::http::{HttpOptions, serve};
@@ -12,11 +13,9 @@ use crate::monitor::keys::KeyNames;
 use crate::monitor::notify::webhook::{WebhookQueue, WebhookSettings};
 use crate::monitor::notify::{NoticeFigures, Notifier};
 use crate::monitor::sampler::{Clock, Sampler};
-use crate::monitor::sources::{Identity, Readiness, Sources};
-use crate::monitor::status::{SILENT_MS, duration_s};
-use crate::shared::gateway::{Gateway, Stage};
+use crate::monitor::sources::{Identity, Sources};
+use crate::shared::gateway::Gateway;
 use crate::shared::quota_desk::QuotaDesk;
-use crate::shared::topology::{NodeIndex, Topology};
 
 /// What monitoring is made of; lives as long as the process.
 pub struct Monitoring {
@@ -93,47 +92,6 @@ fn sources(
         clients: gateway.client_rows.clone(),
         quota_desk,
     }
-}
-
-fn readiness(gateway: &Gateway) -> Readiness {
-    if *gateway.stage.borrow() != Stage::Serving {
-        return Readiness::Draining;
-    }
-    let trouble = gateway.facts.trouble();
-    if let Some(trouble) = trouble.filter(|trouble| !trouble.serves) {
-        return Readiness::UpstreamUnreachable { why: trouble.why.clone() };
-    }
-    let topology = gateway.topology.load();
-    if let Some(why) = silent_masters(gateway, &topology) {
-        return Readiness::UpstreamUnreachable { why };
-    }
-    if topology.is_ready() {
-        return Readiness::Ready;
-    }
-    let servers: Vec<String> = match topology.nodes.is_empty() {
-        true => gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect(),
-        false => topology.nodes.iter().map(|node| node.address.to_string()).collect(),
-    };
-    let have = if servers.len() == 1 { "has" } else { "have" };
-    Readiness::UpstreamUnreachable { why: format!("{} {have} not answered yet", servers.join(", ")) }
-}
-
-/// That every master leaves the workers' requests unanswered, if so: no key can be served then.
-fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
-    let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
-    let silent_ms = |master: &NodeIndex| {
-        let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
-        rows.map(|row| row.silent_ms).max().unwrap_or(0)
-    };
-    let longest_ms = topology.masters.iter().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
-    let names: Vec<String> = topology
-        .masters
-        .iter()
-        .filter_map(|master| topology.node(*master))
-        .map(|node| node.address.to_string())
-        .collect();
-    let have = if names.len() == 1 { "has" } else { "have" };
-    Some(format!("{} {have} not answered for {}", names.join(", "), duration_s(longest_ms as f64 / 1000.0)))
 }
 
 /// The token is the salt: gateways that share it, and every restart, give a key the same label, and who does not know it

@@ -13,6 +13,7 @@ pub mod descriptors;
 pub mod heat;
 pub mod questions;
 pub mod quotas;
+pub mod readiness;
 pub mod reload;
 pub mod topology;
 pub mod upstream_client;

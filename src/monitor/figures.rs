@@ -127,7 +127,8 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
                     Role::Master => "master",
                     Role::Replica => "replica",
                 },
-                up: node.healthy && tally.state != NodeState::Down,
+                // What workers are connected to is up, even if the keeper can't connect any more.
+                up: (node.healthy || tally.state == NodeState::Up) && tally.state != NodeState::Down,
                 state: tally.state.label(),
                 slots: slots_of(place, topology),
                 requests_per_s,

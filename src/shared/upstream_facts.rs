@@ -27,6 +27,9 @@ pub struct UpstreamTrouble {
     pub why: String,
     /// Reads can be served all the same.
     pub serves: bool,
+    /// Nobody said anything that speaks against it: connections were refused, broke or were turned away. Those that are open
+    /// already may be as good as ever.
+    pub unheard: bool,
 }
 
 /// Where the facts are published.

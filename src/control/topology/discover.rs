@@ -72,6 +72,27 @@ pub struct Look {
     pub answers: Vec<(Address, Answer)>,
     /// Who gave none, and why.
     pub failures: Vec<(Address, String)>,
+    /// One of them gave an answer that can't be used.
+    pub is_wrong: bool,
+}
+
+/// Why a server gave no usable answer.
+enum Failure {
+    /// None that was heard.
+    Unheard(String),
+    /// One that is not what was asked for.
+    Wrong(String),
+}
+
+impl From<UpstreamError> for Failure {
+    fn from(error: UpstreamError) -> Self {
+        match &error {
+            // A password that was changed says nothing of connections that are open.
+            UpstreamError::Refused(text) if !text.starts_with("NOAUTH") => Self::Wrong(explain(&error)),
+            UpstreamError::Unreadable(_) => Self::Wrong(explain(&error)),
+            _ => Self::Unheard(explain(&error)),
+        }
+    }
 }
 
 /// Asks the candidates, the first ones first.
@@ -90,7 +111,7 @@ pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
         ask_next(&mut asked);
     }
     let mut patience_ends = Instant::now() + PATIENCE;
-    let mut accepted = false;
+    let (mut accepted, mut is_wrong) = (false, false);
     while !asked.is_empty() && (found.len() < ANSWERS_WANTED || !accepted) {
         tokio::select! {
             Some(joined) = asked.join_next() => {
@@ -105,7 +126,9 @@ pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
                         }
                         found.push((position, address, answer));
                     }
-                    Err(why) => {
+                    Err(failure) => {
+                        is_wrong |= matches!(failure, Failure::Wrong(_));
+                        let (Failure::Unheard(why) | Failure::Wrong(why)) = failure;
                         failures.push((address, why));
                         ask_next(&mut asked);
                     }
@@ -122,14 +145,15 @@ pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
     }
     found.sort_by_key(|(position, _, _)| *position);
     failures.sort();
-    Look { answers: found.into_iter().map(|(_, address, answer)| (address, answer)).collect(), failures }
+    let answers = found.into_iter().map(|(_, address, answer)| (address, answer)).collect();
+    Look { answers, failures, is_wrong }
 }
 
-async fn ask(address: &Address, asking: &Asking) -> Result<Answer, String> {
+async fn ask(address: &Address, asking: &Asking) -> Result<Answer, Failure> {
     let mut client = introduce(address, asking).await?;
     let kind = match asking.kind {
         Some(kind) => kind,
-        None => ask_kind(&mut client).await.map_err(text)?,
+        None => ask_kind(&mut client).await?,
     };
     match kind {
         UpstreamKind::Cluster => ask_cluster(&mut client, &address.host).await.map(Answer::Cluster),
@@ -139,13 +163,13 @@ async fn ask(address: &Address, asking: &Asking) -> Result<Answer, String> {
             Err(UpstreamError::Refused(why)) if why.starts_with("NOPERM") => {
                 Ok(Answer::Single { replication: String::new() })
             }
-            Err(error) => Err(text(error)),
+            Err(error) => Err(error.into()),
         },
     }
 }
 
 /// A connection to a server that keeps data for us, as far as it says what it is.
-async fn introduce(address: &Address, asking: &Asking) -> Result<UpstreamClient, String> {
+async fn introduce(address: &Address, asking: &Asking) -> Result<UpstreamClient, Failure> {
     let greeting = async {
         let mut client = UpstreamClient::connect(address, &asking.credentials, asking.timeouts).await?;
         match client.text(&[b"INFO", b"server"]).await {
@@ -155,13 +179,14 @@ async fn introduce(address: &Address, asking: &Asking) -> Result<UpstreamClient,
         }
     };
     match greeting.await {
-        Ok((client, info)) => check_identity(&info, &asking.own_id).map(|()| client),
+        Ok((client, info)) => check_identity(&info, &asking.own_id).map(|()| client).map_err(Failure::Wrong),
         Err(UpstreamError::Broken(_) | UpstreamError::Unreadable(_))
             if speaks_tls(address, asking.timeouts.connect).await =>
         {
-            Err("it speaks TLS, which the gateway does not: name a plain port in upstream.servers".to_owned())
+            let why = "it speaks TLS, which the gateway does not: name a plain port in upstream.servers";
+            Err(Failure::Wrong(why.to_owned()))
         }
-        Err(error) => Err(explain(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -189,27 +214,23 @@ async fn ask_kind(client: &mut UpstreamClient) -> Result<UpstreamKind, UpstreamE
     }
 }
 
-async fn ask_cluster(client: &mut UpstreamClient, asked: &str) -> Result<ClusterAnswer, String> {
+async fn ask_cluster(client: &mut UpstreamClient, asked: &str) -> Result<ClusterAnswer, Failure> {
     let shards = match client.command(&[b"CLUSTER", b"SHARDS"]).await {
         // An older server, or a user who may not ask for it.
         Err(UpstreamError::Refused(_)) => None,
-        Err(error) => return Err(text(error)),
+        Err(error) => return Err(error.into()),
         Ok(reply) => Some(reply),
     };
-    let state = ClusterState::parse(&client.text(&[b"CLUSTER", b"INFO"]).await.map_err(text)?);
+    let state = ClusterState::parse(&client.text(&[b"CLUSTER", b"INFO"]).await?);
     let from_shards = shards.as_ref().and_then(|reply| parse_shards(reply, asked).ok());
     // A map of the shards that lacks slots the node itself counts as assigned is the bug that `parse` tells of.
     let complete = from_shards.filter(|view| u64::from(view.assigned_slots()) >= state.assigned_slots);
     let view = match complete {
         Some(view) => view,
         None => {
-            let slots: OwnedFrame = client.command(&[b"CLUSTER", b"SLOTS"]).await.map_err(text)?;
-            parse_slots(&slots, asked).map_err(|error| error.to_string())?
+            let slots: OwnedFrame = client.command(&[b"CLUSTER", b"SLOTS"]).await?;
+            parse_slots(&slots, asked).map_err(|error| Failure::Wrong(error.to_string()))?
         }
     };
     Ok(ClusterAnswer { view, state })
-}
-
-fn text(error: UpstreamError) -> String {
-    explain(&error)
 }

@@ -220,7 +220,8 @@ impl TopologyKeeper {
         let candidates = self.candidates(&settings, asking.kind, redirect_targets);
         let mut look = look(candidates, &asking).await;
         let Some((kind, view)) = self.judge(&mut look, &settings.seeds) else {
-            self.complain(look.failures);
+            let unheard = !look.is_wrong;
+            self.complain(look.failures, unheard);
             if let Some(topology) = self.registry.mark_unreachable() {
                 self.store(topology);
             }
@@ -285,6 +286,7 @@ impl TopologyKeeper {
                 of_cluster.push(answer.clone());
             } else {
                 look.failures.push((address.clone(), "it belongs to another cluster now".to_owned()));
+                look.is_wrong = true;
             }
         }
         if let Some(best) = choose(of_cluster) {
@@ -338,7 +340,7 @@ impl TopologyKeeper {
     }
 
     /// One line for each new set of reasons, however often they are met.
-    fn complain(&mut self, failures: Vec<(Address, String)>) {
+    fn complain(&mut self, failures: Vec<(Address, String)>, unheard: bool) {
         let reasons: BTreeSet<String> = failures.iter().map(|(_, why)| why.clone()).collect();
         if self.complaint.as_ref() == Some(&reasons) {
             return;
@@ -347,7 +349,7 @@ impl TopologyKeeper {
             failures.iter().map(|(address, why)| format!("{address}: {why}")).collect();
         let why = listed(&failures);
         tracing::warn!("no upstream server can be used, trying again in the background: {why}");
-        self.facts.set_trouble(Some(UpstreamTrouble { why, serves: false }));
+        self.facts.set_trouble(Some(UpstreamTrouble { why, serves: false, unheard }));
         self.complaint = Some(reasons);
     }
 
@@ -371,5 +373,5 @@ fn replica_instead_of_master(look: &Look, kind: UpstreamKind) -> Option<Upstream
     }
     let (address, replication) = singles.next()?;
     let serves = look.answers.len() + look.failures.len() > 1;
-    replica_of(address, replication).map(|why| UpstreamTrouble { why, serves })
+    replica_of(address, replication).map(|why| UpstreamTrouble { why, serves, unheard: false })
 }

@@ -1,0 +1,67 @@
+//! Whether the gateway can serve clients.
+//!
+//! The topology keeper asks over connections of its own, and the workers serve over theirs. Where the keeper's are turned away
+//! (`maxclients` at the server, a password that was changed) and the workers' are open and answer, clients are served.
+
+use crate::monitor::sources::Readiness;
+use crate::monitor::status::{SILENT_MS, duration_s};
+use crate::shared::gateway::{Gateway, Stage};
+use crate::shared::labels::NodeState;
+use crate::shared::topology::{NodeIndex, Topology};
+
+/// Whether clients can be served, for the HTTP side and everything that monitoring shows.
+pub fn readiness(gateway: &Gateway) -> Readiness {
+    if *gateway.stage.borrow() != Stage::Serving {
+        return Readiness::Draining;
+    }
+    let topology = gateway.topology.load();
+    let trouble = gateway.facts.trouble();
+    if let Some(trouble) = trouble.filter(|trouble| !trouble.serves) {
+        let reach_it = trouble.unheard && silent_masters(gateway, &topology).is_none();
+        if reach_it && workers_reach_a_master(gateway, &topology) {
+            return Readiness::Ready;
+        }
+        return Readiness::UpstreamUnreachable { why: trouble.why.clone() };
+    }
+    if let Some(why) = silent_masters(gateway, &topology) {
+        return Readiness::UpstreamUnreachable { why };
+    }
+    if topology.is_ready() {
+        return Readiness::Ready;
+    }
+    let servers: Vec<String> = match topology.nodes.is_empty() {
+        true => gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect(),
+        false => topology.nodes.iter().map(|node| node.address.to_string()).collect(),
+    };
+    let have = if servers.len() == 1 { "has" } else { "have" };
+    Readiness::UpstreamUnreachable { why: format!("{} {have} not answered yet", servers.join(", ")) }
+}
+
+/// That every master leaves the workers' requests unanswered, if so: no key can be served then.
+fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
+    let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
+    let silent_ms = |master: &NodeIndex| {
+        let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
+        rows.map(|row| row.silent_ms).max().unwrap_or(0)
+    };
+    let longest_ms = topology.masters.iter().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
+    let names: Vec<String> = topology
+        .masters
+        .iter()
+        .filter_map(|master| topology.node(*master))
+        .map(|node| node.address.to_string())
+        .collect();
+    let have = if names.len() == 1 { "has" } else { "have" };
+    Some(format!("{} {have} not answered for {}", names.join(", "), duration_s(longest_ms as f64 / 1000.0)))
+}
+
+/// Whether some master is connected to a worker, and no worker has tried in vain: its clients are served, whatever became of
+/// a new connection of the control thread's.
+fn workers_reach_a_master(gateway: &Gateway, topology: &Topology) -> bool {
+    let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
+    topology.masters.iter().any(|master| {
+        let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
+        let states: Vec<NodeState> = rows.map(|row| row.state).collect();
+        states.contains(&NodeState::Up) && !states.contains(&NodeState::Down)
+    })
+}
