@@ -1,6 +1,6 @@
 //! What admission promises, in simulated time with seeds, and against the real script in a real Redis.
 //!
-//! A failing seed is printed; `ADMISSION_SEED=<seed>` runs it alone.
+//! A failing seed is printed; `HOTGATE_SEED=<seed>` runs it alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by failing there")]
 
@@ -30,10 +30,4 @@ pub fn quota(directives: &str) -> Arc<KeyQuota> {
     Arc::new(QuotaRules::compile(&quotas).of(KEY).unwrap())
 }
 
-/// The seeds of a generated test.
-pub fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("ADMISSION_SEED") {
-        Ok(seed) => seed.parse().map(|seed| seed..seed + 1).expect("ADMISSION_SEED is a number"),
-        Err(_) => 0..count,
-    }
-}
+pub use support::seeds::seeds;

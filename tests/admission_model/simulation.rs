@@ -184,7 +184,7 @@ const RECHECK_NS: u64 = 50 * MS;
 
 fn worlds(count: u64, directives: &str, mut play: impl FnMut(u64, World)) {
     for seed in seeds(count) {
-        println!("ADMISSION_SEED={seed}");
+        println!("HOTGATE_SEED={seed}");
         let mut rng = SmallRng::seed_from_u64(!seed);
         let delay_ns = rng.random_range(STEP_NS..20 * MS);
         play(seed, World::new(seed, rng.random_range(1..6), &quota(directives), delay_ns));

@@ -202,7 +202,7 @@ fn a_window_ends_where_redis_lets_it_end() {
 fn gateways_share_a_quota_to_the_last_unit() {
     let server = Server::start();
     for seed in seeds(10) {
-        println!("ADMISSION_SEED={seed}");
+        println!("HOTGATE_SEED={seed}");
         let mut rng = SmallRng::seed_from_u64(seed);
         server.client().check("FLUSHALL", "+OK");
         let mut homes: Vec<_> =

@@ -374,7 +374,7 @@ pub fn play_all<B: Backend>(seeds: std::ops::Range<u64>, mut make: impl FnMut(u6
             let mut world = make(seed, exactly_once);
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(&mut world, seed)));
             if let Err(panic) = outcome {
-                eprintln!("seed {seed}, exactly_once {exactly_once}");
+                eprintln!("HOTGATE_SEED={seed}, exactly_once {exactly_once}");
                 std::panic::resume_unwind(panic);
             }
         }

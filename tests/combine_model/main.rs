@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by failing there")]
 
+#[path = "../support/seeds.rs"]
+mod seeds;
+
 mod harness;
 mod machine;
 mod model;
@@ -12,14 +15,8 @@ mod token;
 use harness::{Backend, KEY, World, play_all, request};
 use hotgate::resp::RespVersion;
 use model::Model;
+use seeds::seeds;
 use server::Server;
-
-fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("COMBINE_SEED") {
-        Ok(seed) => seed.parse().map(|seed| seed..seed + 1).expect("COMBINE_SEED is a number"),
-        Err(_) => 0..count,
-    }
-}
 
 #[test]
 fn members_get_what_one_by_one_would_give_in_the_model() {

@@ -25,6 +25,7 @@ pub mod migration;
 pub mod reaper;
 pub mod redis;
 pub mod relay;
+pub mod seeds;
 pub mod shared;
 pub mod text;
 

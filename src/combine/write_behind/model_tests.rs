@@ -1,6 +1,6 @@
 //! The machine against a Redis that does one thing after the other, over a network that loses what it likes.
 //!
-//! A seed that fails is printed; `WRITE_BEHIND_SEED` runs it alone.
+//! A seed that fails is printed; `HOTGATE_SEED` runs it alone.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -400,8 +400,8 @@ impl World {
 
 #[test]
 fn every_delta_takes_effect_once_or_is_reported() {
-    let seeds = match std::env::var("WRITE_BEHIND_SEED") {
-        Ok(seed) => seed.parse().map(|seed: u64| seed..seed + 1).expect("WRITE_BEHIND_SEED is a number"),
+    let seeds = match std::env::var("HOTGATE_SEED") {
+        Ok(seed) => seed.parse().map(|seed: u64| seed..seed + 1).expect("HOTGATE_SEED is a number"),
         Err(_) => 0..3_000,
     };
     for seed in seeds {
@@ -411,7 +411,7 @@ fn every_delta_takes_effect_once_or_is_reported() {
             world.finish();
         });
         if let Err(panic) = run {
-            eprintln!("WRITE_BEHIND_SEED={seed}");
+            eprintln!("HOTGATE_SEED={seed}");
             std::panic::resume_unwind(panic);
         }
     }
