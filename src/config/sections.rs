@@ -122,7 +122,7 @@ section! {
         unavailable_wait: Duration = Duration::from_secs(1), duration(0, MINUTE), live,
             "How long a request waits for a node that is away or being failed over.";
         redirects_max: usize = 8, count(1, 64), live,
-            "The number of MOVED, ASK, TRYAGAIN, CLUSTERDOWN and LOADING answers that one request follows.";
+            "The number of MOVED and ASK answers that one request follows.";
         backoff_min: Duration = Duration::from_millis(20), duration(MS, MINUTE), live,
             "The pause before the first attempt to reconnect; each further one doubles it, with jitter.";
         backoff_max: Duration = Duration::from_secs(2), duration(MS, HOUR), live,

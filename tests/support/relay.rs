@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use hotgate::resp::{ReplyScan, ReplyScanner};
+
 /// The relay; its threads end with the connections, and the listener with the process.
 pub struct Relay {
     address: SocketAddr,
@@ -19,6 +21,8 @@ struct State {
     /// While it is set, connections are accepted and closed at once.
     refuse: AtomicBool,
     accepted: AtomicUsize,
+    /// What is said in place of short answers.
+    instead: Mutex<Option<Vec<u8>>>,
     /// Everything that was sent to the server, over all connections.
     sent: Mutex<Vec<u8>>,
     connections: Mutex<Vec<TcpStream>>,
@@ -33,6 +37,7 @@ impl Relay {
             hold_replies: AtomicBool::new(false),
             refuse: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
+            instead: Mutex::new(None),
             sent: Mutex::new(Vec::new()),
             connections: Mutex::new(Vec::new()),
         });
@@ -74,6 +79,12 @@ impl Relay {
         }
     }
 
+    /// While there is a line, it is what the gateway hears in place of each integer, null, short array and `+OK` that the server
+    /// answers.
+    pub fn say_instead(&self, line: Option<&str>) {
+        *self.state.instead.lock().unwrap() = line.map(|line| format!("{line}\r\n").into_bytes());
+    }
+
     /// How often `bytes` were sent to the server so far.
     pub fn times_sent(&self, bytes: &[u8]) -> usize {
         self.state.sent.lock().unwrap().windows(bytes.len()).filter(|window| *window == bytes).count()
@@ -101,30 +112,47 @@ impl State {
         let requests = Arc::clone(state);
         std::thread::spawn(move || {
             pump(&mut from_client, &mut to_server, |bytes| {
-                requests.sent.lock().unwrap().extend_from_slice(bytes)
+                requests.sent.lock().unwrap().extend_from_slice(bytes);
+                None
             });
         });
         let (mut from_server, mut to_client) = (server, client);
         let replies = Arc::clone(state);
         std::thread::spawn(move || {
-            pump(&mut from_server, &mut to_client, |_| {
+            pump(&mut from_server, &mut to_client, |bytes| {
                 while replies.hold_replies.load(Ordering::SeqCst) {
                     std::thread::park_timeout(std::time::Duration::from_millis(1));
                 }
+                replies.instead.lock().unwrap().as_ref().map(|line| replaced(bytes, line))
             });
         });
     }
 }
 
+/// The whole replies in `bytes`, the short ones replaced. Only for a server that is asked little at a time.
+fn replaced(mut bytes: &[u8], line: &[u8]) -> Vec<u8> {
+    let mut changed = Vec::new();
+    while let ReplyScan::Complete { len } = ReplyScanner::new().scan(bytes) {
+        let (reply, rest) = bytes.split_at(len);
+        // What a flush of the gateway is answered is a short array.
+        let is_short = matches!(reply[0], b':' | b'_' | b'*') && len < 64
+            || [&b"+OK\r\n"[..], b"$-1\r\n"].contains(&reply);
+        changed.extend_from_slice(if is_short { line } else { reply });
+        bytes = rest;
+    }
+    changed.extend_from_slice(bytes);
+    changed
+}
+
 /// Copies until either side ends, then ends both.
-fn pump(from: &mut TcpStream, to: &mut TcpStream, before_writing: impl Fn(&[u8])) {
+fn pump(from: &mut TcpStream, to: &mut TcpStream, before_writing: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let mut chunk = vec![0; 1 << 16];
     while let Ok(read) = from.read(&mut chunk) {
         if read == 0 {
             break;
         }
-        before_writing(&chunk[..read]);
-        if to.write_all(&chunk[..read]).is_err() {
+        let changed = before_writing(&chunk[..read]);
+        if to.write_all(changed.as_deref().unwrap_or(&chunk[..read])).is_err() {
             break;
         }
     }

@@ -8,6 +8,7 @@ use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
@@ -48,10 +49,10 @@ impl State {
         let is_another_try = client.session_redirects > 0;
         let node = match asked.map_or_else(|| self.node_of(&routed), Ok) {
             Ok(node) => node,
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
+            Err(error) => return self.block_later(key, Some(error)),
         };
         if is_another_try && self.is_away(node, version, database) {
-            return self.block_later(key);
+            return self.block_later(key, None);
         }
         let Some(connection) = self.session_connection(node, key, version, database) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
@@ -83,16 +84,24 @@ impl State {
         self.upstreams.get(shared).is_none_or(|upstream| upstream.phase != Phase::Ready)
     }
 
-    /// A blocking command can't be sent, because its node was lost. It waits as any other would; then its client sees the end of
-    /// its connection, as it would from Redis itself, and tries again when it sees fit.
-    fn block_later(&mut self, key: ClientKey) -> Flow {
-        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
-        let now_ns = self.now_ns;
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        if now_ns.saturating_sub(client.session_redirected_since_ns) > patience_ns {
-            self.end_block(key);
+    /// A blocking command can't be sent, because its node was lost or, with an error, is not known. It waits as any other
+    /// would; then its client gets the error, or sees the end of its connection as it would from Redis itself, and tries again
+    /// when it sees fit.
+    fn block_later(&mut self, key: ClientKey, error: Option<UpstreamError>) -> Flow {
+        if self.has_tried_too_long(key) {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.session_redirects = 0;
+            }
+            match error {
+                Some(error) => {
+                    return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string());
+                }
+                None => self.end_block(key),
+            }
             return Flow::Next;
         }
+        self.refresh(RefreshReason::Unassigned);
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let flow = client.wait(Gate::Drain);
         self.look_later(key);
         flow
@@ -100,19 +109,20 @@ impl State {
 
     /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
     /// the reply queue is taken back and the whole request is looked at again after a moment. `false` when it has waited for
-    /// too long and got an error.
+    /// too long and got `reply`.
     pub(in crate::worker) fn dispatch_again(
         &mut self,
         key: ClientKey,
         pending: &Pending,
         bytes: Bytes,
+        reply: &[u8],
     ) -> bool {
         self.end_empty_subscriptions(key);
         if self.has_tried_too_long(key) {
             let Some(client) = self.clients.get_mut(key) else { return false };
             let redirects = std::mem::take(&mut client.session_redirects);
             let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
-            self.settle_error(pending, &error, None);
+            self.settle_error(pending, &error, Some(reply));
             return false;
         }
         self.retract_command(key, pending, bytes)

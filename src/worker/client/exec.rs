@@ -247,11 +247,11 @@ impl State {
     }
 
     /// The `EXEC` was redirected, and nothing of the transaction has run: it comes again after a moment.
-    pub(in crate::worker) fn exec_again(&mut self, key: ClientKey, pending: &Pending) {
+    pub(in crate::worker) fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let executing = client.session.executing.take();
         let pending = Pending { prefix_len: 0, ..*pending };
-        if self.dispatch_again(key, &pending, Bytes::from_static(EXEC))
+        if self.dispatch_again(key, &pending, Bytes::from_static(EXEC), reply)
             && let Some(client) = self.clients.get_mut(key)
         {
             client.session.transaction = executing;

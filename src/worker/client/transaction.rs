@@ -251,7 +251,7 @@ impl State {
         };
         let node = match self.node_of(&pending) {
             Ok(node) => node,
-            Err(UpstreamError::Unassigned(_)) => {
+            Err(UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_)) => {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
                 return self.forward(key, command, request, None, outgoing, None);
             }

@@ -55,6 +55,8 @@ pub struct Home {
     pub dirty: bool,
     /// When the first attempt of the flush at hand failed; 0 while none has.
     pub failed_since_ns: u64,
+    /// What Redis said last to the flush at hand, where that was that it does not serve the slot at present.
+    pub said: Option<Bytes>,
     /// Before this, in nanoseconds, the flush at hand is not sent again.
     pub retry_at_ns: u64,
     /// Where a redirection wants the next sending, and whether with `ASKING`.

@@ -242,6 +242,7 @@ impl State {
             unconfirmed: Vec::new(),
             dirty: false,
             failed_since_ns: 0,
+            said: None,
             retry_at_ns: 0,
             target: None,
             tallied: Default::default(),

@@ -117,6 +117,7 @@ impl State {
     /// The flush at hand is over: the next may go.
     fn go_on(&mut self, hash: u64, home: &mut Home) {
         home.failed_since_ns = 0;
+        home.said = None;
         if !home.queue.is_empty() {
             self.look_again(hash, home);
         }
@@ -136,7 +137,10 @@ impl State {
                 home.target = asking.then_some((node, true));
                 self.try_later(hash, home);
             }
-            None => self.try_later(hash, home),
+            None => {
+                home.said = Some(reply.clone());
+                self.try_later(hash, home);
+            }
         }
     }
 

@@ -21,11 +21,12 @@ use super::entry::Sending;
 use super::{Due, FlushKey, Home};
 use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
-use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion};
+use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first_error};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::state::State;
+use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{ASKING, Origin, Pending, Phase, Route, Upstream};
 
 /// How long a flush waits before it is sent again.
@@ -270,7 +271,7 @@ impl State {
         if failing_ns < patience_ns {
             return;
         }
-        let error = "ERR hotgate: the key's node can't be reached or does not serve its slot; the command was not sent, try again";
+        let error = &self.unsent_error(hash, home)[..];
         let (queue, held) = (&mut home.queue, &mut home.held);
         if let Some(held) = held {
             held.admission.on_unavailable(self.now_ns);
@@ -290,6 +291,23 @@ impl State {
             home.failed_since_ns = 0;
             // A reply that still comes is nobody's.
             home.sending = Sending { number: home.sending.number.wrapping_add(1), ..Sending::default() };
+        }
+    }
+}
+
+impl State {
+    /// What members of a flush are told that was not executed in time, without the leading `-`: what Redis said last.
+    fn unsent_error(&self, hash: u64, home: &Home) -> String {
+        let said = home.said.as_deref().and_then(first_error).filter(|said| !said.starts_with(b"MOVED "));
+        let slot = self.hot.entries.get(&hash).map(|entry| entry.slot);
+        match (said, slot) {
+            (Some(said), _) => String::from_utf8_lossy(said).into_owned(),
+            (None, Some(slot)) if self.knowledge.topology.master_of(slot).is_none() => {
+                UpstreamError::Unassigned(slot).to_string()
+            }
+            _ => {
+                "ERR hotgate: the key's node can't be reached; the command was not sent, try again".to_owned()
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use crate::shared::upstream_facts::UpstreamFactsCell;
 pub enum UpstreamError {
     /// No node has been reached since the start; why, where that is known.
     NoneKnown(Option<String>),
-    /// Nobody owns the slot.
+    /// Nobody owns the slot. Said as Redis says it.
     Unassigned(u16),
+    /// Reads are to go to replicas only, and none can be used.
+    NoReplica(u16),
     /// The node could not be connected to; what the system said.
     Unreachable(String, String),
     /// The connection broke after the request was written.
@@ -32,14 +34,20 @@ impl UpstreamError {
 
 impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Unassigned(_) = self {
+            return f.write_str("CLUSTERDOWN Hash slot not served");
+        }
         f.write_str("ERR hotgate: ")?;
         match self {
             Self::NoneKnown(Some(why)) => write!(f, "no upstream server can be used: {why}"),
             Self::NoneKnown(None) => f.write_str(
                 "no upstream server has answered yet; see `upstream.servers` and the gateway's log",
             ),
-            Self::Unassigned(slot) => {
-                write!(f, "no master owns slot {slot}; see CLUSTER INFO on the servers")
+            Self::Unassigned(slot) | Self::NoReplica(slot) => {
+                write!(
+                    f,
+                    "no replica of the master of slot {slot} can be used, and upstream.read_from allows nothing else"
+                )
             }
             Self::Unreachable(node, why) => {
                 write!(f, "{node} can't be reached ({why}); the command was not sent")

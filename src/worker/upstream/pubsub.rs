@@ -5,7 +5,7 @@
 use super::deliver::first_word;
 use super::{Origin, Pending, Role, UpstreamKey};
 use crate::shared::labels::CloseReason;
-use crate::worker::client::{ClientKey, close_client, touch};
+use crate::worker::client::{ClientKey, Phase, close_client, touch};
 use crate::worker::state::State;
 
 impl State {
@@ -62,7 +62,7 @@ impl State {
 
     fn pass_on(&mut self, owner: ClientKey, reply: &[u8]) -> bool {
         let bytes_max = self.config.limits.client_output_buffer_max;
-        if let Some(client) = self.clients.get_mut(owner) {
+        if let Some(client) = self.clients.get_mut(owner).filter(|client| client.phase == Phase::Open) {
             client.push_tail().extend_from_slice(reply);
             if client.output.len() + client.session.held_push_bytes() > bytes_max {
                 close_client(self, owner, CloseReason::OutputBuffer);

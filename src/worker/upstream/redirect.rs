@@ -2,7 +2,8 @@
 //!
 //! (Redis Cluster specification, "MOVED Redirection" and "ASK redirection".) A request that was redirected has not run, so
 //! it may be sent again whatever it is. `MOVED` and `ASK` go on at once to the node that the reply names; the others wait a
-//! moment. Both are bounded: by `upstream.redirects_max` in number, by `upstream.unavailable_wait` in time.
+//! moment. The former are bounded by `upstream.redirects_max` in number, all of them by `upstream.unavailable_wait` in time.
+//! Beyond that the client gets Redis's own word, but for `MOVED` and `ASK`, of which it never hears.
 //!
 //! Order: requests of one client on one slot are redirected one after the other in the order they were sent, and the
 //! client sends no new ones under a newer topology until these are settled, so they arrive in order. The one exception is
@@ -84,7 +85,7 @@ impl State {
         }
         self.tallies.redirects[found.kind.index()] += 1;
         if front.route == Route::Connection {
-            return self.redirect_session(key, &found, aborted);
+            return self.redirect_session(key, &found, aborted, reply);
         }
         let (kind, target) = (found.kind, found.target.and_then(|target| self.address_of(node, target)));
         let Some((mut pending, bytes)) =
@@ -153,7 +154,13 @@ impl State {
 
     /// A session's command was redirected: its connection goes to the wrong node. The client has nothing else unsettled,
     /// so the whole request is dispatched anew after a moment.
-    fn redirect_session(&mut self, key: UpstreamKey, found: &Redirection<'_>, aborted: bool) -> bool {
+    fn redirect_session(
+        &mut self,
+        key: UpstreamKey,
+        found: &Redirection<'_>,
+        aborted: bool,
+        reply: &[u8],
+    ) -> bool {
         let Some(upstream) = self.upstreams.get_mut(key) else { return false };
         let node = upstream.node;
         let Some((pending, bytes)) = upstream.wire.pop_with_bytes() else { return false };
@@ -176,7 +183,7 @@ impl State {
         if pending.hook == Hook::OwnTransaction {
             // Nothing of it ran, so the connection is as it was.
             self.release_connection(key);
-            self.exec_again(client, &pending);
+            self.exec_again(client, &pending, reply);
             return true;
         }
         if aborted || pending.hook == Hook::WatchedTransaction {
@@ -184,7 +191,7 @@ impl State {
             self.abort_watched(client, key, &pending);
             return true;
         }
-        self.dispatch_again(client, &pending, bytes);
+        self.dispatch_again(client, &pending, bytes, reply);
         true
     }
 

@@ -176,9 +176,9 @@ impl State {
         }
         match self.node_of(&pending) {
             Ok(node) => self.send_to(node, pending, &[], bytes),
-            Err(UpstreamError::Unassigned(slot)) => {
+            Err(error @ (UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_))) => {
                 self.refresh(RefreshReason::Unassigned);
-                self.retry_later(pending, bytes, UpstreamError::Unassigned(slot), reply.as_deref());
+                self.retry_later(pending, bytes, error, reply.as_deref());
             }
             Err(_) => self.retry_later(pending, bytes, error, reply.as_deref()),
         }
@@ -209,7 +209,7 @@ impl State {
                 match healthy.get(self.turn % healthy.len().max(1)) {
                     Some(replica) => Ok(*replica),
                     None if self.knowledge.read_from == ReadFrom::PreferReplica => Ok(master),
-                    None => Err(UpstreamError::Unassigned(slot)),
+                    None => Err(UpstreamError::NoReplica(slot)),
                 }
             }
             Route::AnyNode | Route::Messages | Route::Connection => {
