@@ -113,6 +113,13 @@ const _: () = assert!(LARGE_REPLY_BYTES <= SCRATCH_BYTES && SCRATCH_BYTES <= LON
 /// bring nothing. What is left goes with the next call.
 pub const SLICES_MAX: usize = 32;
 
+/// The longest line of a reply, in bytes: a status, an error, a number. Redis's own have a few hundred bytes; a script or module
+/// can make longer ones, but nothing in use does. Beyond it the reply is given up, and the connection with it.
+pub const REPLY_LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The longest line that announces a length or a count in a reply, in bytes: a sign and 19 digits fit.
+pub const REPLY_HEADER_BYTES_MAX: usize = 32;
+
 /// The log of requests is moved to its front only when at least this much dead space has come before the oldest request, so
 /// that a busy connection moves each byte less than once on average.
 pub const LOG_COMPACT_BYTES_MIN: usize = 64 * 1024;
@@ -132,6 +139,8 @@ pub const UPSTREAM_CONNECTIONS_ASKED_MAX: usize = 64;
 pub const LOADED_SCRIPTS_MAX: usize = 16_384;
 
 const _: () = assert!(SLICES_MAX <= 1024);
+// A line is read into the scratch buffer first, and then in pieces.
+const _: () = assert!(REPLY_HEADER_BYTES_MAX < SCRATCH_BYTES && SCRATCH_BYTES <= REPLY_LINE_BYTES_MAX);
 // Were every script that is kept in use at one node, they would be forgotten again and again.
 const _: () = assert!(LOADED_SCRIPTS_MAX >= SCRIPTS_MAX);
 

@@ -124,3 +124,43 @@ fn a_reply_too_many_reaches_nobody() {
     }
     wait_until("the gateway goes on", || clients[0].ask("SET unasked:k v") == "+OK");
 }
+
+/// What never ends is given up: memory stays bounded, the one who asked is told why, and all others go on.
+#[test]
+fn a_reply_without_end_is_given_up() {
+    let server = Server::start();
+    let relay = Relay::before(server.address());
+    // The topology is asked for often, so that its connection reads what is said on it.
+    let config = "[upstream]\nreply_bytes_max = '2mb'\nrequest_timeout = '60s'\ntopology_refresh = '100ms'\nbackoff_min = '10ms'\nbackoff_max = '20ms'\n";
+    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let mut bystander = gateway.client();
+    bystander.check("SET endless:k v", "+OK");
+    bystander.check("SET endless:n 0", "+OK");
+    let before = gateway.resident_bytes();
+    let scripts = [
+        "EVAL \"return redis.status_reply(string.rep('x', 50000000))\" 0",
+        "EVAL \"return redis.error_reply(string.rep('x', 50000000))\" 0",
+        "EVAL \"return string.rep('x', 50000000)\" 0",
+        "EVAL \"local t = {} for i = 1, 5000000 do t[i] = i end return t\" 0",
+        "EVAL \"return {1, {redis.status_reply(string.rep('x', 50000000))}}\" 0",
+    ];
+    for line in scripts {
+        let mut client = gateway.client();
+        let reply = client.ask(line);
+        assert!(
+            reply.starts_with("-ERR hotgate: the reply of ") && reply.ends_with("; the command has run"),
+            "{line} -> {reply}"
+        );
+        client.check("GET endless:k", "$1 v");
+        wait_until("writes go on", || bystander.ask("INCR endless:n").starts_with(':'));
+    }
+    // A server that only makes a noise, on all connections.
+    for noise in [&b"+"[..], b"-", b":", b"$1", b"*1", b"(", b"x"] {
+        let mut endless = noise.to_vec();
+        endless.resize(20_000_000, b'1');
+        relay.say(&endless);
+        wait_until("the gateway goes on", || bystander.ask("SET endless:k v") == "+OK");
+    }
+    let grown = gateway.peak_resident_bytes().saturating_sub(before);
+    assert!(grown < 40_000_000, "the gateway has grown by {grown} bytes");
+}

@@ -261,6 +261,7 @@ impl Lane {
                 match self.scanner.scan(&self.inbox[at..self.filled]) {
                     ReplyScan::Complete { len } => at += len,
                     ReplyScan::Incomplete { .. } => break,
+                    ReplyScan::TooLong => panic!("the server sent a line without an end"),
                     ReplyScan::Malformed(expected) => {
                         panic!("the server sent something else than {expected}")
                     }

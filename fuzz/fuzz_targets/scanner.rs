@@ -79,6 +79,7 @@ fn replies(stream: &[u8], piece: usize) -> (Vec<usize>, Option<&'static str>) {
                 consumed += len;
             }
             ReplyScan::Malformed(expected) => return (found, Some(expected)),
+            ReplyScan::TooLong => return (found, Some("the end of a line")),
             ReplyScan::Incomplete { wanted } => {
                 assert!(wanted > 0);
                 if end == stream.len() {

@@ -86,6 +86,7 @@ impl Oracle {
                     reply.extend_from_slice(&chunk[..len]);
                 }
                 ReplyScan::Malformed(expected) => panic!("expected {expected}"),
+                ReplyScan::TooLong => panic!("a line without an end"),
             }
         }
     }

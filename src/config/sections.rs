@@ -133,6 +133,8 @@ section! {
             "The number of requests in flight on one connection to a node.";
         output_buffer_max: usize = 64 * MB as usize, size(64 * KB, 4 * GB), live,
             "The bytes of requests that wait to be written to one connection to a node.";
+        reply_bytes_max: usize = 4 * GB as usize, size(MB, 64 * GB), live,
+            "The size of one reply of a node.";
         session_connections_max: usize = 1000, count(1, 65_536), live,
             "The connections of its own that one worker opens for transactions, blocking commands and \
              subscriptions.";

@@ -9,11 +9,13 @@
 //! hundred thousand nested arrays costs the gateway as much as a flat one.
 //!
 //! Deliberately does not: check that a number is a number or that a map's keys differ, read the streamed strings
-//! and aggregates of the RESP3 draft (no server sends them), or bound the size of a reply.
+//! and aggregates of the RESP3 draft (no server sends them), or bound the size of a reply as a whole; but a line has a
+//! bound, since a server that never ends one would be read for ever.
 
 use memchr::memchr;
 
 use super::{header::short_header, integer::parse_integer};
+use crate::limits::{REPLY_HEADER_BYTES_MAX, REPLY_LINE_BYTES_MAX};
 
 /// A line of up to this many bytes is searched without a call, for `+OK` and `:1` are the most common replies.
 const SHORT_LINE: usize = 16;
@@ -31,6 +33,8 @@ pub enum ReplyScan {
         /// Further bytes that are surely needed, at least 1. Inside a bulk string it is all that is missing of it.
         wanted: usize,
     },
+    /// A line is longer than any that a server in its right mind sends: the same follows.
+    TooLong,
     /// Not RESP: the connection to the server is of no further use. Says what was expected.
     Malformed(&'static str),
 }
@@ -90,7 +94,7 @@ impl ReplyScanner {
         };
         let elements = match kind {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => {
-                let width = self.line_width(rest)?;
+                let width = self.line_width(rest, REPLY_LINE_BYTES_MAX)?;
                 self.advance(width);
                 0
             }
@@ -141,7 +145,7 @@ impl ReplyScanner {
 
     #[cold]
     fn unusual_number(&mut self, rest: &[u8], nullable: bool) -> Result<Option<u64>, ReplyScan> {
-        let width = self.line_width(rest)?;
+        let width = self.line_width(rest, REPLY_HEADER_BYTES_MAX)?;
         let number = match parse_integer(&rest[1..width - 2]) {
             Some(-1) if nullable => None,
             Some(number) => Some(
@@ -161,17 +165,18 @@ impl ReplyScanner {
     /// The bytes from the start of a line to behind its `\r\n`. A `\r` or `\n` alone does not end it: Redis never
     /// sends one there, but a module can.
     #[inline]
-    fn line_width(&mut self, rest: &[u8]) -> Result<usize, ReplyScan> {
+    fn line_width(&mut self, rest: &[u8], bytes_max: usize) -> Result<usize, ReplyScan> {
         if self.searched == 0 {
             let short = rest.len().min(SHORT_LINE);
             if let Some(end) = rest[..short].windows(2).position(|pair| pair == b"\r\n") {
                 return Ok(end + 2);
             }
         }
-        self.long_line_width(rest)
+        self.long_line_width(rest, bytes_max)
     }
 
-    fn long_line_width(&mut self, rest: &[u8]) -> Result<usize, ReplyScan> {
+    fn long_line_width(&mut self, rest: &[u8], bytes_max: usize) -> Result<usize, ReplyScan> {
+        let rest = &rest[..rest.len().min(bytes_max)];
         while let Some(offset) = memchr(b'\n', rest.get(self.searched..).unwrap_or_default()) {
             self.searched += offset + 1;
             if rest[..self.searched].ends_with(b"\r\n") {
@@ -179,6 +184,9 @@ impl ReplyScanner {
             }
         }
         self.searched = rest.len();
+        if rest.len() == bytes_max {
+            return Err(ReplyScan::TooLong);
+        }
         Err(ReplyScan::Incomplete { wanted: 1 })
     }
 }

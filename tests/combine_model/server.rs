@@ -86,6 +86,7 @@ impl Connection {
                         buffer.extend_from_slice(&chunk[..count]);
                     }
                     ReplyScan::Malformed(what) => panic!("{what}"),
+                    ReplyScan::TooLong => panic!("a line without an end"),
                 }
             };
             replies.push(buffer.drain(..len).collect());

@@ -22,6 +22,8 @@ pub enum GaugeError {
 #[derive(Debug, Default)]
 pub struct FrameGauge {
     position: usize,
+    /// Bytes behind it that are known not to end its line.
+    searched: usize,
     /// For each open array, the elements still due.
     due: SmallVec<[u64; DEPTH_MAX]>,
 }
@@ -32,7 +34,12 @@ impl FrameGauge {
     pub fn advance(&mut self, buf: &[u8]) -> Result<Option<usize>, GaugeError> {
         loop {
             let rest = &buf[self.position.min(buf.len())..];
-            let Some(line_len) = memchr::memchr(b'\n', rest) else { return Ok(None) };
+            let Some(found) = memchr::memchr(b'\n', &rest[self.searched.min(rest.len())..]) else {
+                self.searched = rest.len();
+                return Ok(None);
+            };
+            let line_len = self.searched + found;
+            self.searched = 0;
             let line = rest[..line_len].strip_suffix(b"\r").ok_or(GaugeError::Malformed)?;
             let (kind, content) = line.split_first().ok_or(GaugeError::Malformed)?;
             let element_len = match kind {

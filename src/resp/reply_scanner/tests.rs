@@ -219,3 +219,29 @@ proptest! {
         prop_assert_eq!(piecewise, at_once);
     }
 }
+
+#[test]
+fn a_line_without_end_is_too_long_and_looked_at_once() {
+    let check = |start: &[u8], bytes_max: usize| {
+        let mut line = start.to_vec();
+        line.resize(bytes_max, b'1');
+        let mut scanner = ReplyScanner::new();
+        for end in (1..bytes_max).step_by(997).chain([bytes_max - 1]) {
+            assert_eq!(
+                scanner.scan(&line[..end]),
+                ReplyScan::Incomplete { wanted: 1 },
+                "{end} of {bytes_max}"
+            );
+        }
+        assert_eq!(scanner.scan(&line), ReplyScan::TooLong);
+        line.truncate(bytes_max - 2);
+        line.extend_from_slice(b"\r\n");
+        assert_ne!(ReplyScanner::new().scan(&line), ReplyScan::TooLong);
+    };
+    for start in [&b"+"[..], b"-", b":", b"(", b","] {
+        check(start, REPLY_LINE_BYTES_MAX);
+    }
+    for start in [&b"$0"[..], b"*0", b"%0", b"~0", b">0", b"|0", b"=0", b"!0"] {
+        check(start, REPLY_HEADER_BYTES_MAX);
+    }
+}

@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 
 use super::connection::Ended;
+use super::errors::UpstreamError;
 use super::wire::Turn;
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
@@ -68,6 +69,12 @@ impl State {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(Err(0)) };
         match upstream.scanner.scan(input) {
             ReplyScan::Complete { len } => Ok(Ok(len)),
+            ReplyScan::Incomplete { wanted }
+                if input.len().saturating_add(wanted) > self.config.upstream.reply_bytes_max =>
+            {
+                Err(self.give_up_reply(key, "it is longer than upstream.reply_bytes_max"))
+            }
+            ReplyScan::TooLong => Err(self.give_up_reply(key, "a line of it has no end in sight")),
             ReplyScan::Incomplete { wanted } => {
                 if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role) {
                     self.pools.avoid(upstream.node, lane);
@@ -128,6 +135,24 @@ impl State {
                 Err(Ended::Refused(format!("it refused a request before it had it whole ({said})")))
             }
         }
+    }
+
+    /// A reply is not read to its end. Whoever waits for it is told so: the command has run, and would be answered alike again.
+    fn give_up_reply(&mut self, key: UpstreamKey, why: &'static str) -> Ended {
+        self.tallies.error(ErrorKind::UpstreamProtocol);
+        let ended = Ended::Refused(format!("a reply was not read to its end: {why}"));
+        let Some(upstream) = self.upstreams.get_mut(key) else { return ended };
+        let node = upstream.node;
+        let is_its = upstream.wire.front().is_some_and(|front| front.leading == 0 && front.delivered == 1);
+        if is_its
+            && upstream.wire.turn(b"+") == Ok(Turn::Deliver)
+            && upstream.wire.front().is_some_and(|front| matches!(front.origin, Origin::Client { .. }))
+            && let Some(pending) = upstream.wire.pop()
+        {
+            let error = UpstreamError::ReplyTooLong(self.node_name(node), why);
+            self.settle_error(&pending, &error, None);
+        }
+        ended
     }
 
     /// Gives the reply to whoever waits for the oldest request, and drops that once nothing more belongs to it.

@@ -21,6 +21,8 @@ pub enum UpstreamError {
     Lost(String),
     /// More redirections than are followed.
     Redirected(u8),
+    /// The reply was given up, for this reason.
+    ReplyTooLong(String, &'static str),
     /// A queue is full.
     Full(&'static str),
 }
@@ -61,6 +63,9 @@ impl fmt::Display for UpstreamError {
             }
             Self::Redirected(count) => {
                 write!(f, "gave up after {count} redirections; the cluster is being changed, try again")
+            }
+            Self::ReplyTooLong(node, why) => {
+                write!(f, "the reply of {node} can't be passed on: {why}; the command has run")
             }
             Self::Full(what) => write!(f, "{what} is full; the command was not sent, try again"),
         }

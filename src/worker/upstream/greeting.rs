@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::limits::REPLY_LINE_BYTES_MAX;
 use crate::resp::{self, ReplyScan, ReplyScanner, RespVersion, encode};
 
 /// The name under which the gateway's connections appear in `CLIENT LIST` at the server.
@@ -145,8 +146,10 @@ async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Byte
     loop {
         match scanner.scan(input) {
             ReplyScan::Complete { len } => return Ok(input.split_to(len).freeze()),
-            ReplyScan::Malformed(_) => return Err(GreetingError::NotRedis),
-            ReplyScan::Incomplete { .. } => {}
+            ReplyScan::Incomplete { .. } if input.len() < REPLY_LINE_BYTES_MAX => {}
+            ReplyScan::Malformed(_) | ReplyScan::TooLong | ReplyScan::Incomplete { .. } => {
+                return Err(GreetingError::NotRedis);
+            }
         }
         if stream.read_buf(input).await? == 0 {
             return Err(io::Error::new(

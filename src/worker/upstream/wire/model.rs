@@ -93,7 +93,7 @@ impl Model {
                     self.answer(&reply, step);
                 }
                 ReplyScan::Incomplete { .. } => break,
-                ReplyScan::Malformed(_) => self.broken = true,
+                ReplyScan::Malformed(_) | ReplyScan::TooLong => self.broken = true,
             }
         }
         if self.broken {
