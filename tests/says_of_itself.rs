@@ -8,7 +8,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use support::text::{elements, one_line};
 use support::{BOTH_VERSIONS, Client, Gateway, Server, Version, shared, wait_until};
@@ -151,6 +151,31 @@ fn command_is_the_servers_with_tips() {
         }
         let (mine, theirs) = (raw(&mut through, "COMMAND INFO get"), raw(&mut direct, "COMMAND INFO get"));
         assert_eq!(one_line(&mine), one_line(&theirs));
+    }
+}
+
+/// What a later version brought, and the server has not, is nothing that clients should count on.
+#[test]
+fn clients_are_told_of_no_command_that_the_server_lacks() {
+    let (server, gateway) = shared::single();
+    wait_until("the server's own table is known", || {
+        gateway.client().ask("COMMAND INFO dbsize").contains("request_policy:all_shards")
+    });
+    let (mut through, mut direct) = (gateway.client(), server.client());
+    let own = ["hotgate", "hotkeys"];
+    let names = |client: &mut Client, line: &str| -> BTreeSet<String> {
+        let names = client.list(line).into_iter();
+        // The gateway answers these itself, whatever the server's version.
+        let is_own = |name: &String| {
+            ["hotgate", "hotkeys", "client|", "cluster|"].iter().any(|own| name.starts_with(own))
+        };
+        names.filter(|name| !is_own(name)).collect()
+    };
+    assert_eq!(names(&mut through, "COMMAND LIST"), names(&mut direct, "COMMAND LIST"));
+    let count = direct.integer("COMMAND COUNT") + own.len() as i64;
+    assert_eq!(through.integer("COMMAND COUNT"), count);
+    for line in ["COMMAND INFO hexpire increx", "COMMAND GETKEYS hexpire a 1", "COMMAND DOCS hexpire"] {
+        assert_eq!(through.ask(line), direct.ask(line), "{line}");
     }
 }
 

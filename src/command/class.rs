@@ -25,6 +25,17 @@ pub enum Class {
     Refuse(&'static str),
 }
 
+impl Class {
+    /// Whether the upstream has to know the command for it to be of use.
+    pub fn is_run_upstream(self) -> bool {
+        match self {
+            Self::Key | Self::Split(_) | Self::Fan(_) | Self::AnyNode | Self::OneServer(_) => true,
+            Self::Session(_) | Self::Refuse(_) => true,
+            Self::Local(_) => false,
+        }
+    }
+}
+
 /// How a multi-key request is taken apart by slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {

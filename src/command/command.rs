@@ -43,6 +43,8 @@ pub struct Command {
     pub since: &'static str,
     /// One line on what it does; empty when unknown.
     pub summary: &'static str,
+    /// The upstream has no such command, and only it could run it: clients are not told of it.
+    pub absent: bool,
     /// What the upstream advises clients of it, as in `COMMAND`; none while no upstream has been asked.
     pub tips: Vec<Box<str>>,
     /// What the upstream notes on each key specification.
@@ -66,6 +68,7 @@ impl Command {
             group,
             since: entry.since,
             summary: entry.summary,
+            absent: false,
             tips: Vec::new(),
             notes: Vec::new(),
             key_specs: Cow::Borrowed(entry.keys),

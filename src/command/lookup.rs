@@ -53,9 +53,13 @@ impl CommandTable {
 
     /// This table and what the upstream has beyond it, subcommands of known containers included. Of a command that
     /// is known, the tips and the arity are taken over, since other versions allow more or less; it is left alone where the
-    /// gateway itself answers. What does not fit the bounds of a table is left out.
+    /// gateway itself answers. What does not fit the bounds of a table is left out. What the upstream lacks
+    /// and only it could run is absent: a request for it is passed on all the same, and refused there.
     pub fn with_upstream(&self, upstream: Vec<UpstreamCommand>) -> Self {
         let mut table = self.clone();
+        for command in &mut table.commands {
+            command.absent = command.class.is_run_upstream() && !upstream.is_empty();
+        }
         for command in upstream {
             table.add_upstream(command, None);
         }
@@ -72,6 +76,7 @@ impl CommandTable {
                 if !matches!(known.class, Class::Local(_)) {
                     known.arity = upstream.arity;
                 }
+                known.absent = false;
                 known.tips = std::mem::take(&mut upstream.tips);
                 known.notes = std::mem::take(&mut upstream.notes);
                 id
@@ -116,9 +121,15 @@ impl CommandTable {
         self.commands.iter().enumerate().map(|(index, command)| (CommandId(index as u16), command))
     }
 
-    /// The commands that are no subcommands.
+    /// The commands that are no subcommands and that there are.
     pub fn top_level(&self) -> impl Iterator<Item = &Command> {
-        self.commands.iter().filter(|command| command.container.is_none())
+        self.commands.iter().filter(|command| command.container.is_none() && !command.absent)
+    }
+
+    /// The command or subcommand that a client calls by its full name, if there is one.
+    pub fn offered(&self, name: &[u8]) -> Option<&Command> {
+        let command = self.get(self.lookup_full_name(name)?);
+        (!command.absent).then_some(command)
     }
 
     /// The number of the command or container with this name, in any case.

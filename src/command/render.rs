@@ -39,7 +39,7 @@ pub fn command(table: &CommandTable, request: &Request, style: Style, out: &mut 
         }
         Some(b"docs") if request.len() == 2 => docs_of(table, table.top_level().collect(), version, out),
         Some(b"docs") => {
-            let found = names().filter_map(|name| table.lookup_full_name(name)).map(|id| table.get(id));
+            let found = names().filter_map(|name| table.offered(name));
             docs_of(table, found.collect(), version, out);
         }
         Some(b"count") => encode::integer(out, table.top_level().count() as i64),
@@ -63,8 +63,8 @@ fn infos(table: &CommandTable, style: Style, out: &mut impl BufMut) {
 }
 
 fn info_of_name(table: &CommandTable, name: &[u8], style: Style, out: &mut impl BufMut) {
-    match table.lookup_full_name(name) {
-        Some(id) => info(table, table.get(id), style, out),
+    match table.offered(name) {
+        Some(command) => info(table, command, style, out),
         None => encode::null(out, style.version),
     }
 }
@@ -89,11 +89,16 @@ fn info<B: BufMut>(table: &CommandTable, command: &Command, style: Style, out: &
         key_spec(spec, notes.next().map_or("", |note| note), version, out);
     }
     if command.is_container() {
-        encode::array(out, command.subcommands.len());
-        command.subcommands.iter().for_each(|id| info(table, table.get(*id), style, out));
+        let subcommands = subcommands(table, command);
+        encode::array(out, subcommands.len());
+        subcommands.iter().for_each(|subcommand| info(table, subcommand, style, out));
     } else {
         encode::set(out, version, 0);
     }
+}
+
+fn subcommands<'t>(table: &'t CommandTable, command: &Command) -> Vec<&'t Command> {
+    command.subcommands.iter().map(|id| table.get(*id)).filter(|subcommand| !subcommand.absent).collect()
 }
 
 /// A set of simple strings.
@@ -175,8 +180,9 @@ pub fn docs<B: BufMut>(table: &CommandTable, command: &Command, version: RespVer
     }
     if command.is_container() {
         encode::bulk(out, b"subcommands");
-        encode::map(out, version, command.subcommands.len());
-        for subcommand in command.subcommands.iter().map(|id| table.get(*id)) {
+        let subcommands = subcommands(table, command);
+        encode::map(out, version, subcommands.len());
+        for subcommand in subcommands {
             encode::bulk(out, subcommand.name.as_bytes());
             docs(table, subcommand, version, out);
         }
@@ -205,7 +211,11 @@ fn list(table: &CommandTable, request: &Request, out: &mut impl BufMut) {
             },
             _ => return encode::error(out, "ERR syntax error"),
         };
-    let names: Vec<_> = table.iter().map(|(_, command)| command).filter(|command| filter(command)).collect();
+    let names: Vec<_> = table
+        .iter()
+        .map(|(_, command)| command)
+        .filter(|command| !command.absent && filter(command))
+        .collect();
     encode::array(out, names.len());
     names.iter().for_each(|command| encode::bulk(out, command.name.as_bytes()));
 }
@@ -224,7 +234,7 @@ fn get_keys<B: BufMut>(
         (true, Some(name)) => table.subcommand(id, name),
         _ => Some(id),
     });
-    let Some(command) = id.map(|id| table.get(id)) else {
+    let Some(command) = id.map(|id| table.get(id)).filter(|command| !command.absent) else {
         return encode::error(out, "ERR Invalid command specified");
     };
     if !command.key_specs.iter().any(KeySpec::names_keys) {

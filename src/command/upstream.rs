@@ -78,6 +78,7 @@ impl UpstreamCommand {
             group: Group::Module,
             since: "",
             summary: "",
+            absent: false,
             tips: self.tips,
             notes: self.notes,
             key_specs: Cow::Owned(self.key_specs),

@@ -30,9 +30,9 @@ pub async fn answer(
         if let Some((name, docs)) = of_server(name) {
             plain(name, version, &mut entry);
             command(docs, version, &mut entry);
-        } else if let Some(id) = table.lookup_full_name(name.as_bytes()).filter(|_| from_table) {
+        } else if let Some(command) = table.offered(name.as_bytes()).filter(|_| from_table) {
             encode::bulk(&mut entry, name.as_bytes());
-            render::docs(table, table.get(id), version, &mut entry);
+            render::docs(table, command, version, &mut entry);
         }
         shown.extend((!entry.is_empty()).then_some(entry));
     };
