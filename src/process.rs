@@ -316,6 +316,7 @@ fn open_journal(
     workers: usize,
     id: &str,
 ) -> Result<(Option<Journal>, Vec<WorkerJournal>), ProcessError> {
+    let servers: Vec<String> = config.upstream.servers.iter().map(ToString::to_string).collect();
     let config = &config.write_behind;
     if !config.journal {
         if config.journal_path.is_dir() {
@@ -330,6 +331,8 @@ fn open_journal(
     let options = JournalOptions {
         directory: config.journal_path.clone(),
         gateway_id: id.to_owned(),
+        upstream: servers.join(","),
+        adopt: config.journal_adopt,
         bytes_max: config.journal_bytes_max,
         clients: workers,
     };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what is wrong by failing there")]
 
+use std::time::{Duration, Instant};
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -79,12 +80,18 @@ impl DiskFile for TestFile {
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.file.truncate(bytes)
     }
+
+    fn has_name(&self, path: &Path) -> bool {
+        self.file.has_name(path)
+    }
 }
 
 fn options(directory: &Path, clients: usize) -> JournalOptions {
     JournalOptions {
         directory: directory.to_owned(),
         gateway_id: "g1".to_owned(),
+        upstream: "redis:6379".to_owned(),
+        adopt: false,
         bytes_max: 1 << 20,
         clients,
     }
@@ -367,6 +374,87 @@ fn replay_is_idempotent_and_keeps_the_identity() {
     assert_eq!(first, second);
     assert_eq!(second.gateway_id, "g1", "Redis knows the flushes by it");
     assert!(second.token_floor > 0);
+}
+
+/// A journal of the first version says nothing of the upstream.
+#[test]
+fn a_journal_of_the_first_version_is_taken_over() {
+    let recorded = Recorded::new(5).bytes;
+    let upstream_at = 16 + "g1".len();
+    let length = 4 + "redis:6379".len();
+    assert_eq!(&recorded[upstream_at + 4..upstream_at + length], b"redis:6379");
+    let header_end = upstream_at + length + 20;
+    let mut first = [&recorded[..upstream_at], &recorded[upstream_at + length..header_end]].concat();
+    first[8] = 1;
+    first.extend(crc32fast::hash(&first).to_le_bytes());
+    first.extend(&recorded[header_end + 4..]);
+    let (_directory, opened) = open_bytes(&first);
+    assert_eq!(opened.unwrap().recovery, open_bytes(&recorded).1.unwrap().recovery);
+}
+
+#[test]
+fn what_was_acknowledged_for_other_servers_is_refused_unless_it_is_adopted() {
+    let recorded = Recorded::new(5).bytes;
+    for (upstream, adopt, opens) in [
+        ("redis:6379", false, true),
+        ("redis:6380,redis:6379", false, true),
+        ("redis:6380", false, false),
+        ("redis:6380", true, true),
+    ] {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("00000000000000000007.segment"), &recorded).unwrap();
+        let options =
+            || JournalOptions { upstream: upstream.to_owned(), adopt, ..options(directory.path(), 1) };
+        match Journal::open(options()) {
+            Ok(opened) => {
+                assert!(opens && !opened.recovery.keys.is_empty(), "{upstream}");
+                drop(opened);
+                // From then on it is theirs.
+                assert!(Journal::open(JournalOptions { adopt: false, ..options() }).is_ok(), "{upstream}");
+            }
+            Err(error) => {
+                assert!(!opens && matches!(error, OpenError::OtherUpstream { .. }), "{upstream}: {error}");
+                let text = error.to_string();
+                assert!(text.contains("redis:6379") && text.contains("journal_adopt = true"), "{text}");
+            }
+        }
+    }
+    let directory = TempDir::new().unwrap();
+    drop(open(directory.path()).unwrap());
+    let others = JournalOptions { upstream: "redis:6380".to_owned(), ..options(directory.path(), 1) };
+    assert!(Journal::open(others).is_ok(), "nothing is pending");
+}
+
+#[test]
+fn a_file_that_lost_its_name_takes_no_record() {
+    for what in ["removed", "moved", "replaced"] {
+        let directory = TempDir::new().unwrap();
+        let place = directory.path().join("journal");
+        let mut opened = open(&place).unwrap();
+        let client = &mut opened.clients[0];
+        write(client, deltas("k", 1, 1)).unwrap();
+        match what {
+            "removed" => fs::remove_dir_all(&place).unwrap(),
+            "moved" => fs::rename(&place, directory.path().join("elsewhere")).unwrap(),
+            _ => {
+                let path = segment(&place);
+                let bytes = fs::read(&path).unwrap();
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, bytes).unwrap();
+            }
+        }
+        let refused = write(client, deltas("k", 2, 2)).unwrap_err();
+        assert!(refused.to_string().contains("was removed or replaced"), "{what}: {refused}");
+        fs::create_dir_all(&place).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while write(client, deltas("k", 4, 2)).is_err() {
+            assert!(Instant::now() < deadline, "{what}: it is not written again");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        drop(opened);
+        let recovered = open(&place).unwrap().recovery.keys;
+        assert_eq!(recovered[0].1.unflushed.sum, 5, "{what}");
+    }
 }
 
 #[test]

@@ -72,6 +72,9 @@ section! {
         journal_path: PathBuf = PathBuf::from("hotgate.journal"), Kind::Path, restart,
             "The directory of the journal's files, which belongs to one process; a relative name starts at \
              the working directory.";
+        journal_adopt: bool = false, Kind::Flag, restart,
+            "Whether what is pending in the journal is flushed though it was acknowledged for other servers than those of \
+             upstream.servers.";
         journal_bytes_max: u64 = GB, size(MB, 1024 * GB), restart,
             "The size of the journal.";
     }

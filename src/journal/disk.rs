@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -24,6 +25,8 @@ pub trait DiskFile: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file off, as far as the disk still does anything.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
+    /// Whether this is the file of that name: one that was removed is written as before, and nobody will ever read it.
+    fn has_name(&self, path: &Path) -> bool;
 }
 
 /// The file system of the operating system.
@@ -58,5 +61,11 @@ impl DiskFile for File {
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)?;
         self.sync_data()
+    }
+
+    fn has_name(&self, path: &Path) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let named = fs::metadata(path).map(identity);
+        named.is_ok_and(|named| self.metadata().map(identity).is_ok_and(|own| own == named))
     }
 }

@@ -17,6 +17,15 @@ pub enum OpenError {
         /// The directory.
         directory: PathBuf,
     },
+    /// It holds increments that were acknowledged before other servers.
+    OtherUpstream {
+        /// The directory.
+        directory: PathBuf,
+        /// Those.
+        before: String,
+        /// The servers of now.
+        now: String,
+    },
     /// A file is damaged in a way in which a crash cannot have done it.
     Damaged {
         /// The file.
@@ -37,6 +46,13 @@ impl std::fmt::Display for OpenError {
                 "journal {}: another process has locked it; give each gateway a journal_path of its own",
                 directory.display()
             ),
+            Self::OtherUpstream { directory, before, now } => write!(
+                out,
+                "journal {} holds increments that were acknowledged before {before}, and upstream.servers is {now}: start \
+                 once before those servers to have them flushed there; or, if these hold the same data, start once with \
+                 write_behind.journal_adopt = true",
+                directory.display()
+            ),
             Self::Damaged { file, offset, what } => write!(
                 out,
                 "journal {} is damaged at byte {offset}: {what}. It is not guessed at: restore the file from a copy, \
@@ -51,7 +67,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
-            Self::InUse { .. } | Self::Damaged { .. } => None,
+            Self::InUse { .. } | Self::OtherUpstream { .. } | Self::Damaged { .. } => None,
         }
     }
 }

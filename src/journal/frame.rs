@@ -6,8 +6,8 @@
 //! last frame was is judged in the module of tails. (The write-ahead log of SQLite has salts and checksums to the same end,
 //! see "WAL File Format" in its documentation.)
 //!
-//! - header: magic (8 bytes), version (u32), length of the gateway id (u32), the id, salt (u32), token floor (u64),
-//!   bytes of the checkpoint (u64), CRC-32 of all that (u32).
+//! - header: magic (8 bytes), version (u32), length of the gateway id (u32), the id, length of the upstream's name (u32), the
+//!   name, salt (u32), token floor (u64), bytes of the checkpoint (u64), CRC-32 of all that (u32). Version 1 had no name.
 //! - frame: marker (u32), bytes of the records (u32), number within the segment (u64), CRC-32 (u32), the records.
 //!
 //! The frames of the checkpoint come first; the file gets its name when header and checkpoint are on disk, so there
@@ -20,16 +20,22 @@ use super::record::Record;
 use super::tail::{self, Tear};
 
 const MAGIC: &[u8; 8] = b"hotgjrnl";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Its header does not say before which Redis the journal was begun.
+const VERSION_WITHOUT_UPSTREAM: u32 = 1;
 const MARKER: u32 = 0xF7A3_E51D;
 pub(super) const FRAME_HEADER_BYTES: usize = 4 + 4 + 8 + 4;
 /// A gateway id has 40.
 const GATEWAY_ID_BYTES_MAX: usize = 1024;
+/// A thousand addresses of 253 characters with their ports are fewer.
+const UPSTREAM_BYTES_MAX: usize = 512 * 1024;
 
 /// What the head of a segment says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub gateway_id: Vec<u8>,
+    /// The servers that what is pending is for, as the process named them; empty where that is not known.
+    pub upstream: Vec<u8>,
     pub salt: u32,
     /// No token up to this one may be used again.
     pub token_floor: u64,
@@ -61,6 +67,8 @@ impl Header {
         out.put_u32_le(VERSION);
         out.put_u32_le(self.gateway_id.len() as u32);
         out.put_slice(&self.gateway_id);
+        out.put_u32_le(self.upstream.len() as u32);
+        out.put_slice(&self.upstream);
         out.put_u32_le(self.salt);
         out.put_u64_le(self.token_floor);
         out.put_u64_le(self.checkpoint_bytes);
@@ -77,14 +85,21 @@ impl Header {
             return Err(damage("it does not begin like a journal"));
         }
         let version = input.try_get_u32_le().map_err(|_| short)?;
-        if version != VERSION {
+        if version != VERSION && version != VERSION_WITHOUT_UPSTREAM {
             return Err(damage("it has the format of another version"));
         }
-        let length = input.try_get_u32_le().map_err(|_| short)? as usize;
-        if length > GATEWAY_ID_BYTES_MAX {
-            return Err(damage("the checksum of the header is wrong"));
-        }
-        let gateway_id = input.split_off(..length).ok_or(short)?.to_vec();
+        let mut text = |bytes_max: usize| {
+            let length = input.try_get_u32_le().map_err(|_| short)? as usize;
+            if length > bytes_max {
+                return Err(damage("the checksum of the header is wrong"));
+            }
+            Ok(input.split_off(..length).ok_or(short)?.to_vec())
+        };
+        let gateway_id = text(GATEWAY_ID_BYTES_MAX)?;
+        let upstream = match version {
+            VERSION_WITHOUT_UPSTREAM => Vec::new(),
+            _ => text(UPSTREAM_BYTES_MAX)?,
+        };
         let salt = input.try_get_u32_le().map_err(|_| short)?;
         let token_floor = input.try_get_u64_le().map_err(|_| short)?;
         let checkpoint_bytes = input.try_get_u64_le().map_err(|_| short)?;
@@ -93,7 +108,7 @@ impl Header {
         if checksum != crc32fast::hash(&file[..summed]) {
             return Err(damage("the checksum of the header is wrong"));
         }
-        Ok((Self { gateway_id, salt, token_floor, checkpoint_bytes }, summed + 4))
+        Ok((Self { gateway_id, upstream, salt, token_floor, checkpoint_bytes }, summed + 4))
     }
 }
 

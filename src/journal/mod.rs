@@ -26,6 +26,8 @@
 //!
 //! # What it refuses
 //!
+//! What is pending from before other servers ([`OpenError::OtherUpstream`]): it would be added to counters that never were
+//! its own. Written to a file that has lost its name, nothing is acknowledged.
 //! A tail that a crash tore is cut off and reported ([`Tear`] says what that may have cost). A file that is damaged in any other
 //! way, also in its last record, is refused with its name and the offset ([`OpenError::Damaged`]). When the disk
 //! fails, records are refused until a new segment could be written; when what is pending fills the journal,
@@ -82,6 +84,11 @@ pub struct JournalOptions {
     pub directory: PathBuf,
     /// The id that it gets if it is made now.
     pub gateway_id: String,
+    /// The servers that flushes go to, each with its port, separated by commas. What is pending from before servers of which
+    /// none is among these is refused: it is not theirs.
+    pub upstream: String,
+    /// What is pending is for these servers, whatever the journal says.
+    pub adopt: bool,
     /// The size of all its files together, in bytes. While a new segment is made it can be exceeded by some
     /// megabytes.
     pub bytes_max: u64,
@@ -128,14 +135,21 @@ impl Journal {
 
     /// The same, with another way to write. Reading and locking are the operating system's in any case.
     pub fn open_on(options: JournalOptions, disk: Box<dyn Disk>) -> Result<Opened, OpenError> {
-        let JournalOptions { directory, gateway_id, bytes_max, clients } = options;
+        let JournalOptions { directory, gateway_id, upstream, adopt, bytes_max, clients } = options;
         let lock = segments::lock(&directory)?;
         let found = segments::find(&directory)?;
+        if let Some(before) =
+            found.upstream.as_ref().filter(|before| !adopt && !shares_server(before, &upstream))
+            && found.ledger.keys().len() > 0
+        {
+            return Err(OpenError::OtherUpstream { directory, before: before.clone(), now: upstream });
+        }
         let io_error = |error: io::Error| OpenError::Io { path: directory.clone(), error };
         let mut segments = Segments {
             disk,
             directory: directory.clone(),
             gateway_id: found.gateway_id.unwrap_or(gateway_id),
+            upstream,
             next_number: found.next_number,
             obsolete: found.obsolete,
         };
@@ -182,6 +196,11 @@ impl Journal {
     pub fn follow_facts(&self) -> watch::Receiver<JournalFacts> {
         self.facts.clone()
     }
+}
+
+/// Whether a server is in both lists.
+fn shares_server(one: &str, other: &str) -> bool {
+    one.split(',').any(|server| other.split(',').any(|other| other == server))
 }
 
 impl Drop for Journal {

@@ -42,6 +42,7 @@ pub struct TornTail {
 #[derive(Debug)]
 pub(super) struct Found {
     pub gateway_id: Option<String>,
+    pub upstream: Option<String>,
     pub ledger: Ledger,
     pub torn: Option<TornTail>,
     /// Files that the next segment makes superfluous.
@@ -79,6 +80,7 @@ pub(super) fn find(directory: &Path) -> Result<Found, OpenError> {
     };
     let mut found = Found {
         gateway_id: None,
+        upstream: None,
         ledger: Ledger::default(),
         torn: None,
         obsolete: Vec::new(),
@@ -110,6 +112,8 @@ fn read(bytes: &[u8], path: PathBuf, found: &mut Found) -> Result<(), OpenError>
     let damaged = |offset, what| OpenError::Damaged { file: path.clone(), offset, what };
     let scan = frame::scan(bytes).map_err(|damage| damaged(damage.offset, damage.what))?;
     found.gateway_id = Some(String::from_utf8_lossy(&scan.header.gateway_id).into_owned());
+    let upstream = String::from_utf8_lossy(&scan.header.upstream).into_owned();
+    found.upstream = Some(upstream).filter(|upstream| !upstream.is_empty());
     found.ledger = Ledger::new(scan.header.token_floor);
     for (offset, record) in &scan.records {
         found.ledger.apply(record).map_err(|Contradiction(what)| damaged(*offset, what))?;
@@ -126,6 +130,7 @@ fn read(bytes: &[u8], path: PathBuf, found: &mut Found) -> Result<(), OpenError>
 /// The segment that is written.
 pub(super) struct Segment {
     file: Box<dyn DiskFile>,
+    path: PathBuf,
     frames: FrameWriter,
     bytes: u64,
 }
@@ -150,12 +155,27 @@ impl Segment {
             .file
             .append(frame)
             .map_err(AppendError::Write)
-            .and_then(|()| self.file.sync().map_err(AppendError::Sync));
+            .and_then(|()| self.file.sync().map_err(AppendError::Sync))
+            // Looked at last, so that what is acknowledged was there after it had been synced.
+            .and_then(|()| self.look_at_name());
         match done {
             Ok(()) => self.bytes += frame.len() as u64,
             Err(_) => self.cut_off(),
         }
         done
+    }
+
+    fn look_at_name(&self) -> Result<(), AppendError> {
+        match self.file.has_name(&self.path) {
+            true => Ok(()),
+            false => {
+                let what = format!(
+                    "{} was removed or replaced while the process ran; make its directory again, for this process alone",
+                    self.path.display()
+                );
+                Err(AppendError::Write(io::Error::other(what)))
+            }
+        }
     }
 
     /// Takes back what the failed append may have left. Should that fail too, an incomplete frame is a torn tail, and
@@ -172,6 +192,7 @@ pub(super) struct Segments {
     pub disk: Box<dyn Disk>,
     pub directory: PathBuf,
     pub gateway_id: String,
+    pub upstream: String,
     pub next_number: u64,
     pub obsolete: Vec<PathBuf>,
 }
@@ -185,7 +206,11 @@ impl Segments {
         let unfinished = self.directory.join(format!("{number:020}.{UNFINISHED}"));
         let path = self.directory.join(format!("{number:020}.{SEGMENT}"));
         let made = self.make(&unfinished, ledger);
-        let made = made.and_then(|segment| self.disk.publish(&unfinished, &path).map(|()| segment));
+        let made = made.and_then(|mut segment| {
+            self.disk.publish(&unfinished, &path)?;
+            segment.path.clone_from(&path);
+            Ok(segment)
+        });
         match made {
             Ok(segment) => {
                 let disk = &mut self.disk;
@@ -226,6 +251,7 @@ impl Segments {
         }
         let header = Header {
             gateway_id: self.gateway_id.clone().into_bytes(),
+            upstream: self.upstream.clone().into_bytes(),
             salt,
             token_floor: ledger.token_last(),
             checkpoint_bytes: checkpoint.len() as u64,
@@ -234,6 +260,6 @@ impl Segments {
         let mut file = self.disk.create(path)?;
         file.append(&bytes)?;
         file.sync()?;
-        Ok(Segment { file, frames, bytes: bytes.len() as u64 })
+        Ok(Segment { file, path: path.to_owned(), frames, bytes: bytes.len() as u64 })
     }
 }

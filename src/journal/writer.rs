@@ -239,7 +239,10 @@ impl Writer {
                 }
                 self.facts.segments += 1;
             }
-            Err(error) => self.fail(RefusedRecord::NotWritten(error.to_string().into())),
+            Err(error) => {
+                let directory = self.segments.directory.display();
+                self.fail(RefusedRecord::NotWritten(format!("{directory}: {error}").into()));
+            }
         }
     }
 

@@ -75,7 +75,10 @@ pub async fn follow_journal(state: Rc<RefCell<State>>) {
 /// The error that a client gets for what the journal refused.
 pub(super) fn refusal(refused: &RefusedRecord) -> String {
     match refused {
-        RefusedRecord::NotSynced(_) => format!("ERR {refused}"),
+        RefusedRecord::NotSynced(_) => format!(
+            "ERR hotgate: {refused}; the increment takes effect only if the process is killed before the journal could be \
+             written anew: look at the counter before sending it again, and at the disk of write_behind.journal_path"
+        ),
         _ => format!("ERR hotgate: {refused}; the command was not taken, try again later"),
     }
 }
@@ -241,4 +244,25 @@ impl State {
 
 fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_says_whose_it_is_and_what_to_do() {
+        let disk = || Arc::from("No space left on device");
+        for (refused, says) in [
+            (RefusedRecord::Busy, "try again later"),
+            (RefusedRecord::Full, "try again later"),
+            (RefusedRecord::NotWritten(disk()), "try again later"),
+            (RefusedRecord::NotSynced(disk()), "look at the counter before sending it again"),
+            (RefusedRecord::Contradiction("a token twice"), "try again later"),
+            (RefusedRecord::Closed, "try again later"),
+        ] {
+            let text = refusal(&refused);
+            assert!(text.starts_with("ERR hotgate: ") && text.contains(says), "{text}");
+        }
+    }
 }
