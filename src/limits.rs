@@ -211,6 +211,10 @@ pub const REFRESHES_WAITING_MAX: usize = 64;
 /// gets no rows from it.
 pub const CLIENT_ROWS_WAITING_MAX: usize = 4;
 
+/// Bytes of invalidations that wait for one other worker, of a few dozen each. Beyond it their clients are told to drop their
+/// whole caches.
+pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
 /// Changes of quotas that may wait for the control thread. They are typed by people, and each is a write to Redis. The next
 /// one is refused.
 pub const QUOTA_CHANGES_WAITING_MAX: usize = 16;

@@ -111,6 +111,16 @@ fn redis_benchmark_runs_with_pipelines_resp3_and_threads() {
 }
 
 #[test]
+fn redis_benchmark_tracks() {
+    for gateway in both() {
+        for options in [&["--enable-tracking"][..], &["--enable-tracking", "-3", "-P", "8"]] {
+            let arguments = [options, &["-t", "set,get", "-n", "2000", "-r", "50"]].concat();
+            assert_eq!(results(&redis_benchmark(gateway, &arguments)), 2, "{options:?}");
+        }
+    }
+}
+
+#[test]
 fn redis_benchmark_takes_the_gateway_for_a_cluster() {
     for gateway in [posing(), &shared::cluster().1] {
         for options in [&[][..], &["-P", "16"], &["--threads", "2"]] {

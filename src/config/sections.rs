@@ -136,8 +136,8 @@ section! {
         reply_bytes_max: usize = 4 * GB as usize, size(MB, 64 * GB), live,
             "The size of one reply of a node.";
         session_connections_max: usize = 1000, count(1, 65_536), live,
-            "The connections of its own that one worker opens for transactions, blocking commands and \
-             subscriptions.";
+            "The connections of its own that one worker opens for transactions, blocking commands, \
+             subscriptions and CLIENT TRACKING.";
     }
 }
 

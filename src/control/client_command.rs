@@ -128,7 +128,7 @@ fn line(row: &ClientRow) -> String {
     format!(
         "id={} addr={} laddr={} fd=-1 name={name} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
          qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={command} \
-         user={user} redir=-1 resp={} lib-name={library_name} lib-ver={library_version} tot-net-in={} tot-net-out={} \
+         user={user} redir={} resp={} lib-name={library_name} lib-ver={library_version} tot-net-in={} tot-net-out={} \
          tot-cmds={} worker={}\n",
         row.id,
         row.address,
@@ -144,6 +144,7 @@ fn line(row: &ClientRow) -> String {
         row.buffered_in_bytes,
         row.buffered_out_bytes,
         row.buffered_in_bytes + row.buffered_out_bytes,
+        row.redirect,
         row.resp,
         row.bytes_in,
         row.bytes_out,

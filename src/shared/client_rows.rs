@@ -57,6 +57,8 @@ pub struct ClientRow {
     pub pattern_subscriptions: u32,
     /// Shard channel subscriptions.
     pub shard_subscriptions: u32,
+    /// The client to which it redirects what it tracks; 0 when it redirects nothing, -1 when it does not track.
+    pub redirect: i64,
     /// Commands queued in a transaction; -1 outside of one.
     pub queued_commands: i32,
     /// Requests without a reply so far.
@@ -152,6 +154,7 @@ mod tests {
             subscriptions: 0,
             pattern_subscriptions: 0,
             shard_subscriptions: 0,
+            redirect: -1,
             queued_commands: -1,
             inflight: 0,
             buffered_in_bytes: 0,

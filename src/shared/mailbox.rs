@@ -45,6 +45,22 @@ pub enum WorkerMessage {
         /// Takes Redis's own reply, or nothing when there is no such blocked client here.
         reply: oneshot::Sender<Option<Bytes>>,
     },
+    /// Look for a client.
+    FindClient {
+        /// Its id.
+        id: u64,
+        /// Takes its key as a number, if it is this worker's.
+        reply: oneshot::Sender<Option<u64>>,
+    },
+    /// What other workers' clients track and redirect to this worker's. Kept by the sender while the mailbox is full.
+    Invalidate(Vec<Invalidation>),
+    /// The client that one of this worker's redirects to is gone. Dropped while the mailbox is full: the next comes.
+    RedirectBroken {
+        /// Who redirects, by its key as a number.
+        source: u64,
+        /// The id of who is gone.
+        target_id: u64,
+    },
     /// Operations of other workers' clients on keys whose home is this worker. Kept by the sender while the mailbox is full.
     Combine(Vec<Handoff>),
     /// Outcomes of this worker's clients' operations on keys whose home is another. Likewise.
@@ -60,6 +76,21 @@ pub enum WorkerMessage {
         /// What is said.
         payload: Bytes,
     },
+}
+
+/// What a node has said to a tracking client that redirects it to another one (`CLIENT TRACKING ON REDIRECT`).
+#[derive(Clone, Debug)]
+pub struct Invalidation {
+    /// Who is to be told, by its key at its worker as a number.
+    pub target: u64,
+    /// And by its id.
+    pub target_id: u64,
+    /// The worker of the tracking client.
+    pub source_worker: usize,
+    /// That client's key as a number.
+    pub source: u64,
+    /// The keys as an array, or the null that means all.
+    pub keys: Bytes,
 }
 
 /// The sending end of a worker's mailbox.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::client::tracking::redirect_of;
 use super::client::{Client, ClientKey, close_client, flush_touched};
 use super::state::State;
 use super::upstream::Origin;
@@ -27,6 +28,17 @@ pub(super) async fn receive(state: Rc<RefCell<State>>, mut messages: mpsc::Recei
                 let _ = reply.send(keys.len() as u64);
             }
             WorkerMessage::Unblock { id, error, reply } => state.unblock(id, error, reply),
+            WorkerMessage::FindClient { id, reply } => {
+                let _ = reply.send(state.client_by_id(id).map(ClientKey::to_number));
+            }
+            WorkerMessage::Invalidate(batch) => {
+                batch.into_iter().for_each(|invalidation| state.take_redirected(invalidation));
+                flush_touched(state);
+            }
+            WorkerMessage::RedirectBroken { source, target_id } => {
+                state.redirect_broken(source, target_id);
+                flush_touched(state);
+            }
             WorkerMessage::Combine(batch) => state.take_handoffs(batch),
             WorkerMessage::Combined(batch) => state.take_results(batch),
             WorkerMessage::Behind(requests) => {
@@ -82,6 +94,8 @@ impl State {
         flag(session.transaction.is_some(), 'x');
         flag(session.blocking.is_some(), 'b');
         flag(session.tracking.is_some(), 't');
+        flag(session.tracking.as_ref().is_some_and(|tracking| tracking.broken), 'R');
+        flag(session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast), 'B');
         if flags.is_empty() {
             flags.push('N');
         }
@@ -107,6 +121,7 @@ impl State {
             subscriptions: subscriptions.map_or(0, |all| all.channels.len() as u32),
             pattern_subscriptions: subscriptions.map_or(0, |all| all.patterns.len() as u32),
             shard_subscriptions: subscriptions.map_or(0, |all| all.shard_channels.len() as u32),
+            redirect: redirect_of(session.tracking.as_deref()),
             queued_commands: session.transaction.as_ref().map_or(-1, |transaction| transaction.queued as i32),
             inflight: client.replies.len() as u32,
             buffered_in_bytes: client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len() as u64),

@@ -12,7 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::arena::Arena;
-use super::client::{Client, ClientKey};
+use super::client::{Backlog, Client, ClientKey};
 use super::decide::Knowledge;
 use super::decide::classes::Classes;
 use super::hot::Hot;
@@ -51,6 +51,10 @@ pub struct State {
     pub retries: Retries,
     /// Hot keys.
     pub hot: Hot,
+    /// Invalidations that other workers' clients are to hear of, by worker.
+    pub redirected: Vec<Backlog>,
+    /// Tracking clients in broadcast mode that have lost a connection, and when to listen again.
+    pub unheard: Vec<(ClientKey, u64)>,
     /// Scripts known to be loaded, by node.
     pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
     /// Clients to be written at the end of this tick.
@@ -92,6 +96,7 @@ impl State {
         let started = gateway.started;
         let hot =
             Hot::new(gateway.key_hasher.clone(), &gateway.id, gateway.workers.len(), &knowledge.commands);
+        let redirected = gateway.workers.iter().map(|_| Backlog::default()).collect();
         let state = Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 index,
@@ -104,6 +109,8 @@ impl State {
                 vitals: Vitals::default(),
                 retries: Retries::default(),
                 hot,
+                redirected,
+                unheard: Vec::new(),
                 loaded_scripts: HashSet::default(),
                 touched: Vec::new(),
                 scratch: vec![0; SCRATCH_BYTES],
@@ -155,7 +162,7 @@ impl State {
             let listeners: Vec<ClientKey> = self
                 .clients
                 .iter()
-                .filter(|client| client.session.tracking.as_ref().is_some_and(|tracking| tracking.broadcast))
+                .filter(|client| client.session.tracking.as_ref().is_some_and(|all| all.options.broadcast))
                 .map(|client| client.key)
                 .collect();
             listeners.into_iter().for_each(|key| self.listen_everywhere(key));
@@ -207,6 +214,8 @@ impl State {
         self.visit_upstreams();
         self.hot.give_back();
         self.retries.give_back();
+        self.listen_again();
+        self.send_redirected();
         self.keep_behind();
         self.publish_quotas();
         self.keep_copies();

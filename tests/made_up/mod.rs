@@ -180,6 +180,7 @@ fn client(id: u64) -> ClientRow {
         subscriptions: 0,
         pattern_subscriptions: 0,
         shard_subscriptions: 0,
+        redirect: -1,
         queued_commands: -1,
         inflight: 0,
         buffered_in_bytes: 0,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::connection::hang_up;
 use super::dispatch::Flow;
+use super::tracking::caching_prefix;
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
@@ -12,7 +13,7 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Phase, Role, Route};
+use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Phase, Route};
 
 impl State {
     /// A command that opens, uses or closes state of the connection.
@@ -54,7 +55,8 @@ impl State {
         if is_another_try && self.is_away(node, version, database) {
             return self.block_later(key, None);
         }
-        let Some(connection) = self.session_connection(node, key, version, database) else {
+        let caching = self.caching_of(key).filter(|_| asked.is_none());
+        let Some(connection) = self.connection_for_session(key, node, version, database) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
@@ -64,15 +66,14 @@ impl State {
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
         let origin = Origin::Client { key, sequence, part: 0 };
-        let prefix = if asked.is_some() { ASKING } else { &[] };
+        let prefix = if asked.is_some() { ASKING } else { caching_prefix(caching) };
         let pending = Pending {
             hook: Hook::ReleaseConnection,
-            leading: u32::from(asked.is_some()),
+            leading: u32::from(!prefix.is_empty()),
             prefix_len: prefix.len() as u32,
             ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
         };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.role = Role::Session(key);
             upstream.queue(pending, &[prefix, request.bytes()]);
         }
         Flow::Next

@@ -254,7 +254,8 @@ pub(super) fn end_session(state: &mut State, session: Session) {
     }
     let subscriptions = session.subscriptions.as_deref();
     let subscribed = subscriptions.iter().flat_map(|all| all.connections());
-    let tracking = session.tracking.iter().flat_map(|tracking| &tracking.connections).map(|(_, key)| *key);
+    let tracked = session.tracking.iter().flat_map(|tracking| &tracking.connections);
+    let tracking = tracked.flat_map(|tracked| [Some(tracked.connection), tracked.companion]).flatten();
     let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
     for key in own.chain(subscribed).chain(tracking) {
         close_own(state, key);

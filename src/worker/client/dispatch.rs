@@ -124,6 +124,7 @@ pub(super) fn dispatch(
         client.requests += taken;
         client.active_ns = state.now_ns;
         client.session.last_seen = command.or(client.session.last_seen);
+        client.session.forget_caching(command, &state.knowledge.commands);
         let on_passage = client.passage.is_some();
         if passes_queues {
             state.bar_combining(key);
@@ -237,7 +238,7 @@ impl State {
         let Origin::Client { key, .. } = pending.origin else { return };
         let Some(client) = self.clients.get(key) else { return };
         let (version, database, lane) = (client.session.version, client.session.database, client.lane);
-        let tracking = client.session.tracking.is_some();
+        pending.caching = client.session.tracking.as_ref().and_then(|tracking| tracking.caching);
         let own = || owned.cloned().unwrap_or_else(|| Bytes::copy_from_slice(bytes));
         let Some(node) = node else {
             let slot = if let Route::Slot(slot) | Route::ReadSlot(slot) = pending.route { slot } else { 0 };
@@ -249,18 +250,11 @@ impl State {
         let Some(upstream) = self.upstreams.get_mut(connection) else { return };
         if let Phase::Waiting(_) = upstream.phase {
             self.send_to(node, pending, &[], own());
+        } else if pending.caching.is_some() {
+            upstream.queue_cached(pending, &[], bytes);
         } else if let Some(bytes) = owned.filter(|bytes| bytes.len() >= LARGE_REQUEST_BYTES) {
             upstream.wire.push_large(pending, bytes.clone());
             upstream.wake();
-        } else if tracking {
-            let prefix = self.caching_prefix(key);
-            if !prefix.is_empty() {
-                pending.leading += 1;
-                pending.prefix_len = prefix.len() as u32;
-            }
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
-                upstream.queue(pending, &[prefix, bytes]);
-            }
         } else {
             upstream.queue(pending, &[bytes]);
         }

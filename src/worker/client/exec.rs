@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::dispatch::{Flow, dispatch};
+use super::invalidations::FLUSH;
 use super::replies::Settled;
 use super::session::{Replies, Session, Transaction};
 use super::{Client, ClientKey, Gate, Inbox, settle_client};
@@ -23,7 +24,7 @@ use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::{self, Request, RequestScan, RespVersion, encode};
 use crate::worker::decide::{Part, local};
 use crate::worker::state::State;
-use crate::worker::upstream::{Hook, Pending, UpstreamKey};
+use crate::worker::upstream::{Hook, Pending, Role, UpstreamKey};
 
 use super::connection::touch;
 use super::transaction::EXEC;
@@ -184,7 +185,13 @@ impl State {
         if pending.hook == Hook::WatchedTransaction {
             client.session.watch = None;
             client.session.watch_slot = None;
+            let role = self.upstreams.get(connection).map(|upstream| upstream.role);
+            if client.session.tracking.is_some() && role != Some(Role::Tracking(key)) {
+                // It watched before it tracked, so what it has read here is not tracked.
+                self.invalidated(key, FLUSH);
+            }
         }
+        let Some(client) = self.clients.get_mut(key) else { return };
         let executing = client.session.executing.take();
         let ran = matches!(reply.as_slice().first(), Some(b'*'));
         let Some(transaction) = executing.filter(|_| ran && !reply.as_slice().starts_with(b"*-1")) else {

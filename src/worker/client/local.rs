@@ -116,7 +116,8 @@ impl State {
         let Some(client) = self.clients.get(key) else { return };
         let Session { version, database, .. } = client.session;
         let tracking = client.session.tracking.iter().flat_map(|tracking| &tracking.connections);
-        let own: Vec<UpstreamKey> = tracking.chain(&client.session.watch).map(|(_, key)| *key).collect();
+        let watch = client.session.watch.map(|(_, connection)| connection);
+        let own: Vec<UpstreamKey> = tracking.map(|tracked| tracked.connection).chain(watch).collect();
         for connection in own {
             let Some(upstream) = self.upstreams.get_mut(connection) else { continue };
             let number = if version == RespVersion::Resp2 { b"2" } else { b"3" };

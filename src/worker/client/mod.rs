@@ -17,6 +17,7 @@ mod connection;
 mod dispatch;
 mod exec;
 mod fan_out;
+mod invalidations;
 mod keyspace_events;
 mod local;
 pub mod merge;
@@ -27,7 +28,9 @@ mod requests;
 mod scripts;
 pub mod session;
 mod subscribe;
-mod tracking;
+pub mod tracking;
+mod tracking_connections;
+mod tracking_options;
 mod transaction;
 mod window;
 
@@ -39,6 +42,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 pub use connection::{close_client, flush_client, flush_touched, hang_up, run, touch};
+pub use invalidations::Backlog;
 pub use requests::{settle_client, settle_client_run};
 
 use super::arena::Key;

@@ -144,6 +144,14 @@ impl ReplyQueue {
         self.push(Reply::Merging(Box::new(merge)), muted)
     }
 
+    /// The slot `sequence`, for which one reply was awaited, awaits several.
+    pub fn gather(&mut self, sequence: u32, merge: Merge) {
+        let index = sequence.wrapping_sub(self.head) as usize;
+        if let Some(slot) = self.slots.get_mut(index).filter(|slot| matches!(slot.reply, Reply::Waiting)) {
+            slot.reply = Reply::Merging(Box::new(merge));
+        }
+    }
+
     /// Answers the newest request at once, in its turn.
     pub fn answer(&mut self, reply: Settled<'_>, muted: bool, output: &mut Output) {
         if self.slots.is_empty() {

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 use super::behind::Touched;
 use super::exec::{Rest, Step};
 use super::keyspace_events::{Deferred, EventListener};
-use crate::command::CommandId;
+use super::tracking_options::Options;
+use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
 use crate::worker::upstream::UpstreamKey;
@@ -100,19 +101,58 @@ impl Subscriptions {
     }
 }
 
-/// `CLIENT TRACKING ON`: the client's reads go over connections of its own, which carry its invalidations.
+/// `CLIENT TRACKING ON`: the client's commands go over connections of its own, which carry its invalidations.
 #[derive(Debug)]
 pub struct Tracking {
-    /// The command that each of those connections starts with.
-    pub command: Bytes,
-    /// The words after `ON`, lower case.
-    pub options: Vec<Bytes>,
-    /// `BCAST`: every master must be listened to, read or not.
-    pub broadcast: bool,
+    /// How.
+    pub options: Options,
+    /// Who is told instead of the client.
+    pub redirect: Option<Redirect>,
+    /// That client is gone, as far as has been noticed.
+    pub broken: bool,
     /// `CLIENT CACHING yes|no` came for the next command.
     pub caching: Option<bool>,
     /// The connections, one per node.
-    pub connections: SmallVec<[(NodeIndex, UpstreamKey); 3]>,
+    pub connections: SmallVec<[Tracked; 3]>,
+    /// The `CLIENT TRACKING ON` that has not been answered yet.
+    pub awaiting: Option<Awaiting>,
+}
+
+/// A tracking client's connection to one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracked {
+    /// The node.
+    pub node: NodeIndex,
+    /// What carries its commands.
+    pub connection: UpstreamKey,
+    /// What hears its invalidations, where the client redirects them.
+    pub companion: Option<UpstreamKey>,
+}
+
+/// The client that is told of what another one tracks.
+#[derive(Clone, Copy, Debug)]
+pub struct Redirect {
+    /// Its id.
+    pub id: u64,
+    /// Whose it is.
+    pub worker: usize,
+    /// Its key there, as a number.
+    pub client: u64,
+}
+
+/// A `CLIENT TRACKING ON` on its way to the nodes.
+#[derive(Debug)]
+pub struct Awaiting {
+    /// Its slot in the reply queue.
+    pub sequence: u32,
+    /// Connections of which it is not known yet whether they can be had.
+    pub outstanding: usize,
+    /// Those that track.
+    pub ready: usize,
+    /// Why another one does not.
+    pub refusal: Option<String>,
+    /// The client had tracked before, over other connections.
+    pub again: bool,
 }
 
 /// The command that came last, so that a repeated one is not looked up again.
@@ -251,6 +291,18 @@ impl Session {
     /// The database that a command would go to which came now, in an open transaction the one that it will have selected.
     pub fn database_ahead(&self) -> u32 {
         self.transaction.as_ref().map_or(self.database, |transaction| transaction.database)
+    }
+
+    /// `CLIENT CACHING` was for the command that has just been taken, unless that was another `CLIENT`; in a transaction it is
+    /// for all of it.
+    pub fn forget_caching(&mut self, command: Option<CommandId>, commands: &CommandTable) {
+        let Some(tracking) = self.tracking.as_mut().filter(|tracking| tracking.caching.is_some()) else {
+            return;
+        };
+        let goes_on = command.is_some_and(|id| commands.get(id).name.starts_with("client"));
+        if !goes_on && self.transaction.is_none() && self.rest.is_none() {
+            tracking.caching = None;
+        }
     }
 
     /// In RESP2 a subscribed connection takes only a few commands.

@@ -1,24 +1,33 @@
 //! `CLIENT TRACKING`: server-assisted client-side caching (Redis documentation, "Client-side caching").
 //!
-//! Redis remembers which keys a connection has read and says on that connection when they change. So a tracking client gets
-//! connections of its own, one per node, each of which starts with the client's own `CLIENT TRACKING` command. When one
-//! breaks, the client is told to drop its whole cache. Only RESP3: in RESP2 the invalidations would go to another
-//! client's connection, which may be on another worker.
+//! Redis remembers which keys a connection has read and says when they change. So a tracking client gets connections of its
+//! own, one per node, on which everything of it goes. They speak its version of the protocol. Where it redirects, each has a
+//! companion in RESP3, to which the node sends what it has to say. Here is what clients ask for; [`super::tracking_connections`]
+//! has those connections, and [`super::invalidations`] brings what they say to the client that was named.
+//!
+//! Invariant: what is read before `+OK` was answered need not be tracked, everything after it is: `+OK` is answered when
+//! the node, and in broadcast mode every master that can be reached, has agreed.
 
-use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::dispatch::Flow;
-use super::session::Tracking;
-use super::{ClientKey, Gate};
+use super::invalidations::FLUSH;
+use super::merge::{Merge, Plan};
+use super::replies::Settled;
+use super::session::{Awaiting, Redirect, Tracking};
+use super::tracking_options::{Asked, Options, Switch};
+use super::{ClientKey, Gate, flush_touched, settle_client};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
-use crate::shared::topology::NodeIndex;
+use crate::shared::mailbox::WorkerMessage;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Lane, Origin, Pending, Role, UpstreamKey};
+use crate::worker::upstream::{Origin, Pending, Phase, Role, UpstreamKey};
 
-const NEEDS_RESP3: &str =
-    "ERR hotgate: CLIENT TRACKING needs RESP3 here, without REDIRECT: send HELLO 3 first";
+const NO_TARGET: &str = "ERR The client ID you want redirect to does not exist";
+const NOT_CACHING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
+const NOT_OPT_IN: &str = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
+const NOT_OPT_OUT: &str = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
 
 impl State {
     /// `CLIENT TRACKING|CACHING|TRACKINGINFO|GETREDIR`.
@@ -26,171 +35,291 @@ impl State {
         let word = |place| request.arg(place).unwrap_or_default().to_ascii_lowercase();
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let version = client.session.version;
+        let tracking = client.session.tracking.as_deref_mut();
         let mut reply = Vec::new();
-        match (&word(1)[..], &word(2)[..]) {
-            (b"tracking", b"on") => return self.start_tracking(key, request),
-            (b"tracking", b"off") => {
-                if !client.replies.is_empty() {
-                    return client.wait(Gate::Drain);
-                }
-                self.stop_tracking(key);
-                encode::simple(&mut reply, "OK");
-            }
-            (b"caching", choice @ (b"yes" | b"no")) => match &mut client.session.tracking {
-                Some(tracking) => {
-                    tracking.caching = Some(choice == b"yes");
+        match &word(1)[..] {
+            b"tracking" => return self.switch_tracking(key, request),
+            b"caching" => match (tracking, &word(2)[..]) {
+                (None, _) => encode::error(&mut reply, NOT_CACHING),
+                (Some(tracking), b"yes") if tracking.options.opt_in => {
+                    tracking.caching = Some(true);
                     encode::simple(&mut reply, "OK");
                 }
-                None => encode::error(
-                    &mut reply,
-                    "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-                ),
+                (Some(tracking), b"no") if tracking.options.opt_out => {
+                    tracking.caching = Some(false);
+                    encode::simple(&mut reply, "OK");
+                }
+                (_, b"yes") => encode::error(&mut reply, NOT_OPT_IN),
+                (_, b"no") => encode::error(&mut reply, NOT_OPT_OUT),
+                _ => encode::error(&mut reply, "ERR syntax error"),
             },
-            (b"trackinginfo", _) => encode_info(&mut reply, version, client.session.tracking.as_deref()),
-            (b"getredir", _) => {
-                encode::integer(&mut reply, if client.session.tracking.is_some() { 0 } else { -1 })
-            }
-            _ => encode::error(&mut reply, "ERR syntax error"),
+            b"trackinginfo" => encode_info(&mut reply, version, tracking.as_deref()),
+            _ => encode::integer(&mut reply, redirect_of(tracking.as_deref())),
         }
         self.reply(key, &reply);
         Flow::Next
     }
 
-    fn start_tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+    /// `CLIENT TRACKING ON|OFF`. The client that it redirects to may be another worker's, who has to be asked.
+    fn switch_tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+        let own_worker = self.index;
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let options: Vec<Bytes> =
-            request.args().skip(3).map(|word| Bytes::from(word.to_ascii_lowercase())).collect();
-        if client.session.version == RespVersion::Resp2 || options.iter().any(|word| &word[..] == b"redirect")
-        {
-            return self.refuse(key, ErrorKind::NotCarried, NEEDS_RESP3);
-        }
-        let database = client.session.database;
-        self.stop_tracking(key);
-        let node = match self.node_of(&Pending::new(Origin::Client { key, sequence: 0, part: 0 })) {
-            Ok(node) => node,
-            Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
-        };
-        let role = Role::Tracking(key);
-        let Some(connection) = self.own_connection(node, role, RespVersion::Resp3, database, None) else {
-            let error = UpstreamError::Full("the table of session connections").to_string();
-            return self.refuse(key, ErrorKind::Overload, &error);
-        };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        client.session.tracking = Some(Box::new(Tracking {
-            command: Bytes::copy_from_slice(request.bytes()),
-            broadcast: options.iter().any(|word| &word[..] == b"bcast"),
-            options,
-            caching: None,
-            connections: [(node, connection)].into_iter().collect(),
-        }));
-        client.session.refresh_plain();
+        let asked = Asked::parse(request);
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
-        let origin = Origin::Client { key, sequence, part: 0 };
-        let pending = Pending {
-            hook: Hook::Tracking,
-            ..Pending::on_connection(origin, RequestClass::Local, self.now_ns)
+        let Some(id) = asked.redirect else {
+            self.apply_tracking(key, sequence, asked, None);
+            return Flow::Next;
         };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[request.bytes()]);
+        let id = u64::try_from(id).unwrap_or_default();
+        if let Some(found) = self.client_by_id(id) {
+            let redirect = Redirect { id, worker: own_worker, client: found.to_number() };
+            self.apply_tracking(key, sequence, asked, Some(redirect));
+            return Flow::Next;
         }
+        let others: Vec<_> =
+            self.gateway.workers.iter().map(|worker| worker.mailbox.clone()).enumerate().collect();
+        let Some(state) = self.me.upgrade() else { return Flow::Next };
+        tokio::task::spawn_local(async move {
+            let mut redirect = None;
+            for (worker, mailbox) in others.into_iter().filter(|(worker, _)| *worker != own_worker) {
+                let (reply, found) = oneshot::channel();
+                if mailbox.send(WorkerMessage::FindClient { id, reply }).await.is_ok()
+                    && let Ok(Some(client)) = found.await
+                {
+                    redirect = Some(Redirect { id, worker, client });
+                }
+            }
+            let state = &mut *state.borrow_mut();
+            state.tick();
+            state.apply_tracking(key, sequence, asked, redirect);
+            flush_touched(state);
+        });
         Flow::Next
     }
 
-    fn stop_tracking(&mut self, key: ClientKey) {
+    /// The client with this id, if it is this worker's.
+    pub(in crate::worker) fn client_by_id(&self, id: u64) -> Option<ClientKey> {
+        self.clients.iter().find(|client| client.id == id).map(|client| client.key)
+    }
+
+    fn apply_tracking(&mut self, key: ClientKey, sequence: u32, asked: Asked, redirect: Option<Redirect>) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let refused = |text: &str| Some(text.as_bytes().to_vec());
+        let present = client.session.tracking.as_ref().map(|tracking| &tracking.options);
+        let error = match asked.rest {
+            _ if asked.redirect.is_some() && redirect.is_none() => refused(NO_TARGET),
+            Err(text) => refused(text),
+            Ok((Switch::Off, _)) => {
+                self.stop_tracking(key);
+                return settle_client(self, key, sequence, 0, Settled::Borrowed(b"+OK\r\n"));
+            }
+            Ok((Switch::On, options)) => match options.after(present) {
+                Err(text) => Some(text),
+                Ok(options) => return self.begin_tracking(key, sequence, options, redirect),
+            },
+        };
+        self.tallies.error(ErrorKind::ClientRequest);
+        let mut reply = Vec::new();
+        encode::error(&mut reply, error.unwrap_or_default());
+        settle_client(self, key, sequence, 0, Settled::Borrowed(&reply));
+    }
+
+    /// Begins to track, or goes on with other options.
+    fn begin_tracking(
+        &mut self,
+        key: ClientKey,
+        sequence: u32,
+        options: Options,
+        redirect: Option<Redirect>,
+    ) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if let Some(tracking) = &mut client.session.tracking
+            && tracking.redirect.is_some() == redirect.is_some()
+        {
+            tracking.options = options;
+            tracking.redirect = redirect;
+            tracking.broken = false;
+            return self.tell_nodes(key, sequence);
+        }
+        // What was tracked before is tracked no more, since other connections carry it.
+        let again = client.session.tracking.is_some();
+        let awaiting = Awaiting { sequence, outstanding: 0, ready: 0, refusal: None, again };
+        self.stop_tracking(key);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.session.tracking = Some(Box::new(Tracking {
+            options,
+            redirect,
+            broken: false,
+            caching: None,
+            connections: Default::default(),
+            awaiting: Some(awaiting),
+        }));
+        client.session.refresh_plain();
+        self.open_first(key);
+    }
+
+    /// Tells the nodes that track for the client already what it wants now. The client is answered when all have heard it.
+    fn tell_nodes(&mut self, key: ClientKey, sequence: u32) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(tracking) = &mut client.session.tracking else { return };
+        let upstreams = &mut self.upstreams;
+        // One that is not open yet carries nothing, as the client has nothing unsettled: it is made anew when it is needed.
+        tracking.connections.retain(|tracked| {
+            let open = upstreams.get(tracked.connection).is_some_and(|known| known.phase == Phase::Ready);
+            for connection in
+                [Some(tracked.connection), tracked.companion].into_iter().flatten().filter(|_| !open)
+            {
+                if let Some(upstream) = upstreams.get_mut(connection) {
+                    upstream.role = Role::Spare;
+                    upstream.close();
+                }
+            }
+            open
+        });
+        let told: Vec<UpstreamKey> = tracking.connections.iter().map(|tracked| tracked.connection).collect();
+        let options = tracking.options.clone();
+        if told.is_empty() {
+            settle_client(self, key, sequence, 0, Settled::Borrowed(b"+OK\r\n"));
+        } else {
+            client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
+        }
+        for (part, connection) in told.into_iter().enumerate() {
+            let id = self.companion_id(connection);
+            let origin = Origin::Client { key, sequence, part: part as u32 };
+            let pending = Pending::on_connection(origin, RequestClass::Local, self.now_ns);
+            if let Some(upstream) = self.upstreams.get_mut(connection) {
+                upstream.queue(pending, &[&options.command_again(id)]);
+            }
+        }
+        self.listen_everywhere(key);
+    }
+
+    fn open_first(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else { return };
+        let (version, database) = (client.session.version, client.session.database);
+        let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
+        let any = Pending::new(Origin::Client { key, sequence: 0, part: 0 });
+        let nodes = match self.node_of(&any) {
+            Ok(_) if broadcast => self.knowledge.topology.masters.clone(),
+            Ok(node) => vec![node],
+            Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
+        };
+        let own = self.upstreams.iter().filter(|upstream| upstream.owner().is_some()).count();
+        if own + nodes.len() > self.config.upstream.session_connections_max {
+            let error = UpstreamError::Full("the table of session connections");
+            return self.tracking_settled(key, false, Some(error.to_string()));
+        }
+        if let Some(awaiting) = self.awaiting_of(key) {
+            awaiting.outstanding = nodes.len();
+        }
+        for node in nodes {
+            self.open_tracked(key, node, version, database);
+        }
+    }
+
+    pub(super) fn awaiting_of(&mut self, key: ClientKey) -> Option<&mut Awaiting> {
+        self.clients.get_mut(key)?.session.tracking.as_mut()?.awaiting.as_mut()
+    }
+
+    pub(super) fn stop_tracking(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(tracking) = client.session.tracking.take() else { return };
         client.session.refresh_plain();
-        for (_, connection) in &tracking.connections {
-            if let Some(upstream) = self.upstreams.get_mut(*connection) {
-                upstream.role = Role::Spare;
-                upstream.close();
+        for tracked in &tracking.connections {
+            // What is watched on it may change without our hearing of it.
+            if client.session.watch.take_if(|(_, watch)| *watch == tracked.connection).is_some() {
+                client.session.watch_lost = true;
+            }
+            for connection in [Some(tracked.connection), tracked.companion].into_iter().flatten() {
+                if let Some(upstream) = self.upstreams.get_mut(connection) {
+                    upstream.role = Role::Spare;
+                    upstream.close();
+                }
             }
         }
     }
 
-    /// Redis accepted or refused the client's `CLIENT TRACKING ON`.
-    pub(in crate::worker) fn tracking_confirmed(&mut self, key: ClientKey, _: UpstreamKey, is_error: bool) {
-        if is_error {
+    /// A connection of the client's tracking is open, or has ended without having been.
+    pub(super) fn tracking_settled(&mut self, key: ClientKey, ready: bool, refusal: Option<String>) {
+        let Some(awaiting) = self.awaiting_of(key) else { return };
+        awaiting.outstanding = awaiting.outstanding.saturating_sub(1);
+        awaiting.ready += usize::from(ready);
+        awaiting.refusal = awaiting.refusal.take().or(refusal);
+        if awaiting.outstanding > 0 {
+            return;
+        }
+        let Some(tracking) = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut())
+        else {
+            return;
+        };
+        let Some(awaiting) = tracking.awaiting.take() else { return };
+        if awaiting.ready == 0 {
             self.stop_tracking(key);
-        } else {
-            self.listen_everywhere(key);
+            let mut reply = Vec::new();
+            let lost = || "ERR hotgate: the connection for CLIENT TRACKING was lost; try again".to_owned();
+            encode::error(&mut reply, awaiting.refusal.unwrap_or_else(lost));
+            self.tallies.error(ErrorKind::UpstreamUnavailable);
+            return settle_client(self, key, awaiting.sequence, 0, Settled::Borrowed(&reply));
         }
-    }
-
-    /// In broadcast mode invalidations come without anything having been read, so every master is listened to.
-    pub(in crate::worker) fn listen_everywhere(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get(key) else { return };
-        if client.session.tracking.as_ref().is_some_and(|tracking| tracking.broadcast) {
-            let (version, database) = (client.session.version, client.session.database);
-            for node in self.knowledge.topology.masters.clone() {
-                self.client_connection(key, node, version, database, 0);
-            }
+        settle_client(self, key, awaiting.sequence, 0, Settled::Borrowed(b"+OK\r\n"));
+        // Inside a transaction what Redis ran before may have been read by a client that means to keep it.
+        let in_exec = self.clients.get(key).is_some_and(|client| client.session.rest.is_some());
+        if awaiting.again || in_exec {
+            self.invalidated(key, FLUSH);
         }
-    }
-
-    /// The connection that carries a client's requests to a node: a shared one, unless the client tracks.
-    pub(in crate::worker) fn client_connection(
-        &mut self,
-        key: ClientKey,
-        node: NodeIndex,
-        version: RespVersion,
-        database: u32,
-        lane: Lane,
-    ) -> UpstreamKey {
-        let tracking = self.clients.get(key).and_then(|client| client.session.tracking.as_ref());
-        let Some(tracking) = tracking else { return self.shared_connection(node, version, database, lane) };
-        if let Some((_, connection)) = tracking.connections.iter().find(|(known, _)| *known == node) {
-            return *connection;
-        }
-        let command = tracking.command.clone();
-        let connection = self.open_connection(node, Role::Tracking(key), version, database, Some(command));
-        if let Some(tracking) = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut())
-        {
-            tracking.connections.push((node, connection));
-        }
-        connection
     }
 
     /// What has to precede a tracking client's next command, because it sent `CLIENT CACHING` before.
-    pub(super) fn caching_prefix(&mut self, key: ClientKey) -> &'static [u8] {
-        let tracking = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut());
-        match tracking.and_then(|tracking| tracking.caching.take()) {
-            Some(true) => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n",
-            Some(false) => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n",
-            None => b"",
-        }
+    pub(super) fn caching_of(&self, key: ClientKey) -> Option<bool> {
+        self.clients.get(key)?.session.tracking.as_ref()?.caching
+    }
+}
+
+/// What tells a node that the next command is to be tracked, or is not.
+pub fn caching_prefix(caching: Option<bool>) -> &'static [u8] {
+    match caching {
+        Some(true) => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n",
+        Some(false) => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n",
+        None => b"",
+    }
+}
+
+/// `CLIENT GETREDIR`.
+pub(in crate::worker) fn redirect_of(tracking: Option<&Tracking>) -> i64 {
+    match tracking.map(|tracking| tracking.redirect) {
+        None => -1,
+        Some(None) => 0,
+        Some(Some(redirect)) => i64::try_from(redirect.id).unwrap_or(i64::MAX),
     }
 }
 
 fn encode_info(out: &mut Vec<u8>, version: RespVersion, tracking: Option<&Tracking>) {
     let mut flags: Vec<&[u8]> = vec![if tracking.is_some() { b"on" } else { b"off" }];
-    let mut prefixes: Vec<&[u8]> = Vec::new();
-    if let Some(tracking) = tracking {
-        let mut words = tracking.options.iter();
-        while let Some(word) = words.next() {
-            match &word[..] {
-                b"prefix" => prefixes.extend(words.next().map(|prefix| &prefix[..])),
-                option => flags.push(option),
-            }
-        }
-        match tracking.caching {
-            Some(true) => flags.push(b"caching-yes"),
-            Some(false) => flags.push(b"caching-no"),
-            None => {}
-        }
+    if let Some(Tracking { options, caching, broken, .. }) = tracking {
+        let known: [(bool, &[u8]); 7] = [
+            (options.broadcast, b"bcast"),
+            (options.opt_in, b"optin"),
+            (*caching == Some(true), b"caching-yes"),
+            (options.opt_out, b"optout"),
+            (*caching == Some(false), b"caching-no"),
+            (options.no_loop, b"noloop"),
+            (*broken, b"broken_redirect"),
+        ];
+        flags.extend(known.iter().filter(|(set, _)| *set).map(|(_, name)| *name));
     }
     encode::map(out, version, 3);
     encode::bulk(out, b"flags");
     encode::set(out, version, flags.len());
     flags.iter().for_each(|flag| encode::bulk(out, flag));
     encode::bulk(out, b"redirect");
-    encode::integer(out, if tracking.is_some() { 0 } else { -1 });
+    encode::integer(out, redirect_of(tracking));
     encode::bulk(out, b"prefixes");
-    encode::array(out, prefixes.len());
-    prefixes.iter().for_each(|prefix| encode::bulk(out, prefix));
+    let prefixes = tracking.map(|tracking| &tracking.options.prefixes);
+    encode::array(out, prefixes.map_or(0, std::collections::BTreeSet::len));
+    prefixes.into_iter().flatten().for_each(|prefix| encode::bulk(out, prefix));
 }

@@ -8,6 +8,7 @@
 
 use super::dispatch::{Flow, Outgoing};
 use super::session::{Replies, Transaction};
+use super::tracking::caching_prefix;
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
@@ -17,7 +18,7 @@ use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Role, Route, UpstreamKey};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route, UpstreamKey};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -186,7 +187,7 @@ impl State {
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let node = self.node_of(&routed)?;
-        let connection = self.session_connection(node, key, version, database);
+        let connection = self.connection_for_session(key, node, version, database);
         connection.ok_or(UpstreamError::Full("the table of session connections"))
     }
 
@@ -200,14 +201,16 @@ impl State {
     ) {
         let leading = transaction.count as u32 + 1;
         let origin = Origin::Client { key, sequence, part: 0 };
+        let prefix = caching_prefix(self.caching_of(key));
         let pending = Pending {
             hook,
-            leading,
+            leading: leading + u32::from(!prefix.is_empty()),
             leading_total: leading,
+            prefix_len: prefix.len() as u32,
             ..Pending::on_connection(origin, RequestClass::Transaction, self.now_ns)
         };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[MULTI, &transaction.commands, EXEC]);
+            upstream.queue(pending, &[prefix, MULTI, &transaction.commands, EXEC]);
         }
     }
 
@@ -262,7 +265,7 @@ impl State {
             Some(_) if self.knowledge.topology.kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
-            _ => self.session_connection(node, key, version, database),
+            _ => self.connection_for_session(key, node, version, database),
         };
         let Some(connection) = connection else {
             let error = UpstreamError::Full("the table of session connections").to_string();
@@ -278,7 +281,6 @@ impl State {
         let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending::on_connection(origin, RequestClass::Transaction, self.now_ns);
         if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.role = Role::Session(key);
             upstream.queue(pending, &[request.bytes()]);
         }
         Flow::Next

@@ -44,7 +44,14 @@ pub(super) enum Ended {
 pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
     let mut failures = 0_u32;
     loop {
-        let Some((greeting, patience)) = state.borrow_mut().greeting(key) else { break };
+        poll_fn(|cx| await_companion(&state, key, cx)).await;
+        let Some((greeting, patience)) = state.borrow_mut().greeting(key) else {
+            // Something may have been queued while it waited for its companion.
+            let state = &mut *state.borrow_mut();
+            state.fail_all(key, "closed by the gateway");
+            flush_touched(state);
+            break;
+        };
         let outcome = greet_patiently(&state, key, &greeting, patience).await;
         let (stream, server_id) = match outcome {
             Ok(open) => open,
@@ -84,6 +91,16 @@ async fn greet_patiently(
             Err(_) => return Err(GreetingError::Timeout),
         }
     }
+}
+
+/// Ready once the companion of the connection is open, if it has one.
+fn await_companion(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<()> {
+    let state = &mut *state.borrow_mut();
+    if let Some(upstream) = state.upstreams.get_mut(key) {
+        upstream.woken = false;
+        upstream.waker = Some(cx.waker().clone());
+    }
+    if state.has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// Reads what has come, delivers it, writes what is queued.
@@ -290,6 +307,12 @@ impl State {
         tally.reconnects += u64::from(std::mem::replace(&mut upstream.was_open, true));
         tally.connects += 1;
         tally.state = NodeState::Up;
+        match upstream.role {
+            Role::Tracking(owner) => self.tracking_connected(owner),
+            Role::Invalidations(owner) => self.companion_connected(owner, key),
+            _ => {}
+        }
+        flush_touched(self);
         Some(self.now_ns)
     }
 
@@ -305,6 +328,9 @@ impl State {
             && reply.starts_with("BUSY ")
         {
             self.answer_parked(key, reply);
+        }
+        if let Role::Tracking(owner) | Role::Invalidations(owner) = role {
+            self.tracking_not_connected(owner, error);
         }
         let tally = self.tallies.node(node.position());
         tally.connect_failures += 1;

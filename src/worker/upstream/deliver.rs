@@ -275,7 +275,6 @@ impl State {
                 self.end_unused_listeners(client_key);
                 self.end_empty_subscriptions(client_key);
             }
-            Hook::Tracking => self.tracking_confirmed(client_key, key, is_error),
             Hook::Script => {
                 if let Some(upstream) = self.upstreams.get(key) {
                     self.note_script(upstream.node, pending);

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use super::errors::UpstreamError;
 use super::wire::Unanswered;
 use super::{Hook, Origin, Pending, Role, Route, UpstreamKey};
-use crate::resp::{RespVersion, encode};
+use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, hang_up, settle_client, touch};
+use crate::worker::client::{ClientKey, hang_up, settle_client};
 use crate::worker::state::State;
 
 impl State {
@@ -125,21 +125,15 @@ impl State {
                 hang_up(self, owner, CloseReason::UpstreamLost);
             }
             Role::Events(owner) => self.events_lost(owner, key),
-            Role::Tracking(owner) => self.forget_tracking(owner, node),
+            Role::Tracking(owner) | Role::Invalidations(owner) => {
+                if let Some(client) = self.clients.get_mut(owner)
+                    && client.session.blocking == Some(key)
+                {
+                    client.session.blocking = None;
+                }
+                self.tracking_lost(owner, key);
+            }
         }
-    }
-
-    /// Invalidations may have been missed, so the client has to drop its whole cache: that is what a null in place of the
-    /// keys says (Redis documentation, "Client-side caching").
-    fn forget_tracking(&mut self, owner: ClientKey, node: NodeIndex) {
-        let Some(client) = self.clients.get_mut(owner) else { return };
-        let Some(tracking) = &mut client.session.tracking else { return };
-        tracking.connections.retain(|(tracked, _)| *tracked != node);
-        let out = client.push_tail();
-        encode::push(out, RespVersion::Resp3, 2);
-        encode::bulk(out, b"invalidate");
-        encode::null(out, RespVersion::Resp3);
-        touch(self, owner);
     }
 
     /// Answers an `EXEC` whose watched keys may have changed: with null, as after a change.

@@ -35,6 +35,7 @@ use tokio::net::TcpStream;
 
 use super::arena::Key;
 use super::client::ClientKey;
+use super::client::tracking::caching_prefix;
 use super::intake::Intake;
 use crate::admission::ReplicaWait;
 use crate::resp::{ReplyScanner, RespVersion, encode};
@@ -66,10 +67,12 @@ pub enum Role {
     Spare,
     /// One client that watches keys or waits in a blocking command.
     Session(ClientKey),
-    /// One client's reads, because their invalidations come the same way.
+    /// One client's commands while it tracks, because their invalidations come the same way.
     Tracking(ClientKey),
     /// Questions about the node, and what must not wait behind anything there.
     OutOfBand,
+    /// The invalidations of one client that redirects them.
+    Invalidations(ClientKey),
     /// One client's subscriptions.
     Subscriber(ClientKey),
     /// One client's keyspace events of one more master.
@@ -106,6 +109,8 @@ pub struct Upstream {
     pub readonly: bool,
     /// A command of the session that the connection starts with.
     pub greeting: Option<Bytes>,
+    /// The connection that hears its invalidations. It has to be open first.
+    pub companion: Option<UpstreamKey>,
     /// How far it is.
     pub phase: Phase,
     /// The socket, while open.
@@ -167,6 +172,14 @@ impl Upstream {
         self.queue(Pending::on_connection(Origin::Swallow, RequestClass::Local, now_ns), &[&bytes]);
     }
 
+    /// Queues a request behind the `CLIENT CACHING` that its client has sent for it; `prefix` is counted in `pending`.
+    pub fn queue_cached(&mut self, mut pending: Pending, prefix: &[u8], request: &[u8]) {
+        let caching = caching_prefix(pending.caching);
+        pending.leading += u32::from(!caching.is_empty());
+        pending.prefix_len += caching.len() as u32;
+        self.queue(pending, &[prefix, caching, request]);
+    }
+
     /// Ends the connection as soon as its task runs.
     pub fn close(&mut self) {
         self.closing = true;
@@ -177,8 +190,12 @@ impl Upstream {
     /// The client that owns it, when it is nobody else's.
     pub fn owner(&self) -> Option<ClientKey> {
         match self.role {
-            Role::Session(owner) | Role::Tracking(owner) | Role::Monitor(owner) => Some(owner),
-            Role::Subscriber(owner) | Role::Events(owner) => Some(owner),
+            Role::Session(owner)
+            | Role::Tracking(owner)
+            | Role::Invalidations(owner)
+            | Role::Subscriber(owner)
+            | Role::Events(owner)
+            | Role::Monitor(owner) => Some(owner),
             Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare | Role::OutOfBand => None,
         }
     }

@@ -70,8 +70,6 @@ pub enum Hook {
     Transaction,
     /// Confirmations of a subscription: the last of them may leave nothing subscribed.
     Subscription,
-    /// The reply of `CLIENT TRACKING ON`: success makes the connection the client's own.
-    Tracking,
     /// A transaction on a connection of the client's own without a watch, because it selects a database or a version.
     OwnTransaction,
     /// Must not wait behind anything at its node, and is not sent again.
@@ -109,6 +107,8 @@ pub struct Pending {
     pub trailing: u32,
     /// Bytes at the front of the request that belong to one attempt only, such as `ASKING`.
     pub prefix_len: u32,
+    /// The `CLIENT CACHING` that precedes it on a tracking client's connection.
+    pub caching: Option<bool>,
     /// How often it was redirected so far.
     pub redirects: u8,
     /// Whether a swallowed reply was a redirection: the transaction has to go elsewhere.
@@ -138,6 +138,7 @@ impl Pending {
             delivered: 1,
             trailing: 0,
             prefix_len: 0,
+            caching: None,
             redirects: 0,
             redirected: false,
             retry_until_ns: 0,

@@ -208,6 +208,10 @@ impl State {
     /// Takes a session's connection back: it is clean after what was last sent on it.
     pub fn release_connection(&mut self, key: UpstreamKey) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if let Role::Tracking(_) = upstream.role {
+            // It stays its client's.
+            return;
+        }
         let node = upstream.node;
         let spares = &mut self.pools.node(node).spares;
         // Where few sessions are allowed, few are kept for the next.
@@ -251,6 +255,7 @@ impl State {
             database,
             readonly,
             greeting,
+            companion: None,
             phase: Phase::Connecting,
             stream: None,
             wire: Default::default(),

@@ -4,8 +4,7 @@
 
 use super::deliver::first_word;
 use super::{Origin, Pending, Role, UpstreamKey};
-use crate::shared::labels::CloseReason;
-use crate::worker::client::{ClientKey, Phase, close_client, touch};
+use crate::worker::client::{ClientKey, touch};
 use crate::worker::state::State;
 
 impl State {
@@ -22,8 +21,12 @@ impl State {
                 }
                 is_push
             }
-            Role::Tracking(owner) if is_push => self.pass_on(owner, reply),
-            Role::Tracking(_) => false,
+            Role::Tracking(owner) | Role::Invalidations(owner) => {
+                if is_push {
+                    self.invalidated(owner, reply);
+                }
+                is_push
+            }
             Role::Monitor(owner) if upstream.wire.front().is_none() => self.pass_on(owner, reply),
             Role::Monitor(_) => false,
             Role::Subscriber(owner) | Role::Events(owner) => {
@@ -61,15 +64,7 @@ impl State {
     }
 
     fn pass_on(&mut self, owner: ClientKey, reply: &[u8]) -> bool {
-        let bytes_max = self.config.limits.client_output_buffer_max;
-        if let Some(client) = self.clients.get_mut(owner).filter(|client| client.phase == Phase::Open) {
-            client.push_tail().extend_from_slice(reply);
-            if client.output.len() + client.session.held_push_bytes() > bytes_max {
-                close_client(self, owner, CloseReason::OutputBuffer);
-            } else {
-                touch(self, owner);
-            }
-        }
+        self.push_to(owner, reply);
         true
     }
 }

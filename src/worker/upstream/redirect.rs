@@ -108,7 +108,10 @@ impl State {
                 self.refresh(RefreshReason::Redirected(target.clone()));
                 self.resend(pending, bytes, &target, false, reply);
             }
-            (RedirectKind::Ask, Some(target)) if pending.hook != Hook::Transaction => {
+            // `ASKING` and `CLIENT CACHING` are each for the very next command, so one that is cached waits for the slot to arrive.
+            (RedirectKind::Ask, Some(target))
+                if pending.hook != Hook::Transaction && pending.caching.is_none() =>
+            {
                 self.resend(pending, bytes, &target, true, reply);
             }
             _ => {

@@ -272,6 +272,8 @@ impl State {
             let error = UpstreamError::Unreachable(name, "the last attempt failed".to_owned());
             pending.start_over();
             self.retry_later(pending, bytes, error, None);
+        } else if pending.caching.is_some() {
+            upstream.queue_cached(pending, prefix, &bytes);
         } else if prefix.is_empty() && bytes.len() >= LARGE_REQUEST_BYTES {
             upstream.wire.push_large(pending, bytes);
             upstream.wake();
