@@ -42,6 +42,7 @@ mod gathered;
 mod key;
 #[cfg(test)]
 mod model_tests;
+mod probe;
 mod reply;
 #[cfg(test)]
 mod tests;

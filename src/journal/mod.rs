@@ -21,7 +21,8 @@
 //! the next process counts from there.
 //!
 //! The one thing that the journal cannot answer is what became of a flush in doubt after Redis has forgotten the token.
-//! It tells how old the flush is ([`OpenFlush::first_sent_unix_ms`]); beyond half the life of a token it is reported as
+//! It tells how old the flush is ([`OpenFlush::first_sent_unix_ms`]). Where that is more than half the life of a token, or in
+//! the future, clocks decide nothing: Redis is asked for the token, and only if it remembers none at all is the flush reported as
 //! unknown and not sent.
 //!
 //! # What it refuses

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::gathered::Gathered;
+use super::probe::{self, Remembered};
 use crate::combine::{
     flight::is_elsewhere,
     op::Op,
@@ -51,7 +52,7 @@ pub struct FlushInDoubt {
     pub sum: i64,
     /// How many deltas that is.
     pub count: usize,
-    /// How long ago it was first sent, in nanoseconds.
+    /// How long ago it was first sent by the system's clock, in nanoseconds; `u64::MAX` where that was in the future.
     pub age_ns: u64,
 }
 
@@ -87,6 +88,8 @@ pub struct Loss {
 pub enum Retry {
     /// Redis does not know the script: the resend carries its source.
     NoScript,
+    /// Redis has been asked, and has surely not had it.
+    Asked,
     /// A redirection, or the node cannot serve now.
     Elsewhere,
     /// Redis refused the call; this is its error.
@@ -144,7 +147,14 @@ pub(super) struct Flight {
     state: State,
     sent_before: bool,
     with_body: bool,
+    /// Redis is asked first whether it has had it.
+    asks_first: bool,
 }
+
+/// What is told of a flush that looks too old, and of which Redis remembers nothing.
+const FORGOTTEN: &[u8] =
+    b"ERR hotgate: outcome unknown: by this machine's clock the flush is older than half a day or of the future, and Redis remembers \
+no flush of the counter; compare the counter with what it should be";
 
 pub(super) enum Next {
     Send(DeltaFlush),
@@ -174,6 +184,7 @@ impl Flight {
             state: State::Due,
             sent_before: false,
             with_body: false,
+            asks_first: false,
         }
     }
 
@@ -183,9 +194,11 @@ impl Flight {
         let mut this = Self::new(token, deltas, through, JOURNALED_TOKEN_TTL_MS, now_ns);
         this.doubtful = true;
         this.sent_before = true;
-        // Without any time left, now is too late.
-        let left_ns = retry_ns_max(JOURNALED_TOKEN_TTL_MS).checked_sub(age_ns);
-        this.deadline_ns = left_ns.map_or(0, |left_ns| now_ns.saturating_add(left_ns));
+        match retry_ns_max(JOURNALED_TOKEN_TTL_MS).checked_sub(age_ns) {
+            Some(left_ns) => this.deadline_ns = now_ns.saturating_add(left_ns),
+            // That is only what clocks say. Redis may know.
+            None => this.asks_first = true,
+        }
         this
     }
 
@@ -210,6 +223,9 @@ impl Flight {
     }
 
     pub fn encode(&self, key: &Bytes, companion: &Bytes, out: &mut BytesMut) {
+        if self.asks_first {
+            return probe::ask(companion, out);
+        }
         let mut step = Segment::new();
         step.begin(&Op::Increment(self.sum), (), RespVersion::Resp2);
         Call {
@@ -234,7 +250,26 @@ impl Flight {
             // Only a later flush of this key can have made it stale, and that goes when this one is over.
             Some(text) if text.starts_with(b"STALE") => FlushOutcome::Unknown(self.loss(text)),
             Some(text) => self.again(Retry::Refused(printable(text))),
+            None if self.asks_first => self.settle_question(reply),
             None => self.settle_script(reply),
+        }
+    }
+
+    fn settle_question(&mut self, reply: &[u8]) -> FlushOutcome {
+        match probe::read(reply, self.token) {
+            Some(Remembered::This(before)) => match before.and_then(|before| before.checked_add(self.sum)) {
+                Some(total) => {
+                    FlushOutcome::Applied { token: self.token, sum: self.sum, count: self.count, total }
+                }
+                None => FlushOutcome::Unknown(self.loss(NOT_UNDERSTOOD)),
+            },
+            Some(Remembered::Earlier) => {
+                self.asks_first = false;
+                self.again(Retry::Asked)
+            }
+            Some(Remembered::Later) => FlushOutcome::Unknown(self.loss(b"STALE a later flush was applied")),
+            Some(Remembered::Nothing) => FlushOutcome::Unknown(self.loss(FORGOTTEN)),
+            None => FlushOutcome::Unknown(self.loss(NOT_UNDERSTOOD)),
         }
     }
 

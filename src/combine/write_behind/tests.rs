@@ -180,12 +180,29 @@ fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
         WriteBehindKey::<u32>::recovered(key(), IDENTITY, &recovered(12 * HOUR_NS - 1), 1, &mut budget);
     assert_eq!(machine.next(1, &POLICY, false, &mut budget), Action::Flush(flush), "after a night");
     let old = recovered(12 * HOUR_NS + 1);
-    let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &old, 1, &mut budget);
-    let Action::Over(FlushOutcome::Unknown(loss)) = machine.next(1, &POLICY, false, &mut budget) else {
-        panic!("Redis may have forgotten the token")
+    // Redis is asked, whatever clocks say, and nothing is sent before it has answered.
+    let mut asked = |reply: &str| {
+        let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &old, 1, &mut budget);
+        assert_eq!(machine.next(1, &POLICY, false, &mut budget), Action::Flush(flush));
+        let mut wire = BytesMut::new();
+        machine.encode(&mut wire);
+        assert!(wire.starts_with(b"*2\r\n$3\r\nGET\r\n"), "{wire:?}");
+        let outcome = machine.settle(reply.as_bytes(), 1, &POLICY, &mut budget, |_, _| {});
+        (machine, outcome)
     };
+    let (machine, outcome) = asked("$-1\r\n");
+    let Some(FlushOutcome::Unknown(loss)) = outcome else { panic!("Redis may have forgotten the token") };
     assert_eq!((loss.token, loss.sum, loss.count), (55, 5, 2));
+    assert!(loss.reason.contains("by this machine's clock"), "{}", loss.reason);
     assert_eq!(machine.facts().unknown_outcomes, 1);
+    let (_, outcome) = asked("$10\r\n55 \u{12}\r\n");
+    assert!(matches!(outcome, Some(FlushOutcome::Unknown(_))), "{outcome:?}");
+    let (mut machine, outcome) = asked("$4\r\n54 x\r\n");
+    assert_eq!(outcome, Some(FlushOutcome::Again(Retry::Asked)), "it has never taken effect");
+    assert_eq!(machine.next(2, &POLICY, false, &mut PendingBudget::new(10)), Action::Flush(flush));
+    let mut wire = BytesMut::new();
+    machine.encode(&mut wire);
+    assert!(wire.windows(4).any(|word| word == b"EVAL"), "{wire:?}");
 }
 
 #[test]

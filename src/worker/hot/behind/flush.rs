@@ -286,7 +286,7 @@ impl State {
             Some(FlushOutcome::Again(retry)) => {
                 key.stage = Stage::FlushDue;
                 match retry {
-                    Retry::NoScript => {}
+                    Retry::NoScript | Retry::Asked => {}
                     Retry::Elsewhere => self.elsewhere(hash, key, reply),
                     Retry::Refused(text) => {
                         self.doubt_master_of(key, &text);

@@ -165,7 +165,9 @@ impl State {
             token: flush.token,
             sum: flush.deltas.sum,
             count: flush.deltas.count as usize,
-            age_ns: unix_ms().saturating_sub(flush.first_sent_unix_ms).saturating_mul(1_000_000),
+            age_ns: unix_ms()
+                .checked_sub(flush.first_sent_unix_ms)
+                .map_or(u64::MAX, |age_ms| age_ms.saturating_mul(1_000_000)),
         });
         let recovered = Recovered {
             in_doubt,
