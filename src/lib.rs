@@ -48,7 +48,7 @@
 //! | [`shared`] | between threads | snapshots, tallies, mailboxes |
 //! | [`control`] | cold | topology, reload, the hot set, commands about the whole process |
 //! | [`monitor`] | cold | metrics, INFO and HOTKEYS views, HTTP, dashboard, `hotgate top` |
-//! | [`resp`] [`command`] [`detect`] [`combine`] [`admission`] [`config`] | leaf | protocol, command table, heavy hitters, fold and settle, quotas, configuration |
+//! | [`resp`] [`command`] [`detect`] [`pace`] [`combine`] [`admission`] [`config`] | leaf | protocol, command table, heavy hitters, when to fold, fold and settle, quotas, configuration |
 //! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
 //! | [`demo`] | tool | a private Redis Cluster with the gateway before it |
 
@@ -62,6 +62,7 @@ pub mod detect;
 pub mod journal;
 pub mod limits;
 pub mod monitor;
+pub mod pace;
 pub mod panics;
 pub mod process;
 pub mod resp;

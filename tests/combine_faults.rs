@@ -29,7 +29,8 @@ const INCREMENTS: usize = 10_000;
 const FAULTS: usize = 20;
 
 /// Patience beyond any fault of these tests, so that what `exactly_once` promises is seen whole.
-const PATIENT: &str = "[upstream]\nunavailable_wait = '50s'\nbackoff_max = '100ms'\n";
+const PATIENT: &str =
+    "[combine]\nexactly_once = true\n[upstream]\nunavailable_wait = '50s'\nbackoff_max = '100ms'\n";
 
 fn start(upstream: &str, config: &str) -> Gateway {
     let rule = "[[rule]]\nmatch = 'sku:*'\nmode = 'combine'\n";
@@ -91,7 +92,7 @@ fn without_tokens_an_increment_on_a_cut_connection_is_unknown_and_never_repeated
     let (seed, mut rng) = announced_seed();
     let server = Server::start();
     let relay = Relay::before(server.address());
-    let config = format!("{PATIENT}[combine]\nexactly_once = false\n");
+    let config = PATIENT.replace("exactly_once = true", "exactly_once = false");
     let gateway = start(&relay.address().to_string(), &config);
     let increments = Increments::start(KEY, CLIENTS, &[address(&gateway)], seed);
     for _ in 0..FAULTS {

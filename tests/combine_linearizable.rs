@@ -189,7 +189,7 @@ fn before(upstream: &str, config: &str) -> Vec<Gateway> {
 #[test]
 fn counters_on_one_server() {
     for config in
-        ["", "[combine]\nexactly_once = false\n", "[combine]\nflush_interval = '0s'\nearly_flush_min = 2\n"]
+        ["", "[combine]\nexactly_once = true\n", "[combine]\nflush_interval = '0s'\nearly_flush_min = 2\n"]
     {
         for kind in [Kind::String, Kind::HashField] {
             let server = Server::start();

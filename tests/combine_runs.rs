@@ -82,7 +82,7 @@ fn replies_are_those_of_one_by_one() {
     println!("HOTGATE_SEED={seed}");
     let configs = [
         "",
-        "[combine]\nexactly_once = false\n",
+        "[combine]\nexactly_once = true\n",
         "[gateway]\nworkers = 2\n[combine]\nflush_interval = '0s'\n",
         "[limits]\nclient_inflight_max = 16\n",
     ];

@@ -60,6 +60,7 @@ fn check_uses(directory: &str, allowed: &[&str]) {
         "journal",
         "limits",
         "monitor",
+        "pace",
         "process",
         "resp",
         "shared",
@@ -80,6 +81,7 @@ fn leaves_use_leaves_only() {
     check_uses("command", &["resp", "limits"]);
     check_uses("detect", &["limits"]);
     check_uses("config", &["limits"]);
+    check_uses("pace", &[]);
     check_uses("combine", &["resp", "limits"]);
     check_uses("admission", &["combine", "command", "config", "resp", "limits"]);
 }
@@ -116,7 +118,7 @@ fn the_data_path_has_no_locks_and_no_atomics() {
 
 #[test]
 fn leaves_do_no_io() {
-    for directory in ["resp", "command", "detect", "combine", "admission"] {
+    for directory in ["resp", "command", "detect", "pace", "combine", "admission"] {
         check_absent(
             directory,
             &["std::net", "std::fs", "tokio::", "Instant::now", "SystemTime"],

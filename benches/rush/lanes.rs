@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use hotgate::resp::{ReplyScan, ReplyScanner};
 
 use crate::outcome::Outcome;
@@ -79,6 +80,8 @@ pub struct Saturated {
     pub replies: u64,
     pub errors: u64,
     pub seconds: f64,
+    /// From the moment at which a pipeline was rendered to each of its replies, in µs.
+    pub latency_us: Histogram<u64>,
 }
 
 impl Saturated {
@@ -153,17 +156,37 @@ impl Lanes {
         depth: usize,
         time: Duration,
     ) -> Saturated {
-        let mut seen = Saturated { replies: 0, errors: 0, seconds: 0.0 };
+        self.saturate_with(catalogue, &[request], depth, time)
+    }
+
+    /// As [`Lanes::saturate`] with several requests that take turns; each lane begins at another of them.
+    pub fn saturate_with(
+        &mut self,
+        catalogue: &Catalogue,
+        requests: &[u32],
+        depth: usize,
+        time: Duration,
+    ) -> Saturated {
+        let latency_us = Histogram::new_with_bounds(1, 60_000_000, 3).unwrap();
+        let mut seen = Saturated { replies: 0, errors: 0, seconds: 0.0, latency_us };
+        let mut turns: Vec<usize> = (0..self.lanes.len()).collect();
         let start = Instant::now();
         loop {
             let go_on = start.elapsed() < time;
             let mut idle = 0;
-            for lane in &mut self.lanes {
+            for (lane, turn) in self.lanes.iter_mut().zip(&mut turns) {
                 if lane.waiting.is_empty() && go_on {
-                    (0..depth).for_each(|_| lane.waiting.push_back(Arrival { due_us: 0, request }));
+                    let due_us = start.elapsed().as_micros() as u32;
+                    for _ in 0..depth {
+                        lane.waiting.push_back(Arrival { due_us, request: requests[*turn % requests.len()] });
+                        *turn += 1;
+                    }
                 }
                 lane.send(catalogue);
-                lane.receive(|_, is_error| {
+                let mut now_us = None;
+                lane.receive(|arrival, is_error| {
+                    let now_us = *now_us.get_or_insert_with(|| start.elapsed().as_micros() as u32);
+                    seen.latency_us.saturating_record(u64::from(now_us - arrival.due_us));
                     seen.replies += 1;
                     seen.errors += u64::from(is_error);
                 });

@@ -25,6 +25,13 @@ impl Gateway {
     /// Starts it on free ports and the core of the servers, with lines of a configuration file, and waits until it is
     /// ready.
     pub fn start(upstream: &str, config: &str) -> Gateway {
+        let gateway = Gateway::start_anywhere(upstream, config, 1);
+        pin(gateway.pid(), SERVER_CORE);
+        gateway
+    }
+
+    /// As [`Gateway::start`] with so many workers, on whatever core the system gives it.
+    pub fn start_anywhere(upstream: &str, config: &str, workers: usize) -> Gateway {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("hotgate.toml");
         fs::write(&file, config).unwrap();
@@ -32,8 +39,8 @@ impl Gateway {
             .arg("serve")
             .arg("--config")
             .arg(&file)
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"])
-            .args(["--upstream", upstream])
+            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream])
+            .args(["--workers", &workers.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -43,7 +50,6 @@ impl Gateway {
             .find_map(|line| line.strip_prefix("hotgate: listening on 127.0.0.1:")?.parse().ok())
             .expect("hotgate says where it listens");
         lines.find(|line| line == "hotgate: ready").expect("hotgate says that it is ready");
-        pin(child.id(), SERVER_CORE);
         Gateway { child, port, _directory: directory }
     }
 

@@ -85,6 +85,7 @@ pub struct KeyQuota {
     recheck_ns: u64,
     on_unavailable: OnUnavailable,
     wait: Option<ReplicaWait>,
+    exactly_once: bool,
     fault: Option<String>,
 }
 
@@ -109,6 +110,7 @@ impl KeyQuota {
             wait: wait
                 .filter(|(replicas, _)| *replicas > 0 && !shadow)
                 .map(|(replicas, timeout)| ReplicaWait { replicas, timeout_ms: milliseconds(timeout) }),
+            exactly_once: held().any(|(_, quota)| quota.exactly_once),
             fault: None,
         };
         for (rule, quota) in quotas {
@@ -226,6 +228,11 @@ impl KeyQuota {
     /// What happens while Redis is away.
     pub fn on_unavailable(&self) -> OnUnavailable {
         self.on_unavailable
+    }
+
+    /// Whether its flushes carry tokens.
+    pub fn exactly_once(&self) -> bool {
+        self.exactly_once
     }
 
     /// What a grant has to wait for.

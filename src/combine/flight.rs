@@ -7,21 +7,23 @@ use bytes::{Bytes, BytesMut};
 use super::{
     clamp::{Clamp, ClampReport},
     member::Member,
-    queue::{Again, Settlement, TOKEN_TTL_MS},
+    plain::{self, Heard},
+    queue::TOKEN_TTL_MS,
     script::Call,
     segment::{Kind, Segment},
     settle::{
-        Before, NOT_UNDERSTOOD, OVERFLOW, Quota, Settled, UNKNOWN, Verdict, settle_counter, settle_error,
-        settle_read, settle_sets, settle_spelled_read,
+        Before, NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, Verdict, settle_counter, settle_error, settle_sets,
+        settle_spelled_read,
     },
-    wire::{encode_read, encode_write},
+    terms::{Again, Settlement},
+    wire::encode_segment,
 };
-use crate::resp::{bulk_payload, elements, first_error, parse_integer_reply};
+use crate::resp::{bulk_payload, elements, first_error};
 
-/// How the write of a flush goes.
+/// How the first segments of a flush go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As the one command that it folds into.
+    /// As the commands that they fold into.
     Plain,
     /// As a call of the script, under a token or not.
     Script { sequence: Option<u64> },
@@ -39,16 +41,20 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Flight<M> {
-    /// First the write, then reads.
+    /// First what the script does, then what goes without it.
     pub segments: Vec<Segment<M>>,
-    /// How many of the segments are the write: one command for all of them.
+    /// How many of the segments the script does: one command for all of them.
     pub group: usize,
     pub state: State,
     /// An earlier sending of the write may have taken effect.
     pub doubtful: bool,
     pub first_sent_ns: u64,
-    /// How many of the segments the last replies settled.
-    pub settled: usize,
+    /// Segments that are settled, to be used again.
+    pub finished: Vec<Segment<M>>,
+    /// The value of the counter behind the last write, if there was a write; nothing in it where that is not known.
+    pub value: Option<Option<i64>>,
+    /// Whether the field that was incremented last is near zero.
+    pub hash_is_calm: Option<bool>,
     form: Form,
     with_body: bool,
     clamp: Option<Arc<Clamp>>,
@@ -78,7 +84,9 @@ impl<M: Member> Flight<M> {
             state: State::New,
             doubtful: false,
             first_sent_ns: now_ns,
-            settled: 0,
+            finished: Vec::new(),
+            value: None,
+            hash_is_calm: None,
             form,
             with_body: false,
             clamp,
@@ -86,40 +94,47 @@ impl<M: Member> Flight<M> {
     }
 
     pub fn commands(&self) -> usize {
-        usize::from(self.group > 0) + self.segments.len() - self.group
+        let plain = self.segments[self.group..].iter().map(Segment::commands).sum::<usize>();
+        usize::from(self.group > 0) + plain
     }
 
     pub fn has_token(&self) -> bool {
         matches!(self.form, Form::Script { sequence: Some(_) })
     }
 
+    /// Operations and bytes that it holds.
+    pub fn weight(&self) -> (usize, usize) {
+        self.segments.iter().map(Segment::weight).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
     pub fn encode(&self, key: &Bytes, companion: &Bytes, out: &mut BytesMut) {
-        let (write, reads) = self.segments.split_at(self.group);
-        match (self.form, write) {
-            (_, []) => {}
-            (Form::Plain, [only, ..]) => encode_write(key, only, out),
-            (Form::Script { sequence }, steps) => Call {
+        let (write, others) = self.segments.split_at(self.group);
+        if let (Form::Script { sequence }, [_, ..]) = (self.form, write) {
+            Call {
                 key,
                 token: sequence.map(|sequence| (companion, sequence)),
                 token_ttl_ms: TOKEN_TTL_MS,
                 clamp: self.clamp.as_deref(),
                 with_body: self.with_body,
             }
-            .encode(steps, out),
+            .encode(write, out);
         }
-        for read in reads {
-            encode_read(key, read, out);
+        for segment in others {
+            encode_segment(key, segment, out);
         }
     }
 
-    /// Settles from the front, up to the first command that has to be sent again. What stands behind it is sent again
-    /// too, though it may have been answered: those are reads, and their answers are older than the write will be.
-    pub fn settle(&mut self, replies: &[impl AsRef<[u8]>], sink: &mut impl FnMut(M, Settled)) -> Settlement {
+    /// Settles what the replies decide; what has to be sent again stays. Of what stands behind a call of the script that is to
+    /// be made again, nothing is settled: those are reads, and their answers are older than the write will be.
+    pub fn settle<R: AsRef<[u8]>>(
+        &mut self,
+        heard: &Heard<R>,
+        sink: &mut impl FnMut(M, Settled),
+    ) -> Settlement {
         let mut settlement = Settlement::default();
-        let mut index = 0;
-        self.settled = 0;
+        let mut first = 0;
         if self.group > 0 {
-            let reply = replies.first().map_or(b"".as_slice(), AsRef::as_ref);
+            let reply = heard.replies.first().map_or(b"".as_slice(), AsRef::as_ref);
             match self.settle_write(reply, sink) {
                 Written::Settled(report) => settlement.clamp = report,
                 Written::Again(again) => {
@@ -127,22 +142,43 @@ impl<M: Member> Flight<M> {
                     return settlement;
                 }
             }
-            self.settled = self.group;
-            self.group = 0;
-            self.doubtful = false;
-            index = 1;
+            self.end_write();
+            first = 1;
         }
-        for read in &self.segments[self.settled..] {
-            let reply = replies.get(index).map_or(b"-ERR the reply is missing\r\n".as_slice(), AsRef::as_ref);
-            if is_elsewhere(reply) {
-                settlement.again = Some(Again::Elsewhere { reply: index });
-                return settlement;
-            }
-            settle_read(read, reply, sink);
-            self.settled += 1;
-            index += 1;
+        let outcome = plain::settle(&mut self.segments, first, heard, &mut self.finished, sink);
+        (settlement.again, settlement.denied) = (outcome.again, outcome.denied);
+        self.hash_is_calm = outcome.hash_is_calm.or(self.hash_is_calm);
+        if outcome.written {
+            self.value = Some(outcome.value);
         }
         settlement
+    }
+
+    /// The connection was lost. `may_retry` says that a token is still remembered.
+    pub fn lose<R: AsRef<[u8]>>(
+        &mut self,
+        heard: &Heard<R>,
+        may_retry: bool,
+        sink: &mut impl FnMut(M, Settled),
+    ) -> Settlement {
+        if self.group == 0 || !heard.replies.is_empty() {
+            return self.settle(heard, sink);
+        }
+        let unsent = heard.lost.is_some_and(|unsent| unsent >= heard.commands);
+        let retries = self.has_token() && may_retry;
+        if !(unsent || retries) {
+            self.segments[..self.group].iter().for_each(|segment| settle_error(segment, UNKNOWN, sink));
+            self.end_write();
+        }
+        self.doubtful |= !unsent && self.group > 0;
+        Settlement::default()
+    }
+
+    /// The write is settled, and what is left are reads.
+    fn end_write(&mut self) {
+        self.finished.extend(self.segments.drain(..self.group));
+        self.group = 0;
+        self.doubtful = false;
     }
 
     fn settle_write(&mut self, reply: &[u8], sink: &mut impl FnMut(M, Settled)) -> Written {
@@ -150,28 +186,20 @@ impl<M: Member> Flight<M> {
         if is_elsewhere(reply) {
             return Written::Again(Again::Elsewhere { reply: 0 });
         }
-        match (self.form, error) {
-            (Form::Script { .. }, Some(text)) if text.starts_with(b"NOSCRIPT") && !self.with_body => {
+        match error {
+            Some(text) if text.starts_with(b"NOSCRIPT") && !self.with_body => {
                 self.with_body = true;
                 Written::Again(Again::NoScript)
             }
-            (Form::Plain, Some(text)) if self.members_may_differ(text) => {
-                self.form = Form::Script { sequence: None };
-                Written::Again(Again::OneByOne)
-            }
-            (_, Some(text)) => {
+            Some(text) => {
                 // An earlier sending may have been applied: then this refusal says nothing about that.
                 self.refuse_all(if self.doubtful { UNKNOWN } else { text }, sink);
                 Written::Settled(None)
             }
-            _ if self.doubtful && self.is_refused_by_replica(reply) => {
+            None if self.doubtful && self.is_refused_by_replica(reply) => {
                 Written::Again(Again::Elsewhere { reply: 0 })
             }
-            (Form::Plain, None) => {
-                self.settle_plain(reply, sink);
-                Written::Settled(None)
-            }
-            (Form::Script { .. }, None) => Written::Settled(self.settle_script(reply, sink)),
+            None => Written::Settled(self.settle_script(reply, sink)),
         }
     }
 
@@ -182,30 +210,11 @@ impl<M: Member> Flight<M> {
         matches!(self.form, Form::Script { .. }) && strings.any(|text| text.starts_with(b"!READONLY"))
     }
 
-    /// Whether a refused plain command can mean different things to its members: a `GET` among them needs the value
-    /// that still stands there, and of several increments that overflow together some may fit.
-    fn members_may_differ(&self, text: &[u8]) -> bool {
-        let segment = &self.segments[0];
-        segment.gets > 0 || (text == OVERFLOW && segment.fold.increments > 1)
-    }
-
     /// Redis refused the write as a whole, before it looked at any part: `READONLY`, `NOAUTH`, `NOPERM`, ... Each
     /// member would have been refused alike.
     fn refuse_all(&self, text: &[u8], sink: &mut impl FnMut(M, Settled)) {
         for segment in &self.segments[..self.group] {
             settle_error(segment, text, sink);
-        }
-    }
-
-    fn settle_plain(&self, reply: &[u8], sink: &mut impl FnMut(M, Settled)) {
-        let segment = &self.segments[0];
-        match (segment.kind, parse_integer_reply(reply)) {
-            (Kind::Sets, _) => settle_sets(segment, None, Before::Null, sink),
-            (_, Some(after)) => {
-                let before = itoa::Buffer::new().format(after.wrapping_sub(segment.fold.sum)).to_owned();
-                settle_counter(segment, Before::Raw(before.as_bytes()), &Verdict::All, None, sink);
-            }
-            (_, None) => settle_error(segment, NOT_UNDERSTOOD, sink),
         }
     }
 

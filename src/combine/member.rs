@@ -1,5 +1,19 @@
 //! Who waits in a queue.
 
+/// How a client said an increment of a string.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verb {
+    /// `INCR`
+    Incr,
+    /// `DECR`
+    Decr,
+    /// `INCRBY`
+    #[default]
+    Incrby,
+    /// `DECRBY`
+    Decrby,
+}
+
 /// Who waits for one operation, or for several equal ones in a row: as many commands of one connection, with nothing
 /// between them. Small, and opaque to the queue but for this.
 pub trait Member: Copy {
@@ -8,6 +22,14 @@ pub trait Member: Copy {
 
     /// Who waits for the one at this place among them, from 0.
     fn one(&self, place: u32) -> Self;
+
+    /// The connection that it belongs to: operations of one connection keep their order.
+    fn caller(&self) -> u64;
+
+    /// How it says an increment of a string.
+    fn verb(&self) -> Verb {
+        Verb::default()
+    }
 }
 
 /// Nobody waits.
@@ -17,4 +39,8 @@ impl Member for () {
     }
 
     fn one(&self, _: u32) -> Self {}
+
+    fn caller(&self) -> u64 {
+        0
+    }
 }

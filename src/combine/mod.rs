@@ -16,11 +16,14 @@
 //!
 //! # Two forms of a flush
 //!
-//! *Plain*: `INCRBY`, `HINCRBY` or `SET`, when that can be proved to be worth its parts. Where it cannot (deltas of both
-//! signs might overflow on the way, a `GET` comes first, two writes of different kinds) and where Redis refuses the fold
-//! and its members might fare differently, the batch goes as a script that applies them one by one if need be.
+//! *Plain*, the default: each segment is a command of its own (`INCRBY`, `HINCRBY`, `SET` or a read), all in one write, each with a
+//! place of its own in the order of what Redis does. That is no more than the clients' own commands could do, so it needs no other
+//! rights and leaves no other key. What cannot be proved to be worth its parts is cut until it can; a run of one goes as it
+//! came; and where Redis refuses a fold whose members might fare differently, they go again as they came (`plain`).
+//! A connection that is lost after a write leaves its members with the error that they would have got without folding.
 //!
-//! *Exactly once*: always the script, under a token.
+//! *Exactly once*, where it is asked for: a script that applies the segments, one by one if need be, under a token. The script
+//! without a token is what quotas use.
 //!
 //! # Why remembering the last token is enough
 //!
@@ -57,17 +60,20 @@
 //! alternate between kinds share a flush, but do not fold, and [`QueueCounters`] shows when a key gains nothing.
 
 mod clamp;
+mod cut;
 mod flight;
 mod fold;
 mod member;
 mod op;
 mod pace;
+mod plain;
 mod queue;
 mod script;
 mod segment;
 mod settle;
 mod slot_tags;
 mod spares;
+mod terms;
 mod wire;
 mod write_behind;
 
@@ -75,16 +81,14 @@ pub use clamp::{
     Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, Window,
     WindowState, override_key, window_key,
 };
-pub use member::Member;
+pub use member::{Member, Verb};
 pub use op::{Foldable, Op, classify};
-pub use queue::{
-    Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, QueueCounters, QueueLimits, Settlement,
-    TOKEN_TTL_MS,
-};
+pub use queue::{KeyQueue, TOKEN_TTL_MS};
 pub use script::{FLUSH_SCRIPT, flush_script_sha};
 pub use settle::{OUTCOME_UNKNOWN, Settled};
 pub use slot_tags::{companion_key, slot_tag};
 pub use spares::SpareSegments;
+pub use terms::{Again, Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement};
 pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
     Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,

@@ -4,6 +4,7 @@
 //! request that does not fold exactly as it stands (an option, a malformed number, a missing argument) is `None`,
 //! goes the ordinary way, and gets Redis' own answer.
 
+use super::member::Verb;
 use crate::resp::{Request, parse_integer};
 
 /// The most arguments of a read that the flush script makes. It hands them to a call of Lua, whose stack takes no more than
@@ -157,6 +158,16 @@ impl Foldable {
             other if READS.contains(&other) => Self::Read,
             _ => return None,
         })
+    }
+
+    /// How this command says an increment of a string.
+    pub fn verb(self) -> Verb {
+        match self {
+            Self::Incr => Verb::Incr,
+            Self::Decr => Verb::Decr,
+            Self::Decrby => Verb::Decrby,
+            _ => Verb::Incrby,
+        }
     }
 
     /// What this request of the command asks for. `None` if it does not fold: wrong number of arguments, options, a

@@ -1,9 +1,10 @@
 //! When the next flush of a key may go.
 //!
-//! Flushes are spaced by an interval. The first operation after a pause goes at once, so that a lone caller waits for
+//! The next flush goes when the last one is settled: the round trip is the clock. Only if an interval brings so many operations
+//! that waiting for it folds hundreds of them into each command are flushes spaced by it. Fewer clients than that wait for
 //! nothing.
 //!
-//! To wait out the interval is wrong in one case: clients that send their next operation when they have the reply to the
+//! To wait out the interval is wrong in one more case: clients that send their next operation when they have the reply to the
 //! last (a closed loop) may all be waiting long before it is over. Nobody knows how many clients there are, but what an
 //! interval has brought lately tells: a batch that is nearly as large goes early. Where clients do not wait (an open
 //! loop), a batch is that large only when the interval is nearly over, and Redis is spared the flush all the same.
@@ -17,6 +18,7 @@ const EARLY_FLUSHES_MAX: u32 = 64;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     not_before_ns: u64,
+    last_ns: u64,
     /// How many flushes may still go early.
     early_left: u32,
     /// And from which batch on, in operations: seven eighths of what an interval brings.
@@ -31,8 +33,13 @@ impl Pace {
         if now_ns >= self.not_before_ns || goes_early { Ok(()) } else { Err(self.not_before_ns) }
     }
 
-    /// Takes note of a flush of so many operations; the next one is due after `interval_ns`.
-    pub fn gone(&mut self, now_ns: u64, batch: usize, interval_ns: u64) {
+    /// Takes note of a flush of so many operations. The next one is due after `interval_ns` if that is going to bring at least
+    /// `early_min` operations, else at once.
+    pub fn gone(&mut self, now_ns: u64, batch: usize, interval_ns: u64, early_min: usize) {
+        let since_ns = u128::from(now_ns.saturating_sub(self.last_ns).max(1));
+        let brings = batch as u128 * u128::from(interval_ns) / since_ns;
+        let interval_ns = if brings >= early_min as u128 { interval_ns } else { 0 };
+        self.last_ns = now_ns;
         if now_ns < self.not_before_ns {
             self.early_left = self.early_left.saturating_sub(1);
         } else {
@@ -57,14 +64,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_after_a_pause_goes_at_once_and_the_next_after_the_interval() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.check(5, 1, EARLY_MIN), Ok(()));
-        pace.gone(5, 1, INTERVAL_NS);
-        assert_eq!(pace.check(6, EARLY_MIN - 1, EARLY_MIN), Err(5 + INTERVAL_NS));
-        assert_eq!(pace.check(5 + INTERVAL_NS, 1, EARLY_MIN), Ok(()));
-        pace.gone(5 + INTERVAL_NS, 1, 0);
-        assert_eq!(pace.check(5 + INTERVAL_NS, 1, EARLY_MIN), Ok(()), "spaced by nothing");
+    fn flushes_are_spaced_only_where_the_interval_brings_much() {
+        let check = |batch, interval_ns, expect| {
+            let mut pace = Pace::default();
+            assert_eq!(pace.check(INTERVAL_NS, 1, EARLY_MIN), Ok(()), "the first");
+            pace.gone(INTERVAL_NS, batch, interval_ns, EARLY_MIN);
+            assert_eq!(pace.check(INTERVAL_NS + 1, 1, EARLY_MIN), expect, "{batch} in {interval_ns}");
+            assert_eq!(pace.check(2 * INTERVAL_NS, 1, EARLY_MIN), Ok(()), "after the interval");
+        };
+        check(1, INTERVAL_NS, Ok(()));
+        check(EARLY_MIN - 1, INTERVAL_NS, Ok(()));
+        check(EARLY_MIN, INTERVAL_NS, Err(2 * INTERVAL_NS));
+        check(100 * EARLY_MIN, 0, Ok(()));
     }
 
     #[test]
@@ -72,7 +83,7 @@ mod tests {
         let mut pace = Pace::default();
         let check = |pace: &mut Pace, time: u64, brought: usize, expect: usize| {
             let now_ns = time * INTERVAL_NS;
-            pace.gone(now_ns, brought, INTERVAL_NS);
+            pace.gone(now_ns, brought, INTERVAL_NS, 1);
             assert_eq!(least(pace, now_ns + 1), expect, "after {brought}");
         };
         check(&mut pace, 1, 1, EARLY_MIN);
@@ -80,7 +91,7 @@ mod tests {
         check(&mut pace, 3, 16, 1225);
         check(&mut pace, 4, 1600, 1400);
         for time in 5..30 {
-            pace.gone(time * INTERVAL_NS, 1, INTERVAL_NS);
+            pace.gone(time * INTERVAL_NS, 1, INTERVAL_NS, 1);
         }
         check(&mut pace, 30, 1, EARLY_MIN);
     }
@@ -88,16 +99,16 @@ mod tests {
     #[test]
     fn now_and_then_one_waits_to_measure_anew() {
         let mut pace = Pace::default();
-        pace.gone(1, 1600, INTERVAL_NS);
+        pace.gone(1, 1600, INTERVAL_NS, 1);
         let in_a_row = (0..1000).take_while(|_| {
             let goes = pace.check(2, 1400, EARLY_MIN).is_ok();
             if goes {
-                pace.gone(2, 1400, INTERVAL_NS);
+                pace.gone(2, 1400, INTERVAL_NS, 1);
             }
             goes
         });
         assert_eq!(in_a_row.count() as u32, EARLY_FLUSHES_MAX);
-        pace.gone(2 + INTERVAL_NS, 1600, INTERVAL_NS);
+        pace.gone(2 + INTERVAL_NS, 1600, INTERVAL_NS, 1);
         assert_eq!(pace.check(3 + INTERVAL_NS, 1400, EARLY_MIN), Ok(()));
     }
 }

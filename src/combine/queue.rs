@@ -2,40 +2,42 @@
 //!
 //! Ownership: the home worker of the key owns the queue and drives it. It pushes operations, asks for the next flush,
 //! writes that flush's bytes to one connection, and hands back either the replies ([`KeyQueue::settle`]) or what it
-//! knows instead of them ([`KeyQueue::not_executed`], [`KeyQueue::outcome_unknown`], [`KeyQueue::abandon`]).
+//! knows instead of them ([`KeyQueue::not_executed`], [`KeyQueue::lost`], [`KeyQueue::abandon`]).
 //!
 //! Invariant: at most one flush is in flight. Invariant: what is in flight stays as it is, segment by segment, until
 //! each is settled; a resend carries the same operations in the same order, and the same token.
-//! Invariant: within a flush nothing stands behind the write but reads, and nothing before it. So whatever happens
-//! to the write, what has to be sent again is always a tail of the flush, and no member can see its connection's
-//! operations out of order: not when a read is repeated, not when the script is unknown, not when a fold is refused.
+//! Invariant: behind a call of the script nothing stands but reads, and nothing before it. So whatever happens to the call, what has
+//! to be sent again is always a tail of the flush, and no member can see its connection's operations out of order: not when a
+//! read is repeated, not when the script is unknown. What holds where each segment is a command of its own, [`plain`] says.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    clamp::{Clamp, ClampReport},
+    cut::{self, Reach},
     flight::{Flight, Form, State},
     member::Member,
     op::Op,
     pace::Pace,
-    segment::Segment,
+    plain::{self, Heard},
+    segment::{SEGMENT_BYTES, Segment},
     settle::{self, Settled},
     slot_tags::companion_key,
     spares::SpareSegments,
+    terms::{Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement},
 };
 use crate::resp::RespVersion;
 
-/// Segments in one flush. A segment is a command, or a step of the script; 64 keep one key from holding up the others
-/// on its connection for more than some tens of microseconds.
-const FLUSH_SEGMENTS_MAX: usize = 64;
+/// Segments in one call of the script, each a step of it; 64 keep one key from holding up the others on its connection for
+/// more than some tens of microseconds.
+const SCRIPT_SEGMENTS_MAX: usize = 64;
+
+/// Segments in a flush without the script, each a command of its own, between which Redis does what others ask for.
+const PLAIN_SEGMENTS_MAX: usize = 512;
 
 /// Runs of equal deltas in one flush: two full folds, about 40 KiB on the wire.
 const FLUSH_RUNS_MAX: usize = 8192;
-
-/// What a segment itself takes of the bound on bytes, so that operations that do not fold at all are bounded too.
-const SEGMENT_BYTES: usize = 512;
 
 /// Places for waiting segments that an empty queue keeps. In a steady state it has one or two.
 const PLACES_KEPT: usize = 4;
@@ -45,109 +47,6 @@ pub const TOKEN_TTL_MS: u64 = 600_000;
 
 /// How long after its first sending a flush is retried: well within the memory of its token.
 pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
-
-/// The bounds of one queue.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
-    /// Operations that wait or are in flight. One member may wait for several, and goes beyond the bound with all of them
-    /// if it is below it before.
-    pub operations_max: usize,
-    /// Bytes of values, fields, requests and run lists that they hold, beside some 60 bytes per member.
-    pub bytes_max: usize,
-}
-
-/// The queue is at a bound; the operation has not been taken. The member may be answered with an error or sent on
-/// its own, after what its connection has in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// How flushes of a key are to be made. May differ from flush to flush; a resend keeps that of its flush.
-#[derive(Clone, Copy, Debug)]
-pub struct FlushPolicy<'a> {
-    /// From the sending of one flush to that of the next, in nanoseconds.
-    pub interval_ns: u64,
-    /// The least batch that goes before its interval is over.
-    pub early_min: usize,
-    /// Send writes under a token.
-    pub exactly_once: bool,
-    /// The quota of this key. Increments then go through the script in either form.
-    pub clamp: Option<&'a Arc<Clamp>>,
-    /// The quota is not known yet: nothing that it would hold may begin, nor what waits behind that.
-    pub withhold: bool,
-}
-
-/// What is to be sent: ask [`KeyQueue::encode`] for the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flush {
-    /// How many commands it is, and so how many replies [`KeyQueue::settle`] expects.
-    pub commands: usize,
-    /// The protocol version that the connection has to speak; any will do if `None`.
-    pub version: Option<RespVersion>,
-    /// How many operations it is for.
-    pub operations: usize,
-    /// How many of them, the first ones, belong to its write: whose outcome is in doubt if the connection is lost.
-    pub write_operations: usize,
-    /// It has been sent before.
-    pub resend: bool,
-}
-
-/// What there is to do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushDecision {
-    /// Send this; from now on it is in flight.
-    Send(Flush),
-    /// Ask again at this time (nanoseconds on the caller's clock).
-    NotBefore(u64),
-    /// A flush is in flight: ask again when it is settled.
-    InFlight,
-    /// What waits has to wait for the quota: ask again when it is known.
-    Withheld,
-    /// Nothing waits.
-    Idle,
-}
-
-/// Why some of a flush has to be sent again. None of that has taken effect, and [`KeyQueue::next_flush`] gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// Redis does not know the script: the resend carries its source.
-    NoScript,
-    /// Redis refused a folded command whose members may fare differently: the resend applies them one by one.
-    OneByOne,
-    /// The reply at this index is a redirection or says that the node cannot serve now (`MOVED`, `ASK`, `TRYAGAIN`,
-    /// `CLUSTERDOWN`, `LOADING`, `MASTERDOWN`).
-    Elsewhere {
-        /// Which of the replies.
-        reply: usize,
-    },
-}
-
-/// What came of the replies to a flush.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settlement {
-    /// Something is left to be sent again. If `None`, the flush is over.
-    pub again: Option<Again>,
-    /// The state of the quota, if the flush was clamped and its write is settled.
-    pub clamp: Option<ClampReport>,
-}
-
-/// What combining has saved, counted since the queue was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueCounters {
-    /// Operations taken.
-    pub offered: u64,
-    /// Commands sent to Redis for them, resends included.
-    pub commands: u64,
-    /// Flushes, each counted once.
-    pub flushes: u64,
-    /// Operations of all flushes; divided by `flushes` this is the mean batch.
-    pub batch_sum: u64,
-    /// The largest batch.
-    pub batch_max: u64,
-    /// Flushes that were sent again, each time.
-    pub resends: u64,
-    /// Operations refused because the queue was full.
-    pub refused_full: u64,
-}
 
 /// One hot key's operations, from their arrival to their replies. `M` is who to answer.
 #[derive(Debug)]
@@ -162,6 +61,12 @@ pub struct KeyQueue<M> {
     bytes: usize,
     pace: Pace,
     last_sequence: u64,
+    /// The value of the counter behind the last flush, if it told.
+    value: Option<i64>,
+    /// The field of the hash that was incremented last was near zero.
+    hash_is_calm: bool,
+    /// Increments of a string are not folded: the server does not permit what they fold into.
+    denied: bool,
     counters: QueueCounters,
 }
 
@@ -182,6 +87,9 @@ impl<M: Member> KeyQueue<M> {
             bytes: 0,
             pace: Pace::default(),
             last_sequence: 0,
+            value: None,
+            hash_is_calm: false,
+            denied: false,
             counters: QueueCounters::default(),
         }
     }
@@ -290,11 +198,10 @@ impl<M: Member> KeyQueue<M> {
             self.take_off(now_ns, policy);
         }
         let Some(flight) = &mut self.flight else { return FlushDecision::Idle };
-        let operations = |segments: &[Segment<M>]| segments.iter().map(|segment| segment.operations).sum();
         let flush = Flush {
             commands: flight.commands(),
-            operations: operations(&flight.segments),
-            write_operations: operations(&flight.segments[..flight.group]),
+            operations: flight.weight().0,
+            script_operations: flight.segments[..flight.group].iter().map(|segment| segment.operations).sum(),
             version: flight.segments.iter().find_map(Segment::needs_version),
             resend: flight.state == State::Due,
         };
@@ -305,26 +212,66 @@ impl<M: Member> KeyQueue<M> {
 
     /// Moves what fits from the waiting segments into a new flight.
     fn take_off(&mut self, now_ns: u64, policy: &FlushPolicy) {
-        let (count, group) = self.measure(policy.withhold);
-        let segments: Vec<_> = self.waiting.drain(..count).collect();
+        let is_clamped = policy.clamp.is_some() && self.waiting.iter().any(Segment::is_clampable);
+        let (count, group) = match policy.exactly_once || is_clamped {
+            true => self.measure(policy.withhold),
+            false => (self.measure_plain(policy.withhold), 0),
+        };
+        let mut segments: Vec<_> = self.waiting.drain(..count).collect();
         let clamp = policy.clamp.filter(|_| segments.iter().take(group).any(Segment::is_clampable)).cloned();
-        let form = if group == 0
-            || (group == 1 && !policy.exactly_once && clamp.is_none() && segments[0].can_go_plain())
-        {
-            Form::Plain
-        } else if policy.exactly_once {
+        let (form, group) = if group > 0 && policy.exactly_once {
             self.last_sequence = (now_ns / 1000).max(self.last_sequence + 1);
-            Form::Script { sequence: Some(self.last_sequence) }
+            (Form::Script { sequence: Some(self.last_sequence) }, group)
+        } else if clamp.is_some() {
+            (Form::Script { sequence: None }, group)
         } else {
-            Form::Script { sequence: None }
+            segments = self.cut_plain(segments);
+            (Form::Plain, 0)
         };
         let batch: usize = segments.iter().map(|segment| segment.operations).sum();
         let interval_ns = if self.waiting.is_empty() { policy.interval_ns } else { 0 };
-        self.pace.gone(now_ns, batch, interval_ns);
+        self.pace.gone(now_ns, batch, interval_ns, policy.early_min);
         self.counters.flushes += 1;
         self.counters.batch_sum += batch as u64;
         self.counters.batch_max = self.counters.batch_max.max(batch as u64);
         self.flight = Some(Flight::new(segments, group, form, clamp, now_ns));
+    }
+
+    /// Cuts segments into such as can go as one command each. Those that can't go in this flush wait on.
+    fn cut_plain(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
+        let mut cut = Vec::with_capacity(segments.len());
+        let mut reach = Reach::new(self.value, self.hash_is_calm);
+        let mut last_safe = None;
+        for mut segment in segments {
+            if self.denied && segment.is_clampable() {
+                segment.unfolded = true;
+                cut.push(segment);
+                continue;
+            }
+            let (before, place) = (segment.weight().1, cut.len());
+            let is_safe = cut::cut(segment, &mut reach, &mut cut);
+            if !is_safe && last_safe.is_none() {
+                last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
+            }
+            let after: usize = cut[place..].iter().map(|part| part.weight().1).sum();
+            self.bytes = self.bytes - before + after;
+        }
+        // Behind what may have to go again as it came nothing is to take effect before that.
+        let end = last_safe.map_or(cut.len(), |last| {
+            last + 1 + cut[last + 1..].iter().take_while(|segment| !segment.is_write()).count()
+        });
+        cut.drain(end..).rev().for_each(|segment| self.waiting.push_front(segment));
+        cut
+    }
+
+    /// How many of the waiting segments the next flush takes when each is a command of its own.
+    fn measure_plain(&self, withhold: bool) -> usize {
+        let mut version = None;
+        let goes = |segment: &&Segment<M>| {
+            !(withhold && segment.is_clampable())
+                && plain::agreed_version(&mut version, segment.needs_version())
+        };
+        self.waiting.iter().take(PLAIN_SEGMENTS_MAX).take_while(goes).count()
     }
 
     /// How many of the waiting segments the next flush takes, and how many of those are the write: either reads
@@ -332,7 +279,7 @@ impl<M: Member> KeyQueue<M> {
     /// nothing but scalar reads between them, which the script can make on its way. Neither reaches what is withheld.
     fn measure(&self, withhold: bool) -> (usize, usize) {
         let (mut reach, mut group, mut runs) = (0, 0, 0);
-        for segment in self.waiting.iter().take(FLUSH_SEGMENTS_MAX) {
+        for segment in self.waiting.iter().take(SCRIPT_SEGMENTS_MAX) {
             if withhold && segment.is_clampable() {
                 break;
             }
@@ -348,11 +295,8 @@ impl<M: Member> KeyQueue<M> {
             reach += 1;
         }
         let mut version = None;
-        let reads = self.waiting.range(group..).take(FLUSH_SEGMENTS_MAX - group).take_while(|segment| {
-            let needed = segment.needs_version();
-            let agrees = version.is_none() || needed.is_none() || version == needed;
-            version = version.or(needed);
-            agrees && !segment.is_write()
+        let reads = self.waiting.range(group..).take(SCRIPT_SEGMENTS_MAX - group).take_while(|segment| {
+            plain::agreed_version(&mut version, segment.needs_version()) && !segment.is_write()
         });
         (group + reads.count(), group)
     }
@@ -368,19 +312,26 @@ impl<M: Member> KeyQueue<M> {
     /// they decide. A reply that is missing counts as one that was not understood.
     pub fn settle(&mut self, replies: &[impl AsRef<[u8]>], mut sink: impl FnMut(M, Settled)) -> Settlement {
         let Some(mut flight) = self.flight.take() else { return Settlement::default() };
-        let settlement = flight.settle(replies, &mut sink);
-        let left =
-            if settlement.again.is_some() { flight.segments.split_off(flight.settled) } else { Vec::new() };
-        for segment in flight.segments.drain(..) {
-            self.recycle(segment);
-        }
-        if !left.is_empty() {
-            flight.segments = left;
-            flight.settled = 0;
+        let before = flight.weight();
+        let heard = Heard { replies, lost: None, commands: flight.commands() };
+        let settlement = flight.settle(&heard, &mut sink);
+        self.go_on(flight, before);
+        self.denied |= settlement.denied;
+        settlement
+    }
+
+    /// Gives up what is settled of a flush; what is left of it is due again.
+    fn go_on(&mut self, mut flight: Flight<M>, before: (usize, usize)) {
+        let after = flight.weight();
+        self.operations = self.operations + after.0 - before.0;
+        self.bytes = self.bytes + after.1 - before.1;
+        self.value = flight.value.take().unwrap_or(self.value);
+        self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
+        flight.finished.drain(..).for_each(|segment| self.keep_spare(segment));
+        if !flight.segments.is_empty() {
             flight.state = State::Due;
             self.flight = Some(flight);
         }
-        settlement
     }
 
     /// Whether the node refused the write of the flush because it only follows another. Nothing of it has taken effect
@@ -400,24 +351,23 @@ impl<M: Member> KeyQueue<M> {
         }
     }
 
-    /// The connection was lost after the flush had been written, at least in part. With a token all of it is due
-    /// again. Without one its write is given up, and its members are told that the outcome is unknown; reads are due
-    /// again. The same happens with a token too old to be retried.
-    pub fn outcome_unknown(&mut self, now_ns: u64, mut sink: impl FnMut(M, Settled)) {
+    /// The connection was lost, with these replies to the first commands. Of the others that many, the last ones, had not been
+    /// written (`unsent`). What is decided is settled. With a token all else is due again. Without one the members of writes
+    /// that may have been executed are told that the outcome is unknown; the rest is due again. The same happens with a token
+    /// too old to be retried.
+    pub fn lost(
+        &mut self,
+        now_ns: u64,
+        replies: &[impl AsRef<[u8]>],
+        unsent: usize,
+        mut sink: impl FnMut(M, Settled),
+    ) {
         let Some(mut flight) = self.flight.take() else { return };
-        let retry = flight.has_token() && now_ns.saturating_sub(flight.first_sent_ns) <= RETRY_NS_MAX;
-        if flight.group > 0 && !retry {
-            for segment in flight.segments.drain(..flight.group).collect::<Vec<_>>() {
-                settle::settle_error(&segment, settle::UNKNOWN, &mut sink);
-                self.recycle(segment);
-            }
-            flight.group = 0;
-        }
-        flight.doubtful = flight.group > 0;
-        flight.state = State::Due;
-        if !flight.segments.is_empty() {
-            self.flight = Some(flight);
-        }
+        let before = flight.weight();
+        let heard = Heard { replies, lost: Some(unsent), commands: flight.commands() };
+        let may_retry = now_ns.saturating_sub(flight.first_sent_ns) <= RETRY_NS_MAX;
+        flight.lose(&heard, may_retry, &mut sink);
+        self.go_on(flight, before);
     }
 
     /// Gives up the flush in flight, when its deadline has passed. Members of a write that may have taken effect are
@@ -427,7 +377,7 @@ impl<M: Member> KeyQueue<M> {
         let Some(flight) = self.flight.take() else { return };
         let doubtful = flight.doubtful || flight.state == State::Sent;
         for (index, segment) in flight.segments.into_iter().enumerate() {
-            let unknown = doubtful && index < flight.group;
+            let unknown = doubtful && (index < flight.group || segment.is_write());
             let text = if unknown { settle::UNKNOWN } else { error.as_bytes() };
             settle::settle_error(&segment, text, &mut sink);
             self.recycle(segment);
@@ -443,8 +393,13 @@ impl<M: Member> KeyQueue<M> {
     }
 
     fn recycle(&mut self, segment: Segment<M>) {
-        self.operations -= segment.operations;
-        self.bytes -= SEGMENT_BYTES + segment.extra_bytes();
+        let (operations, bytes) = segment.weight();
+        self.operations -= operations;
+        self.bytes -= bytes;
+        self.keep_spare(segment);
+    }
+
+    fn keep_spare(&mut self, segment: Segment<M>) {
         self.spares.give_back(segment);
         if self.operations == 0 && self.waiting.capacity() > PLACES_KEPT {
             self.waiting = VecDeque::new();

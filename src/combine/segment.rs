@@ -7,7 +7,11 @@
 //! The members lie in one flat vector, and segments are recycled with their vectors, so that in a steady state
 //! nothing is allocated for a member.
 
-use super::{fold::Fold, member::Member, op::Op};
+use super::{
+    fold::Fold,
+    member::{Member, Verb},
+    op::Op,
+};
 use crate::resp::RespVersion;
 
 /// What the operations of a segment have in common.
@@ -56,11 +60,16 @@ pub(super) struct Segment<M> {
     pub operations: usize,
     /// How many of them are `GET`s.
     pub gets: u32,
+    /// It goes as it came: one command for each operation.
+    pub unfolded: bool,
     /// Where in the arena the last `SET`'s value begins.
     value_start: usize,
     /// Some `GET` has been answered with the last value, so that it has to stay.
     value_read: bool,
 }
+
+/// What a segment itself takes of the bound on bytes, so that operations that do not fold at all are bounded too.
+pub(super) const SEGMENT_BYTES: usize = 512;
 
 /// Entries of a recycled segment that are kept allocated: 4,096 of about 56 bytes. One that grew beyond is let go.
 const ENTRIES_KEPT: usize = 1 << 12;
@@ -76,6 +85,7 @@ impl<M: Member> Segment<M> {
             fold: Fold::default(),
             operations: 0,
             gets: 0,
+            unfolded: false,
             value_start: 0,
             value_read: false,
         }
@@ -90,6 +100,7 @@ impl<M: Member> Segment<M> {
         self.fold.clear();
         self.operations = 0;
         self.gets = 0;
+        self.unfolded = false;
         self.value_start = 0;
         self.value_read = false;
     }
@@ -207,6 +218,98 @@ impl<M: Member> Segment<M> {
             Kind::Read { scalar: false, version } => Some(version),
             _ => None,
         }
+    }
+
+    /// Operations and bytes that it takes of the queue's bounds.
+    pub fn weight(&self) -> (usize, usize) {
+        (self.operations, SEGMENT_BYTES + self.extra_bytes())
+    }
+
+    /// How many commands it is, without the script.
+    pub fn commands(&self) -> usize {
+        if self.unfolded { self.operations } else { 1 }
+    }
+
+    /// Whether each increment was said in this way.
+    pub fn all_say(&self, verb: Verb) -> bool {
+        self.entries.iter().all(|entry| entry.ask != Ask::Increment || entry.member.verb() == verb)
+    }
+
+    /// The operation at this place, and who waits for it.
+    pub fn operation(&self, mut place: usize) -> Option<(&Entry<M>, M)> {
+        for entry in &self.entries {
+            let operations = entry.member.operations() as usize;
+            if place < operations {
+                return Some((entry, entry.member.one(place as u32)));
+            }
+            place -= operations;
+        }
+        None
+    }
+
+    /// Takes the first operations off an unfolded segment.
+    pub fn split_front(&mut self, operations: usize) -> Self {
+        let mut front = Self { kind: self.kind, unfolded: true, ..Self::new() };
+        if operations == 0 {
+            return front;
+        }
+        let mut left = operations;
+        let mut rest = Vec::with_capacity(self.entries.len());
+        for entry in self.entries.drain(..) {
+            let count = entry.member.operations() as usize;
+            if count <= left {
+                left -= count;
+                front.entries.push(entry);
+                continue;
+            }
+            for place in 0..count {
+                let one = Entry { member: entry.member.one(place as u32), ..entry };
+                if place < left { front.entries.push(one) } else { rest.push(one) }
+            }
+            left = 0;
+        }
+        self.entries = rest;
+        self.recount();
+        front.recount();
+        front
+    }
+
+    /// Puts back what [`Self::split_front`] took.
+    pub fn put_front(&mut self, front: Self) {
+        self.entries.splice(0..0, front.entries);
+        self.recount();
+    }
+
+    /// Drops the first operations of an unfolded segment: they are answered.
+    pub fn drop_operations(&mut self, operations: usize) {
+        if operations > 0 {
+            self.split_front(operations);
+        }
+    }
+
+    /// Takes the entries of some members out. What is left goes as it came.
+    pub fn take_members(&mut self, mut taken: impl FnMut(&M) -> bool) -> Self {
+        self.take_entries(|entry| taken(&entry.member))
+    }
+
+    /// Takes some entries out. If there are any, what is left goes as it came.
+    pub fn take_entries(&mut self, taken: impl FnMut(&mut Entry<M>) -> bool) -> Self {
+        let mut out = Self { kind: self.kind, unfolded: true, ..Self::new() };
+        out.entries = self.entries.extract_if(.., taken).collect();
+        if !out.entries.is_empty() {
+            self.unfolded |= !matches!(self.kind, Kind::Sets | Kind::Read { .. });
+            self.recount();
+            out.recount();
+        }
+        out
+    }
+
+    /// Counts the operations anew. The fold is not; nothing looks at that of an unfolded segment but for whether it writes.
+    fn recount(&mut self) {
+        let of = |entry: &Entry<M>| entry.member.operations();
+        let counted = |ask: Ask| self.entries.iter().filter(|entry| entry.ask == ask).map(of).sum::<u32>();
+        (self.gets, self.fold.increments) = (counted(Ask::Get), counted(Ask::Increment));
+        self.operations = self.entries.iter().map(|entry| of(entry) as usize).sum();
     }
 
     /// Bytes beside the flat entries, for the queue's bound.

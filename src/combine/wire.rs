@@ -3,13 +3,19 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    member::Member,
-    segment::{Kind, Segment},
+    member::{Member, Verb},
+    segment::{Ask, Kind, Segment},
 };
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, encode};
 
-/// The one command that a folded segment is, when it can go without the script.
-pub(super) fn encode_write<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+/// The command that a segment folds into, or its commands as they came.
+pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+    if segment.unfolded || (segment.operations == 1 && segment.kind == Kind::Counter) {
+        return encode_operations(key, segment, out);
+    }
+    if !segment.is_write() {
+        return encode_read(key, segment, out);
+    }
     let mut digits = itoa::Buffer::new();
     let sum = digits.format(segment.fold.sum).as_bytes();
     match segment.kind {
@@ -20,8 +26,31 @@ pub(super) fn encode_write<M: Member>(key: &[u8], segment: &Segment<M>, out: &mu
     }
 }
 
+/// Each operation of a counter as its client said it.
+fn encode_operations<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+    let field = &segment.arena;
+    let mut digits = itoa::Buffer::new();
+    for entry in &segment.entries {
+        let delta = digits.format(entry.delta).as_bytes();
+        // Its delta was negated when it was read.
+        let negated = entry.delta.wrapping_neg().to_string();
+        let words: &[&[u8]] = match (segment.kind, entry.ask, entry.member.verb()) {
+            (Kind::HashCounter, Ask::Increment, _) => &[b"HINCRBY", key, field, delta],
+            (Kind::HashCounter, ..) => &[b"HGET", key, field],
+            (_, Ask::Increment, Verb::Incr) => &[b"INCR", key],
+            (_, Ask::Increment, Verb::Decr) => &[b"DECR", key],
+            (_, Ask::Increment, Verb::Decrby) => &[b"DECRBY", key, negated.as_bytes()],
+            (_, Ask::Increment, Verb::Incrby) => &[b"INCRBY", key, delta],
+            _ => &[b"GET", key],
+        };
+        for _ in 0..entry.member.operations() {
+            encode::command(out, words);
+        }
+    }
+}
+
 /// The one read that all members of a segment without a write share.
-pub(super) fn encode_read<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+fn encode_read<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
     match segment.kind {
         Kind::Read { .. } => out.put_slice(&segment.arena),
         _ => encode::command(out, &read_arguments(key, segment)),

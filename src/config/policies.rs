@@ -44,15 +44,15 @@ section! {
         enabled: bool = true, Kind::Flag, live,
             "Whether hot keys are combined; rules that say combine hold all the same.";
         flush_interval: Duration = Duration::from_millis(1), duration(0, SECOND), live,
-            "The least time between two flushes of one key; the first operation after a pause goes at \
-             once, and 0 spaces them by the round trip alone.";
+            "The longest pause between two flushes of one key, made only where it brings at least \
+             early_flush_min operations; else, and with 0, the round trip spaces them.";
         early_flush_min: usize = 256, count(1, 1_048_576), live,
-            "The number of waiting operations that are flushed before the interval is over, if they are \
-             nearly as many as an interval has brought lately.";
+            "The least number of operations that a pause has to bring to be made; of at least so many, a batch \
+             goes before the pause is over if it is nearly as large as those that pauses have brought lately.";
         pending_max: usize = 65_536, count(1, 16_777_216), live,
             "The number of operations that wait for one key's flush.";
-        exactly_once: bool = true, Kind::Flag, live,
-            "Whether a flush carries a token, so that it can be sent again when its outcome is unknown; \
+        exactly_once: bool = false, Kind::Flag, live,
+            "Whether each flush carries a token, so that it can be sent again when its outcome is unknown; \
              those of write-behind always do.";
     }
 }
@@ -101,8 +101,10 @@ section! {
         pattern as "match": String, Kind::Glob, live,
             "The pattern of the keys; it must be given.";
         mode: RuleMode = RuleMode::Auto, Kind::Choice { names: RuleMode::NAMES }, live,
-            "What is done with writes: auto combines while the key is hot, combine always, write-behind \
-             answers before Redis does, off never.";
+            "What is done with writes: auto folds while the key is hot and its node has a queue, combine always, \
+             write-behind answers before Redis does, off never.";
+        exactly_once: bool = false, Kind::Flag, live,
+            "Whether a flush of the keys carries a token, as combine.exactly_once has it for all.";
         read: ReadPolicy = ReadPolicy::Collapse,
             Kind::ChoiceOr { names: ReadPolicy::NAMES, key: "ttl", of: &READ_TTL }, live,
             "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, \
@@ -151,6 +153,8 @@ section! {
             "What happens while Redis is away.";
         enforce: bool = true, Kind::Flag, live,
             "Whether it refuses; false only counts what it would have refused.";
+        exactly_once: bool = false, Kind::Flag, live,
+            "Whether a flush of the counters carries a token, as combine.exactly_once has it for all.";
     }
 }
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::labels::Outcome;
-use crate::combine::Member;
+use crate::combine::{Member, Verb};
 use crate::resp::RespVersion;
 
 /// An operation that folds, with bytes of its own. See [`crate::combine::Op`].
@@ -57,6 +57,8 @@ pub struct Waiter {
     pub received_ns: u64,
     /// What each of them adds to the counter; 0 for anything but an increment.
     pub delta: i64,
+    /// How it says the increment.
+    pub verb: Verb,
     /// How its client wants the reply.
     pub version: RespVersion,
 }
@@ -68,6 +70,15 @@ impl Member for Waiter {
 
     fn one(&self, place: u32) -> Self {
         Self { sequence: self.sequence.wrapping_add(place), operations: 1, ..*self }
+    }
+
+    fn caller(&self) -> u64 {
+        // Clients are numbered by each worker for itself.
+        self.client.rotate_left(16) ^ u64::from(self.worker)
+    }
+
+    fn verb(&self) -> Verb {
+        self.verb
     }
 }
 

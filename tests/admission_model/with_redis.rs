@@ -32,6 +32,10 @@ impl Member for Caller {
     fn one(&self, _: u32) -> Self {
         *self
     }
+
+    fn caller(&self) -> u64 {
+        self.index as u64
+    }
 }
 
 /// One gateway's home of the key.

@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use hotgate::{
-    combine::{Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, Op, QueueLimits, Settled},
+    combine::{Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, Op, QueueLimits, Settled, Verb},
     resp::RespVersion::{Resp2, Resp3},
 };
 
-use crate::harness::{Caller, LIMITS, requests, split_replies};
+use crate::harness::{Caller, LIMITS, NONE, requests, split_replies};
 
 const INTERVAL_NS: u64 = 1_000_000;
 const PLAIN: FlushPolicy = FlushPolicy {
@@ -77,6 +77,120 @@ fn increments_are_withheld_while_their_quota_is_not_known() {
     assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 1; TTL k");
 }
 
+fn said(verb: Verb, number: u32) -> Caller {
+    Caller { verb, ..number.into() }
+}
+
+#[test]
+fn a_run_of_one_goes_as_it_came() {
+    let check = |verb, delta, expect: &str| {
+        let mut queue = queue();
+        queue.push(Op::Increment(delta), said(verb, 0), Resp2).unwrap();
+        assert_eq!(sent(&mut queue, 0, &PLAIN).1, expect);
+    };
+    check(Verb::Incr, 1, "INCR k");
+    check(Verb::Decr, -1, "DECR k");
+    check(Verb::Incrby, -7, "INCRBY k -7");
+    check(Verb::Decrby, -7, "DECRBY k 7");
+}
+
+#[test]
+fn what_may_differ_between_members_goes_again_as_it_came() {
+    let mut queue = queue();
+    for number in 0..3 {
+        queue.push(UP, said(Verb::Incr, number), Resp2).unwrap();
+    }
+    queue.push(Op::Get, Caller::from(3), Resp3).unwrap();
+    assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 3");
+    let overflow = "-ERR increment or decrement would overflow\r\n";
+    assert_eq!(answers(&mut queue, &[overflow]), (vec![], Some(Again::OneByOne)));
+    assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCR k; INCR k; INCR k; GET k");
+    let (told_now, again) = answers(&mut queue, &[":8\r\n", ":9\r\n", overflow, "$-1\r\n"]);
+    assert_eq!(told_now, told(&[(0, ":8"), (1, ":9"), (2, overflow.trim_end()), (3, "_")]));
+    assert_eq!(again, None);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn what_overtook_its_own_connection_is_not_sent_again() {
+    let mut queue = filled(&[UP]);
+    sent(&mut queue, 0, &PLAIN);
+    answers(&mut queue, &[":1\r\n"]);
+    let of = |connection: u32, number: u32| Caller { connection, ..number.into() };
+    for number in 0..4 {
+        queue.push(UP, of(number % 2, number), Resp2).unwrap();
+    }
+    queue.push(Op::Set(b"5"), of(1, 4), Resp2).unwrap();
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 4; SET k 5");
+    let (mut told_now, again) = answers(&mut queue, &["-LOADING x\r\n", "+OK\r\n"]);
+    told_now.sort();
+    let not_executed =
+        |(_, text): &(u32, String)| text.starts_with("-ERR hotgate: the command was not executed");
+    assert!(not_executed(&told_now[0]) && not_executed(&told_now[1]), "{told_now:?}");
+    assert_eq!((told_now[0].0, told_now[1].0, &told_now[2..]), (1, 3, &told(&[(4, "+OK")])[..]));
+    assert_eq!(again, Some(Again::Elsewhere { reply: 0 }));
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 1; INCRBY k 1");
+    assert_eq!(answers(&mut queue, &[":6\r\n", ":7\r\n"]).0, told(&[(0, ":6"), (2, ":7")]));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn what_the_server_does_not_permit_is_not_tried_again() {
+    let mut queue = queue();
+    let denied = "-NOPERM this user has no permissions to run the 'incrby' command\r\n";
+    for number in 0..2 {
+        queue.push(UP, said(Verb::Incr, number), Resp2).unwrap();
+    }
+    assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 2");
+    let mut none = Vec::new();
+    let settlement = queue.settle(&[denied], collect(&mut none));
+    assert!(settlement.denied && none.is_empty());
+    assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCR k; INCR k");
+    assert_eq!(answers(&mut queue, &[":1\r\n", ":2\r\n"]).0, told(&[(0, ":1"), (1, ":2")]));
+    for number in 2..4 {
+        queue.push(UP, said(Verb::Incr, number), Resp2).unwrap();
+    }
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCR k; INCR k");
+    // Whoever says INCRBY is answered as Redis answers that.
+    let mut queue = filled(&[UP, UP]);
+    sent(&mut queue, 0, &PLAIN);
+    assert_eq!(answers(&mut queue, &[denied]).0, told(&[(0, denied.trim_end()), (1, denied.trim_end())]));
+}
+
+#[test]
+fn a_way_that_turns_is_folded_where_it_can_not_leave_the_range() {
+    let mut queue = filled(&[UP]);
+    sent(&mut queue, 0, &PLAIN);
+    answers(&mut queue, &[":100\r\n"]);
+    for (number, delta) in [5, -3, 1].into_iter().enumerate() {
+        queue.push(Op::Increment(delta), (number as u32).into(), Resp2).unwrap();
+    }
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 3");
+    assert_eq!(answers(&mut queue, &[":50\r\n"]).0, told(&[(0, ":52"), (1, ":49"), (2, ":50")]));
+    for (number, delta) in [5, -3].into_iter().enumerate() {
+        queue.push(Op::Increment(delta), (number as u32).into(), Resp2).unwrap();
+    }
+    sent(&mut queue, 2 * INTERVAL_NS, &PLAIN);
+    let moved_by_others = format!(":{}\r\n", i64::MAX - 1);
+    let (told, _) = answers(&mut queue, &[&moved_by_others]);
+    assert!(told.iter().all(|(_, text)| text.starts_with("-ERR hotgate: outcome unknown")), "{told:?}");
+}
+
+#[test]
+fn what_was_answered_before_the_connection_was_lost_is_settled() {
+    let mut queue = filled(&[UP, Op::Set(b"5"), TTL, Op::Set(b"6")]);
+    queue.push(ALL, Caller::from(4), Resp2).unwrap();
+    assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 1; SET k 5; TTL k; SET k 6; HGETALL k");
+    let mut told = Vec::new();
+    queue.lost(1, &[":1\r\n"], 2, collect(&mut told));
+    assert_eq!(told.remove(0), (0, ":1\r\n".to_owned()));
+    assert!(
+        matches!(&told[..], [(1, text)] if text.starts_with("-ERR hotgate: outcome unknown")),
+        "{told:?}"
+    );
+    assert_eq!(sent(&mut queue, 1, &PLAIN).1, "TTL k; SET k 6; HGETALL k");
+}
+
 #[test]
 fn folds_into_the_fewest_commands() {
     let check = |ops: &[Op], expect: &str| assert_eq!(sent(&mut filled(ops), 0, &PLAIN).1, expect, "{ops:?}");
@@ -88,46 +202,60 @@ fn folds_into_the_fewest_commands() {
     check(&[Op::HashIncrement { field: b"f", delta: 2 }, Op::HashGet { field: b"f" }], "HINCRBY k f 2");
     check(&[Op::HashGet { field: b"f" }], "HGET k f");
     check(&[UP, TTL, TTL, ALL], "INCRBY k 1; TTL k; HGETALL k");
-    check(&[TTL, UP], "TTL k");
+    check(&[TTL, UP, UP], "TTL k; INCRBY k 2");
+    check(&[Op::Get, Op::Get, UP, UP, Op::Get], "GET k; INCRBY k 2");
+    check(&[UP, UP, Op::Increment(-1), Op::Increment(-5), UP], "INCRBY k 2");
+    check(&[Op::Set(b"1"), UP, UP, Op::Set(b"2")], "SET k 1; INCRBY k 2");
+    check(
+        &[Op::Set(b"1"), UP, Op::Set(b"2"), TTL, Op::Set(b"3")],
+        "SET k 1; INCRBY k 1; SET k 2; TTL k; SET k 3",
+    );
 }
 
 #[test]
-fn one_flush_in_flight_and_the_next_not_before_its_time() {
+fn one_flush_in_flight_and_the_round_trip_is_the_clock() {
     let mut queue = filled(&[UP]);
-    assert!(!sent(&mut queue, 5, &PLAIN).0.resend);
+    let sent_ns = 9 * INTERVAL_NS;
+    assert!(!sent(&mut queue, sent_ns, &PLAIN).0.resend);
     queue.push(UP, Caller::from(1), Resp2).unwrap();
     assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::InFlight);
     assert_eq!(answers(&mut queue, &[":1\r\n"]).0, told(&[(0, ":1")]));
-    assert_eq!(queue.next_flush(6, &PLAIN), FlushDecision::NotBefore(5 + INTERVAL_NS));
-    sent(&mut queue, 5 + INTERVAL_NS, &PLAIN);
+    sent(&mut queue, sent_ns + 50_000, &PLAIN);
     answers(&mut queue, &[":2\r\n"]);
     assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::Idle);
-    queue.push(UP, Caller::from(2), Resp2).unwrap();
-    assert_eq!(sent(&mut queue, 9 * INTERVAL_NS, &PLAIN).1, "INCRBY k 1", "after a pause it goes at once");
 }
 
 #[test]
-fn a_large_batch_does_not_wait_for_the_interval_but_for_the_flush_in_flight() {
+fn where_the_interval_brings_much_it_is_waited_for_unless_all_seem_to_have_come() {
     let fill = |queue: &mut KeyQueue<Caller>, operations: usize| {
-        queue.push(UP, Caller { number: 0, operations: operations as u32 }, Resp2).unwrap();
+        queue.push(UP, Caller { operations: operations as u32, ..0.into() }, Resp2).unwrap();
     };
-    let mut queue = filled(&[UP]);
-    sent(&mut queue, 5, &PLAIN);
-    fill(&mut queue, PLAIN.early_min);
-    assert_eq!(queue.next_flush(6, &PLAIN), FlushDecision::InFlight);
-    answers(&mut queue, &[":1\r\n"]);
-    assert_eq!(sent(&mut queue, 6, &PLAIN).1, "INCRBY k 100");
-    answers(&mut queue, &[":101\r\n"]);
-    fill(&mut queue, PLAIN.early_min - 1);
-    assert_eq!(queue.next_flush(7, &PLAIN), FlushDecision::NotBefore(6 + INTERVAL_NS));
+    let mut queue = queue();
+    fill(&mut queue, 200);
+    let began = 50 * INTERVAL_NS;
+    sent(&mut queue, began, &PLAIN);
+    answers(&mut queue, &[":200\r\n"]);
+    fill(&mut queue, 200);
+    assert_eq!(
+        sent(&mut queue, began + INTERVAL_NS, &PLAIN).1,
+        "INCRBY k 200",
+        "200 in 50 intervals is not much"
+    );
+    answers(&mut queue, &[":400\r\n"]);
+    fill(&mut queue, 20);
+    let due = began + 2 * INTERVAL_NS;
+    assert_eq!(queue.next_flush(due - 1, &PLAIN), FlushDecision::NotBefore(due));
+    fill(&mut queue, 160);
+    assert_eq!(sent(&mut queue, due - 1, &PLAIN).1, "INCRBY k 180", "nearly as many as an interval brings");
 }
 
 #[test]
 fn what_could_not_ride_along_follows_at_once() {
     let mut queue = filled(&[ALL, Op::HashIncrement { field: b"f", delta: 1 }]);
-    assert_eq!(sent(&mut queue, 5, &PLAIN).1, "HGETALL k");
+    let sent_ns = 9 * INTERVAL_NS;
+    assert_eq!(sent(&mut queue, sent_ns, &ONCE).1, "HGETALL k");
     answers(&mut queue, &["*0\r\n"]);
-    assert_eq!(sent(&mut queue, 5, &PLAIN).1, "HINCRBY k f 1");
+    assert!(sent(&mut queue, sent_ns, &ONCE).1.starts_with("EVALSHA"));
 }
 
 #[test]
@@ -138,7 +266,7 @@ fn a_flush_is_bounded() {
     }
     let mut queue = filled(&ops);
     let (flush, _) = sent(&mut queue, 0, &ONCE);
-    assert_eq!((flush.commands, flush.operations, flush.write_operations), (1, 64, 64));
+    assert_eq!((flush.commands, flush.operations, flush.script_operations), (1, 64, 64));
     let mut queue = filled(&[Op::Increment(2), Op::Increment(-1)].repeat(10_000));
     assert_eq!(sent(&mut queue, 0, &ONCE).0.operations, 8192);
 }
@@ -187,7 +315,7 @@ fn bounds_hold_and_are_given_back() {
 fn equal_operations_that_come_together_are_answered_together() {
     let limits = QueueLimits { operations_max: 3, bytes_max: 2000 };
     let mut queue: KeyQueue<Caller> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
-    let run = |number, operations| Caller { number, operations };
+    let run = |number: u32, operations| Caller { operations, ..number.into() };
     queue.push(UP, run(0, 2), Resp2).unwrap();
     queue.push(Op::Increment(5), run(2, 4), Resp2).unwrap();
     assert_eq!(
@@ -243,7 +371,7 @@ fn an_unknown_outcome_is_said_or_resolved() {
     let mut queue = filled(&[UP, TTL]);
     sent(&mut queue, 0, &PLAIN);
     let mut unknown = Vec::new();
-    queue.outcome_unknown(0, collect(&mut unknown));
+    queue.lost(0, &NONE, 0, collect(&mut unknown));
     assert!(
         matches!(&unknown[..], [(0, text)] if text.starts_with("-ERR hotgate: outcome unknown")),
         "{unknown:?}"
@@ -252,11 +380,11 @@ fn an_unknown_outcome_is_said_or_resolved() {
 
     let mut queue = filled(&[UP]);
     let (_, first) = sent(&mut queue, 0, &ONCE);
-    queue.outcome_unknown(1, |_, _| panic!("it is retried"));
+    queue.lost(1, &NONE, 0, |_, _| panic!("it is retried"));
     assert_eq!(sent(&mut queue, 1, &ONCE).1, first);
     let old = 301_000_000_000;
     let mut unknown = Vec::new();
-    queue.outcome_unknown(old, collect(&mut unknown));
+    queue.lost(old, &NONE, 0, collect(&mut unknown));
     assert_eq!(unknown.len(), 1, "the companion may have expired");
     assert!(queue.is_empty());
 }
@@ -266,7 +394,7 @@ fn a_refusal_after_a_doubtful_sending_proves_nothing() {
     let check = |reply: &str| {
         let mut queue = filled(&[UP]);
         sent(&mut queue, 0, &ONCE);
-        queue.outcome_unknown(1, |_, _| {});
+        queue.lost(1, &NONE, 0, |_, _| {});
         sent(&mut queue, 1, &ONCE);
         answers(&mut queue, &[reply])
     };
@@ -293,7 +421,7 @@ fn giving_up_tells_what_is_known() {
     assert_eq!(tell(&|_| {}), [true, false, false], "sent and not answered");
     assert_eq!(tell(&KeyQueue::not_executed), [false, false, false]);
     let doubtful = |queue: &mut KeyQueue<Caller>| {
-        queue.outcome_unknown(0, |_, _| {});
+        queue.lost(0, &NONE, 0, |_, _| {});
         sent(queue, 0, &ONCE);
         queue.not_executed();
     };

@@ -54,7 +54,7 @@ impl Shop {
         self.together = !self.together;
         let mut number = 0;
         for run in ops.chunk_by(|one, next| self.together && one == next) {
-            let caller = Caller { number, operations: run.len() as u32 };
+            let caller = Caller { operations: run.len() as u32, ..number.into() };
             self.queue.push(run[0], caller, RespVersion::Resp2).unwrap();
             number += caller.operations;
         }
@@ -329,7 +329,7 @@ fn a_clamped_flush_sent_twice_grants_once() {
         shop.queue.encode(&mut wire);
         let replies = shop.client.run(&wire, RespVersion::Resp2);
         if round < 2 && !replies[0].starts_with(b"-NOSCRIPT") {
-            shop.queue.outcome_unknown(6, |_, _| panic!("a token is retried"));
+            shop.queue.lost(6, &crate::harness::NONE, 0, |_, _| panic!("a token is retried"));
             continue;
         }
         shop.queue.settle(&replies, |_, settled| granted += u32::from(matches!(settled, Settled::Reply(_))));

@@ -59,7 +59,7 @@ fn the_same_flush_twice_takes_effect_once() {
     let wire = flush(&mut queue, 1_000, 3);
     let first = run(&mut client, &wire);
     client.ask(&[b"INCRBY", KEY, b"100"]);
-    queue.outcome_unknown(2_000, |_, _| panic!("it is retried"));
+    queue.lost(2_000, &crate::harness::NONE, 0, |_, _| panic!("it is retried"));
     let again = resend(&mut queue, 2_000);
     assert_eq!(run(&mut client, &again), first, "the stored result, not a new one");
     assert_eq!(settle(&mut queue, &first), 3);
@@ -75,7 +75,7 @@ fn a_first_sending_that_arrives_late_changes_nothing() {
     let mut client = loaded(&server);
     let mut queue = gateway("g1");
     let first = flush(&mut queue, 1_000, 1);
-    queue.outcome_unknown(2_000, |_, _| {});
+    queue.lost(2_000, &crate::harness::NONE, 0, |_, _| {});
     let retry = resend(&mut queue, 2_000);
     let replies = run(&mut client, &retry);
     run(&mut client, &first);

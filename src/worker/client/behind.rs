@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::dispatch::Flow;
 use super::{ClientKey, Gate};
-use crate::combine::{Op, WriteBehindOp};
+use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{CommandFlags, CommandId, Fan, KeyPositions, Session};
 use crate::resp::{Request, RespVersion, encode, key_slot};
 use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
@@ -165,6 +165,7 @@ impl State {
             worker: self.index as u16,
             received_ns: self.now_ns,
             delta: 0,
+            verb: Verb::default(),
             version: client.session.version,
         };
         self.record_access(client_key, command, request, key, hash);
@@ -284,6 +285,7 @@ impl State {
             operations: 1,
             received_ns: self.now_ns,
             delta: 0,
+            verb: Verb::default(),
             version: RespVersion::Resp2,
         }
     }

@@ -145,6 +145,8 @@ pub struct Client {
     pub combined: u32,
     /// The newest epoch of combined keys that it has met.
     pub combine_epoch: u32,
+    /// The newest change of a key from folding to passing that it has met.
+    pub pass_epoch: u32,
     /// It may combine once every slot before this one has left its reply queue.
     pub combine_after: u32,
     /// The way of a command past keys in write-behind mode.
@@ -222,6 +224,7 @@ impl Client {
             unrouted_since_ns: None,
             combined: 0,
             combine_epoch: 0,
+            pass_epoch: 0,
             combine_after: 0,
             passage: None,
             copies: CopyGuard::default(),

@@ -12,7 +12,7 @@ use super::behind::Unflushed;
 use super::entry::{Entry, Home};
 use super::{Due, Hot};
 use crate::admission::Debt;
-use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op};
+use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
@@ -80,6 +80,7 @@ impl State {
             operations: 1,
             received_ns: self.now_ns,
             delta: sum,
+            verb: Verb::Incrby,
             version,
         };
         self.push(beside, Op::Increment(sum), waiter, version);

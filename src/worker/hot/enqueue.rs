@@ -1,6 +1,6 @@
 //! An operation goes into the queue of its key, here or at the worker that is the key's home.
 
-use crate::combine::{Member, Op};
+use crate::combine::{Member, Op, Verb};
 use crate::resp::{RespVersion, encode};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
@@ -10,7 +10,13 @@ use crate::worker::state::State;
 
 impl State {
     /// Takes an operation of one of this worker's clients, or so many equal ones, which may be combined now.
-    pub(super) fn enqueue(&mut self, client_key: ClientKey, hash: u64, op: Op<'_>, operations: u32) {
+    pub(super) fn enqueue(
+        &mut self,
+        client_key: ClientKey,
+        hash: u64,
+        (op, verb): (Op<'_>, Verb),
+        operations: u32,
+    ) {
         let Some(client) = self.clients.get_mut(client_key) else { return };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
         entry.active_ns = self.now_ns;
@@ -32,6 +38,7 @@ impl State {
             worker: self.index as u16,
             received_ns: self.now_ns,
             delta: if let Op::Increment(delta) = op { delta } else { 0 },
+            verb,
             version,
         };
         if entry.home == self.index {

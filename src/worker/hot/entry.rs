@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::govern::Passed;
 use super::quota::Held;
 use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{Clamp, KeyQueue, QueueCounters};
 use crate::command::glob;
 use crate::config::{ReadPolicy, Rule, RuleMode};
 use crate::limits::KEY_VERDICTS;
+use crate::pace::{Course, KeyPace};
 use crate::resp::key_slot;
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
@@ -31,6 +33,10 @@ pub struct Entry {
     pub quota: Option<Arc<KeyQuota>>,
     /// It takes debts of the key beside the key's own queue; no client's operation comes here.
     pub serves_debts: bool,
+    /// Whether its operations pass as they came or are folded, while nothing forces them to be folded.
+    pub pace: KeyPace,
+    /// Its operations that passed.
+    pub passed: Passed,
     /// Operations of this worker's clients that are not settled.
     pub unsettled: u32,
     /// When it was last used, in nanoseconds of the worker's clock.
@@ -82,8 +88,8 @@ pub struct Sending {
     pub replies: Vec<Bytes>,
     /// Commands that were lost with their connection.
     pub lost: usize,
-    /// One of those had been written.
-    pub lost_written: bool,
+    /// So many of those had not been written.
+    pub unsent: usize,
 }
 
 impl Home {
@@ -104,10 +110,22 @@ impl Entry {
             hot: false,
             quota: None,
             serves_debts: false,
+            pace: KeyPace::default(),
+            passed: Passed::default(),
             unsettled: 0,
             active_ns: now_ns,
             queue,
         }
+    }
+
+    /// Whether its operations are folded whether the node queues or not: a rule or a quota says so.
+    pub fn is_forced(&self) -> bool {
+        self.ruled || self.quota.is_some() || self.serves_debts
+    }
+
+    /// Whether its operations go as they came.
+    pub fn passes(&self) -> bool {
+        !self.is_forced() && self.pace.course() == Course::Passing
     }
 
     /// Whether it is still to be combined when nothing of it is unsettled.
@@ -121,10 +139,12 @@ impl Entry {
 struct Treatment {
     mode: RuleMode,
     read: ReadPolicy,
+    exactly_once: bool,
 }
 
 /// Of a key that no rule matches.
-const UNTREATED: Treatment = Treatment { mode: RuleMode::Auto, read: ReadPolicy::Collapse };
+const UNTREATED: Treatment =
+    Treatment { mode: RuleMode::Auto, read: ReadPolicy::Collapse, exactly_once: false };
 
 /// The `[[rule]]`s, compiled, and their verdicts on keys seen lately.
 #[derive(Default)]
@@ -137,7 +157,8 @@ pub struct Rules {
 impl Rules {
     /// Takes over the rules of a configuration.
     pub fn new(rules: &[Rule]) -> Self {
-        let treatment = |rule: &Rule| Treatment { mode: rule.mode, read: rule.read };
+        let treatment =
+            |rule: &Rule| Treatment { mode: rule.mode, read: rule.read, exactly_once: rule.exactly_once };
         let compiled = |rule: &Rule| (rule.pattern.clone().into_bytes(), treatment(rule));
         let rules: Vec<_> = rules.iter().map(compiled).collect();
         let verdicts = if rules.is_empty() { Vec::new() } else { vec![(0, UNTREATED); KEY_VERDICTS] };
@@ -162,6 +183,11 @@ impl Rules {
     /// How the first rule that matches a key wants it read.
     pub fn read_of(&mut self, key: &[u8], hash: u64) -> ReadPolicy {
         self.treatment_of(key, hash).read
+    }
+
+    /// Whether the first rule that matches a key wants its flushes to carry tokens.
+    pub fn wants_tokens(&mut self, key: &[u8], hash: u64) -> bool {
+        self.treatment_of(key, hash).exactly_once
     }
 
     fn treatment_of(&mut self, key: &[u8], hash: u64) -> Treatment {

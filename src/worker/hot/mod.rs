@@ -29,6 +29,7 @@ mod cooling;
 mod debts;
 mod enqueue;
 mod entry;
+mod govern;
 mod handoff;
 mod observe;
 mod outcome;
@@ -58,6 +59,7 @@ use confirm::Confirmation;
 use debts::OrphanedDebt;
 use entry::Home;
 pub use entry::{Entry, Rules};
+use govern::Govern;
 pub use observe::{Seen, detector};
 pub use pump::pump;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
@@ -141,8 +143,10 @@ pub struct Hot {
     scratch: Vec<u8>,
     /// What the queues of all keys have to spare.
     spares: SpareSegments<Waiter>,
-    /// Goes up when a key begins to be combined.
+    /// Goes up when a key begins to be folded.
     pub epoch: u32,
+    /// Which of the hot keys are folded.
+    govern: Govern,
     /// Keys of which the queue has changed since the last pump.
     dirty: VecDeque<u64>,
     /// What is due later.
@@ -186,6 +190,7 @@ impl Hot {
             scratch: Vec::new(),
             spares: SpareSegments::default(),
             epoch: 0,
+            govern: Govern::default(),
             dirty: VecDeque::new(),
             timers: Timers::default(),
             last_retry_ns: 0,

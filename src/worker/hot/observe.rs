@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::Home;
+use super::govern::Turn;
 use super::quota::{Held, refusal_alone};
 use super::{Due, Entry, Rules};
 use crate::admission::Setting;
-use crate::combine::{KeyQueue, Op, QueueLimits};
+use crate::combine::{Foldable, KeyQueue, Op, QueueLimits, Verb};
 use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, Limits, RuleMode};
@@ -112,6 +113,7 @@ impl State {
         if self.pass_copies(client, command, request) {
             return Seen::Wait;
         }
+        let passes = self.may_pass(client);
         let known = self.knowledge.commands.get(command);
         let class = self.knowledge.classes.of(command);
         let mut keys = KeyPositions::new();
@@ -120,7 +122,8 @@ impl State {
         }
         let is_combined = |place: &u32| {
             let key = request.arg(*place as usize).unwrap_or_default();
-            self.hot.entries.contains_key(&self.hot.hasher.hash_one(key))
+            let entry = self.hot.entries.get(&self.hot.hasher.hash_one(key));
+            entry.is_some_and(|entry| !passes || !entry.passes())
         };
         // A script that names no keys may touch any, and so may a `SORT` by patterns.
         let names_none = keys.is_empty() && !known.flags.contains(CommandFlags::PUBSUB);
@@ -167,6 +170,9 @@ impl State {
         } else if !known && !self.begin_by_rule(key, hash) {
             return Ok(Way::Ordinary);
         }
+        if let Turn::Goes(way) = self.take_turn(client_key, hash, op.is_some()) {
+            return Ok(way);
+        }
         let is_copied = self.is_copied(key, hash);
         let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Ok(Way::Ordinary) };
@@ -199,7 +205,7 @@ impl State {
         // Where there may be copies, each operation is looked at for what its client has seen.
         let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.config.limits) };
         let operations = 1 + request.repeats(repeats_max) as u32;
-        self.enqueue(client_key, hash, op, operations);
+        self.enqueue(client_key, hash, (op, foldable.map_or(Verb::default(), Foldable::verb)), operations);
         Ok(Way::Combined(operations))
     }
 
@@ -226,8 +232,10 @@ impl State {
         self.hot.held_keys += usize::from(quota.is_some());
         let entry = Entry { ruled, hot, quota, ..Entry::new(key, home, self.now_ns, queue) };
         self.hot.arm(Due::Cool(hash), entry.idle_due_ns());
+        if entry.is_forced() {
+            self.hot.epoch = self.hot.epoch.wrapping_add(1);
+        }
         self.hot.entries.insert(hash, entry);
-        self.hot.epoch = self.hot.epoch.wrapping_add(1);
     }
 
     /// An empty queue whose tokens bear this identity.
@@ -284,8 +292,10 @@ impl State {
         });
         let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.config.rules));
         self.leave_rules(former);
-        // What was sent before under other rules has to be answered before anything goes by a home under these.
+        // What was sent before under other rules has to be answered before anything goes by a home under these, and the
+        // other way round.
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
+        self.hot.govern.on_passing();
         if !counts_alike {
             self.hot.detector = detector(&self.config, self.now_ns);
         }

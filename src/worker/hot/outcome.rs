@@ -30,7 +30,7 @@ impl State {
     pub fn flush_lost(&mut self, flush: FlushKey, written: bool) {
         let Some(sending) = self.sending(flush) else { return };
         sending.lost += 1;
-        sending.lost_written |= written;
+        sending.unsent += usize::from(!written);
         self.finish_sending(flush);
     }
 
@@ -65,15 +65,11 @@ impl State {
         let sending = std::mem::take(&mut home.sending);
         home.sending.number = sending.number;
         if sending.lost > 0 {
-            if sending.lost_written {
-                let now_ns = self.now_ns;
-                let (queue, held) = (&mut home.queue, &mut home.held);
-                queue.outcome_unknown(now_ns, |waiter, settled| {
-                    self.settle_one(hash, held.as_deref_mut(), waiter, settled)
-                });
-            } else {
-                home.queue.not_executed();
-            }
+            let now_ns = self.now_ns;
+            let (queue, held) = (&mut home.queue, &mut home.held);
+            queue.lost(now_ns, &sending.replies, sending.unsent, |waiter, settled| {
+                self.settle_one(hash, held.as_deref_mut(), waiter, settled)
+            });
             if home.queue.has_flight() {
                 self.try_later(hash, home);
             } else {
@@ -103,6 +99,12 @@ impl State {
         });
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
             held.admission.on_report(self.now_ns, report);
+        }
+        if settlement.denied {
+            tracing::warn!(
+                key = %home.queue.key().escape_ascii(),
+                "the upstream user may not say INCRBY for INCR, DECR and DECRBY: such operations on this key are not folded any more; allow it +incrby"
+            );
         }
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {

@@ -140,7 +140,7 @@ impl State {
         let policy = FlushPolicy {
             interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
             early_min: self.config.combine.early_flush_min,
-            exactly_once: self.config.combine.exactly_once,
+            exactly_once: self.wants_tokens(hash, &home),
             clamp: clamp.as_ref(),
             withhold: home.held.is_some() && clamp.is_none(),
         };
@@ -164,6 +164,14 @@ impl State {
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.queue = Some(home);
         }
+    }
+
+    /// Whether the flushes of a key carry tokens. Those of debts always do: what they add was answered before.
+    fn wants_tokens(&mut self, hash: u64, home: &Home) -> bool {
+        self.config.combine.exactly_once
+            || home.held.as_ref().is_some_and(|held| held.admission.quota().exactly_once())
+            || self.hot.entries.get(&hash).is_some_and(|entry| entry.serves_debts)
+            || self.hot.rules.wants_tokens(home.queue.key(), hash)
     }
 
     /// Counts a flush. The wait is that of its oldest member: no other had to wait longer.

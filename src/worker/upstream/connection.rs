@@ -16,7 +16,7 @@ use rand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::greeting::{Greeting, GreetingError, greet};
+use super::greeting::{Connected, Greeting, GreetingError, greet};
 use super::{Phase, Role, Upstream, UpstreamKey};
 use crate::limits::READS_PER_TURN_MAX;
 use crate::resp::ReplyScanner;
@@ -53,7 +53,7 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
             break;
         };
         let outcome = greet_patiently(&state, key, &greeting, patience).await;
-        let (stream, server_id) = match outcome {
+        let Connected { stream, server_id, connect_ns } = match outcome {
             Ok(open) => open,
             Err(error) => {
                 failures += 1;
@@ -62,7 +62,8 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
                 continue;
             }
         };
-        let Some(opened_ns) = state.borrow_mut().connected(key, stream, server_id) else { break };
+        let opened_ns = state.borrow_mut().connected(key, stream, server_id, connect_ns);
+        let Some(opened_ns) = opened_ns else { break };
         let ended = poll_fn(|cx| drive(&state, key, cx)).await;
         let lived_ns = state.borrow().now_ns - opened_ns;
         let is_sound = lived_ns >= STABLE_NS || matches!(ended, Ended::Refused(_));
@@ -82,7 +83,7 @@ async fn greet_patiently(
     key: UpstreamKey,
     greeting: &Greeting,
     patience: Duration,
-) -> Result<(TcpStream, u64), GreetingError> {
+) -> Result<Connected, GreetingError> {
     let mut attempt = pin!(greet(greeting));
     loop {
         match timeout(patience, &mut attempt).await {
@@ -134,6 +135,7 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
         }
     }
     if outcome.is_ok() {
+        state.look_at_pace(key);
         write_or_yield(state, key, has_read, cx);
     }
     // It is judged on what has come up to now.
@@ -164,11 +166,16 @@ fn write_or_yield(state: &mut State, key: UpstreamKey, has_read: bool, cx: &mut 
         return;
     }
     upstream.yielded = false;
-    if upstream.write_failed {
+    if upstream.write_failed || !upstream.wire.has_unwritten() {
         return;
     }
     let node = upstream.node;
-    if let Err(error) = write(state, key, cx) {
+    state.tick();
+    let outcome = write(state, key, cx);
+    if let Some(Upstream { gauge, wire, .. }) = state.upstreams.get_mut(key) {
+        gauge.on_write(state.now_ns, wire.pushed(), wire.answered(), wire.has_unwritten());
+    }
+    if let Err(error) = outcome {
         tracing::debug!(node = %state.node_name(node), %error, "can't write to an upstream node; reading what it said last");
         if let Some(upstream) = state.upstreams.get_mut(key) {
             upstream.write_failed = true;
@@ -293,7 +300,13 @@ impl State {
     }
 
     /// The connection is open. Returns the time, or nothing when it is not wanted any more.
-    fn connected(&mut self, key: UpstreamKey, stream: TcpStream, server_id: u64) -> Option<u64> {
+    fn connected(
+        &mut self,
+        key: UpstreamKey,
+        stream: TcpStream,
+        server_id: u64,
+        connect_ns: u64,
+    ) -> Option<u64> {
         self.tick();
         let upstream = self.upstreams.get_mut(key).filter(|upstream| !upstream.closing)?;
         upstream.phase = Phase::Ready;
@@ -303,11 +316,15 @@ impl State {
         (upstream.alive_ns, upstream.held) = (self.now_ns, false);
         upstream.scanner = ReplyScanner::new();
         upstream.intake = Intake::default();
-        let tally = self.tallies.node(upstream.node.position());
-        tally.reconnects += u64::from(std::mem::replace(&mut upstream.was_open, true));
+        upstream.gauge.reset();
+        let was_open = std::mem::replace(&mut upstream.was_open, true);
+        let (node, role) = (upstream.node, upstream.role);
+        self.note_connect_time(node, connect_ns);
+        let tally = self.tallies.node(node.position());
+        tally.reconnects += u64::from(was_open);
         tally.connects += 1;
         tally.state = NodeState::Up;
-        match upstream.role {
+        match role {
             Role::Tracking(owner) => self.tracking_connected(owner),
             Role::Invalidations(owner) => self.companion_connected(owner, key),
             _ => {}

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,15 +74,27 @@ impl From<io::Error> for GreetingError {
     }
 }
 
-/// Connects and logs in. Returns the socket and the connection's id at the server (0 when it does not say).
+/// A connection that may carry requests.
+pub struct Connected {
+    /// The socket.
+    pub stream: TcpStream,
+    /// The connection's id at the server; 0 when it does not say.
+    pub server_id: u64,
+    /// How long the system took to connect, in nanoseconds: the way there and back.
+    pub connect_ns: u64,
+}
+
+/// Connects and logs in.
 ///
 /// # Errors
 /// The address can't be reached, or the server refuses the log-in.
-pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingError> {
+pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
+    let started = Instant::now();
     let mut stream = TcpStream::connect((greeting.host.as_str(), greeting.port)).await?;
+    let connect_ns = started.elapsed().as_nanos() as u64;
     stream.set_nodelay(true)?;
     if greeting.bare {
-        return Ok((stream, 0));
+        return Ok(Connected { stream, server_id: 0, connect_ns });
     }
     let mut request = Vec::new();
     let mut steps = Vec::new();
@@ -138,7 +151,7 @@ pub async fn greet(greeting: &Greeting) -> Result<(TcpStream, u64), GreetingErro
     if !input.is_empty() {
         return Err(GreetingError::NotRedis);
     }
-    Ok((stream, id))
+    Ok(Connected { stream, server_id: id, connect_ns })
 }
 
 async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Bytes, GreetingError> {

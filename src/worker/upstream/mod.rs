@@ -38,6 +38,7 @@ use super::client::ClientKey;
 use super::client::tracking::caching_prefix;
 use super::intake::Intake;
 use crate::admission::ReplicaWait;
+use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion, encode};
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
@@ -117,6 +118,8 @@ pub struct Upstream {
     pub stream: Option<TcpStream>,
     /// Requests.
     pub wire: Wire,
+    /// How long its round trips take.
+    pub gauge: Gauge,
     /// Unfinished replies.
     pub intake: Intake,
     /// Where in them the scanner is.

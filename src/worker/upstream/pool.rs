@@ -259,6 +259,7 @@ impl State {
             phase: Phase::Connecting,
             stream: None,
             wire: Default::default(),
+            gauge: Default::default(),
             intake: Default::default(),
             scanner: Default::default(),
             waker: None,

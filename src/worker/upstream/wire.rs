@@ -53,6 +53,8 @@ pub struct Wire {
     large: VecDeque<Bytes>,
     inflight_bytes: usize,
     spent: bool,
+    /// Requests that were ever appended.
+    pushed: u64,
 }
 
 /// What a reply means to the oldest request.
@@ -92,6 +94,16 @@ impl Wire {
     /// Requests that wait for a reply, written or not.
     pub fn inflight(&self) -> usize {
         self.inflight.len()
+    }
+
+    /// Requests that were ever appended.
+    pub fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// Requests that were ever answered.
+    pub fn answered(&self) -> u64 {
+        self.pushed - self.inflight.len() as u64
     }
 
     /// Bytes of all requests that wait for a reply.
@@ -188,6 +200,7 @@ impl Wire {
         }
         pending.len = len as u32;
         pending.large = false;
+        self.pushed += 1;
         self.inflight.push_back(pending);
         self.inflight_bytes += len;
         self.unwritten_bytes += len;
@@ -204,6 +217,7 @@ impl Wire {
     pub fn push_large(&mut self, mut pending: Pending, bytes: Bytes) {
         pending.len = bytes.len() as u32;
         pending.large = true;
+        self.pushed += 1;
         self.inflight.push_back(pending);
         self.inflight_bytes += bytes.len();
         self.unwritten_bytes += bytes.len();

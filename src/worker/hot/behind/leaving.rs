@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Behind, Stage};
+use crate::combine::Verb;
 use crate::config::{Config, RuleMode};
 use crate::resp::RespVersion;
 use crate::shared::behind::{BehindAsk, BehindRequest};
@@ -106,6 +107,7 @@ impl State {
             operations: 1,
             received_ns: self.now_ns,
             delta: 0,
+            verb: Verb::default(),
             version: RespVersion::Resp2,
         }
     }

@@ -1,0 +1,98 @@
+//! Which segments can go as one command, and how the others are cut until their parts can.
+//!
+//! A sum is worth its parts if the way to it never leaves the range of a counter. That is so where the way never turns and
+//! Redis takes the sum; and where it turns, if the counter is known to be far from the ends of the range.
+
+use super::{
+    member::Member,
+    op::Op,
+    segment::{Ask, Entry, Kind, Segment},
+};
+use crate::resp::parse_integer;
+
+/// A fold is worth its parts where neither the counter nor the way comes near the end of the range. The counter may be moved
+/// by others between two flushes, but not by this much; if it was, the members of a fold whose way turns are told that the
+/// outcome is unknown.
+const CALM_MAX: i64 = 1 << 61;
+
+/// Between which values the counters of a key are, as far as the gateway knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// The string, least and most.
+    string: Option<(i64, i64)>,
+    /// The field of the hash that was incremented last was near zero.
+    hash_is_calm: bool,
+}
+
+pub(super) fn near_zero(value: i64) -> bool {
+    (-CALM_MAX..=CALM_MAX).contains(&value)
+}
+
+impl Reach {
+    /// Where the string has this value.
+    pub fn new(value: Option<i64>, hash_is_calm: bool) -> Self {
+        Self { string: value.map(|value| (value, value)), hash_is_calm }
+    }
+
+    /// Whether the increments of a segment can't leave the range of a counter on their way.
+    fn holds<M: Member>(self, segment: &Segment<M>) -> bool {
+        let starts_near_zero = match segment.kind {
+            Kind::HashCounter => self.hash_is_calm,
+            _ => self.string.is_some_and(|(least, most)| near_zero(least) && near_zero(most)),
+        };
+        starts_near_zero && near_zero(segment.fold.high) && near_zero(segment.fold.low)
+    }
+
+    /// Takes in a segment that goes before: whether or not it is refused.
+    fn widen<M: Member>(&mut self, segment: &Segment<M>) {
+        let fold = &segment.fold;
+        let Some((least, most)) = self.string else { return };
+        self.string = match segment.kind {
+            Kind::Counter => Some((least.saturating_add(fold.low), most.saturating_add(fold.high))),
+            Kind::Sets => parse_integer(segment.last_value()).map(|set| (least.min(set), most.max(set))),
+            Kind::HashCounter | Kind::Read { .. } => Some((least, most)),
+        };
+    }
+}
+
+/// Whether a segment, if it is refused, may have to go again as it came.
+pub(super) fn may_differ<M: Member>(segment: &Segment<M>) -> bool {
+    segment.is_write() && (segment.fold.increments > 1 || segment.gets > 0)
+}
+
+/// Cuts a segment into parts of which each can go as one command. `reach` is what is known of the counters before it, and then
+/// behind it. Returns whether no part will have to go again as it came, as far as is known.
+pub(super) fn cut<M: Member>(segment: Segment<M>, reach: &mut Reach, into: &mut Vec<Segment<M>>) -> bool {
+    let is_calm = reach.holds(&segment);
+    let may_turn = segment.kind == Kind::Counter && is_calm;
+    let is_safe = is_calm || !matches!(segment.kind, Kind::Counter | Kind::HashCounter);
+    reach.widen(&segment);
+    let begins_with_increment = segment.entries.first().is_some_and(|first| first.ask == Ask::Increment);
+    if segment.can_go_plain() || !segment.is_write() || (may_turn && begins_with_increment) {
+        into.push(segment);
+        return is_safe;
+    }
+    let field = segment.arena.clone();
+    let mut part: Option<Segment<M>> = None;
+    for Entry { member, delta, ask, version, .. } in segment.entries {
+        let op = match (segment.kind, ask) {
+            (Kind::HashCounter, Ask::Increment) => Op::HashIncrement { field: &field, delta },
+            (Kind::HashCounter, _) => Op::HashGet { field: &field },
+            (_, Ask::Increment) => Op::Increment(delta),
+            _ => Op::Get,
+        };
+        let turns = |sum: i64| !may_turn && (sum > 0 && delta < 0 || sum < 0 && delta > 0);
+        let fits = |part: &Segment<M>| ask != Ask::Increment || (part.is_write() && !turns(part.fold.sum));
+        if let Some(last) = part.as_mut().filter(|part| fits(part))
+            && last.join(&op, member, version)
+        {
+            continue;
+        }
+        into.extend(part.take());
+        let mut next = Segment::new();
+        next.begin(&op, member, version);
+        part = Some(next);
+    }
+    into.extend(part);
+    is_safe
+}

@@ -1,0 +1,323 @@
+//! A flush without a script: one command for each segment, all in one write, each with a place of its own in the order of
+//! what Redis does.
+//!
+//! A run of increments is one `INCRBY` if that is provably worth its parts; a run of one goes as it came. Where a folded
+//! command is refused and its members might fare differently (of several increments that overflow together some may fit;
+//! a `GET` among them needs the value that stands there; the client may say `INCR` and not `INCRBY`), they are sent again as
+//! they came: the segment is *unfolded*.
+//!
+//! # Order
+//!
+//! What has to be sent again has not taken effect. If nothing behind it in the same flush has either, the rest of the flush goes
+//! again as it is. Otherwise what goes again takes effect behind what stood behind it, which is one of the orders that its
+//! members could have had, since none of them was answered; except for a member whose caller also stands behind. That
+//! member is told that it was not executed. It takes a node that serves again in the midst of a flush that it refused,
+//! or a counter that overflows while one connection pipelines different commands to it, to come to that.
+
+use super::{
+    fold::Fold,
+    member::{Member, Verb},
+    segment::{Ask, Kind, Segment},
+    settle::{self, Before, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, Verdict},
+};
+use crate::{
+    combine::{cut::near_zero, flight::is_elsewhere, terms::Again},
+    resp::{RespVersion, first_error, parse_integer_reply},
+};
+
+/// Told to a member that can't be sent again without overtaking its own connection.
+const NOT_EXECUTED: &[u8] =
+    b"ERR hotgate: the command was not executed: the node refused it and took later ones; try again";
+
+/// What came back of the commands of a flush.
+pub(super) struct Heard<'a, R> {
+    /// The replies, from the first on.
+    pub replies: &'a [R],
+    /// The connection is lost: of the others that many, the last ones, had not been written.
+    pub lost: Option<usize>,
+    /// How many commands there were.
+    pub commands: usize,
+}
+
+/// What is known of one command.
+enum News<'a> {
+    Reply(&'a [u8]),
+    /// It was written, and nobody knows what came of it.
+    Unknown,
+    /// It was not written.
+    Unsent,
+}
+
+impl<R: AsRef<[u8]>> Heard<'_, R> {
+    fn of(&self, command: usize) -> News<'_> {
+        match (self.replies.get(command), self.lost) {
+            (Some(reply), _) => News::Reply(reply.as_ref()),
+            (None, Some(unsent)) if command + unsent >= self.commands => News::Unsent,
+            (None, Some(_)) => News::Unknown,
+            (None, None) => News::Reply(b""),
+        }
+    }
+}
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    /// A write that was refused: its members are told, and it had no effect.
+    Refused,
+    /// A write of unknown outcome.
+    Lost,
+    /// It goes again, but for this many operations at its front, which are answered.
+    Again(usize, Option<Again>),
+}
+
+/// What came of the plain segments of a flush.
+#[derive(Default)]
+pub(super) struct PlainOutcome {
+    pub again: Option<Again>,
+    /// The server does not permit a form that no client had sent.
+    pub denied: bool,
+    /// A write took effect, or may have; behind it the counter has this value, if that is known.
+    pub written: bool,
+    pub value: Option<i64>,
+    /// The field that was incremented last is near zero.
+    pub hash_is_calm: Option<bool>,
+}
+
+/// Settles what the news decide, and leaves in `segments` what has to be sent again. `first` is the place of their first
+/// command in the flush.
+pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
+    segments: &mut Vec<Segment<M>>,
+    first: usize,
+    heard: &Heard<R>,
+    finished: &mut Vec<Segment<M>>,
+    sink: &mut impl FnMut(M, Settled),
+) -> PlainOutcome {
+    let mut outcome = PlainOutcome::default();
+    let mut fates = Vec::with_capacity(segments.len());
+    let mut command = first;
+    for segment in segments.iter() {
+        fates.push((command, fate(segment, command, heard, &mut outcome.denied)));
+        command += segment.commands();
+    }
+    let kept = fates.iter().position(|(_, fate)| matches!(fate, Fate::Again(..)));
+    let took_effect = |place: &usize| {
+        !matches!(fates[*place].1, Fate::Again(0, _) | Fate::Refused) && segments[*place].is_write()
+    };
+    let last_effect = (0..segments.len()).rev().find(took_effect);
+    if let Some(kept) = kept {
+        outcome.again = fates[kept..].iter().find_map(|(_, fate)| match fate {
+            Fate::Again(_, again) => *again,
+            _ => None,
+        });
+        // Reads whose answers are older than a write before them that goes again.
+        for (_, fate) in fates.iter_mut().skip(last_effect.unwrap_or(0).max(kept) + 1) {
+            *fate = match *fate {
+                Fate::Again(_, again) => Fate::Again(0, again),
+                Fate::Refused => Fate::Refused,
+                Fate::Answered | Fate::Lost => Fate::Again(0, None),
+            };
+        }
+        if last_effect.is_some_and(|last| last > kept) {
+            refuse_overtaken(segments, &mut fates, sink);
+        }
+    }
+    for (mut segment, (command, fate)) in std::mem::take(segments).into_iter().zip(fates) {
+        match fate {
+            Fate::Answered | Fate::Refused => {
+                let value = answer(&segment, command, heard, sink);
+                if segment.kind == Kind::HashCounter {
+                    outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
+                } else if segment.is_write() {
+                    (outcome.written, outcome.value) = (true, value);
+                }
+                finished.push(segment);
+            }
+            Fate::Lost => {
+                (outcome.written, outcome.value) = (true, None);
+                settle::settle_error(&segment, UNKNOWN, sink);
+                finished.push(segment);
+            }
+            Fate::Again(answered, again) => {
+                for place in 0..answered {
+                    answer_one(&segment, place, command + place, heard, sink);
+                }
+                segment.drop_operations(answered);
+                if again == Some(Again::OneByOne) {
+                    unfold(&mut segment, command, heard, sink);
+                }
+                if segment.operations > 0 {
+                    segments.push(segment);
+                } else {
+                    finished.push(segment);
+                }
+            }
+        }
+    }
+    outcome
+}
+
+fn fate<M: Member, R: AsRef<[u8]>>(
+    segment: &Segment<M>,
+    command: usize,
+    heard: &Heard<R>,
+    denied: &mut bool,
+) -> Fate {
+    if segment.unfolded {
+        let decided = |place: &usize| match heard.of(command + place) {
+            News::Reply(reply) => !is_elsewhere(reply),
+            News::Unknown => segment.is_write(),
+            News::Unsent => false,
+        };
+        let answered = (0..segment.operations).take_while(decided).count();
+        let again = match heard.of(command + answered) {
+            _ if answered == segment.operations => return Fate::Answered,
+            News::Reply(_) => Some(Again::Elsewhere { reply: command + answered }),
+            _ => None,
+        };
+        return Fate::Again(answered, again);
+    }
+    let reply = match heard.of(command) {
+        News::Unsent => return Fate::Again(0, None),
+        News::Unknown if segment.is_write() => return Fate::Lost,
+        News::Unknown => return Fate::Again(0, None),
+        News::Reply(reply) => reply,
+    };
+    if is_elsewhere(reply) {
+        return Fate::Again(0, Some(Again::Elsewhere { reply: command }));
+    }
+    let Some(text) = first_error(reply).filter(|_| segment.is_write()) else { return Fate::Answered };
+    let is_refused = text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command");
+    let is_own_form =
+        segment.kind == Kind::Counter && !segment.all_say(Verb::Incrby) && segment.operations > 1;
+    *denied |= is_refused && is_own_form;
+    let differs = (is_refused && is_own_form)
+        || (segment.gets > 0 && !text.starts_with(b"WRONGTYPE"))
+        || (text == OVERFLOW && segment.fold.increments > 1);
+    if differs { Fate::Again(0, Some(Again::OneByOne)) } else { Fate::Refused }
+}
+
+/// Tells the members that go again, and whose callers stand behind with something that does not, that they were not executed.
+fn refuse_overtaken<M: Member>(
+    segments: &mut [Segment<M>],
+    fates: &mut [(usize, Fate)],
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let mut behind: Vec<u64> = Vec::new();
+    for (segment, (_, fate)) in segments.iter_mut().zip(fates).rev() {
+        if *fate == Fate::Refused {
+            continue;
+        }
+        let Fate::Again(answered, _) = *fate else {
+            behind.extend(segment.entries.iter().map(|entry| entry.member.caller()));
+            continue;
+        };
+        behind.sort_unstable();
+        // What is answered of an unfolded segment stays at its front.
+        let front = segment.split_front(answered);
+        let is_overtaken = |member: &M| behind.binary_search(&member.caller()).is_ok();
+        // Of a run of `SET`s only the last is left to send.
+        let all =
+            segment.kind == Kind::Sets && segment.entries.iter().any(|entry| is_overtaken(&entry.member));
+        let overtaken = segment.take_members(|member| all || is_overtaken(member));
+        settle::settle_error(&overtaken, NOT_EXECUTED, sink);
+        behind.extend(front.entries.iter().map(|entry| entry.member.caller()));
+        segment.put_front(front);
+    }
+}
+
+/// Answers a segment from its replies. Returns the value that its counter has behind it.
+fn answer<M: Member, R: AsRef<[u8]>>(
+    segment: &Segment<M>,
+    command: usize,
+    heard: &Heard<R>,
+    sink: &mut impl FnMut(M, Settled),
+) -> Option<i64> {
+    if segment.unfolded {
+        (0..segment.operations).for_each(|place| answer_one(segment, place, command + place, heard, sink));
+        return None;
+    }
+    let News::Reply(reply) = heard.of(command) else { return None };
+    if !segment.is_write() {
+        settle::settle_read(segment, reply, sink);
+        return None;
+    }
+    if let Some(text) = first_error(reply) {
+        settle::settle_error(segment, text, sink);
+        return None;
+    }
+    if segment.kind == Kind::Sets {
+        settle::settle_sets(segment, None, Before::Null, sink);
+        return None;
+    }
+    let after = parse_integer_reply(reply);
+    let Some(before) = after.and_then(|after| start_of(&segment.fold, after)) else {
+        settle::settle_error(segment, NOT_UNDERSTOOD, sink);
+        return None;
+    };
+    let digits = itoa::Buffer::new().format(before).to_owned();
+    settle::settle_counter(segment, Before::Raw(digits.as_bytes()), &Verdict::All, None, sink);
+    after
+}
+
+/// The value before a fold that led to `after`. `None` if the way there would have left the range: then one by one the
+/// members would have fared otherwise.
+fn start_of(fold: &Fold, after: i64) -> Option<i64> {
+    let before = after.checked_sub(fold.sum)?;
+    before.checked_add(fold.high)?;
+    before.checked_add(fold.low)?;
+    Some(before)
+}
+
+/// Answers one operation of an unfolded segment with its own reply.
+fn answer_one<M: Member, R: AsRef<[u8]>>(
+    segment: &Segment<M>,
+    place: usize,
+    command: usize,
+    heard: &Heard<R>,
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let Some((entry, member)) = segment.operation(place) else { return };
+    let mut spelled = Vec::new();
+    let reply = match heard.of(command) {
+        News::Reply(b"$-1\r\n" | b"_\r\n") => {
+            crate::resp::encode::null(&mut spelled, entry.version);
+            &spelled
+        }
+        News::Reply(b"") => {
+            crate::resp::encode::error(&mut spelled, NOT_UNDERSTOOD);
+            &spelled
+        }
+        News::Reply(reply) => reply,
+        News::Unknown | News::Unsent => {
+            crate::resp::encode::error(&mut spelled, UNKNOWN);
+            spelled.as_slice()
+        }
+    };
+    sink(member, Settled::Reply(reply));
+}
+
+/// Has a segment sent as it came the next time. The `SET`s of a run that was refused would each be refused alike, so only the
+/// reads among them are left.
+fn unfold<M: Member, R: AsRef<[u8]>>(
+    segment: &mut Segment<M>,
+    command: usize,
+    heard: &Heard<R>,
+    sink: &mut impl FnMut(M, Settled),
+) {
+    if segment.kind == Kind::Sets {
+        let refused = segment.take_entries(|entry| entry.ask == Ask::Set);
+        if let News::Reply(reply) = heard.of(command) {
+            settle::settle_error(&refused, first_error(reply).unwrap_or(NOT_UNDERSTOOD), sink);
+        }
+        segment.kind = Kind::Counter;
+    }
+    segment.unfolded = true;
+}
+
+/// The version that a connection speaks for these segments, if one of them cares.
+pub(super) fn agreed_version(needed: &mut Option<RespVersion>, wanted: Option<RespVersion>) -> bool {
+    let agrees = needed.is_none() || wanted.is_none() || *needed == wanted;
+    *needed = needed.or(wanted);
+    agrees
+}

@@ -1,0 +1,203 @@
+//! Which hot keys fold: [`crate::pace`] decides, this tells it what connections see and what keys bring.
+//!
+//! Order between what passes and what is folded. *Before folding*: a key that begins to fold raises the epoch, so each client
+//! once has all answered that it sent before; what passes as part of a probe is waited for by itself. *Before passing*: a
+//! key that passes again raises `pass_epoch`, so each client once has all settled that it has in queues; an operation passes
+//! as part of a probe only if its client has nothing in a queue. So a change of course costs a client about one round trip.
+
+use rand::Rng;
+
+use super::Entry;
+use super::observe::Way;
+use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
+use crate::shared::topology::NodeIndex;
+use crate::worker::client::{Client, ClientKey};
+use crate::worker::state::State;
+use crate::worker::upstream::{Role, UpstreamKey};
+
+/// What a worker knows of the pace of nodes.
+#[derive(Default)]
+pub struct Govern {
+    /// By the position of their index.
+    nodes: Vec<NodePace>,
+    /// Operations are counted by key anew from this time on, in nanoseconds, under this number.
+    counting_since_ns: u64,
+    counting: u32,
+    /// Goes up when a key ceases to be folded.
+    pass_epoch: u32,
+}
+
+/// Operations on a key that passed since counting began.
+#[derive(Default)]
+pub struct Passed {
+    counting: u32,
+    operations: u32,
+}
+
+impl Govern {
+    fn node(&mut self, node: NodeIndex) -> &mut NodePace {
+        let place = node.position();
+        if place >= self.nodes.len() {
+            self.nodes.resize_with(place + 1, NodePace::default);
+        }
+        &mut self.nodes[place]
+    }
+
+    /// Some key is not folded any more.
+    pub fn on_passing(&mut self) {
+        self.pass_epoch = self.pass_epoch.wrapping_add(1);
+    }
+
+    fn count_anew(&mut self, now_ns: u64) {
+        self.counting = self.counting.wrapping_add(1);
+        self.counting_since_ns = now_ns;
+    }
+}
+
+impl Passed {
+    fn count(&mut self, counting: u32) {
+        if self.counting != counting {
+            *self = Self { counting, operations: 0 };
+        }
+        self.operations = self.operations.saturating_add(1);
+    }
+}
+
+/// What a key's course means for an operation at hand.
+pub(super) enum Turn {
+    /// It goes this way, as it came.
+    Goes(Way),
+    /// It is folded, if it can be.
+    Folds,
+}
+
+impl State {
+    /// Whether an operation on a key goes as it came. `folds` says that it can be folded.
+    pub(super) fn take_turn(&mut self, client: ClientKey, hash: u64, folds: bool) -> Turn {
+        let Some(client) = self.clients.get_mut(client) else { return Turn::Goes(Way::Ordinary) };
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Goes(Way::Ordinary) };
+        if entry.is_forced() {
+            return Turn::Folds;
+        }
+        let govern = &mut self.hot.govern;
+        match entry.pace.course() {
+            Course::Passing if !client.may_pass(govern.pass_epoch) => Turn::Goes(Way::Wait),
+            Course::Passing => {
+                entry.passed.count(govern.counting);
+                Turn::Goes(Way::Ordinary)
+            }
+            _ if !folds => Turn::Folds,
+            Course::Folding if entry.pace.wants_probe(self.now_ns) => self.begin_probe(hash),
+            Course::Folding => Turn::Folds,
+            Course::Probing if client.combined > 0 => {
+                entry.pace.on_folded();
+                Turn::Folds
+            }
+            Course::Probing if entry.pace.admits() => Turn::Goes(Way::Barrier),
+            Course::Probing => Turn::Folds,
+        }
+    }
+
+    /// Lets a key probe if its node is free for that. This operation is folded in any case.
+    fn begin_probe(&mut self, hash: u64) -> Turn {
+        let now_ns = self.now_ns;
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Folds };
+        match self.knowledge.topology.master_of(entry.slot) {
+            Some(node) if self.hot.govern.node(node).begin_probe(now_ns, hash) => entry.pace.probe(now_ns),
+            _ => entry.pace.rest(now_ns, rand::rng().random()),
+        }
+        Turn::Folds
+    }
+
+    /// Whether a client has nothing in queues that was there when a key last ceased to be folded.
+    pub(super) fn may_pass(&mut self, client: ClientKey) -> bool {
+        let pass_epoch = self.hot.govern.pass_epoch;
+        self.clients.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
+    }
+
+    /// A connection to a node was made, which took the system so long.
+    pub fn note_connect_time(&mut self, node: NodeIndex, connect_ns: u64) {
+        self.hot.govern.node(node).on_connect(connect_ns);
+    }
+
+    /// A shared connection was read until nothing more had come.
+    pub fn look_at_pace(&mut self, key: UpstreamKey) {
+        let now_ns = self.now_ns;
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if !matches!(upstream.role, Role::Shared(_)) {
+            return;
+        }
+        let node = upstream.node;
+        let window_ns = self.hot.govern.node(node).window_ns();
+        let Some(window) = upstream.gauge.on_look(now_ns, upstream.wire.answered(), window_ns) else {
+            return;
+        };
+        let pace = self.hot.govern.node(node);
+        let queue_ns = pace.on_window(now_ns, &window);
+        let standing = upstream.gauge.count_standing(queue_ns.is_some());
+        if let Some(hash) = pace.prober() {
+            self.end_round(node, hash, &window);
+        } else if let Some(excess_ns) = queue_ns {
+            if standing >= STANDING_WINDOWS {
+                self.fold_heaviest(node, &window, excess_ns);
+            }
+            self.hot.govern.count_anew(now_ns);
+        }
+    }
+
+    /// A round of a key's probe is over.
+    fn end_round(&mut self, node: NodeIndex, hash: u64, window: &Window) {
+        let now_ns = self.now_ns;
+        let queues = self.hot.govern.node(node).is_probe_queueing(window);
+        let Some(entry) = self.hot.entries.get_mut(&hash) else {
+            return self.hot.govern.node(node).end_probe(now_ns, false);
+        };
+        if queues {
+            entry.pace.fold(now_ns, window.delay_ns.unwrap_or(0), rand::rng().random());
+        } else if entry.pace.course() == Course::Probing {
+            entry.pace.on_good_round(now_ns);
+        }
+        let passes = entry.pace.course() == Course::Passing;
+        if entry.pace.course() != Course::Probing {
+            self.hot.govern.node(node).end_probe(now_ns, passes);
+        }
+        if passes {
+            self.hot.govern.on_passing();
+        }
+    }
+
+    /// A queue stands at a node: the key with most operations there folds from now on.
+    fn fold_heaviest(&mut self, node: NodeIndex, window: &Window, excess_ns: u64) {
+        let now_ns = self.now_ns;
+        let counted_ns = now_ns.saturating_sub(self.hot.govern.counting_since_ns);
+        let counting = self.hot.govern.counting;
+        let passed = |entry: &Entry| match entry.passed.counting == counting {
+            true if entry.passes() => entry.passed.operations,
+            _ => 0,
+        };
+        let topology = &self.knowledge.topology;
+        let of_node = self.hot.hot_keys.iter().filter_map(|hash| {
+            let entry = self.hot.entries.get(hash)?;
+            (topology.master_of(entry.slot) == Some(node)).then(|| (passed(entry), *hash))
+        });
+        let chosen = pace::heaviest(of_node, window, counted_ns);
+        if let Some(entry) = chosen.and_then(|hash| self.hot.entries.get_mut(&hash)) {
+            entry.pace.fold(now_ns, excess_ns, rand::rng().random());
+            // What was sent before has to be answered before anything of its client is folded.
+            self.hot.epoch = self.hot.epoch.wrapping_add(1);
+        }
+    }
+}
+
+impl Client {
+    /// Whether everything of this client that was in queues when a key last ceased to be folded is settled.
+    pub(super) fn may_pass(&mut self, pass_epoch: u32) -> bool {
+        if self.pass_epoch != pass_epoch {
+            if self.combined > 0 {
+                return false;
+            }
+            self.pass_epoch = pass_epoch;
+        }
+        true
+    }
+}
