@@ -78,6 +78,11 @@ commands! { SERVER: Server []
     "save"                     1 [ADMIN NOSCRIPT NO_ASYNC_LOADING NO_MULTI] []                 Refuse(CHANGES_ONE_NODE),  "1.0.0" "Synchronously save the dataset to disk";
     "shutdown"                -1 [ADMIN NOSCRIPT LOADING STALE NO_MULTI ALLOW_BUSY] []                 Refuse(CHANGES_ONE_NODE),  "1.0.0" "Synchronously save the dataset to disk and then shut down the server";
     "slaveof"                  3 [ADMIN NOSCRIPT STALE NO_ASYNC_LOADING] []                 Refuse(CHANGES_ONE_NODE),  "1.0.0" "Make the server a replica of another instance, or promote it as master";
+    "commandlog"              -2 []                                 []                 Refuse(SPEAKS_OF_ONE_NODE), "8.1.0" "A container for command log commands";
+    "commandlog|get"           4 [ADMIN LOADING STALE]              []                 Refuse(SPEAKS_OF_ONE_NODE), "8.1.0" "Returns the specified command log's entries";
+    "commandlog|help"          2 [LOADING STALE]                    []                 AnyNode,                   "8.1.0" "Show helpful text about the different subcommands";
+    "commandlog|len"           3 [ADMIN LOADING STALE]              []                 Refuse(SPEAKS_OF_ONE_NODE), "8.1.0" "Returns the number of entries in the specified type of command log";
+    "commandlog|reset"         3 [ADMIN LOADING STALE]              []                 Refuse(SPEAKS_OF_ONE_NODE), "8.1.0" "Clears all entries from the specified type of command log";
     "slowlog"                 -2 []                                 []                 OneServer(SPEAKS_OF_ONE_NODE), "2.2.12" "A container for slow log commands";
     "slowlog|get"             -2 [ADMIN LOADING STALE]              []                 Fan(Fan::ConcatArrays), "2.2.12" "Get the slow log's entries";
     "slowlog|help"             2 [LOADING STALE]                    []                 AnyNode,                   "6.2.0" "Show helpful text about the different subcommands";
