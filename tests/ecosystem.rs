@@ -30,6 +30,11 @@ fn posing() -> &'static Gateway {
     })
 }
 
+/// The program that the variable names, or the one of this name on PATH.
+fn tool(variable: &str, name: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| name.to_owned())
+}
+
 /// Runs a program to its end and returns what it wrote; it must succeed.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -40,7 +45,9 @@ fn run(command: &mut Command) -> String {
 }
 
 fn redis_cli(gateway: &Gateway, arguments: &[&str]) -> String {
-    run(Command::new("redis-cli").args(["-p", &gateway.address.port().to_string()]).args(arguments))
+    run(Command::new(tool("HOTGATE_TEST_CLI", "redis-cli"))
+        .args(["-p", &gateway.address.port().to_string()])
+        .args(arguments))
 }
 
 #[test]
@@ -69,7 +76,7 @@ fn redis_cli_pipe_works() {
             .flat_map(|number| support::text::request(&format!("SET pipe:{number} {number}")))
             .collect();
         std::fs::write(&file, commands).unwrap();
-        let mut command = Command::new("redis-cli");
+        let mut command = Command::new(tool("HOTGATE_TEST_CLI", "redis-cli"));
         command.args(["-p", &gateway.address.port().to_string(), "--pipe"]);
         let output = command.stdin(std::fs::File::open(&file).unwrap()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -79,7 +86,9 @@ fn redis_cli_pipe_works() {
 
 fn redis_benchmark(gateway: &Gateway, arguments: &[&str]) -> String {
     let port = gateway.address.port().to_string();
-    let text = run(Command::new("redis-benchmark").args(["-p", &port, "-q", "--csv"]).args(arguments));
+    let text = run(Command::new(tool("HOTGATE_TEST_BENCHMARK", "redis-benchmark"))
+        .args(["-p", &port, "-q", "--csv"])
+        .args(arguments));
     assert!(!text.to_lowercase().contains("error"), "{arguments:?}: {text}");
     text
 }
@@ -136,7 +145,7 @@ fn redis_benchmark_takes_the_gateway_for_a_cluster() {
 fn what_insists_on_a_cluster_is_refused_before_one_server_as_by_that_server() {
     let (server, gateway) = shared::single();
     let outcome = |port: u16| {
-        let mut command = Command::new("redis-benchmark");
+        let mut command = Command::new(tool("HOTGATE_TEST_BENCHMARK", "redis-benchmark"));
         command.args(["-p", &port.to_string(), "--cluster", "-t", "set", "-n", "10"]);
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).replace(&port.to_string(), "PORT");
