@@ -57,7 +57,8 @@ fn main() {
     };
     print("no counter, Redis away", &none, &none);
     {
-        let (server, gateway) = start(&format!("[admission]\nkeys_max = {counters}\n{QUOTA}"));
+        let (server, gateway) =
+            start(&format!("[admission]\nkeys_max = {counters}\nbytes_max = '16gb'\n{QUOTA}"));
         let before = resident_bytes(gateway.pid());
         Load::connect(&gateway).count(counters, counters);
         drop(server);

@@ -154,6 +154,11 @@ pub const RECORDED_PER_SECOND_MAX: u64 = 500_000;
 /// always right.
 pub const RULED_KEYS_MAX: usize = 4096;
 
+/// The longest name, in bytes, of a key that a rule has combined or in write-behind mode. Several copies of it are kept for as
+/// long as the key is: with as many keys as there may be, four are 64 MiB. A key with a longer one is passed through, which is
+/// always right.
+pub const RULED_NAME_BYTES_MAX: usize = 4096;
+
 /// Verdicts on keys that are remembered, by the lowest bits of their hashes: 32 bytes each for the rules, so 256 KiB a
 /// worker, and half of it for the quotas. A key whose place another has taken is judged again.
 pub const KEY_VERDICTS: usize = 8192;

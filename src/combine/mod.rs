@@ -86,7 +86,7 @@ pub use op::{Foldable, Op, classify};
 pub use queue::{KeyQueue, TOKEN_TTL_MS};
 pub use script::{FLUSH_SCRIPT, flush_script_sha};
 pub use settle::{OUTCOME_UNKNOWN, Settled};
-pub use slot_tags::{companion_key, slot_tag};
+pub use slot_tags::{companion_key, is_companion_key, slot_tag};
 pub use spares::SpareSegments;
 pub use terms::{Again, Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement};
 pub use write_behind::{

@@ -42,6 +42,11 @@ pub fn companion_key(key: &[u8], purpose: &[u8]) -> Vec<u8> {
     [b"{", tag, b"}hotgate:", purpose, b":", key].concat()
 }
 
+/// Whether this is the name of a companion of some key.
+pub fn is_companion_key(name: &[u8]) -> bool {
+    matches!(name, [b'{', _, _, _, b'}', rest @ ..] if rest.starts_with(b"hotgate:"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -119,6 +119,8 @@ section! {
     Admission {
         keys_max: usize = 100_000, count(1, 10_000_000), live,
             "The number of counters under a quota whose state the process remembers.";
+        bytes_max: usize = GB as usize, size(MB, 1024 * GB), live,
+            "The memory that those counters may take together, their names included.";
     }
 }
 

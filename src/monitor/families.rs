@@ -237,6 +237,13 @@ fn write_behind(out: &mut Exposition, view: &View) {
 }
 
 fn quotas(out: &mut Exposition, view: &View) {
+    let counters = &view.merged.all.admission;
+    out.family(&m::ADMISSION_COUNTERS).sample(&[], counters.keys as f64);
+    out.family(&m::ADMISSION_COUNTERS_MAX).sample(&[], counters.keys_max as f64);
+    out.family(&m::ADMISSION_BYTES).sample(&[], counters.bytes as f64);
+    out.family(&m::ADMISSION_BYTES_MAX).sample(&[], counters.bytes_max as f64);
+    out.family(&m::ADMISSION_REFUSED).sample(&[], counters.refused_full as f64);
+    out.family(&m::QUOTA_FLUSHED).sample(&[], counters.flushed as f64);
     let quotas =
         distinct(&view.quotas, view.metric_keys_max, |quota| (quota.key.clone(), quota.quota.clone()));
     let mut family = out.family(&m::QUOTA_REFUSED);

@@ -307,6 +307,10 @@ fn hotgate(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("write_behind_unknown_operations", all.write_behind.unknown_deltas);
     out.put("write_behind_lost_operations", all.write_behind.lost_deltas);
     out.put("write_behind_refused", all.write_behind.refused_full);
+    out.put("admission_counters", all.admission.keys);
+    out.put("admission_bytes", all.admission.bytes);
+    out.put("admission_refused", all.admission.refused_full);
+    out.put("quota_flushed", all.admission.flushed);
     out.put("read_cache_hits", all.read_cache.hits);
     out.put("read_cache_misses", all.read_cache.misses);
     out.put("read_cache_stores", all.read_cache.stores);

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::shared::tallies::{
-    ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally, QuotaTally,
-    ReadCacheTallies, WorkerTallies, WriteBehindTallies,
+    AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally,
+    QuotaTally, ReadCacheTallies, WorkerTallies, WriteBehindTallies,
 };
 
 /// The sum over all workers.
@@ -46,6 +46,7 @@ impl Merged {
             nodes,
             combine,
             write_behind,
+            admission,
             read_cache,
             quotas,
             detector,
@@ -65,6 +66,7 @@ impl Merged {
         }
         self.add_combine(combine);
         add_write_behind(&mut self.all.write_behind, write_behind);
+        add_admission(&mut self.all.admission, admission);
         add_read_cache(&mut self.all.read_cache, read_cache);
         for (key, tally) in read_cache.keys.iter() {
             *self.cache_hits.entry(key.clone()).or_default() += tally.hits;
@@ -172,6 +174,16 @@ fn add_key(mine: &mut CombinedKeyTally, theirs: &CombinedKeyTally) {
     mine.added_wait_us_sum += added_wait_us_sum;
     mine.queued += queued;
     mine.pending += pending;
+}
+
+fn add_admission(mine: &mut AdmissionTallies, theirs: &AdmissionTallies) {
+    let AdmissionTallies { keys, keys_max, bytes, bytes_max, refused_full, flushed } = theirs;
+    mine.flushed += flushed;
+    mine.keys += keys;
+    mine.keys_max = mine.keys_max.max(*keys_max);
+    mine.bytes += bytes;
+    mine.bytes_max += bytes_max;
+    mine.refused_full += refused_full;
 }
 
 fn add_write_behind(mine: &mut WriteBehindTallies, theirs: &WriteBehindTallies) {

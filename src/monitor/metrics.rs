@@ -98,6 +98,14 @@ metrics! {
     READ_CACHE_ENTRIES: Gauge "hotgate_read_cache_entries" [] "Entries in the read cache.";
     READ_CACHE_BYTES: Gauge "hotgate_read_cache_bytes" [] "Bytes of the entries in the read cache.";
 
+    ADMISSION_COUNTERS: Gauge "hotgate_admission_counters" [] "Counters under a quota whose state is remembered, at each worker that counts under them.";
+    ADMISSION_COUNTERS_MAX: Gauge "hotgate_admission_counters_max" [] "How many of them one worker may remember.";
+    ADMISSION_BYTES: Gauge "hotgate_admission_bytes" [] "The memory that they take.";
+    ADMISSION_BYTES_MAX: Gauge "hotgate_admission_bytes_max" [] "The bound of that memory.";
+    ADMISSION_REFUSED: Counter "hotgate_admission_refused_total" [] "Increments refused because there was no room for their counter.";
+
+    QUOTA_FLUSHED: Counter "hotgate_quota_flushed_total" [] "Times that a client had all keys removed, and with them operators' limits and pauses and what windows have counted.";
+
     QUOTA_ADMITTED: Counter "hotgate_quota_admitted_total" ["key", "quota"] "Operations granted by a quota; the key with the empty name stands for all beyond the bound.";
     QUOTA_REFUSED: Counter "hotgate_quota_refused_total" ["key", "quota", "reason"] "Operations refused by a quota, by reason.";
     QUOTA_WOULD_REFUSE: Counter "hotgate_quota_would_refuse_total" ["key", "quota"] "Operations that a quota in shadow mode let through and would have refused.";

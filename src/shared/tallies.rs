@@ -55,6 +55,8 @@ pub struct WorkerTallies {
     pub read_cache: ReadCacheTallies,
     /// Quotas, one row per key that a quota holds.
     pub quotas: Keyed<QuotaTally>,
+    /// The counters that quotas hold.
+    pub admission: AdmissionTallies,
     /// The worker's hot-key detector.
     pub detector: DetectorTallies,
 }
@@ -194,6 +196,23 @@ pub struct WriteBehindTallies {
     pub journal_refusing: u64,
 }
 
+/// The counters whose state a worker remembers for quotas.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AdmissionTallies {
+    /// Level: how many there are.
+    pub keys: u64,
+    /// The bound of `keys`, which is that of each worker. Merged over workers, the greatest counts.
+    pub keys_max: u64,
+    /// Level: the memory that they take, in bytes.
+    pub bytes: u64,
+    /// The bound of `bytes`.
+    pub bytes_max: u64,
+    /// Operations refused because either bound was reached.
+    pub refused_full: u64,
+    /// Times that a client had all keys removed while there were quotas.
+    pub flushed: u64,
+}
+
 /// The opt-in read cache.
 #[derive(Clone, Debug)]
 pub struct ReadCacheTallies {
@@ -274,6 +293,7 @@ impl Default for WorkerTallies {
             nodes: Vec::new(),
             combine: CombineTallies::default(),
             write_behind: WriteBehindTallies::default(),
+            admission: AdmissionTallies::default(),
             read_cache: ReadCacheTallies::default(),
             quotas: Keyed::with_capacity(KEYS_TALLIED_MAX),
             detector: DetectorTallies::default(),

@@ -133,12 +133,13 @@ impl State {
     fn unblock(&mut self, id: u64, error: bool, reply: oneshot::Sender<Option<Bytes>>) {
         let blocked =
             self.clients.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
-        let Some(upstream) =
-            blocked.and_then(|key| self.upstreams.get(key)).filter(|upstream| upstream.server_id > 0)
-        else {
+        let upstream = blocked.and_then(|key| self.upstreams.get_mut(key));
+        let Some(upstream) = upstream.filter(|upstream| upstream.server_id > 0) else {
             let _ = reply.send(None);
             return;
         };
+        // Redis may have answered meanwhile. Then nobody else may use the connection, whose command would be ended instead.
+        upstream.to_be_unblocked = true;
         let server_id = upstream.server_id.to_string();
         let node = upstream.node;
         let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };

@@ -102,7 +102,10 @@ pub(super) fn dispatch(
         Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
         Verdict::Answer(local) => state.answer(key, local, command, request),
         Verdict::Session(session, slot) => state.run_session(key, session, command, slot, request),
-        Verdict::Queue { slot, readonly, part } => state.queue_command(key, request, slot, readonly, part),
+        Verdict::Queue { slot, readonly, part } => {
+            state.note_flush(key, request);
+            state.queue_command(key, request, slot, readonly, part)
+        }
         Verdict::Abort(text) => {
             state.drop_transaction(key);
             state.refuse(key, ErrorKind::ClientRequest, &text)

@@ -16,6 +16,10 @@ use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Role, Route};
 
+/// Keys that `RANDOMKEY` asks each node for: with as many keys of the gateway's own as of others, one time in 65,000 all are of
+/// the gateway's own, which are not shown.
+const RANDOM_KEY_TRIES: usize = 16;
+
 impl State {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
     pub(super) fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
@@ -61,7 +65,13 @@ impl State {
         if fan == Fan::AnyOk {
             return self.end_script(key, request);
         }
+        self.note_flush(key, request);
         let single = self.knowledge.topology.kind == UpstreamKind::Single;
+        let shows_keys =
+            matches!(fan, Fan::Scan | Fan::RandomKey) || request.name().eq_ignore_ascii_case(b"keys");
+        if single && shows_keys {
+            return self.show_keys(key, request, fan);
+        }
         if single || fan == Fan::First {
             let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
             return self.forward(key, command, request, None, outgoing, None);
@@ -76,11 +86,57 @@ impl State {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let plan = merge::plan_of(fan, client.session.version, rand::random());
         let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(plan, masters.len()), muted);
-        for (part, node) in masters.into_iter().enumerate() {
-            self.send_part(key, sequence, part, node, readonly, request.bytes());
+        let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
+        let sequence = client.replies.push_merge(Merge::new(plan, tries * masters.len()), muted);
+        for part in 0..tries * masters.len() {
+            self.send_part(key, sequence, part, masters[part % masters.len()], readonly, request.bytes());
         }
         Flow::Next
+    }
+
+    /// `KEYS`, `SCAN` and `RANDOMKEY` before one server. The reply is looked through for keys of the gateway's own.
+    fn show_keys(&mut self, key: ClientKey, request: &Request<'_>, fan: Fan) -> Flow {
+        if !self.take_lane_to_several(key, Cargo::reading(true)) {
+            return self.wait_for_all(key);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let plan = match fan {
+            Fan::Scan => Plan::ScanOne,
+            _ => merge::plan_of(fan, client.session.version, rand::random()),
+        };
+        let parts = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(plan, parts), muted);
+        for part in 0..parts {
+            let pending = Pending {
+                route: Route::AnyNode,
+                readonly: true,
+                class: RequestClass::Fan,
+                received_ns: self.now_ns,
+                sent_ns: self.now_ns,
+                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
+            };
+            let node = self.node_of(&pending).ok();
+            self.put_on_wire(node, pending, request.bytes(), None);
+        }
+        Flow::Next
+    }
+
+    /// Says that a client removes what quotas keep in Redis, along with all else.
+    pub(super) fn note_flush(&mut self, key: ClientKey, request: &Request<'_>) {
+        let name = request.name();
+        let flushes = name.eq_ignore_ascii_case(b"flushall") || name.eq_ignore_ascii_case(b"flushdb");
+        if !flushes || self.config.quotas.is_empty() {
+            return;
+        }
+        self.tallies.admission.flushed += 1;
+        let client = self.clients.get(key).map(|client| client.peer.to_string());
+        let command = name.escape_ascii().to_string();
+        tracing::warn!(
+            client,
+            command,
+            "a client has all keys removed: with them go the limits and pauses that operators set, and what windows have counted"
+        );
     }
 
     /// `SCRIPT KILL` and `FUNCTION KILL` ask every master, and wait for nothing there: least of all for the script that they

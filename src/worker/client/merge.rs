@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use bytes::{BufMut, Bytes};
 
+use crate::combine::is_companion_key;
 use crate::command::Fan;
 use crate::resp::{self, RespVersion, encode};
 
@@ -36,8 +37,10 @@ pub enum Plan {
     ChannelCounts(RespVersion),
     /// Every part should say the same; the first does for all.
     Same,
-    /// Any part that is not null, chosen by this number.
-    AnyPresent(u64),
+    /// Any part that is not null, and no key of the gateway's own, chosen by this number; null if there is none.
+    AnyPresent(u64, RespVersion),
+    /// One page of `SCAN` from the only server.
+    ScanOne,
     /// One page of `SCAN` from master number `node` of `nodes`.
     ScanPage {
         /// Place of the node that was asked.
@@ -102,7 +105,8 @@ impl Merge {
             Plan::And | Plan::MinArray => smallest(&mut out, parts)?,
             Plan::ChannelCounts(version) => channel_counts(&mut out, parts, *version)?,
             Plan::Same | Plan::AnyOk => return parts.first().cloned(),
-            Plan::AnyPresent(seed) => return any_present(parts, *seed),
+            Plan::AnyPresent(seed, version) => any_present(&mut out, parts, *seed, *version),
+            Plan::ScanOne => scan_one(&mut out, parts.first()?)?,
             Plan::ScanPage { node, nodes } => scan_page(&mut out, parts.first()?, *node, *nodes)?,
         }
         Some(out.into())
@@ -118,7 +122,7 @@ pub fn plan_of(fan: Fan, version: RespVersion, seed: u64) -> Plan {
         Fan::AndArray => Plan::And,
         Fan::PubsubNumsub => Plan::ChannelCounts(version),
         Fan::AnyOk => Plan::AnyOk,
-        Fan::RandomKey => Plan::AnyPresent(seed),
+        Fan::RandomKey => Plan::AnyPresent(seed, version),
         _ => Plan::Same,
     }
 }
@@ -152,7 +156,7 @@ fn union(out: &mut Vec<u8>, parts: &[Bytes], version: RespVersion) -> Option<()>
     let mut body = Vec::new();
     for reply in parts {
         for element in resp::elements(reply)? {
-            if seen.insert(element) {
+            if !is_own_key(element) && seen.insert(element) {
                 body.extend_from_slice(element);
             }
         }
@@ -207,13 +211,33 @@ fn channel_counts(out: &mut Vec<u8>, parts: &[Bytes], version: RespVersion) -> O
     Some(())
 }
 
-fn any_present(parts: &[Bytes], seed: u64) -> Option<Bytes> {
-    let present: Vec<&Bytes> =
-        parts.iter().filter(|reply| !matches!(&reply[..], b"$-1\r\n" | b"_\r\n")).collect();
-    match present.len() {
-        0 => parts.first().cloned(),
-        count => present.get((seed % count as u64) as usize).map(|reply| (*reply).clone()),
+fn any_present(out: &mut Vec<u8>, parts: &[Bytes], seed: u64, version: RespVersion) {
+    let is_key = |reply: &&Bytes| !matches!(&reply[..], b"$-1\r\n" | b"_\r\n") && !is_own_key(reply);
+    let present: Vec<&Bytes> = parts.iter().filter(is_key).collect();
+    match present.get((seed % present.len().max(1) as u64) as usize) {
+        Some(reply) => out.extend_from_slice(reply),
+        None => encode::null(out, version),
     }
+}
+
+/// Keys that the gateway keeps in Redis are not shown.
+fn is_own_key(element: &[u8]) -> bool {
+    resp::bulk_payload(element).is_some_and(is_companion_key)
+}
+
+/// The keys of a page of `SCAN`, but for those of the gateway's own.
+fn put_page(out: &mut Vec<u8>, keys: &[u8]) -> Option<()> {
+    let shown: Vec<&[u8]> = resp::elements(keys)?.filter(|key| !is_own_key(key)).collect();
+    encode::array(out, shown.len());
+    shown.into_iter().for_each(|key| out.put_slice(key));
+    Some(())
+}
+
+fn scan_one(out: &mut Vec<u8>, reply: &[u8]) -> Option<()> {
+    let mut elements = resp::elements(reply)?;
+    encode::array(out, 2);
+    out.put_slice(elements.next()?);
+    put_page(out, elements.next()?)
 }
 
 fn scan_page(out: &mut Vec<u8>, reply: &[u8], node: u64, nodes: u64) -> Option<()> {
@@ -226,8 +250,7 @@ fn scan_page(out: &mut Vec<u8>, reply: &[u8], node: u64, nodes: u64) -> Option<(
     };
     encode::array(out, 2);
     encode::bulk(out, next.to_string().as_bytes());
-    out.put_slice(elements.next()?);
-    Some(())
+    put_page(out, elements.next()?)
 }
 
 #[cfg(test)]
@@ -271,8 +294,8 @@ mod tests {
         check(Plan::AnyOk, &["-NOTBUSY none\r\n", "+OK\r\n"], "+OK\r\n");
         check(Plan::AnyOk, &["-NOTBUSY none\r\n", "-NOTBUSY none\r\n"], "-NOTBUSY none\r\n");
         check(Plan::MinArray, &["*2\r\n:1\r\n:3\r\n", "*2\r\n:0\r\n:5\r\n"], "*2\r\n:0\r\n:3\r\n");
-        check(Plan::AnyPresent(7), &["$-1\r\n", "$1\r\nk\r\n"], "$1\r\nk\r\n");
-        check(Plan::AnyPresent(7), &["$-1\r\n", "$-1\r\n"], "$-1\r\n");
+        check(Plan::AnyPresent(7, RespVersion::Resp2), &["$-1\r\n", "$1\r\nk\r\n"], "$1\r\nk\r\n");
+        check(Plan::AnyPresent(7, RespVersion::Resp2), &["$-1\r\n", "$-1\r\n"], "$-1\r\n");
     }
 
     #[test]

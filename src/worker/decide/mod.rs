@@ -15,6 +15,7 @@
 
 pub mod classes;
 pub mod local;
+mod own_keys;
 pub mod pose;
 pub mod split;
 
@@ -145,6 +146,10 @@ pub fn decide(
         },
     };
     let command = knowledge.commands.get(id);
+    if session.authenticated && own_keys::names_own_key(command, request) {
+        poison(session);
+        return (Some(id), Verdict::Refuse(own_keys::OWN_KEY.into()));
+    }
     let verdict = if session.plain {
         by_class(knowledge, command, request)
     } else {

@@ -91,6 +91,7 @@ impl State {
                 held.tally(&mut self.tallies.quotas);
             }
         }
+        self.hot.held.measure(&self.config, self.gateway.workers.len(), &mut self.tallies.admission);
         let due = self.now_ns >= self.hot.board.due_ns;
         let wanted = !self.hot.quotas.is_empty() || self.hot.board.published;
         // A limit key that nobody polls yet holds up its counter.

@@ -100,7 +100,9 @@ impl State {
 
     /// Gives back what a key has taken.
     fn give_back(&mut self, hash: u64, entry: &mut Entry) {
-        self.hot.held_keys -= usize::from(entry.quota.is_some());
+        if entry.quota.is_some() {
+            self.hot.held.remove(entry.held_bytes);
+        }
         self.hot.debtors.remove(&hash);
         if let Some(home) = &mut entry.queue {
             self.tallies.combine.keys.release(home.row);

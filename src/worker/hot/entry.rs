@@ -31,6 +31,8 @@ pub struct Entry {
     pub hot: bool,
     /// What holds it.
     pub quota: Option<Arc<KeyQuota>>,
+    /// What it counts as among the counters that quotas hold, in bytes.
+    pub held_bytes: usize,
     /// It takes debts of the key beside the key's own queue; no client's operation comes here.
     pub serves_debts: bool,
     /// Whether its operations pass as they came or are folded, while nothing forces them to be folded.
@@ -109,6 +111,7 @@ impl Entry {
             ruled: false,
             hot: false,
             quota: None,
+            held_bytes: 0,
             serves_debts: false,
             pace: KeyPace::default(),
             passed: Passed::default(),

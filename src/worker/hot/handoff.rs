@@ -7,9 +7,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Due;
-use crate::combine::Op;
+use crate::combine::{Member, Op};
 use crate::limits::LARGE_REPLY_BYTES;
+use crate::resp::encode;
 use crate::shared::handoff::{Handoff, HandoffResult, OwnedOp};
+use crate::shared::labels::Outcome;
 use crate::shared::mailbox::WorkerMessage;
 use crate::worker::client::flush_touched;
 use crate::worker::client::replies::Settled;
@@ -90,12 +92,28 @@ impl State {
         for handoff in batch {
             // The other worker may have learned of the hot key a moment earlier, or of its end a moment later.
             if !self.hot.entries.contains_key(&handoff.hash) {
+                if self.hot.quotas.holds(&handoff.key, handoff.hash)
+                    && let Some(text) = self.refusal_for_room(&handoff.key, handoff.hash)
+                {
+                    self.refuse_handoff(&handoff, &text);
+                    continue;
+                }
                 self.begin(handoff.key.clone(), handoff.hash, false);
             }
             if handoff.written {
                 self.adopt_written(handoff.hash);
             }
             self.push(handoff.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
+        }
+    }
+
+    /// Answers an operation for whose key there is no room at its home.
+    fn refuse_handoff(&mut self, handoff: &Handoff, text: &str) {
+        let mut reply = Vec::new();
+        encode::error(&mut reply, text);
+        for place in 0..handoff.waiter.operations {
+            let waiter = handoff.waiter.one(place);
+            self.settle_member(handoff.hash, waiter, Settled::Borrowed(&reply), Outcome::Refused);
         }
     }
 

@@ -31,6 +31,7 @@ mod enqueue;
 mod entry;
 mod govern;
 mod handoff;
+mod held_counters;
 mod observe;
 mod outcome;
 mod pump;
@@ -60,6 +61,7 @@ use debts::OrphanedDebt;
 use entry::Home;
 pub use entry::{Entry, Rules};
 use govern::Govern;
+use held_counters::HeldCounters;
 pub use observe::{Seen, detector};
 pub use pump::pump;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
@@ -118,8 +120,8 @@ pub struct Hot {
     foldable: Vec<Option<Foldable>>,
     /// The keys that are combined, by hash.
     entries: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
-    /// How many of them a quota holds.
-    held_keys: usize,
+    /// Those of them that a quota holds.
+    held: HeldCounters,
     /// What the configuration says of keys.
     rules: Rules,
     /// Which keys quotas hold.
@@ -151,6 +153,8 @@ pub struct Hot {
     dirty: VecDeque<u64>,
     /// What is due later.
     timers: Timers<Due>,
+    /// The number of the last sending, of whatever key: a reply to one that is over finds no other by that number.
+    last_sending: u32,
     /// The last time that was given to something that has failed and is to be tried again.
     last_retry_ns: u64,
     /// The keys that are in the hot set.
@@ -177,7 +181,7 @@ impl Hot {
             hasher,
             detector: None,
             foldable: foldable(commands),
-            held_keys: 0,
+            held: HeldCounters::default(),
             rules: Rules::default(),
             quotas: Quotas::default(),
             orphaned_debts: HashMap::default(),
@@ -193,6 +197,7 @@ impl Hot {
             govern: Govern::default(),
             dirty: VecDeque::new(),
             timers: Timers::default(),
+            last_sending: 0,
             last_retry_ns: 0,
             hot_keys: Vec::new(),
             waker: None,
@@ -254,6 +259,12 @@ impl Hot {
         if self.entries.capacity() > kept_max && self.entries.len() < self.entries.capacity() / 16 {
             self.entries.shrink_to(2 * self.entries.len());
         }
+    }
+
+    /// A number for a sending. The number 0 is nobody's.
+    fn next_sending(&mut self) -> u32 {
+        self.last_sending = self.last_sending.checked_add(1).unwrap_or(1);
+        self.last_sending
     }
 
     /// Lets the pump run after all tasks that are ready now.

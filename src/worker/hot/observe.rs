@@ -7,14 +7,14 @@ use bytes::Bytes;
 use super::entry::Home;
 use super::govern::Turn;
 use super::quota::{Held, refusal_alone};
-use super::{Due, Entry, Rules};
+use super::{Due, Entry, HeldCounters, Rules};
 use crate::admission::Setting;
 use crate::combine::{Foldable, KeyQueue, Op, QueueLimits, Verb};
 use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, Limits, RuleMode};
 use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
-use crate::limits::{LONG_REQUEST_BYTES, QUEUE_BYTES_MAX, RULED_KEYS_MAX};
+use crate::limits::{LONG_REQUEST_BYTES, QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
 use crate::resp::Request;
 use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
@@ -212,6 +212,7 @@ impl State {
     /// Begins to combine a key that no one knew, if a rule says so.
     fn begin_by_rule(&mut self, key: &[u8], hash: u64) -> bool {
         let wanted = self.hot.rules.mode_of(key, hash) == RuleMode::Combine;
+        let wanted = wanted && key.len() <= RULED_NAME_BYTES_MAX;
         if !wanted || self.hot.entries.len() >= RULED_KEYS_MAX || self.hot.entries.contains_key(&hash) {
             return false;
         }
@@ -229,8 +230,11 @@ impl State {
             let held = quota.clone().map(|quota| self.hold(hash, quota));
             Box::new(self.new_home(&key, self.gateway.id.as_bytes(), row, held))
         });
-        self.hot.held_keys += usize::from(quota.is_some());
-        let entry = Entry { ruled, hot, quota, ..Entry::new(key, home, self.now_ns, queue) };
+        let held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == self.index));
+        if quota.is_some() {
+            self.hot.held.add(held_bytes);
+        }
+        let entry = Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, home, self.now_ns, queue) };
         self.hot.arm(Due::Cool(hash), entry.idle_due_ns());
         if entry.is_forced() {
             self.hot.epoch = self.hot.epoch.wrapping_add(1);

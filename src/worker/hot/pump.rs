@@ -196,7 +196,7 @@ impl State {
         bytes: Bytes,
     ) -> bool {
         let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return false };
-        let number = home.sending.number.wrapping_add(1);
+        let number = self.hot.next_sending();
         let origin = Origin::Flush(FlushKey { hash, sending: number });
         let version = version.unwrap_or(RespVersion::Resp2);
         let sent = self.put_flush(slot, &mut home.target, version, origin, &split_commands(&bytes, commands));
@@ -298,7 +298,7 @@ impl State {
             });
             home.failed_since_ns = 0;
             // A reply that still comes is nobody's.
-            home.sending = Sending { number: home.sending.number.wrapping_add(1), ..Sending::default() };
+            home.sending = Sending::default();
         }
     }
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::board::Board;
 use super::debts::OrphanedDebt;
-use super::{Home, Hot};
+use super::{HeldCounters, Home, Hot};
 use crate::admission::{
     Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules, RuleCounts, Setting,
     verdict_of_other_command,
@@ -272,14 +272,26 @@ impl State {
     /// Begins to combine a key because a quota holds it. The error is for the client: the table is full, and what is not in
     /// it can't be held.
     pub(super) fn begin_by_quota(&mut self, key: &[u8], hash: u64) -> Result<(), String> {
-        let keys_max = self.config.admission.keys_max;
-        if self.hot.held_keys >= keys_max || self.hot.entries.contains_key(&hash) {
-            return Err(format!(
-                "QUOTA admission.keys_max = {keys_max} counters are in use already, so no further one can be held; try again later"
-            ));
+        if let Some(text) = self.refusal_for_room(key, hash) {
+            return Err(text);
         }
         self.begin(Bytes::copy_from_slice(key), hash, false);
         Ok(())
+    }
+
+    /// The error for an increment of a counter that is not remembered and can't be, if there is no room for it.
+    pub(super) fn refusal_for_room(&mut self, key: &[u8], hash: u64) -> Option<String> {
+        if self.hot.entries.contains_key(&hash) {
+            return Some(
+                "QUOTA another key has this one's place, so it can't be held; use another name".to_owned(),
+            );
+        }
+        let at_home = self.home_of(hash) == self.index;
+        let workers = self.gateway.workers.len();
+        let quota = self.hot.quotas.of(key, hash);
+        let refusal = self.hot.held.refusal(quota.as_ref(), at_home, &self.config, workers);
+        self.tallies.admission.refused_full += u64::from(refusal.is_some());
+        refusal
     }
 
     /// The state of a quota that begins to hold a key at its home.
@@ -316,6 +328,8 @@ impl State {
             if entry.serves_debts || entry.quota == quota {
                 continue;
             }
+            let at_home = entry.home == self.index;
+            entry.held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, at_home));
             entry.quota.clone_from(&quota);
             let Some(home) = &mut entry.queue else { continue };
             match (&mut home.held, quota) {
@@ -342,7 +356,10 @@ impl State {
             // Without a quota nothing counts in windows.
             self.send_debt(hash, key, sum, None);
         }
-        self.hot.held_keys = self.hot.entries.values().filter(|entry| entry.quota.is_some()).count();
+        let mut counters = HeldCounters::default();
+        let held = self.hot.entries.values().filter(|entry| entry.quota.is_some());
+        held.for_each(|entry| counters.add(entry.held_bytes));
+        self.hot.held = counters;
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
         self.hot.limits_version += 1;
         self.hot.board.hurry();

@@ -144,6 +144,8 @@ pub struct Upstream {
     pub waiters: Vec<ClientKey>,
     /// `CLIENT ID` of this connection at the server; 0 when it does not say.
     pub server_id: u64,
+    /// A `CLIENT UNBLOCK` for it is under way, or has been: it serves nobody after its present user.
+    pub to_be_unblocked: bool,
     /// Worker time when it was last used, in nanoseconds.
     pub active_ns: u64,
     /// Worker time when its node last showed that it lives, in nanoseconds: bytes came, room for more was made where there

@@ -216,7 +216,7 @@ impl State {
         let spares = &mut self.pools.node(node).spares;
         // Where few sessions are allowed, few are kept for the next.
         let spares_max = SPARES_PER_NODE_MAX.min(self.config.upstream.session_connections_max / 4);
-        if upstream.phase == Phase::Ready && spares.len() < spares_max {
+        if upstream.phase == Phase::Ready && spares.len() < spares_max && !upstream.to_be_unblocked {
             upstream.role = Role::Spare;
             upstream.active_ns = self.now_ns;
             spares.push(key);
@@ -272,6 +272,7 @@ impl State {
             held: false,
             waiters: Vec::new(),
             server_id: 0,
+            to_be_unblocked: false,
             active_ns,
             alive_ns: active_ns,
         });

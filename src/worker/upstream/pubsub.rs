@@ -4,6 +4,8 @@
 
 use super::deliver::first_word;
 use super::{Origin, Pending, Role, UpstreamKey};
+use crate::combine::is_companion_key;
+use crate::resp::{bulk_payload, elements};
 use crate::worker::client::{ClientKey, touch};
 use crate::worker::state::State;
 
@@ -27,12 +29,15 @@ impl State {
                 }
                 is_push
             }
-            Role::Monitor(owner) if upstream.wire.front().is_none() => self.pass_on(owner, reply),
+            Role::Monitor(owner) if upstream.wire.front().is_none() => {
+                mentions_own_key(reply) || self.pass_on(owner, reply)
+            }
             Role::Monitor(_) => false,
             Role::Subscriber(owner) | Role::Events(owner) => {
                 let for_events = matches!(upstream.role, Role::Events(_));
                 let node = upstream.node;
                 match first_word(reply) {
+                    Some(b"message" | b"pmessage") if is_event(reply) && mentions_own_key(reply) => true,
                     Some(b"message" | b"pmessage") if !self.is_for_client(owner, node, for_events, reply) => {
                         true
                     }
@@ -67,4 +72,15 @@ impl State {
         self.push_to(owner, reply);
         true
     }
+}
+
+/// Whether a message is an event of the keyspace: `__keyspace@0__:key` or `__keyevent@0__:name`.
+fn is_event(reply: &[u8]) -> bool {
+    let mut elements = elements(reply).into_iter().flatten();
+    elements.any(|element| bulk_payload(element).is_some_and(|text| text.starts_with(b"__key")))
+}
+
+/// Whether a key that the gateway itself keeps in Redis is named: clients are not shown those.
+fn mentions_own_key(reply: &[u8]) -> bool {
+    memchr::memmem::find_iter(reply, b"}hotgate:").any(|at| at >= 4 && is_companion_key(&reply[at - 4..]))
 }

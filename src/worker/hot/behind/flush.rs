@@ -170,7 +170,7 @@ impl State {
     }
 
     fn send_behind(&mut self, hash: u64, key: &mut BehindKey, request: Bytes) -> bool {
-        key.sending = key.sending.wrapping_add(1);
+        key.sending = self.hot.next_sending();
         let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
         self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]).is_some()
     }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{Behind, Stage};
 use crate::combine::Verb;
 use crate::config::{Config, RuleMode};
+use crate::limits::RULED_NAME_BYTES_MAX;
 use crate::resp::RespVersion;
 use crate::shared::behind::{BehindAsk, BehindRequest};
 use crate::shared::handoff::Waiter;
@@ -58,13 +59,16 @@ impl State {
     /// Whether the rules of now want a key of database 0 in write-behind mode. A quota on it goes before: it needs Redis to
     /// say yes first.
     pub(super) fn wants_behind(&mut self, key: &[u8], hash: u64) -> bool {
-        self.hot.rules.mode_of(key, hash) == RuleMode::WriteBehind && !self.hot.quotas.holds(key, hash)
+        key.len() <= RULED_NAME_BYTES_MAX
+            && self.hot.rules.mode_of(key, hash) == RuleMode::WriteBehind
+            && !self.hot.quotas.holds(key, hash)
     }
 
     /// Whether a key was in write-behind mode and something of it may be left.
     pub(super) fn is_leaving(&mut self, key: &[u8], hash: u64) -> bool {
         let leaving = &mut self.hot.behind.leaving;
-        leaving.closing_since_ns.is_none()
+        key.len() <= RULED_NAME_BYTES_MAX
+            && leaving.closing_since_ns.is_none()
             && leaving.rules.iter_mut().any(|rules| rules.mode_of(key, hash) == RuleMode::WriteBehind)
             && !self.hot.quotas.holds(key, hash)
     }
