@@ -99,7 +99,7 @@ fn serve_slice(
 ) -> (usize, Stop) {
     let mut consumed = 0;
     loop {
-        if state.has_rest(key) || !state.may_go_on(key) {
+        if !state.may_serve(key) {
             return (consumed, Stop::Wait);
         }
         refresh_limits(state, key, inbox);
@@ -144,7 +144,7 @@ fn serve_slice(
 
 /// Dispatches a large request that was set aside. `false` when it still has to wait.
 fn serve_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, request: Bytes) -> bool {
-    if state.has_rest(key) || !state.may_go_on(key) {
+    if !state.may_serve(key) {
         inbox.stalled.push_front(request);
         return false;
     }
@@ -255,9 +255,14 @@ impl Client {
 }
 
 impl State {
-    /// Whether an `EXEC` of the client is still to be finished.
-    fn has_rest(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_some_and(|client| client.session.rest.is_some())
+    /// Whether the next request of the client itself may be looked at: an `EXEC` is finished first.
+    fn may_serve(&mut self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        let may_go_on = client.session.rest.is_none() && client.may_go_on(&self.config.limits);
+        if !may_go_on {
+            client.gate = Gate::Open;
+        }
+        may_go_on
     }
 
     pub(super) fn may_go_on(&mut self, key: ClientKey) -> bool {
