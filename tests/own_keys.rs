@@ -129,6 +129,8 @@ fn who_watches_redis_sees_nothing_of_them() {
     direct.check("CONFIG SET notify-keyspace-events KEA", "+OK");
     let (mut listener, mut monitor) = (gateway.client(), gateway.client());
     listener.check("PSUBSCRIBE __key*", "*3...");
+    let mut tracker = gateway.speaking(Version::Resp3);
+    tracker.check("CLIENT TRACKING ON BCAST", "+OK");
     monitor.check("MONITOR", "+OK");
     fill(&mut client, &mut direct);
     client.check("SET marker 1", "+OK");
@@ -144,6 +146,8 @@ fn who_watches_redis_sees_nothing_of_them() {
         events.contains("sku:1") && !events.contains("}hotgate:quota:sku") && !events.contains("window"),
         "{events}"
     );
+    let invalidated = until_marker(&mut tracker);
+    assert!(invalidated.contains("sku:1") && !invalidated.contains("hotgate"), "{invalidated}");
     let lines = until_marker(&mut monitor);
     assert!(!lines.contains("}hotgate:window") && !lines.contains("}hotgate:once"), "{lines}");
 }

@@ -2,10 +2,12 @@
 //!
 //! It goes to the owner's output as it is, between whole replies. The owner's bound on output holds here too.
 
+use std::borrow::Cow;
+
 use super::deliver::first_word;
 use super::{Origin, Pending, Role, UpstreamKey};
 use crate::combine::is_companion_key;
-use crate::resp::{bulk_payload, elements};
+use crate::resp::{bulk_payload, elements, encode};
 use crate::worker::client::{ClientKey, touch};
 use crate::worker::state::State;
 
@@ -24,8 +26,8 @@ impl State {
                 is_push
             }
             Role::Tracking(owner) | Role::Invalidations(owner) => {
-                if is_push {
-                    self.invalidated(owner, reply);
+                if is_push && let Some(shown) = without_own_keys(reply) {
+                    self.invalidated(owner, &shown);
                 }
                 is_push
             }
@@ -80,7 +82,44 @@ fn is_event(reply: &[u8]) -> bool {
     elements.any(|element| bulk_payload(element).is_some_and(|text| text.starts_with(b"__key")))
 }
 
+/// An invalidation without keys of the gateway's own; nothing if it has no others.
+fn without_own_keys(push: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !mentions_own_key(push) {
+        return Some(Cow::Borrowed(push));
+    }
+    let mut parts = elements(push)?;
+    let kind = parts.next()?;
+    let is_own = |key: &&[u8]| bulk_payload(key).is_some_and(is_companion_key);
+    let keys: Vec<&[u8]> = elements(parts.next()?)?.filter(|key| !is_own(key)).collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let mut shown = [b">2\r\n", kind].concat();
+    encode::array(&mut shown, keys.len());
+    keys.into_iter().for_each(|key| shown.extend_from_slice(key));
+    Some(Cow::Owned(shown))
+}
+
 /// Whether a key that the gateway itself keeps in Redis is named: clients are not shown those.
 fn mentions_own_key(reply: &[u8]) -> bool {
     memchr::memmem::find_iter(reply, b"}hotgate:").any(|at| at >= 4 && is_companion_key(&reply[at - 4..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalidation_is_shown_without_keys_of_the_gateways_own() {
+        let check = |push: &str, expected: Option<&str>| {
+            let shown = without_own_keys(push.as_bytes());
+            assert_eq!(shown.as_deref(), expected.map(str::as_bytes), "{push}");
+        };
+        let head = ">2\r\n$10\r\ninvalidate\r\n";
+        let (own, other) = ("$19\r\n{abc}hotgate:once:k\r\n", "$1\r\nk\r\n");
+        check(&format!("{head}_\r\n"), Some(&format!("{head}_\r\n")));
+        check(&format!("{head}*1\r\n{other}"), Some(&format!("{head}*1\r\n{other}")));
+        check(&format!("{head}*1\r\n{own}"), None);
+        check(&format!("{head}*3\r\n{own}{other}{own}"), Some(&format!("{head}*1\r\n{other}")));
+    }
 }
