@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use rand::Rng;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -53,7 +53,7 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
             break;
         };
         let outcome = greet_patiently(&state, key, &greeting, patience).await;
-        let Connected { stream, server_id, connect_ns } = match outcome {
+        let Connected { stream, server_id, connect_ns, early } = match outcome {
             Ok(open) => open,
             Err(error) => {
                 failures += 1;
@@ -64,6 +64,7 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
         };
         let opened_ns = state.borrow_mut().connected(key, stream, server_id, connect_ns);
         let Some(opened_ns) = opened_ns else { break };
+        state.borrow_mut().deliver_early(key, early);
         let ended = poll_fn(|cx| drive(&state, key, cx)).await;
         let lived_ns = state.borrow().now_ns - opened_ns;
         let is_sound = lived_ns >= STABLE_NS || matches!(ended, Ended::Refused(_));
@@ -290,6 +291,23 @@ impl State {
             bare: upstream.role == Role::OutOfBand,
         };
         Some((greeting, settings.connect_timeout))
+    }
+
+    /// Delivers what came right behind the log-in: invalidations.
+    fn deliver_early(&mut self, key: UpstreamKey, mut early: BytesMut) {
+        if early.is_empty() {
+            return;
+        }
+        let delivered = self.deliver_buffer(key, &mut early);
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        match delivered {
+            Ok((consumed, wanted)) => {
+                early.advance(consumed);
+                upstream.intake.keep(&early, wanted);
+            }
+            Err(_) => upstream.close(),
+        }
+        flush_touched(self);
     }
 
     /// The server pauses everything, so that the log-in takes as long as the pause.

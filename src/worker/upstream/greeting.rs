@@ -82,6 +82,8 @@ pub struct Connected {
     pub server_id: u64,
     /// How long the system took to connect, in nanoseconds: the way there and back.
     pub connect_ns: u64,
+    /// What came right behind the log-in: a command of the session may have the server send at once.
+    pub early: BytesMut,
 }
 
 /// Connects and logs in.
@@ -94,7 +96,7 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     let connect_ns = started.elapsed().as_nanos() as u64;
     stream.set_nodelay(true)?;
     if greeting.bare {
-        return Ok(Connected { stream, server_id: 0, connect_ns });
+        return Ok(Connected { stream, server_id: 0, connect_ns, early: BytesMut::new() });
     }
     let mut request = Vec::new();
     let mut steps = Vec::new();
@@ -148,10 +150,10 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
             None => {}
         }
     }
-    if !input.is_empty() {
+    if !input.is_empty() && greeting.session.is_none() {
         return Err(GreetingError::NotRedis);
     }
-    Ok(Connected { stream, server_id: id, connect_ns })
+    Ok(Connected { stream, server_id: id, connect_ns, early: input })
 }
 
 async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Bytes, GreetingError> {
