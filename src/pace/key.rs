@@ -13,13 +13,22 @@ pub const REST_NS_MAX: u64 = 3_200_000_000;
 /// Fewer operations than this at the node are not worth folding: there is too little to fold.
 const OUTSTANDING_MIN: u64 = 8;
 
-/// Which of the keys that pass at a node where a queue stands is to fold: the one with most operations there, if that has
-/// enough. `passed` are the operations of each within the last `counted_ns`. By Little's law as many of them are at the node as
-/// come in the time that one is there.
-pub fn heaviest(passed: impl Iterator<Item = (u32, u64)>, window: &Window, counted_ns: u64) -> Option<u64> {
-    let (operations, hash) = passed.max()?;
-    let outstanding = u64::from(operations).saturating_mul(window.delay_ns?) / counted_ns.max(1);
-    (outstanding >= OUTSTANDING_MIN).then_some(hash)
+/// Which of the keys that pass at a node where a queue stands are to fold: the heaviest, as many as bring half of the operations
+/// there, but none that has few. `passed` are the operations of each within the last `counted_ns`. By Little's law as many of them
+/// are at the node as come in the time that one is there.
+pub fn heaviest(passed: impl Iterator<Item = (u32, u64)>, window: &Window, counted_ns: u64) -> Vec<u64> {
+    let mut keys: Vec<(u32, u64)> = passed.filter(|(operations, _)| *operations > 0).collect();
+    keys.sort_unstable_by(|one, other| other.cmp(one));
+    let all: u64 = keys.iter().map(|(operations, _)| u64::from(*operations)).sum();
+    let mut folded = 0;
+    let chosen = keys.into_iter().take_while(|(operations, _)| {
+        let outstanding =
+            u64::from(*operations).saturating_mul(window.delay_ns.unwrap_or(0)) / counted_ns.max(1);
+        let goes_on = outstanding >= OUTSTANDING_MIN && 2 * folded < all;
+        folded += u64::from(*operations);
+        goes_on
+    });
+    chosen.map(|(_, hash)| hash).collect()
 }
 
 /// What is done with the operations on a key.

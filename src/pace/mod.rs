@@ -15,14 +15,15 @@
 //! A worker that is late itself sees long round trips while Redis idles. But when it comes to read at last, all that it had
 //! written is answered: it caught up, and no queue stood. The same refutes time stolen from the whole machine.
 //!
-//! The *floor* is the shortest round trip of the last five to ten minutes among those that began with nothing unanswered, since
-//! only those did not wait for the worker's own requests. Until there is one it is the time in which the system connected,
+//! The *floor* is the shortest round trip of the last five to ten minutes. Only those make it that began with nothing unanswered,
+//! since the others may have waited for the worker's own requests; any that is shorter lowers it. Until there is one it is the time in which the system connected,
 //! in which no server has a part: so a gateway that starts under load does not take a standing queue for the distance.
 //!
 //! # The decisions
 //!
-//! *Passing* ([`Course`]) is how each key begins. When a queue stands at its node, the key with most operations there folds, if
-//! there are enough to fold ([`heaviest`]); if the queue still stands two windows later, the next.
+//! *Passing* ([`Course`]) is how each key begins. When a queue stands at its node, the keys with most operations there fold, as
+//! many as bring half of those, and none that has few ([`heaviest`]); while the queue stands, the next follow with each
+//! window.
 //!
 //! *Folding* bounds what reaches the node to one flush on the wire per key, so the queue goes away, and with it every sign
 //! of how great the load is. Only an attempt can show whether the node would take it by now.
@@ -40,14 +41,16 @@
 //! millisecond, and its queue is noticed within two rounds: it never gets longer than those.
 //!
 //! What folding cannot mend ends folding. If others keep the node busy, or the way to it became longer, round trips stay as
-//! long when the key is folded; then its probe makes nothing longer, it passes, and what a round trip takes now is the floor.
+//! long when the key is folded. After three seconds of that it probes all the same; its probe makes nothing longer, it passes, and
+//! what a round trip takes now is the floor, until a shorter one proves that wrong.
 //!
 //! # Outage, many keys, many gateways
 //!
 //! A node that does not answer has a queue, so within about 10 ms its hot keys fold: their operations wait here, within the bound
 //! of their queues. When it answers again each has one flush, and not all that was waiting at once; then the probe.
 //!
-//! Many keys share a node: they fold one after the other, the heaviest first, until the queue is gone, and one at a time probes.
+//! Many keys share a node: they fold by halves, the heaviest first, until the queue is gone. One at a time probes, and none while
+//! the queue is still being got rid of: what it adds to that could not be told.
 //!
 //! Gateways do not talk of this. Each worker of each gateway sees the queue at a node and folds what it sends there itself.
 //! They find back at different times, by the chance in their rests. As long as those that pass leave room, the next may

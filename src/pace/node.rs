@@ -17,6 +17,9 @@ pub const STANDING_WINDOWS: u32 = 2;
 /// The floor is the shortest round trip of between one and two of these.
 const FLOOR_AGE_NS: u64 = 300_000_000_000;
 
+/// A queue that folding has not ended within this is that of others.
+const OWN_QUEUE_NS_MAX: u64 = 3_000_000_000;
+
 /// A probe that has had no end by then is given up, so that other keys have their turn.
 const PROBE_NS_MAX: u64 = 300_000_000;
 
@@ -60,6 +63,8 @@ pub struct NodePace {
     /// The shortest round trips of the last two windows.
     recent_ns: [u64; 2],
     prober: Option<Prober>,
+    /// Since when a queue has stood.
+    queue_since_ns: Option<u64>,
 }
 
 impl NodePace {
@@ -86,11 +91,21 @@ impl NodePace {
         if let Some(delay_ns) = window.delay_ns {
             self.recent_ns = [self.recent_ns[1], delay_ns];
         }
-        queue_over(self.floor_ns(), window)
+        // Whatever is shorter than the floor proves it wrong.
+        if let Some(delay_ns) = window.delay_ns.filter(|delay_ns| *delay_ns < self.floor_ns()) {
+            self.floor.learn(now_ns, delay_ns);
+        }
+        let queue_ns = queue_over(self.floor_ns(), window);
+        self.queue_since_ns = queue_ns.and(self.queue_since_ns.or(Some(now_ns)));
+        queue_ns
     }
 
-    /// Lets a key probe, unless another does.
+    /// Lets a key probe, unless another does, or a queue is still being got rid of. One that stands for long in spite of folding is
+    /// not of this worker's making.
     pub fn begin_probe(&mut self, now_ns: u64, hash: u64) -> bool {
+        if self.queue_since_ns.is_some_and(|since_ns| now_ns.saturating_sub(since_ns) < OWN_QUEUE_NS_MAX) {
+            return false;
+        }
         let taken = self.prober.filter(|prober| now_ns.saturating_sub(prober.since_ns) < PROBE_NS_MAX);
         if taken.is_some_and(|prober| prober.hash != hash) {
             return false;

@@ -166,7 +166,7 @@ impl State {
         }
     }
 
-    /// A queue stands at a node: the key with most operations there folds from now on.
+    /// A queue stands at a node: the keys with most operations there fold from now on.
     fn fold_heaviest(&mut self, node: NodeIndex, window: &Window, excess_ns: u64) {
         let now_ns = self.now_ns;
         let counted_ns = now_ns.saturating_sub(self.hot.govern.counting_since_ns);
@@ -181,11 +181,16 @@ impl State {
             (topology.master_of(entry.slot) == Some(node)).then(|| (passed(entry), *hash))
         });
         let chosen = pace::heaviest(of_node, window, counted_ns);
-        if let Some(entry) = chosen.and_then(|hash| self.hot.entries.get_mut(&hash)) {
-            entry.pace.fold(now_ns, excess_ns, rand::rng().random());
-            // What was sent before has to be answered before anything of its client is folded.
-            self.hot.epoch = self.hot.epoch.wrapping_add(1);
+        if chosen.is_empty() {
+            return;
         }
+        for hash in chosen {
+            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+                entry.pace.fold(now_ns, excess_ns, rand::rng().random());
+            }
+        }
+        // What was sent before has to be answered before anything of its client is folded.
+        self.hot.epoch = self.hot.epoch.wrapping_add(1);
     }
 }
 
