@@ -21,6 +21,8 @@ pub enum RefreshReason {
     ConnectionFailed(Address),
     /// A request's slot has no master.
     Unassigned,
+    /// A master answers again after a silence, in which another may have taken its place.
+    Silence(Address),
     /// A write was refused with `READONLY`: the server is no longer master.
     ReadOnly(Address),
 }

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Cache};
 use smallvec::SmallVec;
@@ -201,13 +202,40 @@ fn ranges_of(slot_master: &[u16]) -> Vec<(u16, u16, NodeIndex)> {
 pub struct TopologyCell {
     current: Arc<ArcSwap<Topology>>,
     version: watch::Sender<u64>,
+    looks_begun: AtomicU64,
+    look_ended: AtomicU64,
 }
 
 impl TopologyCell {
     /// A cell that holds `first`.
     pub fn new(first: Topology) -> Self {
         let version = watch::Sender::new(first.version);
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), version }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            version,
+            looks_begun: AtomicU64::new(0),
+            look_ended: AtomicU64::new(0),
+        }
+    }
+
+    /// The keeper begins to look at the upstream. Returns the number of the look.
+    pub fn begin_look(&self) -> u64 {
+        self.looks_begun.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// What this look found is published.
+    pub fn end_look(&self, look: u64) {
+        self.look_ended.store(look, Ordering::Release);
+    }
+
+    /// Looks begun so far.
+    pub fn looks_begun(&self) -> u64 {
+        self.looks_begun.load(Ordering::Acquire)
+    }
+
+    /// The last look of which the result is published.
+    pub fn look_ended(&self) -> u64 {
+        self.look_ended.load(Ordering::Acquire)
     }
 
     /// The current snapshot. For a hot path, keep a [`TopologyCell::reader`] instead.

@@ -218,6 +218,7 @@ impl TopologyKeeper {
             own_id: self.own_id.clone(),
         };
         let candidates = self.candidates(&settings, asking.kind, redirect_targets);
+        let number = self.topology.begin_look();
         let mut look = look(candidates, &asking).await;
         let Some((kind, view)) = self.judge(&mut look, &settings.seeds) else {
             let unheard = !look.is_wrong;
@@ -233,6 +234,7 @@ impl TopologyKeeper {
         self.facts.set_trouble(replica_instead_of_master(&look, kind));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
+        self.topology.end_look(number);
         // The facts seldom change: what workers ask for need not wait for them, nor servers be asked that often.
         if (matches!(due, Due::Scheduled) || self.known_facts.is_empty())
             && let Some((address, _)) = look.answers.first()

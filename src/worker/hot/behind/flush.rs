@@ -88,6 +88,12 @@ impl State {
                 Stage::Rest if key.machine.has_unsent() && !self.can_reach(key) => {
                     return self.pause(hash, key);
                 }
+                Stage::Rest if key.machine.has_unsent() => {
+                    self.note_silence(key, key.failing_since_ns);
+                    if let Some(due_ns) = self.look_pending(key) {
+                        return self.look_at(hash, key, due_ns);
+                    }
+                }
                 _ => {}
             }
             let behind = &mut self.hot.behind;
@@ -171,6 +177,7 @@ impl State {
 
     fn send_behind(&mut self, hash: u64, key: &mut BehindKey, request: Bytes) -> bool {
         key.sending = self.hot.next_sending();
+        key.sent_ns = self.now_ns;
         let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
         self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]).is_some()
     }
@@ -233,6 +240,7 @@ impl State {
                     Stage::FlushSent => state.flush_replied(hash, key, reply.as_slice()),
                     _ => {}
                 }
+                state.note_silence(key, key.sent_ns);
                 state.drive(hash, key);
             }
         });

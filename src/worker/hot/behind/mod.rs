@@ -20,6 +20,7 @@ mod flush;
 mod home;
 mod journal;
 mod leaving;
+mod silence;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -43,6 +44,7 @@ use crate::worker::state::State;
 use crate::worker::timers::Timers;
 use journal::JournalSide;
 use leaving::Leaving;
+use silence::LooksFirst;
 
 /// Who waits on a key, and with what; without an operation it is a barrier.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,10 @@ struct BehindKey {
     failing_since_ns: u64,
     /// What is told to those who wait too long for the next that does not.
     failing_why: &'static str,
+    /// When the last request for it was sent.
+    sent_ns: u64,
+    /// Its master was silent, so the topology is looked at before anything new is sent.
+    looks_first: Option<LooksFirst>,
     /// It is in the list of changed keys.
     dirty: bool,
     /// When it is looked at in any case; 0 for never.
@@ -191,6 +197,8 @@ impl BehindKey {
             pause_until_ns: 0,
             failing_since_ns: 0,
             failing_why: flush::UNREACHABLE,
+            sent_ns: 0,
+            looks_first: None,
             dirty: false,
             timer_ns: 0,
             deltas_since_look: 0,
