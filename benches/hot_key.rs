@@ -103,10 +103,10 @@ fn main() {
     print_cost_of_tokens(&server, &gateway, &catalogue, requests[0]);
 }
 
-fn print_cost_of_tokens(server: &PrivateServer, tokens: &Gateway, catalogue: &Catalogue, increment: u32) {
+fn print_cost_of_tokens(server: &PrivateServer, plain: &Gateway, catalogue: &Catalogue, increment: u32) {
     let port = server.address().port;
-    let plain =
-        Gateway::start(&server.address().to_string(), &format!("[combine]\nexactly_once = false\n{RULES}"));
+    let tokens =
+        Gateway::start(&server.address().to_string(), &format!("[combine]\nexactly_once = true\n{RULES}"));
     let flush_us = |gateway: &Gateway, command: &str| {
         ask(port, "CONFIG RESETSTAT");
         Lanes::connect(&[gateway.port], CLIENTS).saturate(catalogue, increment, 1, ROUND_TIME);
@@ -114,8 +114,8 @@ fn print_cost_of_tokens(server: &PrivateServer, tokens: &Gateway, catalogue: &Ca
     };
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        with.push(flush_us(tokens, "evalsha"));
-        without.push(flush_us(&plain, "incrby"));
+        with.push(flush_us(&tokens, "evalsha"));
+        without.push(flush_us(plain, "incrby"));
     }
     let (with, without) = (middle(with), middle(without));
     println!("one flush in Redis: {with:.2} µs with a token (a script), {without:.2} µs without (INCRBY)");
