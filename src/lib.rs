@@ -20,7 +20,8 @@
 //!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
 //!                         worker/hot       counts the access; an operation on a hot key is combined instead, one on a key in
 //!                                          write-behind mode answered at once, a read of a copied key answered from the copy
-//!                     (b) worker/upstream  appends the request to the wire of a shared connection; one write per tick
+//!                         worker/send      the one exit: asks for room on a connection, and puts the request there
+//!                     (b) worker/upstream  writes what is on the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
 //!   Redis  --bytes--> (c) worker/upstream  the oldest request on the wire gets the reply (or is redirected, or tried again)
 //!   client <--bytes-- (d) worker/client    replies leave in the order of the requests; one write per burst

@@ -116,6 +116,19 @@ fn the_data_path_has_no_locks_and_no_atomics() {
     }
 }
 
+/// One place asks for room and puts requests on their connections.
+#[test]
+fn requests_leave_through_one_exit() {
+    for (path, text) in files("worker") {
+        let may =
+            path.ends_with("worker/send.rs") || path.components().any(|part| part.as_os_str() == "wire");
+        for (line, code) in code(&text).enumerate() {
+            let puts = ["wire.push(", "wire.push_large("].iter().any(|word| code.contains(word));
+            assert!(may || !puts, "{}:{}: puts a request on a wire by itself", path.display(), line + 1);
+        }
+    }
+}
+
 #[test]
 fn leaves_do_no_io() {
     for directory in ["resp", "command", "detect", "pace", "combine", "admission"] {

@@ -132,7 +132,7 @@ section! {
         inflight_max: usize = 65_536, count(1, 1_048_576), live,
             "The number of requests in flight on one connection to a node.";
         output_buffer_max: usize = 64 * MB as usize, size(64 * KB, 4 * GB), live,
-            "The bytes of requests that wait to be written to one connection to a node.";
+            "The bytes of requests that are on one connection to a node, from when they come until they are answered.";
         reply_bytes_max: usize = 4 * GB as usize, size(MB, 64 * GB), live,
             "The size of one reply of a node.";
         session_connections_max: usize = 1000, count(1, 65_536), live,

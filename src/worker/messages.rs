@@ -145,7 +145,10 @@ impl State {
         let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
         let mut request = Vec::new();
         encode::command(&mut request, &[b"CLIENT", b"UNBLOCK", server_id.as_bytes(), how]);
-        self.send_out_of_band(node, Origin::Swallow, &request);
-        let _ = reply.send(Some(Bytes::from_static(b":1\r\n")));
+        let answer: &'static [u8] = match self.send_out_of_band(node, Origin::Swallow, &request) {
+            true => b":1\r\n",
+            false => b"-ERR hotgate: too much waits for the client's node already; try again\r\n",
+        };
+        let _ = reply.send(Some(Bytes::from_static(answer)));
     }
 }

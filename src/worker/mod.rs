@@ -7,6 +7,7 @@
 //!   client/    (a) bytes -> request                 (d) replies -> bytes, in order
 //!   decide/        (state, request) -> verdict
 //!   hot/           combining, quotas
+//!   send           the one exit: room, connection
 //!   upstream/  (b) onto the wire                    (c) the response finds its request
 //! ```
 //!
@@ -22,6 +23,7 @@ pub mod intake;
 mod messages;
 pub mod reply_times;
 pub mod rounds;
+pub mod send;
 pub mod state;
 pub mod timers;
 pub mod upstream;

@@ -341,8 +341,10 @@ impl State {
             sent_ns: self.now_ns,
             ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })
         };
-        let node = self.node_of(&pending).ok();
-        self.put_on_wire(node, pending, &bytes, None);
+        match self.node_of(&pending) {
+            Ok(node) => self.send_to(node, pending, &[], bytes.into()),
+            Err(error) => self.retry_later(pending, bytes.into(), error, None),
+        }
     }
 
     fn go_on_with_passage(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {

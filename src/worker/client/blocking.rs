@@ -56,12 +56,12 @@ impl State {
             return self.block_later(key, None);
         }
         let caching = self.caching_of(key).filter(|_| asked.is_none());
-        let Some(connection) = self.connection_for_session(key, node, version, database) else {
+        let Some(room) = self.connection_for_session(key, node, version, database) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        client.session.blocking = Some(connection);
+        client.session.blocking = Some(room.connection());
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
@@ -73,9 +73,7 @@ impl State {
             prefix_len: prefix.len() as u32,
             ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
         };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[prefix, request.bytes()]);
-        }
+        self.send(room, pending, &[prefix, request.bytes()]);
         Flow::Next
     }
 

@@ -11,15 +11,16 @@ use super::{ClientKey, Gate};
 use crate::admission::Setting;
 use crate::command::CommandId;
 use crate::detect::EntryHandle;
-use crate::limits::{LARGE_REQUEST_BYTES, LONG_REQUEST_BYTES};
+use crate::limits::LONG_REQUEST_BYTES;
 use crate::resp::{self, Request, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::{Verdict, decide};
 use crate::worker::hot::Seen;
+use crate::worker::send::Payload;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Phase, Route};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 
 use super::connection::{close_client, touch};
 
@@ -219,48 +220,14 @@ impl State {
             client.lane = self.pools.lane_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
-        if !self.has_room(key, node) {
-            return Flow::Wait;
-        }
+        let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
         pending.origin = Origin::Client { key, sequence, part: 0 };
-        self.put_on_wire(node, pending, request.bytes(), owned);
+        let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
+        self.send_out(exit, pending, payload);
         Flow::Next
-    }
-
-    /// Puts a request whose slot in the reply queue is taken on the connection to `node`, or among those that wait.
-    pub(super) fn put_on_wire(
-        &mut self,
-        node: Option<NodeIndex>,
-        mut pending: Pending,
-        bytes: &[u8],
-        owned: Option<&Bytes>,
-    ) {
-        let Origin::Client { key, .. } = pending.origin else { return };
-        let Some(client) = self.clients.get(key) else { return };
-        let (version, database, lane) = (client.session.version, client.session.database, client.lane);
-        pending.caching = client.session.tracking.as_ref().and_then(|tracking| tracking.caching);
-        let own = || owned.cloned().unwrap_or_else(|| Bytes::copy_from_slice(bytes));
-        let Some(node) = node else {
-            let slot = if let Route::Slot(slot) | Route::ReadSlot(slot) = pending.route { slot } else { 0 };
-            self.refresh(crate::shared::refresh::RefreshReason::Unassigned);
-            self.retry_later(pending, own(), UpstreamError::Unassigned(slot), None);
-            return;
-        };
-        let connection = self.client_connection(key, node, version, database, lane);
-        let Some(upstream) = self.upstreams.get_mut(connection) else { return };
-        if let Phase::Waiting(_) = upstream.phase {
-            self.send_to(node, pending, &[], own());
-        } else if pending.caching.is_some() {
-            upstream.queue_cached(pending, &[], bytes);
-        } else if let Some(bytes) = owned.filter(|bytes| bytes.len() >= LARGE_REQUEST_BYTES) {
-            upstream.wire.push_large(pending, bytes.clone());
-            upstream.wake();
-        } else {
-            upstream.queue(pending, &[bytes]);
-        }
     }
 
     /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
@@ -300,25 +267,6 @@ impl State {
         client.unrouted_since_ns = None;
         let error = UpstreamError::none_known(&self.gateway.facts);
         self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string())
-    }
-
-    /// Whether the client's connection to `node` takes another request; if not, the client is woken when it does.
-    fn has_room(&mut self, key: ClientKey, node: Option<NodeIndex>) -> bool {
-        let (Some(node), Some(client)) = (node, self.clients.get(key)) else { return true };
-        let (version, database, lane) = (client.session.version, client.session.database, client.lane);
-        let connection = self.client_connection(key, node, version, database, lane);
-        let (inflight_max, bytes_max) =
-            (self.config.upstream.inflight_max, self.config.upstream.output_buffer_max);
-        let Some(upstream) = self.upstreams.get_mut(connection) else { return true };
-        let empty = upstream.wire.inflight() == 0;
-        if empty || (upstream.wire.inflight() < inflight_max && upstream.wire.inflight_bytes() < bytes_max) {
-            return true;
-        }
-        upstream.waiters.push(key);
-        if let Some(client) = self.clients.get_mut(key) {
-            client.wait(Gate::Room);
-        }
-        false
     }
 
     /// Closes the connection of somebody who sends HTTP, and says so now and then.

@@ -12,9 +12,10 @@ use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::split;
+use crate::worker::send::{Exit, Payload, Room};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Role, Route};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 
 /// Keys that `RANDOMKEY` asks each node for: with as many keys of the gateway's own as of others, one time in 65,000 all are of
 /// the gateway's own, which are not shown.
@@ -26,25 +27,41 @@ impl State {
         if !self.take_lane_to_several(key, Cargo::reading(parts.readonly)) {
             return self.wait_for_all(key);
         }
+        let split::Parts { parts, plan, readonly } = parts;
+        let replicas = readonly && self.knowledge.read_from != ReadFrom::Master;
+        let mut outgoing = Vec::with_capacity(parts.len());
+        for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
+            let route = if replicas { Route::ReadSlot(slot) } else { Route::Slot(slot) };
+            let pending = Pending { route, readonly, ..self.part_of(key, part) };
+            let node = self.node_of(&pending).ok();
+            let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+            outgoing.push((exit, pending, request));
+        }
+        self.send_parts(key, plan, outgoing)
+    }
+
+    fn part_of(&self, key: ClientKey, part: usize) -> Pending {
+        Pending {
+            class: RequestClass::Fan,
+            received_ns: self.now_ns,
+            sent_ns: self.now_ns,
+            ..Pending::new(Origin::Client { key, sequence: 0, part: part as u32 })
+        }
+    }
+
+    /// Sends the parts of one request, for each of which there is room.
+    fn send_parts<B: AsRef<[u8]>>(
+        &mut self,
+        key: ClientKey,
+        plan: Plan,
+        parts: Vec<(Exit, Pending, B)>,
+    ) -> Flow {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
-        let split::Parts { parts, plan, readonly } = parts;
         let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
-        for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
-            let route = match readonly && self.knowledge.read_from != ReadFrom::Master {
-                true => Route::ReadSlot(slot),
-                false => Route::Slot(slot),
-            };
-            let pending = Pending {
-                route,
-                readonly,
-                class: RequestClass::Fan,
-                received_ns: self.now_ns,
-                sent_ns: self.now_ns,
-                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
-            };
-            let node = self.node_of(&pending).ok();
-            self.put_on_wire(node, pending, &request, None);
+        for (part, (exit, mut pending, bytes)) in parts.into_iter().enumerate() {
+            pending.origin = Origin::Client { key, sequence, part: part as u32 };
+            self.send_out(exit, pending, Payload::Borrowed(bytes.as_ref()));
         }
         Flow::Next
     }
@@ -57,7 +74,6 @@ impl State {
         request: &Request<'_>,
         fan: Fan,
     ) -> Flow {
-        self.note_script_command(request);
         let readonly = command.is_some_and(|id| self.knowledge.commands.get(id).is_readonly());
         if matches!(fan, Fan::Min | Fan::MinArray) {
             return self.wait_for_replicas(key, request, fan);
@@ -65,7 +81,6 @@ impl State {
         if fan == Fan::AnyOk {
             return self.end_script(key, request);
         }
-        self.note_flush(key, request);
         let single = self.knowledge.topology.kind == UpstreamKind::Single;
         let shows_keys =
             matches!(fan, Fan::Scan | Fan::RandomKey) || request.name().eq_ignore_ascii_case(b"keys");
@@ -74,7 +89,12 @@ impl State {
         }
         if single || fan == Fan::First {
             let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
-            return self.forward(key, command, request, None, outgoing, None);
+            let flow = self.forward(key, command, request, None, outgoing, None);
+            if flow != Flow::Wait {
+                self.note_flush(key, request);
+                self.note_script_command(request);
+            }
+            return flow;
         }
         if !self.take_lane_to_several(key, Cargo::reading(readonly)) {
             return self.wait_for_all(key);
@@ -85,13 +105,17 @@ impl State {
         }
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let plan = merge::plan_of(fan, client.session.version, rand::random());
-        let muted = client.take_muted();
         let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
-        let sequence = client.replies.push_merge(Merge::new(plan, tries * masters.len()), muted);
+        let mut parts = Vec::with_capacity(tries * masters.len());
         for part in 0..tries * masters.len() {
-            self.send_part(key, sequence, part, masters[part % masters.len()], readonly, request.bytes());
+            let node = masters[part % masters.len()];
+            let Some(exit) = self.exit_or_wait(key, Some(node)) else { return Flow::Wait };
+            let pending = Pending { route: Route::Node(node), readonly, ..self.part_of(key, part) };
+            parts.push((exit, pending, request.bytes()));
         }
-        Flow::Next
+        self.note_flush(key, request);
+        self.note_script_command(request);
+        self.send_parts(key, plan, parts)
     }
 
     /// `KEYS`, `SCAN` and `RANDOMKEY` before one server. The reply is looked through for keys of the gateway's own.
@@ -104,22 +128,15 @@ impl State {
             Fan::Scan => Plan::ScanOne,
             _ => merge::plan_of(fan, client.session.version, rand::random()),
         };
-        let parts = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(plan, parts), muted);
-        for part in 0..parts {
-            let pending = Pending {
-                route: Route::AnyNode,
-                readonly: true,
-                class: RequestClass::Fan,
-                received_ns: self.now_ns,
-                sent_ns: self.now_ns,
-                ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
-            };
+        let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
+        let mut parts = Vec::with_capacity(tries);
+        for part in 0..tries {
+            let pending = Pending { route: Route::AnyNode, readonly: true, ..self.part_of(key, part) };
             let node = self.node_of(&pending).ok();
-            self.put_on_wire(node, pending, request.bytes(), None);
+            let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+            parts.push((exit, pending, request.bytes()));
         }
-        Flow::Next
+        self.send_parts(key, plan, parts)
     }
 
     /// Says that a client removes what quotas keep in Redis, along with all else.
@@ -154,29 +171,13 @@ impl State {
         let muted = client.take_muted();
         let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), muted);
         for (part, node) in masters.into_iter().enumerate() {
-            self.send_out_of_band(node, Origin::Client { key, sequence, part: part as u32 }, request.bytes());
+            let origin = Origin::Client { key, sequence, part: part as u32 };
+            if !self.send_out_of_band(node, origin, request.bytes()) {
+                let error = UpstreamError::Full("the queue of commands that end scripts");
+                self.settle_error(&Pending::new(origin), &error, None);
+            }
         }
         Flow::Next
-    }
-
-    fn send_part(
-        &mut self,
-        key: ClientKey,
-        sequence: u32,
-        part: usize,
-        node: NodeIndex,
-        readonly: bool,
-        bytes: &[u8],
-    ) {
-        let pending = Pending {
-            route: Route::Node(node),
-            readonly,
-            class: RequestClass::Fan,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: part as u32 })
-        };
-        self.put_on_wire(Some(node), pending, bytes, None);
     }
 
     /// `SCAN` goes through the masters one after the other; the cursor says where it is.
@@ -198,11 +199,9 @@ impl State {
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &arguments);
         let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(plan, 1), muted);
-        self.send_part(key, sequence, 0, node, true, &bytes);
-        Flow::Next
+        let Some(exit) = self.exit_or_wait(key, Some(node)) else { return Flow::Wait };
+        let pending = Pending { route: Route::Node(node), readonly: true, ..self.part_of(key, 0) };
+        self.send_parts(key, plan, vec![(exit, pending, bytes)])
     }
 
     /// `WAIT` and `WAITAOF` block, and they wait for what their own connection wrote last. So each master is asked on a
@@ -215,18 +214,18 @@ impl State {
         }
         let (version, database) = (client.session.version, client.session.database);
         let masters = self.knowledge.topology.masters.clone();
-        let mut connections = Vec::with_capacity(masters.len());
+        let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
             match self.session_connection(node, key, version, database) {
-                Some(connection) => connections.push(connection),
+                Some(room) => rooms.push(room),
                 None => {
-                    connections.into_iter().for_each(|connection| self.release_connection(connection));
+                    rooms.iter().for_each(|room: &Room| self.release_connection(room.connection()));
                     let error = UpstreamError::Full("the table of session connections").to_string();
                     return self.refuse(key, ErrorKind::Overload, &error);
                 }
             }
         }
-        if connections.is_empty() {
+        if rooms.is_empty() {
             let error = UpstreamError::none_known(&self.gateway.facts);
             return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string());
         }
@@ -234,8 +233,8 @@ impl State {
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         client.exclusive = true;
-        let sequence = client.replies.push_merge(Merge::new(plan, connections.len()), muted);
-        for (part, connection) in connections.into_iter().enumerate() {
+        let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), muted);
+        for (part, room) in rooms.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending {
                 hook: Hook::ReleaseConnection,
@@ -243,10 +242,7 @@ impl State {
                 leading_total: 1,
                 ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
             };
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
-                upstream.role = Role::Session(key);
-                upstream.queue(pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
-            }
+            self.send(room, pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
         }
         Flow::Next
     }

@@ -176,8 +176,8 @@ impl State {
             delivered: names.len() as u32,
             ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.now_ns)
         };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[&request]);
+        if let Some(room) = self.room(connection) {
+            self.send(room, pending, &[&request]);
         }
     }
 
@@ -195,8 +195,8 @@ impl State {
             return;
         }
         let Some(Deferred { pending, connection, request }) = all.deferred.take() else { return };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[&request]);
+        if let Some(room) = self.room(connection) {
+            self.send(room, pending, &[&request]);
         }
     }
 

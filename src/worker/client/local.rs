@@ -1,6 +1,7 @@
 //! Commands that the gateway answers: at once where the worker knows the answer, later where the control thread does.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::dispatch::{Flow, Outgoing};
@@ -14,6 +15,7 @@ use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
+use crate::worker::send::Payload;
 use crate::worker::state::State;
 use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route, UpstreamKey};
 
@@ -32,6 +34,10 @@ impl State {
         if changes && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
+        if changes && !self.may_change(key) {
+            return Flow::Wait;
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let announced = self.config.gateway.announce.as_ref();
         let host = announced.map_or_else(|| client.local.ip().to_string(), |address| address.host.clone());
         let face = Face {
@@ -73,7 +79,7 @@ impl State {
                 let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
                 return self.forward(key, command, request, None, outgoing, None);
             }
-            Answer::Select(database) => self.select(key, database),
+            Answer::Select(database) => return self.select(key, database),
         }
         if let Some(client) = self.clients.get_mut(key)
             && client.session.version != version
@@ -86,8 +92,11 @@ impl State {
 
     /// Asks Redis whether the database exists. The question goes over the connection of the present database, which is
     /// set back in the same stretch of the pipeline.
-    fn select(&mut self, key: ClientKey, database: u32) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+    fn select(&mut self, key: ClientKey, database: u32) -> Flow {
+        let origin = Origin::Client { key, sequence: 0, part: 0 };
+        let node = self.node_of(&Pending { route: Route::AnyNode, ..Pending::new(origin) }).ok();
+        let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         client.session.selecting = database;
         client.lane = self.pools.lane_to_several(Cargo::Read, client.lane);
         client.exclusive = true;
@@ -106,8 +115,25 @@ impl State {
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &[b"SELECT", database.to_string().as_bytes()]);
         encode::command(&mut bytes, &[b"SELECT", present.as_bytes()]);
-        let node = self.node_of(&pending).ok();
-        self.put_on_wire(node, pending, &bytes, None);
+        self.send_out(exit, pending, Payload::Borrowed(&bytes));
+        Flow::Next
+    }
+
+    /// Whether the connections of a client's own take another word about its version or database; if not, its request is
+    /// looked at again when they do.
+    fn may_change(&mut self, key: ClientKey) -> bool {
+        self.own_connections(key).into_iter().all(|connection| {
+            self.upstreams.get(connection).is_none() || self.room_or_wait(key, connection).is_some()
+        })
+    }
+
+    fn own_connections(&self, key: ClientKey) -> SmallVec<[UpstreamKey; 2]> {
+        let Some(session) = self.clients.get(key).map(|client| &client.session) else {
+            return SmallVec::new();
+        };
+        let tracking = session.tracking.iter().flat_map(|tracking| &tracking.connections);
+        let watch = session.watch.map(|(_, connection)| connection);
+        tracking.map(|tracked| tracked.connection).chain(watch).collect()
     }
 
     /// The client has chosen another version or database. Its own connections follow, since Redis forgets what is watched or
@@ -115,17 +141,16 @@ impl State {
     pub(in crate::worker) fn adapt_own_connections(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get(key) else { return };
         let Session { version, database, .. } = client.session;
-        let tracking = client.session.tracking.iter().flat_map(|tracking| &tracking.connections);
-        let watch = client.session.watch.map(|(_, connection)| connection);
-        let own: Vec<UpstreamKey> = tracking.map(|tracked| tracked.connection).chain(watch).collect();
-        for connection in own {
+        for connection in self.own_connections(key) {
             let Some(upstream) = self.upstreams.get_mut(connection) else { continue };
             let number = if version == RespVersion::Resp2 { b"2" } else { b"3" };
-            if std::mem::replace(&mut upstream.version, version) != version {
-                upstream.tell(&[b"HELLO", number], self.now_ns);
+            let new_version = std::mem::replace(&mut upstream.version, version) != version;
+            let new_database = std::mem::replace(&mut upstream.database, database) != database;
+            if new_version {
+                self.tell_connection(connection, &[b"HELLO", number]);
             }
-            if std::mem::replace(&mut upstream.database, database) != database {
-                upstream.tell(&[b"SELECT", database.to_string().as_bytes()], self.now_ns);
+            if new_database {
+                self.tell_connection(connection, &[b"SELECT", database.to_string().as_bytes()]);
             }
         }
     }

@@ -49,6 +49,7 @@ use super::arena::Key;
 use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
+use super::upstream::{Parked, UpstreamKey};
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
 use crate::shared::topology::NodeIndex;
@@ -138,7 +139,11 @@ pub struct Client {
     /// The node that the command is to ask next, though it does not own the slot yet.
     pub ask_target: Option<NodeIndex>,
     /// Requests of it that wait to be sent again.
+    pub parked: Parked,
+    /// Reads that make copies and wait to be sent again, for it among others.
     pub retrying: u32,
+    /// The connection on which it waits for room.
+    pub room_awaited: Option<UpstreamKey>,
     /// Since when its request at hand has waited for the first topology, by the worker's clock in nanoseconds.
     pub unrouted_since_ns: Option<u64>,
     /// Operations of it that are in queues of combined keys.
@@ -220,7 +225,9 @@ impl Client {
             session_redirects: 0,
             session_redirected_since_ns: 0,
             ask_target: None,
+            parked: Parked::default(),
             retrying: 0,
+            room_awaited: None,
             unrouted_since_ns: None,
             combined: 0,
             combine_epoch: 0,

@@ -35,8 +35,8 @@ impl State {
         for (part, connection) in connections.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.now_ns);
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
-                upstream.queue(pending, &[request.bytes()]);
+            if let Some(room) = self.room(connection) {
+                self.send(room, pending, &[request.bytes()]);
             }
         }
         Flow::Next

@@ -249,6 +249,7 @@ impl Client {
             || self.passage.as_ref().is_some_and(|passage| passage.awaits_command());
         self.phase == Phase::Open
             && self.retrying == 0
+            && self.parked.is_empty()
             && self.replies.len() < self.window.requests_max(limits)
             && has_room
     }

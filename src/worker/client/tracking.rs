@@ -192,8 +192,8 @@ impl State {
             let id = self.companion_id(connection);
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.now_ns);
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
-                upstream.queue(pending, &[&options.command_again(id)]);
+            if let Some(room) = self.room(connection) {
+                self.send(room, pending, &[&options.command_again(id)]);
             }
         }
         self.listen_everywhere(key);

@@ -8,6 +8,7 @@ use super::invalidations::FLUSH;
 use super::session::Tracked;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
+use crate::worker::send::Room;
 use crate::worker::state::State;
 use crate::worker::upstream::{GreetingError, Lane, Phase, Role, UpstreamKey};
 
@@ -154,15 +155,12 @@ impl State {
         node: NodeIndex,
         version: RespVersion,
         database: u32,
-    ) -> Option<UpstreamKey> {
-        if self.clients.get(key)?.session.tracking.is_some() {
-            return Some(self.client_connection(key, node, version, database, 0));
+    ) -> Option<Room> {
+        if self.clients.get(key)?.session.tracking.is_none() {
+            return self.session_connection(node, key, version, database);
         }
-        let connection = self.session_connection(node, key, version, database)?;
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.role = Role::Session(key);
-        }
-        Some(connection)
+        let connection = self.client_connection(key, node, version, database, 0);
+        self.room(connection)
     }
 
     /// The id, at its node, of the companion of a connection; nothing while there is none that is open.

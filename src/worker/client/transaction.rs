@@ -6,9 +6,10 @@
 //! `WATCH` is state of a connection at Redis: it takes one of the session's own, on the node of its keys, and the `EXEC` that
 //! follows goes there.
 
+use bytes::Bytes;
+
 use super::dispatch::{Flow, Outgoing};
 use super::session::{Replies, Transaction};
-use super::tracking::caching_prefix;
 use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
@@ -16,9 +17,10 @@ use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::{CROSSSLOT, Part};
+use crate::worker::send::{Exit, Payload};
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route, UpstreamKey};
+use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -124,6 +126,11 @@ impl State {
         if !watched && !self.take_lane_to_several(key, cargo.unwrap_or(Cargo::Other)) {
             return self.wait_for_all(key);
         }
+        // Room is asked for while nothing has been changed yet.
+        let way = match self.way_of_transaction(key) {
+            Ok(way) => way,
+            Err(flow) => return flow,
+        };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let Some(mut transaction) = client.session.transaction.take() else { return Flow::Next };
         client.session.watched = Default::default();
@@ -139,97 +146,79 @@ impl State {
             self.reply(key, &reply);
             return Flow::Next;
         }
-        let watch = client.session.watch.map(|(_, connection)| connection);
-        // Only Redis knows whether a watched key has changed, so it is asked even when there is nothing to run.
-        if transaction.count == 0 && watch.is_none() {
+        let Some((exit, hook)) = way else {
             self.end_watch(key);
             match has_part {
                 true => self.exec_here(key, *transaction),
                 false => self.reply(key, b"*0\r\n"),
             }
             return Flow::Next;
-        }
-        let own = match watch {
-            Some(connection) => Some((connection, Hook::WatchedTransaction)),
-            None if transaction.changes_connection() => match self.connection_to_change(key, &transaction) {
-                Ok(connection) => Some((connection, Hook::OwnTransaction)),
-                Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
-            },
-            None => None,
         };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        client.exclusive |= has_part || own.is_some();
+        client.exclusive |= has_part || hook != Hook::Transaction;
         let muted = client.take_muted();
         transaction.skipped = muted && client.session.replies == Replies::On;
         let sequence = client.replies.push_waiting(muted);
-        match own {
-            Some((connection, hook)) => {
-                self.send_on_connection(key, sequence, connection, hook, &transaction)
-            }
-            None => self.send_transaction(key, sequence, &transaction),
+        let leading = transaction.count as u32 + 1;
+        let mut pending = Pending {
+            hook,
+            leading,
+            leading_total: leading,
+            ..Pending::on_connection(
+                Origin::Client { key, sequence, part: 0 },
+                RequestClass::Transaction,
+                self.now_ns,
+            )
+        };
+        if hook == Hook::Transaction {
+            pending.route = transaction.slot.map_or(Route::Messages, Route::Slot);
+            pending.readonly = transaction.readonly;
         }
+        let bytes = Bytes::from([MULTI, &transaction.commands, EXEC].concat());
+        self.send_out(exit, pending, Payload::Owned(&bytes));
         if let (true, Some(client)) = (has_part, self.clients.get_mut(key)) {
             client.session.executing = Some(transaction);
         }
         Flow::Next
     }
 
-    /// A connection of the client's own for a transaction that selects a database or a version of the protocol.
-    fn connection_to_change(
-        &mut self,
-        key: ClientKey,
-        transaction: &Transaction,
-    ) -> Result<UpstreamKey, UpstreamError> {
-        let Some(client) = self.clients.get(key) else { return Err(UpstreamError::NoneKnown(None)) };
+    /// Where the open transaction goes, and what its reply changes. `None` when Redis has no part in it. `Err` when it has to
+    /// wait for room, or has been refused.
+    fn way_of_transaction(&mut self, key: ClientKey) -> Result<Option<(Exit, Hook)>, Flow> {
+        let Some(client) = self.clients.get(key) else { return Err(Flow::Next) };
+        let Some(transaction) = client.session.transaction.as_deref() else { return Err(Flow::Next) };
+        let watch = client.session.watch.map(|(_, connection)| connection);
+        // Only Redis knows whether a watched key has changed, so it is asked even when there is nothing to run.
+        let is_empty = transaction.count == 0 && watch.is_none();
+        if transaction.poisoned || client.session.watch_lost || is_empty {
+            return Ok(None);
+        }
+        if let Some(connection) = watch {
+            let room = self.room_or_wait(key, connection).ok_or(Flow::Wait)?;
+            return Ok(Some((Exit::Now(room), Hook::WatchedTransaction)));
+        }
         let (version, database) = (client.session.version, client.session.database);
+        let changes = transaction.changes_connection();
         let routed = Pending {
             route: transaction.slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = self.node_of(&routed)?;
-        let connection = self.connection_for_session(key, node, version, database);
-        connection.ok_or(UpstreamError::Full("the table of session connections"))
-    }
-
-    fn send_on_connection(
-        &mut self,
-        key: ClientKey,
-        sequence: u32,
-        connection: UpstreamKey,
-        hook: Hook,
-        transaction: &Transaction,
-    ) {
-        let leading = transaction.count as u32 + 1;
-        let origin = Origin::Client { key, sequence, part: 0 };
-        let prefix = caching_prefix(self.caching_of(key));
-        let pending = Pending {
-            hook,
-            leading: leading + u32::from(!prefix.is_empty()),
-            leading_total: leading,
-            prefix_len: prefix.len() as u32,
-            ..Pending::on_connection(origin, RequestClass::Transaction, self.now_ns)
-        };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[prefix, MULTI, &transaction.commands, EXEC]);
+        let node = self.node_of(&routed);
+        if !changes {
+            let exit = self.exit_or_wait(key, node.ok()).ok_or(Flow::Wait)?;
+            return Ok(Some((exit, Hook::Transaction)));
         }
-    }
-
-    fn send_transaction(&mut self, key: ClientKey, sequence: u32, transaction: &Transaction) {
-        let leading = transaction.count as u32 + 1;
-        let pending = Pending {
-            route: transaction.slot.map_or(Route::Messages, Route::Slot),
-            readonly: transaction.readonly,
-            hook: Hook::Transaction,
-            class: RequestClass::Transaction,
-            leading,
-            leading_total: leading,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: 0 })
-        };
-        let bytes = [MULTI, &transaction.commands, EXEC].concat();
-        let node = self.node_of(&pending).ok();
-        self.put_on_wire(node, pending, &bytes, None);
+        // One that selects a database or a version of the protocol has a connection of its own.
+        let room = node.and_then(|node| {
+            let room = self.connection_for_session(key, node, version, database);
+            room.ok_or(UpstreamError::Full("the table of session connections"))
+        });
+        match room {
+            Ok(room) => Ok(Some((Exit::Now(room), Hook::OwnTransaction))),
+            Err(error) => {
+                self.drop_transaction(key);
+                Err(self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()))
+            }
+        }
     }
 
     /// `WATCH`: everything before it has to be answered first, and it before anything after it, since it travels on
@@ -261,18 +250,23 @@ impl State {
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let connection = match watch {
-            Some((watched, connection)) if watched == node && same_slot => Some(connection),
+            Some((watched, connection)) if watched == node && same_slot => {
+                match self.room_or_wait(key, connection) {
+                    Some(room) => Some(room),
+                    None => return Flow::Wait,
+                }
+            }
             Some(_) if self.knowledge.topology.kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
             _ => self.connection_for_session(key, node, version, database),
         };
-        let Some(connection) = connection else {
+        let Some(room) = connection else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        client.session.watch = Some((node, connection));
+        client.session.watch = Some((node, room.connection()));
         client.session.watch_slot = slot;
         client.session.watch_lost = false;
         client.exclusive = true;
@@ -280,9 +274,7 @@ impl State {
         let sequence = client.replies.push_waiting(muted);
         let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending::on_connection(origin, RequestClass::Transaction, self.now_ns);
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[request.bytes()]);
-        }
+        self.send(room, pending, &[request.bytes()]);
         Flow::Next
     }
 

@@ -55,8 +55,9 @@ impl State {
         let (node, wait) = (group.node, group.wait);
         let connection = self.confirming_connection(node, wait);
         let now_ns = self.now_ns;
-        match self.upstreams.get_mut(connection) {
-            Some(upstream) if !matches!(upstream.phase, Phase::Waiting(_)) => {
+        let phase = self.upstreams.get(connection).map(|upstream| upstream.phase);
+        match self.room(connection) {
+            Some(room) if !matches!(phase, Some(Phase::Waiting(_))) => {
                 let pending = Pending {
                     leading: 1,
                     ..Pending::on_connection(Origin::Confirmation(index as u32), RequestClass::Local, now_ns)
@@ -67,7 +68,7 @@ impl State {
                     replicas.len(),
                     timeout_ms.len()
                 );
-                upstream.queue(pending, &[words.as_bytes()]);
+                self.send(room, pending, &[words.as_bytes()]);
             }
             _ => self.settle_confirmation(index as u32, None),
         }

@@ -172,6 +172,16 @@ impl State {
         self.hot.look_at(home.retry_at_ns.min(home.failed_since_ns.saturating_add(patience_ns)), hash);
     }
 
+    /// A key that waited for room on its node's connection is looked at again.
+    pub fn look_at_key(&mut self, hash: u64) {
+        if let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut())
+            && !std::mem::replace(&mut home.dirty, true)
+        {
+            self.hot.dirty.push_back(hash);
+            self.hot.wake();
+        }
+    }
+
     pub(super) fn look_again(&mut self, hash: u64, home: &mut Home) {
         if !std::mem::replace(&mut home.dirty, true) {
             self.hot.dirty.push_back(hash);

@@ -27,7 +27,17 @@ use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{ASKING, Origin, Pending, Phase, Route, Upstream};
+use crate::worker::upstream::{ASKING, Origin, Pending, Route};
+
+/// What became of a flush that was to be sent.
+pub(super) enum Put {
+    /// It is on its way to this node.
+    Sent(NodeIndex),
+    /// Its node's connection is full.
+    NoRoom,
+    /// Nobody owns its slot, or the last attempt to reach the node failed.
+    Unreachable,
+}
 
 /// How long a flush waits before it is sent again.
 pub(super) const RETRY_PAUSE_NS: u64 = 10_000_000;
@@ -151,9 +161,14 @@ impl State {
                 if let Some(held) = home.held.as_mut().filter(|_| !flush.resend) {
                     held.admission.on_flush(home.queue.len() > flush.operations);
                 }
-                if !self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
-                    home.queue.not_executed();
-                    self.try_later(hash, &mut home);
+                match self.send_flush(hash, &mut home, flush.commands, flush.version, bytes.freeze()) {
+                    Put::Sent(_) => {}
+                    // It is looked at again when there is room.
+                    Put::NoRoom => home.queue.not_executed(),
+                    Put::Unreachable => {
+                        home.queue.not_executed();
+                        self.try_later(hash, &mut home);
+                    }
                 }
                 self.tally_flush(&mut home, flush.operations as u64);
             }
@@ -186,7 +201,7 @@ impl State {
         tally.keys.row(home.row).added_wait_us_sum += waited_us * members;
     }
 
-    /// Puts a flush on the wire. `false` when its node can't take it now.
+    /// Puts a flush on the wire.
     fn send_flush(
         &mut self,
         hash: u64,
@@ -194,23 +209,22 @@ impl State {
         commands: usize,
         version: Option<RespVersion>,
         bytes: Bytes,
-    ) -> bool {
-        let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return false };
+    ) -> Put {
+        let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return Put::Unreachable };
         let number = self.hot.next_sending();
         let origin = Origin::Flush(FlushKey { hash, sending: number });
         let version = version.unwrap_or(RespVersion::Resp2);
         let sent = self.put_flush(slot, &mut home.target, version, origin, &split_commands(&bytes, commands));
-        let Some(node) = sent else { return false };
+        let Put::Sent(node) = sent else { return sent };
         home.sending = Sending { number, node: Some(node), expected: commands, ..Sending::default() };
         // Opened now, so that it is there when the grants are.
         if let Some(wait) = home.replica_wait() {
             self.confirming_connection(node, wait);
         }
-        true
+        sent
     }
 
-    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them. Returns the node;
-    /// `None` when it can't take them now.
+    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them.
     pub(super) fn put_flush(
         &mut self,
         slot: u16,
@@ -218,19 +232,28 @@ impl State {
         version: RespVersion,
         origin: Origin,
         commands: &[Bytes],
-    ) -> Option<NodeIndex> {
-        let (node, asking) = match target.take() {
+    ) -> Put {
+        let (node, asking) = match *target {
             Some(target) => target,
             None => match self.knowledge.topology.master_of(slot) {
                 Some(node) => (node, false),
                 None => {
                     self.refresh(RefreshReason::Unassigned);
-                    return None;
+                    return Put::Unreachable;
                 }
             },
         };
         let now_ns = self.now_ns;
-        let upstream = self.connection_for_flush(node, version)?;
+        let (Origin::Flush(flush) | Origin::Behind(flush)) = origin else { return Put::Unreachable };
+        let room = match self.room_for_flush(node, version, flush.hash) {
+            Some(Some(room)) => room,
+            Some(None) => return Put::NoRoom,
+            None => {
+                *target = None;
+                return Put::Unreachable;
+            }
+        };
+        *target = None;
         let prefix: &[u8] = if asking { ASKING } else { b"" };
         let pending = Pending {
             route: Route::Node(node),
@@ -239,21 +262,8 @@ impl State {
             sent_ns: now_ns,
             ..Pending::new(origin)
         };
-        for command in commands {
-            upstream.queue(pending, &[prefix, command]);
-        }
-        Some(node)
-    }
-
-    /// The connection that takes flushes to a node, unless the last attempt to reach the node failed.
-    pub(super) fn connection_for_flush(
-        &mut self,
-        node: NodeIndex,
-        version: RespVersion,
-    ) -> Option<&mut Upstream> {
-        let lane = self.pools.preferred(node);
-        let connection = self.shared_connection(node, version, 0, lane);
-        self.upstreams.get_mut(connection).filter(|upstream| !matches!(upstream.phase, Phase::Waiting(_)))
+        self.send_all(room, pending, prefix, commands);
+        Put::Sent(node)
     }
 
     /// No increment may go before the limits of the key have been read once, and nothing before what was let through is in the

@@ -228,21 +228,6 @@ impl State {
         }
     }
 
-    /// Lets clients go on that wait for room on a connection; to be called whenever a request has left it.
-    pub(super) fn wake_waiters(&mut self, key: UpstreamKey) {
-        let inflight_max = self.config.upstream.inflight_max;
-        let bytes_max = self.config.upstream.output_buffer_max;
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        // Half empty, so that waiters come in droves and not one by one.
-        if upstream.wire.inflight() <= inflight_max / 2 && upstream.wire.inflight_bytes() <= bytes_max / 2 {
-            for waiter in std::mem::take(&mut upstream.waiters) {
-                if let Some(client) = self.clients.get(waiter) {
-                    client.wake();
-                }
-            }
-        }
-    }
-
     /// What a reply changes beside answering the client.
     fn run_hook(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
         let Origin::Client { key: client_key, .. } = pending.origin else { return };

@@ -114,11 +114,8 @@ impl State {
                 _ => false,
             }
         });
-        for waiter in std::mem::take(&mut upstream.waiters) {
-            if let Some(client) = self.clients.get(waiter) {
-                client.wake();
-            }
-        }
+        let waiters = std::mem::take(&mut upstream.waiters);
+        self.let_go_on(waiters);
         if reads.is_empty() {
             return;
         }

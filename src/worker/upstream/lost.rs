@@ -25,11 +25,8 @@ impl State {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         let (node, role) = (upstream.node, upstream.role);
         let unanswered = upstream.wire.take_unanswered();
-        for waiter in std::mem::take(&mut upstream.waiters) {
-            if let Some(client) = self.clients.get(waiter) {
-                client.wake();
-            }
-        }
+        let waiters = std::mem::take(&mut upstream.waiters);
+        self.let_go_on(waiters);
         let name = self.node_name(node);
         for request in unanswered {
             self.fail_one(request, &name, why);

@@ -35,12 +35,11 @@ use tokio::net::TcpStream;
 
 use super::arena::Key;
 use super::client::ClientKey;
-use super::client::tracking::caching_prefix;
 use super::intake::Intake;
+use super::send::RoomWaiters;
 use crate::admission::ReplicaWait;
 use crate::pace::Gauge;
-use crate::resp::{ReplyScanner, RespVersion, encode};
-use crate::shared::labels::RequestClass;
+use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
 
 pub use greeting::GreetingError;
@@ -48,7 +47,7 @@ pub use lanes::{Cargo, Lane};
 pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::Pools;
 pub use redirect::{ASKING, redirection};
-pub use retry::{Retries, run_retries};
+pub use retry::{Parked, Retries, run_retries};
 pub use vitals::{Question, Vitals};
 pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
 
@@ -140,8 +139,8 @@ pub struct Upstream {
     pub given_up: Option<&'static str>,
     /// The node said that it holds back the oldest command; nothing has come since.
     pub held: bool,
-    /// Clients that wait for room.
-    pub waiters: Vec<ClientKey>,
+    /// Who waits for room.
+    pub waiters: RoomWaiters,
     /// `CLIENT ID` of this connection at the server; 0 when it does not say.
     pub server_id: u64,
     /// A `CLIENT UNBLOCK` for it is under way, or has been: it serves nobody after its present user.
@@ -162,27 +161,6 @@ impl Upstream {
                 waker.wake_by_ref();
             }
         }
-    }
-
-    /// Queues a request and wakes the task.
-    pub fn queue(&mut self, pending: Pending, parts: &[&[u8]]) {
-        self.wire.push(pending, parts);
-        self.wake();
-    }
-
-    /// Queues a command of which nobody waits for the reply. `now_ns` is the worker's clock.
-    pub fn tell(&mut self, command: &[&[u8]], now_ns: u64) {
-        let mut bytes = Vec::new();
-        encode::command(&mut bytes, command);
-        self.queue(Pending::on_connection(Origin::Swallow, RequestClass::Local, now_ns), &[&bytes]);
-    }
-
-    /// Queues a request behind the `CLIENT CACHING` that its client has sent for it; `prefix` is counted in `pending`.
-    pub fn queue_cached(&mut self, mut pending: Pending, prefix: &[u8], request: &[u8]) {
-        let caching = caching_prefix(pending.caching);
-        pending.leading += u32::from(!caching.is_empty());
-        pending.prefix_len += caching.len() as u32;
-        self.queue(pending, &[prefix, caching, request]);
     }
 
     /// Ends the connection as soon as its task runs.

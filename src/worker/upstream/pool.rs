@@ -12,6 +12,7 @@ use crate::resp::RespVersion;
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::ClientKey;
+use crate::worker::send::Room;
 use crate::worker::state::State;
 
 /// The connections to one node.
@@ -169,26 +170,23 @@ impl State {
         owner: ClientKey,
         version: RespVersion,
         database: u32,
-    ) -> Option<UpstreamKey> {
-        let spares = std::mem::take(&mut self.pools.node(node).spares);
-        let mut taken = None;
-        let mut kept = Vec::with_capacity(spares.len());
-        for key in spares {
-            match self.upstreams.get_mut(key) {
-                Some(spare)
-                    if taken.is_none()
-                        && spare.phase == Phase::Ready
-                        && (spare.version, spare.database) == (version, database) =>
-                {
-                    spare.role = Role::Session(owner);
-                    taken = Some(key);
-                }
-                Some(_) => kept.push(key),
-                None => {}
+    ) -> Option<Room> {
+        self.pools.node(node);
+        let spares = &self.pools.nodes[node.position()].spares;
+        let fits = |key: &UpstreamKey| {
+            self.upstreams.get(*key).is_some_and(|spare| {
+                spare.phase == Phase::Ready && (spare.version, spare.database) == (version, database)
+            }) && self.room(*key).is_some()
+        };
+        let key = match spares.iter().position(fits) {
+            Some(place) => {
+                let key = self.pools.node(node).spares.swap_remove(place);
+                self.upstreams.get_mut(key)?.role = Role::Session(owner);
+                key
             }
-        }
-        self.pools.node(node).spares = kept;
-        taken.or_else(|| self.own_connection(node, Role::Session(owner), version, database, None))
+            None => self.own_connection(node, Role::Session(owner), version, database, None)?,
+        };
+        self.room(key)
     }
 
     /// A new connection for one client alone, under the same bound as [`State::session_connection`].
@@ -227,10 +225,7 @@ impl State {
 
     /// Ends a session's watch on its connection and takes that back.
     pub fn unwatch(&mut self, key: UpstreamKey) {
-        let now_ns = self.now_ns;
-        if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.tell(&[b"UNWATCH"], now_ns);
-        }
+        self.tell_connection(key, &[b"UNWATCH"]);
         self.release_connection(key);
     }
 
@@ -270,7 +265,7 @@ impl State {
             closing: false,
             given_up: None,
             held: false,
-            waiters: Vec::new(),
+            waiters: Default::default(),
             server_id: 0,
             to_be_unblocked: false,
             active_ns,

@@ -214,7 +214,7 @@ impl State {
 
 impl Pending {
     /// Makes it as it was before it was first sent.
-    pub(super) fn start_over(&mut self) {
+    pub(in crate::worker) fn start_over(&mut self) {
         self.leading = self.leading_total;
         self.prefix_len = 0;
         self.redirected = false;

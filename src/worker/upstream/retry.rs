@@ -3,7 +3,9 @@
 //!
 //! Each waits at least as long as those before it, so the queue is in the order of time, and requests of one client stay in
 //! their order. The more wait the longer the pause, so that a node in trouble is not sent more than it was. A client
-//! with requests here sends no others meanwhile. The queue is bounded by what clients may have in flight.
+//! with requests here sends no others meanwhile. The queue is bounded in number by what clients may have in flight, and in
+//! bytes by `upstream.output_buffer_max` and what was on connections that broke: a client's next request comes here only while
+//! there is room below that ([`crate::worker::send`]).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,10 +17,10 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::errors::UpstreamError;
-use super::{Origin, Pending, Phase, Role, Route, UpstreamKey};
-use crate::config::{LostReply, ReadFrom};
-use crate::limits::{KEPT_BYTES_MAX, LARGE_REQUEST_BYTES};
-use crate::resp::{RespVersion, encode};
+use super::{Origin, Pending, Phase, Role, Route};
+use crate::config::{self, LostReply, ReadFrom};
+use crate::limits::KEPT_BYTES_MAX;
+use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
@@ -43,15 +45,76 @@ struct Retry {
 
 enum What {
     /// A request is routed anew.
-    Send { pending: Pending, bytes: Bytes, error: UpstreamError, reply: Option<Bytes> },
+    Send(Box<Again>),
     /// A client's next request is looked at again.
     Look(ClientKey),
+}
+
+struct Again {
+    pending: Pending,
+    bytes: Bytes,
+    error: UpstreamError,
+    reply: Option<Bytes>,
+    /// Its place among those of its client, which go in this order.
+    turn: u32,
+}
+
+/// The turns of one client's requests that wait here: they go in the order in which they came, also when one has to come back.
+#[derive(Debug, Default)]
+pub struct Parked {
+    /// The first that has not gone.
+    head: u32,
+    /// So many wait.
+    count: u32,
+    /// The first is being tried.
+    trying: bool,
+}
+
+impl Parked {
+    /// Whether any waits that is not being tried right now.
+    pub fn others_wait(&self) -> bool {
+        self.count > 0 && !self.trying
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The turn of one that comes, or comes back from its try.
+    fn take_turn(&mut self) -> u32 {
+        if std::mem::take(&mut self.trying) {
+            return self.head;
+        }
+        self.count += 1;
+        self.head.wrapping_add(self.count - 1)
+    }
+
+    fn is_next(&self, turn: u32) -> bool {
+        turn == self.head
+    }
+
+    fn begin(&mut self) {
+        self.trying = true;
+    }
+
+    /// The try is over. If it did not come back, the next one is first.
+    fn end(&mut self) {
+        if std::mem::take(&mut self.trying) {
+            self.head = self.head.wrapping_add(1);
+            self.count -= 1;
+        }
+    }
 }
 
 /// The queue.
 #[derive(Default)]
 pub struct Retries {
     queue: VecDeque<Retry>,
+    /// Bytes of the requests in it.
+    bytes: usize,
+    /// Clients whose next request waits for room here.
+    waiters: Vec<ClientKey>,
     arrived: Rc<Notify>,
 }
 
@@ -59,10 +122,20 @@ impl Retries {
     /// All that wait may do so for this much longer: the process did not run.
     pub fn wait_longer(&mut self, stopped_ns: u64) {
         for retry in &mut self.queue {
-            if let What::Send { pending, .. } = &mut retry.what {
-                pending.retry_until_ns = pending.retry_until_ns.saturating_add(stopped_ns);
+            if let What::Send(again) = &mut retry.what {
+                again.pending.retry_until_ns = again.pending.retry_until_ns.saturating_add(stopped_ns);
             }
         }
+    }
+
+    /// Whether a request may come that need not.
+    pub fn has_room(&self, settings: &config::Upstream) -> bool {
+        self.bytes < settings.output_buffer_max
+    }
+
+    /// The client's next request is looked at again when there is room.
+    pub fn wait_for_room(&mut self, client: ClientKey) {
+        self.waiters.push(client);
     }
 }
 
@@ -108,9 +181,10 @@ impl State {
             self.settle_error(&pending, &error, reply);
             return;
         }
+        let mut turn = 0;
         match pending.origin {
             Origin::Client { key, .. } => match self.clients.get_mut(key) {
-                Some(client) => client.retrying += 1,
+                Some(client) => turn = client.parked.take_turn(),
                 None => return,
             },
             Origin::Fill(fill) => self.hold_fill(fill),
@@ -121,7 +195,7 @@ impl State {
             | Origin::Swallow => {}
         }
         let reply = reply.map(Bytes::copy_from_slice);
-        self.queue_retry(What::Send { pending, bytes, error, reply });
+        self.queue_retry(What::Send(Box::new(Again { pending, bytes, error, reply, turn })));
     }
 
     /// Looks at a client's next request again after a moment.
@@ -130,12 +204,15 @@ impl State {
     }
 
     fn queue_retry(&mut self, what: What) {
-        let queue = &mut self.retries.queue;
+        let queue = &self.retries.queue;
         let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
         let pause = PAUSE_PER_WAITING.saturating_mul(waiting).clamp(PAUSE_MIN, PAUSE_MAX);
         let after_ns = queue.back().map_or(0, |last| last.due_ns);
         let due_ns = (self.now_ns + pause.as_nanos() as u64).max(after_ns);
-        queue.push_back(Retry { due_ns, what });
+        if let What::Send(again) = &what {
+            self.retries.bytes += again.bytes.len();
+        }
+        self.retries.queue.push_back(Retry { due_ns, what });
         self.retries.arrived.notify_one();
     }
 
@@ -154,17 +231,31 @@ impl State {
                         client.wake();
                     }
                 }
-                What::Send { pending, bytes, error, reply } => self.send_again(pending, bytes, error, reply),
+                What::Send(again) => {
+                    self.retries.bytes -= again.bytes.len();
+                    self.send_again(again);
+                }
+            }
+        }
+        if self.retries.bytes <= self.config.upstream.output_buffer_max / 2 {
+            for waiter in std::mem::take(&mut self.retries.waiters) {
+                if let Some(client) = self.clients.get(waiter) {
+                    client.wake();
+                }
             }
         }
         flush_touched(self);
     }
 
-    fn send_again(&mut self, pending: Pending, bytes: Bytes, error: UpstreamError, reply: Option<Bytes>) {
-        match pending.origin {
+    fn send_again(&mut self, again: Box<Again>) {
+        match again.pending.origin {
             Origin::Client { key, .. } => {
                 let Some(client) = self.clients.get_mut(key) else { return };
-                client.retrying -= 1;
+                if !client.parked.is_next(again.turn) {
+                    // One before it went back into the queue, behind it.
+                    return self.queue_retry(What::Send(again));
+                }
+                client.parked.begin();
                 client.wake();
             }
             Origin::Fill(fill) => self.resume_fill(fill),
@@ -174,6 +265,8 @@ impl State {
             | Origin::Probe(_)
             | Origin::Swallow => {}
         }
+        let Again { pending, bytes, error, reply, .. } = *again;
+        let origin = pending.origin;
         match self.node_of(&pending) {
             Ok(node) => self.send_to(node, pending, &[], bytes),
             Err(error @ (UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_))) => {
@@ -181,6 +274,11 @@ impl State {
                 self.retry_later(pending, bytes, error, reply.as_deref());
             }
             Err(_) => self.retry_later(pending, bytes, error, reply.as_deref()),
+        }
+        if let Origin::Client { key, .. } = origin
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            client.parked.end();
         }
     }
 
@@ -237,49 +335,6 @@ impl State {
             upstream.node == node
                 && matches!((upstream.role, upstream.phase), (Role::Shared(_), Phase::Waiting(_)))
         })
-    }
-
-    /// Puts a request on the shared connection to `node`; a client's version, database and lane are its own.
-    pub fn send_to(&mut self, node: NodeIndex, pending: Pending, prefix: &[u8], bytes: Bytes) {
-        let (version, database, lane) = match pending.origin {
-            Origin::Client { key, .. } => match self.clients.get(key) {
-                Some(client) => (client.session.version, client.session.database, client.lane),
-                None => return,
-            },
-            Origin::Fill(fill) => (self.version_of_fill(fill), 0, 0),
-            _ => (RespVersion::Resp2, 0, 0),
-        };
-        let key = match pending.origin {
-            Origin::Client { key, .. } => self.client_connection(key, node, version, database, lane),
-            _ => self.shared_connection(node, version, database, lane),
-        };
-        self.queue_on(key, node, pending, prefix, bytes);
-    }
-
-    /// Puts a request on the connection `key` to `node`, or among those that wait if that is not up.
-    pub(super) fn queue_on(
-        &mut self,
-        key: UpstreamKey,
-        node: NodeIndex,
-        mut pending: Pending,
-        prefix: &[u8],
-        bytes: Bytes,
-    ) {
-        pending.sent_ns = self.now_ns;
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if let Phase::Waiting(_) = upstream.phase {
-            let name = self.node_name(node);
-            let error = UpstreamError::Unreachable(name, "the last attempt failed".to_owned());
-            pending.start_over();
-            self.retry_later(pending, bytes, error, None);
-        } else if pending.caching.is_some() {
-            upstream.queue_cached(pending, prefix, &bytes);
-        } else if prefix.is_empty() && bytes.len() >= LARGE_REQUEST_BYTES {
-            upstream.wire.push_large(pending, bytes);
-            upstream.wake();
-        } else {
-            upstream.queue(pending, &[prefix, &bytes]);
-        }
     }
 
     /// Ends a request with `reply` if Redis said something, else with `error`.

@@ -200,10 +200,7 @@ impl State {
     fn put_question(&mut self, connection: UpstreamKey, question: Question, bytes: &[u8]) {
         let now_ns = self.now_ns;
         let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.active_ns = now_ns;
-            upstream.queue(pending, &[bytes]);
-        }
+        self.send_question(connection, pending, bytes);
     }
 
     /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
@@ -216,31 +213,32 @@ impl State {
         let key = self.open_connection(node, Role::OutOfBand, RespVersion::Resp2, 0, None);
         // The pulse comes first: a server that pauses everything does not answer a log-in.
         self.put_question(key, Question::Pulse, PULSE);
-        let settings = &self.config.upstream;
-        let upstream = self.upstreams.get_mut(key)?;
-        if let Some(password) = &settings.password {
+        let config = std::sync::Arc::clone(&self.config);
+        if let Some(password) = &config.upstream.password {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
-            words.extend(settings.user.as_ref().map(|user| user.as_bytes()));
+            words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
             words.push(password.reveal().as_bytes());
-            upstream.tell(&words, now_ns);
+            self.tell_connection(key, &words);
         }
-        upstream.tell(&[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME], now_ns);
+        self.tell_connection(key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
         let vitals = self.vitals.of(node);
         (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
         (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
         Some(key)
     }
 
-    /// Sends a command that must not wait behind anything at its node, such as `SCRIPT KILL`.
-    pub fn send_out_of_band(&mut self, node: NodeIndex, origin: Origin, bytes: &[u8]) {
+    /// Sends a command that must not wait behind anything at its node, such as `SCRIPT KILL`. `false` when too many of them do.
+    pub fn send_out_of_band(&mut self, node: NodeIndex, origin: Origin, bytes: &[u8]) -> bool {
         let now_ns = self.now_ns;
         let pending =
             Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
-        let Some(connection) = self.out_of_band(node) else { return };
+        let Some(connection) = self.out_of_band(node) else { return false };
+        let Some(room) = self.room(connection) else { return false };
         if let Some(upstream) = self.upstreams.get_mut(connection) {
             upstream.active_ns = now_ns;
-            upstream.queue(pending, &[bytes]);
         }
+        self.send(room, pending, &[bytes]);
+        true
     }
 
     /// Takes the answer to a question.

@@ -12,6 +12,7 @@ use crate::shared::behind::BehindWord;
 use crate::shared::labels::ErrorKind;
 use crate::worker::client::flush_touched;
 use crate::worker::client::replies::Settled;
+use crate::worker::hot::pump::Put;
 use crate::worker::hot::{Due, FlushKey};
 use crate::worker::state::State;
 use crate::worker::upstream::Origin;
@@ -179,14 +180,15 @@ impl State {
         key.sending = self.hot.next_sending();
         key.sent_ns = self.now_ns;
         let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
-        self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]).is_some()
+        let put = self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]);
+        matches!(put, Put::Sent(_))
     }
 
     /// Whether the key's node takes requests, so that the flush should be asked for again.
     fn can_reach(&mut self, key: &BehindKey) -> bool {
         let node = key.target.map(|(node, _)| node);
         match node.or_else(|| self.knowledge.topology.master_of(key.slot)) {
-            Some(node) => self.connection_for_flush(node, RespVersion::Resp2).is_some(),
+            Some(node) => self.flush_connection(node, RespVersion::Resp2).is_some(),
             None => {
                 self.refresh(crate::shared::refresh::RefreshReason::Unassigned);
                 false

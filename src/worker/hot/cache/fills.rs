@@ -71,10 +71,9 @@ impl State {
             }
             ReadPolicy::Collapse => return false,
         };
-        let room = self.upstreams.get(connection).is_some_and(|upstream| {
-            upstream.phase == Phase::Ready && upstream.wire.inflight() < self.config.upstream.inflight_max
-        });
-        if !room || self.hot.cache.fills.len() >= FILLS_MAX {
+        let is_ready = self.upstreams.get(connection).is_some_and(|upstream| upstream.phase == Phase::Ready);
+        let Some(room) = self.room(connection).filter(|_| is_ready) else { return false };
+        if self.hot.cache.fills.len() >= FILLS_MAX {
             return false;
         }
         let id = FillId(self.hot.cache.store.send());
@@ -100,9 +99,7 @@ impl State {
             sent_ns: self.now_ns,
             ..Pending::new(Origin::Fill(id))
         };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.queue(pending, &[request.bytes()]);
-        }
+        self.send(room, pending, &[request.bytes()]);
         true
     }
 

@@ -8,10 +8,9 @@ use super::store::UNTRACKED;
 use crate::resp::{self, RespVersion};
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
-use crate::worker::upstream::{GreetingError, Origin, Pending, Phase, Role, UpstreamKey};
+use crate::worker::upstream::{GreetingError, Phase, Role, UpstreamKey};
 
 const TRACKING_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// A node that refuses to track is asked again after this long: it may have been upgraded, or its users' rights changed.
 const REFUSED_REST_NS: u64 = 60_000_000_000;
@@ -138,14 +137,13 @@ impl State {
     /// Asks silent connections for a sign of life; one that gives none within `upstream.request_timeout` counts as broken.
     pub(super) fn test_tracking_connections(&mut self) {
         let now_ns = self.now_ns;
-        for connection in &self.hot.cache.connections.all {
-            let Some(upstream) = self.upstreams.get_mut(connection.key) else { continue };
+        for place in 0..self.hot.cache.connections.all.len() {
+            let key = self.hot.cache.connections.all[place].key;
+            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
             let silent = now_ns.saturating_sub(upstream.active_ns) > SILENCE_NS;
             if silent && upstream.phase == Phase::Ready && upstream.wire.inflight() == 0 {
                 upstream.active_ns = now_ns;
-                let pending =
-                    Pending { received_ns: now_ns, sent_ns: now_ns, ..Pending::new(Origin::Swallow) };
-                upstream.queue(pending, &[PING]);
+                self.tell_connection(key, &[b"PING"]);
             }
         }
     }
