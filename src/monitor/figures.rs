@@ -143,6 +143,7 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
                 errors: tally.errors,
                 bytes_per_s: window.rate(bytes(&tally), bytes(&base)),
                 silent_ms: tally.silent_ms,
+                queue_us: tally.queue_us,
                 waiting: tally.waiting,
                 inflight: tally.inflight,
                 inflight_max: tally.inflight_max,

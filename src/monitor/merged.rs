@@ -147,6 +147,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         inflight_max,
         waiting,
         silent_ms,
+        queue_us,
         buffered_bytes,
         reply_us,
     } = theirs;
@@ -163,6 +164,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.inflight_max += inflight_max;
     mine.waiting += waiting;
     mine.silent_ms = mine.silent_ms.max(*silent_ms);
+    mine.queue_us = mine.queue_us.max(*queue_us);
     mine.buffered_bytes += buffered_bytes;
     mine.reply_us.merge(reply_us);
 }

@@ -267,6 +267,8 @@ pub struct NodeView {
     pub bytes_per_s: f64,
     /// How long it has left requests unanswered without sending anything, in milliseconds; 0 while it answers.
     pub silent_ms: u64,
+    /// How much longer than alone requests take because a queue stands at it, in microseconds; 0 without one.
+    pub queue_us: u64,
     /// Requests that it has to answer, those apart that may block.
     pub waiting: u64,
     /// Requests not yet replied to.

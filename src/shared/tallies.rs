@@ -120,6 +120,9 @@ pub struct NodeTally {
     /// Level: how long it has sent nothing while requests waited for it or it could not be reached, in milliseconds; 0 while
     /// it answers. Merged over workers, the greatest counts.
     pub silent_ms: u64,
+    /// Level: how much longer than alone requests take for as long as a queue stands at it, in microseconds; it fades within a
+    /// second. Merged over workers, the greatest counts.
+    pub queue_us: u64,
     /// Level: bytes that wait to be written.
     pub buffered_bytes: u64,
     /// Times of its replies in microseconds.
@@ -317,6 +320,7 @@ impl Default for NodeTally {
             inflight_max: 0,
             waiting: 0,
             silent_ms: 0,
+            queue_us: 0,
             buffered_bytes: 0,
             reply_us: Octaves::default(),
         }

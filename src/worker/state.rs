@@ -222,6 +222,8 @@ impl State {
         self.hand_over_slice();
         self.reply_times.flush(&mut self.tallies);
         self.gateway.workers[self.index].tallies.publish(&self.tallies);
+        // A queue that is not seen again is forgotten within a second.
+        self.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);
     }
 
     /// While the whole process stood still (a suspended machine, a container without its share of time), nobody was silent:

@@ -1,5 +1,6 @@
 //! Keys that take a large part of the traffic, and what becomes of it.
 
+use super::upstream::LATE_US;
 use super::{Evidence, Findings, Level, percent, rate};
 use crate::monitor::view::HotKeyView;
 
@@ -27,7 +28,11 @@ pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
                 found.add(Level::Notice, format!("{load}, served from the read cache."));
             }
             _ if !is_served(key, evidence) => found.add(Level::Notice, format!("{load}.")),
-            _ => found.add(Level::Warning, format!("{load}, not combined: all of it reaches {}.", key.node)),
+            _ if is_late(key, evidence) => found.add(
+                Level::Warning,
+                format!("{load}, not combined: all of it reaches {}, which can't keep up.", key.node),
+            ),
+            _ => found.add(Level::Notice, format!("{load}, as it came: {} keeps up.", key.node)),
         }
     }
 }
@@ -37,6 +42,11 @@ fn is_refused(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
     let refused =
         evidence.quotas.iter().filter(|quota| quota.key == key.key).map(|quota| quota.refused_per_s);
     refused.sum::<f64>() >= key.requests_per_s / 2.0
+}
+
+/// Requests queue at its node. Where that could be helped by folding, they would be folded.
+fn is_late(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
+    evidence.nodes.iter().any(|node| node.node == key.node && node.queue_us >= LATE_US)
 }
 
 /// Its node is there and answers, so what is sent reaches it.

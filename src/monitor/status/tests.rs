@@ -44,6 +44,7 @@ fn node(name: &str, role: &'static str, up: bool) -> NodeView {
         errors: 0,
         bytes_per_s: 0.0,
         silent_ms: 0,
+        queue_us: 0,
         waiting: 0,
         inflight: 0,
         inflight_max: 0,
@@ -141,8 +142,15 @@ fn a_super_hot_key() {
     let bare = vec![hot("list:1", 0.5, None, None)];
     check(
         Case { hot_keys: bare, ..Case::default() },
+        Level::Notice,
+        "list:1 takes 50 % of all requests (69,000/s), as it came: 10.0.0.1:7000 keeps up.",
+    );
+    let bare = vec![hot("list:1", 0.5, None, None)];
+    let late = NodeView { queue_us: 3_200, ..node("10.0.0.1:7000", "master", true) };
+    check(
+        Case { hot_keys: bare, nodes: vec![late], ..Case::default() },
         Level::Warning,
-        "list:1 takes 50 % of all requests (69,000/s), not combined: all of it reaches 10.0.0.1:7000.",
+        "10.0.0.1:7000 can't keep up: requests queue there for 3.20 ms.",
     );
 }
 
@@ -301,5 +309,5 @@ fn the_others_follow_worst_first() {
         nodes: &case.nodes,
         quotas: &case.quotas,
     });
-    assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Warning, Level::Notice]);
+    assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Notice, Level::Notice]);
 }

@@ -1,6 +1,6 @@
 //! Redis: what can't be reached, what does not answer, what carries more than its share.
 
-use super::{Evidence, Findings, Level, duration_s, is_nearly_full, percent, rate, whole};
+use super::{Evidence, Findings, Level, duration_s, duration_us, is_nearly_full, percent, rate, whole};
 use crate::monitor::sources::Readiness;
 use crate::monitor::view::NodeView;
 use crate::shared::labels::NodeRefusal;
@@ -8,6 +8,8 @@ use crate::shared::topology::SLOTS;
 
 /// How long a node may leave requests unanswered. `/readyz` uses it as well.
 pub const SILENT_MS: u64 = 1_000;
+/// How much longer than alone requests may take at a node before it is said that they queue, in microseconds.
+pub(super) const LATE_US: u64 = 2_000;
 /// A node that takes so many times what the others take on average is out of balance.
 const SKEW_MIN: f64 = 3.0;
 /// Below this many requests per second on the busiest node no imbalance matters.
@@ -59,6 +61,10 @@ fn judge_node(node: &NodeView, unready: bool, found: &mut Findings) {
         found.add(Level::Warning, format!("Replica {name} is down."));
     }
     judge_refusals(node, found);
+    if node.queue_us >= LATE_US && !is_silent(node) {
+        let queue = duration_us(node.queue_us as f64);
+        found.add(Level::Warning, format!("{name} can't keep up: requests queue there for {queue}."));
+    }
     if is_nearly_full(node.inflight, node.inflight_max) {
         let share = percent(node.inflight as f64 / node.inflight_max as f64);
         found

@@ -139,6 +139,8 @@ impl State {
             self.end_round(node, hash, &window);
         } else if let Some(excess_ns) = queue_ns {
             if standing >= STANDING_WINDOWS {
+                let tally = self.tallies.node(node.position());
+                tally.queue_us = tally.queue_us.max(excess_ns / 1000);
                 self.fold_heaviest(node, &window, excess_ns);
             }
             self.hot.govern.count_anew(now_ns);
