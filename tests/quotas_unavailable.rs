@@ -359,6 +359,30 @@ fn what_was_let_through_is_added_while_the_gateway_drains() {
     }
 }
 
+/// The increment that finds out that Redis is away was taken into the queue first, and is let through only when it can't be sent.
+#[test]
+fn the_drain_waits_for_what_was_let_through_out_of_a_queue() {
+    let server = Server::start();
+    let relay = Relay::before(server.address());
+    let patient = SHORT_DRAIN.replace("500ms", "50s");
+    let start = Gateway::before(&relay.address().to_string()).config(&patient).config(ALLOWED);
+    let mut gateway = start.start();
+    let mut client = gateway.client();
+    client.check("INCRBY sku:1 1", ":1");
+    cut_off(&relay, &gateway);
+    client.check("INCRBY sku:1 4", ":5");
+    // Nobody is left but what is owed.
+    drop(client);
+    gateway.terminate();
+    wait_until("it drains", || gateway.log().contains("draining"));
+    let attempts = relay.accepted();
+    wait_until("it tries again and again, or ends", || !gateway.runs() || relay.accepted() > attempts + 9);
+    assert!(gateway.runs(), "it owes");
+    relay.refuse(false);
+    assert_eq!(told_at_stop(&mut gateway), (Some(0), Vec::new()));
+    server.client().check("GET sku:1", "$1 5");
+}
+
 #[test]
 fn what_was_let_through_for_a_quota_that_is_gone_is_told_at_sigterm() {
     let server = Server::start();

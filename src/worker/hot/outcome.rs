@@ -247,7 +247,11 @@ impl State {
         let mut reply = Vec::new();
         let answered = match held {
             Some(held) if unsent && waiter.delta != 0 => {
-                held.answer_unsent(self.now_ns, waiter.delta, waiter.version, &mut reply)
+                let answered = held.answer_unsent(self.now_ns, waiter.delta, waiter.version, &mut reply);
+                if held.admission.owes() {
+                    self.hot.debtors.insert(hash);
+                }
+                answered
             }
             _ => None,
         };
