@@ -127,6 +127,40 @@ fn a_script_is_ended_on_whichever_node_of_a_cluster_it_runs() {
     }
 }
 
+/// Of all nodes' words the client gets that of the node which is busy: why its script can't be ended, and what it is.
+#[test]
+fn of_a_cluster_the_busy_node_says_why_a_script_goes_on() {
+    let cluster = Cluster::with(&busy_soon());
+    let gateway = Gateway::before(&cluster.seeds()).config(UPSTREAM).start();
+    let lasts = "local now = function() local time = redis.call('time') return time[1] + time[2] / 1000000 end \
+                 local ends = now() + 3 redis.call('set', KEYS[1], 1) while now() < ends do end return 7";
+    let script = format!("EVAL \"{lasts}\" 1");
+    let library = "#!lua name=endless\nredis.register_function('endless', function() while true do end end)";
+    for key in ["{a}", "{b}"] {
+        let node = cluster.master_of(key);
+        let mut direct = cluster.client(node);
+        let mut running = gateway.client();
+        running.send_line(&format!("{script} {key}"));
+        wait_until("the script is called busy", || direct.ask("PING").starts_with("-BUSY "));
+        gateway.client().check("SCRIPT KILL", "-UNKILLABLE ...");
+        running.expect("the script", ":7");
+        gateway.client().check("SCRIPT KILL", "-NOTBUSY ...");
+        if !has(&mut cluster.client(node), "fcall") {
+            continue;
+        }
+        cluster.client(node).call(&["FUNCTION", "LOAD", "REPLACE", library]);
+        running.send_line(&format!("FCALL endless 1 {key}"));
+        wait_until("the function is called busy", || direct.ask("PING").starts_with("-BUSY "));
+        gateway.client().check("SCRIPT KILL", "-BUSY ...");
+        for version in [Version::Resp2, Version::Resp3] {
+            let stats = gateway.speaking(version).ask("FUNCTION STATS");
+            assert!(stats.contains("endless") && stats.contains("duration_ms"), "{stats}");
+        }
+        gateway.client().check("FUNCTION KILL", "+OK");
+        running.expect("the function", "-ERR ...");
+    }
+}
+
 /// Pauses `kind` of commands at the server, longer than any test takes.
 fn pause(server: &mut Client, kind: &str) {
     server.check(&format!("CLIENT PAUSE 600000 {kind}"), "+OK");

@@ -56,9 +56,11 @@ pub enum Fan {
     ConcatArrays,
     /// One of the replies when none is an error, else the first error: `FLUSHALL`, `SCRIPT LOAD`, ...
     AllOk,
-    /// The first reply that is not an error, else the first error: `SCRIPT KILL`, `FUNCTION KILL`, which all
-    /// nodes but the busy one answer with `NOTBUSY`.
+    /// The first reply that is not an error, else the error that says most of the script: `SCRIPT KILL`, `FUNCTION KILL`, which
+    /// all nodes but the busy one answer with `NOTBUSY`.
     AnyOk,
+    /// The reply of a node that runs something, else the first: `FUNCTION STATS`.
+    Running,
     /// `WAIT`: the smallest integer. It blocks, so each leg needs a connection that nobody else waits behind; and
     /// the server waits for what that very connection saw last, so the leg must follow the client's writes.
     Min,
@@ -72,7 +74,7 @@ pub enum Fan {
     AndArray,
     /// `PUBSUB NUMSUB`, `PUBSUB SHARDNUMSUB`: channels alternate with counts, which are summed by channel.
     PubsubNumsub,
-    /// All masters hold the same, so one is asked: `FUNCTION LIST`, `FUNCTION DUMP`, `FUNCTION STATS`.
+    /// All masters hold the same, so one is asked: `FUNCTION LIST`, `FUNCTION DUMP`.
     First,
 }
 

@@ -44,7 +44,7 @@ commands! { SCRIPTING: Scripting [SCRIPTING]
     "function|list"    -2 [NOSCRIPT]                         []                             Fan(Fan::First),           "7.0.0" "List information about all the functions";
     "function|load"    -3 [WRITE DENYOOM NOSCRIPT]           []                             Fan(Fan::AllOk),           "7.0.0" "Create a function with the given arguments (name, code, description)";
     "function|restore" -3 [WRITE DENYOOM NOSCRIPT]           []                             Fan(Fan::AllOk),           "7.0.0" "Restore all the functions on the given payload";
-    "function|stats"    2 [NOSCRIPT ALLOW_BUSY]              []                             Fan(Fan::First),           "7.0.0" "Return information about the function currently running (name, description, duration)";
+    "function|stats"    2 [NOSCRIPT ALLOW_BUSY]              []                             Fan(Fan::Running),         "7.0.0" "Return information about the function currently running (name, description, duration)";
     "script"           -2 [@]                                []                             AnyNode,                   "2.6.0" "A container for Lua scripts management commands";
     "script|debug"      3 [NOSCRIPT]                         []                             Refuse(SHARED_CONNECTION), "3.2.0" "Set the debug mode for executed scripts";
     "script|exists"    -3 [NOSCRIPT]                         []                             Fan(Fan::AndArray),        "2.6.0" "Check existence of scripts in the script cache";

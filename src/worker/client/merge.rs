@@ -27,8 +27,10 @@ pub enum Plan {
     Min,
     /// Arrays of integers: the smallest of each place.
     MinArray,
-    /// The first reply that is not an error, if there is one.
+    /// The first reply that is not an error, if there is one, else the word of the node whose script goes on.
     AnyOk,
+    /// `FUNCTION STATS`: the reply of the node that runs something, if one does.
+    Running,
     /// Arrays of strings are joined, each string once.
     Union(RespVersion),
     /// Arrays of 0 and 1: 1 where every part has 1.
@@ -76,9 +78,12 @@ impl Merge {
 
     fn finish(&mut self) -> Bytes {
         let parts: Vec<Bytes> = self.parts.iter_mut().filter_map(Option::take).collect();
-        if let (Plan::AnyOk, Some(reply)) =
-            (&self.plan, parts.iter().find(|reply| reply.first() != Some(&b'-')))
-        {
+        let telling = match &self.plan {
+            Plan::AnyOk => parts.iter().min_by_key(|reply| word_on_the_end(reply)),
+            Plan::Running => parts.iter().find(|reply| runs_something(reply)),
+            _ => None,
+        };
+        if let Some(reply) = telling {
             return reply.clone();
         }
         if let Some(error) = parts.iter().find(|reply| reply.first() == Some(&b'-')) {
@@ -104,7 +109,7 @@ impl Merge {
             Plan::Union(version) => union(&mut out, parts, *version)?,
             Plan::And | Plan::MinArray => smallest(&mut out, parts)?,
             Plan::ChannelCounts(version) => channel_counts(&mut out, parts, *version)?,
-            Plan::Same | Plan::AnyOk => return parts.first().cloned(),
+            Plan::Same | Plan::AnyOk | Plan::Running => return parts.first().cloned(),
             Plan::AnyPresent(seed, version) => any_present(&mut out, parts, *seed, *version),
             Plan::ScanOne => scan_one(&mut out, parts.first()?)?,
             Plan::ScanPage { node, nodes } => scan_page(&mut out, parts.first()?, *node, *nodes)?,
@@ -122,9 +127,27 @@ pub fn plan_of(fan: Fan, version: RespVersion, seed: u64) -> Plan {
         Fan::AndArray => Plan::And,
         Fan::PubsubNumsub => Plan::ChannelCounts(version),
         Fan::AnyOk => Plan::AnyOk,
+        Fan::Running => Plan::Running,
         Fan::RandomKey => Plan::AnyPresent(seed, version),
         _ => Plan::Same,
     }
+}
+
+/// How little a node's reply to `SCRIPT KILL` or `FUNCTION KILL` says of the script that was meant: it has been ended; it cannot
+/// be (`UNKILLABLE`, or `BUSY` where the other of the two commands is the right one); nothing is known of the node; it runs none.
+fn word_on_the_end(reply: &[u8]) -> u8 {
+    match reply {
+        [b'-', error @ ..] if error.starts_with(b"UNKILLABLE") || error.starts_with(b"BUSY") => 1,
+        [b'-', error @ ..] if error.starts_with(b"NOTBUSY") => 3,
+        [b'-', ..] => 2,
+        _ => 0,
+    }
+}
+
+/// Whether a reply to `FUNCTION STATS` names a running script, which is its second element.
+fn runs_something(reply: &[u8]) -> bool {
+    let running = resp::elements(reply).and_then(|mut elements| elements.nth(1));
+    running.is_some_and(|running| !matches!(running, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n"))
 }
 
 /// Takes one of our `SCAN` cursors apart: the node's place, and the cursor for that node.
@@ -293,6 +316,15 @@ mod tests {
         );
         check(Plan::AnyOk, &["-NOTBUSY none\r\n", "+OK\r\n"], "+OK\r\n");
         check(Plan::AnyOk, &["-NOTBUSY none\r\n", "-NOTBUSY none\r\n"], "-NOTBUSY none\r\n");
+        let unkillable = "-UNKILLABLE it has written\r\n";
+        check(Plan::AnyOk, &["-NOTBUSY none\r\n", unkillable, "-ERR away\r\n"], unkillable);
+        check(Plan::AnyOk, &["-NOTBUSY none\r\n", "-ERR away\r\n"], "-ERR away\r\n");
+        check(Plan::AnyOk, &[unkillable, "+OK\r\n"], "+OK\r\n");
+        let (idle, runs) = ("*2\r\n$1\r\nr\r\n$-1\r\n", "*2\r\n$1\r\nr\r\n*1\r\n:1\r\n");
+        check(Plan::Running, &[idle, runs, idle], runs);
+        check(Plan::Running, &[idle, idle], idle);
+        check(Plan::Running, &[idle, "-ERR away\r\n"], "-ERR away\r\n");
+        check(Plan::Running, &["-ERR away\r\n", runs], runs);
         check(Plan::MinArray, &["*2\r\n:1\r\n:3\r\n", "*2\r\n:0\r\n:5\r\n"], "*2\r\n:0\r\n:3\r\n");
         check(Plan::AnyPresent(7, RespVersion::Resp2), &["$-1\r\n", "$1\r\nk\r\n"], "$1\r\nk\r\n");
         check(Plan::AnyPresent(7, RespVersion::Resp2), &["$-1\r\n", "$-1\r\n"], "$-1\r\n");
