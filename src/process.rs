@@ -39,6 +39,7 @@ use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::held::HeldNodes;
 use crate::shared::quota_desk::QuotaDesk;
 use crate::shared::refresh::refresh_mailbox;
+use crate::shared::rights::MissingRights;
 use crate::shared::scripts::ScriptCache;
 use crate::shared::topology::{Topology, TopologyCell};
 use crate::shared::upstream_facts::UpstreamFactsCell;
@@ -177,6 +178,7 @@ pub async fn serve(
         topology: Arc::new(TopologyCell::new(Topology::unknown())),
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
         facts: Arc::new(UpstreamFactsCell::default()),
+        rights: MissingRights::default(),
         scripts: ScriptCache::default(),
         connections: Connections::default(),
         refresh,

@@ -44,7 +44,7 @@ impl Reach {
     }
 
     /// Takes in a segment that goes before: whether or not it is refused.
-    fn widen<M: Member>(&mut self, segment: &Segment<M>) {
+    pub fn widen<M: Member>(&mut self, segment: &Segment<M>) {
         let fold = &segment.fold;
         let Some((least, most)) = self.string else { return };
         self.string = match segment.kind {
@@ -75,12 +75,7 @@ pub(super) fn cut<M: Member>(segment: Segment<M>, reach: &mut Reach, into: &mut 
     let field = segment.arena.clone();
     let mut part: Option<Segment<M>> = None;
     for Entry { member, delta, ask, version, .. } in segment.entries {
-        let op = match (segment.kind, ask) {
-            (Kind::HashCounter, Ask::Increment) => Op::HashIncrement { field: &field, delta },
-            (Kind::HashCounter, _) => Op::HashGet { field: &field },
-            (_, Ask::Increment) => Op::Increment(delta),
-            _ => Op::Get,
-        };
+        let op = op_of(segment.kind, &field, delta, ask);
         let turns = |sum: i64| !may_turn && (sum > 0 && delta < 0 || sum < 0 && delta > 0);
         let fits = |part: &Segment<M>| ask != Ask::Increment || (part.is_write() && !turns(part.fold.sum));
         if let Some(last) = part.as_mut().filter(|part| fits(part))
@@ -95,4 +90,31 @@ pub(super) fn cut<M: Member>(segment: Segment<M>, reach: &mut Reach, into: &mut 
     }
     into.extend(part);
     is_safe
+}
+
+/// Splits a segment of a counter into what stands before an entry, that entry, and what stands behind it.
+pub(super) fn split_around<M: Member>(segment: Segment<M>, entry: usize) -> [Vec<Segment<M>>; 3] {
+    let mut parts = [Vec::new(), Vec::new(), Vec::new()];
+    for (place, Entry { member, delta, ask, version }) in segment.entries.into_iter().enumerate() {
+        let op = op_of(segment.kind, &segment.arena, delta, ask);
+        let part: &mut Vec<Segment<M>> =
+            &mut parts[1 + usize::from(place > entry) - usize::from(place < entry)];
+        // Without what stood before it the way may leave the range.
+        if part.last_mut().is_some_and(|last| last.join(&op, member, version)) {
+            continue;
+        }
+        let mut next = Segment::new();
+        next.begin(&op, member, version);
+        part.push(next);
+    }
+    parts
+}
+
+fn op_of(kind: Kind, field: &[u8], delta: i64, ask: Ask) -> Op<'_> {
+    match (kind, ask) {
+        (Kind::HashCounter, Ask::Increment) => Op::HashIncrement { field, delta },
+        (Kind::HashCounter, _) => Op::HashGet { field },
+        (_, Ask::Increment) => Op::Increment(delta),
+        _ => Op::Get,
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     member::Member,
     plain::{self, Heard},
     queue::TOKEN_TTL_MS,
+    rights::Lesson,
     script::Call,
     segment::{Kind, Segment},
     settle::{
@@ -55,6 +56,8 @@ pub(super) struct Flight<M> {
     pub value: Option<Option<i64>>,
     /// Whether the field that was incremented last is near zero.
     pub hash_is_calm: Option<bool>,
+    /// What its replies told of rights.
+    pub lesson: Lesson,
     form: Form,
     with_body: bool,
     clamp: Option<Arc<Clamp>>,
@@ -87,6 +90,7 @@ impl<M: Member> Flight<M> {
             finished: Vec::new(),
             value: None,
             hash_is_calm: None,
+            lesson: Lesson::default(),
             form,
             with_body: false,
             clamp,
@@ -147,6 +151,7 @@ impl<M: Member> Flight<M> {
         }
         let outcome = plain::settle(&mut self.segments, first, heard, &mut self.finished, sink);
         (settlement.again, settlement.denied) = (outcome.again, outcome.denied);
+        self.lesson = outcome.lesson;
         self.hash_is_calm = outcome.hash_is_calm.or(self.hash_is_calm);
         if outcome.written {
             self.value = Some(outcome.value);

@@ -20,6 +20,8 @@
 //! place of its own in the order of what Redis does. That is no more than the clients' own commands could do, so it needs no other
 //! rights and leaves no other key. What cannot be proved to be worth its parts is cut until it can; a run of one goes as it
 //! came; and where Redis refuses a fold whose members might fare differently, they go again as they came (`plain`).
+//! Nothing is folded that the server has not taken from the gateway's user as it came (`rights`), so a key that is hot is refused
+//! what it would be refused cold, and nothing else.
 //! A connection that is lost after a write leaves its members with the error that they would have got without folding.
 //!
 //! *Exactly once*, where it is asked for: a script that applies the segments, one by one if need be, under a token. The script
@@ -68,6 +70,7 @@ mod op;
 mod pace;
 mod plain;
 mod queue;
+mod rights;
 mod script;
 mod segment;
 mod settle;

@@ -17,6 +17,7 @@
 use super::{
     fold::Fold,
     member::{Member, Verb},
+    rights::{self, Lesson, Saying},
     segment::{Ask, Kind, Segment},
     settle::{self, Before, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, Verdict},
 };
@@ -77,6 +78,8 @@ pub(super) struct PlainOutcome {
     pub again: Option<Again>,
     /// The server does not permit a form that no client had sent.
     pub denied: bool,
+    /// What the replies told of rights.
+    pub lesson: Lesson,
     /// A write took effect, or may have; behind it the counter has this value, if that is known.
     pub written: bool,
     pub value: Option<i64>,
@@ -97,7 +100,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     let mut fates = Vec::with_capacity(segments.len());
     let mut command = first;
     for segment in segments.iter() {
-        fates.push((command, fate(segment, command, heard, &mut outcome.denied)));
+        fates.push((command, fate(segment, command, heard, &mut outcome)));
         command += segment.commands();
     }
     let kept = fates.iter().position(|(_, fate)| matches!(fate, Fate::Again(..)));
@@ -125,6 +128,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     for (mut segment, (command, fate)) in std::mem::take(segments).into_iter().zip(fates) {
         match fate {
             Fate::Answered | Fate::Refused => {
+                learn(&segment, command, heard, &mut outcome.lesson);
                 let value = answer(&segment, command, heard, sink);
                 if segment.kind == Kind::HashCounter {
                     outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
@@ -139,6 +143,9 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
                 finished.push(segment);
             }
             Fate::Again(answered, again) => {
+                if segment.unfolded && answered > 0 {
+                    learn(&segment, command, heard, &mut outcome.lesson);
+                }
                 for place in 0..answered {
                     answer_one(&segment, place, command + place, heard, sink);
                 }
@@ -161,7 +168,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
     command: usize,
     heard: &Heard<R>,
-    denied: &mut bool,
+    outcome: &mut PlainOutcome,
 ) -> Fate {
     if segment.unfolded {
         let decided = |place: &usize| match heard.of(command + place) {
@@ -171,7 +178,14 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         };
         let answered = (0..segment.operations).take_while(decided).count();
         let again = match heard.of(command + answered) {
-            _ if answered == segment.operations => return Fate::Answered,
+            _ if answered == segment.operations => {
+                let is_error = |place: usize| match heard.of(command + place) {
+                    News::Reply(reply) => first_error(reply).is_some(),
+                    _ => false,
+                };
+                let is_refused = segment.is_write() && (0..answered).all(is_error);
+                return if is_refused { Fate::Refused } else { Fate::Answered };
+            }
             News::Reply(_) => Some(Again::Elsewhere { reply: command + answered }),
             _ => None,
         };
@@ -187,10 +201,13 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         return Fate::Again(0, Some(Again::Elsewhere { reply: command }));
     }
     let Some(text) = first_error(reply).filter(|_| segment.is_write()) else { return Fate::Answered };
-    let is_refused = text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command");
+    let is_refused = rights::is_refused(reply);
     let is_own_form =
         segment.kind == Kind::Counter && !segment.all_say(Verb::Incrby) && segment.operations > 1;
-    *denied |= is_refused && is_own_form;
+    if is_refused && is_own_form {
+        outcome.denied = true;
+        outcome.lesson.learn(Saying::Increment(Verb::Incrby), reply);
+    }
     let differs = (is_refused && is_own_form)
         || (segment.gets > 0 && !text.starts_with(b"WRONGTYPE"))
         || (text == OVERFLOW && segment.fold.increments > 1);
@@ -267,6 +284,30 @@ fn start_of(fold: &Fold, after: i64) -> Option<i64> {
     before.checked_add(fold.high)?;
     before.checked_add(fold.low)?;
     Some(before)
+}
+
+/// What the replies to a segment tell of rights: those to what its members said, as they said it.
+fn learn<M: Member, R: AsRef<[u8]>>(
+    segment: &Segment<M>,
+    command: usize,
+    heard: &Heard<R>,
+    lesson: &mut Lesson,
+) {
+    let is_folded = !segment.unfolded && segment.is_write() && segment.operations > 1;
+    if is_folded || segment.kind == Kind::Sets {
+        if let News::Reply(reply) = heard.of(command) {
+            lesson.learn(segment.form(), reply);
+        }
+        return;
+    }
+    let mut place = command;
+    let entries_max = if segment.unfolded { usize::MAX } else { 1 };
+    for entry in segment.entries.iter().take(entries_max) {
+        if let (Some(saying), News::Reply(reply)) = (segment.saying(entry), heard.of(place)) {
+            lesson.learn(saying, reply);
+        }
+        place += entry.member.operations() as usize;
+    }
 }
 
 /// Answers one operation of an unfolded segment with its own reply.

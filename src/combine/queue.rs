@@ -17,11 +17,12 @@ use bytes::{Bytes, BytesMut};
 use super::{
     cut::{self, Reach},
     flight::{Flight, Form, State},
-    member::Member,
+    member::{Member, Verb},
     op::Op,
     pace::Pace,
     plain::{self, Heard},
-    segment::{SEGMENT_BYTES, Segment},
+    rights::{Rights, Saying},
+    segment::{Kind, SEGMENT_BYTES, Segment},
     settle::{self, Settled},
     slot_tags::companion_key,
     spares::SpareSegments,
@@ -65,8 +66,8 @@ pub struct KeyQueue<M> {
     value: Option<i64>,
     /// The field of the hash that was incremented last was near zero.
     hash_is_calm: bool,
-    /// Increments of a string are not folded: the server does not permit what they fold into.
-    denied: bool,
+    /// What the server permits.
+    rights: Rights,
     counters: QueueCounters,
 }
 
@@ -89,7 +90,7 @@ impl<M: Member> KeyQueue<M> {
             last_sequence: 0,
             value: None,
             hash_is_calm: false,
-            denied: false,
+            rights: Rights::default(),
             counters: QueueCounters::default(),
         }
     }
@@ -97,6 +98,11 @@ impl<M: Member> KeyQueue<M> {
     /// Shares spare segments with other queues of its owner.
     pub fn sharing(self, spares: &SpareSegments<M>) -> Self {
         Self { spares: spares.clone(), ..self }
+    }
+
+    /// Folds only what the server has taken before as it came.
+    pub fn cautious(self) -> Self {
+        Self { rights: Rights::cautious(), ..self }
     }
 
     /// The key.
@@ -156,7 +162,12 @@ impl<M: Member> KeyQueue<M> {
 
     #[inline]
     fn place(&mut self, op: &Op, member: M, version: RespVersion) {
-        if let Some(last) = self.waiting.back_mut() {
+        let may_join = |last: &&mut Segment<M>| {
+            // A `GET` behind a `SET` is answered without the server, once that is known to permit both.
+            let permits = || self.rights.allows(Saying::Get) && self.rights.allows(Saying::Set);
+            last.kind != Kind::Sets || !matches!(op, Op::Get) || permits()
+        };
+        if let Some(last) = self.waiting.back_mut().filter(may_join) {
             let before = last.extra_bytes();
             if last.join(op, member, version) {
                 self.bytes = self.bytes - before + last.extra_bytes();
@@ -225,6 +236,7 @@ impl<M: Member> KeyQueue<M> {
         } else if clamp.is_some() {
             (Form::Script { sequence: None }, group)
         } else {
+            self.rights.forget(now_ns);
             segments = self.cut_plain(segments);
             (Form::Plain, 0)
         };
@@ -242,14 +254,16 @@ impl<M: Member> KeyQueue<M> {
         let mut cut = Vec::with_capacity(segments.len());
         let mut reach = Reach::new(self.value, self.hash_is_calm);
         let mut last_safe = None;
-        for mut segment in segments {
-            if self.denied && segment.is_clampable() {
+        for mut segment in self.hold_back_untried(segments) {
+            if segment.unfolded || self.is_denied(&segment) {
                 segment.unfolded = true;
+                reach.widen(&segment);
                 cut.push(segment);
                 continue;
             }
             let (before, place) = (segment.weight().1, cut.len());
-            let is_safe = cut::cut(segment, &mut reach, &mut cut);
+            let is_tried = !is_own_form(&segment) || self.rights.allows(segment.form());
+            let is_safe = cut::cut(segment, &mut reach, &mut cut) && is_tried;
             if !is_safe && last_safe.is_none() {
                 last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
             }
@@ -260,8 +274,39 @@ impl<M: Member> KeyQueue<M> {
         let end = last_safe.map_or(cut.len(), |last| {
             last + 1 + cut[last + 1..].iter().take_while(|segment| !segment.is_write()).count()
         });
-        cut.drain(end..).rev().for_each(|segment| self.waiting.push_front(segment));
+        for mut segment in cut.drain(end..).rev() {
+            segment.unfolded = false;
+            self.waiting.push_front(segment);
+        }
         cut
+    }
+
+    /// Has the first operation go as it came that the server may refuse though it would take the fold. All behind it waits on.
+    fn hold_back_untried(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
+        let untried = segments.iter().enumerate().find_map(|(place, segment)| {
+            let allowed = |saying| self.rights.allows(saying);
+            let entry = if self.is_denied(segment) { None } else { segment.first_not(allowed) };
+            entry.map(|entry| (place, entry))
+        });
+        let Some((place, entry)) = untried else { return segments };
+        let mut segments = segments.into_iter();
+        let mut going: Vec<_> = segments.by_ref().take(place).collect();
+        let Some(mixed) = segments.next() else { return going };
+        let later: Vec<_> = segments.collect();
+        let before = mixed.weight().1;
+        let [front, mut tried, rest] = cut::split_around(mixed, entry);
+        let parts = [&front, &tried, &rest].into_iter().flatten();
+        self.bytes = self.bytes + parts.map(|part| part.weight().1).sum::<usize>() - before;
+        tried.iter_mut().for_each(|tried| tried.unfolded = true);
+        rest.into_iter().chain(later).rev().for_each(|segment| self.waiting.push_front(segment));
+        going.extend(front.into_iter().chain(tried));
+        going
+    }
+
+    /// Whether the server refuses what a segment folds into, or what one of its members says.
+    fn is_denied(&self, segment: &Segment<M>) -> bool {
+        (is_own_form(segment) && self.rights.denies(segment.form()))
+            || segment.first_not(|saying| !self.rights.denies(saying)).is_some()
     }
 
     /// How many of the waiting segments the next flush takes when each is a command of its own.
@@ -316,7 +361,6 @@ impl<M: Member> KeyQueue<M> {
         let heard = Heard { replies, lost: None, commands: flight.commands() };
         let settlement = flight.settle(&heard, &mut sink);
         self.go_on(flight, before);
-        self.denied |= settlement.denied;
         settlement
     }
 
@@ -325,6 +369,7 @@ impl<M: Member> KeyQueue<M> {
         let after = flight.weight();
         self.operations = self.operations + after.0 - before.0;
         self.bytes = self.bytes + after.1 - before.1;
+        self.rights.absorb(std::mem::take(&mut flight.lesson));
         self.value = flight.value.take().unwrap_or(self.value);
         self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
         flight.finished.drain(..).for_each(|segment| self.keep_spare(segment));
@@ -405,4 +450,9 @@ impl<M: Member> KeyQueue<M> {
             self.waiting = VecDeque::new();
         }
     }
+}
+
+/// Whether a segment is folded into a command that not all of its members said.
+fn is_own_form<M: Member>(segment: &Segment<M>) -> bool {
+    segment.is_clampable() && segment.operations > 1 && !segment.all_say(Verb::Incrby)
 }

@@ -11,6 +11,7 @@ use super::{
     fold::Fold,
     member::{Member, Verb},
     op::Op,
+    rights::Saying,
 };
 use crate::resp::RespVersion;
 
@@ -233,6 +234,36 @@ impl<M: Member> Segment<M> {
     /// Whether each increment was said in this way.
     pub fn all_say(&self, verb: Verb) -> bool {
         self.entries.iter().all(|entry| entry.ask != Ask::Increment || entry.member.verb() == verb)
+    }
+
+    /// The first entry for whose words `allowed` does not hold, if the segment is folded into other words, or has reads that might be
+    /// answered without them.
+    pub fn first_not(&self, allowed: impl Fn(Saying) -> bool) -> Option<usize> {
+        if self.operations == 1 || !self.is_write() {
+            return None;
+        }
+        let is_other = |saying: Saying| (self.gets > 0 || saying != self.form()) && !allowed(saying);
+        self.entries.iter().position(|entry| self.saying(entry).is_some_and(is_other))
+    }
+
+    /// What the write says that the segment is folded into.
+    pub fn form(&self) -> Saying {
+        match self.kind {
+            Kind::HashCounter => Saying::HashIncrement,
+            Kind::Sets => Saying::Set,
+            Kind::Counter | Kind::Read { .. } => Saying::Increment(Verb::Incrby),
+        }
+    }
+
+    /// What an entry of a counter says.
+    pub fn saying(&self, entry: &Entry<M>) -> Option<Saying> {
+        match (self.kind, entry.ask) {
+            (Kind::Counter, Ask::Increment) => Some(Saying::Increment(entry.member.verb())),
+            (Kind::Counter, _) => Some(Saying::Get),
+            (Kind::HashCounter, Ask::Get) => Some(Saying::HashGet),
+            (Kind::HashCounter, _) => Some(Saying::HashIncrement),
+            _ => None,
+        }
     }
 
     /// The operation at this place, and who waits for it.

@@ -75,6 +75,7 @@ fn sources(
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let rights = Arc::clone(gateway);
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -82,6 +83,7 @@ fn sources(
         topology: Box::new(move || topology.topology.load()),
         upstream: Box::new(move || upstream.facts.load()),
         upstream_trouble: Box::new(move || trouble.facts.trouble()),
+        missing_rights: Box::new(move || rights.rights.sentences()),
         quotas: Box::new(move || {
             quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone()).collect()
         }),

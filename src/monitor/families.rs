@@ -156,6 +156,7 @@ fn nodes(out: &mut Exposition, view: &View) {
         let replies = &tally.reply_us;
         family.histogram(&[node], octaves(replies, 1e6), replies.count(), replies.sum() as f64 / 1e6);
     }
+    out.family(&m::MISSING_RIGHTS).sample(&[], view.missing_rights as f64);
     out.family(&m::TOPOLOGY_VERSION).sample(&[], view.topology_version as f64);
 }
 

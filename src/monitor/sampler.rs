@@ -94,6 +94,7 @@ impl Sampler {
         let (readiness, upstream, facts) = ((sources.readiness)(), (sources.upstream)(), (sources.quotas)());
         let trouble = (sources.upstream_trouble)();
         let quotas = self.quotas(snapshot, &facts);
+        let missing_rights = (sources.missing_rights)();
         let base = self.base(snapshot, RATE_WINDOW_MS);
         let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
         let merged = &snapshot.merged;
@@ -107,6 +108,7 @@ impl Sampler {
         let status = status::judge(&Evidence {
             readiness: &readiness,
             upstream_trouble: trouble.as_deref().filter(|trouble| trouble.serves).map(|t| t.why.as_str()),
+            missing_rights: &missing_rights,
             now: &now,
             totals: &totals,
             hot_keys: &hot_keys,
@@ -133,6 +135,7 @@ impl Sampler {
             nodes,
             quotas,
             process,
+            missing_rights: missing_rights.len() as u64,
             readiness,
             notices: sources.notices.view(),
             topology_version: topology.version,

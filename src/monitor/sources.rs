@@ -34,6 +34,8 @@ pub struct Sources {
     pub upstream: Latest<Arc<UpstreamFacts>>,
     /// What is wrong with the upstream as a whole, if anything is.
     pub upstream_trouble: Latest<Option<Arc<UpstreamTrouble>>>,
+    /// What the upstream user may not do that the gateway would, as sentences without a full stop.
+    pub missing_rights: Latest<Vec<String>>,
     /// The keys that quotas hold.
     pub quotas: Latest<Vec<QuotaFacts>>,
     /// Whether traffic should come here.

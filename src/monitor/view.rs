@@ -35,6 +35,8 @@ pub struct View {
     pub quotas: Vec<QuotaView>,
     /// Processor, memory, descriptors, threads.
     pub process: ProcessFigures,
+    /// Things that the upstream user may not do and the gateway would.
+    pub missing_rights: u64,
     /// Whether traffic should come here.
     pub readiness: Readiness,
     /// Notices and webhook deliveries, by result.

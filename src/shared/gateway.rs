@@ -16,6 +16,7 @@ use super::held::HeldNodes;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
 use super::quota_board::{PolledLimits, QuotaBoard};
 use super::refresh::RefreshRequester;
+use super::rights::MissingRights;
 use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
 use super::topology::TopologyCell;
@@ -57,6 +58,8 @@ pub struct Gateway {
     pub commands: ArcSwap<CommandTable>,
     /// What the upstream says of itself.
     pub facts: Arc<UpstreamFactsCell>,
+    /// What its user may not do there.
+    pub rights: MissingRights,
     /// Scripts loaded through the gateway.
     pub scripts: ScriptCache,
     /// The bound on clients.

@@ -17,6 +17,7 @@ pub mod quota_board;
 pub mod quota_desk;
 pub mod quota_facts;
 pub mod refresh;
+pub mod rights;
 pub mod scripts;
 pub mod tallies;
 pub mod topology;

@@ -88,6 +88,7 @@ impl Stage {
                 Arc::new(UpstreamFacts { version, mode, commands: None })
             }),
             upstream_trouble: Box::new(|| None),
+            missing_rights: Box::new(Vec::new),
             quotas: Box::new(move || c.quotas.lock().unwrap().clone()),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),

@@ -79,6 +79,8 @@ pub struct Evidence<'a> {
     pub readiness: &'a Readiness,
     /// What is wrong with the upstream as a whole though it serves.
     pub upstream_trouble: Option<&'a str>,
+    /// What the upstream user may not do, as sentences without a full stop.
+    pub missing_rights: &'a [String],
     /// The last second.
     pub now: &'a Now,
     /// Levels.

@@ -110,6 +110,7 @@ fn check(case: Case, level: Level, sentence: &str) {
     let status = judge(&Evidence {
         readiness: &case.readiness,
         upstream_trouble: None,
+        missing_rights: &[],
         now: &case.now,
         totals: &case.totals,
         hot_keys: &case.hot_keys,
@@ -303,6 +304,7 @@ fn the_others_follow_worst_first() {
     let status = judge(&Evidence {
         readiness: &case.readiness,
         upstream_trouble: None,
+        missing_rights: &[],
         now: &case.now,
         totals: &case.totals,
         hot_keys: &case.hot_keys,

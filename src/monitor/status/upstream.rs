@@ -32,6 +32,9 @@ pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
     if let Some(why) = evidence.upstream_trouble {
         found.add(Level::Critical, format!("{why}."));
     }
+    for missing in evidence.missing_rights {
+        found.add(Level::Warning, format!("{missing}."));
+    }
     let told = *evidence.readiness != Readiness::Ready;
     for node in evidence.nodes {
         judge_node(node, told, found);

@@ -248,7 +248,9 @@ impl State {
             held,
             row,
             waiting_since_ns: 0,
-            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config)).sharing(&self.hot.spares),
+            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config))
+                .sharing(&self.hot.spares)
+                .cautious(),
             sending: Default::default(),
             charge: None,
             unconfirmed: Vec::new(),

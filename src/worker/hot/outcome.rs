@@ -100,10 +100,11 @@ impl State {
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
             held.admission.on_report(self.now_ns, report);
         }
-        if settlement.denied {
+        if settlement.denied && self.gateway.rights.on_fold_refused() {
             tracing::warn!(
                 key = %home.queue.key().escape_ascii(),
-                "the upstream user may not say INCRBY for INCR, DECR and DECRBY: such operations on this key are not folded any more; allow it +incrby"
+                "the upstream user may not say INCRBY, which many INCR, DECR and DECRBY of a hot key become: they go as they come; \
+                 allow it +incrby"
             );
         }
         match settlement.again {

@@ -1,0 +1,145 @@
+//! What the server lets the gateway's user do to the key of a queue, learned from replies.
+//!
+//! A fold says in one command what several members said in others: `INCRBY` for `INCR`, nothing at all for a `GET` behind a `SET`.
+//! So it may be refused what they would not be, and be granted what they would be refused. Therefore nothing is folded
+//! before the server has taken what a member said, as it came; and where it refuses, all goes as it came. An access list
+//! may change, and be different for each key and node: so each queue learns for itself, and anew from time to time.
+
+use super::member::Verb;
+use crate::combine::flight::is_elsewhere;
+use crate::resp::first_error;
+
+/// How long what was learned holds: one operation of each kind that goes by itself is no load, and whoever takes a right away
+/// from a running gateway sees it taken within this time.
+const RIGHTS_NS: u64 = 10_000_000_000;
+
+/// What a member says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    Increment(Verb),
+    Get,
+    HashGet,
+    Set,
+    HashIncrement,
+}
+
+impl Saying {
+    fn bit(self) -> u8 {
+        1 << match self {
+            Self::Increment(Verb::Incr) => 0,
+            Self::Increment(Verb::Decr) => 1,
+            Self::Increment(Verb::Incrby) => 2,
+            Self::Increment(Verb::Decrby) => 3,
+            Self::Get => 4,
+            Self::HashGet => 5,
+            Self::Set => 6,
+            Self::HashIncrement => 7,
+        }
+    }
+}
+
+/// What replies have told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lesson {
+    allowed: u8,
+    denied: u8,
+}
+
+impl Lesson {
+    /// Takes in the reply to a command as a member said it, or to the fold.
+    pub fn learn(&mut self, saying: Saying, reply: &[u8]) {
+        let bit = saying.bit();
+        if is_refused(reply) {
+            self.denied |= bit;
+            self.allowed &= !bit;
+        } else if !is_elsewhere(reply) && !reply.is_empty() {
+            // Redis looks at rights before it looks at anything else that it refuses.
+            self.allowed |= bit;
+            self.denied &= !bit;
+        }
+    }
+}
+
+/// Whether the user may not say this, or there is no such command under this name.
+pub(super) fn is_refused(reply: &[u8]) -> bool {
+    first_error(reply)
+        .is_some_and(|text| text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command"))
+}
+
+/// What is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rights {
+    /// What is not known counts as forbidden until it was tried.
+    is_cautious: bool,
+    known: Lesson,
+    learned_ns: u64,
+}
+
+impl Rights {
+    pub fn cautious() -> Self {
+        Self { is_cautious: true, ..Self::default() }
+    }
+
+    /// Forgets what is too old.
+    pub fn forget(&mut self, now_ns: u64) {
+        if self.is_cautious && now_ns.saturating_sub(self.learned_ns) > RIGHTS_NS {
+            (self.known, self.learned_ns) = (Lesson::default(), now_ns);
+        }
+    }
+
+    pub fn absorb(&mut self, lesson: Lesson) {
+        self.known.allowed = (self.known.allowed & !lesson.denied) | lesson.allowed;
+        self.known.denied = (self.known.denied & !lesson.allowed) | lesson.denied;
+    }
+
+    /// It has been refused.
+    pub fn denies(&self, saying: Saying) -> bool {
+        self.known.denied & saying.bit() != 0
+    }
+
+    /// It has been taken, or need not be tried.
+    pub fn allows(&self, saying: Saying) -> bool {
+        !self.denies(saying) && (!self.is_cautious || self.known.allowed & saying.bit() != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INCR: Saying = Saying::Increment(Verb::Incr);
+
+    #[test]
+    fn replies_tell_what_is_allowed() {
+        let check = |reply: &str, allowed: bool, denied: bool| {
+            let mut rights = Rights::cautious();
+            let mut lesson = Lesson::default();
+            lesson.learn(INCR, reply.as_bytes());
+            rights.absorb(lesson);
+            assert_eq!((rights.allows(INCR), rights.denies(INCR)), (allowed, denied), "{reply:?}");
+            assert!(!rights.allows(Saying::Get));
+        };
+        check(":1\r\n", true, false);
+        check("-WRONGTYPE Operation\r\n", true, false);
+        check("-OOM command not allowed\r\n", true, false);
+        check("-NOPERM this user has no permissions to run the 'incr' command\r\n", false, true);
+        check("-ERR unknown command 'incr', with args beginning with: \r\n", false, true);
+        check("-MOVED 1 h:1\r\n", false, false);
+        check("-LOADING Redis is loading\r\n", false, false);
+        check("", false, false);
+    }
+
+    #[test]
+    fn what_was_learned_is_forgotten_in_time() {
+        let mut rights = Rights::cautious();
+        rights.forget(RIGHTS_NS * 2);
+        let mut lesson = Lesson::default();
+        lesson.learn(INCR, b":1\r\n");
+        rights.absorb(lesson);
+        rights.forget(RIGHTS_NS * 3);
+        assert!(rights.allows(INCR));
+        rights.forget(RIGHTS_NS * 3 + 1);
+        assert!(!rights.allows(INCR));
+        assert!(Rights::default().allows(INCR), "nothing to be tried");
+    }
+}
