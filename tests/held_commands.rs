@@ -252,6 +252,30 @@ fn while_writes_are_paused_reads_go_on_and_writes_are_answered_at_the_end() {
     assert!(!gateway.log().contains("lost a connection"), "{}", gateway.log());
 }
 
+/// A connection that was made while a script kept the server busy is held in a pause as any other.
+#[test]
+fn what_waits_on_a_connection_made_while_a_script_ran_is_not_given_up() {
+    let server = Server::with(&busy_soon());
+    let gateway = Gateway::before(&server.address().to_string()).config(UPSTREAM).start();
+    let mut script = gateway.client();
+    script.send_line(ENDLESS);
+    wait_until("the script is called busy", || is_busy(server.address()));
+    let mut writers = [Version::Resp2, Version::Resp3].map(|version| gateway.speaking(version));
+    for writer in &mut writers {
+        writer.check("SET made k", "-BUSY ...");
+    }
+    gateway.client().check("SCRIPT KILL", "+OK");
+    script.expect("the script", "-ERR ...");
+    let mut direct = server.client();
+    pause(&mut direct, "WRITE");
+    writers.iter_mut().for_each(|writer| writer.send_line("INCR made:counter"));
+    outlast_the_limits(|| ());
+    direct.check("CLIENT UNPAUSE", "+OK");
+    let mut replies = writers.each_mut().map(|writer| one_line(&writer.reply()));
+    replies.sort();
+    assert_eq!(replies, [":1", ":2"]);
+}
+
 /// A pause of everything is a long silence, not a loss: also for those who come meanwhile and need a new connection.
 #[test]
 fn while_everything_is_paused_all_wait_for_its_end() {

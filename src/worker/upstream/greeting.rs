@@ -133,11 +133,14 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     }
     stream.write_all(&request).await?;
     let mut id = 0;
+    let mut busy = false;
     let mut input = BytesMut::new();
     for step in steps {
         let reply = read_reply(&mut stream, &mut input).await?;
         match resp::first_error(&reply) {
-            Some(_) if matches!(step, "CLIENT ID" | "CLIENT SETNAME") => {}
+            Some(error) if matches!(step, "CLIENT ID" | "CLIENT SETNAME") => {
+                busy |= error.starts_with(b"BUSY");
+            }
             Some(error) => {
                 return Err(GreetingError::Refused {
                     step,
@@ -153,7 +156,32 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     if !input.is_empty() && greeting.session.is_none() {
         return Err(GreetingError::NotRedis);
     }
+    if id == 0 && busy && input.is_empty() {
+        id = ask_busy(&mut stream, &mut input, greeting.version).await?;
+    }
     Ok(Connected { stream, server_id: id, connect_ns, early: input })
+}
+
+/// The connection's id, from a server that a script keeps busy: it refuses to tell it alone, and answers `HELLO`. Without it nobody
+/// could ask later whether the server holds back what waits here.
+async fn ask_busy(
+    stream: &mut TcpStream,
+    input: &mut BytesMut,
+    version: RespVersion,
+) -> Result<u64, GreetingError> {
+    let number: &[u8] = if version == RespVersion::Resp3 { b"3" } else { b"2" };
+    let mut request = Vec::new();
+    encode::command(&mut request, &[b"HELLO", number]);
+    stream.write_all(&request).await?;
+    Ok(id_in_hello(&read_reply(stream, input).await?).unwrap_or(0))
+}
+
+/// The id in a reply to `HELLO`, whose fields alternate with their values.
+fn id_in_hello(reply: &[u8]) -> Option<u64> {
+    let fields: Vec<&[u8]> = resp::elements(reply)?.collect();
+    let mut pairs = fields.chunks_exact(2);
+    let value = pairs.find(|pair| resp::bulk_payload(pair[0]) == Some(b"id"))?[1];
+    u64::try_from(resp::parse_integer_reply(value)?).ok()
 }
 
 async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Bytes, GreetingError> {
