@@ -262,6 +262,7 @@ fn messages_reach_subscribers() {
 
         if version == Version::Resp2 {
             subscriber.check("PING", "*2 $4 pong $0 ");
+            subscriber.check("PING a b", "-ERR wrong number of arguments for 'ping' command");
             subscriber.check(
                 "GET k",
                 "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",

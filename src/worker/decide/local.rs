@@ -111,15 +111,15 @@ pub fn answer(
 }
 
 fn ping(session: &Session, request: &Request<'_>, out: &mut Vec<u8>) {
-    if session.is_subscriber_only() {
-        encode::array(out, 2);
-        encode::bulk(out, b"pong");
-        return encode::bulk(out, request.arg(1).unwrap_or_default());
-    }
     match (request.len(), request.arg(1)) {
-        (1, _) => encode::simple(out, "PONG"),
-        (2, Some(message)) => encode::bulk(out, message),
-        _ => encode::error(out, "ERR wrong number of arguments for 'ping' command"),
+        (3.., _) => encode::error(out, "ERR wrong number of arguments for 'ping' command"),
+        (_, message) if session.is_subscriber_only() => {
+            encode::array(out, 2);
+            encode::bulk(out, b"pong");
+            encode::bulk(out, message.unwrap_or_default());
+        }
+        (_, Some(message)) => encode::bulk(out, message),
+        (_, None) => encode::simple(out, "PONG"),
     }
 }
 
