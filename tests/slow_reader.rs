@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::text::{encode, one_line};
-use support::{Cluster, Gateway, Server, wait_until};
+use support::{Client, Cluster, Gateway, Server, Version, wait_until};
 
 /// What the process may grow by while one client does not read: its bounds below, twice (a buffer grows by doubling), and
 /// what an allocator keeps.
@@ -184,4 +184,75 @@ fn a_subscriber_that_never_reads_is_closed_at_the_bound() {
         }
     }
     publisher.check("PING", "+PONG");
+}
+
+/// One client listens as `listen` makes it, and then never reads, while another makes `noise`: it is closed at the bound.
+fn check_deaf(
+    gateway: &Gateway,
+    what: &str,
+    listen: impl FnOnce(&mut Client),
+    mut noise: impl FnMut(&mut Client),
+) {
+    let before = gateway.resident_bytes();
+    let mut deaf = gateway.client();
+    deaf.check("CLIENT SETNAME deaf", "+OK");
+    listen(&mut deaf);
+    let mut other = gateway.client();
+    assert!(other.text("CLIENT LIST").contains("name=deaf"), "{what}");
+    wait_until(&format!("a client is closed that does not read {what}"), || {
+        noise(&mut other);
+        let grown = gateway.resident_bytes().saturating_sub(before);
+        assert!(grown < GROWTH_BYTES_MAX, "{what}: the gateway grew by {grown} bytes");
+        !other.text("CLIENT LIST").contains("name=deaf")
+    });
+    let end = std::iter::repeat_with(|| deaf.try_reply()).find_map(Result::err).unwrap();
+    assert!(matches!(end.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{what}: {end}");
+    other.check("PING", "+PONG");
+}
+
+/// Whatever comes without having been asked for has one bound: the gateway's own notices, invalidations, what a monitor shows.
+#[test]
+fn a_listener_of_anything_that_never_reads_is_closed_at_the_bound() {
+    let server = Server::start();
+    let config = "[limits]\nclient_output_buffer_max = \"64kb\"\n\
+         [detect]\nenter_rate = 20\nenter_share = 0.0\nleave_rate = 10\nleave_share = 0.0\n";
+    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+
+    // Each notice comes once for each pattern that it matches.
+    let patterns: Vec<String> = (1..=800).map(|length| "*".repeat(length)).collect();
+    let mut round = 0;
+    check_deaf(
+        &gateway,
+        "notices of hot keys",
+        |deaf| {
+            for some in patterns.chunks(20) {
+                let words: Vec<&str> =
+                    std::iter::once("PSUBSCRIBE").chain(some.iter().map(String::as_str)).collect();
+                deaf.send(&encode(&words));
+                some.iter().for_each(|_| assert!(deaf.reply().starts_with(b"*3\r\n$10\r\npsubscribe")));
+            }
+        },
+        |other| {
+            round += 1;
+            let names: Vec<String> = (0..8).map(|place| format!("heated:{round}:{place}")).collect();
+            let burst: Vec<u8> = names.iter().flat_map(|name| encode(&["INCR", name]).repeat(60)).collect();
+            other.send(&burst);
+            (0..names.len() * 60).for_each(|_| assert!(other.reply().starts_with(b":")));
+        },
+    );
+
+    let key = "k".repeat(100_000);
+    let write = |other: &mut Client| (0..20).for_each(|_| other.check(&format!("SET {key} v"), "+OK"));
+    check_deaf(
+        &gateway,
+        "invalidations",
+        |deaf| {
+            deaf.read_as(Version::Resp3);
+            deaf.send_line("HELLO 3");
+            assert!(deaf.reply().starts_with(b"%"));
+            deaf.check("CLIENT TRACKING ON BCAST", "+OK");
+        },
+        write,
+    );
+    check_deaf(&gateway, "what a monitor shows", |deaf| deaf.check("MONITOR", "+OK"), write);
 }

@@ -75,7 +75,7 @@ impl NodeLevels {
         self.inflight += upstream.wire.inflight() as u64;
         self.buffered_bytes += upstream.wire.inflight_bytes() as u64;
         self.heard_ns = self.heard_ns.max(upstream.alive_ns);
-        let listens = matches!(upstream.role, Role::Subscriber(_) | Role::Monitor(_));
+        let listens = matches!(upstream.role(), Role::Subscriber(_) | Role::Monitor(_));
         let front = upstream.wire.front().filter(|front| front.class != RequestClass::Blocking);
         if let Some(front) = front.filter(|_| !listens) {
             self.waiting += upstream.wire.inflight() as u64;

@@ -48,11 +48,11 @@ impl Room {
     }
 
     fn on(upstream: &Upstream, settings: &config::Upstream) -> Option<Self> {
-        let Upstream { wire, key, role, .. } = upstream;
+        let Upstream { wire, key, .. } = upstream;
         let has_room = wire.inflight() == 0
             || (wire.inflight() < settings.inflight_max
                 && wire.inflight_bytes() < settings.output_buffer_max);
-        has_room.then_some(Self { connection: *key, tracks: matches!(role, Role::Tracking(_)) })
+        has_room.then_some(Self { connection: *key, tracks: matches!(upstream.role(), Role::Tracking(_)) })
     }
 }
 
@@ -126,7 +126,7 @@ impl State {
         let Some(node) = node else { return self.exit_later(key, None) };
         let connection = self.connection_of(key, node)?;
         let upstream = self.upstreams.get(connection)?;
-        if let Phase::Waiting(_) = upstream.phase {
+        if let Phase::Waiting(_) = upstream.phase() {
             return self.exit_later(key, Some(node));
         }
         let room = Room::on(upstream, &self.config.upstream).or_else(|| self.room_or_wait(key, connection));
@@ -245,7 +245,7 @@ impl State {
     ) {
         pending.sent_ns = self.now_ns;
         let Some(upstream) = self.upstreams.get(connection) else { return };
-        let unreachable = matches!(upstream.phase, Phase::Waiting(_));
+        let unreachable = matches!(upstream.phase(), Phase::Waiting(_));
         // What waits already was sent before.
         let overtakes = match pending.origin {
             Origin::Client { key, .. } => {
@@ -289,7 +289,7 @@ impl State {
     pub fn flush_connection(&mut self, node: NodeIndex, version: RespVersion) -> Option<UpstreamKey> {
         let lane = self.pools.preferred(node);
         let connection = self.shared_connection(node, version, 0, lane);
-        let phase = self.upstreams.get(connection)?.phase;
+        let phase = self.upstreams.get(connection)?.phase();
         (!matches!(phase, Phase::Waiting(_))).then_some(connection)
     }
 

@@ -224,6 +224,7 @@ impl State {
         self.gateway.workers[self.index].tallies.publish(&self.tallies);
         // A queue that is not seen again is forgotten within a second.
         self.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);
+        debug_assert!(self.is_census_right(), "a connection has changed without being counted");
     }
 
     /// While the whole process stood still (a suspended machine, a container without its share of time), nobody was silent:

@@ -80,7 +80,7 @@ impl State {
     /// Whether no connection to `node` is open. One is kept trying, so that not each blocked client tries by itself.
     fn is_away(&mut self, node: NodeIndex, version: RespVersion, database: u32) -> bool {
         let shared = self.shared_connection(node, version, database, 0);
-        self.upstreams.get(shared).is_none_or(|upstream| upstream.phase != Phase::Ready)
+        self.upstreams.get(shared).is_none_or(|upstream| upstream.phase() != Phase::Ready)
     }
 
     /// A blocking command can't be sent, because its node was lost or, with an error, is not known. It waits as any other

@@ -19,7 +19,6 @@ use crate::limits::{READ_AHEAD_BYTES_MAX, READS_PER_TURN_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
 use crate::worker::state::State;
-use crate::worker::upstream::{Role, UpstreamKey};
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
 const LINGER_NS: u64 = 1_000_000_000;
@@ -248,7 +247,7 @@ pub(super) fn end_session(state: &mut State, session: Session) {
     if let Some((_, key)) = session.watch {
         // What its transaction makes of the connection is not known yet.
         match session.executing.as_ref().is_some_and(|transaction| transaction.changes_connection()) {
-            true => close_own(state, key),
+            true => state.close_own(key),
             false => state.unwatch(key),
         }
     }
@@ -258,14 +257,6 @@ pub(super) fn end_session(state: &mut State, session: Session) {
     let tracking = tracked.flat_map(|tracked| [Some(tracked.connection), tracked.companion]).flatten();
     let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
     for key in own.chain(subscribed).chain(tracking) {
-        close_own(state, key);
-    }
-}
-
-/// The end of the connection concerns its former owner no more.
-pub(super) fn close_own(state: &mut State, key: UpstreamKey) {
-    if let Some(upstream) = state.upstreams.get_mut(key) {
-        upstream.role = Role::Spare;
-        upstream.close();
+        state.close_own(key);
     }
 }

@@ -185,7 +185,7 @@ impl State {
         if pending.hook == Hook::WatchedTransaction {
             client.session.watch = None;
             client.session.watch_slot = None;
-            let role = self.upstreams.get(connection).map(|upstream| upstream.role);
+            let role = self.upstreams.get(connection).map(|upstream| upstream.role());
             if client.session.tracking.is_some() && role != Some(Role::Tracking(key)) {
                 // It watched before it tracked, so what it has read here is not tracked.
                 self.invalidated(key, FLUSH);

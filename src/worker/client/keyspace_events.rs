@@ -18,7 +18,6 @@
 use bytes::Bytes;
 
 use super::ClientKey;
-use super::connection::close_own;
 use super::session::Subscriptions;
 use crate::command::Session;
 use crate::resp::{self, encode};
@@ -116,7 +115,7 @@ impl State {
         let (kept, left): (Vec<_>, Vec<_>) =
             all.event_listeners.drain(..).partition(|listener| masters.contains(&listener.node));
         all.event_listeners = kept;
-        left.into_iter().for_each(|listener| close_own(self, listener.connection));
+        left.into_iter().for_each(|listener| self.close_own(listener.connection));
         let known = self.event_connections(key);
         // Without room for one more, the client would miss events without a word.
         if self.open_event_listeners(key).is_none() {
@@ -252,7 +251,7 @@ impl State {
         if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
             all.hears_events = false;
             let listeners = std::mem::take(&mut all.event_listeners);
-            listeners.into_iter().for_each(|listener| close_own(self, listener.connection));
+            listeners.into_iter().for_each(|listener| self.close_own(listener.connection));
         }
     }
 

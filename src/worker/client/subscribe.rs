@@ -12,7 +12,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::connection::{close_own, touch};
+use super::connection::touch;
 use super::dispatch::Flow;
 use super::keyspace_events::Deferred;
 use super::replies::Settled;
@@ -196,7 +196,7 @@ impl State {
         };
         let names: Vec<Bytes> = all.shard_channels.drain().collect();
         let connections = std::mem::take(&mut all.shard_connections);
-        connections.into_iter().for_each(|(_, connection)| close_own(self, connection));
+        connections.into_iter().for_each(|(_, connection)| self.close_own(connection));
         let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
         self.confirm_names(key, Session::Sunsubscribe, &names, |place| (names.len() - 1 - place) as i64);
         self.end_empty_subscriptions(key);
@@ -319,17 +319,14 @@ impl State {
         let Some(all) = client.session.subscriptions.take_if(ends) else { return };
         client.session.refresh_plain();
         for connection in all.connections() {
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
-                upstream.role = Role::Spare;
-                upstream.close();
-            }
+            self.close_own(connection);
         }
     }
 
     /// Delivers a message of the gateway's own to the clients that are subscribed to its channel.
     pub fn publish_locally(&mut self, channel: &[u8], payload: &[u8]) {
         let mut receivers = Vec::new();
-        for client in self.clients.iter_mut() {
+        for client in self.clients.iter() {
             let Some(all) = &client.session.subscriptions else { continue };
             let version = client.session.version;
             let mut messages = Vec::new();
@@ -342,11 +339,10 @@ impl State {
                 encode_message(&mut messages, version, &[b"pmessage", pattern, channel, payload]);
             }
             if !messages.is_empty() {
-                client.push_tail().extend_from_slice(&messages);
-                receivers.push(client.key);
+                receivers.push((client.key, messages));
             }
         }
-        receivers.into_iter().for_each(|key| touch(self, key));
+        receivers.into_iter().for_each(|(key, messages)| self.push_to(key, &messages));
     }
 }
 

@@ -8,6 +8,7 @@
 //! Invariant: what is read before `+OK` was answered need not be tracked, everything after it is: `+OK` is answered when
 //! the node, and in broadcast mode every master that can be reached, has agreed.
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::dispatch::Flow;
@@ -22,7 +23,7 @@ use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::mailbox::WorkerMessage;
 use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Origin, Pending, Phase, Role, UpstreamKey};
+use crate::worker::upstream::{Origin, Pending, Phase, UpstreamKey};
 
 const NO_TARGET: &str = "ERR The client ID you want redirect to does not exist";
 const NOT_CACHING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
@@ -167,17 +168,13 @@ impl State {
     fn tell_nodes(&mut self, key: ClientKey, sequence: u32) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
-        let upstreams = &mut self.upstreams;
+        let upstreams = &self.upstreams;
+        let mut unused: SmallVec<[UpstreamKey; 2]> = SmallVec::new();
         // One that is not open yet carries nothing, as the client has nothing unsettled: it is made anew when it is needed.
         tracking.connections.retain(|tracked| {
-            let open = upstreams.get(tracked.connection).is_some_and(|known| known.phase == Phase::Ready);
-            for connection in
-                [Some(tracked.connection), tracked.companion].into_iter().flatten().filter(|_| !open)
-            {
-                if let Some(upstream) = upstreams.get_mut(connection) {
-                    upstream.role = Role::Spare;
-                    upstream.close();
-                }
+            let open = upstreams.get(tracked.connection).is_some_and(|known| known.phase() == Phase::Ready);
+            if !open {
+                unused.extend([Some(tracked.connection), tracked.companion].into_iter().flatten());
             }
             open
         });
@@ -188,6 +185,7 @@ impl State {
         } else {
             client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
         }
+        unused.into_iter().for_each(|connection| self.close_own(connection));
         for (part, connection) in told.into_iter().enumerate() {
             let id = self.companion_id(connection);
             let origin = Origin::Client { key, sequence, part: part as u32 };
@@ -209,8 +207,7 @@ impl State {
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
         };
-        let own = self.upstreams.iter().filter(|upstream| upstream.owner().is_some()).count();
-        if own + nodes.len() > self.config.upstream.session_connections_max {
+        if self.pools.census.owned() + nodes.len() > self.config.upstream.session_connections_max {
             let error = UpstreamError::Full("the table of session connections");
             return self.tracking_settled(key, false, Some(error.to_string()));
         }
@@ -235,11 +232,10 @@ impl State {
             if client.session.watch.take_if(|(_, watch)| *watch == tracked.connection).is_some() {
                 client.session.watch_lost = true;
             }
+        }
+        for tracked in &tracking.connections {
             for connection in [Some(tracked.connection), tracked.companion].into_iter().flatten() {
-                if let Some(upstream) = self.upstreams.get_mut(connection) {
-                    upstream.role = Role::Spare;
-                    upstream.close();
-                }
+                self.close_own(connection);
             }
         }
     }

@@ -166,7 +166,7 @@ impl State {
     /// The id, at its node, of the companion of a connection; nothing while there is none that is open.
     pub(super) fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
         let companion = self.upstreams.get(self.upstreams.get(connection)?.companion?)?;
-        (companion.phase == Phase::Ready).then_some(companion.server_id)
+        (companion.phase() == Phase::Ready).then_some(companion.server_id)
     }
 
     /// Whether a connection may log in: one with a companion waits for that, whose id it has to name. It is woken when the

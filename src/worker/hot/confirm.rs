@@ -55,7 +55,7 @@ impl State {
         let (node, wait) = (group.node, group.wait);
         let connection = self.confirming_connection(node, wait);
         let now_ns = self.now_ns;
-        let phase = self.upstreams.get(connection).map(|upstream| upstream.phase);
+        let phase = self.upstreams.get(connection).map(|upstream| upstream.phase());
         match self.room(connection) {
             Some(room) if !matches!(phase, Some(Phase::Waiting(_))) => {
                 let pending = Pending {

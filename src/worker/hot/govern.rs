@@ -124,7 +124,7 @@ impl State {
     pub fn look_at_pace(&mut self, key: UpstreamKey) {
         let now_ns = self.now_ns;
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if !matches!(upstream.role, Role::Shared(_)) {
+        if !matches!(upstream.role(), Role::Shared(_)) {
             return;
         }
         let node = upstream.node;

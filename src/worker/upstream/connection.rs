@@ -72,10 +72,7 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
         let Some(pause) = state.borrow_mut().disconnected(key, failures, ended) else { break };
         sleep(pause).await;
     }
-    let mut state = state.borrow_mut();
-    if let Some(upstream) = state.upstreams.remove(key) {
-        state.pools.forget(upstream.node, key);
-    }
+    state.borrow_mut().remove_connection(key);
 }
 
 /// Connects and logs in within `patience`, or within the pause of a server that pauses everything.
@@ -274,8 +271,9 @@ fn read_into(
 impl State {
     /// What the connection has to be told, and how long that may take. `None` when it is not wanted any more.
     fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
-        let upstream = self.upstreams.get_mut(key).filter(|upstream| !upstream.closing)?;
-        upstream.phase = Phase::Connecting;
+        self.upstreams.get(key).filter(|upstream| !upstream.closing)?;
+        self.set_phase(key, Phase::Connecting);
+        let upstream = self.upstreams.get_mut(key)?;
         upstream.alive_ns = self.now_ns;
         let node = self.knowledge.topology.node(upstream.node)?;
         let settings = &self.config.upstream;
@@ -326,8 +324,9 @@ impl State {
         connect_ns: u64,
     ) -> Option<u64> {
         self.tick();
-        let upstream = self.upstreams.get_mut(key).filter(|upstream| !upstream.closing)?;
-        upstream.phase = Phase::Ready;
+        self.upstreams.get(key).filter(|upstream| !upstream.closing)?;
+        self.set_phase(key, Phase::Ready);
+        let upstream = self.upstreams.get_mut(key)?;
         upstream.stream = Some(stream);
         upstream.server_id = server_id;
         upstream.write_failed = false;
@@ -399,8 +398,8 @@ impl State {
     fn rest(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
         let pause = self.backoff(failures);
         let due_ns = self.now_ns + pause.as_nanos() as u64;
-        let upstream = self.upstreams.get_mut(key)?;
-        upstream.phase = Phase::Waiting(due_ns);
+        self.set_phase(key, Phase::Waiting(due_ns));
+        let upstream = self.upstreams.get(key)?;
         let node = upstream.node;
         let keep = !upstream.closing && matches!(upstream.role, Role::Shared(_));
         let wanted = self.knowledge.topology.node(node).is_some_and(|node| node.present);

@@ -33,6 +33,9 @@ pub const MORE_SCRIPTS: Lane = 4;
 /// The lane of reads while others are held up.
 pub const ASIDE: Lane = 3;
 
+/// How many lanes there are.
+pub const COUNT: usize = 5;
+
 /// What a request is to its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cargo {

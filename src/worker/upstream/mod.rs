@@ -14,6 +14,7 @@
 //! queues a request wakes it once; since the runtime runs tasks in the order they were woken, it writes after all clients that
 //! became ready in the same tick have queued theirs.
 
+mod census;
 mod connection;
 mod deliver;
 pub mod errors;
@@ -81,6 +82,21 @@ pub enum Role {
     Monitor(ClientKey),
 }
 
+impl Role {
+    /// The client that owns such a connection, when it is nobody else's.
+    pub fn owner(self) -> Option<ClientKey> {
+        match self {
+            Self::Session(owner)
+            | Self::Tracking(owner)
+            | Self::Invalidations(owner)
+            | Self::Subscriber(owner)
+            | Self::Events(owner)
+            | Self::Monitor(owner) => Some(owner),
+            Self::Shared(_) | Self::Confirming(_) | Self::Copies | Self::Spare | Self::OutOfBand => None,
+        }
+    }
+}
+
 /// How far a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -99,8 +115,8 @@ pub struct Upstream {
     pub key: UpstreamKey,
     /// The node it goes to.
     pub node: NodeIndex,
-    /// Whom it serves.
-    pub role: Role,
+    /// Whom it serves. Written by [`census`] alone.
+    role: Role,
     /// The protocol version.
     pub version: RespVersion,
     /// The database.
@@ -111,8 +127,8 @@ pub struct Upstream {
     pub greeting: Option<Bytes>,
     /// The connection that hears its invalidations. It has to be open first.
     pub companion: Option<UpstreamKey>,
-    /// How far it is.
-    pub phase: Phase,
+    /// How far it is. Written by [`census`] alone.
+    phase: Phase,
     /// The socket, while open.
     pub stream: Option<TcpStream>,
     /// Requests.
@@ -170,16 +186,18 @@ impl Upstream {
         self.wake();
     }
 
+    /// Whom it serves.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How far it is in its life.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// The client that owns it, when it is nobody else's.
     pub fn owner(&self) -> Option<ClientKey> {
-        match self.role {
-            Role::Session(owner)
-            | Role::Tracking(owner)
-            | Role::Invalidations(owner)
-            | Role::Subscriber(owner)
-            | Role::Events(owner)
-            | Role::Monitor(owner) => Some(owner),
-            Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare | Role::OutOfBand => None,
-        }
+        self.role.owner()
     }
 }

@@ -3,6 +3,7 @@
 
 use smallvec::SmallVec;
 
+use super::census::Census;
 use super::lanes::{self, Cargo, Lane};
 use super::{Phase, Role, Upstream, UpstreamKey};
 use crate::admission::ReplicaWait;
@@ -44,6 +45,10 @@ pub struct Pools {
     nodes: Vec<NodePool>,
     /// The nodes of which any worker knows that they hold commands back.
     held: u64,
+    /// How many lanes of all nodes are held up, by lane.
+    held_lanes: [u32; lanes::COUNT],
+    /// What is counted of all connections.
+    pub census: Census,
 }
 
 impl Pools {
@@ -74,7 +79,7 @@ impl Pools {
 
     /// The lane for a client that has nothing unsettled and sends something to several nodes, which was on `lane` before.
     pub fn lane_to_several(&self, cargo: Cargo, lane: Lane) -> Lane {
-        let holds = |lane: Lane| self.nodes.iter().any(|pool| pool.holds(lane));
+        let holds = |lane: Lane| self.held_lanes[usize::from(lane)] > 0;
         match cargo {
             Cargo::Read if self.holds_any() && !holds(lanes::ASIDE) => lanes::ASIDE,
             Cargo::Script if holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
@@ -95,7 +100,10 @@ impl Pools {
 
     /// The node holds up `lane`.
     pub(super) fn hold(&mut self, node: NodeIndex, lane: Lane) {
-        self.node(node).held |= 1 << lane;
+        let pool = self.node(node);
+        let before = pool.held;
+        pool.held |= 1 << lane;
+        self.held_lanes[usize::from(lane)] += u32::from(before & (1 << lane) == 0);
         self.held |= HeldNodes::bit(node);
     }
 
@@ -111,12 +119,16 @@ impl Pools {
 
     /// The node has let go of what it held up on `lane`.
     pub(super) fn release(&mut self, node: NodeIndex, lane: Lane) {
-        self.node(node).held &= !(1 << lane);
+        let pool = self.node(node);
+        let before = pool.held;
+        pool.held &= !(1 << lane);
+        self.held_lanes[usize::from(lane)] -= u32::from(before & (1 << lane) != 0);
     }
 
     /// No lane of this worker is held up, as far as is known; `elsewhere` are the nodes that hold up other workers.
     pub(super) fn forget_held(&mut self, elsewhere: u64) {
         self.nodes.iter_mut().for_each(|pool| pool.held = 0);
+        self.held_lanes = Default::default();
         self.held = elsewhere;
     }
 
@@ -181,7 +193,7 @@ impl State {
         let key = match spares.iter().position(fits) {
             Some(place) => {
                 let key = self.pools.node(node).spares.swap_remove(place);
-                self.upstreams.get_mut(key)?.role = Role::Session(owner);
+                self.set_role(key, Role::Session(owner));
                 key
             }
             None => self.own_connection(node, Role::Session(owner), version, database, None)?,
@@ -198,8 +210,7 @@ impl State {
         database: u32,
         greeting: Option<bytes::Bytes>,
     ) -> Option<UpstreamKey> {
-        let own = self.upstreams.iter().filter(|upstream| upstream.owner().is_some()).count();
-        (own < self.config.upstream.session_connections_max)
+        (self.pools.census.owned() < self.config.upstream.session_connections_max)
             .then(|| self.open_connection(node, role, version, database, greeting))
     }
 
@@ -210,14 +221,13 @@ impl State {
             // It stays its client's.
             return;
         }
-        let node = upstream.node;
-        let spares = &mut self.pools.node(node).spares;
+        let spares = &mut self.pools.node(upstream.node).spares;
         // Where few sessions are allowed, few are kept for the next.
         let spares_max = SPARES_PER_NODE_MAX.min(self.config.upstream.session_connections_max / 4);
         if upstream.phase == Phase::Ready && spares.len() < spares_max && !upstream.to_be_unblocked {
-            upstream.role = Role::Spare;
             upstream.active_ns = self.now_ns;
             spares.push(key);
+            self.set_role(key, Role::Spare);
         } else {
             upstream.close();
         }
@@ -242,7 +252,7 @@ impl State {
         let readonly = self.knowledge.read_from != ReadFrom::Master
             && self.knowledge.topology.kind == UpstreamKind::Cluster;
         let active_ns = self.now_ns;
-        let key = self.upstreams.insert(|key| Upstream {
+        let key = self.insert_connection(|key| Upstream {
             key,
             node,
             role,

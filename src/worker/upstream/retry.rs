@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::errors::UpstreamError;
-use super::{Origin, Pending, Phase, Role, Route};
+use super::{Origin, Pending, Route};
 use crate::config::{self, LostReply, ReadFrom};
 use crate::limits::KEPT_BYTES_MAX;
 use crate::resp::encode;
@@ -296,16 +296,14 @@ impl State {
             Route::Node(node) => Ok(node),
             Route::ReadSlot(slot) => {
                 let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
-                let healthy: Vec<NodeIndex> = topology
-                    .replicas_of(master)
-                    .iter()
-                    .copied()
-                    .filter(|replica| topology.node(*replica).is_some_and(|node| node.healthy))
-                    .filter(|replica| !self.is_resting(*replica))
-                    .collect();
+                let census = &self.pools.census;
+                let is_usable = |replica: &NodeIndex| {
+                    topology.node(*replica).is_some_and(|node| node.healthy) && !census.is_resting(*replica)
+                };
+                let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
                 self.turn = self.turn.wrapping_add(1);
-                match healthy.get(self.turn % healthy.len().max(1)) {
-                    Some(replica) => Ok(*replica),
+                match usable().nth(self.turn % usable().count().max(1)) {
+                    Some(replica) => Ok(replica),
                     None if self.knowledge.read_from == ReadFrom::PreferReplica => Ok(master),
                     None => Err(UpstreamError::NoReplica(slot)),
                 }
@@ -323,18 +321,10 @@ impl State {
                 };
                 let reachable = (0..masters.len())
                     .map(|step| masters[(first + step) % masters.len()])
-                    .find(|master| !self.is_resting(*master));
+                    .find(|master| !self.pools.census.is_resting(*master));
                 reachable.or_else(|| masters.first().copied()).ok_or(UpstreamError::Unassigned(0))
             }
         }
-    }
-
-    /// The last attempt to reach the node failed.
-    fn is_resting(&self, node: NodeIndex) -> bool {
-        self.upstreams.iter().any(|upstream| {
-            upstream.node == node
-                && matches!((upstream.role, upstream.phase), (Role::Shared(_), Phase::Waiting(_)))
-        })
     }
 
     /// Ends a request with `reply` if Redis said something, else with `error`.

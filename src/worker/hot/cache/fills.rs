@@ -71,7 +71,8 @@ impl State {
             }
             ReadPolicy::Collapse => return false,
         };
-        let is_ready = self.upstreams.get(connection).is_some_and(|upstream| upstream.phase == Phase::Ready);
+        let is_ready =
+            self.upstreams.get(connection).is_some_and(|upstream| upstream.phase() == Phase::Ready);
         let Some(room) = self.room(connection).filter(|_| is_ready) else { return false };
         if self.hot.cache.fills.len() >= FILLS_MAX {
             return false;

@@ -54,7 +54,7 @@ impl State {
         if let Some(known) = connections.all.iter().find(|known| known.node == node) {
             let (key, source) = (known.key, known.source);
             match self.upstreams.get(key) {
-                Some(upstream) => return (upstream.phase == Phase::Ready).then_some((key, source)),
+                Some(upstream) => return (upstream.phase() == Phase::Ready).then_some((key, source)),
                 None => self.copies_lost(key),
             }
         }
@@ -141,7 +141,7 @@ impl State {
             let key = self.hot.cache.connections.all[place].key;
             let Some(upstream) = self.upstreams.get_mut(key) else { continue };
             let silent = now_ns.saturating_sub(upstream.active_ns) > SILENCE_NS;
-            if silent && upstream.phase == Phase::Ready && upstream.wire.inflight() == 0 {
+            if silent && upstream.phase() == Phase::Ready && upstream.wire.inflight() == 0 {
                 upstream.active_ns = now_ns;
                 self.tell_connection(key, &[b"PING"]);
             }
