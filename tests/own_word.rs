@@ -120,3 +120,26 @@ fn a_slot_that_nobody_serves_is_called_so() {
         client.check("GET other", if version == BOTH_VERSIONS[0] { "$-1" } else { "_" });
     }
 }
+
+/// The commands of a transaction are refused after its client was told `QUEUED`: `EXEC` says why.
+#[test]
+fn a_transaction_that_redis_gives_up_says_why() {
+    let server = Server::with(&["--maxmemory", "1"]);
+    let gateway = Gateway::before_server(&server);
+    let mut direct = server.client();
+    for version in BOTH_VERSIONS {
+        let mut client = gateway.speaking(version);
+        for before in ["PING", "WATCH own:k", "SELECT 1"] {
+            direct.check("CONFIG SET maxmemory 1", "+OK");
+            let refused = "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.";
+            let written = "*1 +OK";
+            for expected in [refused, written] {
+                client.call_line(before);
+                client.check("MULTI", "+OK");
+                client.check("SET own:k v", "+QUEUED");
+                client.check("EXEC", expected);
+                direct.check("CONFIG SET maxmemory 0", "+OK");
+            }
+        }
+    }
+}

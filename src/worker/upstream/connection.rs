@@ -331,6 +331,7 @@ impl State {
         upstream.server_id = server_id;
         upstream.write_failed = false;
         (upstream.alive_ns, upstream.held) = (self.now_ns, false);
+        upstream.refused_inside = None;
         upstream.scanner = ReplyScanner::new();
         upstream.intake = Intake::default();
         upstream.gauge.reset();

@@ -19,6 +19,9 @@ use crate::worker::state::State;
 /// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
 const SHOWN_BYTES_MAX: usize = 128;
 
+/// How Redis words that a transaction was given up for what had been refused before. Its client had to be told `QUEUED` by then.
+const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.";
+
 impl State {
     /// Delivers the whole replies at the front of `input`. Returns how many bytes they had and how many more the
     /// unfinished one needs.
@@ -104,6 +107,9 @@ impl State {
                     && let Some(pending) = upstream.wire.front_mut()
                 {
                     pending.redirected |= super::redirect::is_redirection(reply.as_slice());
+                    if pending.is_transaction() && upstream.refused_inside.is_none() {
+                        upstream.refused_inside = Some(reply.as_slice()[1..].trim_ascii_end().into());
+                    }
                 }
                 return Ok(());
             }
@@ -117,6 +123,13 @@ impl State {
                 return Err(Ended::Broken(format!("{out_of_turn} ({})", shown(reply.as_slice()))));
             }
         }
+        let reply = match upstream.refused_inside.take() {
+            Some(error) if reply.as_slice().starts_with(ABORTED) => {
+                let by: &[u8] = b"-EXECABORT Transaction discarded because of: ";
+                Settled::Owned([by, &error, b"\r\n"].concat().into())
+            }
+            _ => reply,
+        };
         if let Some(refusal) = NodeRefusal::of_reply(reply.as_slice()) {
             self.tallies.node(upstream.node.position()).refusals[refusal.index()] += 1;
         }

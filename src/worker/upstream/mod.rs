@@ -155,6 +155,8 @@ pub struct Upstream {
     pub given_up: Option<&'static str>,
     /// The node said that it holds back the oldest command; nothing has come since.
     pub held: bool,
+    /// The first error to a command inside the oldest transaction, without the leading `-`: it goes into the reply to `EXEC`.
+    pub refused_inside: Option<Box<[u8]>>,
     /// Who waits for room.
     pub waiters: RoomWaiters,
     /// `CLIENT ID` of this connection at the server; 0 when it does not say.

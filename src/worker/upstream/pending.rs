@@ -147,6 +147,11 @@ impl Pending {
         }
     }
 
+    /// It is a transaction sent whole.
+    pub fn is_transaction(&self) -> bool {
+        matches!(self.hook, Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction)
+    }
+
     /// One master's part of a `WAIT`, which a `PING` precedes.
     pub fn is_part_of_wait(&self) -> bool {
         self.class == RequestClass::Blocking && self.leading_total > 0

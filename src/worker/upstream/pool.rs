@@ -275,6 +275,7 @@ impl State {
             closing: false,
             given_up: None,
             held: false,
+            refused_inside: None,
             waiters: Default::default(),
             server_id: 0,
             to_be_unblocked: false,

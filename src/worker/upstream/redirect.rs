@@ -61,10 +61,7 @@ impl State {
     pub(super) fn redirect(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
         let Some(upstream) = self.upstreams.get(key) else { return false };
         let Some(front) = upstream.wire.front() else { return false };
-        let aborted =
-            matches!(front.hook, Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction)
-                && front.redirected
-                && reply.starts_with(b"-EXECABORT");
+        let aborted = front.is_transaction() && front.redirected && reply.starts_with(b"-EXECABORT");
         let node = upstream.node;
         let found = match parse(reply) {
             _ if aborted => Redirection { kind: RedirectKind::TryAgain, target: None },
