@@ -51,6 +51,15 @@ fn is_hot(client: &mut Client, key: &str) -> bool {
     client.list("HOTGATE HOTKEYS").windows(2).any(|pair| pair == ["key", key])
 }
 
+/// What `HOTGATE HOTKEYS` says is done with the key.
+fn course(client: &mut Client, key: &str) -> String {
+    let said = client.list("HOTGATE HOTKEYS");
+    // Fields are in the order of the alphabet.
+    let place = said.windows(2).position(|pair| pair == ["key", key]);
+    let name = place.and_then(|place| said[..place].iter().rposition(|word| word == "course"));
+    name.map(|name| said[name + 1].clone()).unwrap_or_default()
+}
+
 #[test]
 fn below_saturation_redis_sees_what_it_sees_without_combining() {
     for workers in ["1", "2"] {
@@ -108,18 +117,21 @@ fn a_queue_folds_the_key_and_its_end_lets_it_pass() {
             is_hot(&mut watcher, "hot")
         });
         let folded = || calls(&mut server.client(), "incrby");
-        wait_until("the key is folded", || {
+        let mut shown = false;
+        wait_until("the key is folded, and said to be", || {
             std::thread::scope(|scope| {
                 scope.spawn(|| server.client().check("DEBUG SLEEP 0.1", "+OK"));
                 burst(&mut clients, Duration::from_millis(4));
             });
-            folded() > 0
+            shown |= ["folding", "probing"].contains(&course(&mut watcher, "hot").as_str());
+            folded() > 0 && shown
         });
         wait_until("it passes again", || {
             let before = folded();
             (0..200).for_each(|_| burst(&mut clients, Duration::ZERO));
             folded() == before
         });
+        wait_until("it is said to pass", || course(&mut watcher, "hot") == "passing");
         assert_eq!(watcher.integer("DBSIZE"), 1, "no key but the clients' own");
     }
 }

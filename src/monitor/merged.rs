@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::shared::tallies::{
-    AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally,
+    AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, KeyCourse, NodeTally,
     QuotaTally, ReadCacheTallies, WorkerTallies, WriteBehindTallies,
 };
 
@@ -20,6 +22,8 @@ pub struct Merged {
     pub keys: HashMap<Arc<[u8]>, CombinedKeyTally>,
     /// Reads answered from the read cache, by key.
     pub cache_hits: HashMap<Arc<[u8]>, u64>,
+    /// What is done with the operations on each hot key.
+    pub courses: HashMap<Bytes, KeyCourse>,
     /// Quotas by key and rule; the empty key stands for those beyond the bound.
     pub quotas: HashMap<(Arc<[u8]>, u16), QuotaTally>,
 }
@@ -50,6 +54,7 @@ impl Merged {
             read_cache,
             quotas,
             detector,
+            courses,
         } = worker;
         let all = &mut self.all;
         for (mine, theirs) in all.requests.iter_mut().flatten().zip(requests.iter().flatten()) {
@@ -72,6 +77,9 @@ impl Merged {
             *self.cache_hits.entry(key.clone()).or_default() += tally.hits;
         }
         add_detector(&mut self.all.detector, detector);
+        for course in courses {
+            self.add_course(course);
+        }
         for (key, tally) in quotas.iter() {
             add_quota(self.quotas.entry((key.clone(), tally.rule)).or_default(), tally);
         }
@@ -80,6 +88,15 @@ impl Merged {
                 self.quotas.entry((Arc::from(&b""[..]), quotas.overflow().rule)).or_default(),
                 quotas.overflow(),
             );
+        }
+    }
+
+    /// Of the workers, the one that does most to the key is shown.
+    fn add_course(&mut self, theirs: &KeyCourse) {
+        match self.courses.get_mut(&theirs.key) {
+            Some(mine) if (mine.course, mine.for_ms) >= (theirs.course, theirs.for_ms) => {}
+            Some(mine) => *mine = theirs.clone(),
+            None => drop(self.courses.insert(theirs.key.clone(), theirs.clone())),
         }
     }
 

@@ -153,6 +153,7 @@ impl Sampler {
     fn hot_key(&self, window: &Window<'_>, merged: &Merged, hot: &HotKey, topology: &Topology) -> HotKeyView {
         let key = hot.key.bytes();
         let nothing = CombinedKeyTally::default();
+        let course = merged.courses.get(key);
         let tally = merged.keys.get(key);
         let base = window.base.keys.get(key).unwrap_or(&nothing);
         let combined = tally.filter(|tally| tally.offered > 0);
@@ -178,6 +179,10 @@ impl Sampler {
             added_wait_us: offered_per_s.filter(|o| *o > 0.0).and_then(|o| waited_per_s.map(|w| w / o)),
             cache_hits_per_s: window.rate(hits(merged), hits(window.base)),
             pending: total(|t| t.pending),
+            course: course.map_or("", |c| if c.forced { "folding always" } else { c.course.name() }),
+            course_for_ms: course.map_or(0, |course| course.for_ms),
+            queue_us: course.map_or(0, |course| course.excess_us),
+            probe_in_ms: course.and_then(|course| course.probe_in_ms),
             history: Arc::clone(&hot.history),
             offered_total: total(|t| t.offered),
             flushed_total: total(|t| t.flushed),

@@ -226,6 +226,15 @@ pub struct HotKeyView {
     pub cache_hits_per_s: f64,
     /// Unflushed write-behind deltas.
     pub pending: u64,
+    /// What is done with its operations: `passing` as they came, `folding`, `probing` whether they may pass again, or `folding
+    /// always` where a rule or a quota says so; empty while no worker has them combined.
+    pub course: &'static str,
+    /// How long that has been so, in milliseconds; 0 where it has been so from the beginning.
+    pub course_for_ms: u64,
+    /// For how long requests queued at the node when folding began, in microseconds.
+    pub queue_us: u64,
+    /// When an attempt to let them pass comes, in milliseconds; `None` while they are not folded.
+    pub probe_in_ms: Option<u64>,
     /// Accesses in each of the last whole seconds, oldest first.
     #[serde(serialize_with = "list")]
     pub history: Arc<[u32]>,

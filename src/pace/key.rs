@@ -32,7 +32,7 @@ pub fn heaviest(passed: impl Iterator<Item = (u32, u64)>, window: &Window, count
 }
 
 /// What is done with the operations on a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Course {
     /// They go as they came.
     #[default]

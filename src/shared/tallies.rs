@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 use super::histogram::{Latency, Octaves};
 use super::keyed::Keyed;
@@ -25,6 +26,7 @@ use super::labels::{
     RequestClass,
 };
 use crate::limits::KEYS_TALLIED_MAX;
+use crate::pace::Course;
 
 /// Everything that one worker counts. See the module for who may touch it.
 #[derive(Clone, Debug)]
@@ -59,6 +61,25 @@ pub struct WorkerTallies {
     pub admission: AdmissionTallies,
     /// The worker's hot-key detector.
     pub detector: DetectorTallies,
+    /// Levels: what is done with the operations on each key of the published hot set.
+    pub courses: Vec<KeyCourse>,
+}
+
+/// What one worker does with the operations on a hot key.
+#[derive(Clone, Debug)]
+pub struct KeyCourse {
+    /// The key.
+    pub key: Bytes,
+    /// Whether they pass or are folded.
+    pub course: Course,
+    /// A rule or a quota folds them, whatever Redis has time for.
+    pub forced: bool,
+    /// How long this has been so, in milliseconds; 0 where it has been so from the beginning.
+    pub for_ms: u64,
+    /// For how long requests queued at the node when folding began, in microseconds.
+    pub excess_us: u64,
+    /// When an attempt to let them pass comes, in milliseconds from now; `None` while they are not folded.
+    pub probe_in_ms: Option<u64>,
 }
 
 /// A worker's client connections.
@@ -300,6 +321,7 @@ impl Default for WorkerTallies {
             read_cache: ReadCacheTallies::default(),
             quotas: Keyed::with_capacity(KEYS_TALLIED_MAX),
             detector: DetectorTallies::default(),
+            courses: Vec::new(),
         }
     }
 }

@@ -220,6 +220,7 @@ impl State {
         self.publish_quotas();
         self.keep_copies();
         self.hand_over_slice();
+        self.publish_courses();
         self.reply_times.flush(&mut self.tallies);
         self.gateway.workers[self.index].tallies.publish(&self.tallies);
         // A queue that is not seen again is forgotten within a second.

@@ -121,7 +121,8 @@ function offered(cell, key) {
   if (key.offered_per_s === null) {
     const cached = key.cache_hits_per_s > 0;
     cell.classList.toggle("faint", !cached);
-    return twoLines(cell, cached ? `${rate(key.cache_hits_per_s)}/s cached` : "not combined", "");
+    const passing = key.course === "passing" ? "as they came" : "not combined";
+    return twoLines(cell, cached ? `${rate(key.cache_hits_per_s)}/s cached` : passing, "");
   }
   cell.classList.remove("faint");
   const saved = key.offered_per_s > 0 ? Math.max(0, 1 - key.flushed_per_s / key.offered_per_s) : 0;

@@ -10,6 +10,7 @@ use rand::Rng;
 use super::Entry;
 use super::observe::Way;
 use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
+use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::{Client, ClientKey};
 use crate::worker::state::State;
@@ -113,6 +114,28 @@ impl State {
     pub(super) fn may_pass(&mut self, client: ClientKey) -> bool {
         let pass_epoch = self.hot.govern.pass_epoch;
         self.clients.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
+    }
+
+    /// Shows what is done with the keys of the published hot set, which bounds them.
+    pub fn publish_courses(&mut self) {
+        let now_ns = self.now_ns;
+        let ms = |ns: u64| ns / 1_000_000;
+        self.tallies.courses.clear();
+        for hash in &self.hot.hot_keys {
+            let Some(entry) = self.hot.entries.get(hash) else { continue };
+            let (pace, forced) = (&entry.pace, entry.is_forced());
+            self.tallies.courses.push(KeyCourse {
+                key: entry.key.clone(),
+                course: if forced { Course::Folding } else { pace.course() },
+                forced,
+                for_ms: match pace.since_ns() {
+                    0 => 0,
+                    since_ns => ms(now_ns.saturating_sub(since_ns)),
+                },
+                excess_us: pace.excess_ns() / 1000,
+                probe_in_ms: pace.next_probe_ns().map(|due_ns| ms(due_ns.saturating_sub(now_ns))),
+            });
+        }
     }
 
     /// A connection to a node was made, which took the system so long.
