@@ -30,6 +30,7 @@ use crate::control::heat::follow_heat;
 use crate::control::questions::{Desk, answer_questions};
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
+use crate::control::rights::{follow_rights, missing_rights};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
@@ -60,6 +61,8 @@ pub enum ProcessError {
     Worker(usize, String),
     /// There are too few file descriptors.
     Descriptors(TooFew),
+    /// The upstream user may not do what the configuration needs: sentences without a full stop.
+    Rights(Vec<String>),
     /// The journal of write-behind can't be opened.
     Journal(OpenError),
     /// The process ended before Redis had all that was answered. The log names the keys.
@@ -108,6 +111,9 @@ impl std::fmt::Display for ProcessError {
                 }
                 Ok(())
             }
+            Self::Rights(missing) => {
+                write!(f, "{}; grant that, or take it out of the configuration", missing.join("; "))
+            }
             Self::Worker(index, why) => write!(f, "worker {index} ended by itself: {why}"),
         }
     }
@@ -154,6 +160,11 @@ pub async fn serve(
     let workers =
         config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let id = new_id();
+    // Nobody knows while no server answers; then the log and the status line say it later.
+    let missing = missing_rights(&config).await.unwrap_or_default();
+    if !missing.is_empty() {
+        return Err(ProcessError::Rights(missing));
+    }
     let (journal, mut journals) = open_journal(&config, workers, &id)?;
     let journaled = journal.is_some();
     let limit = raise_limit();
@@ -242,6 +253,7 @@ pub async fn serve(
     tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&desk)));
     tokio::spawn(answer_questions(desk, questions));
     tokio::spawn(serve_changes(Arc::clone(&gateway), quota_changes));
+    tokio::spawn(follow_rights(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
     let reloader =
         Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keeper: keeper_settings };

@@ -165,3 +165,116 @@ fn a_change_of_rights_shows_at_a_hot_key() {
         taken && folds > *before.get_or_insert(folds)
     });
 }
+
+const WRITE_BEHIND: &str = "[[rule]]\nmatch = \"stock:*\"\nmode = \"write-behind\"\n";
+const QUOTA: &str = "[[quota]]\nmatch = \"stock:*\"\nlimit = 1000000\n";
+const WINDOW: &str = "[[quota]]\nmatch = \"stock:*\"\nlimit = 1000000\nwindow = \"1h\"\n";
+const ONCE: &str = "[[rule]]\nmatch = \"stock:*\"\nmode = \"combine\"\nexactly_once = true\n";
+
+/// The least users of the README.
+const LEAST_USERS: [(&str, &str); 4] = [
+    (WRITE_BEHIND, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +set"),
+    (QUOTA, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget"),
+    (WINDOW, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget +pttl +pexpire +del"),
+    (ONCE, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +set"),
+];
+
+#[test]
+fn the_least_user_is_enough_for_its_mode() {
+    for (config, rights) in LEAST_USERS {
+        let server = Server::start();
+        let gateway = gateway_as(&server, rights, config);
+        let mut clients = clients(&gateway);
+        let mut counted = 0;
+        for _ in 0..5 {
+            let replies = rush(&mut clients, "INCR stock:1");
+            assert_gapless(&replies, counted + 1);
+            counted += replies.len() as i64;
+        }
+        let mut direct = server.client();
+        wait_until("all is in Redis", || stored(&mut direct) == counted.to_string());
+        assert!(!gateway.log().contains("ERROR"), "{}", gateway.log());
+    }
+}
+
+/// Each right of a least user is needed: without it the start is refused, with the line that grants it.
+#[test]
+fn a_mode_that_lacks_a_right_is_refused_at_the_start() {
+    let server = Server::start();
+    for (config, rights) in LEAST_USERS {
+        for lacking in rights.split(' ') {
+            let others: Vec<&str> = rights.split(' ').filter(|right| *right != lacking).collect();
+            allow(&server, &others.join(" "));
+            let said = refused_start(&server, config);
+            assert!(
+                said.contains("ACL SETUSER gate") && said.contains(lacking),
+                "{config}: {lacking}: {said}"
+            );
+            let granted = said.split("ACL SETUSER gate ").nth(1).unwrap().split(';').next().unwrap();
+            assert_eq!(granted, lacking, "nothing else");
+        }
+    }
+    // Who may ask is answered by ACL DRYRUN, and no command is tried.
+    allow(&server, "~* +@all -evalsha");
+    server.client().check("CONFIG RESETSTAT", "+OK");
+    assert!(refused_start(&server, QUOTA).contains("ACL SETUSER gate +evalsha;"));
+    assert_eq!(calls(&mut server.client(), "incrby"), 0);
+}
+
+/// The counter as Redis has it; empty while there is none.
+fn stored(direct: &mut Client) -> String {
+    direct.send(&request("GET stock:1"));
+    one_line(&direct.reply()).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// What a gateway says that does not start.
+fn refused_start(server: &Server, config: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hotgate.toml");
+    let address = server.address();
+    let whole = format!(
+        "[gateway]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{}servers = [\"{address}\"]\n{config}",
+        login()
+    );
+    std::fs::write(&file, whole).unwrap();
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_hotgate"));
+    let output = program.arg("--config").arg(&file).output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_reload_that_lacks_a_right_changes_nothing() {
+    let server = Server::start();
+    let gateway = gateway_as(&server, "~stock:* +incr +incrby", "");
+    gateway.reload(&format!("{}{QUOTA}", login()));
+    wait_until("the reload is refused", || gateway.log().contains("configuration not reloaded"));
+    assert!(gateway.log().contains("ACL SETUSER gate +eval +evalsha +get +hmget"), "{}", gateway.log());
+    gateway.client().check("INCR stock:1", ":1");
+}
+
+/// A right that is taken away later: what was acknowledged stays, nothing more is acknowledged, and all goes on with the right.
+#[test]
+fn write_behind_acknowledges_nothing_that_it_may_not_flush() {
+    let (_, rights) = LEAST_USERS[0];
+    let server = Server::start();
+    let gateway = gateway_as(&server, rights, WRITE_BEHIND);
+    let mut clients = clients(&gateway);
+    let mut acknowledged = rush(&mut clients, "INCR stock:1").len();
+    allow(&server, &rights.replace(" +evalsha", ""));
+    wait_until("increments are refused", || {
+        let replies = rush(&mut clients, "INCR stock:1");
+        acknowledged += replies.iter().filter(|reply| reply.starts_with(':')).count();
+        replies.iter().all(|reply| reply.starts_with("-ERR hotgate: Redis does not let"))
+    });
+    let missing = "lacks rights for write-behind of stock:*: ACL SETUSER gate +evalsha";
+    wait_until("the log names the right", || gateway.log().contains(missing));
+    wait_until("so does the status line", || gateway.get("/api/stats").1.contains(missing));
+    assert!(gateway.get("/metrics").1.contains("hotgate_upstream_missing_rights 1"));
+    allow(&server, rights);
+    let mut direct = server.client();
+    wait_until("all that was acknowledged is in Redis", || stored(&mut direct) == acknowledged.to_string());
+    wait_until("increments are taken again", || {
+        rush(&mut clients, "INCR stock:1").iter().all(|reply| reply.starts_with(':'))
+    });
+}

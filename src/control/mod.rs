@@ -15,6 +15,7 @@ pub mod questions;
 pub mod quotas;
 pub mod readiness;
 pub mod reload;
+pub mod rights;
 pub mod topology;
 pub mod upstream_client;
 mod upstream_questions;

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::descriptors::Descriptors;
+use super::rights::missing_rights;
 use super::topology::KeeperSettings;
 use crate::config::{Config, Overrides};
 use crate::shared::gateway::Gateway;
@@ -47,7 +48,7 @@ pub async fn follow_reloads(mut reloader: Reloader) {
     while hangup.recv().await.is_some() {
         let source = &reloader.source;
         match Config::load(source.file.as_deref(), &source.overrides) {
-            Ok(file) => reloader.publish(file),
+            Ok(file) => reloader.publish(file).await,
             Err(error) => {
                 for line in error.lines() {
                     tracing::error!("configuration not reloaded: {line}");
@@ -58,7 +59,7 @@ pub async fn follow_reloads(mut reloader: Reloader) {
 }
 
 impl Reloader {
-    fn publish(&mut self, file: Config) {
+    async fn publish(&mut self, file: Config) {
         let config = match self.asked.reloaded(file.clone()) {
             Ok(config) => config,
             Err(errors) => {
@@ -75,6 +76,11 @@ impl Reloader {
             Ok(fitted) => fitted,
             Err(error) => return tracing::error!("configuration not reloaded: {error}"),
         };
+        let missing = missing_rights(&config).await.unwrap_or_default();
+        if !missing.is_empty() {
+            missing.iter().for_each(|missing| tracing::error!("configuration not reloaded: {missing}"));
+            return;
+        }
         let changes = self.asked.changes(&file);
         for change in &changes {
             match change.reloadable {

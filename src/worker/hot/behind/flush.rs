@@ -292,6 +292,13 @@ impl State {
         let sink = |member, taken| told.push((member, taken));
         let outcome = key.machine.settle(reply, self.now_ns, &behind.policy, &mut behind.budget, sink);
         key.stage = Stage::Rest;
+        match &outcome {
+            Some(FlushOutcome::Again(Retry::Refused(why)) | FlushOutcome::Returned { reason: why, .. }) => {
+                behind.forbidden |= is_forbidden(why);
+            }
+            Some(FlushOutcome::Applied { .. }) => behind.forbidden = false,
+            _ => {}
+        }
         match outcome {
             Some(FlushOutcome::Again(retry)) => {
                 key.stage = Stage::FlushDue;
@@ -423,4 +430,11 @@ impl State {
             key.failing_since_ns = 0;
         }
     }
+}
+
+/// Whether Redis refuses a flush, or what its script does, because the gateway's user lacks a right.
+fn is_forbidden(why: &str) -> bool {
+    ["NOPERM", "ERR unknown command", "ERR The user executing the script"]
+        .iter()
+        .any(|word| why.starts_with(word))
 }

@@ -20,6 +20,9 @@ use crate::worker::state::State;
 const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait for Redis already, or too many operations for this key; \
                         the command was not taken, try again later";
 
+const FORBIDDEN: &str = "ERR hotgate: Redis does not let the gateway's user flush write-behind increments (the gateway's log and status line name the \
+                         missing right); the command was not taken, try again later";
+
 impl State {
     /// Asks the home of a key, at the end of this tick.
     pub fn ask(&mut self, home: usize, request: BehindRequest) {
@@ -67,6 +70,10 @@ impl State {
             return self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op));
         };
         entry.active_ns = now_ns;
+        if behind.forbidden && op != WriteBehindOp::Get {
+            self.tallies.error(ErrorKind::UpstreamUnavailable);
+            return self.fail_member(hash, waiter, FORBIDDEN);
+        }
         if !wanted {
             entry.machine.stop_absorbing();
         }

@@ -120,6 +120,8 @@ pub struct Behind {
     /// By what name Redis remembers the flushes.
     identity: Vec<u8>,
     token_floor: u64,
+    /// Redis does not let the gateway's user flush.
+    forbidden: bool,
     journal: Option<JournalSide>,
     /// Keys to be looked at in this tick.
     dirty: VecDeque<u64>,
@@ -150,6 +152,7 @@ impl Behind {
             budget: PendingBudget::new(0),
             identity: identity_of(gateway_id),
             token_floor: 0,
+            forbidden: false,
             journal: None,
             dirty: VecDeque::new(),
             pending_since: Timers::default(),

@@ -1,0 +1,301 @@
+//! Whether the upstream user may do what the configured modes need: quotas, `exactly_once` and write-behind.
+//!
+//! Asked at the start and at a reload, which are refused if a right is missing, and every now and then, since a server may have
+//! been away at the start and an access list may change. `ACL DRYRUN` answers where the user may ask it. Otherwise the
+//! commands are tried in forms that do nothing: Redis looks at rights before it looks at arguments.
+//!
+//! What combining by default needs is not asked for here: it learns that on its way, and does without.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use super::topology::KeeperSettings;
+use super::upstream_client::{UpstreamClient, UpstreamError};
+use crate::combine::companion_key;
+use crate::config::{Config, RuleMode};
+use crate::resp::first_error;
+use crate::shared::gateway::Gateway;
+
+/// How long the start and a reload wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between questions while the answer is that something is missing, or there is none; and while all is well.
+const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_WELL: Duration = Duration::from_secs(10);
+
+/// What names the gateway's own keys in an access list.
+const OWN_KEYS: &str = "~{???}hotgate:*";
+
+/// A mode of some keys, and what it needs.
+struct Need<'a> {
+    mode: &'static str,
+    /// The pattern of the keys.
+    pattern: &'a str,
+    quota: bool,
+    /// A key whose value is read, in the words of the configuration.
+    limit_key: Option<&'a str>,
+    window: bool,
+    replicas: bool,
+    token: bool,
+}
+
+/// What one command is tried on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    Key,
+    Own,
+}
+
+fn needs(config: &Config) -> Vec<Need<'_>> {
+    let plain = Need {
+        mode: "",
+        pattern: "*",
+        quota: false,
+        limit_key: None,
+        window: false,
+        replicas: false,
+        token: true,
+    };
+    let mut needs = Vec::new();
+    if config.combine.exactly_once {
+        needs.push(Need { mode: "combine.exactly_once", ..plain });
+    }
+    for rule in &config.rules {
+        let mode = match rule.mode {
+            RuleMode::WriteBehind => "write-behind",
+            RuleMode::Off => continue,
+            RuleMode::Auto | RuleMode::Combine if rule.exactly_once => "exactly_once",
+            RuleMode::Auto | RuleMode::Combine => continue,
+        };
+        needs.push(Need { mode, pattern: &rule.pattern, ..plain });
+    }
+    needs.extend(config.quotas.iter().map(|quota| Need {
+        mode: "quota",
+        pattern: &quota.pattern,
+        quota: true,
+        limit_key: quota.limit_key.as_deref(),
+        window: quota.window.is_some(),
+        replicas: quota.wait_replicas > 0,
+        token: quota.exactly_once,
+    }));
+    needs
+}
+
+impl Need<'_> {
+    /// The commands, each in a form that has no effect, but for the key behind the word at `place`.
+    fn commands(&self) -> Vec<(On, &'static [&'static str])> {
+        // Where all keys are meant, which of them the user may touch is between its clients and Redis.
+        let key = if self.pattern == "*" { On::Own } else { On::Key };
+        let mut commands: Vec<(On, &[&str])> = vec![
+            (key, &["EVALSHA", "0000000000000000000000000000000000000000", "1", ""]),
+            (key, &["EVAL", "return 1", "1", ""]),
+            (key, &["GET", ""]),
+            (key, &["INCRBY", "", "x"]),
+        ];
+        if self.token {
+            commands.extend([(On::Own, &["GET", ""][..]), (On::Own, &["SET", "", "", "PX", "x"])]);
+        }
+        if self.quota {
+            commands.push((On::Own, &["HMGET", "", "limit"]));
+        }
+        if self.replicas {
+            commands.push((On::Own, &["WAIT", "0", "1"]));
+        }
+        if self.window {
+            commands.extend([
+                (On::Own, &["GET", ""][..]),
+                (On::Own, &["PTTL", ""]),
+                (On::Own, &["INCRBY", "", "x"]),
+                (On::Own, &["PEXPIRE", "", "x"]),
+                (On::Own, &["DEL", ""]),
+            ]);
+        }
+        commands
+    }
+}
+
+/// What the modes of the configuration lack, as sentences without a full stop. `None` if nobody could say.
+pub async fn missing_rights(config: &Config) -> Option<Vec<String>> {
+    let needs = needs(config);
+    if needs.is_empty() {
+        return Some(Vec::new());
+    }
+    let settings = KeeperSettings::from(&config.upstream);
+    for address in &settings.seeds {
+        let asked = async {
+            let mut client =
+                UpstreamClient::connect(address, &settings.credentials, settings.timeouts).await?;
+            let user = settings.credentials.user.as_deref().unwrap_or("default");
+            let mut missing = Vec::new();
+            for need in &needs {
+                let rights = ask(&mut client, user, need).await?;
+                if !rights.is_empty() {
+                    missing.push(sentence(user, need, &rights));
+                }
+            }
+            Ok::<_, UpstreamError>(missing)
+        };
+        match timeout(PATIENCE, asked).await.unwrap_or(Err(UpstreamError::ReplyTimeout)) {
+            Ok(missing) => return Some(missing),
+            Err(error) => tracing::debug!(%address, "can't be asked for rights: {error}"),
+        }
+    }
+    None
+}
+
+fn sentence(user: &str, need: &Need<'_>, rights: &BTreeSet<String>) -> String {
+    let rights = rights.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    let Need { mode, pattern, .. } = need;
+    format!("The upstream user lacks rights for {mode} of {pattern}: ACL SETUSER {user} {rights}")
+}
+
+/// What of a need the user may not do, as words of an access list.
+async fn ask(
+    client: &mut UpstreamClient,
+    user: &str,
+    need: &Need<'_>,
+) -> Result<BTreeSet<String>, UpstreamError> {
+    let sample = sample_of(need.pattern);
+    let own = companion_key(&sample, b"rights");
+    let mut missing = BTreeSet::new();
+    for (on, words) in need.commands() {
+        let (key, pattern) = match on {
+            On::Key => (&sample, format!("~{}", need.pattern)),
+            On::Own => (&own, OWN_KEYS.to_owned()),
+        };
+        try_command(client, user, words, key, &pattern, &mut missing).await?;
+    }
+    if let Some(template) = need.limit_key {
+        let pattern = pattern_of(template);
+        let name = sample_of(&pattern);
+        try_command(client, user, &["GET", ""], &name, &format!("~{pattern}"), &mut missing).await?;
+    }
+    Ok(missing)
+}
+
+async fn try_command(
+    client: &mut UpstreamClient,
+    user: &str,
+    words: &[&str],
+    key: &[u8],
+    pattern: &str,
+    missing: &mut BTreeSet<String>,
+) -> Result<(), UpstreamError> {
+    let command: Vec<&[u8]> =
+        words.iter().map(|word| if word.is_empty() { key } else { word.as_bytes() }).collect();
+    let dry = [&[b"ACL".as_slice(), b"DRYRUN", user.as_bytes()], &command[..]].concat();
+    let mut reply = client.command_raw(&dry).await?;
+    if first_error(&reply).is_some() {
+        reply = client.command_raw(&command).await?;
+    }
+    if let Some(right) = right_of(&reply, words, pattern) {
+        missing.insert(right);
+    }
+    Ok(())
+}
+
+/// The right that a reply wants, to a command or to the question about it.
+fn right_of(reply: &Bytes, words: &[&str], pattern: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(reply).to_lowercase();
+    let name = words.first()?.to_lowercase();
+    if text.starts_with("-err unknown command") {
+        return Some(format!("+{name} (the server knows no such command; undo its renaming)"));
+    }
+    let is_dry_refusal = text.starts_with('$') && text.contains("permissions");
+    if !is_dry_refusal && !text.starts_with("-noperm") {
+        return None;
+    }
+    Some(if text.contains("key") && !text.contains("to run") {
+        pattern.to_owned()
+    } else {
+        format!("+{name}")
+    })
+}
+
+/// The pattern of what a template may name: `$1` stands for anything.
+fn pattern_of(template: &str) -> String {
+    let mut parts = template.split('$');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| {
+        name + "*" + part.trim_start_matches(|letter: char| letter.is_ascii_digit())
+    })
+}
+
+/// A key that the pattern matches.
+fn sample_of(pattern: &str) -> Vec<u8> {
+    let mut sample = Vec::new();
+    let mut bytes = pattern.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'*' | b'?' => sample.push(b'0'),
+            b'\\' => sample.extend(bytes.next()),
+            b'[' => {
+                let class: Vec<u8> = bytes.by_ref().take_while(|byte| *byte != b']').collect();
+                sample.push(class.first().copied().filter(|byte| *byte != b'^').unwrap_or(b'0'));
+            }
+            other => sample.push(other),
+        }
+    }
+    sample
+}
+
+/// Asks as long as the process lives, says what is new and publishes it.
+pub async fn follow_rights(gateway: Arc<Gateway>) {
+    let mut known: Vec<String> = Vec::new();
+    loop {
+        let config = gateway.config.load_full();
+        let answer = missing_rights(&config).await;
+        let well = answer.as_ref().is_some_and(Vec::is_empty);
+        if let Some(missing) = answer {
+            for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {
+                tracing::error!("{sentence}");
+            }
+            if missing.is_empty() && !known.is_empty() {
+                tracing::info!("the upstream user has all rights that the configuration needs");
+            }
+            gateway.rights.set_modes(missing.clone());
+            known = missing;
+        }
+        sleep(if well { PAUSE_WELL } else { PAUSE }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::glob;
+
+    #[test]
+    fn a_sample_matches_its_pattern() {
+        for pattern in ["stock:*", "a?c", "[ab]x", "[^1]x", "plain", "a\\*b", "{tag}:*", "*"] {
+            assert!(glob::matches(pattern.as_bytes(), &sample_of(pattern)), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_a_pattern() {
+        assert_eq!(pattern_of("sku:$1:limit"), "sku:*:limit");
+        assert_eq!(pattern_of("all"), "all");
+    }
+
+    #[test]
+    fn a_refusal_names_its_right() {
+        let check = |reply: &'static str, right: Option<&str>| {
+            let found = right_of(&Bytes::from_static(reply.as_bytes()), &["INCRBY", "", "x"], "~app:*");
+            assert_eq!(found.as_deref(), right, "{reply}");
+        };
+        check("-NOPERM this user has no permissions to run the 'incrby' command\r\n", Some("+incrby"));
+        check(
+            "-NOPERM this user has no permissions to access one of the keys used as arguments\r\n",
+            Some("~app:*"),
+        );
+        check("$63\r\nThis user has no permissions to run the 'incrby' command\r\n", Some("+incrby"));
+        check("$70\r\nThis user has no permissions to access the 'app:0' key\r\n", Some("~app:*"));
+        check("-ERR value is not an integer or out of range\r\n", None);
+        check("+OK\r\n", None);
+    }
+}
