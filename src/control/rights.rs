@@ -36,8 +36,6 @@ struct Need<'a> {
     /// The pattern of the keys.
     pattern: &'a str,
     quota: bool,
-    /// A key whose value is read, in the words of the configuration.
-    limit_key: Option<&'a str>,
     window: bool,
     replicas: bool,
     token: bool,
@@ -51,15 +49,7 @@ enum On {
 }
 
 fn needs(config: &Config) -> Vec<Need<'_>> {
-    let plain = Need {
-        mode: "",
-        pattern: "*",
-        quota: false,
-        limit_key: None,
-        window: false,
-        replicas: false,
-        token: true,
-    };
+    let plain = Need { mode: "", pattern: "*", quota: false, window: false, replicas: false, token: true };
     let mut needs = Vec::new();
     if config.combine.exactly_once {
         needs.push(Need { mode: "combine.exactly_once", ..plain });
@@ -77,7 +67,6 @@ fn needs(config: &Config) -> Vec<Need<'_>> {
         mode: "quota",
         pattern: &quota.pattern,
         quota: true,
-        limit_key: quota.limit_key.as_deref(),
         window: quota.window.is_some(),
         replicas: quota.wait_replicas > 0,
         token: quota.exactly_once,
@@ -88,8 +77,9 @@ fn needs(config: &Config) -> Vec<Need<'_>> {
 impl Need<'_> {
     /// The commands, each in a form that has no effect, but for the key behind the word at `place`.
     fn commands(&self) -> Vec<(On, &'static [&'static str])> {
-        // Where all keys are meant, which of them the user may touch is between its clients and Redis.
-        let key = if self.pattern == "*" { On::Own } else { On::Key };
+        // Where the pattern is wider than a prefix, which of its keys the user may touch is between clients and Redis.
+        let is_wide = self.pattern == "*" || self.pattern.contains('[');
+        let key = if is_wide { On::Own } else { On::Key };
         let mut commands: Vec<(On, &[&str])> = vec![
             (key, &["EVALSHA", "0000000000000000000000000000000000000000", "1", ""]),
             (key, &["EVAL", "return 1", "1", ""]),
@@ -169,11 +159,6 @@ async fn ask(
         };
         try_command(client, user, words, key, &pattern, &mut missing).await?;
     }
-    if let Some(template) = need.limit_key {
-        let pattern = pattern_of(template);
-        let name = sample_of(&pattern);
-        try_command(client, user, &["GET", ""], &name, &format!("~{pattern}"), &mut missing).await?;
-    }
     Ok(missing)
 }
 
@@ -213,15 +198,6 @@ fn right_of(reply: &Bytes, words: &[&str], pattern: &str) -> Option<String> {
         pattern.to_owned()
     } else {
         format!("+{name}")
-    })
-}
-
-/// The pattern of what a template may name: `$1` stands for anything.
-fn pattern_of(template: &str) -> String {
-    let mut parts = template.split('$');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |name, part| {
-        name + "*" + part.trim_start_matches(|letter: char| letter.is_ascii_digit())
     })
 }
 
@@ -274,12 +250,6 @@ mod tests {
         for pattern in ["stock:*", "a?c", "[ab]x", "[^1]x", "plain", "a\\*b", "{tag}:*", "*"] {
             assert!(glob::matches(pattern.as_bytes(), &sample_of(pattern)), "{pattern}");
         }
-    }
-
-    #[test]
-    fn a_template_is_a_pattern() {
-        assert_eq!(pattern_of("sku:$1:limit"), "sku:*:limit");
-        assert_eq!(pattern_of("all"), "all");
     }
 
     #[test]
