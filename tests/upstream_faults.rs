@@ -60,6 +60,7 @@ fn a_read_in_flight_on_a_cut_connection_is_sent_again() {
         [("GET warm", "$2 up"), ("LRANGE cut:read 0 -1", "*2 $1 a $1 b"), ("MGET warm none", "*2 $2 up $-1")]
     {
         let mut client = gateway.client();
+        wait_until("the ordinary connection is back", || client.ask("SET warm up") == "+OK");
         relay.hold_replies(true);
         client.send_line(line);
         wait_until("the read is at the server", || relay.times_sent(&request(line)) == 1);

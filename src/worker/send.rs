@@ -25,6 +25,7 @@ use super::client::tracking::caching_prefix;
 use super::client::{ClientKey, Gate};
 use super::state::State;
 use super::upstream::errors::UpstreamError;
+use super::upstream::lanes::ALONE;
 use super::upstream::{Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
 use crate::config;
 use crate::limits::LARGE_REQUEST_BYTES;
@@ -228,7 +229,10 @@ impl State {
                 Some(connection) => connection,
                 None => return,
             },
-            Origin::Fill(fill) => self.shared_connection(node, self.version_of_fill(fill), 0, 0),
+            Origin::Fill(fill) => {
+                let lane = if pending.losses > 0 { ALONE } else { 0 };
+                self.shared_connection(node, self.version_of_fill(fill), 0, lane)
+            }
             _ => self.shared_connection(node, RespVersion::Resp2, 0, 0),
         };
         self.queue_on(connection, node, pending, prefix, bytes);

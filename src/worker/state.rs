@@ -18,7 +18,7 @@ use super::decide::classes::Classes;
 use super::hot::Hot;
 use super::reply_times::ReplyTimes;
 use super::rounds::Rounds;
-use super::upstream::{Pools, Retries, Upstream, Vitals};
+use super::upstream::{Pools, Retries, Suspects, Upstream, Vitals};
 use crate::config::Config;
 use crate::limits::{INLINE_BYTES_MAX, SCRATCH_BYTES};
 use crate::resp::RequestLimits;
@@ -49,6 +49,8 @@ pub struct State {
     pub vitals: Vitals,
     /// Requests that wait for another try.
     pub retries: Retries,
+    /// Reads that break their connections.
+    pub suspects: Suspects,
     /// Hot keys.
     pub hot: Hot,
     /// Invalidations that other workers' clients are to hear of, by worker.
@@ -108,6 +110,7 @@ impl State {
                 pools: Pools::default(),
                 vitals: Vitals::default(),
                 retries: Retries::default(),
+                suspects: Suspects::default(),
                 hot,
                 redirected,
                 unheard: Vec::new(),

@@ -209,6 +209,7 @@ impl State {
         pending.hook = hook;
         let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
         let cargo = match class {
+            _ if readonly && self.suspects.suspects(route, self.now_ns) => Cargo::Suspect,
             RequestClass::Script => Cargo::Script,
             _ => Cargo::reading(readonly && !request.name().eq_ignore_ascii_case(b"pfcount")),
         };

@@ -119,7 +119,9 @@ impl State {
         if (watched || has_part) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
+        let suspects = |slot: u16| self.suspects.suspects(Route::Slot(slot), self.now_ns);
         let cargo = client.session.transaction.as_ref().map(|transaction| match transaction.scripts {
+            _ if transaction.readonly && transaction.slot.is_some_and(suspects) => Cargo::Suspect,
             true => Cargo::Script,
             false => Cargo::reading(transaction.readonly),
         });

@@ -14,6 +14,7 @@ use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::{Client, ClientKey};
 use crate::worker::state::State;
+use crate::worker::upstream::lanes::ALONE;
 use crate::worker::upstream::{Role, UpstreamKey};
 
 /// What a worker knows of the pace of nodes.
@@ -147,7 +148,8 @@ impl State {
     pub fn look_at_pace(&mut self, key: UpstreamKey) {
         let now_ns = self.now_ns;
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
-        if !matches!(upstream.role(), Role::Shared(_)) {
+        // What waits for its turn on the lane of suspects does not wait for the node.
+        if !matches!(upstream.role(), Role::Shared(lane) if lane != ALONE) {
             return;
         }
         let node = upstream.node;

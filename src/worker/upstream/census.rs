@@ -6,6 +6,7 @@
 //!
 //! Invariant: the census equals a count of all connections ([`Census::of`]). A debug build looks at each housekeeping.
 
+use super::lanes::ALONE;
 use super::{Phase, Role, Upstream, UpstreamKey};
 use crate::shared::topology::NodeIndex;
 use crate::worker::state::State;
@@ -66,7 +67,8 @@ impl PartialEq for Census {
 }
 
 fn rests(role: Role, phase: Phase) -> bool {
-    matches!((role, phase), (Role::Shared(_), Phase::Waiting(_)))
+    // That one which carries suspects breaks says nothing about its node.
+    matches!((role, phase), (Role::Shared(lane), Phase::Waiting(_)) if lane != ALONE)
 }
 
 impl State {
@@ -132,7 +134,7 @@ mod tests {
         let owner = ClientKey::from_number(random.random_range(0..5));
         match random.random_range(0..8) {
             0 => Role::Shared(0),
-            1 => Role::Shared(1),
+            1 => Role::Shared(ALONE),
             2 => Role::Session(owner),
             3 => Role::Tracking(owner),
             4 => Role::Subscriber(owner),

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::greeting::{Connected, Greeting, GreetingError, greet};
+use super::lanes::ALONE;
 use super::{Phase, Role, Upstream, UpstreamKey};
 use crate::limits::READS_PER_TURN_MAX;
 use crate::resp::ReplyScanner;
@@ -67,7 +68,10 @@ pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
         state.borrow_mut().deliver_early(key, early);
         let ended = poll_fn(|cx| drive(&state, key, cx)).await;
         let lived_ns = state.borrow().now_ns - opened_ns;
-        let is_sound = lived_ns >= STABLE_NS || matches!(ended, Ended::Refused(_));
+        // The lane of suspects is there to break.
+        let is_alone =
+            state.borrow().upstreams.get(key).is_some_and(|known| known.role == Role::Shared(ALONE));
+        let is_sound = lived_ns >= STABLE_NS || is_alone || matches!(ended, Ended::Refused(_));
         failures = if is_sound { 1 } else { failures + 1 };
         let Some(pause) = state.borrow_mut().disconnected(key, failures, ended) else { break };
         sleep(pause).await;

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::connection::Ended;
 use super::errors::UpstreamError;
+use super::lanes::ALONE;
 use super::wire::Turn;
 use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
@@ -188,6 +189,11 @@ impl State {
             self.wake_waiters(key);
         }
         self.tally_reply(key, &pending, reply.as_slice());
+        if pending.losses > 0
+            || self.upstreams.get(key).is_some_and(|known| known.role == Role::Shared(ALONE))
+        {
+            self.suspects.on_reply(pending.route, reply.as_slice().len(), self.now_ns);
+        }
         if pending.hook != Hook::None {
             self.run_hook(key, &pending, reply.as_slice());
         }

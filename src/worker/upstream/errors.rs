@@ -19,6 +19,8 @@ pub enum UpstreamError {
     OutcomeUnknown(String),
     /// The node was lost, and trying again did not help in time.
     Lost(String),
+    /// The connection broke each time that the node was about to answer: so often, and what was said the last time.
+    Breaks(String, u8, String),
     /// More redirections than are followed.
     Redirected(u8),
     /// The reply was given up, for this reason.
@@ -61,6 +63,10 @@ impl fmt::Display for UpstreamError {
             Self::Lost(node) => {
                 write!(f, "the connection to {node} was lost and no other try succeeded in time")
             }
+            Self::Breaks(node, losses, why) => write!(
+                f,
+                "{node} ended the connection {losses} times before it had answered this command ({why}); its reply may be larger than the server's client-output-buffer-limit for normal clients allows: ask for less at a time, or raise that"
+            ),
             Self::Redirected(count) => {
                 write!(f, "gave up after {count} redirections; the cluster is being changed, try again")
             }

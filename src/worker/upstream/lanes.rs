@@ -8,6 +8,7 @@
 //!   before; everything that is not behind it gets Redis's own `BUSY`.
 //! - While a node holds a lane up (it pauses writes, or a script keeps it busy), reads go on a lane of their own. Reads that
 //!   were on the held lane already go again there, but for those behind a write of their own client.
+//! - Reads that may break their connection go on a lane where one request is written at a time, so that they break nothing else.
 
 use ahash::AHashSet;
 
@@ -33,14 +34,19 @@ pub const MORE_SCRIPTS: Lane = 4;
 /// The lane of reads while others are held up.
 pub const ASIDE: Lane = 3;
 
+/// The lane of reads that may break their connection ([`super::suspects`]): one request is written at a time.
+pub const ALONE: Lane = 5;
+
 /// How many lanes there are.
-pub const COUNT: usize = 5;
+pub const COUNT: usize = 6;
 
 /// What a request is to its lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cargo {
     /// It only reads, and a pause of writes does not hold it up.
     Read,
+    /// It only reads, and may break its connection.
+    Suspect,
     /// It runs a script, which may keep the node busy.
     Script,
     /// Anything else.
@@ -57,6 +63,7 @@ impl Cargo {
     pub fn fits(self, lane: Lane) -> bool {
         match self {
             Self::Read => true,
+            Self::Suspect => lane == ALONE,
             Self::Script => matches!(lane, SCRIPTS | MORE_SCRIPTS),
             // A write that is held up would hold up the reads.
             Self::Other => lane != ASIDE,
@@ -83,7 +90,8 @@ impl State {
             let (node, Role::Shared(lane)) = (upstream.node, upstream.role) else { continue };
             self.pools.hold(node, lane);
             nodes |= HeldNodes::bit(node);
-            if lane != ASIDE {
+            // What is there is not written before what holds it up is answered, and has to stay alone.
+            if lane != ASIDE && lane != ALONE {
                 self.send_reads_aside(*key, node);
             }
         }

@@ -1,6 +1,7 @@
 //! What becomes of the requests on a connection that broke.
 //!
-//! A request that was not written whole has not run and goes again. One that only reads goes again too. One that was
+//! A request that was not written whole has not run and goes again. One that only reads goes again too, where it can break
+//! nothing else ([`super::suspects`]). One that was
 //! written may have run or not: nobody knows, so the client is told just that, and it is never sent a second time.
 //!
 //! What lives in a connection ends with it, as with Redis: a client that waits in a blocking command, is subscribed or
@@ -10,6 +11,7 @@
 use bytes::Bytes;
 
 use super::errors::UpstreamError;
+use super::suspects::TRIES_ALONE_MAX;
 use super::wire::Unanswered;
 use super::{Hook, Origin, Pending, Role, Route, UpstreamKey};
 use crate::resp::encode;
@@ -64,6 +66,14 @@ impl State {
         } else if !written || pending.readonly {
             let bytes = bytes.slice(pending.prefix_len as usize..);
             pending.start_over();
+            if written {
+                pending.losses = pending.losses.saturating_add(1);
+                self.suspects.on_loss(pending.route, pending.losses, self.now_ns);
+            }
+            if pending.losses > TRIES_ALONE_MAX {
+                let error = UpstreamError::Breaks(node.to_owned(), pending.losses, why.to_owned());
+                return self.settle_error(&pending, &error, None);
+            }
             let error = if written { UpstreamError::Lost(node.to_owned()) } else { error };
             self.retry_later(pending, bytes, error, None);
         } else {

@@ -26,6 +26,7 @@ mod pool;
 mod pubsub;
 mod redirect;
 mod retry;
+mod suspects;
 mod vitals;
 mod wire;
 
@@ -49,6 +50,7 @@ pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::Pools;
 pub use redirect::{ASKING, redirection};
 pub use retry::{Parked, Retries, run_retries};
+pub use suspects::Suspects;
 pub use vitals::{Question, Vitals};
 pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
 

@@ -111,6 +111,8 @@ pub struct Pending {
     pub caching: Option<bool>,
     /// How often it was redirected so far.
     pub redirects: u8,
+    /// How often its connection was lost after it had been written.
+    pub losses: u8,
     /// Whether a swallowed reply was a redirection: the transaction has to go elsewhere.
     pub redirected: bool,
     /// Worker clock until when it may be tried again, in nanoseconds; 0 before the first failure.
@@ -140,6 +142,7 @@ impl Pending {
             prefix_len: 0,
             caching: None,
             redirects: 0,
+            losses: 0,
             redirected: false,
             retry_until_ns: 0,
             received_ns: 0,

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::census::Census;
 use super::lanes::{self, Cargo, Lane};
-use super::{Phase, Role, Upstream, UpstreamKey};
+use super::{Phase, Role, Upstream, UpstreamKey, Wire};
 use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::limits::SPARES_PER_NODE_MAX;
@@ -71,6 +71,7 @@ impl Pools {
         let pool = self.node(node);
         match cargo {
             Cargo::Read if held && !pool.holds(lanes::ASIDE) => lanes::ASIDE,
+            Cargo::Suspect => lanes::ALONE,
             Cargo::Script if pool.holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
             Cargo::Script => lanes::SCRIPTS,
             _ => pool.ordinary(long),
@@ -82,6 +83,7 @@ impl Pools {
         let holds = |lane: Lane| self.held_lanes[usize::from(lane)] > 0;
         match cargo {
             Cargo::Read if self.holds_any() && !holds(lanes::ASIDE) => lanes::ASIDE,
+            Cargo::Suspect => lanes::ALONE,
             Cargo::Script if holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
             Cargo::Script => lanes::SCRIPTS,
             _ => {
@@ -263,7 +265,7 @@ impl State {
             companion: None,
             phase: Phase::Connecting,
             stream: None,
-            wire: Default::default(),
+            wire: if role == Role::Shared(lanes::ALONE) { Wire::one_by_one() } else { Wire::default() },
             gauge: Default::default(),
             intake: Default::default(),
             scanner: Default::default(),

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::errors::UpstreamError;
+use super::lanes::ALONE;
 use super::{Origin, Pending, Route};
 use crate::config::{self, LostReply, ReadFrom};
 use crate::limits::KEPT_BYTES_MAX;
@@ -257,6 +258,11 @@ impl State {
                 }
                 client.parked.begin();
                 client.wake();
+                if again.pending.losses > 0 {
+                    // What comes behind it goes the same way, or waits, so that it stays behind.
+                    client.lane = ALONE;
+                    client.exclusive = true;
+                }
             }
             Origin::Fill(fill) => self.resume_fill(fill),
             Origin::Flush(_)
@@ -338,7 +344,7 @@ impl State {
         self.tallies.error(match error {
             UpstreamError::OutcomeUnknown(_) => ErrorKind::UnknownOutcome,
             UpstreamError::Redirected(_) => ErrorKind::RedirectExhausted,
-            UpstreamError::Lost(_) => ErrorKind::UpstreamLost,
+            UpstreamError::Lost(_) | UpstreamError::Breaks(..) => ErrorKind::UpstreamLost,
             UpstreamError::Full(_) => ErrorKind::Overload,
             _ => ErrorKind::UpstreamUnavailable,
         });

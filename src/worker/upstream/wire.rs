@@ -53,6 +53,8 @@ pub struct Wire {
     large: VecDeque<Bytes>,
     inflight_bytes: usize,
     spent: bool,
+    /// A request is written when the one before it has been answered.
+    one_by_one: bool,
     /// Requests that were ever appended.
     pushed: u64,
 }
@@ -91,6 +93,11 @@ pub struct Unanswered {
 }
 
 impl Wire {
+    /// A wire on which a request is written when the one before it has been answered.
+    pub fn one_by_one() -> Self {
+        Self { one_by_one: true, ..Self::default() }
+    }
+
     /// Requests that wait for a reply, written or not.
     pub fn inflight(&self) -> usize {
         self.inflight.len()
@@ -131,7 +138,13 @@ impl Wire {
 
     /// Whether something is to be written.
     pub fn has_unwritten(&self) -> bool {
-        self.unwritten_bytes > 0 && !self.spent
+        self.unwritten_bytes > 0 && !self.spent && (!self.one_by_one || self.unwritten_of_front() > 0)
+    }
+
+    /// Bytes of the oldest request that are still to be written.
+    fn unwritten_of_front(&self) -> usize {
+        let len = self.inflight.front().map_or(0, |front| front.len as usize);
+        len.saturating_sub(self.written_of_inflight())
     }
 
     /// What `reply` means to the oldest request. The caller acts on it: it takes that request off, or counts down what it
@@ -241,8 +254,17 @@ impl Wire {
         }
     }
 
-    /// The bytes to write when all of them are one stretch of the log, which is the usual case.
+    /// The bytes to write when all of them are one stretch, which is the usual case.
     pub fn single_slice(&self) -> Option<&[u8]> {
+        if self.one_by_one {
+            return match self.unwritten.front()? {
+                Segment::Log(len) => {
+                    let len = (*len).min(self.unwritten_of_front());
+                    Some(&self.log[self.log_written..self.log_written + len])
+                }
+                Segment::Large(bytes) => Some(bytes),
+            };
+        }
         match (self.unwritten.len(), self.unwritten.front()) {
             (1, Some(Segment::Log(len))) => Some(&self.log[self.log_written..self.log_written + len]),
             _ => None,
@@ -343,7 +365,7 @@ impl Wire {
             written_bytes = written_bytes.saturating_sub(bytes.len());
             unanswered.push(Unanswered { pending, bytes, written });
         }
-        *self = Wire::default();
+        *self = Wire { one_by_one: self.one_by_one, ..Wire::default() };
         unanswered
     }
 

@@ -26,6 +26,34 @@ fn an_arbitrary_peer_gets_no_wrong_answer_through() {
 }
 
 #[test]
+fn one_by_one_a_request_is_written_when_the_one_before_it_is_answered() {
+    let mut wire = Wire::one_by_one();
+    let name = |wire: &Wire| wire.single_slice().map(<[u8]>::to_vec);
+    for round in 0..2 {
+        wire.push(Pending::new(Origin::Swallow), &[b"fir", b"st"]);
+        wire.push(Pending::new(Origin::Swallow), &[b"second"]);
+        wire.push_large(Pending::new(Origin::Swallow), Bytes::from_static(b"third"));
+        wire.push(Pending::new(Origin::Swallow), &[b"fourth"]);
+        for request in [&b"first"[..], b"second", b"third"] {
+            assert!(wire.has_unwritten());
+            assert_eq!(name(&wire).as_deref(), Some(request), "round {round}");
+            wire.advance_written(2);
+            assert_eq!(name(&wire).as_deref(), Some(&request[2..]));
+            wire.advance_written(request.len() - 2);
+            assert!(!wire.has_unwritten(), "what is behind waits");
+            if request == b"third" {
+                break;
+            }
+            assert_eq!(wire.turn(b"+OK\r\n"), Ok(Turn::Deliver));
+            wire.pop();
+        }
+        // After a break only the one that was asked can have run, and so it is on the next connection.
+        let written: Vec<bool> = wire.take_unanswered().into_iter().map(|request| request.written).collect();
+        assert_eq!(written, [true, false]);
+    }
+}
+
+#[test]
 fn what_is_behind_a_refused_request_was_not_written() {
     let mut wire = Wire::default();
     wire.push(Pending::new(Origin::Swallow), &[b"first"]);
