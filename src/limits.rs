@@ -77,7 +77,7 @@ const _: () = assert!(TRANSACTION_COMMANDS_MAX < u32::MAX as usize);
 // The output of a client.
 
 /// A client is not served further while more than this share, one in so many, of `limits.client_output_buffer_max` is used:
-/// the rest is for the replies to what is in flight.
+/// the rest is for the replies to what is in flight. Of large replies as much as another such share is in flight.
 pub const OUTPUT_SHARE_SERVED: usize = 4;
 
 /// Requests of a client that may be under way before anything is known of its replies. Eight of 4 MiB are the default of

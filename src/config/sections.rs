@@ -154,6 +154,8 @@ section! {
             "The number of requests of one client whose replies it has not been sent yet.";
         client_output_buffer_max: usize = 32 * MB as usize, size(16 * KB, 4 * GB), live,
             "The bytes of replies that wait for one client to read them.";
+        output_stall_timeout: Duration = Duration::from_secs(60), duration(100 * MS, 24 * HOUR), live,
+            "How long a client may take nothing of what waits for it.";
         idle_timeout: Option<Duration> = None, duration_or(SECOND, 30 * 24 * HOUR, "never"), live,
             "How long a client may be silent; subscribed and blocked ones may be so for ever.";
     }

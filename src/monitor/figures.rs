@@ -37,7 +37,10 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         (c.label(), window.rate(sum(&all.requests), sum(&base.requests)))
     };
     let outcome = |o: &Outcome| (o.label(), window.rate(all.requests_with(*o), base.requests_with(*o)));
-    let (at_bound, stalled) = (RejectReason::MaxClients.index(), CloseReason::OutputBuffer.index());
+    let at_bound = RejectReason::MaxClients.index();
+    let closed = |reason: CloseReason| {
+        window.rate(all.clients.closed[reason.index()], base.clients.closed[reason.index()])
+    };
     let error = |e: &ErrorKind| (e.label(), window.rate(all.errors[e.index()], base.errors[e.index()]));
     Now {
         requests_per_s: window.rate(all.requests_total(), base.requests_total()),
@@ -56,7 +59,7 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         cpu_cores: 0.0,
         worker_cores: Vec::new(),
         clients_rejected_per_s: window.rate(all.clients.rejected[at_bound], base.clients.rejected[at_bound]),
-        clients_stalled_per_s: window.rate(all.clients.closed[stalled], base.clients.closed[stalled]),
+        clients_stalled_per_s: closed(CloseReason::OutputBuffer) + closed(CloseReason::OutputStalled),
     }
 }
 

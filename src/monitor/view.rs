@@ -107,7 +107,7 @@ pub struct Now {
     pub worker_cores: Vec<(String, f64)>,
     /// Connections turned away because `gateway.clients_max` are open.
     pub clients_rejected_per_s: f64,
-    /// Clients closed because they do not read their replies.
+    /// Clients closed because they do not read.
     pub clients_stalled_per_s: f64,
 }
 

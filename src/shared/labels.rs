@@ -137,8 +137,10 @@ fixed_labels! {
         Protocol => "protocol",
         /// Nothing came for longer than the idle timeout.
         Idle => "idle",
-        /// Its replies piled up beyond the output buffer's bound.
+        /// Messages that it had not asked for piled up beyond the output buffer's bound.
         OutputBuffer => "output_buffer",
+        /// It took nothing of what waited for it for longer than the stall timeout.
+        OutputStalled => "output_stalled",
         /// `CLIENT KILL`.
         Killed => "killed",
         /// The gateway is shutting down.

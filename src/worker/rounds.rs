@@ -3,7 +3,7 @@
 //! A round visits each thing once. As long as there are no more of them than a part has, every part is a whole round.
 
 use super::arena::Arena;
-use super::client::{Client, Phase};
+use super::client::{Client, Phase, press_on};
 use super::intake::has_arrived;
 use super::state::State;
 use super::upstream::{Role, Upstream};
@@ -102,6 +102,8 @@ impl State {
     pub(super) fn visit_clients(&mut self) {
         let idle_ns = self.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
         let (now_ns, draining) = (self.now_ns, self.draining);
+        let stall_timeout = self.config.limits.output_stall_timeout;
+        let mut stalled = Vec::new();
         let levels = &mut self.rounds.client_levels;
         let over = self.rounds.clients.visit(&mut self.clients, |client| {
             levels.blocked += u64::from(client.session.blocking.is_some());
@@ -111,6 +113,9 @@ impl State {
             levels.buffered_out_bytes += (client.output.len() + client.replies.held_bytes()) as u64;
             client.give_back();
             end_if_overdue(client, now_ns, idle_ns, draining);
+            if client.stall.is_due(now_ns, stall_timeout) {
+                stalled.push(client.key);
+            }
         });
         let tally = &mut self.tallies.clients;
         tally.current = self.clients.len() as u64;
@@ -121,6 +126,7 @@ impl State {
             tally.buffered_in_bytes = levels.buffered_in_bytes;
             tally.buffered_out_bytes = levels.buffered_out_bytes;
         }
+        stalled.into_iter().for_each(|key| press_on(self, key));
     }
 
     /// Looks after connections on which something is waited for, and measures.
@@ -173,6 +179,8 @@ fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draini
         Phase::Open
             if idle
                 && client.replies.is_empty()
+                && client.output.is_empty()
+                && !client.paused
                 && !client.session.waits_on_server()
                 && !has_arrived(&client.stream) =>
         {

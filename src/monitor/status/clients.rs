@@ -21,7 +21,8 @@ pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
         found.add(
             Level::Warning,
             format!(
-                "Clients that do not read their replies are closed ({}/s): limits.client_output_buffer_max is full.",
+                "Clients that do not read are closed ({}/s): limits.output_stall_timeout is over, or \
+                 limits.client_output_buffer_max is full of messages.",
                 rate(now.clients_stalled_per_s)
             ),
         );

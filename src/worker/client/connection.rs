@@ -172,12 +172,49 @@ pub fn flush_client(state: &mut State, key: ClientKey) {
     }
     let before = client.output.len();
     let outcome = client.output.write_to(&client.stream);
+    written(state, key, before, outcome);
+}
+
+/// Offers its output to a client's socket though the kernel has not said that it takes any, and closes a client that has taken
+/// nothing for too long.
+pub fn press_on(state: &mut State, key: ClientKey) {
+    let timeout = state.config.limits.output_stall_timeout;
+    let Some(client) = state.clients.get_mut(key) else { return };
+    let before = client.output.len();
+    let outcome = client.output.press_into(&client.stream);
+    written(state, key, before, outcome);
+    let Some(client) = state.clients.get_mut(key) else { return };
+    // What was taken may have made room for its next request.
+    client.wake();
+    if client.stall.is_over(timeout) && !matches!(client.phase, Phase::Dead(_)) {
+        tracing::warn!(
+            client = %client.peer,
+            waiting_bytes = client.output.len(),
+            "closed a client that has taken nothing of its replies for limits.output_stall_timeout ({timeout:?}); a client \
+             that reads more seldom needs a longer one"
+        );
+        close_client(state, key, CloseReason::OutputStalled);
+    }
+}
+
+/// What a try to write has come to: of `before` bytes, the output has what was not taken.
+fn written(state: &mut State, key: ClientKey, before: usize, outcome: io::Result<bool>) {
+    let Some(client) = state.clients.get_mut(key) else { return };
     let written = (before - client.output.len()) as u64;
     client.bytes_out += written;
     state.tallies.clients.bytes_out += written;
     match outcome {
-        Ok(true) => {}
+        Ok(true) => {
+            client.write_blocked = false;
+            if client.stall.waits() {
+                // To take what was asked for is no silence.
+                client.active_ns = state.now_ns;
+            }
+            client.stall.nothing_waits();
+            client.pushed_bytes = client.session.held_push_bytes();
+        }
         Ok(false) => {
+            client.stall.tried(state.now_ns, written > 0, state.config.limits.output_stall_timeout);
             client.write_blocked = true;
             client.wake();
         }

@@ -144,13 +144,16 @@ impl State {
         }
     }
 
-    /// Gives a client what it has not asked for, under the bound on its output.
+    /// Gives a client what it has not asked for, under the bound on its output. Replies that wait do not count: they were asked
+    /// for.
     pub(in crate::worker) fn push_to(&mut self, key: ClientKey, message: &[u8]) {
         let bytes_max = self.config.limits.client_output_buffer_max;
         let open = self.clients.get_mut(key).filter(|client| client.phase == Phase::Open);
         let Some(client) = open else { return };
         client.push_tail().extend_from_slice(message);
-        if client.output.len() + client.session.held_push_bytes() > bytes_max {
+        client.pushed_bytes += message.len();
+        let waiting_bytes = client.output.len() + client.session.held_push_bytes();
+        if waiting_bytes.min(client.pushed_bytes) > bytes_max {
             close_client(self, key, CloseReason::OutputBuffer);
         } else {
             touch(self, key);

@@ -27,6 +27,7 @@ pub mod replies;
 mod requests;
 mod scripts;
 pub mod session;
+mod stall;
 mod subscribe;
 pub mod tracking;
 mod tracking_connections;
@@ -41,7 +42,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-pub use connection::{close_client, flush_client, flush_touched, hang_up, run, touch};
+pub use connection::{close_client, flush_client, flush_touched, hang_up, press_on, run, touch};
 pub use invalidations::Backlog;
 pub use requests::{settle_client, settle_client_run};
 
@@ -56,6 +57,7 @@ use crate::shared::topology::NodeIndex;
 use output::Output;
 use replies::ReplyQueue;
 use session::Session;
+use stall::Stall;
 use window::Window;
 
 /// The part of a client that reads: taken out of the client while its requests are dispatched, so that the request
@@ -122,6 +124,10 @@ pub struct Client {
     pub replies: ReplyQueue,
     /// The bytes of replies.
     pub output: Output,
+    /// Bytes of messages that it has not asked for, since its output was empty.
+    pub pushed_bytes: usize,
+    /// Whether its socket takes anything.
+    pub stall: Stall,
     /// How many of its requests may be under way.
     pub window: Window,
     /// What the client said of itself.
@@ -217,6 +223,8 @@ impl Client {
             inbox: Some(Box::new(inbox)),
             replies: ReplyQueue::default(),
             output: Output::default(),
+            pushed_bytes: 0,
+            stall: Stall::default(),
             window: Window::default(),
             session: Session::new(limits.authenticated),
             phase: Phase::Open,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::limits::{KEPT_BYTES_MAX, LARGE_REPLY_BYTES, OUTPUT_KEPT_BYTES_MAX, SLICES_MAX};
@@ -69,8 +70,24 @@ impl Output {
     /// # Errors
     /// The client's connection is broken.
     pub fn write_to(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        self.write_with(|slices| match slices {
+            [one] => stream.try_write(one),
+            _ => stream.try_write_vectored(slices),
+        })
+    }
+
+    /// As [`Output::write_to`], also while the runtime has yet to hear that the socket takes something: the kernel says so only
+    /// when a good part of its buffer is free, which takes a slow reader long.
+    ///
+    /// # Errors
+    /// The client's connection is broken.
+    pub fn press_into(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        self.write_with(|slices| SockRef::from(stream).send_vectored(slices))
+    }
+
+    fn write_with(&mut self, write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<bool> {
         while !self.is_empty() {
-            match self.write_once(stream) {
+            match self.write_once(&write) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -81,9 +98,9 @@ impl Output {
         Ok(true)
     }
 
-    fn write_once(&self, stream: &TcpStream) -> io::Result<usize> {
+    fn write_once(&self, write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
         if self.chunks.is_empty() {
-            return stream.try_write(&self.tail[self.tail_written..]);
+            return write(&[IoSlice::new(&self.tail[self.tail_written..])]);
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
@@ -95,7 +112,7 @@ impl Output {
             slices[count] = IoSlice::new(&self.tail[self.tail_written..]);
             count += 1;
         }
-        stream.try_write_vectored(&slices[..count])
+        write(&slices[..count])
     }
 
     fn advance(&mut self, mut count: usize) {

@@ -180,7 +180,10 @@ fn client_authenticated(state: &State, key: ClientKey) -> bool {
     state.clients.get(key).is_some_and(|client| client.session.authenticated)
 }
 
-/// Settles a slot of a client's reply queue, if the client is still there, and closes it beyond its bound on output.
+/// Settles a slot of a client's reply queue, if the client is still there.
+///
+/// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::window::Window) and
+/// the bound on output have decided how much it could ask for.
 pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
     let reply_bytes = reply.as_slice().len();
     settle_with(state, key, 1, reply_bytes, |client| {
@@ -218,12 +221,6 @@ fn settle_with(
     settle(client);
     let at_rest = client.replies.is_empty() && !client.paused;
     client.window.settled(replies, reply_bytes, unanswered, at_rest);
-    let held = client.output.len() + client.replies.held_bytes();
-    // One reply may be larger than the bound all by itself; what is bounded is how much may pile up behind it.
-    if held > state.config.limits.client_output_buffer_max.saturating_add(reply_bytes) {
-        super::close_client(state, key, CloseReason::OutputBuffer);
-        return;
-    }
     if !client.touched {
         client.touched = true;
         state.touched.push(key);

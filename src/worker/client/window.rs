@@ -4,10 +4,16 @@
 //! asked for: as many requests as their replies are likely to fit into the client's part of its output bound, by the size of
 //! the replies before. As with the congestion window of TCP (RFC 5681, slow start, and RFC 7661 for a window that is not
 //! used) little is known of a client that begins, or that begins to do something else: a first burst is small, each reply
-//! lets one more request go, and what a client did not need for its last burst it has to earn again.
+//! lets one more request go, and what a client did not need for its last burst it has to earn again. With the first large
+//! reply, as soon as its length is known, the window is what fits of that size. What was asked before is under way then and
+//! piles up if it has to: a client is not closed for what it asked.
 
 use crate::config::Limits;
 use crate::limits::{OUTPUT_SHARE_SERVED, WINDOW_REQUESTS_MIN};
+
+/// After a large reply, each that is smaller takes one part in so many off what is expected of the next: a hundred small ones
+/// between bursts of large ones halve it, and a client that goes on with small ones is as fast as before after a few hundred.
+const REPLY_FADE: usize = 128;
 
 /// The window of one client.
 #[derive(Debug)]
@@ -16,7 +22,7 @@ pub struct Window {
     earned: usize,
     /// The most that were unanswered at a time since it was at rest.
     used: usize,
-    /// A moving average of its replies, in bytes.
+    /// The size of a large reply that has come not long ago, in bytes; it fades with each smaller one.
     reply_bytes: usize,
 }
 
@@ -46,12 +52,17 @@ impl Window {
             self.earned = self.earned.min(2 * self.used).max(WINDOW_REQUESTS_MIN);
             self.used = 0;
         }
-        // Up at once and down slowly: too small a window costs a round trip, too large a one the connection.
+        // Up at once and down slowly: too small a window costs a round trip, too large a one memory.
         let each = bytes / replies.max(1);
         self.reply_bytes = match each > self.reply_bytes {
-            true => each.midpoint(self.reply_bytes),
-            false => self.reply_bytes - (self.reply_bytes - each) / 8,
+            true => each,
+            false => self.reply_bytes - (self.reply_bytes - each) / REPLY_FADE,
         };
+    }
+
+    /// A reply of at least so many bytes is on its way: nothing more goes than fits beside it.
+    pub fn announced(&mut self, bytes: usize) {
+        self.reply_bytes = self.reply_bytes.max(bytes);
     }
 }
 
@@ -79,10 +90,15 @@ mod tests {
         }
         // Then large ones: no more than fit.
         let fitting = limits.client_output_buffer_max / OUTPUT_SHARE_SERVED / 1_000_000;
-        (0..8).for_each(|_| window.settled(1, 1_000_000, 9, false));
-        assert!((fitting..=fitting + 1).contains(&window.requests_max(&limits)));
-        (0..200).for_each(|_| window.settled(1, 5, 9, false));
-        assert!(window.requests_max(&limits) > 64);
+        for large in [Window::announced, |window: &mut Window, bytes| window.settled(1, bytes, 9, false)] {
+            large(&mut window, 1_000_000);
+            assert_eq!(window.requests_max(&limits), fitting);
+            // They stay few over some small ones, and not for long.
+            (0..100).for_each(|_| window.settled(1, 5, 9, false));
+            assert!((fitting..=3 * fitting).contains(&window.requests_max(&limits)));
+            (0..300).for_each(|_| window.settled(1, 5, 9, false));
+            assert!(window.requests_max(&limits) > 64);
+        }
         // What is not used is lost.
         window.settled(1, 5, 1, true);
         window.settled(1, 5, 1, true);

@@ -83,6 +83,13 @@ impl State {
                 if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role) {
                     self.pools.avoid(upstream.node, lane);
                 }
+                let known_bytes = input.len().saturating_add(wanted);
+                if known_bytes >= LONG_REPLY_BYTES
+                    && let Some(Origin::Client { key, .. }) = upstream.wire.front().map(|front| front.origin)
+                    && let Some(client) = self.clients.get_mut(key)
+                {
+                    client.window.announced(known_bytes);
+                }
                 Ok(Err(wanted))
             }
             ReplyScan::Malformed(expected) => {
