@@ -466,6 +466,38 @@ fn a_directory_belongs_to_one_process() {
     assert!(open(directory.path()).is_ok());
 }
 
+/// Whoever removes a directory, or the lock in it, takes the lock away.
+#[test]
+fn a_directory_that_was_made_again_belongs_to_the_same_process() {
+    for what in ["the directory", "the lock"] {
+        let directory = TempDir::new().unwrap();
+        let place = directory.path().join("journal");
+        let mut opened = open(&place).unwrap();
+        let client = &mut opened.clients[0];
+        write(client, deltas("k", 1, 1)).unwrap();
+        if what == "the lock" {
+            fs::remove_file(place.join("lock")).unwrap();
+        } else {
+            fs::remove_dir_all(&place).unwrap();
+            write(client, deltas("k", 2, 2)).unwrap_err();
+            fs::create_dir_all(&place).unwrap();
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while write(client, deltas("k", 4, 2)).is_err() {
+            assert!(Instant::now() < deadline, "{what}: it is not written again");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        assert!(matches!(open(&place), Err(OpenError::InUse { .. })), "{what}: another process has it");
+        // Of two that want it the second is told, and takes nothing more.
+        fs::remove_dir_all(&place).unwrap();
+        fs::create_dir_all(&place).unwrap();
+        let other = open(&place).unwrap();
+        let refused = write(client, deltas("k", 8, 3)).unwrap_err();
+        assert!(refused.to_string().contains("another process has locked it"), "{what}: {refused}");
+        drop(other);
+    }
+}
+
 #[test]
 fn one_sync_stands_for_many_records() {
     const RECORDS: u64 = 2_000;

@@ -50,7 +50,6 @@ mod tail;
 mod writer;
 
 use std::{
-    fs::File,
     io,
     path::PathBuf,
     sync::mpsc::{SyncSender, sync_channel},
@@ -120,12 +119,11 @@ pub struct Opened {
     pub recovery: Recovery,
 }
 
-/// Owns the thread and the lock of the directory.
+/// Owns the thread, which keeps the directory locked.
 pub struct Journal {
     sender: SyncSender<Message>,
     thread: Option<JoinHandle<()>>,
     facts: watch::Receiver<JournalFacts>,
-    _lock: File,
 }
 
 impl Journal {
@@ -153,6 +151,7 @@ impl Journal {
             upstream,
             next_number: found.next_number,
             obsolete: found.obsolete,
+            lock,
         };
         let recovery = Recovery {
             gateway_id: segments.gateway_id.clone(),
@@ -184,7 +183,7 @@ impl Journal {
             .name("journal".to_owned())
             .spawn(move || writer.run(&queue))
             .map_err(io_error)?;
-        let journal = Self { sender, thread: Some(thread), facts, _lock: lock };
+        let journal = Self { sender, thread: Some(thread), facts };
         Ok(Opened { journal, clients, recovery })
     }
 

@@ -22,6 +22,8 @@ use super::{
 /// milliseconds of writing.
 pub(super) const FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// The file that a process keeps locked.
+const LOCK: &str = "lock";
 const SEGMENT: &str = "segment";
 const UNFINISHED: &str = "unfinished";
 
@@ -63,8 +65,14 @@ pub(super) fn lock(directory: &Path) -> Result<File, OpenError> {
         let parent = directory.parent().unwrap_or(&directory);
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(at(parent))?;
     }
-    let path = directory.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(at(&path))?;
+    take_lock(directory)
+}
+
+/// Takes a directory that is there for this process.
+pub(super) fn take_lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK);
+    let opened = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = opened.map_err(|error| OpenError::Io { path: path.clone(), error })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { directory: directory.to_owned() }),
@@ -168,13 +176,7 @@ impl Segment {
     fn look_at_name(&self) -> Result<(), AppendError> {
         match self.file.has_name(&self.path) {
             true => Ok(()),
-            false => {
-                let what = format!(
-                    "{} was removed or replaced while the process ran; make its directory again, for this process alone",
-                    self.path.display()
-                );
-                Err(AppendError::Write(io::Error::other(what)))
-            }
+            false => Err(AppendError::Write(io::Error::other(lost_name(&self.path)))),
         }
     }
 
@@ -187,6 +189,13 @@ impl Segment {
     }
 }
 
+fn lost_name(path: &Path) -> String {
+    format!(
+        "{} was removed or replaced while the process ran; make its directory again, for this process alone",
+        path.display()
+    )
+}
+
 /// The files in the directory.
 pub(super) struct Segments {
     pub disk: Box<dyn Disk>,
@@ -195,12 +204,29 @@ pub(super) struct Segments {
     pub upstream: String,
     pub next_number: u64,
     pub obsolete: Vec<PathBuf>,
+    /// Keeps the directory for this process as long as the file has its name.
+    pub lock: File,
 }
 
 impl Segments {
+    /// Sees to it that the directory is still this process's alone. Whoever removed it took the lock away with it, and then
+    /// another process could take what is pending here for what a dead one left.
+    pub fn hold(&mut self) -> io::Result<()> {
+        if !self.lock.has_name(&self.directory.join(LOCK)) {
+            self.lock = take_lock(&self.directory).map_err(|error| match error {
+                OpenError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound => {
+                    io::Error::other(lost_name(&self.directory))
+                }
+                other => io::Error::other(other.to_string()),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Makes the next segment, with a checkpoint of `ledger`, and deletes all older files. After a failure the
     /// segment before must not be written any more, since this one may have got its name.
     pub fn advance(&mut self, ledger: &Ledger) -> io::Result<Segment> {
+        self.hold()?;
         let number = self.next_number;
         self.next_number += 1;
         let unfinished = self.directory.join(format!("{number:020}.{UNFINISHED}"));

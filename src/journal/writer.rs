@@ -185,7 +185,8 @@ impl Writer {
 
     fn commit(&mut self, mut group: Group) {
         let Some(segment) = self.segment.as_mut().filter(|_| group.records > 0) else { return };
-        let Err(error) = segment.append(&mut group.frame) else {
+        let held = self.segments.hold().map_err(AppendError::Write);
+        let Err(error) = held.and_then(|()| segment.append(&mut group.frame)) else {
             self.facts.records += group.records;
             self.facts.commits += 1;
             self.facts.bytes += group.frame.len() as u64;
