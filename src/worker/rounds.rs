@@ -6,7 +6,7 @@ use super::arena::Arena;
 use super::client::{Client, Phase, press_on};
 use super::intake::has_arrived;
 use super::state::State;
-use super::upstream::{Role, Upstream};
+use super::upstream::{Phase as UpstreamPhase, Role, Upstream};
 use crate::shared::labels::{CloseReason, NodeState, RequestClass};
 
 /// Things visited in one part: about 0.1 ms for clients whose memory is not in the processor's caches. A worker with 10,000
@@ -70,26 +70,32 @@ struct NodeLevels {
 
 impl NodeLevels {
     fn add(&mut self, upstream: &Upstream) {
+        // A hung server takes connections as well, and these ask before they log in.
+        if upstream.role() == Role::OutOfBand {
+            return;
+        }
         self.up |= upstream.stream.is_some();
         self.connections += 1;
         self.inflight += upstream.wire.inflight() as u64;
         self.buffered_bytes += upstream.wire.inflight_bytes() as u64;
-        self.heard_ns = self.heard_ns.max(upstream.alive_ns);
+        // Of one that is not open it tells only when the last attempt began.
+        let heard_ns = if upstream.phase() == UpstreamPhase::Ready { upstream.alive_ns } else { 0 };
+        self.heard_ns = self.heard_ns.max(heard_ns);
         let listens = matches!(upstream.role(), Role::Subscriber(_) | Role::Monitor(_));
         let front = upstream.wire.front().filter(|front| front.class != RequestClass::Blocking);
         if let Some(front) = front.filter(|_| !listens) {
             self.waiting += upstream.wire.inflight() as u64;
-            let asked_ns = front.sent_ns.max(upstream.alive_ns);
+            let asked_ns = front.sent_ns.max(heard_ns);
             self.asked_ns = Some(self.asked_ns.map_or(asked_ns, |sooner_ns| sooner_ns.min(asked_ns)));
         }
     }
 
-    /// Since when the node leaves requests unanswered, given what was said of it before; 0 if it does not. A node that could not
-    /// be reached any more stays silent until something comes from it again.
-    fn silent_since_ns(&self, former_ns: u64, state: NodeState) -> u64 {
+    /// Since when the node leaves requests unanswered, given what was said of it before; 0 if it does not. It stays silent until
+    /// something comes from it again, also when nobody asks any more.
+    fn silent_since_ns(&self, former_ns: u64) -> u64 {
         let still = former_ns > 0 && self.heard_ns <= former_ns;
         match self.asked_ns {
-            None if still && state == NodeState::Down => former_ns,
+            None if still && self.connections > 0 => former_ns,
             None => 0,
             Some(asked_ns) if still => asked_ns.min(former_ns),
             Some(asked_ns) => asked_ns,
@@ -167,7 +173,7 @@ impl State {
                 self.rounds.silent_since_ns.resize(node + 1, 0);
             }
             let silent_ns = &mut self.rounds.silent_since_ns[node];
-            *silent_ns = level.silent_since_ns(*silent_ns, tally.state);
+            *silent_ns = level.silent_since_ns(*silent_ns);
             tally.silent_ms = if *silent_ns == 0 { 0 } else { now_ns.saturating_sub(*silent_ns) / 1_000_000 };
         }
     }

@@ -179,10 +179,13 @@ impl State {
         let Some(entry) = self.hot.entries.get_mut(&hash) else {
             return self.hot.govern.node(node).end_probe(now_ns, false);
         };
-        if queues {
-            entry.pace.fold(now_ns, window.delay_ns.unwrap_or(0), rand::rng().random());
-        } else if entry.pace.course() == Course::Probing {
-            entry.pace.on_good_round(now_ns);
+        // A key that cooled and came back meanwhile passes: it may fold only as any other that passes does.
+        match entry.pace.course() {
+            Course::Probing if queues => {
+                entry.pace.fold(now_ns, window.delay_ns.unwrap_or(0), rand::rng().random());
+            }
+            Course::Probing => entry.pace.on_good_round(now_ns),
+            Course::Passing | Course::Folding => {}
         }
         let passes = entry.pace.course() == Course::Passing;
         if entry.pace.course() != Course::Probing {

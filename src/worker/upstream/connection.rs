@@ -373,7 +373,9 @@ impl State {
         }
         let tally = self.tallies.node(node.position());
         tally.connect_failures += 1;
-        tally.state = NodeState::Down;
+        if let Role::Shared(_) = role {
+            tally.state = NodeState::Down;
+        }
         self.tallies.error(ErrorKind::UpstreamUnavailable);
         if failures == 1 {
             tracing::warn!(node = %self.node_name(node), %error, "can't connect to an upstream node; trying again");
@@ -386,7 +388,7 @@ impl State {
         self.tick();
         let upstream = self.upstreams.get_mut(key)?;
         upstream.stream = None;
-        let node = upstream.node;
+        let (node, role) = (upstream.node, upstream.role);
         let why = match ended {
             Ended::Closed => "closed by the gateway".to_owned(),
             Ended::Broken(why) | Ended::Refused(why) => {
@@ -395,7 +397,9 @@ impl State {
                 why
             }
         };
-        self.tallies.node(node.position()).state = NodeState::Down;
+        if let Role::Shared(_) = role {
+            self.tallies.node(node.position()).state = NodeState::Down;
+        }
         self.rest(key, failures, &why)
     }
 
