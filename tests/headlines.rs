@@ -380,7 +380,10 @@ fn a_gateway_whose_clients_are_served_is_ready_though_it_gets_no_new_connection(
         // The last of the gateway's other connections may still be open.
         direct.check(turn_away, "+OK");
         wait_until("it is turned away", || gateway.log().contains("topology: failed"));
-        wait_until("the last second has been looked at", || sight(&gateway).level != "critical");
+        wait_until("what the workers have has been looked at", || {
+            let seen = sight(&gateway);
+            seen.ready && seen.level != "critical"
+        });
         for _ in 0..20 {
             client.check("GET k", "$1 v");
             let seen = sight(&gateway);

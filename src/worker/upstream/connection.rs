@@ -23,6 +23,7 @@ use crate::limits::READS_PER_TURN_MAX;
 use crate::resp::ReplyScanner;
 use crate::shared::labels::{ErrorKind, NodeState};
 use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::intake::{Filled, Intake};
 use crate::worker::state::State;
@@ -373,9 +374,7 @@ impl State {
         }
         let tally = self.tallies.node(node.position());
         tally.connect_failures += 1;
-        if let Role::Shared(_) = role {
-            tally.state = NodeState::Down;
-        }
+        self.note_down(node, role);
         self.tallies.error(ErrorKind::UpstreamUnavailable);
         if failures == 1 {
             tracing::warn!(node = %self.node_name(node), %error, "can't connect to an upstream node; trying again");
@@ -397,10 +396,18 @@ impl State {
                 why
             }
         };
-        if let Role::Shared(_) = role {
+        self.note_down(node, role);
+        self.rest(key, failures, &why)
+    }
+
+    /// A connection failed. Its node is down unless others that all clients share are open: those serve.
+    fn note_down(&mut self, node: NodeIndex, role: Role) {
+        let is_shared = |role: Role| matches!(role, Role::Shared(_));
+        let serves =
+            |other: &Upstream| other.node == node && is_shared(other.role()) && other.stream.is_some();
+        if is_shared(role) && !self.upstreams.iter().any(serves) {
             self.tallies.node(node.position()).state = NodeState::Down;
         }
-        self.rest(key, failures, &why)
     }
 
     /// Hands on what the connection carried and says how long it waits.
