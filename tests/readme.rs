@@ -42,7 +42,9 @@ fn the_first_command_is_the_demo_and_the_second_the_tests() {
     );
     assert_eq!(commands[1], "tests/setup && cargo test");
     for command in commands[1].split(" && ") {
-        assert!(CI.lines().any(|line| line == command), ".ci/run runs the README's test command: {command}");
+        let twice = format!("with_second_try {command}");
+        let runs = CI.lines().any(|line| line == command || line == twice);
+        assert!(runs, ".ci/run runs the README's test command: {command}");
     }
 }
 
