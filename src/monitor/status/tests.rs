@@ -210,6 +210,12 @@ fn one_node_takes_the_load_of_all() {
         Level::Warning,
         "Out of balance: a:1 takes 71 % of all requests, as one of 3 masters.",
     );
+    let of_one_key = vec![HotKeyView { node: "a:1".into(), ..hot("k", 0.6, None, None) }];
+    check(
+        Case { hot_keys: of_one_key, ..nodes(5_000.0) },
+        Level::Notice,
+        "k takes 60 % of all requests (82,800/s), as it came: a:1 keeps up.",
+    );
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub const SILENT_MS: u64 = 1_000;
 pub(super) const LATE_US: u64 = 2_000;
 /// A node that takes so many times what the others take on average is out of balance.
 const SKEW_MIN: f64 = 3.0;
+/// A key with this part of all requests explains the load of its node.
+const ONE_KEY_SHARE: f64 = 0.3;
 /// Below this many requests per second on the busiest node no imbalance matters.
 const SKEW_REQUESTS_PER_S_MIN: f64 = 1_000.0;
 /// The same for bytes.
@@ -39,7 +41,7 @@ pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
     for node in evidence.nodes {
         judge_node(node, told, found);
     }
-    judge_balance(evidence.nodes, found);
+    judge_balance(evidence, found);
 }
 
 fn is_silent(node: &NodeView) -> bool {
@@ -106,10 +108,11 @@ fn waiting(requests: u64) -> String {
     }
 }
 
-/// One master that takes several times what the others take is what a hot shard looks like, hot keys or not.
-fn judge_balance(nodes: &[NodeView], found: &mut Findings) {
+/// One master that takes several times what the others take is a hot shard. Where one key makes it so, that key is the cause, and has a
+/// sentence of its own.
+fn judge_balance(evidence: &Evidence<'_>, found: &mut Findings) {
     let masters: Vec<&NodeView> =
-        nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
+        evidence.nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
     let busiest = |of: fn(&NodeView) -> f64, least: f64| {
         let most = masters.iter().max_by(|a, b| of(a).total_cmp(&of(b)))?;
         let all: f64 = masters.iter().map(|node| of(node)).sum();
@@ -121,7 +124,9 @@ fn judge_balance(nodes: &[NodeView], found: &mut Findings) {
         busiest(|node| node.requests_per_s, SKEW_REQUESTS_PER_S_MIN).map(|skew| (skew, "requests")),
         busiest(|node| node.bytes_per_s, SKEW_BYTES_PER_S_MIN).map(|skew| (skew, "bytes")),
     ];
-    if let Some(((node, share, masters), what)) = skewed.into_iter().flatten().next() {
+    let by_one_key =
+        |node: &str| evidence.hot_keys.iter().any(|key| key.node == node && key.share >= ONE_KEY_SHARE);
+    if let Some(((node, share, masters), what)) = skewed.into_iter().flatten().find(|s| !by_one_key(&s.0.0)) {
         let share = percent(share);
         found.add(
             Level::Warning,
