@@ -32,6 +32,10 @@ fn start() -> (MutexGuard<'static, ()>, Cluster, Gateway) {
 #[test]
 fn a_shard_channel_whose_slot_moves_leaves_its_subscriber_free() {
     let (_alone, cluster, gateway) = start();
+    if cluster.client(0).ask("SPUBLISH {moving} any").starts_with("-ERR unknown command") {
+        // There are no shard channels before Redis 7.
+        return;
+    }
     let mut client = gateway.client();
     client.check("SSUBSCRIBE {moving}", "*3 $10 ssubscribe $8 {moving} :1");
     Migration::begin(&cluster, "{moving}").end();
