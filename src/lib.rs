@@ -10,16 +10,17 @@
 //!                 shared/: snapshots (swapped whole), tallies (published copies), bounded mailboxes
 //! ```
 //!
-//! `process` starts and stops them; a panic in any of them ends the process ([`panics`]). A worker never waits for another thread, and no lock or shared atomic is touched per
-//! request.
+//! `process` starts and stops them; a panic in any of them ends the process ([`panics`]). A worker never waits for another
+//! thread, and no lock or shared atomic is touched per request.
 //!
 //! # The round trip of a request
 //!
 //! ```text
 //!   client --bytes--> (a) worker/client    scans requests where they lie in the read buffer
 //!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
-//!                         worker/hot       counts the access; an operation on a hot key is combined instead, one on a key in
-//!                                          write-behind mode answered at once, a read of a copied key answered from the copy
+//!                         worker/hot       counts the access; while work queues at its node an operation on a hot key is combined
+//!                                          instead, one on a key in write-behind mode is answered at once, a read of a copied key
+//!                                          from the copy
 //!                         worker/send      the one exit: asks for room on a connection, and puts the request there
 //!                     (b) worker/upstream  writes what is on the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
@@ -30,9 +31,9 @@
 //! # Invariants
 //!
 //! - Replies of a client leave in the order of its requests; its commands on one key take effect in that order
-//!   (`worker/client/dispatch` says what waits for what).
+//!   (`worker/client/dispatch` says what waits for what, `worker/upstream/redirect` what a slot on the move does to that).
 //! - A write that may have run is never sent again without a token (`worker/upstream/lost`, `combine`).
-//! - A client never sees a redirection, and never a node's address.
+//! - A client is never sent to another node: `MOVED` and `ASK` are followed here (`worker/upstream/redirect`).
 //! - What a combined operation is answered is what Redis would have answered in that order (`combine`).
 //! - What is answered before Redis has it, or from a copy, is so only where a rule asks for it; with the journal it is on disk
 //!   first (`worker/hot/behind`, [`journal`]), and no connection is shown less than it has seen (`worker/hot/cache`).

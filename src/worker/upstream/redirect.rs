@@ -6,9 +6,9 @@
 //! Beyond that the client gets Redis's own word, but for `MOVED` and `ASK`, of which it never hears.
 //!
 //! Order: requests of one client on one slot are redirected one after the other in the order they were sent, and the
-//! client sends no new ones under a newer topology until these are settled, so they arrive in order. The one exception is
-//! a multi-key request in the middle of a migration (`TRYAGAIN`): a request pipelined behind it on one of its keys may
-//! overtake it, as it may with any cluster client.
+//! client sends no new ones under a newer topology until these are settled, so they arrive in order. The exceptions wait where single
+//! commands follow at once, in the middle of a migration: a multi-key request (`TRYAGAIN`), and a transaction (`ASK`). What is
+//! pipelined behind one on its keys may overtake it, as it may with any cluster client.
 
 use super::errors::UpstreamError;
 use super::{Hook, Origin, Pending, Route, UpstreamKey};
