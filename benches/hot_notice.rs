@@ -4,7 +4,7 @@
 //! that nobody has touched takes over a tenth of the traffic from one millisecond to the next; the clock runs from its
 //! first request to the message about it on `__hotkey_notify__`, which leaves when the hot set is published.
 //!
-//! The delay as the window and the thresholds make it, without a machine in between, is in `tests/detection_accuracy`.
+//! The delay as the window and the thresholds make it, without a machine in between, is in `tests/models/detection_accuracy.rs`.
 
 #![allow(
     clippy::unwrap_used,

@@ -3,7 +3,7 @@
 //! only.
 //!
 //! It writes what it is given and holds no values. `promtool check metrics` is the oracle in
-//! `tests/metrics.rs`.
+//! `tests/operators/metrics.rs`.
 
 use std::fmt::Write;
 

@@ -1,13 +1,6 @@
 //! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so
 //! that what operators see can be tested and looked at without workers and without Redis.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test ends where something is not as it should be"
-)]
-#![allow(dead_code, reason = "each test binary uses its part of the story")]
-
 use std::sync::{Arc, Mutex};
 
 use hotgate::admission::QuotaAction;

@@ -232,17 +232,29 @@ fn announced(child: &mut Child) -> (SocketAddr, Option<SocketAddr>) {
 /// Of each gateway.
 const LOG_LINES_SHOWN_MAX: usize = 12;
 
-static LOGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The module whose test started a gateway, and its log.
+static LOGS: Mutex<Vec<(Option<String>, String)>> = Mutex::new(Vec::new());
 static SHOW_LOGS: Once = Once::new();
 
-/// After a panic the ends of the logs of all gateways of this process are printed below it.
+/// The module of the test that this thread runs; none if it is a thread that a test started.
+fn module_of_this_test() -> Option<String> {
+    let thread = std::thread::current();
+    thread.name()?.rsplit_once("::").map(|(module, _)| module.to_owned())
+}
+
+/// After a panic the ends of the logs of the gateways of the same module are printed below it.
 fn show_log_when_a_test_fails(path: String) {
-    LOGS.lock().unwrap().push(path);
+    LOGS.lock().unwrap().push((module_of_this_test(), path));
     SHOW_LOGS.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             usual(panic);
-            for path in LOGS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+            let here = module_of_this_test();
+            for (module, path) in LOGS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
+                if here.is_some() && module.is_some() && here != *module {
+                    continue;
+                }
+                // A gateway that has ended took its directory along.
                 let log = std::fs::read_to_string(path).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
                 let tail = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN_MAX)..];

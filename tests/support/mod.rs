@@ -1,18 +1,13 @@
-//! What every test file of this directory stands on: the real `hotgate` program, real redis servers on free ports, and
+//! What the tests stand on: the real `hotgate` program, real redis servers on free ports, and
 //! a raw client that shows the bytes of a reply as they came.
 //!
 //! Owns the processes it starts: each is killed when its value is dropped, and also when the test process ends in any
-//! other way, through a watching `sh` (see [`reaper`]), so that servers kept in a `static` for a whole file do not
-//! outlive it. Deliberately holds no assertion about hotgate: those are the test files'.
+//! other way, through a watching `sh` (see [`reaper`]), so that servers kept in a `static` do not outlive
+//! it. Deliberately holds no assertion about hotgate: those are the test files'.
 #![allow(
     dead_code,
     unused_imports,
-    reason = "every test file compiles this module and uses the part that it needs"
-)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test stops at the first thing that is not as it must be"
+    reason = "every test binary compiles this module and uses the part that it needs"
 )]
 
 pub mod client;

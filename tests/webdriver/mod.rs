@@ -1,12 +1,6 @@
 //! A browser under test: headless Chromium driven through ChromeDriver's WebDriver protocol
 //! (<https://www.w3.org/TR/webdriver2/>), spoken with the gateway's own HTTP client.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test ends where something is not as it should be"
-)]
-
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 

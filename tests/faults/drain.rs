@@ -1,0 +1,68 @@
+//! SIGTERM: nobody new is accepted, what is in flight is finished, the process exits with 0, and within `drain_timeout`.
+
+use crate::support::text::request;
+use crate::support::{self, Client, Gateway, Server, wait_until};
+
+fn start() -> (Server, Gateway) {
+    let server = Server::start();
+    let gateway = Gateway::before(&server.address().to_string())
+        .config("[upstream]\nrequest_timeout = \"60s\"\n[gateway]\ndrain_timeout = \"30s\"\n")
+        .start();
+    (server, gateway)
+}
+
+#[test]
+fn what_is_in_flight_is_finished_and_the_exit_code_is_0() {
+    let (server, mut gateway) = start();
+    let mut idle = gateway.client();
+    idle.check("PING", "+PONG");
+    let mut client = gateway.client();
+    client.check("SET drain v", "+OK");
+    server.pause();
+    let lines = ["INCR drained", "GET drain", "ECHO last"];
+    let bytes: Vec<u8> = lines.iter().flat_map(|line| request(line)).collect();
+    client.send(&bytes);
+    wait_until("the requests are at the gateway", || {
+        let mut witness = gateway.client();
+        let list = witness.text("CLIENT LIST");
+        list.lines().any(|line| line.contains(&format!(":{} ", client.local_port())))
+    });
+    gateway.terminate();
+    wait_until("new connections are refused", || Client::try_connect(gateway.address).is_err());
+    assert!(gateway.runs(), "requests are in flight");
+    server.resume();
+    client.expect("INCR drained", ":1");
+    client.expect("GET drain", "$1 v");
+    client.expect("ECHO last", "$4 last");
+    assert_eq!(client.rest(), b"");
+    assert_eq!(idle.rest(), b"");
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn an_idle_gateway_ends_at_once_on_either_signal() {
+    for signal in ["TERM", "INT"] {
+        let (_server, mut gateway) = start();
+        let mut idle = gateway.client();
+        idle.check("PING", "+PONG");
+        let mut subscriber = gateway.client();
+        subscriber.check("SUBSCRIBE drain", "*3 $9 subscribe $5 drain :1");
+        support::redis::signal(gateway.pid(), signal);
+        assert_eq!(gateway.wait().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn the_drain_ends_at_its_timeout_even_if_redis_does_not_answer() {
+    let server = Server::start();
+    let mut gateway = Gateway::before(&server.address().to_string())
+        .config("[upstream]\nrequest_timeout = \"9m\"\n[gateway]\ndrain_timeout = \"1s\"\n")
+        .start();
+    let mut client = gateway.client();
+    client.check("SET stuck v", "+OK");
+    server.pause();
+    client.send_line("INCR stuck:counter");
+    gateway.terminate();
+    gateway.wait();
+    server.resume();
+}

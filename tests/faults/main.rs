@@ -1,0 +1,26 @@
+//! What clients see while something breaks: servers, connections, the topology, the process itself, its clients.
+//! Each module holds one promise and names it in its first lines.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod breaking_reads;
+mod broken_servers;
+mod descriptors;
+mod drain;
+mod held_commands;
+mod hung_master;
+mod lost_connections;
+mod memory_at_rest;
+mod panics;
+mod slow_reader;
+mod time_limits;
+mod topology_changes;
+mod upstream_bounds;
+mod upstream_faults;

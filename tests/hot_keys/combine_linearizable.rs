@@ -1,0 +1,204 @@
+//! Combined counters are linearizable: through two gateways with two workers each, beside a client that writes to Redis
+//! directly, all operations on a counter can be put into one order that agrees with every reply, with the order of each
+//! connection, and with real time (an operation that was answered before another was sent comes before it).
+//!
+//! Increments are positive, so their replies tell their places, and the order can be checked instead of searched for
+//! (Herlihy and Wing, "Linearizability", ACM TOPLAS 1990). A failing seed is printed; `HOTGATE_SEED` repeats it, as far as
+//! threads can be repeated.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::support::text::{one_line, request};
+use crate::support::{Client, Cluster, Gateway, Server, seed};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+const GATEWAYS: usize = 2;
+const CONNECTIONS: usize = 12;
+const KEYS: usize = 3;
+const BURSTS: usize = 150;
+const PIPELINE_MAX: usize = 12;
+const RUN_MAX: usize = 6;
+
+/// How a counter is kept.
+#[derive(Clone, Copy)]
+enum Kind {
+    String,
+    HashField,
+}
+
+impl Kind {
+    fn increment(self, key: usize, delta: i64) -> String {
+        match self {
+            Kind::String if delta == 1 => format!("INCR counter:{{{key}}}"),
+            Kind::String => format!("INCRBY counter:{{{key}}} {delta}"),
+            Kind::HashField => format!("HINCRBY counter:h{{{key}}} field {delta}"),
+        }
+    }
+
+    fn read(self, key: usize) -> String {
+        match self {
+            Kind::String => format!("GET counter:{{{key}}}"),
+            Kind::HashField => format!("HGET counter:h{{{key}}} field"),
+        }
+    }
+}
+
+/// One operation and its reply.
+#[derive(Clone, Copy, Debug)]
+struct Operation {
+    connection: usize,
+    /// Zero for a read.
+    delta: i64,
+    /// The counter's value right after it.
+    value: i64,
+    sent: Instant,
+    answered: Instant,
+}
+
+/// What one connection does and sees, by key.
+fn converse(
+    address: SocketAddr,
+    kind: Kind,
+    connection: usize,
+    seed: u64,
+) -> BTreeMap<usize, Vec<Operation>> {
+    let mut rng = SmallRng::seed_from_u64(seed.wrapping_add(connection as u64));
+    let mut client = Client::connect(address);
+    let mut seen: BTreeMap<usize, Vec<Operation>> = BTreeMap::new();
+    for _ in 0..BURSTS {
+        let count = rng.random_range(1..=PIPELINE_MAX);
+        // Some operations come several times in a row, and are combined as one.
+        let burst: Vec<(usize, i64)> = (0..count)
+            .flat_map(|_| {
+                let delta = if rng.random_ratio(1, 4) { 0 } else { rng.random_range(1..=3) };
+                let times = if rng.random_ratio(1, 4) { rng.random_range(2..=RUN_MAX) } else { 1 };
+                std::iter::repeat_n((rng.random_range(0..KEYS), delta), times)
+            })
+            .collect();
+        let line = |(key, delta): &(usize, i64)| match delta {
+            0 => kind.read(*key),
+            delta => kind.increment(*key, *delta),
+        };
+        let bytes: Vec<u8> = burst.iter().flat_map(|operation| request(&line(operation))).collect();
+        let sent = Instant::now();
+        client.send(&bytes);
+        for (key, delta) in burst {
+            let reply = one_line(&client.reply());
+            let value = match reply.split_once(' ') {
+                Some((_, digits)) => digits,
+                None if reply == "$-1" => "0",
+                None => reply.trim_start_matches(':'),
+            };
+            let value = value.parse().unwrap_or_else(|_| panic!("seed {seed}: {reply}"));
+            let answered = Instant::now();
+            seen.entry(key).or_default().push(Operation { connection, delta, value, sent, answered });
+        }
+    }
+    seen
+}
+
+/// Holds the history of one counter against the only order that its values allow.
+fn check(mut history: Vec<Operation>, last: i64, seed: u64) {
+    let mut latest = BTreeMap::new();
+    for operation in &history {
+        let before = latest.insert(operation.connection, operation.value).unwrap_or(0);
+        let moved = operation.value - before;
+        assert!(moved >= operation.delta, "seed {seed}: after {before} its connection saw {operation:?}");
+    }
+    history.sort_by_key(|operation| (operation.value, operation.delta == 0, operation.sent));
+    let mut value = 0;
+    for operation in &history {
+        assert_eq!(
+            operation.value - operation.delta,
+            value,
+            "seed {seed}: not the next value: {operation:?}"
+        );
+        value = operation.value;
+    }
+    assert_eq!(value, last, "seed {seed}: the last value in Redis");
+    let mut sent_latest = history[0];
+    for operation in &history {
+        assert!(
+            operation.answered >= sent_latest.sent,
+            "seed {seed}: {operation:?} was over before {sent_latest:?} began, and comes after it"
+        );
+        if operation.sent > sent_latest.sent {
+            sent_latest = *operation;
+        }
+    }
+}
+
+/// Runs all connections and checks every counter; `direct` is where each key's Redis answers.
+fn run(gateways: &[Gateway], direct: impl Fn(usize) -> SocketAddr, kind: Kind) {
+    let seed = seed();
+    println!("HOTGATE_SEED={seed}");
+    let mut histories: BTreeMap<usize, Vec<Operation>> = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let through = (0..CONNECTIONS).map(|connection| {
+            let address = gateways[connection % gateways.len()].address;
+            scope.spawn(move || converse(address, kind, connection, seed))
+        });
+        let beside = {
+            let addresses: Vec<SocketAddr> = (0..KEYS).map(&direct).collect();
+            scope.spawn(move || write_directly(&addresses, kind, seed))
+        };
+        for thread in through.collect::<Vec<_>>().into_iter().chain([beside]) {
+            for (key, operations) in thread.join().unwrap() {
+                histories.entry(key).or_default().extend(operations);
+            }
+        }
+    });
+    for (key, history) in histories {
+        let last = Client::connect(direct(key)).text(&kind.read(key)).parse().unwrap();
+        check(history, last, seed);
+    }
+}
+
+/// A client that knows nothing of gateways.
+fn write_directly(addresses: &[SocketAddr], kind: Kind, seed: u64) -> BTreeMap<usize, Vec<Operation>> {
+    let mut rng = SmallRng::seed_from_u64(seed ^ u64::MAX);
+    let mut clients: Vec<Client> = addresses.iter().map(|address| Client::connect(*address)).collect();
+    let mut seen: BTreeMap<usize, Vec<Operation>> = BTreeMap::new();
+    for _ in 0..BURSTS {
+        let (key, delta) = (rng.random_range(0..KEYS), rng.random_range(1..=3));
+        let sent = Instant::now();
+        let value = clients[key].integer(&kind.increment(key, delta));
+        let operation = Operation { connection: CONNECTIONS, delta, value, sent, answered: Instant::now() };
+        seen.entry(key).or_default().push(operation);
+    }
+    seen
+}
+
+const CONFIG: &str = "[gateway]\nworkers = 2\n[[rule]]\nmatch = 'counter:*'\nmode = 'combine'\n";
+
+fn before(upstream: &str, config: &str) -> Vec<Gateway> {
+    (0..GATEWAYS).map(|_| Gateway::before(upstream).config(&format!("{config}{CONFIG}")).start()).collect()
+}
+
+#[test]
+fn counters_on_one_server() {
+    for config in
+        ["", "[combine]\nexactly_once = true\n", "[combine]\nflush_interval = '0s'\nearly_flush_min = 2\n"]
+    {
+        for kind in [Kind::String, Kind::HashField] {
+            let server = Server::start();
+            run(&before(&server.address().to_string(), config), |_| server.address(), kind);
+        }
+    }
+}
+
+#[test]
+fn counters_in_a_cluster() {
+    let cluster = Cluster::start();
+    let gateways = before(&cluster.seeds(), "");
+    for kind in [Kind::String, Kind::HashField] {
+        let direct = |key| {
+            let node = cluster.master_of(&format!("counter:{{{key}}}"));
+            ([127, 0, 0, 1], cluster.port(node)).into()
+        };
+        run(&gateways, direct, kind);
+    }
+}

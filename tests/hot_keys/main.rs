@@ -1,0 +1,27 @@
+//! Hot keys: seen, combined, answered from copies or before Redis has them.
+//! Each module holds one promise and names it in its first lines.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod combine_bounds;
+mod combine_faults;
+mod combine_linearizable;
+mod combine_runs;
+mod journal;
+mod journal_clock;
+mod journal_of_another;
+mod plain_by_default;
+mod read_cache;
+mod read_cache_faults;
+mod rights;
+mod story;
+mod write_behind;
+mod write_behind_faults;
+mod write_behind_silence;

@@ -1,0 +1,197 @@
+//! At most once per token, whatever happens to the connection, with the real script in a real Redis; and the errors
+//! that Redis itself gives.
+
+use bytes::{Bytes, BytesMut};
+use hotgate::{
+    combine::{FLUSH_SCRIPT, FlushDecision, FlushPolicy, KeyQueue, Op, companion_key, flush_script_sha},
+    resp::RespVersion,
+};
+
+use super::harness::{Backend, Caller, KEY, LIMITS, World, request};
+use super::server::{Client, Server};
+
+const ONCE: FlushPolicy =
+    FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: None, withhold: false };
+
+fn gateway(id: &str) -> KeyQueue<Caller> {
+    KeyQueue::new(Bytes::from_static(KEY), id.as_bytes(), LIMITS)
+}
+
+/// The bytes of a flush of some increments.
+fn flush(queue: &mut KeyQueue<Caller>, now_ns: u64, increments: u32) -> BytesMut {
+    for member in 0..increments {
+        queue.push(Op::Increment(1), member.into(), RespVersion::Resp2).unwrap();
+    }
+    resend(queue, now_ns)
+}
+
+fn resend(queue: &mut KeyQueue<Caller>, now_ns: u64) -> BytesMut {
+    assert!(matches!(queue.next_flush(now_ns, &ONCE), FlushDecision::Send(_)));
+    let mut wire = BytesMut::new();
+    queue.encode(&mut wire);
+    wire
+}
+
+fn run(client: &mut Client, wire: &[u8]) -> Vec<Vec<u8>> {
+    client.run(wire, RespVersion::Resp2)
+}
+
+fn settle(queue: &mut KeyQueue<Caller>, replies: &[Vec<u8>]) -> u32 {
+    let mut answered = 0;
+    assert_eq!(queue.settle(replies, |caller, _| answered += caller.operations).again, None);
+    answered
+}
+
+fn loaded(server: &Server) -> Client {
+    let mut client = server.client(0);
+    let sha = client.ask(&[b"SCRIPT", b"LOAD", FLUSH_SCRIPT.as_bytes()]);
+    assert_eq!(sha, format!("$40\r\n{}\r\n", flush_script_sha()));
+    client
+}
+
+#[test]
+fn the_same_flush_twice_takes_effect_once() {
+    let server = Server::start();
+    let mut client = loaded(&server);
+    let mut queue = gateway("g1");
+    let wire = flush(&mut queue, 1_000, 3);
+    let first = run(&mut client, &wire);
+    client.ask(&[b"INCRBY", KEY, b"100"]);
+    queue.lost(2_000, &super::harness::NONE, 0, |_, _| panic!("it is retried"));
+    let again = resend(&mut queue, 2_000);
+    assert_eq!(run(&mut client, &again), first, "the stored result, not a new one");
+    assert_eq!(settle(&mut queue, &first), 3);
+    assert_eq!(client.ask(&[b"GET", KEY]), "$3\r\n103\r\n");
+    let companion = companion_key(KEY, b"once:g1");
+    let left: i64 = client.ask(&[b"PTTL", &companion]).trim()[1..].parse().unwrap();
+    assert!((1..=600_000).contains(&left), "the companion expires");
+}
+
+#[test]
+fn a_first_sending_that_arrives_late_changes_nothing() {
+    let server = Server::start();
+    let mut client = loaded(&server);
+    let mut queue = gateway("g1");
+    let first = flush(&mut queue, 1_000, 1);
+    queue.lost(2_000, &super::harness::NONE, 0, |_, _| {});
+    let retry = resend(&mut queue, 2_000);
+    let replies = run(&mut client, &retry);
+    run(&mut client, &first);
+    assert_eq!(client.ask(&[b"GET", KEY]), "$1\r\n1\r\n", "behind its retry");
+    settle(&mut queue, &replies);
+    let second = flush(&mut queue, 5_000, 1);
+    let replies = run(&mut client, &second);
+    settle(&mut queue, &replies);
+    assert!(run(&mut client, &first)[0].starts_with(b"-STALE"));
+    assert_eq!(client.ask(&[b"GET", KEY]), "$1\r\n2\r\n", "behind the next flush");
+}
+
+#[test]
+fn a_flush_that_was_given_up_stays_out_once_a_later_one_is_in() {
+    let server = Server::start();
+    let mut client = loaded(&server);
+    let mut queue = gateway("g1");
+    let lost = flush(&mut queue, 1_000, 1);
+    queue.abandon("ERR upstream away", |_, _| {});
+    let next = flush(&mut queue, 1_001, 1);
+    let replies = run(&mut client, &next);
+    settle(&mut queue, &replies);
+    run(&mut client, &lost);
+    assert_eq!(client.ask(&[b"GET", KEY]), "$1\r\n1\r\n");
+}
+
+#[test]
+fn gateways_and_homes_do_not_take_each_other_for_themselves() {
+    let server = Server::start();
+    let mut client = loaded(&server);
+    for (round, id) in ["g1", "g2", "g1", "g3"].into_iter().enumerate() {
+        let mut home = gateway(id);
+        let wire = flush(&mut home, 1_000_000 * (1 + round as u64), 1);
+        let replies = run(&mut client, &wire);
+        assert_eq!(settle(&mut home, &replies), 1);
+        assert_eq!(client.ask(&[b"GET", KEY]), format!("$1\r\n{}\r\n", round + 1));
+    }
+}
+
+#[test]
+fn a_script_that_redis_forgot_is_sent_along() {
+    let server = Server::start();
+    let mut client = server.client(0);
+    let mut queue = gateway("g1");
+    let wire = flush(&mut queue, 1_000, 2);
+    let replies = run(&mut client, &wire);
+    assert!(replies[0].starts_with(b"-NOSCRIPT"));
+    assert!(queue.settle(&replies, |_, _| panic!("nobody is answered")).again.is_some());
+    let wire = resend(&mut queue, 2_000);
+    let replies = run(&mut client, &wire);
+    assert_eq!(settle(&mut queue, &replies), 2);
+}
+
+#[test]
+fn a_foreign_companion_is_an_error_and_no_effect() {
+    let server = Server::start();
+    let mut client = loaded(&server);
+    client.ask(&[b"RPUSH", &companion_key(KEY, b"once:g1"), b"x"]);
+    let mut queue = gateway("g1");
+    let wire = flush(&mut queue, 1_000, 1);
+    let replies = run(&mut client, &wire);
+    let mut told = Vec::new();
+    queue.settle(&replies, |_, settled| told.push(format!("{settled:?}")));
+    assert_eq!(told.len(), 1);
+    assert_eq!(client.ask(&[b"EXISTS", KEY]), ":0\r\n");
+}
+
+/// Every way in which a counter can refuse, with the members that see it differently.
+#[test]
+fn errors_are_those_of_one_by_one() {
+    let server = Server::start();
+    let incr = || request(&[b"INCR", KEY]);
+    let decr = || request(&[b"DECR", KEY]);
+    let by = |delta: i64| request(&[b"INCRBY", KEY, delta.to_string().as_bytes()]);
+    let get = || request(&[b"GET", KEY]);
+    let field = |delta: i64| request(&[b"HINCRBY", KEY, b"f", delta.to_string().as_bytes()]);
+    let mixed = || vec![get(), incr(), get(), decr(), by(5), get(), by(0)];
+    let members: [Vec<Vec<u8>>; 6] = [
+        mixed(),
+        vec![incr(), incr(), incr()],
+        vec![by(i64::MAX), by(i64::MAX), incr(), decr(), by(i64::MIN), get()],
+        vec![by(i64::MIN), decr(), incr(), get()],
+        vec![field(1), request(&[b"HGET", KEY, b"f"]), field(-1), field(i64::MAX), field(i64::MAX)],
+        vec![request(&[b"SET", KEY, b"7"]), get(), request(&[b"SET", KEY, b"8"]), incr(), get()],
+    ];
+    let states: [&[&[u8]]; 16] = [
+        &[b"DEL", KEY],
+        &[b"SET", KEY, b"41"],
+        &[b"SET", KEY, b"-0"],
+        &[b"SET", KEY, b"007"],
+        &[b"SET", KEY, b"+5"],
+        &[b"SET", KEY, b" 5"],
+        &[b"SET", KEY, b""],
+        &[b"SET", KEY, b"abc"],
+        &[b"SET", KEY, b"9223372036854775806"],
+        &[b"SET", KEY, b"-9223372036854775807"],
+        &[b"SET", KEY, b"9223372036854775808"],
+        &[b"RPUSH", KEY, b"x"],
+        &[b"HSET", KEY, b"f", b"abc"],
+        &[b"HSET", KEY, b"f", b"9223372036854775806"],
+        &[b"CONFIG", b"SET", b"maxmemory", b"1"],
+        &[b"REPLICAOF", b"127.0.0.1", b"1"],
+    ];
+    for (index, state) in states.iter().enumerate() {
+        for (batch, members) in members.iter().enumerate() {
+            for exactly_once in [false, true] {
+                let id = format!("g{index}.{batch}");
+                let mut world = World::new(server.client(0), server.client(1), exactly_once, &id);
+                world.outside(&[b"DEL", KEY]);
+                world.outside(state);
+                for wire in members {
+                    world.push(wire.clone(), RespVersion::Resp2);
+                }
+                world.drain();
+                world.check_content();
+                world.outside(&[b"REPLICAOF", b"NO", b"ONE"]);
+                world.outside(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What operators see and do: configuration, log, HTTP, dashboard, metrics, headlines, the verbs over RESP.
+//! Each module holds one promise and names it in its first lines.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+#[path = "../made_up/mod.rs"]
+mod made_up;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../webdriver/mod.rs"]
+mod webdriver;
+
+mod check_command;
+mod config_manual;
+mod dashboard;
+mod headlines;
+mod http_api;
+mod log;
+mod metrics;
+mod operator_commands;
+mod prometheus_rules;
+mod readme;
+mod reload;
+mod setup_script;
