@@ -176,7 +176,7 @@ fn tests_are_modules_of_a_few_binaries() {
             assert_eq!(name, "house", "tests/{name}.rs: make it a module of tests/*/main.rs");
             continue;
         }
-        let roots = ["main.rs", "mod.rs"].map(|root| tests.join(directory).join(root));
+        let roots = ["main.rs", "mod.rs", "lib.rs"].map(|root| tests.join(directory).join(root));
         let root = roots.iter().find(|root| root.exists()).expect("a directory has a root module");
         if *root != path {
             let declared = fs::read_to_string(root).unwrap().contains(&format!("mod {name};"));
