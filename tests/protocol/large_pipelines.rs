@@ -1,6 +1,8 @@
 //! A client that keeps reading gets every reply, however large and many they are and however slowly it reads. Only one that
 //! takes nothing for `limits.output_stall_timeout` is closed, and the log and a metric say so.
 
+#![allow(clippy::disallowed_methods, reason = "a slow reader is one that sleeps between its reads")]
+
 use std::io::Read;
 use std::time::{Duration, Instant};
 
