@@ -11,7 +11,7 @@ use hotgate::resp::{Request, RequestLimits, RequestScan, RequestScanner};
 use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
 use hotgate::worker::client::session::Session;
 use hotgate::worker::decide::classes::Classes;
-use hotgate::worker::decide::{Knowledge, decide};
+use hotgate::worker::decide::{Snapshots, decide};
 
 fn cluster() -> Topology {
     let node = |port| {
@@ -23,9 +23,9 @@ fn cluster() -> Topology {
     Topology::new(1, UpstreamKind::Cluster, vec![node(7000), node(7001), node(7002)], &shards)
 }
 
-fn knowledge(topology: Topology) -> Knowledge {
+fn snapshots(topology: Topology) -> Snapshots {
     let commands = CommandTable::builtin();
-    Knowledge {
+    Snapshots {
         topology: Arc::new(topology),
         classes: Classes::new(&commands),
         commands: Arc::new(commands),
@@ -40,8 +40,8 @@ fn decisions(criterion: &mut Criterion) {
         inline_bytes_max: 1 << 16,
         authenticated: true,
     };
-    let single = knowledge(Topology::single(1, Address::new("127.0.0.1", 6379)));
-    let cluster = knowledge(cluster());
+    let single = snapshots(Topology::single(1, Address::new("127.0.0.1", 6379)));
+    let cluster = snapshots(cluster());
     let requests: [(&str, &[u8]); 3] = [
         ("GET", b"*2\r\n$3\r\nGET\r\n$16\r\nkey:000000012345\r\n"),
         ("INCR", b"*2\r\n$4\r\nINCR\r\n$16\r\nkey:000000012345\r\n"),

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::client::{self, Client};
 use super::decide::local::asks_for_password;
-use super::state::State;
+use super::owners::Worker;
 use crate::shared::labels::RejectReason;
 
 /// What a client beyond the bound is told, as Redis words it.
@@ -32,12 +32,12 @@ const SHORTAGE: Duration = Duration::from_secs(1);
 const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Accepts clients until it is aborted.
-pub(super) async fn accept(state: Rc<RefCell<State>>, listener: TcpListener) {
+pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: TcpListener) {
     let mut shortage = Shortage { spare: spare(), ..Shortage::default() };
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if shortage.is_recent() => refuse(&mut state.borrow_mut(), &stream),
-            Ok((stream, _)) => admit(&state, stream),
+            Ok((stream, _)) if shortage.is_recent() => refuse(&mut worker.borrow_mut(), &stream),
+            Ok((stream, _)) => admit(&worker, stream),
             Err(error) => {
                 shortage.note(&error);
                 // One that waits is accepted in place of the spare descriptor.
@@ -45,7 +45,7 @@ pub(super) async fn accept(state: Rc<RefCell<State>>, listener: TcpListener) {
                 let waiting = had_spare.then(|| listener.accept().now_or_never()).flatten();
                 let told = match waiting {
                     Some(Ok((stream, _))) => {
-                        refuse(&mut state.borrow_mut(), &stream);
+                        refuse(&mut worker.borrow_mut(), &stream);
                         true
                     }
                     _ => false,
@@ -92,28 +92,29 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-fn refuse(state: &mut State, stream: &TcpStream) {
-    state.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
+fn refuse(worker: &mut Worker, stream: &TcpStream) {
+    worker.core.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
     // A new socket's buffer is empty, so this either goes out whole or the client has gone.
     let _ = stream.try_write(TOO_MANY);
 }
 
-fn admit(shared: &Rc<RefCell<State>>, stream: TcpStream) {
-    let state = &mut *shared.borrow_mut();
-    state.tick();
-    state.look_at_snapshots();
-    let Some(id) = state.gateway.connections.admit(state.config.gateway.clients_max as u64) else {
-        return refuse(state, &stream);
+fn admit(shared: &Rc<RefCell<Worker>>, stream: TcpStream) {
+    let worker = &mut *shared.borrow_mut();
+    worker.core.tick();
+    worker.look_at_snapshots();
+    let Some(id) = worker.core.gateway.connections.admit(worker.core.config.gateway.clients_max as u64)
+    else {
+        return refuse(worker, &stream);
     };
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
-        state.gateway.connections.release();
+        worker.core.gateway.connections.release();
         return;
     };
-    set_options(&stream, state.config.gateway.tcp_keepalive);
-    let limits = state.request_limits(!asks_for_password(&state.config));
-    let now_ns = state.now_ns;
-    state.tallies.clients.opened += 1;
-    let key = state.clients.insert(|key| Client::new(key, id, stream, (peer, local), limits, now_ns));
+    set_options(&stream, worker.core.config.gateway.tcp_keepalive);
+    let limits = worker.core.request_limits(!asks_for_password(&worker.core.config));
+    let now_ns = worker.core.now_ns;
+    worker.core.tallies.clients.opened += 1;
+    let key = worker.clients.all.insert(|key| Client::new(key, id, stream, (peer, local), limits, now_ns));
     tokio::task::spawn_local(client::run(Rc::clone(shared), key));
 }
 

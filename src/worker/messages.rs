@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::tracking::redirect_of;
 use super::client::{Client, ClientKey, close_client, flush_touched};
-use super::state::State;
+use super::owners::Worker;
 use super::upstream::Origin;
 use crate::resp::encode;
 use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
@@ -16,62 +16,63 @@ use crate::shared::labels::CloseReason;
 use crate::shared::mailbox::{ClientFilter, WorkerMessage};
 
 /// Serves the mailbox for as long as the worker lives.
-pub(super) async fn receive(state: Rc<RefCell<State>>, mut messages: mpsc::Receiver<WorkerMessage>) {
+pub(super) async fn receive(worker: Rc<RefCell<Worker>>, mut messages: mpsc::Receiver<WorkerMessage>) {
     while let Some(message) = messages.recv().await {
-        let state = &mut *state.borrow_mut();
-        state.tick();
+        let worker = &mut *worker.borrow_mut();
+        worker.core.tick();
         match message {
             WorkerMessage::KillClients { filter, reply } => {
-                let keys = state.matching_clients(&filter);
-                keys.iter().for_each(|key| close_client(state, *key, CloseReason::Killed));
+                let keys = worker.matching_clients(&filter);
+                keys.iter().for_each(|key| close_client(worker, *key, CloseReason::Killed));
                 // The asker may have given up.
                 let _ = reply.send(keys.len() as u64);
             }
-            WorkerMessage::Unblock { id, error, reply } => state.unblock(id, error, reply),
+            WorkerMessage::Unblock { id, error, reply } => worker.unblock(id, error, reply),
             WorkerMessage::FindClient { id, reply } => {
-                let _ = reply.send(state.client_by_id(id).map(ClientKey::to_number));
+                let _ = reply.send(worker.client_by_id(id).map(ClientKey::to_number));
             }
             WorkerMessage::Invalidate(batch) => {
-                batch.into_iter().for_each(|invalidation| state.take_redirected(invalidation));
-                flush_touched(state);
+                batch.into_iter().for_each(|invalidation| worker.take_redirected(invalidation));
+                flush_touched(worker);
             }
             WorkerMessage::RedirectBroken { source, target_id } => {
-                state.redirect_broken(source, target_id);
-                flush_touched(state);
+                worker.redirect_broken(source, target_id);
+                flush_touched(worker);
             }
-            WorkerMessage::Combine(batch) => state.take_handoffs(batch),
-            WorkerMessage::Combined(batch) => state.take_results(batch),
+            WorkerMessage::Combine(batch) => worker.take_handoffs(batch),
+            WorkerMessage::Combined(batch) => worker.take_results(batch),
             WorkerMessage::Behind(requests) => {
-                state.serve_behind(requests);
-                flush_touched(state);
+                worker.serve_behind(requests);
+                flush_touched(worker);
             }
             WorkerMessage::BehindSaid(results) => {
-                state.hear_behind(results);
-                flush_touched(state);
+                worker.hear_behind(results);
+                flush_touched(worker);
             }
             WorkerMessage::Publish { channel, payload } => {
-                state.publish_locally(&channel, &payload);
-                flush_touched(state);
+                worker.publish_locally(&channel, &payload);
+                flush_touched(worker);
             }
         }
     }
 }
 
 /// Describes clients on demand.
-pub(super) async fn describe_clients(state: Rc<RefCell<State>>, mut requests: ClientRowsInbox) {
+pub(super) async fn describe_clients(worker: Rc<RefCell<Worker>>, mut requests: ClientRowsInbox) {
     while let Some(request) = requests.recv().await {
-        let mut state = state.borrow_mut();
-        state.tick();
-        let rows = state.clients.iter().take(request.rows_max).map(|client| state.describe(client)).collect();
+        let mut worker = worker.borrow_mut();
+        worker.core.tick();
+        let rows =
+            worker.clients.all.iter().take(request.rows_max).map(|client| worker.describe(client)).collect();
         let _ = request.reply.send(rows);
     }
 }
 
-impl State {
+impl Worker {
     fn matching_clients(&self, filter: &ClientFilter) -> Vec<ClientKey> {
         let matches = |client: &&Client| {
             let kind = if client.session.subscriptions.is_some() { "pubsub" } else { "normal" };
-            let age_seconds = self.now_ns.saturating_sub(client.connected_ns) / 1_000_000_000;
+            let age_seconds = self.core.now_ns.saturating_sub(client.connected_ns) / 1_000_000_000;
             filter.ids.as_ref().is_none_or(|ids| ids.contains(&client.id))
                 && filter.except_id != Some(client.id)
                 && filter.address.as_ref().is_none_or(|address| *address == client.peer.to_string())
@@ -80,12 +81,12 @@ impl State {
                 && filter.kind.as_ref().is_none_or(|wanted| wanted == kind)
                 && filter.age_seconds_min.is_none_or(|least| age_seconds >= least)
         };
-        self.clients.iter().filter(matches).map(|client| client.key).collect()
+        self.clients.all.iter().filter(matches).map(|client| client.key).collect()
     }
 
     fn describe(&self, client: &Client) -> ClientRow {
         let session = &client.session;
-        let seconds = |since_ns: u64| self.now_ns.saturating_sub(since_ns) / 1_000_000_000;
+        let seconds = |since_ns: u64| self.core.now_ns.saturating_sub(since_ns) / 1_000_000_000;
         let subscriptions = session.subscriptions.as_deref();
         let mut flags = String::new();
         let mut flag = |set: bool, letter| flags.extend(set.then_some(letter));
@@ -99,10 +100,10 @@ impl State {
         if flags.is_empty() {
             flags.push('N');
         }
-        let command = session.last_seen.map(|id| self.knowledge.commands.get(id).name.to_string());
+        let command = session.last_seen.map(|id| self.core.snapshots.commands.get(id).name.to_string());
         ClientRow {
             id: client.id,
-            worker: self.index,
+            worker: self.core.index,
             address: client.peer,
             local_address: client.local,
             name: session.name.to_vec(),
@@ -132,8 +133,8 @@ impl State {
     /// Ends a client's blocking command at Redis itself, so that nothing that it took is lost.
     fn unblock(&mut self, id: u64, error: bool, reply: oneshot::Sender<Option<Bytes>>) {
         let blocked =
-            self.clients.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
-        let upstream = blocked.and_then(|key| self.upstreams.get_mut(key));
+            self.clients.all.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
+        let upstream = blocked.and_then(|key| self.upstreams.connections.get_mut(key));
         let Some(upstream) = upstream.filter(|upstream| upstream.server_id > 0) else {
             let _ = reply.send(None);
             return;

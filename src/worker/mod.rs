@@ -5,26 +5,27 @@
 //!
 //! ```text
 //!   client/    (a) bytes -> request                 (d) replies -> bytes, in order
-//!   decide/        (state, request) -> verdict
+//!   decide/        (snapshots, session, request) -> verdict
 //!   hot/           combining, quotas
 //!   send           the one exit: room, connection
 //!   upstream/  (b) onto the wire                    (c) the response finds its request
 //! ```
 //!
 //! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on
-//! it (`State` is borrowed within one poll only); every queue is bounded.
+//! it (`Worker` is borrowed within one poll only); every queue is bounded.
 
 mod accept;
 pub mod arena;
 pub mod client;
+pub mod core;
 pub mod decide;
 pub mod hot;
 pub mod intake;
 mod messages;
+pub mod owners;
 pub mod reply_times;
 pub mod rounds;
 pub mod send;
-pub mod state;
 pub mod timers;
 pub mod upstream;
 
@@ -44,7 +45,7 @@ use crate::shared::client_rows::ClientRowsInbox;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::mailbox::WorkerMessage;
 use hot::behind::{Unflushed, WorkerJournal};
-use state::State;
+use owners::Worker;
 
 /// How often a draining worker looks whether its clients have gone.
 const DRAIN_LOOK_PERIOD: Duration = Duration::from_millis(5);
@@ -87,42 +88,42 @@ pub fn run(setup: Setup) -> io::Result<Ended> {
 
 async fn serve(setup: Setup) -> io::Result<Ended> {
     let mut stage = setup.gateway.stage.clone();
-    let state = State::new(setup.index, setup.gateway);
+    let worker = Worker::new(setup.index, setup.gateway);
     if let Some(journal) = setup.journal {
-        state.borrow_mut().open_journal(journal);
+        worker.borrow_mut().open_journal(journal);
     }
     let mut accepting = Vec::new();
     for listener in setup.listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&state), listener)));
+        accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&worker), listener)));
     }
-    tokio::task::spawn_local(upstream::run_retries(Rc::clone(&state)));
-    tokio::task::spawn_local(messages::receive(Rc::clone(&state), setup.messages));
-    tokio::task::spawn_local(messages::describe_clients(Rc::clone(&state), setup.client_rows));
-    tokio::task::spawn_local(hot::pump(Rc::clone(&state)));
-    tokio::task::spawn_local(hot::behind::follow_journal(Rc::clone(&state)));
-    tokio::task::spawn_local(follow_topology(Rc::clone(&state)));
-    tokio::task::spawn_local(follow_hot_set(Rc::clone(&state)));
-    tokio::task::spawn_local(follow_polled_limits(Rc::clone(&state)));
-    tokio::task::spawn_local(housekeep(Rc::clone(&state)));
+    tokio::task::spawn_local(upstream::run_retries(Rc::clone(&worker)));
+    tokio::task::spawn_local(messages::receive(Rc::clone(&worker), setup.messages));
+    tokio::task::spawn_local(messages::describe_clients(Rc::clone(&worker), setup.client_rows));
+    tokio::task::spawn_local(hot::pump(Rc::clone(&worker)));
+    tokio::task::spawn_local(hot::behind::follow_journal(Rc::clone(&worker)));
+    tokio::task::spawn_local(follow_topology(Rc::clone(&worker)));
+    tokio::task::spawn_local(follow_hot_set(Rc::clone(&worker)));
+    tokio::task::spawn_local(follow_polled_limits(Rc::clone(&worker)));
+    tokio::task::spawn_local(housekeep(Rc::clone(&worker)));
     #[cfg(debug_assertions)]
     tokio::task::spawn_local(crate::panics::provoke("worker"));
     // An error means that the sender is gone, and with it the process.
     let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
-    state.borrow_mut().draining = true;
+    worker.borrow_mut().core.draining = true;
     let mut look = interval(DRAIN_LOOK_PERIOD);
     loop {
         let stopped = *stage.borrow() == Stage::Stopped;
         {
-            let state = &mut *state.borrow_mut();
-            state.housekeep();
-            state.drain_behind();
+            let worker = &mut *worker.borrow_mut();
+            worker.housekeep();
+            worker.drain_behind();
             // Clients of other workers may need this one as the home of a key.
-            let left = state.gateway.connections.open();
-            if (left == 0 && !state.owes() && !state.has_unflushed()) || stopped {
-                let cut_off = state.clients.len();
-                let (unflushed, unpaid) = (state.report_unflushed(), state.report_unpaid());
+            let left = worker.core.gateway.connections.open();
+            if (left == 0 && !worker.owes() && !worker.has_unflushed()) || stopped {
+                let cut_off = worker.clients.all.len();
+                let (unflushed, unpaid) = (worker.report_unflushed(), worker.report_unpaid());
                 return Ok(Ended { cut_off, unflushed, unpaid });
             }
         }
@@ -131,37 +132,37 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
 }
 
 /// Takes over each new topology as soon as it is published.
-async fn follow_topology(state: Rc<RefCell<State>>) {
-    let mut changes = state.borrow().gateway.topology.changes();
+async fn follow_topology(worker: Rc<RefCell<Worker>>) {
+    let mut changes = worker.borrow().core.gateway.topology.changes();
     while changes.changed().await.is_ok() {
-        state.borrow_mut().look_at_snapshots();
+        worker.borrow_mut().look_at_snapshots();
     }
 }
 
 /// Takes over each new hot set as soon as it is published.
-async fn follow_hot_set(state: Rc<RefCell<State>>) {
-    let mut hot_set = state.borrow().gateway.hot_set.clone();
+async fn follow_hot_set(worker: Rc<RefCell<Worker>>) {
+    let mut hot_set = worker.borrow().core.gateway.hot_set.clone();
     while hot_set.changed().await.is_ok() {
         let published = Arc::clone(&hot_set.borrow_and_update());
-        state.borrow_mut().adopt_hot_set(&published);
+        worker.borrow_mut().adopt_hot_set(&published);
     }
 }
 
 /// Takes over limits of quotas as soon as they are published.
-async fn follow_polled_limits(state: Rc<RefCell<State>>) {
-    let mut limits = state.borrow().gateway.polled_limits.clone();
+async fn follow_polled_limits(worker: Rc<RefCell<Worker>>) {
+    let mut limits = worker.borrow().core.gateway.polled_limits.clone();
     limits.mark_changed();
     while limits.changed().await.is_ok() {
         let published = Arc::clone(&limits.borrow_and_update());
-        state.borrow_mut().adopt_polled_limits(&published);
+        worker.borrow_mut().adopt_polled_limits(&published);
     }
 }
 
-async fn housekeep(state: Rc<RefCell<State>>) {
+async fn housekeep(worker: Rc<RefCell<Worker>>) {
     let mut period = interval(SLICE);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         period.tick().await;
-        state.borrow_mut().housekeep();
+        worker.borrow_mut().housekeep();
     }
 }

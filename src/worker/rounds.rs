@@ -5,7 +5,7 @@
 use super::arena::Arena;
 use super::client::{Client, Phase, press_on};
 use super::intake::has_arrived;
-use super::state::State;
+use super::owners::Worker;
 use super::upstream::{Phase as UpstreamPhase, Role, Upstream};
 use crate::shared::labels::{CloseReason, NodeState, RequestClass};
 
@@ -103,15 +103,15 @@ impl NodeLevels {
     }
 }
 
-impl State {
+impl Worker {
     /// Ends clients whose time is over, and measures.
     pub(super) fn visit_clients(&mut self) {
-        let idle_ns = self.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
-        let (now_ns, draining) = (self.now_ns, self.draining);
-        let stall_timeout = self.config.limits.output_stall_timeout;
+        let idle_ns = self.core.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
+        let (now_ns, draining) = (self.core.now_ns, self.core.draining);
+        let stall_timeout = self.core.config.limits.output_stall_timeout;
         let mut stalled = Vec::new();
         let levels = &mut self.rounds.client_levels;
-        let over = self.rounds.clients.visit(&mut self.clients, |client| {
+        let over = self.rounds.clients.visit(&mut self.clients.all, |client| {
             levels.blocked += u64::from(client.session.blocking.is_some());
             levels.subscribed += u64::from(client.session.subscriptions.is_some());
             let kept = client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len());
@@ -123,9 +123,9 @@ impl State {
                 stalled.push(client.key);
             }
         });
-        let tally = &mut self.tallies.clients;
-        tally.current = self.clients.len() as u64;
-        tally.buffered_bytes_max = tally.current * self.config.limits.client_output_buffer_max as u64;
+        let tally = &mut self.core.tallies.clients;
+        tally.current = self.clients.all.len() as u64;
+        tally.buffered_bytes_max = tally.current * self.core.config.limits.client_output_buffer_max as u64;
         if over {
             let levels = std::mem::take(levels);
             (tally.blocked, tally.subscribed) = (levels.blocked, levels.subscribed);
@@ -137,11 +137,11 @@ impl State {
 
     /// Looks after connections on which something is waited for, and measures.
     pub(super) fn visit_upstreams(&mut self) {
-        let now_ns = self.now_ns;
-        let masters = &self.knowledge.topology.masters;
+        let now_ns = self.core.now_ns;
+        let masters = &self.core.snapshots.topology.masters;
         let mut silent = Vec::new();
         let levels = &mut self.rounds.node_levels;
-        let over = self.rounds.upstreams.visit(&mut self.upstreams, |upstream| {
+        let over = self.rounds.upstreams.visit(&mut self.upstreams.connections, |upstream| {
             let node = upstream.node.position();
             if levels.len() <= node {
                 levels.resize_with(node + 1, NodeLevels::default);
@@ -158,15 +158,15 @@ impl State {
             return;
         }
         for (node, level) in levels.iter().enumerate().filter(|(_, level)| level.connections > 0) {
-            let tally = self.tallies.node(node);
+            let tally = self.core.tallies.node(node);
             if level.up {
                 tally.state = NodeState::Up;
             }
         }
-        for (node, tally) in self.tallies.nodes.iter_mut().enumerate() {
+        for (node, tally) in self.core.tallies.nodes.iter_mut().enumerate() {
             let level = levels.get(node).cloned().unwrap_or_default();
             tally.inflight = level.inflight;
-            tally.inflight_max = level.connections * self.config.upstream.inflight_max as u64;
+            tally.inflight_max = level.connections * self.core.config.upstream.inflight_max as u64;
             tally.buffered_bytes = level.buffered_bytes;
             tally.waiting = level.waiting;
             if self.rounds.silent_since_ns.len() <= node {

@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 
 use super::client::tracking::caching_prefix;
 use super::client::{ClientKey, Gate};
-use super::state::State;
+use super::owners::Worker;
 use super::upstream::errors::UpstreamError;
 use super::upstream::lanes::ALONE;
 use super::upstream::{Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
@@ -99,22 +99,22 @@ impl RoomWaiters {
     }
 }
 
-impl State {
+impl Worker {
     /// Room on a connection, if it has any.
     pub fn room(&self, connection: UpstreamKey) -> Option<Room> {
-        Room::on(self.upstreams.get(connection)?, &self.config.upstream)
+        Room::on(self.upstreams.connections.get(connection)?, &self.core.config.upstream)
     }
 
-    /// As [`State::room`]; without, the client's next request is looked at again when there is some.
+    /// As [`Worker::room`]; without, the client's next request is looked at again when there is some.
     pub fn room_or_wait(&mut self, key: ClientKey, connection: UpstreamKey) -> Option<Room> {
         let room = self.room(connection);
         if room.is_none()
-            && let Some(client) = self.clients.get_mut(key)
+            && let Some(client) = self.clients.all.get_mut(key)
         {
             client.gate = Gate::Room;
             // Once is enough: it is looked at each time that anything of it has been answered, too.
             if client.room_awaited.replace(connection) != Some(connection)
-                && let Some(upstream) = self.upstreams.get_mut(connection)
+                && let Some(upstream) = self.upstreams.connections.get_mut(connection)
             {
                 upstream.waiters.clients.push(key);
             }
@@ -126,20 +126,21 @@ impl State {
     pub fn exit_or_wait(&mut self, key: ClientKey, node: Option<NodeIndex>) -> Option<Exit> {
         let Some(node) = node else { return self.exit_later(key, None) };
         let connection = self.connection_of(key, node)?;
-        let upstream = self.upstreams.get(connection)?;
+        let upstream = self.upstreams.connections.get(connection)?;
         if let Phase::Waiting(_) = upstream.phase() {
             return self.exit_later(key, Some(node));
         }
-        let room = Room::on(upstream, &self.config.upstream).or_else(|| self.room_or_wait(key, connection));
+        let room =
+            Room::on(upstream, &self.core.config.upstream).or_else(|| self.room_or_wait(key, connection));
         room.map(Exit::Now)
     }
 
     fn exit_later(&mut self, key: ClientKey, node: Option<NodeIndex>) -> Option<Exit> {
-        if self.retries.has_room(&self.config.upstream) {
+        if self.upstreams.retries.has_room(&self.core.config.upstream) {
             return Some(Exit::Later(node));
         }
-        self.retries.wait_for_room(key);
-        if let Some(client) = self.clients.get_mut(key) {
+        self.upstreams.retries.wait_for_room(key);
+        if let Some(client) = self.clients.all.get_mut(key) {
             client.gate = Gate::Room;
         }
         None
@@ -149,7 +150,7 @@ impl State {
     pub fn send_out(&mut self, exit: Exit, mut pending: Pending, payload: Payload<'_>) {
         let client = match (pending.origin, &exit) {
             (_, Exit::Now(Room { tracks: false, .. })) => None,
-            (Origin::Client { key, .. }, _) => self.clients.get(key),
+            (Origin::Client { key, .. }, _) => self.clients.all.get(key),
             _ => None,
         };
         pending.caching = client.and_then(|client| client.session.tracking.as_ref()?.caching);
@@ -182,7 +183,7 @@ impl State {
 
     /// The connection that carries a client's requests to a node.
     fn connection_of(&mut self, key: ClientKey, node: NodeIndex) -> Option<UpstreamKey> {
-        let client = self.clients.get(key)?;
+        let client = self.clients.all.get(key)?;
         let (version, database, lane) = (client.session.version, client.session.database, client.lane);
         match client.session.tracking {
             None => Some(self.shared_connection(node, version, database, lane)),
@@ -192,30 +193,33 @@ impl State {
 
     fn why_later(&mut self, node: Option<NodeIndex>, pending: &Pending) -> UpstreamError {
         if let Some(node) = node {
-            return UpstreamError::Unreachable(self.node_name(node), "the last attempt failed".to_owned());
+            return UpstreamError::Unreachable(
+                self.core.node_name(node),
+                "the last attempt failed".to_owned(),
+            );
         }
         let slot = if let Route::Slot(slot) | Route::ReadSlot(slot) = pending.route { slot } else { 0 };
-        self.refresh(RefreshReason::Unassigned);
+        self.core.refresh(RefreshReason::Unassigned);
         UpstreamError::Unassigned(slot)
     }
 
     /// Puts a request on the connection that has room for it.
     pub fn send(&mut self, room: Room, pending: Pending, parts: &[&[u8]]) {
-        if let Some(upstream) = self.upstreams.get_mut(room.connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(room.connection) {
             put(upstream, pending, parts);
         }
     }
 
     /// Puts the commands of one flush on the connection that has room for it; each awaits a reply of its own.
     pub fn send_all(&mut self, room: Room, pending: Pending, prefix: &[u8], commands: &[Bytes]) {
-        if let Some(upstream) = self.upstreams.get_mut(room.connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(room.connection) {
             commands.iter().for_each(|command| put(upstream, pending, &[prefix, command]));
         }
     }
 
-    /// As [`State::send`] without a copy.
+    /// As [`Worker::send`] without a copy.
     pub fn send_large(&mut self, room: Room, pending: Pending, bytes: Bytes) {
-        if let Some(upstream) = self.upstreams.get_mut(room.connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(room.connection) {
             upstream.wire.push_large(pending, bytes);
             upstream.wake();
         }
@@ -238,7 +242,7 @@ impl State {
         self.queue_on(connection, node, pending, prefix, bytes);
     }
 
-    /// As [`State::send_to`] on this connection.
+    /// As [`Worker::send_to`] on this connection.
     pub fn queue_on(
         &mut self,
         connection: UpstreamKey,
@@ -247,21 +251,22 @@ impl State {
         prefix: &[u8],
         bytes: Bytes,
     ) {
-        pending.sent_ns = self.now_ns;
-        let Some(upstream) = self.upstreams.get(connection) else { return };
+        pending.sent_ns = self.core.now_ns;
+        let Some(upstream) = self.upstreams.connections.get(connection) else { return };
         let unreachable = matches!(upstream.phase(), Phase::Waiting(_));
         // What waits already was sent before.
         let overtakes = match pending.origin {
             Origin::Client { key, .. } => {
-                self.clients.get(key).is_some_and(|client| client.parked.others_wait())
+                self.clients.all.get(key).is_some_and(|client| client.parked.others_wait())
             }
             _ => false,
         };
         let Some(room) = self.room(connection).filter(|_| !unreachable && !overtakes) else {
             let error = match unreachable {
-                true => {
-                    UpstreamError::Unreachable(self.node_name(node), "the last attempt failed".to_owned())
-                }
+                true => UpstreamError::Unreachable(
+                    self.core.node_name(node),
+                    "the last attempt failed".to_owned(),
+                ),
                 false => UpstreamError::Full("the queue of requests to its node"),
             };
             pending.start_over();
@@ -281,7 +286,7 @@ impl State {
         let connection = self.flush_connection(node, version)?;
         let room = self.room(connection);
         if room.is_none()
-            && let Some(upstream) = self.upstreams.get_mut(connection)
+            && let Some(upstream) = self.upstreams.connections.get_mut(connection)
             && !upstream.waiters.keys.contains(&hash)
         {
             upstream.waiters.keys.push(hash);
@@ -291,18 +296,18 @@ impl State {
 
     /// The connection that takes flushes to a node, unless the last attempt to reach the node failed.
     pub fn flush_connection(&mut self, node: NodeIndex, version: RespVersion) -> Option<UpstreamKey> {
-        let lane = self.pools.preferred(node);
+        let lane = self.upstreams.pools.preferred(node);
         let connection = self.shared_connection(node, version, 0, lane);
-        let phase = self.upstreams.get(connection)?.phase();
+        let phase = self.upstreams.connections.get(connection)?.phase();
         (!matches!(phase, Phase::Waiting(_))).then_some(connection)
     }
 
     /// Lets those go on that wait for room on a connection, once it is half empty, so that they come in droves and not one by
     /// one. To be called whenever a request has left it.
     pub fn wake_waiters(&mut self, key: UpstreamKey) {
-        let settings = &self.config.upstream;
+        let settings = &self.core.config.upstream;
         let (requests_max, bytes_max) = (settings.inflight_max / 2, settings.output_buffer_max / 2);
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         let half_empty =
             upstream.wire.inflight() <= requests_max && upstream.wire.inflight_bytes() <= bytes_max;
         if half_empty && !upstream.waiters.is_empty() {
@@ -314,7 +319,7 @@ impl State {
     /// Lets go on who has waited for room on a connection, which has some or is no more.
     pub fn let_go_on(&mut self, waiters: RoomWaiters) {
         for waiter in waiters.clients {
-            if let Some(client) = self.clients.get_mut(waiter) {
+            if let Some(client) = self.clients.all.get_mut(waiter) {
                 client.room_awaited = None;
                 client.wake();
             }
@@ -326,18 +331,18 @@ impl State {
 
     /// Puts a question about a node itself on the connection for such.
     pub fn send_question(&mut self, connection: UpstreamKey, pending: Pending, bytes: &[u8]) {
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
-            upstream.active_ns = self.now_ns;
+        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
+            upstream.active_ns = self.core.now_ns;
             put(upstream, pending, &[bytes]);
         }
     }
 
     /// Tells a connection something of which nobody awaits the reply. For connections of one session, and few words: see above.
     pub fn tell_connection(&mut self, connection: UpstreamKey, command: &[&[u8]]) {
-        let pending = Pending::on_connection(Origin::Swallow, RequestClass::Local, self.now_ns);
+        let pending = Pending::on_connection(Origin::Swallow, RequestClass::Local, self.core.now_ns);
         let mut bytes = Vec::new();
         encode::command(&mut bytes, command);
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
             put(upstream, pending, &[&bytes]);
         }
     }

@@ -24,7 +24,7 @@ use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::settle_client;
 use crate::worker::decide::{Part, Verdict};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::{Origin, Pending, Route};
 
 /// Keys in write-behind mode, by hash.
@@ -67,7 +67,7 @@ impl Passage {
     }
 }
 
-impl State {
+impl Worker {
     /// Takes a request to the home of its key, or has it wait for its passage. `None` lets it go its way.
     pub(super) fn pass_behind(
         &mut self,
@@ -77,7 +77,7 @@ impl State {
         verdict: &Verdict,
     ) -> Option<Flow> {
         let command = command.filter(|_| self.hot.behind.is_on())?;
-        if self.hot.behind.is_closing() && self.clients.get(key)?.combined > 0 {
+        if self.hot.behind.is_closing() && self.clients.all.get(key)?.combined > 0 {
             // The home of a key that is in write-behind mode no more may hand an operation of it back.
             return Some(self.wait_for_passage(key));
         }
@@ -85,7 +85,7 @@ impl State {
             return self.take_behind(key, command, request, place, op);
         }
         self.end_passage(key);
-        match self.clients.get(key)?.passage.as_deref() {
+        match self.clients.all.get(key)?.passage.as_deref() {
             Some(Passage { until: None, refused: Some(text), .. }) => {
                 let text = *text;
                 self.give_up_passage(key);
@@ -103,7 +103,7 @@ impl State {
         if touched.keys.is_empty() && !touched.all {
             return None;
         }
-        let client = self.clients.get(key)?;
+        let client = self.clients.all.get(key)?;
         if client.passage.is_none() && client.replies.is_empty() {
             self.begin_passage(key, touched);
         }
@@ -111,7 +111,7 @@ impl State {
     }
 
     fn wait_for_passage(&mut self, key: ClientKey) -> Flow {
-        self.clients.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
+        self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
     /// The operation, if write-behind may answer it, and the place of its key.
@@ -130,8 +130,8 @@ impl State {
             Op::Get => WriteBehindOp::Get,
             _ => return None,
         };
-        let session = &self.clients.get(key)?.session;
-        let place = self.knowledge.commands.get(command).key_range.first as usize;
+        let session = &self.clients.all.get(key)?.session;
+        let place = self.core.snapshots.commands.get(command).key_range.first as usize;
         (session.database == 0 && session.tracking.is_none()).then_some((place, op))
     }
 
@@ -149,28 +149,28 @@ impl State {
         if !self.is_behind(key, hash) {
             return None;
         }
-        let client = self.clients.get_mut(client_key)?;
+        let client = self.clients.all.get_mut(client_key)?;
         if !client.may_combine(self.hot.epoch) {
             return Some(client.wait(Gate::Drain));
         }
         client.combined += 1;
         client.requests += 1;
-        client.active_ns = self.now_ns;
+        client.active_ns = self.core.now_ns;
         client.session.last_seen = Some(command);
         let muted = client.take_muted();
         let waiter = Waiter {
             client: client_key.to_number(),
             sequence: client.replies.push_waiting(muted),
             operations: 1,
-            worker: self.index as u16,
-            received_ns: self.now_ns,
+            worker: self.core.index as u16,
+            received_ns: self.core.now_ns,
             delta: 0,
             verb: Verb::default(),
             version: client.session.version,
         };
         self.record_access(client_key, command, request, key, hash);
         let home = self.home_of(hash);
-        if home == self.index {
+        if home == self.core.index {
             self.take_at_home(key, hash, op, waiter);
         } else {
             let ask = BehindAsk::Take(op);
@@ -192,7 +192,7 @@ impl State {
                 Touched::default()
             }
             Verdict::Session(Session::Exec, _) => {
-                let Some(session) = self.clients.get(key).map(|client| &client.session) else {
+                let Some(session) = self.clients.all.get(key).map(|client| &client.session) else {
                     return Touched::default();
                 };
                 let mut touched = session.watched.clone();
@@ -203,7 +203,7 @@ impl State {
             }
             Verdict::Session(Session::Watch, _) => {
                 let named = self.named(key, command, request);
-                if let Some(client) = self.clients.get_mut(key) {
+                if let Some(client) = self.clients.all.get_mut(key) {
                     client.session.watched.add(named.clone());
                 }
                 named
@@ -216,7 +216,7 @@ impl State {
             Verdict::Queue { part: Part::Select | Part::Hello | Part::Here, .. } => Touched::default(),
             Verdict::Queue { part: Part::Redis, .. } => {
                 let named = self.named(key, command, request);
-                let client = self.clients.get_mut(key);
+                let client = self.clients.all.get_mut(key);
                 if let Some(transaction) = client.and_then(|client| client.session.transaction.as_mut()) {
                     transaction.touched.add(named);
                 }
@@ -226,17 +226,17 @@ impl State {
     }
 
     fn named(&mut self, key: ClientKey, command: CommandId, request: &Request<'_>) -> Touched {
-        let commands = std::sync::Arc::clone(&self.knowledge.commands);
+        let commands = std::sync::Arc::clone(&self.core.snapshots.commands);
         let known = commands.get(command);
         let mut places = KeyPositions::new();
         if known.keys(request, &mut places).is_err() {
             return Touched::default();
         }
         if places.is_empty() {
-            let script = self.knowledge.classes.of(command) == RequestClass::Script;
+            let script = self.core.snapshots.classes.of(command) == RequestClass::Script;
             return Touched { keys: BehindKeys::new(), all: known.is_write() || script };
         }
-        let database = self.clients.get(key).map_or(0, |client| client.session.database_ahead());
+        let database = self.clients.all.get(key).map_or(0, |client| client.session.database_ahead());
         // The database that `COPY` and `MOVE` name may be this one.
         let elsewhere = database != 0 && !known.flags.contains(CommandFlags::WRITE);
         let all = !elsewhere && known.follows_patterns(request);
@@ -252,7 +252,7 @@ impl State {
 
     fn begin_passage(&mut self, key: ClientKey, touched: Touched) {
         let number = self.hot.behind.next_passage();
-        let workers = self.gateway.workers.len();
+        let workers = self.core.gateway.workers.len();
         let mut passage = Passage {
             number,
             unlisted: if touched.all { workers } else { 0 },
@@ -272,18 +272,18 @@ impl State {
             Some((hash, name)) => self.ask_for_passage(hash, name, waiter),
             None => {}
         }
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.all.get_mut(key) {
             client.passage = Some(Box::new(passage));
         }
     }
 
     fn passenger(&self, key: ClientKey, number: u32) -> Waiter {
         Waiter {
-            worker: self.index as u16,
+            worker: self.core.index as u16,
             client: key.to_number(),
             sequence: number,
             operations: 1,
-            received_ns: self.now_ns,
+            received_ns: self.core.now_ns,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,
@@ -311,10 +311,15 @@ impl State {
 
     /// Answers one of this worker's own clients.
     pub fn settle_absorbed(&mut self, waiter: Waiter, reply: &[u8], outcome: Outcome) {
-        self.tallies.count(RequestClass::Counter, outcome);
-        self.reply_times.add(waiter.received_ns, waiter.received_ns, self.now_ns, &mut self.tallies);
+        self.core.tallies.count(RequestClass::Counter, outcome);
+        self.core.reply_times.add(
+            waiter.received_ns,
+            waiter.received_ns,
+            self.core.now_ns,
+            &mut self.core.tallies,
+        );
         let key = ClientKey::from_number(waiter.client);
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.all.get_mut(key) {
             client.combined -= 1;
         }
         settle_client(self, key, waiter.sequence, 0, Settled::Borrowed(reply));
@@ -323,7 +328,7 @@ impl State {
     /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
     fn send_yours(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
         let key = ClientKey::from_number(waiter.client);
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         client.combined -= 1;
         client.combine_after = client.replies.next_sequence();
         let mut bytes = Vec::new();
@@ -338,7 +343,7 @@ impl State {
             readonly: op == WriteBehindOp::Get,
             class: RequestClass::Counter,
             received_ns: waiter.received_ns,
-            sent_ns: self.now_ns,
+            sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })
         };
         match self.node_of(&pending) {
@@ -349,7 +354,7 @@ impl State {
 
     fn go_on_with_passage(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
         let key = ClientKey::from_number(waiter.client);
-        let client = self.clients.get_mut(key);
+        let client = self.clients.all.get_mut(key);
         let passage = client.and_then(|client| client.passage.as_deref_mut());
         let Some(passage) = passage.filter(|passage| passage.number == waiter.sequence) else {
             // The client has gone, and no command will come.
@@ -378,7 +383,7 @@ impl State {
                 self.ask_for_passage(hash, name, waiter);
             }
             _ => {
-                if let Some(client) = self.clients.get(key) {
+                if let Some(client) = self.clients.all.get(key) {
                     client.wake();
                 }
             }
@@ -387,7 +392,7 @@ impl State {
 
     /// The command at hand is on its way or answered: its passage ends with its reply.
     pub(super) fn mark_passage(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let next = client.replies.next_sequence();
         if let Some(passage) = client.passage.as_mut().filter(|passage| passage.until.is_none()) {
             passage.until = Some(next);
@@ -398,7 +403,7 @@ impl State {
 
     /// Ends the passage of a command whose reply has left.
     pub(super) fn end_passage(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.all.get(key) else { return };
         let until = client.passage.as_ref().and_then(|passage| passage.until);
         if until.is_some_and(|until| client.replies.has_left(until)) {
             self.give_up_passage(key);
@@ -407,7 +412,7 @@ impl State {
 
     /// Ends a client's passage, whatever has become of it.
     fn give_up_passage(&mut self, key: ClientKey) {
-        let passage = self.clients.get_mut(key).and_then(|client| client.passage.take());
+        let passage = self.clients.all.get_mut(key).and_then(|client| client.passage.take());
         self.release_passage(key, passage);
     }
 

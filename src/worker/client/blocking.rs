@@ -11,11 +11,11 @@ use crate::resp::{Request, RespVersion};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Phase, Route};
 
-impl State {
+impl Worker {
     /// A command that opens, uses or closes state of the connection.
     pub(super) fn run_session(
         &mut self,
@@ -37,7 +37,7 @@ impl State {
     }
 
     fn block(&mut self, key: ClientKey, slot: Option<u16>, request: &Request<'_>) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
@@ -60,7 +60,7 @@ impl State {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.blocking = Some(room.connection());
         client.exclusive = true;
         let muted = client.take_muted();
@@ -71,7 +71,7 @@ impl State {
             hook: Hook::ReleaseConnection,
             leading: u32::from(!prefix.is_empty()),
             prefix_len: prefix.len() as u32,
-            ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
+            ..Pending::on_connection(origin, RequestClass::Blocking, self.core.now_ns)
         };
         self.send(room, pending, &[prefix, request.bytes()]);
         Flow::Next
@@ -80,7 +80,7 @@ impl State {
     /// Whether no connection to `node` is open. One is kept trying, so that not each blocked client tries by itself.
     fn is_away(&mut self, node: NodeIndex, version: RespVersion, database: u32) -> bool {
         let shared = self.shared_connection(node, version, database, 0);
-        self.upstreams.get(shared).is_none_or(|upstream| upstream.phase() != Phase::Ready)
+        self.upstreams.connections.get(shared).is_none_or(|upstream| upstream.phase() != Phase::Ready)
     }
 
     /// A blocking command can't be sent, because its node was lost or, with an error, is not known. It waits as any other
@@ -88,7 +88,7 @@ impl State {
     /// when it sees fit.
     fn block_later(&mut self, key: ClientKey, error: Option<UpstreamError>) -> Flow {
         if self.has_tried_too_long(key) {
-            if let Some(client) = self.clients.get_mut(key) {
+            if let Some(client) = self.clients.all.get_mut(key) {
                 client.session_redirects = 0;
             }
             match error {
@@ -99,8 +99,8 @@ impl State {
             }
             return Flow::Next;
         }
-        self.refresh(RefreshReason::Unassigned);
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        self.core.refresh(RefreshReason::Unassigned);
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let flow = client.wait(Gate::Drain);
         self.look_later(key);
         flow
@@ -118,7 +118,7 @@ impl State {
     ) -> bool {
         self.end_empty_subscriptions(key);
         if self.has_tried_too_long(key) {
-            let Some(client) = self.clients.get_mut(key) else { return false };
+            let Some(client) = self.clients.all.get_mut(key) else { return false };
             let redirects = std::mem::take(&mut client.session_redirects);
             let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
             self.settle_error(pending, &error, Some(reply));
@@ -128,7 +128,7 @@ impl State {
     }
 
     /// The connection of a blocking command was lost before the command was sent: it is looked at again, as in
-    /// [`State::block_later`].
+    /// [`Worker::block_later`].
     pub(in crate::worker) fn block_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
         match self.has_tried_too_long(key) {
             true => self.end_block(key),
@@ -137,16 +137,16 @@ impl State {
     }
 
     fn end_block(&mut self, key: ClientKey) {
-        self.tallies.error(ErrorKind::UpstreamUnavailable);
-        self.tallies.count(RequestClass::Blocking, Outcome::Failed);
+        self.core.tallies.error(ErrorKind::UpstreamUnavailable);
+        self.core.tallies.count(RequestClass::Blocking, Outcome::Failed);
         hang_up(self, key, CloseReason::UpstreamLost);
     }
 
     /// Counts one more try of the client's command at hand.
     fn has_tried_too_long(&mut self, key: ClientKey) -> bool {
-        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
-        let now_ns = self.now_ns;
-        let Some(client) = self.clients.get_mut(key) else { return false };
+        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let now_ns = self.core.now_ns;
+        let Some(client) = self.clients.all.get_mut(key) else { return false };
         client.session.blocking = None;
         if client.session_redirects == 0 {
             client.session_redirected_since_ns = now_ns;
@@ -159,7 +159,7 @@ impl State {
     fn retract_command(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) -> bool {
         let bytes = bytes.slice(pending.prefix_len as usize..);
         let leftover = pending.hook != Hook::ReleaseConnection;
-        let Some(client) = self.clients.get_mut(key) else { return false };
+        let Some(client) = self.clients.all.get_mut(key) else { return false };
         client.replies.retract();
         client.exclusive = false;
         client.paused = true;

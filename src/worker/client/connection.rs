@@ -18,29 +18,29 @@ use super::{Client, ClientKey, Gate, Phase, requests};
 use crate::limits::{READ_AHEAD_BYTES_MAX, READS_PER_TURN_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
 const LINGER_NS: u64 = 1_000_000_000;
 
 /// Serves the client `key` until its connection is closed.
-pub async fn run(state: Rc<RefCell<State>>, key: ClientKey) {
-    poll_fn(|cx| drive(&state, key, cx)).await;
-    let state = &mut *state.borrow_mut();
-    let Some(client) = state.clients.remove(key) else { return };
-    state.release_passage(key, client.passage);
-    state.gateway.connections.release();
-    let tally = &mut state.tallies.clients;
+pub async fn run(worker: Rc<RefCell<Worker>>, key: ClientKey) {
+    poll_fn(|cx| drive(&worker, key, cx)).await;
+    let worker = &mut *worker.borrow_mut();
+    let Some(client) = worker.clients.all.remove(key) else { return };
+    worker.release_passage(key, client.passage);
+    worker.core.gateway.connections.release();
+    let tally = &mut worker.core.tallies.clients;
     if let Phase::Dead(reason) = client.phase {
         tally.closed[reason.index()] += 1;
     }
-    end_session(state, client.session);
+    end_session(worker, client.session);
 }
 
-fn drive(state: &Rc<RefCell<State>>, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
-    let state = &mut *state.borrow_mut();
-    state.tick();
-    let Some(client) = state.clients.get_mut(key) else { return Poll::Ready(()) };
+fn drive(worker: &Rc<RefCell<Worker>>, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
+    let worker = &mut *worker.borrow_mut();
+    worker.core.tick();
+    let Some(client) = worker.clients.all.get_mut(key) else { return Poll::Ready(()) };
     if client.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
         client.waker = Some(cx.waker().clone());
     }
@@ -52,38 +52,38 @@ fn drive(state: &Rc<RefCell<State>>, key: ClientKey, cx: &mut Context<'_>) -> Po
             cx.waker().wake_by_ref();
             break;
         }
-        let progress = match state.clients.get(key).map(|client| client.phase) {
-            Some(Phase::Open) => read_and_serve(state, key, cx),
-            Some(Phase::Lingering(..)) => drop_input(state, key, cx),
+        let progress = match worker.clients.all.get(key).map(|client| client.phase) {
+            Some(Phase::Open) => read_and_serve(worker, key, cx),
+            Some(Phase::Lingering(..)) => drop_input(worker, key, cx),
             _ => false,
         };
         if !progress {
             break;
         }
     }
-    flush_client(state, key);
+    flush_client(worker, key);
     // What was written may have made room for requests that had to wait for just that.
-    if let Some(client) = state.clients.get_mut(key)
+    if let Some(client) = worker.clients.all.get_mut(key)
         && client.paused
         && client.gate == Gate::Open
-        && client.may_go_on(&state.config.limits)
+        && client.may_go_on(&worker.core.config.limits)
     {
         cx.waker().wake_by_ref();
     }
-    finish(state, key, cx)
+    finish(worker, key, cx)
 }
 
 /// Serves what was read before, then reads once more. `false` when nothing more can be done now.
-fn read_and_serve(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> bool {
-    requests::serve(state, key, &[]);
-    let mut scratch = std::mem::take(&mut state.scratch);
-    let progress = read_once(state, key, &mut scratch, cx);
-    state.scratch = scratch;
+fn read_and_serve(worker: &mut Worker, key: ClientKey, cx: &mut Context<'_>) -> bool {
+    requests::serve(worker, key, &[]);
+    let mut scratch = std::mem::take(&mut worker.scratch);
+    let progress = read_once(worker, key, &mut scratch, cx);
+    worker.scratch = scratch;
     progress
 }
 
-fn read_once(state: &mut State, key: ClientKey, scratch: &mut [u8], cx: &mut Context<'_>) -> bool {
-    let Some(client) = state.clients.get_mut(key) else { return false };
+fn read_once(worker: &mut Worker, key: ClientKey, scratch: &mut [u8], cx: &mut Context<'_>) -> bool {
+    let Some(client) = worker.clients.all.get_mut(key) else { return false };
     let Client { stream, inbox: Some(inbox), phase: Phase::Open, .. } = client else { return false };
     if inbox.end_of_stream {
         return false;
@@ -100,14 +100,14 @@ fn read_once(state: &mut State, key: ClientKey, scratch: &mut [u8], cx: &mut Con
         }
         Poll::Ready(Ok(Filled::Scratch(count))) => {
             client.bytes_in += count as u64;
-            state.tallies.clients.bytes_in += count as u64;
-            requests::serve(state, key, &scratch[..count]);
+            worker.core.tallies.clients.bytes_in += count as u64;
+            requests::serve(worker, key, &scratch[..count]);
             true
         }
         Poll::Ready(Ok(Filled::Partial)) => {
             let count = (inbox.intake.partial.len() - kept) as u64;
             client.bytes_in += count;
-            state.tallies.clients.bytes_in += count;
+            worker.core.tallies.clients.bytes_in += count;
             true
         }
         Poll::Ready(Err(_)) => {
@@ -118,12 +118,12 @@ fn read_once(state: &mut State, key: ClientKey, scratch: &mut [u8], cx: &mut Con
 }
 
 /// Reads and drops. `false` when nothing more has come.
-fn drop_input(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> bool {
-    let Some(client) = state.clients.get_mut(key) else { return false };
+fn drop_input(worker: &mut Worker, key: ClientKey, cx: &mut Context<'_>) -> bool {
+    let Some(client) = worker.clients.all.get_mut(key) else { return false };
     let Phase::Lingering(reason, _) = client.phase else { return false };
     let Some(inbox) = &mut client.inbox else { return false };
     inbox.intake = Default::default();
-    match inbox.intake.poll_fill(&mut client.stream, &mut state.scratch, cx) {
+    match inbox.intake.poll_fill(&mut client.stream, &mut worker.scratch, cx) {
         Poll::Ready(Ok(Filled::Scratch(_) | Filled::Partial)) => true,
         Poll::Ready(Ok(Filled::EndOfStream) | Err(_)) => {
             client.phase = Phase::Dead(reason);
@@ -134,9 +134,9 @@ fn drop_input(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> bool {
 }
 
 /// Takes the next step towards the end, if it is time for one; ready when the connection is to be dropped.
-fn finish(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
-    let now_ns = state.now_ns;
-    let Some(client) = state.clients.get_mut(key) else { return Poll::Ready(()) };
+fn finish(worker: &mut Worker, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
+    let now_ns = worker.core.now_ns;
+    let Some(client) = worker.clients.all.get_mut(key) else { return Poll::Ready(()) };
     if client.phase == Phase::Open
         && !client.paused
         && client.inbox.as_ref().is_some_and(|inbox| inbox.end_of_stream)
@@ -165,25 +165,25 @@ fn finish(state: &mut State, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// Writes what is ready for a client. What the socket does not take waits for the client's own task.
-pub fn flush_client(state: &mut State, key: ClientKey) {
-    let Some(client) = state.clients.get_mut(key) else { return };
+pub fn flush_client(worker: &mut Worker, key: ClientKey) {
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     if client.output.is_empty() || client.write_blocked || matches!(client.phase, Phase::Dead(_)) {
         return;
     }
     let before = client.output.len();
     let outcome = client.output.write_to(&client.stream);
-    written(state, key, before, outcome);
+    written(worker, key, before, outcome);
 }
 
 /// Offers its output to a client's socket though the kernel has not said that it takes any, and closes a client that has taken
 /// nothing for too long.
-pub fn press_on(state: &mut State, key: ClientKey) {
-    let timeout = state.config.limits.output_stall_timeout;
-    let Some(client) = state.clients.get_mut(key) else { return };
+pub fn press_on(worker: &mut Worker, key: ClientKey) {
+    let timeout = worker.core.config.limits.output_stall_timeout;
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     let before = client.output.len();
     let outcome = client.output.press_into(&client.stream);
-    written(state, key, before, outcome);
-    let Some(client) = state.clients.get_mut(key) else { return };
+    written(worker, key, before, outcome);
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     // What was taken may have made room for its next request.
     client.wake();
     if client.stall.is_over(timeout) && !matches!(client.phase, Phase::Dead(_)) {
@@ -193,28 +193,32 @@ pub fn press_on(state: &mut State, key: ClientKey) {
             "closed a client that has taken nothing of its replies for limits.output_stall_timeout ({timeout:?}); a client \
              that reads more seldom needs a longer one"
         );
-        close_client(state, key, CloseReason::OutputStalled);
+        close_client(worker, key, CloseReason::OutputStalled);
     }
 }
 
 /// What a try to write has come to: of `before` bytes, the output has what was not taken.
-fn written(state: &mut State, key: ClientKey, before: usize, outcome: io::Result<bool>) {
-    let Some(client) = state.clients.get_mut(key) else { return };
+fn written(worker: &mut Worker, key: ClientKey, before: usize, outcome: io::Result<bool>) {
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     let written = (before - client.output.len()) as u64;
     client.bytes_out += written;
-    state.tallies.clients.bytes_out += written;
+    worker.core.tallies.clients.bytes_out += written;
     match outcome {
         Ok(true) => {
             client.write_blocked = false;
             if client.stall.waits() {
                 // To take what was asked for is no silence.
-                client.active_ns = state.now_ns;
+                client.active_ns = worker.core.now_ns;
             }
             client.stall.nothing_waits();
             client.pushed_bytes = client.session.held_push_bytes();
         }
         Ok(false) => {
-            client.stall.tried(state.now_ns, written > 0, state.config.limits.output_stall_timeout);
+            client.stall.tried(
+                worker.core.now_ns,
+                written > 0,
+                worker.core.config.limits.output_stall_timeout,
+            );
             client.write_blocked = true;
             client.wake();
         }
@@ -228,35 +232,35 @@ fn written(state: &mut State, key: ClientKey, before: usize, outcome: io::Result
 }
 
 /// Puts a client among those that are written at the end of the tick.
-pub fn touch(state: &mut State, key: ClientKey) {
-    if let Some(client) = state.clients.get_mut(key)
+pub fn touch(worker: &mut Worker, key: ClientKey) {
+    if let Some(client) = worker.clients.all.get_mut(key)
         && !client.touched
     {
         client.touched = true;
-        state.touched.push(key);
+        worker.clients.dirty.push(key);
     }
 }
 
 /// Writes to all clients that got replies in this tick, one write each, and wakes those with something left to do.
-pub fn flush_touched(state: &mut State) {
-    let mut touched = std::mem::take(&mut state.touched);
+pub fn flush_touched(worker: &mut Worker) {
+    let mut touched = std::mem::take(&mut worker.clients.dirty);
     for key in touched.drain(..) {
-        let Some(client) = state.clients.get_mut(key) else { continue };
+        let Some(client) = worker.clients.all.get_mut(key) else { continue };
         client.touched = false;
-        flush_client(state, key);
-        let Some(client) = state.clients.get(key) else { continue };
+        flush_client(worker, key);
+        let Some(client) = worker.clients.all.get(key) else { continue };
         if client.paused || client.phase != Phase::Open {
             client.wake();
         }
     }
     // Clients touched meanwhile, if any, keep their place for the next tick.
-    touched.append(&mut state.touched);
-    state.touched = touched;
+    touched.append(&mut worker.clients.dirty);
+    worker.clients.dirty = touched;
 }
 
 /// Ends a connection at once: what is unsettled or unwritten is dropped.
-pub fn close_client(state: &mut State, key: ClientKey, reason: CloseReason) {
-    if let Some(client) = state.clients.get_mut(key)
+pub fn close_client(worker: &mut Worker, key: ClientKey, reason: CloseReason) {
+    if let Some(client) = worker.clients.all.get_mut(key)
         && !matches!(client.phase, Phase::Dead(_))
     {
         client.phase = Phase::Dead(reason);
@@ -265,8 +269,8 @@ pub fn close_client(state: &mut State, key: ClientKey, reason: CloseReason) {
 }
 
 /// Ends a connection as Redis's own would have ended: what is ready leaves, and nothing else is answered.
-pub fn hang_up(state: &mut State, key: ClientKey, reason: CloseReason) {
-    let Some(client) = state.clients.get_mut(key) else { return };
+pub fn hang_up(worker: &mut Worker, key: ClientKey, reason: CloseReason) {
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     if let Phase::Lingering(..) | Phase::Dead(_) = client.phase {
         return;
     }
@@ -275,17 +279,17 @@ pub fn hang_up(state: &mut State, key: ClientKey, reason: CloseReason) {
     client.wake();
     // Others wait for its end, which must not depend on whether the peer closes too.
     let passage = client.passage.take();
-    state.release_passage(key, passage);
-    touch(state, key);
+    worker.release_passage(key, passage);
+    touch(worker, key);
 }
 
 /// Gives up the upstream connections that a session held.
-pub(super) fn end_session(state: &mut State, session: Session) {
+pub(super) fn end_session(worker: &mut Worker, session: Session) {
     if let Some((_, key)) = session.watch {
         // What its transaction makes of the connection is not known yet.
         match session.executing.as_ref().is_some_and(|transaction| transaction.changes_connection()) {
-            true => state.close_own(key),
-            false => state.unwatch(key),
+            true => worker.close_own(key),
+            false => worker.unwatch(key),
         }
     }
     let subscriptions = session.subscriptions.as_deref();
@@ -294,6 +298,6 @@ pub(super) fn end_session(state: &mut State, session: Session) {
     let tracking = tracked.flat_map(|tracked| [Some(tracked.connection), tracked.companion]).flatten();
     let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
     for key in own.chain(subscribed).chain(tracking) {
-        state.close_own(key);
+        worker.close_own(key);
     }
 }

@@ -17,8 +17,8 @@ use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::{Verdict, decide};
 use crate::worker::hot::Seen;
+use crate::worker::owners::Worker;
 use crate::worker::send::Payload;
-use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 
@@ -40,27 +40,27 @@ pub(super) enum Flow {
 
 /// Acts on one request. `owned` are its bytes where they are a buffer of their own.
 pub(super) fn dispatch(
-    state: &mut State,
+    worker: &mut Worker,
     key: ClientKey,
     request: &Request<'_>,
     owned: Option<&Bytes>,
 ) -> Flow {
-    let Some(client) = state.clients.get_mut(key) else { return Flow::Next };
+    let Some(client) = worker.clients.all.get_mut(key) else { return Flow::Next };
     client.gate = Gate::Open;
-    if client.topology_version != state.knowledge.topology.version {
+    if client.topology_version != worker.core.snapshots.topology.version {
         // Under the old topology something may still be on its way to where the slot was.
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        client.topology_version = state.knowledge.topology.version;
+        client.topology_version = worker.core.snapshots.topology.version;
     }
-    let (command, verdict) = decide(&state.knowledge, &mut client.session, request);
+    let (command, verdict) = decide(&worker.core.snapshots, &mut client.session, request);
     let local = matches!(
         verdict,
         Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp
     );
-    if state.knowledge.topology.version == 0 && !local {
-        return state.await_first_topology(key);
+    if worker.core.snapshots.topology.version == 0 && !local {
+        return worker.await_first_topology(key);
     }
     let passes_queues = !matches!(
         verdict,
@@ -72,49 +72,49 @@ pub(super) fn dispatch(
     );
     let beside = command.zip(setting_of(&verdict));
     let refusal =
-        beside.and_then(|(command, setting)| state.refusal_beside_quota(key, command, request, setting));
+        beside.and_then(|(command, setting)| worker.refusal_beside_quota(key, command, request, setting));
     if refusal.is_none()
-        && let Some(flow) = state.pass_behind(key, command, request, &verdict)
+        && let Some(flow) = worker.pass_behind(key, command, request, &verdict)
     {
         return flow;
     }
     let flow = match verdict {
-        _ if refusal.is_some() => state.refuse_by_quota(key, &refusal.unwrap_or_default()),
+        _ if refusal.is_some() => worker.refuse_by_quota(key, &refusal.unwrap_or_default()),
         Verdict::Forward { route, readonly } => {
             let outgoing = Outgoing { route, readonly, hook: Hook::None };
-            match command.map_or(Seen::Ordinary(None), |command| state.observe(key, command, request)) {
-                Seen::Ordinary(access) => state.forward(key, command, request, owned, outgoing, access),
+            match command.map_or(Seen::Ordinary(None), |command| worker.observe(key, command, request)) {
+                Seen::Ordinary(access) => worker.forward(key, command, request, owned, outgoing, access),
                 Seen::Barrier(access) => {
-                    let flow = state.forward(key, command, request, owned, outgoing, access);
-                    state.bar_combining(key);
+                    let flow = worker.forward(key, command, request, owned, outgoing, access);
+                    worker.bar_combining(key);
                     flow
                 }
                 Seen::Taken(1) => Flow::Next,
                 Seen::Taken(requests) => Flow::NextAfter(requests - 1),
-                Seen::Wait => state.wait_for_all(key),
-                Seen::Refused(text) => state.refuse_by_quota(key, &text),
+                Seen::Wait => worker.wait_for_all(key),
+                Seen::Refused(text) => worker.refuse_by_quota(key, &text),
             }
         }
         // What may touch any key waits for what is in queues, and what is combined later waits for it.
-        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if state.has_combined(key) => {
-            state.wait_for_all(key)
+        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if worker.has_combined(key) => {
+            worker.wait_for_all(key)
         }
-        Verdict::Split(parts) => state.send_split(key, parts),
-        Verdict::Fan(fan) => state.fan_out(key, command, request, fan),
-        Verdict::Answer(local) => state.answer(key, local, command, request),
-        Verdict::Session(session, slot) => state.run_session(key, session, command, slot, request),
+        Verdict::Split(parts) => worker.send_split(key, parts),
+        Verdict::Fan(fan) => worker.fan_out(key, command, request, fan),
+        Verdict::Answer(local) => worker.answer(key, local, command, request),
+        Verdict::Session(session, slot) => worker.run_session(key, session, command, slot, request),
         Verdict::Queue { slot, readonly, part } => {
-            state.note_flush(key, request);
-            state.queue_command(key, request, slot, readonly, part)
+            worker.note_flush(key, request);
+            worker.queue_command(key, request, slot, readonly, part)
         }
         Verdict::Abort(text) => {
-            state.drop_transaction(key);
-            state.refuse(key, ErrorKind::ClientRequest, &text)
+            worker.drop_transaction(key);
+            worker.refuse(key, ErrorKind::ClientRequest, &text)
         }
-        Verdict::HangUp => state.hang_up_on_http(key),
+        Verdict::HangUp => worker.hang_up_on_http(key),
         Verdict::Refuse(text) => {
             let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
-            state.refuse(key, kind, &text)
+            worker.refuse(key, kind, &text)
         }
     };
     let taken = match flow {
@@ -123,21 +123,21 @@ pub(super) fn dispatch(
         Flow::Wait => 0,
     };
     if taken > 0
-        && let Some(client) = state.clients.get_mut(key)
+        && let Some(client) = worker.clients.all.get_mut(key)
     {
         client.requests += taken;
-        client.active_ns = state.now_ns;
+        client.active_ns = worker.core.now_ns;
         client.session.last_seen = command.or(client.session.last_seen);
-        client.session.forget_caching(command, &state.knowledge.commands);
+        client.session.forget_caching(command, &worker.core.snapshots.commands);
         let on_passage = client.passage.is_some();
         if passes_queues {
-            state.bar_combining(key);
+            worker.bar_combining(key);
             if let Some(command) = command {
-                state.passed_copies(key, command, request);
+                worker.passed_copies(key, command, request);
             }
         }
         if on_passage {
-            state.mark_passage(key);
+            worker.mark_passage(key);
         }
     }
     flow
@@ -165,7 +165,7 @@ pub(super) struct Outgoing {
     pub(super) hook: Hook,
 }
 
-impl State {
+impl Worker {
     /// Sends a request to one node as it is.
     pub(super) fn forward(
         &mut self,
@@ -177,13 +177,13 @@ impl State {
         access: Option<EntryHandle>,
     ) -> Flow {
         let class = self.class_of(command);
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let Outgoing { route, readonly, mut hook } = outgoing;
         // Without declared keys it may touch anything, so it must not overtake nor be overtaken where nodes are many.
         let undeclared =
             route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
         let long = request.bytes().len() >= LONG_REQUEST_BYTES;
-        let undeclared = undeclared && self.knowledge.topology.kind == UpstreamKind::Cluster;
+        let undeclared = undeclared && self.core.snapshots.topology.kind == UpstreamKind::Cluster;
         if (long || undeclared) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
@@ -192,13 +192,13 @@ impl State {
             readonly,
             class,
             access,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
+            received_ns: self.core.now_ns,
+            sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let node = self.node_of(&pending).ok();
         if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
-            let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+            let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
             if !client.replies.is_empty() {
                 return client.wait(Gate::Drain);
             }
@@ -207,9 +207,9 @@ impl State {
             hook = Hook::Script;
         }
         pending.hook = hook;
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let cargo = match class {
-            _ if readonly && self.suspects.suspects(route, self.now_ns) => Cargo::Suspect,
+            _ if readonly && self.upstreams.suspects.suspects(route, self.core.now_ns) => Cargo::Suspect,
             RequestClass::Script => Cargo::Script,
             _ => Cargo::reading(readonly && !request.name().eq_ignore_ascii_case(b"pfcount")),
         };
@@ -218,11 +218,11 @@ impl State {
                 return client.wait(Gate::Drain);
             }
         } else if let Some(node) = node {
-            client.lane = self.pools.lane_for(node, cargo, long);
+            client.lane = self.upstreams.pools.lane_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
         let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
         pending.origin = Origin::Client { key, sequence, part: 0 };
@@ -234,31 +234,31 @@ impl State {
     /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
     /// answered.
     pub(super) fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return true };
+        let Some(client) = self.clients.all.get_mut(key) else { return true };
         if !client.replies.is_empty() {
             return cargo.fits(client.lane);
         }
-        client.lane = self.pools.lane_to_several(cargo, client.lane);
+        client.lane = self.upstreams.pools.lane_to_several(cargo, client.lane);
         true
     }
 
     /// The request at hand waits until everything of its client has been answered.
     pub(super) fn wait_for_all(&mut self, key: ClientKey) -> Flow {
-        self.clients.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
+        self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
     /// What a client has sent up to now has to be answered before anything more of it is combined.
     fn bar_combining(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.all.get_mut(key) {
             client.combine_after = client.replies.next_sequence();
         }
     }
 
     /// Nothing is known of the upstream yet. The request waits a little, since the gateway may just have started.
     fn await_first_topology(&mut self, key: ClientKey) -> Flow {
-        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
-        let now_ns = self.now_ns;
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let now_ns = self.core.now_ns;
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let since_ns = *client.unrouted_since_ns.get_or_insert(now_ns);
         if now_ns - since_ns < patience_ns {
             let flow = client.wait(Gate::Drain);
@@ -266,17 +266,17 @@ impl State {
             return flow;
         }
         client.unrouted_since_ns = None;
-        let error = UpstreamError::none_known(&self.gateway.facts);
+        let error = UpstreamError::none_known(&self.core.gateway.facts);
         self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string())
     }
 
     /// Closes the connection of somebody who sends HTTP, and says so now and then.
     fn hang_up_on_http(&mut self, key: ClientKey) -> Flow {
-        self.tallies.error(ErrorKind::ClientProtocol);
-        let now_ns = self.now_ns;
-        if self.http_told_ns.is_none_or(|told_ns| now_ns.saturating_sub(told_ns) >= HTTP_TOLD_NS) {
-            self.http_told_ns = Some(now_ns);
-            let peer = self.clients.get(key).map(|client| client.peer.to_string());
+        self.core.tallies.error(ErrorKind::ClientProtocol);
+        let now_ns = self.core.now_ns;
+        if self.clients.http_told_ns.is_none_or(|told_ns| now_ns.saturating_sub(told_ns) >= HTTP_TOLD_NS) {
+            self.clients.http_told_ns = Some(now_ns);
+            let peer = self.clients.all.get(key).map(|client| client.peer.to_string());
             tracing::warn!(
                 peer,
                 "closed a client that sent POST or Host: as a command: somebody sends HTTP to the address for Redis clients"
@@ -288,8 +288,8 @@ impl State {
 
     /// Answers with an error of our own.
     pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
-        self.tallies.error(kind);
-        self.tallies.count(RequestClass::Local, Outcome::Failed);
+        self.core.tallies.error(kind);
+        self.core.tallies.count(RequestClass::Local, Outcome::Failed);
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
         self.reply(key, &reply);
@@ -298,11 +298,12 @@ impl State {
 
     /// Answers a command that would pass by a quota. It makes an open transaction abort.
     fn refuse_by_quota(&mut self, key: ClientKey, text: &str) -> Flow {
-        let transaction = self.clients.get_mut(key).and_then(|client| client.session.transaction.as_mut());
+        let transaction =
+            self.clients.all.get_mut(key).and_then(|client| client.session.transaction.as_mut());
         if let Some(transaction) = transaction {
             transaction.poisoned = true;
         }
-        self.tallies.count(RequestClass::Local, Outcome::Refused);
+        self.core.tallies.count(RequestClass::Local, Outcome::Refused);
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
         self.reply(key, &reply);
@@ -311,7 +312,7 @@ impl State {
 
     /// Answers the request at hand.
     pub(super) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
         client.replies.answer(Settled::Borrowed(reply), muted, &mut client.output);
         touch(self, key);
@@ -319,7 +320,7 @@ impl State {
 
     /// What a command counts as.
     pub(super) fn class_of(&self, command: Option<CommandId>) -> RequestClass {
-        command.map_or(RequestClass::Write, |id| self.knowledge.classes.of(id))
+        command.map_or(RequestClass::Write, |id| self.core.snapshots.classes.of(id))
     }
 
     /// Whether `EVALSHA` may find its script missing at `node` although we have its body.
@@ -328,8 +329,8 @@ impl State {
             return false;
         }
         let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
-        !self.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
-            && self.gateway.scripts.body(sha).is_some()
+        !self.upstreams.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
+            && self.core.gateway.scripts.body(sha).is_some()
     }
 }
 

@@ -23,7 +23,7 @@ use super::{Client, ClientKey, Gate, Inbox, settle_client};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::{self, Request, RequestScan, RespVersion, encode};
 use crate::worker::decide::{Part, local};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::{Hook, Pending, Role, UpstreamKey};
 
 use super::connection::touch;
@@ -146,7 +146,7 @@ impl Client {
     }
 }
 
-impl State {
+impl Worker {
     /// How a command is remembered that a transaction queues.
     pub(super) fn step_of(&self, version: RespVersion, part: Part, request: &Request<'_>) -> Step {
         let kept = || Bytes::copy_from_slice(request.bytes());
@@ -158,7 +158,7 @@ impl State {
                 // Redis says what is wrong with it.
                 _ => Step::Redis(1),
             },
-            Part::Hello => match local::version_chosen(&self.config, version, request) {
+            Part::Hello => match local::version_chosen(&self.core.config, version, request) {
                 Some(chosen) if chosen != version => Step::Hello(chosen, kept()),
                 _ => Step::Here(kept()),
             },
@@ -174,9 +174,10 @@ impl State {
         pending: &Pending,
         reply: Settled<'_>,
     ) {
-        let Some(client) = self.clients.get_mut(key) else {
+        let Some(client) = self.clients.all.get_mut(key) else {
             // A watched connection has been taken back when the client went; nobody knows what this one is like.
-            if let (Hook::OwnTransaction, Some(upstream)) = (pending.hook, self.upstreams.get_mut(connection))
+            if let (Hook::OwnTransaction, Some(upstream)) =
+                (pending.hook, self.upstreams.connections.get_mut(connection))
             {
                 upstream.close();
             }
@@ -185,13 +186,13 @@ impl State {
         if pending.hook == Hook::WatchedTransaction {
             client.session.watch = None;
             client.session.watch_slot = None;
-            let role = self.upstreams.get(connection).map(|upstream| upstream.role());
+            let role = self.upstreams.connections.get(connection).map(|upstream| upstream.role());
             if client.session.tracking.is_some() && role != Some(Role::Tracking(key)) {
                 // It watched before it tracked, so what it has read here is not tracked.
                 self.invalidated(key, FLUSH);
             }
         }
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let executing = client.session.executing.take();
         let ran = matches!(reply.as_slice().first(), Some(b'*'));
         let Some(transaction) = executing.filter(|_| ran && !reply.as_slice().starts_with(b"*-1")) else {
@@ -225,7 +226,9 @@ impl State {
         if pending.hook == Hook::Transaction {
             return;
         }
-        if let (Some(upstream), Some((version, database))) = (self.upstreams.get_mut(connection), changed) {
+        if let (Some(upstream), Some((version, database))) =
+            (self.upstreams.connections.get_mut(connection), changed)
+        {
             upstream.version = version;
             upstream.database = database.unwrap_or(upstream.database);
         }
@@ -234,7 +237,7 @@ impl State {
 
     /// Nothing in the transaction is Redis's, so all of it is done here.
     pub(super) fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = transaction.skipped || client.session.replies == Replies::Off;
         let mut head = Vec::new();
         encode::array(&mut head, transaction.queued);
@@ -245,7 +248,7 @@ impl State {
     }
 
     fn begin_rest(&mut self, key: ClientKey, due: VecDeque<Due>, skipped: bool) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         client.session.rest = Some(Box::new(Rest { due, skipped, held: Vec::new() }));
         client.session.refresh_plain();
         client.paused = true;
@@ -255,11 +258,11 @@ impl State {
 
     /// The `EXEC` was redirected, and nothing of the transaction has run: it comes again after a moment.
     pub(in crate::worker) fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let executing = client.session.executing.take();
         let pending = Pending { prefix_len: 0, ..*pending };
         if self.dispatch_again(key, &pending, Bytes::from_static(EXEC), reply)
-            && let Some(client) = self.clients.get_mut(key)
+            && let Some(client) = self.clients.all.get_mut(key)
         {
             client.session.transaction = executing;
             client.session.refresh_plain();
@@ -268,16 +271,16 @@ impl State {
 }
 
 /// Goes on with what is still to be done of an `EXEC`. `false` when that has to wait.
-pub(super) fn serve_rest(state: &mut State, key: ClientKey, inbox: &mut Inbox) -> bool {
+pub(super) fn serve_rest(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
     loop {
-        let Some(client) = state.clients.get_mut(key) else { return true };
+        let Some(client) = worker.clients.all.get_mut(key) else { return true };
         if client.session.rest.is_none() {
             return true;
         }
-        if !state.may_go_on(key) {
+        if !worker.may_go_on(key) {
             return false;
         }
-        let Some(client) = state.clients.get_mut(key) else { return true };
+        let Some(client) = worker.clients.all.get_mut(key) else { return true };
         let due = client.session.rest.as_mut().and_then(|rest| rest.due.pop_front());
         match due {
             None if !client.replies.is_empty() => {
@@ -288,21 +291,21 @@ pub(super) fn serve_rest(state: &mut State, key: ClientKey, inbox: &mut Inbox) -
                 let held = client.session.rest.take().map(|rest| rest.held).unwrap_or_default();
                 client.session.refresh_plain();
                 client.output.tail().extend_from_slice(&held);
-                touch(state, key);
+                touch(worker, key);
             }
-            Some(Due::Reply(reply)) => state.pass_element(key, reply),
+            Some(Due::Reply(reply)) => worker.pass_element(key, reply),
             Some(Due::Select(database, reply)) => {
                 if reply.starts_with(b"+") {
                     client.session.database = database;
-                    state.adapt_own_connections(key);
+                    worker.adapt_own_connections(key);
                 }
-                state.pass_element(key, reply);
+                worker.pass_element(key, reply);
             }
             Some(Due::Run(bytes)) => {
                 if let RequestScan::Complete { .. } = inbox.scanner.scan(&bytes) {
                     let request = Request::new(&bytes, inbox.scanner.spans());
-                    if dispatch(state, key, &request, None) == Flow::Wait {
-                        if let Some(client) = state.clients.get_mut(key)
+                    if dispatch(worker, key, &request, None) == Flow::Wait {
+                        if let Some(client) = worker.clients.all.get_mut(key)
                             && let Some(rest) = &mut client.session.rest
                         {
                             rest.due.push_front(Due::Run(bytes));
@@ -315,9 +318,9 @@ pub(super) fn serve_rest(state: &mut State, key: ClientKey, inbox: &mut Inbox) -
     }
 }
 
-impl State {
+impl Worker {
     fn pass_element(&mut self, key: ClientKey, element: Bytes) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
         let element = match element.len() {
             0..LARGE_REPLY_BYTES => Settled::Borrowed(&element),

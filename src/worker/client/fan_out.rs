@@ -12,8 +12,8 @@ use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::split;
+use crate::worker::owners::Worker;
 use crate::worker::send::{Exit, Payload, Room};
-use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 
@@ -21,14 +21,14 @@ use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 /// the gateway's own, which are not shown.
 const RANDOM_KEY_TRIES: usize = 16;
 
-impl State {
+impl Worker {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
     pub(super) fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
         if !self.take_lane_to_several(key, Cargo::reading(parts.readonly)) {
             return self.wait_for_all(key);
         }
         let split::Parts { parts, plan, readonly } = parts;
-        let replicas = readonly && self.knowledge.read_from != ReadFrom::Master;
+        let replicas = readonly && self.core.snapshots.read_from != ReadFrom::Master;
         let mut outgoing = Vec::with_capacity(parts.len());
         for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
             let route = if replicas { Route::ReadSlot(slot) } else { Route::Slot(slot) };
@@ -43,8 +43,8 @@ impl State {
     fn part_of(&self, key: ClientKey, part: usize) -> Pending {
         Pending {
             class: RequestClass::Fan,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
+            received_ns: self.core.now_ns,
+            sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: 0, part: part as u32 })
         }
     }
@@ -56,7 +56,7 @@ impl State {
         plan: Plan,
         parts: Vec<(Exit, Pending, B)>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
         for (part, (exit, mut pending, bytes)) in parts.into_iter().enumerate() {
@@ -74,14 +74,14 @@ impl State {
         request: &Request<'_>,
         fan: Fan,
     ) -> Flow {
-        let readonly = command.is_some_and(|id| self.knowledge.commands.get(id).is_readonly());
+        let readonly = command.is_some_and(|id| self.core.snapshots.commands.get(id).is_readonly());
         if matches!(fan, Fan::Min | Fan::MinArray) {
             return self.wait_for_replicas(key, request, fan);
         }
         if fan == Fan::AnyOk {
             return self.end_script(key, request);
         }
-        let single = self.knowledge.topology.kind == UpstreamKind::Single;
+        let single = self.core.snapshots.topology.kind == UpstreamKind::Single;
         let shows_keys =
             matches!(fan, Fan::Scan | Fan::RandomKey) || request.name().eq_ignore_ascii_case(b"keys");
         if single && shows_keys {
@@ -99,11 +99,11 @@ impl State {
         if !self.take_lane_to_several(key, Cargo::reading(readonly)) {
             return self.wait_for_all(key);
         }
-        let masters = self.knowledge.topology.masters.clone();
+        let masters = self.core.snapshots.topology.masters.clone();
         if fan == Fan::Scan {
             return self.scan_page(key, request, &masters);
         }
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let plan = merge::plan_of(fan, client.session.version, rand::random());
         let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
         let mut parts = Vec::with_capacity(tries * masters.len());
@@ -123,7 +123,7 @@ impl State {
         if !self.take_lane_to_several(key, Cargo::reading(true)) {
             return self.wait_for_all(key);
         }
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let plan = match fan {
             Fan::Scan => Plan::ScanOne,
             _ => merge::plan_of(fan, client.session.version, rand::random()),
@@ -143,11 +143,11 @@ impl State {
     pub(super) fn note_flush(&mut self, key: ClientKey, request: &Request<'_>) {
         let name = request.name();
         let flushes = name.eq_ignore_ascii_case(b"flushall") || name.eq_ignore_ascii_case(b"flushdb");
-        if !flushes || self.config.quotas.is_empty() {
+        if !flushes || self.core.config.quotas.is_empty() {
             return;
         }
-        self.tallies.admission.flushed += 1;
-        let client = self.clients.get(key).map(|client| client.peer.to_string());
+        self.core.tallies.admission.flushed += 1;
+        let client = self.clients.all.get(key).map(|client| client.peer.to_string());
         let command = name.escape_ascii().to_string();
         tracing::warn!(
             client,
@@ -159,7 +159,7 @@ impl State {
     /// `SCRIPT KILL` and `FUNCTION KILL` ask every master, and wait for nothing there: least of all for the script that they
     /// are to end.
     fn end_script(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
-        let masters = self.knowledge.topology.masters.clone();
+        let masters = self.core.snapshots.topology.masters.clone();
         if masters.is_empty() {
             return self.refuse(
                 key,
@@ -167,7 +167,7 @@ impl State {
                 UpstreamError::NoneKnown(None).to_string(),
             );
         }
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), muted);
         for (part, node) in masters.into_iter().enumerate() {
@@ -208,12 +208,12 @@ impl State {
     /// connection of its own, after everything of the client has been answered; the `PING` before makes the server take
     /// its present offset for that connection's last write.
     fn wait_for_replicas(&mut self, key: ClientKey, request: &Request<'_>, fan: Fan) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
         let (version, database) = (client.session.version, client.session.database);
-        let masters = self.knowledge.topology.masters.clone();
+        let masters = self.core.snapshots.topology.masters.clone();
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
             match self.session_connection(node, key, version, database) {
@@ -226,11 +226,11 @@ impl State {
             }
         }
         if rooms.is_empty() {
-            let error = UpstreamError::none_known(&self.gateway.facts);
+            let error = UpstreamError::none_known(&self.core.gateway.facts);
             return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string());
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         client.exclusive = true;
         let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), muted);
@@ -240,7 +240,7 @@ impl State {
                 hook: Hook::ReleaseConnection,
                 leading: 1,
                 leading_total: 1,
-                ..Pending::on_connection(origin, RequestClass::Blocking, self.now_ns)
+                ..Pending::on_connection(origin, RequestClass::Blocking, self.core.now_ns)
             };
             self.send(room, pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
         }

@@ -12,7 +12,7 @@ use crate::limits::BACKLOG_BYTES_MAX;
 use crate::resp::{RespVersion, elements, encode};
 use crate::shared::labels::CloseReason;
 use crate::shared::mailbox::{Invalidation, WorkerMessage};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// The message that everything may have changed.
 pub(super) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
@@ -41,10 +41,10 @@ impl Backlog {
     }
 }
 
-impl State {
+impl Worker {
     /// A node has said which keys have changed, in RESP3, to a tracking client.
     pub(in crate::worker) fn invalidated(&mut self, source: ClientKey, push: &[u8]) {
-        let Some(client) = self.clients.get(source) else { return };
+        let Some(client) = self.clients.all.get(source) else { return };
         let Some(tracking) = &client.session.tracking else { return };
         let version = client.session.version;
         let Some(redirect) = tracking.redirect else {
@@ -62,14 +62,14 @@ impl State {
         let invalidation = Invalidation {
             target: redirect.client,
             target_id: redirect.id,
-            source_worker: self.index,
+            source_worker: self.core.index,
             source: source.to_number(),
             keys,
         };
-        if redirect.worker == self.index {
+        if redirect.worker == self.core.index {
             return self.take_redirected(invalidation);
         }
-        if let Some(backlog) = self.redirected.get_mut(redirect.worker) {
+        if let Some(backlog) = self.clients.redirected.get_mut(redirect.worker) {
             backlog.push(invalidation);
             self.send_redirected();
         }
@@ -77,7 +77,7 @@ impl State {
 
     /// Hands over what waits for other workers, as far as their mailboxes take it.
     pub(in crate::worker) fn send_redirected(&mut self) {
-        for (backlog, worker) in self.redirected.iter_mut().zip(&self.gateway.workers) {
+        for (backlog, worker) in self.clients.redirected.iter_mut().zip(&self.core.gateway.workers) {
             if backlog.waiting.is_empty() {
                 continue;
             }
@@ -94,14 +94,14 @@ impl State {
     /// Delivers what another client, of any worker, redirects to one of this worker's.
     pub(in crate::worker) fn take_redirected(&mut self, invalidation: Invalidation) {
         let key = ClientKey::from_number(invalidation.target);
-        let target = self
-            .clients
-            .get(key)
-            .filter(|client| client.id == invalidation.target_id && !matches!(client.phase, Phase::Dead(_)));
+        let target =
+            self.clients.all.get(key).filter(|client| {
+                client.id == invalidation.target_id && !matches!(client.phase, Phase::Dead(_))
+            });
         let Some(client) = target else {
-            if invalidation.source_worker == self.index {
+            if invalidation.source_worker == self.core.index {
                 self.redirect_broken(invalidation.source, invalidation.target_id);
-            } else if let Some(worker) = self.gateway.workers.get(invalidation.source_worker) {
+            } else if let Some(worker) = self.core.gateway.workers.get(invalidation.source_worker) {
                 let (source, target_id) = (invalidation.source, invalidation.target_id);
                 // Were it lost, the next invalidation would bring it up again.
                 let _ = worker.mailbox.try_send(WorkerMessage::RedirectBroken { source, target_id });
@@ -129,7 +129,7 @@ impl State {
     /// The client is gone that a tracking one redirects to.
     pub(in crate::worker) fn redirect_broken(&mut self, source: u64, target_id: u64) {
         let key = ClientKey::from_number(source);
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
         if tracking.redirect.is_none_or(|redirect| redirect.id != target_id) {
             return;
@@ -147,8 +147,8 @@ impl State {
     /// Gives a client what it has not asked for, under the bound on its output. Replies that wait do not count: they were asked
     /// for.
     pub(in crate::worker) fn push_to(&mut self, key: ClientKey, message: &[u8]) {
-        let bytes_max = self.config.limits.client_output_buffer_max;
-        let open = self.clients.get_mut(key).filter(|client| client.phase == Phase::Open);
+        let bytes_max = self.core.config.limits.client_output_buffer_max;
+        let open = self.clients.all.get_mut(key).filter(|client| client.phase == Phase::Open);
         let Some(client) = open else { return };
         client.push_tail().extend_from_slice(message);
         client.pushed_bytes += message.len();

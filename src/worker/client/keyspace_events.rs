@@ -24,7 +24,7 @@ use crate::resp::{self, encode};
 use crate::shared::labels::{CloseReason, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::hang_up;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::{Hook, Origin, Pending, Role, UpstreamKey};
 
 /// How the channels of events begin.
@@ -86,17 +86,17 @@ impl Subscriptions {
     }
 }
 
-impl State {
+impl Worker {
     /// Asks every master but that of the client's own subscription for these names. `None` when there is no room for a
     /// connection.
     pub(super) fn hear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
         let names: Vec<&[u8]> =
             names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
-        if names.is_empty() || self.knowledge.topology.kind == UpstreamKind::Single {
+        if names.is_empty() || self.core.snapshots.topology.kind == UpstreamKind::Single {
             return Some(());
         }
         let word: &[u8] = if session == Session::Psubscribe { b"PSUBSCRIBE" } else { b"SUBSCRIBE" };
-        if let Some(all) = &mut self.clients.get_mut(key)?.session.subscriptions {
+        if let Some(all) = &mut self.clients.all.get_mut(key)?.session.subscriptions {
             all.hears_events = true;
         }
         self.open_event_listeners(key)?;
@@ -107,8 +107,9 @@ impl State {
 
     /// Follows the topology: listens to masters that are new, and no more to what is none.
     pub(in crate::worker) fn follow_event_masters(&mut self, key: ClientKey) {
-        let masters = &self.knowledge.topology.masters;
-        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        let masters = &self.core.snapshots.topology.masters;
+        let Some(all) =
+            self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
         else {
             return;
         };
@@ -121,7 +122,8 @@ impl State {
         if self.open_event_listeners(key).is_none() {
             return hang_up(self, key, CloseReason::UpstreamLost);
         }
-        let Some(all) = self.clients.get(key).and_then(|client| client.session.subscriptions.as_ref()) else {
+        let Some(all) = self.clients.all.get(key).and_then(|client| client.session.subscriptions.as_ref())
+        else {
             return;
         };
         let wanted = all.event_names();
@@ -135,10 +137,10 @@ impl State {
     }
 
     fn open_event_listeners(&mut self, key: ClientKey) -> Option<()> {
-        let client = self.clients.get(key)?;
+        let client = self.clients.all.get(key)?;
         let (version, all) = (client.session.version, client.session.subscriptions.as_ref()?);
-        let own = all.connection.and_then(|own| self.upstreams.get(own)).map(|own| own.node);
-        let topology = &self.knowledge.topology;
+        let own = all.connection.and_then(|own| self.upstreams.connections.get(own)).map(|own| own.node);
+        let topology = &self.core.snapshots.topology;
         let heard = |node: &NodeIndex| all.event_listeners.iter().any(|listener| listener.node == *node);
         let missing: Vec<NodeIndex> = topology
             .masters
@@ -149,14 +151,14 @@ impl State {
             .collect();
         for node in missing {
             let connection = self.own_connection(node, Role::Events(key), version, 0, None)?;
-            let all = self.clients.get_mut(key)?.session.subscriptions.as_mut()?;
+            let all = self.clients.all.get_mut(key)?.session.subscriptions.as_mut()?;
             all.event_listeners.push(EventListener { node, connection, confirmed: false });
         }
         Some(())
     }
 
     fn event_connections(&self, key: ClientKey) -> Vec<UpstreamKey> {
-        let all = self.clients.get(key).and_then(|client| client.session.subscriptions.as_ref());
+        let all = self.clients.all.get(key).and_then(|client| client.session.subscriptions.as_ref());
         all.map_or_else(Vec::new, |all| {
             all.event_listeners.iter().map(|listener| listener.connection).collect()
         })
@@ -173,7 +175,7 @@ impl State {
         let pending = Pending {
             hook: Hook::Subscription,
             delivered: names.len() as u32,
-            ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.now_ns)
+            ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.core.now_ns)
         };
         if let Some(room) = self.room(connection) {
             self.send(room, pending, &[&request]);
@@ -182,8 +184,9 @@ impl State {
 
     /// Sends the client's own subscription once every master has confirmed or is out of reach.
     pub(in crate::worker) fn send_deferred(&mut self, key: ClientKey) {
-        let upstreams = &self.upstreams;
-        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        let upstreams = &self.upstreams.connections;
+        let Some(all) =
+            self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
         else {
             return;
         };
@@ -201,7 +204,7 @@ impl State {
 
     /// A master has confirmed what was asked of it last.
     pub(in crate::worker) fn events_confirmed(&mut self, owner: ClientKey, connection: UpstreamKey) {
-        let all = self.clients.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
+        let all = self.clients.all.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
         let listeners = all.into_iter().flat_map(|all| all.event_listeners.iter_mut());
         listeners.filter(|listener| listener.connection == connection).for_each(|listener| {
             listener.confirmed = true;
@@ -211,7 +214,7 @@ impl State {
 
     /// A connection to a master is lost.
     pub(in crate::worker) fn events_lost(&mut self, owner: ClientKey, connection: UpstreamKey) {
-        let all = self.clients.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
+        let all = self.clients.all.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
         let Some(all) = all else { return };
         let place = all.event_listeners.iter().position(|listener| listener.connection == connection);
         let Some(lost) = place.map(|place| all.event_listeners.swap_remove(place)) else { return };
@@ -229,7 +232,8 @@ impl State {
             Session::Punsubscribe => (&b"PUNSUBSCRIBE"[..], Session::Psubscribe),
             _ => return,
         };
-        let Some(all) = self.clients.get(key).and_then(|client| client.session.subscriptions.as_ref()) else {
+        let Some(all) = self.clients.all.get(key).and_then(|client| client.session.subscriptions.as_ref())
+        else {
             return;
         };
         if listeners.is_empty() {
@@ -246,7 +250,7 @@ impl State {
 
     /// Stops listening for a client that is subscribed to no events any more.
     pub(in crate::worker) fn end_unused_listeners(&mut self, key: ClientKey) {
-        let all = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut());
+        let all = self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut());
         let Some(all) = all.filter(|all| all.hears_events) else { return };
         if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
             all.hears_events = false;
@@ -264,7 +268,7 @@ impl State {
         for_events: bool,
         reply: &[u8],
     ) -> bool {
-        let all = self.clients.get(owner).and_then(|client| client.session.subscriptions.as_ref());
+        let all = self.clients.all.get(owner).and_then(|client| client.session.subscriptions.as_ref());
         let Some(all) = all else { return false };
         if !all.hears_events && !for_events {
             return true;
@@ -276,7 +280,7 @@ impl State {
             _ => (&all.channels, name),
         };
         match is_event(channel) {
-            true => names.contains(name) && self.knowledge.topology.masters.contains(&node),
+            true => names.contains(name) && self.core.snapshots.topology.masters.contains(&node),
             false => !for_events,
         }
     }

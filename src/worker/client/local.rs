@@ -15,11 +15,11 @@ use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
+use crate::worker::owners::Worker;
 use crate::worker::send::Payload;
-use crate::worker::state::State;
 use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route, UpstreamKey};
 
-impl State {
+impl Worker {
     /// Answers a local command.
     pub(super) fn answer(
         &mut self,
@@ -28,7 +28,7 @@ impl State {
         command: Option<CommandId>,
         request: &Request<'_>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         // These change what later replies look like, or end the connection: whatever came before has to be out first.
         let changes = matches!(local, Local::Hello | Local::Select | Local::Reset);
         if changes && !client.replies.is_empty() {
@@ -37,18 +37,18 @@ impl State {
         if changes && !self.may_change(key) {
             return Flow::Wait;
         }
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
-        let announced = self.config.gateway.announce.as_ref();
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        let announced = self.core.config.gateway.announce.as_ref();
         let host = announced.map_or_else(|| client.local.ip().to_string(), |address| address.host.clone());
         let face = Face {
             host: &host,
             port: announced.map_or(client.local.port(), |address| address.port),
-            gateway_id: &self.gateway.id,
+            gateway_id: &self.core.gateway.id,
         };
-        let facts = self.gateway.facts.load();
+        let facts = self.core.gateway.facts.load();
         let surroundings = Surroundings {
-            knowledge: &self.knowledge,
-            config: &self.config,
+            snapshots: &self.core.snapshots,
+            config: &self.core.config,
             face,
             client_id: client.id,
             server_version: facts.version.as_deref().unwrap_or("unknown"),
@@ -56,13 +56,13 @@ impl State {
         let version = client.session.version;
         let mut reply = Vec::new();
         let answer = local::answer(local, &surroundings, &mut client.session, request, &mut reply);
-        self.tallies.count(RequestClass::Local, Outcome::Answered);
+        self.core.tallies.count(RequestClass::Local, Outcome::Answered);
         match answer {
             Answer::Done => self.reply(key, &reply),
             Answer::Silent => {}
             Answer::Close => {
                 self.reply(key, &reply);
-                if let Some(client) = self.clients.get_mut(key) {
+                if let Some(client) = self.clients.all.get_mut(key) {
                     client.phase = Phase::Finishing(CloseReason::Client);
                 }
             }
@@ -72,7 +72,7 @@ impl State {
             }
             Answer::Ask => self.ask_control(key, local, request),
             Answer::Forward(slot) => {
-                let route = match self.knowledge.topology.kind {
+                let route = match self.core.snapshots.topology.kind {
                     UpstreamKind::Single => Route::AnyNode,
                     UpstreamKind::Cluster => Route::Slot(slot),
                 };
@@ -81,7 +81,7 @@ impl State {
             }
             Answer::Select(database) => return self.select(key, database),
         }
-        if let Some(client) = self.clients.get_mut(key)
+        if let Some(client) = self.clients.all.get_mut(key)
             && client.session.version != version
         {
             client.copies.change_version(client.replies.next_sequence().wrapping_sub(1));
@@ -96,9 +96,9 @@ impl State {
         let origin = Origin::Client { key, sequence: 0, part: 0 };
         let node = self.node_of(&Pending { route: Route::AnyNode, ..Pending::new(origin) }).ok();
         let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.selecting = database;
-        client.lane = self.pools.lane_to_several(Cargo::Read, client.lane);
+        client.lane = self.upstreams.pools.lane_to_several(Cargo::Read, client.lane);
         client.exclusive = true;
         let muted = client.take_muted();
         let present = client.session.database.to_string();
@@ -108,8 +108,8 @@ impl State {
             readonly: true,
             hook: Hook::SelectDatabase,
             trailing: 1,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
+            received_ns: self.core.now_ns,
+            sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence, part: 0 })
         };
         let mut bytes = Vec::new();
@@ -123,12 +123,13 @@ impl State {
     /// looked at again when they do.
     fn may_change(&mut self, key: ClientKey) -> bool {
         self.own_connections(key).into_iter().all(|connection| {
-            self.upstreams.get(connection).is_none() || self.room_or_wait(key, connection).is_some()
+            self.upstreams.connections.get(connection).is_none()
+                || self.room_or_wait(key, connection).is_some()
         })
     }
 
     fn own_connections(&self, key: ClientKey) -> SmallVec<[UpstreamKey; 2]> {
-        let Some(session) = self.clients.get(key).map(|client| &client.session) else {
+        let Some(session) = self.clients.all.get(key).map(|client| &client.session) else {
             return SmallVec::new();
         };
         let tracking = session.tracking.iter().flat_map(|tracking| &tracking.connections);
@@ -139,10 +140,10 @@ impl State {
     /// The client has chosen another version or database. Its own connections follow, since Redis forgets what is watched or
     /// tracked on one that is closed; what is sent on them from now on stands behind the change.
     pub(in crate::worker) fn adapt_own_connections(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.all.get(key) else { return };
         let Session { version, database, .. } = client.session;
         for connection in self.own_connections(key) {
-            let Some(upstream) = self.upstreams.get_mut(connection) else { continue };
+            let Some(upstream) = self.upstreams.connections.get_mut(connection) else { continue };
             let number = if version == RespVersion::Resp2 { b"2" } else { b"3" };
             let new_version = std::mem::replace(&mut upstream.version, version) != version;
             let new_database = std::mem::replace(&mut upstream.database, database) != database;
@@ -157,15 +158,15 @@ impl State {
 
     /// `RESET`: everything that the connection was told is forgotten.
     fn reset(&mut self, key: ClientKey) {
-        let authenticated = !local::asks_for_password(&self.config);
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let authenticated = !local::asks_for_password(&self.core.config);
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let old = std::mem::replace(&mut client.session, Session::new(authenticated));
         client.session.limits_changed = true;
         connection::end_session(self, old);
     }
 
     fn ask_control(&mut self, key: ClientKey, command: Local, request: &Request<'_>) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
         let (reply, answer) = oneshot::channel();
         let question = ControlRequest {
@@ -179,21 +180,21 @@ impl State {
             },
             reply,
         };
-        if self.gateway.control.try_send(question).is_err() {
+        if self.core.gateway.control.try_send(question).is_err() {
             let text = "ERR hotgate: too many questions wait for the control thread; try again";
             self.refuse(key, ErrorKind::Overload, text);
             return;
         }
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let sequence = client.replies.push_waiting(muted);
-        let Some(state) = self.me.upgrade() else { return };
+        let Some(worker) = self.me.upgrade() else { return };
         tokio::task::spawn_local(async move {
             let answer = answer
                 .await
                 .unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
-            let state = &mut *state.borrow_mut();
-            settle_client(state, key, sequence, 0, Settled::Owned(answer));
-            super::flush_touched(state);
+            let worker = &mut *worker.borrow_mut();
+            settle_client(worker, key, sequence, 0, Settled::Owned(answer));
+            super::flush_touched(worker);
         });
     }
 }

@@ -46,7 +46,7 @@ pub use connection::{close_client, flush_client, flush_touched, hang_up, press_o
 pub use invalidations::Backlog;
 pub use requests::{settle_client, settle_client_run};
 
-use super::arena::Key;
+use super::arena::{Arena, Key};
 use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
@@ -102,6 +102,33 @@ pub enum Gate {
 
 /// Names a client of one worker.
 pub type ClientKey = Key<Client>;
+
+/// The clients of one worker, and what concerns several of them.
+pub struct Clients {
+    /// The clients.
+    pub all: Arena<Client>,
+    /// Clients to be written at the end of this tick.
+    pub dirty: Vec<ClientKey>,
+    /// Invalidations that other workers' clients are to hear of, by worker.
+    pub redirected: Vec<Backlog>,
+    /// Tracking clients in broadcast mode that have lost a connection, and when to listen again.
+    pub unheard: Vec<(ClientKey, u64)>,
+    /// The worker's clock when the log last said that a client sends HTTP.
+    pub http_told_ns: Option<u64>,
+}
+
+impl Clients {
+    /// No clients, in one of so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            all: Arena::default(),
+            dirty: Vec::new(),
+            redirected: (0..workers).map(|_| Backlog::default()).collect(),
+            unheard: Vec::new(),
+            http_told_ns: None,
+        }
+    }
+}
 
 /// One connected client.
 #[derive(Debug)]

@@ -4,25 +4,25 @@ use super::merge::{Merge, Plan};
 use super::{ClientKey, Gate};
 use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Origin, Pending, Role};
 
 use super::dispatch::Flow;
 
-impl State {
+impl Worker {
     pub(super) fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
         let version = client.session.version;
-        let masters = self.knowledge.topology.masters.clone();
+        let masters = self.core.snapshots.topology.masters.clone();
         let connections: Vec<_> = masters
             .iter()
             .filter_map(|node| self.own_connection(*node, Role::Monitor(key), version, 0, None))
             .collect();
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.monitors.extend(&connections);
         client.session.refresh_plain();
         if connections.is_empty() || connections.len() < masters.len() {
@@ -34,7 +34,7 @@ impl State {
         let sequence = client.replies.push_merge(Merge::new(Plan::Same, connections.len()), muted);
         for (part, connection) in connections.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
-            let pending = Pending::on_connection(origin, RequestClass::Local, self.now_ns);
+            let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);
             if let Some(room) = self.room(connection) {
                 self.send(room, pending, &[request.bytes()]);
             }

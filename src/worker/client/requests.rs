@@ -13,7 +13,7 @@ use crate::config::Limits;
 use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
 use crate::resp::{Request, RequestScan};
 use crate::shared::labels::{CloseReason, ErrorKind};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 use super::connection::touch;
 
@@ -28,27 +28,27 @@ enum Stop {
 }
 
 /// Dispatches what was read before, or else `fresh`, and keeps what could not be.
-pub(super) fn serve(state: &mut State, key: ClientKey, fresh: &[u8]) {
-    let Some(client) = state.clients.get_mut(key) else { return };
+pub(super) fn serve(worker: &mut Worker, key: ClientKey, fresh: &[u8]) {
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     let Some(mut inbox) = client.inbox.take() else { return };
-    let stopped = serve_inbox(state, key, &mut inbox, fresh);
-    let Some(client) = state.clients.get_mut(key) else { return };
+    let stopped = serve_inbox(worker, key, &mut inbox, fresh);
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     if stopped && !client.paused && client.phase == Phase::Open {
-        state.tallies.clients.paused += 1;
+        worker.core.tallies.clients.paused += 1;
     }
     client.paused = stopped;
     client.inbox = Some(inbox);
 }
 
 /// As [`serve`]; `true` when requests are left that have to wait.
-fn serve_inbox(state: &mut State, key: ClientKey, inbox: &mut Inbox, fresh: &[u8]) -> bool {
+fn serve_inbox(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, fresh: &[u8]) -> bool {
     loop {
-        if !serve_rest(state, key, inbox) {
+        if !serve_rest(worker, key, inbox) {
             inbox.intake.keep(fresh, 0);
             return true;
         }
         let Some(request) = inbox.stalled.pop_front() else { break };
-        if !serve_large(state, key, inbox, request) {
+        if !serve_large(worker, key, inbox, request) {
             inbox.intake.keep(fresh, 0);
             return true;
         }
@@ -57,19 +57,19 @@ fn serve_inbox(state: &mut State, key: ClientKey, inbox: &mut Inbox, fresh: &[u8
         if fresh.is_empty() {
             return false;
         }
-        let (consumed, stop) = serve_slice(state, key, inbox, fresh, false);
+        let (consumed, stop) = serve_slice(worker, key, inbox, fresh, false);
         let wanted = if let Stop::Input(wanted) = stop { wanted } else { 0 };
         inbox.intake.keep(&fresh[consumed..], wanted);
         return matches!(stop, Stop::Wait);
     }
     inbox.intake.keep(fresh, 0);
-    serve_partial(state, key, inbox)
+    serve_partial(worker, key, inbox)
 }
 
-fn serve_partial(state: &mut State, key: ClientKey, inbox: &mut Inbox) -> bool {
+fn serve_partial(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
     loop {
         let mut partial = std::mem::take(&mut inbox.intake.partial);
-        let (consumed, stop) = serve_slice(state, key, inbox, &partial, true);
+        let (consumed, stop) = serve_slice(worker, key, inbox, &partial, true);
         let _ = partial.split_to(consumed);
         let large = if let Stop::Large(len) = stop { Some(partial.split_to(len).freeze()) } else { None };
         inbox.intake.partial = partial;
@@ -80,7 +80,7 @@ fn serve_partial(state: &mut State, key: ClientKey, inbox: &mut Inbox) -> bool {
                 return false;
             }
             (_, Some(request)) => {
-                if !dispatch_large(state, key, inbox, request) {
+                if !dispatch_large(worker, key, inbox, request) {
                     return true;
                 }
             }
@@ -91,7 +91,7 @@ fn serve_partial(state: &mut State, key: ClientKey, inbox: &mut Inbox) -> bool {
 
 /// Dispatches the requests at the front of `input`. Returns how many bytes they had and why it stopped.
 fn serve_slice(
-    state: &mut State,
+    worker: &mut Worker,
     key: ClientKey,
     inbox: &mut Inbox,
     input: &[u8],
@@ -99,10 +99,10 @@ fn serve_slice(
 ) -> (usize, Stop) {
     let mut consumed = 0;
     loop {
-        if !state.may_serve(key) {
+        if !worker.may_serve(key) {
             return (consumed, Stop::Wait);
         }
-        refresh_limits(state, key, inbox);
+        refresh_limits(worker, key, inbox);
         let rest = &input[consumed..];
         if rest.is_empty() {
             return (consumed, Stop::Input(0));
@@ -113,24 +113,24 @@ fn serve_slice(
             }
             RequestScan::Complete { len } => {
                 let request = Request::at_front_of(rest, len, inbox.scanner.spans());
-                (len, dispatch(state, key, &request, None))
+                (len, dispatch(worker, key, &request, None))
             }
             RequestScan::Inline { len } => {
                 let request = Request::new(inbox.scanner.inline(), inbox.scanner.spans());
-                (len, dispatch(state, key, &request, None))
+                (len, dispatch(worker, key, &request, None))
             }
             RequestScan::Empty { len } => (len, Flow::Next),
             RequestScan::Incomplete { wanted } => {
-                let bytes_max = state.config.limits.request_bytes_max;
+                let bytes_max = worker.core.config.limits.request_bytes_max;
                 if rest.len().saturating_add(wanted) > bytes_max {
-                    state
+                    worker
                         .refuse_bytes(key, &format!("Protocol error: request larger than {bytes_max} bytes"));
                     return (input.len(), Stop::Input(0));
                 }
                 return (consumed, Stop::Input(wanted));
             }
             RequestScan::Malformed(error) => {
-                state.refuse_bytes(key, &error.message());
+                worker.refuse_bytes(key, &error.message());
                 return (input.len(), Stop::Input(0));
             }
         };
@@ -143,21 +143,21 @@ fn serve_slice(
 }
 
 /// Dispatches a large request that was set aside. `false` when it still has to wait.
-fn serve_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, request: Bytes) -> bool {
-    if !state.may_serve(key) {
+fn serve_large(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, request: Bytes) -> bool {
+    if !worker.may_serve(key) {
         inbox.stalled.push_front(request);
         return false;
     }
     match inbox.scanner.scan(&request) {
-        RequestScan::Complete { .. } => dispatch_large(state, key, inbox, request),
+        RequestScan::Complete { .. } => dispatch_large(worker, key, inbox, request),
         // It was scanned whole before it was set aside.
         _ => true,
     }
 }
 
-fn dispatch_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, bytes: Bytes) -> bool {
+fn dispatch_large(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, bytes: Bytes) -> bool {
     let request = Request::new(&bytes, inbox.scanner.spans());
-    match dispatch(state, key, &request, Some(&bytes)) {
+    match dispatch(worker, key, &request, Some(&bytes)) {
         Flow::Next | Flow::NextAfter(_) => true,
         Flow::Wait => {
             inbox.stalled.push_front(bytes);
@@ -167,53 +167,53 @@ fn dispatch_large(state: &mut State, key: ClientKey, inbox: &mut Inbox, bytes: B
 }
 
 /// A client that has authenticated may send larger requests from then on, and a reload changes what all may send.
-fn refresh_limits(state: &mut State, key: ClientKey, inbox: &mut Inbox) {
-    if let Some(client) = state.clients.get_mut(key)
+fn refresh_limits(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) {
+    if let Some(client) = worker.clients.all.get_mut(key)
         && client.session.limits_changed
     {
         client.session.limits_changed = false;
-        inbox.scanner.set_limits(state.request_limits(client_authenticated(state, key)));
+        inbox.scanner.set_limits(worker.core.request_limits(client_authenticated(worker, key)));
     }
 }
 
-fn client_authenticated(state: &State, key: ClientKey) -> bool {
-    state.clients.get(key).is_some_and(|client| client.session.authenticated)
+fn client_authenticated(worker: &Worker, key: ClientKey) -> bool {
+    worker.clients.all.get(key).is_some_and(|client| client.session.authenticated)
 }
 
 /// Settles a slot of a client's reply queue, if the client is still there.
 ///
 /// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::window::Window) and
 /// the bound on output have decided how much it could ask for.
-pub fn settle_client(state: &mut State, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
+pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
     let reply_bytes = reply.as_slice().len();
-    settle_with(state, key, 1, reply_bytes, |client| {
+    settle_with(worker, key, 1, reply_bytes, |client| {
         client.replies.settle(sequence, part, reply, &mut client.output);
     });
 }
 
 /// As [`settle_client`] for as many slots as `requests`, with their replies one behind the other.
 pub fn settle_client_run(
-    state: &mut State,
+    worker: &mut Worker,
     key: ClientKey,
     sequence: u32,
     requests: u32,
     replies: Settled<'_>,
 ) {
     let reply_bytes = replies.as_slice().len();
-    settle_with(state, key, requests, reply_bytes, |client| {
+    settle_with(worker, key, requests, reply_bytes, |client| {
         client.replies.settle_run(sequence, requests, replies, &mut client.output);
     });
 }
 
 #[inline]
 fn settle_with(
-    state: &mut State,
+    worker: &mut Worker,
     key: ClientKey,
     replies: u32,
     reply_bytes: usize,
     settle: impl FnOnce(&mut Client),
 ) {
-    let Some(client) = state.clients.get_mut(key) else { return };
+    let Some(client) = worker.clients.all.get_mut(key) else { return };
     if let Phase::Dead(_) = client.phase {
         return;
     }
@@ -223,10 +223,10 @@ fn settle_with(
     client.window.settled(replies, reply_bytes, unanswered, at_rest);
     if !client.touched {
         client.touched = true;
-        state.touched.push(key);
+        worker.clients.dirty.push(key);
     }
     if client.passage.is_some() {
-        state.end_passage(key);
+        worker.end_passage(key);
     }
 }
 
@@ -252,11 +252,11 @@ impl Client {
     }
 }
 
-impl State {
+impl Worker {
     /// Whether the next request of the client itself may be looked at: an `EXEC` is finished first.
     fn may_serve(&mut self, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        let may_go_on = client.session.rest.is_none() && client.may_go_on(&self.config.limits);
+        let Some(client) = self.clients.all.get_mut(key) else { return false };
+        let may_go_on = client.session.rest.is_none() && client.may_go_on(&self.core.config.limits);
         if !may_go_on {
             client.gate = Gate::Open;
         }
@@ -264,8 +264,8 @@ impl State {
     }
 
     pub(super) fn may_go_on(&mut self, key: ClientKey) -> bool {
-        let Some(client) = self.clients.get_mut(key) else { return false };
-        let may_go_on = client.may_go_on(&self.config.limits);
+        let Some(client) = self.clients.all.get_mut(key) else { return false };
+        let may_go_on = client.may_go_on(&self.core.config.limits);
         if !may_go_on {
             // What its request waited for may come while this holds it up, and nobody would look again: so the request is
             // looked at anew when this is over.
@@ -276,8 +276,8 @@ impl State {
 
     /// Answers bytes that are no request: the error is the last thing that the client gets.
     fn refuse_bytes(&mut self, key: ClientKey, message: &str) {
-        self.tallies.error(ErrorKind::ClientProtocol);
-        let Some(client) = self.clients.get_mut(key) else { return };
+        self.core.tallies.error(ErrorKind::ClientProtocol);
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let mut text = Vec::new();
         crate::resp::encode::error(&mut text, format!("ERR {message}"));
         client.replies.answer(Settled::Borrowed(&text), false, &mut client.output);

@@ -9,11 +9,11 @@ use super::dispatch::script_of;
 use crate::limits::LOADED_SCRIPTS_MAX;
 use crate::resp::{Request, encode};
 use crate::shared::topology::NodeIndex;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Origin, Pending};
 
-impl State {
+impl Worker {
     /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.
     pub(super) fn note_script_command(&mut self, request: &Request<'_>) {
         let (Some(name), Some(verb)) = (request.arg(0), request.arg(1)) else { return };
@@ -23,10 +23,10 @@ impl State {
         if verb.eq_ignore_ascii_case(b"load")
             && let Some(body) = request.arg(2)
         {
-            self.gateway.scripts.insert(Bytes::copy_from_slice(body));
+            self.core.gateway.scripts.insert(Bytes::copy_from_slice(body));
         } else if verb.eq_ignore_ascii_case(b"flush") {
-            self.gateway.scripts.clear();
-            self.loaded_scripts.clear();
+            self.core.gateway.scripts.clear();
+            self.upstreams.loaded_scripts.clear();
         }
     }
 
@@ -39,7 +39,7 @@ impl State {
         bytes: Bytes,
         reply: &[u8],
     ) {
-        let body = script_of(&bytes).and_then(|sha| self.gateway.scripts.body(sha));
+        let body = script_of(&bytes).and_then(|sha| self.core.gateway.scripts.body(sha));
         let Some(body) = body.filter(|_| pending.redirects <= 2) else {
             let error = UpstreamError::Redirected(pending.redirects);
             self.settle_error(&pending, &error, Some(reply));
@@ -55,12 +55,12 @@ impl State {
     /// The script of a request that was answered is loaded at `node`.
     pub(in crate::worker) fn note_script(&mut self, node: NodeIndex, pending: &Pending) {
         let Origin::Client { key, .. } = pending.origin else { return };
-        let Some(sha) = self.clients.get_mut(key).and_then(|client| client.session.script.take()) else {
+        let Some(sha) = self.clients.all.get_mut(key).and_then(|client| client.session.script.take()) else {
             return;
         };
-        if self.loaded_scripts.len() >= LOADED_SCRIPTS_MAX {
-            self.loaded_scripts.clear();
+        if self.upstreams.loaded_scripts.len() >= LOADED_SCRIPTS_MAX {
+            self.upstreams.loaded_scripts.clear();
         }
-        self.loaded_scripts.insert((node, sha));
+        self.upstreams.loaded_scripts.insert((node, sha));
     }
 }

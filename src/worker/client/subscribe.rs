@@ -24,7 +24,7 @@ use crate::resp::{self, Request, RespVersion, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::CROSSSLOT;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Hook, Origin, Pending, Role, Route, UpstreamKey};
 
@@ -48,7 +48,7 @@ impl Subscriptions {
     }
 }
 
-impl State {
+impl Worker {
     /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
     pub(super) fn subscription_command(
         &mut self,
@@ -56,13 +56,13 @@ impl State {
         session: Session,
         request: &Request<'_>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
         let names: Vec<&[u8]> = request.args().skip(1).collect();
         let sharded = matches!(session, Session::Ssubscribe | Session::Sunsubscribe);
-        if sharded && self.knowledge.topology.kind == UpstreamKind::Cluster {
+        if sharded && self.core.snapshots.topology.kind == UpstreamKind::Cluster {
             let mut slots = names.iter().map(|name| key_slot(name));
             let first = slots.next();
             if slots.any(|slot| Some(slot) != first) {
@@ -84,7 +84,7 @@ impl State {
         names: &[&[u8]],
         request: &Request<'_>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let held = client.session.subscriptions.as_ref().map_or(0, |all| all.len());
         if held + names.len() > SUBSCRIPTIONS_MAX {
             let text = format!(
@@ -123,7 +123,7 @@ impl State {
         node: NodeIndex,
         sharded: bool,
     ) -> Option<UpstreamKey> {
-        let client = self.clients.get(key)?;
+        let client = self.clients.all.get(key)?;
         let version = client.session.version;
         let found = client.session.subscriptions.as_ref().and_then(|all| match sharded {
             true => all.shard_connections.iter().find(|(known, _)| *known == node).map(|(_, key)| *key),
@@ -133,7 +133,7 @@ impl State {
             return found;
         }
         let connection = self.own_connection(node, Role::Subscriber(key), version, 0, None)?;
-        let session = &mut self.clients.get_mut(key)?.session;
+        let session = &mut self.clients.all.get_mut(key)?.session;
         session.subscriptions.get_or_insert_default();
         session.refresh_plain();
         let all = session.subscriptions.as_mut()?;
@@ -151,7 +151,7 @@ impl State {
         names: &[&[u8]],
         request: &Request<'_>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let Some(all) = &mut client.session.subscriptions else {
             self.confirm_nothing(key, session, names, 0);
             return Flow::Next;
@@ -159,7 +159,8 @@ impl State {
         let sharded = session == Session::Sunsubscribe;
         let connection = match sharded {
             true => {
-                let node = names.first().and_then(|name| self.knowledge.topology.master_of(key_slot(name)));
+                let node =
+                    names.first().and_then(|name| self.core.snapshots.topology.master_of(key_slot(name)));
                 let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
                 // Without names all are meant; they are on one connection, or else confirmed by us below.
                 known
@@ -179,7 +180,8 @@ impl State {
             return Flow::Next;
         };
         self.unhear_events(key, session, names);
-        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        let Some(all) =
+            self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
         else {
             return Flow::Next;
         };
@@ -190,7 +192,8 @@ impl State {
 
     /// `SUNSUBSCRIBE` of everything where it is at several nodes: their connections are given up, and each name is confirmed.
     fn leave_shard_channels(&mut self, key: ClientKey) {
-        let Some(all) = self.clients.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
+        let Some(all) =
+            self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
         else {
             return;
         };
@@ -209,7 +212,7 @@ impl State {
         request: &Request<'_>,
         replies: u32,
     ) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         client.exclusive = true;
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
@@ -217,7 +220,7 @@ impl State {
         let pending = Pending {
             hook: Hook::Subscription,
             delivered: replies,
-            ..Pending::on_connection(origin, RequestClass::Pubsub, self.now_ns)
+            ..Pending::on_connection(origin, RequestClass::Pubsub, self.core.now_ns)
         };
         // It goes when the other masters that it concerns have been asked; at once where there are none.
         let all = client.session.subscriptions.get_or_insert_default();
@@ -237,7 +240,7 @@ impl State {
         names: &[&[u8]],
         left: impl Fn(usize) -> i64,
     ) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let version = client.session.version;
         let word: &[u8] = match session {
             Session::Punsubscribe => b"punsubscribe",
@@ -267,7 +270,7 @@ impl State {
     /// Takes note of what Redis says about one name: only by that is a client subscribed to it, or not any more. A request
     /// that is refused, in whole or from some name on, so leaves nothing behind.
     pub(in crate::worker) fn note_subscription(&mut self, key: ClientKey, reply: &[u8]) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(all) = &mut client.session.subscriptions else { return };
         let mut words = resp::elements(reply).into_iter().flatten().map(resp::bulk_payload);
         let (Some(Some(word)), Some(Some(name))) = (words.next(), words.next()) else { return };
@@ -296,7 +299,7 @@ impl State {
             b"subscribe" | b"unsubscribe" | b"psubscribe" | b"punsubscribe" => Session::Subscribe,
             _ => return None,
         };
-        let all = self.clients.get(key)?.session.subscriptions.as_ref();
+        let all = self.clients.all.get(key)?.session.subscriptions.as_ref();
         let whole = all.map_or(0, |all| all.count(session)) as i64;
         if resp::parse_integer_reply(count) == Some(whole) {
             return None;
@@ -310,8 +313,8 @@ impl State {
 
     /// Gives up a client's subscriber connections once it is subscribed to nothing, and nothing of it is under way there.
     pub(in crate::worker) fn end_empty_subscriptions(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let upstreams = &self.upstreams;
+        let Some(client) = self.clients.all.get_mut(key) else { return };
+        let upstreams = &self.upstreams.connections;
         let settled = |connection: UpstreamKey| {
             upstreams.get(connection).is_none_or(|known| known.wire.inflight() == 0)
         };
@@ -326,7 +329,7 @@ impl State {
     /// Delivers a message of the gateway's own to the clients that are subscribed to its channel.
     pub fn publish_locally(&mut self, channel: &[u8], payload: &[u8]) {
         let mut receivers = Vec::new();
-        for client in self.clients.iter() {
+        for client in self.clients.all.iter() {
             let Some(all) = &client.session.subscriptions else { continue };
             let version = client.session.version;
             let mut messages = Vec::new();

@@ -21,7 +21,7 @@ use super::{ClientKey, Gate, flush_touched, settle_client};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::mailbox::WorkerMessage;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Origin, Pending, Phase, UpstreamKey};
 
@@ -30,11 +30,11 @@ const NOT_CACHING: &str = "ERR CLIENT CACHING can be called only when the client
 const NOT_OPT_IN: &str = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
 const NOT_OPT_OUT: &str = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
 
-impl State {
+impl Worker {
     /// `CLIENT TRACKING|CACHING|TRACKINGINFO|GETREDIR`.
     pub(super) fn tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let word = |place| request.arg(place).unwrap_or_default().to_ascii_lowercase();
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let version = client.session.version;
         let tracking = client.session.tracking.as_deref_mut();
         let mut reply = Vec::new();
@@ -63,8 +63,8 @@ impl State {
 
     /// `CLIENT TRACKING ON|OFF`. The client that it redirects to may be another worker's, who has to be asked.
     fn switch_tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
-        let own_worker = self.index;
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let own_worker = self.core.index;
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
@@ -83,8 +83,8 @@ impl State {
             return Flow::Next;
         }
         let others: Vec<_> =
-            self.gateway.workers.iter().map(|worker| worker.mailbox.clone()).enumerate().collect();
-        let Some(state) = self.me.upgrade() else { return Flow::Next };
+            self.core.gateway.workers.iter().map(|worker| worker.mailbox.clone()).enumerate().collect();
+        let Some(worker) = self.me.upgrade() else { return Flow::Next };
         tokio::task::spawn_local(async move {
             let mut redirect = None;
             for (worker, mailbox) in others.into_iter().filter(|(worker, _)| *worker != own_worker) {
@@ -95,21 +95,21 @@ impl State {
                     redirect = Some(Redirect { id, worker, client });
                 }
             }
-            let state = &mut *state.borrow_mut();
-            state.tick();
-            state.apply_tracking(key, sequence, asked, redirect);
-            flush_touched(state);
+            let worker = &mut *worker.borrow_mut();
+            worker.core.tick();
+            worker.apply_tracking(key, sequence, asked, redirect);
+            flush_touched(worker);
         });
         Flow::Next
     }
 
     /// The client with this id, if it is this worker's.
     pub(in crate::worker) fn client_by_id(&self, id: u64) -> Option<ClientKey> {
-        self.clients.iter().find(|client| client.id == id).map(|client| client.key)
+        self.clients.all.iter().find(|client| client.id == id).map(|client| client.key)
     }
 
     fn apply_tracking(&mut self, key: ClientKey, sequence: u32, asked: Asked, redirect: Option<Redirect>) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let refused = |text: &str| Some(text.as_bytes().to_vec());
         let present = client.session.tracking.as_ref().map(|tracking| &tracking.options);
         let error = match asked.rest {
@@ -124,7 +124,7 @@ impl State {
                 Ok(options) => return self.begin_tracking(key, sequence, options, redirect),
             },
         };
-        self.tallies.error(ErrorKind::ClientRequest);
+        self.core.tallies.error(ErrorKind::ClientRequest);
         let mut reply = Vec::new();
         encode::error(&mut reply, error.unwrap_or_default());
         settle_client(self, key, sequence, 0, Settled::Borrowed(&reply));
@@ -138,7 +138,7 @@ impl State {
         options: Options,
         redirect: Option<Redirect>,
     ) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         if let Some(tracking) = &mut client.session.tracking
             && tracking.redirect.is_some() == redirect.is_some()
         {
@@ -151,7 +151,7 @@ impl State {
         let again = client.session.tracking.is_some();
         let awaiting = Awaiting { sequence, outstanding: 0, ready: 0, refusal: None, again };
         self.stop_tracking(key);
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         client.session.tracking = Some(Box::new(Tracking {
             options,
             redirect,
@@ -166,9 +166,9 @@ impl State {
 
     /// Tells the nodes that track for the client already what it wants now. The client is answered when all have heard it.
     fn tell_nodes(&mut self, key: ClientKey, sequence: u32) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
-        let upstreams = &self.upstreams;
+        let upstreams = &self.upstreams.connections;
         let mut unused: SmallVec<[UpstreamKey; 2]> = SmallVec::new();
         // One that is not open yet carries nothing, as the client has nothing unsettled: it is made anew when it is needed.
         tracking.connections.retain(|tracked| {
@@ -189,7 +189,7 @@ impl State {
         for (part, connection) in told.into_iter().enumerate() {
             let id = self.companion_id(connection);
             let origin = Origin::Client { key, sequence, part: part as u32 };
-            let pending = Pending::on_connection(origin, RequestClass::Local, self.now_ns);
+            let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);
             if let Some(room) = self.room(connection) {
                 self.send(room, pending, &[&options.command_again(id)]);
             }
@@ -198,16 +198,18 @@ impl State {
     }
 
     fn open_first(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get(key) else { return };
+        let Some(client) = self.clients.all.get(key) else { return };
         let (version, database) = (client.session.version, client.session.database);
         let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
         let any = Pending::new(Origin::Client { key, sequence: 0, part: 0 });
         let nodes = match self.node_of(&any) {
-            Ok(_) if broadcast => self.knowledge.topology.masters.clone(),
+            Ok(_) if broadcast => self.core.snapshots.topology.masters.clone(),
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
         };
-        if self.pools.census.owned() + nodes.len() > self.config.upstream.session_connections_max {
+        if self.upstreams.pools.census.owned() + nodes.len()
+            > self.core.config.upstream.session_connections_max
+        {
             let error = UpstreamError::Full("the table of session connections");
             return self.tracking_settled(key, false, Some(error.to_string()));
         }
@@ -220,11 +222,11 @@ impl State {
     }
 
     pub(super) fn awaiting_of(&mut self, key: ClientKey) -> Option<&mut Awaiting> {
-        self.clients.get_mut(key)?.session.tracking.as_mut()?.awaiting.as_mut()
+        self.clients.all.get_mut(key)?.session.tracking.as_mut()?.awaiting.as_mut()
     }
 
     pub(super) fn stop_tracking(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = client.session.tracking.take() else { return };
         client.session.refresh_plain();
         for tracked in &tracking.connections {
@@ -249,7 +251,8 @@ impl State {
         if awaiting.outstanding > 0 {
             return;
         }
-        let Some(tracking) = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut())
+        let Some(tracking) =
+            self.clients.all.get_mut(key).and_then(|client| client.session.tracking.as_mut())
         else {
             return;
         };
@@ -259,12 +262,12 @@ impl State {
             let mut reply = Vec::new();
             let lost = || "ERR hotgate: the connection for CLIENT TRACKING was lost; try again".to_owned();
             encode::error(&mut reply, awaiting.refusal.unwrap_or_else(lost));
-            self.tallies.error(ErrorKind::UpstreamUnavailable);
+            self.core.tallies.error(ErrorKind::UpstreamUnavailable);
             return settle_client(self, key, awaiting.sequence, 0, Settled::Borrowed(&reply));
         }
         settle_client(self, key, awaiting.sequence, 0, Settled::Borrowed(b"+OK\r\n"));
         // Inside a transaction what Redis ran before may have been read by a client that means to keep it.
-        let in_exec = self.clients.get(key).is_some_and(|client| client.session.rest.is_some());
+        let in_exec = self.clients.all.get(key).is_some_and(|client| client.session.rest.is_some());
         if awaiting.again || in_exec {
             self.invalidated(key, FLUSH);
         }
@@ -272,7 +275,7 @@ impl State {
 
     /// What has to precede a tracking client's next command, because it sent `CLIENT CACHING` before.
     pub(super) fn caching_of(&self, key: ClientKey) -> Option<bool> {
-        self.clients.get(key)?.session.tracking.as_ref()?.caching
+        self.clients.all.get(key)?.session.tracking.as_ref()?.caching
     }
 }
 

@@ -8,14 +8,14 @@ use super::invalidations::FLUSH;
 use super::session::Tracked;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
+use crate::worker::owners::Worker;
 use crate::worker::send::Room;
-use crate::worker::state::State;
 use crate::worker::upstream::{GreetingError, Lane, Phase, Role, UpstreamKey};
 
 /// How long a client in broadcast mode waits before it listens again to a master that was lost.
 const LISTEN_PAUSE_NS: u64 = 500_000_000;
 
-impl State {
+impl Worker {
     /// Opens the client's connection to a node, and its companion.
     pub(super) fn open_tracked(
         &mut self,
@@ -24,17 +24,17 @@ impl State {
         version: RespVersion,
         database: u32,
     ) -> UpstreamKey {
-        let tracking = self.clients.get(key).and_then(|client| client.session.tracking.as_ref());
+        let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
         let redirects = tracking.is_some_and(|tracking| tracking.redirect.is_some());
         let command = tracking.map(|tracking| tracking.options.command(None));
         let companion = redirects.then(|| {
             self.open_connection(node, Role::Invalidations(key), RespVersion::Resp3, database, None)
         });
         let connection = self.open_connection(node, Role::Tracking(key), version, database, command);
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
             upstream.companion = companion;
         }
-        let tracking = self.clients.get_mut(key).and_then(|client| client.session.tracking.as_mut());
+        let tracking = self.clients.all.get_mut(key).and_then(|client| client.session.tracking.as_mut());
         if let Some(tracking) = tracking {
             tracking.connections.push(Tracked { node, connection, companion });
         }
@@ -43,7 +43,8 @@ impl State {
 
     /// A tracking client's connection is open and the node tracks.
     pub(in crate::worker) fn tracking_connected(&mut self, key: ClientKey) {
-        let Some(tracking) = self.clients.get(key).and_then(|client| client.session.tracking.as_ref()) else {
+        let Some(tracking) = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref())
+        else {
             return;
         };
         if tracking.awaiting.is_some() {
@@ -69,7 +70,7 @@ impl State {
 
     /// A tracking client's connection has ended. Invalidations may have been missed, so the client has to drop its whole cache.
     pub(in crate::worker) fn tracking_lost(&mut self, key: ClientKey, connection: UpstreamKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
         let place = tracking
             .connections
@@ -78,12 +79,13 @@ impl State {
         let Some(place) = place else { return };
         let lost = tracking.connections.swap_remove(place);
         let (awaits, broadcast) = (tracking.awaiting.is_some(), tracking.options.broadcast);
-        let was_open = self.upstreams.get(lost.connection).is_some_and(|upstream| upstream.was_open);
+        let was_open =
+            self.upstreams.connections.get(lost.connection).is_some_and(|upstream| upstream.was_open);
         if client.session.watch.take_if(|(_, watch)| *watch == lost.connection).is_some() {
             client.session.watch_lost = true;
         }
         for other in [Some(lost.connection), lost.companion].into_iter().flatten() {
-            if let (true, Some(upstream)) = (other != connection, self.upstreams.get_mut(other)) {
+            if let (true, Some(upstream)) = (other != connection, self.upstreams.connections.get_mut(other)) {
                 upstream.close();
             }
         }
@@ -93,14 +95,14 @@ impl State {
             self.invalidated(key, FLUSH);
         }
         if broadcast {
-            self.unheard.push((key, self.now_ns + LISTEN_PAUSE_NS));
+            self.clients.unheard.push((key, self.core.now_ns + LISTEN_PAUSE_NS));
         }
     }
 
     /// In broadcast mode invalidations come without anything having been read, so every master is listened to, and nobody else.
     pub(in crate::worker) fn listen_everywhere(&mut self, key: ClientKey) {
-        let masters = self.knowledge.topology.masters.clone();
-        let Some(client) = self.clients.get(key) else { return };
+        let masters = self.core.snapshots.topology.masters.clone();
+        let Some(client) = self.clients.all.get(key) else { return };
         let (version, database) = (client.session.version, client.session.database);
         let Some(tracking) = client.session.tracking.as_ref().filter(|tracking| tracking.options.broadcast)
         else {
@@ -113,7 +115,7 @@ impl State {
             .map(|tracked| tracked.connection)
             .collect();
         for connection in left {
-            if let Some(upstream) = self.upstreams.get_mut(connection) {
+            if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
                 upstream.close();
             }
         }
@@ -124,8 +126,10 @@ impl State {
 
     /// Listens again for clients in broadcast mode whose connection to a master was lost.
     pub(in crate::worker) fn listen_again(&mut self) {
-        let now_ns = self.now_ns;
-        for (key, _) in self.unheard.extract_if(.., |(_, due_ns)| *due_ns <= now_ns).collect::<Vec<_>>() {
+        let now_ns = self.core.now_ns;
+        for (key, _) in
+            self.clients.unheard.extract_if(.., |(_, due_ns)| *due_ns <= now_ns).collect::<Vec<_>>()
+        {
             self.listen_everywhere(key);
         }
     }
@@ -139,7 +143,7 @@ impl State {
         database: u32,
         lane: Lane,
     ) -> UpstreamKey {
-        let tracking = self.clients.get(key).and_then(|client| client.session.tracking.as_ref());
+        let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
         let Some(tracking) = tracking else { return self.shared_connection(node, version, database, lane) };
         match tracking.connections.iter().find(|tracked| tracked.node == node) {
             Some(tracked) => tracked.connection,
@@ -156,7 +160,7 @@ impl State {
         version: RespVersion,
         database: u32,
     ) -> Option<Room> {
-        if self.clients.get(key)?.session.tracking.is_none() {
+        if self.clients.all.get(key)?.session.tracking.is_none() {
             return self.session_connection(node, key, version, database);
         }
         let connection = self.client_connection(key, node, version, database, 0);
@@ -165,22 +169,23 @@ impl State {
 
     /// The id, at its node, of the companion of a connection; nothing while there is none that is open.
     pub(super) fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
-        let companion = self.upstreams.get(self.upstreams.get(connection)?.companion?)?;
+        let companion =
+            self.upstreams.connections.get(self.upstreams.connections.get(connection)?.companion?)?;
         (companion.phase() == Phase::Ready).then_some(companion.server_id)
     }
 
     /// Whether a connection may log in: one with a companion waits for that, whose id it has to name. It is woken when the
     /// companion has come, or has gone.
     pub(in crate::worker) fn has_companion(&mut self, connection: UpstreamKey) -> bool {
-        let Some(upstream) = self.upstreams.get(connection) else { return true };
+        let Some(upstream) = self.upstreams.connections.get(connection) else { return true };
         if upstream.companion.is_none() || upstream.closing {
             return true;
         }
         let Some(id) = self.companion_id(connection) else { return false };
-        let owner = self.upstreams.get(connection).and_then(|upstream| upstream.owner());
-        let tracking = owner.and_then(|owner| self.clients.get(owner)?.session.tracking.as_ref());
+        let owner = self.upstreams.connections.get(connection).and_then(|upstream| upstream.owner());
+        let tracking = owner.and_then(|owner| self.clients.all.get(owner)?.session.tracking.as_ref());
         let command = tracking.map(|tracking| tracking.options.command(Some(id)));
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
             upstream.greeting = command;
         }
         true
@@ -188,11 +193,13 @@ impl State {
 
     /// A companion has come: whoever waits for it may go on.
     pub(in crate::worker) fn companion_connected(&mut self, key: ClientKey, companion: UpstreamKey) {
-        let tracking = self.clients.get(key).and_then(|client| client.session.tracking.as_ref());
+        let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
         let tracked = tracking.and_then(|tracking| {
             tracking.connections.iter().find(|tracked| tracked.companion == Some(companion))
         });
-        if let Some(upstream) = tracked.and_then(|tracked| self.upstreams.get_mut(tracked.connection)) {
+        if let Some(upstream) =
+            tracked.and_then(|tracked| self.upstreams.connections.get_mut(tracked.connection))
+        {
             upstream.woken = false;
             upstream.wake();
         }

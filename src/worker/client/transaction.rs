@@ -17,8 +17,8 @@ use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::{CROSSSLOT, Part};
+use crate::worker::owners::Worker;
 use crate::worker::send::{Exit, Payload};
-use crate::worker::state::State;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
 
@@ -26,7 +26,7 @@ const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
-impl State {
+impl Worker {
     /// `MULTI`, `EXEC`, `DISCARD`, `WATCH` or `UNWATCH`.
     pub(super) fn run_transaction_command(
         &mut self,
@@ -36,7 +36,7 @@ impl State {
         slot: Option<u16>,
         request: &Request<'_>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let open = client.session.transaction.is_some();
         match (session, open) {
             (Session::Multi, true) => {
@@ -91,10 +91,10 @@ impl State {
         if part == Part::Redis {
             self.note_script_command(request);
         }
-        let open = self.clients.get(key).and_then(|client| client.session.transaction.as_deref());
+        let open = self.clients.all.get(key).and_then(|client| client.session.transaction.as_deref());
         let Some(version) = open.map(|transaction| transaction.version) else { return Flow::Next };
         let step = self.step_of(version, part, request);
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let Some(transaction) = &mut client.session.transaction else { return Flow::Next };
         let bytes = transaction.commands.len() + transaction.here_bytes + request.bytes().len();
         if transaction.queued >= TRANSACTION_COMMANDS_MAX || bytes > TRANSACTION_BYTES_MAX {
@@ -113,13 +113,13 @@ impl State {
     }
 
     fn exec(&mut self, key: ClientKey) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let has_part = client.session.transaction.as_ref().is_some_and(|open| !open.steps.is_empty());
         let watched = client.session.watch.is_some() || client.session.watch_lost;
         if (watched || has_part) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let suspects = |slot: u16| self.suspects.suspects(Route::Slot(slot), self.now_ns);
+        let suspects = |slot: u16| self.upstreams.suspects.suspects(Route::Slot(slot), self.core.now_ns);
         let cargo = client.session.transaction.as_ref().map(|transaction| match transaction.scripts {
             _ if transaction.readonly && transaction.slot.is_some_and(suspects) => Cargo::Suspect,
             true => Cargo::Script,
@@ -133,7 +133,7 @@ impl State {
             Ok(way) => way,
             Err(flow) => return flow,
         };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let Some(mut transaction) = client.session.transaction.take() else { return Flow::Next };
         client.session.watched = Default::default();
         client.session.refresh_plain();
@@ -168,7 +168,7 @@ impl State {
             ..Pending::on_connection(
                 Origin::Client { key, sequence, part: 0 },
                 RequestClass::Transaction,
-                self.now_ns,
+                self.core.now_ns,
             )
         };
         if hook == Hook::Transaction {
@@ -177,7 +177,7 @@ impl State {
         }
         let bytes = Bytes::from([MULTI, &transaction.commands, EXEC].concat());
         self.send_out(exit, pending, Payload::Owned(&bytes));
-        if let (true, Some(client)) = (has_part, self.clients.get_mut(key)) {
+        if let (true, Some(client)) = (has_part, self.clients.all.get_mut(key)) {
             client.session.executing = Some(transaction);
         }
         Flow::Next
@@ -186,7 +186,7 @@ impl State {
     /// Where the open transaction goes, and what its reply changes. `None` when Redis has no part in it. `Err` when it has to
     /// wait for room, or has been refused.
     fn way_of_transaction(&mut self, key: ClientKey) -> Result<Option<(Exit, Hook)>, Flow> {
-        let Some(client) = self.clients.get(key) else { return Err(Flow::Next) };
+        let Some(client) = self.clients.all.get(key) else { return Err(Flow::Next) };
         let Some(transaction) = client.session.transaction.as_deref() else { return Err(Flow::Next) };
         let watch = client.session.watch.map(|(_, connection)| connection);
         // Only Redis knows whether a watched key has changed, so it is asked even when there is nothing to run.
@@ -232,7 +232,7 @@ impl State {
         slot: Option<u16>,
         request: &Request<'_>,
     ) -> Flow {
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
@@ -258,7 +258,7 @@ impl State {
                     None => return Flow::Wait,
                 }
             }
-            Some(_) if self.knowledge.topology.kind == UpstreamKind::Cluster => {
+            Some(_) if self.core.snapshots.topology.kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
             _ => self.connection_for_session(key, node, version, database),
@@ -267,7 +267,7 @@ impl State {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
-        let Some(client) = self.clients.get_mut(key) else { return Flow::Next };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.watch = Some((node, room.connection()));
         client.session.watch_slot = slot;
         client.session.watch_lost = false;
@@ -275,14 +275,14 @@ impl State {
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
         let origin = Origin::Client { key, sequence, part: 0 };
-        let pending = Pending::on_connection(origin, RequestClass::Transaction, self.now_ns);
+        let pending = Pending::on_connection(origin, RequestClass::Transaction, self.core.now_ns);
         self.send(room, pending, &[request.bytes()]);
         Flow::Next
     }
 
     /// Forgets what is queued and what is watched.
     pub(super) fn drop_transaction(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.all.get_mut(key) {
             client.session.transaction = None;
         }
         self.end_watch(key);
@@ -290,7 +290,7 @@ impl State {
 
     /// Nothing is watched any more; the connection goes back clean.
     pub(super) fn end_watch(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
         client.session.watch_lost = false;
         client.session.watch_slot = None;
         client.session.watched = Default::default();

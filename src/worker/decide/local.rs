@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::Knowledge;
+use super::Snapshots;
 use super::pose::{self, Face};
 use crate::command::Local;
 use crate::command::render::{self, Style};
@@ -24,7 +24,7 @@ const SYNTAX: &str = "ERR syntax error";
 /// What a local command needs to know besides the session.
 pub struct Surroundings<'a> {
     /// The snapshots.
-    pub knowledge: &'a Knowledge,
+    pub snapshots: &'a Snapshots,
     /// The configuration.
     pub config: &'a Config,
     /// Where the client reached us.
@@ -38,12 +38,12 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// Whether clients are told that this is a cluster.
     fn shown_as_cluster(&self) -> bool {
-        self.knowledge.topology.is_shown_as_cluster(self.config)
+        self.snapshots.topology.is_shown_as_cluster(self.config)
     }
 
     /// The error of commands about clusters where clients see none.
     fn no_cluster(&self) -> &'static str {
-        match self.knowledge.topology.version {
+        match self.snapshots.topology.version {
             0 => {
                 "ERR hotgate: no server has answered yet, so it is not known whether this is a cluster; try again"
             }
@@ -102,7 +102,7 @@ pub fn answer(
         Local::Command if is_docs(request) => return Answer::Ask,
         Local::Command => {
             let style = Style { version: session.version, policies: !surroundings.shown_as_cluster() };
-            render::command(&surroundings.knowledge.commands, request, style, out);
+            render::command(&surroundings.snapshots.commands, request, style, out);
         }
         Local::Cluster => return cluster(surroundings, session.version, request, out),
         Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys => return Answer::Ask,
@@ -385,7 +385,7 @@ fn cluster(
     } else if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
         match request.arg(2).and_then(parse_integer).map(u16::try_from) {
             Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => {
-                if surroundings.knowledge.topology.kind == UpstreamKind::Cluster {
+                if surroundings.snapshots.topology.kind == UpstreamKind::Cluster {
                     return Answer::Forward(slot);
                 }
                 encode::error(
@@ -395,7 +395,7 @@ fn cluster(
             }
             _ => encode::error(out, "ERR Invalid slot"),
         }
-    } else if !pose::answer(&surroundings.knowledge.topology, &surroundings.face, version, request, out) {
+    } else if !pose::answer(&surroundings.snapshots.topology, &surroundings.face, version, request, out) {
         let name = String::from_utf8_lossy(&subcommand);
         encode::error(
             out,

@@ -47,7 +47,7 @@ const NO_MONITOR: &[u8] = b"ERR MONITOR isn't allowed for DENY BLOCKING client";
 const NO_SSUBSCRIBE: &[u8] = b"ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
 
 /// The snapshots that decisions rest on. Replaced as a whole when one of them changes.
-pub struct Knowledge {
+pub struct Snapshots {
     /// Where the slots are.
     pub topology: Arc<Topology>,
     /// Which commands there are.
@@ -111,16 +111,16 @@ pub enum Part {
 
 /// Decides. Also returns the command, when it is known.
 pub fn decide(
-    knowledge: &Knowledge,
+    snapshots: &Snapshots,
     session: &mut ClientSession,
     request: &Request<'_>,
 ) -> (Option<CommandId>, Verdict) {
     let name = request.name();
     let id = match session.last_command.find(name) {
-        Some(id) if knowledge.commands.get(id).accepts(request.len()) => id,
-        _ => match knowledge.commands.resolve(request) {
+        Some(id) if snapshots.commands.get(id).accepts(request.len()) => id,
+        _ => match snapshots.commands.resolve(request) {
             Ok(id) => {
-                if !knowledge.commands.get(id).name.contains('|') {
+                if !snapshots.commands.get(id).name.contains('|') {
                     session.last_command.remember(name, id);
                 }
                 id
@@ -145,48 +145,48 @@ pub fn decide(
             Err(_) => return (None, Verdict::Refuse(NOAUTH.into())),
         },
     };
-    let command = knowledge.commands.get(id);
+    let command = snapshots.commands.get(id);
     if session.authenticated && own_keys::names_own_key(command, request) {
         poison(session);
         return (Some(id), Verdict::Refuse(own_keys::OWN_KEY.into()));
     }
     let verdict = if session.plain {
-        by_class(knowledge, command, request)
+        by_class(snapshots, command, request)
     } else {
-        in_state(knowledge, session, command, request)
+        in_state(snapshots, session, command, request)
     };
     (Some(id), verdict)
 }
 
 /// The decision for a session without open state.
-fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> Verdict {
+fn by_class(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> Verdict {
     match command.class_of(request) {
-        Class::Key => forward_by_key(knowledge, command, request),
-        Class::Split(split) => match slot_of_keys(knowledge, command, request) {
+        Class::Key => forward_by_key(snapshots, command, request),
+        Class::Split(split) => match slot_of_keys(snapshots, command, request) {
             Slots::Several => match split::by_slot(command, split, request) {
                 Some(parts) => Verdict::Split(parts),
                 None => Verdict::Refuse(CommandError::Arity { of_subcommand: false }.message(request).into()),
             },
-            Slots::One(slot) => forward(knowledge, Route::Slot(slot), command),
-            Slots::None => forward(knowledge, Route::AnyNode, command),
+            Slots::One(slot) => forward(snapshots, Route::Slot(slot), command),
+            Slots::None => forward(snapshots, Route::AnyNode, command),
         },
         Class::Fan(fan) => Verdict::Fan(fan),
         Class::AnyNode if command.flags.contains(CommandFlags::PUBSUB) => {
-            forward(knowledge, Route::Messages, command)
+            forward(snapshots, Route::Messages, command)
         }
-        Class::AnyNode => forward(knowledge, Route::AnyNode, command),
+        Class::AnyNode => forward(snapshots, Route::AnyNode, command),
         Class::Local(local) => Verdict::Answer(local),
         Class::Session(session @ (Session::Watch | Session::Blocking)) => {
-            match slot_of_keys(knowledge, command, request) {
+            match slot_of_keys(snapshots, command, request) {
                 Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
                 Slots::One(slot) => Verdict::Session(session, Some(slot)),
                 // Malformed: Redis itself says what is wrong with it, without blocking.
-                Slots::None => forward(knowledge, Route::AnyNode, command),
+                Slots::None => forward(snapshots, Route::AnyNode, command),
             }
         }
         Class::Session(session) => Verdict::Session(session, None),
-        Class::OneServer(_) if knowledge.topology.kind == UpstreamKind::Single => {
-            forward(knowledge, Route::AnyNode, command)
+        Class::OneServer(_) if snapshots.topology.kind == UpstreamKind::Single => {
+            forward(snapshots, Route::AnyNode, command)
         }
         // Whether there is a cluster for clients at all is known there.
         Class::Refuse(_) if command.name.starts_with("cluster|") => Verdict::Answer(Local::Cluster),
@@ -198,7 +198,7 @@ fn by_class(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> 
 
 /// The decision for a session in a state: not authenticated, in a transaction, subscribed, tracked, muted.
 fn in_state(
-    knowledge: &Knowledge,
+    snapshots: &Snapshots,
     session: &mut ClientSession,
     command: &Command,
     request: &Request<'_>,
@@ -213,7 +213,7 @@ fn in_state(
         };
     }
     if session.transaction.is_some() {
-        return in_transaction(knowledge, session, command, class, request);
+        return in_transaction(snapshots, session, command, class, request);
     }
     if session.rest.is_some() {
         // Redis runs a transaction without looking at what its client is subscribed to.
@@ -222,7 +222,7 @@ fn in_state(
                 let is_monitor = refused == Session::Monitor;
                 Verdict::Refuse(if is_monitor { NO_MONITOR.into() } else { NO_SSUBSCRIBE.into() })
             }
-            _ => by_class(knowledge, command, request),
+            _ => by_class(snapshots, command, request),
         };
     }
     if session.is_subscriber_only() {
@@ -246,19 +246,19 @@ fn in_state(
             return Verdict::Refuse(text.into_bytes().into());
         }
     }
-    by_class(knowledge, command, request)
+    by_class(snapshots, command, request)
 }
 
 /// The decision between `MULTI` and `EXEC`: what Redis would queue is queued, what it would refuse poisons. So does what the
 /// gateway does not pass on, as a command does which the user may not run.
 fn in_transaction(
-    knowledge: &Knowledge,
+    snapshots: &Snapshots,
     session: &mut ClientSession,
     command: &Command,
     class: Class,
     request: &Request<'_>,
 ) -> Verdict {
-    let single = knowledge.topology.kind == UpstreamKind::Single;
+    let single = snapshots.topology.kind == UpstreamKind::Single;
     let part = match class {
         Class::Session(ending @ (Session::Exec | Session::Discard | Session::Multi | Session::Watch)) => {
             return Verdict::Session(ending, None);
@@ -290,7 +290,7 @@ fn in_transaction(
     if part != Part::Redis {
         return queue(None);
     }
-    match slot_of_keys(knowledge, command, request) {
+    match slot_of_keys(snapshots, command, request) {
         Slots::None => queue(None),
         Slots::One(slot) => {
             let elsewhere = session.transaction.as_ref().and_then(|transaction| transaction.slot);
@@ -315,18 +315,18 @@ fn poison(session: &mut ClientSession) {
     }
 }
 
-fn forward_by_key(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> Verdict {
-    match slot_of_keys(knowledge, command, request) {
-        Slots::One(slot) => forward(knowledge, Route::Slot(slot), command),
-        Slots::None => forward(knowledge, Route::AnyNode, command),
+fn forward_by_key(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> Verdict {
+    match slot_of_keys(snapshots, command, request) {
+        Slots::One(slot) => forward(snapshots, Route::Slot(slot), command),
+        Slots::None => forward(snapshots, Route::AnyNode, command),
         Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
     }
 }
 
-fn forward(knowledge: &Knowledge, route: Route, command: &Command) -> Verdict {
+fn forward(snapshots: &Snapshots, route: Route, command: &Command) -> Verdict {
     let readonly = command.is_readonly();
     let route = match route {
-        Route::Slot(slot) if readonly && knowledge.read_from != ReadFrom::Master => Route::ReadSlot(slot),
+        Route::Slot(slot) if readonly && snapshots.read_from != ReadFrom::Master => Route::ReadSlot(slot),
         other => other,
     };
     Verdict::Forward { route, readonly }
@@ -340,8 +340,8 @@ enum Slots {
     Several,
 }
 
-fn slot_of_keys(knowledge: &Knowledge, command: &Command, request: &Request<'_>) -> Slots {
-    if knowledge.topology.kind == UpstreamKind::Single {
+fn slot_of_keys(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> Slots {
+    if snapshots.topology.kind == UpstreamKind::Single {
         // One server owns every slot, so which one it is does not matter.
         return Slots::One(0);
     }

@@ -14,7 +14,7 @@ use crate::limits::POLLED_KEYS_MAX;
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::quota_board::QuotaBoard;
 use crate::shared::tallies::QuotaTally;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// At most so often levels are published, since that copies the names of all keys.
 const BOARD_PERIOD_NS: u64 = 250_000_000;
@@ -74,7 +74,7 @@ impl Board {
     }
 }
 
-impl State {
+impl Worker {
     /// A key that a quota holds is counting: its counts are taken with the next publication.
     pub(super) fn count_later(&mut self, hash: u64) {
         let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
@@ -88,11 +88,15 @@ impl State {
         for hash in std::mem::take(&mut self.hot.board.counted) {
             let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
             if let Some(held) = home.and_then(|home| home.held.as_mut()) {
-                held.tally(&mut self.tallies.quotas);
+                held.tally(&mut self.core.tallies.quotas);
             }
         }
-        self.hot.held.measure(&self.config, self.gateway.workers.len(), &mut self.tallies.admission);
-        let due = self.now_ns >= self.hot.board.due_ns;
+        self.hot.held.measure(
+            &self.core.config,
+            self.core.gateway.workers.len(),
+            &mut self.core.tallies.admission,
+        );
+        let due = self.core.now_ns >= self.hot.board.due_ns;
         let wanted = !self.hot.quotas.is_empty() || self.hot.board.published;
         // A limit key that nobody polls yet holds up its counter.
         if !(due && wanted || self.hot.board.polled_changed) {
@@ -105,11 +109,11 @@ impl State {
         shown.retain(|hash| {
             let home = self.hot.entries.get_mut(hash).and_then(|entry| entry.queue.as_mut());
             let Some(home) = home else { return false };
-            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
+            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
             let Some(held) = &home.held else { return false };
             let has_rows = !held.rows().contains(&RowId::OVERFLOW);
             if has_rows {
-                describe(held, self.hot.quotas.rules(), self.now_ns, &mut facts);
+                describe(held, self.hot.quotas.rules(), self.core.now_ns, &mut facts);
             }
             has_rows
         });
@@ -117,8 +121,8 @@ impl State {
         board.shown = shown;
         // One more than are polled tells the poller that there are too many.
         let polled: Vec<Bytes> = board.polled.keys().take(POLLED_KEYS_MAX + 1).cloned().collect();
-        (board.due_ns, board.polled_changed) = (self.now_ns + BOARD_PERIOD_NS, false);
+        (board.due_ns, board.polled_changed) = (self.core.now_ns + BOARD_PERIOD_NS, false);
         board.published = !(facts.is_empty() && polled.is_empty());
-        self.gateway.workers[self.index].quotas.store(Arc::new(QuotaBoard { facts, polled }));
+        self.core.gateway.workers[self.core.index].quotas.store(Arc::new(QuotaBoard { facts, polled }));
     }
 }

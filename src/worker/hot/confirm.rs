@@ -19,7 +19,7 @@ use crate::shared::labels::{Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::client::replies::Settled;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::{Origin, Pending, Phase};
 
 /// The keys whose grants wait for the replicas of one node on the same terms. There are at most as many as nodes times
@@ -33,7 +33,7 @@ pub(super) struct Confirmation {
     next: Vec<u64>,
 }
 
-impl State {
+impl Worker {
     /// Has the grants of a key answered when enough replicas of `node` hold them. Its flush has been answered by that node.
     pub(super) fn confirm(&mut self, hash: u64, node: NodeIndex, wait: ReplicaWait) {
         let same = |known: &Confirmation| (known.node, known.wait) == (node, wait);
@@ -54,8 +54,8 @@ impl State {
         group.asked = std::mem::take(&mut group.next);
         let (node, wait) = (group.node, group.wait);
         let connection = self.confirming_connection(node, wait);
-        let now_ns = self.now_ns;
-        let phase = self.upstreams.get(connection).map(|upstream| upstream.phase());
+        let now_ns = self.core.now_ns;
+        let phase = self.upstreams.connections.get(connection).map(|upstream| upstream.phase());
         match self.room(connection) {
             Some(room) if !matches!(phase, Some(Phase::Waiting(_))) => {
                 let pending = Pending {

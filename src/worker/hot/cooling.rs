@@ -7,7 +7,7 @@ use super::{Due, Entry, Home};
 use crate::config::RuleMode;
 use crate::detect::HotSet;
 use crate::limits::RECORDED_PER_SECOND_MAX;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// A key that only a rule wants combined is forgotten after this long without use; its next use brings it back.
 const RULED_IDLE_NS: u64 = 60_000_000_000;
@@ -42,26 +42,26 @@ impl Entry {
     }
 }
 
-impl State {
+impl Worker {
     /// Takes over the published hot set, if it or the configuration is new.
     pub fn adopt_hot_set(&mut self, hot_set: &HotSet) {
         if self.hot.hot_set_version == Some(hot_set.version) {
             return;
         }
         self.hot.hot_set_version = Some(hot_set.version);
-        self.tick();
+        self.core.tick();
         let former = std::mem::take(&mut self.hot.hot_keys);
         for hash in &former {
             if let Some(entry) = self.hot.entries.get_mut(hash) {
                 entry.hot = false;
             }
         }
-        if self.config.combine.enabled {
+        if self.core.config.combine.enabled {
             self.adopt_hot_keys(hot_set);
         }
         for hash in former {
             if self.hot.entries.get(&hash).is_some_and(|entry| !entry.hot) {
-                self.hot.arm(Due::Cool(hash), self.now_ns);
+                self.hot.arm(Due::Cool(hash), self.core.now_ns);
             }
         }
     }
@@ -86,9 +86,9 @@ impl State {
     pub(super) fn cool_down(&mut self, hash: u64) {
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
         let idle_due_ns = entry.idle_due_ns();
-        let over = !entry.is_wanted() || (!entry.hot && idle_due_ns < self.now_ns);
+        let over = !entry.is_wanted() || (!entry.hot && idle_due_ns < self.core.now_ns);
         if !(over && entry.is_settled()) {
-            let soon_ns = self.now_ns + UNSETTLED_NS;
+            let soon_ns = self.core.now_ns + UNSETTLED_NS;
             // A hot key comes back when it leaves the hot set.
             let due_ns = if over { soon_ns } else { idle_due_ns.max(soon_ns) };
             return self.hot.arm(Due::Cool(hash), due_ns);
@@ -105,9 +105,9 @@ impl State {
         }
         self.hot.debtors.remove(&hash);
         if let Some(home) = &mut entry.queue {
-            self.tallies.combine.keys.release(home.row);
+            self.core.tallies.combine.keys.release(home.row);
             if let Some(held) = &mut home.held {
-                self.hot.board.leave(held, &mut self.tallies.quotas);
+                self.hot.board.leave(held, &mut self.core.tallies.quotas);
             }
         }
     }
@@ -115,11 +115,11 @@ impl State {
     /// Gives what was counted to the control thread, unless that has not taken the last yet.
     pub fn hand_over_slice(&mut self) {
         let Some(detector) = &mut self.hot.detector else { return };
-        let Ok(place) = self.gateway.slices.try_reserve() else { return };
-        let slice = detector.take_slice(self.now_ns);
-        let ratio = sample_ratio(slice.totals.ops, slice.duration_ns, self.config.detect.sample_max);
+        let Ok(place) = self.core.gateway.slices.try_reserve() else { return };
+        let slice = detector.take_slice(self.core.now_ns);
+        let ratio = sample_ratio(slice.totals.ops, slice.duration_ns, self.core.config.detect.sample_max);
         detector.set_sample_ratio(ratio);
-        place.send((self.index, slice));
+        place.send((self.core.index, slice));
     }
 }
 

@@ -10,13 +10,13 @@ use bytes::Bytes;
 
 use super::behind::Unflushed;
 use super::entry::{Entry, Home};
-use super::{Due, Hot};
+use super::{Due, HotKeys};
 use crate::admission::Debt;
 use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
 pub(super) const DEBT_WORKER: u16 = u16::MAX;
@@ -45,12 +45,12 @@ fn is_for_good(error: &[u8]) -> bool {
     ERRORS_FOR_GOOD.iter().any(|beginning| error.starts_with(beginning))
 }
 
-impl State {
+impl Worker {
     /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
     /// its way needs no look: its outcome brings one.
     pub(super) fn settle_debts(&mut self, hash: u64, home: &mut Home) {
         let Some(held) = &mut home.held else { return };
-        if let Some(sum) = held.admission.owed_to_flush(self.now_ns) {
+        if let Some(sum) = held.admission.owed_to_flush(self.core.now_ns) {
             let charge = held.admission.charge();
             self.send_debt(hash, home.queue.key().clone(), sum, charge);
         } else if let Some(due_ns) = held.admission.owed_due_ns() {
@@ -62,11 +62,12 @@ impl State {
     pub(super) fn send_debt(&mut self, hash: u64, key: Bytes, sum: i64, charge: Option<Arc<Clamp>>) {
         let beside = !hash;
         if !self.hot.entries.contains_key(&beside) {
-            let identity = [self.gateway.id.as_bytes(), b":debts"].concat();
+            let identity = [self.core.gateway.id.as_bytes(), b":debts"].concat();
             let queue = Some(Box::new(self.new_home(&key, &identity, RowId::OVERFLOW, None)));
-            let entry = Entry { serves_debts: true, ..Entry::new(key, self.index, self.now_ns, queue) };
+            let entry =
+                Entry { serves_debts: true, ..Entry::new(key, self.core.index, self.core.now_ns, queue) };
             self.hot.entries.insert(beside, entry);
-            self.hot.arm(Due::Cool(beside), self.now_ns + QUEUE_OF_DEBTS_NS);
+            self.hot.arm(Due::Cool(beside), self.core.now_ns + QUEUE_OF_DEBTS_NS);
         }
         if let Some(entry) = self.hot.entries.get_mut(&beside) {
             entry.unsettled += 1;
@@ -78,7 +79,7 @@ impl State {
             client: 0,
             sequence: 0,
             operations: 1,
-            received_ns: self.now_ns,
+            received_ns: self.core.now_ns,
             delta: sum,
             verb: Verb::Incrby,
             version,
@@ -93,7 +94,7 @@ impl State {
             entry.unsettled -= 1;
             last = entry.unsettled == 0;
         }
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
         let Some(Home { held: Some(held), failed_since_ns, queue, .. }) = home.map(|home| &mut **home) else {
             return self.settle_orphaned_debt(beside, sum, reply, last);
@@ -144,7 +145,7 @@ impl State {
             let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
             let orphan = self.hot.orphaned_debts.entry(beside).or_insert_with(new);
             orphan.unsent = orphan.unsent.saturating_add(sum);
-            return self.hot.look_at(self.now_ns, beside);
+            return self.hot.look_at(self.core.now_ns, beside);
         }
         if !in_counter {
             tracing::warn!(
@@ -191,7 +192,7 @@ impl State {
 
     /// Whether something that was let through is not in its counter yet.
     pub fn owes(&mut self) -> bool {
-        let Hot { debtors, entries, orphaned_debts, .. } = &mut self.hot;
+        let HotKeys { debtors, entries, orphaned_debts, .. } = &mut self.hot;
         if !orphaned_debts.is_empty() {
             return true;
         }

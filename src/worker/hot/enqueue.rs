@@ -6,9 +6,9 @@ use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::worker::client::ClientKey;
 use crate::worker::client::replies::Settled;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
-impl State {
+impl Worker {
     /// Takes an operation of one of this worker's clients, or so many equal ones, which may be combined now.
     pub(super) fn enqueue(
         &mut self,
@@ -17,9 +17,9 @@ impl State {
         (op, verb): (Op<'_>, Verb),
         operations: u32,
     ) {
-        let Some(client) = self.clients.get_mut(client_key) else { return };
+        let Some(client) = self.clients.all.get_mut(client_key) else { return };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
-        entry.active_ns = self.now_ns;
+        entry.active_ns = self.core.now_ns;
         entry.unsettled += operations;
         client.combined += operations;
         let written = matches!(op, Op::Increment(_)) && client.written.take(hash);
@@ -35,13 +35,13 @@ impl State {
             client: client_key.to_number(),
             sequence,
             operations,
-            worker: self.index as u16,
-            received_ns: self.now_ns,
+            worker: self.core.index as u16,
+            received_ns: self.core.now_ns,
             delta: if let Op::Increment(delta) = op { delta } else { 0 },
             verb,
             version,
         };
-        if entry.home == self.index {
+        if entry.home == self.core.index {
             if written {
                 self.adopt_written(hash);
             }
@@ -55,7 +55,7 @@ impl State {
     /// Puts an operation into the queue of a key whose home is here.
     pub(super) fn push(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
-        entry.active_ns = self.now_ns;
+        entry.active_ns = self.core.now_ns;
         let held = entry.queue.as_mut().and_then(|home| home.held.as_mut());
         match (op, held) {
             (Op::Increment(delta), Some(_)) => self.push_by_quota(hash, delta, waiter, version),
@@ -79,7 +79,7 @@ impl State {
                 "ERR hotgate: combine.pending_max operations, or 64 MiB of values, wait for this key already; the command was not sent, try again",
             );
             for place in 0..waiter.operations {
-                self.tallies.error(ErrorKind::Overload);
+                self.core.tallies.error(ErrorKind::Overload);
                 self.settle_member(hash, waiter.one(place), Settled::Borrowed(&reply), Outcome::Failed);
             }
             return;
@@ -100,15 +100,15 @@ impl State {
         while place < waiter.operations {
             let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
             let Some(home) = home else { return };
-            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
+            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
             let Some(held) = &mut home.held else { return };
             held.count_later(hash, &mut self.hot.board);
             let owed = held.admission.owes();
             // Each is decided by itself, in order. Those that are told the same are answered as one.
-            let decision = decided.take().unwrap_or_else(|| held.admission.decide(self.now_ns, delta));
+            let decision = decided.take().unwrap_or_else(|| held.admission.decide(self.core.now_ns, delta));
             let mut alike = 1;
             while place + alike < waiter.operations {
-                let next = held.admission.decide(self.now_ns, delta);
+                let next = held.admission.decide(self.core.now_ns, delta);
                 if next != decision {
                     decided = Some(next);
                     break;
@@ -120,7 +120,7 @@ impl State {
             let answered = held.carry_out(decision, version, &mut replies);
             if !owed && held.admission.owes() {
                 self.hot.debtors.insert(hash);
-                self.hot.look_at(self.now_ns, hash);
+                self.hot.look_at(self.core.now_ns, hash);
             }
             let asking = Waiter { operations: alike, ..waiter.one(place) };
             match answered {

@@ -13,7 +13,7 @@ use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
 use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::{Client, ClientKey};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::lanes::ALONE;
 use crate::worker::upstream::{Role, UpstreamKey};
 
@@ -73,10 +73,10 @@ pub(super) enum Turn {
     Folds,
 }
 
-impl State {
+impl Worker {
     /// Whether an operation on a key goes as it came. `folds` says that it can be folded.
     pub(super) fn take_turn(&mut self, client: ClientKey, hash: u64, folds: bool) -> Turn {
-        let Some(client) = self.clients.get_mut(client) else { return Turn::Goes(Way::Ordinary) };
+        let Some(client) = self.clients.all.get_mut(client) else { return Turn::Goes(Way::Ordinary) };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Goes(Way::Ordinary) };
         if entry.is_forced() {
             return Turn::Folds;
@@ -89,7 +89,7 @@ impl State {
                 Turn::Goes(Way::Ordinary)
             }
             _ if !folds => Turn::Folds,
-            Course::Folding if entry.pace.wants_probe(self.now_ns) => self.begin_probe(hash),
+            Course::Folding if entry.pace.wants_probe(self.core.now_ns) => self.begin_probe(hash),
             Course::Folding => Turn::Folds,
             Course::Probing if client.combined > 0 => {
                 entry.pace.on_folded();
@@ -102,9 +102,9 @@ impl State {
 
     /// Lets a key probe if its node is free for that. This operation is folded in any case.
     fn begin_probe(&mut self, hash: u64) -> Turn {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Folds };
-        match self.knowledge.topology.master_of(entry.slot) {
+        match self.core.snapshots.topology.master_of(entry.slot) {
             Some(node) if self.hot.govern.node(node).begin_probe(now_ns, hash) => entry.pace.probe(now_ns),
             _ => entry.pace.rest(now_ns, rand::rng().random()),
         }
@@ -114,18 +114,18 @@ impl State {
     /// Whether a client has nothing in queues that was there when a key last ceased to be folded.
     pub(super) fn may_pass(&mut self, client: ClientKey) -> bool {
         let pass_epoch = self.hot.govern.pass_epoch;
-        self.clients.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
+        self.clients.all.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
     }
 
     /// Shows what is done with the keys of the published hot set, which bounds them.
     pub fn publish_courses(&mut self) {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let ms = |ns: u64| ns / 1_000_000;
-        self.tallies.courses.clear();
+        self.core.tallies.courses.clear();
         for hash in &self.hot.hot_keys {
             let Some(entry) = self.hot.entries.get(hash) else { continue };
             let (pace, forced) = (&entry.pace, entry.is_forced());
-            self.tallies.courses.push(KeyCourse {
+            self.core.tallies.courses.push(KeyCourse {
                 key: entry.key.clone(),
                 course: if forced { Course::Folding } else { pace.course() },
                 forced,
@@ -146,8 +146,8 @@ impl State {
 
     /// A shared connection was read until nothing more had come.
     pub fn look_at_pace(&mut self, key: UpstreamKey) {
-        let now_ns = self.now_ns;
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let now_ns = self.core.now_ns;
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         // What waits for its turn on the lane of suspects does not wait for the node.
         if !matches!(upstream.role(), Role::Shared(lane) if lane != ALONE) {
             return;
@@ -164,7 +164,7 @@ impl State {
             self.end_round(node, hash, &window);
         } else if let Some(excess_ns) = queue_ns {
             if standing >= STANDING_WINDOWS {
-                let tally = self.tallies.node(node.position());
+                let tally = self.core.tallies.node(node.position());
                 tally.queue_us = tally.queue_us.max(excess_ns / 1000);
                 self.fold_heaviest(node, &window, excess_ns);
             }
@@ -174,7 +174,7 @@ impl State {
 
     /// A round of a key's probe is over.
     fn end_round(&mut self, node: NodeIndex, hash: u64, window: &Window) {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let queues = self.hot.govern.node(node).is_probe_queueing(window);
         let Some(entry) = self.hot.entries.get_mut(&hash) else {
             return self.hot.govern.node(node).end_probe(now_ns, false);
@@ -198,14 +198,14 @@ impl State {
 
     /// A queue stands at a node: the keys with most operations there fold from now on.
     fn fold_heaviest(&mut self, node: NodeIndex, window: &Window, excess_ns: u64) {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let counted_ns = now_ns.saturating_sub(self.hot.govern.counting_since_ns);
         let counting = self.hot.govern.counting;
         let passed = |entry: &Entry| match entry.passed.counting == counting {
             true if entry.passes() => entry.passed.operations,
             _ => 0,
         };
-        let topology = &self.knowledge.topology;
+        let topology = &self.core.snapshots.topology;
         let of_node = self.hot.hot_keys.iter().filter_map(|hash| {
             let entry = self.hot.entries.get(hash)?;
             (topology.master_of(entry.slot) == Some(node)).then(|| (passed(entry), *hash))

@@ -15,7 +15,7 @@ use crate::shared::labels::Outcome;
 use crate::shared::mailbox::WorkerMessage;
 use crate::worker::client::flush_touched;
 use crate::worker::client::replies::Settled;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// How long a full mailbox is left alone.
 const FULL_PAUSE_NS: u64 = 1_000_000;
@@ -45,7 +45,7 @@ impl OwnedOp {
     }
 }
 
-impl State {
+impl Worker {
     /// Puts an operation among those for another worker.
     pub(super) fn hand_off(&mut self, home: usize, handoff: Handoff) {
         self.hot.outboxes[home].push(handoff);
@@ -76,10 +76,10 @@ impl State {
 
     /// Gives the message back when the mailbox is full; the pump tries again soon.
     pub(super) fn try_send(&mut self, worker: usize, message: WorkerMessage) -> Option<WorkerMessage> {
-        match self.gateway.workers[worker].mailbox.try_send(message) {
+        match self.core.gateway.workers[worker].mailbox.try_send(message) {
             Ok(()) => None,
             Err(TrySendError::Full(message)) => {
-                self.hot.arm(Due::Mailboxes, self.now_ns + FULL_PAUSE_NS);
+                self.hot.arm(Due::Mailboxes, self.core.now_ns + FULL_PAUSE_NS);
                 Some(message)
             }
             // The worker has ended, and with it the process is ending.

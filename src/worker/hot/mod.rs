@@ -111,7 +111,7 @@ impl Hasher for Hashed {
 }
 
 /// What a worker knows of hot keys.
-pub struct Hot {
+pub struct HotKeys {
     /// Hashes keys, the same on all workers.
     pub hasher: RandomState,
     /// Counts accesses; absent when detection is off.
@@ -172,7 +172,7 @@ pub struct Hot {
     hot_set_version: Option<u64>,
 }
 
-impl Hot {
+impl HotKeys {
     /// Nothing is hot yet.
     pub fn new(hasher: RandomState, gateway_id: &str, workers: usize, commands: &CommandTable) -> Self {
         Self {

@@ -20,7 +20,7 @@ use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
 use crate::worker::client::session::Replies;
 use crate::worker::client::{Client, ClientKey};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// What a look at a request's keys has shown.
 pub enum Seen {
@@ -61,10 +61,10 @@ pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
     config.detect.enabled.then(detector)
 }
 
-impl State {
+impl Worker {
     /// Counts the accesses of a request whose keys are in one slot, and combines it if that is called for.
     pub fn observe(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
-        let known = self.knowledge.commands.get(command);
+        let known = self.core.snapshots.commands.get(command);
         let range = known.key_range;
         let single =
             range.first > 0 && range.last == range.first && !known.flags.contains(CommandFlags::MOVABLEKEYS);
@@ -72,7 +72,7 @@ impl State {
             return self.observe_all(client, command, request);
         }
         let Some(key) = request.arg(range.first as usize) else { return Seen::Ordinary(None) };
-        let class = self.knowledge.classes.of(command);
+        let class = self.core.snapshots.classes.of(command);
         let hash = self.hot.hasher.hash_one(key);
         let access = access_of(known, class, request, client);
         let way = match self.hot.is_idle() {
@@ -114,8 +114,8 @@ impl State {
             return Seen::Wait;
         }
         let passes = self.may_pass(client);
-        let known = self.knowledge.commands.get(command);
-        let class = self.knowledge.classes.of(command);
+        let known = self.core.snapshots.commands.get(command);
+        let class = self.core.snapshots.classes.of(command);
         let mut keys = KeyPositions::new();
         if known.keys(request, &mut keys).is_err() {
             return Seen::Ordinary(None);
@@ -158,10 +158,10 @@ impl State {
         let op = foldable.and_then(|foldable| foldable.op(request));
         let known = self.hot.entries.get(&hash).is_some_and(|entry| entry.key == key);
         if !known && self.hot.quotas.holds(key, hash) {
-            let database = self.clients.get(client_key).map_or(0, |client| client.session.database);
+            let database = self.clients.all.get(client_key).map_or(0, |client| client.session.database);
             if !matches!(op, Some(Op::Increment(_))) || database != 0 {
                 let refusal = self.refusal_of_unknown(command, request, key, hash, op.as_ref(), database);
-                if refusal.is_none() && self.knowledge.commands.get(command).is_write() {
+                if refusal.is_none() && self.core.snapshots.commands.get(command).is_write() {
                     self.note_written(client_key, hash);
                 }
                 return refusal.map_or(Ok(Way::Ordinary), Err);
@@ -174,18 +174,18 @@ impl State {
             return Ok(way);
         }
         let is_copied = self.is_copied(key, hash);
-        let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
+        let Some(client) = self.clients.all.get_mut(client_key) else { return Ok(Way::Ordinary) };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Ok(Way::Ordinary) };
         let database = client.session.database;
         if let Some(quota) = &entry.quota {
-            let writes = self.knowledge.commands.get(command).is_write();
+            let writes = self.core.snapshots.commands.get(command).is_write();
             if let Some(text) = refusal_alone(quota, op.as_ref(), request, writes, database) {
                 return Err(text);
             }
         }
         let clamped = entry.quota.is_some() && matches!(op, Some(Op::Increment(_)));
         let Some(op) = op.filter(|_| database == 0 && (clamped || client.session.tracking.is_none())) else {
-            if entry.quota.is_some() && self.knowledge.commands.get(command).is_write() {
+            if entry.quota.is_some() && self.core.snapshots.commands.get(command).is_write() {
                 client.written.note(hash);
             }
             return Ok(if client.combined > 0 { Way::Wait } else { Way::Barrier });
@@ -201,9 +201,9 @@ impl State {
         if reads && client.combined == 0 && self.is_held_up(key) {
             return Ok(Way::Barrier);
         }
-        let Some(client) = self.clients.get_mut(client_key) else { return Ok(Way::Ordinary) };
+        let Some(client) = self.clients.all.get_mut(client_key) else { return Ok(Way::Ordinary) };
         // Where there may be copies, each operation is looked at for what its client has seen.
-        let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.config.limits) };
+        let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.core.config.limits) };
         let operations = 1 + request.repeats(repeats_max) as u32;
         self.enqueue(client_key, hash, (op, foldable.map_or(Verb::default(), Foldable::verb)), operations);
         Ok(Way::Combined(operations))
@@ -223,18 +223,19 @@ impl State {
     /// Begins to combine a key. Whoever caused it, a rule that wants the key combined keeps it so when it cools.
     pub(super) fn begin(&mut self, key: Bytes, hash: u64, hot: bool) {
         let ruled = self.hot.rules.mode_of(&key, hash) == RuleMode::Combine;
-        let home = (hash % self.gateway.workers.len() as u64) as usize;
+        let home = (hash % self.core.gateway.workers.len() as u64) as usize;
         let quota = self.hot.quotas.of(&key, hash);
-        let queue = (home == self.index).then(|| {
-            let row = self.tallies.combine.keys.acquire(Arc::from(&key[..]));
+        let queue = (home == self.core.index).then(|| {
+            let row = self.core.tallies.combine.keys.acquire(Arc::from(&key[..]));
             let held = quota.clone().map(|quota| self.hold(hash, quota));
-            Box::new(self.new_home(&key, self.gateway.id.as_bytes(), row, held))
+            Box::new(self.new_home(&key, self.core.gateway.id.as_bytes(), row, held))
         });
-        let held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == self.index));
+        let held_bytes =
+            quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == self.core.index));
         if quota.is_some() {
             self.hot.held.add(held_bytes);
         }
-        let entry = Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, home, self.now_ns, queue) };
+        let entry = Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, home, self.core.now_ns, queue) };
         self.hot.arm(Due::Cool(hash), entry.idle_due_ns());
         if entry.is_forced() {
             self.hot.epoch = self.hot.epoch.wrapping_add(1);
@@ -248,7 +249,7 @@ impl State {
             held,
             row,
             waiting_since_ns: 0,
-            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.config))
+            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.core.config))
                 .sharing(&self.hot.spares)
                 .cautious(),
             sending: Default::default(),
@@ -265,7 +266,7 @@ impl State {
 
     /// Whether something of a client is in a queue, or waits for a copy.
     pub fn has_combined(&self, client: ClientKey) -> bool {
-        self.clients.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
+        self.clients.all.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
     }
 
     /// Counts an access to a key that is not looked at otherwise.
@@ -277,8 +278,8 @@ impl State {
         key: &[u8],
         hash: u64,
     ) {
-        let known = self.knowledge.commands.get(command);
-        let access = access_of(known, self.knowledge.classes.of(command), request, client);
+        let known = self.core.snapshots.commands.get(command);
+        let access = access_of(known, self.core.snapshots.classes.of(command), request, client);
         if let Some(detector) = &mut self.hot.detector {
             detector.record(key, hash, access);
         }
@@ -286,7 +287,7 @@ impl State {
 
     /// Takes over a new configuration. What was counted and copied under the former one stays unless it is about that.
     pub fn configure_hot(&mut self, former_config: Option<&Config>) {
-        let config = &self.config;
+        let config = &self.core.config;
         let counts_alike = former_config.is_some_and(|former| {
             former.detect.enabled == config.detect.enabled
                 && former.detect.never_track == config.detect.never_track
@@ -296,20 +297,20 @@ impl State {
                 && former.rules == config.rules
                 && former.quotas == config.quotas
         });
-        let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.config.rules));
+        let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.core.config.rules));
         self.leave_rules(former);
         // What was sent before under other rules has to be answered before anything goes by a home under these, and the
         // other way round.
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
         self.hot.govern.on_passing();
         if !counts_alike {
-            self.hot.detector = detector(&self.config, self.now_ns);
+            self.hot.detector = detector(&self.core.config, self.core.now_ns);
         }
         let (rules, timers) = (&mut self.hot.rules, &mut self.hot.timers);
         for (hash, entry) in &mut self.hot.entries {
-            timers.arm(Due::Cool(*hash), self.now_ns);
+            timers.arm(Due::Cool(*hash), self.core.now_ns);
             if let Some(home) = &mut entry.queue {
-                home.queue.set_limits(queue_limits(&self.config));
+                home.queue.set_limits(queue_limits(&self.core.config));
             }
             if !entry.serves_debts {
                 entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
@@ -321,7 +322,7 @@ impl State {
         self.hot.cache.forgive_refusals();
         self.configure_quotas();
         self.hot.hot_set_version = None;
-        let hot_set = Arc::clone(&self.gateway.hot_set.borrow());
+        let hot_set = Arc::clone(&self.core.gateway.hot_set.borrow());
         self.adopt_hot_set(&hot_set);
         self.configure_behind();
     }

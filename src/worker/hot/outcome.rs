@@ -15,10 +15,10 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, flush_touched, hang_up, settle_client, settle_client_run};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::redirection;
 
-impl State {
+impl Worker {
     /// A reply to one command of a flush.
     pub fn settle_flush(&mut self, flush: FlushKey, reply: Settled<'_>) {
         let Some(sending) = self.sending(flush) else { return };
@@ -65,7 +65,7 @@ impl State {
         let sending = std::mem::take(&mut home.sending);
         home.sending.number = sending.number;
         if sending.lost > 0 {
-            let now_ns = self.now_ns;
+            let now_ns = self.core.now_ns;
             let (queue, held) = (&mut home.queue, &mut home.held);
             queue.lost(now_ns, &sending.replies, sending.unsent, |waiter, settled| {
                 self.settle_one(hash, held.as_deref_mut(), waiter, settled)
@@ -78,13 +78,13 @@ impl State {
             flush_touched(self);
             return;
         }
-        if self.knowledge.topology.kind == UpstreamKind::Cluster
+        if self.core.snapshots.topology.kind == UpstreamKind::Cluster
             && home.queue.is_refused_by_replica(&sending.replies)
         {
             // A master no more. As long as replicas are read from, its connections do not make it say who is.
             home.queue.not_executed();
             if let Some(node) = sending.node {
-                self.doubt_master(node);
+                self.core.doubt_master(node);
             }
             self.try_later(hash, home);
             return;
@@ -98,9 +98,9 @@ impl State {
             }
         });
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
-            held.admission.on_report(self.now_ns, report);
+            held.admission.on_report(self.core.now_ns, report);
         }
-        if settlement.denied && self.gateway.rights.on_fold_refused() {
+        if settlement.denied && self.core.gateway.rights.on_fold_refused() {
             tracing::warn!(
                 key = %home.queue.key().escape_ascii(),
                 "the upstream user may not say INCRBY, which many INCR, DECR and DECRBY of a hot key become: they go as they come; \
@@ -133,7 +133,7 @@ impl State {
             // Followed at once the first time; a second redirection in a row waits for the map to become true.
             Some((node, asking)) if home.failed_since_ns == 0 => {
                 home.target = Some((node, asking));
-                home.failed_since_ns = self.now_ns;
+                home.failed_since_ns = self.core.now_ns;
                 self.look_again(hash, home);
             }
             Some((node, asking)) => {
@@ -151,25 +151,26 @@ impl State {
     /// looked at anew in any case.
     pub(super) fn target_of(&mut self, slot: u16, reply: &[u8]) -> Option<(NodeIndex, bool)> {
         let (kind, target) = redirection(reply)?;
-        self.tallies.redirects[kind.index()] += 1;
-        let node = self.knowledge.topology.master_of(slot);
-        let Some(target) = target.zip(node).and_then(|(target, node)| self.address_of(node, target)) else {
-            self.refresh(RefreshReason::Unassigned);
+        self.core.tallies.redirects[kind.index()] += 1;
+        let node = self.core.snapshots.topology.master_of(slot);
+        let Some(target) = target.zip(node).and_then(|(target, node)| self.core.address_of(node, target))
+        else {
+            self.core.refresh(RefreshReason::Unassigned);
             return None;
         };
-        let known = self.knowledge.topology.find(&target.host, target.port);
-        self.refresh(RefreshReason::Redirected(target));
+        let known = self.core.snapshots.topology.find(&target.host, target.port);
+        self.core.refresh(RefreshReason::Redirected(target));
         known.map(|node| (node, kind == RedirectKind::Ask))
     }
 
     /// The flush at hand goes again after a pause, whatever else comes meanwhile.
     pub(super) fn try_later(&mut self, hash: u64, home: &mut Home) {
         if home.failed_since_ns == 0 {
-            home.failed_since_ns = self.now_ns;
+            home.failed_since_ns = self.core.now_ns;
         }
-        home.retry_at_ns = self.hot.next_retry_ns(self.now_ns);
+        home.retry_at_ns = self.hot.next_retry_ns(self.core.now_ns);
         // However many try again, nobody waits longer than is said.
-        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
         self.hot.look_at(home.retry_at_ns.min(home.failed_since_ns.saturating_add(patience_ns)), hash);
     }
 
@@ -248,7 +249,7 @@ impl State {
         let mut reply = Vec::new();
         let answered = match held {
             Some(held) if unsent && waiter.delta != 0 => {
-                let answered = held.answer_unsent(self.now_ns, waiter.delta, waiter.version, &mut reply);
+                let answered = held.answer_unsent(self.core.now_ns, waiter.delta, waiter.version, &mut reply);
                 if held.admission.owes() {
                     self.hot.debtors.insert(hash);
                 }
@@ -266,7 +267,7 @@ impl State {
     pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: Settled<'_>, outcome: Outcome) {
         if waiter.worker == DEBT_WORKER {
             self.settle_debt(hash, waiter.delta, reply.as_slice());
-        } else if usize::from(waiter.worker) == self.index {
+        } else if usize::from(waiter.worker) == self.core.index {
             self.settle_local(hash, waiter, reply, outcome);
         } else {
             let result = HandoffResult { hash, waiter, reply: reply.into_bytes(), outcome };
@@ -281,11 +282,17 @@ impl State {
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.unsettled -= operations;
         }
-        self.tallies.count_many(RequestClass::Counter, outcome, u64::from(operations));
+        self.core.tallies.count_many(RequestClass::Counter, outcome, u64::from(operations));
         let replies = u64::from(operations);
-        self.reply_times.add_many(received_ns, received_ns, self.now_ns, replies, &mut self.tallies);
+        self.core.reply_times.add_many(
+            received_ns,
+            received_ns,
+            self.core.now_ns,
+            replies,
+            &mut self.core.tallies,
+        );
         let key = ClientKey::from_number(waiter.client);
-        if let Some(client) = self.clients.get_mut(key) {
+        if let Some(client) = self.clients.all.get_mut(key) {
             client.combined -= operations;
         }
         match operations {
@@ -298,7 +305,7 @@ impl State {
     /// The outcome is unknown, and clients are to see that as the end of their connection.
     fn ends_client(&self, reply: &[u8]) -> bool {
         reply.first() == Some(&b'-')
-            && self.config.upstream.lost_reply == LostReply::Close
+            && self.core.config.upstream.lost_reply == LostReply::Close
             && reply[1..].starts_with(OUTCOME_UNKNOWN)
     }
 
@@ -306,7 +313,7 @@ impl State {
     pub(super) fn tally_queue(&mut self, home: &mut Home) {
         let (now, then) = (*home.queue.counters(), home.tallied);
         home.tallied = now;
-        let tally = &mut self.tallies.combine;
+        let tally = &mut self.core.tallies.combine;
         tally.offered += now.offered - then.offered;
         tally.flushed += now.commands - then.commands;
         tally.replayed += now.resends - then.resends;

@@ -25,7 +25,7 @@ use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::errors::UpstreamError;
 use crate::worker::upstream::{ASKING, Origin, Pending, Route};
 
@@ -50,25 +50,25 @@ pub(super) const RETRY_SPACING_NS: u64 = 50_000;
 const LOOKS_PER_TURN_MAX: usize = 128;
 
 /// Runs the pump of one worker for as long as it lives.
-pub async fn pump(state: Rc<RefCell<State>>) {
+pub async fn pump(worker: Rc<RefCell<Worker>>) {
     let mut sleep = pin!(sleep_until(Instant::now()));
     loop {
-        let next_ns = state.borrow_mut().pump_turn();
+        let next_ns = worker.borrow_mut().pump_turn();
         match next_ns {
             // Sockets are looked at before the next turn.
             Some(0) => yield_now().await,
-            _ => wait_for_work(&state, sleep.as_mut(), next_ns).await,
+            _ => wait_for_work(&worker, sleep.as_mut(), next_ns).await,
         }
     }
 }
 
 /// Waits until there is something to do, at the latest after `wait_ns`.
-async fn wait_for_work(state: &Rc<RefCell<State>>, mut sleep: Pin<&mut Sleep>, wait_ns: Option<u64>) {
+async fn wait_for_work(worker: &Rc<RefCell<Worker>>, mut sleep: Pin<&mut Sleep>, wait_ns: Option<u64>) {
     if let Some(wait_ns) = wait_ns {
         sleep.as_mut().reset(Instant::now() + Duration::from_nanos(wait_ns));
     }
     poll_fn(|cx: &mut Context<'_>| {
-        let hot = &mut state.borrow_mut().hot;
+        let hot = &mut worker.borrow_mut().hot;
         if hot.woken || (wait_ns.is_some() && sleep.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(());
         }
@@ -80,14 +80,14 @@ async fn wait_for_work(state: &Rc<RefCell<State>>, mut sleep: Pin<&mut Sleep>, w
     .await;
 }
 
-impl State {
+impl Worker {
     /// Does a part of what is due. Says in how many nanoseconds there is more: 0 if there is now.
     fn pump_turn(&mut self) -> Option<u64> {
-        self.tick();
+        self.core.tick();
         (self.hot.woken, self.hot.pumping) = (false, true);
         let mut looks = 0;
         while looks < LOOKS_PER_TURN_MAX
-            && let Some(due) = self.hot.timers.take_due(self.now_ns)
+            && let Some(due) = self.hot.timers.take_due(self.core.now_ns)
         {
             looks += 1;
             match due {
@@ -109,7 +109,7 @@ impl State {
         if self.hot.woken || !self.hot.dirty.is_empty() || self.hot.behind.has_changed() {
             return Some(0);
         }
-        self.hot.timers.next_due_ns().map(|due_ns| due_ns.saturating_sub(self.now_ns))
+        self.hot.timers.next_due_ns().map(|due_ns| due_ns.saturating_sub(self.core.now_ns))
     }
 
     fn pump_queue(&mut self, hash: u64) {
@@ -139,7 +139,7 @@ impl State {
             }
             return;
         }
-        if home.retry_at_ns > self.now_ns {
+        if home.retry_at_ns > self.core.now_ns {
             self.hot.look_at(home.retry_at_ns, hash);
             if let Some(entry) = self.hot.entries.get_mut(&hash) {
                 entry.queue = Some(home);
@@ -148,13 +148,13 @@ impl State {
         }
         let clamp = clamp.or_else(|| home.charge.clone());
         let policy = FlushPolicy {
-            interval_ns: self.config.combine.flush_interval.as_nanos() as u64,
-            early_min: self.config.combine.early_flush_min,
+            interval_ns: self.core.config.combine.flush_interval.as_nanos() as u64,
+            early_min: self.core.config.combine.early_flush_min,
             exactly_once: self.wants_tokens(hash, &home),
             clamp: clamp.as_ref(),
             withhold: home.held.is_some() && clamp.is_none(),
         };
-        match home.queue.next_flush(self.now_ns, &policy) {
+        match home.queue.next_flush(self.core.now_ns, &policy) {
             FlushDecision::Send(flush) => {
                 let mut bytes = BytesMut::new();
                 home.queue.encode(&mut bytes);
@@ -183,7 +183,7 @@ impl State {
 
     /// Whether the flushes of a key carry tokens. Those of debts always do: what they add was answered before.
     fn wants_tokens(&mut self, hash: u64, home: &Home) -> bool {
-        self.config.combine.exactly_once
+        self.core.config.combine.exactly_once
             || home.held.as_ref().is_some_and(|held| held.admission.quota().exactly_once())
             || self.hot.entries.get(&hash).is_some_and(|entry| entry.serves_debts)
             || self.hot.rules.wants_tokens(home.queue.key(), hash)
@@ -193,9 +193,9 @@ impl State {
     fn tally_flush(&mut self, home: &mut Home, members: u64) {
         let waited_us = match std::mem::take(&mut home.waiting_since_ns) {
             0 => 0,
-            since_ns => self.now_ns.saturating_sub(since_ns) / 1000,
+            since_ns => self.core.now_ns.saturating_sub(since_ns) / 1000,
         };
-        let tally = &mut self.tallies.combine;
+        let tally = &mut self.core.tallies.combine;
         tally.batch_size.record(members);
         tally.added_wait_us.record(waited_us);
         tally.keys.row(home.row).added_wait_us_sum += waited_us * members;
@@ -235,15 +235,15 @@ impl State {
     ) -> Put {
         let (node, asking) = match *target {
             Some(target) => target,
-            None => match self.knowledge.topology.master_of(slot) {
+            None => match self.core.snapshots.topology.master_of(slot) {
                 Some(node) => (node, false),
                 None => {
-                    self.refresh(RefreshReason::Unassigned);
+                    self.core.refresh(RefreshReason::Unassigned);
                     return Put::Unreachable;
                 }
             },
         };
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let (Origin::Flush(flush) | Origin::Behind(flush)) = origin else { return Put::Unreachable };
         let room = match self.room_for_flush(node, version, flush.hash) {
             Some(Some(room)) => room,
@@ -273,9 +273,9 @@ impl State {
             return;
         }
         if home.failed_since_ns == 0 {
-            home.failed_since_ns = self.now_ns;
+            home.failed_since_ns = self.core.now_ns;
         }
-        let due_ns = self.hot.next_retry_ns(self.now_ns);
+        let due_ns = self.hot.next_retry_ns(self.core.now_ns);
         self.hot.look_at(due_ns, hash);
     }
 
@@ -284,15 +284,15 @@ impl State {
         if home.failed_since_ns == 0 {
             return;
         }
-        let failing_ns = self.now_ns.saturating_sub(home.failed_since_ns);
-        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let failing_ns = self.core.now_ns.saturating_sub(home.failed_since_ns);
+        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
         if failing_ns < patience_ns {
             return;
         }
         let error = &self.unsent_error(hash, home)[..];
         let (queue, held) = (&mut home.queue, &mut home.held);
         if let Some(held) = held {
-            held.admission.on_unavailable(self.now_ns);
+            held.admission.on_unavailable(self.core.now_ns);
         }
         queue.abandon_waiting(error, |waiter, settled| {
             self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
@@ -313,14 +313,14 @@ impl State {
     }
 }
 
-impl State {
+impl Worker {
     /// What members of a flush are told that was not executed in time, without the leading `-`: what Redis said last.
     fn unsent_error(&self, hash: u64, home: &Home) -> String {
         let said = home.said.as_deref().and_then(first_error).filter(|said| !said.starts_with(b"MOVED "));
         let slot = self.hot.entries.get(&hash).map(|entry| entry.slot);
         match (said, slot) {
             (Some(said), _) => String::from_utf8_lossy(said).into_owned(),
-            (None, Some(slot)) if self.knowledge.topology.master_of(slot).is_none() => {
+            (None, Some(slot)) if self.core.snapshots.topology.master_of(slot).is_none() => {
                 UpstreamError::Unassigned(slot).to_string()
             }
             _ => {

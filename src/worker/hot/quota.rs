@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::board::Board;
 use super::debts::OrphanedDebt;
-use super::{HeldCounters, Home, Hot};
+use super::{HeldCounters, Home, HotKeys};
 use crate::admission::{
     Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules, RuleCounts, Setting,
     verdict_of_other_command,
@@ -27,7 +27,7 @@ use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
 use crate::worker::client::ClientKey;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.
 #[derive(Default)]
@@ -221,7 +221,7 @@ fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[Row
     rows.collect()
 }
 
-impl State {
+impl Worker {
     /// The error for a command that names a key under an enforced quota and would pass by the quota, if it does. What it may
     /// change is noted for its client.
     pub fn refusal_beside_quota(
@@ -234,7 +234,7 @@ impl State {
         if self.hot.quotas.is_empty() {
             return None;
         }
-        let known = self.knowledge.commands.get(command);
+        let known = self.core.snapshots.commands.get(command);
         let mut keys = KeyPositions::new();
         if known.keys(request, &mut keys).is_err() {
             return None;
@@ -262,7 +262,7 @@ impl State {
         op: Option<&Op<'_>>,
         database: u32,
     ) -> Option<String> {
-        if !self.knowledge.commands.get(command).is_write() {
+        if !self.core.snapshots.commands.get(command).is_write() {
             return None;
         }
         let quota = self.hot.quotas.of(key, hash)?;
@@ -286,18 +286,18 @@ impl State {
                 "QUOTA another key has this one's place, so it can't be held; use another name".to_owned(),
             );
         }
-        let at_home = self.home_of(hash) == self.index;
-        let workers = self.gateway.workers.len();
+        let at_home = self.home_of(hash) == self.core.index;
+        let workers = self.core.gateway.workers.len();
         let quota = self.hot.quotas.of(key, hash);
-        let refusal = self.hot.held.refusal(quota.as_ref(), at_home, &self.config, workers);
-        self.tallies.admission.refused_full += u64::from(refusal.is_some());
+        let refusal = self.hot.held.refusal(quota.as_ref(), at_home, &self.core.config, workers);
+        self.core.tallies.admission.refused_full += u64::from(refusal.is_some());
         refusal
     }
 
     /// The state of a quota that begins to hold a key at its home.
     pub(super) fn hold(&mut self, hash: u64, quota: Arc<KeyQuota>) -> Box<Held> {
-        let mut held = Box::new(Held::new(quota, &mut self.tallies.quotas));
-        held.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
+        let mut held = Box::new(Held::new(quota, &mut self.core.tallies.quotas));
+        held.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
         self.hot.board.enter(hash, &held);
         held
     }
@@ -313,29 +313,29 @@ impl State {
     pub(super) fn adopt_limits(&mut self, hash: u64, home: &mut Home) {
         if let Some(held) = &mut home.held {
             held.count_later(hash, &mut self.hot.board);
-            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.now_ns);
+            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
         }
     }
 
     /// Compiles the quotas of a new configuration, and holds the keys that are combined already to them.
     pub(super) fn configure_quotas(&mut self) {
-        self.hot.quotas = Quotas::new(&self.config.quotas);
-        let tallies = &mut self.tallies.quotas;
+        self.hot.quotas = Quotas::new(&self.core.config.quotas);
+        let tallies = &mut self.core.tallies.quotas;
         let mut debts = Vec::new();
-        let Hot { entries, quotas, board, orphaned_debts, .. } = &mut self.hot;
+        let HotKeys { entries, quotas, board, orphaned_debts, .. } = &mut self.hot;
         for (hash, entry) in entries {
             let quota = quotas.of(&entry.key, *hash);
             if entry.serves_debts || entry.quota == quota {
                 continue;
             }
-            let at_home = entry.home == self.index;
+            let at_home = entry.home == self.core.index;
             entry.held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, at_home));
             entry.quota.clone_from(&quota);
             let Some(home) = &mut entry.queue else { continue };
             match (&mut home.held, quota) {
                 (Some(held), Some(quota)) => {
                     board.unpoll(held);
-                    held.reconfigure(quota, tallies, self.now_ns);
+                    held.reconfigure(quota, tallies, self.core.now_ns);
                     board.enter(*hash, held);
                 }
                 (held, quota) => {

@@ -8,7 +8,7 @@
 use smallvec::SmallVec;
 
 use crate::worker::client::ClientKey;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// Keys that are remembered for one client: a command that fills a few shelves at once names no more. At the bound the oldest is
 /// forgotten, and the client sees that change with the next recheck, as others do.
@@ -37,10 +37,10 @@ impl WrittenKeys {
     }
 }
 
-impl State {
+impl Worker {
     /// A client changes a key that a quota holds, beside the key's queue.
     pub(super) fn note_written(&mut self, client: ClientKey, hash: u64) {
-        if let Some(client) = self.clients.get_mut(client) {
+        if let Some(client) = self.clients.all.get_mut(client) {
             client.written.note(hash);
         }
     }

@@ -26,7 +26,7 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::intake::{Filled, Intake};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// A connection that lived this long counts as a success: the next pause starts from the shortest again.
 const STABLE_NS: u64 = 1_000_000_000;
@@ -43,46 +43,50 @@ pub(super) enum Ended {
 }
 
 /// Runs the connection `key` until it is not wanted any more.
-pub async fn maintain(state: Rc<RefCell<State>>, key: UpstreamKey) {
+pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
     let mut failures = 0_u32;
     loop {
-        poll_fn(|cx| await_companion(&state, key, cx)).await;
-        let Some((greeting, patience)) = state.borrow_mut().greeting(key) else {
+        poll_fn(|cx| await_companion(&worker, key, cx)).await;
+        let Some((greeting, patience)) = worker.borrow_mut().greeting(key) else {
             // Something may have been queued while it waited for its companion.
-            let state = &mut *state.borrow_mut();
-            state.fail_all(key, "closed by the gateway");
-            flush_touched(state);
+            let worker = &mut *worker.borrow_mut();
+            worker.fail_all(key, "closed by the gateway");
+            flush_touched(worker);
             break;
         };
-        let outcome = greet_patiently(&state, key, &greeting, patience).await;
+        let outcome = greet_patiently(&worker, key, &greeting, patience).await;
         let Connected { stream, server_id, connect_ns, early } = match outcome {
             Ok(open) => open,
             Err(error) => {
                 failures += 1;
-                let Some(pause) = state.borrow_mut().connect_failed(key, failures, &error) else { break };
+                let Some(pause) = worker.borrow_mut().connect_failed(key, failures, &error) else { break };
                 sleep(pause).await;
                 continue;
             }
         };
-        let opened_ns = state.borrow_mut().connected(key, stream, server_id, connect_ns);
+        let opened_ns = worker.borrow_mut().connected(key, stream, server_id, connect_ns);
         let Some(opened_ns) = opened_ns else { break };
-        state.borrow_mut().deliver_early(key, early);
-        let ended = poll_fn(|cx| drive(&state, key, cx)).await;
-        let lived_ns = state.borrow().now_ns - opened_ns;
+        worker.borrow_mut().deliver_early(key, early);
+        let ended = poll_fn(|cx| drive(&worker, key, cx)).await;
+        let lived_ns = worker.borrow().core.now_ns - opened_ns;
         // The lane of suspects is there to break.
-        let is_alone =
-            state.borrow().upstreams.get(key).is_some_and(|known| known.role == Role::Shared(ALONE));
+        let is_alone = worker
+            .borrow()
+            .upstreams
+            .connections
+            .get(key)
+            .is_some_and(|known| known.role == Role::Shared(ALONE));
         let is_sound = lived_ns >= STABLE_NS || is_alone || matches!(ended, Ended::Refused(_));
         failures = if is_sound { 1 } else { failures + 1 };
-        let Some(pause) = state.borrow_mut().disconnected(key, failures, ended) else { break };
+        let Some(pause) = worker.borrow_mut().disconnected(key, failures, ended) else { break };
         sleep(pause).await;
     }
-    state.borrow_mut().remove_connection(key);
+    worker.borrow_mut().remove_connection(key);
 }
 
 /// Connects and logs in within `patience`, or within the pause of a server that pauses everything.
 async fn greet_patiently(
-    state: &Rc<RefCell<State>>,
+    worker: &Rc<RefCell<Worker>>,
     key: UpstreamKey,
     greeting: &Greeting,
     patience: Duration,
@@ -91,27 +95,27 @@ async fn greet_patiently(
     loop {
         match timeout(patience, &mut attempt).await {
             Ok(outcome) => return outcome,
-            Err(_) if state.borrow_mut().is_paused(key) => {}
+            Err(_) if worker.borrow_mut().is_paused(key) => {}
             Err(_) => return Err(GreetingError::Timeout),
         }
     }
 }
 
 /// Ready once the companion of the connection is open, if it has one.
-fn await_companion(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<()> {
-    let state = &mut *state.borrow_mut();
-    if let Some(upstream) = state.upstreams.get_mut(key) {
+fn await_companion(worker: &Rc<RefCell<Worker>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<()> {
+    let worker = &mut *worker.borrow_mut();
+    if let Some(upstream) = worker.upstreams.connections.get_mut(key) {
         upstream.woken = false;
         upstream.waker = Some(cx.waker().clone());
     }
-    if state.has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
+    if worker.has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// Reads what has come, delivers it, writes what is queued.
-fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
-    let state = &mut *state.borrow_mut();
-    state.tick();
-    let Some(upstream) = state.upstreams.get_mut(key) else { return Poll::Ready(Ended::Closed) };
+fn drive(worker: &Rc<RefCell<Worker>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
+    let worker = &mut *worker.borrow_mut();
+    worker.core.tick();
+    let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Poll::Ready(Ended::Closed) };
     upstream.woken = false;
     if upstream.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
         upstream.waker = Some(cx.waker().clone());
@@ -128,7 +132,7 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
             cx.waker().wake_by_ref();
             break;
         }
-        match read(state, key, cx) {
+        match read(worker, key, cx) {
             Ok(true) => has_read = true,
             Ok(false) => break,
             Err(why) => {
@@ -138,17 +142,17 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
         }
     }
     if outcome.is_ok() {
-        state.look_at_pace(key);
-        write_or_yield(state, key, has_read, cx);
+        worker.look_at_pace(key);
+        write_or_yield(worker, key, has_read, cx);
     }
     // It is judged on what has come up to now.
     if let Some(why) = given_up
         && outcome.is_ok()
-        && state.upstreams.get(key).is_some_and(|upstream| upstream.alive_ns == alive_ns)
+        && worker.upstreams.connections.get(key).is_some_and(|upstream| upstream.alive_ns == alive_ns)
     {
         outcome = Err(Ended::Broken(why.to_owned()));
     }
-    flush_touched(state);
+    flush_touched(worker);
     match outcome {
         Ok(()) => Poll::Pending,
         Err(ended) => Poll::Ready(ended),
@@ -161,8 +165,8 @@ fn drive(state: &Rc<RefCell<State>>, key: UpstreamKey, cx: &mut Context<'_>) -> 
 ///
 /// A server that closes may have answered or said why before. So a socket that takes no more is still read: that ends with the
 /// end of the stream or an error.
-fn write_or_yield(state: &mut State, key: UpstreamKey, has_read: bool, cx: &mut Context<'_>) {
-    let Some(upstream) = state.upstreams.get_mut(key) else { return };
+fn write_or_yield(worker: &mut Worker, key: UpstreamKey, has_read: bool, cx: &mut Context<'_>) {
+    let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return };
     if has_read && !upstream.yielded && upstream.wire.has_unwritten() {
         upstream.yielded = true;
         cx.waker().wake_by_ref();
@@ -173,21 +177,21 @@ fn write_or_yield(state: &mut State, key: UpstreamKey, has_read: bool, cx: &mut 
         return;
     }
     let node = upstream.node;
-    state.tick();
-    let outcome = write(state, key, cx);
-    if let Some(Upstream { gauge, wire, .. }) = state.upstreams.get_mut(key) {
-        gauge.on_write(state.now_ns, wire.pushed(), wire.answered(), wire.has_unwritten());
+    worker.core.tick();
+    let outcome = write(worker, key, cx);
+    if let Some(Upstream { gauge, wire, .. }) = worker.upstreams.connections.get_mut(key) {
+        gauge.on_write(worker.core.now_ns, wire.pushed(), wire.answered(), wire.has_unwritten());
     }
     if let Err(error) = outcome {
-        tracing::debug!(node = %state.node_name(node), %error, "can't write to an upstream node; reading what it said last");
-        if let Some(upstream) = state.upstreams.get_mut(key) {
+        tracing::debug!(node = %worker.core.node_name(node), %error, "can't write to an upstream node; reading what it said last");
+        if let Some(upstream) = worker.upstreams.connections.get_mut(key) {
             upstream.write_failed = true;
         }
     }
 }
 
-fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> io::Result<()> {
-    let Some(upstream) = state.upstreams.get_mut(key) else { return Ok(()) };
+fn write(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> io::Result<()> {
+    let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Ok(()) };
     let Upstream { stream: Some(stream), wire, alive_ns, .. } = upstream else { return Ok(()) };
     while wire.has_unwritten() {
         let attempt = match wire.single_slice() {
@@ -204,9 +208,9 @@ fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> io::Resul
                 wire.advance_written(count);
                 // What the kernel takes whole says nothing of the node.
                 if wire.has_unwritten() {
-                    *alive_ns = state.now_ns;
+                    *alive_ns = worker.core.now_ns;
                 }
-                state.tallies.node(upstream.node.position()).bytes_out += count as u64;
+                worker.core.tallies.node(upstream.node.position()).bytes_out += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => match stream.poll_write_ready(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -221,21 +225,21 @@ fn write(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> io::Resul
 }
 
 /// Reads once and delivers. `Ok(false)` when nothing more has come.
-fn read(state: &mut State, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, Ended> {
-    let mut scratch = std::mem::take(&mut state.scratch);
-    let outcome = read_into(state, key, &mut scratch, cx);
-    state.scratch = scratch;
+fn read(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, Ended> {
+    let mut scratch = std::mem::take(&mut worker.scratch);
+    let outcome = read_into(worker, key, &mut scratch, cx);
+    worker.scratch = scratch;
     outcome
 }
 
 fn read_into(
-    state: &mut State,
+    worker: &mut Worker,
     key: UpstreamKey,
     scratch: &mut [u8],
     cx: &mut Context<'_>,
 ) -> Result<bool, Ended> {
     let Some(Upstream { stream: Some(stream), intake, node, role, alive_ns, held, .. }) =
-        state.upstreams.get_mut(key)
+        worker.upstreams.connections.get_mut(key)
     else {
         return Ok(false);
     };
@@ -245,26 +249,26 @@ fn read_into(
         Poll::Ready(Ok(filled)) => filled,
         Poll::Ready(Err(error)) => return Err(Ended::Broken(error.to_string())),
     };
-    *alive_ns = state.now_ns;
+    *alive_ns = worker.core.now_ns;
     if let (true, Role::Shared(lane)) = (std::mem::take(held), *role) {
-        state.pools.release(*node, lane);
+        worker.upstreams.pools.release(*node, lane);
     }
     let node = node.position();
     match filled {
         Filled::EndOfStream => return Err(Ended::Broken("the server closed it".to_owned())),
         Filled::Scratch(count) => {
-            state.tallies.node(node).bytes_in += count as u64;
-            let (consumed, wanted) = state.deliver_all(key, &scratch[..count])?;
-            if let Some(upstream) = state.upstreams.get_mut(key) {
+            worker.core.tallies.node(node).bytes_in += count as u64;
+            let (consumed, wanted) = worker.deliver_all(key, &scratch[..count])?;
+            if let Some(upstream) = worker.upstreams.connections.get_mut(key) {
                 upstream.intake.keep(&scratch[consumed..count], wanted);
             }
         }
         Filled::Partial => {
             let mut partial = std::mem::take(&mut intake.partial);
-            state.tallies.node(node).bytes_in += (partial.len() - before) as u64;
-            let (consumed, wanted) = state.deliver_buffer(key, &mut partial)?;
+            worker.core.tallies.node(node).bytes_in += (partial.len() - before) as u64;
+            let (consumed, wanted) = worker.deliver_buffer(key, &mut partial)?;
             partial.advance(consumed);
-            if let Some(upstream) = state.upstreams.get_mut(key) {
+            if let Some(upstream) = worker.upstreams.connections.get_mut(key) {
                 upstream.intake = Intake { partial, wanted };
                 upstream.intake.consume(0);
             }
@@ -273,15 +277,15 @@ fn read_into(
     Ok(true)
 }
 
-impl State {
+impl Worker {
     /// What the connection has to be told, and how long that may take. `None` when it is not wanted any more.
     fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
-        self.upstreams.get(key).filter(|upstream| !upstream.closing)?;
+        self.upstreams.connections.get(key).filter(|upstream| !upstream.closing)?;
         self.set_phase(key, Phase::Connecting);
-        let upstream = self.upstreams.get_mut(key)?;
-        upstream.alive_ns = self.now_ns;
-        let node = self.knowledge.topology.node(upstream.node)?;
-        let settings = &self.config.upstream;
+        let upstream = self.upstreams.connections.get_mut(key)?;
+        upstream.alive_ns = self.core.now_ns;
+        let node = self.core.snapshots.topology.node(upstream.node)?;
+        let settings = &self.core.config.upstream;
         let greeting = Greeting {
             host: node.address.host.to_string(),
             port: node.address.port,
@@ -302,7 +306,7 @@ impl State {
             return;
         }
         let delivered = self.deliver_buffer(key, &mut early);
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         match delivered {
             Ok((consumed, wanted)) => {
                 early.advance(consumed);
@@ -315,9 +319,14 @@ impl State {
 
     /// The server pauses everything, so that the log-in takes as long as the pause.
     fn is_paused(&mut self, key: UpstreamKey) -> bool {
-        self.tick();
-        let node = self.upstreams.get(key).filter(|upstream| !upstream.closing).map(|upstream| upstream.node);
-        node.is_some_and(|node| self.vitals.is_all_paused(node, self.now_ns))
+        self.core.tick();
+        let node = self
+            .upstreams
+            .connections
+            .get(key)
+            .filter(|upstream| !upstream.closing)
+            .map(|upstream| upstream.node);
+        node.is_some_and(|node| self.upstreams.vitals.is_all_paused(node, self.core.now_ns))
     }
 
     /// The connection is open. Returns the time, or nothing when it is not wanted any more.
@@ -328,14 +337,14 @@ impl State {
         server_id: u64,
         connect_ns: u64,
     ) -> Option<u64> {
-        self.tick();
-        self.upstreams.get(key).filter(|upstream| !upstream.closing)?;
+        self.core.tick();
+        self.upstreams.connections.get(key).filter(|upstream| !upstream.closing)?;
         self.set_phase(key, Phase::Ready);
-        let upstream = self.upstreams.get_mut(key)?;
+        let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.stream = Some(stream);
         upstream.server_id = server_id;
         upstream.write_failed = false;
-        (upstream.alive_ns, upstream.held) = (self.now_ns, false);
+        (upstream.alive_ns, upstream.held) = (self.core.now_ns, false);
         upstream.refused_inside = None;
         upstream.scanner = ReplyScanner::new();
         upstream.intake = Intake::default();
@@ -343,7 +352,7 @@ impl State {
         let was_open = std::mem::replace(&mut upstream.was_open, true);
         let (node, role) = (upstream.node, upstream.role);
         self.note_connect_time(node, connect_ns);
-        let tally = self.tallies.node(node.position());
+        let tally = self.core.tallies.node(node.position());
         tally.reconnects += u64::from(was_open);
         tally.connects += 1;
         tally.state = NodeState::Up;
@@ -353,13 +362,13 @@ impl State {
             _ => {}
         }
         flush_touched(self);
-        Some(self.now_ns)
+        Some(self.core.now_ns)
     }
 
     /// The connection could not be made. Returns the pause before the next attempt, or nothing when there is none.
     fn connect_failed(&mut self, key: UpstreamKey, failures: u32, error: &GreetingError) -> Option<Duration> {
-        self.tick();
-        let Upstream { node, role, .. } = *self.upstreams.get(key)?;
+        self.core.tick();
+        let Upstream { node, role, .. } = *self.upstreams.connections.get(key)?;
         if role == Role::Copies {
             self.tracking_failed(key, node, error);
             return None;
@@ -372,27 +381,27 @@ impl State {
         if let Role::Tracking(owner) | Role::Invalidations(owner) = role {
             self.tracking_not_connected(owner, error);
         }
-        let tally = self.tallies.node(node.position());
+        let tally = self.core.tallies.node(node.position());
         tally.connect_failures += 1;
         self.note_down(node, role);
-        self.tallies.error(ErrorKind::UpstreamUnavailable);
+        self.core.tallies.error(ErrorKind::UpstreamUnavailable);
         if failures == 1 {
-            tracing::warn!(node = %self.node_name(node), %error, "can't connect to an upstream node; trying again");
+            tracing::warn!(node = %self.core.node_name(node), %error, "can't connect to an upstream node; trying again");
         }
         self.rest(key, failures, &error.to_string())
     }
 
-    /// The connection broke or was closed. As [`State::connect_failed`].
+    /// The connection broke or was closed. As [`Worker::connect_failed`].
     fn disconnected(&mut self, key: UpstreamKey, failures: u32, ended: Ended) -> Option<Duration> {
-        self.tick();
-        let upstream = self.upstreams.get_mut(key)?;
+        self.core.tick();
+        let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.stream = None;
         let (node, role) = (upstream.node, upstream.role);
         let why = match ended {
             Ended::Closed => "closed by the gateway".to_owned(),
             Ended::Broken(why) | Ended::Refused(why) => {
-                self.tallies.error(ErrorKind::UpstreamLost);
-                tracing::warn!(node = %self.node_name(node), why, "lost a connection to an upstream node");
+                self.core.tallies.error(ErrorKind::UpstreamLost);
+                tracing::warn!(node = %self.core.node_name(node), why, "lost a connection to an upstream node");
                 why
             }
         };
@@ -405,28 +414,28 @@ impl State {
         let is_shared = |role: Role| matches!(role, Role::Shared(_));
         let serves =
             |other: &Upstream| other.node == node && is_shared(other.role()) && other.stream.is_some();
-        if is_shared(role) && !self.upstreams.iter().any(serves) {
-            self.tallies.node(node.position()).state = NodeState::Down;
+        if is_shared(role) && !self.upstreams.connections.iter().any(serves) {
+            self.core.tallies.node(node.position()).state = NodeState::Down;
         }
     }
 
     /// Hands on what the connection carried and says how long it waits.
     fn rest(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
         let pause = self.backoff(failures);
-        let due_ns = self.now_ns + pause.as_nanos() as u64;
+        let due_ns = self.core.now_ns + pause.as_nanos() as u64;
         self.set_phase(key, Phase::Waiting(due_ns));
-        let upstream = self.upstreams.get(key)?;
+        let upstream = self.upstreams.connections.get(key)?;
         let node = upstream.node;
         let keep = !upstream.closing && matches!(upstream.role, Role::Shared(_));
-        let wanted = self.knowledge.topology.node(node).is_some_and(|node| node.present);
-        if let Some(node) = self.knowledge.topology.node(node) {
+        let wanted = self.core.snapshots.topology.node(node).is_some_and(|node| node.present);
+        if let Some(node) = self.core.snapshots.topology.node(node) {
             let reason = RefreshReason::ConnectionFailed(node.address.clone());
-            self.gateway.refresh.request(reason, self.knowledge.topology.version);
+            self.core.gateway.refresh.request(reason, self.core.snapshots.topology.version);
         }
         self.fail_all(key, why);
         flush_touched(self);
         if keep && wanted {
-            if let Some(upstream) = self.upstreams.get_mut(key) {
+            if let Some(upstream) = self.upstreams.connections.get_mut(key) {
                 upstream.closing = false;
             }
             return Some(pause);
@@ -436,7 +445,7 @@ impl State {
 
     /// Doubles with each failure in a row; half of it is chance, so that workers and gateways do not come all at once.
     fn backoff(&self, failures: u32) -> Duration {
-        let settings = &self.config.upstream;
+        let settings = &self.core.config.upstream;
         let longest = settings
             .backoff_min
             .saturating_mul(1 << failures.saturating_sub(1).min(20))

@@ -15,7 +15,7 @@ use crate::resp::{self, ReplyScan};
 use crate::shared::labels::{CloseReason, ErrorKind, NodeRefusal, Outcome};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{Phase, settle_client};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -23,7 +23,7 @@ const SHOWN_BYTES_MAX: usize = 128;
 /// How Redis words that a transaction was given up for what had been refused before. Its client had to be told `QUEUED` by then.
 const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.";
 
-impl State {
+impl Worker {
     /// Delivers the whole replies at the front of `input`. Returns how many bytes they had and how many more the
     /// unfinished one needs.
     ///
@@ -42,7 +42,7 @@ impl State {
         }
     }
 
-    /// As [`State::deliver_all`] for a buffer of its own, of which large replies are cut off without a copy.
+    /// As [`Worker::deliver_all`] for a buffer of its own, of which large replies are cut off without a copy.
     pub(super) fn deliver_buffer(
         &mut self,
         key: UpstreamKey,
@@ -70,41 +70,41 @@ impl State {
         if input.is_empty() {
             return Ok(Err(0));
         }
-        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(Err(0)) };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(Err(0)) };
         match upstream.scanner.scan(input) {
             ReplyScan::Complete { len } => Ok(Ok(len)),
             ReplyScan::Incomplete { wanted }
-                if input.len().saturating_add(wanted) > self.config.upstream.reply_bytes_max =>
+                if input.len().saturating_add(wanted) > self.core.config.upstream.reply_bytes_max =>
             {
                 Err(self.give_up_reply(key, "it is longer than upstream.reply_bytes_max"))
             }
             ReplyScan::TooLong => Err(self.give_up_reply(key, "a line of it has no end in sight")),
             ReplyScan::Incomplete { wanted } => {
                 if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role) {
-                    self.pools.avoid(upstream.node, lane);
+                    self.upstreams.pools.avoid(upstream.node, lane);
                 }
                 let known_bytes = input.len().saturating_add(wanted);
                 if known_bytes >= LONG_REPLY_BYTES
                     && let Some(Origin::Client { key, .. }) = upstream.wire.front().map(|front| front.origin)
-                    && let Some(client) = self.clients.get_mut(key)
+                    && let Some(client) = self.clients.all.get_mut(key)
                 {
                     client.window.announced(known_bytes);
                 }
                 Ok(Err(wanted))
             }
             ReplyScan::Malformed(expected) => {
-                self.tallies.error(ErrorKind::UpstreamProtocol);
+                self.core.tallies.error(ErrorKind::UpstreamProtocol);
                 Err(Ended::Broken(format!("what it sent is not RESP: expected {expected}")))
             }
         }
     }
 
     fn deliver(&mut self, key: UpstreamKey, reply: Settled<'_>) -> Result<(), Ended> {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(()) };
         if !matches!(upstream.role, Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
             return Ok(());
         }
-        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(()) };
         let first = reply.as_slice().first().copied();
         let mut refusal = None;
         match upstream.wire.turn(reply.as_slice()) {
@@ -127,7 +127,7 @@ impl State {
                 return Ok(());
             }
             Err(out_of_turn) => {
-                self.tallies.error(ErrorKind::UpstreamProtocol);
+                self.core.tallies.error(ErrorKind::UpstreamProtocol);
                 return Err(Ended::Broken(format!("{out_of_turn} ({})", shown(reply.as_slice()))));
             }
         }
@@ -139,7 +139,7 @@ impl State {
             _ => reply,
         };
         if let Some(refusal) = NodeRefusal::of_reply(reply.as_slice()) {
-            self.tallies.node(upstream.node.position()).refusals[refusal.index()] += 1;
+            self.core.tallies.node(upstream.node.position()).refusals[refusal.index()] += 1;
         }
         let Some(pending) = upstream.wire.front() else { return Ok(()) };
         let is_own = pending.hook == Hook::OutOfBand
@@ -160,9 +160,9 @@ impl State {
 
     /// A reply is not read to its end. Whoever waits for it is told so: the command has run, and would be answered alike again.
     fn give_up_reply(&mut self, key: UpstreamKey, why: &'static str) -> Ended {
-        self.tallies.error(ErrorKind::UpstreamProtocol);
+        self.core.tallies.error(ErrorKind::UpstreamProtocol);
         let ended = Ended::Refused(format!("a reply was not read to its end: {why}"));
-        let Some(upstream) = self.upstreams.get_mut(key) else { return ended };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return ended };
         let node = upstream.node;
         let is_its = upstream.wire.front().is_some_and(|front| front.leading == 0 && front.delivered == 1);
         if is_its
@@ -170,7 +170,7 @@ impl State {
             && upstream.wire.front().is_some_and(|front| matches!(front.origin, Origin::Client { .. }))
             && let Some(pending) = upstream.wire.pop()
         {
-            let error = UpstreamError::ReplyTooLong(self.node_name(node), why);
+            let error = UpstreamError::ReplyTooLong(self.core.node_name(node), why);
             self.settle_error(&pending, &error, None);
         }
         ended
@@ -178,7 +178,7 @@ impl State {
 
     /// Gives the reply to whoever waits for the oldest request, and drops that once nothing more belongs to it.
     fn settle_front(&mut self, key: UpstreamKey, reply: Settled<'_>) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         let Some(front) = upstream.wire.front_mut() else { return };
         // Redis confirms the names of a subscription one by one, and refuses all of them with one error.
         let refused = front.hook == Hook::Subscription && reply.as_slice().first() == Some(&b'-');
@@ -197,9 +197,9 @@ impl State {
         }
         self.tally_reply(key, &pending, reply.as_slice());
         if pending.losses > 0
-            || self.upstreams.get(key).is_some_and(|known| known.role == Role::Shared(ALONE))
+            || self.upstreams.connections.get(key).is_some_and(|known| known.role == Role::Shared(ALONE))
         {
-            self.suspects.on_reply(pending.route, reply.as_slice().len(), self.now_ns);
+            self.upstreams.suspects.on_reply(pending.route, reply.as_slice().len(), self.core.now_ns);
         }
         if pending.hook != Hook::None {
             self.run_hook(key, &pending, reply.as_slice());
@@ -222,7 +222,9 @@ impl State {
             Origin::Fill(fill) => self.settle_fill(fill, key, reply),
             Origin::Probe(question) => self.settle_probe(key, question, reply.as_slice()),
             Origin::Swallow => {
-                if let Some(Role::Events(owner)) = self.upstreams.get(key).map(|upstream| upstream.role) {
+                if let Some(Role::Events(owner)) =
+                    self.upstreams.connections.get(key).map(|upstream| upstream.role)
+                {
                     self.events_confirmed(owner, key);
                 }
             }
@@ -237,20 +239,25 @@ impl State {
         // A server that asks for the body of a script gets it; nothing has failed.
         let is_error = reply.first() == Some(&b'-') && !reply.starts_with(b"-NOSCRIPT");
         let reply_bytes = reply.len();
-        let Some(upstream) = self.upstreams.get(key) else { return };
-        let tally = self.tallies.node(upstream.node.position());
+        let Some(upstream) = self.upstreams.connections.get(key) else { return };
+        let tally = self.core.tallies.node(upstream.node.position());
         tally.requests += 1;
-        tally.reply_us.record(self.now_ns.saturating_sub(pending.sent_ns) / 1000);
+        tally.reply_us.record(self.core.now_ns.saturating_sub(pending.sent_ns) / 1000);
         if is_error {
             tally.errors += 1;
-            self.tallies.error(ErrorKind::UpstreamReply);
+            self.core.tallies.error(ErrorKind::UpstreamReply);
         }
         if let (Some(handle), Some(detector)) = (pending.access, &mut self.hot.detector) {
             detector.record_reply(handle, reply_bytes.min(u32::MAX as usize) as u32);
         }
-        self.reply_times.add(pending.received_ns, pending.sent_ns, self.now_ns, &mut self.tallies);
+        self.core.reply_times.add(
+            pending.received_ns,
+            pending.sent_ns,
+            self.core.now_ns,
+            &mut self.core.tallies,
+        );
         if let Origin::Client { .. } = pending.origin {
-            self.tallies.count(pending.class, Outcome::Forwarded);
+            self.core.tallies.count(pending.class, Outcome::Forwarded);
         }
     }
 
@@ -263,13 +270,13 @@ impl State {
             // Their connection is taken back when it is known what the transaction has changed there.
             Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
             Hook::SelectDatabase => {
-                if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
+                if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
                     client.session.database = client.session.selecting;
                     self.adapt_own_connections(client_key);
                 }
             }
             Hook::ReleaseConnection => {
-                if let Some(client) = self.clients.get_mut(client_key) {
+                if let Some(client) = self.clients.all.get_mut(client_key) {
                     client.session.blocking = None;
                     // A master that becomes a replica says so to those who wait, and closes.
                     if reply.starts_with(b"-UNBLOCKED force") {
@@ -280,14 +287,14 @@ impl State {
             }
             Hook::Subscription => {
                 self.note_subscription(client_key, reply);
-                if let (false, Some(client)) = (is_error, self.clients.get_mut(client_key)) {
+                if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
                     client.replies.unmute_head();
                 }
                 self.end_unused_listeners(client_key);
                 self.end_empty_subscriptions(client_key);
             }
             Hook::Script => {
-                if let Some(upstream) = self.upstreams.get(key) {
+                if let Some(upstream) = self.upstreams.connections.get(key) {
                     self.note_script(upstream.node, pending);
                 }
             }

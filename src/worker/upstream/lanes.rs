@@ -17,7 +17,7 @@ use crate::resp::{self, key_slot};
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::{ClientKey, flush_touched};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// One of the parallel connections to a node.
 pub type Lane = u8;
@@ -77,39 +77,45 @@ fn may_be_held(request: &[u8]) -> bool {
     name.is_none_or(|name| name.eq_ignore_ascii_case(b"pfcount"))
 }
 
-impl State {
+impl Worker {
     /// Lets new requests by lanes that are held up, and sends reads that were on them again beside them.
     pub(super) fn follow_held(&mut self) {
-        let others = self.gateway.workers.iter().enumerate().filter(|(index, _)| *index != self.index);
-        self.pools.forget_held(others.fold(0, |nodes, (_, worker)| nodes | worker.held.load()));
+        let others =
+            self.core.gateway.workers.iter().enumerate().filter(|(index, _)| *index != self.core.index);
+        self.upstreams.pools.forget_held(others.fold(0, |nodes, (_, worker)| nodes | worker.held.load()));
         let mut nodes = 0;
-        let mut held = std::mem::take(&mut self.vitals.held);
-        held.retain(|key| self.upstreams.get(*key).is_some_and(|upstream| upstream.held));
+        let mut held = std::mem::take(&mut self.upstreams.vitals.held);
+        held.retain(|key| self.upstreams.connections.get(*key).is_some_and(|upstream| upstream.held));
         for key in &held {
-            let Some(upstream) = self.upstreams.get(*key) else { continue };
+            let Some(upstream) = self.upstreams.connections.get(*key) else { continue };
             let (node, Role::Shared(lane)) = (upstream.node, upstream.role) else { continue };
-            self.pools.hold(node, lane);
+            self.upstreams.pools.hold(node, lane);
             nodes |= HeldNodes::bit(node);
             // What is there is not written before what holds it up is answered, and has to stay alone.
             if lane != ASIDE && lane != ALONE {
                 self.send_reads_aside(*key, node);
             }
         }
-        self.vitals.held = held;
-        self.gateway.workers[self.index].held.publish(nodes);
+        self.upstreams.vitals.held = held;
+        self.core.gateway.workers[self.core.index].held.publish(nodes);
     }
 
     /// Whether the node that has `key` holds back commands.
     pub(in crate::worker) fn is_held_up(&self, key: &[u8]) -> bool {
-        self.pools.holds_any()
-            && self.knowledge.topology.master_of(key_slot(key)).is_some_and(|node| self.pools.is_held(node))
+        self.upstreams.pools.holds_any()
+            && self
+                .core
+                .snapshots
+                .topology
+                .master_of(key_slot(key))
+                .is_some_and(|node| self.upstreams.pools.is_held(node))
     }
 
     fn send_reads_aside(&mut self, key: UpstreamKey, node: NodeIndex) {
         let Self { upstreams, clients, .. } = self;
-        let Some(upstream) = upstreams.get_mut(key) else { return };
+        let Some(upstream) = upstreams.connections.get_mut(key) else { return };
         let (version, database) = (upstream.version, upstream.database);
-        let id_of = |client: ClientKey| clients.get(client).map(|client| client.id);
+        let id_of = |client: ClientKey| clients.all.get(client).map(|client| client.id);
         // Clients that have something here which stays.
         let mut staying: AHashSet<u64> = AHashSet::new();
         let reads = upstream.wire.disown(|pending, bytes| {
@@ -134,7 +140,7 @@ impl State {
         for (mut pending, bytes) in reads {
             let bytes = bytes.slice(pending.prefix_len as usize..);
             pending.start_over();
-            pending.sent_ns = self.now_ns;
+            pending.sent_ns = self.core.now_ns;
             self.queue_on(aside, node, pending, &[], bytes);
         }
     }
@@ -143,17 +149,19 @@ impl State {
     pub(in crate::worker) fn reroute_parked(&mut self) {
         let connecting: Vec<UpstreamKey> = self
             .upstreams
+            .connections
             .iter()
             .filter(|upstream| upstream.stream.is_none() && upstream.wire.inflight() > 0)
             .filter(|upstream| matches!(upstream.role, Role::Shared(_)))
             .map(|upstream| upstream.key)
             .collect();
         for key in connecting {
-            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+            let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
             let node = upstream.node;
-            let name = self.node_name(node);
-            let is_master = self.knowledge.topology.masters.contains(&node);
-            let parked = self.upstreams.get_mut(key).map(|upstream| upstream.wire.take_unanswered());
+            let name = self.core.node_name(node);
+            let is_master = self.core.snapshots.topology.masters.contains(&node);
+            let parked =
+                self.upstreams.connections.get_mut(key).map(|upstream| upstream.wire.take_unanswered());
             for request in parked.unwrap_or_default() {
                 let pending = request.pending;
                 let owner = self.node_of(&pending);

@@ -19,17 +19,17 @@ use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, hang_up, settle_client};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
-impl State {
+impl Worker {
     /// Settles or re-routes everything that was on the connection `key`.
     pub(super) fn fail_all(&mut self, key: UpstreamKey, why: &str) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         let (node, role) = (upstream.node, upstream.role);
         let unanswered = upstream.wire.take_unanswered();
         let waiters = std::mem::take(&mut upstream.waiters);
         self.let_go_on(waiters);
-        let name = self.node_name(node);
+        let name = self.core.node_name(node);
         for request in unanswered {
             self.fail_one(request, &name, why);
         }
@@ -68,7 +68,7 @@ impl State {
             pending.start_over();
             if written {
                 pending.losses = pending.losses.saturating_add(1);
-                self.suspects.on_loss(pending.route, pending.losses, self.now_ns);
+                self.upstreams.suspects.on_loss(pending.route, pending.losses, self.core.now_ns);
             }
             if pending.losses > TRIES_ALONE_MAX {
                 let error = UpstreamError::Breaks(node.to_owned(), pending.losses, why.to_owned());
@@ -85,8 +85,8 @@ impl State {
     fn end_blocking(&mut self, pending: &Pending, bytes: Bytes, written: bool) {
         let Origin::Client { key, .. } = pending.origin else { return };
         if written {
-            self.tallies.error(ErrorKind::UpstreamLost);
-            self.tallies.count(pending.class, Outcome::Failed);
+            self.core.tallies.error(ErrorKind::UpstreamLost);
+            self.core.tallies.count(pending.class, Outcome::Failed);
             hang_up(self, key, CloseReason::UpstreamLost);
         } else {
             self.block_again(key, pending, bytes);
@@ -95,17 +95,17 @@ impl State {
 
     /// Answers what clients have parked on a connection that could not be made with Redis's own word for it.
     pub(super) fn answer_parked(&mut self, key: UpstreamKey, word: &str) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         let name = upstream.node;
         let reply = format!("-{word}\r\n");
         let parked = upstream.wire.take_unanswered();
-        let error = UpstreamError::Unreachable(self.node_name(name), word.to_owned());
+        let error = UpstreamError::Unreachable(self.core.node_name(name), word.to_owned());
         for request in parked {
             match request.pending.origin {
                 Origin::Client { .. } | Origin::Fill(_) => {
                     self.settle_error(&request.pending, &error, Some(reply.as_bytes()));
                 }
-                _ => self.fail_one(request, &self.node_name(name), word),
+                _ => self.fail_one(request, &self.core.node_name(name), word),
             }
         }
     }
@@ -115,10 +115,10 @@ impl State {
     fn end_session(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
         match role {
             Role::Shared(_) | Role::Confirming(_) | Role::Spare => {}
-            Role::OutOfBand => self.vitals.ended(node, key),
+            Role::OutOfBand => self.upstreams.vitals.ended(node, key),
             Role::Copies => self.copies_lost(key),
             Role::Session(owner) => {
-                let Some(client) = self.clients.get_mut(owner) else { return };
+                let Some(client) = self.clients.all.get_mut(owner) else { return };
                 if client.session.blocking == Some(key) {
                     client.session.blocking = None;
                 }
@@ -133,7 +133,7 @@ impl State {
             }
             Role::Events(owner) => self.events_lost(owner, key),
             Role::Tracking(owner) | Role::Invalidations(owner) => {
-                if let Some(client) = self.clients.get_mut(owner)
+                if let Some(client) = self.clients.all.get_mut(owner)
                     && client.session.blocking == Some(key)
                 {
                     client.session.blocking = None;
@@ -145,7 +145,7 @@ impl State {
 
     /// Answers an `EXEC` whose watched keys may have changed: with null, as after a change.
     pub(super) fn abort_watched(&mut self, client: ClientKey, connection: UpstreamKey, pending: &Pending) {
-        let Some(owner) = self.clients.get_mut(client) else { return };
+        let Some(owner) = self.clients.all.get_mut(client) else { return };
         owner.session.watch = None;
         owner.session.watch_slot = None;
         owner.session.executing = None;

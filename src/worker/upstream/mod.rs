@@ -30,12 +30,13 @@ mod suspects;
 mod vitals;
 mod wire;
 
+use std::collections::HashSet;
 use std::task::Waker;
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::arena::Key;
+use super::arena::{Arena, Key};
 use super::client::ClientKey;
 use super::intake::Intake;
 use super::send::RoomWaiters;
@@ -56,6 +57,25 @@ pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
 
 /// Names an upstream connection of one worker.
 pub type UpstreamKey = Key<Upstream>;
+
+/// The upstream connections of one worker, and what is known of their nodes.
+#[derive(Default)]
+pub struct Upstreams {
+    /// The connections.
+    pub connections: Arena<Upstream>,
+    /// Which connection carries what.
+    pub pools: Pools,
+    /// Which nodes live.
+    pub vitals: Vitals,
+    /// Requests that wait for another try.
+    pub retries: Retries,
+    /// Reads that break their connections.
+    pub suspects: Suspects,
+    /// Scripts known to be loaded, by node.
+    pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
+    /// Counts, so that replicas take turns.
+    pub turn: usize,
+}
 
 /// Whom a connection serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

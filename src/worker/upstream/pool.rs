@@ -13,8 +13,8 @@ use crate::resp::RespVersion;
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::ClientKey;
+use crate::worker::owners::Worker;
 use crate::worker::send::Room;
-use crate::worker::state::State;
 
 /// The connections to one node.
 #[derive(Default)]
@@ -143,7 +143,7 @@ impl Pools {
     }
 }
 
-impl State {
+impl Worker {
     /// The shared connection to a node, made if there is none yet.
     pub fn shared_connection(
         &mut self,
@@ -153,6 +153,7 @@ impl State {
         lane: Lane,
     ) -> UpstreamKey {
         let found = self
+            .upstreams
             .pools
             .node(node)
             .shared
@@ -162,17 +163,19 @@ impl State {
             return *key;
         }
         let key = self.open_connection(node, Role::Shared(lane), version, database, None);
-        self.pools.node(node).shared.push((version, database, lane, key));
+        self.upstreams.pools.node(node).shared.push((version, database, lane, key));
         key
     }
 
     /// The connection to a node for grants that wait for its replicas, made if there is none yet.
     pub fn confirming_connection(&mut self, node: NodeIndex, wait: ReplicaWait) -> UpstreamKey {
-        if let Some((_, key)) = self.pools.node(node).confirming.iter().find(|(terms, _)| *terms == wait) {
+        if let Some((_, key)) =
+            self.upstreams.pools.node(node).confirming.iter().find(|(terms, _)| *terms == wait)
+        {
             return *key;
         }
         let key = self.open_connection(node, Role::Confirming(wait), RespVersion::Resp2, 0, None);
-        self.pools.node(node).confirming.push((wait, key));
+        self.upstreams.pools.node(node).confirming.push((wait, key));
         key
     }
 
@@ -185,16 +188,16 @@ impl State {
         version: RespVersion,
         database: u32,
     ) -> Option<Room> {
-        self.pools.node(node);
-        let spares = &self.pools.nodes[node.position()].spares;
+        self.upstreams.pools.node(node);
+        let spares = &self.upstreams.pools.nodes[node.position()].spares;
         let fits = |key: &UpstreamKey| {
-            self.upstreams.get(*key).is_some_and(|spare| {
+            self.upstreams.connections.get(*key).is_some_and(|spare| {
                 spare.phase == Phase::Ready && (spare.version, spare.database) == (version, database)
             }) && self.room(*key).is_some()
         };
         let key = match spares.iter().position(fits) {
             Some(place) => {
-                let key = self.pools.node(node).spares.swap_remove(place);
+                let key = self.upstreams.pools.node(node).spares.swap_remove(place);
                 self.set_role(key, Role::Session(owner));
                 key
             }
@@ -203,7 +206,7 @@ impl State {
         self.room(key)
     }
 
-    /// A new connection for one client alone, under the same bound as [`State::session_connection`].
+    /// A new connection for one client alone, under the same bound as [`Worker::session_connection`].
     pub fn own_connection(
         &mut self,
         node: NodeIndex,
@@ -212,22 +215,22 @@ impl State {
         database: u32,
         greeting: Option<bytes::Bytes>,
     ) -> Option<UpstreamKey> {
-        (self.pools.census.owned() < self.config.upstream.session_connections_max)
+        (self.upstreams.pools.census.owned() < self.core.config.upstream.session_connections_max)
             .then(|| self.open_connection(node, role, version, database, greeting))
     }
 
     /// Takes a session's connection back: it is clean after what was last sent on it.
     pub fn release_connection(&mut self, key: UpstreamKey) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         if let Role::Tracking(_) = upstream.role {
             // It stays its client's.
             return;
         }
-        let spares = &mut self.pools.node(upstream.node).spares;
+        let spares = &mut self.upstreams.pools.node(upstream.node).spares;
         // Where few sessions are allowed, few are kept for the next.
-        let spares_max = SPARES_PER_NODE_MAX.min(self.config.upstream.session_connections_max / 4);
+        let spares_max = SPARES_PER_NODE_MAX.min(self.core.config.upstream.session_connections_max / 4);
         if upstream.phase == Phase::Ready && spares.len() < spares_max && !upstream.to_be_unblocked {
-            upstream.active_ns = self.now_ns;
+            upstream.active_ns = self.core.now_ns;
             spares.push(key);
             self.set_role(key, Role::Spare);
         } else {
@@ -251,9 +254,9 @@ impl State {
         greeting: Option<bytes::Bytes>,
     ) -> UpstreamKey {
         // Where replicas may be read, every connection says so: a master ignores it, and a node may become a replica later.
-        let readonly = self.knowledge.read_from != ReadFrom::Master
-            && self.knowledge.topology.kind == UpstreamKind::Cluster;
-        let active_ns = self.now_ns;
+        let readonly = self.core.snapshots.read_from != ReadFrom::Master
+            && self.core.snapshots.topology.kind == UpstreamKind::Cluster;
+        let active_ns = self.core.now_ns;
         let key = self.insert_connection(|key| Upstream {
             key,
             node,
@@ -284,8 +287,8 @@ impl State {
             active_ns,
             alive_ns: active_ns,
         });
-        if let Some(state) = self.me.upgrade() {
-            tokio::task::spawn_local(super::connection::maintain(state, key));
+        if let Some(worker) = self.me.upgrade() {
+            tokio::task::spawn_local(super::connection::maintain(worker, key));
         }
         key
     }

@@ -9,12 +9,12 @@ use super::{Origin, Pending, Role, UpstreamKey};
 use crate::combine::is_companion_key;
 use crate::resp::{bulk_payload, elements, encode};
 use crate::worker::client::{ClientKey, touch};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
-impl State {
+impl Worker {
     /// Delivers a reply out of band if it is such a one; `false` when it belongs to a request.
     pub(super) fn deliver_out_of_band(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
-        let Some(upstream) = self.upstreams.get(key) else { return false };
+        let Some(upstream) = self.upstreams.connections.get(key) else { return false };
         let is_push = reply.first() == Some(&b'>');
         match upstream.role {
             Role::Shared(_) | Role::Confirming(_) | Role::Spare | Role::OutOfBand => false,
@@ -63,7 +63,7 @@ impl State {
             self.note_subscription(key, reply);
             let counted = self.with_whole_count(key, reply);
             let reply = counted.as_deref().unwrap_or(reply);
-            if let Some(client) = self.clients.get_mut(key) {
+            if let Some(client) = self.clients.all.get_mut(key) {
                 client.output.tail().extend_from_slice(reply);
                 touch(self, key);
             }

@@ -15,8 +15,8 @@ use super::{Hook, Origin, Pending, Route, UpstreamKey};
 use crate::resp;
 use crate::shared::labels::RedirectKind;
 use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::{Address, NodeIndex};
-use crate::worker::state::State;
+use crate::shared::topology::Address;
+use crate::worker::owners::Worker;
 
 /// What precedes a request that was redirected with `ASK`.
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
@@ -55,11 +55,11 @@ fn parse(reply: &[u8]) -> Option<Redirection<'_>> {
     Some(Redirection { kind, target: words.nth(1).filter(|_| names_target) })
 }
 
-impl State {
+impl Worker {
     /// Sends the oldest request of a connection elsewhere if the reply asks for that. `false` when the reply is to be
     /// delivered as it is.
     pub(super) fn redirect(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
-        let Some(upstream) = self.upstreams.get(key) else { return false };
+        let Some(upstream) = self.upstreams.connections.get(key) else { return false };
         let Some(front) = upstream.wire.front() else { return false };
         let aborted = front.is_transaction() && front.redirected && reply.starts_with(b"-EXECABORT");
         let node = upstream.node;
@@ -70,23 +70,23 @@ impl State {
         };
         if found.kind == RedirectKind::ReadOnly {
             // Passed on: the write was refused, and a client that wrote to a replica has to hear of it. But look again.
-            self.doubt_master(node);
+            self.core.doubt_master(node);
             return false;
         }
         if found.kind == RedirectKind::NoScript && front.hook != Hook::Script {
-            self.loaded_scripts.clear();
+            self.upstreams.loaded_scripts.clear();
             return false;
         }
         if front.is_part_of_wait() {
             return false;
         }
-        self.tallies.redirects[found.kind.index()] += 1;
+        self.core.tallies.redirects[found.kind.index()] += 1;
         if front.route == Route::Connection {
             return self.redirect_session(key, &found, aborted, reply);
         }
-        let (kind, target) = (found.kind, found.target.and_then(|target| self.address_of(node, target)));
+        let (kind, target) = (found.kind, found.target.and_then(|target| self.core.address_of(node, target)));
         let Some((mut pending, bytes)) =
-            self.upstreams.get_mut(key).and_then(|upstream| upstream.wire.pop_with_bytes())
+            self.upstreams.connections.get_mut(key).and_then(|upstream| upstream.wire.pop_with_bytes())
         else {
             return false;
         };
@@ -94,7 +94,7 @@ impl State {
         let bytes = bytes.slice(pending.prefix_len as usize..);
         pending.start_over();
         pending.redirects = pending.redirects.saturating_add(1);
-        if usize::from(pending.redirects) > self.config.upstream.redirects_max && target.is_some() {
+        if usize::from(pending.redirects) > self.core.config.upstream.redirects_max && target.is_some() {
             let error = UpstreamError::Redirected(pending.redirects - 1);
             self.settle_error(&pending, &error, Some(reply));
             return true;
@@ -102,7 +102,7 @@ impl State {
         match (kind, target) {
             (RedirectKind::NoScript, _) => self.load_script(node, pending, bytes, reply),
             (RedirectKind::Moved, Some(target)) => {
-                self.refresh(RefreshReason::Redirected(target.clone()));
+                self.core.refresh(RefreshReason::Redirected(target.clone()));
                 self.resend(pending, bytes, &target, false, reply);
             }
             // `ASKING` and `CLIENT CACHING` are each for the very next command, so one that is cached waits for the slot to arrive.
@@ -112,7 +112,7 @@ impl State {
                 self.resend(pending, bytes, &target, true, reply);
             }
             _ => {
-                self.refresh(RefreshReason::Unassigned);
+                self.core.refresh(RefreshReason::Unassigned);
                 self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
             }
         }
@@ -128,8 +128,8 @@ impl State {
         asking: bool,
         reply: &[u8],
     ) {
-        let Some(node) = self.knowledge.topology.find(&target.host, target.port) else {
-            self.refresh(RefreshReason::Redirected(target.clone()));
+        let Some(node) = self.core.snapshots.topology.find(&target.host, target.port) else {
+            self.core.refresh(RefreshReason::Redirected(target.clone()));
             self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
             return;
         };
@@ -138,18 +138,6 @@ impl State {
             pending.prefix_len = ASKING.len() as u32;
         }
         self.send_to(node, pending, if asking { ASKING } else { &[] }, bytes);
-    }
-
-    /// The address in a redirection; an empty host means the node that said it.
-    pub fn address_of(&self, node: NodeIndex, target: &str) -> Option<Address> {
-        let (host, port) = target.rsplit_once(':')?;
-        let port = port.parse().ok()?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if !host.is_empty() && host != "?" {
-            return Some(Address::new(host, port));
-        }
-        let own = &self.knowledge.topology.node(node)?.address;
-        Some(Address::new(&own.host, port))
     }
 
     /// A session's command was redirected: its connection goes to the wrong node. The client has nothing else unsettled,
@@ -161,22 +149,23 @@ impl State {
         aborted: bool,
         reply: &[u8],
     ) -> bool {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return false };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return false };
         let node = upstream.node;
         let Some((pending, bytes)) = upstream.wire.pop_with_bytes() else { return false };
         self.wake_waiters(key);
         if pending.hook == Hook::ReleaseConnection {
             self.release_connection(key);
         }
-        match found.target.and_then(|target| self.address_of(node, target)) {
-            Some(target) => self.refresh(RefreshReason::Redirected(target)),
-            None => self.refresh(RefreshReason::Unassigned),
+        match found.target.and_then(|target| self.core.address_of(node, target)) {
+            Some(target) => self.core.refresh(RefreshReason::Redirected(target)),
+            None => self.core.refresh(RefreshReason::Unassigned),
         }
         let Origin::Client { key: client, .. } = pending.origin else { return true };
         if found.kind == RedirectKind::Ask && pending.hook == Hook::ReleaseConnection {
-            let target = found.target.and_then(|target| self.address_of(node, target));
-            let known = target.and_then(|target| self.knowledge.topology.find(&target.host, target.port));
-            if let Some(client) = self.clients.get_mut(client) {
+            let target = found.target.and_then(|target| self.core.address_of(node, target));
+            let known =
+                target.and_then(|target| self.core.snapshots.topology.find(&target.host, target.port));
+            if let Some(client) = self.clients.all.get_mut(client) {
                 client.ask_target = known;
             }
         }
@@ -193,19 +182,6 @@ impl State {
         }
         self.dispatch_again(client, &pending, bytes, reply);
         true
-    }
-
-    /// A server that refuses writes is no master any more.
-    pub fn doubt_master(&mut self, node: NodeIndex) {
-        if let Some(node) = self.knowledge.topology.node(node) {
-            let address = node.address.clone();
-            self.refresh(RefreshReason::ReadOnly(address));
-        }
-    }
-
-    /// Asks for a new look at the topology.
-    pub fn refresh(&self, reason: RefreshReason) {
-        self.gateway.refresh.request(reason, self.knowledge.topology.version);
     }
 }
 

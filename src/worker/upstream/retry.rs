@@ -27,7 +27,7 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, flush_touched, hang_up, settle_client};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// How long a request waits at least before its next try. A failover takes seconds and a topology refresh milliseconds.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -141,18 +141,18 @@ impl Retries {
 }
 
 /// Runs the queue of one worker for as long as it lives.
-pub async fn run_retries(state: Rc<RefCell<State>>) {
-    let arrived = Rc::clone(&state.borrow().retries.arrived);
+pub async fn run_retries(worker: Rc<RefCell<Worker>>) {
+    let arrived = Rc::clone(&worker.borrow().upstreams.retries.arrived);
     loop {
         let (front, now_ns) = {
-            let mut state = state.borrow_mut();
-            state.tick();
-            (state.retries.queue.front().map(|retry| retry.due_ns), state.now_ns)
+            let mut worker = worker.borrow_mut();
+            worker.core.tick();
+            (worker.upstreams.retries.queue.front().map(|retry| retry.due_ns), worker.core.now_ns)
         };
         match front {
             None => arrived.notified().await,
             Some(due_ns) if due_ns > now_ns => sleep(Duration::from_nanos(due_ns - now_ns)).await,
-            Some(_) => state.borrow_mut().run_due(),
+            Some(_) => worker.borrow_mut().run_due(),
         }
     }
 }
@@ -166,7 +166,7 @@ impl Retries {
     }
 }
 
-impl State {
+impl Worker {
     /// Queues a request that has not run. It gets `reply` (what Redis said last) or `error` when the time is over.
     pub fn retry_later(
         &mut self,
@@ -176,15 +176,16 @@ impl State {
         reply: Option<&[u8]>,
     ) {
         if pending.retry_until_ns == 0 {
-            pending.retry_until_ns = self.now_ns + self.config.upstream.unavailable_wait.as_nanos() as u64;
+            pending.retry_until_ns =
+                self.core.now_ns + self.core.config.upstream.unavailable_wait.as_nanos() as u64;
         }
-        if self.now_ns >= pending.retry_until_ns {
+        if self.core.now_ns >= pending.retry_until_ns {
             self.settle_error(&pending, &error, reply);
             return;
         }
         let mut turn = 0;
         match pending.origin {
-            Origin::Client { key, .. } => match self.clients.get_mut(key) {
+            Origin::Client { key, .. } => match self.clients.all.get_mut(key) {
                 Some(client) => turn = client.parked.take_turn(),
                 None => return,
             },
@@ -205,42 +206,42 @@ impl State {
     }
 
     fn queue_retry(&mut self, what: What) {
-        let queue = &self.retries.queue;
+        let queue = &self.upstreams.retries.queue;
         let waiting = u32::try_from(queue.len()).unwrap_or(u32::MAX);
         let pause = PAUSE_PER_WAITING.saturating_mul(waiting).clamp(PAUSE_MIN, PAUSE_MAX);
         let after_ns = queue.back().map_or(0, |last| last.due_ns);
-        let due_ns = (self.now_ns + pause.as_nanos() as u64).max(after_ns);
+        let due_ns = (self.core.now_ns + pause.as_nanos() as u64).max(after_ns);
         if let What::Send(again) = &what {
-            self.retries.bytes += again.bytes.len();
+            self.upstreams.retries.bytes += again.bytes.len();
         }
-        self.retries.queue.push_back(Retry { due_ns, what });
-        self.retries.arrived.notify_one();
+        self.upstreams.retries.queue.push_back(Retry { due_ns, what });
+        self.upstreams.retries.arrived.notify_one();
     }
 
     fn run_due(&mut self) {
-        self.tick();
+        self.core.tick();
         self.look_at_snapshots();
         // What goes back into the queue gets its turn next time.
-        for _ in 0..self.retries.queue.len() {
-            if self.retries.queue.front().is_none_or(|retry| retry.due_ns > self.now_ns) {
+        for _ in 0..self.upstreams.retries.queue.len() {
+            if self.upstreams.retries.queue.front().is_none_or(|retry| retry.due_ns > self.core.now_ns) {
                 break;
             }
-            let Some(retry) = self.retries.queue.pop_front() else { break };
+            let Some(retry) = self.upstreams.retries.queue.pop_front() else { break };
             match retry.what {
                 What::Look(client) => {
-                    if let Some(client) = self.clients.get(client) {
+                    if let Some(client) = self.clients.all.get(client) {
                         client.wake();
                     }
                 }
                 What::Send(again) => {
-                    self.retries.bytes -= again.bytes.len();
+                    self.upstreams.retries.bytes -= again.bytes.len();
                     self.send_again(again);
                 }
             }
         }
-        if self.retries.bytes <= self.config.upstream.output_buffer_max / 2 {
-            for waiter in std::mem::take(&mut self.retries.waiters) {
-                if let Some(client) = self.clients.get(waiter) {
+        if self.upstreams.retries.bytes <= self.core.config.upstream.output_buffer_max / 2 {
+            for waiter in std::mem::take(&mut self.upstreams.retries.waiters) {
+                if let Some(client) = self.clients.all.get(waiter) {
                     client.wake();
                 }
             }
@@ -251,7 +252,7 @@ impl State {
     fn send_again(&mut self, again: Box<Again>) {
         match again.pending.origin {
             Origin::Client { key, .. } => {
-                let Some(client) = self.clients.get_mut(key) else { return };
+                let Some(client) = self.clients.all.get_mut(key) else { return };
                 if !client.parked.is_next(again.turn) {
                     // One before it went back into the queue, behind it.
                     return self.queue_retry(What::Send(again));
@@ -276,13 +277,13 @@ impl State {
         match self.node_of(&pending) {
             Ok(node) => self.send_to(node, pending, &[], bytes),
             Err(error @ (UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_))) => {
-                self.refresh(RefreshReason::Unassigned);
+                self.core.refresh(RefreshReason::Unassigned);
                 self.retry_later(pending, bytes, error, reply.as_deref());
             }
             Err(_) => self.retry_later(pending, bytes, error, reply.as_deref()),
         }
         if let Origin::Client { key, .. } = origin
-            && let Some(client) = self.clients.get_mut(key)
+            && let Some(client) = self.clients.all.get_mut(key)
         {
             client.parked.end();
         }
@@ -293,24 +294,24 @@ impl State {
     /// # Errors
     /// There is none.
     pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
-        let topology = &self.knowledge.topology;
+        let topology = &self.core.snapshots.topology;
         if topology.version == 0 {
-            return Err(UpstreamError::none_known(&self.gateway.facts));
+            return Err(UpstreamError::none_known(&self.core.gateway.facts));
         }
         match pending.route {
             Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),
             Route::Node(node) => Ok(node),
             Route::ReadSlot(slot) => {
                 let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
-                let census = &self.pools.census;
+                let census = &self.upstreams.pools.census;
                 let is_usable = |replica: &NodeIndex| {
                     topology.node(*replica).is_some_and(|node| node.healthy) && !census.is_resting(*replica)
                 };
                 let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
-                self.turn = self.turn.wrapping_add(1);
-                match usable().nth(self.turn % usable().count().max(1)) {
+                self.upstreams.turn = self.upstreams.turn.wrapping_add(1);
+                match usable().nth(self.upstreams.turn % usable().count().max(1)) {
                     Some(replica) => Ok(replica),
-                    None if self.knowledge.read_from == ReadFrom::PreferReplica => Ok(master),
+                    None if self.core.snapshots.read_from == ReadFrom::PreferReplica => Ok(master),
                     None => Err(UpstreamError::NoReplica(slot)),
                 }
             }
@@ -321,13 +322,13 @@ impl State {
                     // Masters are in the same order at every gateway.
                     _ if pending.route == Route::Messages => 0,
                     Origin::Client { key, .. } => {
-                        self.clients.get(key).map_or(0, |client| client.id as usize)
+                        self.clients.all.get(key).map_or(0, |client| client.id as usize)
                     }
                     _ => 0,
                 };
                 let reachable = (0..masters.len())
                     .map(|step| masters[(first + step) % masters.len()])
-                    .find(|master| !self.pools.census.is_resting(*master));
+                    .find(|master| !self.upstreams.pools.census.is_resting(*master));
                 reachable.or_else(|| masters.first().copied()).ok_or(UpstreamError::Unassigned(0))
             }
         }
@@ -341,7 +342,7 @@ impl State {
         } else {
             text.extend_from_slice(reply.unwrap_or_default());
         }
-        self.tallies.error(match error {
+        self.core.tallies.error(match error {
             UpstreamError::OutcomeUnknown(_) => ErrorKind::UnknownOutcome,
             UpstreamError::Redirected(_) => ErrorKind::RedirectExhausted,
             UpstreamError::Lost(_) | UpstreamError::Breaks(..) => ErrorKind::UpstreamLost,
@@ -350,14 +351,15 @@ impl State {
         });
         match pending.origin {
             Origin::Client { key, sequence, part } => {
-                self.tallies.count(pending.class, Outcome::Failed);
-                if let (RequestClass::Transaction, Some(client)) = (pending.class, self.clients.get_mut(key))
+                self.core.tallies.count(pending.class, Outcome::Failed);
+                if let (RequestClass::Transaction, Some(client)) =
+                    (pending.class, self.clients.all.get_mut(key))
                 {
                     client.session.executing = None;
                 }
                 match error {
                     UpstreamError::OutcomeUnknown(_)
-                        if self.config.upstream.lost_reply == LostReply::Close =>
+                        if self.core.config.upstream.lost_reply == LostReply::Close =>
                     {
                         hang_up(self, key, CloseReason::UpstreamLost);
                     }

@@ -26,7 +26,7 @@ use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::intake::has_arrived;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// Silence after which a node is asked. Commands that take as long are rare, and a question costs one small request.
 const ASK_AFTER_NS: u64 = SLICE.as_nanos() as u64;
@@ -142,13 +142,14 @@ impl Upstream {
     }
 }
 
-impl State {
+impl Worker {
     /// Asks the nodes of connections that are silent, gives up what is overdue, and has held commands overtaken by reads. Once
     /// per slice, with connections that [`Upstream::is_silent`] names.
     pub fn look_after_silent(&mut self, silent: &[UpstreamKey]) {
         let mut nodes: SmallVec<[(NodeIndex, Vec<UpstreamKey>); 4]> = SmallVec::new();
         for key in silent {
-            let Some(upstream) = self.upstreams.get(*key).filter(|upstream| upstream.role != Role::OutOfBand)
+            let Some(upstream) =
+                self.upstreams.connections.get(*key).filter(|upstream| upstream.role != Role::OutOfBand)
             else {
                 continue;
             };
@@ -169,19 +170,19 @@ impl State {
 
     /// Asks a node about its silent connections, unless it has not answered the last question.
     fn ask_node(&mut self, node: NodeIndex, silent: Vec<UpstreamKey>) {
-        let now_ns = self.now_ns;
-        let vitals = self.vitals.of(node);
+        let now_ns = self.core.now_ns;
+        let vitals = self.upstreams.vitals.of(node);
         let rests = vitals.connection.is_none() && now_ns.saturating_sub(vitals.opened_ns) < REOPEN_NS;
         if rests || vitals.asked_ns > 0 || vitals.listed_ns > 0 {
             return;
         }
         let Some(connection) = self.out_of_band(node) else { return };
         // A new connection has taken its pulse before its log-in.
-        if self.vitals.of(node).asked_ns == 0 {
+        if self.upstreams.vitals.of(node).asked_ns == 0 {
             self.put_question(connection, Question::Pulse, PULSE);
-            self.vitals.of(node).asked_ns = now_ns;
+            self.upstreams.vitals.of(node).asked_ns = now_ns;
         }
-        let listed = silent.iter().filter_map(|key| self.upstreams.get(*key)?.listed_id());
+        let listed = silent.iter().filter_map(|key| self.upstreams.connections.get(*key)?.listed_id());
         let mut ids: Vec<String> =
             listed.take(UPSTREAM_CONNECTIONS_ASKED_MAX).map(|id| id.to_string()).collect();
         // Without an id to ask for, the reply still says whether a script runs or everything is paused.
@@ -193,27 +194,29 @@ impl State {
         let mut list = Vec::new();
         encode::command(&mut list, &words);
         self.put_question(connection, Question::Held, &list);
-        let vitals = self.vitals.of(node);
+        let vitals = self.upstreams.vitals.of(node);
         (vitals.listed_ns, vitals.silent) = (now_ns, silent);
     }
 
     fn put_question(&mut self, connection: UpstreamKey, question: Question, bytes: &[u8]) {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
         self.send_question(connection, pending, bytes);
     }
 
     /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
     fn out_of_band(&mut self, node: NodeIndex) -> Option<UpstreamKey> {
-        let known = self.vitals.of(node).connection;
-        if let Some(key) = known.filter(|key| self.upstreams.get(*key).is_some_and(|known| !known.closing)) {
+        let known = self.upstreams.vitals.of(node).connection;
+        if let Some(key) =
+            known.filter(|key| self.upstreams.connections.get(*key).is_some_and(|known| !known.closing))
+        {
             return Some(key);
         }
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let key = self.open_connection(node, Role::OutOfBand, RespVersion::Resp2, 0, None);
         // The pulse comes first: a server that pauses everything does not answer a log-in.
         self.put_question(key, Question::Pulse, PULSE);
-        let config = std::sync::Arc::clone(&self.config);
+        let config = std::sync::Arc::clone(&self.core.config);
         if let Some(password) = &config.upstream.password {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
             words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
@@ -221,7 +224,7 @@ impl State {
             self.tell_connection(key, &words);
         }
         self.tell_connection(key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
-        let vitals = self.vitals.of(node);
+        let vitals = self.upstreams.vitals.of(node);
         (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
         (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
         Some(key)
@@ -229,12 +232,12 @@ impl State {
 
     /// Sends a command that must not wait behind anything at its node, such as `SCRIPT KILL`. `false` when too many of them do.
     pub fn send_out_of_band(&mut self, node: NodeIndex, origin: Origin, bytes: &[u8]) -> bool {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let pending =
             Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
         let Some(connection) = self.out_of_band(node) else { return false };
         let Some(room) = self.room(connection) else { return false };
-        if let Some(upstream) = self.upstreams.get_mut(connection) {
+        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
             upstream.active_ns = now_ns;
         }
         self.send(room, pending, &[bytes]);
@@ -243,9 +246,9 @@ impl State {
 
     /// Takes the answer to a question.
     pub(super) fn settle_probe(&mut self, key: UpstreamKey, question: Question, reply: &[u8]) {
-        let now_ns = self.now_ns;
-        let Some(node) = self.upstreams.get(key).map(|upstream| upstream.node) else { return };
-        let vitals = self.vitals.of(node);
+        let now_ns = self.core.now_ns;
+        let Some(node) = self.upstreams.connections.get(key).map(|upstream| upstream.node) else { return };
+        let vitals = self.upstreams.vitals.of(node);
         if vitals.connection != Some(key) {
             return;
         }
@@ -262,16 +265,16 @@ impl State {
 
     /// The node holds back the commands of those of the connections it was asked about of which `holds` says so.
     fn note_held(&mut self, node: NodeIndex, holds: impl Fn(&Upstream) -> bool) {
-        let now_ns = self.now_ns;
-        for key in std::mem::take(&mut self.vitals.of(node).silent) {
-            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+        let now_ns = self.core.now_ns;
+        for key in std::mem::take(&mut self.upstreams.vitals.of(node).silent) {
+            let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
             let silent = upstream.silent_ns(now_ns).is_some_and(|silent_ns| silent_ns >= ASK_AFTER_NS);
             if !silent || upstream.stream.is_none() || !holds(upstream) {
                 continue;
             }
             upstream.alive_ns = now_ns;
             if !std::mem::replace(&mut upstream.held, true) {
-                self.vitals.held.push(key);
+                self.upstreams.vitals.held.push(key);
             }
         }
     }
@@ -279,8 +282,8 @@ impl State {
     /// A node that has a pulse and does not answer anything else pauses everything. Its silent connections do not age, and it is
     /// asked on a new connection, since the last one is paused as well.
     fn renew_paused(&mut self, node: NodeIndex, silent: &[UpstreamKey]) {
-        let now_ns = self.now_ns;
-        let vitals = self.vitals.of(node);
+        let now_ns = self.core.now_ns;
+        let vitals = self.upstreams.vitals.of(node);
         let waits_ns = if vitals.listed_ns > 0 { now_ns.saturating_sub(vitals.listed_ns) } else { 0 };
         if waits_ns < HUNG_NS || vitals.pulse_ns < vitals.listed_ns || vitals.asked_ns > 0 {
             return;
@@ -288,16 +291,16 @@ impl State {
         vitals.all_paused_ns = vitals.pulse_ns;
         let (pulse_ns, connection) = (vitals.pulse_ns, vitals.connection);
         for key in silent {
-            if let Some(upstream) = self.upstreams.get_mut(*key) {
+            if let Some(upstream) = self.upstreams.connections.get_mut(*key) {
                 upstream.alive_ns = upstream.alive_ns.max(pulse_ns);
             }
         }
-        let renew_ns = RENEW_NS.min(self.config.upstream.request_timeout.as_nanos() as u64 / 2);
+        let renew_ns = RENEW_NS.min(self.core.config.upstream.request_timeout.as_nanos() as u64 / 2);
         if waits_ns >= renew_ns
             && let Some(key) = connection
         {
-            self.vitals.ended(node, key);
-            if let Some(upstream) = self.upstreams.get_mut(key) {
+            self.upstreams.vitals.ended(node, key);
+            if let Some(upstream) = self.upstreams.connections.get_mut(key) {
                 upstream.close();
             }
         }
@@ -305,21 +308,22 @@ impl State {
 
     /// Gives up a silent connection whose time is over, or whose hung node is not the master any more.
     fn judge_silent(&mut self, key: UpstreamKey) {
-        let now_ns = self.now_ns;
-        let Some(upstream) = self.upstreams.get(key) else { return };
+        let now_ns = self.core.now_ns;
+        let Some(upstream) = self.upstreams.connections.get(key) else { return };
         let node = upstream.node;
-        let asked_ns = self.vitals.of(node).asked_ns;
+        let asked_ns = self.upstreams.vitals.of(node).asked_ns;
         let hung_ns = if asked_ns > 0 { now_ns.saturating_sub(asked_ns) } else { 0 };
         if hung_ns >= HUNG_NS
             && upstream.role != Role::OutOfBand
-            && let Some(node) = self.knowledge.topology.node(node)
+            && let Some(node) = self.core.snapshots.topology.node(node)
         {
-            self.refresh(RefreshReason::ConnectionFailed(node.address.clone()));
+            self.core.refresh(RefreshReason::ConnectionFailed(node.address.clone()));
         }
-        let Some(upstream) = self.upstreams.get(key).filter(|upstream| upstream.stream.is_some()) else {
+        let Some(upstream) = self.upstreams.connections.get(key).filter(|upstream| upstream.stream.is_some())
+        else {
             return;
         };
-        let limit_ns = self.config.upstream.request_timeout.as_nanos() as u64;
+        let limit_ns = self.core.config.upstream.request_timeout.as_nanos() as u64;
         let waits_ns = match upstream.role {
             Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
             _ => 0,
@@ -334,7 +338,7 @@ impl State {
             (false, true) => "it does not answer, and another node has its slots now",
             (false, false) => return,
         };
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         if !upstream.stream.as_ref().is_some_and(has_arrived) {
             upstream.given_up = Some(why);
             upstream.wake();
@@ -343,7 +347,7 @@ impl State {
 
     /// Whether what waits on a connection would go to another node now.
     fn is_replaced(&self, upstream: &Upstream) -> bool {
-        let topology = &self.knowledge.topology;
+        let topology = &self.core.snapshots.topology;
         let node = upstream.node;
         match upstream.wire.front().map(|front| front.route) {
             Some(Route::Slot(slot)) => topology.master_of(slot).is_some_and(|master| master != node),

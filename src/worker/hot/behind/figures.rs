@@ -2,7 +2,7 @@
 
 use super::{BehindKey, Stage};
 use crate::worker::hot::Due;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// A key that nobody uses is forgotten after this long.
 const IDLE_NS: u64 = 10_000_000_000;
@@ -30,7 +30,7 @@ impl Unflushed {
     }
 }
 
-impl State {
+impl Worker {
     /// Takes what the machine of a key has counted into the tallies.
     pub(super) fn tally_behind(&mut self, hash: u64, key: &mut BehindKey) {
         let (now, then) = (key.machine.facts(), key.tallied);
@@ -41,10 +41,10 @@ impl State {
             None => {}
         }
         if key.machine.passes_through() && key.passed_through_ns == 0 {
-            key.passed_through_ns = self.now_ns;
-            self.hot.arm(Due::Forget(hash), self.now_ns + PASSED_THROUGH_NS);
+            key.passed_through_ns = self.core.now_ns;
+            self.hot.arm(Due::Forget(hash), self.core.now_ns + PASSED_THROUGH_NS);
         }
-        let tally = &mut self.tallies.write_behind;
+        let tally = &mut self.core.tallies.write_behind;
         tally.absorbed += now.absorbed - then.absorbed;
         tally.acknowledged += now.acknowledged - then.acknowledged;
         tally.flushes += now.flushes - then.flushes;
@@ -53,7 +53,7 @@ impl State {
         tally.unknown_outcomes += now.unknown_outcomes - then.unknown_outcomes;
         tally.unknown_deltas += now.unknown.deltas - then.unknown.deltas;
         tally.lost_deltas += now.lost.deltas - then.lost.deltas;
-        let row = self.tallies.combine.keys.row(key.row);
+        let row = self.core.tallies.combine.keys.row(key.row);
         row.offered += now.absorbed - then.absorbed;
         row.flushed += now.flushes - then.flushes;
         row.pending = now.pending_deltas as u64;
@@ -71,10 +71,10 @@ impl State {
         let passed_ns =
             key.passed_through_ns.checked_add(PASSED_THROUGH_NS).filter(|_| key.passed_through_ns > 0);
         let over_ns = passed_ns.unwrap_or(u64::MAX).min(key.active_ns + IDLE_NS);
-        if over_ns > self.now_ns || !key.machine.is_empty() || key.stage != Stage::Rest || key.dirty {
-            return self.hot.arm(Due::Forget(hash), over_ns.max(self.now_ns + UNSETTLED_NS));
+        if over_ns > self.core.now_ns || !key.machine.is_empty() || key.stage != Stage::Rest || key.dirty {
+            return self.hot.arm(Due::Forget(hash), over_ns.max(self.core.now_ns + UNSETTLED_NS));
         }
-        self.tallies.combine.keys.release(key.row);
+        self.core.tallies.combine.keys.release(key.row);
         self.hot.behind.keys.remove(&hash);
         self.hot.behind.pending_since.disarm(hash);
         self.hot.timers.disarm(Due::Behind(hash));
@@ -82,9 +82,9 @@ impl State {
 
     /// Measures the levels.
     pub fn keep_behind(&mut self) {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let behind = &mut self.hot.behind;
-        let tally = &mut self.tallies.write_behind;
+        let tally = &mut self.core.tallies.write_behind;
         tally.pending = behind.budget.deltas() as u64;
         tally.pending_max = if behind.on { behind.budget.deltas_max() as u64 } else { 0 };
         if let Some(facts) = behind.journal.as_ref().and_then(|side| side.facts()) {

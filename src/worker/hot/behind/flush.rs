@@ -14,7 +14,7 @@ use crate::worker::client::flush_touched;
 use crate::worker::client::replies::Settled;
 use crate::worker::hot::pump::Put;
 use crate::worker::hot::{Due, FlushKey};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::Origin;
 
 pub(super) const UNREACHABLE: &str = "ERR hotgate: the key's node can't be reached or does not serve its slot, and the key has increments that wait for it \
@@ -35,7 +35,7 @@ impl super::Behind {
     }
 }
 
-impl State {
+impl Worker {
     /// Looks at keys that have changed, so many at the most.
     pub(in crate::worker::hot) fn pump_behind(&mut self, looks_max: usize) {
         for _ in 0..looks_max {
@@ -47,13 +47,13 @@ impl State {
 
     /// Looks at a key that has changed or whose time has come.
     pub(in crate::worker::hot) fn look_behind(&mut self, hash: u64) {
-        self.with_behind(hash, |state, key| {
+        self.with_behind(hash, |worker, key| {
             key.dirty = false;
             key.deltas_since_look = 0;
-            if key.timer_ns <= state.now_ns {
+            if key.timer_ns <= worker.core.now_ns {
                 key.timer_ns = 0;
             }
-            state.drive(hash, key);
+            worker.drive(hash, key);
         });
     }
 
@@ -70,7 +70,9 @@ impl State {
         self.give_up_overdue_members(hash, key);
         loop {
             match key.stage {
-                _ if self.now_ns < key.pause_until_ns => return self.look_at(hash, key, key.pause_until_ns),
+                _ if self.core.now_ns < key.pause_until_ns => {
+                    return self.look_at(hash, key, key.pause_until_ns);
+                }
                 Stage::BaseDue => {
                     let mut request = BytesMut::new();
                     encode::command(&mut request, &[b"GET", key.machine.key()]);
@@ -98,8 +100,8 @@ impl State {
                 _ => {}
             }
             let behind = &mut self.hot.behind;
-            let at_once = self.draining || key.hurried;
-            match key.machine.next(self.now_ns, &behind.policy, at_once, &mut behind.budget) {
+            let at_once = self.core.draining || key.hurried;
+            match key.machine.next(self.core.now_ns, &behind.policy, at_once, &mut behind.budget) {
                 Action::AskBase => key.stage = Stage::BaseDue,
                 Action::Flush(flush) => {
                     key.hurried = false;
@@ -113,7 +115,7 @@ impl State {
                 Action::Resume => {
                     let mut told = Vec::new();
                     let sink = |member, taken| told.push((member, taken));
-                    key.machine.resume(self.now_ns, &behind.policy, &mut behind.budget, sink);
+                    key.machine.resume(self.core.now_ns, &behind.policy, &mut behind.budget, sink);
                     self.answer_resumed(hash, key, told);
                 }
                 Action::NotBefore(due_ns) => return self.look_at(hash, key, due_ns),
@@ -156,9 +158,9 @@ impl State {
 
     /// The start of a flush is on disk.
     pub(super) fn flush_written(&mut self, hash: u64, ticket: crate::journal::Ticket) {
-        self.with_behind(hash, |state, key| {
+        self.with_behind(hash, |worker, key| {
             if key.stage == Stage::FlushJournaled(ticket) {
-                state.send_flush_of(hash, key);
+                worker.send_flush_of(hash, key);
             }
         });
     }
@@ -178,7 +180,7 @@ impl State {
 
     fn send_behind(&mut self, hash: u64, key: &mut BehindKey, request: Bytes) -> bool {
         key.sending = self.hot.next_sending();
-        key.sent_ns = self.now_ns;
+        key.sent_ns = self.core.now_ns;
         let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
         let put = self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]);
         matches!(put, Put::Sent(_))
@@ -187,10 +189,10 @@ impl State {
     /// Whether the key's node takes requests, so that the flush should be asked for again.
     fn can_reach(&mut self, key: &BehindKey) -> bool {
         let node = key.target.map(|(node, _)| node);
-        match node.or_else(|| self.knowledge.topology.master_of(key.slot)) {
+        match node.or_else(|| self.core.snapshots.topology.master_of(key.slot)) {
             Some(node) => self.flush_connection(node, RespVersion::Resp2).is_some(),
             None => {
-                self.refresh(crate::shared::refresh::RefreshReason::Unassigned);
+                self.core.refresh(crate::shared::refresh::RefreshReason::Unassigned);
                 false
             }
         }
@@ -201,7 +203,7 @@ impl State {
         let mut told = Vec::new();
         let behind = &mut self.hot.behind;
         let sink = |member, taken| told.push((member, taken));
-        if key.machine.base_unreachable(self.now_ns, &behind.policy, &mut behind.budget, sink) {
+        if key.machine.base_unreachable(self.core.now_ns, &behind.policy, &mut behind.budget, sink) {
             self.answer_resumed(hash, key, told);
             if key.stage == Stage::BaseDue {
                 key.stage = Stage::Rest;
@@ -217,10 +219,10 @@ impl State {
     /// The next attempt waits a moment; `why` is the error of those who have waited too long.
     fn put_off(&mut self, hash: u64, key: &mut BehindKey, why: &'static str) {
         if key.failing_since_ns == 0 {
-            key.failing_since_ns = self.now_ns;
+            key.failing_since_ns = self.core.now_ns;
         }
         key.failing_why = why;
-        key.pause_until_ns = self.hot.next_retry_ns(self.now_ns);
+        key.pause_until_ns = self.hot.next_retry_ns(self.core.now_ns);
         self.look_at(hash, key, key.pause_until_ns);
     }
 
@@ -235,15 +237,15 @@ impl State {
     /// A reply to what was sent for a key.
     pub fn settle_behind(&mut self, flush: FlushKey, reply: Settled<'_>) {
         let hash = flush.hash;
-        self.with_behind(hash, |state, key| {
+        self.with_behind(hash, |worker, key| {
             if key.sending == flush.sending {
                 match key.stage {
-                    Stage::BaseSent => state.base_replied(hash, key, reply.as_slice()),
-                    Stage::FlushSent => state.flush_replied(hash, key, reply.as_slice()),
+                    Stage::BaseSent => worker.base_replied(hash, key, reply.as_slice()),
+                    Stage::FlushSent => worker.flush_replied(hash, key, reply.as_slice()),
                     _ => {}
                 }
-                state.note_silence(key, key.sent_ns);
-                state.drive(hash, key);
+                worker.note_silence(key, key.sent_ns);
+                worker.drive(hash, key);
             }
         });
         flush_touched(self);
@@ -252,7 +254,7 @@ impl State {
     /// What was sent for a key was lost with its connection; `written` when it may have been executed.
     pub fn behind_lost(&mut self, flush: FlushKey, written: bool) {
         let hash = flush.hash;
-        self.with_behind(hash, |state, key| {
+        self.with_behind(hash, |worker, key| {
             if key.sending != flush.sending {
                 return;
             }
@@ -268,7 +270,7 @@ impl State {
                 }
                 _ => return,
             }
-            state.pause(hash, key);
+            worker.pause(hash, key);
         });
     }
 
@@ -276,7 +278,7 @@ impl State {
         let mut told = Vec::new();
         let behind = &mut self.hot.behind;
         let sink = |member, taken| told.push((member, taken));
-        if key.machine.base(reply, self.now_ns, &behind.policy, &mut behind.budget, sink) {
+        if key.machine.base(reply, self.core.now_ns, &behind.policy, &mut behind.budget, sink) {
             key.stage = Stage::Rest;
             key.failing_since_ns = 0;
             self.answer_resumed(hash, key, told);
@@ -290,7 +292,7 @@ impl State {
         let mut told = Vec::new();
         let behind = &mut self.hot.behind;
         let sink = |member, taken| told.push((member, taken));
-        let outcome = key.machine.settle(reply, self.now_ns, &behind.policy, &mut behind.budget, sink);
+        let outcome = key.machine.settle(reply, self.core.now_ns, &behind.policy, &mut behind.budget, sink);
         key.stage = Stage::Rest;
         match &outcome {
             Some(FlushOutcome::Again(Retry::Refused(why)) | FlushOutcome::Returned { reason: why, .. }) => {
@@ -324,7 +326,7 @@ impl State {
                     FlushOutcome::Returned { reason, .. } => {
                         self.doubt_master_of(key, &reason);
                         if key.failing_since_ns == 0 {
-                            key.failing_since_ns = self.now_ns;
+                            key.failing_since_ns = self.core.now_ns;
                         }
                     }
                     _ => key.failing_since_ns = 0,
@@ -338,9 +340,9 @@ impl State {
     /// A node that refuses a flush because it only follows another is master no more.
     fn doubt_master_of(&mut self, key: &BehindKey, error: &str) {
         if let Some(node) =
-            self.knowledge.topology.master_of(key.slot).filter(|_| error.starts_with("READONLY"))
+            self.core.snapshots.topology.master_of(key.slot).filter(|_| error.starts_with("READONLY"))
         {
-            self.doubt_master(node);
+            self.core.doubt_master(node);
         }
     }
 
@@ -349,7 +351,7 @@ impl State {
         match self.target_of(key.slot, reply) {
             Some(target) if key.failing_since_ns == 0 => {
                 key.target = Some(target);
-                key.failing_since_ns = self.now_ns;
+                key.failing_since_ns = self.core.now_ns;
             }
             target => {
                 key.target = target.filter(|(_, asking)| *asking);
@@ -376,7 +378,7 @@ impl State {
             FlushOutcome::Lost(loss) | FlushOutcome::Unknown(loss) => {
                 let what = match outcome {
                     FlushOutcome::Unknown(_) => {
-                        self.tallies.error(ErrorKind::UnknownOutcome);
+                        self.core.tallies.error(ErrorKind::UnknownOutcome);
                         "whether acknowledged increments are in Redis is not known"
                     }
                     _ => "acknowledged increments are lost: Redis refused them",
@@ -407,15 +409,15 @@ impl State {
 
     /// Answers members that have waited too long for a node that can't be reached, or for the journal.
     fn give_up_overdue_members(&mut self, hash: u64, key: &mut BehindKey) {
-        let patience_ns = self.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
         let failing = key.failing_since_ns != 0;
-        if !failing || self.now_ns.saturating_sub(key.failing_since_ns) < patience_ns {
+        if !failing || self.core.now_ns.saturating_sub(key.failing_since_ns) < patience_ns {
             return;
         }
         let mut members = Vec::new();
         key.machine.abandon_waiting(|member| members.push(member));
         for member in members {
-            self.tallies.error(ErrorKind::UpstreamUnavailable);
+            self.core.tallies.error(ErrorKind::UpstreamUnavailable);
             match member.op {
                 Some(_) => self.fail_member(hash, member.waiter, key.failing_why),
                 None => {

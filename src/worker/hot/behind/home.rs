@@ -15,7 +15,7 @@ use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::mailbox::WorkerMessage;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait for Redis already, or too many operations for this key; \
                         the command was not taken, try again later";
@@ -23,7 +23,7 @@ const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait fo
 const FORBIDDEN: &str = "ERR hotgate: Redis does not let the gateway's user flush write-behind increments (the gateway's log and status line name the \
                          missing right); the command was not taken, try again later";
 
-impl State {
+impl Worker {
     /// Asks the home of a key, at the end of this tick.
     pub fn ask(&mut self, home: usize, request: BehindRequest) {
         self.hot.behind.outboxes[home].push(request);
@@ -46,7 +46,7 @@ impl State {
                 BehindAsk::Doubt => self.doubt_totals_at_home(),
                 BehindAsk::Leftovers => {
                     let left = self.has_leftovers();
-                    let config = Arc::clone(&self.config);
+                    let config = Arc::clone(&self.core.config);
                     self.tell(key, hash, waiter, BehindWord::Leftovers(config, left));
                 }
                 BehindAsk::List => {
@@ -64,14 +64,14 @@ impl State {
     pub fn take_at_home(&mut self, key: &[u8], hash: u64, op: WriteBehindOp, waiter: Waiter) {
         let member = Member { waiter, op: Some(op) };
         let wanted = self.begin_behind(key, hash);
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let behind = &mut self.hot.behind;
         let Some(entry) = behind.keys.get_mut(&hash).filter(|entry| entry.machine.key() == key) else {
             return self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op));
         };
         entry.active_ns = now_ns;
         if behind.forbidden && op != WriteBehindOp::Get {
-            self.tallies.error(ErrorKind::UpstreamUnavailable);
+            self.core.tallies.error(ErrorKind::UpstreamUnavailable);
             return self.fail_member(hash, waiter, FORBIDDEN);
         }
         if !wanted {
@@ -110,7 +110,7 @@ impl State {
 
     fn bar_at_home(&mut self, key: Bytes, hash: u64, waiter: Waiter) {
         self.begin_behind(&key, hash);
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         let Some(entry) = self.hot.behind.keys.get_mut(&hash) else {
             return self.tell(key, hash, waiter, BehindWord::Free);
         };
@@ -131,9 +131,9 @@ impl State {
         if self.hot.behind.keys.contains_key(&hash) || self.hot.behind.keys.len() >= BEHIND_KEYS_MAX {
             return true;
         }
-        let row = self.tallies.combine.keys.acquire(Arc::from(key));
+        let row = self.core.tallies.combine.keys.acquire(Arc::from(key));
         let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.hot.behind.identity());
-        self.keep_key(hash, BehindKey::new(machine, row, self.now_ns));
+        self.keep_key(hash, BehindKey::new(machine, row, self.core.now_ns));
         true
     }
 
@@ -184,13 +184,13 @@ impl State {
     }
 
     fn refuse_member(&mut self, hash: u64, member: Member) {
-        self.tallies.write_behind.refused_full += 1;
-        self.tallies.error(ErrorKind::Overload);
+        self.core.tallies.write_behind.refused_full += 1;
+        self.core.tallies.error(ErrorKind::Overload);
         self.fail_member(hash, member.waiter, TOO_MANY);
     }
 
     fn reply_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
-        if usize::from(waiter.worker) == self.index {
+        if usize::from(waiter.worker) == self.core.index {
             self.settle_absorbed(waiter, reply, outcome);
         } else {
             let word = BehindWord::Reply(Bytes::copy_from_slice(reply), outcome);
@@ -209,7 +209,7 @@ impl State {
         for worker in 0..self.hot.behind.outboxes.len() {
             let requests = std::mem::take(&mut self.hot.behind.outboxes[worker]);
             let results = std::mem::take(&mut self.hot.behind.results[worker]);
-            if worker == self.index {
+            if worker == self.core.index {
                 self.serve_behind(requests);
                 self.hear_behind(results);
                 continue;

@@ -19,7 +19,7 @@ use crate::combine::{
 use crate::journal::{FlushEnd, JournalClient, JournalFacts, OpenKey, Record, RefusedRecord, Ticket};
 use crate::shared::labels::ErrorKind;
 use crate::worker::client::flush_touched;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// What a worker is given of the process's journal.
 pub struct WorkerJournal {
@@ -59,16 +59,16 @@ enum What {
 }
 
 /// Takes over what the disk says, for as long as the worker lives.
-pub async fn follow_journal(state: Rc<RefCell<State>>) {
-    let news = state.borrow().hot.behind.journal.as_ref().map(|side| side.client.news());
+pub async fn follow_journal(worker: Rc<RefCell<Worker>>) {
+    let news = worker.borrow().hot.behind.journal.as_ref().map(|side| side.client.news());
     let Some(mut news) = news else { return };
     let mut more = true;
     while more {
         more = news.changed().await;
-        let state = &mut *state.borrow_mut();
-        state.tick();
-        state.take_journal_progress();
-        flush_touched(state);
+        let worker = &mut *worker.borrow_mut();
+        worker.core.tick();
+        worker.take_journal_progress();
+        flush_touched(worker);
     }
 }
 
@@ -142,10 +142,10 @@ impl JournalSide {
     }
 }
 
-impl State {
+impl Worker {
     /// Takes the worker's end of the journal, and what a former process left to the keys that this worker is home to.
     pub fn open_journal(&mut self, journal: WorkerJournal) {
-        self.tick();
+        self.core.tick();
         let WorkerJournal { client, facts, gateway_id, token_floor, recovered } = journal;
         let behind = &mut self.hot.behind;
         (behind.identity, behind.token_floor) = (identity_of(&gateway_id), token_floor);
@@ -153,7 +153,7 @@ impl State {
         behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
         for (name, open) in recovered.iter() {
             let hash = self.hot.hasher.hash_one(&name[..]);
-            if self.home_of(hash) == self.index {
+            if self.home_of(hash) == self.core.index {
                 self.recover(name, hash, open);
             }
         }
@@ -181,8 +181,8 @@ impl State {
             in_doubt = in_doubt.is_some(),
             "taken over from the journal"
         );
-        let row = self.tallies.combine.keys.acquire(Arc::from(&name[..]));
-        let now_ns = self.now_ns;
+        let row = self.core.tallies.combine.keys.acquire(Arc::from(&name[..]));
+        let now_ns = self.core.now_ns;
         let behind = &mut self.hot.behind;
         let identity = WriteBehindIdentity { gateway_id: &behind.identity, token_floor: behind.token_floor };
         let machine =
@@ -232,12 +232,12 @@ impl State {
                         key.machine.retract(sequence, &mut behind.budget);
                         key.journaled_sequence = key.durable_sequence;
                     }
-                    self.tallies.error(ErrorKind::Overload);
+                    self.core.tallies.error(ErrorKind::Overload);
                     self.fail_member(hash, member.waiter, &text);
                     self.look(hash);
                 }
-                What::Flush(token) => self.with_behind(hash, |state, key| {
-                    state.flush_not_written(hash, key, token, &text);
+                What::Flush(token) => self.with_behind(hash, |worker, key| {
+                    worker.flush_not_written(hash, key, token, &text);
                 }),
             }
         }

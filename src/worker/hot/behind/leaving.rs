@@ -20,7 +20,7 @@ use crate::resp::RespVersion;
 use crate::shared::behind::{BehindAsk, BehindRequest};
 use crate::shared::handoff::Waiter;
 use crate::worker::hot::Rules;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// Rules of before, as long as they matter.
 #[derive(Default)]
@@ -45,13 +45,13 @@ impl Behind {
     }
 }
 
-impl State {
+impl Worker {
     /// Remembers rules that are replaced.
     pub(in crate::worker::hot) fn leave_rules(&mut self, rules: Rules) {
         if rules.any(RuleMode::WriteBehind) {
             let leaving = &mut self.hot.behind.leaving;
             leaving.rules.push(rules);
-            leaving.clear = vec![false; self.gateway.workers.len()];
+            leaving.clear = vec![false; self.core.gateway.workers.len()];
             leaving.closing_since_ns = None;
         }
     }
@@ -76,7 +76,7 @@ impl State {
     /// Has the homes doubt what they know: they are told before anything comes to them under the new rules.
     pub(in crate::worker::hot) fn doubt_totals(&mut self) {
         self.doubt_totals_at_home();
-        let (workers, own) = (self.gateway.workers.len(), self.index);
+        let (workers, own) = (self.core.gateway.workers.len(), self.core.index);
         for home in (0..workers).filter(|home| *home != own) {
             let waiter = self.asker(home);
             self.ask(home, BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::Doubt, waiter });
@@ -105,11 +105,11 @@ impl State {
     /// This worker itself, with a question to a home.
     fn asker(&self, home: usize) -> Waiter {
         Waiter {
-            worker: self.index as u16,
+            worker: self.core.index as u16,
             client: 0,
             sequence: home as u32,
             operations: 1,
-            received_ns: self.now_ns,
+            received_ns: self.core.now_ns,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,
@@ -128,7 +128,7 @@ impl State {
 
     /// What a home says of this under its configuration to this worker's question.
     pub(in crate::worker) fn hear_leftovers(&mut self, question: Waiter, config: &Arc<Config>, left: bool) {
-        let is_current = Arc::ptr_eq(config, &self.config);
+        let is_current = Arc::ptr_eq(config, &self.core.config);
         let leaving = &mut self.hot.behind.leaving;
         if leaving.closing_since_ns.is_some_and(|since_ns| question.received_ns <= since_ns) {
             return;
@@ -142,7 +142,7 @@ impl State {
         if leaving.closing_since_ns.is_some() {
             *leaving = Leaving::default();
         } else {
-            leaving.closing_since_ns = Some(self.now_ns);
+            leaving.closing_since_ns = Some(self.core.now_ns);
             leaving.clear.fill(false);
         }
     }

@@ -40,7 +40,7 @@ use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
 use crate::worker::hot::Rules;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::timers::Timers;
 use journal::JournalSide;
 use leaving::Leaving;
@@ -220,7 +220,7 @@ impl BehindKey {
     }
 }
 
-impl State {
+impl Worker {
     /// Whether commands on a key of database 0 go by its home in write-behind mode.
     pub fn is_behind(&mut self, key: &[u8], hash: u64) -> bool {
         self.wants_behind(key, hash) || self.is_leaving(key, hash)
@@ -228,12 +228,12 @@ impl State {
 
     /// The worker that is home to a key.
     pub fn home_of(&self, hash: u64) -> usize {
-        (hash % self.gateway.workers.len() as u64) as usize
+        (hash % self.core.gateway.workers.len() as u64) as usize
     }
 
     /// Takes over a new configuration.
     pub(super) fn configure_behind(&mut self) {
-        let config = &self.config.write_behind;
+        let config = &self.core.config.write_behind;
         let interval_ns = config.flush_interval.as_nanos() as u64;
         let behind = &mut self.hot.behind;
         behind.policy = WriteBehindPolicy {
@@ -244,8 +244,9 @@ impl State {
             journal: behind.journal.is_some(),
         };
         // Each worker has a share of the bound, so that none has to ask another.
-        let workers = self.gateway.workers.len();
-        let share = config.pending_max / workers + usize::from(self.index < config.pending_max % workers);
+        let workers = self.core.gateway.workers.len();
+        let share =
+            config.pending_max / workers + usize::from(self.core.index < config.pending_max % workers);
         behind.budget.set_max(share.max(1));
         behind.switch(&self.hot.rules);
         if behind.on {

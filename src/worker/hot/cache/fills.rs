@@ -16,14 +16,14 @@ use crate::shared::labels::Outcome;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, settle_client};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::{Origin, Pending, Phase, Route, UpstreamKey};
 
 fn place_of(version: RespVersion) -> usize {
     usize::from(version == RespVersion::Resp3)
 }
 
-impl State {
+impl Worker {
     /// Lets a client wait for a fill of the same request, if there is one whose reply it may have.
     pub(super) fn await_fill(
         &mut self,
@@ -36,7 +36,7 @@ impl State {
         let Some(id) = id.filter(|id| id.0 >= read.since && cache.store.is_current(read.hash, id.0)) else {
             return false;
         };
-        if cache.fills.get(&id).is_none_or(|fill| fill.until_ns <= self.now_ns) {
+        if cache.fills.get(&id).is_none_or(|fill| fill.until_ns <= self.core.now_ns) {
             return false;
         }
         let waiter = self.wait_for_fill(client_key, read.hash, id);
@@ -55,14 +55,16 @@ impl State {
         read: &Read<'_>,
     ) -> bool {
         let Read { class, version, hash, .. } = *read;
-        let slot = match self.knowledge.topology.kind {
+        let slot = match self.core.snapshots.topology.kind {
             UpstreamKind::Single => 0,
             UpstreamKind::Cluster => key_slot(read.key),
         };
-        let Some(node) = self.knowledge.topology.master_of(slot) else { return false };
+        let Some(node) = self.core.snapshots.topology.master_of(slot) else { return false };
         let (connection, source, keep) = match read.policy {
             ReadPolicy::Tracked => match self.tracking_connection(node) {
-                Some((connection, source)) => (connection, source, self.config.read_cache.tracked_age_max),
+                Some((connection, source)) => {
+                    (connection, source, self.core.config.read_cache.tracked_age_max)
+                }
                 None => return false,
             },
             ReadPolicy::Ttl(ttl) => {
@@ -71,8 +73,11 @@ impl State {
             }
             ReadPolicy::Collapse => return false,
         };
-        let is_ready =
-            self.upstreams.get(connection).is_some_and(|upstream| upstream.phase() == Phase::Ready);
+        let is_ready = self
+            .upstreams
+            .connections
+            .get(connection)
+            .is_some_and(|upstream| upstream.phase() == Phase::Ready);
         let Some(room) = self.room(connection).filter(|_| is_ready) else { return false };
         if self.hot.cache.fills.len() >= FILLS_MAX {
             return false;
@@ -88,7 +93,7 @@ impl State {
             class,
             connection,
             source,
-            until_ns: self.now_ns.saturating_add(keep.as_nanos() as u64),
+            until_ns: self.core.now_ns.saturating_add(keep.as_nanos() as u64),
             waiters: smallvec![waiter],
         };
         self.hot.cache.fills.insert(id, fill);
@@ -96,8 +101,8 @@ impl State {
             route: Route::Slot(slot),
             readonly: true,
             class,
-            received_ns: self.now_ns,
-            sent_ns: self.now_ns,
+            received_ns: self.core.now_ns,
+            sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Fill(id))
         };
         self.send(room, pending, &[request.bytes()]);
@@ -105,11 +110,11 @@ impl State {
     }
 
     fn wait_for_fill(&mut self, client_key: ClientKey, hash: u64, id: FillId) -> Option<Waiter> {
-        let client = self.clients.get_mut(client_key)?;
+        let client = self.clients.all.get_mut(client_key)?;
         let muted = client.take_muted();
         client.copies.wait(hash, id.0);
         let sequence = client.replies.push_waiting(muted);
-        Some(Waiter { client: client_key, sequence, received_ns: self.now_ns })
+        Some(Waiter { client: client_key, sequence, received_ns: self.core.now_ns })
     }
 
     /// The protocol version that a fill's reply has to be in.
@@ -120,7 +125,8 @@ impl State {
     /// The reply to a fill, on this connection.
     pub fn settle_fill(&mut self, id: FillId, connection: UpstreamKey, reply: Settled<'_>) {
         let Some((fill, newest)) = self.take_fill(id) else { return };
-        let spoken = self.upstreams.get(connection).map_or(fill.version, |upstream| upstream.version);
+        let spoken =
+            self.upstreams.connections.get(connection).map_or(fill.version, |upstream| upstream.version);
         let shared = matches!(reply, Settled::Owned(_));
         let bytes = match spoken == fill.version {
             true => reply.into_bytes(),
@@ -150,8 +156,8 @@ impl State {
             sent: id.0,
             until_ns: fill.until_ns,
         };
-        let stored = self.hot.cache.store.put(copy, self.now_ns);
-        self.tallies.read_cache.stores += u64::from(stored);
+        let stored = self.hot.cache.store.put(copy, self.core.now_ns);
+        self.core.tallies.read_cache.stores += u64::from(stored);
         stored
     }
 
@@ -172,7 +178,7 @@ impl State {
             underway.remove(&fill.request);
         }
         for waiter in &fill.waiters {
-            if let Some(client) = self.clients.get_mut(waiter.client) {
+            if let Some(client) = self.clients.all.get_mut(waiter.client) {
                 client.retrying += 1;
             }
         }
@@ -182,7 +188,7 @@ impl State {
     pub fn resume_fill(&mut self, id: FillId) {
         let Some(fill) = self.hot.cache.fills.get(&id) else { return };
         for waiter in &fill.waiters {
-            if let Some(client) = self.clients.get_mut(waiter.client) {
+            if let Some(client) = self.clients.all.get_mut(waiter.client) {
                 client.retrying -= 1;
                 client.wake();
             }
@@ -203,13 +209,13 @@ impl State {
 
     fn answer_waiters(&mut self, fill: Fill, reply: &Bytes, first: Outcome, others: Outcome) {
         for (place, waiter) in fill.waiters.into_iter().enumerate() {
-            self.tallies.count(fill.class, if place == 0 { first } else { others });
+            self.core.tallies.count(fill.class, if place == 0 { first } else { others });
             // The time of the first was taken with the reply.
             if place > 0 {
                 let received_ns = waiter.received_ns;
-                self.reply_times.add(received_ns, received_ns, self.now_ns, &mut self.tallies);
+                self.core.reply_times.add(received_ns, received_ns, self.core.now_ns, &mut self.core.tallies);
             }
-            let Some(client) = self.clients.get_mut(waiter.client) else { continue };
+            let Some(client) = self.clients.all.get_mut(waiter.client) else { continue };
             client.copies.settle();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
                 true => Settled::Owned(reply.clone()),

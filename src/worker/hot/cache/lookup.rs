@@ -14,7 +14,7 @@ use crate::shared::keyed::RowId;
 use crate::shared::labels::{Outcome, RequestClass};
 use crate::worker::client::replies::Settled;
 use crate::worker::client::{ClientKey, touch};
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 
 /// Whether replies of a command may be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) struct Read<'a> {
     pub since: u64,
 }
 
-impl State {
+impl Worker {
     /// Looks at an operation on one key with the copies in mind. `None` when it goes on as if there were none.
     pub(in crate::worker::hot) fn look_at_copies(
         &mut self,
@@ -95,7 +95,7 @@ impl State {
         if policy == ReadPolicy::Collapse {
             return None;
         }
-        let client = self.clients.get_mut(client_key)?;
+        let client = self.clients.all.get_mut(client_key)?;
         let version = client.session.version;
         let copyable = self.hot.cache.copyable.get(command.index()).copied().unwrap_or(Copyable::Never);
         let eligible = copyable.admits(request.len(), version, policy)
@@ -108,7 +108,7 @@ impl State {
             false => None,
         };
         let Some(since) = closed else { return self.open_key(client_key, command, hash) };
-        let read = Read { class: self.knowledge.classes.of(command), version, key, hash, policy, since };
+        let read = Read { class: self.core.snapshots.classes.of(command), version, key, hash, policy, since };
         let way = if request.name().iter().any(u8::is_ascii_lowercase) {
             let mut spelled = std::mem::take(&mut self.hot.cache.spelled);
             let way = self.answer_read(client_key, &in_capitals(request, &mut spelled), &read);
@@ -123,13 +123,13 @@ impl State {
     /// Serves a read from a copy, or lets it wait for one. `None` when neither can be.
     fn answer_read(&mut self, client_key: ClientKey, request: &Request<'_>, read: &Read<'_>) -> Option<Way> {
         let store = &mut self.hot.cache.store;
-        if let Some(reply) = store.get(read.version, request.bytes(), self.now_ns, read.since) {
+        if let Some(reply) = store.get(read.version, request.bytes(), self.core.now_ns, read.since) {
             let reply = reply.clone();
             return Some(self.serve_copy(client_key, read, &reply));
         }
         let waits = self.await_fill(client_key, request, read) || self.send_fill(client_key, request, read);
         waits.then(|| {
-            self.tallies.read_cache.misses += 1;
+            self.core.tallies.read_cache.misses += 1;
             Way::Combined(1)
         })
     }
@@ -141,7 +141,7 @@ impl State {
 
     /// Answers a client.
     fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> Way {
-        if let Some(client) = self.clients.get_mut(client_key) {
+        if let Some(client) = self.clients.all.get_mut(client_key) {
             let muted = client.take_muted();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
                 true => Settled::Owned(reply.clone()),
@@ -150,22 +150,27 @@ impl State {
             client.replies.answer(settled, muted, &mut client.output);
         }
         touch(self, client_key);
-        self.tallies.count(read.class, Outcome::Cached);
-        self.reply_times.add(self.now_ns, self.now_ns, self.now_ns, &mut self.tallies);
-        self.tallies.read_cache.hits += 1;
+        self.core.tallies.count(read.class, Outcome::Cached);
+        self.core.reply_times.add(
+            self.core.now_ns,
+            self.core.now_ns,
+            self.core.now_ns,
+            &mut self.core.tallies,
+        );
+        self.core.tallies.read_cache.hits += 1;
         let row = self.row_of_hits(read.key, read.hash);
-        self.tallies.read_cache.keys.row(row).hits += 1;
+        self.core.tallies.read_cache.keys.row(row).hits += 1;
         Way::Served(reply.len().min(u32::MAX as usize) as u32)
     }
 
     fn row_of_hits(&mut self, key: &[u8], hash: u64) -> RowId {
         if let Some((row, used_ns)) = self.hot.cache.rows.get_mut(&hash) {
-            *used_ns = self.now_ns;
+            *used_ns = self.core.now_ns;
             return *row;
         }
-        let row = self.tallies.read_cache.keys.acquire(Arc::from(key));
+        let row = self.core.tallies.read_cache.keys.acquire(Arc::from(key));
         if row != RowId::OVERFLOW {
-            self.hot.cache.rows.insert(hash, (row, self.now_ns));
+            self.hot.cache.rows.insert(hash, (row, self.core.now_ns));
         }
         row
     }
@@ -173,18 +178,18 @@ impl State {
     /// The operation goes the ordinary way: the client may know more than copies from then on. It waits when a read of the
     /// same client is still on its way, which goes over another connection and would be overtaken.
     fn open_key(&mut self, client_key: ClientKey, command: CommandId, hash: u64) -> Option<Way> {
-        let client = self.clients.get_mut(client_key)?;
+        let client = self.clients.all.get_mut(client_key)?;
         if client.copies.awaits() {
             return Some(Way::Wait);
         }
         client.copies.open(hash, client.replies.next_sequence());
-        if !self.knowledge.commands.get(command).is_readonly() {
+        if !self.core.snapshots.commands.get(command).is_readonly() {
             self.hot.cache.store.drop_key(hash);
         }
         None
     }
 
-    /// As [`State::look_at_copies`] for a request with several keys or none, which is never served from copies, before it is
+    /// As [`Worker::look_at_copies`] for a request with several keys or none, which is never served from copies, before it is
     /// sent. `true` when it has to wait.
     pub(in crate::worker::hot) fn pass_copies(
         &mut self,
@@ -192,7 +197,9 @@ impl State {
         command: CommandId,
         request: &Request<'_>,
     ) -> bool {
-        let Some(client) = self.clients.get(client_key).filter(|_| self.hot.cache.on) else { return false };
+        let Some(client) = self.clients.all.get(client_key).filter(|_| self.hot.cache.on) else {
+            return false;
+        };
         let slot = client.replies.next_sequence();
         if client.copies.awaits() && self.concerns_copies(command, request) {
             return true;
@@ -203,7 +210,7 @@ impl State {
 
     /// A request that went past queues and copies was sent: a part of a whole, a transaction, a command to all nodes.
     pub fn passed_copies(&mut self, client_key: ClientKey, command: CommandId, request: &Request<'_>) {
-        if let Some(client) = self.clients.get(client_key).filter(|_| self.hot.cache.on) {
+        if let Some(client) = self.clients.all.get(client_key).filter(|_| self.hot.cache.on) {
             let slot = client.replies.next_sequence().wrapping_sub(1);
             self.open_keys(client_key, command, request, slot);
         }
@@ -212,7 +219,7 @@ impl State {
     /// Whether a request may touch a key that has copies, or may have.
     fn concerns_copies(&mut self, command: CommandId, request: &Request<'_>) -> bool {
         let mut keys = KeyPositions::new();
-        let known = self.knowledge.commands.get(command);
+        let known = self.core.snapshots.commands.get(command);
         let malformed = known.keys(request, &mut keys).is_err();
         malformed
             || may_touch_any(known, request, &keys)
@@ -224,9 +231,9 @@ impl State {
 
     fn open_keys(&mut self, client_key: ClientKey, command: CommandId, request: &Request<'_>, slot: u32) {
         let mut keys = KeyPositions::new();
-        let known = self.knowledge.commands.get(command);
+        let known = self.core.snapshots.commands.get(command);
         let malformed = known.keys(request, &mut keys).is_err();
-        let Some(client) = self.clients.get_mut(client_key) else { return };
+        let Some(client) = self.clients.all.get_mut(client_key) else { return };
         for key in keys.iter().filter_map(|place| request.arg(*place as usize)) {
             let hash = self.hot.hasher.hash_one(key);
             if self.hot.rules.read_of(key, hash) == ReadPolicy::Collapse {

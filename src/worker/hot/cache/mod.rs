@@ -63,7 +63,7 @@ use crate::command::CommandTable;
 use crate::config::{Config, ReadPolicy};
 use crate::shared::keyed::RowId;
 use crate::worker::client::ClientKey;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::UpstreamKey;
 use lookup::Copyable;
 use store::{Bounds, Store};
@@ -151,15 +151,15 @@ impl Cache {
     }
 }
 
-impl State {
+impl Worker {
     /// Takes over a configuration. Copies were made under the old one, so they go; and what clients did under rules that
     /// wanted no copies was not noted.
     pub fn configure_copies(&mut self) {
-        self.hot.cache.configure(&self.config);
+        self.hot.cache.configure(&self.core.config);
         if !self.hot.cache.on {
             self.close_tracking_connections();
         }
-        for client in self.clients.iter_mut() {
+        for client in self.clients.all.iter_mut() {
             client.copies.open_all(client.replies.next_sequence().wrapping_sub(1));
         }
     }
@@ -167,12 +167,12 @@ impl State {
     /// What is done ten times a second: levels, rows of idle keys, signs of life of tracking connections.
     pub fn keep_copies(&mut self) {
         let cache = &mut self.hot.cache;
-        let tally = &mut self.tallies.read_cache;
+        let tally = &mut self.core.tallies.read_cache;
         (tally.entries, tally.bytes) = (cache.store.len() as u64, cache.store.bytes() as u64);
         if !cache.on && cache.rows.is_empty() {
             return;
         }
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         cache.rows.retain(|_, (row, used_ns)| {
             let keep = now_ns.saturating_sub(*used_ns) <= ROW_IDLE_NS;
             if !keep {

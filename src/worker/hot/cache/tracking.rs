@@ -7,7 +7,7 @@
 use super::store::UNTRACKED;
 use crate::resp::{self, RespVersion};
 use crate::shared::topology::NodeIndex;
-use crate::worker::state::State;
+use crate::worker::owners::Worker;
 use crate::worker::upstream::{GreetingError, Phase, Role, UpstreamKey};
 
 const TRACKING_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
@@ -46,20 +46,20 @@ impl Connections {
     }
 }
 
-impl State {
+impl Worker {
     /// The tracking connection to a node and its serial number, if it is ready; otherwise one is made, unless that has just
     /// failed.
     pub(super) fn tracking_connection(&mut self, node: NodeIndex) -> Option<(UpstreamKey, u64)> {
         let connections = &mut self.hot.cache.connections;
         if let Some(known) = connections.all.iter().find(|known| known.node == node) {
             let (key, source) = (known.key, known.source);
-            match self.upstreams.get(key) {
+            match self.upstreams.connections.get(key) {
                 Some(upstream) => return (upstream.phase() == Phase::Ready).then_some((key, source)),
                 None => self.copies_lost(key),
             }
         }
         let connections = &mut self.hot.cache.connections;
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         connections.resting.retain(|(_, until_ns)| *until_ns > now_ns);
         if connections.resting.iter().any(|(resting, _)| *resting == node) {
             return None;
@@ -77,12 +77,12 @@ impl State {
         let refused = matches!(error, GreetingError::Refused { .. });
         let rest_ns = match refused {
             true => REFUSED_REST_NS,
-            false => self.config.upstream.backoff_max.as_nanos() as u64,
+            false => self.core.config.upstream.backoff_max.as_nanos() as u64,
         };
         self.copies_lost(key);
-        let name = self.node_name(node);
+        let name = self.core.node_name(node);
         let connections = &mut self.hot.cache.connections;
-        connections.resting.push((node, self.now_ns + rest_ns));
+        connections.resting.push((node, self.core.now_ns + rest_ns));
         if refused && !std::mem::replace(&mut connections.told, true) {
             tracing::warn!(
                 node = %name, %error,
@@ -97,14 +97,14 @@ impl State {
         let Some(place) = cache.connections.all.iter().position(|known| known.key == key) else { return };
         let source = cache.connections.all.swap_remove(place).source;
         if cache.store.drop_sources(|of| of == source) > 0 {
-            self.tallies.read_cache.drops += 1;
+            self.core.tallies.read_cache.drops += 1;
         }
     }
 
     /// No rule wants tracked copies any more.
     pub(super) fn close_tracking_connections(&mut self) {
         for connection in &self.hot.cache.connections.all {
-            if let Some(upstream) = self.upstreams.get_mut(connection.key) {
+            if let Some(upstream) = self.upstreams.connections.get_mut(connection.key) {
                 upstream.close();
             }
         }
@@ -113,7 +113,7 @@ impl State {
     /// The slots have new owners, who do not know what was read from the old ones.
     pub fn drop_tracked_copies(&mut self) {
         if self.hot.cache.on && self.hot.cache.store.drop_sources(|source| source != UNTRACKED) > 0 {
-            self.tallies.read_cache.drops += 1;
+            self.core.tallies.read_cache.drops += 1;
         }
     }
 
@@ -131,15 +131,15 @@ impl State {
                 .sum::<usize>(),
             None => store.drop_sources(|_| true),
         };
-        self.tallies.read_cache.invalidations += dropped as u64;
+        self.core.tallies.read_cache.invalidations += dropped as u64;
     }
 
     /// Asks silent connections for a sign of life; one that gives none within `upstream.request_timeout` counts as broken.
     pub(super) fn test_tracking_connections(&mut self) {
-        let now_ns = self.now_ns;
+        let now_ns = self.core.now_ns;
         for place in 0..self.hot.cache.connections.all.len() {
             let key = self.hot.cache.connections.all[place].key;
-            let Some(upstream) = self.upstreams.get_mut(key) else { continue };
+            let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
             let silent = now_ns.saturating_sub(upstream.active_ns) > SILENCE_NS;
             if silent && upstream.phase() == Phase::Ready && upstream.wire.inflight() == 0 {
                 upstream.active_ns = now_ns;

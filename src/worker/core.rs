@@ -1,0 +1,111 @@
+//! What all rooms of a worker read and count in: the configuration, the snapshots, the clock, the tallies.
+//!
+//! It owns no client, no connection and no key, so it is lent to whoever acts on those.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::decide::Snapshots;
+use super::decide::classes::Classes;
+use super::reply_times::ReplyTimes;
+use crate::config::Config;
+use crate::limits::INLINE_BYTES_MAX;
+use crate::resp::RequestLimits;
+use crate::shared::gateway::Gateway;
+use crate::shared::refresh::RefreshReason;
+use crate::shared::tallies::WorkerTallies;
+use crate::shared::topology::{Address, NodeIndex};
+
+/// The common ground of one worker.
+pub struct Core {
+    /// The worker's place among its kind.
+    pub index: usize,
+    /// What all threads share.
+    pub gateway: Arc<Gateway>,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// What decisions rest on.
+    pub snapshots: Snapshots,
+    /// What the worker counts.
+    pub tallies: WorkerTallies,
+    /// Times of replies, gathered for the tallies.
+    pub reply_times: ReplyTimes,
+    /// The worker's clock: nanoseconds since the process started, as of the last tick.
+    pub now_ns: u64,
+    /// No new requests are taken.
+    pub draining: bool,
+    started: Instant,
+}
+
+impl Core {
+    /// What worker `index` begins with.
+    pub fn new(index: usize, gateway: Arc<Gateway>) -> Self {
+        let config = gateway.config.load_full();
+        let commands = gateway.commands.load_full();
+        let snapshots = Snapshots {
+            topology: gateway.topology.load(),
+            classes: Classes::new(&commands),
+            commands,
+            read_from: config.upstream.read_from,
+        };
+        let started = gateway.started;
+        Self {
+            index,
+            gateway,
+            config,
+            snapshots,
+            tallies: WorkerTallies::default(),
+            reply_times: ReplyTimes::default(),
+            now_ns: 1,
+            draining: false,
+            started,
+        }
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&mut self) {
+        self.now_ns = self.started.elapsed().as_nanos() as u64;
+    }
+
+    /// What a request may measure.
+    pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
+        RequestLimits {
+            bulk_bytes_max: self.config.limits.bulk_bytes_max,
+            arguments_max: self.config.limits.arguments_max,
+            inline_bytes_max: INLINE_BYTES_MAX,
+            authenticated,
+        }
+    }
+
+    /// The name of a node for people.
+    pub fn node_name(&self, node: NodeIndex) -> String {
+        self.snapshots
+            .topology
+            .node(node)
+            .map_or_else(|| "an unknown node".to_owned(), |node| node.address.to_string())
+    }
+
+    /// Asks for a new look at the topology.
+    pub fn refresh(&self, reason: RefreshReason) {
+        self.gateway.refresh.request(reason, self.snapshots.topology.version);
+    }
+
+    /// A server that refuses writes is no master any more.
+    pub fn doubt_master(&self, node: NodeIndex) {
+        if let Some(node) = self.snapshots.topology.node(node) {
+            self.refresh(RefreshReason::ReadOnly(node.address.clone()));
+        }
+    }
+
+    /// The address in a redirection; an empty host means the node that said it.
+    pub fn address_of(&self, node: NodeIndex, target: &str) -> Option<Address> {
+        let (host, port) = target.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if !host.is_empty() && host != "?" {
+            return Some(Address::new(host, port));
+        }
+        let own = &self.snapshots.topology.node(node)?.address;
+        Some(Address::new(&own.host, port))
+    }
+}

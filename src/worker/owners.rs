@@ -1,0 +1,155 @@
+//! The owners of a worker, and what they have in common.
+//!
+//! A worker is [`Clients`], [`Upstreams`] and [`HotKeys`]. Each is changed by its own room and borrowed apart from the others; what
+//! all of them read or count in is the [`Core`]. One thread has one [`Worker`], which is borrowed by one task at a time for as long as
+//! a poll takes and never across an await. So there is no lock here, and nothing changes between a check and the act that rests on it.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::client::{ClientKey, Clients};
+use super::core::Core;
+use super::decide::classes::Classes;
+use super::hot::HotKeys;
+use super::rounds::Rounds;
+use super::upstream::Upstreams;
+use crate::limits::SCRATCH_BYTES;
+use crate::shared::gateway::Gateway;
+
+/// A worker that keeps house ten times a second and has not done so for this long, in nanoseconds, was stopped.
+const STOPPED_NS_MIN: u64 = 1_000_000_000;
+
+/// One worker.
+pub struct Worker {
+    /// What all rooms read and count in.
+    pub core: Core,
+    /// The clients.
+    pub clients: Clients,
+    /// The connections to Redis.
+    pub upstreams: Upstreams,
+    /// The hot keys.
+    pub hot: HotKeys,
+    /// Where sockets are read into first.
+    pub scratch: Vec<u8>,
+    /// The worker's clock when it last kept house.
+    housekept_ns: u64,
+    /// Rounds over clients and upstream connections.
+    pub(super) rounds: Rounds,
+    /// This very worker, for the tasks that it starts.
+    pub me: Weak<RefCell<Worker>>,
+}
+
+impl Worker {
+    /// Worker `index`.
+    pub fn new(index: usize, gateway: Arc<Gateway>) -> Rc<RefCell<Self>> {
+        let core = Core::new(index, gateway);
+        let worker = Rc::new_cyclic(|me| {
+            RefCell::new(Self {
+                clients: Clients::new(core.gateway.workers.len()),
+                upstreams: Upstreams::default(),
+                hot: HotKeys::new(
+                    core.gateway.key_hasher.clone(),
+                    &core.gateway.id,
+                    core.gateway.workers.len(),
+                    &core.snapshots.commands,
+                ),
+                core,
+                scratch: vec![0; SCRATCH_BYTES],
+                housekept_ns: 1,
+                rounds: Rounds::default(),
+                me: me.clone(),
+            })
+        });
+        worker.borrow_mut().configure_hot(None);
+        worker
+    }
+
+    /// Takes over what the control thread has published since the last look.
+    pub fn look_at_snapshots(&mut self) {
+        let config = self.core.gateway.config.load();
+        if !Arc::ptr_eq(&config, &self.core.config) {
+            let former = std::mem::replace(&mut self.core.config, Arc::clone(&config));
+            self.core.snapshots.read_from = self.core.config.upstream.read_from;
+            if former.limits != self.core.config.limits {
+                self.clients.all.iter_mut().for_each(|client| client.session.limits_changed = true);
+            }
+            self.configure_hot(Some(&former));
+        }
+        let commands = self.core.gateway.commands.load();
+        if !Arc::ptr_eq(&commands, &self.core.snapshots.commands) {
+            self.core.snapshots.commands = Arc::clone(&commands);
+            self.core.snapshots.classes = Classes::new(&commands);
+            self.hot.set_commands(&commands);
+            self.clients.all.iter_mut().for_each(|client| client.session.last_command.clear());
+        }
+        let topology = self.core.gateway.topology.load();
+        if topology.version != self.core.snapshots.topology.version {
+            self.core.snapshots.topology = topology;
+            self.reroute_parked();
+            self.leave_absent_nodes();
+            self.drop_tracked_copies();
+            let listeners: Vec<ClientKey> = self
+                .clients
+                .all
+                .iter()
+                .filter(|client| client.session.tracking.as_ref().is_some_and(|all| all.options.broadcast))
+                .map(|client| client.key)
+                .collect();
+            listeners.into_iter().for_each(|key| self.listen_everywhere(key));
+            let listeners: Vec<ClientKey> = self
+                .clients
+                .all
+                .iter()
+                .filter(|client| client.session.subscriptions.as_ref().is_some_and(|all| all.hears_events))
+                .map(|client| client.key)
+                .collect();
+            listeners.into_iter().for_each(|key| self.follow_event_masters(key));
+        }
+    }
+
+    /// Closes idle connections to nodes that are not part of the topology any more.
+    fn leave_absent_nodes(&mut self) {
+        let topology = &self.core.snapshots.topology;
+        for upstream in self.upstreams.connections.iter_mut() {
+            let present = topology.node(upstream.node).is_some_and(|node| node.present);
+            if !present && upstream.owner().is_none() && upstream.wire.inflight() == 0 {
+                upstream.close();
+            }
+        }
+    }
+
+    /// What is done ten times a second: time limits, levels, publication of the tallies.
+    pub fn housekeep(&mut self) {
+        self.core.tick();
+        self.forgive_a_stop();
+        self.look_at_snapshots();
+        self.visit_clients();
+        self.visit_upstreams();
+        self.hot.give_back();
+        self.upstreams.retries.give_back();
+        self.listen_again();
+        self.send_redirected();
+        self.keep_behind();
+        self.publish_quotas();
+        self.keep_copies();
+        self.hand_over_slice();
+        self.publish_courses();
+        self.core.reply_times.flush(&mut self.core.tallies);
+        self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
+        // A queue that is not seen again is forgotten within a second.
+        self.core.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);
+        debug_assert!(self.is_census_right(), "a connection has changed without being counted");
+    }
+
+    /// While the whole process stood still (a suspended machine, a container without its share of time), nobody was silent:
+    /// nodes have their time from now on.
+    fn forgive_a_stop(&mut self) {
+        let stopped_ns = self.core.now_ns.saturating_sub(self.housekept_ns);
+        self.housekept_ns = self.core.now_ns;
+        if stopped_ns > STOPPED_NS_MIN {
+            self.upstreams.connections.iter_mut().for_each(|upstream| upstream.alive_ns = self.core.now_ns);
+            self.upstreams.retries.wait_longer(stopped_ns);
+        }
+    }
+}
