@@ -5,8 +5,9 @@
 #![no_main]
 
 use hotgate::resp::{ReplyScan, ReplyScanner};
-use hotgate::worker::upstream::{Hook, Origin, Pending, Turn, Unanswered, Wire};
+use hotgate::worker::upstream::{Turn, Unanswered, Wire};
 use libfuzzer_sys::fuzz_target;
+use hotgate::worker::pending::{Hook, Origin, Pending};
 
 #[path = "../../src/worker/upstream/wire/model.rs"]
 mod model;

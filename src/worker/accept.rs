@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::client::{self, Client};
 use super::decide::local::asks_for_password;
 use super::owners::Worker;
+use super::turn::turn;
 use crate::shared::labels::RejectReason;
 
 /// What a client beyond the bound is told, as Redis words it.
@@ -36,8 +37,8 @@ pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: TcpListener) {
     let mut shortage = Shortage { spare: spare(), ..Shortage::default() };
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if shortage.is_recent() => refuse(&mut worker.borrow_mut(), &stream),
-            Ok((stream, _)) => admit(&worker, stream),
+            Ok((stream, _)) if shortage.is_recent() => turn(&worker, |worker| refuse(worker, &stream)),
+            Ok((stream, _)) => turn(&worker, |acting| admit(acting, &worker, stream)),
             Err(error) => {
                 shortage.note(&error);
                 // One that waits is accepted in place of the spare descriptor.
@@ -45,7 +46,7 @@ pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: TcpListener) {
                 let waiting = had_spare.then(|| listener.accept().now_or_never()).flatten();
                 let told = match waiting {
                     Some(Ok((stream, _))) => {
-                        refuse(&mut worker.borrow_mut(), &stream);
+                        turn(&worker, |worker| refuse(worker, &stream));
                         true
                     }
                     _ => false,
@@ -98,9 +99,7 @@ fn refuse(worker: &mut Worker, stream: &TcpStream) {
     let _ = stream.try_write(TOO_MANY);
 }
 
-fn admit(shared: &Rc<RefCell<Worker>>, stream: TcpStream) {
-    let worker = &mut *shared.borrow_mut();
-    worker.core.tick();
+fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: TcpStream) {
     worker.look_at_snapshots();
     let Some(id) = worker.core.gateway.connections.admit(worker.core.config.gateway.clients_max as u64)
     else {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::decide::Snapshots;
 use super::decide::classes::Classes;
+use super::effects::Effects;
 use super::reply_times::ReplyTimes;
 use crate::config::Config;
 use crate::limits::INLINE_BYTES_MAX;
@@ -32,6 +33,8 @@ pub struct Core {
     pub reply_times: ReplyTimes,
     /// The worker's clock: nanoseconds since the process started, as of the last tick.
     pub now_ns: u64,
+    /// What rooms have asked of each other in this turn.
+    pub effects: Effects,
     /// No new requests are taken.
     pub draining: bool,
     started: Instant,
@@ -57,6 +60,7 @@ impl Core {
             tallies: WorkerTallies::default(),
             reply_times: ReplyTimes::default(),
             now_ns: 1,
+            effects: Effects::default(),
             draining: false,
             started,
         }

@@ -7,53 +7,20 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::tracking::redirect_of;
-use super::client::{Client, ClientKey, close_client, flush_touched};
+use super::client::{Client, close_client};
 use super::owners::Worker;
-use super::upstream::Origin;
+use super::turn::turn;
 use crate::resp::encode;
 use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
 use crate::shared::labels::CloseReason;
 use crate::shared::mailbox::{ClientFilter, WorkerMessage};
+use crate::worker::names::ClientKey;
+use crate::worker::pending::Origin;
 
 /// Serves the mailbox for as long as the worker lives.
 pub(super) async fn receive(worker: Rc<RefCell<Worker>>, mut messages: mpsc::Receiver<WorkerMessage>) {
     while let Some(message) = messages.recv().await {
-        let worker = &mut *worker.borrow_mut();
-        worker.core.tick();
-        match message {
-            WorkerMessage::KillClients { filter, reply } => {
-                let keys = worker.matching_clients(&filter);
-                keys.iter().for_each(|key| close_client(worker, *key, CloseReason::Killed));
-                // The asker may have given up.
-                let _ = reply.send(keys.len() as u64);
-            }
-            WorkerMessage::Unblock { id, error, reply } => worker.unblock(id, error, reply),
-            WorkerMessage::FindClient { id, reply } => {
-                let _ = reply.send(worker.client_by_id(id).map(ClientKey::to_number));
-            }
-            WorkerMessage::Invalidate(batch) => {
-                batch.into_iter().for_each(|invalidation| worker.take_redirected(invalidation));
-                flush_touched(worker);
-            }
-            WorkerMessage::RedirectBroken { source, target_id } => {
-                worker.redirect_broken(source, target_id);
-                flush_touched(worker);
-            }
-            WorkerMessage::Combine(batch) => worker.take_handoffs(batch),
-            WorkerMessage::Combined(batch) => worker.take_results(batch),
-            WorkerMessage::Behind(requests) => {
-                worker.serve_behind(requests);
-                flush_touched(worker);
-            }
-            WorkerMessage::BehindSaid(results) => {
-                worker.hear_behind(results);
-                flush_touched(worker);
-            }
-            WorkerMessage::Publish { channel, payload } => {
-                worker.publish_locally(&channel, &payload);
-                flush_touched(worker);
-            }
-        }
+        turn(&worker, |worker| worker.hear(message));
     }
 }
 
@@ -69,6 +36,30 @@ pub(super) async fn describe_clients(worker: Rc<RefCell<Worker>>, mut requests: 
 }
 
 impl Worker {
+    fn hear(&mut self, message: WorkerMessage) {
+        match message {
+            WorkerMessage::KillClients { filter, reply } => {
+                let keys = self.matching_clients(&filter);
+                keys.iter().for_each(|key| close_client(self, *key, CloseReason::Killed));
+                // The asker may have given up.
+                let _ = reply.send(keys.len() as u64);
+            }
+            WorkerMessage::Unblock { id, error, reply } => self.unblock(id, error, reply),
+            WorkerMessage::FindClient { id, reply } => {
+                let _ = reply.send(self.client_by_id(id).map(ClientKey::to_number));
+            }
+            WorkerMessage::Invalidate(batch) => {
+                batch.into_iter().for_each(|invalidation| self.take_redirected(invalidation))
+            }
+            WorkerMessage::RedirectBroken { source, target_id } => self.redirect_broken(source, target_id),
+            WorkerMessage::Combine(batch) => self.take_handoffs(batch),
+            WorkerMessage::Combined(batch) => self.take_results(batch),
+            WorkerMessage::Behind(requests) => self.serve_behind(requests),
+            WorkerMessage::BehindSaid(results) => self.hear_behind(results),
+            WorkerMessage::Publish { channel, payload } => self.publish_locally(&channel, &payload),
+        }
+    }
+
     fn matching_clients(&self, filter: &ClientFilter) -> Vec<ClientKey> {
         let matches = |client: &&Client| {
             let kind = if client.session.subscriptions.is_some() { "pubsub" } else { "normal" };

@@ -19,14 +19,20 @@ pub mod arena;
 pub mod client;
 pub mod core;
 pub mod decide;
+pub mod effects;
+pub mod errors;
 pub mod hot;
 pub mod intake;
 mod messages;
+pub mod names;
 pub mod owners;
+pub mod pending;
+pub mod reply;
 pub mod reply_times;
 pub mod rounds;
 pub mod send;
 pub mod timers;
+pub mod turn;
 pub mod upstream;
 
 use std::cell::RefCell;
@@ -46,6 +52,7 @@ use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::mailbox::WorkerMessage;
 use hot::behind::{Unflushed, WorkerJournal};
 use owners::Worker;
+use turn::turn;
 
 /// How often a draining worker looks whether its clients have gone.
 const DRAIN_LOOK_PERIOD: Duration = Duration::from_millis(5);
@@ -90,7 +97,7 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     let mut stage = setup.gateway.stage.clone();
     let worker = Worker::new(setup.index, setup.gateway);
     if let Some(journal) = setup.journal {
-        worker.borrow_mut().open_journal(journal);
+        turn(&worker, |worker| worker.open_journal(journal));
     }
     let mut accepting = Vec::new();
     for listener in setup.listeners {
@@ -111,31 +118,36 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     // An error means that the sender is gone, and with it the process.
     let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
-    worker.borrow_mut().core.draining = true;
+    turn(&worker, |worker| worker.core.draining = true);
     let mut look = interval(DRAIN_LOOK_PERIOD);
     loop {
         let stopped = *stage.borrow() == Stage::Stopped;
-        {
-            let worker = &mut *worker.borrow_mut();
-            worker.housekeep();
-            worker.drain_behind();
-            // Clients of other workers may need this one as the home of a key.
-            let left = worker.core.gateway.connections.open();
-            if (left == 0 && !worker.owes() && !worker.has_unflushed()) || stopped {
-                let cut_off = worker.clients.all.len();
-                let (unflushed, unpaid) = (worker.report_unflushed(), worker.report_unpaid());
-                return Ok(Ended { cut_off, unflushed, unpaid });
-            }
+        if let Some(ended) = turn(&worker, |worker| drain(worker, stopped)) {
+            return Ok(ended);
         }
         look.tick().await;
     }
+}
+
+/// What the worker leaves behind, once nothing is left to be done or it has to stop.
+fn drain(worker: &mut Worker, stopped: bool) -> Option<Ended> {
+    worker.housekeep();
+    worker.drain_behind();
+    // Clients of other workers may need this one as the home of a key.
+    let left = worker.core.gateway.connections.open();
+    let is_over = stopped || (left == 0 && !worker.owes() && !worker.has_unflushed());
+    is_over.then(|| Ended {
+        cut_off: worker.clients.all.len(),
+        unflushed: worker.report_unflushed(),
+        unpaid: worker.report_unpaid(),
+    })
 }
 
 /// Takes over each new topology as soon as it is published.
 async fn follow_topology(worker: Rc<RefCell<Worker>>) {
     let mut changes = worker.borrow().core.gateway.topology.changes();
     while changes.changed().await.is_ok() {
-        worker.borrow_mut().look_at_snapshots();
+        turn(&worker, Worker::look_at_snapshots);
     }
 }
 
@@ -144,7 +156,7 @@ async fn follow_hot_set(worker: Rc<RefCell<Worker>>) {
     let mut hot_set = worker.borrow().core.gateway.hot_set.clone();
     while hot_set.changed().await.is_ok() {
         let published = Arc::clone(&hot_set.borrow_and_update());
-        worker.borrow_mut().adopt_hot_set(&published);
+        turn(&worker, |worker| worker.adopt_hot_set(&published));
     }
 }
 
@@ -154,7 +166,7 @@ async fn follow_polled_limits(worker: Rc<RefCell<Worker>>) {
     limits.mark_changed();
     while limits.changed().await.is_ok() {
         let published = Arc::clone(&limits.borrow_and_update());
-        worker.borrow_mut().adopt_polled_limits(&published);
+        turn(&worker, |worker| worker.adopt_polled_limits(&published));
     }
 }
 
@@ -163,6 +175,6 @@ async fn housekeep(worker: Rc<RefCell<Worker>>) {
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         period.tick().await;
-        worker.borrow_mut().housekeep();
+        turn(&worker, Worker::housekeep);
     }
 }

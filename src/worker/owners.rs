@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::client::{ClientKey, Clients};
+use super::client::Clients;
 use super::core::Core;
 use super::decide::classes::Classes;
 use super::hot::HotKeys;
@@ -16,6 +16,7 @@ use super::rounds::Rounds;
 use super::upstream::Upstreams;
 use crate::limits::SCRATCH_BYTES;
 use crate::shared::gateway::Gateway;
+use crate::worker::names::ClientKey;
 
 /// A worker that keeps house ten times a second and has not done so for this long, in nanoseconds, was stopped.
 const STOPPED_NS_MIN: u64 = 1_000_000_000;

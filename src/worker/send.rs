@@ -21,18 +21,21 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::client::Gate;
 use super::client::tracking::caching_prefix;
-use super::client::{ClientKey, Gate};
+use super::effects::Effect;
 use super::owners::Worker;
-use super::upstream::errors::UpstreamError;
 use super::upstream::lanes::ALONE;
-use super::upstream::{Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
+use super::upstream::{Phase, Role, Upstream};
 use crate::config;
 use crate::limits::LARGE_REQUEST_BYTES;
 use crate::resp::{RespVersion, encode};
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::pending::{Origin, Pending, Route};
 
 /// Room for one request on this connection. Only this file grants it, and no request goes out without.
 #[derive(Debug)]
@@ -318,15 +321,9 @@ impl Worker {
 
     /// Lets go on who has waited for room on a connection, which has some or is no more.
     pub fn let_go_on(&mut self, waiters: RoomWaiters) {
-        for waiter in waiters.clients {
-            if let Some(client) = self.clients.all.get_mut(waiter) {
-                client.room_awaited = None;
-                client.wake();
-            }
-        }
-        for hash in waiters.keys {
-            self.look_at_key(hash);
-        }
+        let effects = &mut self.core.effects;
+        waiters.clients.into_iter().for_each(|client| effects.push(Effect::RoomForClient(client)));
+        waiters.keys.into_iter().for_each(|hash| effects.push(Effect::RoomForKey(hash)));
     }
 
     /// Puts a question about a node itself on the connection for such.

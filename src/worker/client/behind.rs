@@ -13,19 +13,20 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Gate;
 use super::dispatch::Flow;
-use super::{ClientKey, Gate};
 use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{CommandFlags, CommandId, Fan, KeyPositions, Session};
 use crate::resp::{Request, RespVersion, encode, key_slot};
 use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
-use crate::worker::client::replies::Settled;
 use crate::worker::client::settle_client;
 use crate::worker::decide::{Part, Verdict};
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::{Origin, Pending, Route};
+use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
 
 /// Keys in write-behind mode, by hash.
 pub type BehindKeys = SmallVec<[(u64, Bytes); 1]>;
@@ -322,7 +323,7 @@ impl Worker {
         if let Some(client) = self.clients.all.get_mut(key) {
             client.combined -= 1;
         }
-        settle_client(self, key, waiter.sequence, 0, Settled::Borrowed(reply));
+        settle_client(self, key, waiter.sequence, 0, ReplyBytes::Borrowed(reply));
     }
 
     /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.

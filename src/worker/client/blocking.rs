@@ -2,18 +2,20 @@
 
 use bytes::Bytes;
 
+use super::Gate;
 use super::connection::hang_up;
 use super::dispatch::Flow;
 use super::tracking::caching_prefix;
-use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{ASKING, Hook, Origin, Pending, Phase, Route};
+use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::upstream::{ASKING, Phase};
 
 impl Worker {
     /// A command that opens, uses or closes state of the connection.

@@ -14,19 +14,24 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 use super::session::Session;
-use super::{Client, ClientKey, Gate, Phase, requests};
+use super::{Client, Gate, Phase, requests};
 use crate::limits::{READ_AHEAD_BYTES_MAX, READS_PER_TURN_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::turn::turn;
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
 const LINGER_NS: u64 = 1_000_000_000;
 
 /// Serves the client `key` until its connection is closed.
 pub async fn run(worker: Rc<RefCell<Worker>>, key: ClientKey) {
-    poll_fn(|cx| drive(&worker, key, cx)).await;
-    let worker = &mut *worker.borrow_mut();
+    poll_fn(|cx| turn(&worker, |worker| drive(worker, key, cx))).await;
+    turn(&worker, |worker| end(worker, key));
+}
+
+fn end(worker: &mut Worker, key: ClientKey) {
     let Some(client) = worker.clients.all.remove(key) else { return };
     worker.release_passage(key, client.passage);
     worker.core.gateway.connections.release();
@@ -37,9 +42,7 @@ pub async fn run(worker: Rc<RefCell<Worker>>, key: ClientKey) {
     end_session(worker, client.session);
 }
 
-fn drive(worker: &Rc<RefCell<Worker>>, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
-    let worker = &mut *worker.borrow_mut();
-    worker.core.tick();
+fn drive(worker: &mut Worker, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> {
     let Some(client) = worker.clients.all.get_mut(key) else { return Poll::Ready(()) };
     if client.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
         client.waker = Some(cx.waker().clone());

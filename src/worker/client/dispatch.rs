@@ -6,8 +6,7 @@
 
 use bytes::Bytes;
 
-use super::replies::Settled;
-use super::{ClientKey, Gate};
+use super::Gate;
 use crate::admission::Setting;
 use crate::command::CommandId;
 use crate::detect::EntryHandle;
@@ -19,10 +18,13 @@ use crate::worker::decide::{Verdict, decide};
 use crate::worker::hot::Seen;
 use crate::worker::owners::Worker;
 use crate::worker::send::Payload;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
+use crate::worker::upstream::Cargo;
 
 use super::connection::{close_client, touch};
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::ClientKey;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
 const HTTP_TOLD_NS: u64 = 60_000_000_000;
@@ -314,7 +316,7 @@ impl Worker {
     pub(super) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
-        client.replies.answer(Settled::Borrowed(reply), muted, &mut client.output);
+        client.replies.answer(ReplyBytes::Borrowed(reply), muted, &mut client.output);
         touch(self, key);
     }
 

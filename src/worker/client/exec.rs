@@ -17,17 +17,19 @@ use bytes::Bytes;
 
 use super::dispatch::{Flow, dispatch};
 use super::invalidations::FLUSH;
-use super::replies::Settled;
 use super::session::{Replies, Session, Transaction};
-use super::{Client, ClientKey, Gate, Inbox, settle_client};
+use super::{Client, Gate, Inbox, settle_client};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::{self, Request, RequestScan, RespVersion, encode};
 use crate::worker::decide::{Part, local};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::{Hook, Pending, Role, UpstreamKey};
+use crate::worker::upstream::Role;
 
 use super::connection::touch;
 use super::transaction::EXEC;
+use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::pending::{Hook, Pending};
+use crate::worker::reply::ReplyBytes;
 
 /// Queued commands, by who does them.
 #[derive(Debug)]
@@ -172,7 +174,7 @@ impl Worker {
         sequence: u32,
         connection: UpstreamKey,
         pending: &Pending,
-        reply: Settled<'_>,
+        reply: ReplyBytes<'_>,
     ) {
         let Some(client) = self.clients.all.get_mut(key) else {
             // A watched connection has been taken back when the client went; nobody knows what this one is like.
@@ -212,7 +214,7 @@ impl Worker {
             _ => None,
         });
         self.end_exec_connection(connection, pending, Some((version, selected)));
-        settle_client(self, key, sequence, 0, Settled::Owned(head.into()));
+        settle_client(self, key, sequence, 0, ReplyBytes::Owned(head.into()));
         self.begin_rest(key, due, skipped);
     }
 
@@ -241,7 +243,7 @@ impl Worker {
         let muted = transaction.skipped || client.session.replies == Replies::Off;
         let mut head = Vec::new();
         encode::array(&mut head, transaction.queued);
-        client.replies.answer(Settled::Borrowed(&head), muted, &mut client.output);
+        client.replies.answer(ReplyBytes::Borrowed(&head), muted, &mut client.output);
         let skipped = transaction.skipped;
         let due = transaction.due(Vec::new());
         self.begin_rest(key, due, skipped);
@@ -323,8 +325,8 @@ impl Worker {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
         let element = match element.len() {
-            0..LARGE_REPLY_BYTES => Settled::Borrowed(&element),
-            _ => Settled::Owned(element),
+            0..LARGE_REPLY_BYTES => ReplyBytes::Borrowed(&element),
+            _ => ReplyBytes::Owned(element),
         };
         client.replies.answer(element, muted, &mut client.output);
         touch(self, key);

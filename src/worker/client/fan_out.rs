@@ -3,19 +3,21 @@
 //! A part is a request like any other, but settles a share of its client's slot. Owns nothing, and does not decide which
 //! commands are taken apart nor where their keys are: that has been decided when they come here.
 
+use super::Gate;
 use super::dispatch::{Flow, Outgoing};
 use super::merge::{self, Merge, Plan};
-use super::{ClientKey, Gate};
 use crate::command::{CommandId, Fan};
 use crate::config::ReadFrom;
 use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::split;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::send::{Exit, Payload, Room};
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
+use crate::worker::upstream::Cargo;
 
 /// Keys that `RANDOMKEY` asks each node for: with as many keys of the gateway's own as of others, one time in 65,000 all are of
 /// the gateway's own, which are not shown.

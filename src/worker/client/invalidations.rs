@@ -7,11 +7,12 @@
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{ClientKey, Phase, close_client, touch};
+use super::{Phase, close_client, touch};
 use crate::limits::BACKLOG_BYTES_MAX;
 use crate::resp::{RespVersion, elements, encode};
 use crate::shared::labels::CloseReason;
 use crate::shared::mailbox::{Invalidation, WorkerMessage};
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
 /// The message that everything may have changed.

@@ -17,15 +17,16 @@
 
 use bytes::Bytes;
 
-use super::ClientKey;
 use super::session::Subscriptions;
 use crate::command::Session;
 use crate::resp::{self, encode};
 use crate::shared::labels::{CloseReason, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::hang_up;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::{Hook, Origin, Pending, Role, UpstreamKey};
+use crate::worker::pending::{Hook, Origin, Pending};
+use crate::worker::upstream::Role;
 
 /// How the channels of events begin.
 const EVENTS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];

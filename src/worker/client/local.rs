@@ -5,9 +5,8 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::dispatch::{Flow, Outgoing};
-use super::replies::Settled;
 use super::session::Session;
-use super::{ClientKey, Gate, Phase, connection, settle_client};
+use super::{Gate, Phase, connection, settle_client};
 use crate::command::{CommandId, Local};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
@@ -15,9 +14,13 @@ use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
 use crate::worker::send::Payload;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route, UpstreamKey};
+use crate::worker::turn::turn;
+use crate::worker::upstream::Cargo;
 
 impl Worker {
     /// Answers a local command.
@@ -192,9 +195,7 @@ impl Worker {
             let answer = answer
                 .await
                 .unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
-            let worker = &mut *worker.borrow_mut();
-            settle_client(worker, key, sequence, 0, Settled::Owned(answer));
-            super::flush_touched(worker);
+            turn(&worker, |worker| settle_client(worker, key, sequence, 0, ReplyBytes::Owned(answer)));
         });
     }
 }

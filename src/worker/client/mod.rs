@@ -46,14 +46,16 @@ pub use connection::{close_client, flush_client, flush_touched, hang_up, press_o
 pub use invalidations::Backlog;
 pub use requests::{settle_client, settle_client_run};
 
-use super::arena::{Arena, Key};
+use super::arena::Arena;
 use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
-use super::upstream::{Parked, UpstreamKey};
+use super::names::ClientKey;
+use super::upstream::Parked;
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
 use crate::shared::topology::NodeIndex;
+use crate::worker::names::UpstreamKey;
 use output::Output;
 use replies::ReplyQueue;
 use session::Session;
@@ -99,9 +101,6 @@ pub enum Gate {
     /// Its next request waits for room on an upstream connection.
     Room,
 }
-
-/// Names a client of one worker.
-pub type ClientKey = Key<Client>;
 
 /// The clients of one worker, and what concerns several of them.
 pub struct Clients {

@@ -1,14 +1,16 @@
 //! `MONITOR`: the commands of all masters, each seen on a connection of its own.
 
+use super::Gate;
 use super::merge::{Merge, Plan};
-use super::{ClientKey, Gate};
 use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Origin, Pending, Role};
+use crate::worker::upstream::Role;
 
 use super::dispatch::Flow;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::ClientKey;
+use crate::worker::pending::{Origin, Pending};
 
 impl Worker {
     pub(super) fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::merge::Merge;
 use super::output::Output;
 use crate::limits::{HELD_INLINE_BYTES_MAX, KEPT_BYTES_MAX};
+use crate::worker::reply::ReplyBytes;
 
 /// A reply that is complete but not yet due.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ enum Reply {
     Waiting,
     /// Several replies are awaited, to be merged.
     Merging(Box<Merge>),
-    /// Settled, behind others that are not.
+    /// ReplyBytes, behind others that are not.
     Held(Held),
 }
 
@@ -37,40 +38,22 @@ struct Slot {
     muted: bool,
 }
 
-/// A reply to settle a slot with: borrowed where it is copied anyway, owned where it is large.
-pub enum Settled<'a> {
-    /// Bytes that live elsewhere.
-    Borrowed(&'a [u8]),
-    /// Bytes to be passed on as they are.
-    Owned(Bytes),
+/// Keeps a reply beyond the buffer that it came in.
+fn hold(reply: ReplyBytes<'_>) -> Held {
+    match reply {
+        ReplyBytes::Borrowed(bytes) if bytes.len() <= HELD_INLINE_BYTES_MAX => {
+            let mut inline = [0; HELD_INLINE_BYTES_MAX];
+            inline[..bytes.len()].copy_from_slice(bytes);
+            Held::Inline { len: bytes.len() as u8, bytes: inline }
+        }
+        reply => Held::Shared(reply.into_bytes()),
+    }
 }
 
-impl Settled<'_> {
-    fn hold(self) -> Held {
-        match self {
-            Settled::Borrowed(bytes) if bytes.len() <= HELD_INLINE_BYTES_MAX => {
-                let mut inline = [0; HELD_INLINE_BYTES_MAX];
-                inline[..bytes.len()].copy_from_slice(bytes);
-                Held::Inline { len: bytes.len() as u8, bytes: inline }
-            }
-            Settled::Borrowed(bytes) => Held::Shared(Bytes::copy_from_slice(bytes)),
-            Settled::Owned(bytes) => Held::Shared(bytes),
-        }
-    }
-
-    fn write(self, output: &mut Output) {
-        match self {
-            Settled::Borrowed(bytes) => output.tail().extend_from_slice(bytes),
-            Settled::Owned(bytes) => output.push(bytes),
-        }
-    }
-
-    /// The bytes, kept beyond the buffer they came in.
-    pub fn into_bytes(self) -> Bytes {
-        match self {
-            Settled::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
-            Settled::Owned(bytes) => bytes,
-        }
+fn write(reply: ReplyBytes<'_>, output: &mut Output) {
+    match reply {
+        ReplyBytes::Borrowed(bytes) => output.tail().extend_from_slice(bytes),
+        ReplyBytes::Owned(bytes) => output.push(bytes),
     }
 }
 
@@ -153,32 +136,32 @@ impl ReplyQueue {
     }
 
     /// Answers the newest request at once, in its turn.
-    pub fn answer(&mut self, reply: Settled<'_>, muted: bool, output: &mut Output) {
+    pub fn answer(&mut self, reply: ReplyBytes<'_>, muted: bool, output: &mut Output) {
         if self.slots.is_empty() {
             if !muted {
-                reply.write(output);
+                write(reply, output);
             }
             return;
         }
-        let held = reply.hold();
+        let held = hold(reply);
         self.held_bytes += held.len();
         self.push(Reply::Held(held), muted);
     }
 
     /// Settles slot `sequence` (its part `part` when it merges). A sequence that is not in the queue is ignored.
-    pub fn settle(&mut self, sequence: u32, part: u32, reply: Settled<'_>, output: &mut Output) {
+    pub fn settle(&mut self, sequence: u32, part: u32, reply: ReplyBytes<'_>, output: &mut Output) {
         let index = sequence.wrapping_sub(self.head) as usize;
         let Some(slot) = self.slots.get_mut(index) else { return };
         let reply = match &mut slot.reply {
             Reply::Waiting => reply,
             Reply::Merging(merge) => match merge.add(part as usize, reply.into_bytes()) {
-                Some(whole) => Settled::Owned(whole),
+                Some(whole) => ReplyBytes::Owned(whole),
                 None => return,
             },
             Reply::Held(_) => return,
         };
         if index > 0 {
-            let held = reply.hold();
+            let held = hold(reply);
             self.held_bytes += held.len();
             slot.reply = Reply::Held(held);
             return;
@@ -186,14 +169,14 @@ impl ReplyQueue {
         let muted = slot.muted;
         self.pop();
         if !muted {
-            reply.write(output);
+            write(reply, output);
         }
         self.release_held(output);
     }
 
     /// Settles a run of slots, of which `sequence` is the first, with their replies one behind the other. A run that is not
     /// in the queue is ignored.
-    pub fn settle_run(&mut self, sequence: u32, requests: u32, replies: Settled<'_>, output: &mut Output) {
+    pub fn settle_run(&mut self, sequence: u32, requests: u32, replies: ReplyBytes<'_>, output: &mut Output) {
         let first = sequence.wrapping_sub(self.head) as usize;
         let run = first..first.saturating_add(requests as usize);
         if run.end > self.slots.len() {
@@ -201,7 +184,7 @@ impl ReplyQueue {
         }
         if first > 0 {
             // The first slot holds all of them; the others have nothing to add when their turn comes.
-            let held = replies.hold();
+            let held = hold(replies);
             self.held_bytes += held.len();
             let mut held = Some(held);
             for slot in self.slots.range_mut(run) {
@@ -211,7 +194,7 @@ impl ReplyQueue {
         }
         self.slots.drain(run);
         self.head = self.head.wrapping_add(requests);
-        replies.write(output);
+        write(replies, output);
         self.release_held(output);
     }
 
@@ -282,7 +265,7 @@ mod tests {
         let sequences: Vec<u32> = order.iter().map(|_| queue.push_waiting(false)).collect();
         for (step, slot) in order.iter().enumerate() {
             let reply = format!("+{slot}\r\n");
-            queue.settle(sequences[*slot as usize], 0, Settled::Borrowed(reply.as_bytes()), &mut output);
+            queue.settle(sequences[*slot as usize], 0, ReplyBytes::Borrowed(reply.as_bytes()), &mut output);
             let sent = String::from_utf8_lossy(output.tail()).replace("\r\n", "");
             assert_eq!(sent, expected[step], "after settling {:?}", &order[..=step]);
         }
@@ -310,9 +293,9 @@ mod tests {
             assert_eq!(settled, expected);
         };
         check(&queue, [true, false, false, false]);
-        queue.settle(second, 0, Settled::Borrowed(b"+2\r\n"), &mut output);
+        queue.settle(second, 0, ReplyBytes::Borrowed(b"+2\r\n"), &mut output);
         check(&queue, [true, false, false, false]);
-        queue.settle(first, 0, Settled::Borrowed(b"+1\r\n"), &mut output);
+        queue.settle(first, 0, ReplyBytes::Borrowed(b"+1\r\n"), &mut output);
         check(&queue, [true, true, true, true]);
     }
 
@@ -323,19 +306,19 @@ mod tests {
         let (first, run) = (queue.push_waiting(false), queue.push_waiting_run(3));
         let (second, last) = (queue.push_waiting_run(2), queue.push_waiting(false));
         assert_eq!((queue.len(), run, second), (7, u32::MAX, 2));
-        queue.settle_run(run, 3, Settled::Borrowed(b":1\r\n:2\r\n:3\r\n"), &mut output);
-        queue.settle_run(run, 8, Settled::Borrowed(b"beyond the queue"), &mut output);
-        queue.settle(last, 0, Settled::Borrowed(b"+last\r\n"), &mut output);
+        queue.settle_run(run, 3, ReplyBytes::Borrowed(b":1\r\n:2\r\n:3\r\n"), &mut output);
+        queue.settle_run(run, 8, ReplyBytes::Borrowed(b"beyond the queue"), &mut output);
+        queue.settle(last, 0, ReplyBytes::Borrowed(b"+last\r\n"), &mut output);
         assert_eq!((queue.len(), queue.held_bytes(), output.len()), (7, 19, 0));
-        queue.settle(first, 0, Settled::Borrowed(b"+first\r\n"), &mut output);
+        queue.settle(first, 0, ReplyBytes::Borrowed(b"+first\r\n"), &mut output);
         assert_eq!((queue.len(), output.tail().as_slice()), (3, &b"+first\r\n:1\r\n:2\r\n:3\r\n"[..]));
         // A run may be settled one by one as well.
-        queue.settle(second.wrapping_add(1), 0, Settled::Borrowed(b":5\r\n"), &mut output);
-        queue.settle_run(second, 1, Settled::Borrowed(b":4\r\n"), &mut output);
+        queue.settle(second.wrapping_add(1), 0, ReplyBytes::Borrowed(b":5\r\n"), &mut output);
+        queue.settle_run(second, 1, ReplyBytes::Borrowed(b":4\r\n"), &mut output);
         assert!(output.tail().ends_with(b":3\r\n:4\r\n:5\r\n+last\r\n"));
         assert!(queue.is_empty() && queue.held_bytes() == 0);
         let run = queue.push_waiting_run(2);
-        queue.settle_run(run, 2, Settled::Borrowed(b":6\r\n:7\r\n"), &mut output);
+        queue.settle_run(run, 2, ReplyBytes::Borrowed(b":6\r\n:7\r\n"), &mut output);
         assert!(output.tail().ends_with(b"+last\r\n:6\r\n:7\r\n") && queue.is_empty());
     }
 
@@ -344,10 +327,10 @@ mod tests {
         let mut queue = ReplyQueue::default();
         let mut output = Output::default();
         let first = queue.push_waiting(true);
-        queue.answer(Settled::Borrowed(b"+PONG\r\n"), false, &mut output);
-        queue.answer(Settled::Owned(Bytes::from(vec![b'x'; 100])), true, &mut output);
+        queue.answer(ReplyBytes::Borrowed(b"+PONG\r\n"), false, &mut output);
+        queue.answer(ReplyBytes::Owned(Bytes::from(vec![b'x'; 100])), true, &mut output);
         assert!(output.is_empty());
-        queue.settle(first, 0, Settled::Borrowed(b"+OK\r\n"), &mut output);
+        queue.settle(first, 0, ReplyBytes::Borrowed(b"+OK\r\n"), &mut output);
         assert_eq!(output.tail(), b"+PONG\r\n");
     }
 
@@ -357,11 +340,11 @@ mod tests {
         let mut output = Output::default();
         let head = queue.push_waiting(false);
         let second = queue.push_waiting(false);
-        queue.settle(second, 0, Settled::Borrowed(b"+2\r\n"), &mut output);
-        queue.settle(second, 0, Settled::Borrowed(b"+x\r\n"), &mut output);
-        queue.settle(second.wrapping_add(1), 0, Settled::Borrowed(b"+x\r\n"), &mut output);
-        queue.settle(head, 0, Settled::Borrowed(b"+1\r\n"), &mut output);
-        queue.settle(head, 0, Settled::Borrowed(b"+x\r\n"), &mut output);
+        queue.settle(second, 0, ReplyBytes::Borrowed(b"+2\r\n"), &mut output);
+        queue.settle(second, 0, ReplyBytes::Borrowed(b"+x\r\n"), &mut output);
+        queue.settle(second.wrapping_add(1), 0, ReplyBytes::Borrowed(b"+x\r\n"), &mut output);
+        queue.settle(head, 0, ReplyBytes::Borrowed(b"+1\r\n"), &mut output);
+        queue.settle(head, 0, ReplyBytes::Borrowed(b"+x\r\n"), &mut output);
         assert_eq!(output.tail(), b"+1\r\n+2\r\n");
     }
 }

@@ -7,8 +7,7 @@ use bytes::Bytes;
 
 use super::dispatch::{Flow, dispatch};
 use super::exec::serve_rest;
-use super::replies::Settled;
-use super::{Client, ClientKey, Gate, Inbox, Phase};
+use super::{Client, Gate, Inbox, Phase};
 use crate::config::Limits;
 use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
 use crate::resp::{Request, RequestScan};
@@ -16,6 +15,8 @@ use crate::shared::labels::{CloseReason, ErrorKind};
 use crate::worker::owners::Worker;
 
 use super::connection::touch;
+use crate::worker::names::ClientKey;
+use crate::worker::reply::ReplyBytes;
 
 /// Why serving stopped.
 enum Stop {
@@ -184,7 +185,7 @@ fn client_authenticated(worker: &Worker, key: ClientKey) -> bool {
 ///
 /// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::window::Window) and
 /// the bound on output have decided how much it could ask for.
-pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: Settled<'_>) {
+pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: ReplyBytes<'_>) {
     let reply_bytes = reply.as_slice().len();
     settle_with(worker, key, 1, reply_bytes, |client| {
         client.replies.settle(sequence, part, reply, &mut client.output);
@@ -197,7 +198,7 @@ pub fn settle_client_run(
     key: ClientKey,
     sequence: u32,
     requests: u32,
-    replies: Settled<'_>,
+    replies: ReplyBytes<'_>,
 ) {
     let reply_bytes = replies.as_slice().len();
     settle_with(worker, key, requests, reply_bytes, |client| {
@@ -280,7 +281,7 @@ impl Worker {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let mut text = Vec::new();
         crate::resp::encode::error(&mut text, format!("ERR {message}"));
-        client.replies.answer(Settled::Borrowed(&text), false, &mut client.output);
+        client.replies.answer(ReplyBytes::Borrowed(&text), false, &mut client.output);
         client.phase = Phase::Finishing(CloseReason::Protocol);
         touch(self, key);
     }

@@ -9,9 +9,9 @@ use super::dispatch::script_of;
 use crate::limits::LOADED_SCRIPTS_MAX;
 use crate::resp::{Request, encode};
 use crate::shared::topology::NodeIndex;
+use crate::worker::errors::UpstreamError;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Origin, Pending};
+use crate::worker::pending::{Origin, Pending};
 
 impl Worker {
     /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.

@@ -14,7 +14,7 @@ use super::tracking_options::Options;
 use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
-use crate::worker::upstream::UpstreamKey;
+use crate::worker::names::UpstreamKey;
 
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

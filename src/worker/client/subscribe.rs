@@ -12,21 +12,23 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::Gate;
 use super::connection::touch;
 use super::dispatch::Flow;
 use super::keyspace_events::Deferred;
-use super::replies::Settled;
 use super::session::Subscriptions;
-use super::{ClientKey, Gate};
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{self, Request, RespVersion, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::decide::CROSSSLOT;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Hook, Origin, Pending, Role, Route, UpstreamKey};
+use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
+use crate::worker::upstream::Role;
 
 type Names = HashSet<Bytes, ahash::RandomState>;
 
@@ -263,7 +265,7 @@ impl Worker {
         }
         // It goes out even where replies are silenced, as from Redis, but uses up a `CLIENT REPLY SKIP`.
         client.take_muted();
-        client.replies.answer(Settled::Borrowed(&reply), false, &mut client.output);
+        client.replies.answer(ReplyBytes::Borrowed(&reply), false, &mut client.output);
         touch(self, key);
     }
 

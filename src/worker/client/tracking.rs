@@ -14,16 +14,19 @@ use tokio::sync::oneshot;
 use super::dispatch::Flow;
 use super::invalidations::FLUSH;
 use super::merge::{Merge, Plan};
-use super::replies::Settled;
 use super::session::{Awaiting, Redirect, Tracking};
 use super::tracking_options::{Asked, Options, Switch};
-use super::{ClientKey, Gate, flush_touched, settle_client};
+use super::{Gate, settle_client};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::mailbox::WorkerMessage;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Origin, Pending, Phase, UpstreamKey};
+use crate::worker::pending::{Origin, Pending};
+use crate::worker::reply::ReplyBytes;
+use crate::worker::turn::turn;
+use crate::worker::upstream::Phase;
 
 const NO_TARGET: &str = "ERR The client ID you want redirect to does not exist";
 const NOT_CACHING: &str = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled";
@@ -95,10 +98,7 @@ impl Worker {
                     redirect = Some(Redirect { id, worker, client });
                 }
             }
-            let worker = &mut *worker.borrow_mut();
-            worker.core.tick();
-            worker.apply_tracking(key, sequence, asked, redirect);
-            flush_touched(worker);
+            turn(&worker, |worker| worker.apply_tracking(key, sequence, asked, redirect));
         });
         Flow::Next
     }
@@ -117,7 +117,7 @@ impl Worker {
             Err(text) => refused(text),
             Ok((Switch::Off, _)) => {
                 self.stop_tracking(key);
-                return settle_client(self, key, sequence, 0, Settled::Borrowed(b"+OK\r\n"));
+                return settle_client(self, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
             }
             Ok((Switch::On, options)) => match options.after(present) {
                 Err(text) => Some(text),
@@ -127,7 +127,7 @@ impl Worker {
         self.core.tallies.error(ErrorKind::ClientRequest);
         let mut reply = Vec::new();
         encode::error(&mut reply, error.unwrap_or_default());
-        settle_client(self, key, sequence, 0, Settled::Borrowed(&reply));
+        settle_client(self, key, sequence, 0, ReplyBytes::Borrowed(&reply));
     }
 
     /// Begins to track, or goes on with other options.
@@ -181,7 +181,7 @@ impl Worker {
         let told: Vec<UpstreamKey> = tracking.connections.iter().map(|tracked| tracked.connection).collect();
         let options = tracking.options.clone();
         if told.is_empty() {
-            settle_client(self, key, sequence, 0, Settled::Borrowed(b"+OK\r\n"));
+            settle_client(self, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
         } else {
             client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
         }
@@ -263,9 +263,9 @@ impl Worker {
             let lost = || "ERR hotgate: the connection for CLIENT TRACKING was lost; try again".to_owned();
             encode::error(&mut reply, awaiting.refusal.unwrap_or_else(lost));
             self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-            return settle_client(self, key, awaiting.sequence, 0, Settled::Borrowed(&reply));
+            return settle_client(self, key, awaiting.sequence, 0, ReplyBytes::Borrowed(&reply));
         }
-        settle_client(self, key, awaiting.sequence, 0, Settled::Borrowed(b"+OK\r\n"));
+        settle_client(self, key, awaiting.sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
         // Inside a transaction what Redis ran before may have been read by a client that means to keep it.
         let in_exec = self.clients.all.get(key).is_some_and(|client| client.session.rest.is_some());
         if awaiting.again || in_exec {

@@ -3,14 +3,14 @@
 //! When one breaks, invalidations may have been missed, so its client is told to drop its whole cache. In broadcast mode every
 //! master is listened to, and to one that was lost as soon as it is there again.
 
-use super::ClientKey;
 use super::invalidations::FLUSH;
 use super::session::Tracked;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::send::Room;
-use crate::worker::upstream::{GreetingError, Lane, Phase, Role, UpstreamKey};
+use crate::worker::upstream::{GreetingError, Lane, Phase, Role};
 
 /// How long a client in broadcast mode waits before it listens again to a master that was lost.
 const LISTEN_PAUSE_NS: u64 = 500_000_000;

@@ -8,19 +8,21 @@
 
 use bytes::Bytes;
 
+use super::Gate;
 use super::dispatch::{Flow, Outgoing};
 use super::session::{Replies, Transaction};
-use super::{ClientKey, Gate};
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::decide::{CROSSSLOT, Part};
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::send::{Exit, Payload};
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{Cargo, Hook, Origin, Pending, Route};
+use crate::worker::upstream::Cargo;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";

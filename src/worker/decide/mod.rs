@@ -29,7 +29,7 @@ use crate::command::{
 use crate::config::ReadFrom;
 use crate::resp::{Request, key_slot};
 use crate::shared::topology::{Topology, UpstreamKind};
-use crate::worker::upstream::Route;
+use crate::worker::pending::Route;
 
 /// The error for keys in several slots, as Redis words it.
 pub const CROSSSLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";

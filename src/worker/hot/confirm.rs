@@ -18,9 +18,10 @@ use crate::resp::parse_integer_reply;
 use crate::shared::labels::{Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
-use crate::worker::client::replies::Settled;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::{Origin, Pending, Phase};
+use crate::worker::pending::{Origin, Pending};
+use crate::worker::reply::ReplyBytes;
+use crate::worker::upstream::Phase;
 
 /// The keys whose grants wait for the replicas of one node on the same terms. There are at most as many as nodes times
 /// different terms in the configuration.
@@ -105,7 +106,7 @@ impl Worker {
                 held.admission.count_unconfirmed();
                 held.count_later(hash, &mut self.hot.board);
             }
-            self.settle_member(hash, waiter, Settled::Borrowed(&reply), Outcome::Failed);
+            self.settle_member(hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Failed);
         }
         if !home.queue.is_empty() {
             self.look_again(hash, &mut home);

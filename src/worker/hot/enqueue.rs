@@ -4,9 +4,9 @@ use crate::combine::{Member, Op, Verb};
 use crate::resp::{RespVersion, encode};
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
-use crate::worker::client::ClientKey;
-use crate::worker::client::replies::Settled;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::reply::ReplyBytes;
 
 impl Worker {
     /// Takes an operation of one of this worker's clients, or so many equal ones, which may be combined now.
@@ -80,7 +80,7 @@ impl Worker {
             );
             for place in 0..waiter.operations {
                 self.core.tallies.error(ErrorKind::Overload);
-                self.settle_member(hash, waiter.one(place), Settled::Borrowed(&reply), Outcome::Failed);
+                self.settle_member(hash, waiter.one(place), ReplyBytes::Borrowed(&reply), Outcome::Failed);
             }
             return;
         }
@@ -127,7 +127,7 @@ impl Worker {
                 Some(outcome) => {
                     let reply_bytes = replies.len();
                     (1..alike).for_each(|_| replies.extend_from_within(..reply_bytes));
-                    self.settle_member(hash, asking, Settled::Borrowed(&replies), outcome);
+                    self.settle_member(hash, asking, ReplyBytes::Borrowed(&replies), outcome);
                 }
                 None => self.push_to_queue(hash, Op::Increment(delta), asking, version),
             }

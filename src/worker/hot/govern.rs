@@ -12,10 +12,11 @@ use super::observe::Way;
 use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
 use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::{Client, ClientKey};
+use crate::worker::client::Client;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
+use crate::worker::upstream::Role;
 use crate::worker::upstream::lanes::ALONE;
-use crate::worker::upstream::{Role, UpstreamKey};
 
 /// What a worker knows of the pace of nodes.
 #[derive(Default)]

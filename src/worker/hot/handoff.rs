@@ -14,8 +14,8 @@ use crate::shared::handoff::{Handoff, HandoffResult, OwnedOp};
 use crate::shared::labels::Outcome;
 use crate::shared::mailbox::WorkerMessage;
 use crate::worker::client::flush_touched;
-use crate::worker::client::replies::Settled;
 use crate::worker::owners::Worker;
+use crate::worker::reply::ReplyBytes;
 
 /// How long a full mailbox is left alone.
 const FULL_PAUSE_NS: u64 = 1_000_000;
@@ -113,7 +113,7 @@ impl Worker {
         encode::error(&mut reply, text);
         for place in 0..handoff.waiter.operations {
             let waiter = handoff.waiter.one(place);
-            self.settle_member(handoff.hash, waiter, Settled::Borrowed(&reply), Outcome::Refused);
+            self.settle_member(handoff.hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Refused);
         }
     }
 
@@ -122,8 +122,8 @@ impl Worker {
         for result in batch {
             let HandoffResult { hash, waiter, reply, outcome } = result;
             let reply = match reply.len() {
-                0..LARGE_REPLY_BYTES => Settled::Borrowed(&reply),
-                _ => Settled::Owned(reply),
+                0..LARGE_REPLY_BYTES => ReplyBytes::Borrowed(&reply),
+                _ => ReplyBytes::Owned(reply),
             };
             self.settle_local(hash, waiter, reply, outcome);
         }

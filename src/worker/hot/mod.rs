@@ -68,15 +68,6 @@ use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
 pub use written::WrittenKeys;
 
-/// Names one sending of a flush: replies to an earlier sending of the same key are not taken for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlushKey {
-    /// The hash of the hot key.
-    pub hash: u64,
-    /// Which sending.
-    pub sending: u32,
-}
-
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Due {

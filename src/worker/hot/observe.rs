@@ -18,8 +18,9 @@ use crate::limits::{LONG_REQUEST_BYTES, QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_N
 use crate::resp::Request;
 use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
+use crate::worker::client::Client;
 use crate::worker::client::session::Replies;
-use crate::worker::client::{Client, ClientKey};
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
 /// What a look at a request's keys has shown.

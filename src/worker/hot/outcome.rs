@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
+use super::Home;
 use super::debts::DEBT_WORKER;
 use super::entry::Sending;
 use super::quota::Held;
-use super::{FlushKey, Home};
 use crate::combine::{Again, OUTCOME_UNKNOWN, Settled as CombineSettled};
 use crate::config::LostReply;
 use crate::resp::{encode, first_error, parse_integer_reply};
@@ -13,14 +13,15 @@ use crate::shared::handoff::{HandoffResult, Waiter};
 use crate::shared::labels::{CloseReason, Outcome, RedirectKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
-use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, flush_touched, hang_up, settle_client, settle_client_run};
+use crate::worker::client::{flush_touched, hang_up, settle_client, settle_client_run};
+use crate::worker::names::{ClientKey, FlushKey};
 use crate::worker::owners::Worker;
+use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::redirection;
 
 impl Worker {
     /// A reply to one command of a flush.
-    pub fn settle_flush(&mut self, flush: FlushKey, reply: Settled<'_>) {
+    pub fn settle_flush(&mut self, flush: FlushKey, reply: ReplyBytes<'_>) {
         let Some(sending) = self.sending(flush) else { return };
         sending.replies.push(reply.into_bytes());
         self.finish_sending(flush);
@@ -202,14 +203,14 @@ impl Worker {
         let mut scratch = std::mem::take(&mut self.hot.scratch);
         match (held, settled) {
             (_, CombineSettled::Shared(reply)) => {
-                self.settle_member(hash, waiter, Settled::Owned(reply.clone()), Outcome::Combined);
+                self.settle_member(hash, waiter, ReplyBytes::Owned(reply.clone()), Outcome::Combined);
             }
             // A quota judges one by one, so what is told together went out before there was one.
             (_, CombineSettled::Reply(reply)) if waiter.delta == 0 || waiter.operations > 1 => {
-                self.settle_member(hash, waiter, Settled::Borrowed(reply), Outcome::Combined);
+                self.settle_member(hash, waiter, ReplyBytes::Borrowed(reply), Outcome::Combined);
             }
             (None, CombineSettled::Reply(reply)) => {
-                self.settle_member(hash, waiter, Settled::Borrowed(reply), Outcome::Combined);
+                self.settle_member(hash, waiter, ReplyBytes::Borrowed(reply), Outcome::Combined);
             }
             (Some(held), settled) => {
                 let outcome = match settled {
@@ -218,18 +219,18 @@ impl Worker {
                     CombineSettled::ClampError(_) => Outcome::Failed,
                 };
                 let reply = held.admission.settle(waiter.delta, settled, waiter.version, &mut scratch);
-                self.settle_member(hash, waiter, Settled::Borrowed(reply), outcome);
+                self.settle_member(hash, waiter, ReplyBytes::Borrowed(reply), outcome);
             }
             // The quota left the configuration while its last flush was under way.
             (None, CombineSettled::Refused(refusal)) => {
                 scratch.clear();
                 encode::error(&mut scratch, format!("QUOTA limit of {} reached", refusal.limit));
-                self.settle_member(hash, waiter, Settled::Borrowed(&scratch), Outcome::Refused);
+                self.settle_member(hash, waiter, ReplyBytes::Borrowed(&scratch), Outcome::Refused);
             }
             (None, CombineSettled::ClampError(text)) => {
                 scratch.clear();
                 encode::error(&mut scratch, text);
-                self.settle_member(hash, waiter, Settled::Borrowed(&scratch), Outcome::Failed);
+                self.settle_member(hash, waiter, ReplyBytes::Borrowed(&scratch), Outcome::Failed);
             }
         }
         self.hot.scratch = scratch;
@@ -258,13 +259,19 @@ impl Worker {
             _ => None,
         };
         match answered {
-            Some(outcome) => self.settle_member(hash, waiter, Settled::Borrowed(&reply), outcome),
+            Some(outcome) => self.settle_member(hash, waiter, ReplyBytes::Borrowed(&reply), outcome),
             None => self.settle_one(hash, None, waiter, settled),
         }
     }
 
     /// Answers one member, here or on the worker that it belongs to. `reply` are as many replies as it waits for.
-    pub(super) fn settle_member(&mut self, hash: u64, waiter: Waiter, reply: Settled<'_>, outcome: Outcome) {
+    pub(super) fn settle_member(
+        &mut self,
+        hash: u64,
+        waiter: Waiter,
+        reply: ReplyBytes<'_>,
+        outcome: Outcome,
+    ) {
         if waiter.worker == DEBT_WORKER {
             self.settle_debt(hash, waiter.delta, reply.as_slice());
         } else if usize::from(waiter.worker) == self.core.index {
@@ -277,7 +284,13 @@ impl Worker {
     }
 
     /// Answers one of this worker's own clients.
-    pub(super) fn settle_local(&mut self, hash: u64, waiter: Waiter, reply: Settled<'_>, outcome: Outcome) {
+    pub(super) fn settle_local(
+        &mut self,
+        hash: u64,
+        waiter: Waiter,
+        reply: ReplyBytes<'_>,
+        outcome: Outcome,
+    ) {
         let Waiter { operations, sequence, received_ns, .. } = waiter;
         if let Some(entry) = self.hot.entries.get_mut(&hash) {
             entry.unsettled -= operations;

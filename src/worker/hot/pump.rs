@@ -18,16 +18,19 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::entry::Sending;
-use super::{Due, FlushKey, Home};
+use super::{Due, Home};
 use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first_error};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::FlushKey;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::errors::UpstreamError;
-use crate::worker::upstream::{ASKING, Origin, Pending, Route};
+use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::turn::turn;
+use crate::worker::upstream::ASKING;
 
 /// What became of a flush that was to be sent.
 pub(super) enum Put {
@@ -53,7 +56,7 @@ const LOOKS_PER_TURN_MAX: usize = 128;
 pub async fn pump(worker: Rc<RefCell<Worker>>) {
     let mut sleep = pin!(sleep_until(Instant::now()));
     loop {
-        let next_ns = worker.borrow_mut().pump_turn();
+        let next_ns = turn(&worker, Worker::pump_turn);
         match next_ns {
             // Sockets are looked at before the next turn.
             Some(0) => yield_now().await,

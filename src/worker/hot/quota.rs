@@ -26,7 +26,7 @@ use crate::shared::labels::Outcome;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
-use crate::worker::client::ClientKey;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
 /// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.

@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use crate::worker::client::ClientKey;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
 /// Keys that are remembered for one client: a command that fills a few shelves at once names no more. At the bound the oldest is

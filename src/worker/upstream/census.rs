@@ -7,8 +7,9 @@
 //! Invariant: the census equals a count of all connections ([`Census::of`]). A debug build looks at each housekeeping.
 
 use super::lanes::ALONE;
-use super::{Phase, Role, Upstream, UpstreamKey};
+use super::{Phase, Role, Upstream};
 use crate::shared::topology::NodeIndex;
+use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
 
 /// The counts.

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::greeting::{Connected, Greeting, GreetingError, greet};
 use super::lanes::ALONE;
-use super::{Phase, Role, Upstream, UpstreamKey};
+use super::{Phase, Role, Upstream};
 use crate::limits::READS_PER_TURN_MAX;
 use crate::resp::ReplyScanner;
 use crate::shared::labels::{ErrorKind, NodeState};
@@ -26,7 +26,9 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
 use crate::worker::intake::{Filled, Intake};
+use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
+use crate::worker::turn::turn;
 
 /// A connection that lived this long counts as a success: the next pause starts from the shortest again.
 const STABLE_NS: u64 = 1_000_000_000;
@@ -47,11 +49,9 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
     let mut failures = 0_u32;
     loop {
         poll_fn(|cx| await_companion(&worker, key, cx)).await;
-        let Some((greeting, patience)) = worker.borrow_mut().greeting(key) else {
+        let Some((greeting, patience)) = turn(&worker, |worker| worker.greeting(key)) else {
             // Something may have been queued while it waited for its companion.
-            let worker = &mut *worker.borrow_mut();
-            worker.fail_all(key, "closed by the gateway");
-            flush_touched(worker);
+            turn(&worker, |worker| worker.fail_all(key, "closed by the gateway"));
             break;
         };
         let outcome = greet_patiently(&worker, key, &greeting, patience).await;
@@ -59,15 +59,16 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
             Ok(open) => open,
             Err(error) => {
                 failures += 1;
-                let Some(pause) = worker.borrow_mut().connect_failed(key, failures, &error) else { break };
+                let pause = turn(&worker, |worker| worker.connect_failed(key, failures, &error));
+                let Some(pause) = pause else { break };
                 sleep(pause).await;
                 continue;
             }
         };
-        let opened_ns = worker.borrow_mut().connected(key, stream, server_id, connect_ns);
+        let opened_ns = turn(&worker, |worker| worker.connected(key, stream, server_id, connect_ns));
         let Some(opened_ns) = opened_ns else { break };
-        worker.borrow_mut().deliver_early(key, early);
-        let ended = poll_fn(|cx| drive(&worker, key, cx)).await;
+        turn(&worker, |worker| worker.deliver_early(key, early));
+        let ended = poll_fn(|cx| turn(&worker, |worker| drive(worker, key, cx))).await;
         let lived_ns = worker.borrow().core.now_ns - opened_ns;
         // The lane of suspects is there to break.
         let is_alone = worker
@@ -78,10 +79,11 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
             .is_some_and(|known| known.role == Role::Shared(ALONE));
         let is_sound = lived_ns >= STABLE_NS || is_alone || matches!(ended, Ended::Refused(_));
         failures = if is_sound { 1 } else { failures + 1 };
-        let Some(pause) = worker.borrow_mut().disconnected(key, failures, ended) else { break };
+        let pause = turn(&worker, |worker| worker.disconnected(key, failures, ended));
+        let Some(pause) = pause else { break };
         sleep(pause).await;
     }
-    worker.borrow_mut().remove_connection(key);
+    turn(&worker, |worker| worker.remove_connection(key));
 }
 
 /// Connects and logs in within `patience`, or within the pause of a server that pauses everything.
@@ -95,7 +97,7 @@ async fn greet_patiently(
     loop {
         match timeout(patience, &mut attempt).await {
             Ok(outcome) => return outcome,
-            Err(_) if worker.borrow_mut().is_paused(key) => {}
+            Err(_) if turn(worker, |worker| worker.is_paused(key)) => {}
             Err(_) => return Err(GreetingError::Timeout),
         }
     }
@@ -103,18 +105,17 @@ async fn greet_patiently(
 
 /// Ready once the companion of the connection is open, if it has one.
 fn await_companion(worker: &Rc<RefCell<Worker>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<()> {
-    let worker = &mut *worker.borrow_mut();
-    if let Some(upstream) = worker.upstreams.connections.get_mut(key) {
-        upstream.woken = false;
-        upstream.waker = Some(cx.waker().clone());
-    }
-    if worker.has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
+    turn(worker, |worker| {
+        if let Some(upstream) = worker.upstreams.connections.get_mut(key) {
+            upstream.woken = false;
+            upstream.waker = Some(cx.waker().clone());
+        }
+        if worker.has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
+    })
 }
 
 /// Reads what has come, delivers it, writes what is queued.
-fn drive(worker: &Rc<RefCell<Worker>>, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
-    let worker = &mut *worker.borrow_mut();
-    worker.core.tick();
+fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
     let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Poll::Ready(Ended::Closed) };
     upstream.woken = false;
     if upstream.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {

@@ -5,17 +5,19 @@
 
 use bytes::BytesMut;
 
+use super::Role;
 use super::connection::Ended;
-use super::errors::UpstreamError;
 use super::lanes::ALONE;
 use super::wire::Turn;
-use super::{Hook, Origin, Pending, Role, UpstreamKey};
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
 use crate::shared::labels::{CloseReason, ErrorKind, NodeRefusal, Outcome};
-use crate::worker::client::replies::Settled;
 use crate::worker::client::{Phase, settle_client};
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending};
+use crate::worker::reply::ReplyBytes;
 
 /// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -34,7 +36,7 @@ impl Worker {
         loop {
             match self.scan(key, &input[consumed..])? {
                 Ok(len) => {
-                    self.deliver(key, Settled::Borrowed(&input[consumed..consumed + len]))?;
+                    self.deliver(key, ReplyBytes::Borrowed(&input[consumed..consumed + len]))?;
                     consumed += len;
                 }
                 Err(wanted) => return Ok((consumed, wanted)),
@@ -54,10 +56,10 @@ impl Worker {
                 Ok(len) if len >= LARGE_REPLY_BYTES => {
                     let _ = input.split_to(consumed);
                     consumed = 0;
-                    self.deliver(key, Settled::Owned(input.split_to(len).freeze()))?;
+                    self.deliver(key, ReplyBytes::Owned(input.split_to(len).freeze()))?;
                 }
                 Ok(len) => {
-                    self.deliver(key, Settled::Borrowed(&input[consumed..consumed + len]))?;
+                    self.deliver(key, ReplyBytes::Borrowed(&input[consumed..consumed + len]))?;
                     consumed += len;
                 }
                 Err(wanted) => return Ok((consumed, wanted)),
@@ -99,7 +101,7 @@ impl Worker {
         }
     }
 
-    fn deliver(&mut self, key: UpstreamKey, reply: Settled<'_>) -> Result<(), Ended> {
+    fn deliver(&mut self, key: UpstreamKey, reply: ReplyBytes<'_>) -> Result<(), Ended> {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(()) };
         if !matches!(upstream.role, Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
             return Ok(());
@@ -134,7 +136,7 @@ impl Worker {
         let reply = match upstream.refused_inside.take() {
             Some(error) if reply.as_slice().starts_with(ABORTED) => {
                 let by: &[u8] = b"-EXECABORT Transaction discarded because of: ";
-                Settled::Owned([by, &error, b"\r\n"].concat().into())
+                ReplyBytes::Owned([by, &error, b"\r\n"].concat().into())
             }
             _ => reply,
         };
@@ -177,7 +179,7 @@ impl Worker {
     }
 
     /// Gives the reply to whoever waits for the oldest request, and drops that once nothing more belongs to it.
-    fn settle_front(&mut self, key: UpstreamKey, reply: Settled<'_>) {
+    fn settle_front(&mut self, key: UpstreamKey, reply: ReplyBytes<'_>) {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
         let Some(front) = upstream.wire.front_mut() else { return };
         // Redis confirms the names of a subscription one by one, and refuses all of them with one error.
@@ -208,7 +210,7 @@ impl Worker {
             Origin::Client { key: client, sequence, part } => match pending.hook {
                 Hook::Subscription => {
                     let counted = self.with_whole_count(client, reply.as_slice());
-                    let reply = counted.map_or(reply, |counted| Settled::Owned(counted.into()));
+                    let reply = counted.map_or(reply, |counted| ReplyBytes::Owned(counted.into()));
                     settle_client(self, client, sequence, part, reply);
                 }
                 Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
@@ -298,16 +300,6 @@ impl Worker {
                     self.note_script(upstream.node, pending);
                 }
             }
-        }
-    }
-}
-
-impl Settled<'_> {
-    /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Settled::Borrowed(bytes) => bytes,
-            Settled::Owned(bytes) => bytes,
         }
     }
 }

@@ -12,12 +12,14 @@
 
 use ahash::AHashSet;
 
-use super::{Hook, Origin, Role, UpstreamKey};
+use super::Role;
 use crate::resp::{self, key_slot};
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::{ClientKey, flush_touched};
+use crate::worker::client::flush_touched;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin};
 
 /// One of the parallel connections to a node.
 pub type Lane = u8;

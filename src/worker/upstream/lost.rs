@@ -10,16 +10,18 @@
 
 use bytes::Bytes;
 
-use super::errors::UpstreamError;
+use super::Role;
 use super::suspects::TRIES_ALONE_MAX;
 use super::wire::Unanswered;
-use super::{Hook, Origin, Pending, Role, Route, UpstreamKey};
 use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, hang_up, settle_client};
+use crate::worker::client::{hang_up, settle_client};
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
 
 impl Worker {
     /// Settles or re-routes everything that was on the connection `key`.
@@ -155,7 +157,7 @@ impl Worker {
         if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) =
             (pending.origin, pending.hook)
         {
-            settle_client(self, client, sequence, part, Settled::Borrowed(&reply));
+            settle_client(self, client, sequence, part, ReplyBytes::Borrowed(&reply));
         }
     }
 }

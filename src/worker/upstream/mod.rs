@@ -17,11 +17,9 @@
 mod census;
 mod connection;
 mod deliver;
-pub mod errors;
 mod greeting;
 pub mod lanes;
 mod lost;
-mod pending;
 mod pool;
 mod pubsub;
 mod redirect;
@@ -36,27 +34,24 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use super::arena::{Arena, Key};
-use super::client::ClientKey;
+use super::arena::Arena;
 use super::intake::Intake;
+use super::names::UpstreamKey;
 use super::send::RoomWaiters;
 use crate::admission::ReplicaWait;
 use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
 
+use crate::worker::names::ClientKey;
 pub use greeting::GreetingError;
 pub use lanes::{Cargo, Lane};
-pub use pending::{Hook, Origin, Pending, Route};
 pub use pool::Pools;
 pub use redirect::{ASKING, redirection};
 pub use retry::{Parked, Retries, run_retries};
 pub use suspects::Suspects;
 pub use vitals::{Question, Vitals};
 pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
-
-/// Names an upstream connection of one worker.
-pub type UpstreamKey = Key<Upstream>;
 
 /// The upstream connections of one worker, and what is known of their nodes.
 #[derive(Default)]

@@ -5,14 +5,14 @@ use smallvec::SmallVec;
 
 use super::census::Census;
 use super::lanes::{self, Cargo, Lane};
-use super::{Phase, Role, Upstream, UpstreamKey, Wire};
+use super::{Phase, Role, Upstream, Wire};
 use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::limits::SPARES_PER_NODE_MAX;
 use crate::resp::RespVersion;
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
-use crate::worker::client::ClientKey;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::send::Room;
 

@@ -4,12 +4,14 @@
 
 use std::borrow::Cow;
 
+use super::Role;
 use super::deliver::first_word;
-use super::{Origin, Pending, Role, UpstreamKey};
 use crate::combine::is_companion_key;
 use crate::resp::{bulk_payload, elements, encode};
-use crate::worker::client::{ClientKey, touch};
+use crate::worker::client::touch;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Origin, Pending};
 
 impl Worker {
     /// Delivers a reply out of band if it is such a one; `false` when it belongs to a request.

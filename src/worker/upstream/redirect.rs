@@ -10,13 +10,14 @@
 //! commands follow at once, in the middle of a migration: a multi-key request (`TRYAGAIN`), and a transaction (`ASK`). What is
 //! pipelined behind one on its keys may overtake it, as it may with any cluster client.
 
-use super::errors::UpstreamError;
-use super::{Hook, Origin, Pending, Route, UpstreamKey};
 use crate::resp;
 use crate::shared::labels::RedirectKind;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::Address;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
 
 /// What precedes a request that was redirected with `ASK`.
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";

@@ -16,18 +16,20 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::errors::UpstreamError;
 use super::lanes::ALONE;
-use super::{Origin, Pending, Route};
 use crate::config::{self, LostReply, ReadFrom};
 use crate::limits::KEPT_BYTES_MAX;
 use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, flush_touched, hang_up, settle_client};
+use crate::worker::client::{flush_touched, hang_up, settle_client};
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
+use crate::worker::turn::turn;
 
 /// How long a request waits at least before its next try. A failover takes seconds and a topology refresh milliseconds.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -152,7 +154,7 @@ pub async fn run_retries(worker: Rc<RefCell<Worker>>) {
         match front {
             None => arrived.notified().await,
             Some(due_ns) if due_ns > now_ns => sleep(Duration::from_nanos(due_ns - now_ns)).await,
-            Some(_) => worker.borrow_mut().run_due(),
+            Some(_) => turn(&worker, Worker::run_due),
         }
     }
 }
@@ -363,7 +365,7 @@ impl Worker {
                     {
                         hang_up(self, key, CloseReason::UpstreamLost);
                     }
-                    _ => settle_client(self, key, sequence, part, Settled::Borrowed(&text)),
+                    _ => settle_client(self, key, sequence, part, ReplyBytes::Borrowed(&text)),
                 }
             }
             Origin::Fill(fill) => self.fail_fill(fill, &text),

@@ -13,8 +13,8 @@
 
 use ahash::AHashMap;
 
-use super::Route;
 use crate::limits::LONG_REPLY_BYTES;
+use crate::worker::pending::Route;
 
 /// How often a read that was lost is tried alone.
 pub const TRIES_ALONE_MAX: u8 = 2;

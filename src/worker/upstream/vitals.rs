@@ -19,14 +19,16 @@
 
 use smallvec::SmallVec;
 
-use super::{Hook, Origin, Pending, Phase, Role, Route, Upstream, UpstreamKey};
+use super::{Phase, Role, Upstream};
 use crate::limits::{SLICE, UPSTREAM_CONNECTIONS_ASKED_MAX};
 use crate::resp::{self, RespVersion, encode};
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::intake::has_arrived;
+use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
 
 /// Silence after which a node is asked. Commands that take as long are rare, and a question costs one small request.
 const ASK_AFTER_NS: u64 = SLICE.as_nanos() as u64;

@@ -19,8 +19,8 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::pending::{Hook, Pending};
 use crate::limits::{KEPT_BYTES_MAX, LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
+use crate::worker::pending::{Hook, Pending};
 
 /// How Redis begins its last words to a peer whose requests it can't read.
 const PROTOCOL_ERROR: &[u8] = b"-ERR Protocol error";

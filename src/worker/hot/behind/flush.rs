@@ -11,11 +11,12 @@ use crate::resp::{RespVersion, encode};
 use crate::shared::behind::BehindWord;
 use crate::shared::labels::ErrorKind;
 use crate::worker::client::flush_touched;
-use crate::worker::client::replies::Settled;
+use crate::worker::hot::Due;
 use crate::worker::hot::pump::Put;
-use crate::worker::hot::{Due, FlushKey};
+use crate::worker::names::FlushKey;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::Origin;
+use crate::worker::pending::Origin;
+use crate::worker::reply::ReplyBytes;
 
 pub(super) const UNREACHABLE: &str = "ERR hotgate: the key's node can't be reached or does not serve its slot, and the key has increments that wait for it \
                            or was not known yet; the command was not sent, try again";
@@ -235,7 +236,7 @@ impl Worker {
     }
 
     /// A reply to what was sent for a key.
-    pub fn settle_behind(&mut self, flush: FlushKey, reply: Settled<'_>) {
+    pub fn settle_behind(&mut self, flush: FlushKey, reply: ReplyBytes<'_>) {
         let hash = flush.hash;
         self.with_behind(hash, |worker, key| {
             if key.sending == flush.sending {

@@ -18,8 +18,8 @@ use crate::combine::{
 };
 use crate::journal::{FlushEnd, JournalClient, JournalFacts, OpenKey, Record, RefusedRecord, Ticket};
 use crate::shared::labels::ErrorKind;
-use crate::worker::client::flush_touched;
 use crate::worker::owners::Worker;
+use crate::worker::turn::turn;
 
 /// What a worker is given of the process's journal.
 pub struct WorkerJournal {
@@ -65,10 +65,7 @@ pub async fn follow_journal(worker: Rc<RefCell<Worker>>) {
     let mut more = true;
     while more {
         more = news.changed().await;
-        let worker = &mut *worker.borrow_mut();
-        worker.core.tick();
-        worker.take_journal_progress();
-        flush_touched(worker);
+        turn(&worker, Worker::take_journal_progress);
     }
 }
 

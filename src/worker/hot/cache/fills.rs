@@ -8,16 +8,18 @@ use smallvec::smallvec;
 
 use super::lookup::Read;
 use super::store::{Reply, UNTRACKED};
-use super::{Fill, FillId, Waiter};
+use super::{Fill, Waiter};
 use crate::config::ReadPolicy;
 use crate::limits::{FILLS_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion, key_slot, resp2_form};
 use crate::shared::labels::Outcome;
 use crate::shared::topology::UpstreamKind;
-use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, settle_client};
+use crate::worker::client::settle_client;
+use crate::worker::names::{ClientKey, FillId, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::{Origin, Pending, Phase, Route, UpstreamKey};
+use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::reply::ReplyBytes;
+use crate::worker::upstream::Phase;
 
 fn place_of(version: RespVersion) -> usize {
     usize::from(version == RespVersion::Resp3)
@@ -123,11 +125,11 @@ impl Worker {
     }
 
     /// The reply to a fill, on this connection.
-    pub fn settle_fill(&mut self, id: FillId, connection: UpstreamKey, reply: Settled<'_>) {
+    pub fn settle_fill(&mut self, id: FillId, connection: UpstreamKey, reply: ReplyBytes<'_>) {
         let Some((fill, newest)) = self.take_fill(id) else { return };
         let spoken =
             self.upstreams.connections.get(connection).map_or(fill.version, |upstream| upstream.version);
-        let shared = matches!(reply, Settled::Owned(_));
+        let shared = matches!(reply, ReplyBytes::Owned(_));
         let bytes = match spoken == fill.version {
             true => reply.into_bytes(),
             false => Bytes::from(resp2_form(reply.as_slice())),
@@ -218,8 +220,8 @@ impl Worker {
             let Some(client) = self.clients.all.get_mut(waiter.client) else { continue };
             client.copies.settle();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
-                true => Settled::Owned(reply.clone()),
-                false => Settled::Borrowed(reply),
+                true => ReplyBytes::Owned(reply.clone()),
+                false => ReplyBytes::Borrowed(reply),
             };
             settle_client(self, waiter.client, waiter.sequence, 0, settled);
         }

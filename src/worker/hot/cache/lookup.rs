@@ -12,9 +12,10 @@ use crate::limits::{COPIED_REQUEST_BYTES_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{Outcome, RequestClass};
-use crate::worker::client::replies::Settled;
-use crate::worker::client::{ClientKey, touch};
+use crate::worker::client::touch;
+use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::reply::ReplyBytes;
 
 /// Whether replies of a command may be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +145,8 @@ impl Worker {
         if let Some(client) = self.clients.all.get_mut(client_key) {
             let muted = client.take_muted();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
-                true => Settled::Owned(reply.clone()),
-                false => Settled::Borrowed(reply),
+                true => ReplyBytes::Owned(reply.clone()),
+                false => ReplyBytes::Borrowed(reply),
             };
             client.replies.answer(settled, muted, &mut client.output);
         }

@@ -62,19 +62,15 @@ use smallvec::SmallVec;
 use crate::command::CommandTable;
 use crate::config::{Config, ReadPolicy};
 use crate::shared::keyed::RowId;
-use crate::worker::client::ClientKey;
+use crate::worker::names::FillId;
+use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::upstream::UpstreamKey;
 use lookup::Copyable;
 use store::{Bounds, Store};
 use tracking::Connections;
 
 /// A key whose hits are counted apart is forgotten after this long without one.
 const ROW_IDLE_NS: u64 = 60_000_000_000;
-
-/// Names a fill: the moment at which it was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FillId(u64);
 
 /// A read on its way, the reply of which may become a copy.
 struct Fill {

@@ -7,8 +7,9 @@
 use super::store::UNTRACKED;
 use crate::resp::{self, RespVersion};
 use crate::shared::topology::NodeIndex;
+use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
-use crate::worker::upstream::{GreetingError, Phase, Role, UpstreamKey};
+use crate::worker::upstream::{GreetingError, Phase, Role};
 
 const TRACKING_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
 

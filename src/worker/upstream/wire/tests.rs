@@ -1,9 +1,9 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 
-use super::super::pending::{Origin, Pending};
 use super::*;
 use crate::resp::{ReplyScan, ReplyScanner};
+use crate::worker::pending::{Origin, Pending};
 use model::Model;
 
 #[path = "model.rs"]

@@ -3,13 +3,11 @@
 //! Kept small and copyable: one of these exists for every request in flight. It never holds the bytes of the request;
 //! those are in the [`super::wire::Wire`].
 
-use super::Question;
+use super::upstream::Question;
 use crate::detect::EntryHandle;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::ClientKey;
-use crate::worker::hot::FlushKey;
-use crate::worker::hot::cache::FillId;
+use crate::worker::names::{ClientKey, FillId, FlushKey};
 
 /// Who waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,53 @@
+//! What one room of a worker asks of another.
+//!
+//! Rooms do not call each other. Whoever changes its own things and wants something changed elsewhere says so with an [`Effect`];
+//! at the end of the turn ([`super::turn`]) all of them are applied, in the order in which they were said. The queue is empty
+//! between turns, so it is as long as what one turn reads can make it.
+
+use std::collections::VecDeque;
+
+use super::names::ClientKey;
+use super::owners::Worker;
+
+/// One thing that a room asks of another.
+#[derive(Debug)]
+pub enum Effect {
+    /// The connection that this client waits for has room: its request is looked at again.
+    RoomForClient(ClientKey),
+    /// The same for the queue of a hot key, by its hash.
+    RoomForKey(u64),
+}
+
+/// What has been asked in this turn.
+#[derive(Debug, Default)]
+pub struct Effects {
+    queue: VecDeque<Effect>,
+}
+
+impl Effects {
+    /// Asks for something.
+    pub fn push(&mut self, effect: Effect) {
+        self.queue.push_back(effect);
+    }
+}
+
+impl Worker {
+    /// Does what rooms have asked of each other, and what that makes them ask.
+    pub(super) fn apply_effects(&mut self) {
+        while let Some(effect) = self.core.effects.queue.pop_front() {
+            self.apply(effect);
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::RoomForClient(key) => {
+                if let Some(client) = self.clients.all.get_mut(key) {
+                    client.room_awaited = None;
+                    client.wake();
+                }
+            }
+            Effect::RoomForKey(hash) => self.look_at_key(hash),
+        }
+    }
+}
