@@ -42,7 +42,7 @@
 //!
 //! # Where things live
 //!
-//! The directory is the ownership class. Leaves know nothing of the others and do no IO; `tests/house.rs` holds that.
+//! The directory is the ownership class. Leaves know nothing of the others and do no IO; `tests/house` holds that.
 //!
 //! | directory | class | what |
 //! |---|---|---|

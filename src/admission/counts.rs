@@ -42,3 +42,19 @@ pub struct Counts {
 
 /// The counts of every quota that holds a key, in the order of [`super::KeyQuota::parts`].
 pub type RuleCounts = SmallVec<[Counts; 2]>;
+
+/// How many increments were let through and are not known to be in the counter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UnpaidIncrements {
+    /// Not on their way.
+    pub owed: u64,
+    /// On their way.
+    pub paying: u64,
+}
+
+impl UnpaidIncrements {
+    /// Both.
+    pub fn all(self) -> u64 {
+        self.owed + self.paying
+    }
+}

@@ -16,22 +16,6 @@ pub struct Debt {
     pub in_doubt: bool,
 }
 
-/// How many increments were let through and are not known to be in the counter.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UnpaidIncrements {
-    /// Not on their way.
-    pub owed: u64,
-    /// On their way.
-    pub paying: u64,
-}
-
-impl UnpaidIncrements {
-    /// Both.
-    pub fn all(self) -> u64 {
-        self.owed + self.paying
-    }
-}
-
 impl Admission {
     /// What was let through and is still to be added to the counter, at most once per recheck: it is the question whether
     /// Redis is back, and goes as an increment without a clamp. Its outcome is told by [`Self::on_owed_added`],

@@ -10,12 +10,12 @@
 
 use bytes::Bytes;
 
-use super::{refusal, template};
+use super::{replica_wait::ReplicaWait, template};
 use crate::{
     combine::{Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, Window, override_key, window_key},
     command::glob,
     config::{OnUnavailable, Quota, QuotaReply},
-    resp::{encode, key_slot},
+    resp::key_slot,
 };
 
 /// Where a limit is written down.
@@ -56,22 +56,6 @@ pub struct Part {
     pub reply: QuotaReply,
     /// It refuses; otherwise it only counts.
     pub enforce: bool,
-}
-
-/// Grants are answered only when so many replicas hold them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplicaWait {
-    /// At least 1.
-    pub replicas: usize,
-    /// How long that may take, in milliseconds.
-    pub timeout_ms: u64,
-}
-
-impl ReplicaWait {
-    /// Appends what a client is told whose grant too few replicas have acknowledged: it stands, but a failover may lose it.
-    pub fn write_unconfirmed(&self, key: &[u8], out: &mut Vec<u8>) {
-        encode::error(out, refusal::unconfirmed_text(key, self));
-    }
 }
 
 /// The quota of one key.

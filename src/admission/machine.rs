@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    counts::{Counts, RuleCounts},
-    debt::UnpaidIncrements,
+    counts::{Counts, RuleCounts, UnpaidIncrements},
     freed::Freed,
     key_quota::KeyQuota,
     known::Known,

@@ -9,7 +9,6 @@
 
 use std::fmt::Write;
 
-use super::key_quota::ReplicaWait;
 use crate::{
     combine::{Cause, Refusal},
     config::QuotaReply,
@@ -67,16 +66,6 @@ pub(super) fn unavailable_text(key: &[u8]) -> String {
     format!("QUOTA cannot be checked for {}: Redis is not available", shown(key))
 }
 
-/// The error for a grant that too few replicas hold.
-pub(super) fn unconfirmed_text(key: &[u8], wait: &ReplicaWait) -> String {
-    let (replicas, within) = (wait.replicas, std::time::Duration::from_millis(wait.timeout_ms));
-    let plural = if replicas == 1 { "" } else { "s" };
-    format!(
-        "QUOTA grant not confirmed by {replicas} replica{plural} within {within:?}; {} has counted it, but a failover may lose that",
-        shown(key)
-    )
-}
-
 /// The error when the quota cannot be applied.
 pub(super) fn fault_text(key: &[u8], fault: &str) -> String {
     format!("QUOTA cannot be applied for {}: {fault}", shown(key))
@@ -112,10 +101,6 @@ mod tests {
             format!("QUOTA cannot be checked for '{}...': Redis is not available", "x".repeat(128))
         );
         assert_eq!(fault_text(b"k", "no"), "QUOTA cannot be applied for 'k': no");
-        let unconfirmed = |replicas| unconfirmed_text(b"k", &ReplicaWait { replicas, timeout_ms: 1500 });
-        let rest = "within 1.5s; 'k' has counted it, but a failover may lose that";
-        assert_eq!(unconfirmed(1), format!("QUOTA grant not confirmed by 1 replica {rest}"));
-        assert_eq!(unconfirmed(2), format!("QUOTA grant not confirmed by 2 replicas {rest}"));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use super::{
     clamp::{Clamp, ClampReport},
     member::Member,
     plain::{self, Heard},
-    queue::TOKEN_TTL_MS,
+    retryable::is_retryable,
     rights::Lesson,
-    script::Call,
+    script::{Call, TOKEN_TTL_MS},
     segment::{Kind, Segment},
     settle::{
         Before, NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, Verdict, settle_counter, settle_error, settle_sets,
@@ -68,10 +68,6 @@ enum Written {
     Settled(Option<ClampReport>),
     Again(Again),
 }
-
-/// Redis has not looked at the command: another node would, or this one later. `READONLY` is not among them, since a
-/// client of a single replica has to see it.
-const ELSEWHERE: &[&[u8]] = &[b"MOVED ", b"ASK ", b"TRYAGAIN ", b"CLUSTERDOWN ", b"LOADING ", b"MASTERDOWN "];
 
 impl<M: Member> Flight<M> {
     pub fn new(
@@ -188,7 +184,7 @@ impl<M: Member> Flight<M> {
 
     fn settle_write(&mut self, reply: &[u8], sink: &mut impl FnMut(M, Settled)) -> Written {
         let error = first_error(reply);
-        if is_elsewhere(reply) {
+        if is_retryable(reply) {
             return Written::Again(Again::Elsewhere { reply: 0 });
         }
         match error {
@@ -261,8 +257,4 @@ fn settle_step<'a, M: Member>(
     }
     settle_counter(segment, before, &verdict, quota, sink);
     Some(())
-}
-
-pub(super) fn is_elsewhere(reply: &[u8]) -> bool {
-    first_error(reply).is_some_and(|text| ELSEWHERE.iter().any(|prefix| text.starts_with(prefix)))
 }

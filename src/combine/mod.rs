@@ -70,6 +70,7 @@ mod op;
 mod pace;
 mod plain;
 mod queue;
+mod retryable;
 mod rights;
 mod script;
 mod segment;
@@ -86,8 +87,8 @@ pub use clamp::{
 };
 pub use member::{Member, Verb};
 pub use op::{Foldable, Op, classify};
-pub use queue::{KeyQueue, TOKEN_TTL_MS};
-pub use script::{FLUSH_SCRIPT, flush_script_sha};
+pub use queue::KeyQueue;
+pub use script::{FLUSH_SCRIPT, TOKEN_TTL_MS, flush_script_sha};
 pub use settle::{OUTCOME_UNKNOWN, Settled};
 pub use slot_tags::{companion_key, is_companion_key, slot_tag};
 pub use spares::SpareSegments;

@@ -22,7 +22,7 @@ use super::{
     settle::{self, Before, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, Verdict},
 };
 use crate::{
-    combine::{cut::near_zero, flight::is_elsewhere, terms::Again},
+    combine::{cut::near_zero, retryable::is_retryable, terms::Again},
     resp::{RespVersion, first_error, parse_integer_reply},
 };
 
@@ -172,7 +172,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
 ) -> Fate {
     if segment.unfolded {
         let decided = |place: &usize| match heard.of(command + place) {
-            News::Reply(reply) => !is_elsewhere(reply),
+            News::Reply(reply) => !is_retryable(reply),
             News::Unknown => segment.is_write(),
             News::Unsent => false,
         };
@@ -197,7 +197,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         News::Unknown => return Fate::Again(0, None),
         News::Reply(reply) => reply,
     };
-    if is_elsewhere(reply) {
+    if is_retryable(reply) {
         return Fate::Again(0, Some(Again::Elsewhere { reply: command }));
     }
     let Some(text) = first_error(reply).filter(|_| segment.is_write()) else { return Fate::Answered };

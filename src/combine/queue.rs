@@ -22,6 +22,7 @@ use super::{
     pace::Pace,
     plain::{self, Heard},
     rights::{Rights, Saying},
+    script::RETRY_NS_MAX,
     segment::{Kind, SEGMENT_BYTES, Segment},
     settle::{self, Settled},
     slot_tags::companion_key,
@@ -42,12 +43,6 @@ const FLUSH_RUNS_MAX: usize = 8192;
 
 /// Places for waiting segments that an empty queue keeps. In a steady state it has one or two.
 const PLACES_KEPT: usize = 4;
-
-/// How long Redis remembers a token. See the essay of the module for why it only has to outlive the retries.
-pub const TOKEN_TTL_MS: u64 = 600_000;
-
-/// How long after its first sending a flush is retried: well within the memory of its token.
-pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
 
 /// One hot key's operations, from their arrival to their replies. `M` is who to answer.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! may change, and be different for each key and node: so each queue learns for itself, and anew from time to time.
 
 use super::member::Verb;
-use crate::combine::flight::is_elsewhere;
+use super::retryable::is_retryable;
 use crate::resp::first_error;
 
 /// How long what was learned holds: one operation of each kind that goes by itself is no load, and whoever takes a right away
@@ -52,7 +52,7 @@ impl Lesson {
         if is_refused(reply) {
             self.denied |= bit;
             self.allowed &= !bit;
-        } else if !is_elsewhere(reply) && !reply.is_empty() {
+        } else if !is_retryable(reply) && !reply.is_empty() {
             // Redis looks at rights before it looks at anything else that it refuses.
             self.allowed |= bit;
             self.denied &= !bit;

@@ -24,6 +24,12 @@ pub fn flush_script_sha() -> &'static str {
     &SHA
 }
 
+/// How long Redis remembers a token. See the essay of the module for why it only has to outlive the retries.
+pub const TOKEN_TTL_MS: u64 = 600_000;
+
+/// How long after its first sending a flush is retried: well within the memory of its token.
+pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
+
 /// What a call of the script is made with, beside its steps.
 pub(super) struct Call<'a> {
     pub key: &'a Bytes,

@@ -11,12 +11,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, LoadError};
-use super::reader::Reader;
+use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
 use super::sections::Config;
 use super::types::{Address, Secret};
-use super::value::{Change, Node, Value};
+use super::value::{Change, Value};
 
 /// The largest file that a secret is read from; whatever is larger was named by mistake.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
@@ -41,7 +41,7 @@ impl Config {
     /// Everything that is wrong, in the order of the text: no TOML, unknown keys, wrong types, values out of
     /// range, keys that contradict each other.
     pub fn parse(text: &str) -> Result<Config, Vec<ConfigError>> {
-        let mut reader = Reader::new(text);
+        let mut reader = Reader::new(text, Config::DIRECTIVES);
         let config = read(text, &Overrides::default(), &mut reader);
         finish(config, reader)
     }
@@ -58,7 +58,7 @@ impl Config {
                 .map_err(|error| LoadError::Read { path: path.to_owned(), error })?,
             None => String::new(),
         };
-        let mut reader = Reader::new(&text);
+        let mut reader = Reader::new(&text, Config::DIRECTIVES);
         let mut config = read(&text, overrides, &mut reader);
         read_secrets(&mut config, &mut reader);
         finish(config, reader).map_err(|errors| LoadError::Invalid {
@@ -119,7 +119,7 @@ fn read(text: &str, overrides: &Overrides, reader: &mut Reader<'_>) -> Config {
 
 /// Relations between directives that do not hold.
 fn contradictions(config: &Config) -> Vec<ConfigError> {
-    let mut reader = Reader::new("");
+    let mut reader = Reader::new("", Config::DIRECTIVES);
     relations::check(config, &mut reader);
     reader.into_errors()
 }

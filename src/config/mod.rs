@@ -9,6 +9,7 @@
 //! file system, once, to read the file and the secrets that it names. No secret appears in `Debug` or in an
 //! error.
 
+mod declare;
 mod error;
 mod load;
 mod policies;

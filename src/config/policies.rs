@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::schema::{GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, duration, section, size};
+use super::declare::section;
+use super::schema::{GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, duration, size};
 use super::types::{OnUnavailable, QuotaReply, ReadPolicy, RuleMode};
 
 section! {

@@ -3,16 +3,28 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::schema::{Directive, Kind, join, visit_directives};
-use super::sections::Config;
-use super::value::{Node, Value};
+
+/// A value in the file and what it should be.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    /// Dotted path.
+    pub path: &'a str,
+    /// What is expected.
+    pub kind: &'static Kind,
+    /// What was found.
+    pub value: &'a Spanned<DeValue<'a>>,
+}
 
 /// Collects errors and where each key stands in the text.
 pub struct Reader<'a> {
     text: &'a str,
+    /// The tables and keys at the top of the file.
+    root: &'static [Directive],
     places: HashMap<String, usize>,
     errors: Vec<Report>,
 }
@@ -25,9 +37,9 @@ struct Report {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of this text.
-    pub fn new(text: &'a str) -> Self {
-        Reader { text, places: HashMap::new(), errors: Vec::new() }
+    /// A reader of this text, for a file whose top has the directives of `root`.
+    pub fn new(text: &'a str, root: &'static [Directive]) -> Self {
+        Reader { text, root, places: HashMap::new(), errors: Vec::new() }
     }
 
     /// The table behind `node`, after its unknown and its missing keys were reported.
@@ -40,7 +52,7 @@ impl<'a> Reader<'a> {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             if !directives.iter().any(|directive| directive.key == name) {
-                let message = unknown_key(name, node.path, directives, value.get_ref().is_table());
+                let message = self.unknown_key(name, node.path, directives, value.get_ref().is_table());
                 self.error_at(key.span().start, join(node.path, name), message);
             }
         }
@@ -52,31 +64,6 @@ impl<'a> Reader<'a> {
             }
         }
         Some(table)
-    }
-
-    /// Reads the directive into `field` if the table has it.
-    pub fn field<T: Value>(
-        &mut self,
-        field: &mut T,
-        table: &DeTable<'_>,
-        prefix: &str,
-        directive: Option<&'static Directive>,
-    ) {
-        let Some(directive) = directive else { return };
-        let Some(value) = table.get(directive.key) else { return };
-        let path = join(prefix, directive.key);
-        self.place(&path, value.span());
-        if let Some(read) = T::read(Node { path: &path, kind: &directive.kind, value }, self) {
-            *field = read;
-        }
-    }
-
-    /// The value of an inline table's only key, for a `Kind::ChoiceOr`.
-    pub fn only_key<T: Value>(&mut self, node: &Node<'_>) -> Option<T> {
-        let Kind::ChoiceOr { key, of, .. } = node.kind else { return self.mismatch(node) };
-        let table = node.value.get_ref().as_table().filter(|table| table.len() == 1);
-        let Some(value) = table.and_then(|table| table.get(*key)) else { return self.mismatch(node) };
-        T::read(Node { path: &join(node.path, key), kind: of, value }, self)
     }
 
     /// Remembers where the value of a key stands, for what is wrong with several keys together.
@@ -120,6 +107,32 @@ impl<'a> Reader<'a> {
         for error in errors {
             self.error_at(place_of(error), String::new(), format!("not TOML: {}", error.message()));
         }
+    }
+
+    /// The error for a key that its table does not have: which known key may be meant.
+    fn unknown_key(
+        &self,
+        name: &str,
+        prefix: &str,
+        directives: &'static [Directive],
+        is_table: bool,
+    ) -> String {
+        let what = if is_table { "table" } else { "key" };
+        if let Some(near) = nearest(name, directives.iter().map(|directive| directive.key)) {
+            return format!("unknown {what}; did you mean `{near}`?");
+        }
+        let mut elsewhere = None;
+        visit_directives("", self.root, &mut |path, directive| {
+            if directive.key == name && elsewhere.is_none() {
+                elsewhere = Some(path.to_owned());
+            }
+        });
+        if let Some(path) = elsewhere {
+            return format!("unknown {what} here; did you mean `{path}`?");
+        }
+        let known: Vec<&str> = directives.iter().map(|directive| directive.key).collect();
+        let place = if prefix.is_empty() { "the file".to_owned() } else { format!("[{prefix}]") };
+        format!("unknown {what}; {place} takes {}", known.join(", "))
     }
 
     /// Reports something wrong at a byte of the text.
@@ -188,25 +201,6 @@ fn advice(node: &Node<'_>) -> Option<String> {
         (Kind::Flag, DeValue::String(_)) => Some("leave the quotes out".into()),
         _ => None,
     }
-}
-
-fn unknown_key(name: &str, prefix: &str, directives: &'static [Directive], is_table: bool) -> String {
-    let what = if is_table { "table" } else { "key" };
-    if let Some(near) = nearest(name, directives.iter().map(|directive| directive.key)) {
-        return format!("unknown {what}; did you mean `{near}`?");
-    }
-    let mut elsewhere = None;
-    visit_directives("", Config::DIRECTIVES, &mut |path, directive| {
-        if directive.key == name && elsewhere.is_none() {
-            elsewhere = Some(path.to_owned());
-        }
-    });
-    if let Some(path) = elsewhere {
-        return format!("unknown {what} here; did you mean `{path}`?");
-    }
-    let known: Vec<&str> = directives.iter().map(|directive| directive.key).collect();
-    let place = if prefix.is_empty() { "the file".to_owned() } else { format!("[{prefix}]") };
-    format!("unknown {what}; {place} takes {}", known.join(", "))
 }
 
 /// The known name that differs least, if it differs little: by a third of its length.

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::declare::section;
 use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteBehind};
 use super::schema::{
-    GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, section, size,
+    GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
 use super::types::{Address, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
 

@@ -4,7 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::schema::choice;
+use super::declare::choice;
+use super::reader::{Node, Reader};
+use super::schema::Kind;
+use super::units;
+use super::value::{Value, quote, read_only_key, scalar, text_fits};
 
 /// A host name or IP address with its port. IPv6 addresses are kept without their brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -196,6 +200,53 @@ pub enum QuotaReply {
 impl QuotaReply {
     /// The words of the file.
     pub const NAMES: &'static [&'static str] = &["error", "nil", "value"];
+}
+
+scalar!(
+    Secret,
+    |value, kind| value.as_str().filter(|text| text_fits(text, kind)).map(Secret::new),
+    |_this, _kind| quote("(hidden)")
+);
+scalar!(Address, |value, _kind| value.as_str().and_then(|text| text.parse().ok()), |this, _kind| quote(
+    &this.to_string()
+));
+
+impl Value for ReadPolicy {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.value.get_ref().as_str() {
+            Some("collapse") => Some(ReadPolicy::Collapse),
+            Some("tracked") => Some(ReadPolicy::Tracked),
+            _ => read_only_key(&node, reader).map(ReadPolicy::Ttl),
+        }
+    }
+
+    fn render(&self, _: &Kind) -> String {
+        match self {
+            ReadPolicy::Collapse => quote("collapse"),
+            ReadPolicy::Tracked => quote("tracked"),
+            ReadPolicy::Ttl(ttl) => format!("{{ ttl = \"{}\" }}", units::render_duration(*ttl)),
+        }
+    }
+}
+
+impl Value for QuotaReply {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.value.get_ref().as_str() {
+            Some("error") => Some(QuotaReply::Error),
+            Some("nil") => Some(QuotaReply::Nil),
+            Some("value") => Some(QuotaReply::Value),
+            _ => read_only_key(&node, reader).map(QuotaReply::Integer),
+        }
+    }
+
+    fn render(&self, _: &Kind) -> String {
+        match self {
+            QuotaReply::Error => quote("error"),
+            QuotaReply::Nil => quote("nil"),
+            QuotaReply::Value => quote("value"),
+            QuotaReply::Integer(integer) => format!("{{ integer = {integer} }}"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
-use super::reader::Reader;
+use super::reader::{Node, Reader};
 use super::schema::{Directive, Kind, join};
-use super::types::{Address, QuotaReply, ReadPolicy, Secret};
 use super::units;
 
 /// A directive whose value differs between two configurations.
@@ -22,17 +20,6 @@ pub struct Change {
     pub path: String,
     /// Whether a live reload takes it.
     pub reloadable: bool,
-}
-
-/// A value in the file and what it should be.
-#[derive(Clone, Copy)]
-pub struct Node<'a> {
-    /// Dotted path.
-    pub path: &'a str,
-    /// What is expected.
-    pub kind: &'static Kind,
-    /// What was found.
-    pub value: &'a Spanned<DeValue<'a>>,
 }
 
 /// A type that a directive can have.
@@ -78,23 +65,53 @@ pub fn keep_running<T: Value>(value: &mut T, running: &T, directive: Option<&Dir
     }
 }
 
+/// Reads the directive into `field` if the table has it.
+pub fn read_field<T: Value>(
+    field: &mut T,
+    table: &DeTable<'_>,
+    prefix: &str,
+    directive: Option<&'static Directive>,
+    reader: &mut Reader<'_>,
+) {
+    let Some(directive) = directive else { return };
+    let Some(value) = table.get(directive.key) else { return };
+    let path = join(prefix, directive.key);
+    reader.place(&path, value.span());
+    if let Some(read) = T::read(Node { path: &path, kind: &directive.kind, value }, reader) {
+        *field = read;
+    }
+}
+
+/// Reads the value of an inline table's only key, for a `Kind::ChoiceOr`.
+pub(super) fn read_only_key<T: Value>(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<T> {
+    let Kind::ChoiceOr { key, of, .. } = node.kind else { return reader.mismatch(node) };
+    let table = node.value.get_ref().as_table().filter(|table| table.len() == 1);
+    let Some(value) = table.and_then(|table| table.get(*key)) else { return reader.mismatch(node) };
+    T::read(Node { path: &join(node.path, key), kind: of, value }, reader)
+}
+
 /// Implements `Value` for a scalar from how it is had from a `DeValue` and how it is written.
 macro_rules! scalar {
     ($type:ty, |$value:ident, $kind:ident| $read:expr, |$this:ident, $render_kind:ident| $render:expr) => {
-        impl Value for $type {
-            fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        impl $crate::config::value::Value for $type {
+            fn read(
+                node: $crate::config::reader::Node<'_>,
+                reader: &mut $crate::config::reader::Reader<'_>,
+            ) -> Option<Self> {
                 let ($value, $kind) = (node.value.get_ref(), node.kind);
                 let read: Option<Self> = $read;
                 read.or_else(|| reader.mismatch(&node))
             }
 
-            fn render(&self, $render_kind: &Kind) -> String {
+            fn render(&self, $render_kind: &$crate::config::schema::Kind) -> String {
                 let $this = self;
                 $render
             }
         }
     };
 }
+
+pub(super) use scalar;
 
 scalar!(bool, |value, _kind| value.as_bool(), |this, _kind| this.to_string());
 scalar!(u64, |value, kind| unsigned(value, kind), |this, kind| render_unsigned(*this, kind));
@@ -121,14 +138,6 @@ scalar!(
     |value, _kind| value.as_str().filter(|text| !text.is_empty() && !text.contains('\0')).map(PathBuf::from),
     |this, _kind| quote(&this.display().to_string())
 );
-scalar!(
-    Secret,
-    |value, kind| value.as_str().filter(|text| text_fits(text, kind)).map(Secret::new),
-    |_this, _kind| quote("(hidden)")
-);
-scalar!(Address, |value, _kind| value.as_str().and_then(|text| text.parse().ok()), |this, _kind| quote(
-    &this.to_string()
-));
 scalar!(SocketAddr, |value, _kind| value.as_str().and_then(|text| text.parse().ok()), |this, _kind| quote(
     &this.to_string()
 ));
@@ -166,44 +175,6 @@ impl<T: Value> Value for Vec<T> {
         let Kind::List { of, .. } = kind else { return String::new() };
         let items: Vec<String> = self.iter().map(|item| item.render(of)).collect();
         format!("[{}]", items.join(", "))
-    }
-}
-
-impl Value for ReadPolicy {
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        match node.value.get_ref().as_str() {
-            Some("collapse") => Some(ReadPolicy::Collapse),
-            Some("tracked") => Some(ReadPolicy::Tracked),
-            _ => reader.only_key(&node).map(ReadPolicy::Ttl),
-        }
-    }
-
-    fn render(&self, _: &Kind) -> String {
-        match self {
-            ReadPolicy::Collapse => quote("collapse"),
-            ReadPolicy::Tracked => quote("tracked"),
-            ReadPolicy::Ttl(ttl) => format!("{{ ttl = \"{}\" }}", units::render_duration(*ttl)),
-        }
-    }
-}
-
-impl Value for QuotaReply {
-    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        match node.value.get_ref().as_str() {
-            Some("error") => Some(QuotaReply::Error),
-            Some("nil") => Some(QuotaReply::Nil),
-            Some("value") => Some(QuotaReply::Value),
-            _ => reader.only_key(&node).map(QuotaReply::Integer),
-        }
-    }
-
-    fn render(&self, _: &Kind) -> String {
-        match self {
-            QuotaReply::Error => quote("error"),
-            QuotaReply::Nil => quote("nil"),
-            QuotaReply::Value => quote("value"),
-            QuotaReply::Integer(integer) => format!("{{ integer = {integer} }}"),
-        }
     }
 }
 
@@ -247,7 +218,7 @@ fn duration(text: &str, kind: &Kind) -> Option<Duration> {
     units::parse_duration(text).filter(|duration| (min..=max).contains(&duration))
 }
 
-fn text_fits(text: &str, kind: &Kind) -> bool {
+pub(super) fn text_fits(text: &str, kind: &Kind) -> bool {
     match kind {
         Kind::Url => text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty()),
         _ => !text.is_empty(),
@@ -284,6 +255,6 @@ fn none_literal(kind: &Kind) -> &'static str {
 }
 
 /// Text as a TOML basic string.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

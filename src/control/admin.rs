@@ -13,7 +13,8 @@ use crate::monitor::keys::KeyNames;
 use crate::monitor::notify::webhook::{WebhookQueue, WebhookSettings};
 use crate::monitor::notify::{NoticeFigures, Notifier};
 use crate::monitor::sampler::{Clock, Sampler};
-use crate::monitor::sources::{Identity, Sources};
+use crate::monitor::sources::Sources;
+use crate::monitor::view::Identity;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_desk::QuotaDesk;
 

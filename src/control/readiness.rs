@@ -3,8 +3,8 @@
 //! The topology keeper asks over connections of its own, and the workers serve over theirs. Where the keeper's are turned away
 //! (`maxclients` at the server, a password that was changed) and the workers' are open and answer, clients are served.
 
-use crate::monitor::sources::Readiness;
 use crate::monitor::status::{SILENT_MS, duration_s};
+use crate::monitor::view::Readiness;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::labels::NodeState;
 use crate::shared::topology::{NodeIndex, Topology};

@@ -16,6 +16,7 @@
 
 use bytes::{Buf, BufMut};
 
+use super::frame_head::{Damage, FRAME_HEAD_BYTES, FrameHead, MARKER, checksum};
 use super::record::Record;
 use super::tail::{self, Tear};
 
@@ -23,8 +24,6 @@ const MAGIC: &[u8; 8] = b"hotgjrnl";
 const VERSION: u32 = 2;
 /// Its header does not say before which Redis the journal was begun.
 const VERSION_WITHOUT_UPSTREAM: u32 = 1;
-const MARKER: u32 = 0xF7A3_E51D;
-pub(super) const FRAME_HEADER_BYTES: usize = 4 + 4 + 8 + 4;
 /// A gateway id has 40.
 const GATEWAY_ID_BYTES_MAX: usize = 1024;
 /// A thousand addresses of 253 characters with their ports are fewer.
@@ -51,13 +50,6 @@ pub(super) struct Scan {
     pub records: Vec<(u64, Record)>,
     /// Where the torn tail begins, if there is one, and how it is torn.
     pub torn: Option<(u64, Tear)>,
-}
-
-/// A segment that cannot be trusted, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Damage {
-    pub offset: u64,
-    pub what: &'static str,
 }
 
 impl Header {
@@ -128,53 +120,15 @@ impl FrameWriter {
     pub fn seal(&mut self, frame: &mut [u8]) {
         let number = self.number;
         self.number += 1;
-        let (mut header, records) = frame.split_at_mut(FRAME_HEADER_BYTES);
+        let (mut header, records) = frame.split_at_mut(FRAME_HEAD_BYTES);
         let checksum = checksum(self.salt, number, records);
-        header.put_u32_le(MARKER);
-        header.put_u32_le(records.len() as u32);
-        header.put_u64_le(number);
-        header.put_u32_le(checksum);
-    }
-}
-
-pub(super) fn checksum(salt: u32, number: u64, records: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(salt);
-    hasher.update(&number.to_le_bytes());
-    hasher.update(&(records.len() as u32).to_le_bytes());
-    hasher.update(records);
-    hasher.finalize()
-}
-
-/// What stands before the records of a frame.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    marker: u32,
-    pub records_bytes: usize,
-    number: u64,
-    pub checksum: u32,
-}
-
-impl Head {
-    /// Takes one from the front, if there are as many bytes, and gives what follows it.
-    pub fn split(mut bytes: &[u8]) -> Option<(Self, &[u8])> {
-        let head = Self {
-            marker: bytes.try_get_u32_le().ok()?,
-            records_bytes: bytes.try_get_u32_le().ok()? as usize,
-            number: bytes.try_get_u64_le().ok()?,
-            checksum: bytes.try_get_u32_le().ok()?,
-        };
-        Some((head, bytes))
-    }
-
-    /// Whether it reads like that of the frame of this number.
-    pub fn is_of(&self, number: u64) -> bool {
-        self.marker == MARKER && self.number == number
+        FrameHead { marker: MARKER, records_bytes: records.len(), number, checksum }.write(&mut header);
     }
 }
 
 /// The records of the frame at the front of `bytes`, if it is valid and not of an earlier number than this.
 fn frame(bytes: &[u8], salt: u32, number_min: u64) -> Option<(u64, &[u8])> {
-    let (head, rest) = Head::split(bytes)?;
+    let (head, rest) = FrameHead::split(bytes)?;
     let records = rest.get(..head.records_bytes)?;
     let sound = head.checksum == checksum(salt, head.number, records);
     let valid = head.marker == MARKER && head.number >= number_min && sound;
@@ -210,7 +164,7 @@ pub(super) fn scan(file: &[u8]) -> Result<Scan, Damage> {
             let unknown = Damage { offset: at, what: "it holds a record that this version does not know" };
             records.push((at, Record::decode(&mut input).ok_or(unknown)?));
         }
-        offset += FRAME_HEADER_BYTES + payload.len();
+        offset += FRAME_HEAD_BYTES + payload.len();
     }
     Ok(Scan { header, records, torn })
 }

@@ -43,6 +43,7 @@ mod client;
 mod disk;
 mod error;
 mod frame;
+mod frame_head;
 mod ledger;
 mod record;
 mod segments;

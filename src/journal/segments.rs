@@ -13,7 +13,8 @@ use std::{
 use super::{
     disk::{Disk, DiskFile},
     error::OpenError,
-    frame::{self, FRAME_HEADER_BYTES, FrameWriter, Header},
+    frame::{self, FrameWriter, Header},
+    frame_head::FRAME_HEAD_BYTES,
     ledger::{Contradiction, Ledger},
     tail::Tear,
 };
@@ -267,7 +268,7 @@ impl Segments {
         let mut records = ledger.checkpoint().peekable();
         while records.peek().is_some() {
             let start = checkpoint.len();
-            checkpoint.resize(start + FRAME_HEADER_BYTES, 0);
+            checkpoint.resize(start + FRAME_HEAD_BYTES, 0);
             while checkpoint.len() - start < FRAME_BYTES_MAX
                 && let Some(record) = records.next()
             {

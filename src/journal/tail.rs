@@ -17,7 +17,7 @@
 //! Deliberately does not: repair, or think of a file system that shows after a crash what was in its blocks before (ext4 with
 //! `data=writeback`). There a torn tail may look damaged, and is refused.
 
-use super::frame::{Damage, Head, checksum};
+use super::frame_head::{Damage, FrameHead, checksum};
 
 /// The smallest unit in which a disk writes; larger ones are multiples of it.
 const SECTOR_BYTES: usize = 512;
@@ -33,7 +33,7 @@ pub enum Tear {
 
 /// Judges the tail that begins at this byte of the file, where the frame of this number should be.
 pub(super) fn judge(tail: &[u8], offset: u64, salt: u32, number: u64) -> Result<Tear, Damage> {
-    let Some((head, records)) = Head::split(tail) else { return Ok(Tear::CutShort) };
+    let Some((head, records)) = FrameHead::split(tail) else { return Ok(Tear::CutShort) };
     let whole = head.checksum == checksum(salt, number, records);
     if head.is_of(number) && head.records_bytes > records.len() && !whole {
         return Ok(Tear::CutShort);

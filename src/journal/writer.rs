@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::{
     client::{Message, Progress, Ticket},
     error::RefusedRecord,
-    frame::FRAME_HEADER_BYTES,
+    frame_head::FRAME_HEAD_BYTES,
     ledger::{Contradiction, Ledger, OpenKey},
     record::Record,
     segments::{AppendError, FRAME_BYTES_MAX, Segment, Segments},
@@ -140,7 +140,7 @@ impl Writer {
 
     /// Takes what is queued, up to the size of a frame. False once the journal is to be closed.
     fn gather(&mut self, first: Message, queue: &Receiver<Message>, group: &mut Group) -> bool {
-        group.frame.resize(FRAME_HEADER_BYTES, 0);
+        group.frame.resize(FRAME_HEAD_BYTES, 0);
         let mut next = Some(first);
         while let Some(message) = next {
             match message {

@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 use super::exposition::{Exposition, Metric};
 use super::metrics as m;
-use super::sources::Readiness;
+use super::view::Readiness;
 use super::view::{QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{

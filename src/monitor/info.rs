@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::keys;
 use super::server_info::ServerInfo;
-use super::sources::Readiness;
+use super::view::Readiness;
 use super::view::View;
 use crate::shared::labels::{ErrorKind, Outcome, RedirectKind};
 

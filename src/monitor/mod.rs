@@ -35,4 +35,5 @@ pub mod server_info;
 pub mod sources;
 pub mod status;
 pub mod top;
+pub mod verdict;
 pub mod view;

@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::keys::KeyNames;
 use super::notify::NoticeFigures;
+use super::view::{Identity, Readiness};
 use crate::detect::HotSet;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::quota_desk::QuotaDesk;
@@ -50,36 +49,4 @@ pub struct Sources {
     pub clients: ClientRowsPort,
     /// Where changes of quotas go.
     pub quota_desk: QuotaDesk,
-}
-
-/// Who this gateway is; fixed for the life of the process.
-#[derive(Clone, Debug, Serialize)]
-pub struct Identity {
-    /// hotgate's own version.
-    pub version: String,
-    /// Tells this gateway from all others: 40 hexadecimal digits.
-    pub id: String,
-    /// The addresses that clients connect to.
-    pub listen: Vec<String>,
-    /// Worker threads.
-    pub workers: usize,
-    /// The configuration file; empty without one.
-    pub config_file: String,
-    /// When the process started, in milliseconds since 1970.
-    pub started_unix_ms: u64,
-}
-
-/// Whether traffic should come here: the answer of `/readyz`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum Readiness {
-    /// The upstream is reachable and the gateway is serving.
-    Ready,
-    /// The gateway is serving, and the upstream can't be reached.
-    UpstreamUnreachable {
-        /// What is wrong, as a clause: which node, what error.
-        why: String,
-    },
-    /// The gateway is finishing what is in flight and takes no new clients.
-    Draining,
 }

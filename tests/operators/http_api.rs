@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage};
 use hotgate::monitor::http_client::{Response, exchange};
-use hotgate::monitor::sources::Readiness;
 use hotgate::monitor::top::{self, TopOptions};
+use hotgate::monitor::view::Readiness;
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

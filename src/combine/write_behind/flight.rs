@@ -5,10 +5,9 @@ use bytes::{Bytes, BytesMut};
 use super::gathered::Gathered;
 use super::probe::{self, Remembered};
 use crate::combine::{
-    flight::is_elsewhere,
     op::Op,
-    queue::TOKEN_TTL_MS,
-    script::Call,
+    retryable::is_retryable,
+    script::{Call, TOKEN_TTL_MS},
     segment::Segment,
     settle::{Before, NOT_UNDERSTOOD, OVERFLOW, UNKNOWN, Verdict},
 };
@@ -188,6 +187,11 @@ impl Flight {
         }
     }
 
+    /// The deltas of this flush, as they were gathered.
+    pub fn deltas(&self) -> Gathered {
+        Gathered { sum: self.sum, count: self.count, oldest_ns: self.oldest_ns }
+    }
+
     pub fn in_doubt(flush: FlushInDoubt, now_ns: u64, through: u64) -> Self {
         let FlushInDoubt { token, sum, count, age_ns } = flush;
         let deltas = Gathered { sum, count, oldest_ns: now_ns };
@@ -239,7 +243,7 @@ impl Flight {
     }
 
     pub fn settle(&mut self, reply: &[u8]) -> FlushOutcome {
-        if is_elsewhere(reply) {
+        if is_retryable(reply) {
             return self.again(Retry::Elsewhere);
         }
         match first_error(reply) {

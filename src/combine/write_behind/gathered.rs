@@ -1,7 +1,5 @@
 //! Deltas that no flush has taken yet.
 
-use super::flight::Flight;
-
 /// What they add up to, and since when the oldest of them waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gathered {
@@ -31,7 +29,7 @@ impl Gathered {
     }
 
     /// The deltas of a flush that has surely not taken effect come back, before all that came since.
-    pub fn take_back(&mut self, flight: &Flight) {
+    pub fn take_back(&mut self, flight: Gathered) {
         // The two were one sum of 64 bits when the last of them was answered, or are again when a retraction is done.
         self.sum = self.sum.wrapping_add(flight.sum);
         self.count += flight.count;

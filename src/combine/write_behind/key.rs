@@ -292,14 +292,14 @@ impl<M: Copy> WriteBehindKey<M> {
     /// token, which is not used again.
     pub fn take_back_flush(&mut self) -> Option<u64> {
         let flight = self.flight.take_if(|flight| !flight.doubtful)?;
-        self.gathered.take_back(&flight);
+        self.gathered.take_back(flight.deltas());
         Some(flight.token)
     }
 
     /// The journal could not take the record of this flush, so it was not sent: its deltas gather again.
     pub fn flush_not_written(&mut self, token: u64) {
         if let Some(flight) = self.flight.take_if(|flight| flight.token == token && !flight.doubtful) {
-            self.gathered.take_back(&flight);
+            self.gathered.take_back(flight.deltas());
         }
     }
 
@@ -316,7 +316,7 @@ impl<M: Copy> WriteBehindKey<M> {
         let Some(delta) = self.unwritten.remove(place) else { return };
         // A flush that holds it stands behind it in the journal, so it has not been sent either.
         if let Some(flight) = self.flight.take_if(|flight| flight.through >= sequence) {
-            self.gathered.take_back(&flight);
+            self.gathered.take_back(flight.deltas());
         }
         self.gathered.retract(delta.delta);
         budget.give_back(1);
@@ -457,7 +457,7 @@ impl<M: Copy> WriteBehindKey<M> {
                 self.base.assume_added(flight.sum);
             }
             FlushOutcome::Returned { .. } | FlushOutcome::Again(_) => {
-                return self.gathered.take_back(&flight);
+                return self.gathered.take_back(flight.deltas());
             }
         }
         budget.give_back(flight.count);

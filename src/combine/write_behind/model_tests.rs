@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use super::*;
-use crate::combine::{flush_script_sha, queue::RETRY_NS_MAX};
+use crate::combine::{flush_script_sha, script::RETRY_NS_MAX};
 use crate::resp::{Request, RequestLimits, RequestScan, RequestScanner, RespVersion, encode, parse_integer};
 
 const KEY: &[u8] = b"sku:{8421}:reserved";

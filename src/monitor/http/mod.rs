@@ -35,7 +35,8 @@ use tokio::sync::Semaphore;
 
 use super::board::Board;
 use super::exposition;
-use super::sources::{Latest, Readiness, Sources};
+use super::sources::{Latest, Sources};
+use super::view::Readiness;
 use clients::ClientsCache;
 use guard::Guard;
 use listener::{BoundedListener, Peer};

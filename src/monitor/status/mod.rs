@@ -14,10 +14,8 @@ mod quotas;
 mod upstream;
 mod words;
 
-use serde::Serialize;
-
-use super::sources::Readiness;
-use super::view::{HotKeyView, NodeView, Now, QuotaView, Totals};
+use super::verdict::{Finding, Level, Status};
+use super::view::{HotKeyView, NodeView, Now, QuotaView, Readiness, Totals};
 pub use upstream::SILENT_MS;
 pub use words::{duration_s, duration_us, percent, rate, whole};
 
@@ -25,52 +23,6 @@ pub use words::{duration_s, duration_us, percent, rate, whole};
 const FULL_SHARE_WARNING: f64 = 0.8;
 /// Findings shown at once; the rest is in the tables.
 const FINDINGS_MAX: usize = 8;
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Nothing to say.
-    Ok,
-    /// Worth knowing; nothing to do.
-    Notice,
-    /// Worth a look before it gets worse.
-    Warning,
-    /// Clients suffer now.
-    Critical,
-}
-
-impl Level {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// One thing that a rule found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How bad it is.
-    pub level: Level,
-    /// What it is.
-    pub sentence: String,
-}
-
-/// The verdict on a view.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// The worst finding's level.
-    pub level: Level,
-    /// The worst finding, or that all is quiet.
-    pub sentence: String,
-    /// The other findings, worst first.
-    pub others: Vec<Finding>,
-}
 
 /// The figures that the rules look at.
 #[derive(Clone, Copy)]

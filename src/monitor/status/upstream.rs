@@ -1,8 +1,8 @@
 //! Redis: what can't be reached, what does not answer, what carries more than its share.
 
 use super::{Evidence, Findings, Level, duration_s, duration_us, is_nearly_full, percent, rate, whole};
-use crate::monitor::sources::Readiness;
 use crate::monitor::view::NodeView;
+use crate::monitor::view::Readiness;
 use crate::shared::labels::NodeRefusal;
 use crate::shared::topology::SLOTS;
 
