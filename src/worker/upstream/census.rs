@@ -130,7 +130,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
-    use crate::worker::client::ClientKey;
+    use crate::worker::names::ClientKey;
 
     fn any_role(random: &mut StdRng) -> Role {
         let owner = ClientKey::from_number(random.random_range(0..5));
