@@ -52,6 +52,7 @@
 //! | [`monitor`] | cold | metrics, INFO and HOTKEYS views, HTTP, dashboard, `hotgate top` |
 //! | [`resp`] [`command`] [`detect`] [`pace`] [`combine`] [`admission`] [`config`] | leaf | protocol, command table, heavy hitters, when to fold, fold and settle, quotas, configuration |
 //! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
+//! | [`net`] | any thread | byte streams: listen, accept, connect; the only place that names sockets |
 //! | [`demo`] | tool | a private Redis Cluster with the gateway before it |
 
 pub mod admission;
@@ -64,6 +65,7 @@ pub mod detect;
 pub mod journal;
 pub mod limits;
 pub mod monitor;
+pub mod net;
 pub mod pace;
 pub mod panics;
 pub mod process;

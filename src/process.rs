@@ -11,13 +11,12 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -34,6 +33,7 @@ use crate::control::rights::{follow_rights, missing_rights};
 use crate::control::topology::{KeeperSettings, TopologyKeeper};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
+use crate::net::{BoundListener, Listener};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
@@ -169,7 +169,7 @@ pub async fn serve(
     let journaled = journal.is_some();
     let limit = raise_limit();
     let (listen, mut listeners) = bind_all(&config, workers)?;
-    let admin_listener = bind_admin(&config).await?;
+    let admin_listener = bind_admin(&config)?;
     let descriptors = Descriptors::new(limit, open_now(), workers, &config);
     let asked = config;
     let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
@@ -245,8 +245,8 @@ pub async fn serve(
     let (quota_desk, quota_changes) = QuotaDesk::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let monitoring = Arc::new(admin::start(&gateway, quota_desk, file));
-    let admin_address = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(listener) = admin_listener {
+    let admin_address = admin_listener.as_ref().map(|(_, address)| *address);
+    if let Some((listener, _)) = admin_listener {
         admin::listen(&gateway, &monitoring, listener);
     }
     let desk = Arc::new(Desk::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
@@ -403,16 +403,16 @@ async fn wait_for_upstream(gateway: &Gateway) {
 fn bind_all(
     config: &Config,
     workers: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), ProcessError> {
-    let mut by_worker: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+) -> Result<(Vec<SocketAddr>, Vec<Vec<BoundListener>>), ProcessError> {
+    let mut by_worker: Vec<Vec<BoundListener>> = (0..workers).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for wanted in &config.gateway.listen {
         let mut address = *wanted;
         for listeners in &mut by_worker {
-            let listener = bind(address, config.gateway.tcp_backlog as i32)
+            let listener = BoundListener::shared(address, config.gateway.tcp_backlog)
                 .map_err(|error| ProcessError::Listen(address, error))?;
             // With port 0 the first worker gets a port, and the others the same.
-            address = listener.local_addr().map_err(|error| ProcessError::Listen(address, error))?;
+            address = listener.address().map_err(|error| ProcessError::Listen(address, error))?;
             listeners.push(listener);
         }
         addresses.push(address);
@@ -420,27 +420,15 @@ fn bind_all(
     Ok((addresses, by_worker))
 }
 
-fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
-}
-
-async fn bind_admin(config: &Config) -> Result<Option<tokio::net::TcpListener>, ProcessError> {
-    match config.admin.listen {
-        None => Ok(None),
-        Some(address) => match tokio::net::TcpListener::bind(address).await {
-            Ok(listener) => Ok(Some(listener)),
-            Err(error) => Err(ProcessError::Listen(address, error)),
-        },
-    }
+/// The listener of the HTTP side, if there is one, and where it listens.
+fn bind_admin(config: &Config) -> Result<Option<(Listener, SocketAddr)>, ProcessError> {
+    let Some(address) = config.admin.listen else { return Ok(None) };
+    let bind = || {
+        let bound = BoundListener::alone(address)?;
+        let real = bound.address()?;
+        Ok((bound.accepting()?, real))
+    };
+    bind().map(Some).map_err(|error| ProcessError::Listen(address, error))
 }
 
 /// 40 hexadecimal digits of chance, the form of a cluster node's id.

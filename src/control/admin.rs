@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpListener;
-
 use super::readiness::readiness;
 use crate::config::Config;
 use crate::monitor::board::{Board, Frame, keep_fresh};
@@ -15,6 +13,7 @@ use crate::monitor::notify::{NoticeFigures, Notifier};
 use crate::monitor::sampler::{Clock, Sampler};
 use crate::monitor::sources::Sources;
 use crate::monitor::view::Identity;
+use crate::net::Listener;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_desk::QuotaDesk;
 
@@ -45,7 +44,7 @@ pub fn start(gateway: &Arc<Gateway>, quota_desk: QuotaDesk, config_file: String)
 }
 
 /// Serves the HTTP side on `listener`.
-pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: TcpListener) {
+pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listener) {
     let shared = Arc::clone(gateway);
     let token = move || shared.config.load().admin.token.as_ref().map(|token| token.reveal().to_owned());
     let options =

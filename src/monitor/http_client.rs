@@ -11,8 +11,10 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, Uri, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::config::Address;
+use crate::net::connect;
 
 /// The most bytes of a response that are read: `/api/hotkeys` with a full hot set stays below 200 KiB.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
@@ -41,10 +43,10 @@ pub async fn exchange(
     if uri.scheme_str() != Some("http") {
         return Err("the address must begin with http:// (TLS is left to a local relay)".into());
     }
-    let host = uri.host().ok_or("the address names no host")?.trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(80);
+    let host = uri.host().ok_or("the address names no host")?.trim_matches(['[', ']']);
+    let address = Address::new(host, uri.port_u16().unwrap_or(80));
     let request = request(method, &uri, token, json)?;
-    match timeout(patience, converse(&host, port, request)).await {
+    match timeout(patience, converse(&address, request)).await {
         Ok(response) => response,
         Err(_) => Err(format!("no answer within {} ms", patience.as_millis())),
     }
@@ -73,8 +75,8 @@ fn request(
         .map_err(|_| "the token or address holds bytes HTTP can't carry".into())
 }
 
-async fn converse(host: &str, port: u16, request: Request<Full<Bytes>>) -> Result<Response, String> {
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| format!("can't connect: {error}"))?;
+async fn converse(address: &Address, request: Request<Full<Bytes>>) -> Result<Response, String> {
+    let stream = connect(address, None).await.map_err(|error| format!("can't connect: {error}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;

@@ -5,13 +5,13 @@
 //! a worker down beyond `rows_max` rows at a time. A worker that does not answer in time is left out, and the
 //! answer says so.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::limits::CLIENT_ROWS_WAITING_MAX;
+use crate::net::SocketName;
 
 /// One client connection, as `CLIENT LIST` describes it
 /// (<https://redis.io/docs/latest/commands/client-list/>).
@@ -22,9 +22,9 @@ pub struct ClientRow {
     /// The worker that owns the connection.
     pub worker: usize,
     /// The client's address.
-    pub address: SocketAddr,
+    pub address: SocketName,
     /// The address that it connected to.
-    pub local_address: SocketAddr,
+    pub local_address: SocketName,
     /// `CLIENT SETNAME`; empty when not set.
     pub name: Vec<u8>,
     /// `CLIENT SETINFO LIB-NAME`; empty when not set.
@@ -132,12 +132,12 @@ mod tests {
     use super::*;
 
     fn row(id: u64, worker: usize) -> ClientRow {
-        let address = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let address = SocketName::from(std::net::SocketAddr::from(([127, 0, 0, 1], 50_000)));
         ClientRow {
             id,
             worker,
+            local_address: address.clone(),
             address,
-            local_address: address,
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),

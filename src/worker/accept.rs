@@ -11,13 +11,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::client::{self, Client};
 use super::decide::local::asks_for_password;
 use super::owners::Worker;
 use super::turn::turn;
+use crate::net::{Listener, Stream};
 use crate::shared::labels::RejectReason;
 
 /// What a client beyond the bound is told, as Redis words it.
@@ -33,20 +33,20 @@ const SHORTAGE: Duration = Duration::from_secs(1);
 const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Accepts clients until it is aborted.
-pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: TcpListener) {
+pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener) {
     let mut shortage = Shortage { spare: spare(), ..Shortage::default() };
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if shortage.is_recent() => turn(&worker, |worker| refuse(worker, &stream)),
-            Ok((stream, _)) => turn(&worker, |acting| admit(acting, &worker, stream)),
+            Ok(stream) if shortage.is_recent() => turn(&worker, |worker| refuse(worker, stream)),
+            Ok(stream) => turn(&worker, |acting| admit(acting, &worker, stream)),
             Err(error) => {
                 shortage.note(&error);
                 // One that waits is accepted in place of the spare descriptor.
                 let had_spare = shortage.spare.take().is_some();
                 let waiting = had_spare.then(|| listener.accept().now_or_never()).flatten();
                 let told = match waiting {
-                    Some(Ok((stream, _))) => {
-                        turn(&worker, |worker| refuse(worker, &stream));
+                    Some(Ok(stream)) => {
+                        turn(&worker, |worker| refuse(worker, stream));
                         true
                     }
                     _ => false,
@@ -93,35 +93,26 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-fn refuse(worker: &mut Worker, stream: &TcpStream) {
+fn refuse(worker: &mut Worker, mut stream: Stream) {
     worker.core.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
     // A new socket's buffer is empty, so this either goes out whole or the client has gone.
     let _ = stream.try_write(TOO_MANY);
 }
 
-fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: TcpStream) {
+fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: Stream) {
     worker.look_at_snapshots();
     let Some(id) = worker.core.gateway.connections.admit(worker.core.config.gateway.clients_max as u64)
     else {
-        return refuse(worker, &stream);
+        return refuse(worker, stream);
     };
-    let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else {
+    let (Ok(peer), Ok(local)) = (stream.peer(), stream.local()) else {
         worker.core.gateway.connections.release();
         return;
     };
-    set_options(&stream, worker.core.config.gateway.tcp_keepalive);
+    stream.set_options(worker.core.config.gateway.tcp_keepalive);
     let limits = worker.core.request_limits(!asks_for_password(&worker.core.config));
     let now_ns = worker.core.now_ns;
     worker.core.tallies.clients.opened += 1;
     let key = worker.clients.all.insert(|key| Client::new(key, id, stream, (peer, local), limits, now_ns));
     tokio::task::spawn_local(client::run(Rc::clone(shared), key));
-}
-
-fn set_options(stream: &TcpStream, keepalive: Option<Duration>) {
-    // Without these the connection works all the same, a little worse.
-    let _ = stream.set_nodelay(true);
-    if let Some(period) = keepalive {
-        let options = socket2::TcpKeepalive::new().with_time(period);
-        let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&options);
-    }
 }

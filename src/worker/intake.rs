@@ -6,16 +6,14 @@
 
 use std::future::Future;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::limits::{READ_BYTES_MIN, RESERVE_BYTES_MAX};
+use crate::net::Stream;
 
 /// The unfinished part of a connection's input.
 #[derive(Debug, Default)]
@@ -41,7 +39,7 @@ impl Intake {
     /// Reads once. Registers the task for the next readiness when it returns `Pending`.
     pub fn poll_fill(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         scratch: &mut [u8],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Filled>> {
@@ -81,22 +79,8 @@ impl Intake {
     }
 }
 
-/// Whether something has arrived that was not read: bytes, or the end of them. It asks the system, and not what the runtime
-/// knows, which may be older than a stop of the process. To be asked before a time limit is held against a peer.
-pub fn has_arrived(stream: &TcpStream) -> bool {
-    let mut byte = [MaybeUninit::uninit()];
-    match SockRef::from(stream).peek(&mut byte) {
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        Ok(_) => true,
-    }
-}
-
 /// `AsyncReadExt::read_buf` for a poll function: dropping that future between polls loses nothing.
-fn poll_read_buf(
-    stream: &mut TcpStream,
-    into: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
+fn poll_read_buf(stream: &mut Stream, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let future = std::pin::pin!(stream.read_buf(into));
     future.poll(cx)
 }

@@ -95,8 +95,8 @@ impl Worker {
         ClientRow {
             id: client.id,
             worker: self.core.index,
-            address: client.peer,
-            local_address: client.local,
+            address: client.peer.clone(),
+            local_address: client.local.clone(),
             name: session.name.to_vec(),
             library_name: session.library_name.to_vec(),
             library_version: session.library_version.to_vec(),

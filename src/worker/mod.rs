@@ -37,7 +37,6 @@ pub mod upstream;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +46,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::limits::SLICE;
+use crate::net::BoundListener;
 use crate::shared::client_rows::ClientRowsInbox;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::mailbox::WorkerMessage;
@@ -64,7 +64,7 @@ pub struct Setup {
     /// What all threads share.
     pub gateway: Arc<Gateway>,
     /// Bound and listening, one per address.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<BoundListener>,
     /// Its mailbox.
     pub messages: mpsc::Receiver<WorkerMessage>,
     /// Asks for descriptions of its clients.
@@ -101,8 +101,8 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     }
     let mut accepting = Vec::new();
     for listener in setup.listeners {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&worker), listener)));
+        let accept = accept::accept(Rc::clone(&worker), listener.accepting()?);
+        accepting.push(tokio::task::spawn_local(accept));
     }
     tokio::task::spawn_local(upstream::run_retries(Rc::clone(&worker)));
     tokio::task::spawn_local(messages::receive(Rc::clone(&worker), setup.messages));

@@ -4,7 +4,6 @@
 
 use super::arena::Arena;
 use super::client::{Client, Phase, press_on};
-use super::intake::has_arrived;
 use super::owners::Worker;
 use super::upstream::{Phase as UpstreamPhase, Role, Upstream};
 use crate::shared::labels::{CloseReason, NodeState, RequestClass};
@@ -188,13 +187,13 @@ fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draini
                 && client.output.is_empty()
                 && !client.paused
                 && !client.session.waits_on_server()
-                && !has_arrived(&client.stream) =>
+                && !client.stream.has_arrived() =>
         {
             client.phase = Phase::Finishing(CloseReason::Idle);
         }
         // What lies there is dropped first, once: closing with it unread would reset the connection.
         Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
-            client.phase = match until_ns > 0 && has_arrived(&client.stream) {
+            client.phase = match until_ns > 0 && client.stream.has_arrived() {
                 true => Phase::Lingering(reason, 0),
                 false => Phase::Dead(reason),
             }

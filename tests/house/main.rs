@@ -67,6 +67,7 @@ fn check_uses(directory: &str, allowed: &[&str]) {
         "journal",
         "limits",
         "monitor",
+        "net",
         "pace",
         "process",
         "resp",
@@ -91,6 +92,42 @@ fn leaves_use_leaves_only() {
     check_uses("pace", &[]);
     check_uses("combine", &["resp", "limits"]);
     check_uses("admission", &["combine", "command", "config", "resp", "limits"]);
+}
+
+#[test]
+fn byte_streams_know_nothing_of_what_they_carry() {
+    check_uses("net", &["config", "limits"]);
+}
+
+/// A second kind of byte stream is a variant in `net/`: nobody else can tell.
+#[test]
+fn only_net_names_sockets() {
+    let words = [
+        "TcpStream",
+        "TcpListener",
+        "UnixStream",
+        "UnixListener",
+        "TcpSocket",
+        "socket2",
+        "tokio::net",
+        "lookup_host",
+        "ToSocketAddrs",
+        "os::unix::net",
+    ];
+    // The demonstration looks for free ports before anything listens there; the oracle belongs to tests.
+    let may = ["src/net/", "src/demo/", "src/command/oracle.rs"];
+    for (path, text) in files("").into_iter().filter(|(path, _)| !is_test_file(path)) {
+        let shown = path.to_string_lossy();
+        for (line, code) in code(&text).enumerate().filter(|_| !may.iter().any(|may| shown.contains(may))) {
+            for word in words {
+                assert!(
+                    !code.contains(word),
+                    "{shown}:{}: names `{word}`: byte streams come from net/",
+                    line + 1
+                );
+            }
+        }
+    }
 }
 
 #[test]

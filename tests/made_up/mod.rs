@@ -1,6 +1,7 @@
 //! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so
 //! that what operators see can be tested and looked at without workers and without Redis.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hotgate::admission::QuotaAction;
@@ -12,6 +13,7 @@ use hotgate::monitor::notify::NoticeFigures;
 use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
 use hotgate::monitor::sources::Sources;
 use hotgate::monitor::view::{Identity, Readiness};
+use hotgate::net::BoundListener;
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
 use hotgate::shared::quota_desk::QuotaDesk;
@@ -157,8 +159,8 @@ fn client(id: u64) -> ClientRow {
     ClientRow {
         id,
         worker: (id % 2) as usize,
-        address: ([10, 0, 1, (id % 200) as u8], 50_000 + id as u16).into(),
-        local_address: ([10, 0, 0, 1], 6380).into(),
+        address: SocketAddr::from(([10, 0, 1, (id % 200) as u8], 50_000 + id as u16)).into(),
+        local_address: SocketAddr::from(([10, 0, 0, 1], 6380)).into(),
         name: names[id as usize % 3].to_vec(),
         library_name: b"redis-py".to_vec(),
         library_version: b"5.0.1".to_vec(),
@@ -365,17 +367,16 @@ impl Served {
         let clock = Clock { monotonic_ms: 0, unix_ms: START_MS };
         let view = sampler.tick(clock);
         let board = Arc::new(Board::new(Frame::new(view, sampler.history())));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listener = BoundListener::alone(([127, 0, 0, 1], 0).into()).unwrap();
+        let url = format!("http://{}", listener.address().unwrap());
         let options = HttpOptions { token: Box::new(move || token.map(str::to_owned)), connections_max: 64 };
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let listener = listener.into_std().unwrap();
         let shown = board.clone();
         // A runtime of its own, whose end closes every connection at once, as the end of the process would.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let listener = listener.accepting().unwrap();
                 tokio::select! {
                     served = serve(listener, shown, sources, options) => served.unwrap(),
                     _ = stopped => {}

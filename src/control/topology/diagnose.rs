@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::info::field;
 use crate::control::upstream_client::UpstreamError;
+use crate::net::connect;
 use crate::shared::topology::Address;
 
 /// The types of TLS records that answer a greeting: an alert, and a handshake (RFC 8446, section 5.1).
@@ -65,7 +65,7 @@ pub fn explain(error: &UpstreamError) -> String {
 /// Whether a server that broke the connection speaks TLS: it is greeted in TLS, and what it answers is looked at.
 pub async fn speaks_tls(address: &Address, patience: Duration) -> bool {
     let exchange = async {
-        let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await.ok()?;
+        let mut stream = connect(address, None).await.ok()?;
         stream.write_all(&client_hello()).await.ok()?;
         stream.read_u8().await.ok()
     };

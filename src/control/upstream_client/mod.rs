@@ -8,17 +8,16 @@ mod frame_gauge;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::config::Secret;
+use crate::net::{ConnectError, Stream, connect};
 use crate::resp::encode;
 use crate::shared::topology::Address;
 use frame_gauge::{FrameGauge, GaugeError};
@@ -26,9 +25,6 @@ use frame_gauge::{FrameGauge, GaugeError};
 /// Bytes of one reply. `COMMAND` of Redis 8 with all its modules is below 1 MiB and `CLUSTER SHARDS` of a cluster of a
 /// thousand nodes below 512 KiB; what is larger is not an answer to what was asked.
 const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Addresses tried of those a host name resolves to.
-const RESOLVED_ADDRESSES_MAX: usize = 8;
 
 /// Who the gateway is towards the upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,9 +79,21 @@ impl fmt::Display for UpstreamError {
 
 impl std::error::Error for UpstreamError {}
 
+impl From<ConnectError> for UpstreamError {
+    fn from(error: ConnectError) -> Self {
+        let why = error.to_string();
+        match error {
+            ConnectError::Resolve(_) | ConnectError::ResolveTimeout | ConnectError::NoAddress => {
+                Self::Resolve(why)
+            }
+            ConnectError::Unreachable(_) | ConnectError::Timeout => Self::Connect(why),
+        }
+    }
+}
+
 /// One connection.
 pub struct UpstreamClient {
-    stream: TcpStream,
+    stream: Stream,
     received: BytesMut,
     reply_timeout: Duration,
 }
@@ -101,7 +109,7 @@ impl UpstreamClient {
         credentials: &Credentials,
         timeouts: Timeouts,
     ) -> Result<Self, UpstreamError> {
-        let stream = dial(address, timeouts.connect).await?;
+        let stream = connect(address, Some(timeouts.connect)).await?;
         let mut client = Self { stream, received: BytesMut::new(), reply_timeout: timeouts.reply };
         client.authenticate(credentials).await?;
         Ok(client)
@@ -181,25 +189,6 @@ impl UpstreamClient {
             }
         }
     }
-}
-
-async fn dial(address: &Address, connect_timeout: Duration) -> Result<TcpStream, UpstreamError> {
-    let resolved: Vec<SocketAddr> =
-        timeout(connect_timeout, lookup_host((address.host.as_str(), address.port)))
-            .await
-            .map_err(|_| UpstreamError::Resolve("the resolver did not answer in time".to_owned()))?
-            .map_err(|error| UpstreamError::Resolve(error.to_string()))?
-            .take(RESOLVED_ADDRESSES_MAX)
-            .collect();
-    let mut last_error = UpstreamError::Resolve("the name has no address".to_owned());
-    for socket_address in resolved {
-        match timeout(connect_timeout, TcpStream::connect(socket_address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last_error = UpstreamError::Connect(error.to_string()),
-            Err(_) => last_error = UpstreamError::Connect("timed out".to_owned()),
-        }
-    }
-    Err(last_error)
 }
 
 fn broken(error: io::Error) -> UpstreamError {

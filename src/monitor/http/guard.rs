@@ -8,7 +8,7 @@
 //! - Requests per second are bounded for all askers together. What is beyond gets 429 and a closed
 //!   connection, before any work is done for it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::assets::CONTENT_SECURITY_POLICY;
 use super::{Shared, error};
 use crate::monitor::sources::Latest;
+use crate::net::SocketName;
 
 /// Requests per second in the long run. At 50 µs each that is 1 % of a core; ten dashboards and as many
 /// scrapers need 50.
@@ -37,8 +38,8 @@ pub struct Guard {
 
 impl Guard {
     /// A guard for a server that listens on `address`.
-    pub fn new(address: SocketAddr, token: Latest<Option<String>>) -> Self {
-        Self { loopback: address.ip().is_loopback(), token, bucket: Mutex::new((BURST_MAX, Instant::now())) }
+    pub fn new(address: &SocketName, token: Latest<Option<String>>) -> Self {
+        Self { loopback: address.is_loopback(), token, bucket: Mutex::new((BURST_MAX, Instant::now())) }
     }
 
     /// The token that is required; `None` when none is configured.
@@ -154,7 +155,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_burst_is_bounded_and_refills() {
-        let guard = Guard::new(SocketAddr::from(([127, 0, 0, 1], 0)), Box::new(|| None));
+        let loopback = SocketName::from(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+        let guard = Guard::new(&loopback, Box::new(|| None));
         let now = Instant::now();
         assert_eq!((0..1_000).filter(|_| guard.take(now)).count(), BURST_MAX as usize);
         let later = now + std::time::Duration::from_millis(100);

@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,9 +15,10 @@ use std::time::Duration;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::net;
 
 /// How long a connection may go without progress. An event stream writes once a second, a dashboard reuses
 /// its connection within seconds, Prometheus connects anew when it has to.
@@ -29,27 +29,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct BoundedListener {
-    listener: TcpListener,
+    listener: net::Listener,
     places: Arc<Semaphore>,
 }
 
 impl BoundedListener {
     /// At most `connections_max` connections at once.
-    pub fn new(listener: TcpListener, connections_max: usize) -> Self {
+    pub fn new(listener: net::Listener, connections_max: usize) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(connections_max)) }
     }
 }
 
 impl Listener for BoundedListener {
     type Io = PatientStream;
-    type Addr = SocketAddr;
+    type Addr = net::SocketName;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
-            let Ok((stream, address)) = self.listener.accept().await else {
+            let Ok(stream) = self.listener.accept().await else {
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            // Whoever has gone already has no name.
+            let Ok(address) = stream.peer() else { continue };
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
                 return (PatientStream::new(stream, place), address);
             }
@@ -57,30 +59,30 @@ impl Listener for BoundedListener {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
+        self.listener.local()
     }
 }
 
 /// The address of the asker.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+#[derive(Clone, Debug)]
+pub struct Peer(pub net::SocketName);
 
 impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
-        Self(*stream.remote_addr())
+        Self(stream.remote_addr().clone())
     }
 }
 
 /// A connection that fails with `TimedOut` after [`PATIENCE`] without progress. It holds its place among the
 /// connections.
 pub struct PatientStream {
-    stream: TcpStream,
+    stream: net::Stream,
     deadline: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl PatientStream {
-    fn new(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+    fn new(stream: net::Stream, place: OwnedSemaphorePermit) -> Self {
         Self { stream, deadline: Box::pin(sleep(PATIENCE)), _place: place }
     }
 

@@ -20,7 +20,6 @@ mod listener;
 mod quotas;
 mod stream;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
@@ -30,13 +29,13 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::board::Board;
 use super::exposition;
 use super::sources::{Latest, Sources};
 use super::view::Readiness;
+use crate::net::{Listener, SocketName};
 use clients::ClientsCache;
 use guard::Guard;
 use listener::{BoundedListener, Peer};
@@ -65,22 +64,22 @@ struct Shared {
 /// Serves until the future is dropped. The caller binds the listener, since where it listens is the
 /// configuration's business.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     board: Arc<Board>,
     sources: Arc<Sources>,
     options: HttpOptions,
 ) -> std::io::Result<()> {
-    let address = listener.local_addr()?;
+    let address = listener.local()?;
     let listener = BoundedListener::new(listener, options.connections_max);
     let app = router(address, board, sources, options);
     axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
 }
 
-fn router(address: SocketAddr, board: Arc<Board>, sources: Arc<Sources>, options: HttpOptions) -> Router {
+fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options: HttpOptions) -> Router {
     let shared = Arc::new(Shared {
         board,
         sources,
-        guard: Guard::new(address, options.token),
+        guard: Guard::new(&address, options.token),
         clients: ClientsCache::default(),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });

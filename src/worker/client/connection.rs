@@ -174,7 +174,7 @@ pub fn flush_client(worker: &mut Worker, key: ClientKey) {
         return;
     }
     let before = client.output.len();
-    let outcome = client.output.write_to(&client.stream);
+    let outcome = client.output.write_to(&mut client.stream);
     written(worker, key, before, outcome);
 }
 
@@ -184,7 +184,7 @@ pub fn press_on(worker: &mut Worker, key: ClientKey) {
     let timeout = worker.core.config.limits.output_stall_timeout;
     let Some(client) = worker.clients.all.get_mut(key) else { return };
     let before = client.output.len();
-    let outcome = client.output.press_into(&client.stream);
+    let outcome = client.output.press_into(&mut client.stream);
     written(worker, key, before, outcome);
     let Some(client) = worker.clients.all.get_mut(key) else { return };
     // What was taken may have made room for its next request.

@@ -42,7 +42,7 @@ impl Worker {
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let announced = self.core.config.gateway.announce.as_ref();
-        let host = announced.map_or_else(|| client.local.ip().to_string(), |address| address.host.clone());
+        let host = announced.map_or_else(|| client.local.host(), |address| address.host.clone());
         let face = Face {
             host: &host,
             port: announced.map_or(client.local.port(), |address| address.port),

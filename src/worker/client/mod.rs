@@ -36,11 +36,9 @@ mod transaction;
 mod window;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::task::Waker;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 pub use connection::{close_client, flush_client, flush_touched, hang_up, press_on, run, touch};
 pub use invalidations::Backlog;
@@ -52,6 +50,7 @@ use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use super::names::ClientKey;
 use super::upstream::Parked;
+use crate::net::{SocketName, Stream};
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
 use crate::shared::topology::NodeIndex;
@@ -137,11 +136,11 @@ pub struct Client {
     /// `CLIENT ID`.
     pub id: u64,
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Who dialled.
-    pub peer: SocketAddr,
+    pub peer: SocketName,
     /// What they dialled: the address that `CLUSTER` replies show.
-    pub local: SocketAddr,
+    pub local: SocketName,
     /// The task of this connection.
     pub waker: Option<Waker>,
     /// The reading part; absent while its requests are dispatched.
@@ -228,8 +227,8 @@ impl Client {
     pub fn new(
         key: ClientKey,
         id: u64,
-        stream: TcpStream,
-        (peer, local): (SocketAddr, SocketAddr),
+        stream: Stream,
+        (peer, local): (SocketName, SocketName),
         limits: RequestLimits,
         now_ns: u64,
     ) -> Self {

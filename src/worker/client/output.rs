@@ -8,10 +8,9 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::Bytes;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 
 use crate::limits::{KEPT_BYTES_MAX, LARGE_REPLY_BYTES, OUTPUT_KEPT_BYTES_MAX, SLICES_MAX};
+use crate::net::Stream;
 
 /// The output queue of one client: `chunks`, then `tail`.
 #[derive(Debug, Default)]
@@ -69,7 +68,7 @@ impl Output {
     ///
     /// # Errors
     /// The client's connection is broken.
-    pub fn write_to(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    pub fn write_to(&mut self, stream: &mut Stream) -> io::Result<bool> {
         self.write_with(|slices| match slices {
             [one] => stream.try_write(one),
             _ => stream.try_write_vectored(slices),
@@ -81,13 +80,13 @@ impl Output {
     ///
     /// # Errors
     /// The client's connection is broken.
-    pub fn press_into(&mut self, stream: &TcpStream) -> io::Result<bool> {
-        self.write_with(|slices| SockRef::from(stream).send_vectored(slices))
+    pub fn press_into(&mut self, stream: &mut Stream) -> io::Result<bool> {
+        self.write_with(|slices| stream.press(slices))
     }
 
-    fn write_with(&mut self, write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<bool> {
+    fn write_with(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<bool> {
         while !self.is_empty() {
-            match self.write_once(&write) {
+            match self.write_once(&mut write) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -98,7 +97,7 @@ impl Output {
         Ok(true)
     }
 
-    fn write_once(&self, write: impl Fn(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
+    fn write_once(&self, write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<usize> {
         if self.chunks.is_empty() {
             return write(&[IoSlice::new(&self.tail[self.tail_written..])]);
         }

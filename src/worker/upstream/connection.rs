@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use rand::Rng;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::greeting::{Connected, Greeting, GreetingError, greet};
 use super::lanes::ALONE;
 use super::{Phase, Role, Upstream};
 use crate::limits::READS_PER_TURN_MAX;
+use crate::net::Stream;
 use crate::resp::ReplyScanner;
 use crate::shared::labels::{ErrorKind, NodeState};
 use crate::shared::refresh::RefreshReason;
@@ -288,8 +288,7 @@ impl Worker {
         let node = self.core.snapshots.topology.node(upstream.node)?;
         let settings = &self.core.config.upstream;
         let greeting = Greeting {
-            host: node.address.host.to_string(),
-            port: node.address.port,
+            address: node.address.clone(),
             version: upstream.version,
             user: settings.user.clone(),
             password: settings.password.as_ref().map(|secret| secret.reveal().to_owned()),
@@ -334,7 +333,7 @@ impl Worker {
     fn connected(
         &mut self,
         key: UpstreamKey,
-        stream: TcpStream,
+        stream: Stream,
         server_id: u64,
         connect_ns: u64,
     ) -> Option<u64> {

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::limits::REPLY_LINE_BYTES_MAX;
+use crate::net::{ConnectError, Stream, connect};
 use crate::resp::{self, ReplyScan, ReplyScanner, RespVersion, encode};
+use crate::shared::topology::Address;
 
 /// The name under which the gateway's connections appear in `CLIENT LIST` at the server.
 pub(super) const CONNECTION_NAME: &[u8] = b"hotgate";
@@ -20,9 +21,7 @@ pub(super) const CONNECTION_NAME: &[u8] = b"hotgate";
 /// What a new connection has to be told.
 pub struct Greeting {
     /// Where to connect.
-    pub host: String,
-    /// The port.
-    pub port: u16,
+    pub address: Address,
     /// The protocol version.
     pub version: RespVersion,
     /// The user, if not `default`.
@@ -42,7 +41,9 @@ pub struct Greeting {
 /// Why a connection could not be had.
 #[derive(Debug)]
 pub enum GreetingError {
-    /// The system refused.
+    /// There is no way there.
+    Connect(ConnectError),
+    /// The connection broke.
     Io(io::Error),
     /// The server refused a step of the log-in.
     Refused {
@@ -60,6 +61,7 @@ pub enum GreetingError {
 impl fmt::Display for GreetingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connect(error) => write!(f, "{error}"),
             Self::Io(error) => write!(f, "{error}"),
             Self::Refused { step, reply } => write!(f, "the server refused {step}: {reply}"),
             Self::NotRedis => f.write_str("what answers there does not speak the Redis protocol"),
@@ -76,8 +78,8 @@ impl From<io::Error> for GreetingError {
 
 /// A connection that may carry requests.
 pub struct Connected {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The byte stream.
+    pub stream: Stream,
     /// The connection's id at the server; 0 when it does not say.
     pub server_id: u64,
     /// How long the system took to connect, in nanoseconds: the way there and back.
@@ -92,9 +94,9 @@ pub struct Connected {
 /// The address can't be reached, or the server refuses the log-in.
 pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     let started = Instant::now();
-    let mut stream = TcpStream::connect((greeting.host.as_str(), greeting.port)).await?;
+    // The caller's patience covers the log-in too.
+    let mut stream = connect(&greeting.address, None).await.map_err(GreetingError::Connect)?;
     let connect_ns = started.elapsed().as_nanos() as u64;
-    stream.set_nodelay(true)?;
     if greeting.bare {
         return Ok(Connected { stream, server_id: 0, connect_ns, early: BytesMut::new() });
     }
@@ -165,7 +167,7 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
 /// The connection's id, from a server that a script keeps busy: it refuses to tell it alone, and answers `HELLO`. Without it nobody
 /// could ask later whether the server holds back what waits here.
 async fn ask_busy(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     input: &mut BytesMut,
     version: RespVersion,
 ) -> Result<u64, GreetingError> {
@@ -184,7 +186,7 @@ fn id_in_hello(reply: &[u8]) -> Option<u64> {
     u64::try_from(resp::parse_integer_reply(value)?).ok()
 }
 
-async fn read_reply(stream: &mut TcpStream, input: &mut BytesMut) -> Result<Bytes, GreetingError> {
+async fn read_reply(stream: &mut Stream, input: &mut BytesMut) -> Result<Bytes, GreetingError> {
     let mut scanner = ReplyScanner::new();
     loop {
         match scanner.scan(input) {

@@ -32,13 +32,13 @@ use std::collections::HashSet;
 use std::task::Waker;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 
 use super::arena::Arena;
 use super::intake::Intake;
 use super::names::UpstreamKey;
 use super::send::RoomWaiters;
 use crate::admission::ReplicaWait;
+use crate::net::Stream;
 use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
@@ -147,7 +147,7 @@ pub struct Upstream {
     /// How far it is. Written by [`census`] alone.
     phase: Phase,
     /// The socket, while open.
-    pub stream: Option<TcpStream>,
+    pub stream: Option<Stream>,
     /// Requests.
     pub wire: Wire,
     /// How long its round trips take.

@@ -21,11 +21,11 @@ use smallvec::SmallVec;
 
 use super::{Phase, Role, Upstream};
 use crate::limits::{SLICE, UPSTREAM_CONNECTIONS_ASKED_MAX};
+use crate::net::Stream;
 use crate::resp::{self, RespVersion, encode};
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::intake::has_arrived;
 use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
@@ -341,7 +341,7 @@ impl Worker {
             (false, false) => return,
         };
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        if !upstream.stream.as_ref().is_some_and(has_arrived) {
+        if !upstream.stream.as_ref().is_some_and(Stream::has_arrived) {
             upstream.given_up = Some(why);
             upstream.wake();
         }

@@ -1,0 +1,108 @@
+//! Where byte streams come in.
+//!
+//! A listener is bound by the thread that starts the process, which so learns of a taken address before anything else runs, and
+//! accepts on the runtime of the thread that serves. Hence two types.
+
+use std::io;
+use std::net::{self, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::{SocketName, Stream};
+
+/// Handshakes that wait to be accepted by a listener that is not shared: the HTTP side, whose askers are few.
+const BACKLOG_ALONE: u32 = 1024;
+
+/// Bound and listening; peers wait until somebody accepts them.
+#[derive(Debug)]
+pub enum BoundListener {
+    /// Plain TCP.
+    Tcp(net::TcpListener),
+}
+
+impl BoundListener {
+    /// Listens on `address` beside others of this process (`SO_REUSEPORT`): the kernel deals the peers out among them. At most
+    /// `backlog` peers wait. An IPv6 address takes no IPv4 peers, so that both may be listened on with the same port.
+    ///
+    /// # Errors
+    /// The address is taken by somebody else, or the system refuses.
+    pub fn shared(address: SocketAddr, backlog: u32) -> io::Result<Self> {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        listen(socket, address, backlog)
+    }
+
+    /// Listens on `address` alone.
+    ///
+    /// # Errors
+    /// The address is taken, or the system refuses.
+    pub fn alone(address: SocketAddr) -> io::Result<Self> {
+        listen(socket(address)?, address, BACKLOG_ALONE)
+    }
+
+    /// Where it listens: the real port, if it was asked to listen on port 0.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+        }
+    }
+
+    /// Accepts from now on, on the runtime of the caller.
+    ///
+    /// # Errors
+    /// The runtime can't follow it.
+    pub fn accepting(self) -> io::Result<Listener> {
+        match self {
+            Self::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
+        }
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn listen(socket: Socket, address: SocketAddr, backlog: u32) -> io::Result<BoundListener> {
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Ok(BoundListener::Tcp(socket.into()))
+}
+
+/// Accepts peers on one runtime.
+#[derive(Debug)]
+pub enum Listener {
+    /// Plain TCP.
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// The next peer. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// Descriptors are short, or the peer has gone before it was accepted: the next may succeed.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(tcp, _)| Stream::Tcp(tcp)),
+        }
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn local(&self) -> io::Result<SocketName> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(SocketName::Ip),
+        }
+    }
+}
