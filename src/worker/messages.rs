@@ -6,9 +6,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::client::tracking::redirect_of;
 use super::client::{Client, close_client};
 use super::owners::Worker;
+use super::session::tracking::redirect_of;
 use super::turn::turn;
 use crate::resp::encode;
 use crate::shared::client_rows::{ClientRow, ClientRowsInbox};

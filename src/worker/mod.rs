@@ -7,6 +7,7 @@
 //!   client/    (a) bytes -> request                 (d) replies -> bytes, in order
 //!   decide/        (snapshots, session, request) -> verdict
 //!   hot/           combining, quotas
+//!   session/       commands that hold state of a connection
 //!   send           the one exit: room, connection
 //!   upstream/  (b) onto the wire                    (c) the response finds its request
 //! ```
@@ -31,6 +32,7 @@ pub mod reply;
 pub mod reply_times;
 pub mod rounds;
 pub mod send;
+pub mod session;
 pub mod timers;
 pub mod turn;
 pub mod upstream;

@@ -287,7 +287,7 @@ pub fn hang_up(worker: &mut Worker, key: ClientKey, reason: CloseReason) {
 }
 
 /// Gives up the upstream connections that a session held.
-pub(super) fn end_session(worker: &mut Worker, session: Session) {
+pub(in crate::worker) fn end_session(worker: &mut Worker, session: Session) {
     if let Some((_, key)) = session.watch {
         // What its transaction makes of the connection is not known yet.
         match session.executing.as_ref().is_some_and(|transaction| transaction.changes_connection()) {

@@ -31,7 +31,7 @@ const HTTP_TOLD_NS: u64 = 60_000_000_000;
 
 /// Whether the request was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(in crate::worker) enum Flow {
     /// It was; the next one may be looked at.
     Next,
     /// It was, and with it so many that are equal to it and right behind it.
@@ -41,7 +41,7 @@ pub(super) enum Flow {
 }
 
 /// Acts on one request. `owned` are its bytes where they are a buffer of their own.
-pub(super) fn dispatch(
+pub(in crate::worker) fn dispatch(
     worker: &mut Worker,
     key: ClientKey,
     request: &Request<'_>,
@@ -161,15 +161,15 @@ fn setting_of(verdict: &Verdict) -> Option<Setting> {
 
 /// How a request goes out.
 #[derive(Clone, Copy)]
-pub(super) struct Outgoing {
-    pub(super) route: Route,
-    pub(super) readonly: bool,
-    pub(super) hook: Hook,
+pub(in crate::worker) struct Outgoing {
+    pub(in crate::worker) route: Route,
+    pub(in crate::worker) readonly: bool,
+    pub(in crate::worker) hook: Hook,
 }
 
 impl Worker {
     /// Sends a request to one node as it is.
-    pub(super) fn forward(
+    pub(in crate::worker) fn forward(
         &mut self,
         key: ClientKey,
         command: Option<CommandId>,
@@ -235,7 +235,7 @@ impl Worker {
 
     /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
     /// answered.
-    pub(super) fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
+    pub(in crate::worker) fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return true };
         if !client.replies.is_empty() {
             return cargo.fits(client.lane);
@@ -245,7 +245,7 @@ impl Worker {
     }
 
     /// The request at hand waits until everything of its client has been answered.
-    pub(super) fn wait_for_all(&mut self, key: ClientKey) -> Flow {
+    pub(in crate::worker) fn wait_for_all(&mut self, key: ClientKey) -> Flow {
         self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
@@ -289,7 +289,12 @@ impl Worker {
     }
 
     /// Answers with an error of our own.
-    pub(super) fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
+    pub(in crate::worker) fn refuse(
+        &mut self,
+        key: ClientKey,
+        kind: ErrorKind,
+        text: impl AsRef<[u8]>,
+    ) -> Flow {
         self.core.tallies.error(kind);
         self.core.tallies.count(RequestClass::Local, Outcome::Failed);
         let mut reply = Vec::new();
@@ -313,7 +318,7 @@ impl Worker {
     }
 
     /// Answers the request at hand.
-    pub(super) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
+    pub(in crate::worker) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
         client.replies.answer(ReplyBytes::Borrowed(reply), muted, &mut client.output);
@@ -321,7 +326,7 @@ impl Worker {
     }
 
     /// What a command counts as.
-    pub(super) fn class_of(&self, command: Option<CommandId>) -> RequestClass {
+    pub(in crate::worker) fn class_of(&self, command: Option<CommandId>) -> RequestClass {
         command.map_or(RequestClass::Write, |id| self.core.snapshots.classes.of(id))
     }
 
@@ -338,13 +343,13 @@ impl Worker {
 
 impl super::Client {
     /// The request at hand has to come again later.
-    pub(super) fn wait(&mut self, gate: Gate) -> Flow {
+    pub(in crate::worker) fn wait(&mut self, gate: Gate) -> Flow {
         self.gate = gate;
         Flow::Wait
     }
 }
 
 /// The digest that an `EVALSHA` on the wire names.
-pub(super) fn script_of(bytes: &[u8]) -> Option<&[u8]> {
+pub(in crate::worker) fn script_of(bytes: &[u8]) -> Option<&[u8]> {
     resp::bulk_payload(resp::elements(bytes)?.nth(1)?)
 }

@@ -12,27 +12,14 @@
 //! Invariant: while the client is not read (`may_read` is false) nothing it sends makes the gateway's memory grow.
 
 pub mod behind;
-mod blocking;
-mod connection;
-mod dispatch;
-mod exec;
-mod fan_out;
-mod invalidations;
-mod keyspace_events;
-mod local;
+pub mod connection;
+pub mod dispatch;
 pub mod merge;
-mod monitor;
 pub mod output;
 pub mod replies;
 mod requests;
-mod scripts;
 pub mod session;
 mod stall;
-mod subscribe;
-pub mod tracking;
-mod tracking_connections;
-mod tracking_options;
-mod transaction;
 mod window;
 
 use std::collections::VecDeque;
@@ -41,7 +28,6 @@ use std::task::Waker;
 use bytes::Bytes;
 
 pub use connection::{close_client, flush_client, flush_touched, hang_up, press_on, run, touch};
-pub use invalidations::Backlog;
 pub use requests::{settle_client, settle_client_run};
 
 use super::arena::Arena;
@@ -49,6 +35,7 @@ use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use super::names::ClientKey;
+use super::session::invalidations::Backlog;
 use super::upstream::Parked;
 use crate::net::{SocketName, Stream};
 use crate::resp::{RequestLimits, RequestScanner};

@@ -6,13 +6,13 @@
 use bytes::Bytes;
 
 use super::dispatch::{Flow, dispatch};
-use super::exec::serve_rest;
 use super::{Client, Gate, Inbox, Phase};
 use crate::config::Limits;
 use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
 use crate::resp::{Request, RequestScan};
 use crate::shared::labels::{CloseReason, ErrorKind};
 use crate::worker::owners::Worker;
+use crate::worker::session::exec::serve_rest;
 
 use super::connection::touch;
 use crate::worker::names::ClientKey;
@@ -29,7 +29,7 @@ enum Stop {
 }
 
 /// Dispatches what was read before, or else `fresh`, and keeps what could not be.
-pub(super) fn serve(worker: &mut Worker, key: ClientKey, fresh: &[u8]) {
+pub(in crate::worker) fn serve(worker: &mut Worker, key: ClientKey, fresh: &[u8]) {
     let Some(client) = worker.clients.all.get_mut(key) else { return };
     let Some(mut inbox) = client.inbox.take() else { return };
     let stopped = serve_inbox(worker, key, &mut inbox, fresh);
@@ -233,7 +233,7 @@ fn settle_with(
 
 impl Client {
     /// Whether the next request may be looked at.
-    pub(super) fn may_go_on(&mut self, limits: &Limits) -> bool {
+    pub(in crate::worker) fn may_go_on(&mut self, limits: &Limits) -> bool {
         if self.exclusive {
             if !self.replies.is_empty() {
                 return false;
@@ -264,7 +264,7 @@ impl Worker {
         may_go_on
     }
 
-    pub(super) fn may_go_on(&mut self, key: ClientKey) -> bool {
+    pub(in crate::worker) fn may_go_on(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return false };
         let may_go_on = client.may_go_on(&self.core.config.limits);
         if !may_go_on {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::behind::Touched;
-use super::exec::{Rest, Step};
-use super::keyspace_events::{Deferred, EventListener};
-use super::tracking_options::Options;
 use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
+use crate::worker::session::exec::{Rest, Step};
+use crate::worker::session::keyspace_events::{Deferred, EventListener};
+use crate::worker::session::tracking_options::Options;
 
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Transaction {
     pub count: usize,
     /// How many commands are queued in all.
     pub queued: usize,
-    /// All of them in order, as soon as one is not Redis's alone: see [`super::exec`].
+    /// All of them in order, as soon as one is not Redis's alone: see [`crate::worker::session::exec`].
     pub steps: Vec<Step>,
     /// Bytes of those that the gateway does.
     pub here_bytes: usize,

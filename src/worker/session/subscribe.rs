@@ -12,16 +12,16 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::Gate;
-use super::connection::touch;
-use super::dispatch::Flow;
 use super::keyspace_events::Deferred;
-use super::session::Subscriptions;
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{self, Request, RespVersion, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::client::Gate;
+use crate::worker::client::dispatch::Flow;
+use crate::worker::client::session::Subscriptions;
+use crate::worker::client::touch;
 use crate::worker::decide::CROSSSLOT;
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
@@ -52,7 +52,7 @@ impl Subscriptions {
 
 impl Worker {
     /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
-    pub(super) fn subscription_command(
+    pub(in crate::worker) fn subscription_command(
         &mut self,
         key: ClientKey,
         session: Session,

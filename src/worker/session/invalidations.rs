@@ -7,16 +7,16 @@
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{Phase, close_client, touch};
 use crate::limits::BACKLOG_BYTES_MAX;
 use crate::resp::{RespVersion, elements, encode};
 use crate::shared::labels::CloseReason;
 use crate::shared::mailbox::{Invalidation, WorkerMessage};
+use crate::worker::client::{Phase, close_client, touch};
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
 /// The message that everything may have changed.
-pub(super) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+pub(in crate::worker) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 

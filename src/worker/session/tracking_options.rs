@@ -14,7 +14,7 @@ const OTHER_OPT: &str = "ERR You can't switch OPTIN/OPTOUT mode before disabling
 
 /// What a `CLIENT TRACKING` asks for, as far as it could be read.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(in crate::worker) struct Asked {
     /// The client of `REDIRECT`, which Redis looks for before it reads on.
     pub redirect: Option<i64>,
     /// The rest, or the text of the error.
@@ -23,7 +23,7 @@ pub(super) struct Asked {
 
 /// `ON` or `OFF`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Switch {
+pub(in crate::worker) enum Switch {
     On,
     Off,
 }
@@ -46,7 +46,7 @@ pub struct Options {
 }
 
 impl Asked {
-    pub(super) fn parse(request: &Request<'_>) -> Self {
+    pub(in crate::worker) fn parse(request: &Request<'_>) -> Self {
         let mut asked = Asked { redirect: None, rest: Err(SYNTAX) };
         let mut options = Options::default();
         let mut words = request.args().skip(3);
@@ -87,7 +87,7 @@ impl Asked {
 impl Options {
     /// The options that are in force once these were asked for, where `present` were before. The error is the text of the
     /// reply.
-    pub(super) fn after(mut self, present: Option<&Options>) -> Result<Self, Vec<u8>> {
+    pub(in crate::worker) fn after(mut self, present: Option<&Options>) -> Result<Self, Vec<u8>> {
         let refused = |text: &str| Err(text.as_bytes().to_vec());
         if !self.broadcast && !self.given.is_empty() {
             return refused("ERR PREFIX option requires BCAST mode to be enabled");

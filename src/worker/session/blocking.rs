@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 
-use super::Gate;
-use super::connection::hang_up;
-use super::dispatch::Flow;
 use super::tracking::caching_prefix;
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
+use crate::worker::client::Gate;
+use crate::worker::client::dispatch::Flow;
+use crate::worker::client::hang_up;
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
@@ -19,7 +19,7 @@ use crate::worker::upstream::{ASKING, Phase};
 
 impl Worker {
     /// A command that opens, uses or closes state of the connection.
-    pub(super) fn run_session(
+    pub(in crate::worker) fn run_session(
         &mut self,
         key: ClientKey,
         session: Session,

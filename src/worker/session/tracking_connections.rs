@@ -4,9 +4,9 @@
 //! master is listened to, and to one that was lost as soon as it is there again.
 
 use super::invalidations::FLUSH;
-use super::session::Tracked;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
+use crate::worker::client::session::Tracked;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::send::Room;
@@ -17,7 +17,7 @@ const LISTEN_PAUSE_NS: u64 = 500_000_000;
 
 impl Worker {
     /// Opens the client's connection to a node, and its companion.
-    pub(super) fn open_tracked(
+    pub(in crate::worker) fn open_tracked(
         &mut self,
         key: ClientKey,
         node: NodeIndex,
@@ -153,7 +153,7 @@ impl Worker {
 
     /// The connection for a command of a session: the client's own if it tracks, since what the command reads or changes
     /// concerns its tracking too.
-    pub(super) fn connection_for_session(
+    pub(in crate::worker) fn connection_for_session(
         &mut self,
         key: ClientKey,
         node: NodeIndex,
@@ -168,7 +168,7 @@ impl Worker {
     }
 
     /// The id, at its node, of the companion of a connection; nothing while there is none that is open.
-    pub(super) fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
+    pub(in crate::worker) fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
         let companion =
             self.upstreams.connections.get(self.upstreams.connections.get(connection)?.companion?)?;
         (companion.phase() == Phase::Ready).then_some(companion.server_id)

@@ -5,17 +5,17 @@
 
 use bytes::Bytes;
 
-use super::dispatch::script_of;
 use crate::limits::LOADED_SCRIPTS_MAX;
 use crate::resp::{Request, encode};
 use crate::shared::topology::NodeIndex;
+use crate::worker::client::dispatch::script_of;
 use crate::worker::errors::UpstreamError;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending};
 
 impl Worker {
     /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.
-    pub(super) fn note_script_command(&mut self, request: &Request<'_>) {
+    pub(in crate::worker) fn note_script_command(&mut self, request: &Request<'_>) {
         let (Some(name), Some(verb)) = (request.arg(0), request.arg(1)) else { return };
         if !name.eq_ignore_ascii_case(b"script") {
             return;

@@ -17,12 +17,12 @@
 
 use bytes::Bytes;
 
-use super::session::Subscriptions;
 use crate::command::Session;
 use crate::resp::{self, encode};
 use crate::shared::labels::{CloseReason, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::hang_up;
+use crate::worker::client::session::Subscriptions;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending};
@@ -63,7 +63,7 @@ fn is_event(channel: &[u8]) -> bool {
 }
 
 /// Whether a name that is subscribed to may bring events: a channel of theirs, or a pattern that may match one.
-pub(super) fn may_bring_events(session: Session, name: &[u8]) -> bool {
+pub(in crate::worker) fn may_bring_events(session: Session, name: &[u8]) -> bool {
     let literal = match session {
         Session::Subscribe => return is_event(name),
         Session::Psubscribe => name.split(|byte| b"*?[\\".contains(byte)).next().unwrap_or_default(),
@@ -90,7 +90,12 @@ impl Subscriptions {
 impl Worker {
     /// Asks every master but that of the client's own subscription for these names. `None` when there is no room for a
     /// connection.
-    pub(super) fn hear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
+    pub(in crate::worker) fn hear_events(
+        &mut self,
+        key: ClientKey,
+        session: Session,
+        names: &[&[u8]],
+    ) -> Option<()> {
         let names: Vec<&[u8]> =
             names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
         if names.is_empty() || self.core.snapshots.topology.kind == UpstreamKind::Single {
@@ -226,7 +231,7 @@ impl Worker {
     }
 
     /// Takes names that the client gives up from the other masters as well.
-    pub(super) fn unhear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
+    pub(in crate::worker) fn unhear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
         let listeners = self.event_connections(key);
         let (word, subscribed) = match session {
             Session::Unsubscribe => (&b"UNSUBSCRIBE"[..], Session::Subscribe),

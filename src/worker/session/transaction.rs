@@ -8,14 +8,14 @@
 
 use bytes::Bytes;
 
-use super::Gate;
-use super::dispatch::{Flow, Outgoing};
-use super::session::{Replies, Transaction};
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
+use crate::worker::client::Gate;
+use crate::worker::client::dispatch::{Flow, Outgoing};
+use crate::worker::client::session::{Replies, Transaction};
 use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::ClientKey;
@@ -25,12 +25,12 @@ use crate::worker::send::{Exit, Payload};
 use crate::worker::upstream::Cargo;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
-pub(super) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+pub(in crate::worker) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
 impl Worker {
     /// `MULTI`, `EXEC`, `DISCARD`, `WATCH` or `UNWATCH`.
-    pub(super) fn run_transaction_command(
+    pub(in crate::worker) fn run_transaction_command(
         &mut self,
         key: ClientKey,
         session: Session,
@@ -82,7 +82,7 @@ impl Worker {
     }
 
     /// Queues a command of an open transaction.
-    pub(super) fn queue_command(
+    pub(in crate::worker) fn queue_command(
         &mut self,
         key: ClientKey,
         request: &Request<'_>,
@@ -283,7 +283,7 @@ impl Worker {
     }
 
     /// Forgets what is queued and what is watched.
-    pub(super) fn drop_transaction(&mut self, key: ClientKey) {
+    pub(in crate::worker) fn drop_transaction(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.all.get_mut(key) {
             client.session.transaction = None;
         }
@@ -291,7 +291,7 @@ impl Worker {
     }
 
     /// Nothing is watched any more; the connection goes back clean.
-    pub(super) fn end_watch(&mut self, key: ClientKey) {
+    pub(in crate::worker) fn end_watch(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.session.watch_lost = false;
         client.session.watch_slot = None;

@@ -1,16 +1,16 @@
-//! Commands that more than one node answers: their parts go out here, and [`super::merge`] makes one reply of theirs.
+//! Commands that more than one node answers: their parts go out here, and [`crate::worker::client::merge`] makes one reply of theirs.
 //!
 //! A part is a request like any other, but settles a share of its client's slot. Owns nothing, and does not decide which
 //! commands are taken apart nor where their keys are: that has been decided when they come here.
 
-use super::Gate;
-use super::dispatch::{Flow, Outgoing};
-use super::merge::{self, Merge, Plan};
 use crate::command::{CommandId, Fan};
 use crate::config::ReadFrom;
 use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::client::Gate;
+use crate::worker::client::dispatch::{Flow, Outgoing};
+use crate::worker::client::merge::{self, Merge, Plan};
 use crate::worker::decide::split;
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::ClientKey;
@@ -25,7 +25,7 @@ const RANDOM_KEY_TRIES: usize = 16;
 
 impl Worker {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
-    pub(super) fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
+    pub(in crate::worker) fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
         if !self.take_lane_to_several(key, Cargo::reading(parts.readonly)) {
             return self.wait_for_all(key);
         }
@@ -69,7 +69,7 @@ impl Worker {
     }
 
     /// Sends a command that speaks of no one slot: to all masters, or to the one that can answer for all.
-    pub(super) fn fan_out(
+    pub(in crate::worker) fn fan_out(
         &mut self,
         key: ClientKey,
         command: Option<CommandId>,
@@ -142,7 +142,7 @@ impl Worker {
     }
 
     /// Says that a client removes what quotas keep in Redis, along with all else.
-    pub(super) fn note_flush(&mut self, key: ClientKey, request: &Request<'_>) {
+    pub(in crate::worker) fn note_flush(&mut self, key: ClientKey, request: &Request<'_>) {
         let name = request.name();
         let flushes = name.eq_ignore_ascii_case(b"flushall") || name.eq_ignore_ascii_case(b"flushdb");
         if !flushes || self.core.config.quotas.is_empty() {

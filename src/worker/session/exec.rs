@@ -15,18 +15,18 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::dispatch::{Flow, dispatch};
 use super::invalidations::FLUSH;
-use super::session::{Replies, Session, Transaction};
-use super::{Client, Gate, Inbox, settle_client};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::{self, Request, RequestScan, RespVersion, encode};
+use crate::worker::client::dispatch::{Flow, dispatch};
+use crate::worker::client::session::{Replies, Session, Transaction};
+use crate::worker::client::{Client, Gate, Inbox, settle_client};
 use crate::worker::decide::{Part, local};
 use crate::worker::owners::Worker;
 use crate::worker::upstream::Role;
 
-use super::connection::touch;
 use super::transaction::EXEC;
+use crate::worker::client::touch;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Hook, Pending};
 use crate::worker::reply::ReplyBytes;
@@ -66,7 +66,7 @@ enum Due {
 
 impl Transaction {
     /// Queues a command.
-    pub(super) fn queue(&mut self, step: Step, request: &[u8]) {
+    pub(in crate::worker) fn queue(&mut self, step: Step, request: &[u8]) {
         match &step {
             Step::Redis(_) => self.commands.extend_from_slice(request),
             Step::Select(database) => {
@@ -103,7 +103,7 @@ impl Transaction {
     }
 
     /// Whether it changes the connection that it runs on.
-    pub(super) fn changes_connection(&self) -> bool {
+    pub(in crate::worker) fn changes_connection(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::Select(_) | Step::Hello(..)))
     }
 
@@ -150,7 +150,7 @@ impl Client {
 
 impl Worker {
     /// How a command is remembered that a transaction queues.
-    pub(super) fn step_of(&self, version: RespVersion, part: Part, request: &Request<'_>) -> Step {
+    pub(in crate::worker) fn step_of(&self, version: RespVersion, part: Part, request: &Request<'_>) -> Step {
         let kept = || Bytes::copy_from_slice(request.bytes());
         match part {
             Part::Redis => Step::Redis(1),
@@ -238,7 +238,7 @@ impl Worker {
     }
 
     /// Nothing in the transaction is Redis's, so all of it is done here.
-    pub(super) fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
+    pub(in crate::worker) fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = transaction.skipped || client.session.replies == Replies::Off;
         let mut head = Vec::new();
@@ -273,7 +273,7 @@ impl Worker {
 }
 
 /// Goes on with what is still to be done of an `EXEC`. `false` when that has to wait.
-pub(super) fn serve_rest(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
+pub(in crate::worker) fn serve_rest(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
     loop {
         let Some(client) = worker.clients.all.get_mut(key) else { return true };
         if client.session.rest.is_none() {

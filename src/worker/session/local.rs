@@ -4,14 +4,14 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::dispatch::{Flow, Outgoing};
-use super::session::Session;
-use super::{Gate, Phase, connection, settle_client};
 use crate::command::{CommandId, Local};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
+use crate::worker::client::dispatch::{Flow, Outgoing};
+use crate::worker::client::session::Session;
+use crate::worker::client::{Gate, Phase, connection, settle_client};
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
 use crate::worker::names::{ClientKey, UpstreamKey};
@@ -24,7 +24,7 @@ use crate::worker::upstream::Cargo;
 
 impl Worker {
     /// Answers a local command.
-    pub(super) fn answer(
+    pub(in crate::worker) fn answer(
         &mut self,
         key: ClientKey,
         local: Local,

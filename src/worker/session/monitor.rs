@@ -1,19 +1,19 @@
 //! `MONITOR`: the commands of all masters, each seen on a connection of its own.
 
-use super::Gate;
-use super::merge::{Merge, Plan};
 use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::worker::client::Gate;
+use crate::worker::client::merge::{Merge, Plan};
 use crate::worker::owners::Worker;
 use crate::worker::upstream::Role;
 
-use super::dispatch::Flow;
+use crate::worker::client::dispatch::Flow;
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Origin, Pending};
 
 impl Worker {
-    pub(super) fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+    pub(in crate::worker) fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);

@@ -11,15 +11,15 @@
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::dispatch::Flow;
 use super::invalidations::FLUSH;
-use super::merge::{Merge, Plan};
-use super::session::{Awaiting, Redirect, Tracking};
 use super::tracking_options::{Asked, Options, Switch};
-use super::{Gate, settle_client};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::mailbox::WorkerMessage;
+use crate::worker::client::dispatch::Flow;
+use crate::worker::client::merge::{Merge, Plan};
+use crate::worker::client::session::{Awaiting, Redirect, Tracking};
+use crate::worker::client::{Gate, settle_client};
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
@@ -35,7 +35,7 @@ const NOT_OPT_OUT: &str = "ERR CLIENT CACHING NO is only valid when tracking is 
 
 impl Worker {
     /// `CLIENT TRACKING|CACHING|TRACKINGINFO|GETREDIR`.
-    pub(super) fn tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+    pub(in crate::worker) fn tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let word = |place| request.arg(place).unwrap_or_default().to_ascii_lowercase();
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let version = client.session.version;
@@ -221,11 +221,11 @@ impl Worker {
         }
     }
 
-    pub(super) fn awaiting_of(&mut self, key: ClientKey) -> Option<&mut Awaiting> {
+    pub(in crate::worker) fn awaiting_of(&mut self, key: ClientKey) -> Option<&mut Awaiting> {
         self.clients.all.get_mut(key)?.session.tracking.as_mut()?.awaiting.as_mut()
     }
 
-    pub(super) fn stop_tracking(&mut self, key: ClientKey) {
+    pub(in crate::worker) fn stop_tracking(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = client.session.tracking.take() else { return };
         client.session.refresh_plain();
@@ -243,7 +243,12 @@ impl Worker {
     }
 
     /// A connection of the client's tracking is open, or has ended without having been.
-    pub(super) fn tracking_settled(&mut self, key: ClientKey, ready: bool, refusal: Option<String>) {
+    pub(in crate::worker) fn tracking_settled(
+        &mut self,
+        key: ClientKey,
+        ready: bool,
+        refusal: Option<String>,
+    ) {
         let Some(awaiting) = self.awaiting_of(key) else { return };
         awaiting.outstanding = awaiting.outstanding.saturating_sub(1);
         awaiting.ready += usize::from(ready);
@@ -274,7 +279,7 @@ impl Worker {
     }
 
     /// What has to precede a tracking client's next command, because it sent `CLIENT CACHING` before.
-    pub(super) fn caching_of(&self, key: ClientKey) -> Option<bool> {
+    pub(in crate::worker) fn caching_of(&self, key: ClientKey) -> Option<bool> {
         self.clients.all.get(key)?.session.tracking.as_ref()?.caching
     }
 }
