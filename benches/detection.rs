@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use detection_streams::{Stream, hash, name};
-use hotgate::detect::{Access, Detector, DetectorConfig};
+use hotgate::detect::{Access, Detector, DetectorConfig, KeyId};
+use hotgate::route::ClusterId;
 
 /// Accesses per iteration: 100 ms of a busy worker.
 const ACCESSES: usize = 1 << 17;
@@ -35,7 +36,8 @@ fn one_time_keys() -> Workload {
 fn record_all(detector: &mut Detector, names: &[[u8; 16]]) {
     for (client, name) in (0..50).cycle().zip(names) {
         let access = Access { write: false, counter: false, bytes_in: 36, client };
-        if let Some(handle) = detector.record(name, hash(name), access) {
+        let id = KeyId { cluster: ClusterId::DEFAULT, hash: hash(name) };
+        if let Some(handle) = detector.record(name, id, access) {
             detector.record_reply(handle, 8);
         }
     }

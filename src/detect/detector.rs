@@ -1,7 +1,7 @@
 //! Counting of key accesses on the data path of one worker.
 
 use super::config::DetectorConfig;
-use super::key::KeyName;
+use super::key::{KeyId, KeyName};
 use super::sampler::Sampler;
 use super::slice::{Slice, SliceTotals};
 use super::table::{self, Admission, Table};
@@ -101,18 +101,18 @@ impl Detector {
         detector
     }
 
-    /// Counts an access. `hash` is the hash of `key` by a hasher with random seeds, the same for every call on
-    /// this detector.
+    /// Counts an access. `id` names `key`, by the same hasher for every call on this detector.
     ///
     /// Gives where to book the reply, or None if its size is of no interest.
     #[inline]
-    pub fn record(&mut self, key: &[u8], hash: u64, access: Access) -> Option<EntryHandle> {
-        self.record_many(key, hash, access, 1)
+    pub fn record(&mut self, key: &[u8], id: KeyId, access: Access) -> Option<EntryHandle> {
+        self.record_many(key, id, access, 1)
     }
 
     /// As [`Self::record`], for so many equal accesses in a row.
     #[inline]
-    pub fn record_many(&mut self, key: &[u8], hash: u64, access: Access, times: u32) -> Option<EntryHandle> {
+    pub fn record_many(&mut self, key: &[u8], id: KeyId, access: Access, times: u32) -> Option<EntryHandle> {
+        let hash = id.mixed();
         let ops = self.totals.ops + u64::from(times);
         let refresh = ops / REFRESH_OPS != self.totals.ops / REFRESH_OPS;
         self.totals.ops = ops;
@@ -135,7 +135,7 @@ impl Detector {
                 if sum < self.admit_weight {
                     return Some(EntryHandle::cell(cell));
                 }
-                match self.admit(key, hash, sum, weight) {
+                match self.admit(key, id, sum, weight) {
                     Some(index) => index,
                     None => return Some(EntryHandle::cell(cell)),
                 }
@@ -232,10 +232,11 @@ impl Detector {
     /// entry begins with what the cell held before, all of which may be other keys' weight.
     #[cold]
     #[inline(never)]
-    fn admit(&mut self, key: &[u8], hash: u64, sum: f32, weight: f32) -> Option<usize> {
+    fn admit(&mut self, key: &[u8], id: KeyId, sum: f32, weight: f32) -> Option<usize> {
         let before = sum - weight;
         let ignore = &self.ignore;
-        match self.table.admit(hash, before, before, || (!ignore(key)).then(|| KeyName::new(key))) {
+        let name = || (!ignore(key)).then(|| KeyName::new(id.cluster, key));
+        match self.table.admit(id.mixed(), before, before, name) {
             Admission::Joined(index) => {
                 self.totals.admitted += 1;
                 Some(index)

@@ -1,7 +1,10 @@
-//! The name of a tracked key, in bounded memory.
+//! Which key is meant: by hash on the data path, and by a name in bounded memory. Both say in which cluster it lives, since one
+//! key may live in several.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+
+use crate::route::ClusterId;
 
 /// The most bytes of a key that are stored. Redis allows keys of 512 MiB; a table of those would be no table.
 ///
@@ -9,27 +12,49 @@ use std::sync::Arc;
 /// above any key that a person would read, and lets 4096 tracked keys fit twice into half of the memory budget.
 pub const KEY_BYTES_MAX: usize = 512;
 
-/// A key, or for one longer than [`KEY_BYTES_MAX`], its beginning with its length and digest.
+/// Spreads the number of a cluster over the bits of a hash (the golden ratio, as in Fibonacci hashing).
+const CLUSTER_SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A key of one cluster by its hash, which a hasher with random seeds has made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId {
+    /// Where the key lives.
+    pub cluster: ClusterId,
+    /// The hash of the key itself.
+    pub hash: u64,
+}
+
+impl KeyId {
+    /// Cluster and hash in one number, which is as good a hash as that of the key.
+    #[inline]
+    #[must_use]
+    pub const fn mixed(self) -> u64 {
+        self.hash ^ (self.cluster.0 as u64).wrapping_mul(CLUSTER_SPREAD)
+    }
+}
+
+/// A key of one cluster, or for one longer than [`KEY_BYTES_MAX`], its beginning with its length and digest.
 ///
 /// Cheap to clone, equal for the same key in every worker. Bytes, never assumed to be text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyName {
     bytes: Arc<[u8]>,
+    cluster: ClusterId,
     full_len: u32,
     /// Zero for a key that is stored whole.
     digest: u64,
 }
 
 impl KeyName {
-    /// Names `key`.
+    /// Names `key`, which lives in `cluster`.
     #[must_use]
-    pub fn new(key: &[u8]) -> Self {
+    pub fn new(cluster: ClusterId, key: &[u8]) -> Self {
         let full_len = u32::try_from(key.len()).unwrap_or(u32::MAX);
         match key.get(..KEY_BYTES_MAX) {
             Some(prefix) if key.len() > KEY_BYTES_MAX => {
-                Self { bytes: Arc::from(prefix), full_len, digest: digest(key) }
+                Self { bytes: Arc::from(prefix), cluster, full_len, digest: digest(key) }
             }
-            _ => Self { bytes: Arc::from(key), full_len, digest: 0 },
+            _ => Self { bytes: Arc::from(key), cluster, full_len, digest: 0 },
         }
     }
 
@@ -37,6 +62,12 @@ impl KeyName {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Where the key lives.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
     }
 
     /// The bytes as a shared slice.
@@ -57,7 +88,7 @@ impl KeyName {
         self.full_len as usize > self.bytes.len()
     }
 
-    /// Whether this is the name of `key`. For truncated names this rests on a 64-bit digest.
+    /// Whether this is the name of `key`, wherever that lives. For truncated names this rests on a 64-bit digest.
     #[must_use]
     pub fn matches(&self, key: &[u8]) -> bool {
         if !self.is_truncated() {
@@ -81,11 +112,12 @@ mod tests {
     #[test]
     fn names_match_their_own_key_only() {
         let check = |key: &[u8], other: &[u8], truncated: bool| {
-            let name = KeyName::new(key);
+            let name = KeyName::new(ClusterId::DEFAULT, key);
             assert!(name.matches(key));
             assert!(!name.matches(other), "{name:?} took {other:?} for its own");
-            assert_eq!(name, KeyName::new(key));
-            assert_ne!(name, KeyName::new(other));
+            assert_eq!(name, KeyName::new(ClusterId::DEFAULT, key));
+            assert_ne!(name, KeyName::new(ClusterId::DEFAULT, other));
+            assert_ne!(name, KeyName::new(ClusterId(1), key), "the same key elsewhere");
             assert_eq!(name.is_truncated(), truncated);
             assert_eq!(name.full_len() as usize, key.len());
         };
@@ -96,5 +128,13 @@ mod tests {
         check(&long_a[..KEY_BYTES_MAX], &long_a, false);
         check(&long_a, &long_b, true);
         check(&long_a, &long_a[..KEY_BYTES_MAX], true);
+    }
+
+    #[test]
+    fn a_key_of_another_cluster_is_another_key() {
+        let id = |cluster, hash| KeyId { cluster: ClusterId(cluster), hash };
+        assert_eq!(id(0, 7).mixed(), 7, "one cluster costs nothing");
+        let mixed: std::collections::HashSet<u64> = (0..1000).map(|cluster| id(cluster, 7).mixed()).collect();
+        assert_eq!(mixed.len(), 1000);
     }
 }

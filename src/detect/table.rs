@@ -4,7 +4,7 @@
 //! accesses fade relative to newer ones with nothing to be swept at the end of a slice. Only when the scale
 //! has grown large is everything brought back to 1 by [`Table::rescale`].
 //!
-//! Keys are told apart by the 64-bit hash that the caller made with its own random seeds. That two of 4096
+//! Keys are told apart by the 64-bit hash that the caller made with its own random seeds, mixed with their cluster. That two of 4096
 //! tracked keys and a billion others meet in one hash has a chance of 2e-7.
 
 use super::connections::Connections;

@@ -71,6 +71,7 @@ fn check_uses(directory: &str, allowed: &[&str]) {
         "pace",
         "process",
         "resp",
+        "route",
         "shared",
         "worker",
     ];
@@ -87,7 +88,8 @@ fn check_uses(directory: &str, allowed: &[&str]) {
 fn leaves_use_leaves_only() {
     check_uses("resp", &["limits"]);
     check_uses("command", &["resp", "limits"]);
-    check_uses("detect", &["limits"]);
+    check_uses("route", &["resp"]);
+    check_uses("detect", &["route", "limits"]);
     check_uses("config", &["limits"]);
     check_uses("pace", &[]);
     check_uses("combine", &["resp", "limits"]);
@@ -175,7 +177,7 @@ fn requests_leave_through_one_exit() {
 
 #[test]
 fn leaves_do_no_io() {
-    for directory in ["resp", "command", "detect", "pace", "combine", "admission"] {
+    for directory in ["resp", "command", "route", "detect", "pace", "combine", "admission"] {
         check_absent(
             directory,
             &["std::net", "std::fs", "tokio::", "Instant::now", "SystemTime"],

@@ -14,6 +14,7 @@ use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
 use hotgate::monitor::sources::Sources;
 use hotgate::monitor::view::{Identity, Readiness};
 use hotgate::net::BoundListener;
+use hotgate::route::ClusterId;
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
 use hotgate::shared::quota_desk::QuotaDesk;
@@ -145,7 +146,7 @@ pub fn cluster() -> Topology {
 
 pub fn hot_key(key: &[u8], class: Class, rates: Rates, history: Vec<u32>) -> HotKey {
     HotKey {
-        key: KeyName::new(key),
+        key: KeyName::new(ClusterId::DEFAULT, key),
         since_ms: START_MS,
         class,
         rates,

@@ -4,7 +4,10 @@
 use std::collections::HashSet;
 
 use crate::detection_streams::{Stream, hash, name};
-use hotgate::detect::{Access, Detector, DetectorConfig, Merger, MergerConfig, Rank, Slice, TransitionKind};
+use hotgate::detect::{
+    Access, Detector, DetectorConfig, KeyId, Merger, MergerConfig, Rank, Slice, TransitionKind,
+};
+use hotgate::route::ClusterId;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -35,7 +38,7 @@ impl Process {
 
     fn access(&mut self, name: &[u8], hash: u64) {
         let worker = self.rng.random_range(0..self.workers.len());
-        self.workers[worker].record(name, hash, READ);
+        self.workers[worker].record(name, KeyId { cluster: ClusterId::DEFAULT, hash }, READ);
     }
 
     fn step(&mut self) {

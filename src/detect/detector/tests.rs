@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::route::ClusterId;
 
 const READ: Access = Access { write: false, counter: false, bytes_in: 10, client: 1 };
 
-fn hash(key: &[u8]) -> u64 {
-    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key)
+fn id(key: &[u8]) -> KeyId {
+    let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key);
+    KeyId { cluster: ClusterId::DEFAULT, hash }
 }
 
 fn detector(tracked_keys: usize) -> Detector {
@@ -18,7 +20,20 @@ fn detector(tracked_keys: usize) -> Detector {
 }
 
 fn record(detector: &mut Detector, key: &[u8], access: Access) -> Option<EntryHandle> {
-    detector.record(key, hash(key), access)
+    detector.record(key, id(key), access)
+}
+
+#[test]
+fn one_key_of_two_clusters_is_counted_as_two() {
+    let mut detector = detector(64);
+    let there = KeyId { cluster: ClusterId(1), ..id(b"sku") };
+    for (id, times) in [(id(b"sku"), 3), (there, 5)] {
+        detector.record_many(b"sku", id, READ, times);
+    }
+    let mut rows = detector.take_slice(1).rows;
+    rows.sort_by_key(|row| row.reads);
+    let counted: Vec<_> = rows.iter().map(|row| (row.key.cluster().0, row.key.bytes(), row.reads)).collect();
+    assert_eq!(counted, [(0, &b"sku"[..], 3), (1, &b"sku"[..], 5)]);
 }
 
 #[test]
@@ -46,7 +61,7 @@ fn accesses_in_a_row_count_as_those_one_by_one() {
     let incr = Access { write: true, counter: true, bytes_in: 5000, client: 2 };
     let [mut together, mut apart] = [detector(64), detector(64)];
     for (key, times) in [(b"a", 7), (b"b", 5000), (b"a", 1)] {
-        let handle = together.record_many(key, hash(key), incr, times).unwrap();
+        let handle = together.record_many(key, id(key), incr, times).unwrap();
         together.record_reply(handle, 7 * times);
         for _ in 0..times {
             let handle = record(&mut apart, key, incr).unwrap();
@@ -61,7 +76,7 @@ fn of_accesses_in_a_row_so_many_are_sampled() {
     let mut detector = detector(64);
     detector.set_sample_ratio(10);
     for _ in 0..100 {
-        assert!(detector.record_many(b"a", hash(b"a"), READ, 1001).is_some());
+        assert!(detector.record_many(b"a", id(b"a"), READ, 1001).is_some());
     }
     let slice = detector.take_slice(1);
     assert_eq!(slice.totals.ops, 100_100);
@@ -141,7 +156,7 @@ fn weights_survive_the_renewal_of_the_scale() {
         assert!(detector.scale <= SCALE_MAX / DECAY);
         assert_eq!(detector.take_slice(slice).rows[0].reads, 100);
     }
-    let (lower, upper) = detector.table.bounds(hash(b"steady"));
+    let (lower, upper) = detector.table.bounds(id(b"steady").mixed());
     // The geometric series: 100 accesses a slice, each slice weighing DECAY times the next.
     let expected = 100.0 * DECAY / (1.0 - DECAY) * detector.scale;
     assert!((upper / expected - 1.0).abs() < 0.01 && lower == upper, "{lower} {upper} {expected}");
@@ -167,7 +182,7 @@ proptest! {
             }
         }
         for (key, weight) in exact {
-            let (lower, upper) = detector.table.bounds(hash(&key.to_be_bytes()));
+            let (lower, upper) = detector.table.bounds(id(&key.to_be_bytes()).mixed());
             prop_assert!(f64::from(lower) <= weight * 1.001, "{key}: {lower} > {weight}");
             prop_assert!(f64::from(upper) >= weight * 0.999, "{key}: {upper} < {weight}");
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::detect::{Connections, SliceRow, SliceTotals};
+use crate::route::ClusterId;
 
 /// Steps of 100 ms in which each key has the given reads, writes and counters, and the rest of 10,000
 /// accesses go elsewhere.
@@ -31,7 +32,7 @@ impl Clock {
 
 fn row(key: &str, reads: u32, writes: u32, counters: u32) -> SliceRow {
     SliceRow {
-        key: KeyName::new(key.as_bytes()),
+        key: KeyName::new(ClusterId::DEFAULT, key.as_bytes()),
         reads,
         writes,
         counters,

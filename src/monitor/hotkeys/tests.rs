@@ -3,12 +3,13 @@
 
 use super::*;
 use crate::detect::{Class, HotKey, KeyName, Rates};
+use crate::route::ClusterId;
 use redis::{FromRedisValue, HotkeysResponse, ToRedisArgs, Value};
 use std::sync::Arc;
 
 fn top_key(key: &[u8], ops: f64, share: f64) -> TopKey {
     let rates = Rates { ops, share, bytes_in: ops * 10.0, bytes_out: ops * 5.0, ..Rates::default() };
-    TopKey { key: KeyName::new(key), class: Class::ReadHot, rates }
+    TopKey { key: KeyName::new(ClusterId::DEFAULT, key), class: Class::ReadHot, rates }
 }
 
 struct Desk {
@@ -215,7 +216,7 @@ fn mistakes_get_rediss_texts() {
 fn without_a_session_the_answer_is_valkeys() {
     let mut desk = Desk::new(false);
     let hot = |key: &[u8], ops: f64| HotKey {
-        key: KeyName::new(key),
+        key: KeyName::new(ClusterId::DEFAULT, key),
         since_ms: 0,
         class: Class::ReadHot,
         rates: Rates { ops, ..Rates::default() },

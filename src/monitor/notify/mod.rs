@@ -132,6 +132,7 @@ impl Notifier {
 mod tests {
     use super::*;
     use crate::detect::{HotKey, KeyName, Rates};
+    use crate::route::ClusterId;
 
     #[test]
     fn the_message_has_the_fields_that_were_asked_for() {
@@ -140,7 +141,7 @@ mod tests {
         let rates =
             Rates { ops: 84_000.4, writes: 84_000.0, share: 0.612_345, connections: 50, ..Rates::default() };
         let hot_key = HotKey {
-            key: KeyName::new(b"sku:\xff:reserved"),
+            key: KeyName::new(ClusterId::DEFAULT, b"sku:\xff:reserved"),
             since_ms: 1,
             class: Class::CounterHot,
             rates,

@@ -13,9 +13,10 @@ use crate::combine::{Foldable, KeyQueue, Op, QueueLimits, Verb};
 use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
 use crate::config::{Config, Limits, RuleMode};
-use crate::detect::{Access, Detector, DetectorConfig, EntryHandle};
+use crate::detect::{Access, Detector, DetectorConfig, EntryHandle, KeyId};
 use crate::limits::{LONG_REQUEST_BYTES, QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
 use crate::resp::Request;
+use crate::route::ClusterId;
 use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
 use crate::worker::client::Client;
@@ -92,7 +93,8 @@ impl Worker {
         }
         let times = if let Way::Combined(operations) = way { operations } else { 1 };
         let detector = self.hot.detector.as_mut();
-        let handle = detector.and_then(|detector| detector.record_many(key, hash, access, times));
+        let id = KeyId { cluster: ClusterId::DEFAULT, hash };
+        let handle = detector.and_then(|detector| detector.record_many(key, id, access, times));
         match way {
             Way::Ordinary => Seen::Ordinary(handle),
             Way::Barrier => Seen::Barrier(handle),
@@ -139,7 +141,7 @@ impl Worker {
             let Some(key) = request.arg(place as usize) else { continue };
             let hash = self.hot.hasher.hash_one(key);
             if let Some(detector) = &mut self.hot.detector {
-                detector.record(key, hash, access);
+                detector.record(key, KeyId { cluster: ClusterId::DEFAULT, hash }, access);
             }
         }
         if combined { Seen::Barrier(None) } else { Seen::Ordinary(None) }
@@ -282,7 +284,7 @@ impl Worker {
         let known = self.core.snapshots.commands.get(command);
         let access = access_of(known, self.core.snapshots.classes.of(command), request, client);
         if let Some(detector) = &mut self.hot.detector {
-            detector.record(key, hash, access);
+            detector.record(key, KeyId { cluster: ClusterId::DEFAULT, hash }, access);
         }
     }
 

@@ -1,0 +1,57 @@
+//! Where a key lives: in which cluster, and in which slot there.
+//!
+//! A cluster is a set of servers that share one map of slots: a Redis Cluster, or a single server with its replicas. Today there
+//! is one, which `[upstream]` describes and which is called [`DEFAULT_CLUSTER`]. Every place of a key names its cluster all the
+//! same, so that nothing else has to change when keys are routed to several.
+//!
+//! Owns names only. It deliberately does not know which node serves a slot (`shared::topology`), nor any address.
+
+use crate::resp::key_slot;
+
+/// What the cluster is called that `[upstream]` describes.
+pub const DEFAULT_CLUSTER: &str = "default";
+
+/// Names a cluster for the life of the process: its position in any list of clusters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u16);
+
+impl ClusterId {
+    /// The cluster called [`DEFAULT_CLUSTER`].
+    pub const DEFAULT: Self = Self(0);
+
+    /// Its position in a list of all clusters.
+    pub const fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A hash slot of one cluster: the place of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotAt {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The slot in its map.
+    pub slot: u16,
+}
+
+impl SlotAt {
+    /// The place of `key`, which lives in `cluster`.
+    pub fn of(cluster: ClusterId, key: &[u8]) -> Self {
+        Self { cluster, slot: key_slot(key) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_has_another_place_in_another_cluster() {
+        let (here, there) = (ClusterId::DEFAULT, ClusterId(1));
+        assert_eq!(SlotAt::of(here, b"foo"), SlotAt { cluster: here, slot: 12182 });
+        assert_eq!(SlotAt::of(there, b"foo").slot, 12182);
+        assert_ne!(SlotAt::of(here, b"foo"), SlotAt::of(there, b"foo"));
+        assert_eq!(SlotAt::of(here, b"{foo}1"), SlotAt::of(here, b"{foo}2"));
+        assert_eq!((here.position(), there.position()), (0, 1));
+    }
+}
