@@ -31,7 +31,7 @@
 //! # Invariants
 //!
 //! - Replies of a client leave in the order of its requests; its commands on one key take effect in that order
-//!   (`worker/client/dispatch` says what waits for what, `worker/upstream/redirect` what a slot on the move does to that).
+//!   (`worker/dispatch` says what waits for what, `worker/upstream/redirect` what a slot on the move does to that).
 //! - A write that may have run is never sent again without a token (`worker/upstream/lost`, `combine`).
 //! - A client is never sent to another node: `MOVED` and `ASK` are followed here (`worker/upstream/redirect`).
 //! - What a combined operation is answered is what Redis would have answered in that order (`combine`).

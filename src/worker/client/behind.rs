@@ -14,7 +14,6 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Gate;
-use super::dispatch::Flow;
 use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{CommandFlags, CommandId, Fan, KeyPositions, Session};
 use crate::resp::{Request, RespVersion, encode, key_slot};
@@ -23,6 +22,7 @@ use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
 use crate::worker::client::settle_client;
 use crate::worker::decide::{Part, Verdict};
+use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending, Route};
@@ -70,7 +70,7 @@ impl Passage {
 
 impl Worker {
     /// Takes a request to the home of its key, or has it wait for its passage. `None` lets it go its way.
-    pub(super) fn pass_behind(
+    pub fn pass_behind(
         &mut self,
         key: ClientKey,
         command: Option<CommandId>,
@@ -392,7 +392,7 @@ impl Worker {
     }
 
     /// The command at hand is on its way or answered: its passage ends with its reply.
-    pub(super) fn mark_passage(&mut self, key: ClientKey) {
+    pub fn mark_passage(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let next = client.replies.next_sequence();
         if let Some(passage) = client.passage.as_mut().filter(|passage| passage.until.is_none()) {
@@ -403,7 +403,7 @@ impl Worker {
     }
 
     /// Ends the passage of a command whose reply has left.
-    pub(super) fn end_passage(&mut self, key: ClientKey) {
+    pub fn end_passage(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get(key) else { return };
         let until = client.passage.as_ref().and_then(|passage| passage.until);
         if until.is_some_and(|until| client.replies.has_left(until)) {

@@ -14,12 +14,13 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 use super::session::Session;
-use super::{Client, Gate, Phase, requests};
+use super::{Client, Gate, Phase};
 use crate::limits::{READ_AHEAD_BYTES_MAX, READS_PER_TURN_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::intake::Filled;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::serve::serve;
 use crate::worker::turn::turn;
 
 /// How long a finished connection waits for its peer to close. Long enough for a last reply on a slow link.
@@ -78,7 +79,7 @@ fn drive(worker: &mut Worker, key: ClientKey, cx: &mut Context<'_>) -> Poll<()> 
 
 /// Serves what was read before, then reads once more. `false` when nothing more can be done now.
 fn read_and_serve(worker: &mut Worker, key: ClientKey, cx: &mut Context<'_>) -> bool {
-    requests::serve(worker, key, &[]);
+    serve(worker, key, &[]);
     let mut scratch = std::mem::take(&mut worker.scratch);
     let progress = read_once(worker, key, &mut scratch, cx);
     worker.scratch = scratch;
@@ -104,7 +105,7 @@ fn read_once(worker: &mut Worker, key: ClientKey, scratch: &mut [u8], cx: &mut C
         Poll::Ready(Ok(Filled::Scratch(count))) => {
             client.bytes_in += count as u64;
             worker.core.tallies.clients.bytes_in += count as u64;
-            requests::serve(worker, key, &scratch[..count]);
+            serve(worker, key, &scratch[..count]);
             true
         }
         Poll::Ready(Ok(Filled::Partial)) => {

@@ -13,11 +13,9 @@
 
 pub mod behind;
 pub mod connection;
-pub mod dispatch;
 pub mod merge;
 pub mod output;
 pub mod replies;
-mod requests;
 pub mod session;
 mod stall;
 mod window;
@@ -28,13 +26,13 @@ use std::task::Waker;
 use bytes::Bytes;
 
 pub use connection::{close_client, flush_client, flush_touched, hang_up, press_on, run, touch};
-pub use requests::{settle_client, settle_client_run};
 
 use super::arena::Arena;
 use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use super::names::ClientKey;
+pub use super::serve::{settle_client, settle_client_run};
 use super::session::invalidations::Backlog;
 use super::upstream::Parked;
 use crate::net::{SocketName, Stream};

@@ -18,10 +18,11 @@ use bytes::Bytes;
 use super::invalidations::FLUSH;
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::{self, Request, RequestScan, RespVersion, encode};
-use crate::worker::client::dispatch::{Flow, dispatch};
 use crate::worker::client::session::{Replies, Session, Transaction};
 use crate::worker::client::{Client, Gate, Inbox, settle_client};
 use crate::worker::decide::{Part, local};
+use crate::worker::dispatch::dispatch;
+use crate::worker::flow::Flow;
 use crate::worker::owners::Worker;
 use crate::worker::upstream::Role;
 

@@ -7,8 +7,8 @@ use crate::worker::client::merge::{Merge, Plan};
 use crate::worker::owners::Worker;
 use crate::worker::upstream::Role;
 
-use crate::worker::client::dispatch::Flow;
 use crate::worker::errors::UpstreamError;
+use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Origin, Pending};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::limits::LOADED_SCRIPTS_MAX;
 use crate::resp::{Request, encode};
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::dispatch::script_of;
+use crate::worker::dispatch::script_of;
 use crate::worker::errors::UpstreamError;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending};

@@ -6,7 +6,14 @@
 
 use bytes::Bytes;
 
-use super::Gate;
+use super::client::{Client, Gate, close_client, touch};
+use super::decide::{Verdict, decide};
+use super::flow::{Flow, Outgoing};
+use super::hot::Seen;
+use super::names::ClientKey;
+use super::owners::Worker;
+use super::send::Payload;
+use super::upstream::Cargo;
 use crate::admission::Setting;
 use crate::command::CommandId;
 use crate::detect::EntryHandle;
@@ -14,39 +21,16 @@ use crate::limits::LONG_REQUEST_BYTES;
 use crate::resp::{self, Request, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
-use crate::worker::decide::{Verdict, decide};
-use crate::worker::hot::Seen;
-use crate::worker::owners::Worker;
-use crate::worker::send::Payload;
-use crate::worker::upstream::Cargo;
 
-use super::connection::{close_client, touch};
-use crate::worker::errors::UpstreamError;
-use crate::worker::names::ClientKey;
-use crate::worker::pending::{Hook, Origin, Pending, Route};
-use crate::worker::reply::ReplyBytes;
+use super::errors::UpstreamError;
+use super::pending::{Hook, Origin, Pending, Route};
+use super::reply::ReplyBytes;
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
 const HTTP_TOLD_NS: u64 = 60_000_000_000;
 
-/// Whether the request was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::worker) enum Flow {
-    /// It was; the next one may be looked at.
-    Next,
-    /// It was, and with it so many that are equal to it and right behind it.
-    NextAfter(u32),
-    /// It was not: it has to come again later.
-    Wait,
-}
-
 /// Acts on one request. `owned` are its bytes where they are a buffer of their own.
-pub(in crate::worker) fn dispatch(
-    worker: &mut Worker,
-    key: ClientKey,
-    request: &Request<'_>,
-    owned: Option<&Bytes>,
-) -> Flow {
+pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owned: Option<&Bytes>) -> Flow {
     let Some(client) = worker.clients.all.get_mut(key) else { return Flow::Next };
     client.gate = Gate::Open;
     if client.topology_version != worker.core.snapshots.topology.version {
@@ -159,17 +143,9 @@ fn setting_of(verdict: &Verdict) -> Option<Setting> {
     }
 }
 
-/// How a request goes out.
-#[derive(Clone, Copy)]
-pub(in crate::worker) struct Outgoing {
-    pub(in crate::worker) route: Route,
-    pub(in crate::worker) readonly: bool,
-    pub(in crate::worker) hook: Hook,
-}
-
 impl Worker {
     /// Sends a request to one node as it is.
-    pub(in crate::worker) fn forward(
+    pub fn forward(
         &mut self,
         key: ClientKey,
         command: Option<CommandId>,
@@ -235,7 +211,7 @@ impl Worker {
 
     /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
     /// answered.
-    pub(in crate::worker) fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
+    pub fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return true };
         if !client.replies.is_empty() {
             return cargo.fits(client.lane);
@@ -245,7 +221,7 @@ impl Worker {
     }
 
     /// The request at hand waits until everything of its client has been answered.
-    pub(in crate::worker) fn wait_for_all(&mut self, key: ClientKey) -> Flow {
+    pub fn wait_for_all(&mut self, key: ClientKey) -> Flow {
         self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
@@ -289,12 +265,7 @@ impl Worker {
     }
 
     /// Answers with an error of our own.
-    pub(in crate::worker) fn refuse(
-        &mut self,
-        key: ClientKey,
-        kind: ErrorKind,
-        text: impl AsRef<[u8]>,
-    ) -> Flow {
+    pub fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
         self.core.tallies.error(kind);
         self.core.tallies.count(RequestClass::Local, Outcome::Failed);
         let mut reply = Vec::new();
@@ -318,7 +289,7 @@ impl Worker {
     }
 
     /// Answers the request at hand.
-    pub(in crate::worker) fn reply(&mut self, key: ClientKey, reply: &[u8]) {
+    pub fn reply(&mut self, key: ClientKey, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let muted = client.take_muted();
         client.replies.answer(ReplyBytes::Borrowed(reply), muted, &mut client.output);
@@ -326,7 +297,7 @@ impl Worker {
     }
 
     /// What a command counts as.
-    pub(in crate::worker) fn class_of(&self, command: Option<CommandId>) -> RequestClass {
+    pub fn class_of(&self, command: Option<CommandId>) -> RequestClass {
         command.map_or(RequestClass::Write, |id| self.core.snapshots.classes.of(id))
     }
 
@@ -341,15 +312,15 @@ impl Worker {
     }
 }
 
-impl super::Client {
+impl Client {
     /// The request at hand has to come again later.
-    pub(in crate::worker) fn wait(&mut self, gate: Gate) -> Flow {
+    pub fn wait(&mut self, gate: Gate) -> Flow {
         self.gate = gate;
         Flow::Wait
     }
 }
 
 /// The digest that an `EVALSHA` on the wire names.
-pub(in crate::worker) fn script_of(bytes: &[u8]) -> Option<&[u8]> {
+pub fn script_of(bytes: &[u8]) -> Option<&[u8]> {
     resp::bulk_payload(resp::elements(bytes)?.nth(1)?)
 }

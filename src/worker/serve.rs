@@ -5,18 +5,18 @@
 
 use bytes::Bytes;
 
-use super::dispatch::{Flow, dispatch};
-use super::{Client, Gate, Inbox, Phase};
+use super::client::{Client, Gate, Inbox, Phase, touch};
+use super::dispatch::dispatch;
+use super::flow::Flow;
+use super::owners::Worker;
+use super::session::exec::serve_rest;
 use crate::config::Limits;
 use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
 use crate::resp::{Request, RequestScan};
 use crate::shared::labels::{CloseReason, ErrorKind};
-use crate::worker::owners::Worker;
-use crate::worker::session::exec::serve_rest;
 
-use super::connection::touch;
-use crate::worker::names::ClientKey;
-use crate::worker::reply::ReplyBytes;
+use super::names::ClientKey;
+use super::reply::ReplyBytes;
 
 /// Why serving stopped.
 enum Stop {
@@ -29,7 +29,7 @@ enum Stop {
 }
 
 /// Dispatches what was read before, or else `fresh`, and keeps what could not be.
-pub(in crate::worker) fn serve(worker: &mut Worker, key: ClientKey, fresh: &[u8]) {
+pub fn serve(worker: &mut Worker, key: ClientKey, fresh: &[u8]) {
     let Some(client) = worker.clients.all.get_mut(key) else { return };
     let Some(mut inbox) = client.inbox.take() else { return };
     let stopped = serve_inbox(worker, key, &mut inbox, fresh);
@@ -183,7 +183,7 @@ fn client_authenticated(worker: &Worker, key: ClientKey) -> bool {
 
 /// Settles a slot of a client's reply queue, if the client is still there.
 ///
-/// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::window::Window) and
+/// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::client) and
 /// the bound on output have decided how much it could ask for.
 pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: ReplyBytes<'_>) {
     let reply_bytes = reply.as_slice().len();
@@ -233,7 +233,7 @@ fn settle_with(
 
 impl Client {
     /// Whether the next request may be looked at.
-    pub(in crate::worker) fn may_go_on(&mut self, limits: &Limits) -> bool {
+    pub fn may_go_on(&mut self, limits: &Limits) -> bool {
         if self.exclusive {
             if !self.replies.is_empty() {
                 return false;
@@ -264,7 +264,8 @@ impl Worker {
         may_go_on
     }
 
-    pub(in crate::worker) fn may_go_on(&mut self, key: ClientKey) -> bool {
+    /// Whether the next request of the client may be looked at.
+    pub fn may_go_on(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return false };
         let may_go_on = client.may_go_on(&self.core.config.limits);
         if !may_go_on {
