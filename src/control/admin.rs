@@ -89,6 +89,7 @@ fn sources(
         }),
         readiness: Box::new(move || readiness(&ready)),
         notices,
+        turned_away: Arc::default(),
         key_names,
         metric_keys_max: gateway.config.load().admin.metric_keys_max,
         clients: gateway.client_rows.clone(),

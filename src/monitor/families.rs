@@ -53,6 +53,7 @@ pub fn render(view: &View) -> String {
     write_behind(&mut out, view);
     quotas(&mut out, view);
     detector(&mut out, view);
+    admin(&mut out, view);
     process(&mut out, view);
     out.finish()
 }
@@ -61,6 +62,13 @@ fn gateway(out: &mut Exposition, view: &View) {
     out.family(&m::BUILD_INFO).sample(&[&view.stats.gateway.version], 1.0);
     out.family(&m::READY).sample(&[], flag(view.readiness == Readiness::Ready));
     out.family(&m::WORKERS).sample(&[], view.stats.gateway.workers as f64);
+}
+
+fn admin(out: &mut Exposition, view: &View) {
+    let mut family = out.family(&m::ADMIN_TURNED_AWAY);
+    for (reason, count) in &view.stats.totals.admin_turned_away {
+        family.sample(&[reason], *count as f64);
+    }
 }
 
 fn requests(out: &mut Exposition, view: &View) {

@@ -1,6 +1,8 @@
 //! Rates and levels out of merged tallies: the part of a view that needs nothing but two sums and the
 //! topology.
 
+use std::collections::BTreeMap;
+
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
 use super::view::{NodeView, Now, Quantiles, Totals};
@@ -60,6 +62,7 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         worker_cores: Vec::new(),
         clients_rejected_per_s: window.rate(all.clients.rejected[at_bound], base.clients.rejected[at_bound]),
         clients_stalled_per_s: closed(CloseReason::OutputBuffer) + closed(CloseReason::OutputStalled),
+        admin_turned_away_per_s: BTreeMap::new(),
     }
 }
 
@@ -101,6 +104,7 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
         detector_sampled: all.detector.sampled,
         detector_tracked: all.detector.tracked,
         detector_memory_bytes: all.detector.memory_bytes,
+        admin_turned_away: BTreeMap::new(),
         resident_bytes: process.resident_bytes,
         descriptors: process.fds,
         descriptors_max: process.fds_max,

@@ -129,6 +129,8 @@ metrics! {
     NOTICES: Counter "hotgate_notices_total" ["state"] "Notices about keys that became hot or cooled down.";
     WEBHOOK: Counter "hotgate_webhook_deliveries_total" ["result"] "Webhook notices delivered, given up after their retries, and dropped because the queue was full.";
 
+    ADMIN_TURNED_AWAY: Counter "hotgate_admin_turned_away_total" ["reason"] "Requests and connections that the HTTP side turned away, by reason.";
+
     THREAD_CPU: Counter "hotgate_thread_cpu_seconds_total" ["thread"] "Processor time of a thread of the gateway, by its name.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
     PROCESS_RSS: Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";

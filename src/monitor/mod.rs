@@ -35,5 +35,6 @@ pub mod server_info;
 pub mod sources;
 pub mod status;
 pub mod top;
+pub mod turned_away;
 pub mod verdict;
 pub mod view;

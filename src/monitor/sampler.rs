@@ -5,7 +5,7 @@
 //! display. What is asked through HTTP, INFO or `hotgate top` reads the view it made, so asking costs the
 //! workers nothing.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::figures::{Window, kind_name, node_of, nodes, now, totals};
@@ -14,6 +14,7 @@ use super::merged::Merged;
 use super::process_figures::ProcessFigures;
 use super::sources::Sources;
 use super::status::{self, Evidence};
+use super::turned_away::{Counts, Reason};
 use super::view::{History, HotKeyView, QuotaView, Stats, View};
 use crate::detect::HotKey;
 use crate::shared::labels::QuotaRefusal;
@@ -54,6 +55,8 @@ struct Snapshot {
     monotonic_ms: u64,
     merged: Arc<Merged>,
     cpu_s: f64,
+    /// Whom the HTTP side has turned away.
+    turned_away: Counts,
     /// Processor time of each thread, by name.
     threads: Arc<[(String, f64)]>,
 }
@@ -70,7 +73,8 @@ impl Sampler {
         let merged = Arc::new(Merged::of(cells.iter().map(|cell| &**cell)));
         let process = ProcessFigures::read();
         let (monotonic_ms, threads) = (clock.monotonic_ms, Arc::from(process.threads.as_slice()));
-        let snapshot = Snapshot { monotonic_ms, merged, cpu_s: process.cpu_s(), threads };
+        let turned_away = self.sources.turned_away.counts();
+        let snapshot = Snapshot { monotonic_ms, merged, cpu_s: process.cpu_s(), turned_away, threads };
         let view = self.view(clock, &snapshot, process);
         if !self.past.is_empty() {
             self.ring.offer(clock.unix_ms, &view.stats.now);
@@ -101,7 +105,10 @@ impl Sampler {
         let mut now = now(&window, merged);
         now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
         now.worker_cores = worker_cores(&base, snapshot, window.seconds);
-        let totals = totals(merged, &process);
+        now.admin_turned_away_per_s = turned_away_per_s(&window, &base, snapshot);
+        let mut totals = totals(merged, &process);
+        totals.admin_turned_away =
+            Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
         let nodes = nodes(&window, merged, &topology);
@@ -259,6 +266,19 @@ fn name_of(fact: &QuotaFacts) -> String {
         Some(ms) => format!("{} per {ms}ms", fact.pattern),
         None => fact.pattern.clone(),
     }
+}
+
+/// By reason, those that occurred.
+fn turned_away_per_s(
+    window: &Window<'_>,
+    base: &Snapshot,
+    snapshot: &Snapshot,
+) -> BTreeMap<&'static str, f64> {
+    let rate = |reason: Reason| {
+        let place = reason.index();
+        (reason.label(), window.rate(snapshot.turned_away[place], base.turned_away[place]))
+    };
+    Reason::ALL.into_iter().map(rate).filter(|(_, per_s)| *per_s > 0.0).collect()
 }
 
 /// What part of the time each worker's thread ran.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::keys::KeyNames;
 use super::notify::NoticeFigures;
+use super::turned_away::TurnedAway;
 use super::view::{Identity, Readiness};
 use crate::detect::HotSet;
 use crate::shared::client_rows::ClientRowsPort;
@@ -41,6 +42,8 @@ pub struct Sources {
     pub readiness: Latest<Readiness>,
     /// Notices sent so far.
     pub notices: Arc<NoticeFigures>,
+    /// Whom the HTTP side has turned away.
+    pub turned_away: Arc<TurnedAway>,
     /// How metrics, API and dashboard name keys.
     pub key_names: KeyNames,
     /// Hot keys, and quotas' keys, with labels of their own in `/metrics`.

@@ -140,6 +140,8 @@ pub struct Now {
     pub clients_rejected_per_s: f64,
     /// Clients closed because they do not read.
     pub clients_stalled_per_s: f64,
+    /// Whom the HTTP side turned away, by reason; those reasons that occurred.
+    pub admin_turned_away_per_s: BTreeMap<&'static str, f64>,
 }
 
 /// Of a distribution of times, in microseconds.
@@ -212,6 +214,8 @@ pub struct Totals {
     pub detector_tracked: u64,
     /// Level: bytes of its tables.
     pub detector_memory_bytes: u64,
+    /// Whom the HTTP side turned away, by reason.
+    pub admin_turned_away: BTreeMap<&'static str, u64>,
     /// Level: resident memory of the process.
     pub resident_bytes: u64,
     /// Level: open file descriptors.

@@ -89,6 +89,7 @@ impl Stage {
             quotas: Box::new(move || c.quotas.lock().unwrap().clone()),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),
+            turned_away: Arc::default(),
             key_names: KeyNames::Plain,
             metric_keys_max: 20,
             clients,

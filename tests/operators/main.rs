@@ -14,6 +14,7 @@ mod support;
 #[path = "../webdriver/mod.rs"]
 mod webdriver;
 
+mod admin_under_attack;
 mod check_command;
 mod config_manual;
 mod dashboard;

@@ -5,41 +5,47 @@
 //!   one.
 //! - A token, where configured, is compared by digest and in constant time, so that neither its length nor
 //!   its beginning leaks through timing.
-//! - Requests per second are bounded for all askers together. What is beyond gets 429 and a closed
-//!   connection, before any work is done for it.
+//! - Requests per second are bounded, for each source and for all, and apart for each class ([`super::allowance`]). What is
+//!   beyond gets 429 and a closed connection, before any work is done for it. `/healthz` and `/readyz` are always answered.
+//! - A request that is not done in [`REQUEST_PATIENCE`] is given up: its body did not come.
+//!
+//! Whoever is turned away is counted ([`crate::monitor::turned_away`]).
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha1_smol::Sha1;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::Shared;
+use super::allowance::{Allowance, Class};
 use super::assets::CONTENT_SECURITY_POLICY;
-use super::{Shared, error};
+use super::connections::Source;
+use super::listener::Peer;
 use crate::monitor::sources::Latest;
+use crate::monitor::turned_away::Reason;
 use crate::net::SocketName;
 
-/// Requests per second in the long run. At 50 µs each that is 1 % of a core; ten dashboards and as many
-/// scrapers need 50.
-const REQUESTS_PER_S_MAX: f64 = 200.0;
-/// Requests at once after a pause.
-const BURST_MAX: f64 = 400.0;
+/// How long a request may take from its header to its answer: twice what a change of a quota may.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct Guard {
     loopback: bool,
     token: Latest<Option<String>>,
-    bucket: Mutex<(f64, Instant)>,
+    allowance: Mutex<Allowance>,
 }
 
 impl Guard {
     /// A guard for a server that listens on `address`.
     pub fn new(address: &SocketName, token: Latest<Option<String>>) -> Self {
-        Self { loopback: address.is_loopback(), token, bucket: Mutex::new((BURST_MAX, Instant::now())) }
+        let allowance = Mutex::new(Allowance::new(Instant::now()));
+        Self { loopback: address.is_loopback(), token, allowance }
     }
 
     /// The token that is required; `None` when none is configured.
@@ -47,16 +53,28 @@ impl Guard {
         (self.token)().filter(|token| !token.is_empty())
     }
 
-    fn take(&self, now: Instant) -> bool {
+    fn is_stranger(&self, headers: &HeaderMap) -> bool {
+        self.token().is_some_and(|token| !carries(headers, &token))
+    }
+
+    /// Where a request is counted; `None` for a probe.
+    fn class_of(&self, request: &Request) -> Option<Class> {
+        let path = request.uri().path();
+        let asks = path.starts_with("/api/");
+        Some(match path {
+            "/healthz" | "/readyz" => return None,
+            _ if (asks || path == "/metrics") && self.is_stranger(request.headers()) => Class::Stranger,
+            "/metrics" => Class::Metrics,
+            _ if asks => Class::Api,
+            _ => Class::Page,
+        })
+    }
+
+    fn admits(&self, peer: &SocketName, request: &Request) -> bool {
         // The lock is held for this arithmetic only, on the control thread.
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let gained = now.saturating_duration_since(bucket.1).as_secs_f64() * REQUESTS_PER_S_MAX;
-        *bucket = ((bucket.0 + gained).min(BURST_MAX), now);
-        let admitted = bucket.0 >= 1.0;
-        if admitted {
-            bucket.0 -= 1.0;
-        }
-        admitted
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = Source::of(peer);
+        self.class_of(request).is_none_or(|class| allowance.take(source, class, Instant::now()))
     }
 
     fn host_is_right(&self, headers: &HeaderMap) -> bool {
@@ -66,16 +84,24 @@ impl Guard {
 }
 
 /// Checks host and rate, and marks every response with what browsers should know.
-pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let mut response = if !shared.guard.take(Instant::now()) {
-        let mut response =
-            error(StatusCode::TOO_MANY_REQUESTS, "too many requests per second for all askers together");
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response
+pub async fn admit(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = if !shared.guard.admits(&peer, &request) {
+        let sentence = "too many requests per second; /healthz and /readyz are always answered";
+        last(shared.turn_away(Reason::Rate, StatusCode::TOO_MANY_REQUESTS, sentence))
     } else if !shared.guard.host_is_right(request.headers()) {
-        error(StatusCode::FORBIDDEN, "the Host header must name loopback: localhost, 127.0.0.1 or [::1]")
+        let sentence = "the Host header must name loopback: localhost, 127.0.0.1 or [::1]";
+        shared.turn_away(Reason::Host, StatusCode::FORBIDDEN, sentence)
     } else {
-        next.run(request).await
+        let given_up = |_| {
+            let sentence = "the request did not come whole within 10 s";
+            last(shared.turn_away(Reason::SlowRequest, StatusCode::REQUEST_TIMEOUT, sentence))
+        };
+        timeout(REQUEST_PATIENCE, next.run(request)).await.unwrap_or_else(given_up)
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
@@ -85,14 +111,22 @@ pub async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Ne
     response
 }
 
+/// After this answer the connection is closed.
+fn last(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// Lets a request through when it carries the token, or when none is configured.
 pub async fn require_token(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let expected = shared.guard.token();
-    if expected.is_none_or(|token| carries(request.headers(), &token)) {
+    if !shared.guard.is_stranger(request.headers()) {
         return next.run(request).await;
     }
-    let mut response =
-        error(StatusCode::UNAUTHORIZED, "the admin token is required: Authorization: Bearer ...");
+    let sentence = match request.headers().contains_key(header::AUTHORIZATION) {
+        true => "this is not the admin token (admin.token)",
+        false => "the admin token is required: Authorization: Bearer ...",
+    };
+    let mut response = shared.turn_away(Reason::Token, StatusCode::UNAUTHORIZED, sentence);
     response
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hotgate\""));
@@ -151,15 +185,5 @@ mod tests {
             assert!(!with(value), "{value:?}");
         }
         assert!(!carries(&HeaderMap::new(), "sesame"));
-    }
-
-    #[tokio::test]
-    async fn a_burst_is_bounded_and_refills() {
-        let loopback = SocketName::from(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
-        let guard = Guard::new(&loopback, Box::new(|| None));
-        let now = Instant::now();
-        assert_eq!((0..1_000).filter(|_| guard.take(now)).count(), BURST_MAX as usize);
-        let later = now + std::time::Duration::from_millis(100);
-        assert_eq!((0..1_000).filter(|_| guard.take(later)).count(), 20);
     }
 }

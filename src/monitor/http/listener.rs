@@ -1,89 +1,136 @@
-//! A listener with a bound on connections, and connections with a bound on patience.
+//! Accepts connections and serves them, each with bounds on patience.
 //!
-//! A connection beyond the bound is closed at once: an asker should learn that it is too many, and not hang.
-//! A connection on which neither side made progress for a while is closed too, whether it sends its request a
-//! byte a minute or does not read its event stream, so that the bound can't be used up by silent ones for
-//! longer than that.
+//! How many there may be, and which one gives way to the next, is in `connections`. A header has to be there whole within
+//! [`HEADER_PATIENCE`], however steadily its bytes trickle; a connection on which nothing moves for [`PATIENCE`] is closed, so
+//! one that does not read its event stream is. What a request may take beyond its header is bounded in `guard`.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::connections::{Connections, Course, Doing, Source};
+use crate::monitor::turned_away::{Reason, TurnedAway};
 use crate::net;
 
-/// How long a connection may go without progress. An event stream writes once a second, a dashboard reuses
-/// its connection within seconds, Prometheus connects anew when it has to.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a whole header may take. A kept connection on which no request begins is closed after it as well.
+const HEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection may go without progress. An event stream writes once a second.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The longest header, and what one connection buffers: far above what a browser sends.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// The pause after a failed accept: it fails while descriptors are short, and trying again at once would
 /// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// See the module.
-pub struct BoundedListener {
-    listener: net::Listener,
-    places: Arc<Semaphore>,
-}
-
-impl BoundedListener {
-    /// At most `connections_max` connections at once.
-    pub fn new(listener: net::Listener, connections_max: usize) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(connections_max)) }
-    }
-}
-
-impl Listener for BoundedListener {
-    type Io = PatientStream;
-    type Addr = net::SocketName;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let Ok(stream) = self.listener.accept().await else {
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
-            // Whoever has gone already has no name.
-            let Ok(address) = stream.peer() else { continue };
-            if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-                return (PatientStream::new(stream, place), address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local()
-    }
-}
 
 /// The address of the asker.
 #[derive(Clone, Debug)]
 pub struct Peer(pub net::SocketName);
 
-impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
-        Self(stream.remote_addr().clone())
+/// Serves until the future is dropped, and its connections with it.
+pub async fn serve(
+    listener: net::Listener,
+    app: Router,
+    connections_max: usize,
+    turned_away: Arc<TurnedAway>,
+) -> io::Result<()> {
+    let mut connections = Connections::new(connections_max);
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                // One that was closed for another is not in the table any more.
+                if let Ok(number) = ended {
+                    connections.leave(number);
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => {
+                    // Whoever has gone already has no name.
+                    let Ok(address) = stream.peer() else { continue };
+                    let Some((number, course, closed)) = connections.enter(Source::of(&address)) else {
+                        turned_away.count(Reason::Source);
+                        continue;
+                    };
+                    closed.into_iter().for_each(|reason| turned_away.count(reason));
+                    let served = serve_one(stream, address, app.clone(), course, Arc::clone(&turned_away));
+                    let task = tasks.spawn(async move {
+                        served.await;
+                        number
+                    });
+                    connections.serve(number, task);
+                    // What was accepted is read before the next takes its place, and what was closed for it is gone.
+                    tokio::task::yield_now().await;
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+        }
     }
 }
 
-/// A connection that fails with `TimedOut` after [`PATIENCE`] without progress. It holds its place among the
-/// connections.
-pub struct PatientStream {
+async fn serve_one(
+    stream: net::Stream,
+    address: net::SocketName,
+    app: Router,
+    course: Arc<Course>,
+    turned_away: Arc<TurnedAway>,
+) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let unfinished = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(PatientStream::new(stream, Arc::clone(&unfinished)));
+    let inner = TowerToHyperService::new(app);
+    let (has_asked, is_unfinished) = (Arc::clone(&asked), Arc::clone(&unfinished));
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
+        is_unfinished.store(false, Ordering::Relaxed);
+        course.turn(Doing::Answering);
+        request.extensions_mut().insert(ConnectInfo(Peer(address.clone())));
+        request.extensions_mut().insert(Arc::clone(&course));
+        let (answer, course) = (inner.call(request), Arc::clone(&course));
+        async move {
+            let answer = answer.await;
+            if course.now().0 == Doing::Answering {
+                course.turn(Doing::Waiting);
+            }
+            answer
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(BUFFER_BYTES_MAX);
+    let ended = builder.serve_connection(io, service).await;
+    // A kept connection that asked and then was silent is closed without blame.
+    let blamed = unfinished.load(Ordering::Relaxed) || !asked.load(Ordering::Relaxed);
+    if ended.is_err_and(|error| error.is_timeout()) && blamed {
+        turned_away.count(Reason::SlowHeader);
+    }
+}
+
+/// A connection that fails with `TimedOut` after [`PATIENCE`] without progress.
+struct PatientStream {
     stream: net::Stream,
     deadline: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    /// Bytes came since the latest request was whole.
+    unfinished: Arc<AtomicBool>,
 }
 
 impl PatientStream {
-    fn new(stream: net::Stream, place: OwnedSemaphorePermit) -> Self {
-        Self { stream, deadline: Box::pin(sleep(PATIENCE)), _place: place }
+    fn new(stream: net::Stream, unfinished: Arc<AtomicBool>) -> Self {
+        Self { stream, deadline: Box::pin(sleep(PATIENCE)), unfinished }
     }
 
     /// Passes progress on and puts the deadline off; turns waiting beyond the deadline into an error.
@@ -105,7 +152,11 @@ impl AsyncRead for PatientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.unfinished.store(true, Ordering::Relaxed);
+        }
         self.judge(cx, polled)
     }
 }

@@ -9,12 +9,16 @@
 //!
 //! What keeps it from slowing the data path down: it runs on the control thread, answers from the board whose
 //! renderings are made at most four times a second, and is bounded in connections, streams and requests per
-//! second (`guard`, `listener`). What keeps others out: loopback unless told otherwise, the `Host` header is
+//! second. Whatever askers do, `/healthz`, `/readyz` and `/metrics` are answered: the next connection always gets in
+//! (`connections`), a header has a deadline (`listener`), floods take from their own allowance (`allowance`), and what was turned
+//! away is counted (`turned_away`). What keeps others out: loopback unless told otherwise, the `Host` header is
 //! checked there against DNS rebinding, tokens are compared in constant time, and the page may load nothing
 //! from elsewhere.
 
+mod allowance;
 mod assets;
 mod clients;
+mod connections;
 mod guard;
 mod listener;
 mod quotas;
@@ -22,33 +26,32 @@ mod stream;
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use super::board::Board;
+use super::exposition;
+use super::sources::{Latest, Sources};
+use super::turned_away::Reason;
+use super::view::Readiness;
+use crate::net::{Listener, SocketName};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
-use serde::Deserialize;
-use serde_json::json;
-use tokio::sync::Semaphore;
-
-use super::board::Board;
-use super::exposition;
-use super::sources::{Latest, Sources};
-use super::view::Readiness;
-use crate::net::{Listener, SocketName};
 use clients::ClientsCache;
 use guard::Guard;
-use listener::{BoundedListener, Peer};
+use serde::Deserialize;
+use serde_json::json;
+use stream::Streams;
 
-/// Event streams at once; the next gets 503. Each costs one shared frame a second.
-const STREAMS_MAX: usize = 16;
+/// The longest body of a request: a change names a key, and the longest name that one can be held under has 4 KiB.
+const BODY_BYTES_MAX: usize = 32 * 1024;
 
 /// How the HTTP side is to be run.
 pub struct HttpOptions {
     /// The token that holds now; a reload may change it. `None` or empty: everyone may look and nobody may
     /// change anything.
     pub token: Latest<Option<String>>,
-    /// Connections at once; the next is closed at once.
+    /// Connections at once; for the next one another gives way.
     pub connections_max: usize,
 }
 
@@ -58,7 +61,15 @@ struct Shared {
     sources: Arc<Sources>,
     guard: Guard,
     clients: ClientsCache,
-    streams: Arc<Semaphore>,
+    streams: Arc<Streams>,
+}
+
+impl Shared {
+    /// An answer to somebody who is turned away, which is counted.
+    fn turn_away(&self, reason: Reason, status: StatusCode, sentence: &str) -> Response {
+        self.sources.turned_away.count(reason);
+        error(status, sentence)
+    }
 }
 
 /// Serves until the future is dropped. The caller binds the listener, since where it listens is the
@@ -70,9 +81,9 @@ pub async fn serve(
     options: HttpOptions,
 ) -> std::io::Result<()> {
     let address = listener.local()?;
-    let listener = BoundedListener::new(listener, options.connections_max);
+    let (connections_max, turned_away) = (options.connections_max, Arc::clone(&sources.turned_away));
     let app = router(address, board, sources, options);
-    axum::serve(listener, app.into_make_service_with_connect_info::<Peer>()).await
+    listener::serve(listener, app, connections_max, turned_away).await
 }
 
 fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options: HttpOptions) -> Router {
@@ -81,7 +92,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         sources,
         guard: Guard::new(&address, options.token),
         clients: ClientsCache::default(),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        streams: Streams::new(options.connections_max),
     });
     let inner = Router::new()
         .route("/metrics", get(metrics))
@@ -107,6 +118,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         .route("/readyz", get(readyz))
         .merge(inner)
         .fallback(async || error(StatusCode::NOT_FOUND, "no such path; see / for the dashboard"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::admit))
         .with_state(shared)
 }

@@ -7,6 +7,7 @@
 //! Thresholds stand beside the rules that use them, and are the same as those of `conf/prometheus/alerts.yml`
 //! where both judge the same thing.
 
+mod admin;
 mod clients;
 mod gateway;
 mod hot_keys;
@@ -63,6 +64,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Status {
     clients::judge(evidence, &mut found);
     hot_keys::judge(evidence, &mut found);
     quotas::judge(evidence.quotas, &mut found);
+    admin::judge(evidence.now, &mut found);
     let Findings(mut findings) = found;
     // The sort is stable: among equals the order of the rules holds.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));

@@ -1,0 +1,200 @@
+//! Which connections the HTTP side has, and which one gives way when there are as many as there may be.
+//!
+//! The next connection always gets in, so that whoever asks whether the gateway lives is heard, however many others are there and
+//! whatever they do: the one that has waited longest without a request goes for it. Of those that can go, one that waits for its
+//! asker goes before one whose request is being answered, and an event stream goes last. One address may have half of the
+//! connections; beyond that its own go, and never its streams.
+//!
+//! It decides and does no IO; `listener` carries out.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::monitor::turned_away::Reason;
+use crate::net::SocketName;
+
+/// Connections up to which one address may have all: below it half would be too few for a single dashboard.
+const UNSHARED_MAX: usize = 15;
+
+/// An address, as far as askers are told apart by it: of IPv6 the first 64 bits, since a host chooses the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    /// The one that an address belongs to.
+    pub fn of(peer: &SocketName) -> Self {
+        let SocketName::Ip(address) = peer;
+        match address.ip().to_canonical() {
+            IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()),
+            v4 => Self(v4),
+        }
+    }
+
+    /// The one that stands for all whom there is no room to tell apart.
+    pub const fn others() -> Self {
+        Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+}
+
+/// What a connection does. Those that are first give way first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doing {
+    /// It waits for a request, or for its asker to take an answer.
+    Waiting,
+    /// A request is being answered.
+    Answering,
+    /// An event stream.
+    Streaming,
+}
+
+/// What a connection does and since when: written by the connection, read by the table.
+#[derive(Debug)]
+pub struct Course(Mutex<(Doing, Instant)>);
+
+impl Course {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new((Doing::Waiting, Instant::now()))))
+    }
+
+    /// It does something else from now on.
+    pub fn turn(&self, doing: Doing) {
+        // The lock is held for this assignment only, on the control thread.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (doing, Instant::now());
+    }
+
+    /// What it does, and since when.
+    pub fn now(&self) -> (Doing, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Entry {
+    source: Source,
+    course: Arc<Course>,
+    task: Option<AbortHandle>,
+}
+
+/// The table of connections; the listener owns it.
+pub struct Connections {
+    all: HashMap<u64, Entry>,
+    opened: u64,
+    connections_max: usize,
+    source_max: usize,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(connections_max: usize) -> Self {
+        let source_max = if connections_max <= UNSHARED_MAX { connections_max } else { connections_max / 2 };
+        Self { all: HashMap::new(), opened: 0, connections_max, source_max }
+    }
+
+    /// Takes a connection in: its number, what it is to tell of itself, and why another one was closed for it, if one was. `None`:
+    /// its address has as many streams as connections.
+    pub fn enter(&mut self, source: Source) -> Option<(u64, Arc<Course>, Option<Reason>)> {
+        let crowded = self.all.values().filter(|entry| entry.source == source).count() >= self.source_max;
+        let reason = if crowded {
+            self.end_one(|entry| entry.source == source && entry.course.now().0 != Doing::Streaming)
+                .then_some(Reason::Source)?;
+            Some(Reason::Source)
+        } else if self.all.len() >= self.connections_max {
+            self.end_one(|_| true).then_some(Reason::Connections)
+        } else {
+            None
+        };
+        self.opened += 1;
+        let course = Course::new();
+        self.all.insert(self.opened, Entry { source, course: Arc::clone(&course), task: None });
+        Some((self.opened, course, reason))
+    }
+
+    /// What serves it, to be ended with it.
+    pub fn serve(&mut self, number: u64, task: AbortHandle) {
+        if let Some(entry) = self.all.get_mut(&number) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// A connection has ended.
+    pub fn leave(&mut self, number: u64) {
+        self.all.remove(&number);
+    }
+
+    /// Ends the one that gives way first. It walks all, of which there are at most 4,096.
+    fn end_one(&mut self, may: impl Fn(&Entry) -> bool) -> bool {
+        let first = self.all.iter().filter(|(_, entry)| may(entry));
+        let Some(number) =
+            first.min_by_key(|(number, entry)| (entry.course.now(), **number)).map(|(n, _)| *n)
+        else {
+            return false;
+        };
+        if let Some(task) = self.all.remove(&number).and_then(|entry| entry.task) {
+            task.abort();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(last: u8) -> Source {
+        Source::of(&SocketName::Ip(([10, 0, 0, last], 1).into()))
+    }
+
+    fn entered(table: &mut Connections, last: u8) -> (Arc<Course>, Option<Reason>) {
+        let (_, course, reason) = table.enter(source(last)).unwrap();
+        (course, reason)
+    }
+
+    #[test]
+    fn hosts_of_one_network_are_one_source() {
+        let of = |text: &str| Source::of(&SocketName::Ip((text.parse::<IpAddr>().unwrap(), 1).into()));
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.2"), of("10.0.0.1"));
+    }
+
+    #[test]
+    fn the_one_that_waited_longest_gives_way_and_a_stream_last() {
+        let mut table = Connections::new(3);
+        let (first, _) = entered(&mut table, 1);
+        let (second, _) = entered(&mut table, 2);
+        let (_, none) = entered(&mut table, 3);
+        assert_eq!(none, None);
+        first.turn(Doing::Streaming);
+        second.turn(Doing::Answering);
+        let held = |table: &Connections, course: &Arc<Course>| {
+            table.all.values().any(|entry| Arc::ptr_eq(&entry.course, course))
+        };
+        let (fourth, reason) = entered(&mut table, 4);
+        assert_eq!((reason, table.all.len()), (Some(Reason::Connections), 3));
+        assert!(held(&table, &first) && held(&table, &second));
+        fourth.turn(Doing::Streaming);
+        let (fifth, _) = entered(&mut table, 5);
+        assert!(held(&table, &first) && !held(&table, &second), "an answer before a stream");
+        fifth.turn(Doing::Streaming);
+        entered(&mut table, 6);
+        assert!(!held(&table, &first) && held(&table, &fifth), "the oldest stream if there is nothing else");
+    }
+
+    #[test]
+    fn one_address_has_half_and_its_own_give_way_beyond() {
+        let mut table = Connections::new(16);
+        let (other, _) = entered(&mut table, 2);
+        let courses: Vec<_> = (0..8).map(|_| entered(&mut table, 1).0).collect();
+        let (_, reason) = entered(&mut table, 1);
+        assert_eq!((reason, table.all.len()), (Some(Reason::Source), 9));
+        assert!(table.all.values().any(|entry| Arc::ptr_eq(&entry.course, &other)));
+        courses[1..].iter().for_each(|course| course.turn(Doing::Streaming));
+        entered(&mut table, 1).0.turn(Doing::Streaming);
+        assert!(table.enter(source(1)).is_none(), "streams do not give way to their own address");
+        assert!(table.enter(source(3)).is_some());
+    }
+}
