@@ -1,14 +1,14 @@
-//! The bounds of the data path and of what threads exchange, each with what it is derived from and what happens there.
+//! The bounds of the data path and of the mailboxes between threads: what each is derived from, and what happens at it.
 //!
-//! Elsewhere: what an operator sets is in [`crate::config`], and what a leaf, the journal, the control thread or monitoring
-//! bounds for itself stands at its use. So does a time that concerns one place.
+//! Bounds that an operator sets are in [`crate::config`]. Bounds of a leaf, of the journal, of the control thread or of monitoring
+//! stand where they are used. So does a time that concerns one place.
 
 use std::time::Duration;
 
 // Time, in which several directories have to agree.
 
-/// The step in which detection moves and workers keep house: once per slice they hand over what they counted, publish their
-/// tallies and look at time limits. A key is noticed within two.
+/// The step of detection and of housekeeping. Once per slice each worker hands over its counts, publishes its tallies and checks
+/// time limits. A hot key is noticed within two slices.
 pub const SLICE: Duration = Duration::from_millis(100);
 
 /// Slices of the longest window. Each costs every key that is remembered one cell of its history, and the control thread
@@ -17,7 +17,7 @@ pub const WINDOW_SLICES_MAX: usize = 20;
 
 // Reading, from clients and from nodes alike.
 
-/// Bytes of the scratch buffer, of which each worker has one: the most that one read takes while nothing is unfinished. A
+/// Bytes of the scratch buffer. Each worker has one: it is the most that one read takes while nothing is unfinished. A
 /// pipeline of 64 short commands is about 3 KiB, and 50 clients' replies of one tick about 64 KiB. More stays in the
 /// socket for the next read.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
@@ -205,10 +205,10 @@ const _: () = assert!(COPIED_REQUEST_BYTES_MAX < LARGE_REQUEST_BYTES);
 /// notice to subscribers is dropped, and the control thread waits.
 pub const WORKER_MAILBOX_MAX: usize = 1024;
 
-/// Questions of clients that may wait for the control thread. At the bound the client gets an error that says so.
+/// Commands of clients that may wait for the control thread. At the bound the client gets an error that says so.
 pub const CONTROL_MAILBOX_MAX: usize = 1024;
 
-/// Wishes for a new topology that may wait. The keeper drains them all before each refresh, so one more tells it nothing new
+/// Requests for a new topology that may wait. The keeper drains all of them before each refresh, so one more says nothing new
 /// and is dropped.
 pub const REFRESHES_WAITING_MAX: usize = 64;
 
@@ -216,7 +216,7 @@ pub const REFRESHES_WAITING_MAX: usize = 64;
 /// gets no rows from it.
 pub const CLIENT_ROWS_WAITING_MAX: usize = 4;
 
-/// Bytes of invalidations that wait for one other worker, of a few dozen each. Beyond it their clients are told to drop their
+/// Bytes of invalidations that wait for one other worker; one has a few dozen. Beyond it the clients are told to drop their
 /// whole caches.
 pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 

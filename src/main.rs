@@ -1,7 +1,7 @@
 //! The command line: `serve` (the default), `check`, `demo`, `top`.
 //!
-//! It turns flags into a configuration and hands over; whatever cannot start says so in one line: what
-//! happened, what was expected, what to do.
+//! It turns flags into a configuration and hands over. If something cannot start, one line says what happened, what was
+//! expected, and what to do.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use hotgate::process::{self, Started};
 use hotgate::{demo, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
-/// What a running gateway does on a signal, for whoever asks for help.
+/// The part of the help about signals.
 const SIGNALS: &str = "Signals to a running gateway:
   HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
   TERM, INT  Take no new clients, finish what is in flight, end (gateway.drain_timeout)";
@@ -127,7 +127,7 @@ fn top(arguments: &Top) -> Result<(), String> {
     runtime.map_err(|error| error.to_string())?.block_on(monitor::top::run(&options))
 }
 
-/// Says on standard output where the gateway is, for whoever started it.
+/// Prints the addresses of the gateway on standard output.
 fn announce(started: &Started) {
     for address in &started.listen {
         println!("hotgate: listening on {address}");

@@ -23,10 +23,10 @@ use tokio::time::timeout;
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::control::admin;
+use crate::control::admin_service::{AdminService, answer_questions};
 use crate::control::commands::follow_commands;
-use crate::control::descriptors::{Descriptors, TooFew, open_now, raise_limit};
-use crate::control::heat::follow_heat;
-use crate::control::questions::{Desk, answer_questions};
+use crate::control::descriptors::{Descriptors, TooFewDescriptors, open_now, raise_limit};
+use crate::control::hot_set::merge_hot_set;
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::rights::{follow_rights, missing_rights};
@@ -38,7 +38,7 @@ use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::held::HeldNodes;
-use crate::shared::quota_desk::QuotaDesk;
+use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::refresh::refresh_mailbox;
 use crate::shared::rights::MissingRights;
 use crate::shared::scripts::ScriptCache;
@@ -60,7 +60,7 @@ pub enum ProcessError {
     /// A worker thread ended by itself.
     Worker(usize, String),
     /// There are too few file descriptors.
-    Descriptors(TooFew),
+    Descriptors(TooFewDescriptors),
     /// The upstream user may not do what the configuration needs: sentences without a full stop.
     Rights(Vec<String>),
     /// The journal of write-behind can't be opened.
@@ -242,17 +242,17 @@ pub async fn serve(
     );
     tokio::spawn(keeper.run());
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
-    let (quota_desk, quota_changes) = QuotaDesk::new();
+    let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-    let monitoring = Arc::new(admin::start(&gateway, quota_desk, file));
+    let monitoring = Arc::new(admin::start(&gateway, quota_changes, file));
     let admin_address = admin_listener.as_ref().map(|(_, address)| *address);
     if let Some((listener, _)) = admin_listener {
         admin::listen(&gateway, &monitoring, listener);
     }
-    let desk = Arc::new(Desk::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
-    tokio::spawn(follow_heat(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&desk)));
-    tokio::spawn(answer_questions(desk, questions));
-    tokio::spawn(serve_changes(Arc::clone(&gateway), quota_changes));
+    let service = Arc::new(AdminService::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
+    tokio::spawn(merge_hot_set(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&service)));
+    tokio::spawn(answer_questions(service, questions));
+    tokio::spawn(serve_changes(Arc::clone(&gateway), quota_change_inbox));
     tokio::spawn(follow_rights(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
     let reloader =

@@ -1,4 +1,4 @@
-//! The replies to operations on a counter under a quota, and the counting of them.
+//! Replies to operations on a counter under a quota, and their counts.
 
 use super::{
     counts::Reason,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Admission {
-    /// Appends what a client is told whom [`Admission::decide`] refused. It is counted already.
+    /// Appends the reply to an operation that [`Admission::decide`] refused. It is counted already.
     pub fn write_denial(&mut self, denial: Denial, version: RespVersion, out: &mut Vec<u8>) {
         match denial {
             Denial::Judged(refusal) => self.write_judgement(&refusal, version, out),

@@ -1,4 +1,4 @@
-//! What a counter's quotas have done, counted quota by quota.
+//! Counts of what each quota of a counter did: grants, refusals, rechecks.
 
 use smallvec::SmallVec;
 
@@ -45,14 +45,14 @@ pub type RuleCounts = SmallVec<[Counts; 2]>;
 
 /// How many increments were let through and are not known to be in the counter.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct UnpaidIncrements {
+pub(super) struct DebtCounts {
     /// Not on their way.
     pub owed: u64,
     /// On their way.
     pub paying: u64,
 }
 
-impl UnpaidIncrements {
+impl DebtCounts {
     /// Both.
     pub fn all(self) -> u64 {
         self.owed + self.paying

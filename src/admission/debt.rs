@@ -1,4 +1,4 @@
-//! What a counter is owed: increments that were let through while Redis was away, and how they come into it.
+//! The debt of a counter: increments that the gateway let through while Redis was away, and how they are added later.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Admission {
         self.owed_at_ns = now_ns.saturating_add(self.quota.recheck_ns());
         self.counts[0].rechecks += 1;
         self.paying = Some(std::mem::take(&mut self.owed));
-        self.unpaid_increments.paying = std::mem::take(&mut self.unpaid_increments.owed);
+        self.debt_counts.paying = std::mem::take(&mut self.debt_counts.owed);
         let charges = self.known.pay(now_ns, self.quota.key());
         let charged = !charges.is_empty();
         self.charge = charged.then(|| Arc::new(Clamp { shadow: true, charges, ..Clamp::default() }));
@@ -47,7 +47,7 @@ impl Admission {
     /// What was owed is in the counter, which now has this value. Redis is back: what was let through meanwhile may follow
     /// at once.
     pub fn on_owed_added(&mut self, now_ns: u64, value: i64) {
-        self.unpaid_increments.paying = 0;
+        self.debt_counts.paying = 0;
         (self.paying, self.owed_at_ns) = (None, 0);
         self.known.settle(true);
         self.known.learn_value(Some(value.saturating_add(self.owed)));
@@ -56,7 +56,7 @@ impl Admission {
 
     /// What was owed has surely not been added, and stays owed.
     pub fn on_owed_lost(&mut self, sum: i64) {
-        self.unpaid_increments.owed += std::mem::take(&mut self.unpaid_increments.paying);
+        self.debt_counts.owed += std::mem::take(&mut self.debt_counts.paying);
         self.paying = None;
         self.known.settle(false);
         self.owed = self.owed.saturating_add(sum);
@@ -64,7 +64,7 @@ impl Admission {
 
     /// Nobody knows whether what was owed has been added. It is not tried again, for it might count twice.
     pub fn on_owed_unknown(&mut self) {
-        self.unpaid_increments.paying = 0;
+        self.debt_counts.paying = 0;
         self.paying = None;
         self.known.settle(true);
         self.count_debt_lost();
@@ -73,7 +73,7 @@ impl Admission {
     /// Redis refuses what was owed for what the counter's key holds, and would refuse it again: it is given up. Redis is back,
     /// and what is known of the counter no longer holds.
     pub fn on_owed_refused(&mut self, now_ns: u64) {
-        self.unpaid_increments.paying = 0;
+        self.debt_counts.paying = 0;
         (self.paying, self.owed_at_ns) = (None, 0);
         self.known.settle(true);
         self.known.learn_value(None);
@@ -87,10 +87,10 @@ impl Admission {
         self.owed != 0 || self.paying.is_some() || self.known.owes()
     }
 
-    /// What was let through and is not known to be in the counter, for whoever has to give it up.
+    /// What was let through and is not known to be in the counter. For the owner that must give it up.
     pub fn debt(&self) -> Option<Debt> {
         let in_doubt = self.paying.is_some();
-        let debt = Debt { sum: self.unpaid(), increments: self.unpaid_increments.all(), in_doubt };
+        let debt = Debt { sum: self.unpaid(), increments: self.debt_counts.all(), in_doubt };
         self.owes().then_some(debt)
     }
 
@@ -101,7 +101,7 @@ impl Admission {
 
     /// Gives up the counter, with what is owed to it and not under way. It is for the caller to add that.
     pub fn take_owed(&mut self) -> Option<i64> {
-        self.unpaid_increments.owed = 0;
+        self.debt_counts.owed = 0;
         Some(std::mem::take(&mut self.owed)).filter(|owed| *owed != 0)
     }
 

@@ -1,4 +1,4 @@
-//! What operators see of a counter: one row for each quota that holds it.
+//! What operators see of a counter: one row per quota of the key.
 
 use super::{
     key_quota::{Bound, Limit},

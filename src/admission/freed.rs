@@ -1,6 +1,6 @@
-//! Room that an operation on its way may have made.
+//! Which directions (increments, decrements) may have got room from an operation that is waiting or in flight.
 
-/// The directions in which there may be room.
+/// The directions that may have room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Freed {
     pub increments: bool,

@@ -1,18 +1,20 @@
-//! What holds one key: all quotas that match it, as the one clamp that the flush script applies.
+//! The quota of one key: all quotas whose patterns match it, merged into the one clamp that the flush script applies.
 //!
-//! - Quotas that are enforced hold together. Those in shadow mode beside them are judged on what is granted, and only count.
-//!   Where none is enforced, those in shadow mode are judged on everything.
-//! - Windows of the same length are one window with the lowest limit, since Redis counts by length.
-//! - With a floor and no ceiling the counter is stock: decrements take, windows count those, and the operator's limit is
-//!   a floor. In every other case increments take.
-//! - The strictest wins where only one can hold: the shortest recheck, the most replicas, refusing over allowing. Shadow mode
-//!   waits for no replica, since it changes no reply.
+//! - All enforced quotas apply together. Shadow quotas see only what the enforced quotas granted; they count and refuse nothing.
+//!   If no quota of the key is enforced, the shadow quotas see every operation.
+//! - Windows of the same length become one window with the lowest limit, because Redis counts by length.
+//! - A key with a floor and no ceiling is stock. Then decrements consume the quota, windows count decrements, and the limit that
+//!   an operator sets is a floor. In every other case increments consume.
+//! - Where only one value can apply, the strictest wins: the shortest recheck, the most replicas, `refuse` over `allow`.
+//! - Shadow quotas wait for no replica, because they change no reply.
 
 use bytes::Bytes;
 
 use super::{replica_wait::ReplicaWait, template};
 use crate::{
-    combine::{Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, Window, override_key, window_key},
+    combine::{
+        CLAMP_VALUE_MAX, Cause, Ceiling, Clamp, Consumes, ShadowBounds, Window, override_key, window_key,
+    },
     command::glob,
     config::{OnUnavailable, Quota, QuotaReply},
     resp::key_slot,
@@ -23,7 +25,7 @@ use crate::{
 pub enum Limit {
     /// In the configuration.
     Value(i64),
-    /// In this key beside the counter: the script reads it with every flush.
+    /// In this key, which is in the slot of the counter. The script reads it with every flush.
     InSlot(Bytes),
     /// In a key that the script cannot read: the one with this index in [`KeyQuota::polled`].
     Polled(usize),
@@ -52,7 +54,7 @@ pub struct Part {
     pub rule: u16,
     /// To what it holds the key.
     pub bound: Bound,
-    /// What those are answered whom it refuses.
+    /// The reply to what it refuses.
     pub reply: QuotaReply,
     /// It refuses; otherwise it only counts.
     pub enforce: bool,
@@ -107,7 +109,7 @@ impl KeyQuota {
         merged
     }
 
-    /// It holds the key to the same, whatever places its quotas have in the configuration.
+    /// Whether both limit the key in the same way, wherever their quotas stand in the configuration.
     pub fn is_alike(&self, other: &Self) -> bool {
         let placeless = |quota: &Self| {
             let mut quota = quota.clone();
@@ -161,7 +163,7 @@ impl KeyQuota {
         &self.parts
     }
 
-    /// The parts that hold the key together: those that are enforced, or all if none is.
+    /// The parts that apply: the enforced ones, or all if none is enforced.
     pub fn held(&self) -> impl Iterator<Item = &Part> {
         self.parts.iter().filter(|part| self.holds(part))
     }
@@ -170,8 +172,8 @@ impl KeyQuota {
         self.shadow || part.enforce
     }
 
-    /// The first of the parts that only count while others are enforced: an index into [`Self::parts`].
-    pub fn first_beside(&self) -> Option<usize> {
+    /// The first shadow part, if other parts are enforced: an index into [`Self::parts`].
+    pub fn first_shadow_part(&self) -> Option<usize> {
         self.parts.iter().position(|part| !self.holds(part))
     }
 
@@ -251,11 +253,11 @@ impl KeyQuota {
             shadow: self.shadow,
             ..Clamp::default()
         };
-        let mut beside = Beside::default();
+        let mut shadow = ShadowBounds::default();
         for part in &self.parts {
             let (ceilings, floor, windows) = match self.holds(part) {
                 true => (&mut clamp.ceilings, &mut clamp.floor, &mut clamp.windows),
-                false => (&mut beside.ceilings, &mut beside.floor, &mut beside.windows),
+                false => (&mut shadow.ceilings, &mut shadow.floor, &mut shadow.windows),
             };
             match &part.bound {
                 Bound::Ceiling(Limit::InSlot(name)) => ceilings.push(Ceiling::Key(name.clone())),
@@ -268,7 +270,7 @@ impl KeyQuota {
                 }
             }
         }
-        clamp.beside = (beside != Beside::default()).then_some(beside);
+        clamp.shadow_bounds = (shadow != ShadowBounds::default()).then_some(shadow);
         clamp
     }
 

@@ -50,16 +50,19 @@ fn all_quotas_of_a_key_hold_together() {
 fn those_in_shadow_mode_are_judged_beside_an_enforced_one() {
     let shadow = "[[quota]];match='a:*';limit=5;enforce=false;recheck='1ms';wait_replicas=3";
     let found = quota(&format!("{shadow}[[quota]];match='*:b';limit=9"), "a:b");
-    assert_eq!((found.is_shadow(), found.first_beside(), found.held().count()), (false, Some(0), 1));
+    assert_eq!((found.is_shadow(), found.first_shadow_part(), found.held().count()), (false, Some(0), 1));
     let clamp = found.clamp(&[]);
     assert_eq!(clamp.ceilings, [Ceiling::Value(9)]);
-    assert_eq!(clamp.beside, Some(Beside { ceilings: vec![Ceiling::Value(5)], ..Beside::default() }));
+    assert_eq!(
+        clamp.shadow_bounds,
+        Some(ShadowBounds { ceilings: vec![Ceiling::Value(5)], ..ShadowBounds::default() })
+    );
     assert_eq!(found.part_behind(Cause::Ceiling, 5, &clamp), 1);
     assert_eq!(found.part_behind(Cause::Paused, 0, &clamp), 1);
     assert_eq!((found.wait(), found.recheck_ns()), (None, 50_000_000));
     let found = quota(&format!("{shadow}[[quota]];match='*:b';limit=9;enforce=false"), "a:b");
-    assert_eq!((found.is_shadow(), found.first_beside(), found.parts().len()), (true, None, 2));
-    assert_eq!((found.wait(), found.clamp(&[]).beside), (None, None));
+    assert_eq!((found.is_shadow(), found.first_shadow_part(), found.parts().len()), (true, None, 2));
+    assert_eq!((found.wait(), found.clamp(&[]).shadow_bounds), (None, None));
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn only_the_limit_of_an_enforced_quota_is_awaited() {
     let beside = quota(&format!("{shadow}[[quota]];match='k';limit_key='held'"), "k");
     assert_eq!([0, 1, 2].map(|index| beside.awaits(index)), [false, false, true]);
     let clamp = beside.clamp(&[None, None, Some(9)]);
-    assert_eq!((clamp.ceilings, clamp.beside), (vec![Ceiling::Value(9)], None));
+    assert_eq!((clamp.ceilings, clamp.shadow_bounds), (vec![Ceiling::Value(9)], None));
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! What is known of a counter from the last report: enough to tell what the script would refuse.
+//! The last known state of a counter: enough to say what the flush script would refuse.
 //!
-//! Nothing in here is used to grant, save by a quota that allows while Redis is away: [`Known::presume`]. An unknown value or
-//! bound stops nobody else.
+//! It is used to refuse, never to grant. The one exception is a quota with `on_unavailable = "allow"` while Redis is away
+//! ([`KnownCounter::presume`]). An unknown value or bound refuses nothing.
 
 use smallvec::SmallVec;
 
@@ -26,7 +26,7 @@ pub(super) struct KnownWindow {
 
 /// The last known state of one counter.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownCounter {
     pub value: Option<i64>,
     /// The value is counted from here, since nobody could be asked; `None` if Redis told it.
     counted_from: Option<i64>,
@@ -35,7 +35,7 @@ pub(super) struct Known {
     pub windows: SmallVec<[KnownWindow; 2]>,
 }
 
-impl Known {
+impl KnownCounter {
     pub fn absorb(&mut self, now_ns: u64, report: &ClampReport, clamp: &Clamp) {
         self.learn_value(report.value);
         self.ceiling = report.ceiling;
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::combine::{Window, WindowState};
 
-    fn known(value: i64, ceiling: Option<i64>, floor: Option<i64>, used: &[(i64, i64)]) -> Known {
+    fn known(value: i64, ceiling: Option<i64>, floor: Option<i64>, used: &[(i64, i64)]) -> KnownCounter {
         let windows = used.iter().map(|&(used, limit)| KnownWindow {
             limit,
             used,
@@ -231,12 +231,18 @@ mod tests {
             paying: 0,
             ends_ns: Some(100),
         });
-        Known { value: Some(value), ceiling, floor, windows: windows.collect(), ..Known::default() }
+        KnownCounter {
+            value: Some(value),
+            ceiling,
+            floor,
+            windows: windows.collect(),
+            ..KnownCounter::default()
+        }
     }
 
     #[test]
     fn tells_what_the_script_would_refuse() {
-        let check = |known: &Known, delta, consumes, expect: Option<(Cause, i64)>| {
+        let check = |known: &KnownCounter, delta, consumes, expect: Option<(Cause, i64)>| {
             let found = known.obstacle(delta, consumes).map(|refusal| (refusal.cause, refusal.limit));
             assert_eq!(found, expect, "{known:?} by {delta}");
         };
@@ -257,7 +263,7 @@ mod tests {
         let rates = known(0, None, None, &[(1, 9), (5, 5)]);
         check(&rates, 1, up, Some((Cause::Window(1), 5)));
         check(&rates, -1, up, None);
-        check(&Known { value: None, ..lifetime }, 4, up, None);
+        check(&KnownCounter { value: None, ..lifetime }, 4, up, None);
     }
 
     #[test]
@@ -266,7 +272,7 @@ mod tests {
         let clamp = Clamp { windows: vec![window], ..Clamp::default() };
         let windows = vec![WindowState { used: 5, left_ms: 20 }];
         let report = ClampReport { value: Some(5), windows, ..ClampReport::default() };
-        let mut known = Known::default();
+        let mut known = KnownCounter::default();
         known.absorb(1_000_000, &report, &clamp);
         assert!(!known.roll(21_999_999));
         assert!(known.obstacle(1, Consumes::Up).is_some());

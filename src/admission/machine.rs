@@ -1,16 +1,16 @@
-//! The state of one counter under a quota, at the key's home: which operations go to Redis, and what the others are told.
+//! The state machine of one counter under a quota: which operations go to Redis, and what the others are answered.
 //!
-//! Ownership: the home of the key owns it, beside the key's queue. It asks [`Admission::decide`] before it queues an
-//! increment, says when a flush leaves, hands in every report of the script, and lets [`Admission::settle`] word what the
-//! queue settles. `GET` and other reads need no word of it.
+//! Ownership: the home worker of the key owns it, next to the key's queue. The worker asks [`Admission::decide`] before it queues an
+//! increment, reports when a flush leaves, and passes in every report of the script. [`Admission::settle`] writes the
+//! replies that the queue settles. Reads such as `GET` do not pass through here.
 
 use std::sync::Arc;
 
 use super::{
-    counts::{Counts, RuleCounts, UnpaidIncrements},
+    counts::{Counts, DebtCounts, RuleCounts},
     freed::Freed,
     key_quota::KeyQuota,
-    known::Known,
+    known::KnownCounter,
     polled::PolledLimit,
 };
 use crate::{
@@ -48,15 +48,15 @@ pub enum Denial {
 pub enum Phase {
     /// Everything goes to Redis.
     Open,
-    /// What does not fit is refused, save for one question per recheck. Increments and decrements are held apart:
-    /// what frees the one does not free the other.
+    /// What does not fit is refused, except for one question per recheck. Increments and decrements are judged apart:
+    /// what frees one does not free the other.
     Exhausted {
-        /// Increments are held to what is known.
+        /// Increments are refused unless they fit by what is known.
         increments: bool,
-        /// Decrements are.
+        /// Decrements are refused unless they fit.
         decrements: bool,
     },
-    /// Every increment and decrement is refused, by an operator's word.
+    /// Every increment and decrement is refused, because an operator paused the counter.
     Paused,
     /// Everything is refused, since the script said that it cannot apply the quota.
     Faulty,
@@ -73,7 +73,7 @@ pub struct Admission {
     pub(super) phase: Phase,
     since_ns: u64,
     question_at_ns: u64,
-    pub(super) known: Known,
+    pub(super) known: KnownCounter,
     fault: Option<String>,
     /// What was read last in each polled key, if it has been read.
     polled: Vec<Option<PolledLimit>>,
@@ -85,7 +85,7 @@ pub struct Admission {
     /// What of it is on its way to the counter.
     pub(super) paying: Option<i64>,
     /// How many increments were let through for either.
-    pub(super) unpaid_increments: UnpaidIncrements,
+    pub(super) debt_counts: DebtCounts,
     /// How that is to be counted in windows.
     pub(super) charge: Option<Arc<Clamp>>,
     pub(super) owed_at_ns: u64,
@@ -103,7 +103,7 @@ impl Admission {
             phase: Phase::Open,
             since_ns: 0,
             question_at_ns: 0,
-            known: Known::default(),
+            known: KnownCounter::default(),
             fault: None,
             poll_fault: None,
             polled: vec![None; quota.polled().len()],
@@ -112,7 +112,7 @@ impl Admission {
             freed_in_flight: Freed::default(),
             owed: 0,
             paying: None,
-            unpaid_increments: UnpaidIncrements::default(),
+            debt_counts: DebtCounts::default(),
             charge: None,
             owed_at_ns: 0,
             counts: RuleCounts::from_elem(Counts::default(), quota.parts().len()),
@@ -247,8 +247,8 @@ impl Admission {
         if self.quota.is_shadow() {
             self.counts[0].would_refuse += report.refused;
         }
-        if let Some(beside) = self.quota.first_beside() {
-            self.counts[beside].would_refuse += report.would_refuse;
+        if let Some(part) = self.quota.first_shadow_part() {
+            self.counts[part].would_refuse += report.would_refuse;
         }
         if let Some(clamp) = self.clamp.clone() {
             self.known.absorb(now_ns, report, &clamp);
@@ -315,7 +315,7 @@ impl Admission {
                 .filter(|(index, _)| self.quota.is_held_by(*index) == held)
                 .find_map(|(index, limit)| (*limit)?.fault(&self.quota.polled()[index]))
         };
-        let (poll_fault, beside_fault) = (fault_of(true), fault_of(false));
+        let (poll_fault, shadow_fault) = (fault_of(true), fault_of(false));
         let lifted = self.poll_fault.is_some() && poll_fault.is_none();
         self.poll_fault = poll_fault;
         if limits().any(|(index, limit)| limit.is_none() && self.quota.awaits(index)) {
@@ -325,7 +325,7 @@ impl Admission {
         let values: Vec<_> = limits().map(|(_, limit)| limit.as_ref().map(value_of)).collect();
         // What was admitted before the fault was known learns of it from the script, in its turn.
         let mut clamp = Clamp { fault: self.poll_fault.clone(), ..self.quota.clamp(&values) };
-        clamp.beside.iter_mut().for_each(|beside| beside.fault.clone_from(&beside_fault));
+        clamp.shadow_bounds.iter_mut().for_each(|shadow| shadow.fault.clone_from(&shadow_fault));
         let awaited = self.clamp.replace(Arc::new(clamp)).is_none();
         let reopens = match self.phase {
             Phase::Exhausted { .. } => true,
@@ -352,7 +352,7 @@ impl Admission {
         };
         self.owed = owed;
         self.known.spend(now_ns, delta, self.quota.consumes());
-        self.unpaid_increments.owed += 1;
+        self.debt_counts.owed += 1;
         self.counts.iter_mut().for_each(|counts| counts.unchecked += 1);
         Ok(Decision::LetThrough(value + delta))
     }
@@ -393,7 +393,7 @@ impl Admission {
         self.phase = phase;
     }
 
-    /// Open or exhausted, by what is known. A direction in which something on its way may have made room is not held.
+    /// Open or exhausted, by what is known. A direction that may have got room from an operation in flight stays open.
     fn judged(&self, refused: bool) -> Phase {
         let held = |unit, freed: bool| !freed && (refused || self.obstacle(unit).is_some());
         let increments = held(1, self.freed_waiting.increments || self.freed_in_flight.increments);

@@ -1,45 +1,45 @@
-//! Admission: which counters have a quota, and what the gateway can say about one without asking Redis.
+//! Admission: which counters have a quota, and what the gateway can answer about one without asking Redis.
 //!
 //! # Who decides
 //!
-//! Grants are decided in one place only, the flush script that adds to the counter ([`crate::combine`]): so any number
-//! of gateways share a quota without overshoot, and none holds a share of it. What is decided here is a refusal that
-//! the script would make anyway. Everything known of a counter comes from the script's reports, is at most a recheck
-//! interval old whenever it refuses somebody, and never grants anything.
+//! Only the flush script grants: it adds to the counter and reads the limit in one step ([`crate::combine`]). So any number
+//! of gateways share a quota without overshoot, and no gateway holds a share of it. This module only refuses, and only what
+//! the script would refuse anyway. What it knows of a counter comes from the script's reports. When it refuses, that
+//! knowledge is at most one recheck interval old.
 //!
-//! # A sold-out counter costs Redis next to nothing
+//! # A sold-out counter costs Redis almost nothing
 //!
-//! After a report that refused somebody, or that left no room for a single unit, the counter is exhausted: an
-//! increment that does not fit by what the report told is refused on the spot. Once per recheck interval one of them goes
-//! to Redis instead, as the question whether there is room by now. Each key has one home in the process, so that is one
-//! question per interval, key and process, whatever the load. So a limit that is raised, or room that another gateway's
-//! release makes, is seen at the next question at the latest.
+//! A counter is *exhausted* after a report that refused a member or left no room for one unit. Then an increment that does not
+//! fit, by the last report, is refused locally. Once per recheck interval one increment goes to Redis instead, to find out
+//! whether there is room again. Each key has one home worker in the process, so that is one command per interval, key
+//! and process, whatever the load. A raised limit, or room that another gateway freed, is seen at the next recheck.
 //!
-//! What goes to Redis at any time: an increment that still fits, for it may be granted; and a release, for it is
-//! always granted. From a release on, what it may have made room for goes too, until the flush that carries it is
-//! settled: `DECR` and then `INCR` on one connection are granted in that order, as Redis itself would have them. So are `SET` and
-//! then `DECR`, or `DEL` and then `INCR`: who has set or removed the counter is not held to what was told before.
+//! Two kinds of operation always go to Redis: an increment that still fits, because it may be granted; and a release,
+//! because it is always granted. After a release, operations that it may have made room for go too, until its flush is
+//! settled. So `DECR` and then `INCR` on one connection are granted in that order, as Redis would. The same holds for `SET`
+//! and then `DECR`, and for `DEL` and then `INCR`: once a client has written the counter, older knowledge refuses nothing.
 //!
-//! A window ends by the expiry of its key at Redis. The script tells how long that is off, the state keeps the moment
-//! on the gateway's clock, never too early, and reopens by itself.
+//! A window ends when its key expires at Redis. The script reports the time left. The state machine keeps the end on the
+//! gateway's clock, never too early, and reopens the counter by itself.
 //!
 //! # When the script cannot decide
 //!
-//! - *Paused* by an operator: every increment and decrement is refused, releases too, as the script does. Other commands fare
-//!   as ever: what sets or removes the counter, where the quota allows that, is how an operator puts it right.
-//! - *Fault*: the limit's key is missing or no number, or a key has the wrong type. All are told so.
-//! - *Redis is away*: `on_unavailable = "refuse"` refuses. `"allow"` answers at once with the last known value and adds
-//!   what it let through to the counter, and to those of its windows that still last, later, unchecked and before it grants
-//!   anything else. It lets nothing through that did not fit by the last known state. Of a counter of which nothing is known
-//!   it lets through what fits when counted from 0, or, of one with a floor, what was put back meanwhile; and nothing where
-//!   the limit is in a key that was never read. So one gateway alone passes the limit by no more than what was under way
-//!   when Redis went away, or what an unknown counter held already, and several by what each of them let through besides.
-//! - *Shadow mode* sends everything to Redis, where the script counts and refuses nobody.
+//! - *Paused* by an operator: every increment and decrement is refused, releases too. Other commands work as usual: an operator
+//!   corrects the counter with them, where the quota allows it.
+//! - *Fault*: the limit key is missing, is no number, or has the wrong type. Every operation gets an error that says so.
+//! - *Redis is away*, `on_unavailable = "refuse"`: every increment and decrement is refused.
+//! - *Redis is away*, `on_unavailable = "allow"`: the gateway answers at once, from the last known value. It adds what it let
+//!   through to the counter later, and to the windows that have not ended, before it grants anything else. It lets through only
+//!   what fits by the last known state. A counter that was never seen counts from 0; with a floor, only what was
+//!   put back meanwhile can be taken. If the limit is in a key that was never read, nothing is let through. One gateway alone can
+//!   pass the limit only by what was in flight when Redis went away, and by what an unseen counter already held. Several
+//!   gateways can pass it by what each of them let through as well.
+//! - *Shadow mode* sends everything to Redis. The script counts and refuses nothing.
 //!
 //! # What it deliberately does not do
 //!
-//! No IO, no clock: time comes in as nanoseconds of one monotonic clock. It owns no queue, polls no key and writes no
-//! override: it says which ([`KeyQuota::polled`], [`QuotaAction::command`]), and its owner does.
+//! No IO and no clock: time comes in as nanoseconds of one monotonic clock. It owns no queue, polls no key and writes no
+//! override. It says which ([`KeyQuota::polled`], [`QuotaAction::command`]), and its owner does it.
 
 mod answer;
 mod counts;

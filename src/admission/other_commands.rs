@@ -1,23 +1,21 @@
-//! What commands may do to a key under a quota when they cannot be clamped.
+//! Which commands may touch a key under a quota without passing through the clamp.
 //!
-//! The clamp is in the flush, and only `INCR`, `DECR`, `INCRBY` and `DECRBY` of their own go through it. Whatever else
-//! writes the counter would pass by the quota without a word, so it is refused, with these exceptions:
+//! The clamp is in the flush. Only `INCR`, `DECR`, `INCRBY` and `DECRBY` outside of `MULTI` pass through it. Any other write
+//! would bypass the quota, so it is refused, with these exceptions:
 //!
-//! - Commands that remove the counter or say when it ends (`DEL`, `UNLINK`, `GETDEL`, `EXPIRE` and its kin, `PERSIST`,
-//!   `GETEX`). They put it back to nothing, or leave its value alone: the act of one who opens a sale anew, and none by
-//!   which a buyer takes more than is left.
-//! - For stock that is counted down: what sets it to a whole value (`SET`, `SETEX`, `PSETEX`, `SETNX`, `GETSET`, `MSET`,
-//!   `MSETNX`), since that is how shelves are filled. A floor holds those who take. Under a ceiling the same commands
-//!   would write over what was reserved, and are refused.
-//! - Reads. Those include `EVAL_RO` and `FCALL_RO`, whose writes Redis refuses itself.
+//! - Commands that delete the counter or change its expiry (`DEL`, `UNLINK`, `GETDEL`, `EXPIRE` and its kin, `PERSIST`,
+//!   `GETEX`). An operator opens a sale anew with them; a buyer gains nothing by them.
+//! - For stock that is counted down: commands that set a whole value (`SET`, `SETEX`, `PSETEX`, `SETNX`, `GETSET`, `MSET`,
+//!   `MSETNX`). Stock is filled with them. Under a ceiling they would overwrite reservations, so there they are refused.
+//! - Reads. `EVAL_RO` and `FCALL_RO` count as reads, because Redis refuses their writes.
 //!
-//! `EVAL`, `EVALSHA` and `FCALL` that name the key are refused, since nobody knows what they write. So is a counter
-//! command within `MULTI`, which Redis runs at `EXEC`, behind the gateway's back; queueing it fails, and `EXEC` answers
-//! `EXECABORT`, as for any command that could not be queued. The list is of what is allowed, so that a command which a
-//! later Redis brings is refused.
+//! `EVAL`, `EVALSHA` and `FCALL` that name the key are refused, because the gateway cannot know what they write. A counter
+//! command in `MULTI` is refused too, because Redis would run it at `EXEC` without the clamp. It fails when it is queued, and
+//! `EXEC` answers `EXECABORT`, as for any command that could not be queued. The list names what is allowed, so a write command
+//! that a later Redis adds is refused.
 //!
-//! A quota in shadow mode refuses none of these. Scripts that reach a counter without naming it in `KEYS`, and clients
-//! that go to Redis directly, are outside the gateway's sight.
+//! A shadow quota refuses none of these. The gateway does not see scripts that touch a counter without naming it in
+//! `KEYS`, nor clients that go to Redis directly.
 
 use super::refusal::shown;
 

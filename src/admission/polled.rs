@@ -1,4 +1,4 @@
-//! Limit keys that the flush script cannot read, and that the gateway polls instead.
+//! Limit keys that the flush script cannot read. The gateway polls them instead.
 
 use super::refusal;
 use crate::{

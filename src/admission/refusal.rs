@@ -1,10 +1,10 @@
-//! What a refused client is told.
+//! The replies to refused operations.
 //!
-//! A client that was refused by the quota's own judgement (nothing left, too large for what is left, paused) gets what
-//! the quota is configured to reply. One that was refused because there is no judgement (Redis is away, the limit
-//! cannot be read) always gets an error: "sold out" and "nobody knows" must not look alike.
+//! An operation that the quota itself refused (nothing left, too large, paused) gets the reply that the quota configures. An
+//! operation that is refused because nobody can decide (Redis is away, the limit cannot be read) always gets an error:
+//! "sold out" and "unknown" must not look alike.
 //!
-//! Keys are shown with every byte outside printable ASCII escaped as `\xNN`, and cut at [`KEY_BYTES_SHOWN_MAX`]: an
+//! Keys in errors have every byte outside printable ASCII escaped as `\xNN`, and are cut at [`KEY_BYTES_SHOWN_MAX`]: an
 //! error is one line, and a key may be 512 MiB.
 
 use std::fmt::Write;
@@ -25,7 +25,7 @@ pub(super) fn shown(key: &[u8]) -> String {
     format!("'{}{dots}'", key[..cut].escape_ascii())
 }
 
-/// Writes what a client is told whom the quota refused. `value` is the counter's, if it is known; without it a client
+/// Writes the reply to an operation that the quota refused. `value` is the counter's, if it is known; without it a client
 /// that was to get it gets the error.
 pub(super) fn write_judgement(
     reply: QuotaReply,

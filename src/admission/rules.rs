@@ -1,8 +1,8 @@
-//! The quotas of the configuration, compiled so that most keys are told apart by a hash or two.
+//! The quotas of the configuration, compiled so that a key without a quota costs a hash or two.
 //!
-//! A key can only match patterns whose literal beginning (up to the first star, question mark, bracket or backslash)
-//! it begins with. Those beginnings are hashed by their lengths, of which a configuration has a handful: so a key under
-//! no quota costs that many lookups, however many quotas there are.
+//! A key can only match a pattern if it begins with the pattern's literal prefix (up to the first star, question mark,
+//! bracket or backslash). The prefixes are hashed by length, and a configuration has few lengths. So a key without a quota
+//! costs one lookup per length, however many quotas there are.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! How fast a counter is taken, and when nothing will be left.
+//! How fast a counter is consumed, and when nothing will be left.
 //!
-//! Rates come from the counter's own values, as the reports told them: so they are those of all gateways together, net
-//! of releases. A pure function of the samples; nothing here is smoothed over restarts.
+//! Rates come from the counter's own values in the script's reports. So they are the rates of all gateways together, minus
+//! releases. This is a pure function of the samples.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! The name of a limit key, made from the counter's: `$1` to `$9` stand for what the stars of the pattern matched.
+//! The name of a limit key: `$1` to `$9` stand for what the stars of the quota's pattern matched in the counter's key.
 
 use bytes::Bytes;
 

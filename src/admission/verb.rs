@@ -1,8 +1,7 @@
-//! `HOTGATE QUOTA ...`: what operators ask for, and the command to Redis that carries a change out.
+//! `HOTGATE QUOTA ...`: parses what an operator asks for, and builds the Redis command that carries it out.
 //!
-//! An operator's changes are fields of the counter's override hash ([`override_key`]), which the flush script reads each
-//! time: so every gateway and every restart agrees, and the next flush of any of them knows. Deliberately does not
-//! send, log or check a password.
+//! An operator's change is a field of the counter's override hash ([`override_key`]), and the flush script reads that hash in every
+//! flush. So every gateway and every restart agrees. Deliberately does not send, log or check a password.
 
 use bytes::Bytes;
 

@@ -1,27 +1,27 @@
-//! What a quota tells the flush script, and what the script tells back.
+//! The clamp: what a quota tells the flush script, and what the script reports back.
 //!
-//! The clamp is applied where the counter is, in the same atomic step that adds the folded increments: so any number
-//! of gateways share one quota without overshoot, and none holds a share of it. Members are granted in order of
-//! arrival as far as they fit, each wholly or not at all; a later, smaller one may still fit where an earlier one did
-//! not. Who is refused moves neither the counter nor a window.
+//! The script applies the clamp in the same atomic step that adds the folded increments. So any number of gateways share
+//! one quota without overshoot, and no gateway holds a share of it. Members are granted in order of arrival, each wholly or
+//! not at all. A later, smaller member may fit where an earlier one did not. A refused member changes neither the counter nor
+//! a window.
 //!
-//! Rules of the clamp:
-//! - A ceiling holds increments and never a decrement: a release always goes, and what it frees is granted to those
-//!   behind it in the same batch. A floor holds decrements and never an increment.
-//! - A delta of zero is granted, since it takes nothing.
-//! - A window counts what is taken (increments, or decrements where [`Clamp::consumes`] says so); a release gives
-//!   nothing back to it, for what was taken within this second was taken. It begins with its first grant, ends by its
-//!   key's expiry, and needs no clock of the gateway's. A key that has longer to live than the window is long was written
-//!   under a clock that has been set back since, or by another server: it is over, and the next grant begins a new window.
+//! Rules:
+//! - A ceiling limits increments and never a decrement. A release is always granted, and its room is granted to the members
+//!   behind it in the same batch. A floor limits decrements and never an increment.
+//! - A delta of zero is always granted.
+//! - A window counts what is consumed (increments, or decrements where [`Clamp::consumes`] says so). A release gives
+//!   nothing back to it. A window begins with its first grant and ends when its key expires, so it needs no clock of the
+//!   gateway. If the key has longer to live than the window is long, Redis's clock was set back or another server wrote it:
+//!   then the window is over, and the next grant begins a new one.
 //! - Paused refuses every increment and decrement, releases too. `GET` is answered.
-//! - `SET` is not held: it is how operators correct a counter. Who wants it refused decides so before the queue.
-//! - Numbers beyond 2^52 are refused or are a fault: Lua computes with doubles.
-//! - A quota in shadow mode beside an enforced one is judged on what that grants, counted and otherwise without effect; a fault
-//!   of its own leaves it out.
-//! - A fault (a limit that is no number, a key of the wrong type) is told to every increment of the batch and changes
-//!   nothing. In shadow mode it is told in the report only.
+//! - `SET` is not limited: operators correct counters with it. A caller that wants it refused must refuse it before the queue.
+//! - Numbers beyond 2^52 are refused, or are a fault, because Lua computes with doubles.
+//! - A shadow quota next to an enforced one sees only what the enforced quota granted. It only counts. A fault of its own
+//!   leaves it out.
+//! - A fault (a limit that is no number, a key of the wrong type) is the error of every increment of the batch, and
+//!   changes nothing. In shadow mode it is only reported.
 //!
-//! Deliberately does not decide which keys have a quota, nor what a refused client is told.
+//! Deliberately does not decide which keys have a quota, nor what a refused client is answered.
 
 use bytes::Bytes;
 
@@ -92,17 +92,17 @@ pub struct Clamp {
     pub override_key: Option<Bytes>,
     /// Grant everything, and count what would have been refused.
     pub shadow: bool,
-    /// Counted in windows, once, whatever the increments are. Only together with [`Self::shadow`], and without windows.
+    /// Units that are counted in windows once, in addition to the increments. Only together with [`Self::shadow`], and without windows.
     pub charges: Vec<Charge>,
-    /// Why it cannot be applied, whatever Redis holds: a sentence.
+    /// Why it can never be applied, whatever Redis holds: a sentence.
     pub fault: Option<String>,
-    /// A quota in shadow mode beside this one: of what this one grants it counts what it would have refused.
-    pub beside: Option<Beside>,
+    /// The shadow quotas next to enforced ones. They see only what the enforced quotas granted.
+    pub shadow_bounds: Option<ShadowBounds>,
 }
 
-/// What a quota in shadow mode beside an enforced one holds the counter to. See [`Clamp`] for the fields.
+/// The bounds of shadow quotas next to enforced ones. See [`Clamp`] for the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct ShadowBounds {
     /// The lowest of them counts.
     pub ceilings: Vec<Ceiling>,
     /// The counter does not go below.
@@ -138,7 +138,7 @@ pub enum Cause {
     TooLarge,
 }
 
-/// What a refused member is told.
+/// Why a member was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What stopped it.
@@ -166,7 +166,7 @@ pub struct ClampReport {
     pub granted: u64,
     /// Members that were refused, or in shadow mode would have been.
     pub refused: u64,
-    /// Members that were granted, and that the quota in shadow mode beside this one would have refused.
+    /// Granted members that the shadow quota would have refused.
     pub would_refuse: u64,
     /// The counter after the flush, if it is an integer.
     pub value: Option<i64>,

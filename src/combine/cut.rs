@@ -1,12 +1,13 @@
 //! Which segments can go as one command, and how the others are cut until their parts can.
 //!
-//! A sum is worth its parts if the way to it never leaves the range of a counter. That is so where the way never turns and
-//! Redis takes the sum; and where it turns, if the counter is known to be far from the ends of the range.
+//! A sum has the same effect as its parts if no partial sum leaves the 64-bit range of a counter. That is sure if all deltas
+//! have one sign and Redis accepts the sum. With both signs it is sure only if the counter is known to be far from the ends
+//! of the range.
 
 use super::{
     member::Member,
     op::Op,
-    segment::{Ask, Entry, Kind, Segment},
+    segment::{Entry, EntryKind, Kind, Segment},
 };
 use crate::resp::parse_integer;
 
@@ -17,7 +18,7 @@ const CALM_MAX: i64 = 1 << 61;
 
 /// Between which values the counters of a key are, as far as the gateway knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reach {
+pub(super) struct ValueRange {
     /// The string, least and most.
     string: Option<(i64, i64)>,
     /// The field of the hash that was incremented last was near zero.
@@ -28,7 +29,7 @@ pub(super) fn near_zero(value: i64) -> bool {
     (-CALM_MAX..=CALM_MAX).contains(&value)
 }
 
-impl Reach {
+impl ValueRange {
     /// Where the string has this value.
     pub fn new(value: Option<i64>, hash_is_calm: bool) -> Self {
         Self { string: value.map(|value| (value, value)), hash_is_calm }
@@ -62,12 +63,17 @@ pub(super) fn may_differ<M: Member>(segment: &Segment<M>) -> bool {
 
 /// Cuts a segment into parts of which each can go as one command. `reach` is what is known of the counters before it, and then
 /// behind it. Returns whether no part will have to go again as it came, as far as is known.
-pub(super) fn cut<M: Member>(segment: Segment<M>, reach: &mut Reach, into: &mut Vec<Segment<M>>) -> bool {
+pub(super) fn cut<M: Member>(
+    segment: Segment<M>,
+    reach: &mut ValueRange,
+    into: &mut Vec<Segment<M>>,
+) -> bool {
     let is_calm = reach.holds(&segment);
     let may_turn = segment.kind == Kind::Counter && is_calm;
     let is_safe = is_calm || !matches!(segment.kind, Kind::Counter | Kind::HashCounter);
     reach.widen(&segment);
-    let begins_with_increment = segment.entries.first().is_some_and(|first| first.ask == Ask::Increment);
+    let begins_with_increment =
+        segment.entries.first().is_some_and(|first| first.ask == EntryKind::Increment);
     if segment.can_go_plain() || !segment.is_write() || (may_turn && begins_with_increment) {
         into.push(segment);
         return is_safe;
@@ -77,7 +83,8 @@ pub(super) fn cut<M: Member>(segment: Segment<M>, reach: &mut Reach, into: &mut 
     for Entry { member, delta, ask, version, .. } in segment.entries {
         let op = op_of(segment.kind, &field, delta, ask);
         let turns = |sum: i64| !may_turn && (sum > 0 && delta < 0 || sum < 0 && delta > 0);
-        let fits = |part: &Segment<M>| ask != Ask::Increment || (part.is_write() && !turns(part.fold.sum));
+        let fits =
+            |part: &Segment<M>| ask != EntryKind::Increment || (part.is_write() && !turns(part.fold.sum));
         if let Some(last) = part.as_mut().filter(|part| fits(part))
             && last.join(&op, member, version)
         {
@@ -110,11 +117,11 @@ pub(super) fn split_around<M: Member>(segment: Segment<M>, entry: usize) -> [Vec
     parts
 }
 
-fn op_of(kind: Kind, field: &[u8], delta: i64, ask: Ask) -> Op<'_> {
+fn op_of(kind: Kind, field: &[u8], delta: i64, ask: EntryKind) -> Op<'_> {
     match (kind, ask) {
-        (Kind::HashCounter, Ask::Increment) => Op::HashIncrement { field, delta },
+        (Kind::HashCounter, EntryKind::Increment) => Op::HashIncrement { field, delta },
         (Kind::HashCounter, _) => Op::HashGet { field },
-        (_, Ask::Increment) => Op::Increment(delta),
+        (_, EntryKind::Increment) => Op::Increment(delta),
         _ => Op::Get,
     }
 }

@@ -1,4 +1,4 @@
-//! The flush in flight: its form, its bytes, and what its replies mean.
+//! The flush in flight: its form, its bytes, and the meaning of its replies.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use bytes::{Bytes, BytesMut};
 use super::{
     clamp::{Clamp, ClampReport},
     member::Member,
-    plain::{self, Heard},
+    plain::{self, FlushReplies},
     retryable::is_retryable,
-    rights::Lesson,
-    script::{Call, TOKEN_TTL_MS},
+    rights::RightsLearned,
+    script::{ScriptCall, TOKEN_TTL_MS},
     segment::{Kind, Segment},
     settle::{
-        Before, NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, Verdict, settle_counter, settle_error, settle_sets,
-        settle_spelled_read,
+        NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, ValueBefore, Verdict, settle_counter, settle_error,
+        settle_sets, settle_spelled_read,
     },
     terms::{Again, Settlement},
     wire::encode_segment,
@@ -23,7 +23,7 @@ use crate::resp::{bulk_payload, elements, first_error};
 
 /// How the first segments of a flush go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum FlushForm {
     /// As the commands that they fold into.
     Plain,
     /// As a call of the script, under a token or not.
@@ -57,8 +57,8 @@ pub(super) struct Flight<M> {
     /// Whether the field that was incremented last is near zero.
     pub hash_is_calm: Option<bool>,
     /// What its replies told of rights.
-    pub lesson: Lesson,
-    form: Form,
+    pub rights_learned: RightsLearned,
+    form: FlushForm,
     with_body: bool,
     clamp: Option<Arc<Clamp>>,
 }
@@ -73,7 +73,7 @@ impl<M: Member> Flight<M> {
     pub fn new(
         segments: Vec<Segment<M>>,
         group: usize,
-        form: Form,
+        form: FlushForm,
         clamp: Option<Arc<Clamp>>,
         now_ns: u64,
     ) -> Self {
@@ -86,7 +86,7 @@ impl<M: Member> Flight<M> {
             finished: Vec::new(),
             value: None,
             hash_is_calm: None,
-            lesson: Lesson::default(),
+            rights_learned: RightsLearned::default(),
             form,
             with_body: false,
             clamp,
@@ -99,7 +99,7 @@ impl<M: Member> Flight<M> {
     }
 
     pub fn has_token(&self) -> bool {
-        matches!(self.form, Form::Script { sequence: Some(_) })
+        matches!(self.form, FlushForm::Script { sequence: Some(_) })
     }
 
     /// Operations and bytes that it holds.
@@ -109,8 +109,8 @@ impl<M: Member> Flight<M> {
 
     pub fn encode(&self, key: &Bytes, companion: &Bytes, out: &mut BytesMut) {
         let (write, others) = self.segments.split_at(self.group);
-        if let (Form::Script { sequence }, [_, ..]) = (self.form, write) {
-            Call {
+        if let (FlushForm::Script { sequence }, [_, ..]) = (self.form, write) {
+            ScriptCall {
                 key,
                 token: sequence.map(|sequence| (companion, sequence)),
                 token_ttl_ms: TOKEN_TTL_MS,
@@ -128,13 +128,13 @@ impl<M: Member> Flight<M> {
     /// be made again, nothing is settled: those are reads, and their answers are older than the write will be.
     pub fn settle<R: AsRef<[u8]>>(
         &mut self,
-        heard: &Heard<R>,
+        received: &FlushReplies<R>,
         sink: &mut impl FnMut(M, Settled),
     ) -> Settlement {
         let mut settlement = Settlement::default();
         let mut first = 0;
         if self.group > 0 {
-            let reply = heard.replies.first().map_or(b"".as_slice(), AsRef::as_ref);
+            let reply = received.replies.first().map_or(b"".as_slice(), AsRef::as_ref);
             match self.settle_write(reply, sink) {
                 Written::Settled(report) => settlement.clamp = report,
                 Written::Again(again) => {
@@ -145,9 +145,9 @@ impl<M: Member> Flight<M> {
             self.end_write();
             first = 1;
         }
-        let outcome = plain::settle(&mut self.segments, first, heard, &mut self.finished, sink);
+        let outcome = plain::settle(&mut self.segments, first, received, &mut self.finished, sink);
         (settlement.again, settlement.denied) = (outcome.again, outcome.denied);
-        self.lesson = outcome.lesson;
+        self.rights_learned = outcome.rights_learned;
         self.hash_is_calm = outcome.hash_is_calm.or(self.hash_is_calm);
         if outcome.written {
             self.value = Some(outcome.value);
@@ -158,14 +158,14 @@ impl<M: Member> Flight<M> {
     /// The connection was lost. `may_retry` says that a token is still remembered.
     pub fn lose<R: AsRef<[u8]>>(
         &mut self,
-        heard: &Heard<R>,
+        received: &FlushReplies<R>,
         may_retry: bool,
         sink: &mut impl FnMut(M, Settled),
     ) -> Settlement {
-        if self.group == 0 || !heard.replies.is_empty() {
-            return self.settle(heard, sink);
+        if self.group == 0 || !received.replies.is_empty() {
+            return self.settle(received, sink);
         }
-        let unsent = heard.lost.is_some_and(|unsent| unsent >= heard.commands);
+        let unsent = received.lost.is_some_and(|unsent| unsent >= received.commands);
         let retries = self.has_token() && may_retry;
         if !(unsent || retries) {
             self.segments[..self.group].iter().for_each(|segment| settle_error(segment, UNKNOWN, sink));
@@ -208,7 +208,7 @@ impl<M: Member> Flight<M> {
     /// sending did there.
     pub fn is_refused_by_replica(&self, reply: &[u8]) -> bool {
         let mut strings = elements(reply).into_iter().flatten().filter_map(bulk_payload);
-        matches!(self.form, Form::Script { .. }) && strings.any(|text| text.starts_with(b"!READONLY"))
+        matches!(self.form, FlushForm::Script { .. }) && strings.any(|text| text.starts_with(b"!READONLY"))
     }
 
     /// Redis refused the write as a whole, before it looked at any part: `READONLY`, `NOAUTH`, `NOPERM`, ... Each
@@ -245,7 +245,7 @@ fn settle_step<'a, M: Member>(
         return Some(());
     }
     let verdict = Verdict::parse(first)?;
-    let before = Before::parse(strings.next()?)?;
+    let before = ValueBefore::parse(strings.next()?)?;
     if segment.kind == Kind::Sets {
         let failed = if let Verdict::Failed(text) = verdict { Some(text) } else { None };
         settle_sets(segment, failed, before, sink);

@@ -1,8 +1,8 @@
-//! The sum of a run of increments, and what has to be known about the way to it.
+//! The sum of a run of increments, with its highest and lowest partial sum.
 //!
-//! Adding up is not enough. `+5` and `-5` on a counter that stands two below the largest integer are an error and
-//! a subtraction, not nothing. So beside the sum the fold keeps the highest and the lowest point that the run passes
-//! relative to where it began: only if the counter can stand both is the sum worth the same as its parts.
+//! The sum alone is not enough. `+5` and then `-5`, on a counter that stands two below the largest integer, are an overflow error
+//! and a subtraction, not nothing. So the fold also keeps the highest and the lowest partial sum. Only if the counter can take
+//! both does the sum have the same effect as its parts.
 
 /// Runs of equal deltas in one fold. The script reads them only when a fold fails or a quota clamps it; 4096 runs
 /// are about 20 KiB on the wire and half a millisecond there at most.

@@ -1,4 +1,4 @@
-//! Who waits in a queue.
+//! A member of a queue: the caller that waits for the reply.
 
 /// How a client said an increment of a string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -82,7 +82,7 @@ mod wire;
 mod write_behind;
 
 pub use clamp::{
-    Beside, CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, Window,
+    CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, ShadowBounds, Window,
     WindowState, override_key, window_key,
 };
 pub use member::{Member, Verb};

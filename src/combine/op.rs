@@ -1,8 +1,7 @@
-//! Which commands fold, and what each asks for.
+//! Which commands fold, and how their arguments are read.
 //!
-//! Owns the list of foldable commands and the reading of their arguments. Deliberately does not report errors: a
-//! request that does not fold exactly as it stands (an option, a malformed number, a missing argument) is `None`,
-//! goes the ordinary way, and gets Redis' own answer.
+//! Owns the list of foldable commands. Deliberately does not report errors: a request that does not fold exactly as it stands
+//! (an option, a malformed number, a missing argument) is `None`, goes the ordinary way, and gets Redis's own answer.
 
 use super::member::Verb;
 use crate::resp::{Request, parse_integer};
@@ -54,7 +53,7 @@ impl Op<'_> {
     }
 }
 
-/// A command that may fold. Resolve it once per command (by [`Self::by_name`]) and keep it beside the command's id.
+/// A command that may fold. Resolve it once per command (by [`Self::by_name`]) and keep it with the command's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foldable {
     /// `INCR key`

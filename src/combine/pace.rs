@@ -1,15 +1,14 @@
-//! When the next flush of a key may go.
+//! When the next flush of a key may leave.
 //!
-//! The next flush goes when the last one is settled: the round trip is the clock. Only if an interval brings so many operations
-//! that waiting for it folds hundreds of them into each command are flushes spaced by it. Fewer clients than that wait for
-//! nothing.
+//! Normally the next flush leaves when the last one is settled: the round trip is the clock. Flushes wait for the interval only if
+//! that brings so many operations that each command folds hundreds of them. With fewer clients nothing waits.
 //!
-//! To wait out the interval is wrong in one more case: clients that send their next operation when they have the reply to the
-//! last (a closed loop) may all be waiting long before it is over. Nobody knows how many clients there are, but what an
-//! interval has brought lately tells: a batch that is nearly as large goes early. Where clients do not wait (an open
-//! loop), a batch is that large only when the interval is nearly over, and Redis is spared the flush all the same.
+//! Waiting for the whole interval is also wrong in a closed loop, where each client sends its next operation after its last
+//! reply: all of them may be waiting long before the interval ends. The number of clients is unknown, but the recent batches
+//! show it. So a batch that is nearly as large as the recent ones leaves early. In an open loop, where clients do not wait for
+//! replies, a batch gets that large only near the end of the interval, so Redis is spared the flush all the same.
 //!
-//! Does not know of flushes in flight: that there is only one is the queue's business.
+//! Does not know of flushes in flight: the queue keeps at most one.
 
 /// Flushes in a row that may go early. Then one waits for its interval, which shows anew how much that brings: the
 /// estimate is some tens of milliseconds old at most, and to make it holds up one flush in so many.

@@ -1,25 +1,24 @@
-//! A flush without a script: one command for each segment, all in one write, each with a place of its own in the order of
-//! what Redis does.
+//! A flush without the script: one command per segment, all in one write.
 //!
-//! A run of increments is one `INCRBY` if that is provably worth its parts; a run of one goes as it came. Where a folded
-//! command is refused and its members might fare differently (of several increments that overflow together some may fit;
-//! a `GET` among them needs the value that stands there; the client may say `INCR` and not `INCRBY`), they are sent again as
-//! they came: the segment is *unfolded*.
+//! A run of increments becomes one `INCRBY` if that provably has the same effect; a run of one goes as it came. If Redis
+//! refuses a folded command whose members might fare differently, its members are sent again as they came: the segment is
+//! *unfolded*. Examples: of several increments that overflow together, some may fit; a `GET` among them needs the value; the
+//! user may say `INCR` and not `INCRBY`.
 //!
 //! # Order
 //!
-//! What has to be sent again has not taken effect. If nothing behind it in the same flush has either, the rest of the flush goes
-//! again as it is. Otherwise what goes again takes effect behind what stood behind it, which is one of the orders that its
-//! members could have had, since none of them was answered; except for a member whose caller also stands behind. That
-//! member is told that it was not executed. It takes a node that serves again in the midst of a flush that it refused,
-//! or a counter that overflows while one connection pipelines different commands to it, to come to that.
+//! What is sent again has not taken effect. If nothing behind it in the same flush has taken effect either, the rest of the
+//! flush goes again as it is. Otherwise the resent members take effect later than those that stood behind them. That is one of the
+//! orders that Redis could have chosen, because no member had its reply yet. It would be wrong only for a connection that
+//! also has a member behind. Such a member gets the error that it was not executed. This happens only if a node begins to serve again
+//! in the middle of a flush that it refused, or if a counter overflows while one connection pipelines different commands to it.
 
 use super::{
     fold::Fold,
     member::{Member, Verb},
-    rights::{self, Lesson, Saying},
-    segment::{Ask, Kind, Segment},
-    settle::{self, Before, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, Verdict},
+    rights::{self, CommandForm, RightsLearned},
+    segment::{EntryKind, Kind, Segment},
+    settle::{self, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, ValueBefore, Verdict},
 };
 use crate::{
     combine::{cut::near_zero, retryable::is_retryable, terms::Again},
@@ -31,7 +30,7 @@ const NOT_EXECUTED: &[u8] =
     b"ERR hotgate: the command was not executed: the node refused it and took later ones; try again";
 
 /// What came back of the commands of a flush.
-pub(super) struct Heard<'a, R> {
+pub(super) struct FlushReplies<'a, R> {
     /// The replies, from the first on.
     pub replies: &'a [R],
     /// The connection is lost: of the others that many, the last ones, had not been written.
@@ -49,7 +48,7 @@ enum News<'a> {
     Unsent,
 }
 
-impl<R: AsRef<[u8]>> Heard<'_, R> {
+impl<R: AsRef<[u8]>> FlushReplies<'_, R> {
     fn of(&self, command: usize) -> News<'_> {
         match (self.replies.get(command), self.lost) {
             (Some(reply), _) => News::Reply(reply.as_ref()),
@@ -64,7 +63,7 @@ impl<R: AsRef<[u8]>> Heard<'_, R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Answered,
-    /// A write that was refused: its members are told, and it had no effect.
+    /// A write that was refused. It had no effect, and its members get the error.
     Refused,
     /// A write of unknown outcome.
     Lost,
@@ -79,7 +78,7 @@ pub(super) struct PlainOutcome {
     /// The server does not permit a form that no client had sent.
     pub denied: bool,
     /// What the replies told of rights.
-    pub lesson: Lesson,
+    pub rights_learned: RightsLearned,
     /// A write took effect, or may have; behind it the counter has this value, if that is known.
     pub written: bool,
     pub value: Option<i64>,
@@ -92,7 +91,7 @@ pub(super) struct PlainOutcome {
 pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     segments: &mut Vec<Segment<M>>,
     first: usize,
-    heard: &Heard<R>,
+    received: &FlushReplies<R>,
     finished: &mut Vec<Segment<M>>,
     sink: &mut impl FnMut(M, Settled),
 ) -> PlainOutcome {
@@ -100,7 +99,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     let mut fates = Vec::with_capacity(segments.len());
     let mut command = first;
     for segment in segments.iter() {
-        fates.push((command, fate(segment, command, heard, &mut outcome)));
+        fates.push((command, fate(segment, command, received, &mut outcome)));
         command += segment.commands();
     }
     let kept = fates.iter().position(|(_, fate)| matches!(fate, Fate::Again(..)));
@@ -128,8 +127,8 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     for (mut segment, (command, fate)) in std::mem::take(segments).into_iter().zip(fates) {
         match fate {
             Fate::Answered | Fate::Refused => {
-                learn(&segment, command, heard, &mut outcome.lesson);
-                let value = answer(&segment, command, heard, sink);
+                learn(&segment, command, received, &mut outcome.rights_learned);
+                let value = answer(&segment, command, received, sink);
                 if segment.kind == Kind::HashCounter {
                     outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
                 } else if segment.is_write() {
@@ -144,14 +143,14 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
             }
             Fate::Again(answered, again) => {
                 if segment.unfolded && answered > 0 {
-                    learn(&segment, command, heard, &mut outcome.lesson);
+                    learn(&segment, command, received, &mut outcome.rights_learned);
                 }
                 for place in 0..answered {
-                    answer_one(&segment, place, command + place, heard, sink);
+                    answer_one(&segment, place, command + place, received, sink);
                 }
                 segment.drop_operations(answered);
                 if again == Some(Again::OneByOne) {
-                    unfold(&mut segment, command, heard, sink);
+                    unfold(&mut segment, command, received, sink);
                 }
                 if segment.operations > 0 {
                     segments.push(segment);
@@ -167,19 +166,19 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
 fn fate<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
     command: usize,
-    heard: &Heard<R>,
+    received: &FlushReplies<R>,
     outcome: &mut PlainOutcome,
 ) -> Fate {
     if segment.unfolded {
-        let decided = |place: &usize| match heard.of(command + place) {
+        let decided = |place: &usize| match received.of(command + place) {
             News::Reply(reply) => !is_retryable(reply),
             News::Unknown => segment.is_write(),
             News::Unsent => false,
         };
         let answered = (0..segment.operations).take_while(decided).count();
-        let again = match heard.of(command + answered) {
+        let again = match received.of(command + answered) {
             _ if answered == segment.operations => {
-                let is_error = |place: usize| match heard.of(command + place) {
+                let is_error = |place: usize| match received.of(command + place) {
                     News::Reply(reply) => first_error(reply).is_some(),
                     _ => false,
                 };
@@ -191,7 +190,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         };
         return Fate::Again(answered, again);
     }
-    let reply = match heard.of(command) {
+    let reply = match received.of(command) {
         News::Unsent => return Fate::Again(0, None),
         News::Unknown if segment.is_write() => return Fate::Lost,
         News::Unknown => return Fate::Again(0, None),
@@ -206,7 +205,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         segment.kind == Kind::Counter && !segment.all_say(Verb::Incrby) && segment.operations > 1;
     if is_refused && is_own_form {
         outcome.denied = true;
-        outcome.lesson.learn(Saying::Increment(Verb::Incrby), reply);
+        outcome.rights_learned.learn(CommandForm::Increment(Verb::Incrby), reply);
     }
     let differs = (is_refused && is_own_form)
         || (segment.gets > 0 && !text.starts_with(b"WRONGTYPE"))
@@ -247,14 +246,14 @@ fn refuse_overtaken<M: Member>(
 fn answer<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
     command: usize,
-    heard: &Heard<R>,
+    received: &FlushReplies<R>,
     sink: &mut impl FnMut(M, Settled),
 ) -> Option<i64> {
     if segment.unfolded {
-        (0..segment.operations).for_each(|place| answer_one(segment, place, command + place, heard, sink));
+        (0..segment.operations).for_each(|place| answer_one(segment, place, command + place, received, sink));
         return None;
     }
-    let News::Reply(reply) = heard.of(command) else { return None };
+    let News::Reply(reply) = received.of(command) else { return None };
     if !segment.is_write() {
         settle::settle_read(segment, reply, sink);
         return None;
@@ -264,7 +263,7 @@ fn answer<M: Member, R: AsRef<[u8]>>(
         return None;
     }
     if segment.kind == Kind::Sets {
-        settle::settle_sets(segment, None, Before::Null, sink);
+        settle::settle_sets(segment, None, ValueBefore::Null, sink);
         return None;
     }
     let after = parse_integer_reply(reply);
@@ -273,7 +272,7 @@ fn answer<M: Member, R: AsRef<[u8]>>(
         return None;
     };
     let digits = itoa::Buffer::new().format(before).to_owned();
-    settle::settle_counter(segment, Before::Raw(digits.as_bytes()), &Verdict::All, None, sink);
+    settle::settle_counter(segment, ValueBefore::Raw(digits.as_bytes()), &Verdict::All, None, sink);
     after
 }
 
@@ -290,21 +289,21 @@ fn start_of(fold: &Fold, after: i64) -> Option<i64> {
 fn learn<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
     command: usize,
-    heard: &Heard<R>,
-    lesson: &mut Lesson,
+    received: &FlushReplies<R>,
+    rights_learned: &mut RightsLearned,
 ) {
     let is_folded = !segment.unfolded && segment.is_write() && segment.operations > 1;
     if is_folded || segment.kind == Kind::Sets {
-        if let News::Reply(reply) = heard.of(command) {
-            lesson.learn(segment.form(), reply);
+        if let News::Reply(reply) = received.of(command) {
+            rights_learned.learn(segment.folded_form(), reply);
         }
         return;
     }
     let mut place = command;
     let entries_max = if segment.unfolded { usize::MAX } else { 1 };
     for entry in segment.entries.iter().take(entries_max) {
-        if let (Some(saying), News::Reply(reply)) = (segment.saying(entry), heard.of(place)) {
-            lesson.learn(saying, reply);
+        if let (Some(form), News::Reply(reply)) = (segment.entry_form(entry), received.of(place)) {
+            rights_learned.learn(form, reply);
         }
         place += entry.member.operations() as usize;
     }
@@ -315,12 +314,12 @@ fn answer_one<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
     place: usize,
     command: usize,
-    heard: &Heard<R>,
+    received: &FlushReplies<R>,
     sink: &mut impl FnMut(M, Settled),
 ) {
     let Some((entry, member)) = segment.operation(place) else { return };
     let mut spelled = Vec::new();
-    let reply = match heard.of(command) {
+    let reply = match received.of(command) {
         News::Reply(b"$-1\r\n" | b"_\r\n") => {
             crate::resp::encode::null(&mut spelled, entry.version);
             &spelled
@@ -343,12 +342,12 @@ fn answer_one<M: Member, R: AsRef<[u8]>>(
 fn unfold<M: Member, R: AsRef<[u8]>>(
     segment: &mut Segment<M>,
     command: usize,
-    heard: &Heard<R>,
+    received: &FlushReplies<R>,
     sink: &mut impl FnMut(M, Settled),
 ) {
     if segment.kind == Kind::Sets {
-        let refused = segment.take_entries(|entry| entry.ask == Ask::Set);
-        if let News::Reply(reply) = heard.of(command) {
+        let refused = segment.take_entries(|entry| entry.ask == EntryKind::Set);
+        if let News::Reply(reply) = received.of(command) {
             settle::settle_error(&refused, first_error(reply).unwrap_or(NOT_UNDERSTOOD), sink);
         }
         segment.kind = Kind::Counter;

@@ -1,27 +1,26 @@
-//! The queue of one hot key: what waits, what is in flight, and when the next flush may go.
+//! The queue of one hot key: what waits, what is in flight, and when the next flush may leave.
 //!
 //! Ownership: the home worker of the key owns the queue and drives it. It pushes operations, asks for the next flush,
-//! writes that flush's bytes to one connection, and hands back either the replies ([`KeyQueue::settle`]) or what it
-//! knows instead of them ([`KeyQueue::not_executed`], [`KeyQueue::lost`], [`KeyQueue::abandon`]).
+//! writes the bytes of that flush to one connection, and passes back the replies ([`KeyQueue::settle`]) or what it
+//! knows instead ([`KeyQueue::not_executed`], [`KeyQueue::lost`], [`KeyQueue::abandon`]).
 //!
-//! Invariant: at most one flush is in flight. Invariant: what is in flight stays as it is, segment by segment, until
-//! each is settled; a resend carries the same operations in the same order, and the same token.
-//! Invariant: behind a call of the script nothing stands but reads, and nothing before it. So whatever happens to the call, what has
-//! to be sent again is always a tail of the flush, and no member can see its connection's operations out of order: not when a
-//! read is repeated, not when the script is unknown. What holds where each segment is a command of its own, [`plain`] says.
+//! Invariant: at most one flush is in flight.
+//! Invariant: a flush in flight does not change. A resend carries the same operations in the same order under the same token.
+//! Invariant: with the script, the call is the first command and only reads follow it. So whatever must be sent again is a
+//! tail of the flush, and no member sees the operations of its connection out of order. The order of a plain flush is in [`plain`].
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    cut::{self, Reach},
-    flight::{Flight, Form, State},
+    cut::{self, ValueRange},
+    flight::{Flight, FlushForm, State},
     member::{Member, Verb},
     op::Op,
     pace::Pace,
-    plain::{self, Heard},
-    rights::{Rights, Saying},
+    plain::{self, FlushReplies},
+    rights::{CommandForm, Rights},
     script::RETRY_NS_MAX,
     segment::{Kind, SEGMENT_BYTES, Segment},
     settle::{self, Settled},
@@ -159,7 +158,7 @@ impl<M: Member> KeyQueue<M> {
     fn place(&mut self, op: &Op, member: M, version: RespVersion) {
         let may_join = |last: &&mut Segment<M>| {
             // A `GET` behind a `SET` is answered without the server, once that is known to permit both.
-            let permits = || self.rights.allows(Saying::Get) && self.rights.allows(Saying::Set);
+            let permits = || self.rights.allows(CommandForm::Get) && self.rights.allows(CommandForm::Set);
             last.kind != Kind::Sets || !matches!(op, Op::Get) || permits()
         };
         if let Some(last) = self.waiting.back_mut().filter(may_join) {
@@ -201,7 +200,7 @@ impl<M: Member> KeyQueue<M> {
         } else if let Err(due_ns) = self.pace.check(now_ns, self.operations, policy.early_min) {
             return FlushDecision::NotBefore(due_ns);
         } else {
-            self.take_off(now_ns, policy);
+            self.start_flush(now_ns, policy);
         }
         let Some(flight) = &mut self.flight else { return FlushDecision::Idle };
         let flush = Flush {
@@ -217,7 +216,7 @@ impl<M: Member> KeyQueue<M> {
     }
 
     /// Moves what fits from the waiting segments into a new flight.
-    fn take_off(&mut self, now_ns: u64, policy: &FlushPolicy) {
+    fn start_flush(&mut self, now_ns: u64, policy: &FlushPolicy) {
         let is_clamped = policy.clamp.is_some() && self.waiting.iter().any(Segment::is_clampable);
         let (count, group) = match policy.exactly_once || is_clamped {
             true => self.measure(policy.withhold),
@@ -227,13 +226,13 @@ impl<M: Member> KeyQueue<M> {
         let clamp = policy.clamp.filter(|_| segments.iter().take(group).any(Segment::is_clampable)).cloned();
         let (form, group) = if group > 0 && policy.exactly_once {
             self.last_sequence = (now_ns / 1000).max(self.last_sequence + 1);
-            (Form::Script { sequence: Some(self.last_sequence) }, group)
+            (FlushForm::Script { sequence: Some(self.last_sequence) }, group)
         } else if clamp.is_some() {
-            (Form::Script { sequence: None }, group)
+            (FlushForm::Script { sequence: None }, group)
         } else {
             self.rights.forget(now_ns);
             segments = self.cut_plain(segments);
-            (Form::Plain, 0)
+            (FlushForm::Plain, 0)
         };
         let batch: usize = segments.iter().map(|segment| segment.operations).sum();
         let interval_ns = if self.waiting.is_empty() { policy.interval_ns } else { 0 };
@@ -247,7 +246,7 @@ impl<M: Member> KeyQueue<M> {
     /// Cuts segments into such as can go as one command each. Those that can't go in this flush wait on.
     fn cut_plain(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
         let mut cut = Vec::with_capacity(segments.len());
-        let mut reach = Reach::new(self.value, self.hash_is_calm);
+        let mut reach = ValueRange::new(self.value, self.hash_is_calm);
         let mut last_safe = None;
         for mut segment in self.hold_back_untried(segments) {
             if segment.unfolded || self.is_denied(&segment) {
@@ -257,7 +256,7 @@ impl<M: Member> KeyQueue<M> {
                 continue;
             }
             let (before, place) = (segment.weight().1, cut.len());
-            let is_tried = !is_own_form(&segment) || self.rights.allows(segment.form());
+            let is_tried = !is_own_form(&segment) || self.rights.allows(segment.folded_form());
             let is_safe = cut::cut(segment, &mut reach, &mut cut) && is_tried;
             if !is_safe && last_safe.is_none() {
                 last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
@@ -279,7 +278,7 @@ impl<M: Member> KeyQueue<M> {
     /// Has the first operation go as it came that the server may refuse though it would take the fold. All behind it waits on.
     fn hold_back_untried(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
         let untried = segments.iter().enumerate().find_map(|(place, segment)| {
-            let allowed = |saying| self.rights.allows(saying);
+            let allowed = |form| self.rights.allows(form);
             let entry = if self.is_denied(segment) { None } else { segment.first_not(allowed) };
             entry.map(|entry| (place, entry))
         });
@@ -300,8 +299,8 @@ impl<M: Member> KeyQueue<M> {
 
     /// Whether the server refuses what a segment folds into, or what one of its members says.
     fn is_denied(&self, segment: &Segment<M>) -> bool {
-        (is_own_form(segment) && self.rights.denies(segment.form()))
-            || segment.first_not(|saying| !self.rights.denies(saying)).is_some()
+        (is_own_form(segment) && self.rights.denies(segment.folded_form()))
+            || segment.first_not(|form| !self.rights.denies(form)).is_some()
     }
 
     /// How many of the waiting segments the next flush takes when each is a command of its own.
@@ -353,18 +352,18 @@ impl<M: Member> KeyQueue<M> {
     pub fn settle(&mut self, replies: &[impl AsRef<[u8]>], mut sink: impl FnMut(M, Settled)) -> Settlement {
         let Some(mut flight) = self.flight.take() else { return Settlement::default() };
         let before = flight.weight();
-        let heard = Heard { replies, lost: None, commands: flight.commands() };
-        let settlement = flight.settle(&heard, &mut sink);
-        self.go_on(flight, before);
+        let received = FlushReplies { replies, lost: None, commands: flight.commands() };
+        let settlement = flight.settle(&received, &mut sink);
+        self.resume(flight, before);
         settlement
     }
 
     /// Gives up what is settled of a flush; what is left of it is due again.
-    fn go_on(&mut self, mut flight: Flight<M>, before: (usize, usize)) {
+    fn resume(&mut self, mut flight: Flight<M>, before: (usize, usize)) {
         let after = flight.weight();
         self.operations = self.operations + after.0 - before.0;
         self.bytes = self.bytes + after.1 - before.1;
-        self.rights.absorb(std::mem::take(&mut flight.lesson));
+        self.rights.absorb(std::mem::take(&mut flight.rights_learned));
         self.value = flight.value.take().unwrap_or(self.value);
         self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
         flight.finished.drain(..).for_each(|segment| self.keep_spare(segment));
@@ -404,10 +403,10 @@ impl<M: Member> KeyQueue<M> {
     ) {
         let Some(mut flight) = self.flight.take() else { return };
         let before = flight.weight();
-        let heard = Heard { replies, lost: Some(unsent), commands: flight.commands() };
+        let received = FlushReplies { replies, lost: Some(unsent), commands: flight.commands() };
         let may_retry = now_ns.saturating_sub(flight.first_sent_ns) <= RETRY_NS_MAX;
-        flight.lose(&heard, may_retry, &mut sink);
-        self.go_on(flight, before);
+        flight.lose(&received, may_retry, &mut sink);
+        self.resume(flight, before);
     }
 
     /// Gives up the flush in flight, when its deadline has passed. Members of a write that may have taken effect are

@@ -1,9 +1,9 @@
-//! What the server lets the gateway's user do to the key of a queue, learned from replies.
+//! Which command forms the server allows the gateway's user on the key of a queue, learned from replies.
 //!
-//! A fold says in one command what several members said in others: `INCRBY` for `INCR`, nothing at all for a `GET` behind a `SET`.
-//! So it may be refused what they would not be, and be granted what they would be refused. Therefore nothing is folded
-//! before the server has taken what a member said, as it came; and where it refuses, all goes as it came. An access list
-//! may change, and be different for each key and node: so each queue learns for itself, and anew from time to time.
+//! A fold says one command in place of the members' own: `INCRBY` for `INCR`, or nothing for a `GET` behind a `SET`. The server may
+//! refuse the fold and allow the members, or the reverse. So nothing is folded before the server has accepted each member's own
+//! command once, and if the server refuses a form, everything goes as it came. An access list may change, and may
+//! differ per key and node. So each queue learns for itself, and forgets after some time.
 
 use super::member::Verb;
 use super::retryable::is_retryable;
@@ -15,7 +15,7 @@ const RIGHTS_NS: u64 = 10_000_000_000;
 
 /// What a member says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saying {
+pub(super) enum CommandForm {
     Increment(Verb),
     Get,
     HashGet,
@@ -23,7 +23,7 @@ pub(super) enum Saying {
     HashIncrement,
 }
 
-impl Saying {
+impl CommandForm {
     fn bit(self) -> u8 {
         1 << match self {
             Self::Increment(Verb::Incr) => 0,
@@ -40,15 +40,15 @@ impl Saying {
 
 /// What replies have told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lesson {
+pub(super) struct RightsLearned {
     allowed: u8,
     denied: u8,
 }
 
-impl Lesson {
+impl RightsLearned {
     /// Takes in the reply to a command as a member said it, or to the fold.
-    pub fn learn(&mut self, saying: Saying, reply: &[u8]) {
-        let bit = saying.bit();
+    pub fn learn(&mut self, form: CommandForm, reply: &[u8]) {
+        let bit = form.bit();
         if is_refused(reply) {
             self.denied |= bit;
             self.allowed &= !bit;
@@ -71,7 +71,7 @@ pub(super) fn is_refused(reply: &[u8]) -> bool {
 pub(super) struct Rights {
     /// What is not known counts as forbidden until it was tried.
     is_cautious: bool,
-    known: Lesson,
+    known: RightsLearned,
     learned_ns: u64,
 }
 
@@ -83,23 +83,23 @@ impl Rights {
     /// Forgets what is too old.
     pub fn forget(&mut self, now_ns: u64) {
         if self.is_cautious && now_ns.saturating_sub(self.learned_ns) > RIGHTS_NS {
-            (self.known, self.learned_ns) = (Lesson::default(), now_ns);
+            (self.known, self.learned_ns) = (RightsLearned::default(), now_ns);
         }
     }
 
-    pub fn absorb(&mut self, lesson: Lesson) {
-        self.known.allowed = (self.known.allowed & !lesson.denied) | lesson.allowed;
-        self.known.denied = (self.known.denied & !lesson.allowed) | lesson.denied;
+    pub fn absorb(&mut self, rights_learned: RightsLearned) {
+        self.known.allowed = (self.known.allowed & !rights_learned.denied) | rights_learned.allowed;
+        self.known.denied = (self.known.denied & !rights_learned.allowed) | rights_learned.denied;
     }
 
     /// It has been refused.
-    pub fn denies(&self, saying: Saying) -> bool {
-        self.known.denied & saying.bit() != 0
+    pub fn denies(&self, form: CommandForm) -> bool {
+        self.known.denied & form.bit() != 0
     }
 
     /// It has been taken, or need not be tried.
-    pub fn allows(&self, saying: Saying) -> bool {
-        !self.denies(saying) && (!self.is_cautious || self.known.allowed & saying.bit() != 0)
+    pub fn allows(&self, form: CommandForm) -> bool {
+        !self.denies(form) && (!self.is_cautious || self.known.allowed & form.bit() != 0)
     }
 }
 
@@ -107,17 +107,17 @@ impl Rights {
 mod tests {
     use super::*;
 
-    const INCR: Saying = Saying::Increment(Verb::Incr);
+    const INCR: CommandForm = CommandForm::Increment(Verb::Incr);
 
     #[test]
     fn replies_tell_what_is_allowed() {
         let check = |reply: &str, allowed: bool, denied: bool| {
             let mut rights = Rights::cautious();
-            let mut lesson = Lesson::default();
-            lesson.learn(INCR, reply.as_bytes());
-            rights.absorb(lesson);
+            let mut rights_learned = RightsLearned::default();
+            rights_learned.learn(INCR, reply.as_bytes());
+            rights.absorb(rights_learned);
             assert_eq!((rights.allows(INCR), rights.denies(INCR)), (allowed, denied), "{reply:?}");
-            assert!(!rights.allows(Saying::Get));
+            assert!(!rights.allows(CommandForm::Get));
         };
         check(":1\r\n", true, false);
         check("-WRONGTYPE Operation\r\n", true, false);
@@ -133,9 +133,9 @@ mod tests {
     fn what_was_learned_is_forgotten_in_time() {
         let mut rights = Rights::cautious();
         rights.forget(RIGHTS_NS * 2);
-        let mut lesson = Lesson::default();
-        lesson.learn(INCR, b":1\r\n");
-        rights.absorb(lesson);
+        let mut rights_learned = RightsLearned::default();
+        rights_learned.learn(INCR, b":1\r\n");
+        rights.absorb(rights_learned);
         rights.forget(RIGHTS_NS * 3);
         assert!(rights.allows(INCR));
         rights.forget(RIGHTS_NS * 3 + 1);

@@ -1,6 +1,6 @@
 //! The flush script, and the bytes of its call.
 //!
-//! Owns the layout of KEYS and ARGV that `flush.lua` documents. Every key that the script touches is declared, so it
+//! Owns the layout of KEYS and ARGV that `flush.lua` documents. The call declares every key that the script touches, so it
 //! runs on Redis Cluster from 7.0 on.
 
 use std::{borrow::Cow, sync::LazyLock};
@@ -30,8 +30,8 @@ pub const TOKEN_TTL_MS: u64 = 600_000;
 /// How long after its first sending a flush is retried: well within the memory of its token.
 pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
 
-/// What a call of the script is made with, beside its steps.
-pub(super) struct Call<'a> {
+/// The parameters of a call of the script, except its steps.
+pub(super) struct ScriptCall<'a> {
     pub key: &'a Bytes,
     /// The companion key and the token's sequence.
     pub token: Option<(&'a Bytes, u64)>,
@@ -43,7 +43,7 @@ pub(super) struct Call<'a> {
 
 type Arg<'a> = Cow<'a, [u8]>;
 
-impl Call<'_> {
+impl ScriptCall<'_> {
     pub fn encode<M: Member>(&self, steps: &[Segment<M>], out: &mut BytesMut) {
         let mut keys: Vec<&[u8]> = vec![self.key];
         keys.extend(self.token.map(|(companion, _)| companion.as_ref()));
@@ -134,10 +134,10 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     if clauses.is_empty() {
         clauses.push("c 4503599627370496".to_owned());
     }
-    if let Some(beside) = &clamp.beside {
+    if let Some(shadow) = &clamp.shadow_bounds {
         clauses.push("b".to_owned());
-        push_bounds(&beside.ceilings, beside.floor, &beside.windows, &mut index_of, &mut clauses);
-        clauses.extend(beside.fault.as_ref().map(|fault| format!("e {fault}")));
+        push_bounds(&shadow.ceilings, shadow.floor, &shadow.windows, &mut index_of, &mut clauses);
+        clauses.extend(shadow.fault.as_ref().map(|fault| format!("e {fault}")));
     }
     clauses
 }

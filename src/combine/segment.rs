@@ -1,17 +1,15 @@
-//! A run of operations that become one command, or one step of the flush script.
+//! A segment: a run of operations that become one command, or one step of the flush script.
 //!
-//! Owns the order: a segment's members are in the order of arrival, and so are the segments of a queue. An operation
-//! joins the last segment or begins a new one; nothing is ever moved past anything else, because the queue cannot
-//! know which members belong to one connection.
+//! Owns the order: members are in order of arrival, and so are the segments of a queue. An operation joins the last segment
+//! or begins a new one. Nothing is ever reordered, because the queue does not know which members share a connection.
 //!
-//! The members lie in one flat vector, and segments are recycled with their vectors, so that in a steady state
-//! nothing is allocated for a member.
+//! Members lie in one flat vector, and segments are reused with their vectors. So in a steady state no member needs an allocation.
 
 use super::{
     fold::Fold,
     member::{Member, Verb},
     op::Op,
-    rights::Saying,
+    rights::CommandForm,
 };
 use crate::resp::RespVersion;
 
@@ -30,7 +28,7 @@ pub(super) enum Kind {
 
 /// What one member waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum EntryKind {
     /// The counter after its delta.
     Increment,
     /// `OK`.
@@ -47,7 +45,7 @@ pub(super) struct Entry<M> {
     /// The delta of an increment; in `Sets` for a `GET` the value's place: start in the upper half, length in the
     /// lower.
     pub delta: i64,
-    pub ask: Ask,
+    pub ask: EntryKind,
     pub version: RespVersion,
 }
 
@@ -130,30 +128,30 @@ impl<M: Member> Segment<M> {
         let operations = member.operations();
         let (ask, delta) = match (self.kind, *op) {
             (Kind::Counter, Op::Increment(delta)) if self.fold.add(delta, operations) => {
-                (Ask::Increment, delta)
+                (EntryKind::Increment, delta)
             }
-            (Kind::Counter, Op::Get) => (Ask::Get, 0),
+            (Kind::Counter, Op::Get) => (EntryKind::Get, 0),
             (Kind::HashCounter, Op::HashIncrement { field, delta })
                 if self.arena == field && self.fold.add(delta, operations) =>
             {
-                (Ask::Increment, delta)
+                (EntryKind::Increment, delta)
             }
-            (Kind::HashCounter, Op::HashGet { field }) if self.arena == field => (Ask::Get, 0),
-            (Kind::Sets, Op::Set(value)) if self.replace_value(value) => (Ask::Set, 0),
+            (Kind::HashCounter, Op::HashGet { field }) if self.arena == field => (EntryKind::Get, 0),
+            (Kind::Sets, Op::Set(value)) if self.replace_value(value) => (EntryKind::Set, 0),
             (Kind::Sets, Op::Get) => {
                 self.value_read = true;
                 let length = self.arena.len() - self.value_start;
-                (Ask::Get, (self.value_start as i64) << 32 | length as i64)
+                (EntryKind::Get, (self.value_start as i64) << 32 | length as i64)
             }
             (Kind::Read { scalar, version: first }, Op::Read { request, .. })
                 if self.arena == request && (scalar || first == version) =>
             {
-                (Ask::Get, 0)
+                (EntryKind::Get, 0)
             }
             _ => return false,
         };
         self.operations += operations as usize;
-        self.gets += if ask == Ask::Get { operations } else { 0 };
+        self.gets += if ask == EntryKind::Get { operations } else { 0 };
         self.entries.push(Entry { member, delta, ask, version });
         true
     }
@@ -207,7 +205,8 @@ impl<M: Member> Segment<M> {
     pub fn can_go_plain(&self) -> bool {
         match self.kind {
             Kind::Counter | Kind::HashCounter => {
-                self.fold.monotone() && self.entries.first().is_some_and(|first| first.ask == Ask::Increment)
+                self.fold.monotone()
+                    && self.entries.first().is_some_and(|first| first.ask == EntryKind::Increment)
             }
             Kind::Sets | Kind::Read { .. } => true,
         }
@@ -233,35 +232,34 @@ impl<M: Member> Segment<M> {
 
     /// Whether each increment was said in this way.
     pub fn all_say(&self, verb: Verb) -> bool {
-        self.entries.iter().all(|entry| entry.ask != Ask::Increment || entry.member.verb() == verb)
+        self.entries.iter().all(|entry| entry.ask != EntryKind::Increment || entry.member.verb() == verb)
     }
 
-    /// The first entry for whose words `allowed` does not hold, if the segment is folded into other words, or has reads that might be
-    /// answered without them.
-    pub fn first_not(&self, allowed: impl Fn(Saying) -> bool) -> Option<usize> {
+    /// The first entry whose own form is not `allowed`, if the segment folds into another form, or has reads that the fold answers.
+    pub fn first_not(&self, allowed: impl Fn(CommandForm) -> bool) -> Option<usize> {
         if self.operations == 1 || !self.is_write() {
             return None;
         }
-        let is_other = |saying: Saying| (self.gets > 0 || saying != self.form()) && !allowed(saying);
-        self.entries.iter().position(|entry| self.saying(entry).is_some_and(is_other))
+        let is_other = |form: CommandForm| (self.gets > 0 || form != self.folded_form()) && !allowed(form);
+        self.entries.iter().position(|entry| self.entry_form(entry).is_some_and(is_other))
     }
 
-    /// What the write says that the segment is folded into.
-    pub fn form(&self) -> Saying {
+    /// The form of the one command that the segment folds into.
+    pub fn folded_form(&self) -> CommandForm {
         match self.kind {
-            Kind::HashCounter => Saying::HashIncrement,
-            Kind::Sets => Saying::Set,
-            Kind::Counter | Kind::Read { .. } => Saying::Increment(Verb::Incrby),
+            Kind::HashCounter => CommandForm::HashIncrement,
+            Kind::Sets => CommandForm::Set,
+            Kind::Counter | Kind::Read { .. } => CommandForm::Increment(Verb::Incrby),
         }
     }
 
-    /// What an entry of a counter says.
-    pub fn saying(&self, entry: &Entry<M>) -> Option<Saying> {
+    /// The form that the client of an entry used.
+    pub fn entry_form(&self, entry: &Entry<M>) -> Option<CommandForm> {
         match (self.kind, entry.ask) {
-            (Kind::Counter, Ask::Increment) => Some(Saying::Increment(entry.member.verb())),
-            (Kind::Counter, _) => Some(Saying::Get),
-            (Kind::HashCounter, Ask::Get) => Some(Saying::HashGet),
-            (Kind::HashCounter, _) => Some(Saying::HashIncrement),
+            (Kind::Counter, EntryKind::Increment) => Some(CommandForm::Increment(entry.member.verb())),
+            (Kind::Counter, _) => Some(CommandForm::Get),
+            (Kind::HashCounter, EntryKind::Get) => Some(CommandForm::HashGet),
+            (Kind::HashCounter, _) => Some(CommandForm::HashIncrement),
             _ => None,
         }
     }
@@ -338,12 +336,13 @@ impl<M: Member> Segment<M> {
     /// Counts the operations anew. The fold is not; nothing looks at that of an unfolded segment but for whether it writes.
     fn recount(&mut self) {
         let of = |entry: &Entry<M>| entry.member.operations();
-        let counted = |ask: Ask| self.entries.iter().filter(|entry| entry.ask == ask).map(of).sum::<u32>();
-        (self.gets, self.fold.increments) = (counted(Ask::Get), counted(Ask::Increment));
+        let counted =
+            |ask: EntryKind| self.entries.iter().filter(|entry| entry.ask == ask).map(of).sum::<u32>();
+        (self.gets, self.fold.increments) = (counted(EntryKind::Get), counted(EntryKind::Increment));
         self.operations = self.entries.iter().map(|entry| of(entry) as usize).sum();
     }
 
-    /// Bytes beside the flat entries, for the queue's bound.
+    /// Bytes in addition to the flat entries, for the queue's bound.
     pub fn extra_bytes(&self) -> usize {
         self.arena.len() + self.fold.runs.len() * size_of::<(i64, u32)>()
     }

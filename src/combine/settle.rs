@@ -1,8 +1,8 @@
-//! From the reply of a folded command to the reply of each member.
+//! Turns the reply to a folded command into the reply of each member.
 //!
-//! Owns the exact bytes: an increment is answered with the integer it would have produced, a `GET` with the string
-//! that stood there at its place in the order, an error with Redis' own text. The value before the first increment
-//! that took effect is the raw string (`"05"`, or nothing); behind it, it is the canonical integer.
+//! Owns the exact bytes. An increment gets the integer that it would have produced alone. A `GET` gets the value at its place in
+//! the order. An error has Redis's own text. Before the first increment that took effect the value is the raw string (`"05"`, or
+//! nothing); behind it, it is the canonical integer.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -10,11 +10,11 @@ use smallvec::SmallVec;
 use super::{
     clamp::{Cause, Clamp, ClampReport, Refusal},
     member::Member,
-    segment::{Ask, Entry, Segment},
+    segment::{Entry, EntryKind, Segment},
 };
 use crate::resp::{RespVersion, encode, parse_integer};
 
-/// What one member is told.
+/// The reply to one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled<'a> {
     /// The reply, byte for byte what Redis would have sent in the member's protocol version; the replies, one behind the
@@ -30,7 +30,7 @@ pub enum Settled<'a> {
 
 /// Redis' own words, of `INCRBY` and `HINCRBY` alike.
 pub(super) const OVERFLOW: &[u8] = b"ERR increment or decrement would overflow";
-/// How the errors of a write begin of which nobody knows whether it took effect.
+/// The beginning of the error for a write of unknown outcome.
 pub const OUTCOME_UNKNOWN: &[u8] = b"ERR hotgate: outcome unknown";
 
 /// Neither success nor failure.
@@ -63,13 +63,13 @@ impl<'a> ForAll<'a> {
 
 /// The value before a step, as the script spells it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Before<'a> {
+pub(super) enum ValueBefore<'a> {
     Null,
     Raw(&'a [u8]),
     Error(&'a [u8]),
 }
 
-impl<'a> Before<'a> {
+impl<'a> ValueBefore<'a> {
     pub fn parse(spelled: &'a [u8]) -> Option<Self> {
         match spelled.split_first()? {
             (b'_', _) => Some(Self::Null),
@@ -132,7 +132,7 @@ fn count(text: &[u8]) -> Option<(u32, Option<Cause>)> {
     Some((u32::try_from(parse_integer(digits)?).ok()?, cause))
 }
 
-/// Walks the runs of a fold beside its members, and says of each increment whether it took effect.
+/// Walks the runs of a fold together with its members, and says of each increment whether it took effect.
 struct Grants<'a> {
     runs: std::slice::Iter<'a, (i64, u32)>,
     counts: std::slice::Iter<'a, (u32, Option<Cause>)>,
@@ -174,7 +174,7 @@ fn each<M: Member>(entry: &Entry<M>) -> impl Iterator<Item = M> {
 /// Answers the members of a counter, of a hash field as well.
 pub(super) fn settle_counter<M: Member>(
     segment: &Segment<M>,
-    before: Before,
+    before: ValueBefore,
     verdict: &Verdict,
     mut quota: Option<&mut Quota>,
     sink: &mut impl FnMut(M, Settled),
@@ -203,7 +203,7 @@ pub(super) fn settle_counter<M: Member>(
     let mut scratch = Vec::new();
     let all_granted = grants.is_none() && quota.is_none();
     for entry in &segment.entries {
-        if entry.ask == Ask::Increment && all_granted {
+        if entry.ask == EntryKind::Increment && all_granted {
             scratch.clear();
             for _ in 0..entry.member.operations() {
                 value = value.wrapping_add(entry.delta);
@@ -214,7 +214,7 @@ pub(super) fn settle_counter<M: Member>(
             continue;
         }
         for member in each(entry) {
-            if entry.ask == Ask::Increment {
+            if entry.ask == EntryKind::Increment {
                 match grants.as_mut().map_or(Ok(()), Grants::next) {
                     Ok(()) => {
                         value = value.wrapping_add(entry.delta);
@@ -248,7 +248,7 @@ pub(super) fn settle_counter<M: Member>(
 /// No increment took effect, and all for the same reason: each gets it, and a `GET` what stood there before.
 fn settle_unchanged<M: Member>(
     segment: &Segment<M>,
-    before: Before,
+    before: ValueBefore,
     verdict: &Verdict,
     sink: &mut impl FnMut(M, Settled),
 ) {
@@ -263,7 +263,7 @@ fn settle_unchanged<M: Member>(
         scratch.clear();
         before.reply(entry.version, &mut scratch);
         let found = ForAll::new(&scratch);
-        let told = if entry.ask == Ask::Increment { refused } else { found.told() };
+        let told = if entry.ask == EntryKind::Increment { refused } else { found.told() };
         each(entry).for_each(|member| sink(member, told));
     }
 }
@@ -272,7 +272,7 @@ fn settle_unchanged<M: Member>(
 pub(super) fn settle_sets<M: Member>(
     segment: &Segment<M>,
     failed: Option<&[u8]>,
-    before: Before,
+    before: ValueBefore,
     sink: &mut impl FnMut(M, Settled),
 ) {
     let mut failure = Vec::new();
@@ -281,7 +281,7 @@ pub(super) fn settle_sets<M: Member>(
     for entry in &segment.entries {
         scratch.clear();
         let reply = match (entry.ask, failed) {
-            (Ask::Set, _) => set,
+            (EntryKind::Set, _) => set,
             (_, None) => {
                 encode::bulk(&mut scratch, segment.value_at(entry));
                 &scratch

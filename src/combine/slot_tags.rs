@@ -1,10 +1,8 @@
-//! One short hash tag for every slot, so that a companion key can be placed beside any key.
+//! One short hash tag for every slot, so that a companion key can be placed in the slot of any key.
 //!
-//! A key such as `a}b{c` or `{}x` cannot be put between braces and still hash to its own slot: the first `}` would
-//! end the tag early. So the companion's tag is not taken from the key. It is looked up by the key's slot in a table
-//! of 16384 strings, each of which hashes to its slot, and the key follows it verbatim.
-//!
-//! Deliberately does not use the key's own tag even where that would do: one rule, one name.
+//! A key such as `a}b{c` or `{}x` cannot be put between braces and keep its slot: the first `}` would end the tag. So the tag
+//! of a companion does not come from the key. It comes from a table of 16384 strings, one for each slot, and the key
+//! follows it verbatim. Keys that have a tag of their own get one from the table too: one rule for all.
 
 use std::sync::LazyLock;
 
@@ -36,7 +34,7 @@ pub fn slot_tag(slot: u16) -> &'static [u8] {
     &TAGS[usize::from(slot % SLOT_COUNT)]
 }
 
-/// The name of a key in the same slot as `key`, whatever braces that has: `{tag}hotgate:<purpose>:<key>`.
+/// The name of a key in the same slot as `key`, even if that has braces of its own: `{tag}hotgate:<purpose>:<key>`.
 pub fn companion_key(key: &[u8], purpose: &[u8]) -> Vec<u8> {
     let tag = slot_tag(key_slot(key));
     [b"{", tag, b"}hotgate:", purpose, b":", key].concat()

@@ -1,8 +1,7 @@
-//! Emptied segments, kept for whichever queue begins one next.
+//! Emptied segments, kept for the next queue that needs one.
 //!
-//! A burst makes a segment grow, and its queue may be at rest for long after. So queues keep none: those of one worker share a
-//! few, which are enough for the flushes that are under way at a time, and a counter at rest holds no memory of its largest
-//! burst.
+//! A burst makes a segment grow, and its queue may be idle long after. So queues keep no empty segment. The queues of one
+//! worker share a few, enough for the flushes in flight at a time. An idle counter keeps no memory of its largest burst.
 
 use std::cell::RefCell;
 use std::fmt;

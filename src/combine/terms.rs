@@ -1,4 +1,4 @@
-//! What a queue is told, and what it says: bounds, policy, decisions, figures.
+//! The types at the border of a queue: bounds, policy, decisions, counters.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub struct QueueLimits {
     /// Operations that wait or are in flight. One member may wait for several, and goes beyond the bound with all of them
     /// if it is below it before.
     pub operations_max: usize,
-    /// Bytes of values, fields, requests and run lists that they hold, beside some 60 bytes per member.
+    /// Bytes of values, fields, requests and run lists that they hold, without about 60 bytes per member.
     pub bytes_max: usize,
 }
 

@@ -1,10 +1,10 @@
-//! A flush as bytes: the commands that do not need the script.
+//! The bytes of a flush: the commands that do not need the script.
 
 use bytes::{BufMut, BytesMut};
 
 use super::{
     member::{Member, Verb},
-    segment::{Ask, Kind, Segment},
+    segment::{EntryKind, Kind, Segment},
 };
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, encode};
 
@@ -35,12 +35,12 @@ fn encode_operations<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut Byte
         // Its delta was negated when it was read.
         let negated = entry.delta.wrapping_neg().to_string();
         let words: &[&[u8]] = match (segment.kind, entry.ask, entry.member.verb()) {
-            (Kind::HashCounter, Ask::Increment, _) => &[b"HINCRBY", key, field, delta],
+            (Kind::HashCounter, EntryKind::Increment, _) => &[b"HINCRBY", key, field, delta],
             (Kind::HashCounter, ..) => &[b"HGET", key, field],
-            (_, Ask::Increment, Verb::Incr) => &[b"INCR", key],
-            (_, Ask::Increment, Verb::Decr) => &[b"DECR", key],
-            (_, Ask::Increment, Verb::Decrby) => &[b"DECRBY", key, negated.as_bytes()],
-            (_, Ask::Increment, Verb::Incrby) => &[b"INCRBY", key, delta],
+            (_, EntryKind::Increment, Verb::Incr) => &[b"INCR", key],
+            (_, EntryKind::Increment, Verb::Decr) => &[b"DECR", key],
+            (_, EntryKind::Increment, Verb::Decrby) => &[b"DECRBY", key, negated.as_bytes()],
+            (_, EntryKind::Increment, Verb::Incrby) => &[b"INCRBY", key, delta],
             _ => &[b"GET", key],
         };
         for _ in 0..entry.member.operations() {

@@ -2,38 +2,36 @@
 //!
 //! # What it does
 //!
-//! The first operation on a key needs the value that Redis has: the machine asks once ([`Action::AskBase`]) and operations
-//! queue meanwhile. From then on an increment is answered at once with the last known total, what is on its way, and
-//! what has gathered here; a `GET` likewise. What has gathered goes to Redis as one sum, under a token, by the flush
-//! script that combining uses. The reply to the flush tells the true total, so increments that others made are in the
-//! answers from then on.
+//! The first operation on a key needs the value in Redis: the state machine asks once ([`Action::AskBase`]), and operations
+//! wait for it. Then each increment is answered at once with: the last known total, plus the deltas in flight, plus the deltas
+//! gathered here. A `GET` is answered in the same way. Gathered deltas go to Redis as one sum, under a token, by the flush script
+//! of combining. The reply to the flush has the true total, so increments of others show from then on.
 //!
-//! A total that is old and has nothing pending is asked for again before it is answered from; when it cannot be had, it is
-//! answered from all the same.
+//! A total that is old and has nothing pending is asked for again before it is used. If Redis does not answer, it is used anyway.
 //!
-//! Other commands are barriers: all that was taken before them is flushed, then they go ([`Action::Release`]), and
-//! operations that came behind them wait, since the value that they leave behind is not known before it is asked for.
+//! Other commands are barriers: everything taken before them is flushed, then they go ([`Action::Release`]), and
+//! operations behind them wait, because the value after the barrier must be asked for.
 //!
 //! # What is promised
 //!
-//! Deltas are added to the total in the order of their arrival, and each leaves for Redis in exactly one flush. A flush
-//! takes effect at most once (the essay of [`crate::combine`] says why; at most one is in flight here too), and it
-//! ends in one of these ways, each of which is told to the owner ([`FlushOutcome`]) and counted:
+//! Deltas are added to the total in order of arrival, and each delta goes to Redis in exactly one flush. A flush
+//! takes effect at most once ([`crate::combine`] says why; at most one is in flight here too). It ends in one of four
+//! ways. The owner is told which ([`FlushOutcome`]), and it is counted:
 //!
 //! - *Applied.* Redis has it.
-//! - *Returned.* It surely has not taken effect, and Redis may take it later: out of memory, a replica, no permission,
-//!   or never sent. Its deltas gather again, for a later flush under a new token.
-//! - *Lost.* Redis has refused the sum for what the key holds: another type, no integer, or too near the end of the
-//!   64-bit range because of what others wrote. No later attempt could mean the same. The loss is stated exactly, and the
-//!   key is passed through from then on; what has gathered behind it is still tried once.
-//! - *Unknown.* The connection was lost after it was written, and it could not be found out within half the life of
-//!   its token. It is not sent again, since Redis might have forgotten that it took effect.
+//! - *Returned.* It surely has not taken effect, and Redis may accept it later: out of memory, a replica, no permission,
+//!   never sent. Its deltas gather again, for a later flush under a new token.
+//! - *Lost.* Redis refused the sum because of what the key holds: another type, no integer, or too near the end of the
+//!   64-bit range after writes of others. No retry could mean the same. The loss is stated exactly, and the key is passed
+//!   through from then on. Deltas that gathered behind it are tried once.
+//! - *Unknown.* The connection was lost after the flush was written, and its outcome could not be found out within half the
+//!   life of its token. It is not sent again, because Redis might have forgotten that it took effect.
 //!
 //! # What it deliberately does not do
 //!
-//! No IO, no clock: time comes in as nanoseconds of the caller's clock. No file: the owner writes each delta and each
-//! flush to the journal, if there is one, tells when they are on disk ([`WriteBehindKey::durable`]), and takes back what
-//! could not be written ([`WriteBehindKey::retract`]). No hashes, no quotas: a clamp needs Redis to say yes first.
+//! No IO and no clock: time comes in as nanoseconds of the caller's clock. No file: the owner writes each delta and each
+//! flush to the journal, if there is one, reports what is on disk ([`WriteBehindKey::durable`]), and takes back what
+//! could not be written ([`WriteBehindKey::retract`]). No hashes. No quotas: a clamp needs Redis's decision before the reply.
 
 mod answer;
 mod base;

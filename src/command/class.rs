@@ -1,7 +1,6 @@
-//! What the gateway does with a command: the closed set of ways, each command in exactly one.
+//! The classes of commands: what the gateway does with a command. Each command has exactly one class.
 //!
-//! A class says where a request goes and how replies come together; it does not say how that is done, which is
-//! the worker's business.
+//! A class says where a request goes and how replies are merged. The worker does it.
 
 /// How the gateway carries a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

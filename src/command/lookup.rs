@@ -150,7 +150,7 @@ impl CommandTable {
     }
 
     /// The number of the command called `name`, or of the subcommand called `container|subcommand`, which is how
-    /// `COMMAND INFO` and its kin are told of one.
+    /// What `COMMAND INFO` and its kin show of one command.
     pub fn lookup_full_name(&self, name: &[u8]) -> Option<CommandId> {
         let mut buffer = [0; NAME_BYTES_MAX];
         let name = fold(&mut buffer, name)?;

@@ -18,7 +18,7 @@ use super::sections::Config;
 use super::types::{Address, Secret};
 use super::value::{Change, Value};
 
-/// The largest file that a secret is read from; whatever is larger was named by mistake.
+/// The largest file that a secret is read from. A larger file was named by mistake.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
 
 /// What the command line gives; it overrides the file, at start and at each reload.

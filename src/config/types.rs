@@ -87,7 +87,7 @@ choice! {
 }
 
 choice! {
-    /// What clients are told that they are connected to.
+    /// What the gateway poses as.
     Pose {
         /// What stands upstream.
         Auto = "auto",

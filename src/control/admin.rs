@@ -1,4 +1,4 @@
-//! Wires monitoring to the rest: where its figures come from, who is told of hot keys, and the HTTP side.
+//! Starts monitoring: connects its sources, the notices about hot keys, and the HTTP side.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use crate::monitor::sources::Sources;
 use crate::monitor::view::Identity;
 use crate::net::Listener;
 use crate::shared::gateway::Gateway;
-use crate::shared::quota_desk::QuotaDesk;
+use crate::shared::quota_changes::QuotaChangePort;
 
 /// What monitoring is made of; lives as long as the process.
 pub struct Monitoring {
@@ -28,14 +28,14 @@ pub struct Monitoring {
 }
 
 /// Sets monitoring up on the control runtime.
-pub fn start(gateway: &Arc<Gateway>, quota_desk: QuotaDesk, config_file: String) -> Monitoring {
+pub fn start(gateway: &Arc<Gateway>, quota_changes: QuotaChangePort, config_file: String) -> Monitoring {
     let config = gateway.config.load();
     let figures = Arc::new(NoticeFigures::default());
     let key_names = key_names(&config);
     let webhook =
         webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
-    let sources = Arc::new(sources(gateway, quota_desk, config_file, figures, key_names));
+    let sources = Arc::new(sources(gateway, quota_changes, config_file, figures, key_names));
     let mut sampler = Sampler::new(Arc::clone(&sources));
     let first = sampler.tick(Clock { monotonic_ms: 0, unix_ms: unix_ms() });
     let board = Arc::new(Board::new(Frame::new(first, sampler.history())));
@@ -59,7 +59,7 @@ pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listene
 
 fn sources(
     gateway: &Arc<Gateway>,
-    quota_desk: QuotaDesk,
+    quota_changes: QuotaChangePort,
     config_file: String,
     notices: Arc<NoticeFigures>,
     key_names: KeyNames,
@@ -93,7 +93,7 @@ fn sources(
         key_names,
         metric_keys_max: gateway.config.load().admin.metric_keys_max,
         clients: gateway.client_rows.clone(),
-        quota_desk,
+        quota_changes,
     }
 }
 

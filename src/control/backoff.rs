@@ -1,8 +1,8 @@
-//! Waiting longer after each failure, each waiter a different time.
+//! Pauses between attempts: longer after each failure, and different for each waiter.
 //!
-//! Doubling from a base to a cap, with "equal jitter": half of the delay is fixed and half is random, so that many
-//! gateways that lost the same server do not come back in step, and none comes back at once (M. Brooker, "Exponential
-//! Backoff And Jitter", AWS Architecture Blog, 2015).
+//! The pause doubles from a base to a cap, with "equal jitter": half of it is fixed and half is random. So gateways that lost
+//! the same server do not come back in step, and none comes back at once (M. Brooker, "Exponential Backoff And Jitter", AWS
+//! Architecture Blog, 2015).
 
 use std::time::Duration;
 

@@ -178,7 +178,7 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
     }
 }
 
-/// Of several things that are wrong, the first is told, as by Redis.
+/// If several things are wrong, the error names the first, as Redis does.
 fn kill_filter(gateway: &Gateway, words: &[String], own_id: u64) -> Result<ClientFilter, String> {
     let mut filter = ClientFilter { except_id: Some(own_id), ..ClientFilter::default() };
     for pair in words.chunks(2) {

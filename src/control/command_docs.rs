@@ -1,12 +1,12 @@
-//! `COMMAND DOCS`: what the server says of its commands, and what the gateway knows of those that the server has not.
+//! `COMMAND DOCS`: the server's documentation, plus the gateway's own for commands that the server lacks.
 //!
-//! The server is asked in RESP2, whose flat arrays are maps and sets again for a client that speaks RESP3; which are which
-//! is known by the names of the fields (<https://redis.io/docs/latest/commands/command-docs/>).
+//! The server is asked in RESP2. For a RESP3 client its flat arrays become maps and sets again, by the names of the fields
+//! (<https://redis.io/docs/latest/commands/command-docs/>).
 
 use redis_protocol::resp2::decode::decode;
 use redis_protocol::resp2::types::OwnedFrame;
 
-use super::upstream_questions::{UpstreamQuestions, Whom};
+use super::upstream_questions::{Targets, UpstreamQuestions};
 use crate::command::{CommandTable, render};
 use crate::resp::{RespVersion, encode};
 
@@ -19,7 +19,7 @@ pub async fn answer(
     out: &mut Vec<u8>,
 ) {
     let words: Vec<&[u8]> = [&b"COMMAND"[..], b"DOCS"].into_iter().chain(names.iter().copied()).collect();
-    let answers = servers.ask(Whom::OneMaster, &words).await;
+    let answers = servers.ask(Targets::OneMaster, &words).await;
     // A server before 7.0 has no such command: its reply is an error.
     let frame = answers.replies.first().and_then(|reply| decode(reply).ok().flatten());
     let theirs = frame.as_ref().map(|(frame, _)| pairs(frame)).unwrap_or_default();

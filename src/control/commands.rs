@@ -1,4 +1,4 @@
-//! Commands that the gateway's own table lacks, taken from the upstream's `COMMAND` reply: nothing is refused for being new.
+//! Takes commands that the gateway's table lacks from the upstream's `COMMAND` reply, so that a new command is not refused.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-//! `CONFIG GET`: what the gateway owns is the gateway's, everything else is the server's value.
+//! `CONFIG GET`: the gateway answers for what it owns, the server for everything else.
 //!
-//! The words of the client go to one master as they are, so that patterns, several names and hidden parameters mean what
-//! they mean there. From its answer is taken away what the gateway owns, and what clients of the gateway must not see:
-//! passwords, which are the gateway's towards the server, and addresses of servers.
+//! The client's arguments go to one master unchanged, so patterns, several names and hidden parameters mean what they mean there.
+//! The gateway removes from the answer what it owns itself, and what its clients must not see: passwords between gateway and
+//! server, and addresses of servers.
 
-use super::upstream_questions::{UpstreamQuestions, Whom};
+use super::upstream_questions::{Targets, UpstreamQuestions};
 use crate::command::glob::matches_ignoring_case;
 use crate::resp::{self, RespVersion, encode};
 use crate::shared::gateway::Gateway;
@@ -58,7 +58,7 @@ pub async fn answer(
         return write(version, &mine, out);
     }
     let words: Vec<&[u8]> = [&b"CONFIG"[..], b"GET"].into_iter().chain(patterns.iter().copied()).collect();
-    let answers = servers.ask(Whom::OneMaster, &words).await;
+    let answers = servers.ask(Targets::OneMaster, &words).await;
     let Some(reply) = answers.replies.first() else {
         return encode::error(
             out,

@@ -1,12 +1,12 @@
 //! File descriptors: how many the system grants, and who may use them.
 //!
-//! A gateway that runs out of them loses Redis for everybody, since whoever waits to be accepted takes those that a broken
-//! upstream connection frees. So they are dealt out at the start, and again at each reload: what the process itself needs, a
-//! reserve for the connections that all clients share, for the HTTP side and for sessions, and the rest for clients. Where a
-//! bound of the configuration is beyond its share it is fitted, and the log says so.
+//! A gateway that runs out of descriptors loses Redis for everybody: clients that wait to be accepted take each descriptor that a
+//! broken upstream connection frees. So descriptors are divided at the start, and again at each reload: first what the process
+//! needs, then a reserve for shared upstream connections, for HTTP and for sessions, and the rest for clients. A bound of
+//! the configuration that exceeds its share is lowered to it, and the log says so.
 //!
-//! It does not count while the process runs: bounds that are held are enough. What they can't foresee, more nodes than were
-//! reckoned with, the accepting side survives by itself (`worker/accept`).
+//! Nothing is counted while the process runs: the bounds are enough. If more nodes appear than were planned for, the
+//! accepting side survives by itself (`worker/accept`).
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -52,14 +52,14 @@ struct Shares {
 
 /// The system grants too few descriptors to serve anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooFew {
+pub struct TooFewDescriptors {
     /// What it grants.
     pub limit: usize,
     /// The fewest that will do.
     pub needed: usize,
 }
 
-impl std::fmt::Display for TooFew {
+impl std::fmt::Display for TooFewDescriptors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { limit, needed } = self;
         write!(
@@ -70,7 +70,7 @@ impl std::fmt::Display for TooFew {
     }
 }
 
-impl std::error::Error for TooFew {}
+impl std::error::Error for TooFewDescriptors {}
 
 /// Raises the soft limit to the hard one, and gives what then holds.
 pub fn raise_limit() -> usize {
@@ -98,7 +98,7 @@ impl Descriptors {
     ///
     /// # Errors
     /// There are too few to serve anybody.
-    pub fn fit(&self, config: &Config) -> Result<Config, TooFew> {
+    pub fn fit(&self, config: &Config) -> Result<Config, TooFewDescriptors> {
         let asked = Shares {
             clients: config.gateway.clients_max,
             sessions: config.upstream.session_connections_max.saturating_mul(self.workers),
@@ -108,7 +108,7 @@ impl Descriptors {
         let least = self.taken + self.workers * UPSTREAM_PER_WORKER_MIN + ADMIN_MIN + CLIENTS_MIN;
         let left = self.limit.saturating_sub(self.taken);
         if self.limit < least {
-            return Err(TooFew { limit: self.limit, needed: least });
+            return Err(TooFewDescriptors { limit: self.limit, needed: least });
         }
         let dealt = asked.fit(left, self.workers);
         let mut fitted = config.clone();

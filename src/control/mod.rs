@@ -1,17 +1,17 @@
-//! COLD: what runs on the control thread. It finds out about the upstream and publishes what the workers need.
+//! COLD: the control thread. It finds out about the upstream and publishes what the workers need.
 //!
-//! Nothing here is on the way of a request: the control thread may wait, allocate and retry, and everything it learns
-//! leaves it as a snapshot in `shared`.
+//! No request passes through here. So the control thread may wait, allocate and retry. What it learns leaves it as a snapshot
+//! in `shared`.
 
 pub mod admin;
+pub mod admin_service;
 pub mod backoff;
 mod client_command;
 mod command_docs;
 pub mod commands;
 mod config_get;
 pub mod descriptors;
-pub mod heat;
-pub mod questions;
+pub mod hot_set;
 pub mod quotas;
 pub mod readiness;
 pub mod reload;

@@ -1,8 +1,8 @@
-//! The quota registry: operators' changes are written to Redis, and limits that no flush can read are polled.
+//! The quota registry: writes operators' changes to Redis, and polls limits that no flush can read.
 //!
-//! A change is a field of the counter's override hash, which the flush script of every gateway reads: so all gateways and
-//! every restart agree, and nothing has to be kept here. Homes learn of a change from their next flush; of a counter that
-//! is exhausted or paused, at the next recheck.
+//! A change is a field of the counter's override hash, and the flush script of every gateway reads that hash. So all gateways
+//! and every restart agree, and this process stores nothing. The home of a key learns of a change from its next flush; for
+//! an exhausted or paused counter, at the next recheck.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::{first_error, key_slot};
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
-use crate::shared::quota_desk::{QuotaChange, QuotaInbox};
+use crate::shared::quota_changes::{QuotaChange, QuotaChangeInbox};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::Address;
 
@@ -33,8 +33,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often the configuration is looked at while no limit is polled.
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
 
-/// Carries out changes until the process stops, one after the other, in the order in which they were asked for.
-pub async fn serve_changes(gateway: Arc<Gateway>, mut changes: QuotaInbox) {
+/// Carries out changes one after the other, in order of arrival, until the process stops.
+pub async fn serve_changes(gateway: Arc<Gateway>, mut changes: QuotaChangeInbox) {
     while let Some(change) = changes.recv().await {
         let outcome = carry_out(&gateway, &change).await;
         let key = change.key.escape_ascii().to_string();

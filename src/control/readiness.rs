@@ -1,7 +1,7 @@
 //! Whether the gateway can serve clients.
 //!
-//! The topology keeper asks over connections of its own, and the workers serve over theirs. Where the keeper's are turned away
-//! (`maxclients` at the server, a password that was changed) and the workers' are open and answer, clients are served.
+//! The topology keeper and the workers use different connections. If the server turns the keeper away (`maxclients`, a changed
+//! password) while the workers' connections are open and answer, clients are still served.
 
 use crate::monitor::status::{SILENT_MS, duration_s};
 use crate::monitor::view::Readiness;

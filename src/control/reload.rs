@@ -1,8 +1,8 @@
 //! Live reload: SIGHUP reads the configuration file again.
 //!
-//! All or nothing: a file with errors changes nothing and every error is logged. Directives that only a restart takes keep their
-//! running value, and the log says which. What is published is what the process does from then on, so nobody who reads it has
-//! to know which directive is of which kind.
+//! All or nothing: a file with errors changes nothing, and every error is logged. Directives that need a restart keep their
+//! running value, and the log names them. The published configuration is what the process does from then on, so its readers
+//! need not know which directive is reloadable.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct ConfigSource {
     pub overrides: Overrides,
 }
 
-/// What is in force, and who is told of another.
+/// The configuration in force, and where a new one is published.
 pub struct Reloader {
     /// Where the process publishes its configuration.
     pub gateway: Arc<Gateway>,

@@ -1,10 +1,10 @@
-//! Whether the upstream user may do what the configured modes need: quotas, `exactly_once` and write-behind.
+//! Whether the upstream user has the rights that the configured modes need: quotas, `exactly_once` and write-behind.
 //!
-//! Asked at the start and at a reload, which are refused if a right is missing, and every now and then, since a server may have
-//! been away at the start and an access list may change. `ACL DRYRUN` answers where the user may ask it. Otherwise the
-//! commands are tried in forms that do nothing: Redis looks at rights before it looks at arguments.
+//! Checked at the start and at each reload, which fail if a right is missing. Checked again from time to time, because a server may
+//! have been away at the start, and an access list may change. `ACL DRYRUN` answers if the user may call it. Otherwise the
+//! commands are tried in forms that do nothing: Redis checks rights before it checks arguments.
 //!
-//! What combining by default needs is not asked for here: it learns that on its way, and does without.
+//! Combining by default needs no such check: it learns from replies, and does without what is refused.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,15 +1,15 @@
-//! Questions that clients' commands put to the servers: what `INFO` and `CONFIG GET` need to tell of the data.
+//! Questions to the servers on behalf of clients' commands: what `INFO` and `CONFIG GET` need to know of the data.
 //!
 //! ```text
 //! client --INFO--> worker --> control: ask --> every master, over a connection of its own, at most PATIENCE
 //!                                      \----> or the last answer, when many ask
 //! ```
 //!
-//! An answer is at least as new as the command that wants it, as long as few ask: those who wait while a question is under
-//! way share the next one. Beyond [`QUESTIONS_PER_SECOND`] an answer that is at most [`REUSED_AGE_MAX`] old is given again, so
-//! that a storm of `INFO` does not reach Redis. A server that did not answer is not waited for again for a while.
+//! While few ask, an answer is at least as new as its command: commands that arrive while a question is under way share the
+//! next one. Beyond [`QUESTIONS_PER_SECOND`] an answer that is at most [`REUSED_AGE_MAX`] old is given again, so a storm of `INFO`
+//! does not reach Redis. A server that did not answer is not waited for again for a while.
 //!
-//! Deliberately does not: use the workers' connections, where it would wait behind their requests.
+//! Deliberately does not use the workers' connections, where it would wait behind their requests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +47,7 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// Which servers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Whom {
+pub enum Targets {
     /// Every master.
     AllMasters,
     /// The first master that answers.
@@ -63,8 +63,8 @@ pub struct Answers {
     pub missing: usize,
 }
 
-/// What tells questions apart: who is asked, and in which words.
-type Wording = (Whom, Vec<Bytes>);
+/// What makes two questions equal: the nodes and the arguments.
+type Wording = (Targets, Vec<Bytes>);
 
 /// One question, and what was answered last. Who holds the lock asks.
 #[derive(Default)]
@@ -95,9 +95,9 @@ impl UpstreamQuestions {
     }
 
     /// Asks, or gives the last answer again.
-    pub async fn ask(&self, whom: Whom, words: &[&[u8]]) -> Arc<Answers> {
+    pub async fn ask(&self, targets: Targets, words: &[&[u8]]) -> Arc<Answers> {
         let wanted_at = Instant::now();
-        let question = self.question(whom, words);
+        let question = self.question(targets, words);
         let mut last = question.last.lock().await;
         if let Some((asked_at, answers)) = &*last
             && *asked_at >= wanted_at
@@ -112,16 +112,16 @@ impl UpstreamQuestions {
             return Arc::clone(answers);
         }
         let asked_at = Instant::now();
-        let answers = Arc::new(match whom {
-            Whom::AllMasters => self.ask_all(words).await,
-            Whom::OneMaster => self.ask_one(words).await,
+        let answers = Arc::new(match targets {
+            Targets::AllMasters => self.ask_all(words).await,
+            Targets::OneMaster => self.ask_one(words).await,
         });
         *last = Some((asked_at, Arc::clone(&answers)));
         answers
     }
 
-    fn question(&self, whom: Whom, words: &[&[u8]]) -> Arc<Question> {
-        let key = (whom, words.iter().map(|word| Bytes::copy_from_slice(word)).collect());
+    fn question(&self, targets: Targets, words: &[&[u8]]) -> Arc<Question> {
+        let key = (targets, words.iter().map(|word| Bytes::copy_from_slice(word)).collect());
         let mut kept = locked(&self.kept);
         if kept.len() >= QUESTIONS_KEPT_MAX && !kept.contains_key(&key) {
             kept.clear();

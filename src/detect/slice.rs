@@ -40,7 +40,7 @@ pub struct SliceRow {
 /// Counts of all keys of one worker, and figures of its detector, in one slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SliceTotals {
-    /// Accesses, also those that sampling left out.
+    /// Accesses, including the ones that sampling left out.
     pub ops: u64,
     /// Of these, the ones that write.
     pub writes: u64,

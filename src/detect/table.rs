@@ -17,7 +17,7 @@ const WAYS: usize = 8;
 /// cells per entry keep the mean cell under a quarter of that, whatever the traffic.
 const CELLS_PER_ENTRY: usize = 8;
 /// In `Entry::generation`: the key must not be counted.
-const MUTED: u32 = 1 << 31;
+const IGNORED: u32 = 1 << 31;
 
 /// One tracked key: a cache line, all that an access touches.
 #[derive(Clone, Copy, Default)]
@@ -46,7 +46,7 @@ impl Entry {
     }
 
     pub(super) fn is_muted(&self) -> bool {
-        self.generation & MUTED != 0
+        self.generation & IGNORED != 0
     }
 
     pub(super) fn add_weight(&mut self, weight: f32) {
@@ -57,7 +57,7 @@ impl Entry {
 /// What is needed of a tracked key only when a slice ends.
 #[derive(Clone, Default)]
 struct Label {
-    /// None for a vacant or muted entry.
+    /// None for a vacant or ignored entry.
     key: Option<KeyName>,
     admitted_in_slice: bool,
 }
@@ -184,8 +184,8 @@ impl Table {
             self.cells[cell] = self.cells[cell].max(evicted.weight);
         }
         let key = key();
-        let muted = if key.is_none() { MUTED } else { 0 };
-        let generation = evicted.generation.wrapping_add(1) & !MUTED | muted;
+        let ignored = if key.is_none() { IGNORED } else { 0 };
+        let generation = evicted.generation.wrapping_add(1) & !IGNORED | ignored;
         self.entries[index] = Entry { hash, weight, error, generation, ..Entry::default() };
         self.labels[index] = Label { key, admitted_in_slice: true };
         self.set_tag(bucket, way, tag_of(hash));

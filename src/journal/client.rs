@@ -39,7 +39,7 @@ pub struct Progressed {
     pub refused: Option<RefusedRecord>,
 }
 
-/// Tells when a client has something to learn, to whoever does not own the client.
+/// Wakes when the client has something to learn. For code that does not own the client.
 pub struct JournalNews {
     progress: watch::Receiver<Progress>,
 }

@@ -26,7 +26,7 @@ pub enum OpenError {
         /// The servers of now.
         now: String,
     },
-    /// A file is damaged in a way in which a crash cannot have done it.
+    /// A file is damaged, and no crash does that.
     Damaged {
         /// The file.
         file: PathBuf,

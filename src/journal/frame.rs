@@ -1,18 +1,18 @@
 //! Frames: the unit of commit, and how a segment file is read again.
 //!
-//! A segment is a header, and then frames. A frame holds the records of one group commit, is written in one piece and is
-//! on disk before the next is begun. So only the last frame of a segment can be incomplete after a crash, however the
-//! file system reordered the blocks of it; and a frame that is damaged while a valid one follows was whole once. What the
-//! last frame was is judged in the module of tails. (The write-ahead log of SQLite has salts and checksums to the same end,
-//! see "WAL File Format" in its documentation.)
+//! A segment is a header and then frames. A frame holds the records of one group commit. It is written in one piece, and
+//! is on disk before the next frame begins. So after a crash only the last frame can be incomplete, in whatever order
+//! the file system wrote its blocks; and a damaged frame with a valid one behind it was whole once. The module `tail` judges
+//! the last frame. (The write-ahead log of SQLite uses salts and checksums for the same purpose, see "WAL File Format" in
+//! its documentation.)
 //!
 //! - header: magic (8 bytes), version (u32), length of the gateway id (u32), the id, length of the upstream's name (u32), the
 //!   name, salt (u32), token floor (u64), bytes of the checkpoint (u64), CRC-32 of all that (u32). Version 1 had no name.
 //! - frame: marker (u32), bytes of the records (u32), number within the segment (u64), CRC-32 (u32), the records.
 //!
-//! The frames of the checkpoint come first; the file gets its name when header and checkpoint are on disk, so there
-//! damage is never a torn tail. The checksum of a frame begins with the salt, which is random: bytes of a deleted
-//! segment, or a key that somebody named like a frame, do not pass for one.
+//! The frames of the checkpoint come first. The file gets its name when header and checkpoint are on disk, so damage there
+//! is never a torn tail. The checksum of a frame begins with the random salt of its segment: so bytes of a deleted segment, or
+//! a key that looks like a frame, are not taken for one.
 
 use bytes::{Buf, BufMut};
 

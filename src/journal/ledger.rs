@@ -1,7 +1,7 @@
-//! What the records add up to: per key the deltas that no flush has taken, and the flush whose outcome is not known.
+//! The account of the records: per key the deltas that no flush has taken, and the flush whose outcome is unknown.
 //!
-//! Owns the meaning of the records, both while they are written and when they are read again, so that the two cannot
-//! disagree. It is what a checkpoint is made of. No IO.
+//! Owns the meaning of the records, when they are written and when they are read again, so that the two agree. A
+//! checkpoint is made from it. No IO.
 
 use std::collections::BTreeMap;
 

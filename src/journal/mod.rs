@@ -1,43 +1,41 @@
-//! The journal of write-behind: what was acknowledged and is not in Redis yet, on disk.
+//! The journal of write-behind: increments that were answered and are not in Redis yet, on disk.
 //!
 //! # What it does
 //!
-//! One journal per process, in a directory of its own that the process keeps locked. Workers hand over records
-//! ([`JournalClient`]) and learn how far the disk is; the journal's thread writes what has gathered as one frame, syncs,
-//! and gathers the next: group commit. Nothing in a worker ever waits for the disk but the replies that must.
+//! One journal per process, in a directory of its own that the process keeps locked. Workers pass records in
+//! ([`JournalClient`]) and learn how far the disk is. The journal's thread writes the gathered records as one frame, syncs,
+//! and gathers the next: group commit. In a worker only the replies that must be durable wait for the disk.
 //!
 //! # Exactly once across a crash
 //!
 //! The order is: a delta is on disk, then its reply leaves. The start of a flush (its token, its sum) is on disk, then
 //! its bytes leave. Redis acknowledges, then the end of the flush is written, without hurry.
-//! So whenever the process is killed, each acknowledged delta is in exactly one of three places: behind the end of its
-//! flush (Redis has it), in a flush that was started (it is *in doubt*: Redis may have it), or in none (Redis does not
-//! have it). The next process sends a flush in doubt again under the very same token, and the script applies it unless
-//! Redis remembers it; see the essay of [`crate::combine`].
+//! So whenever the process is killed, each acknowledged delta is in exactly one of three states: its flush has ended (Redis
+//! has it); its flush was started (it is *in doubt*: Redis may have it); or no flush has it (Redis does not have it). The
+//! next process sends a flush in doubt again under the same token, and the script applies it unless Redis
+//! remembers it ([`crate::combine`] explains tokens).
 //!
-//! For that the companion keys have to have the same names: so write-behind with a journal is known to Redis by the
-//! gateway id in the header of the journal, which is that of the process that made it, and which later ones take over
-//! with it. And tokens must go on rising: the header has the highest that was ever used ([`Recovery::token_floor`]), and
-//! the next process counts from there.
+//! For that the companion keys must keep their names. So with a journal, write-behind uses the gateway id in the journal's header:
+//! the id of the process that created the journal. Later processes take it over. Tokens must keep rising, so the header
+//! has the highest token ever used ([`Recovery::token_floor`]), and the next process counts from there.
 //!
-//! The one thing that the journal cannot answer is what became of a flush in doubt after Redis has forgotten the token.
-//! It tells how old the flush is ([`OpenFlush::first_sent_unix_ms`]). Where that is more than half the life of a token, or in
-//! the future, clocks decide nothing: Redis is asked for the token, and only if it remembers none at all is the flush reported as
-//! unknown and not sent.
+//! The journal cannot say what became of a flush in doubt after Redis has forgotten the token. It says how old the
+//! flush is ([`OpenFlush::first_sent_unix_ms`]). If the age is more than half the life of a token, or negative, the clock
+//! decides nothing: Redis is asked for the token. Only if Redis remembers none is the flush reported as unknown and not sent.
 //!
 //! # What it refuses
 //!
-//! What is pending from before other servers ([`OpenError::OtherUpstream`]): it would be added to counters that never were
-//! its own. Written to a file that has lost its name, nothing is acknowledged.
-//! A tail that a crash tore is cut off and reported ([`Tear`] says what that may have cost). A file that is damaged in any other
-//! way, also in its last record, is refused with its name and the offset ([`OpenError::Damaged`]). When the disk
-//! fails, records are refused until a new segment could be written; when what is pending fills the journal,
-//! deltas are refused and flushes go on.
+//! - Records for other servers ([`OpenError::OtherUpstream`]): they would be added to counters that they do not belong to.
+//! - Records in a file that has lost its name: nothing is acknowledged.
+//! - A damaged file, also in its last record, with its name and the offset ([`OpenError::Damaged`]). A tail that a crash tore is cut
+//!   off and reported ([`Tear`] says what that may have cost).
+//! - Records while the disk fails, until a new segment could be written.
+//! - Deltas while what is pending fills the journal. Flushes go on.
 //!
 //! # What it deliberately does not do
 //!
-//! No Redis, no clock of its own but to space its attempts, no policy. It is not a leaf: it owns files and a thread. It
-//! imports nothing of the crate.
+//! No Redis, no policy, no clock except to space its attempts. It is no leaf: it owns files and a thread. It imports nothing
+//! of the crate.
 
 mod client;
 mod disk;
@@ -88,7 +86,7 @@ pub struct JournalOptions {
     /// The servers that flushes go to, each with its port, separated by commas. What is pending from before servers of which
     /// none is among these is refused: it is not theirs.
     pub upstream: String,
-    /// What is pending is for these servers, whatever the journal says.
+    /// Flush what is pending to these servers, even if the journal names others.
     pub adopt: bool,
     /// The size of all its files together, in bytes. While a new segment is made it can be exceeded by some
     /// megabytes.

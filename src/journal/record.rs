@@ -4,7 +4,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
-/// What is written down. Facts of one key are in the order in which they came to be.
+/// One record. The records of one key are in the order of their events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// Deltas were taken. One, or in a checkpoint all that are pending.
@@ -24,7 +24,7 @@ pub enum Record {
         key: Bytes,
         /// The token, later than any before it.
         token: u64,
-        /// What the deltas add up to: whoever reads the journal checks it.
+        /// The sum of the deltas. The reader of the journal checks it.
         sum: i64,
         /// The sequence of the last delta that it takes.
         through: u64,

@@ -1,8 +1,8 @@
-//! The segment files of a journal: which of them counts, reading it at the start, and moving on to the next.
+//! The segment files of a journal: which one counts, reading it at the start, and moving on to the next.
 //!
-//! Every segment begins with a checkpoint: all that is pending when it is made. So one segment is enough to know
-//! everything, the newest counts, and older ones are deleted as soon as it is there. What is pending is sums, so a
-//! checkpoint is small however many deltas were journaled; and a shard that is away for an hour pins no file.
+//! Every segment begins with a checkpoint: everything that is pending at that time. So one segment is enough, the newest
+//! counts, and older ones are deleted as soon as it exists. Pending deltas are sums, so a checkpoint is small however many
+//! deltas were journaled. A shard that is away for an hour keeps no old file alive.
 
 use std::{
     fs::{self, File, TryLockError},

@@ -1,21 +1,22 @@
-//! What stands behind the last valid frame of a segment: what a crash leaves there, and what is damage.
+//! Judges the bytes behind the last valid frame of a segment: what a crash leaves there, or damage.
 //!
-//! A frame is acknowledged once it has been synced, and whole then. So of a tail that is no valid frame there are three kinds:
+//! A frame is acknowledged after it was synced, so an acknowledged frame is whole. A tail without a valid frame is of one of
+//! three kinds:
 //!
-//! - It ends before its frame does. That is what a process leaves that is killed while it writes, and a full disk: the file is
-//!   as long as what was written. No such frame was ever synced, so nothing in it was acknowledged.
-//! - It holds zeros where the frame was to stand. That is what a power failure may leave: a file system writes the length of a
-//!   file and the bytes in it at different times, and until then reads zeros in their place (on ext4 the rest of the block in
-//!   which the file ended before, on others any block). What is missing is missing by whole sectors. Such a frame had not been
-//!   synced, unless the disk has lost what it had: the bytes don't tell, so that is said and not denied.
-//! - Anything else is damage. All of the frame is there and its checksum is wrong, or its head is, and no crash does that:
-//!   it may have been acknowledged long ago, so it is not cut off, no more than if a valid frame followed it.
+//! - *Cut short.* The file ends before its frame does. A process that is killed while it writes leaves this, and so does a full
+//!   disk. Such a frame was never synced, so nothing in it was acknowledged.
+//! - *Unwritten.* There are zeros where the frame should be. A power failure may leave this: a file system writes the length of a
+//!   file and its bytes at different times, and reads zeros until then (on ext4 the rest of the block in which
+//!   the file ended before, on others any block). Whole sectors are missing. Such a frame had not been synced, unless the disk
+//!   lost what it had. The bytes do not tell, so the report says so.
+//! - *Damage.* The frame is all there, and its checksum or its head is wrong. No crash does that. It may have been
+//!   acknowledged long ago, so it is not cut off.
 //!
-//! A frame whose length is damaged looks like the first kind. It is told apart by its checksum, which is right for all that
-//! stands behind the head.
+//! A frame with a damaged length looks like the first kind. Its checksum, which is right for everything behind the head, tells
+//! it apart.
 //!
-//! Deliberately does not: repair, or think of a file system that shows after a crash what was in its blocks before (ext4 with
-//! `data=writeback`). There a torn tail may look damaged, and is refused.
+//! Deliberately does not repair. Deliberately ignores file systems that show old blocks after a crash (ext4 with
+//! `data=writeback`): there a torn tail may look damaged, and is refused.
 
 use super::frame_head::{Damage, FrameHead, checksum};
 

@@ -1,12 +1,12 @@
-//! The journal's own thread: takes the records of all clients, and puts them on disk together.
+//! The journal's thread: takes the records of all clients and puts them on disk together.
 //!
-//! While one group is written and synced the next gathers in the queue, so the slower the disk the larger the groups:
-//! one sync stands for all that came during the one before.
+//! While one group is written and synced, the next gathers in the queue. So the slower the disk, the larger the groups: one
+//! sync covers everything that came during the one before.
 //!
-//! A failure ends an epoch for every client that had a record in the group: that record and all that it appended since
-//! are refused together, because each delta was answered with those before it. No record is taken from then on until a
-//! new segment, with a checkpoint of what did reach the disk, could be written. The ends of flushes are facts, not
-//! requests: they count at once whatever the disk does, and the checkpoint has them.
+//! A failure ends an epoch for every client with a record in the group: that record and all later ones of the client
+//! are refused together, because each delta was answered on top of those before it. No record is accepted until a new segment,
+//! with a checkpoint of what did reach the disk, could be written. The end of a flush is a fact and not a request: it counts
+//! at once whatever the disk does, and the checkpoint has it.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -79,7 +79,7 @@ impl Port {
         }
     }
 
-    fn tell(&mut self, fault: Option<&RefusedRecord>) {
+    fn publish(&mut self, fault: Option<&RefusedRecord>) {
         let changed = |old: &mut Progress| {
             let same =
                 old.epoch == self.epoch && old.durable_through == self.durable && old.fault.as_ref() == fault;
@@ -134,7 +134,7 @@ impl Writer {
             }
             self.commit(group);
             self.move_on();
-            self.tell();
+            self.publish();
         }
     }
 
@@ -247,7 +247,7 @@ impl Writer {
         }
     }
 
-    fn tell(&mut self) {
+    fn publish(&mut self) {
         if self.segment.is_some() {
             // A checkpoint may take a quarter, so that a segment of a half always has room for more than that.
             let full = self.ledger.checkpoint_bytes_max() > self.bytes_max / 4;
@@ -260,7 +260,7 @@ impl Writer {
         // First the facts, so that whoever has just been refused finds the reason in them.
         self.told.send_replace(self.facts);
         for port in &mut self.ports {
-            port.tell(self.fault.as_ref());
+            port.publish(self.fault.as_ref());
         }
     }
 }

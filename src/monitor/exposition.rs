@@ -36,7 +36,7 @@ pub struct Metric {
     pub name: &'static str,
     /// Its kind.
     pub kind: Kind,
-    /// The names of its labels, in the order in which samples give the values.
+    /// The names of its labels, in the order of the values of a sample.
     pub labels: &'static [&'static str],
     /// What it says, in a sentence.
     pub help: &'static str,

@@ -1,5 +1,4 @@
-//! Rates and levels out of merged tallies: the part of a view that needs nothing but two sums and the
-//! topology.
+//! Rates and levels of a view, computed from two merged tallies and the topology.
 
 use std::collections::BTreeMap;
 

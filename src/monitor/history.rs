@@ -1,5 +1,4 @@
-//! The last ten minutes, one point a second, kept at the gateway so that a page opened just now shows what
-//! led here.
+//! The last ten minutes, one point per second. The gateway keeps them, so a page that was just opened shows what led here.
 
 use std::collections::VecDeque;
 

@@ -21,7 +21,7 @@ pub struct InfoFacts {
     pub tcp_port: u16,
     /// Whether clients are told that this is a cluster.
     pub cluster: bool,
-    /// Whether there are several masters, whatever clients are told.
+    /// Whether there are several masters, whatever the gateway poses as.
     pub several_masters: bool,
     /// Clients that are connected now, the asking one included.
     pub connected: u64,
@@ -35,7 +35,7 @@ pub struct InfoFacts {
 
 type Render = fn(&mut Section<'_>, &View, &InfoFacts);
 
-/// Every section, in the order in which INFO gives them.
+/// Every section, in the order of INFO.
 const SECTIONS: &[(&str, Render)] = &[
     ("Server", server),
     ("Clients", clients),

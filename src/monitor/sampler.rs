@@ -13,7 +13,7 @@ use super::history::Ring;
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
 use super::sources::Sources;
-use super::status::{self, Evidence};
+use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::view::{History, HotKeyView, QuotaView, Stats, View};
 use crate::detect::HotKey;
@@ -112,7 +112,7 @@ impl Sampler {
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
         let nodes = nodes(&window, merged, &topology);
-        let status = status::judge(&Evidence {
+        let status = status::judge(&StatusInput {
             readiness: &readiness,
             upstream_trouble: trouble.as_deref().filter(|trouble| trouble.serves).map(|t| t.why.as_str()),
             missing_rights: &missing_rights,

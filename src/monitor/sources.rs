@@ -11,7 +11,7 @@ use super::turned_away::TurnedAway;
 use super::view::{Identity, Readiness};
 use crate::detect::HotSet;
 use crate::shared::client_rows::ClientRowsPort;
-use crate::shared::quota_desk::QuotaDesk;
+use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::TalliesCell;
 use crate::shared::topology::Topology;
@@ -51,5 +51,5 @@ pub struct Sources {
     /// Who is connected.
     pub clients: ClientRowsPort,
     /// Where changes of quotas go.
-    pub quota_desk: QuotaDesk,
+    pub quota_changes: QuotaChangePort,
 }

@@ -232,7 +232,7 @@ fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
 
-/// A string without control characters, whatever answered.
+/// The string without control characters.
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
 }

@@ -114,7 +114,7 @@ pub struct Now {
     pub by_outcome_per_s: BTreeMap<&'static str, f64>,
     /// Errors of all kinds.
     pub errors_per_s: f64,
-    /// By kind, those that occurred.
+    /// By kind; only kinds that occurred.
     pub errors_by_kind_per_s: BTreeMap<&'static str, f64>,
     /// Refused by quotas and rules.
     pub refused_per_s: f64,
@@ -303,7 +303,7 @@ pub struct NodeView {
     pub share: f64,
     /// Errors and losses per second.
     pub errors_per_s: f64,
-    /// Error replies per second that tell of a state of the server, by its first word; those that occurred.
+    /// Error replies per second about a state of the server, by the reply's first word; only words that occurred.
     pub refusals_per_s: BTreeMap<&'static str, f64>,
     /// Requests since the start.
     pub requests: u64,
@@ -375,7 +375,7 @@ pub struct QuotaView {
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away.
     pub unchecked: u64,
-    /// Sums of those that were given up, since they could not be added to the counter.
+    /// Sums of them that were given up, because they could not be added to the counter.
     pub debts_lost: u64,
     /// Questions to Redis about the exhausted key.
     pub rechecks: u64,

@@ -1,14 +1,14 @@
-//! One connection to a node: how long its round trips take, and whether the node ever caught up.
+//! The gauge of one connection to a node: how long its round trips take, and whether the node ever caught up.
 //!
-//! One request at a time is timed: the first of a write, from the write to its reply. That costs a comparison for each time
-//! that the connection is read, not one for each request.
+//! One request at a time is timed: the first of a write, from the write to its reply. That costs one comparison per read of the
+//! connection, not one per request.
 
-/// A stretch of time on one connection, of which the shortest round trip tells whether a queue stood all the while.
+/// A window of time on one connection. Its shortest round trip shows whether a queue stood all the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// The shortest round trip, in nanoseconds. One that is not over yet counts as long as it has lasted.
     pub delay_ns: Option<u64>,
-    /// The shortest of those that began when nothing else was unanswered.
+    /// The shortest round trip that began with nothing else unanswered.
     pub alone_ns: Option<u64>,
     /// At some look everything that had been written was answered: nothing queued.
     pub caught_up: bool,
@@ -33,7 +33,7 @@ pub struct Gauge {
     timed: Option<Timed>,
     window: Window,
     window_start_ns: u64,
-    /// Windows in a row in which a queue stood.
+    /// Windows in a row with a queue.
     standing: u32,
 }
 

@@ -1,4 +1,4 @@
-//! One hot key at one worker: whether its operations pass as they came or are folded, and how it finds back.
+//! One hot key at one worker: whether its operations pass as they came or are folded, and when it tries to pass again.
 
 use super::gauge::Window;
 

@@ -1,4 +1,4 @@
-//! One node as one worker sees it: what a round trip takes when nothing queues, and which key probes.
+//! One node as one worker sees it: how long a round trip takes when nothing queues, and which key probes now.
 
 use super::gauge::Window;
 
@@ -11,7 +11,7 @@ pub const WINDOW_NS: u64 = 5_000_000;
 /// While a key probes: one round of its probe. A queue that the probe makes is noticed within this.
 pub const ROUND_NS: u64 = 1_000_000;
 
-/// Windows in a row in which a queue has to stand before a key folds.
+/// Windows in a row that must have a queue before a key folds.
 pub const STANDING_WINDOWS: u32 = 2;
 
 /// The floor is the shortest round trip of between one and two of these.

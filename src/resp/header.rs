@@ -6,7 +6,7 @@
 /// A number of at least this has nine digits. One more might not fit 32 bits, and nine announce most of a gigabyte.
 const NINE_DIGITS: u32 = 100_000_000;
 
-/// Reads the header that `line` begins with, whatever its first byte, if it goes on with one to nine digits
+/// Reads the header that `line` begins with, with any first byte, if it goes on with one to nine digits
 /// without a leading zero and `\r\n`. Returns the number and how many bytes the header takes.
 #[inline(always)]
 pub(super) fn short_header(line: &[u8]) -> Option<(u32, usize)> {

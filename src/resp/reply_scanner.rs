@@ -51,7 +51,7 @@ pub struct ReplyScanner {
     searched: usize,
     /// Elements that are still to come.
     due: u64,
-    /// Whether `at` is already behind a bulk string of which the end has not arrived.
+    /// Whether `at` is already behind a bulk string whose end has not arrived.
     in_bulk: bool,
 }
 
@@ -83,7 +83,7 @@ impl ReplyScanner {
         stopped
     }
 
-    /// Takes one element off those that are due, and adds its own.
+    /// One element fewer is due, and its own elements are due as well.
     #[inline]
     fn scan_element(&mut self, buf: &[u8]) -> Result<(), ReplyScan> {
         if self.in_bulk {

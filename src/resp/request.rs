@@ -28,7 +28,7 @@ impl<'a> Request<'a> {
         Self { bytes, spans, behind: &[] }
     }
 
-    /// The request at the front of a buffer of which it is the first `len` bytes: what [`RequestScan::Complete`] found.
+    /// The request in the first `len` bytes of a buffer: what [`RequestScan::Complete`] found.
     pub fn at_front_of(buffer: &'a [u8], len: usize, spans: &'a [Span]) -> Self {
         let (bytes, behind) = buffer.split_at(len);
         Self { bytes, spans, behind }

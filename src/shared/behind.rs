@@ -20,7 +20,7 @@ pub enum BehindAsk {
     Barrier,
     /// That command has been answered, or its client is gone.
     Done,
-    /// Name all keys of which the home keeps anything, and flush them soon: a command that names none comes.
+    /// Name all keys that the home keeps anything of, and flush them soon: a command without declared keys comes.
     List,
     /// Doubt the totals that are known: a worker's rules have changed, and under the old ones its clients may have written
     /// beside the home.

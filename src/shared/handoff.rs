@@ -1,6 +1,6 @@
-//! What workers hand each other about combined keys: operations to the home of their key, outcomes back.
+//! What workers send each other about combined keys: operations to the home worker of a key, outcomes back.
 //!
-//! A client is named by a number here, since it belongs to one worker and no other may touch it.
+//! A client is named by a number here, because it belongs to one worker and no other may touch it.
 
 use bytes::Bytes;
 
@@ -38,7 +38,7 @@ pub struct Handoff {
     pub version: RespVersion,
     /// Who waits.
     pub waiter: Waiter,
-    /// Its client has changed the key beside the queue, and that was answered before.
+    /// Its client has changed the key outside of the queue before, and that was answered.
     pub written: bool,
 }
 

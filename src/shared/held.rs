@@ -1,7 +1,7 @@
-//! Which nodes hold commands back, as one worker saw it last.
+//! Which nodes hold commands back (`CLIENT PAUSE`, a busy script), as a worker saw it last.
 //!
-//! One bit for each of 64 places; nodes that share a place are held together, which costs no more than a connection: reads
-//! of theirs go on a lane of their own. Read and written once per slice, never on the data path.
+//! One bit for each of 64 places. Nodes that share a place count as held together, which costs one connection: their reads
+//! use a connection of their own. Read and written once per slice, never on the data path.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

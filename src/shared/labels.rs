@@ -177,7 +177,7 @@ fixed_labels! {
 }
 
 fixed_labels! {
-    /// The state of a server in which it refuses commands that it otherwise takes, by the first word of its error reply.
+    /// Why a server refuses commands that it otherwise takes, by the first word of its error reply.
     NodeRefusal {
         /// Writes are refused: `maxmemory` is reached, and nothing may be evicted.
         OutOfMemory => "oom",

@@ -1,4 +1,4 @@
-//! The messages that threads send each other. Every mailbox is bounded; what happens when one is full is said here.
+//! The messages between threads. Every mailbox is bounded; each says what happens when it is full.
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};

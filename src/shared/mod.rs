@@ -14,7 +14,7 @@ pub mod keyed;
 pub mod labels;
 pub mod mailbox;
 pub mod quota_board;
-pub mod quota_desk;
+pub mod quota_changes;
 pub mod quota_facts;
 pub mod refresh;
 pub mod rights;

@@ -1,7 +1,7 @@
-//! What a worker shows of the quotas whose keys it is home to, and what it is told about their limits.
+//! What a worker publishes about the quotas of its home keys, and the polled limits that it is given.
 //!
-//! Each worker replaces its own board whole; the control thread reads all of them. The limits of keys that no flush can read
-//! go the other way: the control thread polls them and publishes the values.
+//! Each worker replaces its own board as a whole, and the control thread reads all of them. Limits that no flush can read go the
+//! other way: the control thread polls them and publishes the values.
 
 use std::collections::HashMap;
 

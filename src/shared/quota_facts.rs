@@ -1,5 +1,4 @@
-//! What the control thread's quota registry knows of each key that a quota holds: the levels, beside the
-//! counts of `tallies::QuotaTally`.
+//! What the quota registry knows of each key under a quota: the levels. The counts are in `tallies::QuotaTally`.
 
 /// One key under one quota, as last seen at Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct QuotaFacts {
     pub counts_down: bool,
     /// The counter's value; `None` while it is not known.
     pub value: Option<i64>,
-    /// The time in which the limit may be used up once; `None` for a cap for ever.
+    /// The length of the window; `None` for a cap for ever.
     pub window_ms: Option<u64>,
     /// Whether it refuses; `false` only counts.
     pub enforce: bool,

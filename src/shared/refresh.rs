@@ -1,8 +1,8 @@
-//! How a worker tells the topology keeper that what it knows of the upstream seems out of date.
+//! How a worker tells the topology keeper that its topology seems out of date.
 //!
-//! Asking is cheap and never waits: the mailbox is bounded, and at the bound a request is dropped, since the keeper
-//! then has requests enough to look again. Many workers that notice the same change cost one refresh: the keeper takes
-//! all that is in the mailbox at once, and ignores what was noticed under an older topology than the present one.
+//! A request never waits. The mailbox is bounded, and a request beyond the bound is dropped, because the keeper then has requests
+//! enough. Many workers that notice one change cost one refresh: the keeper takes everything in the mailbox at once, and
+//! ignores what was noticed under an older topology.
 
 use tokio::sync::mpsc;
 
@@ -21,7 +21,7 @@ pub enum RefreshReason {
     ConnectionFailed(Address),
     /// A request's slot has no master.
     Unassigned,
-    /// A master answers again after a silence, in which another may have taken its place.
+    /// A master answers again after a silence. Another may have taken its place meanwhile.
     Silence(Address),
     /// A write was refused with `READONLY`: the server is no longer master.
     ReadOnly(Address),

@@ -1,7 +1,7 @@
 //! The rights that the gateway's user is known to lack upstream.
 //!
-//! Written when Redis refuses something of the gateway's own, and by the control thread, which asks at the start and now and then;
-//! read by the status line and the metrics. Nothing here is touched by a request that is not refused.
+//! Written when Redis refuses a command of the gateway's own, and by the control thread, which asks at the start and from time to
+//! time. Read by the status line and the metrics. A request that is not refused does not touch it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

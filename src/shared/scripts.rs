@@ -1,8 +1,8 @@
 //! Bodies of scripts that clients loaded through this gateway.
 //!
-//! A script that was loaded before a node joined, or before it lost its cache, is unknown to that node; `EVALSHA` then
-//! gets `NOSCRIPT` there though the client did everything right. With the body at hand the gateway loads it where it
-//! is missing. Written seldom (`SCRIPT LOAD`, `SCRIPT FLUSH`) and read on `NOSCRIPT` only.
+//! A node that joined later, or lost its cache, does not know a script that was loaded before. `EVALSHA` then gets `NOSCRIPT`
+//! although the client did everything right. With the body the gateway loads the script where it is missing. Written seldom
+//! (`SCRIPT LOAD`, `SCRIPT FLUSH`), read only on `NOSCRIPT`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

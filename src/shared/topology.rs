@@ -1,12 +1,12 @@
 //! The map of the upstream: which server owns which hash slot, and where its replicas are.
 //!
-//! Owns the immutable snapshot [`Topology`] and the cell through which the control thread publishes it to the workers.
-//! How a topology is found out is the business of `control::topology`; nothing here asks a server anything.
+//! Owns the immutable snapshot [`Topology`], and the cell through which the control thread publishes it to the workers.
+//! `control::topology` finds it out; nothing here asks a server anything.
 //!
-//! A single server is a topology like any other: one master that owns every slot, so the data path has one case.
+//! A single server is a topology like any other: one master that owns every slot. So the data path has one case.
 //!
-//! Invariant: a [`NodeIndex`] names one address for the life of the process and is never reused, so a worker may keep
-//! its connections in a plain vector indexed by it, across any change of the cluster.
+//! Invariant: a [`NodeIndex`] names one address for the life of the process and is never reused. So a worker may keep its
+//! connections in a vector indexed by it, across any change of the cluster.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const UNASSIGNED: u16 = u16::MAX;
 pub struct NodeIndex(pub u16);
 
 impl NodeIndex {
-    /// The position in [`Topology::nodes`], and in any vector a worker keeps beside it.
+    /// The position in [`Topology::nodes`], and in every vector that a worker keeps per node.
     pub fn position(self) -> usize {
         usize::from(self.0)
     }
@@ -166,7 +166,7 @@ impl Topology {
         ports.iter().find(|(known, _)| *known == port).map(|(_, index)| *index)
     }
 
-    /// Whether clients are told that this is a cluster: it is one, is said to be one, or is to pose as one.
+    /// Whether clients see a cluster: the upstream is one, or the configuration says so.
     pub fn is_shown_as_cluster(&self, config: &Config) -> bool {
         self.kind == UpstreamKind::Cluster
             || config.upstream.kind == UpstreamKindChoice::Cluster
@@ -233,7 +233,7 @@ impl TopologyCell {
         self.looks_begun.load(Ordering::Acquire)
     }
 
-    /// The last look of which the result is published.
+    /// The last discovery whose result is published.
     pub fn look_ended(&self) -> u64 {
         self.look_ended.load(Ordering::Acquire)
     }

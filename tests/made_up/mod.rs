@@ -17,7 +17,7 @@ use hotgate::net::BoundListener;
 use hotgate::route::ClusterId;
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
-use hotgate::shared::quota_desk::QuotaDesk;
+use hotgate::shared::quota_changes::QuotaChangePort;
 use hotgate::shared::quota_facts::QuotaFacts;
 use hotgate::shared::tallies::{TalliesCell, WorkerTallies};
 use hotgate::shared::topology::{Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
@@ -60,7 +60,7 @@ impl Stage {
                 }
             });
         }
-        let (quota_desk, mut changes) = QuotaDesk::new();
+        let (quota_changes, mut changes) = QuotaChangePort::new();
         let stage = self.clone();
         tokio::spawn(async move {
             while let Some(change) = changes.recv().await {
@@ -93,7 +93,7 @@ impl Stage {
             key_names: KeyNames::Plain,
             metric_keys_max: 20,
             clients,
-            quota_desk,
+            quota_changes,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What an operation on a key in write-behind mode is told, and the figures of the key.
+//! Replies to operations on a key in write-behind mode, and the figures of the key.
 
 use bytes::BufMut;
 
@@ -78,7 +78,7 @@ pub struct PendingBudget {
 }
 
 impl PendingBudget {
-    /// A budget of which nothing is used.
+    /// An unused budget.
     pub fn new(deltas_max: usize) -> Self {
         Self { deltas_max, deltas: 0 }
     }

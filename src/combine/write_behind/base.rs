@@ -1,4 +1,4 @@
-//! What is known of the value that a key has in Redis, without what is pending here.
+//! The last known value of a key in Redis, without the deltas that are pending here.
 
 /// A value that Redis told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The flush in flight: one sum, one token, and what its replies mean.
+//! The flush in flight: one sum, one token, and the meaning of its replies.
 
 use bytes::{Bytes, BytesMut};
 
@@ -7,9 +7,9 @@ use super::probe::{self, Remembered};
 use crate::combine::{
     op::Op,
     retryable::is_retryable,
-    script::{Call, TOKEN_TTL_MS},
+    script::{ScriptCall, TOKEN_TTL_MS},
     segment::Segment,
-    settle::{Before, NOT_UNDERSTOOD, OVERFLOW, UNKNOWN, Verdict},
+    settle::{NOT_UNDERSTOOD, OVERFLOW, UNKNOWN, ValueBefore, Verdict},
 };
 use crate::resp::{RespVersion, bulk_payload, elements, first_error, parse_integer};
 
@@ -150,7 +150,7 @@ pub(super) struct Flight {
     asks_first: bool,
 }
 
-/// What is told of a flush that looks too old, and of which Redis remembers nothing.
+/// The error of a flush that looks too old and that Redis does not remember.
 const FORGOTTEN: &[u8] =
     b"ERR hotgate: outcome unknown: by this machine's clock the flush is older than half a day or of the future, and Redis remembers \
 no flush of the counter; compare the counter with what it should be";
@@ -232,7 +232,7 @@ impl Flight {
         }
         let mut step = Segment::new();
         step.begin(&Op::Increment(self.sum), (), RespVersion::Resp2);
-        Call {
+        ScriptCall {
             key,
             token: Some((companion, self.token)),
             token_ttl_ms: self.token_ttl_ms,
@@ -280,7 +280,7 @@ impl Flight {
     fn settle_script(&mut self, reply: &[u8]) -> FlushOutcome {
         let mut strings = elements(reply).into_iter().flatten().map_while(bulk_payload);
         let verdict = strings.next().and_then(Verdict::parse);
-        let before = strings.next().and_then(Before::parse);
+        let before = strings.next().and_then(ValueBefore::parse);
         let all = match verdict {
             Some(Verdict::All) => true,
             Some(Verdict::Some(counts)) => match counts.as_slice() {
@@ -328,11 +328,11 @@ impl Flight {
     }
 }
 
-fn integer(before: Before) -> Option<i64> {
+fn integer(before: ValueBefore) -> Option<i64> {
     match before {
-        Before::Null => Some(0),
-        Before::Raw(raw) => parse_integer(raw),
-        Before::Error(_) => None,
+        ValueBefore::Null => Some(0),
+        ValueBefore::Raw(raw) => parse_integer(raw),
+        ValueBefore::Error(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
-//! The machine of one key.
+//! The state machine of one key in write-behind mode.
 //!
-//! Owns the order of its operations, and the account of its deltas: each is gathered, in flight, or over. What a reply
-//! to a flush means is decided in the flight.
+//! Owns the order of its operations and the account of its deltas: each is gathered, in flight, or over. The flight
+//! decides what a reply to a flush means.
 
 use std::collections::VecDeque;
 
@@ -29,7 +29,7 @@ enum Waiting<M> {
 
 /// One counter in write-behind mode. `M` is who to answer: small, and opaque here.
 ///
-/// Ownership: the home worker of the key. Invariant: operations are answered in the order in which they were taken.
+/// Ownership: the home worker of the key. Invariant: operations are answered in order of arrival.
 /// Invariant: what is in flight and what has gathered add up within 64 bits, so that they can be one sum again.
 #[derive(Debug)]
 pub struct WriteBehindKey<M> {
@@ -53,7 +53,7 @@ pub struct WriteBehindKey<M> {
 }
 
 impl<M: Copy> WriteBehindKey<M> {
-    /// A key of which nothing is known yet.
+    /// A key whose value is not known yet.
     pub fn new(key: Bytes, identity: WriteBehindIdentity) -> Self {
         let companion = companion_key(&key, &[b"once:", identity.gateway_id].concat()).into();
         Self {

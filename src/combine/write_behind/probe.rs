@@ -1,13 +1,13 @@
-//! The question whether Redis has had a flush: what the companion key of its counter says.
+//! Asks Redis whether a flush took effect, by the companion key of the counter.
 //!
-//! A flush of a former process may be sent again under its token as long as Redis surely remembers that token. By a clock that
-//! was set, or set wrong, it looks older than that; then Redis is asked before anything is sent. Its companion key holds the
-//! token of the last flush that took effect, and lives a day from then: a token of its own there, or an earlier one, is an
-//! answer. No key is none.
+//! The next process may send a flush of the last one again under its token, as long as Redis surely remembers that token. If a clock
+//! was set, the flush looks older than that. Then Redis is asked before anything is sent. The companion key holds the
+//! token of the last flush that took effect, and lives one day. If it holds this gateway's token, or an earlier one, that is an
+//! answer. No key is no answer.
 
 use bytes::{Bytes, BytesMut};
 
-use crate::combine::settle::Before;
+use crate::combine::settle::ValueBefore;
 use crate::resp::{bulk_payload, encode, parse_integer};
 
 /// What Redis says.
@@ -47,10 +47,10 @@ pub(super) fn read(reply: &[u8], token: u64) -> Option<Remembered> {
 fn value_before(packed: &[u8]) -> Option<i64> {
     let (length, spelled) = packed.strip_prefix(b"\x92\xa1=")?.split_first()?;
     (usize::from(length & 0x1f) == spelled.len() && length >> 5 == 0b101).then_some(())?;
-    match Before::parse(spelled)? {
-        Before::Null => Some(0),
-        Before::Raw(raw) => parse_integer(raw),
-        Before::Error(_) => None,
+    match ValueBefore::parse(spelled)? {
+        ValueBefore::Null => Some(0),
+        ValueBefore::Raw(raw) => parse_integer(raw),
+        ValueBefore::Error(_) => None,
     }
 }
 

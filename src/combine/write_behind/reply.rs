@@ -1,4 +1,4 @@
-//! The value that a key has in Redis before its first delta.
+//! Reads the value that a key has in Redis before its first delta.
 
 use super::base::Total;
 use crate::resp::{bulk_payload, first_error, parse_integer};

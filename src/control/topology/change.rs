@@ -1,4 +1,4 @@
-//! What differs between two topologies, as one line for the log: pure.
+//! Describes the difference between two topologies in one log line. Pure.
 
 use std::fmt;
 

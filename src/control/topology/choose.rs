@@ -28,7 +28,7 @@ pub struct ClusterAnswer {
     pub state: ClusterState,
 }
 
-/// Takes the best of `answers`, which are in the order in which the nodes were asked; `None` of none.
+/// The best of `answers`, which are in the order of asking. `None` if there is none.
 pub fn choose(answers: Vec<ClusterAnswer>) -> Option<ClusterAnswer> {
     let agreeing = |answer: &ClusterAnswer| answers.iter().filter(|other| other.view == answer.view).count();
     let merit = |(position, answer): &(usize, &ClusterAnswer)| {

@@ -1,7 +1,7 @@
-//! What stands at an address that can't serve as an upstream, in words that say what to change.
+//! Says what stands at an address that cannot serve as an upstream, and what to change.
 //!
-//! Most of it is read from replies that were got anyway. Only a server that breaks the connection without a word is asked
-//! once more, with the greeting of TLS, since that is what such a server usually wants.
+//! Mostly it reads replies that are there already. Only if a server closes the connection without a word is it asked again,
+//! with a TLS greeting, because such a server usually expects TLS.
 
 use std::time::Duration;
 

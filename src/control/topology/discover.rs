@@ -1,9 +1,9 @@
-//! One look at the upstream: whom to ask, how many at once, and when to stop waiting.
+//! One discovery of the upstream: which nodes to ask, how many at once, and when to stop waiting.
 //!
-//! A few nodes are asked at once, since any of them may be down, paused, or out of date. Each failure, and each quarter
-//! of a second without an acceptable answer, brings in the next candidate; a quarter of a second after an acceptable
-//! answer the look ends with what it has. So a dead node costs the look no time while another answers, and a cluster of
-//! which one node is left is found as surely as a whole one.
+//! A few nodes are asked at once, because any of them may be down, paused, or out of date. Each failure, and each quarter
+//! of a second without an acceptable answer, adds the next candidate. A quarter of a second after an acceptable answer the
+//! discovery ends with what it has. So a dead node costs no time while another answers, and one living node of a
+//! cluster is enough to find it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is read from the text of `INFO` and `CLUSTER INFO`: pure.
+//! Reads the text of `INFO` and `CLUSTER INFO`. Pure.
 
 use super::view::{ClusterView, NodeView, ShardView};
 use crate::shared::topology::{Address, SLOTS};
@@ -8,7 +8,7 @@ pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_end)
 }
 
-/// What a node says of the cluster's state beside its map.
+/// What a node says of the cluster's state, apart from its map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClusterState {
     /// `cluster_state:ok`: the node has contact with the majority of the masters, and serves.

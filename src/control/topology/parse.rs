@@ -64,7 +64,7 @@ pub fn parse_slots(reply: &OwnedFrame, asked: &str) -> ViewResult<ClusterView> {
     ClusterView::new(shards)
 }
 
-/// `None` for a shard without slots in which nothing is a master.
+/// `None` for a shard that has no slots and no master.
 fn parse_shard(shard: &OwnedFrame, asked: &str) -> ViewResult<Option<ShardView>> {
     let fields = map(shard, "a shard as a map")?;
     let slots = array(field(&fields, "slots")?, "an array of slots")?;
@@ -170,7 +170,7 @@ fn array<'a>(frame: &'a OwnedFrame, expected: &'static str) -> ViewResult<&'a [O
     }
 }
 
-/// A map as RESP2 has it: names and values in turn. Names that are unknown here are left to whoever knows them.
+/// A map as RESP2 writes it: names and values in turn. Unknown names are kept.
 fn map<'a>(frame: &'a OwnedFrame, expected: &'static str) -> ViewResult<HashMap<&'a str, &'a OwnedFrame>> {
     let elements = array(frame, expected)?;
     if !elements.len().is_multiple_of(2) {

@@ -1,4 +1,4 @@
-//! Gives every address its index for life, and makes published topologies of views: pure.
+//! Gives every address its index for the life of the process, and builds published topologies from views. Pure.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -153,7 +153,7 @@ impl Registry {
     }
 }
 
-/// A node of which nothing but the address is known: a redirect named it.
+/// A node that a redirect named: only its address is known.
 fn never_present(address: Address) -> Arc<Node> {
     Arc::new(Node { address, id: String::new(), role: Role::Master, present: false, healthy: false })
 }

@@ -37,7 +37,7 @@ const BUS_PORT_DISTANCE: u16 = 10_000;
 
 /// One running (or killed, and perhaps to be restarted) server.
 ///
-/// Owned by whoever started it; dropping it kills the process. Not bound to a runtime: only starting needs one.
+/// Owned by its starter; dropping it kills the process. Not bound to a runtime: only starting needs one.
 pub struct PrivateServer {
     child: Child,
     port: u16,

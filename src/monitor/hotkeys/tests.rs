@@ -12,7 +12,7 @@ fn top_key(key: &[u8], ops: f64, share: f64) -> TopKey {
     TopKey { key: KeyName::new(ClusterId::DEFAULT, key), class: Class::ReadHot, rates }
 }
 
-struct Desk {
+struct Gateway {
     hotkeys: Hotkeys,
     hot_set: HotSet,
     top: Vec<TopKey>,
@@ -22,7 +22,7 @@ struct Desk {
     version: RespVersion,
 }
 
-impl Desk {
+impl Gateway {
     fn new(cluster: bool) -> Self {
         let single = Topology::single(1, "127.0.0.1:6379".parse().unwrap());
         let shard = crate::shared::topology::Shard {
@@ -87,15 +87,15 @@ fn error(value: Value) -> String {
 #[test]
 fn a_session_as_a_client_library_sees_it() {
     for version in [RespVersion::Resp2, RespVersion::Resp3] {
-        let mut desk = Desk::new(false);
-        desk.version = version;
-        desk.top.truncate(1);
+        let mut gateway = Gateway::new(false);
+        gateway.version = version;
+        gateway.top.truncate(1);
         let mut start: Vec<Vec<u8>> = vec![b"START".to_vec()];
         start.extend(redis::HotkeysOptions::new_with_cpu().and_net().with_count(5).unwrap().to_redis_args());
-        assert_eq!(desk.ask(&start.iter().map(Vec::as_slice).collect::<Vec<_>>()), Value::Okay);
-        desk.second();
-        desk.second();
-        let seen = desk.session();
+        assert_eq!(gateway.ask(&start.iter().map(Vec::as_slice).collect::<Vec<_>>()), Value::Okay);
+        gateway.second();
+        gateway.second();
+        let seen = gateway.session();
         assert!(seen.tracking_active);
         assert_eq!(
             (seen.collection_start_time_unix_ms, seen.collection_duration_ms),
@@ -114,21 +114,21 @@ fn a_session_as_a_client_library_sees_it() {
         assert_eq!(entries(seen.by_cpu_time_us), [("x".to_owned(), 600_000)]);
         assert_eq!(entries(seen.by_net_bytes), [("x".to_owned(), 30_000)]);
         assert_eq!(seen.all_commands_selected_slots_us, None);
-        assert_eq!(desk.line("STOP"), Value::Okay);
-        desk.second();
-        let stopped = desk.session();
+        assert_eq!(gateway.line("STOP"), Value::Okay);
+        gateway.second();
+        let stopped = gateway.session();
         assert_eq!((stopped.tracking_active, stopped.collection_duration_ms), (false, 2_000));
         assert_eq!(stopped.total_net_bytes, Some(40_000));
-        assert_eq!(desk.line("RESET"), Value::Okay);
-        assert_eq!(desk.line("GET"), Value::Array(vec![]), "no session: Valkey's answer");
+        assert_eq!(gateway.line("RESET"), Value::Okay);
+        assert_eq!(gateway.line("GET"), Value::Array(vec![]), "no session: Valkey's answer");
     }
 }
 
 #[test]
 fn the_fields_come_in_rediss_order() {
-    let mut desk = Desk::new(true);
-    desk.line("START METRICS 2 CPU NET SAMPLE 10 SLOTS 6 10 5 1 0 6 2");
-    let Value::Array(outer) = desk.line("GET") else { panic!() };
+    let mut gateway = Gateway::new(true);
+    gateway.line("START METRICS 2 CPU NET SAMPLE 10 SLOTS 6 10 5 1 0 6 2");
+    let Value::Array(outer) = gateway.line("GET") else { panic!() };
     let Value::Array(fields) = &outer[0] else { panic!() };
     let names: Vec<String> =
         fields.iter().step_by(2).map(|name| String::from_redis_value(name.clone()).unwrap()).collect();
@@ -153,31 +153,31 @@ fn the_fields_come_in_rediss_order() {
             "by-net-bytes",
         ]
     );
-    let slots = desk.session().selected_slots;
+    let slots = gateway.session().selected_slots;
     assert_eq!(slots.iter().map(|r| (r.start, r.end)).collect::<Vec<_>>(), [(0, 2), (5, 6), (10, 10)]);
 }
 
 #[test]
 fn only_keys_of_selected_slots_are_listed() {
-    let mut desk = Desk::new(true);
+    let mut gateway = Gateway::new(true);
     let slot = crate::resp::key_slot(b"x");
-    desk.line(&format!("START METRICS 1 NET SLOTS 1 {slot}"));
-    desk.second();
-    let seen = desk.session();
+    gateway.line(&format!("START METRICS 1 NET SLOTS 1 {slot}"));
+    gateway.second();
+    let seen = gateway.session();
     assert_eq!(seen.by_net_bytes.unwrap().len(), 1);
     assert_eq!(seen.net_bytes_all_commands_selected_slots, Some(15_000));
 }
 
 #[test]
 fn a_session_ends_after_its_duration() {
-    let mut desk = Desk::new(false);
-    desk.line("START METRICS 1 NET DURATION 2");
+    let mut gateway = Gateway::new(false);
+    gateway.line("START METRICS 1 NET DURATION 2");
     for _ in 0..5 {
-        desk.second();
+        gateway.second();
     }
-    let seen = desk.session();
+    let seen = gateway.session();
     assert_eq!((seen.tracking_active, seen.collection_duration_ms), (false, 2_000));
-    assert_eq!(desk.line("STOP"), Value::Nil);
+    assert_eq!(gateway.line("STOP"), Value::Nil);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn mistakes_get_rediss_texts() {
         ("GET now", "wrong number of arguments for 'hotkeys|get' command"),
         ("NONSENSE", "unknown subcommand or wrong number of arguments"),
     ] {
-        assert_eq!(error(Desk::new(false).line(line)), format!("ERR {expect}"), "{line}");
+        assert_eq!(error(Gateway::new(false).line(line)), format!("ERR {expect}"), "{line}");
     }
     for (line, expect) in [
         ("START METRICS 1 CPU SLOTS 2 0", "not enough slot numbers provided"),
@@ -204,17 +204,17 @@ fn mistakes_get_rediss_texts() {
         ("START METRICS 1 CPU SLOTS 1 0 SLOTS 1 5", "SLOTS parameter already specified"),
         ("START METRICS 1 CPU SLOTS 1 16384", "Invalid or out of range slot"),
     ] {
-        assert_eq!(error(Desk::new(true).line(line)), format!("ERR {expect}"), "{line}");
+        assert_eq!(error(Gateway::new(true).line(line)), format!("ERR {expect}"), "{line}");
     }
-    let mut desk = Desk::new(false);
-    assert_eq!(desk.line("START METRICS 2 GPU CPU"), Value::Okay);
-    assert!(error(desk.line("START METRICS 1 CPU")).contains("already in progress"));
-    assert!(error(desk.line("RESET")).contains("stop tracking first"));
+    let mut gateway = Gateway::new(false);
+    assert_eq!(gateway.line("START METRICS 2 GPU CPU"), Value::Okay);
+    assert!(error(gateway.line("START METRICS 1 CPU")).contains("already in progress"));
+    assert!(error(gateway.line("RESET")).contains("stop tracking first"));
 }
 
 #[test]
 fn without_a_session_the_answer_is_valkeys() {
-    let mut desk = Desk::new(false);
+    let mut gateway = Gateway::new(false);
     let hot = |key: &[u8], ops: f64| HotKey {
         key: KeyName::new(ClusterId::DEFAULT, key),
         since_ms: 0,
@@ -223,8 +223,8 @@ fn without_a_session_the_answer_is_valkeys() {
         peak: ops,
         history: Arc::from([]),
     };
-    desk.hot_set.entries = vec![hot(b"a\xff", 900.4), hot(b"b", 100.0)];
-    desk.version = RespVersion::Resp3;
+    gateway.hot_set.entries = vec![hot(b"a\xff", 900.4), hot(b"b", 100.0)];
+    gateway.version = RespVersion::Resp3;
     let bulk = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
     let map = |key: &[u8], qps| {
         Value::Map(vec![
@@ -233,19 +233,19 @@ fn without_a_session_the_answer_is_valkeys() {
             (bulk(b"qps"), Value::Int(qps)),
         ])
     };
-    assert_eq!(desk.line("GET"), Value::Array(vec![map(b"a\xff", 900), map(b"b", 100)]));
-    assert_eq!(desk.line("STOP"), Value::Nil);
-    assert_eq!(desk.line("RESET"), Value::Okay);
+    assert_eq!(gateway.line("GET"), Value::Array(vec![map(b"a\xff", 900), map(b"b", 100)]));
+    assert_eq!(gateway.line("STOP"), Value::Nil);
+    assert_eq!(gateway.line("RESET"), Value::Okay);
 }
 
 #[test]
 fn tables_are_bounded() {
-    let mut desk = Desk::new(false);
-    desk.line("START METRICS 1 NET COUNT 64");
+    let mut gateway = Gateway::new(false);
+    gateway.line("START METRICS 1 NET COUNT 64");
     for round in 0..40u32 {
-        desk.top = (0..200).map(|n| top_key(format!("{round}:{n}").as_bytes(), 1.0, 0.0)).collect();
-        desk.top.push(top_key(b"steady", 50.0, 0.1));
-        desk.second();
+        gateway.top = (0..200).map(|n| top_key(format!("{round}:{n}").as_bytes(), 1.0, 0.0)).collect();
+        gateway.top.push(top_key(b"steady", 50.0, 0.1));
+        gateway.second();
     }
-    assert_eq!(desk.session().by_net_bytes.unwrap()[0].key, "steady");
+    assert_eq!(gateway.session().by_net_bytes.unwrap()[0].key, "steady");
 }

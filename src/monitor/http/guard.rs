@@ -1,15 +1,13 @@
-//! Who may ask, and how often.
+//! Who may use the HTTP side, and how often.
 //!
-//! - On loopback the `Host` header must name loopback: else a web page could reach the API through a DNS name
-//!   of its own that resolves to 127.0.0.1 (DNS rebinding). On other addresses any host name may be the right
-//!   one.
-//! - A token, where configured, is compared by digest and in constant time, so that neither its length nor
-//!   its beginning leaks through timing.
-//! - Requests per second are bounded, for each source and for all, and apart for each class ([`super::allowance`]). What is
-//!   beyond gets 429 and a closed connection, before any work is done for it. `/healthz` and `/readyz` are always answered.
-//! - A request that is not done in [`REQUEST_PATIENCE`] is given up: its body did not come.
+//! - On loopback the `Host` header must name loopback. Otherwise a web page could reach the API through a DNS name that
+//!   resolves to 127.0.0.1 (DNS rebinding). On other addresses any host name may be right.
+//! - A configured token is compared by digest and in constant time, so timing leaks neither its length nor its beginning.
+//! - Requests per second are bounded, per source and in total, separately for each class ([`super::allowance`]). Beyond the bound
+//!   a request gets 429 and a closed connection, before any work is done for it. `/healthz` and `/readyz` are always answered.
+//! - A request that is not done within [`REQUEST_PATIENCE`] is given up: its body did not come.
 //!
-//! Whoever is turned away is counted ([`crate::monitor::turned_away`]).
+//! Every refusal is counted ([`crate::monitor::turned_away`]).
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

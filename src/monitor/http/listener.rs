@@ -1,8 +1,8 @@
-//! Accepts connections and serves them, each with bounds on patience.
+//! Accepts connections and serves them, with time limits.
 //!
-//! How many there may be, and which one gives way to the next, is in `connections`. A header has to be there whole within
-//! [`HEADER_PATIENCE`], however steadily its bytes trickle; a connection on which nothing moves for [`PATIENCE`] is closed, so
-//! one that does not read its event stream is. What a request may take beyond its header is bounded in `guard`.
+//! `connections` bounds how many there are, and says which one gives way to the next. A header must be complete within
+//! [`HEADER_PATIENCE`], however steadily its bytes come. A connection without progress for [`PATIENCE`] is closed, for
+//! example one that does not read its event stream. `guard` bounds what a request may take after its header.
 
 use std::future::Future;
 use std::io;

@@ -55,7 +55,7 @@ pub async fn change(
     let Some(key) = key(&shared.sources, &change.key) else {
         return error(StatusCode::BAD_REQUEST, "the key is not written as /api/quotas writes it");
     };
-    match shared.sources.quota_desk.change(key, action, format!("{peer} over HTTP")).await {
+    match shared.sources.quota_changes.change(key, action, format!("{peer} over HTTP")).await {
         Ok(done) => Json(json!({ "done": done })).into_response(),
         Err(why) => error(StatusCode::CONFLICT, &why),
     }

@@ -1,12 +1,12 @@
 //! Clients: who is turned away, who is closed, whose replies pile up.
 
-use super::{Evidence, Findings, Level, is_nearly_full, percent, rate, whole};
+use super::{Findings, Level, StatusInput, is_nearly_full, percent, rate, whole};
 
 /// The part of the descriptors from which the next clients are in danger.
 const DESCRIPTORS_SHARE: f64 = 0.95;
 
-pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
-    let (now, totals) = (evidence.now, evidence.totals);
+pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
+    let (now, totals) = (input.now, input.totals);
     if now.clients_rejected_per_s > 0.0 {
         found.add(
             Level::Critical,

@@ -1,6 +1,6 @@
 //! The gateway itself: errors, buffers, processor time, write-behind and its journal.
 
-use super::{Evidence, Findings, Level, is_nearly_full, percent, rate, whole};
+use super::{Findings, Level, StatusInput, is_nearly_full, percent, rate, whole};
 use crate::monitor::view::{Now, Totals};
 
 /// Errors as a part of requests from which they are worth a warning, and a part that is an emergency.
@@ -11,10 +11,10 @@ const ERRORS_PER_S_MIN: f64 = 1.0;
 /// The part of a second that a worker's thread may run before its clients wait for it.
 const WORKER_BUSY_SHARE: f64 = 0.97;
 
-pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
-    judge_errors(evidence.now, found);
-    judge_workers(evidence.now, found);
-    judge_write_behind(evidence.totals, found);
+pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
+    judge_errors(input.now, found);
+    judge_workers(input.now, found);
+    judge_write_behind(input.totals, found);
 }
 
 fn judge_errors(now: &Now, found: &mut Findings) {

@@ -1,7 +1,7 @@
 //! Keys that take a large part of the traffic, and what becomes of it.
 
 use super::upstream::LATE_US;
-use super::{Evidence, Findings, Level, percent, rate};
+use super::{Findings, Level, StatusInput, percent, rate};
 use crate::monitor::view::HotKeyView;
 
 /// The share of all key accesses from which one key is worth a sentence.
@@ -9,9 +9,9 @@ const HOT_SHARE: f64 = 0.1;
 /// Combining that lets through at most this part of what was offered does its work.
 const COMBINED_SHARE_MAX: f64 = 0.2;
 
-pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
-    for key in evidence.hot_keys.iter().filter(|key| key.share >= HOT_SHARE) {
-        if is_refused(key, evidence) {
+pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
+    for key in input.hot_keys.iter().filter(|key| key.share >= HOT_SHARE) {
+        if is_refused(key, input) {
             continue;
         }
         let load = format!(
@@ -27,8 +27,8 @@ pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
             _ if key.cache_hits_per_s >= key.requests_per_s / 2.0 => {
                 found.add(Level::Notice, format!("{load}, served from the read cache."));
             }
-            _ if !is_served(key, evidence) => found.add(Level::Notice, format!("{load}.")),
-            _ if is_late(key, evidence) => found.add(
+            _ if !is_served(key, input) => found.add(Level::Notice, format!("{load}.")),
+            _ if is_late(key, input) => found.add(
                 Level::Warning,
                 format!("{load}, not combined: all of it reaches {}, which can't keep up.", key.node),
             ),
@@ -38,19 +38,18 @@ pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
 }
 
 /// What is refused here does not reach Redis. Its quota says the rest.
-fn is_refused(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
-    let refused =
-        evidence.quotas.iter().filter(|quota| quota.key == key.key).map(|quota| quota.refused_per_s);
+fn is_refused(key: &HotKeyView, input: &StatusInput<'_>) -> bool {
+    let refused = input.quotas.iter().filter(|quota| quota.key == key.key).map(|quota| quota.refused_per_s);
     refused.sum::<f64>() >= key.requests_per_s / 2.0
 }
 
 /// Requests queue at its node. Where that could be helped by folding, they would be folded.
-fn is_late(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
-    evidence.nodes.iter().any(|node| node.node == key.node && node.queue_us >= LATE_US)
+fn is_late(key: &HotKeyView, input: &StatusInput<'_>) -> bool {
+    input.nodes.iter().any(|node| node.node == key.node && node.queue_us >= LATE_US)
 }
 
 /// Its node is there and answers, so what is sent reaches it.
-fn is_served(key: &HotKeyView, evidence: &Evidence<'_>) -> bool {
-    let mut nodes = evidence.nodes.iter().filter(|node| node.node == key.node);
+fn is_served(key: &HotKeyView, input: &StatusInput<'_>) -> bool {
+    let mut nodes = input.nodes.iter().filter(|node| node.node == key.node);
     !key.node.is_empty() && nodes.all(|node| node.up && node.silent_ms == 0)
 }

@@ -27,7 +27,7 @@ const FINDINGS_MAX: usize = 8;
 
 /// The figures that the rules look at.
 #[derive(Clone, Copy)]
-pub struct Evidence<'a> {
+pub struct StatusInput<'a> {
     /// Whether traffic should come here.
     pub readiness: &'a Readiness,
     /// What is wrong with the upstream as a whole though it serves.
@@ -57,28 +57,28 @@ impl Findings {
 }
 
 /// Judges the figures.
-pub fn judge(evidence: &Evidence<'_>) -> Status {
+pub fn judge(input: &StatusInput<'_>) -> Status {
     let mut found = Findings::default();
-    upstream::judge(evidence, &mut found);
-    gateway::judge(evidence, &mut found);
-    clients::judge(evidence, &mut found);
-    hot_keys::judge(evidence, &mut found);
-    quotas::judge(evidence.quotas, &mut found);
-    admin::judge(evidence.now, &mut found);
+    upstream::judge(input, &mut found);
+    gateway::judge(input, &mut found);
+    clients::judge(input, &mut found);
+    hot_keys::judge(input, &mut found);
+    quotas::judge(input.quotas, &mut found);
+    admin::judge(input.now, &mut found);
     let Findings(mut findings) = found;
     // The sort is stable: among equals the order of the rules holds.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     findings.truncate(FINDINGS_MAX);
     if findings.is_empty() {
-        return Status { level: Level::Ok, sentence: all_quiet(evidence), others: Vec::new() };
+        return Status { level: Level::Ok, sentence: all_quiet(input), others: Vec::new() };
     }
     let worst = findings.remove(0);
     Status { level: worst.level, sentence: worst.sentence, others: findings }
 }
 
-fn all_quiet(evidence: &Evidence<'_>) -> String {
-    let now = evidence.now;
-    let hot = match evidence.hot_keys.len() {
+fn all_quiet(input: &StatusInput<'_>) -> String {
+    let now = input.now;
+    let hot = match input.hot_keys.len() {
         0 => "no hot keys".to_owned(),
         1 => "one hot key below 10 % of all requests".to_owned(),
         count => format!("{count} hot keys, each below 10 % of all requests"),

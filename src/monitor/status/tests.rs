@@ -111,7 +111,7 @@ impl Default for Case {
 }
 
 fn check(case: Case, level: Level, sentence: &str) {
-    let status = judge(&Evidence {
+    let status = judge(&StatusInput {
         readiness: &case.readiness,
         upstream_trouble: None,
         missing_rights: &[],
@@ -311,7 +311,7 @@ fn the_others_follow_worst_first() {
         hot_keys: vec![hot("k", 0.5, None, None)],
         ..Case::default()
     };
-    let status = judge(&Evidence {
+    let status = judge(&StatusInput {
         readiness: &case.readiness,
         upstream_trouble: None,
         missing_rights: &[],

@@ -1,6 +1,6 @@
 //! Redis: what can't be reached, what does not answer, what carries more than its share.
 
-use super::{Evidence, Findings, Level, duration_s, duration_us, is_nearly_full, percent, rate, whole};
+use super::{Findings, Level, StatusInput, duration_s, duration_us, is_nearly_full, percent, rate, whole};
 use crate::monitor::view::NodeView;
 use crate::monitor::view::Readiness;
 use crate::shared::labels::NodeRefusal;
@@ -19,29 +19,29 @@ const SKEW_REQUESTS_PER_S_MIN: f64 = 1_000.0;
 /// The same for bytes.
 const SKEW_BYTES_PER_S_MIN: f64 = 10_000_000.0;
 
-pub(super) fn judge(evidence: &Evidence<'_>, found: &mut Findings) {
-    match evidence.readiness {
+pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
+    match input.readiness {
         Readiness::Ready => {}
         Readiness::Draining => {
             found.add(Level::Notice, "Draining: what is in flight is finished, no new clients are taken.");
         }
         // A silent node is told of below, with what waits for it.
-        Readiness::UpstreamUnreachable { .. } if evidence.nodes.iter().any(is_silent) => {}
+        Readiness::UpstreamUnreachable { .. } if input.nodes.iter().any(is_silent) => {}
         Readiness::UpstreamUnreachable { why } => {
             found.add(Level::Critical, format!("No Redis to serve from: {why}."));
         }
     }
-    if let Some(why) = evidence.upstream_trouble {
+    if let Some(why) = input.upstream_trouble {
         found.add(Level::Critical, format!("{why}."));
     }
-    for missing in evidence.missing_rights {
+    for missing in input.missing_rights {
         found.add(Level::Warning, format!("{missing}."));
     }
-    let told = *evidence.readiness != Readiness::Ready;
-    for node in evidence.nodes {
+    let told = *input.readiness != Readiness::Ready;
+    for node in input.nodes {
         judge_node(node, told, found);
     }
-    judge_balance(evidence, found);
+    judge_balance(input, found);
 }
 
 fn is_silent(node: &NodeView) -> bool {
@@ -110,9 +110,9 @@ fn waiting(requests: u64) -> String {
 
 /// One master that takes several times what the others take is a hot shard. Where one key makes it so, that key is the cause, and has a
 /// sentence of its own.
-fn judge_balance(evidence: &Evidence<'_>, found: &mut Findings) {
+fn judge_balance(input: &StatusInput<'_>, found: &mut Findings) {
     let masters: Vec<&NodeView> =
-        evidence.nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
+        input.nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
     let busiest = |of: fn(&NodeView) -> f64, least: f64| {
         let most = masters.iter().max_by(|a, b| of(a).total_cmp(&of(b)))?;
         let all: f64 = masters.iter().map(|node| of(node)).sum();
@@ -125,7 +125,7 @@ fn judge_balance(evidence: &Evidence<'_>, found: &mut Findings) {
         busiest(|node| node.bytes_per_s, SKEW_BYTES_PER_S_MIN).map(|skew| (skew, "bytes")),
     ];
     let by_one_key =
-        |node: &str| evidence.hot_keys.iter().any(|key| key.node == node && key.share >= ONE_KEY_SHARE);
+        |node: &str| input.hot_keys.iter().any(|key| key.node == node && key.share >= ONE_KEY_SHARE);
     if let Some(((node, share, masters), what)) = skewed.into_iter().flatten().find(|s| !by_one_key(&s.0.0)) {
         let share = percent(share);
         found.add(

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hotgate::{
     combine::{
-        Beside, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, FlushDecision, FlushPolicy, KeyQueue,
-        Op, Refusal, Settled, Window, override_key, window_key,
+        Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, FlushDecision, FlushPolicy, KeyQueue, Op,
+        Refusal, Settled, ShadowBounds, Window, override_key, window_key,
     },
     resp::RespVersion,
 };
@@ -180,9 +180,12 @@ fn a_window_that_lasts_longer_than_it_is_long_is_over() {
     let window = Window { key: key.clone(), limit: 3, window_ms: 60_000 };
     let left_ms = |shop: &mut Shop| shop.client.ask(&[b"PTTL", &key]).trim()[1..].parse::<i64>().unwrap();
     // Alone; and beside another in shadow mode that counts in the same window.
-    let beside = Some(Beside { windows: vec![Window { limit: 2, ..window.clone() }], ..Beside::default() });
-    for beside in [None, beside] {
-        let clamp = Clamp { windows: vec![window.clone()], beside, ..ceiling(1000) };
+    let shadow_bounds = Some(ShadowBounds {
+        windows: vec![Window { limit: 2, ..window.clone() }],
+        ..ShadowBounds::default()
+    });
+    for shadow_bounds in [None, shadow_bounds] {
+        let clamp = Clamp { windows: vec![window.clone()], shadow_bounds, ..ceiling(1000) };
         shop.client.ask(&[b"DEL", &key, KEY]);
         let spent = |value| refused(Cause::Window(0), 3, value);
         assert_eq!(shop.flush(&clamp, &by(&[3, 1])).0, [reply(":3\r\n"), spent(3)]);
@@ -265,8 +268,12 @@ fn faults_are_told_and_change_nothing() {
     let (answers, report) = shop.flush(&polled, &by(&[1]));
     assert_eq!(answers, [Answer::Fault("limit key 'far away' does not exist".to_owned())]);
     assert_eq!(report.fault, polled.fault);
-    let beside = Some(Beside { ceilings: vec![Ceiling::Value(0)], fault: polled.fault, ..Beside::default() });
-    let (answers, report) = shop.flush(&Clamp { beside, ..ceiling(10) }, &by(&[1]));
+    let shadow_bounds = Some(ShadowBounds {
+        ceilings: vec![Ceiling::Value(0)],
+        fault: polled.fault,
+        ..ShadowBounds::default()
+    });
+    let (answers, report) = shop.flush(&Clamp { shadow_bounds, ..ceiling(10) }, &by(&[1]));
     assert_eq!((answers, report.would_refuse), (vec![reply(":1\r\n")], 0), "it is left out");
     check(&[b"DEL", &limit_key], "does not exist");
     check(&[b"SET", &limit_key, b"abc"], "limit key 'sku:{8421}:limit' is not an integer");

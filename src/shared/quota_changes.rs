@@ -1,8 +1,7 @@
 //! How an operator's change of a quota reaches the control thread, from the HTTP API or from `HOTGATE QUOTA`.
 //!
-//! The control thread's quota registry owns the quotas and writes changes to Redis, so that every gateway and
-//! every restart agrees; askers send it a change and wait for its verdict. The mailbox is bounded: changes
-//! are made by people, and a flood of them is refused at the door.
+//! The quota registry on the control thread owns the quotas and writes changes to Redis, so that every gateway and every restart
+//! agrees. A sender waits for the result. The mailbox is bounded: people make changes, and a flood of them is refused.
 
 use std::time::Duration;
 
@@ -30,17 +29,17 @@ pub struct QuotaChange {
 }
 
 /// The control thread's end.
-pub type QuotaInbox = mpsc::Receiver<QuotaChange>;
+pub type QuotaChangeInbox = mpsc::Receiver<QuotaChange>;
 
 /// The askers' end.
 #[derive(Clone, Debug)]
-pub struct QuotaDesk {
+pub struct QuotaChangePort {
     changes: mpsc::Sender<QuotaChange>,
 }
 
-impl QuotaDesk {
-    /// A desk and the inbox that the control thread serves.
-    pub fn new() -> (Self, QuotaInbox) {
+impl QuotaChangePort {
+    /// A port and the inbox that the control thread serves.
+    pub fn new() -> (Self, QuotaChangeInbox) {
         let (changes, inbox) = mpsc::channel(QUOTA_CHANGES_WAITING_MAX);
         (Self { changes }, inbox)
     }
@@ -71,7 +70,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_gets_its_verdict() {
-        let (desk, mut inbox) = QuotaDesk::new();
+        let (port, mut inbox) = QuotaChangePort::new();
         tokio::spawn(async move {
             while let Some(change) = inbox.recv().await {
                 let verdict = match change.action {
@@ -82,21 +81,21 @@ mod tests {
             }
         });
         assert_eq!(
-            desk.change(b"k".to_vec(), QuotaAction::Pause, "me".into()).await,
+            port.change(b"k".to_vec(), QuotaAction::Pause, "me".into()).await,
             Ok("done by me".into())
         );
-        assert!(desk.change(b"k".to_vec(), QuotaAction::Limit(-1), "me".into()).await.is_err());
+        assert!(port.change(b"k".to_vec(), QuotaAction::Limit(-1), "me".into()).await.is_err());
     }
 
     #[tokio::test]
     async fn a_flood_of_changes_is_refused_at_the_door() {
-        let (desk, inbox) = QuotaDesk::new();
+        let (port, inbox) = QuotaChangePort::new();
         for _ in 0..QUOTA_CHANGES_WAITING_MAX {
-            let desk = desk.clone();
-            tokio::spawn(async move { desk.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await });
+            let port = port.clone();
+            tokio::spawn(async move { port.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await });
         }
         tokio::task::yield_now().await;
-        let refused = desk.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await;
+        let refused = port.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await;
         assert!(refused.unwrap_err().contains("too many"));
         drop(inbox);
     }

@@ -1,4 +1,4 @@
-//! Commands of clients that need the figures of all workers, or what the servers say: `INFO`, `CONFIG GET`,
+//! Answers commands of clients that need the figures of all workers or the word of the servers: `INFO`, `CONFIG GET`,
 //! `COMMAND DOCS`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::admin::{Monitoring, unix_ms};
-use super::upstream_questions::{UpstreamQuestions, Whom};
+use super::upstream_questions::{Targets, UpstreamQuestions};
 use super::{client_command, command_docs, config_get};
 use crate::admission::Verb;
 use crate::command::Local;
@@ -23,8 +23,8 @@ use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::ControlRequest;
 use crate::shared::topology::UpstreamKind;
 
-/// What answers are made from. Lives as long as the process, on the control thread.
-pub struct Desk {
+/// Answers the commands that need the control thread. Lives as long as the process, on the control thread.
+pub struct AdminService {
     gateway: Arc<Gateway>,
     monitoring: Arc<Monitoring>,
     servers: UpstreamQuestions,
@@ -34,8 +34,8 @@ pub struct Desk {
     top: ArcSwap<Vec<TopKey>>,
 }
 
-impl Desk {
-    /// A desk without a session.
+impl AdminService {
+    /// A service without a session.
     pub fn new(gateway: Arc<Gateway>, monitoring: Arc<Monitoring>) -> Self {
         let servers = UpstreamQuestions::new(Arc::clone(&gateway));
         Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default() }
@@ -55,18 +55,18 @@ impl Desk {
 }
 
 /// Answers questions until the process stops. Each is answered in a task of its own, so that a slow one delays no other.
-pub async fn answer_questions(desk: Arc<Desk>, mut questions: mpsc::Receiver<ControlRequest>) {
+pub async fn answer_questions(service: Arc<AdminService>, mut questions: mpsc::Receiver<ControlRequest>) {
     while let Some(question) = questions.recv().await {
-        let desk = Arc::clone(&desk);
+        let service = Arc::clone(&service);
         tokio::spawn(async move {
-            let answer = desk.answer(&question).await;
+            let answer = service.answer(&question).await;
             // The client may have gone.
             let _ = question.reply.send(answer);
         });
     }
 }
 
-impl Desk {
+impl AdminService {
     async fn answer(&self, question: &ControlRequest) -> Bytes {
         let arguments: Vec<&[u8]> = question.arguments.iter().skip(1).map(|argument| &argument[..]).collect();
         match question.command {
@@ -118,7 +118,7 @@ impl Desk {
 
     /// `INFO` of every master. One that refuses to say, as where the gateway's user may not ask, counts as missing.
     async fn server_info(&self) -> ServerInfo {
-        let answers = self.servers.ask(Whom::AllMasters, &[b"INFO", b"everything"]).await;
+        let answers = self.servers.ask(Targets::AllMasters, &[b"INFO", b"everything"]).await;
         let texts: Vec<String> = answers
             .replies
             .iter()
@@ -149,7 +149,7 @@ impl Desk {
             Err(error) => encode::error(&mut out, error),
             Ok(AdminCommand::Quota(Verb::Change(key, action))) => {
                 let by = format!("{} ({})", question.asker.address, question.asker.user);
-                match self.monitoring.sources.quota_desk.change(key.to_vec(), action, by).await {
+                match self.monitoring.sources.quota_changes.change(key.to_vec(), action, by).await {
                     Ok(text) => encode::simple(&mut out, text),
                     Err(error) => encode::error(&mut out, format!("ERR hotgate: {error}")),
                 }

@@ -1,7 +1,6 @@
-//! The hot set: the workers' slices are merged, judged and published.
+//! The hot set: merges the slices of all workers, applies the thresholds, and publishes the result.
 //!
-//! A step is taken as soon as every worker's slice is there, and at the latest a moment after the first, so that a worker that
-//! is late delays nobody.
+//! A step begins as soon as every worker's slice is there, or a moment after the first one. So a late worker delays nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::admin::{Monitoring, unix_ms};
-use super::questions::Desk;
+use super::admin_service::AdminService;
 use crate::config::Config;
 use crate::detect::{HotSet, Merger, MergerConfig, Rank, Slice, Thresholds};
 use crate::limits::SLICE;
@@ -28,12 +27,12 @@ const STRAGGLERS_PATIENCE: Duration = Duration::from_millis(20);
 const RANKING_PERIOD_MS: u64 = 1000;
 
 /// Merges and publishes until the workers end.
-pub async fn follow_heat(
+pub async fn merge_hot_set(
     gateway: Arc<Gateway>,
     mut slices: mpsc::Receiver<(usize, Slice)>,
     hot_set: watch::Sender<Arc<HotSet>>,
     monitoring: Arc<Monitoring>,
-    desk: Arc<Desk>,
+    service: Arc<AdminService>,
 ) {
     let started_unix_ms = unix_ms() - gateway.started.elapsed().as_millis() as u64;
     let mut config = gateway.config.load_full();
@@ -67,7 +66,7 @@ pub async fn follow_heat(
             ranked_ms = now_ms;
             let mut top = merger.top(TOP_KEYS_MAX, Rank::Ops);
             top.extend(merger.top(TOP_KEYS_MAX, Rank::Bytes));
-            desk.observe(top);
+            service.observe(top);
         }
     }
 }
