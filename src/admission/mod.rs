@@ -63,7 +63,7 @@ pub use debt::Debt;
 pub use facts::RuleFacts;
 pub use key_quota::{Bound, KeyQuota, Limit, Part};
 pub use machine::{Admission, Decision, Denial, Phase};
-pub use other_commands::{MALFORMED_DELTA, OtherCommand, Setting, verdict_of_other_command};
+pub use other_commands::{CommandContext, MALFORMED_DELTA, OtherCommand, verdict_of_other_command};
 pub use polled::PolledLimit;
 pub use replica_wait::ReplicaWait;
 pub use rules::QuotaRules;

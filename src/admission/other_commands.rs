@@ -21,7 +21,7 @@ use super::refusal::shown;
 
 /// Where a command stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setting {
+pub enum CommandContext {
     /// By itself.
     Alone,
     /// Between `MULTI` and `EXEC`.
@@ -57,13 +57,13 @@ pub fn verdict_of_other_command(
     name: &[u8],
     writes: bool,
     counts_down: bool,
-    setting: Setting,
+    context: CommandContext,
 ) -> OtherCommand {
     let among = |list: &[&[u8]]| list.iter().any(|known| known.eq_ignore_ascii_case(name));
     if among(COUNTING) {
-        return match setting {
-            Setting::Alone => OtherCommand::Refuse,
-            Setting::Transaction => OtherCommand::RefuseInTransaction,
+        return match context {
+            CommandContext::Alone => OtherCommand::Refuse,
+            CommandContext::Transaction => OtherCommand::RefuseInTransaction,
         };
     }
     // The table does not call these writes: what they do is known to their scripts only.
@@ -100,9 +100,9 @@ mod tests {
         use OtherCommand::*;
         let check = |line: &str, writes: bool, ceiling: OtherCommand, floor: OtherCommand| {
             for name in line.split(' ') {
-                for setting in [Setting::Alone, Setting::Transaction] {
-                    let verdict = |down| verdict_of_other_command(name.as_bytes(), writes, down, setting);
-                    assert_eq!((verdict(false), verdict(true)), (ceiling, floor), "{name} {setting:?}");
+                for context in [CommandContext::Alone, CommandContext::Transaction] {
+                    let verdict = |down| verdict_of_other_command(name.as_bytes(), writes, down, context);
+                    assert_eq!((verdict(false), verdict(true)), (ceiling, floor), "{name} {context:?}");
                 }
             }
         };
@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn counting_within_a_transaction_has_its_own_error() {
         for name in [b"incr".as_slice(), b"DECR", b"IncrBy", b"DECRBY"] {
-            let verdict = |setting| verdict_of_other_command(name, true, false, setting);
-            assert_eq!(verdict(Setting::Alone), OtherCommand::Refuse);
-            let error = verdict(Setting::Transaction).error(name, b"a\n").unwrap();
+            let verdict = |context| verdict_of_other_command(name, true, false, context);
+            assert_eq!(verdict(CommandContext::Alone), OtherCommand::Refuse);
+            let error = verdict(CommandContext::Transaction).error(name, b"a\n").unwrap();
             assert!(error.starts_with("QUOTA ") && error.contains("'a\\n' within MULTI"), "{error}");
         }
         assert_eq!(OtherCommand::Allow.error(b"del", b"k"), None);

@@ -14,7 +14,7 @@ use super::names::ClientKey;
 use super::owners::Worker;
 use super::send::Payload;
 use super::upstream::Cargo;
-use crate::admission::Setting;
+use crate::admission::CommandContext;
 use crate::command::CommandId;
 use crate::detect::EntryHandle;
 use crate::limits::LONG_REQUEST_BYTES;
@@ -56,9 +56,9 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
             | Verdict::Abort(_)
             | Verdict::HangUp
     );
-    let beside = command.zip(setting_of(&verdict));
+    let beside = command.zip(context_of(&verdict));
     let refusal =
-        beside.and_then(|(command, setting)| worker.refusal_beside_quota(key, command, request, setting));
+        beside.and_then(|(command, context)| worker.refusal_beside_quota(key, command, request, context));
     if refusal.is_none()
         && let Some(flow) = worker.pass_behind(key, command, request, &verdict)
     {
@@ -131,10 +131,10 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
 
 /// Where a command stands of which the keys are looked at here for quotas; those that are forwarded are looked at when their
 /// accesses are counted.
-fn setting_of(verdict: &Verdict) -> Option<Setting> {
+fn context_of(verdict: &Verdict) -> Option<CommandContext> {
     match verdict {
-        Verdict::Queue { .. } => Some(Setting::Transaction),
-        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => Some(Setting::Alone),
+        Verdict::Queue { .. } => Some(CommandContext::Transaction),
+        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => Some(CommandContext::Alone),
         Verdict::Forward { .. }
         | Verdict::Answer(_)
         | Verdict::Refuse(_)

@@ -8,7 +8,7 @@ use super::entry::Home;
 use super::govern::Turn;
 use super::quota::{Held, refusal_alone};
 use super::{Due, Entry, HeldCounters, Rules};
-use crate::admission::Setting;
+use crate::admission::CommandContext;
 use crate::combine::{Foldable, KeyQueue, Op, QueueLimits, Verb};
 use crate::command::glob;
 use crate::command::{Command, CommandFlags, CommandId, KeyPositions};
@@ -110,7 +110,7 @@ impl Worker {
     }
 
     fn observe_all(&mut self, client: ClientKey, command: CommandId, request: &Request<'_>) -> Seen {
-        if let Some(text) = self.refusal_beside_quota(client, command, request, Setting::Alone) {
+        if let Some(text) = self.refusal_beside_quota(client, command, request, CommandContext::Alone) {
             return Seen::Refused(text);
         }
         if self.pass_copies(client, command, request) {

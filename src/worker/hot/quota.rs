@@ -13,8 +13,8 @@ use super::board::Board;
 use super::debts::OrphanedDebt;
 use super::{HeldCounters, Home, HotKeys};
 use crate::admission::{
-    Admission, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules, RuleCounts, Setting,
-    verdict_of_other_command,
+    Admission, CommandContext, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules,
+    RuleCounts, verdict_of_other_command,
 };
 use crate::combine::{Consumes, Op};
 use crate::command::{CommandId, KeyPositions};
@@ -229,7 +229,7 @@ impl Worker {
         client: ClientKey,
         command: CommandId,
         request: &Request<'_>,
-        setting: Setting,
+        context: CommandContext,
     ) -> Option<String> {
         if self.hot.quotas.is_empty() {
             return None;
@@ -243,7 +243,7 @@ impl Worker {
         keys.iter().filter_map(|place| request.arg(*place as usize)).find_map(|key| {
             let hash = self.hot.hasher.hash_one(key);
             let quota = self.hot.quotas.of(key, hash)?;
-            let refusal = refusal(&quota, request.name(), writes, setting);
+            let refusal = refusal(&quota, request.name(), writes, context);
             if writes && refusal.is_none() {
                 self.note_written(client, hash);
             }
@@ -367,12 +367,17 @@ impl Worker {
 }
 
 /// The error for a command on a key under a quota, if it would pass by the quota.
-pub(super) fn refusal(quota: &KeyQuota, name: &[u8], writes: bool, setting: Setting) -> Option<String> {
+pub(super) fn refusal(
+    quota: &KeyQuota,
+    name: &[u8],
+    writes: bool,
+    context: CommandContext,
+) -> Option<String> {
     if quota.is_shadow() {
         return None;
     }
     let counts_down = quota.consumes() == Consumes::Down;
-    verdict_of_other_command(name, writes, counts_down, setting).error(name, quota.key())
+    verdict_of_other_command(name, writes, counts_down, context).error(name, quota.key())
 }
 
 /// The error for an operation by itself on a key under a quota that can't be held to the quota: `op` is what it folds to, if it
@@ -396,7 +401,7 @@ pub(super) fn refusal_alone(
             .error(request.name(), quota.key())
             .map(|text| format!("{text}, and in database 0 only")),
         _ if counts => Some(MALFORMED_DELTA.to_owned()),
-        _ => refusal(quota, request.name(), writes, Setting::Alone),
+        _ => refusal(quota, request.name(), writes, CommandContext::Alone),
     }
 }
 
