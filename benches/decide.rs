@@ -1,4 +1,4 @@
-//! What it costs to decide what to do with a request, beside decoding it with redis-protocol: the decision must not be what a
+//! What it costs to resolve a request and to decide what to do with it, beside decoding it with redis-protocol: the decision must not be what a
 //! request costs.
 
 use std::hint::black_box;
@@ -12,6 +12,7 @@ use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology,
 use hotgate::worker::client::session::Session;
 use hotgate::worker::decide::classes::Classes;
 use hotgate::worker::decide::{Snapshots, decide};
+use hotgate::worker::resolve::resolve;
 
 fn cluster() -> Topology {
     let node = |port| {
@@ -52,12 +53,21 @@ fn decisions(criterion: &mut Criterion) {
         assert!(matches!(scanner.scan(bytes), RequestScan::Complete { .. }));
         let request = Request::new(bytes, scanner.spans());
         let mut session = Session::new(true);
+        let hasher = ahash::RandomState::new();
         let mut group = criterion.benchmark_group(name);
-        group.bench_function("decide, one server", |bench| {
-            bench.iter(|| decide(&single, &mut session, black_box(&request)));
+        group.bench_function("resolve and decide, one server", |bench| {
+            bench.iter(|| {
+                let resolved =
+                    resolve(&single, &hasher, &mut session, black_box(&request)).expect("a known command");
+                decide(&single, &mut session, &resolved)
+            });
         });
-        group.bench_function("decide, cluster", |bench| {
-            bench.iter(|| decide(&cluster, &mut session, black_box(&request)));
+        group.bench_function("resolve and decide, cluster", |bench| {
+            bench.iter(|| {
+                let resolved =
+                    resolve(&cluster, &hasher, &mut session, black_box(&request)).expect("a known command");
+                decide(&cluster, &mut session, &resolved)
+            });
         });
         group.bench_function("redis-protocol, decode only", |bench| {
             bench.iter(|| redis_protocol::resp2::decode::decode_range(black_box(bytes)));

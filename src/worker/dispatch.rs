@@ -7,14 +7,14 @@
 use bytes::Bytes;
 
 use super::client::{Client, Gate, close_client, touch};
-use super::decide::{Verdict, decide};
+use super::decide::{Verdict, decide, decide_unknown};
 use super::flow::{Flow, Outgoing};
-use super::hot::Seen;
 use super::names::ClientKey;
 use super::owners::Worker;
+use super::policy::Policy;
+use super::resolve::{Resolved, resolve};
 use super::send::Payload;
 use super::upstream::Cargo;
-use crate::admission::CommandContext;
 use crate::command::CommandId;
 use crate::detect::EntryHandle;
 use crate::limits::LONG_REQUEST_BYTES;
@@ -40,110 +40,110 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
         }
         client.topology_version = worker.core.snapshots.topology.version;
     }
-    let (command, verdict) = decide(&worker.core.snapshots, &mut client.session, request);
-    let local = matches!(
-        verdict,
-        Verdict::Answer(_) | Verdict::Queue { .. } | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp
-    );
-    if worker.core.snapshots.topology.version == 0 && !local {
+    let hasher = &worker.core.gateway.key_hasher;
+    let resolved = match resolve(&worker.core.snapshots, hasher, &mut client.session, request) {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            let verdict = decide_unknown(&mut client.session, request, &error);
+            let flow = worker.act_here(key, verdict, None);
+            worker.taken(key, None, flow, false);
+            return flow;
+        }
+    };
+    let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
+    let is_local = is_local(&verdict);
+    if worker.core.snapshots.topology.version == 0 && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
         return worker.await_first_topology(key);
     }
-    let passes_queues = !matches!(
-        verdict,
-        Verdict::Forward { .. }
-            | Verdict::Answer(_)
-            | Verdict::Refuse(_)
-            | Verdict::Abort(_)
-            | Verdict::HangUp
-    );
-    let beside = command.zip(context_of(&verdict));
-    let refusal =
-        beside.and_then(|(command, context)| worker.refusal_beside_quota(key, command, request, context));
-    if refusal.is_none()
-        && let Some(flow) = worker.pass_behind(key, command, request, &verdict)
-    {
-        return flow;
-    }
-    let flow = match verdict {
-        _ if refusal.is_some() => worker.refuse_by_quota(key, &refusal.unwrap_or_default()),
-        Verdict::Forward { route, readonly } => {
-            let outgoing = Outgoing { route, readonly, hook: Hook::None };
-            match command.map_or(Seen::Ordinary(None), |command| worker.observe(key, command, request)) {
-                Seen::Ordinary(access) => worker.forward(key, command, request, owned, outgoing, access),
-                Seen::Barrier(access) => {
-                    let flow = worker.forward(key, command, request, owned, outgoing, access);
-                    worker.bar_combining(key);
-                    flow
-                }
-                Seen::Taken(1) => Flow::Next,
-                Seen::Taken(requests) => Flow::NextAfter(requests - 1),
-                Seen::Wait => worker.wait_for_all(key),
-                Seen::Refused(text) => worker.refuse_by_quota(key, &text),
-            }
-        }
-        // What may touch any key waits for what is in queues, and what is combined later waits for it.
-        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) if worker.has_combined(key) => {
-            worker.wait_for_all(key)
-        }
-        Verdict::Split(parts) => worker.send_split(key, parts),
-        Verdict::Fan(fan) => worker.fan_out(key, command, request, fan),
-        Verdict::Answer(local) => worker.answer(key, local, command, request),
-        Verdict::Session(session, slot) => worker.run_session(key, session, command, slot, request),
-        Verdict::Queue { slot, readonly, part } => {
-            worker.note_flush(key, request);
-            worker.queue_command(key, request, slot, readonly, part)
-        }
-        Verdict::Abort(text) => {
-            worker.drop_transaction(key);
-            worker.refuse(key, ErrorKind::ClientRequest, &text)
-        }
-        Verdict::HangUp => worker.hang_up_on_http(key),
-        Verdict::Refuse(text) => {
-            let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
-            worker.refuse(key, kind, &text)
-        }
-    };
-    let taken = match flow {
-        Flow::Next => 1,
-        Flow::NextAfter(repeats) => 1 + u64::from(repeats),
-        Flow::Wait => 0,
-    };
-    if taken > 0
-        && let Some(client) = worker.clients.all.get_mut(key)
-    {
-        client.requests += taken;
-        client.active_ns = worker.core.now_ns;
-        client.session.last_seen = command.or(client.session.last_seen);
-        client.session.forget_caching(command, &worker.core.snapshots.commands);
-        let on_passage = client.passage.is_some();
-        if passes_queues {
+    let passes_queues = !is_local && !matches!(verdict, Verdict::Forward { .. });
+    let flow = match worker.policy(key, &resolved, &verdict) {
+        Policy::Go(access) => worker.act(key, &resolved, verdict, (owned, access)),
+        Policy::GoAsBarrier(access) => {
+            let flow = worker.act(key, &resolved, verdict, (owned, access));
             worker.bar_combining(key);
-            if let Some(command) = command {
-                worker.passed_copies(key, command, request);
-            }
+            flow
         }
-        if on_passage {
-            worker.mark_passage(key);
-        }
-    }
+        Policy::Done(flow) => flow,
+        Policy::Refuse(text) => worker.refuse_by_quota(key, &text),
+    };
+    worker.taken(key, Some(&resolved), flow, passes_queues);
     flow
 }
 
-/// Where a command stands of which the keys are looked at here for quotas; those that are forwarded are looked at when their
-/// accesses are counted.
-fn context_of(verdict: &Verdict) -> Option<CommandContext> {
-    match verdict {
-        Verdict::Queue { .. } => Some(CommandContext::Transaction),
-        Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => Some(CommandContext::Alone),
-        Verdict::Forward { .. }
-        | Verdict::Answer(_)
-        | Verdict::Refuse(_)
-        | Verdict::Abort(_)
-        | Verdict::HangUp => None,
-    }
+/// Whether the gateway itself does what was decided, at once.
+fn is_local(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp)
 }
 
 impl Worker {
+    /// Does what was decided of a request, of which `owned` are the bytes where they are a buffer of their own.
+    fn act(
+        &mut self,
+        key: ClientKey,
+        resolved: &Resolved<'_>,
+        verdict: Verdict,
+        (owned, access): (Option<&Bytes>, Option<EntryHandle>),
+    ) -> Flow {
+        let (command, request) = (Some(resolved.command), resolved.request);
+        match verdict {
+            Verdict::Forward { route, readonly } => {
+                let outgoing = Outgoing { route, readonly, hook: Hook::None };
+                self.forward(key, command, request, owned, outgoing, access)
+            }
+            Verdict::Split(parts) => self.send_split(key, parts),
+            Verdict::Fan(fan) => self.fan_out(key, command, request, fan),
+            Verdict::Answer(local) => self.answer(key, local, command, request),
+            Verdict::Session(session, slot) => self.run_session(key, session, command, slot, request),
+            Verdict::Queue { slot, readonly, part } => {
+                self.note_flush(key, request);
+                self.queue_command(key, request, slot, readonly, part)
+            }
+            Verdict::Abort(_) | Verdict::HangUp | Verdict::Refuse(_) => self.act_here(key, verdict, command),
+        }
+    }
+
+    /// Does what was decided of a request that goes nowhere.
+    fn act_here(&mut self, key: ClientKey, verdict: Verdict, command: Option<CommandId>) -> Flow {
+        match verdict {
+            Verdict::Abort(text) => {
+                self.drop_transaction(key);
+                self.refuse(key, ErrorKind::ClientRequest, &text)
+            }
+            Verdict::HangUp => self.hang_up_on_http(key),
+            Verdict::Refuse(text) => {
+                let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
+                self.refuse(key, kind, &text)
+            }
+            _ => Flow::Next,
+        }
+    }
+
+    /// Notes that a request was taken, and with it what later ones have to know of it. `passes_queues` says that it went past
+    /// the queues of combined keys, and copies.
+    fn taken(&mut self, key: ClientKey, resolved: Option<&Resolved<'_>>, flow: Flow, passes_queues: bool) {
+        let requests = match flow {
+            Flow::Next => 1,
+            Flow::NextAfter(repeats) => 1 + u64::from(repeats),
+            Flow::Wait => return,
+        };
+        let Some(client) = self.clients.all.get_mut(key) else { return };
+        let command = resolved.map(|resolved| resolved.command);
+        client.requests += requests;
+        client.active_ns = self.core.now_ns;
+        client.session.last_seen = command.or(client.session.last_seen);
+        client.session.forget_caching(command, &self.core.snapshots.commands);
+        let on_passage = client.passage.is_some();
+        if passes_queues {
+            client.combine_after = client.replies.next_sequence();
+            if let Some(resolved) = resolved {
+                self.passed_copies(key, resolved);
+            }
+        }
+        if on_passage {
+            self.mark_passage(key);
+        }
+    }
+
     /// Sends a request to one node as it is.
     pub fn forward(
         &mut self,

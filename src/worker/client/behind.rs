@@ -15,8 +15,8 @@ use smallvec::SmallVec;
 
 use super::Gate;
 use crate::combine::{Op, Verb, WriteBehindOp};
-use crate::command::{CommandFlags, CommandId, Fan, KeyPositions, Session};
-use crate::resp::{Request, RespVersion, encode, key_slot};
+use crate::command::{Fan, Session};
+use crate::resp::{RespVersion, encode, key_slot};
 use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
@@ -27,6 +27,7 @@ use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
+use crate::worker::resolve::{KeyAt, Resolved};
 
 /// Keys in write-behind mode, by hash.
 pub type BehindKeys = SmallVec<[(u64, Bytes); 1]>;
@@ -73,17 +74,18 @@ impl Worker {
     pub fn pass_behind(
         &mut self,
         key: ClientKey,
-        command: Option<CommandId>,
-        request: &Request<'_>,
+        resolved: &Resolved<'_>,
         verdict: &Verdict,
     ) -> Option<Flow> {
-        let command = command.filter(|_| self.hot.behind.is_on())?;
+        if !self.hot.behind.is_on() {
+            return None;
+        }
         if self.hot.behind.is_closing() && self.clients.all.get(key)?.combined > 0 {
             // The home of a key that is in write-behind mode no more may hand an operation of it back.
             return Some(self.wait_for_passage(key));
         }
-        if let Some((place, op)) = self.absorbable(key, command, request, verdict) {
-            return self.take_behind(key, command, request, place, op);
+        if let Some(op) = self.absorbable(key, resolved, verdict) {
+            return self.take_behind(key, resolved, op);
         }
         self.end_passage(key);
         match self.clients.all.get(key)?.passage.as_deref() {
@@ -100,7 +102,7 @@ impl Worker {
             // An earlier command holds keys.
             Some(_) | None => {}
         }
-        let touched = self.touched(key, command, request, verdict);
+        let touched = self.touched(key, resolved, verdict);
         if touched.keys.is_empty() && !touched.all {
             return None;
         }
@@ -119,34 +121,29 @@ impl Worker {
     fn absorbable(
         &self,
         key: ClientKey,
-        command: CommandId,
-        request: &Request<'_>,
+        resolved: &Resolved<'_>,
         verdict: &Verdict,
-    ) -> Option<(usize, WriteBehindOp)> {
+    ) -> Option<WriteBehindOp> {
         if !matches!(verdict, Verdict::Forward { .. }) {
             return None;
         }
-        let op = match self.hot.foldable(command)?.op(request)? {
+        let op = match self.hot.foldable(resolved.command)?.op(resolved.request)? {
             Op::Increment(delta) => WriteBehindOp::Increment(delta),
             Op::Get => WriteBehindOp::Get,
             _ => return None,
         };
         let session = &self.clients.all.get(key)?.session;
-        let place = self.core.snapshots.commands.get(command).key_range.first as usize;
-        (session.database == 0 && session.tracking.is_none()).then_some((place, op))
+        (session.database == 0 && session.tracking.is_none()).then_some(op)
     }
 
     /// `None` if the key is not in write-behind mode.
     fn take_behind(
         &mut self,
         client_key: ClientKey,
-        command: CommandId,
-        request: &Request<'_>,
-        place: usize,
+        resolved: &Resolved<'_>,
         op: WriteBehindOp,
     ) -> Option<Flow> {
-        let key = request.arg(place)?;
-        let hash = self.hot.hasher.hash_one(key);
+        let (KeyAt { hash, .. }, key) = resolved.only_key()?;
         if !self.is_behind(key, hash) {
             return None;
         }
@@ -155,9 +152,6 @@ impl Worker {
             return Some(client.wait(Gate::Drain));
         }
         client.combined += 1;
-        client.requests += 1;
-        client.active_ns = self.core.now_ns;
-        client.session.last_seen = Some(command);
         let muted = client.take_muted();
         let waiter = Waiter {
             client: client_key.to_number(),
@@ -169,7 +163,7 @@ impl Worker {
             verb: Verb::default(),
             version: client.session.version,
         };
-        self.record_access(client_key, command, request, key, hash);
+        self.count_access(client_key, resolved);
         let home = self.home_of(hash);
         if home == self.core.index {
             self.take_at_home(key, hash, op, waiter);
@@ -181,13 +175,7 @@ impl Worker {
     }
 
     /// What a request touches beside write-behind. What is queued in a transaction is touched by its `EXEC`.
-    fn touched(
-        &mut self,
-        key: ClientKey,
-        command: CommandId,
-        request: &Request<'_>,
-        verdict: &Verdict,
-    ) -> Touched {
+    fn touched(&mut self, key: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> Touched {
         match verdict {
             Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => {
                 Touched::default()
@@ -203,20 +191,20 @@ impl Worker {
                 touched
             }
             Verdict::Session(Session::Watch, _) => {
-                let named = self.named(key, command, request);
+                let named = self.named(key, resolved);
                 if let Some(client) = self.clients.all.get_mut(key) {
                     client.session.watched.add(named.clone());
                 }
                 named
             }
-            Verdict::Forward { .. } | Verdict::Split(_) => self.named(key, command, request),
+            Verdict::Forward { .. } | Verdict::Split(_) => self.named(key, resolved),
             // What blocks is for other types than counters, and must not hold up one.
             Verdict::Session(..) => Touched::default(),
             Verdict::Fan(Fan::Min | Fan::MinArray) => Touched { all: true, ..Touched::default() },
-            Verdict::Fan(_) => self.named(key, command, request),
+            Verdict::Fan(_) => self.named(key, resolved),
             Verdict::Queue { part: Part::Select | Part::Hello | Part::Here, .. } => Touched::default(),
             Verdict::Queue { part: Part::Redis, .. } => {
-                let named = self.named(key, command, request);
+                let named = self.named(key, resolved);
                 let client = self.clients.all.get_mut(key);
                 if let Some(transaction) = client.and_then(|client| client.session.transaction.as_mut()) {
                     transaction.touched.add(named);
@@ -226,26 +214,21 @@ impl Worker {
         }
     }
 
-    fn named(&mut self, key: ClientKey, command: CommandId, request: &Request<'_>) -> Touched {
-        let commands = std::sync::Arc::clone(&self.core.snapshots.commands);
-        let known = commands.get(command);
-        let mut places = KeyPositions::new();
-        if known.keys(request, &mut places).is_err() {
+    fn named(&mut self, key: ClientKey, resolved: &Resolved<'_>) -> Touched {
+        if resolved.is_malformed {
             return Touched::default();
         }
-        if places.is_empty() {
-            let script = self.core.snapshots.classes.of(command) == RequestClass::Script;
-            return Touched { keys: BehindKeys::new(), all: known.is_write() || script };
+        if resolved.keys.is_empty() {
+            let script = resolved.counts_as == RequestClass::Script;
+            return Touched { keys: BehindKeys::new(), all: resolved.writes() || script };
         }
         let database = self.clients.all.get(key).map_or(0, |client| client.session.database_ahead());
         // The database that `COPY` and `MOVE` name may be this one.
-        let elsewhere = database != 0 && !known.flags.contains(CommandFlags::WRITE);
-        let all = !elsewhere && known.follows_patterns(request);
-        let mut touched = Touched { all, ..Touched::default() };
-        for key in places.iter().filter_map(|place| request.arg(*place as usize)) {
-            let hash = self.hot.hasher.hash_one(key);
-            if !elsewhere && self.is_behind(key, hash) {
-                touched.keys.push((hash, Bytes::copy_from_slice(key)));
+        let elsewhere = database != 0 && !resolved.writes();
+        let mut touched = Touched { all: !elsewhere && resolved.follows_patterns, ..Touched::default() };
+        for (KeyAt { hash, .. }, name) in resolved.named_keys() {
+            if !elsewhere && self.is_behind(name, hash) {
+                touched.keys.push((hash, Bytes::copy_from_slice(name)));
             }
         }
         touched

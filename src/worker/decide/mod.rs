@@ -1,7 +1,7 @@
 //! What to do with a request: sync, free of IO, no side effect but on the session it is given.
 //!
 //! ```text
-//! (session, request) -> Verdict:  Forward   one node, as it came
+//! (session, resolved request) -> Verdict:  Forward   one node, as it came
 //!                                 Split     in parts by slot
 //!                                 Fan       to several masters
 //!                                 Answer    by the gateway itself
@@ -23,13 +23,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
-use crate::command::{
-    Class, Command, CommandError, CommandFlags, CommandId, CommandTable, Fan, KeyPositions, Local, Session,
-};
+use crate::command::{Class, Command, CommandError, CommandFlags, CommandTable, Fan, Local, Session};
 use crate::config::ReadFrom;
-use crate::resp::{Request, key_slot};
+use crate::resp::Request;
 use crate::shared::topology::{Topology, UpstreamKind};
 use crate::worker::pending::Route;
+use crate::worker::resolve::{KeyAt, Resolved};
 
 /// The error for keys in several slots, as Redis words it.
 pub const CROSSSLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
@@ -109,63 +108,47 @@ pub enum Part {
     Here,
 }
 
-/// Decides. Also returns the command, when it is known.
-pub fn decide(
-    snapshots: &Snapshots,
-    session: &mut ClientSession,
-    request: &Request<'_>,
-) -> (Option<CommandId>, Verdict) {
-    let name = request.name();
-    let id = match session.last_command.find(name) {
-        Some(id) if snapshots.commands.get(id).accepts(request.len()) => id,
-        _ => match snapshots.commands.resolve(request) {
-            Ok(id) => {
-                if !snapshots.commands.get(id).name.contains('|') {
-                    session.last_command.remember(name, id);
-                }
-                id
-            }
-            // Redis takes these for a browser that was made to attack it, and closes (`securityWarningCommand`).
-            Err(_) if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") => {
-                return (None, Verdict::HangUp);
-            }
-            Err(error) if session.authenticated => {
-                let text = error.message(request);
-                if name.eq_ignore_ascii_case(b"exec") {
-                    return (
-                        None,
-                        Verdict::Abort(
-                            [ABORTED_BY, text.strip_prefix(b"ERR ").unwrap_or(&text)].concat().into(),
-                        ),
-                    );
-                }
-                poison(session);
-                return (None, Verdict::Refuse(text.into()));
-            }
-            Err(_) => return (None, Verdict::Refuse(NOAUTH.into())),
-        },
-    };
-    let command = snapshots.commands.get(id);
-    if session.authenticated && own_keys::names_own_key(command, request) {
+/// Decides on a request of a known command.
+pub fn decide(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
+    if session.authenticated && own_keys::names_own_key(resolved) {
         poison(session);
-        return (Some(id), Verdict::Refuse(own_keys::OWN_KEY.into()));
+        return Verdict::Refuse(own_keys::OWN_KEY.into());
     }
-    let verdict = if session.plain {
-        by_class(snapshots, command, request)
-    } else {
-        in_state(snapshots, session, command, request)
-    };
-    (Some(id), verdict)
+    match session.plain {
+        true => by_class(snapshots, resolved),
+        false => in_state(snapshots, session, resolved),
+    }
+}
+
+/// Decides on a request of which the command is not known, or has not these arguments.
+pub fn decide_unknown(session: &mut ClientSession, request: &Request<'_>, error: &CommandError) -> Verdict {
+    let name = request.name();
+    // Redis takes these for a browser that was made to attack it, and closes (`securityWarningCommand`).
+    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+        return Verdict::HangUp;
+    }
+    if !session.authenticated {
+        return Verdict::Refuse(NOAUTH.into());
+    }
+    let text = error.message(request);
+    if name.eq_ignore_ascii_case(b"exec") {
+        return Verdict::Abort([ABORTED_BY, text.strip_prefix(b"ERR ").unwrap_or(&text)].concat().into());
+    }
+    poison(session);
+    Verdict::Refuse(text.into())
 }
 
 /// The decision for a session without open state.
-fn by_class(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> Verdict {
-    match command.class_of(request) {
-        Class::Key => forward_by_key(snapshots, command, request),
-        Class::Split(split) => match slot_of_keys(snapshots, command, request) {
-            Slots::Several => match split::by_slot(command, split, request) {
+fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
+    let command = snapshots.commands.get(resolved.command);
+    match resolved.class {
+        Class::Key => forward_by_key(snapshots, command, resolved),
+        Class::Split(split) => match slots_of(&resolved.keys) {
+            Slots::Several => match split::by_slot(split, resolved) {
                 Some(parts) => Verdict::Split(parts),
-                None => Verdict::Refuse(CommandError::Arity { of_subcommand: false }.message(request).into()),
+                None => Verdict::Refuse(
+                    CommandError::Arity { of_subcommand: false }.message(resolved.request).into(),
+                ),
             },
             Slots::One(slot) => forward(snapshots, Route::Slot(slot), command),
             Slots::None => forward(snapshots, Route::AnyNode, command),
@@ -177,7 +160,7 @@ fn by_class(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> 
         Class::AnyNode => forward(snapshots, Route::AnyNode, command),
         Class::Local(local) => Verdict::Answer(local),
         Class::Session(session @ (Session::Watch | Session::Blocking)) => {
-            match slot_of_keys(snapshots, command, request) {
+            match slots_of(&resolved.keys) {
                 Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
                 Slots::One(slot) => Verdict::Session(session, Some(slot)),
                 // Malformed: Redis itself says what is wrong with it, without blocking.
@@ -197,13 +180,9 @@ fn by_class(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> 
 }
 
 /// The decision for a session in a state: not authenticated, in a transaction, subscribed, tracked, muted.
-fn in_state(
-    snapshots: &Snapshots,
-    session: &mut ClientSession,
-    command: &Command,
-    request: &Request<'_>,
-) -> Verdict {
-    let class = command.class_of(request);
+fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
+    let command = snapshots.commands.get(resolved.command);
+    let class = resolved.class;
     if !session.authenticated {
         return match class {
             Class::Local(local @ (Local::Auth | Local::Hello | Local::Quit | Local::Reset)) => {
@@ -213,7 +192,7 @@ fn in_state(
         };
     }
     if session.transaction.is_some() {
-        return in_transaction(snapshots, session, command, class, request);
+        return in_transaction(snapshots, session, resolved);
     }
     if session.rest.is_some() {
         // Redis runs a transaction without looking at what its client is subscribed to.
@@ -222,7 +201,7 @@ fn in_state(
                 let is_monitor = refused == Session::Monitor;
                 Verdict::Refuse(if is_monitor { NO_MONITOR.into() } else { NO_SSUBSCRIBE.into() })
             }
-            _ => by_class(snapshots, command, request),
+            _ => by_class(snapshots, resolved),
         };
     }
     if session.is_subscriber_only() {
@@ -246,18 +225,13 @@ fn in_state(
             return Verdict::Refuse(text.into_bytes().into());
         }
     }
-    by_class(snapshots, command, request)
+    by_class(snapshots, resolved)
 }
 
 /// The decision between `MULTI` and `EXEC`: what Redis would queue is queued, what it would refuse poisons. So does what the
 /// gateway does not pass on, as a command does which the user may not run.
-fn in_transaction(
-    snapshots: &Snapshots,
-    session: &mut ClientSession,
-    command: &Command,
-    class: Class,
-    request: &Request<'_>,
-) -> Verdict {
+fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
+    let (command, class) = (snapshots.commands.get(resolved.command), resolved.class);
     let single = snapshots.topology.kind == UpstreamKind::Single;
     let part = match class {
         Class::Session(ending @ (Session::Exec | Session::Discard | Session::Multi | Session::Watch)) => {
@@ -290,7 +264,7 @@ fn in_transaction(
     if part != Part::Redis {
         return queue(None);
     }
-    match slot_of_keys(snapshots, command, request) {
+    match slots_of(&resolved.keys) {
         Slots::None => queue(None),
         Slots::One(slot) => {
             let elsewhere = session.transaction.as_ref().and_then(|transaction| transaction.slot);
@@ -315,8 +289,8 @@ fn poison(session: &mut ClientSession) {
     }
 }
 
-fn forward_by_key(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> Verdict {
-    match slot_of_keys(snapshots, command, request) {
+fn forward_by_key(snapshots: &Snapshots, command: &Command, resolved: &Resolved<'_>) -> Verdict {
+    match slots_of(&resolved.keys) {
         Slots::One(slot) => forward(snapshots, Route::Slot(slot), command),
         Slots::None => forward(snapshots, Route::AnyNode, command),
         Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
@@ -340,19 +314,12 @@ enum Slots {
     Several,
 }
 
-fn slot_of_keys(snapshots: &Snapshots, command: &Command, request: &Request<'_>) -> Slots {
-    if snapshots.topology.kind == UpstreamKind::Single {
-        // One server owns every slot, so which one it is does not matter.
-        return Slots::One(0);
-    }
-    let mut keys = KeyPositions::new();
-    if command.keys(request, &mut keys).is_err() {
-        return Slots::None;
-    }
-    let mut slots = keys.iter().filter_map(|place| request.arg(*place as usize)).map(key_slot);
-    match slots.next() {
-        None => Slots::None,
-        Some(first) if slots.all(|slot| slot == first) => Slots::One(first),
-        Some(_) => Slots::Several,
+fn slots_of(keys: &[KeyAt]) -> Slots {
+    match keys {
+        [] => Slots::None,
+        [first, others @ ..] if others.iter().all(|key| key.slot == first.slot) => {
+            Slots::One(first.slot.slot)
+        }
+        _ => Slots::Several,
     }
 }

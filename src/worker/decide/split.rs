@@ -1,8 +1,9 @@
 //! Taking `MGET MSET DEL UNLINK EXISTS TOUCH` apart by slot.
 
-use crate::command::{Command, KeyPositions, Split};
-use crate::resp::{Request, encode, key_slot};
+use crate::command::Split;
+use crate::resp::encode;
 use crate::worker::client::merge::Plan;
+use crate::worker::resolve::Resolved;
 
 /// One part: the request for one slot.
 #[derive(Debug, PartialEq)]
@@ -32,18 +33,17 @@ impl PartialEq for Parts {
 
 /// Splits a request whose keys are in several slots. `None` when its arguments are malformed (`MSET` with a key that
 /// lacks its value): then Redis says what is wrong.
-pub fn by_slot(command: &Command, split: Split, request: &Request<'_>) -> Option<Parts> {
-    let mut keys = KeyPositions::new();
-    command.keys(request, &mut keys).ok()?;
+pub fn by_slot(split: Split, resolved: &Resolved<'_>) -> Option<Parts> {
+    let request = resolved.request;
     let width = if split == Split::Mset { 2 } else { 1 };
     if !(request.len() - 1).is_multiple_of(width) {
         return None;
     }
     let mut groups: Vec<(u16, Vec<&[u8]>)> = Vec::new();
-    let mut order = Vec::with_capacity(keys.len());
+    let mut order = Vec::with_capacity(resolved.keys.len());
     let mut group_of_slot = ahash::HashMap::default();
-    for place in keys {
-        let slot = key_slot(request.arg(place as usize)?);
+    for key in &resolved.keys {
+        let slot = key.slot.slot;
         let group = *group_of_slot.entry(slot).or_insert_with(|| {
             groups.push((slot, vec![request.name()]));
             groups.len() - 1
@@ -51,7 +51,7 @@ pub fn by_slot(command: &Command, split: Split, request: &Request<'_>) -> Option
         let arguments = &mut groups[group].1;
         order.push((group as u32, arguments.len() as u32 - 1));
         for offset in 0..width {
-            arguments.push(request.arg(place as usize + offset)?);
+            arguments.push(request.arg(key.position as usize + offset)?);
         }
     }
     let parts = groups
@@ -67,5 +67,5 @@ pub fn by_slot(command: &Command, split: Split, request: &Request<'_>) -> Option
         Split::Mset => Plan::Same,
         Split::Sum => Plan::Sum,
     };
-    Some(Parts { parts, plan, readonly: command.is_readonly() })
+    Some(Parts { parts, plan, readonly: resolved.reads_only() })
 }

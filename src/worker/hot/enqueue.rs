@@ -10,13 +10,7 @@ use crate::worker::reply::ReplyBytes;
 
 impl Worker {
     /// Takes an operation of one of this worker's clients, or so many equal ones, which may be combined now.
-    pub(super) fn enqueue(
-        &mut self,
-        client_key: ClientKey,
-        hash: u64,
-        (op, verb): (Op<'_>, Verb),
-        operations: u32,
-    ) {
+    pub fn enqueue(&mut self, client_key: ClientKey, hash: u64, (op, verb): (Op<'_>, Verb), operations: u32) {
         let Some(client) = self.clients.all.get_mut(client_key) else { return };
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
         entry.active_ns = self.core.now_ns;

@@ -8,7 +8,7 @@
 use rand::Rng;
 
 use super::Entry;
-use super::observe::Way;
+use super::verdict::HotVerdict;
 use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
 use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
@@ -67,27 +67,27 @@ impl Passed {
 }
 
 /// What a key's course means for an operation at hand.
-pub(super) enum Turn {
+pub enum Turn {
     /// It goes this way, as it came.
-    Goes(Way),
+    Goes(HotVerdict),
     /// It is folded, if it can be.
     Folds,
 }
 
 impl Worker {
     /// Whether an operation on a key goes as it came. `folds` says that it can be folded.
-    pub(super) fn take_turn(&mut self, client: ClientKey, hash: u64, folds: bool) -> Turn {
-        let Some(client) = self.clients.all.get_mut(client) else { return Turn::Goes(Way::Ordinary) };
-        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Goes(Way::Ordinary) };
+    pub fn take_turn(&mut self, client: ClientKey, hash: u64, folds: bool) -> Turn {
+        let Some(client) = self.clients.all.get_mut(client) else { return Turn::Goes(HotVerdict::Forward) };
+        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Goes(HotVerdict::Forward) };
         if entry.is_forced() {
             return Turn::Folds;
         }
         let govern = &mut self.hot.govern;
         match entry.pace.course() {
-            Course::Passing if !client.may_pass(govern.pass_epoch) => Turn::Goes(Way::Wait),
+            Course::Passing if !client.may_pass(govern.pass_epoch) => Turn::Goes(HotVerdict::Wait),
             Course::Passing => {
                 entry.passed.count(govern.counting);
-                Turn::Goes(Way::Ordinary)
+                Turn::Goes(HotVerdict::Forward)
             }
             _ if !folds => Turn::Folds,
             Course::Folding if entry.pace.wants_probe(self.core.now_ns) => self.begin_probe(hash),
@@ -96,7 +96,7 @@ impl Worker {
                 entry.pace.on_folded();
                 Turn::Folds
             }
-            Course::Probing if entry.pace.admits() => Turn::Goes(Way::Barrier),
+            Course::Probing if entry.pace.admits() => Turn::Goes(HotVerdict::Barrier),
             Course::Probing => Turn::Folds,
         }
     }
@@ -113,7 +113,7 @@ impl Worker {
     }
 
     /// Whether a client has nothing in queues that was there when a key last ceased to be folded.
-    pub(super) fn may_pass(&mut self, client: ClientKey) -> bool {
+    pub fn may_pass(&mut self, client: ClientKey) -> bool {
         let pass_epoch = self.hot.govern.pass_epoch;
         self.clients.all.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
     }

@@ -36,6 +36,7 @@ mod observe;
 mod outcome;
 mod pump;
 mod quota;
+mod verdict;
 mod written;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -61,11 +62,13 @@ use debts::OrphanedDebt;
 use entry::Home;
 pub use entry::{Entry, Rules};
 use govern::Govern;
+pub use govern::Turn;
 use held_counters::HeldCounters;
-pub use observe::{Seen, detector};
+pub use observe::detector;
 pub use pump::pump;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
+pub use verdict::HotVerdict;
 pub use written::WrittenKeys;
 
 /// What is due at a time.
@@ -203,6 +206,26 @@ impl HotKeys {
     /// Whether no key is combined and neither a rule nor a quota could make one.
     pub fn is_idle(&self) -> bool {
         self.entries.is_empty() && self.rules.is_empty() && self.quotas.is_empty()
+    }
+
+    /// Whether this very key is one of those that are combined, or may come to be.
+    pub fn knows(&self, key: &[u8], hash: u64) -> bool {
+        self.entries.get(&hash).is_some_and(|entry| entry.key == key)
+    }
+
+    /// What is known of the key with this hash.
+    pub fn entry(&self, hash: u64) -> Option<&Entry> {
+        self.entries.get(&hash)
+    }
+
+    /// Whether operations on a key may be in a queue. `passes` says that nothing of the client at hand is in one.
+    pub fn folds(&self, hash: u64, passes: bool) -> bool {
+        self.entries.get(&hash).is_some_and(|entry| !passes || !entry.passes())
+    }
+
+    /// Whether a quota holds this key.
+    pub fn is_under_quota(&mut self, key: &[u8], hash: u64) -> bool {
+        self.quotas.holds(key, hash)
     }
 
     /// Looks up anew which commands fold.

@@ -17,7 +17,6 @@ use crate::admission::{
     RuleCounts, verdict_of_other_command,
 };
 use crate::combine::{Consumes, Op};
-use crate::command::{CommandId, KeyPositions};
 use crate::config::Quota;
 use crate::limits::KEY_VERDICTS;
 use crate::resp::{Request, RespVersion, encode};
@@ -28,6 +27,7 @@ use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
+use crate::worker::resolve::{KeyAt, Resolved};
 
 /// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.
 #[derive(Default)]
@@ -222,56 +222,52 @@ fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[Row
 }
 
 impl Worker {
-    /// The error for a command that names a key under an enforced quota and would pass by the quota, if it does. What it may
+    /// The error for a command that names keys under enforced quotas and would pass by one of them, if it does. What it may
     /// change is noted for its client.
     pub fn refusal_beside_quota(
         &mut self,
         client: ClientKey,
-        command: CommandId,
-        request: &Request<'_>,
+        resolved: &Resolved<'_>,
         context: CommandContext,
     ) -> Option<String> {
         if self.hot.quotas.is_empty() {
             return None;
         }
-        let known = self.core.snapshots.commands.get(command);
-        let mut keys = KeyPositions::new();
-        if known.keys(request, &mut keys).is_err() {
-            return None;
-        }
-        let writes = known.is_write();
-        keys.iter().filter_map(|place| request.arg(*place as usize)).find_map(|key| {
-            let hash = self.hot.hasher.hash_one(key);
-            let quota = self.hot.quotas.of(key, hash)?;
-            let refusal = refusal(&quota, request.name(), writes, context);
+        let writes = resolved.writes();
+        resolved.named_keys().find_map(|(key, name)| {
+            let quota = self.hot.quotas.of(name, key.hash)?;
+            let refusal = refusal(&quota, resolved.request.name(), writes, context);
             if writes && refusal.is_none() {
-                self.note_written(client, hash);
+                self.note_written(client, key.hash);
             }
             refusal
         })
     }
 
-    /// The error for a command on a key that a quota holds and of which nothing is known, if it has to be refused. Only what the
-    /// quota judges takes a place among the counters, so that names which nobody counts under do not fill it.
-    pub(super) fn refusal_of_unknown(
+    /// The error for a command on one key that a quota holds, if it can't be held to the quota. `op` is what it folds to. Only
+    /// what the quota judges takes a place among the counters, so that names which nobody counts under do not fill it.
+    pub fn refusal_of_one(
         &mut self,
-        command: CommandId,
-        request: &Request<'_>,
-        key: &[u8],
-        hash: u64,
+        client: ClientKey,
+        resolved: &Resolved<'_>,
+        (key, name): (KeyAt, &[u8]),
         op: Option<&Op<'_>>,
-        database: u32,
     ) -> Option<String> {
-        if !self.core.snapshots.commands.get(command).is_write() {
+        if self.hot.quotas.is_empty() {
             return None;
         }
-        let quota = self.hot.quotas.of(key, hash)?;
-        refusal_alone(&quota, op, request, true, database)
+        let database = self.clients.all.get(client)?.session.database;
+        let (request, writes) = (resolved.request, resolved.writes());
+        if let Some(entry) = self.hot.entries.get(&key.hash).filter(|entry| entry.key == name) {
+            return refusal_alone(entry.quota.as_deref()?, op, request, writes, database);
+        }
+        let quota = if writes { self.hot.quotas.of(name, key.hash) } else { None };
+        refusal_alone(quota.as_deref()?, op, request, writes, database)
     }
 
     /// Begins to combine a key because a quota holds it. The error is for the client: the table is full, and what is not in
     /// it can't be held.
-    pub(super) fn begin_by_quota(&mut self, key: &[u8], hash: u64) -> Result<(), String> {
+    pub fn begin_by_quota(&mut self, key: &[u8], hash: u64) -> Result<(), String> {
         if let Some(text) = self.refusal_for_room(key, hash) {
             return Err(text);
         }

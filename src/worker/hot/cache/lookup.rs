@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::observe::Way;
+use super::super::verdict::HotVerdict;
 use crate::combine::Foldable;
-use crate::command::{Class, Command, CommandFlags, CommandId, CommandTable, KeyPositions, Session};
+use crate::command::{Class, CommandFlags, CommandTable, Session};
 use crate::config::ReadPolicy;
 use crate::limits::{COPIED_REQUEST_BYTES_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion};
@@ -16,6 +16,7 @@ use crate::worker::client::touch;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::reply::ReplyBytes;
+use crate::worker::resolve::Resolved;
 
 /// Whether replies of a command may be copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +82,13 @@ pub(super) struct Read<'a> {
 
 impl Worker {
     /// Looks at an operation on one key with the copies in mind. `None` when it goes on as if there were none.
-    pub(in crate::worker::hot) fn look_at_copies(
+    pub fn look_at_copies(
         &mut self,
         client_key: ClientKey,
-        command: CommandId,
-        request: &Request<'_>,
+        resolved: &Resolved<'_>,
         key: &[u8],
         hash: u64,
-    ) -> Option<Way> {
+    ) -> Option<HotVerdict> {
         if !self.hot.cache.on {
             return None;
         }
@@ -96,9 +96,11 @@ impl Worker {
         if policy == ReadPolicy::Collapse {
             return None;
         }
+        let request = resolved.request;
         let client = self.clients.all.get_mut(client_key)?;
         let version = client.session.version;
-        let copyable = self.hot.cache.copyable.get(command.index()).copied().unwrap_or(Copyable::Never);
+        let copyable =
+            self.hot.cache.copyable.get(resolved.command.index()).copied().unwrap_or(Copyable::Never);
         let eligible = copyable.admits(request.len(), version, policy)
             && request.bytes().len() <= COPIED_REQUEST_BYTES_MAX
             && client.session.database == 0
@@ -108,8 +110,8 @@ impl Worker {
             true => client.copies.close(hash, &client.replies, &mut cache.store),
             false => None,
         };
-        let Some(since) = closed else { return self.open_key(client_key, command, hash) };
-        let read = Read { class: self.core.snapshots.classes.of(command), version, key, hash, policy, since };
+        let Some(since) = closed else { return self.open_key(client_key, resolved, hash) };
+        let read = Read { class: resolved.counts_as, version, key, hash, policy, since };
         let way = if request.name().iter().any(u8::is_ascii_lowercase) {
             let mut spelled = std::mem::take(&mut self.hot.cache.spelled);
             let way = self.answer_read(client_key, &in_capitals(request, &mut spelled), &read);
@@ -118,11 +120,16 @@ impl Worker {
         } else {
             self.answer_read(client_key, request, &read)
         };
-        way.or_else(|| self.open_key(client_key, command, hash))
+        way.or_else(|| self.open_key(client_key, resolved, hash))
     }
 
     /// Serves a read from a copy, or lets it wait for one. `None` when neither can be.
-    fn answer_read(&mut self, client_key: ClientKey, request: &Request<'_>, read: &Read<'_>) -> Option<Way> {
+    fn answer_read(
+        &mut self,
+        client_key: ClientKey,
+        request: &Request<'_>,
+        read: &Read<'_>,
+    ) -> Option<HotVerdict> {
         let store = &mut self.hot.cache.store;
         if let Some(reply) = store.get(read.version, request.bytes(), self.core.now_ns, read.since) {
             let reply = reply.clone();
@@ -131,17 +138,17 @@ impl Worker {
         let waits = self.await_fill(client_key, request, read) || self.send_fill(client_key, request, read);
         waits.then(|| {
             self.core.tallies.read_cache.misses += 1;
-            Way::Combined(1)
+            HotVerdict::Combined(1)
         })
     }
 
     /// Whether a rule lets replies about this key be copied.
-    pub(in crate::worker::hot) fn is_copied(&mut self, key: &[u8], hash: u64) -> bool {
+    pub fn is_copied(&mut self, key: &[u8], hash: u64) -> bool {
         self.hot.cache.on && self.hot.rules.read_of(key, hash) != ReadPolicy::Collapse
     }
 
     /// Answers a client.
-    fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> Way {
+    fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> HotVerdict {
         if let Some(client) = self.clients.all.get_mut(client_key) {
             let muted = client.take_muted();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
@@ -161,7 +168,7 @@ impl Worker {
         self.core.tallies.read_cache.hits += 1;
         let row = self.row_of_hits(read.key, read.hash);
         self.core.tallies.read_cache.keys.row(row).hits += 1;
-        Way::Served(reply.len().min(u32::MAX as usize) as u32)
+        HotVerdict::Served(reply.len().min(u32::MAX as usize) as u32)
     }
 
     fn row_of_hits(&mut self, key: &[u8], hash: u64) -> RowId {
@@ -178,13 +185,13 @@ impl Worker {
 
     /// The operation goes the ordinary way: the client may know more than copies from then on. It waits when a read of the
     /// same client is still on its way, which goes over another connection and would be overtaken.
-    fn open_key(&mut self, client_key: ClientKey, command: CommandId, hash: u64) -> Option<Way> {
+    fn open_key(&mut self, client_key: ClientKey, resolved: &Resolved<'_>, hash: u64) -> Option<HotVerdict> {
         let client = self.clients.all.get_mut(client_key)?;
         if client.copies.awaits() {
-            return Some(Way::Wait);
+            return Some(HotVerdict::Wait);
         }
         client.copies.open(hash, client.replies.next_sequence());
-        if !self.core.snapshots.commands.get(command).is_readonly() {
+        if !resolved.reads_only() {
             self.hot.cache.store.drop_key(hash);
         }
         None
@@ -192,64 +199,49 @@ impl Worker {
 
     /// As [`Worker::look_at_copies`] for a request with several keys or none, which is never served from copies, before it is
     /// sent. `true` when it has to wait.
-    pub(in crate::worker::hot) fn pass_copies(
-        &mut self,
-        client_key: ClientKey,
-        command: CommandId,
-        request: &Request<'_>,
-    ) -> bool {
+    pub fn pass_copies(&mut self, client_key: ClientKey, resolved: &Resolved<'_>) -> bool {
         let Some(client) = self.clients.all.get(client_key).filter(|_| self.hot.cache.on) else {
             return false;
         };
         let slot = client.replies.next_sequence();
-        if client.copies.awaits() && self.concerns_copies(command, request) {
+        if client.copies.awaits() && self.concerns_copies(resolved) {
             return true;
         }
-        self.open_keys(client_key, command, request, slot);
+        self.open_keys(client_key, resolved, slot);
         false
     }
 
     /// A request that went past queues and copies was sent: a part of a whole, a transaction, a command to all nodes.
-    pub fn passed_copies(&mut self, client_key: ClientKey, command: CommandId, request: &Request<'_>) {
+    pub fn passed_copies(&mut self, client_key: ClientKey, resolved: &Resolved<'_>) {
         if let Some(client) = self.clients.all.get(client_key).filter(|_| self.hot.cache.on) {
             let slot = client.replies.next_sequence().wrapping_sub(1);
-            self.open_keys(client_key, command, request, slot);
+            self.open_keys(client_key, resolved, slot);
         }
     }
 
     /// Whether a request may touch a key that has copies, or may have.
-    fn concerns_copies(&mut self, command: CommandId, request: &Request<'_>) -> bool {
-        let mut keys = KeyPositions::new();
-        let known = self.core.snapshots.commands.get(command);
-        let malformed = known.keys(request, &mut keys).is_err();
-        malformed
-            || may_touch_any(known, request, &keys)
-            || keys.iter().filter_map(|place| request.arg(*place as usize)).any(|key| {
-                let hash = self.hot.hasher.hash_one(key);
-                self.hot.rules.read_of(key, hash) != ReadPolicy::Collapse
-            })
+    fn concerns_copies(&mut self, resolved: &Resolved<'_>) -> bool {
+        let rules = &mut self.hot.rules;
+        may_touch_any(resolved)
+            || resolved.named_keys().any(|(key, name)| rules.read_of(name, key.hash) != ReadPolicy::Collapse)
     }
 
-    fn open_keys(&mut self, client_key: ClientKey, command: CommandId, request: &Request<'_>, slot: u32) {
-        let mut keys = KeyPositions::new();
-        let known = self.core.snapshots.commands.get(command);
-        let malformed = known.keys(request, &mut keys).is_err();
+    fn open_keys(&mut self, client_key: ClientKey, resolved: &Resolved<'_>, slot: u32) {
         let Some(client) = self.clients.all.get_mut(client_key) else { return };
-        for key in keys.iter().filter_map(|place| request.arg(*place as usize)) {
-            let hash = self.hot.hasher.hash_one(key);
-            if self.hot.rules.read_of(key, hash) == ReadPolicy::Collapse {
+        for (key, name) in resolved.named_keys() {
+            if self.hot.rules.read_of(name, key.hash) == ReadPolicy::Collapse {
                 continue;
             }
-            client.copies.open(hash, slot);
-            if !known.is_readonly() {
-                self.hot.cache.store.drop_key(hash);
+            client.copies.open(key.hash, slot);
+            if !resolved.reads_only() {
+                self.hot.cache.store.drop_key(key.hash);
             }
         }
-        if malformed || may_touch_any(known, request, &keys) {
+        if may_touch_any(resolved) {
             client.copies.open_all(slot);
         }
         // `FLUSHALL` and its like.
-        if known.is_write() && keys.is_empty() {
+        if resolved.writes() && resolved.keys.is_empty() {
             self.hot.cache.store.drop_sources(|_| true);
         }
     }
@@ -268,12 +260,12 @@ fn in_capitals<'a>(request: &Request<'a>, room: &'a mut Vec<u8>) -> Request<'a> 
 }
 
 /// Whether a command may change, or show, keys that its arguments do not name in plain places.
-fn may_touch_any(command: &Command, request: &Request<'_>, keys: &KeyPositions) -> bool {
-    let runs_others = matches!(command.class, Class::Session(Session::Exec | Session::Blocking));
-    let is_script = command.flags.contains(CommandFlags::NO_MANDATORY_KEYS);
-    let movable = command.flags.contains(CommandFlags::MOVABLEKEYS);
-    let writes_any = command.is_write() && (keys.is_empty() || movable);
-    runs_others || is_script || writes_any || command.follows_patterns(request)
+fn may_touch_any(resolved: &Resolved<'_>) -> bool {
+    let runs_others = matches!(resolved.class, Class::Session(Session::Exec | Session::Blocking));
+    let is_script = resolved.flags.contains(CommandFlags::NO_MANDATORY_KEYS);
+    let movable = resolved.flags.contains(CommandFlags::MOVABLEKEYS);
+    let writes_any = resolved.writes() && (resolved.keys.is_empty() || movable);
+    resolved.is_malformed || runs_others || is_script || writes_any || resolved.follows_patterns
 }
 
 #[cfg(test)]
