@@ -204,7 +204,12 @@ fixed_labels! {
 
 impl NodeRefusal {
     /// The state that an error reply tells of, if it tells of one.
+    #[inline]
     pub fn of_reply(reply: &[u8]) -> Option<Self> {
+        if reply.first() == Some(&b'-') { Self::of_error(reply) } else { None }
+    }
+
+    fn of_error(reply: &[u8]) -> Option<Self> {
         let words: &[(&[u8], Self)] = &[
             (b"-OOM ", Self::OutOfMemory),
             (b"-MISCONF ", Self::CannotSave),
