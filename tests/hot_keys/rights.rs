@@ -163,7 +163,7 @@ const QUOTA: &str = "[[quota]]\nmatch = \"stock:*\"\nlimit = 1000000\n";
 const WINDOW: &str = "[[quota]]\nmatch = \"stock:*\"\nlimit = 1000000\nwindow = \"1h\"\n";
 const ONCE: &str = "[[rule]]\nmatch = \"stock:*\"\nmode = \"combine\"\nexactly_once = true\n";
 
-/// The least users of the README.
+/// The least users that `docs/modes.md` names.
 const LEAST_USERS: [(&str, &str); 4] = [
     (WRITE_BEHIND, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +set"),
     (QUOTA, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget"),
@@ -173,7 +173,10 @@ const LEAST_USERS: [(&str, &str); 4] = [
 
 #[test]
 fn the_least_user_is_enough_for_its_mode() {
+    let page = include_str!("../../docs/modes.md");
     for (config, rights) in LEAST_USERS {
+        let mut words = rights.split(' ').filter(|word| word.starts_with('+'));
+        assert!(words.all(|word| page.contains(word)), "docs/modes.md names: {rights}");
         let server = Server::start();
         let gateway = gateway_as(&server, rights, config);
         let mut clients = clients(&gateway);
