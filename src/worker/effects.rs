@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::client::behind::Passage;
 use super::names::ClientKey;
 use super::owners::Worker;
 
@@ -16,6 +17,10 @@ pub enum Effect {
     RoomForClient(ClientKey),
     /// The same for the queue of a hot key, by its hash.
     RoomForKey(u64),
+    /// Something of a client was answered that has a passage past keys in write-behind mode, which may be over now.
+    EndPassage(ClientKey),
+    /// The passage of a client that is ending: the homes of its keys are told.
+    ReleasePassage(ClientKey, Box<Passage>),
 }
 
 /// What has been asked in this turn.
@@ -48,6 +53,8 @@ impl Worker {
                 }
             }
             Effect::RoomForKey(hash) => self.look_at_key(hash),
+            Effect::EndPassage(key) => self.end_passage(key),
+            Effect::ReleasePassage(key, passage) => self.release_passage(key, Some(passage)),
         }
     }
 }
