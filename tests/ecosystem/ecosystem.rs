@@ -9,15 +9,11 @@ use std::sync::OnceLock;
 
 use crate::support::{self, Gateway, shared};
 
-fn both() -> [&'static Gateway; 2] {
-    [&shared::single(module_path!()).1, &shared::cluster(module_path!()).1]
-}
-
 /// Before one server and told to pose as a cluster.
 fn posing() -> &'static Gateway {
     static POSING: OnceLock<Gateway> = OnceLock::new();
     POSING.get_or_init(|| {
-        let start = Gateway::before(&shared::single(module_path!()).0.address().to_string());
+        let start = Gateway::before(&shared::single(module_path!()).0);
         start.config("[gateway]\npose = \"cluster\"\n").start()
     })
 }
@@ -44,7 +40,7 @@ fn redis_cli(gateway: &Gateway, arguments: &[&str]) -> String {
 
 #[test]
 fn redis_cli_works() {
-    for gateway in both() {
+    for gateway in shared::both(module_path!()) {
         assert_eq!(redis_cli(gateway, &["PING"]), "PONG\n");
         assert_eq!(redis_cli(gateway, &["SET", "cli:k", "v"]), "OK\n");
         assert_eq!(redis_cli(gateway, &["-3", "GET", "cli:k"]), "v\n");
@@ -61,7 +57,7 @@ fn redis_cli_works() {
 /// `redis-cli --pipe` sends a mass of commands and a final ECHO, and wants all replies before it.
 #[test]
 fn redis_cli_pipe_works() {
-    for gateway in both() {
+    for gateway in shared::both(module_path!()) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("commands");
         let commands: Vec<u8> = (0..20_000)
@@ -92,14 +88,14 @@ fn results(csv: &str) -> usize {
 
 #[test]
 fn redis_benchmark_runs_all_its_default_tests() {
-    for gateway in both() {
+    for gateway in shared::both(module_path!()) {
         assert!(results(&redis_benchmark(gateway, &["-n", "1000", "-r", "1000"])) >= 17);
     }
 }
 
 #[test]
 fn redis_benchmark_runs_with_pipelines_resp3_and_threads() {
-    for gateway in both() {
+    for gateway in shared::both(module_path!()) {
         for options in
             [&["-P", "16"][..], &["-3"], &["--threads", "2"], &["-P", "64", "-3", "--threads", "2"]]
         {
@@ -113,7 +109,7 @@ fn redis_benchmark_runs_with_pipelines_resp3_and_threads() {
 
 #[test]
 fn redis_benchmark_tracks() {
-    for gateway in both() {
+    for gateway in shared::both(module_path!()) {
         for options in [&["--enable-tracking"][..], &["--enable-tracking", "-3", "-P", "8"]] {
             let arguments = [options, &["-t", "set,get", "-n", "2000", "-r", "50"]].concat();
             assert_eq!(results(&redis_benchmark(gateway, &arguments)), 2, "{options:?}");

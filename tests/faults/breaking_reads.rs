@@ -72,7 +72,7 @@ fn with_limit() -> (Server, Gateway) {
     direct.check(&format!("SET some {}", "v".repeat(1_500_000)), "+OK");
     direct.send(&encode(&["CONFIG", "SET", "client-output-buffer-limit", "normal 2mb 0 0"]));
     assert_eq!(one_line(&direct.reply()), "+OK");
-    let gateway = Gateway::before(&server.address().to_string()).flag("--workers", "1").start();
+    let gateway = Gateway::before(&server).flag("--workers", "1").start();
     (server, gateway)
 }
 

@@ -89,7 +89,7 @@ fn a_reply_too_many_reaches_nobody() {
     let relay = Relay::before(server.address());
     // Half a reply swallows the next ones, until they are missed.
     let config = "[upstream]\nrequest_timeout = '200ms'\nbackoff_min = '10ms'\nbackoff_max = '20ms'\n";
-    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let gateway = Gateway::before(&relay).flag("--workers", "1").config(config).start();
     let mut clients: Vec<Client> = (0..10).map(|_| gateway.client()).collect();
     let unasked: [&[u8]; 6] = [
         b"+OK\r\n",
@@ -125,7 +125,7 @@ fn a_reply_without_end_is_given_up() {
     let relay = Relay::before(server.address());
     // The topology is asked for often, so that its connection reads what is said on it.
     let config = "[upstream]\nreply_bytes_max = '2mb'\nrequest_timeout = '60s'\ntopology_refresh = '100ms'\nbackoff_min = '10ms'\nbackoff_max = '20ms'\n";
-    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let gateway = Gateway::before(&relay).flag("--workers", "1").config(config).start();
     let mut bystander = gateway.client();
     bystander.check("SET endless:k v", "+OK");
     bystander.check("SET endless:n 0", "+OK");

@@ -50,7 +50,7 @@ fn crowd(address: SocketAddr, size: usize) -> Vec<TcpStream> {
 fn the_soft_limit_is_raised_to_the_hard_one() {
     let server = Server::start();
     let few = "[gateway]\nclients_max = 50\nworkers = 1\n[upstream]\nsession_connections_max = 10\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(few).descriptors("-Sn 64").start();
+    let gateway = Gateway::before(&server).config(few).descriptors("-Sn 64").start();
     let (soft, hard) = limits(&gateway);
     assert_eq!(soft, hard);
     assert_eq!(max_clients(&mut gateway.client()), 50);
@@ -61,7 +61,7 @@ fn the_soft_limit_is_raised_to_the_hard_one() {
 fn a_crowd_at_the_door_takes_nothing_from_those_who_are_served() {
     let server = Server::start();
     let config = "[gateway]\nworkers = 2\n[upstream]\nbackoff_max = \"50ms\"\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).descriptors("-n 64").start();
+    let gateway = Gateway::before(&server).config(config).descriptors("-n 64").start();
     let log = gateway.log();
     for directive in ["gateway.clients_max", "upstream.session_connections_max", "admin.connections_max"] {
         let line = log.lines().find(|line| line.contains(&format!("directive=\"{directive}\"")));
@@ -108,7 +108,7 @@ fn a_crowd_at_the_door_takes_nothing_from_those_who_are_served() {
 fn clients_are_told_when_no_descriptor_is_left() {
     let server = Server::start();
     let config = "[gateway]\nworkers = 1\n[upstream]\nbackoff_max = \"50ms\"\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let mut served: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
     served.iter_mut().for_each(|client| client.check("SET served yes", "+OK"));
     let limit = |limits: &str| {
@@ -162,10 +162,7 @@ fn a_limit_that_serves_nobody_is_an_error_at_the_start() {
 #[test]
 fn a_reload_fits_as_the_start_does() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
-        .config("[gateway]\nworkers = 2\n")
-        .descriptors("-n 64")
-        .start();
+    let gateway = Gateway::before(&server).config("[gateway]\nworkers = 2\n").descriptors("-n 64").start();
     let mut client = gateway.client();
     let fitted = max_clients(&mut client);
     gateway.reload("[gateway]\nworkers = 2\nclients_max = 5000\n");

@@ -5,7 +5,7 @@ use crate::support::{self, Client, Gateway, Server, wait_until};
 
 fn start() -> (Server, Gateway) {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .config("[upstream]\nrequest_timeout = \"60s\"\n[gateway]\ndrain_timeout = \"30s\"\n")
         .start();
     (server, gateway)
@@ -55,7 +55,7 @@ fn an_idle_gateway_ends_at_once_on_either_signal() {
 #[test]
 fn the_drain_ends_at_its_timeout_even_if_redis_does_not_answer() {
     let server = Server::start();
-    let mut gateway = Gateway::before(&server.address().to_string())
+    let mut gateway = Gateway::before(&server)
         .config("[upstream]\nrequest_timeout = \"9m\"\n[gateway]\ndrain_timeout = \"1s\"\n")
         .start();
     let mut client = gateway.client();

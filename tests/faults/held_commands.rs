@@ -38,7 +38,7 @@ fn outlast_the_limits(mut meanwhile: impl FnMut()) {
 #[test]
 fn a_script_that_does_not_end_can_be_ended_and_others_are_told() {
     let server = Server::with(&busy_soon());
-    let gateway = Gateway::before(&server.address().to_string()).config(UPSTREAM).start();
+    let gateway = Gateway::before(&server).config(UPSTREAM).start();
     let mut ready = gateway.client();
     ready.check("MSET busy:k v busy:counter 1", "+OK");
     ready.check("EVAL \"return 1\" 0", ":1");
@@ -89,7 +89,7 @@ fn a_script_that_does_not_end_can_be_ended_and_others_are_told() {
 #[test]
 fn a_script_is_ended_on_whichever_node_of_a_cluster_it_runs() {
     let cluster = Cluster::with(&busy_soon());
-    let gateway = Gateway::before(&cluster.seeds()).config(UPSTREAM).start();
+    let gateway = Gateway::before(&cluster).config(UPSTREAM).start();
     let library = "#!lua name=endless\nredis.register_function('endless', function() while true do end end)";
     for (key, kill) in [("{a}", "SCRIPT KILL"), ("{b}", "SCRIPT KILL"), ("{a}", "FUNCTION KILL")] {
         let node = cluster.master_of(key);
@@ -123,7 +123,7 @@ fn a_script_is_ended_on_whichever_node_of_a_cluster_it_runs() {
 #[test]
 fn of_a_cluster_the_busy_node_says_why_a_script_goes_on() {
     let cluster = Cluster::with(&busy_soon());
-    let gateway = Gateway::before(&cluster.seeds()).config(UPSTREAM).start();
+    let gateway = Gateway::before(&cluster).config(UPSTREAM).start();
     let lasts = "local now = function() local time = redis.call('time') return time[1] + time[2] / 1000000 end \
                  local ends = now() + 3 redis.call('set', KEYS[1], 1) while now() < ends do end return 7";
     let script = format!("EVAL \"{lasts}\" 1");
@@ -166,7 +166,7 @@ fn held(server: &mut Client) -> usize {
 #[test]
 fn while_writes_are_paused_reads_go_on_and_writes_are_answered_at_the_end() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(UPSTREAM).start();
+    let gateway = Gateway::before(&server).config(UPSTREAM).start();
     gateway.client().check("MSET paused:k v paused:counter 1", "+OK");
     let mut direct = server.client();
     for round in 0..2 {
@@ -248,7 +248,7 @@ fn while_writes_are_paused_reads_go_on_and_writes_are_answered_at_the_end() {
 #[test]
 fn what_waits_on_a_connection_made_while_a_script_ran_is_not_given_up() {
     let server = Server::with(&busy_soon());
-    let gateway = Gateway::before(&server.address().to_string()).config(UPSTREAM).start();
+    let gateway = Gateway::before(&server).config(UPSTREAM).start();
     let mut script = gateway.client();
     script.send_line(ENDLESS);
     wait_until("the script is called busy", || is_busy(server.address()));
@@ -273,7 +273,7 @@ fn what_waits_on_a_connection_made_while_a_script_ran_is_not_given_up() {
 fn while_everything_is_paused_all_wait_for_its_end() {
     let server = Server::start();
     let config = format!("{UPSTREAM}connect_timeout = '1s'\n");
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     gateway.client().check("SET paused:k v", "+OK");
     let mut direct = server.client();
     // Nobody can end it before its time.
@@ -293,7 +293,7 @@ fn while_everything_is_paused_all_wait_for_its_end() {
 #[test]
 fn a_server_that_hangs_while_writes_are_paused_is_given_up() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(UPSTREAM).start();
+    let gateway = Gateway::before(&server).config(UPSTREAM).start();
     gateway.client().check("SET paused:k v", "+OK");
     let mut direct = server.client();
     pause(&mut direct, "WRITE");
@@ -314,7 +314,7 @@ fn a_server_that_hangs_while_writes_are_paused_is_given_up() {
 fn a_combined_counter_is_held_as_any_other() {
     let server = Server::with(&busy_soon());
     let rule = "[[rule]]\nmatch = 'hot:*'\nmode = 'combine'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(&format!("{UPSTREAM}{rule}")).start();
+    let gateway = Gateway::before(&server).config(&format!("{UPSTREAM}{rule}")).start();
     gateway.client().check("INCRBY hot:counter 41", ":41");
     let mut direct = server.client();
     pause(&mut direct, "WRITE");

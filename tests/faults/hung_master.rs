@@ -2,19 +2,17 @@
 //! to the new master, reads that had been sent go there again, and writes that had been sent are called unknown. No time
 //! limit of the gateway ends anything here: they are longer than the tests wait.
 
-use std::sync::Mutex;
-
 use crate::support::text::one_line;
-use crate::support::{Client, Cluster, Gateway, Version, wait_until};
+use crate::support::{Client, Cluster, Gateway, Turn, Version, wait_until};
 
 /// A cluster is six servers: two at a time would only slow each other down.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static ONE_AT_A_TIME: Turn = Turn::new();
 
 const PATIENT: &str = "[upstream]\nconnect_timeout = '1m'\nrequest_timeout = '1h'\nunavailable_wait = '2s'\n";
 
 fn start() -> (Cluster, Gateway) {
     let cluster = Cluster::with(&["--cluster-node-timeout", "1500"]);
-    let gateway = Gateway::before(&cluster.seeds()).config(PATIENT).start();
+    let gateway = Gateway::before(&cluster).config(PATIENT).start();
     (cluster, gateway)
 }
 
@@ -27,7 +25,7 @@ fn settle(cluster: &Cluster, key: &str) -> usize {
 
 #[test]
 fn what_waits_for_a_hung_master_goes_on_at_its_successor() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ONE_AT_A_TIME.take();
     let (cluster, gateway) = start();
     gateway.client().check("MSET {hung}k v {hung}counter 1 {hung}parked 1", "+OK");
     gateway.client().check("EXISTS {hung}k", ":1");
@@ -87,10 +85,10 @@ fn what_waits_for_a_hung_master_goes_on_at_its_successor() {
 /// The same for a key that is combined.
 #[test]
 fn a_combined_counter_of_a_hung_master_goes_on_at_its_successor() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ONE_AT_A_TIME.take();
     let cluster = Cluster::with(&["--cluster-node-timeout", "1500"]);
     let rule = "[[rule]]\nmatch = 'hot:*'\nmode = 'combine'\n";
-    let gateway = Gateway::before(&cluster.seeds()).config(&format!("{PATIENT}{rule}")).start();
+    let gateway = Gateway::before(&cluster).config(&format!("{PATIENT}{rule}")).start();
     gateway.client().check("INCR hot:counter", ":1");
     let master = settle(&cluster, "hot:counter");
     cluster.pause(master);

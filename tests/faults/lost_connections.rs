@@ -27,9 +27,7 @@ const LISTENING: &[&str] =
     &["SUBSCRIBE lost:channel", "PSUBSCRIBE lost:*", "SSUBSCRIBE lost:shard", "MONITOR"];
 
 fn behind_relay(config: &str) -> (Server, Relay, Gateway) {
-    let server = Server::start();
-    let relay = Relay::before(server.address());
-    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let (server, relay, gateway) = Relay::between(config);
     gateway.client().check("XGROUP CREATE lost:stream g $ MKSTREAM", "+OK");
     (server, relay, gateway)
 }
@@ -71,7 +69,7 @@ fn a_lost_connection_ends_the_clients_that_wait_or_listen_on_it() {
 #[test]
 fn who_waits_sees_no_error_while_redis_restarts() {
     let mut server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .config("[upstream]\nunavailable_wait = '300ms'\nbackoff_max = '100ms'\n")
         .start();
     let mut waiting = gateway.client();

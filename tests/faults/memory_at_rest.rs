@@ -20,7 +20,7 @@ fn check(gateway: &Gateway, count: u64, mut burst: impl FnMut(u64)) {
 #[test]
 fn a_counter_at_rest_keeps_nothing_of_its_burst() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .config("[gateway]\nworkers = 1\n[[quota]]\nmatch = 'c:*'\nlimit = 1000000000\n")
         .start();
     let mut clients: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
@@ -41,7 +41,7 @@ fn a_counter_at_rest_keeps_nothing_of_its_burst() {
 #[test]
 fn a_client_at_rest_keeps_nothing_of_its_pipeline() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config("[gateway]\nworkers = 1\n").start();
+    let gateway = Gateway::before(&server).config("[gateway]\nworkers = 1\n").start();
     let mut connected = Vec::new();
     check(&gateway, 60, |_| {
         let mut client = gateway.client();
@@ -63,7 +63,7 @@ fn counters_take_no_more_memory_than_their_bound() {
         )
     };
     for workers in [1, 2] {
-        let gateway = Gateway::before(&server.address().to_string()).config(&config(workers, "32mb")).start();
+        let gateway = Gateway::before(&server).config(&config(workers, "32mb")).start();
         let mut clients = [gateway.client(), gateway.client()];
         let before = gateway.resident_bytes();
         let name = |counter: usize| format!("c:{workers}:{counter}:{}", "x".repeat(500_000));
@@ -103,7 +103,7 @@ fn counters_take_no_more_memory_than_their_bound() {
 fn a_name_too_long_to_be_kept_is_passed_through_whatever_a_rule_says() {
     let server = Server::start();
     let rules = "[[rule]]\nmatch = 'r:*'\nmode = 'combine'\n[[rule]]\nmatch = 'w:*'\nmode = 'write-behind'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(rules).start();
+    let gateway = Gateway::before(&server).config(rules).start();
     let (mut client, mut direct) = (gateway.client(), server.client());
     let long = "x".repeat(5000);
     for turn in 1..=3 {

@@ -14,7 +14,7 @@ fn a_panic_in_any_thread_or_task_ends_the_process() {
     for place in ["worker", "task", "blocking", "thread"] {
         for format in ["text", "json"] {
             let file = directory.path().join(format!("{place}-{format}"));
-            let mut gateway = Gateway::before(&server.address().to_string())
+            let mut gateway = Gateway::before(&server)
                 .config(&format!("[log]\nformat = '{format}'\n"))
                 .environment("HOTGATE_PANIC", &format!("{place}:{}", file.display()))
                 .environment("RUST_BACKTRACE", "0")

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::figures::info;
 use crate::support::text::{encode, one_line};
 use crate::support::{Client, Cluster, Gateway, Server, Version, wait_until};
 
@@ -86,19 +87,19 @@ fn check_million(gateway: &Gateway) {
 #[test]
 fn a_million_pipelined_commands_before_one_server() {
     let server = Server::start();
-    check_million(&Gateway::before(&server.address().to_string()).config(BOUNDS).start());
+    check_million(&Gateway::before(&server).config(BOUNDS).start());
 }
 
 #[test]
 fn a_million_pipelined_commands_before_a_cluster() {
     let cluster = Cluster::start();
-    check_million(&Gateway::before(&cluster.seeds()).config(BOUNDS).start());
+    check_million(&Gateway::before(&cluster).config(BOUNDS).start());
 }
 
 #[test]
 fn many_big_values() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(BOUNDS).start();
+    let gateway = Gateway::before(&server).config(BOUNDS).start();
     let value = "v".repeat(1 << 20);
     gateway.client().check(&format!("SET big {value}"), "+OK");
     let expected = format!("${} {value}", value.len());
@@ -112,16 +113,14 @@ fn a_client_that_reads_late_is_served_on() {
     const READS: usize = 500;
     let server = Server::start();
     let config = "[limits]\nclient_output_buffer_max = \"1mb\"\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let mut witness = gateway.client();
     witness.check(&format!("SET big {}", "v".repeat(VALUE_BYTES)), "+OK");
     for _ in 0..3 {
         let mut client = gateway.client();
         client.send(&[encode(&["GET", "big"]), encode(&["SELECT", "0"])].concat().repeat(READS));
         wait_until("it is not served further", || {
-            let info = witness.text("INFO clients");
-            let waiting = info.lines().find_map(|line| line.strip_prefix("client_buffered_output_bytes:"));
-            waiting.unwrap().trim().parse::<usize>().unwrap() > (1 << 20) / 4
+            info(&mut witness, "clients", "client_buffered_output_bytes") > (1 << 20) / 4
         });
         for _ in 0..READS {
             assert_eq!(client.reply().len(), VALUE_BYTES + 11);
@@ -135,7 +134,7 @@ fn a_client_that_reads_late_is_served_on() {
 #[test]
 fn a_subscriber_that_never_reads_is_closed_at_the_bound() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(BOUNDS).start();
+    let gateway = Gateway::before(&server).config(BOUNDS).start();
     let before = gateway.resident_bytes();
     let mut subscriber = gateway.client();
     subscriber.check("SUBSCRIBE flood", "*3 $9 subscribe $5 flood :1");
@@ -192,7 +191,7 @@ fn a_listener_of_anything_that_never_reads_is_closed_at_the_bound() {
     let server = Server::start();
     let config = "[limits]\nclient_output_buffer_max = \"64kb\"\n\
          [detect]\nenter_rate = 20\nenter_share = 0.0\nleave_rate = 10\nleave_share = 0.0\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
 
     // Each notice comes once for each pattern that it matches.
     let patterns: Vec<String> = (1..=800).map(|length| "*".repeat(length)).collect();

@@ -25,7 +25,7 @@ fn after_a_stop_of_the_process_what_has_arrived_counts() {
     let server = Server::start();
     let relay = Relay::before(server.address());
     let config = "[upstream]\nrequest_timeout = '200ms'\n[limits]\nidle_timeout = '1s'\n";
-    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let gateway = Gateway::before(&relay).flag("--workers", "1").config(config).start();
     for round in 1..=3 {
         let mut asking: Vec<Client> = BOTH_VERSIONS.map(|version| gateway.speaking(version)).into();
         asking.push(gateway.client());
@@ -61,7 +61,7 @@ fn after_a_stop_of_the_process_what_has_arrived_counts() {
 fn after_a_stop_who_has_sent_nothing_is_idle() {
     let server = Server::start();
     let config = "[limits]\nidle_timeout = '1s'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let mut silent = gateway.client();
     silent.check("PING", "+PONG");
     through_a_stop(&gateway, || {});

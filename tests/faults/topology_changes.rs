@@ -1,20 +1,20 @@
 //! A cluster changes shape under load, and its clients notice at most errors that say what happened: no redirection, no
 //! wrong reply, and no acknowledged write lost where Redis itself loses none.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 
 use crate::support::load::{Acknowledged, Load};
 use crate::support::migration::Migration;
-use crate::support::{Client, Cluster, Gateway, wait_until};
+use crate::support::{Client, Cluster, Gateway, Turn, wait_until};
 
 /// One cluster at a time: nodes that get no CPU for their timeout would be failed over without a test asking for it.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static ONE_AT_A_TIME: Turn = Turn::new();
 
 fn start() -> (MutexGuard<'static, ()>, Cluster, Gateway) {
-    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let alone = ONE_AT_A_TIME.take();
     let cluster = Cluster::start();
     // Time enough for an election, so that waiting for it is the gateway's business and not the client's.
-    let gateway = Gateway::before(&cluster.seeds())
+    let gateway = Gateway::before(&cluster)
         .config("[upstream]\nunavailable_wait = \"30s\"\nrequest_timeout = \"60s\"\nredirects_max = 64\n")
         .start();
     (alone, cluster, gateway)

@@ -82,7 +82,7 @@ fn value() -> Vec<u8> {
 #[test]
 fn a_node_of_a_cluster_that_stands_still() {
     let cluster = Cluster::with(&["--cluster-node-timeout", "600000"]);
-    let gateway = Gateway::before(&cluster.seeds()).config(BOUND).start();
+    let gateway = Gateway::before(&cluster).config(BOUND).start();
     let mut warm = gateway.client();
     for key in ["a", "b", "c"] {
         warm.check(&format!("SET {key} 1"), "+OK");
@@ -113,7 +113,7 @@ fn a_node_of_a_cluster_that_stands_still() {
 fn words_for_connections_of_a_session() {
     let server = Server::start();
     let config = "[upstream]\ninflight_max = 100\nrequest_timeout = \"60s\"\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let mut client = gateway.client();
     client.check("WATCH a", "+OK");
     let before = gateway.resident_bytes();

@@ -7,9 +7,7 @@ use crate::support::{Client, Cluster, Gateway, Server, Version, wait_until};
 
 /// With one worker, so that the connection to the server which the clients use is open before replies are held.
 fn behind_relay(config: &str) -> (Server, Relay, Gateway) {
-    let server = Server::start();
-    let relay = Relay::before(server.address());
-    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let (server, relay, gateway) = Relay::between(config);
     let mut client = gateway.client();
     client.check("SET warm up", "+OK");
     client.check("EVAL \"return 0\" 0", ":0");
@@ -109,7 +107,7 @@ fn a_cut_ends_the_sessions_that_it_breaks_and_says_so() {
 #[test]
 fn a_request_that_takes_too_long_fails_and_its_late_reply_reaches_nobody_else() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .flag("--workers", "1")
         .config("[upstream]\nrequest_timeout = \"300ms\"\n")
         .start();
@@ -137,9 +135,7 @@ fn a_request_that_takes_too_long_fails_and_its_late_reply_reaches_nobody_else() 
 fn a_gateway_starts_before_its_server_and_finds_it_later() {
     let mut server = Server::start();
     server.kill();
-    let gateway = Gateway::before(&server.address().to_string())
-        .config("[upstream]\nunavailable_wait = \"50ms\"\n")
-        .start();
+    let gateway = Gateway::before(&server).config("[upstream]\nunavailable_wait = \"50ms\"\n").start();
     let mut client = gateway.client();
     client.check("PING", "+PONG");
     client.check("SET early v", "-ERR hotgate: ...");
@@ -206,7 +202,7 @@ fn keys_of_two_masters(cluster: &Cluster) -> [(usize, String); 2] {
 #[test]
 fn a_hanging_shard_delays_only_those_who_wait_for_it() {
     let cluster = patient_cluster();
-    let gateway = Gateway::before(&cluster.seeds()).config("[upstream]\nrequest_timeout = \"9m\"\n").start();
+    let gateway = Gateway::before(&cluster).config("[upstream]\nrequest_timeout = \"9m\"\n").start();
     let [(slow_node, slow), (_, quick)] = keys_of_two_masters(&cluster);
     let mut waiting = gateway.client();
     waiting.check(&format!("SET {slow} v"), "+OK");
@@ -232,8 +228,7 @@ fn a_hanging_shard_delays_only_those_who_wait_for_it() {
 #[test]
 fn a_dead_shard_fails_only_those_who_need_it() {
     let mut cluster = patient_cluster();
-    let gateway =
-        Gateway::before(&cluster.seeds()).config("[upstream]\nunavailable_wait = \"50ms\"\n").start();
+    let gateway = Gateway::before(&cluster).config("[upstream]\nunavailable_wait = \"50ms\"\n").start();
     let [(dead_node, dead), (_, quick)] = keys_of_two_masters(&cluster);
     let mut client = gateway.client();
     client.check(&format!("SET {quick} v"), "+OK");
@@ -251,7 +246,7 @@ fn a_dead_shard_fails_only_those_who_need_it() {
 #[test]
 fn reads_may_come_from_a_replica_of_a_dead_master() {
     let mut cluster = patient_cluster();
-    let gateway = Gateway::before(&cluster.seeds())
+    let gateway = Gateway::before(&cluster)
         .config("[upstream]\nread_from = \"prefer-replica\"\nunavailable_wait = \"50ms\"\n")
         .start();
     let mut client = gateway.client();
@@ -269,8 +264,7 @@ fn reads_may_come_from_a_replica_of_a_dead_master() {
 fn many_slow_requests_are_answered_each() {
     let server = Server::start();
     let config = "[upstream]\nrequest_timeout = '300ms'\n";
-    let gateway =
-        Gateway::before(&server.address().to_string()).flag("--workers", "1").config(config).start();
+    let gateway = Gateway::before(&server).flag("--workers", "1").config(config).start();
     let mut client = gateway.client();
     // Redis answers what it has read at once all at once, which is 16 KiB: so each is half of that.
     let slow = "EVAL \"local stop = redis.call('TIME') local us = stop[1] * 1e6 + stop[2] + 20000 repeat local now = redis.call('TIME') until now[1] * 1e6 + now[2] >= us return 1\" 1 slow ";
@@ -284,7 +278,7 @@ fn many_slow_requests_are_answered_each() {
 fn a_silent_node_ends_what_waits_on_connections_of_clients() {
     let server = Server::start();
     let config = "[upstream]\nrequest_timeout = '300ms'\nunavailable_wait = '300ms'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let (mut tracking, mut watching) = (gateway.speaking(Version::Resp3), gateway.client());
     tracking.check("CLIENT TRACKING ON", "+OK");
     tracking.check("GET silent:k", "_");

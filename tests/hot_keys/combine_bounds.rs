@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::support::copies::calls;
+use crate::support::figures::calls;
 use crate::support::relay::Relay;
 use crate::support::text::{encode, one_line, request};
 use crate::support::{Client, Gateway, Server, wait_until};

@@ -35,7 +35,6 @@ fn address(gateway: &Gateway) -> Arc<Mutex<SocketAddr>> {
 
 fn announced_seed() -> (u64, SmallRng) {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     (seed, SmallRng::seed_from_u64(seed))
 }
 

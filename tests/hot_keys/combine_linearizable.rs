@@ -134,7 +134,6 @@ fn check(mut history: Vec<Operation>, last: i64, seed: u64) {
 /// Runs all connections and checks every counter; `direct` is where each key's Redis answers.
 fn run(gateways: &[Gateway], direct: impl Fn(usize) -> SocketAddr, kind: Kind) {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     let mut histories: BTreeMap<usize, Vec<Operation>> = BTreeMap::new();
     std::thread::scope(|scope| {
         let through = (0..CONNECTIONS).map(|connection| {

@@ -71,7 +71,6 @@ fn converse(plain: &mut Client, through: &mut Client, rng: &mut SmallRng, contex
 #[test]
 fn replies_are_those_of_one_by_one() {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     let configs = [
         "",
         "[combine]\nexactly_once = true\n",
@@ -80,8 +79,7 @@ fn replies_are_those_of_one_by_one() {
     ];
     for config in configs {
         let (plain, behind) = (Server::start(), Server::start());
-        let gateway =
-            Gateway::before(&behind.address().to_string()).config(&format!("{config}{RULES}")).start();
+        let gateway = Gateway::before(&behind).config(&format!("{config}{RULES}")).start();
         for version in BOTH_VERSIONS {
             let mut to_redis = Client::speaking(plain.address(), version);
             let mut to_hotgate = gateway.speaking(version);
@@ -99,7 +97,7 @@ fn replies_are_those_of_one_by_one() {
 #[test]
 fn a_muted_client_hears_of_no_run() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(RULES).start();
+    let gateway = Gateway::before(&server).config(RULES).start();
     let mut client = gateway.client();
     let runs: [(&str, usize); 7] = [
         ("CLIENT REPLY SKIP", 1),
@@ -125,7 +123,7 @@ fn what_finds_the_queue_full_is_refused_one_by_one() {
     let config = format!(
         "[combine]\npending_max = 100\nearly_flush_min = 100\n[limits]\nclient_inflight_max = 40\n{RULES}"
     );
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     let mut clients: Vec<Client> = (0..10).map(|_| gateway.client()).collect();
     // Warm, so that nothing but the pause holds up a flush.
     clients[0].check("INCR hot:a", ":1");
@@ -162,7 +160,7 @@ fn what_finds_the_queue_full_is_refused_one_by_one() {
 #[test]
 fn each_of_a_run_is_counted() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(RULES).start();
+    let gateway = Gateway::before(&server).config(RULES).start();
     let mut client = gateway.client();
     for _ in 0..50 {
         client.send(&request("INCR hot:a").repeat(200));
@@ -186,7 +184,7 @@ fn a_quota_judges_a_run_one_by_one() {
             "[gateway]\nworkers = {workers}\n[upstream]\nunavailable_wait = '50ms'\nbackoff_max = '100ms'\n\
              [[quota]]\nmatch = 'sku:*'\nlimit = 100\nrecheck = '10s'\non_unavailable = 'allow'\n"
         );
-        let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+        let gateway = Gateway::before(&server).config(&config).start();
         let mut client = gateway.client();
         let mut check = |line: &str, times: usize, expected: &mut dyn FnMut(usize) -> String| {
             client.send(&request(line).repeat(times));
@@ -216,7 +214,7 @@ fn a_quota_that_comes_holds_what_waits_and_not_what_is_on_its_way() {
     for workers in [1, 2] {
         let server = Server::start();
         let config = format!("[gateway]\nworkers = {workers}\n[[rule]]\nmatch = 'sku:*'\nmode = 'combine'\n");
-        let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+        let gateway = Gateway::before(&server).config(&config).start();
         let mut clients = [gateway.client(), gateway.client()];
         clients[0].check("INCR sku:1", ":1");
         clients.iter_mut().for_each(|client| client.widen_window(80));

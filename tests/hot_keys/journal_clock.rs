@@ -45,7 +45,7 @@ fn start(server: &Server, directory: &Path) -> Gateway {
          [[rule]]\nmatch = \"wb:*\"\nmode = \"write-behind\"\n",
         directory.display()
     );
-    Gateway::before(&server.address().to_string()).config(&config).start()
+    Gateway::before(&server).config(&config).start()
 }
 
 #[test]

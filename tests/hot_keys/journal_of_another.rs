@@ -16,7 +16,7 @@ fn config(directory: &Path, flush_interval: &str, more: &str) -> String {
 }
 
 fn start(server: &Server, config: &str) -> Gateway {
-    Gateway::before(&server.address().to_string()).config(config).start()
+    Gateway::before(&server).config(config).start()
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::copies::calls;
+use crate::support::figures::{all_calls, calls};
 use crate::support::text::{one_line, request};
 use crate::support::{BOTH_VERSIONS, Client, Gateway, Server, wait_until};
 
@@ -16,12 +16,8 @@ const COMMANDS: [&str; 7] =
 
 /// How often Redis has executed each command on data, those inside of scripts included.
 fn statistics(server: &Server) -> BTreeMap<String, u64> {
-    let stats = server.client().text("INFO commandstats");
     let data = ["incr", "incrby", "get", "decr", "hincrby", "hget", "set", "eval", "evalsha", "pexpire"];
-    let figures = stats.lines().filter_map(|line| {
-        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
-    });
+    let figures = all_calls(&mut server.client()).into_iter();
     figures.filter(|(name, _)| data.contains(&name.as_str())).collect()
 }
 
@@ -57,7 +53,7 @@ fn below_saturation_redis_sees_what_it_sees_without_combining() {
     for workers in ["1", "2"] {
         let seen = ["", "[combine]\nenabled = false\n"].map(|combine| {
             let server = Server::start();
-            let gateway = Gateway::before(&server.address().to_string())
+            let gateway = Gateway::before(&server)
                 .config(&format!("{HOT}{combine}"))
                 .flag("--workers", workers)
                 .start();
@@ -80,8 +76,7 @@ fn below_saturation_redis_sees_what_it_sees_without_combining() {
 fn a_queue_folds_the_key_and_its_end_lets_it_pass() {
     for workers in ["1", "2"] {
         let server = Server::with(&["--enable-debug-command", "yes"]);
-        let gateway =
-            Gateway::before(&server.address().to_string()).config(HOT).flag("--workers", workers).start();
+        let gateway = Gateway::before(&server).config(HOT).flag("--workers", workers).start();
         let mut watcher = gateway.client();
         let mut clients: Vec<Client> = (0..40).map(|_| gateway.client()).collect();
         let mut sent = 0;

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::copies::{RULES, Witness, before, calls, figure, value_of, warm};
+use crate::support::copies::{RULES, Witness, value_of, warm};
+use crate::support::figures::{calls, figure};
 use crate::support::relay::Relay;
 use crate::support::text::{one_line, request};
 use crate::support::{BOTH_VERSIONS, Client, Gateway, Server, Version, seed, wait_until};
@@ -10,7 +11,7 @@ use crate::support::{BOTH_VERSIONS, Client, Gateway, Server, Version, seed, wait
 #[test]
 fn a_read_that_was_made_before_does_not_reach_redis() {
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     let mut direct = server.client();
     direct.check("MSET t:1 one a:1 one t:2 two", "+OK");
     for version in BOTH_VERSIONS {
@@ -43,7 +44,7 @@ fn a_read_that_was_made_before_does_not_reach_redis() {
 fn a_read_asked_in_another_way_does_not_go_back() {
     let server = Server::start();
     let config = format!("[gateway]\nworkers = 1\n{RULES}");
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     let mut direct = server.client();
     for version in BOTH_VERSIONS {
         warm(&mut gateway.speaking(version), &mut direct, "GET a:warm");
@@ -82,7 +83,7 @@ fn a_read_asked_in_another_way_does_not_go_back() {
 fn a_change_of_version_before_any_read_costs_nothing() {
     let server = Server::start();
     let config = format!("[gateway]\nworkers = 1\n{RULES}");
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     let mut direct = server.client();
     direct.check("SET a:1 x", "+OK");
     warm(&mut gateway.speaking(Version::Resp3), &mut direct, "GET a:1");
@@ -147,7 +148,7 @@ const READS: &[&str] = &[
 #[test]
 fn a_copy_is_the_very_reply_in_each_version() {
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     for prefix in ["t:", "a:"] {
         for line in VALUES {
             server.client().call_line(&line.replace('%', prefix));
@@ -171,7 +172,7 @@ fn a_copy_is_the_very_reply_in_each_version() {
 #[test]
 fn what_changes_by_itself_is_read_from_redis() {
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("SET t:1 x EX 1000", "+OK");
     warm(&mut client, &mut direct, "GET t:1");
@@ -186,7 +187,7 @@ fn what_changes_by_itself_is_read_from_redis() {
 #[test]
 fn another_clients_writes_are_seen_and_never_undone() {
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for connection in 0..6 {
@@ -216,9 +217,8 @@ fn another_clients_writes_are_seen_and_never_undone() {
 #[test]
 fn a_connection_never_goes_back_behind_what_it_wrote_or_saw() {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     std::thread::scope(|scope| {
         for connection in 0..8 {
             let (gateway, server) = (&gateway, &server);
@@ -241,7 +241,7 @@ fn a_connection_never_goes_back_behind_what_it_wrote_or_saw() {
 fn a_sort_by_patterns_shows_keys_that_it_does_not_name() {
     let server = Server::start();
     let config = format!("[gateway]\nworkers = 1\n{RULES}");
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     let mut direct = server.client();
     direct.check("RPUSH list 1", ":1");
     for (line, expected) in [
@@ -265,7 +265,7 @@ fn a_sort_by_patterns_shows_keys_that_it_does_not_name() {
 #[test]
 fn a_watching_client_reads_from_redis() {
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("SET a:1 old", "+OK");
     warm(&mut client, &mut direct, "GET a:1");
@@ -284,7 +284,7 @@ fn a_copy_goes_with_its_age() {
     let server = Server::start();
     let config = "[read_cache]\ntracked_age_max = '20ms'\n[[rule]]\nmatch = 't:*'\nread = 'tracked'\n\
                   [[rule]]\nmatch = 'a:*'\nread = { ttl = '20ms' }\n";
-    let gateway = before(&server, config);
+    let gateway = Gateway::of_two_workers(&server, config);
     let (mut client, mut direct) = (gateway.client(), server.client());
     client.check("GET a:1", "$-1");
     direct.check("SET a:1 new", "+OK");
@@ -306,7 +306,7 @@ fn a_copy_goes_with_its_age() {
 fn a_write_through_the_same_worker_takes_the_copies_away() {
     let server = Server::start();
     let config = format!("[gateway]\nworkers = 1\n{RULES}");
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     let (mut writer, mut reader, mut direct) = (gateway.client(), gateway.client(), server.client());
     for write in [
         "SET a:1 y",
@@ -335,7 +335,7 @@ fn a_read_on_its_way_does_not_hide_a_write() {
     let server = Server::start();
     let relay = Relay::before(server.address());
     let config = format!("[gateway]\nworkers = 1\n{RULES}");
-    let gateway = Gateway::before(&relay.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&relay).config(&config).start();
     let (mut writer, mut reader, mut direct) = (gateway.client(), gateway.client(), server.client());
     warm(&mut reader, &mut direct, "GET t:warm");
     for round in 1..=300 {
@@ -359,7 +359,7 @@ fn bounds_hold() {
     let server = Server::start();
     let config = "[gateway]\nworkers = 1\n[read_cache]\nentries_max = 10\nvalue_bytes_max = '1kb'\nbytes_max = '64kb'\n\
                   [[rule]]\nmatch = '*'\nread = 'tracked'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let (mut client, mut direct) = (gateway.client(), server.client());
     warm(&mut client, &mut direct, "GET warm");
     direct.call(&["SET", "large", &"x".repeat(2000)]);
@@ -386,7 +386,7 @@ fn a_read_does_not_go_back_behind_a_reply_that_was_not_kept() {
     let server = Server::start();
     let config = "[gateway]\nworkers = 1\n[read_cache]\nvalue_bytes_max = '1kb'\n\
                   [[rule]]\nmatch = 'a:*'\nread = { ttl = '1h' }\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     let mut direct = server.client();
     let large = format!("SET % {}", "x".repeat(3000));
     for (number, changes) in [&[&large[..]][..], &["DEL %", "RPUSH % x"]].into_iter().enumerate() {
@@ -412,7 +412,7 @@ fn a_read_does_not_go_back_behind_a_reply_that_was_not_kept() {
 #[test]
 fn a_password_is_given_on_tracking_connections_too() {
     let server = Server::with(&["--requirepass", "secret"]);
-    let gateway = before(&server, &format!("[upstream]\npassword = 'secret'\n{RULES}"));
+    let gateway = Gateway::of_two_workers(&server, &format!("[upstream]\npassword = 'secret'\n{RULES}"));
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("AUTH secret", "+OK");
     direct.check("SET t:1 old", "+OK");
@@ -425,7 +425,7 @@ fn a_password_is_given_on_tracking_connections_too() {
 fn hits_show_with_the_hot_key() {
     let server = Server::start();
     let config = format!("{RULES}[detect]\nenter_rate = 50\nleave_rate = 10\n");
-    let gateway = before(&server, &config);
+    let gateway = Gateway::of_two_workers(&server, &config);
     let (mut client, mut direct) = (gateway.client(), server.client());
     warm(&mut client, &mut direct, "GET t:hot");
     let pipeline = request("GET t:hot").repeat(100);

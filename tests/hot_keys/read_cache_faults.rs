@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::copies::{RULES, Witness, before, calls, figure, start, value_of, warm};
+use crate::support::copies::{RULES, Witness, value_of, warm};
+use crate::support::figures::{calls, figure};
 use crate::support::migration::Migration;
 use crate::support::relay::Relay;
 use crate::support::text::request;
@@ -12,7 +13,7 @@ use crate::support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version, s
 fn check_loss(lose: impl Fn(&Relay, &mut Client)) {
     let server = Server::start();
     let relay = Relay::before(server.address());
-    let gateway = start(&relay.address().to_string(), RULES);
+    let gateway = Gateway::of_two_workers(&relay.address().to_string(), RULES);
     let mut direct = server.client();
     let mut clients =
         [gateway.client(), gateway.speaking(Version::Resp3), gateway.client(), gateway.client()];
@@ -51,7 +52,7 @@ fn copies_go_when_the_server_falls_silent() {
     let server = Server::start();
     let relay = Relay::before(server.address());
     let config = format!("[upstream]\nrequest_timeout = '1s'\n{RULES}");
-    let gateway = start(&relay.address().to_string(), &config);
+    let gateway = Gateway::of_two_workers(&relay.address().to_string(), &config);
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("SET t:1 old", "+OK");
     warm(&mut client, &mut direct, "GET t:1");
@@ -69,11 +70,10 @@ fn copies_go_when_the_server_falls_silent() {
 #[test]
 fn cuts_take_no_connection_back() {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     let server = Server::start();
     let relay = Relay::before(server.address());
     let config = format!("[upstream]\nbackoff_min = '1ms'\nbackoff_max = '20ms'\n{RULES}");
-    let gateway = start(&relay.address().to_string(), &config);
+    let gateway = Gateway::of_two_workers(&relay.address().to_string(), &config);
     let left = AtomicUsize::new(6);
     std::thread::scope(|scope| {
         for connection in 0..6 {
@@ -105,7 +105,7 @@ fn a_repeated_read_is_not_followed_by_an_older_copy() {
     let server = Server::start();
     let relay = Relay::before(server.address());
     let config = format!("[gateway]\nworkers = 1\n{RULES}");
-    let gateway = Gateway::before(&relay.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&relay).config(&config).start();
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("SET a:1 old", "+OK");
     warm(&mut gateway.client(), &mut direct, "GET a:1");
@@ -126,7 +126,7 @@ fn a_repeated_read_is_not_followed_by_an_older_copy() {
 #[test]
 fn copies_go_when_the_database_is_flushed() {
     let server = Server::start();
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("SET t:1 x", "+OK");
     warm(&mut client, &mut direct, "GET t:1");
@@ -137,7 +137,7 @@ fn copies_go_when_the_database_is_flushed() {
 #[test]
 fn a_server_that_does_not_track_is_read_every_time() {
     let server = Server::with(&["--rename-command", "CLIENT", ""]);
-    let gateway = before(&server, RULES);
+    let gateway = Gateway::of_two_workers(&server, RULES);
     let (mut client, mut direct) = (gateway.client(), server.client());
     for round in 0..300 {
         direct.check(&format!("SET t:1 {round}"), "+OK");
@@ -153,7 +153,7 @@ fn a_server_that_does_not_track_is_read_every_time() {
 fn copies_go_when_slots_move_and_masters_fail() {
     let mut cluster = Cluster::start();
     let config = format!("[upstream]\nunavailable_wait = '30s'\n{RULES}");
-    let gateway = start(&cluster.seeds(), &config);
+    let gateway = Gateway::of_two_workers(&cluster.seeds(), &config);
     let mut clients = [gateway.client(), gateway.speaking(Version::Resp3), gateway.client()];
     let key = "t:{moving}";
     let read = format!("GET {key}");

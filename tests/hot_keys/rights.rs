@@ -1,7 +1,7 @@
 //! The gateway needs no rights that its clients' own commands don't need: with whatever user it logs in, a hot key is refused what
 //! it would be refused cold, and nothing else. Modes that need more say so at the start.
 
-use crate::support::copies::calls;
+use crate::support::figures::calls;
 use crate::support::text::{one_line, request};
 use crate::support::{Client, Gateway, Server, wait_until};
 
@@ -13,7 +13,7 @@ const PIPELINE: usize = 8;
 /// A gateway that logs in as a user with these rights and no others.
 fn gateway_as(server: &Server, rights: &str, config: &str) -> Gateway {
     allow(server, rights);
-    Gateway::before(&server.address().to_string()).config(&format!("{}{config}", login())).start()
+    Gateway::before(&server).config(&format!("{}{config}", login())).start()
 }
 
 fn login() -> &'static str {

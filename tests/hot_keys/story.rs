@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::support::figures::calls;
 use crate::support::text::{elements, encode};
 use crate::support::{self, Client, Cluster, Gateway, PATIENCE, wait_for, wait_until};
 use rand::rngs::SmallRng;
@@ -240,13 +241,7 @@ fn places<'a>(gateway: &'a Gateway) -> Vec<Place<'a>> {
 
 /// How many commands the master has executed that can change the counter, those inside of scripts included.
 fn commands_at(master: &mut Client) -> usize {
-    let stats = master.text("INFO commandstats");
-    let calls = |command: &str| {
-        let start = format!("cmdstat_{command}:calls=");
-        let line = stats.lines().find_map(|line| line.strip_prefix(&start));
-        line.map_or(0, |rest| rest.split(',').next().unwrap().parse::<usize>().unwrap())
-    };
-    ["eval", "evalsha", "incr", "incrby"].map(calls).iter().sum()
+    ["eval", "evalsha", "incr", "incrby"].map(|command| calls(master, command) as usize).iter().sum()
 }
 
 /// The sale was expected, so that its counter is folded from the first reservation on and not only when Redis has a queue.
@@ -255,9 +250,8 @@ const CONFIG: &str = "[gateway]\nworkers = 2\n[[rule]]\nmatch = 'sku:*'\nmode = 
 #[test]
 fn everybody_is_told_of_the_sale_and_redis_is_spared() {
     let seed = support::seed();
-    println!("HOTGATE_SEED={seed}");
     let cluster = Cluster::start();
-    let gateway = Gateway::before(&cluster.seeds()).config(CONFIG).start();
+    let gateway = Gateway::before(&cluster).config(CONFIG).start();
     let mut master = cluster.client(cluster.master_of(SKU));
     let subscriber = Subscriber::start(&gateway);
 

@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use crate::support::figures::{figure, info};
 use crate::support::text::{one_line, request};
 use crate::support::{self, BOTH_VERSIONS, Client, Cluster, Gateway, Server, wait_until};
 
@@ -31,12 +32,6 @@ fn lazy() -> &'static (Server, Gateway) {
 /// Clients of which both workers have some: the kernel deals connections out by chance.
 fn clients(gateway: &Gateway, count: usize) -> Vec<Client> {
     (0..count).map(|_| gateway.client()).collect()
-}
-
-fn figure(gateway: &Gateway, name: &str) -> i64 {
-    let info = gateway.client().text("INFO hotgate");
-    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.expect(name).trim().parse().expect(name)
 }
 
 #[test]
@@ -89,13 +84,9 @@ fn a_client_that_does_not_read_holds_up_no_other() {
     assert_eq!(client.call(&[b"SET", &b"large"[..], &vec![b'x'; VALUE_BYTES]]), b"+OK\r\n");
     client.check("INCR wb:idle", ":1");
     idler.send(&[request("GET large").repeat(20), request("DEL wb:idle")].concat());
-    // More than such a client is served with, and less than what would close it.
-    let buffered = || {
-        let info = gateway.client().text("INFO clients");
-        let bytes = info.lines().find_map(|line| line.strip_prefix("client_buffered_output_bytes:"));
-        bytes.expect("a figure").trim().parse::<usize>().expect("a number")
-    };
-    wait_until("the replies are there", || buffered() > 12 * VALUE_BYTES);
+    // A quarter of the bound: from there on nothing more is served to such a client.
+    let buffered = || info(&mut gateway.client(), "clients", "client_buffered_output_bytes") as usize;
+    wait_until("the replies are there", || buffered() > 8 * VALUE_BYTES);
     for _ in 0..100 {
         client.integer("INCR wb:idle");
     }
@@ -259,11 +250,11 @@ fn clients_of_all_workers_count_together_and_redis_has_the_sum() {
         total == (8 * each) as i64
     });
     wait_until("the figures say so", || {
-        figure(&gateway, "write_behind_acknowledged") == (8 * each) as i64
-            && figure(&gateway, "write_behind_pending") == 0
+        figure(&mut gateway.client(), "write_behind_acknowledged") == 8 * each as u64
+            && figure(&mut gateway.client(), "write_behind_pending") == 0
     });
-    let flushes = figure(&gateway, "write_behind_flushes");
-    assert!(flushes < answered as i64 / 4, "{flushes} flushes for {answered} increments");
+    let flushes = figure(&mut gateway.client(), "write_behind_flushes");
+    assert!(flushes < answered as u64 / 4, "{flushes} flushes for {answered} increments");
 }
 
 #[test]
@@ -311,8 +302,8 @@ fn increments_that_redis_refuses_later_are_reported_to_the_last_one() {
     client.check("APPEND wb:lost s", ":5");
     client.check("GET wb:lost", "$5 texts");
     client.check("INCR wb:lost", "-ERR value is not an integer or out of range");
-    wait_until("the figures say so", || figure(&gateway, "write_behind_lost_operations") == 2);
-    assert_eq!(figure(&gateway, "write_behind_pending"), 0);
+    wait_until("the figures say so", || figure(&mut gateway.client(), "write_behind_lost_operations") == 2);
+    assert_eq!(figure(&mut gateway.client(), "write_behind_pending"), 0);
     let log = gateway.log();
     let line = log.lines().find(|line| line.contains("are lost")).expect(&log);
     for part in ["\"wb:lost\"", "\"sum\":11", "\"increments\":2", "not an integer"] {

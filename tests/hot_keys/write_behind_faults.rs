@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::figures::figure;
 use crate::support::relay::Relay;
 use crate::support::text::{one_line, request};
 use crate::support::{Client, Cluster, Gateway, Server, seed, wait_for, wait_until};
@@ -19,7 +20,6 @@ const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 fn random() -> (u64, SmallRng) {
     let seed = seed();
-    eprintln!("HOTGATE_SEED={seed}");
     (seed, SmallRng::seed_from_u64(seed))
 }
 
@@ -32,12 +32,6 @@ fn value(client: &mut Client, key: &str) -> i64 {
             0
         }
     }
-}
-
-fn figure(gateway: &Gateway, name: &str) -> i64 {
-    let info = gateway.client().text("INFO hotgate");
-    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.expect(name).trim().parse().expect(name)
 }
 
 /// The counter of one client: its increments are 1, 2, 3, ... so that each total says which of them it has.
@@ -92,11 +86,10 @@ fn while_redis_is_away_increments_are_taken_up_to_the_bound_and_arrive_later() {
     let config = format!(
         "{RULE}[write_behind]\nflush_interval = \"1ms\"\nflush_max = 10\npending_max = 100\n[upstream]\nunavailable_wait = \"100ms\"\n"
     );
-    let gateway =
-        Gateway::before(&server.address().to_string()).config(&config).flag("--workers", "1").start();
+    let gateway = Gateway::before(&server).config(&config).flag("--workers", "1").start();
     let mut client = gateway.client();
     client.check("INCR wb:away", ":1");
-    wait_until("it is flushed", || figure(&gateway, "write_behind_acknowledged") == 1);
+    wait_until("it is flushed", || figure(&mut gateway.client(), "write_behind_acknowledged") == 1);
     server.kill();
     for expected in 2..=101 {
         client.check("INCR wb:away", &format!(":{expected}"));
@@ -131,8 +124,7 @@ fn cut_connections_lose_nothing_and_double_nothing() {
     let config = format!(
         "{RULE}[write_behind]\nflush_interval = \"10ms\"\nflush_max = 20\n[upstream]\nbackoff_min = \"1ms\"\nbackoff_max = \"5ms\"\n"
     );
-    let gateway =
-        Gateway::before(&relay.address().to_string()).config(&config).flag("--workers", "2").start();
+    let gateway = Gateway::before(&relay).config(&config).flag("--workers", "2").start();
     let mut clients: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
     let mut counters: Vec<Counter> = (0..4).map(Counter::new).collect();
     let mut direct = server.client();
@@ -178,10 +170,8 @@ fn cut_connections_lose_nothing_and_double_nothing() {
         let value = value(&mut direct, &counter.key);
         counter.settle(value);
     }
-    let info = gateway.client().text("INFO hotgate");
-    let resends = info.lines().find(|line| line.starts_with("write_behind_resends:")).expect("a figure");
-    assert_ne!(resends, "write_behind_resends:0");
-    assert!(info.contains("write_behind_unknown_outcomes:0"), "{info}");
+    assert!(figure(&mut gateway.client(), "write_behind_resends") > 0);
+    assert_eq!(figure(&mut gateway.client(), "write_behind_unknown_outcomes"), 0);
 }
 
 fn journaled(directory: &Path, more: &str) -> String {
@@ -252,7 +242,7 @@ fn what_a_stop_leaves_in_the_journal_is_flushed_by_the_next_start() {
     let directory = TempDir::new().expect("a directory");
     let lazy = "flush_interval = \"50ms\"\n[gateway]\ndrain_timeout = \"300ms\"\n[log]\nformat = \"json\"\n";
     let config = journaled(directory.path(), lazy);
-    let mut gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let mut gateway = Gateway::before(&server).config(&config).start();
     let mut client = gateway.client();
     client.check("GET wb:kept", "$-1");
     server.kill();
@@ -261,7 +251,7 @@ fn what_a_stop_leaves_in_the_journal_is_flushed_by_the_next_start() {
     assert_eq!(gateway.wait().code(), Some(1));
     assert!(gateway.log().contains("the journal keeps them for the next start"), "{}", gateway.log());
     server.restart();
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     // Nothing was sent, so there is no doubt, however late the next start comes.
     wait_until("it is taken over", || gateway.log().contains("taken over from the journal"));
     assert!(gateway.log().contains("\"in_doubt\":false"), "{}", gateway.log());
@@ -282,7 +272,7 @@ fn a_torn_tail_is_reported_and_a_damaged_journal_is_refused() {
     let server = Server::start();
     let directory = TempDir::new().expect("a directory");
     let config = journaled(directory.path(), "flush_interval = \"1m\"\n");
-    let start = || Gateway::before(&server.address().to_string()).config(&config).start();
+    let start = || Gateway::before(&server).config(&config).start();
     let mut gateway = start();
     let mut client = gateway.client();
     for _ in 0..20 {
@@ -329,11 +319,8 @@ fn a_full_disk_refuses_increments_and_loses_none() {
     let server = Server::start();
     let directory = TempDir::new().expect("a directory");
     let config = journaled(directory.path(), "flush_interval = \"1m\"\n");
-    let mut gateway = Gateway::before(&server.address().to_string())
-        .config(&config)
-        .flag("--workers", "2")
-        .file_blocks_max(128)
-        .start();
+    let mut gateway =
+        Gateway::before(&server).config(&config).flag("--workers", "2").file_blocks_max(128).start();
     let mut client = gateway.client();
     let (mut acknowledged, mut acknowledged_since, mut refused) = (0, 0, 0);
     // It is refused for a moment, and then goes on in a new file.
@@ -357,7 +344,7 @@ fn a_full_disk_refuses_increments_and_loses_none() {
         }
     }
     gateway.kill();
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let gateway = Gateway::before(&server).config(&config).start();
     assert_eq!(value(&mut gateway.client(), "wb:full"), acknowledged);
     let mut direct = server.client();
     wait_until("all is flushed", || value(&mut direct, "wb:full") == acknowledged);
@@ -370,7 +357,7 @@ fn a_disk_that_stays_full_holds_up_no_command() {
     let directory = TempDir::new().expect("a directory");
     let lazy = "flush_interval = \"1m\"\n[upstream]\nunavailable_wait = \"100ms\"\n";
     let config = journaled(directory.path(), lazy);
-    let gateway = Gateway::before(&server.address().to_string()).config(&config).file_blocks_max(4).start();
+    let gateway = Gateway::before(&server).config(&config).file_blocks_max(4).start();
     let mut client = gateway.client();
     // Each key takes its place in every file, until even an empty one has no room for more.
     let mut refused = 0;
@@ -399,7 +386,7 @@ fn a_master_that_became_a_replica_is_left() {
         "{RULE}[write_behind]\nflush_interval = \"10ms\"\n\
          [upstream]\nunavailable_wait = \"60s\"\nread_from = \"prefer-replica\"\ntopology_refresh = \"1h\"\n"
     );
-    let gateway = Gateway::before(&cluster.seeds()).config(&config).flag("--workers", "2").start();
+    let gateway = Gateway::before(&cluster).config(&config).flag("--workers", "2").start();
     let mut client = gateway.client();
     client.check("INCR wb:moved", ":1");
     cluster.fail_over("wb:moved");
@@ -415,7 +402,7 @@ fn a_promoted_replica_gets_what_was_pending() {
     let mut cluster = Cluster::start();
     let config =
         format!("{RULE}[write_behind]\nflush_interval = \"1m\"\n[upstream]\nunavailable_wait = \"60s\"\n");
-    let gateway = Gateway::before(&cluster.seeds()).config(&config).flag("--workers", "2").start();
+    let gateway = Gateway::before(&cluster).config(&config).flag("--workers", "2").start();
     let mut client = gateway.client();
     for round in 1..=20 {
         client.check("INCR wb:promoted", &format!(":{round}"));
@@ -436,7 +423,7 @@ fn a_journal_that_is_switched_off_is_warned_of() {
     let server = Server::start();
     let directory = TempDir::new().expect("a directory");
     let on = journaled(&directory.path().join("journal"), "");
-    let start = |config: &str| Gateway::before(&server.address().to_string()).config(config).start();
+    let start = |config: &str| Gateway::before(&server).config(config).start();
     let warned =
         |gateway: &Gateway| gateway.log().contains("write_behind.journal is off and its directory exists");
     assert!(!warned(&start(&on)));

@@ -30,7 +30,7 @@ fn looks_because_of_silence(gateway: &Gateway) -> usize {
 #[test]
 fn one_server_is_looked_at_once_and_gets_everything() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(CONFIG).start();
+    let gateway = Gateway::before(&server).config(CONFIG).start();
     let mut client = gateway.client();
     client.check("INCR wb:1", ":1");
     wait_until("it is flushed", || server.client().ask("GET wb:1") == "$1 1");
@@ -50,7 +50,7 @@ fn one_server_is_looked_at_once_and_gets_everything() {
 #[test]
 fn what_gathered_while_a_master_hung_goes_to_the_one_that_was_promoted() {
     let cluster = Cluster::start();
-    let gateway = Gateway::before(&cluster.seeds()).config(CONFIG).start();
+    let gateway = Gateway::before(&cluster).config(CONFIG).start();
     let mut client = gateway.client();
     client.check("INCR wb:1", ":1");
     let old = cluster.master_of("wb:1");

@@ -300,8 +300,7 @@ fn a_server_whose_script_does_not_end_is_named() {
 #[test]
 fn clients_that_are_turned_away_are_told_of() {
     let server = Server::start();
-    let gateway =
-        Gateway::before(&server.address().to_string()).config("[gateway]\nclients_max = 3\n").start();
+    let gateway = Gateway::before(&server).config("[gateway]\nclients_max = 3\n").start();
     let mut clients: Vec<_> = (0..3).map(|_| gateway.client()).collect();
     clients.iter_mut().for_each(|client| client.check("PING", "+PONG"));
     let seen = wait_for("the sentence names the bound", || {
@@ -318,7 +317,7 @@ const SALE: &str = "[[quota]]\nmatch = \"sku:*\"\nlimit = 100\nrecheck = \"100ms
 #[test]
 fn a_sold_out_key_is_said_to_be_sold_out_and_not_to_reach_redis() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .config(&format!("[detect]\nenter_rate = 100\nleave_rate = 50\n{SALE}"))
         .start();
     let traffic = Traffic::start(&gateway, 4, &["INCR sku:1"]);
@@ -365,7 +364,7 @@ fn a_gateway_whose_clients_are_served_is_ready_though_it_gets_no_new_connection(
         let server = Server::start();
         let config =
             "[gateway]\nworkers = 1\n[upstream]\ntopology_refresh = \"100ms\"\nbackoff_max = \"50ms\"\n";
-        let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+        let gateway = Gateway::before(&server).config(config).start();
         let mut client = gateway.client();
         client.check("SET k v", "+OK");
         let mut direct = server.client();

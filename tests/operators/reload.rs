@@ -157,8 +157,7 @@ fn the_gateway_stays_with_its_upstream_whatever_the_file_says() {
 #[test]
 fn a_file_that_needs_what_waits_for_the_restart_is_refused() {
     let server = Server::start();
-    let gateway =
-        Gateway::before(&server.address().to_string()).config("[upstream]\nkind = \"single\"\n").start();
+    let gateway = Gateway::before(&server).config("[upstream]\nkind = \"single\"\n").start();
     gateway.reload("[upstream]\nkind = \"auto\"\nread_from = \"prefer-replica\"\n");
     wait_until("the refusal is logged", || {
         gateway.log().contains("configuration not reloaded: upstream.read_from")

@@ -5,13 +5,9 @@ use crate::support::{BOTH_VERSIONS, Cluster, Gateway, Server, Version, shared};
 const NOAUTH: &str = "-NOAUTH Authentication required.";
 const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.";
 
-fn start(config: &str) -> Gateway {
-    Gateway::before(&shared::single(module_path!()).0.address().to_string()).config(config).start()
-}
-
 #[test]
 fn with_a_password_nothing_is_done_before_it_is_given() {
-    let gateway = start("[auth]\npassword = \"secret\"\n");
+    let gateway = shared::gateway(module_path!(), "[auth]\npassword = \"secret\"\n");
     let mut client = gateway.client();
     for line in [
         "GET k",
@@ -45,8 +41,10 @@ fn with_a_password_nothing_is_done_before_it_is_given() {
 
 #[test]
 fn users_have_names_and_passwords_of_their_own() {
-    let gateway =
-        start("[auth]\npassword = \"secret\"\n[[auth.user]]\nname = \"app\"\npassword = \"apple\"\n");
+    let gateway = shared::gateway(
+        module_path!(),
+        "[auth]\npassword = \"secret\"\n[[auth.user]]\nname = \"app\"\npassword = \"apple\"\n",
+    );
     for version in BOTH_VERSIONS {
         let mut client = gateway.client();
         if version == Version::Resp3 {
@@ -77,9 +75,7 @@ fn without_a_password_auth_says_so() {
 #[test]
 fn the_gateway_logs_in_at_redis_with_a_password() {
     let server = Server::with(&["--requirepass", "upstream"]);
-    let gateway = Gateway::before(&server.address().to_string())
-        .config("[upstream]\npassword = \"upstream\"\n")
-        .start();
+    let gateway = Gateway::before(&server).config("[upstream]\npassword = \"upstream\"\n").start();
     let mut client = gateway.client();
     client.check("SET k v", "+OK");
     client.check("BLPOP none 0.01", "*-1");
@@ -96,7 +92,7 @@ fn the_gateway_logs_in_at_redis_as_a_user_with_a_password_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("password");
     std::fs::write(&file, "way\n").unwrap();
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .config(&format!("[upstream]\nuser = \"gate\"\npassword_file = \"{}\"\n", file.display()))
         .start();
     for version in BOTH_VERSIONS {
@@ -115,7 +111,7 @@ fn the_gateway_logs_in_at_every_node_of_a_cluster() {
         client.check("ACL SETUSER default off", "+OK");
     }
     let gateway =
-        Gateway::before(&cluster.seeds()).config("[upstream]\nuser = \"gate\"\npassword = \"way\"\n").start();
+        Gateway::before(&cluster).config("[upstream]\nuser = \"gate\"\npassword = \"way\"\n").start();
     let mut client = gateway.client();
     for number in 0..30 {
         client.check(&format!("SET auth:{number} v"), "+OK");

@@ -1,15 +1,11 @@
 //! The number of clients and their idle time are bounded, and what happens at the bound is said.
 
 use crate::support::text::one_line;
-use crate::support::{self, Client, Gateway, shared, wait_until};
-
-fn start(config: &str) -> Gateway {
-    Gateway::before(&shared::single(module_path!()).0.address().to_string()).config(config).start()
-}
+use crate::support::{self, Client, shared, wait_until};
 
 #[test]
 fn one_client_too_many_gets_an_error_and_is_closed() {
-    let gateway = start("[gateway]\nclients_max = 5\n");
+    let gateway = shared::gateway(module_path!(), "[gateway]\nclients_max = 5\n");
     let mut clients: Vec<Client> = (0..5).map(|_| gateway.client()).collect();
     for client in &mut clients {
         client.check("PING", "+PONG");
@@ -29,7 +25,7 @@ fn one_client_too_many_gets_an_error_and_is_closed() {
 /// Workers share the bound: it is the process's.
 #[test]
 fn the_bound_holds_over_all_workers() {
-    let gateway = start("[gateway]\nclients_max = 8\nworkers = 4\n");
+    let gateway = shared::gateway(module_path!(), "[gateway]\nclients_max = 8\nworkers = 4\n");
     let mut admitted = Vec::new();
     let mut refused = 0;
     for _ in 0..40 {
@@ -49,7 +45,7 @@ fn the_bound_holds_over_all_workers() {
 
 #[test]
 fn a_silent_client_is_closed_and_a_subscribed_one_is_not() {
-    let gateway = start("[limits]\nidle_timeout = \"1s\"\n");
+    let gateway = shared::gateway(module_path!(), "[limits]\nidle_timeout = \"1s\"\n");
     let mut subscriber = gateway.client();
     subscriber.check("SUBSCRIBE idle", "*3 $9 subscribe $4 idle :1");
     let mut blocked = gateway.client();
@@ -66,8 +62,10 @@ fn a_silent_client_is_closed_and_a_subscribed_one_is_not() {
 
 #[test]
 fn requests_beyond_their_size_are_refused() {
-    let gateway =
-        start("[limits]\nbulk_bytes_max = \"64kb\"\nrequest_bytes_max = \"256kb\"\narguments_max = 100\n");
+    let gateway = shared::gateway(
+        module_path!(),
+        "[limits]\nbulk_bytes_max = \"64kb\"\nrequest_bytes_max = \"256kb\"\narguments_max = 100\n",
+    );
     let mut client = gateway.client();
     client.send(format!("*2\r\n$4\r\nECHO\r\n${}\r\n", (64 << 10) + 1).as_bytes());
     assert_eq!(one_line(&client.rest()), "-ERR Protocol error: invalid bulk length");

@@ -12,7 +12,7 @@ fn posing() -> &'static Gateway {
     static POSING: OnceLock<Gateway> = OnceLock::new();
     POSING.get_or_init(|| {
         let (server, _) = shared::single(module_path!());
-        let start = Gateway::before(&server.address().to_string());
+        let start = Gateway::before(&server);
         start.config("[gateway]\npose = \"cluster\"\n").start()
     })
 }
@@ -144,7 +144,7 @@ fn the_keys_of_a_slot_are_counted_by_its_master() {
 #[test]
 fn an_announced_address_replaces_the_one_dialled() {
     let (server, _) = shared::single(module_path!());
-    let gateway = Gateway::before(&server.address().to_string())
+    let gateway = Gateway::before(&server)
         .config("[gateway]\npose = \"cluster\"\nannounce = \"gateway.example:7000\"\n")
         .start();
     let mut client = gateway.client();

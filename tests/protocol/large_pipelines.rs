@@ -6,6 +6,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use crate::support::figures::info;
 use crate::support::redis::signal;
 use crate::support::text::encode;
 use crate::support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version, shared, wait_until};
@@ -143,13 +144,13 @@ fn check_slow_reader(gateway: &Gateway) {
 #[test]
 fn a_slow_reader_gets_everything_before_one_server() {
     let server = Server::start();
-    check_slow_reader(&Gateway::before(&server.address().to_string()).config(BOUND).start());
+    check_slow_reader(&Gateway::before(&server).config(BOUND).start());
 }
 
 #[test]
 fn a_slow_reader_gets_everything_before_a_cluster() {
     let cluster = Cluster::start();
-    check_slow_reader(&Gateway::before(&cluster.seeds()).config(BOUND).start());
+    check_slow_reader(&Gateway::before(&cluster).config(BOUND).start());
 }
 
 /// The kernel reports late that a slow reader has taken something, and a client that only reads is not idle.
@@ -158,7 +159,7 @@ fn a_slow_reader_is_neither_stalled_nor_idle() {
     let server = Server::start();
     let config =
         "[limits]\nclient_output_buffer_max = '4mb'\noutput_stall_timeout = '4s'\nidle_timeout = '1s'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     set_up(&gateway);
     let asked = [large(&["GET", "{large}5"], bulk(5 * MB), 3), small(3)].concat();
     let mut client = gateway.client();
@@ -185,7 +186,7 @@ fn a_slow_reader_is_neither_stalled_nor_idle() {
 #[test]
 fn a_push_does_not_close_who_reads() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(BOUND).start();
+    let gateway = Gateway::before(&server).config(BOUND).start();
     set_up(&gateway);
     let mut client = gateway.speaking(Version::Resp3);
     client.check("CLIENT TRACKING ON BCAST", "+OK");
@@ -202,9 +203,7 @@ fn a_push_does_not_close_who_reads() {
 }
 
 fn buffered(witness: &mut Client) -> usize {
-    let info = witness.text("INFO clients");
-    let line = info.lines().find_map(|line| line.strip_prefix("client_buffered_output_bytes:"));
-    line.unwrap().trim().parse().unwrap()
+    info(witness, "clients", "client_buffered_output_bytes") as usize
 }
 
 fn stalled(gateway: &Gateway) -> u64 {
@@ -218,7 +217,7 @@ fn stalled(gateway: &Gateway) -> u64 {
 fn who_takes_nothing_is_closed() {
     let server = Server::start();
     let config = "[limits]\nclient_output_buffer_max = '32mb'\noutput_stall_timeout = '300ms'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     set_up(&gateway);
     let mut reading = gateway.client();
     let below = large(&["GET", "{large}5"], bulk(5 * MB), 4);
@@ -248,7 +247,7 @@ fn who_takes_nothing_is_closed() {
 fn a_stop_of_the_process_is_no_stall() {
     let server = Server::start();
     let config = "[limits]\noutput_stall_timeout = '3s'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config).start();
+    let gateway = Gateway::before(&server).config(config).start();
     set_up(&gateway);
     let mut client = gateway.client();
     let mut witness = gateway.client();

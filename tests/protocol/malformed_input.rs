@@ -123,8 +123,7 @@ fn an_inline_request_without_end_is_too_big() {
 fn before_authentication_only_small_requests_are_read() {
     let (server, _) = shared::single(module_path!());
     let locked = support::Server::with(&["--requirepass", "secret"]);
-    let gateway =
-        Gateway::before(&server.address().to_string()).config("[auth]\npassword = \"secret\"\n").start();
+    let gateway = Gateway::before(&server).config("[auth]\npassword = \"secret\"\n").start();
     let inputs: [&[u8]; 3] = [b"*11\r\n", b"*2\r\n$3\r\nGET\r\n$16385\r\n", b"*x\r\n"];
     for input in inputs {
         let (expected, _) = fate(locked.client(), input, Then::Ping);
@@ -156,8 +155,7 @@ fn noise_harms_nobody_else() {
 fn http_closes_the_connection() {
     let (server, gateway) = shared::single(module_path!());
     let locked = support::Server::with(&["--requirepass", "secret"]);
-    let asking =
-        Gateway::before(&server.address().to_string()).config("[auth]\npassword = \"secret\"\n").start();
+    let asking = Gateway::before(&server).config("[auth]\npassword = \"secret\"\n").start();
     let inputs: [&[u8]; 6] = [
         b"POST / HTTP/1.1\r\n",
         b"Host: 127.0.0.1:6379\r\n",

@@ -236,7 +236,7 @@ fn keyspace_events_follow_the_topology() {
 #[test]
 fn a_master_that_hangs_keeps_no_one_from_hearing_the_others() {
     let (cluster, _) = with_events();
-    let gateway = Gateway::before(&cluster.seeds())
+    let gateway = Gateway::before(&cluster)
         .config("[upstream]\nrequest_timeout = '1s'\nconnect_timeout = '1s'\n")
         .start();
     let hung = cluster.master_of(APART[2]);

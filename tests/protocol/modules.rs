@@ -103,7 +103,7 @@ fn count(gateway: &Gateway) {
 fn a_module_before_one_server() {
     let options = ["--loadmodule", module()];
     let (server, plain) = (Server::with(&options), Server::with(&options));
-    let gateway = Gateway::before(&server.address().to_string()).config(RULE).start();
+    let gateway = Gateway::before(&server).config(RULE).start();
     wait_until_known(&gateway);
     check(&gateway, &plain);
     count(&gateway);
@@ -113,7 +113,7 @@ fn a_module_before_one_server() {
 fn a_module_before_a_cluster() {
     let options = ["--loadmodule", module()];
     let (cluster, plain) = (Cluster::with(&options), Server::with(&options));
-    let gateway = Gateway::before(&cluster.seeds()).config(RULE).start();
+    let gateway = Gateway::before(&cluster).config(RULE).start();
     wait_until_known(&gateway);
     check(&gateway, &plain);
     count(&gateway);

@@ -53,7 +53,7 @@ const FAMILIES: &[&[&str]] = &[
 fn commands_of_other_servers_are_answered_as_by_them() {
     let (server, plain) = (Server::start(), Server::start());
     let rule = "[[rule]]\nmatch = 'hot:*'\nmode = 'combine'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(rule).start();
+    let gateway = Gateway::before(&server).config(rule).start();
     let mut direct = plain.client();
     for family in FAMILIES {
         if !knows(&mut direct, &family[0].replace("{K}", "known")) {
@@ -98,7 +98,7 @@ fn slots_that_move_as_a_whole_lose_nothing() {
     }
     let config = "[upstream]\nunavailable_wait = '30s'\nrequest_timeout = '60s'\nredirects_max = 64\n\
                   [[rule]]\nmatch = '{moving}:hot:*'\nmode = 'combine'\n";
-    let gateway = Gateway::before(&cluster.seeds()).config(config).start();
+    let gateway = Gateway::before(&cluster).config(config).start();
     let load = Load::start(&gateway, 4, 50, Acknowledged::Kept, |client, index| match index % 5 {
         0 => format!("still:{client}:{index}"),
         1 => format!("{{moving}}:hot:{client}:{index}"),

@@ -86,7 +86,7 @@ fn check_refused(client: &mut Client, direct: &mut Client, own: &[String]) {
 #[test]
 fn one_server_shows_and_lends_them_to_nobody() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(CONFIG).start();
+    let gateway = Gateway::before(&server).config(CONFIG).start();
     let mut direct = server.client();
     let own = fill(&mut gateway.client(), &mut direct);
     for version in BOTH_VERSIONS {
@@ -105,7 +105,7 @@ fn one_server_shows_and_lends_them_to_nobody() {
 #[test]
 fn a_cluster_shows_and_lends_them_to_nobody() {
     let cluster = Cluster::start();
-    let gateway = Gateway::before(&cluster.seeds()).config(CONFIG).start();
+    let gateway = Gateway::before(&cluster).config(CONFIG).start();
     let mut direct = cluster.client(cluster.master_of("sku:1"));
     let mut client = gateway.client();
     let own = fill(&mut client, &mut direct);
@@ -116,7 +116,7 @@ fn a_cluster_shows_and_lends_them_to_nobody() {
 #[test]
 fn who_watches_redis_sees_nothing_of_them() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(CONFIG).start();
+    let gateway = Gateway::before(&server).config(CONFIG).start();
     let (mut client, mut direct) = (gateway.client(), server.client());
     direct.check("CONFIG SET notify-keyspace-events KEA", "+OK");
     let (mut listener, mut monitor) = (gateway.client(), gateway.client());
@@ -147,7 +147,7 @@ fn who_watches_redis_sees_nothing_of_them() {
 #[test]
 fn who_removes_all_keys_is_named() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(CONFIG).start();
+    let gateway = Gateway::before(&server).config(CONFIG).start();
     let mut client = gateway.client();
     fill(&mut client, &mut server.client());
     client.check("FLUSHALL", "+OK");

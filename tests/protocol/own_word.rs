@@ -37,7 +37,7 @@ fn what_redis_says_of_its_state_reaches_the_client() {
     let server = Server::start();
     let relay = Relay::before(server.address());
     let config = "[upstream]\nunavailable_wait = '50ms'\n[[rule]]\nmatch = 'own:hot:*'\nmode = 'combine'\n";
-    let gateway = Gateway::before(&relay.address().to_string()).flag("--workers", "1").config(config).start();
+    let gateway = Gateway::before(&relay).flag("--workers", "1").config(config).start();
     for version in BOTH_VERSIONS {
         let mut client = gateway.speaking(version);
         // The connections are open.
@@ -64,9 +64,7 @@ fn real_servers_in_trouble_are_heard() {
     let replica = Server::with(&["--replica-serve-stale-data", "no", "--replicaof", "127.0.0.1 1"]);
     let broken = Server::with(&["--save", "3600 1", "--dbfilename", "taken"]);
     for (server, line) in [(&replica, "GET own:k"), (&broken, "SET own:k v")] {
-        let gateway = Gateway::before(&server.address().to_string())
-            .config("[upstream]\nunavailable_wait = '50ms'\n")
-            .start();
+        let gateway = Gateway::before(&server).config("[upstream]\nunavailable_wait = '50ms'\n").start();
         let mut direct = server.client();
         if line.starts_with("SET") {
             let directory = direct.list("CONFIG GET dir")[1].clone();
@@ -88,7 +86,7 @@ fn real_servers_in_trouble_are_heard() {
 #[test]
 fn a_slot_that_nobody_serves_is_called_so() {
     let cluster = Cluster::with(&["--cluster-require-full-coverage", "no"]);
-    let gateway = Gateway::before(&cluster.seeds()).config("[upstream]\nunavailable_wait = '50ms'\n").start();
+    let gateway = Gateway::before(&cluster).config("[upstream]\nunavailable_wait = '50ms'\n").start();
     let key = "own";
     let slot = cluster.client(0).integer(&format!("CLUSTER KEYSLOT {key}"));
     gateway.client().check(&format!("SET {key} v"), "+OK");

@@ -324,9 +324,7 @@ fn a_client_is_described_as_the_server_would() {
 #[test]
 fn a_restart_is_the_same_for_clients_of_both_versions() {
     let mut server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string())
-        .config("[upstream]\nunavailable_wait = '30s'\n")
-        .start();
+    let gateway = Gateway::before(&server).config("[upstream]\nunavailable_wait = '30s'\n").start();
     let mut clients = [Version::Resp2, Version::Resp3].map(|version| gateway.speaking(version));
     for round in 0..3 {
         for client in &mut clients {

@@ -1,23 +1,8 @@
 //! State that Redis keeps for a connection holds through the gateway for as long as it lasts, and no longer:
 //! transactions, blocking commands, MONITOR, tracking, reply modes and the selected database.
 
-use std::sync::Mutex;
-
-use crate::support::{self, BOTH_VERSIONS, Client, Gateway, Version, shared, wait_until};
-
-fn both() -> [&'static Gateway; 2] {
-    [&shared::single(module_path!()).1, &shared::cluster(module_path!()).1]
-}
-
-/// Runs `promise` before one server and before a cluster, in both versions of the protocol, each with a name that makes
-/// its keys its own.
-pub fn everywhere(promise: impl Fn(&Gateway, Version, &str)) {
-    for (gateway, place) in both().into_iter().zip(["single", "cluster"]) {
-        for version in BOTH_VERSIONS {
-            promise(gateway, version, &format!("{place}:{version:?}"));
-        }
-    }
-}
+use crate::support::figures::info;
+use crate::support::{self, BOTH_VERSIONS, Client, Gateway, Turn, Version, shared, wait_until};
 
 fn null(version: Version) -> &'static str {
     if version == Version::Resp2 { "$-1" } else { "_" }
@@ -28,17 +13,12 @@ fn null_array(version: Version) -> &'static str {
 }
 
 /// Held by the tests that count blocked clients, since those of another test would be counted too.
-static BLOCKING: Mutex<()> = Mutex::new(());
+static BLOCKING: Turn = Turn::new();
 
 /// Waits until as many clients as wished block, by what Redis itself says.
-fn wait_until_blocked(clients: &mut [Client], wished: usize) {
+fn wait_until_blocked(clients: &mut [Client], wished: u64) {
     wait_until("clients block at Redis", || {
-        let blocked = |client: &mut Client| {
-            let info = client.text("INFO clients");
-            let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:")).unwrap();
-            line.trim().parse::<usize>().unwrap()
-        };
-        clients.iter_mut().map(blocked).sum::<usize>() >= wished
+        clients.iter_mut().map(|client| info(client, "clients", "blocked_clients")).sum::<u64>() >= wished
     });
 }
 
@@ -54,7 +34,7 @@ fn servers_behind(gateway: &Gateway) -> Vec<Client> {
 
 #[test]
 fn a_transaction_runs_as_one() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let mut client = gateway.speaking(version);
         let key = format!("multi:{name}");
         let (a, b) = (format!("{{{key}}}a"), format!("{{{key}}}b"));
@@ -91,7 +71,7 @@ fn a_transaction_runs_as_one() {
 
 #[test]
 fn an_error_while_queueing_aborts_the_transaction() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let mut client = gateway.speaking(version);
         let key = format!("abort:{name}");
         for (line, reply) in [
@@ -115,7 +95,7 @@ fn an_error_while_queueing_aborts_the_transaction() {
 
 #[test]
 fn a_watched_key_that_changed_fails_the_transaction() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let key = format!("watch:{name}");
         let (mut client, mut other) = (gateway.speaking(version), gateway.client());
         client.check(&format!("WATCH {key}"), "+OK");
@@ -164,7 +144,7 @@ fn a_transaction_in_a_cluster_stays_in_one_slot() {
 /// A client that leaves in the middle of a transaction, or with a watch, leaves nothing behind for the next one.
 #[test]
 fn an_abandoned_session_does_not_leak_into_another() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let key = format!("abandoned:{name}");
         for _ in 0..20 {
             let mut client = gateway.speaking(version);
@@ -183,9 +163,9 @@ fn an_abandoned_session_does_not_leak_into_another() {
 
 #[test]
 fn a_blocking_command_waits_and_holds_up_nobody_else() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let key = format!("{{block:{name}}}");
-        let _alone = BLOCKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _alone = BLOCKING.take();
         let mut servers = servers_behind(gateway);
         let mut other = gateway.client();
         for (line, push, reply) in [
@@ -217,16 +197,16 @@ fn a_blocking_command_waits_and_holds_up_nobody_else() {
 
 #[test]
 fn a_client_that_leaves_while_it_blocks_takes_no_element_with_it() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let key = format!("left:{name}");
-        let _alone = BLOCKING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _alone = BLOCKING.take();
         let mut servers = servers_behind(gateway);
         let mut client = gateway.speaking(version);
         client.send_line(&format!("BLPOP {key} 0"));
         wait_until_blocked(&mut servers, 1);
         drop(client);
         wait_until("nobody blocks any more", || {
-            servers.iter_mut().all(|server| server.text("INFO clients").contains("blocked_clients:0"))
+            servers.iter_mut().all(|server| info(server, "clients", "blocked_clients") == 0)
         });
         let mut other = gateway.client();
         other.check(&format!("RPUSH {key} v"), ":1");
@@ -251,7 +231,7 @@ fn monitor_shows_what_happens() {
 
 #[test]
 fn tracking_tells_of_changes() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         if version == Version::Resp2 {
             return;
         }
@@ -321,7 +301,7 @@ fn connections_of_a_session_follow_it_into_another_database() {
 /// The same in another version of the protocol. In RESP2 Redis has no way to tell of changes.
 #[test]
 fn connections_of_a_session_follow_it_into_another_version() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         if version == Version::Resp2 {
             return;
         }
@@ -351,7 +331,7 @@ fn connections_of_a_session_follow_it_into_another_version() {
 
 #[test]
 fn client_reply_silences_what_it_says() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let key = format!("quiet:{name}");
         let mut client = gateway.speaking(version);
         client.send_line("CLIENT REPLY SKIP");
@@ -396,7 +376,7 @@ fn the_selected_database_belongs_to_its_connection() {
 
 #[test]
 fn reset_ends_every_session() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let key = format!("reset:{name}");
         let mut client = gateway.speaking(version);
         client.check("MULTI", "+OK");

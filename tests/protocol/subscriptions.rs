@@ -1,13 +1,12 @@
 //! Messages reach their subscribers once and in order, a refused subscription leaves nothing behind, and confirmations come whatever
 //! `CLIENT REPLY` says.
 
-use super::sessions::everywhere;
 use crate::support::text::elements;
 use crate::support::{BOTH_VERSIONS, Client, Gateway, Server, Version, shared};
 
 #[test]
 fn messages_reach_subscribers() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let name = &format!("{name}:reach");
         let mark = if version == Version::Resp2 { '*' } else { '>' };
         let length = name.len();
@@ -50,9 +49,8 @@ fn messages_reach_subscribers() {
 fn a_refused_subscription_leaves_nothing_behind() {
     let server = Server::start();
     server.client().check("ACL SETUSER gate on >way ~* resetchannels &open +@all", "+OK");
-    let gateway = Gateway::before(&server.address().to_string())
-        .config("[upstream]\nuser = \"gate\"\npassword = \"way\"\n")
-        .start();
+    let gateway =
+        Gateway::before(&server).config("[upstream]\nuser = \"gate\"\npassword = \"way\"\n").start();
     for version in BOTH_VERSIONS {
         let mark = if version == Version::Resp2 { '*' } else { '>' };
         let mut client = gateway.speaking(version);
@@ -74,7 +72,7 @@ fn a_refused_subscription_leaves_nothing_behind() {
 
 #[test]
 fn sharded_messages_reach_subscribers() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let mark = if version == Version::Resp2 { '*' } else { '>' };
         let length = name.len();
         let (mut subscriber, mut publisher) = (gateway.speaking(version), gateway.client());
@@ -90,7 +88,7 @@ fn sharded_messages_reach_subscribers() {
 
 #[test]
 fn messages_come_once_and_in_order() {
-    everywhere(|gateway, version, name| {
+    shared::everywhere(module_path!(), |gateway, version, name| {
         let (mut subscriber, mut publisher) = (gateway.speaking(version), gateway.client());
         subscriber.send_line(&format!("SUBSCRIBE {name}:order"));
         subscriber.reply();

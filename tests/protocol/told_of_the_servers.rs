@@ -98,7 +98,7 @@ fn config_get_is_the_servers_where_the_gateway_does_not_own_it() {
 fn what_the_gateway_is_towards_the_server_stays_with_it() {
     let server = Server::with(&["--requirepass", "inner"]);
     let config_file = "[upstream]\npassword = 'inner'\n[auth]\npassword = 'outer'\n";
-    let gateway = Gateway::before(&server.address().to_string()).config(config_file).start();
+    let gateway = Gateway::before(&server).config(config_file).start();
     let mut client = gateway.client();
     client.check("CONFIG GET databases", "-NOAUTH ...");
     client.check("AUTH outer", "+OK");

@@ -23,7 +23,7 @@ fn single() -> &'static (Server, Gateway) {
     static SINGLE: OnceLock<(Server, Gateway)> = OnceLock::new();
     SINGLE.get_or_init(|| {
         let server = Server::start();
-        let gateway = Gateway::before(&server.address().to_string()).config(WORKERS).start();
+        let gateway = Gateway::before(&server).config(WORKERS).start();
         (server, gateway)
     })
 }
@@ -32,7 +32,7 @@ fn cluster() -> &'static (Cluster, Gateway) {
     static CLUSTER: OnceLock<(Cluster, Gateway)> = OnceLock::new();
     CLUSTER.get_or_init(|| {
         let cluster = Cluster::start();
-        let gateway = Gateway::before(&cluster.seeds()).config(WORKERS).start();
+        let gateway = Gateway::before(&cluster).config(WORKERS).start();
         (cluster, gateway)
     })
 }
@@ -401,7 +401,7 @@ fn changes_are_told_to_the_client_that_is_named() {
 #[test]
 fn a_flush_is_told() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(WORKERS).start();
+    let gateway = Gateway::before(&server).config(WORKERS).start();
     for script in [
         &["a3: CLIENT TRACKING ON", "a3: GET k", "b2: FLUSHALL", "a3:"][..],
         &[
@@ -422,7 +422,7 @@ fn a_flush_is_told() {
 #[test]
 fn a_lost_connection_empties_the_cache() {
     let mut server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config(WORKERS).start();
+    let gateway = Gateway::before(&server).config(WORKERS).start();
     let mut target = gateway.speaking(Version::Resp3);
     let id = target.integer("CLIENT ID");
     let [mut own, mut redirecting, mut listener] = [(); 3].map(|()| gateway.speaking(Version::Resp3));

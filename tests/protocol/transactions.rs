@@ -1,14 +1,12 @@
 //! What stands between `MULTI` and `EXEC` is queued, done or refused as Redis does it, and the reply of `EXEC` is Redis's own:
 //! each script below runs against a plain Redis and through the gateway, and every reply is compared.
 
-use std::sync::Mutex;
-
 use crate::support::migration::Migration;
 use crate::support::text::one_line;
-use crate::support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version, shared};
+use crate::support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, Turn, Version, shared};
 
 /// Held while scripts run, since each begins with an empty database.
-static ALONE: Mutex<()> = Mutex::new(());
+static ALONE: Turn = Turn::new();
 
 /// Who sends a line of a script: `a:` or `b:` before it, of which `a` is meant where nothing is said.
 fn sender(line: &str) -> (usize, &str) {
@@ -33,7 +31,7 @@ fn replies(address: std::net::SocketAddr, version: Version, script: &[&str]) -> 
 /// Runs the scripts against a plain Redis and through gateways before one server and before a cluster. All keys share a tag,
 /// so that a cluster takes them.
 fn check(scripts: &[&[&str]]) {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ALONE.take();
     let plain = Server::start();
     let mut differences = Vec::new();
     for (gateway, place) in
@@ -153,7 +151,7 @@ fn commands_about_the_connection_are_queued_and_done() {
 /// `SELECT` moves what comes behind it, and the connection when the transaction ran.
 #[test]
 fn a_transaction_selects_databases() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ALONE.take();
     let plain = Server::start();
     for version in BOTH_VERSIONS {
         for script in [
@@ -203,7 +201,7 @@ fn a_transaction_selects_databases() {
 /// `HELLO` changes what the replies behind it look like. What it says of the server differs, so that is left out.
 #[test]
 fn a_transaction_changes_the_version() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ALONE.take();
     let plain = Server::start();
     for gateway in [&shared::single(module_path!()).1, &shared::cluster(module_path!()).1] {
         let run = |address| {
@@ -278,7 +276,7 @@ fn a_transaction_subscribes() {
 /// Silenced replies are those that Redis silences.
 #[test]
 fn a_transaction_under_client_reply() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ALONE.take();
     let plain = Server::start();
     for gateway in [&shared::single(module_path!()).1, &shared::cluster(module_path!()).1] {
         for version in BOTH_VERSIONS {
@@ -376,7 +374,7 @@ fn requests_of(command: &str, arity: i64) -> Vec<Vec<String>> {
 /// Every command that Redis has: what it is answered inside `MULTI`, and as the only one of a transaction.
 #[test]
 fn every_command_is_queued_or_refused_as_by_redis() {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ALONE.take();
     let plain = Server::start();
     let mut asked = plain.client();
     let mut commands = Vec::new();

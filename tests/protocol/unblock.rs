@@ -14,7 +14,7 @@ fn blocked(direct: &mut Client) -> String {
 #[test]
 fn the_connection_that_was_unblocked_serves_nobody_else() {
     let server = Server::start();
-    let gateway = Gateway::before(&server.address().to_string()).config("[gateway]\nworkers = 1\n").start();
+    let gateway = Gateway::before(&server).config("[gateway]\nworkers = 1\n").start();
     let (mut direct, mut other) = (server.client(), gateway.client());
     let mut seen = Vec::new();
     for _ in 0..3 {

@@ -3,16 +3,16 @@
 //! These tests flush and count, so they share one cluster but run one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::MutexGuard;
 
 use crate::support::text::elements;
-use crate::support::{BOTH_VERSIONS, Client, Gateway, Version, shared};
+use crate::support::{BOTH_VERSIONS, Client, Gateway, Turn, Version, shared};
 
-static KEYSPACE: Mutex<()> = Mutex::new(());
+static KEYSPACE: Turn = Turn::new();
 
 /// The gateway before an empty cluster that nobody else uses meanwhile.
 fn empty_cluster() -> (MutexGuard<'static, ()>, &'static Gateway) {
-    let alone = KEYSPACE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let alone = KEYSPACE.take();
     let (_, gateway) = shared::cluster(module_path!());
     gateway.client().check("FLUSHALL", "+OK");
     (alone, gateway)

@@ -3,35 +3,16 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::figures::{all_calls, calls, quota_figure};
 use crate::support::text::{one_line, request};
 use crate::support::{Client, Gateway, Server, seed, wait_until};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-fn start(server: &Server, config: &str) -> Gateway {
-    let config = format!("[gateway]\nworkers = 2\n{config}");
-    Gateway::before(&server.address().to_string()).config(&config).start()
-}
-
 /// Script calls that Redis has run.
 fn script_calls(server: &Server) -> u64 {
-    let stats = server.client().text("INFO commandstats");
-    let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
-    stats.lines().filter(|line| line.starts_with("cmdstat_eval")).filter_map(calls).sum()
-}
-
-/// Calls of one command that Redis has run.
-fn calls(client: &mut Client, command: &str) -> u64 {
-    let stats = client.text("INFO commandstats");
-    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.and_then(|line| line.split(',').next()?.parse().ok()).unwrap_or(0)
-}
-
-/// The rechecks that a gateway says it made, over all keys.
-fn rechecks(client: &mut Client) -> u64 {
-    let list = client.list("HOTGATE QUOTA LIST");
-    let after = list.iter().zip(list.iter().skip(1)).filter(|(name, _)| *name == "rechecks");
-    after.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    let scripts = all_calls(&mut server.client()).into_iter().filter(|(name, _)| name.starts_with("eval"));
+    scripts.map(|(_, calls)| calls).sum()
 }
 
 const GATEWAYS: usize = 2;
@@ -41,10 +22,9 @@ const LIMIT: i64 = 5000;
 #[test]
 fn nothing_is_sold_twice_and_nothing_is_left() {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     let server = Server::start();
     let config = format!("[[quota]]\nmatch = 'sku:*'\nlimit = {LIMIT}\nrecheck = '5ms'\n");
-    let gateways: Vec<Gateway> = (0..GATEWAYS).map(|_| start(&server, &config)).collect();
+    let gateways: Vec<Gateway> = (0..GATEWAYS).map(|_| Gateway::of_two_workers(&server, &config)).collect();
     let net = AtomicI64::new(0);
     std::thread::scope(|scope| {
         for connection in 0..CONNECTIONS {
@@ -93,7 +73,7 @@ const RECHECK: Duration = Duration::from_millis(50);
 #[test]
 fn a_sold_out_counter_costs_redis_one_question_per_recheck() {
     let server = Server::start();
-    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 2\n");
+    let gateway = Gateway::of_two_workers(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 2\n");
     let mut client = gateway.client();
     client.check("INCRBY sku:1 2", ":2");
     client.check("INCR sku:1", "-QUOTA limit of 2 reached for 'sku:1'");
@@ -112,7 +92,7 @@ fn a_sold_out_counter_costs_redis_one_question_per_recheck() {
     // One in each recheck that lies within this time, and one in that at each end: 20 a second, of the 40 that a process may send.
     let calls_max = elapsed.as_millis() / RECHECK.as_millis() + 2;
     assert!(u128::from(calls) <= calls_max, "{calls} questions in {elapsed:?} for {refused} refusals");
-    wait_until("every question is counted", || rechecks(&mut client) >= calls);
+    wait_until("every question is counted", || quota_figure(&mut client, "rechecks") >= calls);
 }
 
 #[test]
@@ -121,7 +101,7 @@ fn a_limit_is_changed_while_the_gateway_runs() {
     let quotas = "[[quota]]\nmatch = 'sku:{*}:reserved'\nlimit_key = 'sku:{$1}:limit'\nrecheck = '5ms'\n\
                   [[quota]]\nmatch = 'fix:*'\nlimit = 1\nrecheck = '5ms'\n\
                   [[quota]]\nmatch = 'far:*'\nlimit_key = 'farlimit'\nrecheck = '5ms'\n";
-    let gateway = start(&server, quotas);
+    let gateway = Gateway::of_two_workers(&server, quotas);
     let (mut client, mut direct) = (gateway.client(), server.client());
     wait_until("the polled limit key is announced", || gateway.log().contains("is polled every"));
 
@@ -158,7 +138,7 @@ fn a_limit_is_changed_while_the_gateway_runs() {
 fn a_pause_refuses_everything_at_every_gateway_and_is_logged() {
     let server = Server::start();
     let config = "[[quota]]\nmatch = 'sku:*'\nlimit = 100\nrecheck = '5ms'\n";
-    let gateways = [start(&server, config), start(&server, config)];
+    let gateways = [Gateway::of_two_workers(&server, config), Gateway::of_two_workers(&server, config)];
     let mut clients = gateways.each_ref().map(Gateway::client);
     clients[0].check("INCR sku:1", ":1");
     clients[1].check("INCR sku:1", ":2");
@@ -195,7 +175,8 @@ fn a_pause_refuses_everything_at_every_gateway_and_is_logged() {
 #[test]
 fn stock_is_not_counted_below_its_floor() {
     let server = Server::start();
-    let gateway = start(&server, "[[quota]]\nmatch = 'stock:*'\nfloor = 0\nrecheck = '5ms'\n");
+    let gateway =
+        Gateway::of_two_workers(&server, "[[quota]]\nmatch = 'stock:*'\nfloor = 0\nrecheck = '5ms'\n");
     let mut client = gateway.client();
     client.check("SET stock:1 3", "+OK");
     client.check("DECRBY stock:1 2", ":1");
@@ -211,7 +192,7 @@ fn a_window_holds_for_its_time() {
     let server = Server::start();
     let quotas = "[[quota]]\nmatch = 'rate:*'\nlimit = 2\nwindow = '10m'\n\
                   [[quota]]\nmatch = 'fast:*'\nlimit = 2\nwindow = '20ms'\nrecheck = '1ms'\n";
-    let gateway = start(&server, quotas);
+    let gateway = Gateway::of_two_workers(&server, quotas);
     let mut client = gateway.client();
     client.check("INCRBY rate:1 2", ":2");
     client.check("DECR rate:1", ":1");
@@ -227,7 +208,8 @@ fn a_window_holds_for_its_time() {
 #[test]
 fn shadow_mode_refuses_nobody_and_counts() {
     let server = Server::start();
-    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 1\nenforce = false\n");
+    let gateway =
+        Gateway::of_two_workers(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 1\nenforce = false\n");
     let mut client = gateway.client();
     for value in 1..=5 {
         client.check("INCR sku:1", &format!(":{value}"));
@@ -256,7 +238,7 @@ fn shadow_mode_beside_an_enforced_quota_is_judged_on_what_that_grants() {
                   [[quota]]\nmatch = '*:2'\nlimit = 4\nwindow = '1d'\n\
                   [[quota]]\nmatch = 'broken:*'\nlimit_key = 'limits'\nenforce = false\n\
                   [[quota]]\nmatch = '*:3'\nlimit = 1\n";
-    let gateway = start(&server, quotas);
+    let gateway = Gateway::of_two_workers(&server, quotas);
     let mut client = gateway.client();
     for value in 1..=6 {
         client.check("INCR sku:1", &format!(":{value}"));
@@ -290,7 +272,7 @@ fn a_limit_that_cannot_be_read_holds_up_only_what_it_refuses() {
                   [[quota]]\nmatch = '[sb]*:*'\nlimit_key = 'limits'\nenforce = false\nrecheck = '5ms'\n\
                   [[quota]]\nmatch = 'beside:*'\nlimit = 2\n\
                   [[quota]]\nmatch = 'held:*'\nlimit_key = 'limits'\nrecheck = '5ms'\n";
-    let gateway = start(&server, config);
+    let gateway = Gateway::of_two_workers(&server, config);
     let mut client = gateway.client();
     client.check("INCR shadow:1", ":1");
     client.check("GET shadow:1", "$1 1");
@@ -311,7 +293,7 @@ fn only_increments_take_a_place_among_the_counters() {
     let server = Server::start();
     let config = "[admission]\nkeys_max = 4\n[[rule]]\nmatch = 'ruled:*'\nmode = 'combine'\n\
                   [[quota]]\nmatch = 'sku:*'\nlimit = 100\n[[quota]]\nmatch = 'stock:*'\nfloor = 0\n";
-    let gateway = start(&server, config);
+    let gateway = Gateway::of_two_workers(&server, config);
     let mut client = gateway.client();
     for number in 0..8 {
         client.check(&format!("INCR ruled:{number}"), ":1");
@@ -334,7 +316,7 @@ fn a_polled_limit_is_not_remembered_when_nobody_polls_it() {
     let mut direct = server.client();
     let (seen, none) = ("[[quota]]\nmatch = 'seen'\nlimit = 0\n", "[gateway]\nworkers = 1\n");
     let polled = format!("{none}[[quota]]\nmatch = 'p:*'\nlimit_key = 'limits'\nrecheck = '1ms'\n{seen}");
-    let gateway = Gateway::before(&server.address().to_string()).config(&polled).start();
+    let gateway = Gateway::before(&server).config(&polled).start();
     let mut client = gateway.client();
     direct.check("SET limits 100", "+OK");
     wait_until("the limit is read", || client.ask("INCR p:1") == ":1");
@@ -357,7 +339,7 @@ fn a_client_sees_the_room_that_it_made_itself() {
     let server = Server::start();
     let config = "[[quota]]\nmatch = 'stock:*'\nfloor = 0\nrecheck = '1m'\n\
                   [[quota]]\nmatch = 'sku:*'\nlimit = 2\nrecheck = '1m'\n";
-    let gateway = start(&server, config);
+    let gateway = Gateway::of_two_workers(&server, config);
     // Some keys have their home at the worker of the client, others elsewhere; some the client's worker does not know.
     for number in 0..16 {
         let (stock, sku) = (format!("stock:{number}"), format!("sku:{number}"));
@@ -390,7 +372,8 @@ fn a_client_sees_the_room_that_it_made_itself() {
 #[test]
 fn no_other_command_passes_by_a_quota() {
     let server = Server::start();
-    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nrecheck = '5ms'\n");
+    let gateway =
+        Gateway::of_two_workers(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 3\nrecheck = '5ms'\n");
     let mut client = gateway.client();
     client.check("INCR sku:1", ":1");
     for line in [
@@ -422,7 +405,8 @@ fn no_other_command_passes_by_a_quota() {
 #[test]
 fn bad_input_gets_a_clear_error_and_changes_nothing() {
     let server = Server::start();
-    let gateway = start(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 10\nrecheck = '5ms'\n");
+    let gateway =
+        Gateway::of_two_workers(&server, "[[quota]]\nmatch = 'sku:*'\nlimit = 10\nrecheck = '5ms'\n");
     let (mut client, mut direct) = (gateway.client(), server.client());
     client.check("INCR sku:1", ":1");
     for (line, expected) in [
@@ -445,7 +429,10 @@ fn bad_input_gets_a_clear_error_and_changes_nothing() {
 #[test]
 fn a_window_ends_though_the_clock_of_redis_was_set_back() {
     let server = Server::start();
-    let gateway = start(&server, "[[quota]]\nmatch = 'k'\nlimit = 2\nwindow = '1m'\nrecheck = '5ms'\n");
+    let gateway = Gateway::of_two_workers(
+        &server,
+        "[[quota]]\nmatch = 'k'\nlimit = 2\nwindow = '1m'\nrecheck = '5ms'\n",
+    );
     let (mut client, mut direct) = (gateway.client(), server.client());
     client.check("INCR k", ":1");
     client.check("INCR k", ":2");

@@ -163,7 +163,7 @@ fn counter(cluster: &Cluster) -> Option<i64> {
 }
 
 fn start(cluster: &Cluster) -> Gateway {
-    Gateway::before(&cluster.seeds()).config(CONFIG).start()
+    Gateway::before(&cluster).config(CONFIG).start()
 }
 
 /// Every node that runs takes this long to hold another for dead.
@@ -197,7 +197,6 @@ fn kill_master(cluster: &mut Cluster, sale: &Sale) {
 #[test]
 fn faults_neither_oversell_nor_lose_nor_leave_anything() {
     let seed = seed();
-    println!("HOTGATE_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut cluster = Cluster::with(&[
         "--cluster-node-timeout",

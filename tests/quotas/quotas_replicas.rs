@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use crate::support::figures::quota_figure;
 use crate::support::{self, Client, Gateway, Server, wait_until};
 
 /// A master and a replica that follows it.
@@ -12,11 +13,6 @@ fn pair() -> (Server, Server) {
         replica.client().text("INFO replication").contains("master_link_status:up")
     });
     (master, replica)
-}
-
-fn start(master: &Server, config: &str) -> Gateway {
-    let config = format!("[gateway]\nworkers = 2\n{config}");
-    Gateway::before(&master.address().to_string()).config(&config).start()
 }
 
 /// Whether something has come for this client.
@@ -32,22 +28,13 @@ fn has_reply(client: &Client) -> bool {
     }
 }
 
-fn figure(client: &mut Client, name: &str) -> u64 {
-    let list = client.list("HOTGATE QUOTA LIST");
-    list.iter()
-        .zip(list.iter().skip(1))
-        .filter(|(word, _)| *word == name)
-        .map(|(_, n)| n.parse::<u64>().unwrap())
-        .sum()
-}
-
 #[test]
 fn a_grant_waits_for_the_replica_and_nobody_waits_with_it() {
     let (master, replica) = pair();
     let quotas = "[[quota]]\nmatch = 'safe:*'\nlimit = 10\nwait_replicas = 1\nwait_timeout = '1m'\n\
                   [[quota]]\nmatch = 'sold:*'\nlimit = 1\nwait_replicas = 1\nwait_timeout = '1m'\n\
                   [[quota]]\nmatch = 'plain:*'\nlimit = 1000\n";
-    let gateway = start(&master, quotas);
+    let gateway = Gateway::of_two_workers(&master, quotas);
     let mut client = gateway.client();
     client.check("INCR safe:1", ":1");
     client.check("DECR safe:1", ":0");
@@ -84,7 +71,7 @@ fn a_grant_that_no_replica_holds_in_time_is_not_answered_as_one() {
     let (master, replica) = pair();
     let quotas =
         "[[quota]]\nmatch = 'safe:*'\nlimit = 3\nrecheck = '5ms'\nwait_replicas = 1\nwait_timeout = '20ms'\n";
-    let gateway = start(&master, quotas);
+    let gateway = Gateway::of_two_workers(&master, quotas);
     let mut client = gateway.client();
     // On a busy machine a grant may come too late for the replica, and counts all the same.
     let mut late = 0;
@@ -102,7 +89,7 @@ fn a_grant_that_no_replica_holds_in_time_is_not_answered_as_one() {
     client.check("DECR safe:1", error);
     client.check("GET safe:1", "$1 2");
     assert_eq!(master.client().text("GET safe:1"), "2");
-    wait_until("those are counted", || figure(&mut client, "unconfirmed") == late + 3);
+    wait_until("those are counted", || quota_figure(&mut client, "unconfirmed") == late + 3);
     replica.resume();
     wait_until("grants are confirmed again", || {
         client.ask("DECR safe:1");
@@ -115,7 +102,7 @@ fn of_several_quotas_the_most_replicas_count() {
     let (master, _replica) = pair();
     let quotas = "[[quota]]\nmatch = 'safe:*'\nlimit = 100\nwait_replicas = 1\nwait_timeout = '1m'\n\
                   [[quota]]\nmatch = '*:1'\nlimit = 10\nwindow = '1d'\nwait_replicas = 2\nwait_timeout = '20ms'\n";
-    let gateway = start(&master, quotas);
+    let gateway = Gateway::of_two_workers(&master, quotas);
     let mut client = gateway.client();
     client.check("INCR safe:2", ":1");
     client.check("INCR safe:1", "-QUOTA grant not confirmed by 2 replicas within 20ms...");
@@ -124,8 +111,10 @@ fn of_several_quotas_the_most_replicas_count() {
 #[test]
 fn a_master_that_is_lost_leaves_its_grants_unconfirmed() {
     let (mut master, replica) = pair();
-    let gateway =
-        start(&master, "[[quota]]\nmatch = 'safe:*'\nlimit = 3\nwait_replicas = 1\nwait_timeout = '1m'\n");
+    let gateway = Gateway::of_two_workers(
+        &master,
+        "[[quota]]\nmatch = 'safe:*'\nlimit = 3\nwait_replicas = 1\nwait_timeout = '1m'\n",
+    );
     let mut client = gateway.client();
     client.check("INCR safe:1", ":1");
     replica.pause();

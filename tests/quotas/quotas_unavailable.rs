@@ -1,6 +1,7 @@
 //! What a quota does while Redis is away: it refuses, or it lets through what fits by the last known state and pays it
 //! into the counter when Redis is back.
 
+use crate::support::figures::quota_figure;
 use crate::support::relay::Relay;
 use crate::support::{Client, Gateway, Server, wait_until};
 
@@ -16,7 +17,7 @@ fn config(workers: usize, quota: &str) -> String {
 }
 
 fn start(server: &Server, workers: usize, quota: &str) -> Gateway {
-    Gateway::before(&server.address().to_string()).config(&config(workers, quota)).start()
+    Gateway::before(&server).config(&config(workers, quota)).start()
 }
 
 /// Ends the server and waits until the gateway has noticed that its connection is gone: what it wrote before that would be in
@@ -31,7 +32,7 @@ fn kill(server: &mut Server, gateway: &Gateway) {
 /// A gateway whose server can be taken away from it while the test still reaches the server.
 fn start_apart(server: &Server, quota: &str) -> (Gateway, Relay) {
     let relay = Relay::before(server.address());
-    let gateway = Gateway::before(&relay.address().to_string()).config(&config(1, quota)).start();
+    let gateway = Gateway::before(&relay).config(&config(1, quota)).start();
     (gateway, relay)
 }
 
@@ -42,13 +43,6 @@ fn cut_off(relay: &Relay, gateway: &Gateway) {
     relay.refuse(true);
     relay.cut();
     wait_until("the gateway notices", || losses() > before);
-}
-
-/// A figure that the gateway gives of the one quota on the one counter that it knows.
-fn figure(client: &mut Client, name: &str) -> u64 {
-    let list = client.list("HOTGATE QUOTA LIST");
-    let at = list.iter().position(|word| word == name);
-    at.map_or(0, |at| list[at + 1].parse().unwrap())
 }
 
 /// Counts up by 1, 2, ... `count` and returns the sum. Whoever comes before it is noticed that Redis is away waits for
@@ -83,7 +77,7 @@ fn what_was_let_through_is_in_the_counter_when_redis_is_back() {
             }
             let let_through = outage * clients.len() as u64 * 11;
             wait_until("what is let through is counted", || {
-                figure(&mut clients[0], "unchecked") == let_through
+                quota_figure(&mut clients[0], "unchecked") == let_through
             });
             server.restart();
             let mut direct = server.client();
@@ -148,7 +142,7 @@ fn a_sold_out_counter_sees_that_redis_is_back() {
     let mut operator = gateway.client();
     wait_until("Redis is asked while it is known to be away", || {
         client.check("INCR sku:1", refused);
-        figure(&mut operator, "rechecks") >= 2
+        quota_figure(&mut operator, "rechecks") >= 2
     });
     server.restart();
     server.client().check("DEL sku:1", ":1");
@@ -166,11 +160,11 @@ fn by_default_everything_is_refused_and_counted() {
         client.check("INCR sku:1", "-QUOTA cannot be checked for 'sku:1': Redis is not available");
     }
     client.check("DECR sku:1", "-QUOTA cannot be checked for 'sku:1'...");
-    wait_until("refusals are counted", || figure(&mut client, "unavailable") == 6);
+    wait_until("refusals are counted", || quota_figure(&mut client, "unavailable") == 6);
     server.restart();
     wait_until("it is open again", || client.ask("INCR sku:1") == ":2");
     assert_eq!(server.client().text("GET sku:1"), "2");
-    assert_eq!(figure(&mut client, "unchecked"), 0);
+    assert_eq!(quota_figure(&mut client, "unchecked"), 0);
 }
 
 #[test]
@@ -192,7 +186,7 @@ fn a_sum_that_redis_refuses_for_good_is_given_up_and_told() {
         direct.ask("DEL sku:1");
         direct.ask(key_becomes);
         relay.refuse(false);
-        wait_until("it is given up", || figure(&mut client, "debts_lost") == 1);
+        wait_until("it is given up", || quota_figure(&mut client, "debts_lost") == 1);
         client.check("INCR sku:1", expect);
         direct.check("SET sku:1 7", "+OK");
         wait_until("the counter is Redis's again", || client.ask("INCR sku:1") == ":8");
@@ -285,7 +279,7 @@ const ALLOWED: &str = "[[quota]]\nmatch = 'sku:*'\nlimit = 100\non_unavailable =
 fn sigterm_says_what_was_let_through_and_could_not_be_added() {
     let server = Server::start();
     let relay = Relay::before(server.address());
-    let start = Gateway::before(&relay.address().to_string()).config(SHORT_DRAIN).config(ALLOWED);
+    let start = Gateway::before(&relay).config(SHORT_DRAIN).config(ALLOWED);
     let mut gateway = start.start();
     let mut client = gateway.client();
     client.check("INCRBY sku:1 1", ":1");
@@ -309,7 +303,7 @@ fn sigterm_says_what_was_let_through_and_could_not_be_added() {
 fn a_server_that_hangs_at_sigterm_leaves_it_in_doubt() {
     let server = Server::start();
     let relay = Relay::before(server.address());
-    let start = Gateway::before(&relay.address().to_string()).config(SHORT_DRAIN).config(ALLOWED);
+    let start = Gateway::before(&relay).config(SHORT_DRAIN).config(ALLOWED);
     let mut gateway = start.start();
     let mut client = gateway.client();
     client.check("INCRBY sku:1 1", ":1");
@@ -330,7 +324,7 @@ fn what_was_let_through_is_added_while_the_gateway_drains() {
         let server = Server::start();
         let relay = Relay::before(server.address());
         let patient = SHORT_DRAIN.replace("500ms", "50s");
-        let start = Gateway::before(&relay.address().to_string()).config(&patient).config(ALLOWED);
+        let start = Gateway::before(&relay).config(&patient).config(ALLOWED);
         let mut gateway = start.start();
         let mut client = gateway.client();
         client.check("INCRBY sku:1 1", ":1");
@@ -357,7 +351,7 @@ fn the_drain_waits_for_what_was_let_through_out_of_a_queue() {
     let server = Server::start();
     let relay = Relay::before(server.address());
     let patient = SHORT_DRAIN.replace("500ms", "50s");
-    let start = Gateway::before(&relay.address().to_string()).config(&patient).config(ALLOWED);
+    let start = Gateway::before(&relay).config(&patient).config(ALLOWED);
     let mut gateway = start.start();
     let mut client = gateway.client();
     client.check("INCRBY sku:1 1", ":1");
@@ -379,7 +373,7 @@ fn the_drain_waits_for_what_was_let_through_out_of_a_queue() {
 fn what_was_let_through_for_a_quota_that_is_gone_is_told_at_sigterm() {
     let server = Server::start();
     let relay = Relay::before(server.address());
-    let start = Gateway::before(&relay.address().to_string()).config(SHORT_DRAIN).config(ALLOWED);
+    let start = Gateway::before(&relay).config(SHORT_DRAIN).config(ALLOWED);
     let mut gateway = start.start();
     let mut client = gateway.client();
     client.check("INCRBY sku:1 1", ":1");

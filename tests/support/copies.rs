@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::figures::calls;
 use super::text::{elements, one_line, request, words};
 use super::{Client, Gateway, Server, Version, wait_until};
 
@@ -14,28 +15,6 @@ pub const RULES: &str = "[read_cache]\ntracked_age_max = '1h'\n\
                      [[rule]]\nmatch = 'a:*'\nread = { ttl = '1h' }\n\
                      [[rule]]\nmatch = 'tc:*'\nmode = 'combine'\nread = 'tracked'\n\
                      [[rule]]\nmatch = 'ac:*'\nmode = 'combine'\nread = { ttl = '1h' }\n";
-
-pub fn start(upstream: &str, config: &str) -> Gateway {
-    Gateway::before(upstream).config(&format!("[gateway]\nworkers = 2\n{config}")).start()
-}
-
-pub fn before(server: &Server, config: &str) -> Gateway {
-    start(&server.address().to_string(), config)
-}
-
-/// How often a server has run a command.
-pub fn calls(direct: &mut Client, command: &str) -> u64 {
-    let stats = direct.text("INFO commandstats");
-    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
-}
-
-/// A figure of `INFO hotgate`.
-pub fn figure(client: &mut Client, name: &str) -> u64 {
-    let info = client.text("INFO hotgate");
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-    line.unwrap_or_else(|| panic!("{name} is not in {info}")).trim().parse().unwrap()
-}
 
 /// Reads until Redis is not asked any more.
 pub fn warm(client: &mut Client, direct: &mut Client, line: &str) {

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::client::{Client, Version};
 use super::redis::{Cluster, Server, signal};
+use super::relay::Relay;
 use super::{PATIENCE, reaper, wait_for};
 
 /// A running `hotgate serve`. Killed when dropped; its log is shown when a test fails.
@@ -104,10 +105,52 @@ impl Start {
     }
 }
 
+/// What a gateway can stand before.
+pub trait Upstream {
+    /// As `--upstream` takes them.
+    fn addresses(&self) -> String;
+}
+
+impl Upstream for str {
+    fn addresses(&self) -> String {
+        self.to_owned()
+    }
+}
+
+impl Upstream for String {
+    fn addresses(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Upstream for Server {
+    fn addresses(&self) -> String {
+        self.address().to_string()
+    }
+}
+
+impl Upstream for Cluster {
+    fn addresses(&self) -> String {
+        self.seeds()
+    }
+}
+
+impl Upstream for Relay {
+    fn addresses(&self) -> String {
+        self.address().to_string()
+    }
+}
+
+impl<T: Upstream + ?Sized> Upstream for &T {
+    fn addresses(&self) -> String {
+        (**self).addresses()
+    }
+}
+
 impl Gateway {
-    /// How to start a gateway before `upstream` (`HOST:PORT[,HOST:PORT...]`).
-    pub fn before(upstream: &str) -> Start {
-        Start { upstream: upstream.to_string(), ..Start::default() }
+    /// How to start a gateway before a server, a cluster, a relay, or what is at these addresses (`HOST:PORT[,HOST:PORT...]`).
+    pub fn before(upstream: &(impl Upstream + ?Sized)) -> Start {
+        Start { upstream: upstream.addresses(), ..Start::default() }
     }
 
     /// How to start a gateway whose file gives all addresses.
@@ -115,12 +158,17 @@ impl Gateway {
         Start::default().config(toml)
     }
 
+    /// A gateway of two workers: one of them is not the home of a key.
+    pub fn of_two_workers(upstream: &(impl Upstream + ?Sized), config: &str) -> Gateway {
+        Self::before(upstream).flag("--workers", "2").config(config).start()
+    }
+
     pub fn before_server(server: &Server) -> Gateway {
-        Self::before(&server.address().to_string()).start()
+        Self::before(server).start()
     }
 
     pub fn before_cluster(cluster: &Cluster) -> Gateway {
-        Self::before(&cluster.seeds()).start()
+        Self::before(cluster).start()
     }
 
     pub fn client(&self) -> Client {

@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod copies;
+pub mod figures;
 pub mod gateway;
 pub mod generator;
 pub mod increments;
@@ -24,6 +25,7 @@ pub mod seeds;
 pub mod shared;
 pub mod text;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use client::{BOTH_VERSIONS, Client, Version};
@@ -59,11 +61,26 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// The seed of a generated test: `HOTGATE_SEED` from the environment, or a new one. The caller prints it, so that a
-/// failure can be run again.
+/// The seed of a generated test: `HOTGATE_SEED` from the environment, or a new one. It is printed, so that a failure can be run
+/// again.
 pub fn seed() -> u64 {
-    match std::env::var("HOTGATE_SEED") {
+    let seed = match std::env::var("HOTGATE_SEED") {
         Ok(text) => text.parse().expect("HOTGATE_SEED must be a number"),
         Err(_) => rand::random(),
+    };
+    println!("HOTGATE_SEED={seed}");
+    seed
+}
+
+/// A lock of tests that would disturb each other: a test that failed with it in its hand leaves it to the next.
+pub struct Turn(Mutex<()>);
+
+impl Turn {
+    pub const fn new() -> Turn {
+        Turn(Mutex::new(()))
+    }
+
+    pub fn take(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

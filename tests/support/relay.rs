@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use hotgate::resp::{ReplyScan, ReplyScanner};
 
+use super::{Gateway, Server};
+
 /// The relay; its threads end with the connections, and the listener with the process.
 pub struct Relay {
     address: SocketAddr,
@@ -29,6 +31,14 @@ struct State {
 }
 
 impl Relay {
+    /// A server, a relay before it, and a gateway of one worker before that.
+    pub fn between(config: &str) -> (Server, Relay, Gateway) {
+        let server = Server::start();
+        let relay = Relay::before(server.address());
+        let gateway = Gateway::before(&relay).flag("--workers", "1").config(config).start();
+        (server, relay, gateway)
+    }
+
     pub fn before(server: SocketAddr) -> Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, OnceLock};
 
+use super::client::{BOTH_VERSIONS, Version};
 use super::gateway::Gateway;
 use super::redis::{Cluster, Server};
 
@@ -34,4 +35,24 @@ pub fn cluster(module: &'static str) -> &'static (Cluster, Gateway) {
         let gateway = Gateway::before_cluster(&cluster);
         (cluster, gateway)
     })
+}
+
+/// A gateway of its own before the module's server.
+pub fn gateway(module: &'static str, config: &str) -> Gateway {
+    Gateway::before(&single(module).0).config(config).start()
+}
+
+/// The gateways before one server and before a cluster. `module` is the caller's `module_path!()`.
+pub fn both(module: &'static str) -> [&'static Gateway; 2] {
+    [&single(module).1, &cluster(module).1]
+}
+
+/// Runs `promise` before one server and before a cluster, in both versions of the protocol, each with a name that makes its keys
+/// its own.
+pub fn everywhere(module: &'static str, promise: impl Fn(&Gateway, Version, &str)) {
+    for (gateway, place) in both(module).into_iter().zip(["single", "cluster"]) {
+        for version in BOTH_VERSIONS {
+            promise(gateway, version, &format!("{place}:{version:?}"));
+        }
+    }
 }
