@@ -5,9 +5,9 @@
 #![no_main]
 
 use hotgate::resp::{ReplyScan, ReplyScanner};
+use hotgate::worker::pending::{Hook, Origin, Pending};
 use hotgate::worker::upstream::{Turn, Unanswered, Wire};
 use libfuzzer_sys::fuzz_target;
-use hotgate::worker::pending::{Hook, Origin, Pending};
 
 #[path = "../../src/worker/upstream/wire/model.rs"]
 mod model;

@@ -1,7 +1,7 @@
 //! Byte streams: how they come to be, and what they are made of.
 //!
 //! Clients, upstream nodes, the control side and the HTTP side all talk over a [`Stream`]: some come from a [`Listener`], others
-//! from [`connect`]. Today every stream is plain TCP. TLS and Unix sockets become variants of [`Stream`], `Listener` and
+//! from [`connect()`]. Today every stream is plain TCP. TLS and Unix sockets become variants of [`Stream`], `Listener` and
 //! [`SocketName`], and nothing outside this directory changes with them: no other file names a socket type.
 //!
 //! Owns system calls on sockets and what they mean. Deliberately knows no protocol, keeps no connection alive and never retries:

@@ -2,7 +2,7 @@
 //!
 //! Owns the spelling of every type in both protocol versions. A function that takes the [`RespVersion`] writes
 //! what Redis itself writes for that type to a RESP2 client. Deliberately does not check that as many elements
-//! follow an [`array`] or [`map`] header as it announces.
+//! follow an [`array()`] or [`map`] header as it announces.
 
 use bytes::BufMut;
 

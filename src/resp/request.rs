@@ -22,13 +22,13 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Puts together what a [`RequestScanner`] found: after [`RequestScan::Complete`] the first `len` bytes of the
-    /// buffer, after [`RequestScan::Inline`] the bytes of [`RequestScanner::inline`].
+    /// Puts together what a `RequestScanner` found: after `RequestScan::Complete` the first `len` bytes of the
+    /// buffer, after `RequestScan::Inline` the bytes of `RequestScanner::inline`.
     pub fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
         Self { bytes, spans, behind: &[] }
     }
 
-    /// The request in the first `len` bytes of a buffer: what [`RequestScan::Complete`] found.
+    /// The request in the first `len` bytes of a buffer: what `RequestScan::Complete` found.
     pub fn at_front_of(buffer: &'a [u8], len: usize, spans: &'a [Span]) -> Self {
         let (bytes, behind) = buffer.split_at(len);
         Self { bytes, spans, behind }

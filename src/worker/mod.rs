@@ -18,7 +18,6 @@
 mod accept;
 pub mod arena;
 pub mod client;
-mod client_task;
 pub mod core;
 pub mod decide;
 pub mod dispatch;

@@ -130,7 +130,7 @@ impl Worker {
         self.hot.give_back();
         self.upstreams.retries.give_back();
         self.listen_again();
-        self.clients.send_redirected(&self.core.gateway);
+        self.send_redirected();
         self.keep_behind();
         self.publish_quotas();
         self.keep_copies();

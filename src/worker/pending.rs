@@ -1,7 +1,7 @@
 //! What is remembered of a request between its way out (b) and the arrival of its reply (c).
 //!
 //! Kept small and copyable: one of these exists for every request in flight. It never holds the bytes of the request;
-//! those are in the [`super::wire::Wire`].
+//! those are in the [`Wire`](super::upstream::Wire).
 
 use super::upstream::Question;
 use crate::detect::EntryHandle;

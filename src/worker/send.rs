@@ -22,9 +22,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::client::Gate;
-use super::client::tracking::caching_prefix;
 use super::effects::Effect;
 use super::owners::Worker;
+use super::session::tracking::caching_prefix;
 use super::upstream::lanes::ALONE;
 use super::upstream::{Phase, Role, Upstream};
 use crate::config;

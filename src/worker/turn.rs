@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::client::flush_touched;
 use super::owners::Worker;
 
 /// Acts on the worker. Must not be called within a turn.
@@ -14,6 +15,6 @@ pub fn turn<T>(worker: &Rc<RefCell<Worker>>, act: impl FnOnce(&mut Worker) -> T)
     worker.core.tick();
     let outcome = act(worker);
     worker.apply_effects();
-    worker.clients.flush_dirty(&mut worker.core);
+    flush_touched(worker);
     outcome
 }

@@ -20,6 +20,7 @@ mod lost_connections;
 mod memory_at_rest;
 mod panics;
 mod slow_reader;
+mod soak;
 mod time_limits;
 mod topology_changes;
 mod upstream_bounds;

@@ -10,7 +10,8 @@ use hotgate::config;
 use crate::support::{Gateway, Server, wait_until};
 
 const README: &str = include_str!("../../README.md");
-const CI: &str = include_str!("../../.ci/run");
+/// What CI runs, set-up and checks.
+const CI: &str = concat!(include_str!("../../.ci/setup"), include_str!("../../.ci/run"));
 
 /// Every page with its path from the root of the repository.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -55,7 +56,7 @@ fn the_first_command_is_the_demo_and_the_second_the_tests() {
     );
     assert_eq!(commands[1], "tests/setup && cargo test");
     for command in commands[1].split(" && ") {
-        let twice = format!("with_second_try {command}");
+        let twice = format!("step with_second_try {command}");
         let runs = CI.lines().any(|line| line == command || line == twice);
         assert!(runs, ".ci/run runs the README's test command: {command}");
     }

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-/// As many seeds, from 0 on, or the one of `HOTGATE_SEED`.
+/// As many seeds, from 0 on, times what `HOTGATE_SEEDS_TIMES` says; or the one of `HOTGATE_SEED`.
 pub fn seeds(count: u64) -> Range<u64> {
-    match std::env::var("HOTGATE_SEED") {
-        Ok(text) => {
-            let seed: u64 = text.parse().expect("HOTGATE_SEED must be a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..count,
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u64>().unwrap_or_else(|_| panic!("{name} must be a number")))
+    };
+    match number("HOTGATE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..count * number("HOTGATE_SEEDS_TIMES").unwrap_or(1),
     }
 }

@@ -16,7 +16,7 @@
 //! Keys that a rule puts in write-behind mode are in [`behind`].
 //!
 //! Nothing here walks all keys: what is to be done later stands in the worker's one [`Timers`] heap, what is to be done now in
-//! a list, and one turn takes a bounded part of either ([`pump`]).
+//! a list, and one turn takes a bounded part of either ([`mod@pump`]).
 //!
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
+use super::tracking::caching_prefix;
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::Gate;
-use crate::worker::client::tracking::caching_prefix;
+use crate::worker::client::hang_up;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
@@ -64,8 +65,8 @@ impl Worker {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.blocking = Some(room.connection());
         client.exclusive = true;
-        let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_waiting(suppressed);
+        let muted = client.take_muted();
+        let sequence = client.replies.push_waiting(muted);
         let origin = Origin::Client { key, sequence, part: 0 };
         let prefix = if asked.is_some() { ASKING } else { caching_prefix(caching) };
         let pending = Pending {
@@ -140,7 +141,7 @@ impl Worker {
     fn end_block(&mut self, key: ClientKey) {
         self.core.tallies.error(ErrorKind::UpstreamUnavailable);
         self.core.tallies.count(RequestClass::Blocking, Outcome::Failed);
-        self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
+        hang_up(self, key, CloseReason::UpstreamLost);
     }
 
     /// Counts one more try of the client's command at hand.

@@ -59,8 +59,8 @@ impl Worker {
         parts: Vec<(Exit, Pending, B)>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), suppressed);
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
         for (part, (exit, mut pending, bytes)) in parts.into_iter().enumerate() {
             pending.origin = Origin::Client { key, sequence, part: part as u32 };
             self.send_out(exit, pending, Payload::Borrowed(bytes.as_ref()));
@@ -170,8 +170,8 @@ impl Worker {
             );
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), suppressed);
+        let muted = client.take_muted();
+        let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), muted);
         for (part, node) in masters.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             if !self.send_out_of_band(node, origin, request.bytes()) {
@@ -233,9 +233,9 @@ impl Worker {
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let suppressed = client.take_suppressed();
+        let muted = client.take_muted();
         client.exclusive = true;
-        let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), suppressed);
+        let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), muted);
         for (part, room) in rooms.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending {

@@ -3,10 +3,10 @@
 //! When one breaks, invalidations may have been missed, so its client is told to drop its whole cache. In broadcast mode every
 //! master is listened to, and to one that was lost as soon as it is there again.
 
+use super::invalidations::FLUSH;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::invalidations::FLUSH;
-use crate::worker::client::tracking::Tracked;
+use crate::worker::client::session::Tracked;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::send::Room;
@@ -51,7 +51,7 @@ impl Worker {
             self.tracking_settled(key, true, None);
         } else if tracking.options.broadcast {
             // Until now nobody has listened to this node.
-            self.clients.on_invalidation(&self.core, key, FLUSH);
+            self.invalidated(key, FLUSH);
         }
     }
 
@@ -81,7 +81,9 @@ impl Worker {
         let (awaits, broadcast) = (tracking.awaiting.is_some(), tracking.options.broadcast);
         let was_open =
             self.upstreams.connections.get(lost.connection).is_some_and(|upstream| upstream.was_open);
-        client.session.watch.on_lost(lost.connection);
+        if client.session.watch.take_if(|(_, watch)| *watch == lost.connection).is_some() {
+            client.session.watch_lost = true;
+        }
         for other in [Some(lost.connection), lost.companion].into_iter().flatten() {
             if let (true, Some(upstream)) = (other != connection, self.upstreams.connections.get_mut(other)) {
                 upstream.close();
@@ -90,7 +92,7 @@ impl Worker {
         if awaits {
             self.tracking_settled(key, false, None);
         } else if was_open {
-            self.clients.on_invalidation(&self.core, key, FLUSH);
+            self.invalidated(key, FLUSH);
         }
         if broadcast {
             self.clients.unheard.push((key, self.core.now_ns + LISTEN_PAUSE_NS));

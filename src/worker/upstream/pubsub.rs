@@ -29,7 +29,7 @@ impl Worker {
             }
             Role::Tracking(owner) | Role::Invalidations(owner) => {
                 if is_push && let Some(shown) = without_own_keys(reply) {
-                    self.clients.on_invalidation(&self.core, owner, &shown);
+                    self.invalidated(owner, &shown);
                 }
                 is_push
             }
@@ -73,7 +73,7 @@ impl Worker {
     }
 
     fn pass_on(&mut self, owner: ClientKey, reply: &[u8]) -> bool {
-        self.clients.push_to(&self.core, owner, reply);
+        self.push_to(owner, reply);
         true
     }
 }

@@ -357,7 +357,7 @@ impl Worker {
                 if let (RequestClass::Transaction, Some(client)) =
                     (pending.class, self.clients.all.get_mut(key))
                 {
-                    client.session.transaction.take_executing();
+                    client.session.executing = None;
                 }
                 match error {
                     UpstreamError::OutcomeUnknown(_)

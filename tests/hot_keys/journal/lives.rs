@@ -15,6 +15,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tempfile::TempDir;
 
 use super::{open, write};
+use crate::support::seeds::seeds;
 
 /// One counter and its companion.
 #[derive(Default)]
@@ -191,7 +192,7 @@ fn killed(directory: &Path) -> TempDir {
 
 #[test]
 fn what_was_acknowledged_takes_effect_exactly_once_across_kills() {
-    for seed in 0..40 {
+    for seed in seeds(40) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut redis = Redis::default();
         let mut directory = TempDir::new().unwrap();

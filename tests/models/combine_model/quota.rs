@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use super::harness::{Backend, Caller, KEY, LIMITS};
 use super::server::{Client, Server};
+use crate::support::seeds::seeds;
 
 /// An answer that outlives the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -369,7 +370,7 @@ fn account(clamp: &Clamp, value: &mut i64, used: &mut i64, delta: i64) -> Answer
 #[test]
 fn random_batches_are_granted_as_one_by_one() {
     let server = Server::start();
-    for seed in 0..150 {
+    for seed in seeds(150) {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut shop = Shop::open(&server, rng.random());
         let window =

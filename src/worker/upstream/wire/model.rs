@@ -3,8 +3,7 @@
 //!
 //! The other half of a connection is played here in its simplest form: a scanner, and what is done at each turn.
 
-use super::{ReplyScan, ReplyScanner, Turn, Unanswered, Wire};
-use crate::worker::pending::{Hook, Origin, Pending};
+use super::{Hook, Origin, Pending, ReplyScan, ReplyScanner, Turn, Unanswered, Wire};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;

@@ -3,7 +3,7 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use super::*;
 use crate::resp::{ReplyScan, ReplyScanner};
-use crate::worker::pending::{Origin, Pending};
+use crate::worker::pending::{Hook, Origin, Pending};
 use model::Model;
 
 #[path = "model.rs"]
