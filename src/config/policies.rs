@@ -11,29 +11,29 @@ section! {
     /// `[detect]`: when a key counts as hot.
     Detect {
         enabled: bool = true, Kind::Flag, live,
-            "Whether accesses are counted; without it only rules make a key hot.";
+            "Whether accesses are counted. If not, only rules make a key hot.";
         window: Duration = Duration::from_secs(1), duration(200 * MS, 2 * SECOND), restart,
-            "The time over which rates are shown; a key is noticed within two steps of 100 ms in any case.";
+            "The time over which rates are shown. A key is noticed within two steps of 100 ms in any case.";
         top_k: usize = 128, count(1, 1024), live,
             "The number of keys in the published hot set.";
         memory_max: usize = 8 * MB as usize, size(256 * KB, GB), restart,
-            "The memory of each worker's counters; more of it narrows the error of the rates.";
+            "The memory of each worker's counters. More memory makes the rates more exact.";
         enter_rate: u64 = 1000, count(1, 1_000_000_000), live,
-            "The requests per second from which a key becomes hot, if it has the share too.";
+            "The requests per second from which a key becomes hot, if its share is high enough too.";
         enter_share: f64 = 0.01, Kind::Share, live,
-            "The share of all requests from which a key becomes hot, if it has the rate too.";
+            "The share of all requests from which a key becomes hot, if its rate is high enough too.";
         leave_rate: u64 = 500, count(0, 1_000_000_000), live,
             "The requests per second below which a hot key cools.";
         leave_share: f64 = 0.005, Kind::Share, live,
             "The share of all requests below which a hot key cools.";
         enter_bytes_rate: Option<u64> = Some(32 * MB),
             Kind::Bytes { min: KB, max: 1024 * GB, zero: "bytes make no key hot" }, live,
-            "The bytes per second, in and out, from which a key becomes hot whatever its rate.";
+            "The bytes per second, in and out, from which a key becomes hot at any rate.";
         hold: Duration = Duration::from_secs(2), duration(0, HOUR), live,
             "How long a key must stay below a leave threshold before it cools.";
         sample_max: u32 = 16, count(1, 1024), live,
-            "Under pressure one access in up to this many is counted, and stands for all of them; 1 \
-             counts every access always.";
+            "Under pressure one access in up to this many is counted, and stands for all of them; 1 always \
+             counts every access.";
         never_track: Vec<String> = Vec::new(), Kind::List { of: &Kind::Glob, min: 0, max: 100 }, live,
             "Patterns of keys that are never counted, shown or combined by detection.";
     }
@@ -43,18 +43,16 @@ section! {
     /// `[combine]`: how operations on a hot key are folded.
     Combine {
         enabled: bool = true, Kind::Flag, live,
-            "Whether hot keys are combined; rules that say combine hold all the same.";
+            "Whether hot keys are combined. Rules that say combine apply in any case.";
         flush_interval: Duration = Duration::from_millis(1), duration(0, SECOND), live,
-            "The longest pause between two flushes of one key, made only where it brings at least \
-             early_flush_min operations; else, and with 0, the round trip spaces them.";
+            "The longest pause between two flushes of one key.";
         early_flush_min: usize = 256, count(1, 1_048_576), live,
-            "The least number of operations that a pause has to bring to be made; of at least so many, a batch \
-             goes before the pause is over if it is nearly as large as those that pauses have brought lately.";
+            "The number of operations that a pause must bring to be made.";
         pending_max: usize = 65_536, count(1, 16_777_216), live,
             "The number of operations that wait for one key's flush.";
         exactly_once: bool = false, Kind::Flag, live,
-            "Whether each flush carries a token, so that it can be sent again when its outcome is unknown; \
-             those of write-behind always do.";
+            "Whether each flush carries a token, so that it can be sent again when its outcome is unknown. \
+             Flushes of write-behind always do.";
     }
 }
 
@@ -62,20 +60,20 @@ section! {
     /// `[write_behind]`: the bounds of keys that a rule puts in write-behind mode.
     WriteBehind {
         flush_interval: Duration = Duration::from_millis(100), duration(MS, MINUTE), live,
-            "How long a delta waits at most to be flushed: what a crash may lose without the journal.";
+            "How long an increment waits at most to be flushed: what a crash may lose without the journal.";
         flush_max: usize = 10_000, count(1, 16_777_216), live,
-            "The number of deltas of one key that are flushed without waiting for the interval.";
+            "The number of increments of one key that are flushed without waiting for the interval.";
         pending_max: usize = 1_000_000, count(1, 1_000_000_000), live,
-            "The number of deltas of all keys that the process holds while Redis is away; each worker has \
-             its share.";
+            "The number of increments of all keys that the process holds while Redis is away. Each worker has \
+             an equal share.";
         journal: bool = false, Kind::Flag, restart,
-            "Whether a delta is on disk before it is acknowledged, so that a crash loses none.";
+            "Whether an increment is on disk before it is answered, so that a crash loses none.";
         journal_path: PathBuf = PathBuf::from("hotgate.journal"), Kind::Path, restart,
-            "The directory of the journal's files, which belongs to one process; a relative name starts at \
-             the working directory.";
+            "The directory of the journal's files. It belongs to one process. A relative name starts at the \
+             working directory.";
         journal_adopt: bool = false, Kind::Flag, restart,
-            "Whether what is pending in the journal is flushed though it was acknowledged for other servers than those of \
-             upstream.servers.";
+            "Whether pending increments in the journal are flushed although they were answered for servers \
+             other than those of upstream.servers.";
         journal_bytes_max: u64 = GB, size(MB, 1024 * GB), restart,
             "The size of the journal.";
     }
@@ -92,7 +90,7 @@ section! {
         value_bytes_max: usize = MB as usize, size(64, 512 * MB), live,
             "The size of one reply that is kept.";
         tracked_age_max: Duration = Duration::from_secs(10), duration(MS, 24 * HOUR), live,
-            "The age at which a tracked copy is read again although nothing invalidated it.";
+            "The age at which a tracked copy is read again even if nothing invalidated it.";
     }
 }
 
@@ -105,11 +103,11 @@ section! {
             "What is done with writes: auto folds while the key is hot and its node has a queue, combine always, \
              write-behind answers before Redis does, off never.";
         exactly_once: bool = false, Kind::Flag, live,
-            "Whether a flush of the keys carries a token, as combine.exactly_once has it for all.";
+            "Whether a flush of the keys carries a token: combine.exactly_once for these keys.";
         read: ReadPolicy = ReadPolicy::Collapse,
             Kind::ChoiceOr { names: ReadPolicy::NAMES, key: "ttl", of: &READ_TTL }, live,
-            "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, \
-             ttl a copy up to that old.";
+            "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, ttl a \
+             copy of at most that age.";
     }
 }
 
@@ -121,7 +119,7 @@ section! {
         keys_max: usize = 100_000, count(1, 10_000_000), live,
             "The number of counters under a quota whose state the process remembers.";
         bytes_max: usize = GB as usize, size(MB, 1024 * GB), live,
-            "The memory that those counters may take together, their names included.";
+            "The memory that those counters may take together, including their names.";
     }
 }
 
@@ -135,19 +133,19 @@ section! {
         limit: Option<i64> = None, Kind::Integer { min: 0, max: i64::MAX }, live,
             "The value that the counter never exceeds.";
         limit_key: Option<String> = None, Kind::Template, live,
-            "The key that holds the limit, instead of limit; in the counter's slot it takes effect on the \
+            "The key that holds the limit, instead of limit. In the counter's slot a change takes effect on the \
              next flush, elsewhere within recheck.";
         floor: Option<i64> = None, Kind::Integer { min: i64::MIN, max: i64::MAX }, live,
-            "The value that the counter never goes below, instead of limit, for stock that is counted down.";
+            "The value that the counter never goes below, instead of limit: for stock that is counted down.";
         window: Option<Duration> = None, duration(MS, 366 * 24 * HOUR), live,
-            "The time in which the limit may be used up once, which turns the cap into a rate; without \
-             one it is for ever.";
+            "The time in which the limit may be used up once. It makes the limit a rate; without it the limit \
+             is for ever.";
         wait_replicas: usize = 0, count(0, 16), live,
             "The number of replicas that must hold a grant before it is answered (WAIT).";
         wait_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,
-            "How long that may take.";
+            "How long the replicas may take.";
         recheck: Duration = Duration::from_millis(50), duration(MS, MINUTE), live,
-            "How often Redis is asked about a counter that is exhausted; all refusals between are local.";
+            "How often Redis is asked about an exhausted counter. Refusals in between are local.";
         reply: QuotaReply = QuotaReply::Error,
             Kind::ChoiceOr { names: QuotaReply::NAMES, key: "integer", of: &REPLY_INTEGER }, live,
             "What a refused client gets: an error, null, the counter's unchanged value, or a given integer.";
@@ -155,9 +153,9 @@ section! {
             Kind::Choice { names: OnUnavailable::NAMES }, live,
             "What happens while Redis is away.";
         enforce: bool = true, Kind::Flag, live,
-            "Whether it refuses; false only counts what it would have refused.";
+            "Whether it refuses. With false it only counts what it would have refused.";
         exactly_once: bool = false, Kind::Flag, live,
-            "Whether a flush of the counters carries a token, as combine.exactly_once has it for all.";
+            "Whether a flush of the counters carries a token: combine.exactly_once for these counters.";
     }
 }
 

@@ -39,10 +39,10 @@ section! {
             "What is written to standard error.";
         rules as "rule": Vec<Rule> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Rule::DIRECTIVES }, min: 0, max: 1000 }, live,
-            "What is done with the keys that a pattern matches; the first rule that matches a key holds.";
+            "What is done with the keys that a pattern matches. The first rule that matches a key applies.";
         quotas as "quota": Vec<Quota> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Quota::DIRECTIVES }, min: 0, max: 1000 }, live,
-            "What the counters that a pattern matches may reach; every quota that matches a key holds.";
+            "How far the counters that a pattern matches may go. All quotas that match a key apply together.";
     }
 }
 
@@ -55,20 +55,19 @@ section! {
         workers: Option<usize> = None, count_or(1, 256, "one for each core"), restart,
             "The number of worker threads.";
         announce: Option<Address> = None, Kind::Address, live,
-            "The address that CLUSTER replies give as every node's; empty gives the one that the client \
-             dialled, which is wrong only behind NAT.";
+            "The address that CLUSTER replies give for every node; empty gives the address that the client \
+             dialled. Needed only behind NAT.";
         pose: Pose = Pose::Auto, Kind::Choice { names: Pose::NAMES }, live,
-            "What clients are told that they are connected to: what stands upstream, or always a cluster, \
-             whose nodes are all at the gateway's address.";
+            "Whether clients see what is upstream, or always a cluster whose nodes are all at the gateway's address.";
         clients_max: usize = 10_000, count(1, 1_000_000), live,
             "The number of clients that may be connected to the process at once.";
         tcp_backlog: u32 = 511, count(1, 65_535), restart,
             "The connections that the kernel holds for each worker until they are accepted.";
         tcp_keepalive: Option<Duration> = Some(Duration::from_secs(300)),
             duration_or(SECOND, 24 * HOUR, "no probes"), live,
-            "How long a client connection is silent before the kernel probes whether the peer still lives.";
+            "How long a client connection is silent before the kernel checks whether the client is still there.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
-            "How long SIGTERM waits for requests in flight and pending deltas.";
+            "How long SIGTERM waits for requests in flight and pending increments.";
     }
 }
 
@@ -76,7 +75,7 @@ section! {
     /// `[auth]`: who may connect.
     Auth {
         password: Option<Secret> = None, Kind::Secret, live,
-            "The password of the user default, as requirepass in redis.conf; empty asks for none.";
+            "The password of the user default, as requirepass in redis.conf; empty asks for no password.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
         users as "user": Vec<User> = Vec::new(),
@@ -102,14 +101,14 @@ section! {
     Upstream {
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
             Kind::List { of: &Kind::Address, min: 1, max: 1000 }, restart,
-            "The server, or some nodes of the cluster to ask for all the others.";
+            "The server, or some nodes of the cluster.";
         kind: UpstreamKindChoice = UpstreamKindChoice::Auto,
             Kind::Choice { names: UpstreamKindChoice::NAMES }, restart,
-            "Whether that is one server or a cluster; auto asks it.";
+            "Whether the upstream is one server or a cluster; auto asks it.";
         user: Option<String> = None, Kind::Text, live,
-            "The user that the gateway logs in as at Redis; empty is the user default.";
+            "The user of the gateway at Redis; empty is the user default.";
         password: Option<Secret> = None, Kind::Secret, live,
-            "The password that the gateway gives to Redis; empty gives none.";
+            "The password of the gateway at Redis; empty gives none.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
         read_from: ReadFrom = ReadFrom::Master, Kind::Choice { names: ReadFrom::NAMES }, live,
@@ -117,27 +116,27 @@ section! {
         connect_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,
             "How long a connection to a node may take, login included.";
         request_timeout: Duration = Duration::from_secs(5), duration(MS, HOUR), live,
-            "How long a node may be silent while a request waits for its answer; blocking commands bring their own time.";
+            "How long a node may be silent while a request waits for its reply.";
         lost_reply: LostReply = LostReply::Error, Kind::Choice { names: LostReply::NAMES }, live,
-            "What a client gets when the connection that its write was sent on is lost before the reply.";
+            "What a client gets when the connection breaks after its write was sent and before the reply.";
         unavailable_wait: Duration = Duration::from_secs(1), duration(0, MINUTE), live,
             "How long a request waits for a node that is away or being failed over.";
         redirects_max: usize = 8, count(1, 64), live,
-            "The number of MOVED and ASK answers that one request follows.";
+            "The number of MOVED and ASK replies that one request follows.";
         backoff_min: Duration = Duration::from_millis(20), duration(MS, MINUTE), live,
-            "The pause before the first attempt to reconnect; each further one doubles it, with jitter.";
+            "The pause before the first attempt to reconnect. Each further pause is twice as long, with jitter.";
         backoff_max: Duration = Duration::from_secs(2), duration(MS, HOUR), live,
             "The longest pause between attempts to reconnect.";
         topology_refresh: Duration = Duration::from_secs(10), duration(100 * MS, HOUR), live,
-            "How often the cluster's topology is read even when nothing seems to have changed.";
+            "How often the topology of the cluster is read even if nothing seems to have changed.";
         inflight_max: usize = 65_536, count(1, 1_048_576), live,
             "The number of requests in flight on one connection to a node.";
         output_buffer_max: usize = 64 * MB as usize, size(64 * KB, 4 * GB), live,
-            "The bytes of requests that are on one connection to a node, from when they come until they are answered.";
+            "The bytes of requests on one connection to a node, from their arrival until they are answered.";
         reply_bytes_max: usize = 4 * GB as usize, size(MB, 64 * GB), live,
             "The size of one reply of a node.";
         session_connections_max: usize = 1000, count(1, 65_536), live,
-            "The connections of its own that one worker opens for transactions, blocking commands, \
+            "The connections that one worker opens for single clients: transactions, blocking commands, \
              subscriptions and CLIENT TRACKING.";
     }
 }
@@ -152,13 +151,13 @@ section! {
         arguments_max: usize = 1_048_576, count(16, 2_147_483_647), live,
             "The number of arguments of one request, the command's name included.";
         client_inflight_max: usize = 1024, count(1, 1_048_576), live,
-            "The number of requests of one client whose replies it has not been sent yet.";
+            "The number of requests of one client whose replies have not been sent to it.";
         client_output_buffer_max: usize = 32 * MB as usize, size(16 * KB, 4 * GB), live,
             "The bytes of replies that wait for one client to read them.";
         output_stall_timeout: Duration = Duration::from_secs(60), duration(100 * MS, 24 * HOUR), live,
-            "How long a client may take nothing of what waits for it.";
+            "How long a client may read nothing while replies wait for it.";
         idle_timeout: Option<Duration> = None, duration_or(SECOND, 30 * 24 * HOUR, "never"), live,
-            "How long a client may be silent; subscribed and blocked ones may be so for ever.";
+            "How long a client may be silent. Subscribed and blocked clients may be silent for ever.";
     }
 }
 
@@ -169,14 +168,14 @@ section! {
             Kind::Listen, restart,
             "The address of the HTTP side; empty turns it off.";
         token: Option<Secret> = None, Kind::Secret, live,
-            "The bearer token that every page but /healthz and /readyz asks for; without one all may look \
-             and nobody may change anything.";
+            "The bearer token that every page but /healthz and /readyz asks for. Without a token everybody may \
+             look and nobody may change anything.";
         token_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that token, instead of token.";
         connections_max: usize = 64, count(1, 4096), restart,
             "The number of HTTP connections at once, event streams included.";
         hash_key_names: bool = false, Kind::Flag, restart,
-            "Whether metrics, API, log and webhook name keys by a hash, for names that must stay private.";
+            "Whether metrics, API, log and webhook show keys by a hash, for names that must stay private.";
         metric_keys_max: usize = 20, count(0, 1000), restart,
             "The number of hot keys, and of quotas' keys, that get a label of their own in /metrics.";
         webhook_url: Option<Secret> = None, Kind::Url, restart,
