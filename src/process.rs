@@ -67,11 +67,11 @@ pub enum ProcessError {
     Journal(OpenError),
     /// The process ended before Redis had all that was answered. The log names the keys.
     Unflushed {
-        /// What write-behind acknowledged.
+        /// Increments that write-behind answered.
         unflushed: Unflushed,
         /// The journal has that, for the next process.
         journaled: bool,
-        /// What quotas let through while Redis was away.
+        /// Increments that quotas let through while Redis was away.
         unpaid: Unflushed,
     },
 }
@@ -121,7 +121,7 @@ impl std::fmt::Display for ProcessError {
 
 impl std::error::Error for ProcessError {}
 
-/// What the process has come to: told as soon as clients may connect.
+/// The addresses of the running process. Sent as soon as clients may connect.
 #[derive(Clone, Debug)]
 pub struct Started {
     /// The addresses for clients, with real ports.

@@ -39,7 +39,7 @@ impl Admission {
         (self.paying.is_none() && self.owes()).then_some(self.owed_at_ns)
     }
 
-    /// What the flush of what is owed is made with, so that what was let through counts in its windows too. It holds nothing.
+    /// The clamp for the flush of the debt: it counts what was let through in its windows, and refuses nothing.
     pub fn charge(&self) -> Option<Arc<Clamp>> {
         self.charge.clone()
     }
@@ -54,7 +54,7 @@ impl Admission {
         self.enter(now_ns, Phase::Open);
     }
 
-    /// What was owed has surely not been added, and stays owed.
+    /// The debt has surely not been added, and stays.
     pub fn on_owed_lost(&mut self, sum: i64) {
         self.debt_counts.owed += std::mem::take(&mut self.debt_counts.paying);
         self.paying = None;

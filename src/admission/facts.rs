@@ -12,7 +12,7 @@ pub struct RuleFacts {
     pub rule: u16,
     /// The limit, the floor, or the window's limit.
     pub limit: Option<i64>,
-    /// What it is compared with: the counter, or what was taken within the window.
+    /// The value that is compared with the limit: the counter, or the units taken in the window.
     pub value: Option<i64>,
     /// The limit is a floor.
     pub counts_down: bool,

@@ -31,7 +31,7 @@ pub enum Limit {
     Polled(usize),
 }
 
-/// What one quota holds the key to.
+/// How one quota limits the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// The counter does not exceed it.
@@ -221,7 +221,7 @@ impl KeyQuota {
         self.exactly_once
     }
 
-    /// What a grant has to wait for.
+    /// How many replicas a grant waits for.
     pub fn wait(&self) -> Option<ReplicaWait> {
         self.wait
     }

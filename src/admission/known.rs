@@ -142,7 +142,7 @@ impl KnownCounter {
         self.windows.iter().any(|window| window.owed > 0)
     }
 
-    /// What is to be counted in windows; from here on it is on its way.
+    /// The units to count in windows. From here on they are on their way.
     pub fn pay(&mut self, now_ns: u64, key: &[u8]) -> Vec<Charge> {
         self.roll(now_ns);
         let owed = self.windows.iter_mut().filter(|window| window.owed > 0);
@@ -159,7 +159,7 @@ impl KnownCounter {
         charge.collect()
     }
 
-    /// What was on its way to windows is there, or never will be; or it is still owed.
+    /// The units on their way are counted or given up (`paid`), or they are still owed.
     pub fn settle(&mut self, paid: bool) {
         for window in &mut self.windows {
             let paying = std::mem::take(&mut window.paying);
@@ -209,7 +209,7 @@ fn lowest(clamp: &Clamp) -> Option<i64> {
     clamp.ceilings.iter().filter_map(value).min()
 }
 
-/// What this delta takes from the quota: 0 for a release.
+/// The units that this delta takes from the quota: 0 for a release.
 pub(super) fn taken(delta: i64, consumes: Consumes) -> i64 {
     match consumes {
         Consumes::Up => delta.max(0),

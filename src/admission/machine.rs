@@ -75,14 +75,14 @@ pub struct Admission {
     question_at_ns: u64,
     pub(super) known: KnownCounter,
     fault: Option<String>,
-    /// What was read last in each polled key, if it has been read.
+    /// The last value of each polled key, if it has been read.
     polled: Vec<Option<PolledLimit>>,
     poll_fault: Option<String>,
     override_seen: (Option<i64>, bool),
     freed_waiting: Freed,
     freed_in_flight: Freed,
     pub(super) owed: i64,
-    /// What of it is on its way to the counter.
+    /// The part of it that is on its way to the counter.
     pub(super) paying: Option<i64>,
     /// How many increments were let through for either.
     pub(super) debt_counts: DebtCounts,
@@ -241,7 +241,7 @@ impl Admission {
         }
     }
 
-    /// What the script told of a flush made with [`Self::clamp`].
+    /// Takes the script's report of a flush made with [`Self::clamp`].
     pub fn on_report(&mut self, now_ns: u64, report: &ClampReport) {
         self.freed_in_flight = Freed::default();
         if self.quota.is_shadow() {

@@ -6,7 +6,7 @@ use crate::{
     resp::{bulk_payload, first_error, parse_integer},
 };
 
-/// What was found in a polled limit key.
+/// The value of a polled limit key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolledLimit {
     /// This limit. What is out of the range of a limit is a [`Self::Wrong`].

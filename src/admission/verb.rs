@@ -20,11 +20,11 @@ pub enum Verb {
     Get(Bytes),
     /// Something is to be changed for one counter.
     Change(Bytes, QuotaAction),
-    /// What there is to ask for.
+    /// The help text.
     Help,
 }
 
-/// What to do with the quota of a counter, at every gateway.
+/// A change of a counter's quota, for every gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaAction {
     /// Replace the configured limit, or the floor of stock.

@@ -52,7 +52,7 @@ pub struct Window {
     pub window_ms: u64,
 }
 
-/// What was taken within a window without asking, to be counted there together with the increments that it was taken by.
+/// Units that were let through while Redis was away, to be counted in a window together with their increments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// The window's key.
@@ -107,7 +107,7 @@ pub struct ShadowBounds {
     pub ceilings: Vec<Ceiling>,
     /// The counter does not go below.
     pub floor: Option<i64>,
-    /// Those of a length that the enforced quota has too are counted there.
+    /// A window whose length an enforced quota has too is counted there.
     pub windows: Vec<Window>,
     /// Why it cannot be applied, and is left out.
     pub fault: Option<String>,
@@ -141,7 +141,7 @@ pub enum Cause {
 /// Why a member was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What stopped it.
+    /// Why it was refused.
     pub cause: Cause,
     /// The limit that stopped it: the ceiling, the floor or the window's. The last known ceiling or floor, or 0, when
     /// paused.
@@ -153,7 +153,7 @@ pub struct Refusal {
 /// The state of one window after a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowState {
-    /// What has been taken in it.
+    /// The units taken in it.
     pub used: i64,
     /// Milliseconds until it ends; 0 if it has not begun.
     pub left_ms: u64,

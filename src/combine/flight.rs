@@ -56,14 +56,14 @@ pub(super) struct Flight<M> {
     pub value: Option<Option<i64>>,
     /// Whether the field that was incremented last is near zero.
     pub hash_is_calm: Option<bool>,
-    /// What its replies told of rights.
+    /// The rights that its replies showed.
     pub rights_learned: RightsLearned,
     form: FlushForm,
     with_body: bool,
     clamp: Option<Arc<Clamp>>,
 }
 
-/// What the reply to the write of a flush means.
+/// The meaning of the reply to the write of a flush.
 enum Written {
     Settled(Option<ClampReport>),
     Again(Again),

@@ -11,7 +11,7 @@ const RUNS_MAX: usize = 4096;
 /// A run of increments, folded.
 #[derive(Debug, Default)]
 pub(super) struct Fold {
-    /// What the run adds up to.
+    /// The sum of the run.
     pub sum: i64,
     /// The highest point that the run passes, counted from its beginning: never negative.
     pub high: i64,

@@ -20,7 +20,7 @@ pub trait Member: Copy {
     /// For how many operations it waits; at least 1.
     fn operations(&self) -> u32;
 
-    /// Who waits for the one at this place among them, from 0.
+    /// The member for the one operation at this place, from 0.
     fn one(&self, place: u32) -> Self;
 
     /// The connection that it belongs to: operations of one connection keep their order.

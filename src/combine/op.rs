@@ -23,7 +23,7 @@ pub enum Op<'a> {
     HashIncrement {
         /// The field of the hash.
         field: &'a [u8],
-        /// What is added to it.
+        /// The delta.
         delta: i64,
     },
     /// `HGET`.
@@ -195,7 +195,7 @@ impl Foldable {
     }
 }
 
-/// What a request asks for, if it folds. For callers without a command table; see [`Foldable`] for the others.
+/// The operation of a request, if it folds. For callers without a command table; see [`Foldable`] for the others.
 pub fn classify<'a>(request: &Request<'a>) -> Option<Op<'a>> {
     Foldable::by_name(request.name())?.op(request)
 }

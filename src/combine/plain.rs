@@ -29,7 +29,7 @@ use crate::{
 const NOT_EXECUTED: &[u8] =
     b"ERR hotgate: the command was not executed: the node refused it and took later ones; try again";
 
-/// What came back of the commands of a flush.
+/// The replies to the commands of a flush.
 pub(super) struct FlushReplies<'a, R> {
     /// The replies, from the first on.
     pub replies: &'a [R],
@@ -39,7 +39,7 @@ pub(super) struct FlushReplies<'a, R> {
     pub commands: usize,
 }
 
-/// What is known of one command.
+/// The reply to one command, or why there is none.
 enum News<'a> {
     Reply(&'a [u8]),
     /// It was written, and nobody knows what came of it.
@@ -59,7 +59,7 @@ impl<R: AsRef<[u8]>> FlushReplies<'_, R> {
     }
 }
 
-/// What becomes of a segment.
+/// What happens to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Answered,
@@ -71,13 +71,13 @@ enum Fate {
     Again(usize, Option<Again>),
 }
 
-/// What came of the plain segments of a flush.
+/// The result of the plain segments of a flush.
 #[derive(Default)]
 pub(super) struct PlainOutcome {
     pub again: Option<Again>,
     /// The server does not permit a form that no client had sent.
     pub denied: bool,
-    /// What the replies told of rights.
+    /// The rights that the replies showed.
     pub rights_learned: RightsLearned,
     /// A write took effect, or may have; behind it the counter has this value, if that is known.
     pub written: bool,

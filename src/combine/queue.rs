@@ -60,7 +60,7 @@ pub struct KeyQueue<M> {
     value: Option<i64>,
     /// The field of the hash that was incremented last was near zero.
     hash_is_calm: bool,
-    /// What the server permits.
+    /// The command forms that the server allows.
     rights: Rights,
     counters: QueueCounters,
 }
@@ -129,7 +129,7 @@ impl<M: Member> KeyQueue<M> {
         self.flight.as_ref().is_some_and(|flight| flight.doubtful)
     }
 
-    /// What combining has saved so far.
+    /// The counters so far.
     pub fn counters(&self) -> &QueueCounters {
         &self.counters
     }

@@ -13,7 +13,7 @@ use crate::resp::first_error;
 /// from a running gateway sees it taken within this time.
 const RIGHTS_NS: u64 = 10_000_000_000;
 
-/// What a member says.
+/// The form of a command as a client sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandForm {
     Increment(Verb),
@@ -38,7 +38,7 @@ impl CommandForm {
     }
 }
 
-/// What replies have told.
+/// The forms that replies showed to be allowed or denied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RightsLearned {
     allowed: u8,
@@ -66,10 +66,10 @@ pub(super) fn is_refused(reply: &[u8]) -> bool {
         .is_some_and(|text| text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command"))
 }
 
-/// What is known.
+/// The forms that are known to be allowed or denied.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rights {
-    /// What is not known counts as forbidden until it was tried.
+    /// An unknown form counts as denied until it was tried.
     is_cautious: bool,
     known: RightsLearned,
     learned_ns: u64,

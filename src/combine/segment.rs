@@ -13,7 +13,7 @@ use super::{
 };
 use crate::resp::RespVersion;
 
-/// What the operations of a segment have in common.
+/// The kind of a segment's operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `INCRBY` and `GET` on the string; without an increment it is a plain `GET`.
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Read { scalar: bool, version: RespVersion },
 }
 
-/// What one member waits for.
+/// The kind of one entry's operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EntryKind {
     /// The counter after its delta.
@@ -67,7 +67,7 @@ pub(super) struct Segment<M> {
     value_read: bool,
 }
 
-/// What a segment itself takes of the bound on bytes, so that operations that do not fold at all are bounded too.
+/// The bytes that a segment itself counts for, so that operations that do not fold are bounded too.
 pub(super) const SEGMENT_BYTES: usize = 512;
 
 /// Entries of a recycled segment that are kept allocated: 4,096 of about 56 bytes. One that grew beyond is let go.

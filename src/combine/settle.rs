@@ -96,7 +96,7 @@ impl<'a> ValueBefore<'a> {
     }
 }
 
-/// What became of the increments of a counter segment.
+/// The result of the increments of a counter segment.
 pub(super) enum Verdict<'a> {
     /// All took effect.
     All,
@@ -104,7 +104,7 @@ pub(super) enum Verdict<'a> {
     Failed(&'a [u8]),
     /// The quota could not be applied; none took effect.
     Fault(&'a str),
-    /// Of each run of equal deltas so many took effect; the others overflowed, or the clamp stopped them.
+    /// How many of each run of equal deltas took effect. The others overflowed, or the clamp refused them.
     Some(SmallVec<[(u32, Option<Cause>); 8]>),
 }
 

@@ -35,7 +35,7 @@ pub struct FlushPolicy<'a> {
     pub withhold: bool,
 }
 
-/// What is to be sent: ask [`super::KeyQueue::encode`] for the bytes.
+/// A flush to send. [`super::KeyQueue::encode`] gives its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flush {
     /// How many commands it is, and so how many replies [`super::KeyQueue::settle`] expects.
@@ -50,7 +50,7 @@ pub struct Flush {
     pub resend: bool,
 }
 
-/// What there is to do now.
+/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushDecision {
     /// Send this; from now on it is in flight.
@@ -59,7 +59,7 @@ pub enum FlushDecision {
     NotBefore(u64),
     /// A flush is in flight: ask again when it is settled.
     InFlight,
-    /// What waits has to wait for the quota: ask again when it is known.
+    /// The waiting operations need the quota. Ask again when it is known.
     Withheld,
     /// Nothing waits.
     Idle,
@@ -80,7 +80,7 @@ pub enum Again {
     },
 }
 
-/// What came of the replies to a flush.
+/// The result of the replies to a flush.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     /// Something is left to be sent again. If `None`, the flush is over.
@@ -92,7 +92,7 @@ pub struct Settlement {
     pub denied: bool,
 }
 
-/// What combining has saved, counted since the queue was made.
+/// Counters of a queue since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueCounters {
     /// Operations taken.

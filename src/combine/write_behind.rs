@@ -73,7 +73,7 @@ pub struct WriteBehindIdentity<'a> {
     pub token_floor: u64,
 }
 
-/// What there is to do now; ask again until it is one of the last three.
+/// The next action. Ask again until it is one of the last three.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action<M> {
     /// Send `GET` of the key, once, and hand in the reply ([`WriteBehindKey::base`]).
@@ -84,7 +84,7 @@ pub enum Action<M> {
     Release(M),
     /// A flush is over without a reply.
     Over(FlushOutcome),
-    /// What waits can be answered from what is known ([`WriteBehindKey::resume`]).
+    /// Waiting operations can be answered now ([`WriteBehindKey::resume`]).
     Resume,
     /// Ask again at this time, in nanoseconds on the caller's clock.
     NotBefore(u64),

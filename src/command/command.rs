@@ -29,11 +29,11 @@ pub struct Command {
     pub name: Cow<'static, str>,
     /// How many arguments it takes, its name included; negative for "at least".
     pub arity: i16,
-    /// What Redis says of it.
+    /// Redis's flags.
     pub flags: CommandFlags,
     /// Where its keys are, as far as a plain range can tell.
     pub key_range: KeyRange,
-    /// What the gateway does with it. [`Command::class_of`] is the word on one request.
+    /// The class of the command. [`Command::class_of`] gives the class of one request.
     pub class: Class,
     /// Its ACL categories.
     pub categories: Categories,
@@ -45,9 +45,9 @@ pub struct Command {
     pub summary: &'static str,
     /// The upstream has no such command, and only it could run it: clients are not told of it.
     pub absent: bool,
-    /// What the upstream advises clients of it, as in `COMMAND`; none while no upstream has been asked.
+    /// The upstream's tips, as in `COMMAND`; none while no upstream has been asked.
     pub tips: Vec<Box<str>>,
-    /// What the upstream notes on each key specification.
+    /// The upstream's notes on each key specification.
     pub notes: Vec<Box<str>>,
     pub(super) key_specs: Cow<'static, [KeySpec]>,
     pub(super) subcommands: Vec<CommandId>,

@@ -25,17 +25,17 @@ pub struct UpstreamCommand {
     pub name: String,
     /// As in [`Command::arity`].
     pub arity: i16,
-    /// Those that this version knows.
+    /// Only flags that this version knows.
     pub flags: CommandFlags,
     /// Where its keys are, as far as a plain range can tell.
     pub key_range: KeyRange,
-    /// Those that this version knows.
+    /// Only flags that this version knows.
     pub categories: Categories,
-    /// What it advises clients of the command.
+    /// Its tips for clients.
     pub tips: Vec<Box<str>>,
     /// Its subcommands. Their own, if there were any, are not added to a table.
     pub subcommands: Vec<UpstreamCommand>,
-    /// What it notes on each of its key specifications; empty where there is nothing to note.
+    /// Its notes on each key specification; empty where there is none.
     pub notes: Vec<Box<str>>,
     pub(super) key_specs: Vec<KeySpec>,
 }

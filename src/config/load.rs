@@ -21,7 +21,7 @@ use super::value::{Change, Value};
 /// The largest file that a secret is read from. A larger file was named by mistake.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
 
-/// What the command line gives; it overrides the file, at start and at each reload.
+/// The values from the command line. They override the file, at the start and at each reload.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `--listen`, for `gateway.listen`; empty leaves the file's.

@@ -14,9 +14,9 @@ use super::schema::{Directive, Kind, join, visit_directives};
 pub struct Node<'a> {
     /// Dotted path.
     pub path: &'a str,
-    /// What is expected.
+    /// The expected kind.
     pub kind: &'static Kind,
-    /// What was found.
+    /// The value that was found.
     pub value: &'a Spanned<DeValue<'a>>,
 }
 
@@ -186,7 +186,7 @@ fn found(value: &DeValue<'_>, kind: &Kind) -> String {
     }
 }
 
-/// What to do about the commonest mistakes.
+/// Advice for the most common mistakes.
 fn advice(node: &Node<'_>) -> Option<String> {
     match (node.kind, node.value.get_ref()) {
         (Kind::Duration { .. }, DeValue::Integer(number)) => {

@@ -14,7 +14,7 @@ pub struct Directive {
     pub default: Option<fn(&Kind) -> String>,
     /// Whether a live reload takes a changed value; if not, it waits for the next start.
     pub reload: bool,
-    /// What it means, in a sentence or two.
+    /// Its meaning, in a sentence or two.
     pub meaning: &'static str,
 }
 
@@ -39,7 +39,7 @@ pub enum Kind {
         min: u64,
         /// Largest value.
         max: u64,
-        /// What 0 stands for.
+        /// The meaning of 0.
         zero: &'static str,
     },
     /// A signed 64-bit integer, the range of a Redis counter.
@@ -57,7 +57,7 @@ pub enum Kind {
         min: Duration,
         /// Longest value.
         max: Duration,
-        /// What 0 stands for.
+        /// The meaning of 0.
         zero: &'static str,
     },
     /// A string with a unit, `"64mb"`, or a plain number of bytes.
@@ -66,7 +66,7 @@ pub enum Kind {
         min: u64,
         /// Largest value.
         max: u64,
-        /// What 0 stands for.
+        /// The meaning of 0.
         zero: &'static str,
     },
     /// Any text.

@@ -75,7 +75,7 @@ impl fmt::Debug for Secret {
 }
 
 choice! {
-    /// What stands upstream.
+    /// The kind of the upstream.
     UpstreamKindChoice {
         /// Found out by asking.
         Auto = "auto",
@@ -89,7 +89,7 @@ choice! {
 choice! {
     /// What the gateway poses as.
     Pose {
-        /// What stands upstream.
+        /// The kind of the upstream.
         Auto = "auto",
         /// A cluster, all of whose nodes are at the gateway's address.
         Cluster = "cluster",
@@ -109,7 +109,7 @@ choice! {
 }
 
 choice! {
-    /// What a client gets whose write may have run or not.
+    /// What a client gets when the outcome of its write is unknown.
     LostReply {
         /// An error that says so.
         Error = "error",
@@ -119,7 +119,7 @@ choice! {
 }
 
 choice! {
-    /// What is done with the commands on keys that a rule matches.
+    /// What a rule does with the commands on its keys.
     RuleMode {
         /// Combined while hot, as without a rule.
         Auto = "auto",
@@ -184,7 +184,7 @@ impl ReadPolicy {
     pub const NAMES: &'static [&'static str] = &["collapse", "tracked"];
 }
 
-/// What a refused increment is answered.
+/// The reply to a refused increment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaReply {
     /// `-QUOTA limit of 1000000 reached for 'sku:8421:reserved'`.

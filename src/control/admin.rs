@@ -17,7 +17,7 @@ use crate::net::Listener;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_changes::QuotaChangePort;
 
-/// What monitoring is made of; lives as long as the process.
+/// The parts of monitoring. Live as long as the process.
 pub struct Monitoring {
     /// Where figures come from.
     pub sources: Arc<Sources>,

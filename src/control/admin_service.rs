@@ -163,7 +163,7 @@ impl AdminService {
     }
 }
 
-/// What the gateway has used since its start, as of the latest view.
+/// Processor time and bytes of the gateway since its start, as of the latest view.
 fn usage(frame: &Frame) -> Usage {
     let (process, clients) = (&frame.view.process, &frame.view.merged.all.clients);
     Usage {

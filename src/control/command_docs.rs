@@ -65,7 +65,7 @@ fn text(frame: &OwnedFrame) -> Option<&[u8]> {
     if let OwnedFrame::SimpleString(text) | OwnedFrame::BulkString(text) = frame { Some(text) } else { None }
 }
 
-/// What is said of one command, or of one argument.
+/// The documentation of one command, or of one argument.
 fn command(docs: &OwnedFrame, version: RespVersion, out: &mut Vec<u8>) {
     let fields = pairs(docs);
     encode::map(out, version, fields.len());

@@ -32,7 +32,7 @@ const UPSTREAM_PER_WORKER_MIN: usize = 4;
 const ADMIN_MIN: usize = 2;
 const CLIENTS_MIN: usize = 1;
 
-/// What the system grants, and what of it is taken at the start.
+/// The descriptors that the system grants, and how many are taken at the start.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptors {
     limit: usize,
@@ -40,11 +40,11 @@ pub struct Descriptors {
     workers: usize,
 }
 
-/// What the configuration asks for.
+/// The bounds that the configuration asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shares {
     clients: usize,
-    /// Of all workers.
+    /// Of all workers together.
     sessions: usize,
     admin: usize,
     shared: usize,
@@ -53,7 +53,7 @@ struct Shares {
 /// The system grants too few descriptors to serve anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooFewDescriptors {
-    /// What it grants.
+    /// The limit.
     pub limit: usize,
     /// The fewest that will do.
     pub needed: usize,

@@ -143,7 +143,7 @@ pub async fn poll_limits(gateway: Arc<Gateway>, limits: watch::Sender<Arc<Polled
 struct Poller {
     gateway: Arc<Gateway>,
     connections: HashMap<Address, UpstreamClient>,
-    /// What was said last.
+    /// The sentences that were logged last.
     announced: Vec<String>,
     /// There are more keys than are polled, and it was said.
     crowded: bool,

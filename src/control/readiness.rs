@@ -37,7 +37,7 @@ pub fn readiness(gateway: &Gateway) -> Readiness {
     Readiness::UpstreamUnreachable { why: format!("{} {have} not answered yet", servers.join(", ")) }
 }
 
-/// That every master leaves the workers' requests unanswered, if so: no key can be served then.
+/// A sentence, if every master leaves the workers' requests unanswered: no key can be served then.
 fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
     let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
     let silent_ms = |master: &NodeIndex| {

@@ -31,7 +31,7 @@ pub struct Reloader {
     pub gateway: Arc<Gateway>,
     /// Where it came from.
     pub source: ConfigSource,
-    /// What was asked for, of which bounds may have been fitted to the descriptors that there are.
+    /// The configuration as it was asked for. Bounds in force may be lower, because of file descriptors.
     pub asked: Config,
     /// Fits them.
     pub descriptors: Descriptors,

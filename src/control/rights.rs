@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(2);
 const PAUSE_WELL: Duration = Duration::from_secs(10);
 
-/// What names the gateway's own keys in an access list.
+/// The pattern of the gateway's own keys in an access list.
 const OWN_KEYS: &str = "~{???}hotgate:*";
 
 /// A mode of some keys, and what it needs.
@@ -41,7 +41,7 @@ struct Need<'a> {
     token: bool,
 }
 
-/// What one command is tried on.
+/// The target of a command that is tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum On {
     Key,
@@ -108,7 +108,7 @@ impl Need<'_> {
     }
 }
 
-/// What the modes of the configuration lack, as sentences without a full stop. `None` if nobody could say.
+/// The rights that the modes of the configuration lack, as sentences without a full stop. `None` if no server answered.
 pub async fn missing_rights(config: &Config) -> Option<Vec<String>> {
     let needs = needs(config);
     if needs.is_empty() {
@@ -143,7 +143,7 @@ fn sentence(user: &str, need: &Need<'_>, rights: &BTreeSet<String>) -> String {
     format!("The upstream user lacks rights for {mode} of {pattern}: ACL SETUSER {user} {rights}")
 }
 
-/// What of a need the user may not do, as words of an access list.
+/// The missing part of a need, as words of an access list.
 async fn ask(
     client: &mut UpstreamClient,
     user: &str,

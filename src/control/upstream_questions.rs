@@ -54,7 +54,7 @@ pub enum Targets {
     OneMaster,
 }
 
-/// What the servers said.
+/// The servers' answers.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// The whole RESP2 reply of each master that answered.
@@ -185,7 +185,7 @@ impl UpstreamQuestions {
         }
     }
 
-    /// Those that the cluster holds for failed come last.
+    /// Nodes that the cluster considers failed come last.
     fn masters(&self) -> Vec<Address> {
         let topology = self.gateway.topology.load();
         let mut nodes: Vec<_> = topology.masters.iter().filter_map(|master| topology.node(*master)).collect();

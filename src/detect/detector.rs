@@ -6,7 +6,7 @@ use super::sampler::Sampler;
 use super::slice::{Slice, SliceTotals};
 use super::table::{self, Admission, Table};
 
-/// What one slice takes from the weight of an access: after eight slices about a third is left.
+/// The decay of an access's weight per slice: after eight slices about a third is left.
 const DECAY: f32 = 0.875;
 /// The scale of forward decay is brought back to 1 above this: every 20 s at 100 ms a slice. The 24 bits of
 /// an `f32` hold weights up to 16 million accesses of the current slice at any scale.
@@ -65,7 +65,7 @@ pub struct Detector {
     table: Table,
     ignore: Ignore,
     sampler: Sampler,
-    /// What one access weighs now.
+    /// The weight of one access now.
     scale: f32,
     /// `scale` times the sample ratio: what one recorded access adds.
     unit: f32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::key::KeyName;
 
-/// What kind of load a hot key is.
+/// The kind of load on a hot key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Most accesses only read.
@@ -64,7 +64,7 @@ pub struct HotKey {
     pub key: KeyName,
     /// When it became hot, in milliseconds of the caller's clock.
     pub since_ms: u64,
-    /// What kind of load it is now.
+    /// The kind of load now.
     pub class: Class,
     /// Its figures now.
     pub rates: Rates,
@@ -80,13 +80,13 @@ pub struct HotKey {
 pub struct TopKey {
     /// Which key.
     pub key: KeyName,
-    /// What kind of load it is; never [`Class::ByteHot`].
+    /// The kind of load; never [`Class::ByteHot`].
     pub class: Class,
     /// Its figures now.
     pub rates: Rates,
 }
 
-/// What a ranking is by.
+/// The order of a ranking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
     /// Accesses.

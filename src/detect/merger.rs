@@ -38,7 +38,7 @@ pub struct Merger {
     published: Arc<HotSet>,
 }
 
-/// What is known of a key because it is hot.
+/// The state of a hot key.
 struct Hot {
     since_ms: u64,
     class: Class,

@@ -42,7 +42,7 @@ pub struct SliceRow {
 pub struct SliceTotals {
     /// Accesses, including the ones that sampling left out.
     pub ops: u64,
-    /// Of these, the ones that write.
+    /// How many of them write.
     pub writes: u64,
     /// Bytes of requests.
     pub bytes_in: u64,

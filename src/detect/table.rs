@@ -54,7 +54,7 @@ impl Entry {
     }
 }
 
-/// What is needed of a tracked key only when a slice ends.
+/// The fields of a tracked key that are needed only at the end of a slice.
 #[derive(Clone, Default)]
 struct Label {
     /// None for a vacant or ignored entry.
@@ -62,7 +62,7 @@ struct Label {
     admitted_in_slice: bool,
 }
 
-/// What became of a key that asked to be tracked.
+/// The result of an attempt to track a key.
 pub(super) enum Admission {
     /// It took a vacant entry, of this index.
     Joined(usize),

@@ -29,7 +29,7 @@ pub(super) enum Message {
     Close,
 }
 
-/// What a client learns from [`JournalClient::progress`].
+/// The result of [`JournalClient::progress`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progressed {
     /// All records up to this one are on disk.

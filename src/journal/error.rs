@@ -32,7 +32,7 @@ pub enum OpenError {
         file: PathBuf,
         /// The byte at which the damaged part begins.
         offset: u64,
-        /// What is wrong there.
+        /// The damage.
         what: &'static str,
     },
 }
@@ -77,7 +77,7 @@ impl std::error::Error for OpenError {
 pub enum RefusedRecord {
     /// More records wait for the disk than the journal queues.
     Busy,
-    /// What is pending fills the journal; flushes are still recorded, and make room.
+    /// Pending deltas fill the journal. Flushes are still recorded, and make room.
     Full,
     /// The disk refused the write. What was refused does not take effect.
     NotWritten(Arc<str>),

@@ -29,7 +29,7 @@ const GATEWAY_ID_BYTES_MAX: usize = 1024;
 /// A thousand addresses of 253 characters with their ports are fewer.
 const UPSTREAM_BYTES_MAX: usize = 512 * 1024;
 
-/// What the head of a segment says.
+/// The header of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub gateway_id: Vec<u8>,
@@ -42,7 +42,7 @@ pub(super) struct Header {
     pub checkpoint_bytes: u64,
 }
 
-/// What a segment file holds.
+/// The content of a segment file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Scan {
     pub header: Header,

@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use super::record::{FlushEnd, RECORD_BYTES_MAX, Record};
 
-/// What a checkpoint says of one key: the deltas of the flush, the flush, the deltas behind it.
+/// The records of one key in a checkpoint: the deltas of the flush, the flush, the deltas behind it.
 const CHECKPOINT_RECORDS_MAX: usize = 3;
 
 /// Deltas that were added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gathered {
-    /// What they add up to.
+    /// Their sum.
     pub sum: i64,
     /// How many they are.
     pub count: u64,
@@ -34,7 +34,7 @@ pub struct OpenFlush {
     pub first_sent_unix_ms: u64,
 }
 
-/// What is pending on one key.
+/// The pending deltas of one key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenKey {
     /// The flush in doubt.
@@ -71,7 +71,7 @@ impl Ledger {
         self.keys.iter()
     }
 
-    /// What a checkpoint takes at most, in bytes.
+    /// The largest size of a checkpoint, in bytes.
     pub fn checkpoint_bytes_max(&self) -> u64 {
         self.checkpoint_bytes_max
     }

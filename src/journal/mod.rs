@@ -76,7 +76,7 @@ use writer::{Port, Writer};
 /// it they are refused as busy.
 const QUEUED_RECORDS_MAX: usize = 16_384;
 
-/// What a journal is opened with.
+/// The parameters of [`Journal::open`].
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
     /// Its directory, which is made if it does not exist.
@@ -95,16 +95,16 @@ pub struct JournalOptions {
     pub clients: usize,
 }
 
-/// What a former process left.
+/// The pending increments and flushes that a former process left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// The id by which Redis knows the flushes of this journal.
     pub gateway_id: String,
     /// The highest token that was used; all new ones have to be higher.
     pub token_floor: u64,
-    /// What is pending, by key. It stays in the journal until its flushes are settled.
+    /// The pending deltas, by key. They stay in the journal until their flushes are settled.
     pub keys: Vec<(Bytes, OpenKey)>,
-    /// What was cut off.
+    /// The torn tails that were cut off.
     pub torn: Option<TornTail>,
 }
 
@@ -114,7 +114,7 @@ pub struct Opened {
     pub journal: Journal,
     /// One for each worker.
     pub clients: Vec<JournalClient>,
-    /// What is to be taken over.
+    /// The state to take over.
     pub recovery: Recovery,
 }
 
@@ -186,7 +186,7 @@ impl Journal {
         Ok(Opened { journal, clients, recovery })
     }
 
-    /// What it has done so far.
+    /// Its figures so far.
     pub fn facts(&self) -> JournalFacts {
         *self.facts.borrow()
     }

@@ -11,7 +11,7 @@ pub enum Record {
     Deltas {
         /// The counter.
         key: Bytes,
-        /// What they add up to.
+        /// Their sum.
         sum: i64,
         /// How many they are.
         count: u64,

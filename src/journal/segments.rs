@@ -37,11 +37,11 @@ pub struct TornTail {
     pub offset: u64,
     /// How long it is.
     pub bytes: u64,
-    /// What of it is missing, which says whether anything in it may have been acknowledged.
+    /// How it is incomplete. That says whether anything in it may have been acknowledged.
     pub tear: Tear,
 }
 
-/// What was found at the start.
+/// The journal as it was found at the start.
 #[derive(Debug)]
 pub(super) struct Found {
     pub gateway_id: Option<String>,

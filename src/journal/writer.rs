@@ -31,7 +31,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// A thread that nothing wakes; `recv_timeout` wants a number.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// What the journal has done since it was opened.
+/// The figures of the journal since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalFacts {
     /// Records on disk.
@@ -50,11 +50,11 @@ pub struct JournalFacts {
     pub faults: u64,
     /// It refuses records now.
     pub faulty: bool,
-    /// What is pending fills it.
+    /// Pending deltas fill it.
     pub full: bool,
 }
 
-/// What the thread knows of one client.
+/// The thread's state of one client.
 pub(super) struct Port {
     sender: watch::Sender<Progress>,
     epoch: u64,

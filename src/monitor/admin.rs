@@ -25,7 +25,7 @@ const TOP_COLUMNS: usize = 110;
 pub enum AdminCommand {
     /// `HOTKEYS [READ|WRITE|BYTES] [COUNT n]`
     Hotkeys {
-        /// What the ranking is by.
+        /// The order of the ranking.
         rank: HotRank,
         /// How many at most.
         count: usize,
@@ -40,7 +40,7 @@ pub enum AdminCommand {
     Help,
 }
 
-/// What `HOTGATE HOTKEYS` ranks by.
+/// The orders of `HOTGATE HOTKEYS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HotRank {
     /// All accesses.

@@ -38,7 +38,7 @@ pub struct Metric {
     pub kind: Kind,
     /// The names of its labels, in the order of the values of a sample.
     pub labels: &'static [&'static str],
-    /// What it says, in a sentence.
+    /// Its meaning, in a sentence.
     pub help: &'static str,
 }
 

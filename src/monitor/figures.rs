@@ -22,7 +22,7 @@ pub struct Window<'a> {
 }
 
 impl Window<'_> {
-    /// What happened per second of a count that stood at `base` and stands at `now`.
+    /// The rate per second of a count that was `base` and is `now`.
     pub fn rate(&self, now: u64, base: u64) -> f64 {
         // Rows by key start anew when a key comes back; what they hold then happened within the window.
         let happened = if now >= base { now - base } else { now };
@@ -30,7 +30,7 @@ impl Window<'_> {
     }
 }
 
-/// What happened in a window.
+/// The rates of a window: the difference of its two tallies.
 pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
     let (all, base) = (&merged.all, &window.base.all);
     let class = |c: &RequestClass| {

@@ -19,7 +19,7 @@ use crate::net::connect;
 /// The most bytes of a response that are read: `/api/hotkeys` with a full hot set stays below 200 KiB.
 const RESPONSE_BYTES_MAX: usize = 4 << 20;
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 pub struct Response {
     /// The HTTP status code.

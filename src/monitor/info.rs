@@ -14,7 +14,7 @@ use super::view::Readiness;
 use super::view::View;
 use crate::shared::labels::{ErrorKind, Outcome, RedirectKind};
 
-/// What INFO says that a view does not hold.
+/// What INFO needs and a view does not hold.
 #[derive(Clone, Debug, Default)]
 pub struct InfoFacts {
     /// The port that the asking client dialled.
@@ -56,10 +56,10 @@ const SECTIONS: &[(&str, Render)] = &[
     ("Quotas", quotas),
 ];
 
-/// Those that are shown only when named, or with `all` or `everything`, as in Redis.
+/// Sections that are shown only when named, or with `all` or `everything`, as in Redis.
 const NOT_BY_DEFAULT: [&str; 2] = ["Commandstats", "Latencystats"];
 
-/// Those for which no server has to be asked.
+/// Sections for which no server has to be asked.
 const OF_THE_GATEWAY: [&str; 7] = ["Clients", "CPU", "Cluster", "Hotgate", "Hotkeys", "Upstreams", "Quotas"];
 
 /// Hot keys and quotas listed; the API and `/metrics` have the rest.
@@ -237,7 +237,7 @@ fn stats(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     out.rest(facts, "Stats", STATS_OF_CONNECTIONS);
 }
 
-/// Of several masters each has a history of its own, so that the id is the gateway's. Lines of replicas hold addresses.
+/// Several masters have several histories, so the id is the gateway's. Lines of replicas hold addresses.
 fn replication(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     let said = facts.servers.section("Replication");
     if facts.several_masters || said.is_empty() {

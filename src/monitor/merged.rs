@@ -22,7 +22,7 @@ pub struct Merged {
     pub keys: HashMap<Arc<[u8]>, CombinedKeyTally>,
     /// Reads answered from the read cache, by key.
     pub cache_hits: HashMap<Arc<[u8]>, u64>,
-    /// What is done with the operations on each hot key.
+    /// Whether the operations on each hot key pass or are folded.
     pub courses: HashMap<Bytes, KeyCourse>,
     /// Quotas by key and rule; the empty key stands for those beyond the bound.
     pub quotas: HashMap<(Arc<[u8]>, u16), QuotaTally>,
@@ -91,7 +91,7 @@ impl Merged {
         }
     }
 
-    /// Of the workers, the one that does most to the key is shown.
+    /// The state at the worker that interferes most is shown.
     fn add_course(&mut self, theirs: &KeyCourse) {
         match self.courses.get_mut(&theirs.key) {
             Some(mine) if (mine.course, mine.for_ms) >= (theirs.course, theirs.for_ms) => {}

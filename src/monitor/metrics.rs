@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// What breaks the naming conventions in one declaration.
+    /// The first violation of the naming conventions in one declaration.
     fn faults(metric: &Metric) -> Vec<String> {
         let mut faults = Vec::new();
         let mut refuse = |broken: bool, why: &str| {

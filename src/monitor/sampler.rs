@@ -55,7 +55,7 @@ struct Snapshot {
     monotonic_ms: u64,
     merged: Arc<Merged>,
     cpu_s: f64,
-    /// Whom the HTTP side has turned away.
+    /// Connections and requests that the HTTP side turned away.
     turned_away: Counts,
     /// Processor time of each thread, by name.
     threads: Arc<[(String, f64)]>,
@@ -281,7 +281,7 @@ fn turned_away_per_s(
     Reason::ALL.into_iter().map(rate).filter(|(_, per_s)| *per_s > 0.0).collect()
 }
 
-/// What part of the time each worker's thread ran.
+/// The share of time that each worker's thread ran.
 fn worker_cores(base: &Snapshot, snapshot: &Snapshot, seconds: f64) -> Vec<(String, f64)> {
     let workers = snapshot.threads.iter().filter(|(name, _)| name.starts_with("worker-"));
     let ran = |(name, now_s): &(String, f64)| {

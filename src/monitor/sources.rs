@@ -22,7 +22,7 @@ pub type Latest<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// Everything that monitoring reads.
 pub struct Sources {
-    /// Who this gateway is.
+    /// The identity of this gateway.
     pub identity: Identity,
     /// One cell for each worker.
     pub tallies: Vec<Arc<TalliesCell>>,
@@ -34,7 +34,7 @@ pub struct Sources {
     pub upstream: Latest<Arc<UpstreamFacts>>,
     /// What is wrong with the upstream as a whole, if anything is.
     pub upstream_trouble: Latest<Option<Arc<UpstreamTrouble>>>,
-    /// What the upstream user may not do that the gateway would, as sentences without a full stop.
+    /// Rights that the upstream user lacks, as sentences without a full stop.
     pub missing_rights: Latest<Vec<String>>,
     /// The keys that quotas hold.
     pub quotas: Latest<Vec<QuotaFacts>>,
@@ -42,13 +42,13 @@ pub struct Sources {
     pub readiness: Latest<Readiness>,
     /// Notices sent so far.
     pub notices: Arc<NoticeFigures>,
-    /// Whom the HTTP side has turned away.
+    /// What the HTTP side has turned away.
     pub turned_away: Arc<TurnedAway>,
     /// How metrics, API and dashboard name keys.
     pub key_names: KeyNames,
     /// Hot keys, and quotas' keys, with labels of their own in `/metrics`.
     pub metric_keys_max: usize,
-    /// Who is connected.
+    /// Where rows of connected clients come from.
     pub clients: ClientRowsPort,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,

@@ -30,7 +30,7 @@ const SPARKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Seconds in a sparkline.
 const SPARK_SECONDS: usize = 16;
 
-/// What the command line said.
+/// The options of the command line.
 pub struct TopOptions {
     /// Where the gateway's HTTP side is.
     pub admin: String,

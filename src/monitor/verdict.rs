@@ -35,7 +35,7 @@ impl Level {
 pub struct Finding {
     /// How bad it is.
     pub level: Level,
-    /// What it is.
+    /// The finding.
     pub sentence: String,
 }
 

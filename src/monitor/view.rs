@@ -53,7 +53,7 @@ pub struct View {
 pub struct Stats {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Who this gateway is.
+    /// The identity of this gateway.
     pub gateway: Identity,
     /// `redis_version` of the upstream, where known.
     pub upstream_version: Option<String>,
@@ -63,7 +63,7 @@ pub struct Stats {
     pub uptime_s: u64,
     /// Whether traffic should come here.
     pub readiness: Readiness,
-    /// What is wrong, or that all is quiet.
+    /// One sentence: what is wrong, or that all is quiet.
     pub status: Status,
     /// The last second.
     pub now: Now,
@@ -71,7 +71,7 @@ pub struct Stats {
     pub totals: Totals,
 }
 
-/// Who this gateway is; fixed for the life of the process.
+/// The identity of this gateway, fixed for the life of the process.
 #[derive(Clone, Debug, Serialize)]
 pub struct Identity {
     /// hotgate's own version.
@@ -118,7 +118,7 @@ pub struct Now {
     pub errors_by_kind_per_s: BTreeMap<&'static str, f64>,
     /// Refused by quotas and rules.
     pub refused_per_s: f64,
-    /// Whole time of a request.
+    /// The whole time of a request.
     pub request_time: Quantiles,
     /// Less the wait for Redis.
     pub gateway_time: Quantiles,
@@ -140,11 +140,11 @@ pub struct Now {
     pub clients_rejected_per_s: f64,
     /// Clients closed because they do not read.
     pub clients_stalled_per_s: f64,
-    /// Whom the HTTP side turned away, by reason; those reasons that occurred.
+    /// What the HTTP side turned away per second, by reason; only reasons that occurred.
     pub admin_turned_away_per_s: BTreeMap<&'static str, f64>,
 }
 
-/// Of a distribution of times, in microseconds.
+/// Quantiles of a distribution of times, in microseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Quantiles {
     /// Half took at most this.
@@ -208,13 +208,13 @@ pub struct Totals {
     pub read_cache_misses: u64,
     /// Key accesses that the detector saw.
     pub detector_accesses: u64,
-    /// Those it counted.
+    /// Key accesses that it counted.
     pub detector_sampled: u64,
     /// Level: keys in its tables.
     pub detector_tracked: u64,
     /// Level: bytes of its tables.
     pub detector_memory_bytes: u64,
-    /// Whom the HTTP side turned away, by reason.
+    /// What the HTTP side turned away, by reason.
     pub admin_turned_away: BTreeMap<&'static str, u64>,
     /// Level: resident memory of the process.
     pub resident_bytes: u64,

@@ -31,7 +31,7 @@ pub fn heaviest(passed: impl Iterator<Item = (u32, u64)>, window: &Window, count
     chosen.map(|(_, hash)| hash).collect()
 }
 
-/// What is done with the operations on a key.
+/// Whether the operations on a key pass or are folded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Course {
     /// They go as they came.
@@ -72,7 +72,7 @@ pub struct KeyPace {
 }
 
 impl KeyPace {
-    /// What is done with its operations.
+    /// Whether its operations pass or are folded.
     pub fn course(&self) -> Course {
         self.course
     }

@@ -78,7 +78,7 @@ impl NodePace {
         if self.prober.is_some() { ROUND_NS } else { WINDOW_NS }
     }
 
-    /// What a round trip takes when nothing queues, in nanoseconds.
+    /// The floor: a round trip when nothing queues, in nanoseconds.
     pub fn floor_ns(&self) -> u64 {
         self.floor.get().or(self.connect_ns).unwrap_or(0)
     }

@@ -91,7 +91,7 @@ fn behind_attributes(mut reply: &[u8]) -> &[u8] {
     reply
 }
 
-/// What is between the header of a bulk type and the end of the reply.
+/// The bytes between the header of a bulk type and the end of the reply.
 fn payload(reply: &[u8]) -> Option<&[u8]> {
     let (length, rest) = header(reply)?;
     rest.get(..length)

@@ -65,7 +65,7 @@ fn take_single_quoted<'a>(mut line: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
     }
 }
 
-/// What follows a closing quote, provided that it may.
+/// The text behind a closing quote, if it may stand there.
 fn blank_or_end(rest: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(|&byte| is_blank(byte)).then_some(rest)
 }

@@ -20,7 +20,7 @@ use crate::limits::{REPLY_HEADER_BYTES_MAX, REPLY_LINE_BYTES_MAX};
 /// A line of up to this many bytes is searched without a call, for `+OK` and `:1` are the most common replies.
 const SHORT_LINE: usize = 16;
 
-/// What the bytes so far amount to.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyScan {
     /// The first `len` bytes are one whole reply. The first of them says which kind.

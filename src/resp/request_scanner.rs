@@ -38,7 +38,7 @@ const SPANS_KEPT: usize = 1024;
 /// Likewise for the bytes of a re-encoded request.
 const INLINE_BYTES_KEPT: usize = 4096;
 
-/// What a request may measure. A client's limits change once, when it authenticates.
+/// The limits of a request. A client's limits change once, when it authenticates.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLimits {
     /// Bytes of one argument (`proto-max-bulk-len`, 512 MiB in Redis). More is "invalid bulk length".
@@ -51,7 +51,7 @@ pub struct RequestLimits {
     pub authenticated: bool,
 }
 
-/// What the bytes so far amount to.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestScan {
     /// The first `len` bytes are a request, to be forwarded as they are.

@@ -69,7 +69,7 @@ pub struct ClientRow {
     pub buffered_out_bytes: u64,
 }
 
-/// What an asker puts into a worker's mailbox.
+/// The request in a worker's mailbox.
 #[derive(Debug)]
 pub struct ClientRowsRequest {
     /// The worker sends at most this many rows.

@@ -32,11 +32,11 @@ pub enum Stage {
     Serving,
     /// No new clients; what is in flight is finished.
     Draining,
-    /// Whatever is left is cut.
+    /// What is left is cut off.
     Stopped,
 }
 
-/// What one worker shows to the others.
+/// What the other threads see of one worker.
 pub struct WorkerHandle {
     /// Takes questions.
     pub mailbox: WorkerMailbox,
@@ -58,7 +58,7 @@ pub struct Gateway {
     pub commands: ArcSwap<CommandTable>,
     /// What the upstream says of itself.
     pub facts: Arc<UpstreamFactsCell>,
-    /// What its user may not do there.
+    /// The rights that its user lacks there.
     pub rights: MissingRights,
     /// Scripts loaded through the gateway.
     pub scripts: ScriptCache,

@@ -36,13 +36,13 @@ pub struct Handoff {
     pub op: OwnedOp,
     /// How its client wants the reply.
     pub version: RespVersion,
-    /// Who waits.
+    /// The waiting client.
     pub waiter: Waiter,
     /// Its client has changed the key outside of the queue before, and that was answered.
     pub written: bool,
 }
 
-/// Who waits for a combined operation, or for several equal ones in a row.
+/// The client that waits for a combined operation, or for several equal ones in a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
     /// The worker of the client.
@@ -55,7 +55,7 @@ pub struct Waiter {
     pub operations: u32,
     /// When the request came in, in nanoseconds of the process's clock.
     pub received_ns: u64,
-    /// What each of them adds to the counter; 0 for anything but an increment.
+    /// The delta of each of them; 0 for anything but an increment.
     pub delta: i64,
     /// How it says the increment.
     pub verb: Verb,
@@ -87,10 +87,10 @@ impl Member for Waiter {
 pub struct HandoffResult {
     /// The hash of the key.
     pub hash: u64,
-    /// Who waits.
+    /// The waiting client.
     pub waiter: Waiter,
     /// The whole reply, or as many as it waits for, one behind the other.
     pub reply: Bytes,
-    /// What it counts as.
+    /// The outcome that it counts as.
     pub outcome: Outcome,
 }

@@ -23,7 +23,7 @@ impl HeldNodes {
         self.0.store(nodes, Ordering::Relaxed);
     }
 
-    /// What the worker saw last.
+    /// The nodes that the worker saw last.
     pub fn load(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

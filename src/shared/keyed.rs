@@ -67,7 +67,7 @@ impl<T: Default> Keyed<T> {
         self.rows.iter().flatten().map(|(key, tally)| (key, tally))
     }
 
-    /// What keys beyond the bound counted together.
+    /// The counts of all keys beyond the bound, together.
     pub fn overflow(&self) -> &T {
         &self.overflow
     }

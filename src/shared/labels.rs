@@ -35,7 +35,7 @@ macro_rules! fixed_labels {
 }
 
 fixed_labels! {
-    /// What a request asks for, as far as load and operators are concerned.
+    /// The kind of a request, as operators and load see it.
     RequestClass {
         /// Reads one key.
         Read => "read",

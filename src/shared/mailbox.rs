@@ -27,7 +27,7 @@ pub struct ClientFilter {
     pub age_seconds_min: Option<u64>,
 }
 
-/// What a worker is asked to do by another thread.
+/// A message from another thread to a worker.
 pub enum WorkerMessage {
     /// Close the clients that match.
     KillClients {
@@ -56,7 +56,7 @@ pub enum WorkerMessage {
     Invalidate(Vec<Invalidation>),
     /// The client that one of this worker's redirects to is gone. Dropped while the mailbox is full: the next comes.
     RedirectBroken {
-        /// Who redirects, by its key as a number.
+        /// The client that redirects: its key as a number.
         source: u64,
         /// The id of who is gone.
         target_id: u64,
@@ -78,10 +78,10 @@ pub enum WorkerMessage {
     },
 }
 
-/// What a node has said to a tracking client that redirects it to another one (`CLIENT TRACKING ON REDIRECT`).
+/// An invalidation of a tracking client that redirects to another client (`CLIENT TRACKING ON REDIRECT`).
 #[derive(Clone, Debug)]
 pub struct Invalidation {
-    /// Who is to be told, by its key at its worker as a number.
+    /// The client that receives it: its key at its worker as a number.
     pub target: u64,
     /// And by its id.
     pub target_id: u64,

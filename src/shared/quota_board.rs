@@ -19,5 +19,5 @@ pub struct QuotaBoard {
     pub polled: Vec<Bytes>,
 }
 
-/// What the polled limit keys hold, as last seen. One that is not in it has not been read yet.
+/// The values of the polled limit keys, as last seen. A key that is missing here has not been read yet.
 pub type PolledLimits = HashMap<Bytes, PolledLimit>;

@@ -9,7 +9,7 @@ pub struct QuotaFacts {
     pub rule: u16,
     /// Its pattern.
     pub pattern: String,
-    /// What the counter may not exceed or, with `counts_down`, not go below; `None` while it is not known.
+    /// The limit, or the floor with `counts_down`; `None` while it is not known.
     pub limit: Option<i64>,
     /// Whether the limit is a floor for stock that is counted down.
     pub counts_down: bool,

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::limits::REFRESHES_WAITING_MAX;
 use crate::shared::topology::Address;
 
-/// What made a worker doubt the topology.
+/// Why a worker doubts the topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshReason {
     /// A `MOVED` or `ASK` named this address (an empty host in the redirect means the host that sent it: the worker
@@ -30,7 +30,7 @@ pub enum RefreshReason {
 /// A request as the keeper receives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshRequest {
-    /// What was noticed.
+    /// The reason.
     pub reason: RefreshReason,
     /// The version of the topology under which it was noticed.
     pub seen_version: u64,

@@ -14,7 +14,7 @@ const REFUSED_MS: u64 = 30_000;
 /// A refusal after such a pause is news, and is logged.
 const FORGOTTEN_MS: u64 = 600_000;
 
-/// What is missing.
+/// The missing rights.
 #[derive(Debug)]
 pub struct MissingRights {
     started: Instant,

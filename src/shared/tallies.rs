@@ -65,7 +65,7 @@ pub struct WorkerTallies {
     pub courses: Vec<KeyCourse>,
 }
 
-/// What one worker does with the operations on a hot key.
+/// Whether one worker passes or folds the operations on a hot key.
 #[derive(Clone, Debug)]
 pub struct KeyCourse {
     /// The key.
@@ -187,7 +187,7 @@ pub struct CombinedKeyTally {
 pub struct WriteBehindTallies {
     /// Operations answered before Redis knew of them.
     pub absorbed: u64,
-    /// Of these, how many Redis has acknowledged.
+    /// How many of them Redis has acknowledged.
     pub acknowledged: u64,
     /// Flushes, each counted once however often it was sent.
     pub flushes: u64,

@@ -36,7 +36,7 @@ impl NodeIndex {
     }
 }
 
-/// What a node does in its shard.
+/// The role of a node in its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Owns slots (or could), takes writes.
@@ -60,7 +60,7 @@ pub struct Node {
     pub healthy: bool,
 }
 
-/// What the upstream is.
+/// Whether the upstream is one server or a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
     /// One server, perhaps with replicas.
@@ -84,7 +84,7 @@ pub struct Shard {
 pub struct Topology {
     /// Grows by one with every published change; 0 before anything is known.
     pub version: u64,
-    /// What the upstream is.
+    /// Whether the upstream is one server or a cluster.
     pub kind: UpstreamKind,
     /// Every address ever seen, by [`NodeIndex`]; only ever appended to.
     pub nodes: Vec<Arc<Node>>,
@@ -223,7 +223,7 @@ impl TopologyCell {
         self.looks_begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// What this look found is published.
+    /// The result of this discovery is published.
     pub fn end_look(&self, look: u64) {
         self.look_ended.store(look, Ordering::Release);
     }

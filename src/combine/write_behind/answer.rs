@@ -6,7 +6,7 @@ use super::flight::Loss;
 use crate::combine::settle::OVERFLOW;
 use crate::resp::{RespVersion, encode};
 
-/// What write-behind can answer by itself. All else is a barrier.
+/// The operations that write-behind answers by itself. Everything else is a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteBehindOp {
     /// `INCR`, `DECR`, `INCRBY`, `DECRBY`.
@@ -45,11 +45,11 @@ impl Answer {
 pub struct Delta {
     /// Its place among the deltas of the key.
     pub sequence: u64,
-    /// What is added.
+    /// The delta.
     pub delta: i64,
 }
 
-/// What became of an operation that was handed in.
+/// What the key does with an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It is answered.
@@ -118,7 +118,7 @@ impl PendingBudget {
 pub struct LossSum {
     /// How many deltas.
     pub deltas: u64,
-    /// What they add up to; at the end of the 64-bit range it stays there.
+    /// Their sum; it saturates at the end of the 64-bit range.
     pub sum: i64,
 }
 
@@ -134,7 +134,7 @@ impl LossSum {
 pub struct WriteBehindFacts {
     /// Deltas that Redis has not acknowledged: gathered or on their way.
     pub pending_deltas: usize,
-    /// What they add up to.
+    /// Their sum.
     pub pending_sum: i64,
     /// Some of them may be in Redis: an earlier sending of the flush under way was lost.
     pub in_doubt: bool,

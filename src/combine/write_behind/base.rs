@@ -21,7 +21,7 @@ enum State {
 pub(super) struct Base {
     state: State,
     told_ns: u64,
-    /// What is doubted, until there is a new one.
+    /// The total that is in doubt, until there is a new one.
     doubted: Option<Total>,
 }
 
@@ -60,7 +60,7 @@ impl Base {
         *self = Self { state: State::Known(total), told_ns: now_ns, doubted: None };
     }
 
-    /// What Redis told holds no longer.
+    /// The last total from Redis is no longer valid.
     pub fn forget(&mut self) {
         (self.state, self.doubted) = (State::Unknown, None);
     }

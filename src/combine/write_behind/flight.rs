@@ -27,12 +27,12 @@ pub(super) fn token_ttl_ms(journal: bool) -> u64 {
     if journal { JOURNALED_TOKEN_TTL_MS } else { TOKEN_TTL_MS }
 }
 
-/// What is to be sent: ask for its bytes.
+/// A flush to send. Ask for its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeltaFlush {
     /// Its token: later than all earlier ones of the key.
     pub token: u64,
-    /// What it adds.
+    /// Its sum.
     pub sum: i64,
     /// How many deltas that is.
     pub count: usize,
@@ -47,7 +47,7 @@ pub struct DeltaFlush {
 pub struct FlushInDoubt {
     /// Its token.
     pub token: u64,
-    /// What it adds.
+    /// Its sum.
     pub sum: i64,
     /// How many deltas that is.
     pub count: usize,
@@ -55,12 +55,12 @@ pub struct FlushInDoubt {
     pub age_ns: u64,
 }
 
-/// What a former process left pending on a key.
+/// The pending deltas of a key that a former process left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// The flush whose outcome nobody has learned.
     pub in_doubt: Option<FlushInDoubt>,
-    /// What the deltas behind it add up to.
+    /// The sum of the deltas behind it.
     pub sum: i64,
     /// How many they are.
     pub count: usize,
@@ -73,7 +73,7 @@ pub struct Recovered {
 pub struct Loss {
     /// The token of their flush.
     pub token: u64,
-    /// What they add up to.
+    /// Their sum.
     pub sum: i64,
     /// How many they are.
     pub count: usize,
@@ -95,14 +95,14 @@ pub enum Retry {
     Refused(String),
 }
 
-/// What became of a flush.
+/// The result of a flush.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlushOutcome {
     /// Redis has it.
     Applied {
         /// Its token.
         token: u64,
-        /// What it added.
+        /// Its sum.
         sum: i64,
         /// How many deltas that was.
         count: usize,

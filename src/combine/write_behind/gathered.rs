@@ -1,6 +1,6 @@
 //! Deltas that no flush has taken yet.
 
-/// What they add up to, and since when the oldest of them waits.
+/// Their sum and number, and since when the oldest waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gathered {
     pub sum: i64,

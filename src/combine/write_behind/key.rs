@@ -322,7 +322,7 @@ impl<M: Copy> WriteBehindKey<M> {
         budget.give_back(1);
     }
 
-    /// What it holds and what became of its flushes.
+    /// The figures of the key.
     pub fn facts(&self) -> WriteBehindFacts {
         let gathered = (self.gathered.count > 0).then_some(self.gathered.oldest_ns);
         let oldest = self.flight.as_ref().map(|flight| flight.oldest_ns).or(gathered);

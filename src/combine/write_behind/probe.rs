@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::combine::settle::ValueBefore;
 use crate::resp::{bulk_payload, encode, parse_integer};
 
-/// What Redis says.
+/// What Redis remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remembered {
     /// It has had it; the value that the counter had before, where that can be read.

@@ -3,7 +3,7 @@
 use super::base::Total;
 use crate::resp::{bulk_payload, first_error, parse_integer};
 
-/// What the reply to `GET` tells.
+/// The value in the reply to `GET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Learned {
     /// An integer that `INCRBY` would take, or no key, which counts as 0.

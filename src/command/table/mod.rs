@@ -134,7 +134,7 @@ mod sorted_sets;
 mod streams;
 mod strings;
 
-/// What a refused command would do, and what to do instead.
+/// Why a command is refused, and what to do instead.
 const CHANGES_ONE_NODE: &str = "it changes one server of many; send it to that server directly";
 const SPEAKS_OF_ONE_NODE: &str = "it speaks of one server of many; ask that server directly";
 const BETWEEN_SERVERS: &str = "it is for the traffic between servers; send it to the server directly";

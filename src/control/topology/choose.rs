@@ -19,7 +19,7 @@
 use super::info::ClusterState;
 use super::view::ClusterView;
 
-/// What one node of a cluster said.
+/// The answer of one node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterAnswer {
     /// Its map.

@@ -22,7 +22,7 @@ const CIPHER_SUITES: [u8; 8] = [0x13, 0x01, 0xc0, 0x2f, 0xc0, 0x30, 0x00, 0x2f];
 /// Whether a server that says this of itself in `INFO server` keeps data for us.
 ///
 /// # Errors
-/// What it is instead, and what to do: a Sentinel, or the gateway `own_id` itself.
+/// Says what it is instead, and what to do: a Sentinel, or the gateway `own_id` itself.
 pub fn check_identity(info_server: &str, own_id: &str) -> Result<(), String> {
     if field(info_server, "redis_mode") == Some("sentinel") {
         return Err(
@@ -36,7 +36,7 @@ pub fn check_identity(info_server: &str, own_id: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// That a server that was to take writes only copies another, if so.
+/// A sentence, if a server that should take writes is a replica.
 pub fn replica_of(address: &Address, replication: &str) -> Option<String> {
     let master = match (field(replication, "role")?, field(replication, "master_host")) {
         ("slave", Some(host)) => {

@@ -25,7 +25,7 @@ const ANSWERS_WANTED: usize = 3;
 /// How long to wait for further answers after the first acceptable one, and between further candidates before it.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// What one node said.
+/// The answer of one node.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// It is part of a cluster.
@@ -55,9 +55,9 @@ pub fn is_master(replication: &str) -> bool {
 /// How to ask.
 #[derive(Clone, Debug)]
 pub struct Asking {
-    /// What stands upstream, if that is known; otherwise each node is asked.
+    /// The kind of the upstream, if it is known; otherwise each node is asked.
     pub kind: Option<UpstreamKind>,
-    /// Who asks.
+    /// The login of the gateway at the servers.
     pub credentials: Credentials,
     /// How long to wait for one node.
     pub timeouts: Timeouts,
@@ -65,12 +65,12 @@ pub struct Asking {
     pub own_id: String,
 }
 
-/// What came of a look.
+/// The result of a discovery.
 #[derive(Debug, Default)]
 pub struct Look {
     /// The answers with the addresses that gave them, in the order of the candidates.
     pub answers: Vec<(Address, Answer)>,
-    /// Who gave none, and why.
+    /// The nodes that gave no answer, and why.
     pub failures: Vec<(Address, String)>,
     /// One of them gave an answer that can't be used.
     pub is_wrong: bool,

@@ -42,14 +42,14 @@ const UNREACHABLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// all get their turn.
 const CANDIDATES_MAX: usize = 64;
 
-/// What the keeper takes from the configuration; a new value makes it look at once.
+/// The keeper's part of the configuration. A new value starts a discovery at once.
 #[derive(Clone, Debug)]
 pub struct KeeperSettings {
     /// Where to begin; for a single server, the servers that may be it.
     pub seeds: Vec<Address>,
-    /// What stands upstream; `None` is found out by asking, once.
+    /// The kind of the upstream; `None` is found out by asking, once.
     pub kind: Option<UpstreamKind>,
-    /// Who the gateway is.
+    /// The login of the gateway at the servers.
     pub credentials: Credentials,
     /// How long to wait for one node.
     pub timeouts: Timeouts,
@@ -244,7 +244,7 @@ impl TopologyKeeper {
         true
     }
 
-    /// Whom to ask, the likeliest first: the nodes that redirects named, since they know of the change; working masters;
+    /// The nodes to ask, the likeliest first: the nodes that redirects named, since they know of the change; working masters;
     /// the seeds; all others that were ever known.
     fn candidates(
         &mut self,
@@ -279,7 +279,7 @@ impl TopologyKeeper {
         candidates
     }
 
-    /// What to believe of a look; `None` when nothing in it can be used.
+    /// The answer to believe; `None` if no answer can be used.
     fn judge(&self, look: &mut Look, seeds: &[Address]) -> Option<(UpstreamKind, ClusterView)> {
         let mut of_cluster = Vec::new();
         for (address, answer) in &look.answers {

@@ -26,7 +26,7 @@ use frame_gauge::{FrameGauge, GaugeError};
 /// thousand nodes below 512 KiB; what is larger is not an answer to what was asked.
 const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Who the gateway is towards the upstream.
+/// The gateway's login at the upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The ACL user; `None` for the default user.

@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// A free port may be taken by another process between the look and the server's own bind; so often another is tried.
 const PORT_ATTEMPTS_MAX: usize = 20;
 
-/// What the server writes once its sockets listen (Redis 4 and later, Valkey).
+/// The log line of a server whose sockets listen (Redis 4 and later, Valkey).
 const READY_LINE: &str = "Ready to accept connections";
 
 /// Ports are drawn from here. Both a port and its cluster bus port (10000 above, as Redis has it) then lie below 32768,
@@ -121,7 +121,7 @@ impl PrivateServer {
         self.signal("CONT")
     }
 
-    /// What the server has written since it was last started.
+    /// The server's log since its last start.
     pub fn log(&self) -> String {
         read_log(&self.path)
     }

@@ -29,7 +29,7 @@ pub use session::Usage;
 /// bytes.
 pub const TOP_KEYS_MAX: usize = 256;
 
-/// What an answer is made from.
+/// The input of an answer.
 pub struct HotkeysContext<'a> {
     /// Milliseconds since 1970.
     pub now_ms: u64,
@@ -41,7 +41,7 @@ pub struct HotkeysContext<'a> {
     pub top: &'a [TopKey],
     /// Who owns which slot.
     pub topology: &'a Topology,
-    /// What the gateway used since its start.
+    /// Processor time and bytes of the gateway since its start.
     pub usage: Usage,
 }
 

@@ -16,7 +16,7 @@ use crate::shared::topology::SLOTS;
 /// Keys remembered; four times as many as a ranking brings.
 const KEYS_MAX: usize = 1_024;
 
-/// What the gateway used since its start.
+/// Processor time and bytes of the gateway since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Processor time in user mode, in microseconds.

@@ -3,7 +3,7 @@
 use crate::resp::parse_integer;
 use crate::shared::topology::{SLOTS, Topology, UpstreamKind};
 
-/// What a session tracks.
+/// The options of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StartOptions {
     /// Keys by CPU time.

@@ -23,7 +23,7 @@ pub enum Class {
     Api,
     /// The page and its files, and paths that are not there.
     Page,
-    /// Whoever has not the token that is asked for.
+    /// Requests without the right token.
     Stranger,
 }
 

@@ -40,7 +40,7 @@ impl Source {
     }
 }
 
-/// What a connection does. Those that are first give way first.
+/// What a connection does. The first ones give way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doing {
     /// It waits for a request, or for its asker to take an answer.
@@ -112,7 +112,7 @@ impl Connections {
         Some((self.opened, course, reason))
     }
 
-    /// What serves it, to be ended with it.
+    /// The task that serves it, to be ended with it.
     pub fn serve(&mut self, number: u64, task: AbortHandle) {
         if let Some(entry) = self.all.get_mut(&number) {
             entry.task = Some(task);

@@ -55,7 +55,7 @@ pub struct HttpOptions {
     pub connections_max: usize,
 }
 
-/// What handlers share.
+/// The state that handlers share.
 struct Shared {
     board: Arc<Board>,
     sources: Arc<Sources>,

@@ -37,7 +37,7 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     }
 }
 
-/// What is refused here does not reach Redis. Its quota says the rest.
+/// Refused operations do not reach Redis. The rule of the quota says the rest.
 fn is_refused(key: &HotKeyView, input: &StatusInput<'_>) -> bool {
     let refused = input.quotas.iter().filter(|quota| quota.key == key.key).map(|quota| quota.refused_per_s);
     refused.sum::<f64>() >= key.requests_per_s / 2.0

@@ -30,9 +30,9 @@ const FINDINGS_MAX: usize = 8;
 pub struct StatusInput<'a> {
     /// Whether traffic should come here.
     pub readiness: &'a Readiness,
-    /// What is wrong with the upstream as a whole though it serves.
+    /// What is wrong with the upstream as a whole, although it serves.
     pub upstream_trouble: Option<&'a str>,
-    /// What the upstream user may not do, as sentences without a full stop.
+    /// Rights that the upstream user lacks, as sentences without a full stop.
     pub missing_rights: &'a [String],
     /// The last second.
     pub now: &'a Now,
