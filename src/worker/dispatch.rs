@@ -174,7 +174,7 @@ impl Worker {
             sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = self.node_of(&pending).ok();
+        let node = self.sender().node_of(&pending).ok();
         if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
             let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
             if !client.replies.is_empty() {
@@ -199,13 +199,13 @@ impl Worker {
             client.lane = self.upstreams.pools.lane_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
-        let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+        let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let muted = client.take_muted();
         let sequence = client.replies.push_waiting(muted);
         pending.origin = Origin::Client { key, sequence, part: 0 };
         let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
-        self.send_out(exit, pending, payload);
+        self.sender().send_out(exit, pending, payload);
         Flow::Next
     }
 
@@ -240,7 +240,7 @@ impl Worker {
         let since_ns = *client.unrouted_since_ns.get_or_insert(now_ns);
         if now_ns - since_ns < patience_ns {
             let flow = client.wait(Gate::Drain);
-            self.look_later(key);
+            self.upstreams.retries.look_later(self.core.now_ns, key);
             return flow;
         }
         client.unrouted_since_ns = None;

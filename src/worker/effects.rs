@@ -6,8 +6,13 @@
 
 use std::collections::VecDeque;
 
-use super::names::ClientKey;
+use bytes::Bytes;
+
+use super::errors::UpstreamError;
+use super::names::{ClientKey, FillId, UpstreamKey};
 use super::owners::Worker;
+use super::pending::Pending;
+use super::upstream::maintain;
 
 /// One thing that a room asks of another.
 #[derive(Debug)]
@@ -16,6 +21,14 @@ pub enum Effect {
     RoomForClient(ClientKey),
     /// The same for the queue of a hot key, by its hash.
     RoomForKey(u64),
+    /// Start the task of a new connection.
+    RunConnection(UpstreamKey),
+    /// End a request that comes to nothing: with what Redis said last, or with the error.
+    Fail(Box<(Pending, UpstreamError, Option<Bytes>)>),
+    /// A read that makes a copy waits to be sent again.
+    HoldFill(FillId),
+    /// It is sent again.
+    ResumeFill(FillId),
 }
 
 /// What has been asked in this turn.
@@ -48,6 +61,17 @@ impl Worker {
                 }
             }
             Effect::RoomForKey(hash) => self.look_at_key(hash),
+            Effect::RunConnection(key) => {
+                if let Some(worker) = self.me.upgrade() {
+                    tokio::task::spawn_local(maintain(worker, key));
+                }
+            }
+            Effect::Fail(failed) => {
+                let (pending, error, reply) = *failed;
+                self.settle_error(&pending, &error, reply.as_deref());
+            }
+            Effect::HoldFill(fill) => self.hold_fill(fill),
+            Effect::ResumeFill(fill) => self.resume_fill(fill),
         }
     }
 }

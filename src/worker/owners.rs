@@ -13,6 +13,7 @@ use super::core::Core;
 use super::decide::classes::Classes;
 use super::hot::HotKeys;
 use super::rounds::Rounds;
+use super::send::Sender;
 use super::upstream::Upstreams;
 use crate::limits::SCRATCH_BYTES;
 use crate::shared::gateway::Gateway;
@@ -64,6 +65,11 @@ impl Worker {
         });
         worker.borrow_mut().configure_hot(None);
         worker
+    }
+
+    /// What sending needs.
+    pub fn sender(&mut self) -> Sender<'_> {
+        Sender { core: &mut self.core, clients: &mut self.clients, upstreams: &mut self.upstreams }
     }
 
     /// Takes over what the control thread has published since the last look.
@@ -140,7 +146,7 @@ impl Worker {
         self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
         // A queue that is not seen again is forgotten within a second.
         self.core.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);
-        debug_assert!(self.is_census_right(), "a connection has changed without being counted");
+        debug_assert!(self.upstreams.is_census_right(), "a connection has changed without being counted");
     }
 
     /// While the whole process stood still (a suspended machine, a container without its share of time), nobody was silent:

@@ -5,6 +5,7 @@
 
 use super::upstream::Question;
 use crate::detect::EntryHandle;
+use crate::resp::RespVersion;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::{ClientKey, FillId, FlushKey};
@@ -27,8 +28,8 @@ pub enum Origin {
     Behind(FlushKey),
     /// Grants that wait for replicas, by their place among such: see [`crate::worker::hot`].
     Confirmation(u32),
-    /// A read of which a copy may be kept, for all clients that wait for it.
-    Fill(FillId),
+    /// A read of which a copy may be kept, for all clients that wait for it, in their protocol version.
+    Fill(FillId, RespVersion),
     /// The worker itself, which wonders whether the node lives.
     Probe(Question),
     /// Nobody: the reply is read and dropped.
@@ -156,6 +157,13 @@ impl Pending {
     /// One master's part of a `WAIT`, which a `PING` precedes.
     pub fn is_part_of_wait(&self) -> bool {
         self.class == RequestClass::Blocking && self.leading_total > 0
+    }
+
+    /// Makes it as it was before it was first sent.
+    pub(super) fn start_over(&mut self) {
+        self.leading = self.leading_total;
+        self.prefix_len = 0;
+        self.redirected = false;
     }
 
     /// Nobody waits for its reply any more, wherever that leads.

@@ -330,9 +330,9 @@ impl Worker {
             sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })
         };
-        match self.node_of(&pending) {
-            Ok(node) => self.send_to(node, pending, &[], bytes.into()),
-            Err(error) => self.retry_later(pending, bytes.into(), error, None),
+        match self.sender().node_of(&pending) {
+            Ok(node) => self.sender().send_to(node, pending, &[], bytes.into()),
+            Err(error) => self.sender().retry_later(pending, bytes.into(), error, None),
         }
     }
 

@@ -292,8 +292,8 @@ pub(in crate::worker) fn end_session(worker: &mut Worker, session: Session) {
     if let Some((_, key)) = session.watch {
         // What its transaction makes of the connection is not known yet.
         match session.executing.as_ref().is_some_and(|transaction| transaction.changes_connection()) {
-            true => worker.close_own(key),
-            false => worker.unwatch(key),
+            true => worker.upstreams.close_own(key),
+            false => worker.upstreams.unwatch(&mut worker.core, key),
         }
     }
     let subscriptions = session.subscriptions.as_deref();
@@ -302,6 +302,6 @@ pub(in crate::worker) fn end_session(worker: &mut Worker, session: Session) {
     let tracking = tracked.flat_map(|tracked| [Some(tracked.connection), tracked.companion]).flatten();
     let own = session.blocking.into_iter().chain(session.monitors.iter().copied());
     for key in own.chain(subscribed).chain(tracking) {
-        worker.close_own(key);
+        worker.upstreams.close_own(key);
     }
 }

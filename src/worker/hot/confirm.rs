@@ -54,10 +54,10 @@ impl Worker {
         }
         group.asked = std::mem::take(&mut group.next);
         let (node, wait) = (group.node, group.wait);
-        let connection = self.confirming_connection(node, wait);
+        let connection = self.upstreams.confirming_connection(&mut self.core, node, wait);
         let now_ns = self.core.now_ns;
         let phase = self.upstreams.connections.get(connection).map(|upstream| upstream.phase());
-        match self.room(connection) {
+        match self.upstreams.room(&self.core, connection) {
             Some(room) if !matches!(phase, Some(Phase::Waiting(_))) => {
                 let pending = Pending {
                     leading: 1,
@@ -69,7 +69,7 @@ impl Worker {
                     replicas.len(),
                     timeout_ms.len()
                 );
-                self.send(room, pending, &[words.as_bytes()]);
+                self.upstreams.send(room, pending, &[words.as_bytes()]);
             }
             _ => self.settle_confirmation(index as u32, None),
         }

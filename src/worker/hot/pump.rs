@@ -222,7 +222,7 @@ impl Worker {
         home.sending = Sending { number, node: Some(node), expected: commands, ..Sending::default() };
         // Opened now, so that it is there when the grants are.
         if let Some(wait) = home.replica_wait() {
-            self.confirming_connection(node, wait);
+            self.upstreams.confirming_connection(&mut self.core, node, wait);
         }
         sent
     }
@@ -248,7 +248,7 @@ impl Worker {
         };
         let now_ns = self.core.now_ns;
         let (Origin::Flush(flush) | Origin::Behind(flush)) = origin else { return Put::Unreachable };
-        let room = match self.room_for_flush(node, version, flush.hash) {
+        let room = match self.upstreams.room_for_flush(&mut self.core, node, version, flush.hash) {
             Some(Some(room)) => room,
             Some(None) => return Put::NoRoom,
             None => {
@@ -265,7 +265,7 @@ impl Worker {
             sent_ns: now_ns,
             ..Pending::new(origin)
         };
-        self.send_all(room, pending, prefix, commands);
+        self.upstreams.send_all(room, pending, prefix, commands);
         Put::Sent(node)
     }
 

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::tracking::caching_prefix;
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
@@ -15,6 +14,7 @@ use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::send::caching_prefix;
 use crate::worker::upstream::{ASKING, Phase};
 
 impl Worker {
@@ -50,7 +50,7 @@ impl Worker {
         };
         let asked = client.ask_target.take();
         let is_another_try = client.session_redirects > 0;
-        let node = match asked.map_or_else(|| self.node_of(&routed), Ok) {
+        let node = match asked.map_or_else(|| self.sender().node_of(&routed), Ok) {
             Ok(node) => node,
             Err(error) => return self.block_later(key, Some(error)),
         };
@@ -75,13 +75,13 @@ impl Worker {
             prefix_len: prefix.len() as u32,
             ..Pending::on_connection(origin, RequestClass::Blocking, self.core.now_ns)
         };
-        self.send(room, pending, &[prefix, request.bytes()]);
+        self.upstreams.send(room, pending, &[prefix, request.bytes()]);
         Flow::Next
     }
 
     /// Whether no connection to `node` is open. One is kept trying, so that not each blocked client tries by itself.
     fn is_away(&mut self, node: NodeIndex, version: RespVersion, database: u32) -> bool {
-        let shared = self.shared_connection(node, version, database, 0);
+        let shared = self.upstreams.shared_connection(&mut self.core, node, version, database, 0);
         self.upstreams.connections.get(shared).is_none_or(|upstream| upstream.phase() != Phase::Ready)
     }
 
@@ -104,7 +104,7 @@ impl Worker {
         self.core.refresh(RefreshReason::Unassigned);
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let flow = client.wait(Gate::Drain);
-        self.look_later(key);
+        self.upstreams.retries.look_later(self.core.now_ns, key);
         flow
     }
 
@@ -171,7 +171,7 @@ impl Worker {
         if leftover {
             self.end_watch(key);
         }
-        self.look_later(key);
+        self.upstreams.retries.look_later(self.core.now_ns, key);
         true
     }
 }

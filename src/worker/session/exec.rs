@@ -235,7 +235,7 @@ impl Worker {
             upstream.version = version;
             upstream.database = database.unwrap_or(upstream.database);
         }
-        self.release_connection(connection);
+        self.upstreams.release_connection(&mut self.core, connection);
     }
 
     /// Nothing in the transaction is Redis's, so all of it is done here.

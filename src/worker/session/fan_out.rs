@@ -16,8 +16,9 @@ use crate::worker::flow::{Flow, Outgoing};
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
-use crate::worker::send::{Exit, Payload, Room};
+use crate::worker::send::{Exit, Payload};
 use crate::worker::upstream::Cargo;
+use crate::worker::upstream::Room;
 
 /// Keys that `RANDOMKEY` asks each node for: with as many keys of the gateway's own as of others, one time in 65,000 all are of
 /// the gateway's own, which are not shown.
@@ -35,8 +36,8 @@ impl Worker {
         for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
             let route = if replicas { Route::ReadSlot(slot) } else { Route::Slot(slot) };
             let pending = Pending { route, readonly, ..self.part_of(key, part) };
-            let node = self.node_of(&pending).ok();
-            let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+            let node = self.sender().node_of(&pending).ok();
+            let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
             outgoing.push((exit, pending, request));
         }
         self.send_parts(key, plan, outgoing)
@@ -63,7 +64,7 @@ impl Worker {
         let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
         for (part, (exit, mut pending, bytes)) in parts.into_iter().enumerate() {
             pending.origin = Origin::Client { key, sequence, part: part as u32 };
-            self.send_out(exit, pending, Payload::Borrowed(bytes.as_ref()));
+            self.sender().send_out(exit, pending, Payload::Borrowed(bytes.as_ref()));
         }
         Flow::Next
     }
@@ -111,7 +112,7 @@ impl Worker {
         let mut parts = Vec::with_capacity(tries * masters.len());
         for part in 0..tries * masters.len() {
             let node = masters[part % masters.len()];
-            let Some(exit) = self.exit_or_wait(key, Some(node)) else { return Flow::Wait };
+            let Some(exit) = self.sender().exit_or_wait(key, Some(node)) else { return Flow::Wait };
             let pending = Pending { route: Route::Node(node), readonly, ..self.part_of(key, part) };
             parts.push((exit, pending, request.bytes()));
         }
@@ -134,8 +135,8 @@ impl Worker {
         let mut parts = Vec::with_capacity(tries);
         for part in 0..tries {
             let pending = Pending { route: Route::AnyNode, readonly: true, ..self.part_of(key, part) };
-            let node = self.node_of(&pending).ok();
-            let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+            let node = self.sender().node_of(&pending).ok();
+            let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
             parts.push((exit, pending, request.bytes()));
         }
         self.send_parts(key, plan, parts)
@@ -201,7 +202,7 @@ impl Worker {
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &arguments);
         let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
-        let Some(exit) = self.exit_or_wait(key, Some(node)) else { return Flow::Wait };
+        let Some(exit) = self.sender().exit_or_wait(key, Some(node)) else { return Flow::Wait };
         let pending = Pending { route: Route::Node(node), readonly: true, ..self.part_of(key, 0) };
         self.send_parts(key, plan, vec![(exit, pending, bytes)])
     }
@@ -218,10 +219,12 @@ impl Worker {
         let masters = self.core.snapshots.topology.masters.clone();
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
-            match self.session_connection(node, key, version, database) {
+            match self.upstreams.session_connection(&mut self.core, node, key, version, database) {
                 Some(room) => rooms.push(room),
                 None => {
-                    rooms.iter().for_each(|room: &Room| self.release_connection(room.connection()));
+                    rooms.iter().for_each(|room: &Room| {
+                        self.upstreams.release_connection(&mut self.core, room.connection())
+                    });
                     let error = UpstreamError::Full("the table of session connections").to_string();
                     return self.refuse(key, ErrorKind::Overload, &error);
                 }
@@ -244,7 +247,7 @@ impl Worker {
                 leading_total: 1,
                 ..Pending::on_connection(origin, RequestClass::Blocking, self.core.now_ns)
             };
-            self.send(room, pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
+            self.upstreams.send(room, pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
         }
         Flow::Next
     }

@@ -122,7 +122,7 @@ impl Worker {
         let (kept, left): (Vec<_>, Vec<_>) =
             all.event_listeners.drain(..).partition(|listener| masters.contains(&listener.node));
         all.event_listeners = kept;
-        left.into_iter().for_each(|listener| self.close_own(listener.connection));
+        left.into_iter().for_each(|listener| self.upstreams.close_own(listener.connection));
         let known = self.event_connections(key);
         // Without room for one more, the client would miss events without a word.
         if self.open_event_listeners(key).is_none() {
@@ -156,7 +156,8 @@ impl Worker {
             .filter(|node| topology.node(*node).is_some_and(|node| node.healthy))
             .collect();
         for node in missing {
-            let connection = self.own_connection(node, Role::Events(key), version, 0, None)?;
+            let connection =
+                self.upstreams.own_connection(&mut self.core, node, Role::Events(key), version, 0, None)?;
             let all = self.clients.all.get_mut(key)?.session.subscriptions.as_mut()?;
             all.event_listeners.push(EventListener { node, connection, confirmed: false });
         }
@@ -183,8 +184,8 @@ impl Worker {
             delivered: names.len() as u32,
             ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.core.now_ns)
         };
-        if let Some(room) = self.room(connection) {
-            self.send(room, pending, &[&request]);
+        if let Some(room) = self.upstreams.room(&self.core, connection) {
+            self.upstreams.send(room, pending, &[&request]);
         }
     }
 
@@ -203,8 +204,8 @@ impl Worker {
             return;
         }
         let Some(Deferred { pending, connection, request }) = all.deferred.take() else { return };
-        if let Some(room) = self.room(connection) {
-            self.send(room, pending, &[&request]);
+        if let Some(room) = self.upstreams.room(&self.core, connection) {
+            self.upstreams.send(room, pending, &[&request]);
         }
     }
 
@@ -261,7 +262,7 @@ impl Worker {
         if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
             all.hears_events = false;
             let listeners = std::mem::take(&mut all.event_listeners);
-            listeners.into_iter().for_each(|listener| self.close_own(listener.connection));
+            listeners.into_iter().for_each(|listener| self.upstreams.close_own(listener.connection));
         }
     }
 

@@ -97,8 +97,8 @@ impl Worker {
     /// set back in the same stretch of the pipeline.
     fn select(&mut self, key: ClientKey, database: u32) -> Flow {
         let origin = Origin::Client { key, sequence: 0, part: 0 };
-        let node = self.node_of(&Pending { route: Route::AnyNode, ..Pending::new(origin) }).ok();
-        let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+        let node = self.sender().node_of(&Pending { route: Route::AnyNode, ..Pending::new(origin) }).ok();
+        let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.selecting = database;
         client.lane = self.upstreams.pools.lane_to_several(Cargo::Read, client.lane);
@@ -118,7 +118,7 @@ impl Worker {
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &[b"SELECT", database.to_string().as_bytes()]);
         encode::command(&mut bytes, &[b"SELECT", present.as_bytes()]);
-        self.send_out(exit, pending, Payload::Borrowed(&bytes));
+        self.sender().send_out(exit, pending, Payload::Borrowed(&bytes));
         Flow::Next
     }
 
@@ -127,7 +127,7 @@ impl Worker {
     fn may_change(&mut self, key: ClientKey) -> bool {
         self.own_connections(key).into_iter().all(|connection| {
             self.upstreams.connections.get(connection).is_none()
-                || self.room_or_wait(key, connection).is_some()
+                || self.sender().room_or_wait(key, connection).is_some()
         })
     }
 
@@ -151,10 +151,14 @@ impl Worker {
             let new_version = std::mem::replace(&mut upstream.version, version) != version;
             let new_database = std::mem::replace(&mut upstream.database, database) != database;
             if new_version {
-                self.tell_connection(connection, &[b"HELLO", number]);
+                self.upstreams.tell_connection(&self.core, connection, &[b"HELLO", number]);
             }
             if new_database {
-                self.tell_connection(connection, &[b"SELECT", database.to_string().as_bytes()]);
+                self.upstreams.tell_connection(
+                    &self.core,
+                    connection,
+                    &[b"SELECT", database.to_string().as_bytes()],
+                );
             }
         }
     }

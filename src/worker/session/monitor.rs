@@ -22,7 +22,9 @@ impl Worker {
         let masters = self.core.snapshots.topology.masters.clone();
         let connections: Vec<_> = masters
             .iter()
-            .filter_map(|node| self.own_connection(*node, Role::Monitor(key), version, 0, None))
+            .filter_map(|node| {
+                self.upstreams.own_connection(&mut self.core, *node, Role::Monitor(key), version, 0, None)
+            })
             .collect();
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.monitors.extend(&connections);
@@ -37,8 +39,8 @@ impl Worker {
         for (part, connection) in connections.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);
-            if let Some(room) = self.room(connection) {
-                self.send(room, pending, &[request.bytes()]);
+            if let Some(room) = self.upstreams.room(&self.core, connection) {
+                self.upstreams.send(room, pending, &[request.bytes()]);
             }
         }
         Flow::Next

@@ -49,7 +49,7 @@ impl Worker {
         encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
         pending.leading += 1;
         pending.prefix_len = load.len() as u32;
-        self.send_to(node, pending, &load, bytes);
+        self.sender().send_to(node, pending, &load, bytes);
     }
 
     /// The script of a request that was answered is loaded at `node`.

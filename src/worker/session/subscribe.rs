@@ -100,7 +100,7 @@ impl Worker {
             route: slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = match self.node_of(&routed) {
+        let node = match self.sender().node_of(&routed) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
@@ -134,7 +134,8 @@ impl Worker {
         if found.is_some() {
             return found;
         }
-        let connection = self.own_connection(node, Role::Subscriber(key), version, 0, None)?;
+        let connection =
+            self.upstreams.own_connection(&mut self.core, node, Role::Subscriber(key), version, 0, None)?;
         let session = &mut self.clients.all.get_mut(key)?.session;
         session.subscriptions.get_or_insert_default();
         session.refresh_plain();
@@ -201,7 +202,7 @@ impl Worker {
         };
         let names: Vec<Bytes> = all.shard_channels.drain().collect();
         let connections = std::mem::take(&mut all.shard_connections);
-        connections.into_iter().for_each(|(_, connection)| self.close_own(connection));
+        connections.into_iter().for_each(|(_, connection)| self.upstreams.close_own(connection));
         let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
         self.confirm_names(key, Session::Sunsubscribe, &names, |place| (names.len() - 1 - place) as i64);
         self.end_empty_subscriptions(key);
@@ -324,7 +325,7 @@ impl Worker {
         let Some(all) = client.session.subscriptions.take_if(ends) else { return };
         client.session.refresh_plain();
         for connection in all.connections() {
-            self.close_own(connection);
+            self.upstreams.close_own(connection);
         }
     }
 

@@ -185,13 +185,13 @@ impl Worker {
         } else {
             client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
         }
-        unused.into_iter().for_each(|connection| self.close_own(connection));
+        unused.into_iter().for_each(|connection| self.upstreams.close_own(connection));
         for (part, connection) in told.into_iter().enumerate() {
             let id = self.companion_id(connection);
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);
-            if let Some(room) = self.room(connection) {
-                self.send(room, pending, &[&options.command_again(id)]);
+            if let Some(room) = self.upstreams.room(&self.core, connection) {
+                self.upstreams.send(room, pending, &[&options.command_again(id)]);
             }
         }
         self.listen_everywhere(key);
@@ -202,7 +202,7 @@ impl Worker {
         let (version, database) = (client.session.version, client.session.database);
         let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
         let any = Pending::new(Origin::Client { key, sequence: 0, part: 0 });
-        let nodes = match self.node_of(&any) {
+        let nodes = match self.sender().node_of(&any) {
             Ok(_) if broadcast => self.core.snapshots.topology.masters.clone(),
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
@@ -217,7 +217,7 @@ impl Worker {
             awaiting.outstanding = nodes.len();
         }
         for node in nodes {
-            self.open_tracked(key, node, version, database);
+            self.sender().open_tracked(key, node, version, database);
         }
     }
 
@@ -237,7 +237,7 @@ impl Worker {
         }
         for tracked in &tracking.connections {
             for connection in [Some(tracked.connection), tracked.companion].into_iter().flatten() {
-                self.close_own(connection);
+                self.upstreams.close_own(connection);
             }
         }
     }
@@ -281,15 +281,6 @@ impl Worker {
     /// What has to precede a tracking client's next command, because it sent `CLIENT CACHING` before.
     pub(in crate::worker) fn caching_of(&self, key: ClientKey) -> Option<bool> {
         self.clients.all.get(key)?.session.tracking.as_ref()?.caching
-    }
-}
-
-/// What tells a node that the next command is to be tracked, or is not.
-pub fn caching_prefix(caching: Option<bool>) -> &'static [u8] {
-    match caching {
-        Some(true) => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n",
-        Some(false) => b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n",
-        None => b"",
     }
 }
 

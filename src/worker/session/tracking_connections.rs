@@ -6,41 +6,14 @@
 use super::invalidations::FLUSH;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::session::Tracked;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::send::Room;
-use crate::worker::upstream::{GreetingError, Lane, Phase, Role};
+use crate::worker::upstream::{GreetingError, Phase, Room};
 
 /// How long a client in broadcast mode waits before it listens again to a master that was lost.
 const LISTEN_PAUSE_NS: u64 = 500_000_000;
 
 impl Worker {
-    /// Opens the client's connection to a node, and its companion.
-    pub(in crate::worker) fn open_tracked(
-        &mut self,
-        key: ClientKey,
-        node: NodeIndex,
-        version: RespVersion,
-        database: u32,
-    ) -> UpstreamKey {
-        let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
-        let redirects = tracking.is_some_and(|tracking| tracking.redirect.is_some());
-        let command = tracking.map(|tracking| tracking.options.command(None));
-        let companion = redirects.then(|| {
-            self.open_connection(node, Role::Invalidations(key), RespVersion::Resp3, database, None)
-        });
-        let connection = self.open_connection(node, Role::Tracking(key), version, database, command);
-        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
-            upstream.companion = companion;
-        }
-        let tracking = self.clients.all.get_mut(key).and_then(|client| client.session.tracking.as_mut());
-        if let Some(tracking) = tracking {
-            tracking.connections.push(Tracked { node, connection, companion });
-        }
-        connection
-    }
-
     /// A tracking client's connection is open and the node tracks.
     pub(in crate::worker) fn tracking_connected(&mut self, key: ClientKey) {
         let Some(tracking) = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref())
@@ -120,7 +93,7 @@ impl Worker {
             }
         }
         for node in masters {
-            self.client_connection(key, node, version, database, 0);
+            self.sender().client_connection(key, node, version, database, 0);
         }
     }
 
@@ -134,23 +107,6 @@ impl Worker {
         }
     }
 
-    /// The connection that carries a client's requests to a node: a shared one, unless the client tracks.
-    pub(in crate::worker) fn client_connection(
-        &mut self,
-        key: ClientKey,
-        node: NodeIndex,
-        version: RespVersion,
-        database: u32,
-        lane: Lane,
-    ) -> UpstreamKey {
-        let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
-        let Some(tracking) = tracking else { return self.shared_connection(node, version, database, lane) };
-        match tracking.connections.iter().find(|tracked| tracked.node == node) {
-            Some(tracked) => tracked.connection,
-            None => self.open_tracked(key, node, version, database),
-        }
-    }
-
     /// The connection for a command of a session: the client's own if it tracks, since what the command reads or changes
     /// concerns its tracking too.
     pub(in crate::worker) fn connection_for_session(
@@ -161,10 +117,10 @@ impl Worker {
         database: u32,
     ) -> Option<Room> {
         if self.clients.all.get(key)?.session.tracking.is_none() {
-            return self.session_connection(node, key, version, database);
+            return self.upstreams.session_connection(&mut self.core, node, key, version, database);
         }
-        let connection = self.client_connection(key, node, version, database, 0);
-        self.room(connection)
+        let connection = self.sender().client_connection(key, node, version, database, 0);
+        self.upstreams.room(&self.core, connection)
     }
 
     /// The id, at its node, of the companion of a connection; nothing while there is none that is open.

@@ -178,7 +178,7 @@ impl Worker {
             pending.readonly = transaction.readonly;
         }
         let bytes = Bytes::from([MULTI, &transaction.commands, EXEC].concat());
-        self.send_out(exit, pending, Payload::Owned(&bytes));
+        self.sender().send_out(exit, pending, Payload::Owned(&bytes));
         if let (true, Some(client)) = (has_part, self.clients.all.get_mut(key)) {
             client.session.executing = Some(transaction);
         }
@@ -197,7 +197,7 @@ impl Worker {
             return Ok(None);
         }
         if let Some(connection) = watch {
-            let room = self.room_or_wait(key, connection).ok_or(Flow::Wait)?;
+            let room = self.sender().room_or_wait(key, connection).ok_or(Flow::Wait)?;
             return Ok(Some((Exit::Now(room), Hook::WatchedTransaction)));
         }
         let (version, database) = (client.session.version, client.session.database);
@@ -206,9 +206,9 @@ impl Worker {
             route: transaction.slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = self.node_of(&routed);
+        let node = self.sender().node_of(&routed);
         if !changes {
-            let exit = self.exit_or_wait(key, node.ok()).ok_or(Flow::Wait)?;
+            let exit = self.sender().exit_or_wait(key, node.ok()).ok_or(Flow::Wait)?;
             return Ok(Some((exit, Hook::Transaction)));
         }
         // One that selects a database or a version of the protocol has a connection of its own.
@@ -245,7 +245,7 @@ impl Worker {
             route: slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = match self.node_of(&pending) {
+        let node = match self.sender().node_of(&pending) {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_)) => {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
@@ -255,7 +255,7 @@ impl Worker {
         };
         let connection = match watch {
             Some((watched, connection)) if watched == node && same_slot => {
-                match self.room_or_wait(key, connection) {
+                match self.sender().room_or_wait(key, connection) {
                     Some(room) => Some(room),
                     None => return Flow::Wait,
                 }
@@ -278,7 +278,7 @@ impl Worker {
         let sequence = client.replies.push_waiting(muted);
         let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending::on_connection(origin, RequestClass::Transaction, self.core.now_ns);
-        self.send(room, pending, &[request.bytes()]);
+        self.upstreams.send(room, pending, &[request.bytes()]);
         Flow::Next
     }
 
@@ -299,7 +299,7 @@ impl Worker {
         let watch = client.session.watch.take();
         client.session.refresh_plain();
         if let Some((_, connection)) = watch {
-            self.unwatch(connection);
+            self.upstreams.unwatch(&mut self.core, connection);
         }
     }
 }

@@ -7,10 +7,9 @@
 //! Invariant: the census equals a count of all connections ([`Census::of`]). A debug build looks at each housekeeping.
 
 use super::lanes::ALONE;
-use super::{Phase, Role, Upstream};
+use super::{Phase, Role, Upstream, Upstreams};
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
-use crate::worker::owners::Worker;
 
 /// The counts.
 #[derive(Debug, Default)]
@@ -72,21 +71,21 @@ fn rests(role: Role, phase: Phase) -> bool {
     matches!((role, phase), (Role::Shared(lane), Phase::Waiting(_)) if lane != ALONE)
 }
 
-impl Worker {
+impl Upstreams {
     /// Takes a new connection in.
     pub(super) fn insert_connection(&mut self, make: impl FnOnce(UpstreamKey) -> Upstream) -> UpstreamKey {
-        let key = self.upstreams.connections.insert(make);
-        if let Some(Upstream { node, role, phase, .. }) = self.upstreams.connections.get(key) {
-            self.upstreams.pools.census.add(*node, *role, *phase);
+        let key = self.connections.insert(make);
+        if let Some(Upstream { node, role, phase, .. }) = self.connections.get(key) {
+            self.pools.census.add(*node, *role, *phase);
         }
         key
     }
 
     /// Removes a connection that has ended.
     pub(super) fn remove_connection(&mut self, key: UpstreamKey) {
-        if let Some(Upstream { node, role, phase, .. }) = self.upstreams.connections.remove(key) {
-            self.upstreams.pools.census.take(node, role, phase);
-            self.upstreams.pools.forget(node, key);
+        if let Some(Upstream { node, role, phase, .. }) = self.connections.remove(key) {
+            self.pools.census.take(node, role, phase);
+            self.pools.forget(node, key);
         }
     }
 
@@ -103,14 +102,14 @@ impl Worker {
     /// The connection's former owner has no more use for it: it is closed, and its end concerns nobody.
     pub fn close_own(&mut self, key: UpstreamKey) {
         self.set_role(key, Role::Spare);
-        if let Some(upstream) = self.upstreams.connections.get_mut(key) {
+        if let Some(upstream) = self.connections.get_mut(key) {
             upstream.close();
         }
     }
 
     fn change_connection(&mut self, key: UpstreamKey, change: impl FnOnce(&mut Upstream)) {
-        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        let census = &mut self.upstreams.pools.census;
+        let Some(upstream) = self.connections.get_mut(key) else { return };
+        let census = &mut self.pools.census;
         census.take(upstream.node, upstream.role, upstream.phase);
         change(upstream);
         census.add(upstream.node, upstream.role, upstream.phase);
@@ -118,9 +117,8 @@ impl Worker {
 
     /// Whether the census is what a count of all connections gives.
     pub fn is_census_right(&self) -> bool {
-        let all =
-            self.upstreams.connections.iter().map(|upstream| (upstream.node, upstream.role, upstream.phase));
-        self.upstreams.pools.census == Census::of(all)
+        let all = self.connections.iter().map(|upstream| (upstream.node, upstream.role, upstream.phase));
+        self.pools.census == Census::of(all)
     }
 }
 

@@ -83,7 +83,7 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
         let Some(pause) = pause else { break };
         sleep(pause).await;
     }
-    turn(&worker, |worker| worker.remove_connection(key));
+    turn(&worker, |worker| worker.upstreams.remove_connection(key));
 }
 
 /// Connects and logs in within `patience`, or within the pause of a server that pauses everything.
@@ -282,7 +282,7 @@ impl Worker {
     /// What the connection has to be told, and how long that may take. `None` when it is not wanted any more.
     fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
         self.upstreams.connections.get(key).filter(|upstream| !upstream.closing)?;
-        self.set_phase(key, Phase::Connecting);
+        self.upstreams.set_phase(key, Phase::Connecting);
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.alive_ns = self.core.now_ns;
         let node = self.core.snapshots.topology.node(upstream.node)?;
@@ -339,7 +339,7 @@ impl Worker {
     ) -> Option<u64> {
         self.core.tick();
         self.upstreams.connections.get(key).filter(|upstream| !upstream.closing)?;
-        self.set_phase(key, Phase::Ready);
+        self.upstreams.set_phase(key, Phase::Ready);
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.stream = Some(stream);
         upstream.server_id = server_id;
@@ -423,7 +423,7 @@ impl Worker {
     fn rest(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
         let pause = self.backoff(failures);
         let due_ns = self.core.now_ns + pause.as_nanos() as u64;
-        self.set_phase(key, Phase::Waiting(due_ns));
+        self.upstreams.set_phase(key, Phase::Waiting(due_ns));
         let upstream = self.upstreams.connections.get(key)?;
         let node = upstream.node;
         let keep = !upstream.closing && matches!(upstream.role, Role::Shared(_));

@@ -125,7 +125,7 @@ impl Worker {
             }
             Ok(Turn::Finish) => {
                 upstream.wire.pop();
-                self.wake_waiters(key);
+                self.upstreams.wake_waiters(&mut self.core, key);
                 return Ok(());
             }
             Err(out_of_turn) => {
@@ -195,7 +195,7 @@ impl Worker {
             upstream.wire.pop();
         }
         if !upstream.waiters.is_empty() {
-            self.wake_waiters(key);
+            self.upstreams.wake_waiters(&mut self.core, key);
         }
         self.tally_reply(key, &pending, reply.as_slice());
         if pending.losses > 0
@@ -221,7 +221,7 @@ impl Worker {
             Origin::Flush(flush) => self.settle_flush(flush, reply),
             Origin::Behind(flush) => self.settle_behind(flush, reply),
             Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
-            Origin::Fill(fill) => self.settle_fill(fill, key, reply),
+            Origin::Fill(fill, _) => self.settle_fill(fill, key, reply),
             Origin::Probe(question) => self.settle_probe(key, question, reply.as_slice()),
             Origin::Swallow => {
                 if let Some(Role::Events(owner)) =
@@ -285,7 +285,7 @@ impl Worker {
                         client.phase = Phase::Finishing(CloseReason::UpstreamLost);
                     }
                 }
-                self.release_connection(key);
+                self.upstreams.release_connection(&mut self.core, key);
             }
             Hook::Subscription => {
                 self.note_subscription(client_key, reply);

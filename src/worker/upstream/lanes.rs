@@ -129,21 +129,21 @@ impl Worker {
                     false
                 }
                 Origin::Client { key, .. } => id_of(key).is_some_and(|id| !staying.contains(&id)),
-                Origin::Fill(_) => moves,
+                Origin::Fill(..) => moves,
                 _ => false,
             }
         });
         let waiters = std::mem::take(&mut upstream.waiters);
-        self.let_go_on(waiters);
+        waiters.let_go_on(&mut self.core.effects);
         if reads.is_empty() {
             return;
         }
-        let aside = self.shared_connection(node, version, database, ASIDE);
+        let aside = self.upstreams.shared_connection(&mut self.core, node, version, database, ASIDE);
         for (mut pending, bytes) in reads {
             let bytes = bytes.slice(pending.prefix_len as usize..);
             pending.start_over();
             pending.sent_ns = self.core.now_ns;
-            self.queue_on(aside, node, pending, &[], bytes);
+            self.sender().queue_on(aside, node, pending, &[], bytes);
         }
     }
 
@@ -166,20 +166,20 @@ impl Worker {
                 self.upstreams.connections.get_mut(key).map(|upstream| upstream.wire.take_unanswered());
             for request in parked.unwrap_or_default() {
                 let pending = request.pending;
-                let owner = self.node_of(&pending);
+                let owner = self.sender().node_of(&pending);
                 match pending.origin {
-                    Origin::Client { .. } | Origin::Fill(_)
+                    Origin::Client { .. } | Origin::Fill(..)
                         if pending.prefix_len == 0 && owner.as_ref().is_ok_and(|owner| *owner != node) =>
                     {
-                        self.send_to(owner.unwrap_or(node), pending, &[], request.bytes);
+                        self.sender().send_to(owner.unwrap_or(node), pending, &[], request.bytes);
                     }
                     Origin::Flush(_) | Origin::Behind(_) if !is_master => {
                         self.fail_one(request, &name, "another node has its slots now");
                     }
-                    _ => self.queue_on(key, node, pending, &[], request.bytes),
+                    _ => self.sender().queue_on(key, node, pending, &[], request.bytes),
                 }
             }
-            self.wake_waiters(key);
+            self.upstreams.wake_waiters(&mut self.core, key);
         }
         flush_touched(self);
     }

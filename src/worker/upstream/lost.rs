@@ -30,7 +30,7 @@ impl Worker {
         let (node, role) = (upstream.node, upstream.role);
         let unanswered = upstream.wire.take_unanswered();
         let waiters = std::mem::take(&mut upstream.waiters);
-        self.let_go_on(waiters);
+        waiters.let_go_on(&mut self.core.effects);
         let name = self.core.node_name(node);
         for request in unanswered {
             self.fail_one(request, &name, why);
@@ -77,7 +77,7 @@ impl Worker {
                 return self.settle_error(&pending, &error, None);
             }
             let error = if written { UpstreamError::Lost(node.to_owned()) } else { error };
-            self.retry_later(pending, bytes, error, None);
+            self.sender().retry_later(pending, bytes, error, None);
         } else {
             self.settle_error(&pending, &error, None);
         }
@@ -104,7 +104,7 @@ impl Worker {
         let error = UpstreamError::Unreachable(self.core.node_name(name), word.to_owned());
         for request in parked {
             match request.pending.origin {
-                Origin::Client { .. } | Origin::Fill(_) => {
+                Origin::Client { .. } | Origin::Fill(..) => {
                     self.settle_error(&request.pending, &error, Some(reply.as_bytes()));
                 }
                 _ => self.fail_one(request, &self.core.node_name(name), word),
@@ -153,7 +153,7 @@ impl Worker {
         owner.session.executing = None;
         let mut reply = Vec::new();
         encode::null_array(&mut reply, owner.session.version);
-        self.unwatch(connection);
+        self.upstreams.unwatch(&mut self.core, connection);
         if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) =
             (pending.origin, pending.hook)
         {

@@ -5,16 +5,17 @@ use smallvec::SmallVec;
 
 use super::census::Census;
 use super::lanes::{self, Cargo, Lane};
-use super::{Phase, Role, Upstream, Wire};
+use super::room::Room;
+use super::{Phase, Role, Upstream, Upstreams, Wire};
 use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::limits::SPARES_PER_NODE_MAX;
 use crate::resp::RespVersion;
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::core::Core;
+use crate::worker::effects::Effect;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
-use crate::worker::send::Room;
 
 /// The connections to one node.
 #[derive(Default)]
@@ -143,17 +144,17 @@ impl Pools {
     }
 }
 
-impl Worker {
+impl Upstreams {
     /// The shared connection to a node, made if there is none yet.
     pub fn shared_connection(
         &mut self,
+        core: &mut Core,
         node: NodeIndex,
         version: RespVersion,
         database: u32,
         lane: Lane,
     ) -> UpstreamKey {
         let found = self
-            .upstreams
             .pools
             .node(node)
             .shared
@@ -162,20 +163,23 @@ impl Worker {
         if let Some((_, _, _, key)) = found {
             return *key;
         }
-        let key = self.open_connection(node, Role::Shared(lane), version, database, None);
-        self.upstreams.pools.node(node).shared.push((version, database, lane, key));
+        let key = self.open_connection(core, node, Role::Shared(lane), version, database, None);
+        self.pools.node(node).shared.push((version, database, lane, key));
         key
     }
 
     /// The connection to a node for grants that wait for its replicas, made if there is none yet.
-    pub fn confirming_connection(&mut self, node: NodeIndex, wait: ReplicaWait) -> UpstreamKey {
-        if let Some((_, key)) =
-            self.upstreams.pools.node(node).confirming.iter().find(|(terms, _)| *terms == wait)
-        {
+    pub fn confirming_connection(
+        &mut self,
+        core: &mut Core,
+        node: NodeIndex,
+        wait: ReplicaWait,
+    ) -> UpstreamKey {
+        if let Some((_, key)) = self.pools.node(node).confirming.iter().find(|(terms, _)| *terms == wait) {
             return *key;
         }
-        let key = self.open_connection(node, Role::Confirming(wait), RespVersion::Resp2, 0, None);
-        self.upstreams.pools.node(node).confirming.push((wait, key));
+        let key = self.open_connection(core, node, Role::Confirming(wait), RespVersion::Resp2, 0, None);
+        self.pools.node(node).confirming.push((wait, key));
         key
     }
 
@@ -183,54 +187,56 @@ impl Worker {
     /// `upstream.session_connections_max` allows.
     pub fn session_connection(
         &mut self,
+        core: &mut Core,
         node: NodeIndex,
         owner: ClientKey,
         version: RespVersion,
         database: u32,
     ) -> Option<Room> {
-        self.upstreams.pools.node(node);
-        let spares = &self.upstreams.pools.nodes[node.position()].spares;
+        self.pools.node(node);
+        let spares = &self.pools.nodes[node.position()].spares;
         let fits = |key: &UpstreamKey| {
-            self.upstreams.connections.get(*key).is_some_and(|spare| {
+            self.connections.get(*key).is_some_and(|spare| {
                 spare.phase == Phase::Ready && (spare.version, spare.database) == (version, database)
-            }) && self.room(*key).is_some()
+            }) && self.room(core, *key).is_some()
         };
         let key = match spares.iter().position(fits) {
             Some(place) => {
-                let key = self.upstreams.pools.node(node).spares.swap_remove(place);
+                let key = self.pools.node(node).spares.swap_remove(place);
                 self.set_role(key, Role::Session(owner));
                 key
             }
-            None => self.own_connection(node, Role::Session(owner), version, database, None)?,
+            None => self.own_connection(core, node, Role::Session(owner), version, database, None)?,
         };
-        self.room(key)
+        self.room(core, key)
     }
 
     /// A new connection for one client alone, under the same bound as [`Worker::session_connection`].
     pub fn own_connection(
         &mut self,
+        core: &mut Core,
         node: NodeIndex,
         role: Role,
         version: RespVersion,
         database: u32,
         greeting: Option<bytes::Bytes>,
     ) -> Option<UpstreamKey> {
-        (self.upstreams.pools.census.owned() < self.core.config.upstream.session_connections_max)
-            .then(|| self.open_connection(node, role, version, database, greeting))
+        (self.pools.census.owned() < core.config.upstream.session_connections_max)
+            .then(|| self.open_connection(core, node, role, version, database, greeting))
     }
 
     /// Takes a session's connection back: it is clean after what was last sent on it.
-    pub fn release_connection(&mut self, key: UpstreamKey) {
-        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
+    pub fn release_connection(&mut self, core: &Core, key: UpstreamKey) {
+        let Some(upstream) = self.connections.get_mut(key) else { return };
         if let Role::Tracking(_) = upstream.role {
             // It stays its client's.
             return;
         }
-        let spares = &mut self.upstreams.pools.node(upstream.node).spares;
+        let spares = &mut self.pools.node(upstream.node).spares;
         // Where few sessions are allowed, few are kept for the next.
-        let spares_max = SPARES_PER_NODE_MAX.min(self.core.config.upstream.session_connections_max / 4);
+        let spares_max = SPARES_PER_NODE_MAX.min(core.config.upstream.session_connections_max / 4);
         if upstream.phase == Phase::Ready && spares.len() < spares_max && !upstream.to_be_unblocked {
-            upstream.active_ns = self.core.now_ns;
+            upstream.active_ns = core.now_ns;
             spares.push(key);
             self.set_role(key, Role::Spare);
         } else {
@@ -239,14 +245,15 @@ impl Worker {
     }
 
     /// Ends a session's watch on its connection and takes that back.
-    pub fn unwatch(&mut self, key: UpstreamKey) {
-        self.tell_connection(key, &[b"UNWATCH"]);
-        self.release_connection(key);
+    pub fn unwatch(&mut self, core: &Core, key: UpstreamKey) {
+        self.tell_connection(core, key, &[b"UNWATCH"]);
+        self.release_connection(core, key);
     }
 
-    /// A new connection, whose task is started.
+    /// A new connection, whose task is started at the end of this turn.
     pub fn open_connection(
         &mut self,
+        core: &mut Core,
         node: NodeIndex,
         role: Role,
         version: RespVersion,
@@ -254,9 +261,9 @@ impl Worker {
         greeting: Option<bytes::Bytes>,
     ) -> UpstreamKey {
         // Where replicas may be read, every connection says so: a master ignores it, and a node may become a replica later.
-        let readonly = self.core.snapshots.read_from != ReadFrom::Master
-            && self.core.snapshots.topology.kind == UpstreamKind::Cluster;
-        let active_ns = self.core.now_ns;
+        let readonly = core.snapshots.read_from != ReadFrom::Master
+            && core.snapshots.topology.kind == UpstreamKind::Cluster;
+        let active_ns = core.now_ns;
         let key = self.insert_connection(|key| Upstream {
             key,
             node,
@@ -287,9 +294,7 @@ impl Worker {
             active_ns,
             alive_ns: active_ns,
         });
-        if let Some(worker) = self.me.upgrade() {
-            tokio::task::spawn_local(super::connection::maintain(worker, key));
-        }
+        core.effects.push(Effect::RunConnection(key));
         key
     }
 }

@@ -91,7 +91,7 @@ impl Worker {
         else {
             return false;
         };
-        self.wake_waiters(key);
+        self.upstreams.wake_waiters(&mut self.core, key);
         let bytes = bytes.slice(pending.prefix_len as usize..);
         pending.start_over();
         pending.redirects = pending.redirects.saturating_add(1);
@@ -114,7 +114,12 @@ impl Worker {
             }
             _ => {
                 self.core.refresh(RefreshReason::Unassigned);
-                self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
+                self.sender().retry_later(
+                    pending,
+                    bytes,
+                    UpstreamError::Redirected(pending.redirects),
+                    Some(reply),
+                );
             }
         }
         true
@@ -131,14 +136,19 @@ impl Worker {
     ) {
         let Some(node) = self.core.snapshots.topology.find(&target.host, target.port) else {
             self.core.refresh(RefreshReason::Redirected(target.clone()));
-            self.retry_later(pending, bytes, UpstreamError::Redirected(pending.redirects), Some(reply));
+            self.sender().retry_later(
+                pending,
+                bytes,
+                UpstreamError::Redirected(pending.redirects),
+                Some(reply),
+            );
             return;
         };
         if asking {
             pending.leading += 1;
             pending.prefix_len = ASKING.len() as u32;
         }
-        self.send_to(node, pending, if asking { ASKING } else { &[] }, bytes);
+        self.sender().send_to(node, pending, if asking { ASKING } else { &[] }, bytes);
     }
 
     /// A session's command was redirected: its connection goes to the wrong node. The client has nothing else unsettled,
@@ -153,9 +163,9 @@ impl Worker {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return false };
         let node = upstream.node;
         let Some((pending, bytes)) = upstream.wire.pop_with_bytes() else { return false };
-        self.wake_waiters(key);
+        self.upstreams.wake_waiters(&mut self.core, key);
         if pending.hook == Hook::ReleaseConnection {
-            self.release_connection(key);
+            self.upstreams.release_connection(&mut self.core, key);
         }
         match found.target.and_then(|target| self.core.address_of(node, target)) {
             Some(target) => self.core.refresh(RefreshReason::Redirected(target)),
@@ -172,7 +182,7 @@ impl Worker {
         }
         if pending.hook == Hook::OwnTransaction {
             // Nothing of it ran, so the connection is as it was.
-            self.release_connection(key);
+            self.upstreams.release_connection(&mut self.core, key);
             self.exec_again(client, &pending, reply);
             return true;
         }
@@ -183,15 +193,6 @@ impl Worker {
         }
         self.dispatch_again(client, &pending, bytes, reply);
         true
-    }
-}
-
-impl Pending {
-    /// Makes it as it was before it was first sent.
-    pub(in crate::worker) fn start_over(&mut self) {
-        self.leading = self.leading_total;
-        self.prefix_len = 0;
-        self.redirected = false;
     }
 }
 

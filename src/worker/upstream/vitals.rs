@@ -203,7 +203,7 @@ impl Worker {
     fn put_question(&mut self, connection: UpstreamKey, question: Question, bytes: &[u8]) {
         let now_ns = self.core.now_ns;
         let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
-        self.send_question(connection, pending, bytes);
+        self.upstreams.send_question(&self.core, connection, pending, bytes);
     }
 
     /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
@@ -215,7 +215,14 @@ impl Worker {
             return Some(key);
         }
         let now_ns = self.core.now_ns;
-        let key = self.open_connection(node, Role::OutOfBand, RespVersion::Resp2, 0, None);
+        let key = self.upstreams.open_connection(
+            &mut self.core,
+            node,
+            Role::OutOfBand,
+            RespVersion::Resp2,
+            0,
+            None,
+        );
         // The pulse comes first: a server that pauses everything does not answer a log-in.
         self.put_question(key, Question::Pulse, PULSE);
         let config = std::sync::Arc::clone(&self.core.config);
@@ -223,9 +230,13 @@ impl Worker {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
             words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
             words.push(password.reveal().as_bytes());
-            self.tell_connection(key, &words);
+            self.upstreams.tell_connection(&self.core, key, &words);
         }
-        self.tell_connection(key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
+        self.upstreams.tell_connection(
+            &self.core,
+            key,
+            &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME],
+        );
         let vitals = self.upstreams.vitals.of(node);
         (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
         (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
@@ -238,11 +249,11 @@ impl Worker {
         let pending =
             Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
         let Some(connection) = self.out_of_band(node) else { return false };
-        let Some(room) = self.room(connection) else { return false };
+        let Some(room) = self.upstreams.room(&self.core, connection) else { return false };
         if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
             upstream.active_ns = now_ns;
         }
-        self.send(room, pending, &[bytes]);
+        self.upstreams.send(room, pending, &[bytes]);
         true
     }
 

@@ -191,7 +191,7 @@ impl Worker {
     fn can_reach(&mut self, key: &BehindKey) -> bool {
         let node = key.target.map(|(node, _)| node);
         match node.or_else(|| self.core.snapshots.topology.master_of(key.slot)) {
-            Some(node) => self.flush_connection(node, RespVersion::Resp2).is_some(),
+            Some(node) => self.upstreams.flush_connection(&mut self.core, node, RespVersion::Resp2).is_some(),
             None => {
                 self.core.refresh(crate::shared::refresh::RefreshReason::Unassigned);
                 false

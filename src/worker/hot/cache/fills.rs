@@ -71,7 +71,7 @@ impl Worker {
             },
             ReadPolicy::Ttl(ttl) => {
                 // Always the same lane: later reads must not be run before earlier ones.
-                (self.shared_connection(node, version, 0, 0), UNTRACKED, ttl)
+                (self.upstreams.shared_connection(&mut self.core, node, version, 0, 0), UNTRACKED, ttl)
             }
             ReadPolicy::Collapse => return false,
         };
@@ -80,7 +80,9 @@ impl Worker {
             .connections
             .get(connection)
             .is_some_and(|upstream| upstream.phase() == Phase::Ready);
-        let Some(room) = self.room(connection).filter(|_| is_ready) else { return false };
+        let Some(room) = self.upstreams.room(&self.core, connection).filter(|_| is_ready) else {
+            return false;
+        };
         if self.hot.cache.fills.len() >= FILLS_MAX {
             return false;
         }
@@ -105,9 +107,9 @@ impl Worker {
             class,
             received_ns: self.core.now_ns,
             sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Fill(id))
+            ..Pending::new(Origin::Fill(id, version))
         };
-        self.send(room, pending, &[request.bytes()]);
+        self.upstreams.send(room, pending, &[request.bytes()]);
         true
     }
 
@@ -117,11 +119,6 @@ impl Worker {
         client.copies.wait(hash, id.0);
         let sequence = client.replies.push_waiting(muted);
         Some(Waiter { client: client_key, sequence, received_ns: self.core.now_ns })
-    }
-
-    /// The protocol version that a fill's reply has to be in.
-    pub fn version_of_fill(&self, id: FillId) -> RespVersion {
-        self.hot.cache.fills.get(&id).map_or(RespVersion::Resp2, |fill| fill.version)
     }
 
     /// The reply to a fill, on this connection.

@@ -66,7 +66,14 @@ impl Worker {
             return None;
         }
         let greeting = Some(bytes::Bytes::from_static(TRACKING_ON));
-        let key = self.open_connection(node, Role::Copies, RespVersion::Resp3, 0, greeting);
+        let key = self.upstreams.open_connection(
+            &mut self.core,
+            node,
+            Role::Copies,
+            RespVersion::Resp3,
+            0,
+            greeting,
+        );
         let connections = &mut self.hot.cache.connections;
         connections.made += 1;
         connections.all.push(Connection { node, key, source: UNTRACKED + connections.made });
@@ -144,7 +151,7 @@ impl Worker {
             let silent = now_ns.saturating_sub(upstream.active_ns) > SILENCE_NS;
             if silent && upstream.phase() == Phase::Ready && upstream.wire.inflight() == 0 {
                 upstream.active_ns = now_ns;
-                self.tell_connection(key, &[b"PING"]);
+                self.upstreams.tell_connection(&self.core, key, &[b"PING"]);
             }
         }
     }

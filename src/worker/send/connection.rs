@@ -1,0 +1,132 @@
+//! Which node a request goes to, and which connection carries it there.
+
+use super::Sender;
+use crate::config::ReadFrom;
+use crate::resp::RespVersion;
+use crate::shared::topology::NodeIndex;
+use crate::worker::client::session::Tracked;
+use crate::worker::errors::UpstreamError;
+use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::upstream::lanes::ALONE;
+use crate::worker::upstream::{Lane, Role};
+
+impl Sender<'_> {
+    /// The node that a request goes to now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
+        let topology = &self.core.snapshots.topology;
+        if topology.version == 0 {
+            return Err(UpstreamError::none_known(&self.core.gateway.facts));
+        }
+        match pending.route {
+            Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),
+            Route::Node(node) => Ok(node),
+            Route::ReadSlot(slot) => {
+                let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
+                let census = &self.upstreams.pools.census;
+                let is_usable = |replica: &NodeIndex| {
+                    topology.node(*replica).is_some_and(|node| node.healthy) && !census.is_resting(*replica)
+                };
+                let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
+                self.upstreams.turn = self.upstreams.turn.wrapping_add(1);
+                match usable().nth(self.upstreams.turn % usable().count().max(1)) {
+                    Some(replica) => Ok(replica),
+                    None if self.core.snapshots.read_from == ReadFrom::PreferReplica => Ok(master),
+                    None => Err(UpstreamError::NoReplica(slot)),
+                }
+            }
+            Route::AnyNode | Route::Messages | Route::Connection => {
+                // The same node for all of a client's commands, so that its messages keep their order.
+                let masters = &topology.masters;
+                let first = match pending.origin {
+                    // Masters are in the same order at every gateway.
+                    _ if pending.route == Route::Messages => 0,
+                    Origin::Client { key, .. } => {
+                        self.clients.all.get(key).map_or(0, |client| client.id as usize)
+                    }
+                    _ => 0,
+                };
+                let reachable = (0..masters.len())
+                    .map(|step| masters[(first + step) % masters.len()])
+                    .find(|master| !self.upstreams.pools.census.is_resting(*master));
+                reachable.or_else(|| masters.first().copied()).ok_or(UpstreamError::Unassigned(0))
+            }
+        }
+    }
+
+    /// The connection that carries a request to a node. `None` when its client has gone.
+    pub(super) fn connection_for(&mut self, pending: &Pending, node: NodeIndex) -> Option<UpstreamKey> {
+        let (version, lane) = match pending.origin {
+            Origin::Client { key, .. } => return self.connection_of(key, node),
+            Origin::Fill(_, version) => (version, if pending.losses > 0 { ALONE } else { 0 }),
+            _ => (RespVersion::Resp2, 0),
+        };
+        Some(self.upstreams.shared_connection(self.core, node, version, 0, lane))
+    }
+
+    /// The connection that carries a client's requests to a node.
+    pub(super) fn connection_of(&mut self, key: ClientKey, node: NodeIndex) -> Option<UpstreamKey> {
+        let client = self.clients.all.get(key)?;
+        let (version, database, lane) = (client.session.version, client.session.database, client.lane);
+        match client.session.tracking {
+            None => Some(self.upstreams.shared_connection(self.core, node, version, database, lane)),
+            Some(_) => Some(self.client_connection(key, node, version, database, lane)),
+        }
+    }
+
+    /// The connection that carries a client's requests to a node: a shared one, unless the client tracks.
+    pub fn client_connection(
+        &mut self,
+        key: ClientKey,
+        node: NodeIndex,
+        version: RespVersion,
+        database: u32,
+        lane: Lane,
+    ) -> UpstreamKey {
+        let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
+        let Some(tracking) = tracking else {
+            return self.upstreams.shared_connection(self.core, node, version, database, lane);
+        };
+        match tracking.connections.iter().find(|tracked| tracked.node == node) {
+            Some(tracked) => tracked.connection,
+            None => self.open_tracked(key, node, version, database),
+        }
+    }
+
+    /// Opens a tracking client's connection to a node, and its companion.
+    pub fn open_tracked(
+        &mut self,
+        key: ClientKey,
+        node: NodeIndex,
+        version: RespVersion,
+        database: u32,
+    ) -> UpstreamKey {
+        let (core, upstreams) = (&mut *self.core, &mut *self.upstreams);
+        let client = self.clients.all.get_mut(key);
+        let tracking = client.and_then(|client| client.session.tracking.as_mut());
+        let redirects = tracking.as_ref().is_some_and(|tracking| tracking.redirect.is_some());
+        let command = tracking.as_ref().map(|tracking| tracking.options.command(None));
+        let companion = redirects.then(|| {
+            upstreams.open_connection(
+                core,
+                node,
+                Role::Invalidations(key),
+                RespVersion::Resp3,
+                database,
+                None,
+            )
+        });
+        let connection =
+            upstreams.open_connection(core, node, Role::Tracking(key), version, database, command);
+        if let Some(upstream) = upstreams.connections.get_mut(connection) {
+            upstream.companion = companion;
+        }
+        if let Some(tracking) = tracking {
+            tracking.connections.push(Tracked { node, connection, companion });
+        }
+        connection
+    }
+}
