@@ -202,8 +202,8 @@ fn ranges_of(slot_master: &[u16]) -> Vec<(u16, u16, NodeIndex)> {
 pub struct TopologyCell {
     current: Arc<ArcSwap<Topology>>,
     version: watch::Sender<u64>,
-    looks_begun: AtomicU64,
-    look_ended: AtomicU64,
+    discoveries_begun: AtomicU64,
+    discovery_ended: AtomicU64,
 }
 
 impl TopologyCell {
@@ -213,29 +213,29 @@ impl TopologyCell {
         Self {
             current: Arc::new(ArcSwap::from_pointee(first)),
             version,
-            looks_begun: AtomicU64::new(0),
-            look_ended: AtomicU64::new(0),
+            discoveries_begun: AtomicU64::new(0),
+            discovery_ended: AtomicU64::new(0),
         }
     }
 
-    /// The keeper begins to look at the upstream. Returns the number of the look.
-    pub fn begin_look(&self) -> u64 {
-        self.looks_begun.fetch_add(1, Ordering::AcqRel) + 1
+    /// The keeper begins to discover the upstream. Returns the number of the discovery.
+    pub fn begin_discovery(&self) -> u64 {
+        self.discoveries_begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// The result of this discovery is published.
-    pub fn end_look(&self, look: u64) {
-        self.look_ended.store(look, Ordering::Release);
+    pub fn end_discovery(&self, discovery: u64) {
+        self.discovery_ended.store(discovery, Ordering::Release);
     }
 
-    /// Looks begun so far.
-    pub fn looks_begun(&self) -> u64 {
-        self.looks_begun.load(Ordering::Acquire)
+    /// Discoveries begun so far.
+    pub fn discoveries_begun(&self) -> u64 {
+        self.discoveries_begun.load(Ordering::Acquire)
     }
 
     /// The last discovery whose result is published.
-    pub fn look_ended(&self) -> u64 {
-        self.look_ended.load(Ordering::Acquire)
+    pub fn discovery_ended(&self) -> u64 {
+        self.discovery_ended.load(Ordering::Acquire)
     }
 
     /// The current snapshot. For a hot path, keep a [`TopologyCell::reader`] instead.

@@ -54,7 +54,7 @@ pub fn is_master(replication: &str) -> bool {
 
 /// How to ask.
 #[derive(Clone, Debug)]
-pub struct Asking {
+pub struct DiscoveryOptions {
     /// The kind of the upstream, if it is known; otherwise each node is asked.
     pub kind: Option<UpstreamKind>,
     /// The login of the gateway at the servers.
@@ -67,7 +67,7 @@ pub struct Asking {
 
 /// The result of a discovery.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct Discovery {
     /// The answers with the addresses that gave them, in the order of the candidates.
     pub answers: Vec<(Address, Answer)>,
     /// The nodes that gave no answer, and why.
@@ -96,7 +96,7 @@ impl From<UpstreamError> for Failure {
 }
 
 /// Asks the candidates, the first ones first.
-pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
+pub async fn discover(candidates: Vec<Address>, asking: &DiscoveryOptions) -> Discovery {
     let mut found: Vec<(usize, Address, Answer)> = Vec::new();
     let mut failures = Vec::new();
     let mut waiting = candidates.into_iter().enumerate();
@@ -146,10 +146,10 @@ pub async fn look(candidates: Vec<Address>, asking: &Asking) -> Look {
     found.sort_by_key(|(position, _, _)| *position);
     failures.sort();
     let answers = found.into_iter().map(|(_, address, answer)| (address, answer)).collect();
-    Look { answers, failures, is_wrong }
+    Discovery { answers, failures, is_wrong }
 }
 
-async fn ask(address: &Address, asking: &Asking) -> Result<Answer, Failure> {
+async fn ask(address: &Address, asking: &DiscoveryOptions) -> Result<Answer, Failure> {
     let mut client = introduce(address, asking).await?;
     let kind = match asking.kind {
         Some(kind) => kind,
@@ -169,7 +169,7 @@ async fn ask(address: &Address, asking: &Asking) -> Result<Answer, Failure> {
 }
 
 /// A connection to a server that keeps data for us, as far as it says what it is.
-async fn introduce(address: &Address, asking: &Asking) -> Result<UpstreamClient, Failure> {
+async fn introduce(address: &Address, asking: &DiscoveryOptions) -> Result<UpstreamClient, Failure> {
     let greeting = async {
         let mut client = UpstreamClient::connect(address, &asking.credentials, asking.timeouts).await?;
         match client.text(&[b"INFO", b"server"]).await {

@@ -1,6 +1,6 @@
 //! Reads the version, the mode and the command table of one upstream master.
 
-use super::discover::Asking;
+use super::discover::DiscoveryOptions;
 use super::info::field;
 use crate::control::upstream_client::{UpstreamClient, UpstreamError};
 use crate::shared::topology::Address;
@@ -27,7 +27,7 @@ impl KnownFacts {
     pub async fn read(
         &mut self,
         address: &Address,
-        asking: &Asking,
+        asking: &DiscoveryOptions,
     ) -> Result<Option<UpstreamFacts>, UpstreamError> {
         let mut client = UpstreamClient::connect(address, &asking.credentials, asking.timeouts).await?;
         let info = client.text(&[b"INFO"]).await?;

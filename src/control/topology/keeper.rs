@@ -1,8 +1,8 @@
-//! The task that keeps the published topology true: it decides when to look, whom to ask, and what to believe.
+//! The task that keeps the published topology true: it decides when to ask, which nodes to ask, and which answer to believe.
 //!
 //! One task on the control runtime owns all of this state; workers reach it only through the bounded mailbox of
 //! `shared::refresh`. When nobody answers, the last good topology stays published with its nodes unhealthy, one line
-//! in the log says who could not be reached and why, and looking goes on with backoff.
+//! in the log says who could not be reached and why, and discovery goes on with backoff.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::change::{TopologyChange, listed};
 use super::choose::choose;
 use super::diagnose::replica_of;
-use super::discover::{Answer, Asking, Look, is_master, look};
+use super::discover::{Answer, Discovery, DiscoveryOptions, discover, is_master};
 use super::facts::KnownFacts;
 use super::info::single_server_view;
 use super::registry::Registry;
@@ -29,16 +29,16 @@ use crate::shared::refresh::{RefreshReason, RefreshRequest};
 use crate::shared::topology::{Address, Node, Role, Topology, TopologyCell, UpstreamKind};
 use crate::shared::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
 
-/// Between looks that workers ask for: [`Backoff`] halves it at most, so they are at least 100 ms apart, and up to the
-/// cap while looks find nothing new, as in the seconds before a dead master's replica is promoted.
+/// Between discoveries that workers ask for: [`Backoff`] halves it at most, so they are at least 100 ms apart, and up to the
+/// cap while they find nothing new, as in the seconds before a dead master's replica is promoted.
 const REQUESTED_PAUSE: Duration = Duration::from_millis(200);
 const REQUESTED_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Between looks while nobody answers.
+/// Between discoveries while nobody answers.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
 const UNREACHABLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Addresses that one look may ask. Which of the less likely ones it asks is left to chance, so that over several looks
+/// Addresses that one discovery may ask. Which of the less likely ones it asks is left to chance, so that over several discoveries
 /// all get their turn.
 const CANDIDATES_MAX: usize = 64;
 
@@ -53,7 +53,7 @@ pub struct KeeperSettings {
     pub credentials: Credentials,
     /// How long to wait for one node.
     pub timeouts: Timeouts,
-    /// Between looks when nobody asks for one; each is shortened by up to half, at random.
+    /// Between discoveries when nobody asks for one; each is shortened by up to half, at random.
     pub refresh_interval: Duration,
 }
 
@@ -73,7 +73,7 @@ impl From<&Upstream> for KeeperSettings {
     }
 }
 
-/// Why a look is due.
+/// Why a discovery is due.
 enum Due {
     /// The start, the timer, or new settings.
     Scheduled,
@@ -93,7 +93,7 @@ pub struct TopologyKeeper {
     found_kind: Option<UpstreamKind>,
     requested_pause: Backoff,
     unreachable_pause: Backoff,
-    requested_look_from: Instant,
+    requested_discovery_from: Instant,
     /// Why nobody could be reached, as it was last logged; `None` while somebody answers.
     complaint: Option<BTreeSet<String>>,
     /// By what the gateway would know itself.
@@ -120,7 +120,7 @@ impl TopologyKeeper {
             found_kind: None,
             requested_pause: Backoff::new(REQUESTED_PAUSE, REQUESTED_PAUSE_MAX),
             unreachable_pause: Backoff::new(UNREACHABLE_PAUSE, UNREACHABLE_PAUSE_MAX),
-            requested_look_from: Instant::now(),
+            requested_discovery_from: Instant::now(),
             complaint: None,
             own_id,
             rng: SmallRng::from_os_rng(),
@@ -140,7 +140,7 @@ impl TopologyKeeper {
             } else {
                 self.unreachable_pause.next_delay(&mut self.rng)
             };
-            self.requested_look_from = Instant::now() + self.requested_pause.next_delay(&mut self.rng);
+            self.requested_discovery_from = Instant::now() + self.requested_pause.next_delay(&mut self.rng);
             due = self.wait_until_due(Instant::now() + pause).await;
         }
     }
@@ -158,19 +158,19 @@ impl TopologyKeeper {
         self.publish(UpstreamKind::Single, &view, &[]);
     }
 
-    /// Waits for a reason to look; `None` when the process ends.
-    async fn wait_until_due(&mut self, next_look: Instant) -> Option<Due> {
+    /// Waits for a reason for a discovery; `None` when the process ends.
+    async fn wait_until_due(&mut self, next_discovery: Instant) -> Option<Due> {
         loop {
             tokio::select! {
                 request = self.requests.recv() => {
                     let request = request?;
                     if self.is_news(&request) {
-                        // Whoever else notices the same change by then is served by the same look.
-                        sleep_until(self.requested_look_from).await;
+                        // Whoever else notices the same change by then is served by the same discovery.
+                        sleep_until(self.requested_discovery_from).await;
                         return Some(Due::Requested(self.drain_requests(request)));
                     }
                 }
-                () = sleep_until(next_look) => {
+                () = sleep_until(next_discovery) => {
                     self.requested_pause.reset();
                     return Some(Due::Scheduled);
                 }
@@ -204,25 +204,25 @@ impl TopologyKeeper {
         targets
     }
 
-    /// Looks once, and publishes what changed. False when nobody gave a usable answer.
+    /// Runs one discovery, and publishes what changed. False when nobody gave a usable answer.
     async fn refresh(&mut self, due: &Due) -> bool {
         let redirect_targets = match due {
             Due::Scheduled => &[],
             Due::Requested(targets) => targets.as_slice(),
         };
         let settings = self.settings.borrow_and_update().clone();
-        let asking = Asking {
+        let asking = DiscoveryOptions {
             kind: settings.kind.or(self.found_kind),
             credentials: settings.credentials.clone(),
             timeouts: settings.timeouts,
             own_id: self.own_id.clone(),
         };
         let candidates = self.candidates(&settings, asking.kind, redirect_targets);
-        let number = self.topology.begin_look();
-        let mut look = look(candidates, &asking).await;
-        let Some((kind, view)) = self.judge(&mut look, &settings.seeds) else {
-            let unheard = !look.is_wrong;
-            self.complain(look.failures, unheard);
+        let number = self.topology.begin_discovery();
+        let mut discovery = discover(candidates, &asking).await;
+        let Some((kind, view)) = self.judge(&mut discovery, &settings.seeds) else {
+            let unheard = !discovery.is_wrong;
+            self.complain(discovery.failures, unheard);
             if let Some(topology) = self.registry.mark_unreachable() {
                 self.store(topology);
             }
@@ -231,13 +231,13 @@ impl TopologyKeeper {
         if self.complaint.take().is_some() {
             tracing::info!("the upstream answers again");
         }
-        self.facts.set_trouble(replica_instead_of_master(&look, kind));
+        self.facts.set_trouble(replica_instead_of_master(&discovery, kind));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
-        self.topology.end_look(number);
+        self.topology.end_discovery(number);
         // The facts seldom change: what workers ask for need not wait for them, nor servers be asked that often.
         if (matches!(due, Due::Scheduled) || self.known_facts.is_empty())
-            && let Some((address, _)) = look.answers.first()
+            && let Some((address, _)) = discovery.answers.first()
         {
             self.read_facts(address, &asking).await;
         }
@@ -280,21 +280,21 @@ impl TopologyKeeper {
     }
 
     /// The answer to believe; `None` if no answer can be used.
-    fn judge(&self, look: &mut Look, seeds: &[Address]) -> Option<(UpstreamKind, ClusterView)> {
+    fn judge(&self, discovery: &mut Discovery, seeds: &[Address]) -> Option<(UpstreamKind, ClusterView)> {
         let mut of_cluster = Vec::new();
-        for (address, answer) in &look.answers {
+        for (address, answer) in &discovery.answers {
             let Answer::Cluster(answer) = answer else { continue };
             if seeds.contains(address) || self.is_familiar(&answer.view) {
                 of_cluster.push(answer.clone());
             } else {
-                look.failures.push((address.clone(), "it belongs to another cluster now".to_owned()));
-                look.is_wrong = true;
+                discovery.failures.push((address.clone(), "it belongs to another cluster now".to_owned()));
+                discovery.is_wrong = true;
             }
         }
         if let Some(best) = choose(of_cluster) {
             return Some((UpstreamKind::Cluster, best.view));
         }
-        let (master, replication) = self.judge_single(&look.answers)?;
+        let (master, replication) = self.judge_single(&discovery.answers)?;
         Some((UpstreamKind::Single, single_server_view(master, replication)))
     }
 
@@ -355,7 +355,7 @@ impl TopologyKeeper {
         self.complaint = Some(reasons);
     }
 
-    async fn read_facts(&mut self, address: &Address, asking: &Asking) {
+    async fn read_facts(&mut self, address: &Address, asking: &DiscoveryOptions) {
         match self.known_facts.read(address, asking).await {
             Ok(Some(facts)) => self.facts.store(facts),
             Ok(None) => {}
@@ -365,8 +365,8 @@ impl TopologyKeeper {
 }
 
 /// A single server that only copies another. Among several it may be about to be promoted, so it goes on serving reads.
-fn replica_instead_of_master(look: &Look, kind: UpstreamKind) -> Option<UpstreamTrouble> {
-    let mut singles = look.answers.iter().filter_map(|(address, answer)| match answer {
+fn replica_instead_of_master(discovery: &Discovery, kind: UpstreamKind) -> Option<UpstreamTrouble> {
+    let mut singles = discovery.answers.iter().filter_map(|(address, answer)| match answer {
         Answer::Single { replication } if kind == UpstreamKind::Single => Some((address, replication)),
         _ => None,
     });
@@ -374,6 +374,6 @@ fn replica_instead_of_master(look: &Look, kind: UpstreamKind) -> Option<Upstream
         return None;
     }
     let (address, replication) = singles.next()?;
-    let serves = look.answers.len() + look.failures.len() > 1;
+    let serves = discovery.answers.len() + discovery.failures.len() > 1;
     replica_of(address, replication).map(|why| UpstreamTrouble { why, serves, unheard: false })
 }

@@ -35,7 +35,7 @@ impl Worker {
         {
             return;
         }
-        let look = self.core.gateway.topology.looks_begun();
+        let look = self.core.gateway.topology.discoveries_begun();
         key.looks_first = Some(LooksFirst { look, until_ns: self.core.now_ns + LOOK_PATIENCE_NS });
         let topology = &self.core.snapshots.topology;
         if let Some(node) = topology.master_of(key.slot).and_then(|master| topology.node(master)) {
@@ -48,7 +48,8 @@ impl Worker {
         let LooksFirst { look, until_ns } = key.looks_first?;
         let cell = &self.core.gateway.topology;
         // What was found is published before the look ends, and this worker has to have taken it over.
-        let is_over = cell.look_ended() > look && cell.load().version == self.core.snapshots.topology.version;
+        let is_over =
+            cell.discovery_ended() > look && cell.load().version == self.core.snapshots.topology.version;
         if is_over || self.core.now_ns >= until_ns {
             key.looks_first = None;
             return None;
