@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
-use super::client::{self, Client};
+use super::client::Client;
+use super::client_task;
 use super::decide::local::asks_for_password;
 use super::owners::Worker;
 use super::turn::turn;
@@ -114,5 +115,5 @@ fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: Stream) {
     let now_ns = worker.core.now_ns;
     worker.core.tallies.clients.opened += 1;
     let key = worker.clients.all.insert(|key| Client::new(key, id, stream, (peer, local), limits, now_ns));
-    tokio::task::spawn_local(client::run(Rc::clone(shared), key));
+    tokio::task::spawn_local(client_task::run(Rc::clone(shared), key));
 }

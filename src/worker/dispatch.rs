@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::client::{Client, Gate, close_client, touch};
+use super::client::Gate;
 use super::decide::{Verdict, decide, decide_unknown};
 use super::flow::{Flow, Outgoing};
 use super::names::ClientKey;
@@ -201,8 +201,8 @@ impl Worker {
         client.exclusive |= long || undeclared;
         let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_waiting(muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
         pending.origin = Origin::Client { key, sequence, part: 0 };
         let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
         self.sender().send_out(exit, pending, payload);
@@ -260,7 +260,7 @@ impl Worker {
                 "closed a client that sent POST or Host: as a command: somebody sends HTTP to the address for Redis clients"
             );
         }
-        close_client(self, key, CloseReason::Protocol);
+        self.clients.close(key, CloseReason::Protocol);
         Flow::Next
     }
 
@@ -277,7 +277,7 @@ impl Worker {
     /// Answers a command that would pass by a quota. It makes an open transaction abort.
     fn refuse_by_quota(&mut self, key: ClientKey, text: &str) -> Flow {
         let transaction =
-            self.clients.all.get_mut(key).and_then(|client| client.session.transaction.as_mut());
+            self.clients.all.get_mut(key).and_then(|client| client.session.transaction.queuing_mut());
         if let Some(transaction) = transaction {
             transaction.poisoned = true;
         }
@@ -291,9 +291,9 @@ impl Worker {
     /// Answers the request at hand.
     pub fn reply(&mut self, key: ClientKey, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let muted = client.take_muted();
-        client.replies.answer(ReplyBytes::Borrowed(reply), muted, &mut client.output);
-        touch(self, key);
+        let suppressed = client.take_suppressed();
+        client.replies.answer(ReplyBytes::Borrowed(reply), suppressed, &mut client.output);
+        self.clients.mark_dirty(key);
     }
 
     /// What a command counts as.
@@ -309,14 +309,6 @@ impl Worker {
         let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
         !self.upstreams.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
             && self.core.gateway.scripts.body(sha).is_some()
-    }
-}
-
-impl Client {
-    /// The request at hand has to come again later.
-    pub fn wait(&mut self, gate: Gate) -> Flow {
-        self.gate = gate;
-        Flow::Wait
     }
 }
 

@@ -1,13 +1,14 @@
 //! What one room of a worker asks of another.
 //!
 //! Rooms do not call each other. Whoever changes its own things and wants something changed elsewhere says so with an [`Effect`];
-//! at the end of the turn ([`mod@super::turn`]) all of them are applied, in the order in which they were said. The queue is empty
+//! at the end of the turn ([`super::turn`]) all of them are applied, in the order in which they were said. The queue is empty
 //! between turns, so it is as long as what one turn reads can make it.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::client::behind::Passage;
 use super::errors::UpstreamError;
 use super::names::{ClientKey, FillId, UpstreamKey};
 use super::owners::Worker;
@@ -21,6 +22,10 @@ pub enum Effect {
     RoomForClient(ClientKey),
     /// The same for the queue of a hot key, by its hash.
     RoomForKey(u64),
+    /// Something of a client was answered that has a passage past keys in write-behind mode, which may be over now.
+    EndPassage(ClientKey),
+    /// The passage of a client that is ending: the homes of its keys are told.
+    ReleasePassage(ClientKey, Box<Passage>),
     /// Start the task of a new connection.
     RunConnection(UpstreamKey),
     /// End a request that comes to nothing: with what Redis said last, or with the error.
@@ -61,6 +66,8 @@ impl Worker {
                 }
             }
             Effect::RoomForKey(hash) => self.look_at_key(hash),
+            Effect::EndPassage(key) => self.end_passage(key),
+            Effect::ReleasePassage(key, passage) => self.release_passage(key, Some(passage)),
             Effect::RunConnection(key) => {
                 if let Some(worker) = self.me.upgrade() {
                     tokio::task::spawn_local(maintain(worker, key));

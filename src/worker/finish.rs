@@ -31,7 +31,7 @@ impl Worker {
                 if let (RequestClass::Transaction, Some(client)) =
                     (pending.class, self.clients.all.get_mut(key))
                 {
-                    client.session.executing = None;
+                    client.session.transaction.take_executing();
                 }
                 match error {
                     UpstreamError::OutcomeUnknown(_)

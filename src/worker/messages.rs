@@ -6,9 +6,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::client::{Client, close_client};
+use super::client::Client;
+use super::client::tracking::redirect_of;
 use super::owners::Worker;
-use super::session::tracking::redirect_of;
 use super::turn::turn;
 use crate::resp::encode;
 use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
@@ -40,7 +40,7 @@ impl Worker {
         match message {
             WorkerMessage::KillClients { filter, reply } => {
                 let keys = self.matching_clients(&filter);
-                keys.iter().for_each(|key| close_client(self, *key, CloseReason::Killed));
+                keys.iter().for_each(|key| self.clients.close(*key, CloseReason::Killed));
                 // The asker may have given up.
                 let _ = reply.send(keys.len() as u64);
             }
@@ -48,10 +48,12 @@ impl Worker {
             WorkerMessage::FindClient { id, reply } => {
                 let _ = reply.send(self.client_by_id(id).map(ClientKey::to_number));
             }
-            WorkerMessage::Invalidate(batch) => {
-                batch.into_iter().for_each(|invalidation| self.take_redirected(invalidation))
+            WorkerMessage::Invalidate(batch) => batch
+                .into_iter()
+                .for_each(|invalidation| self.clients.on_redirected_invalidation(&self.core, invalidation)),
+            WorkerMessage::RedirectBroken { source, target_id } => {
+                self.clients.on_redirect_broken(&self.core, source, target_id)
             }
-            WorkerMessage::RedirectBroken { source, target_id } => self.redirect_broken(source, target_id),
             WorkerMessage::Combine(batch) => self.take_handoffs(batch),
             WorkerMessage::Combined(batch) => self.take_results(batch),
             WorkerMessage::Behind(requests) => self.serve_behind(requests),
@@ -83,7 +85,7 @@ impl Worker {
         let mut flag = |set: bool, letter| flags.extend(set.then_some(letter));
         flag(!session.monitors.is_empty(), 'O');
         flag(subscriptions.is_some(), 'P');
-        flag(session.transaction.is_some(), 'x');
+        flag(session.transaction.queuing().is_some(), 'x');
         flag(session.blocking.is_some(), 'b');
         flag(session.tracking.is_some(), 't');
         flag(session.tracking.as_ref().is_some_and(|tracking| tracking.broken), 'R');
@@ -114,7 +116,10 @@ impl Worker {
             pattern_subscriptions: subscriptions.map_or(0, |all| all.patterns.len() as u32),
             shard_subscriptions: subscriptions.map_or(0, |all| all.shard_channels.len() as u32),
             redirect: redirect_of(session.tracking.as_deref()),
-            queued_commands: session.transaction.as_ref().map_or(-1, |transaction| transaction.queued as i32),
+            queued_commands: session
+                .transaction
+                .queuing()
+                .map_or(-1, |transaction| transaction.queued as i32),
             inflight: client.replies.len() as u32,
             buffered_in_bytes: client.inbox.as_ref().map_or(0, |inbox| inbox.intake.partial.len() as u64),
             buffered_out_bytes: client.output.len() as u64,

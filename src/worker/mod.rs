@@ -18,6 +18,7 @@
 mod accept;
 pub mod arena;
 pub mod client;
+mod client_task;
 pub mod core;
 pub mod decide;
 pub mod dispatch;

@@ -136,7 +136,7 @@ impl Worker {
         self.hot.give_back();
         self.upstreams.retries.give_back();
         self.listen_again();
-        self.send_redirected();
+        self.clients.send_redirected(&self.core.gateway);
         self.keep_behind();
         self.publish_quotas();
         self.keep_copies();

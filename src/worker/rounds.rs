@@ -3,7 +3,7 @@
 //! A round visits each thing once. As long as there are no more of them than a part has, every part is a whole round.
 
 use super::arena::Arena;
-use super::client::{Client, Phase, press_on};
+use super::client::{Client, Phase};
 use super::owners::Worker;
 use super::upstream::{Phase as UpstreamPhase, Role, Upstream};
 use crate::shared::labels::{CloseReason, NodeState, RequestClass};
@@ -131,7 +131,7 @@ impl Worker {
             tally.buffered_in_bytes = levels.buffered_in_bytes;
             tally.buffered_out_bytes = levels.buffered_out_bytes;
         }
-        stalled.into_iter().for_each(|key| press_on(self, key));
+        stalled.into_iter().for_each(|key| self.clients.press_on(&mut self.core, key));
     }
 
     /// Looks after connections on which something is waited for, and measures.
@@ -199,7 +199,7 @@ fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draini
             }
         }
         // Half a reply of `EXEC` would be none.
-        Phase::Open if draining && client.session.rest.is_none() => {
+        Phase::Open if draining && client.session.transaction.replying().is_none() => {
             client.phase = Phase::Finishing(CloseReason::Drain);
         }
         _ => return,

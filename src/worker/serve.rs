@@ -5,18 +5,17 @@
 
 use bytes::Bytes;
 
-use super::client::{Client, Gate, Inbox, Phase, touch};
+use super::client::{Gate, Inbox, Phase};
 use super::dispatch::dispatch;
 use super::flow::Flow;
 use super::owners::Worker;
-use super::session::exec::serve_rest;
-use crate::config::Limits;
-use crate::limits::{LARGE_REQUEST_BYTES, OUTPUT_SHARE_SERVED};
+use crate::limits::LARGE_REQUEST_BYTES;
 use crate::resp::{Request, RequestScan};
 use crate::shared::labels::{CloseReason, ErrorKind};
 
 use super::names::ClientKey;
 use super::reply::ReplyBytes;
+use super::session::exec::NextPiece;
 
 /// Why serving stopped.
 enum Stop {
@@ -44,7 +43,7 @@ pub fn serve(worker: &mut Worker, key: ClientKey, fresh: &[u8]) {
 /// As [`serve`]; `true` when requests are left that have to wait.
 fn serve_inbox(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, fresh: &[u8]) -> bool {
     loop {
-        if !serve_rest(worker, key, inbox) {
+        if !serve_exec_reply(worker, key, inbox) {
             inbox.intake.keep(fresh, 0);
             return true;
         }
@@ -167,6 +166,24 @@ fn dispatch_large(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, bytes:
     }
 }
 
+/// Goes on with the reply of an `EXEC`, of which the gateway does a part. `false` when that has to wait.
+fn serve_exec_reply(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
+    loop {
+        let bytes = match worker.next_piece(key) {
+            NextPiece::Over => return true,
+            NextPiece::Wait => return false,
+            NextPiece::Run(bytes) => bytes,
+        };
+        if let RequestScan::Complete { .. } = inbox.scanner.scan(&bytes) {
+            let request = Request::new(&bytes, inbox.scanner.spans());
+            if dispatch(worker, key, &request, None) == Flow::Wait {
+                worker.put_back_piece(key, bytes);
+                return false;
+            }
+        }
+    }
+}
+
 /// A client that has authenticated may send larger requests from then on, and a reload changes what all may send.
 fn refresh_limits(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) {
     if let Some(client) = worker.clients.all.get_mut(key)
@@ -181,96 +198,13 @@ fn client_authenticated(worker: &Worker, key: ClientKey) -> bool {
     worker.clients.all.get(key).is_some_and(|client| client.session.authenticated)
 }
 
-/// Settles a slot of a client's reply queue, if the client is still there.
-///
-/// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::client) and
-/// the bound on output have decided how much it could ask for.
-pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: ReplyBytes<'_>) {
-    let reply_bytes = reply.as_slice().len();
-    settle_with(worker, key, 1, reply_bytes, |client| {
-        client.replies.settle(sequence, part, reply, &mut client.output);
-    });
-}
-
-/// As [`settle_client`] for as many slots as `requests`, with their replies one behind the other.
-pub fn settle_client_run(
-    worker: &mut Worker,
-    key: ClientKey,
-    sequence: u32,
-    requests: u32,
-    replies: ReplyBytes<'_>,
-) {
-    let reply_bytes = replies.as_slice().len();
-    settle_with(worker, key, requests, reply_bytes, |client| {
-        client.replies.settle_run(sequence, requests, replies, &mut client.output);
-    });
-}
-
-#[inline]
-fn settle_with(
-    worker: &mut Worker,
-    key: ClientKey,
-    replies: u32,
-    reply_bytes: usize,
-    settle: impl FnOnce(&mut Client),
-) {
-    let Some(client) = worker.clients.all.get_mut(key) else { return };
-    if let Phase::Dead(_) = client.phase {
-        return;
-    }
-    let unanswered = client.replies.len();
-    settle(client);
-    let at_rest = client.replies.is_empty() && !client.paused;
-    client.window.settled(replies, reply_bytes, unanswered, at_rest);
-    if !client.touched {
-        client.touched = true;
-        worker.clients.dirty.push(key);
-    }
-    if client.passage.is_some() {
-        worker.end_passage(key);
-    }
-}
-
-impl Client {
-    /// Whether the next request may be looked at.
-    pub fn may_go_on(&mut self, limits: &Limits) -> bool {
-        if self.exclusive {
-            if !self.replies.is_empty() {
-                return false;
-            }
-            self.exclusive = false;
-            self.session_redirects = 0;
-        }
-        let bytes = self.output.len() + self.replies.held_bytes();
-        // Others wait for the end of a passage, which must not depend on whether this client reads.
-        let has_room = bytes <= limits.client_output_buffer_max / OUTPUT_SHARE_SERVED
-            || self.passage.as_ref().is_some_and(|passage| passage.awaits_command());
-        self.phase == Phase::Open
-            && self.retrying == 0
-            && self.parked.is_empty()
-            && self.replies.len() < self.window.requests_max(limits)
-            && has_room
-    }
-}
-
 impl Worker {
     /// Whether the next request of the client itself may be looked at: an `EXEC` is finished first.
     fn may_serve(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return false };
-        let may_go_on = client.session.rest.is_none() && client.may_go_on(&self.core.config.limits);
+        let may_go_on =
+            client.session.transaction.replying().is_none() && client.may_go_on(&self.core.config.limits);
         if !may_go_on {
-            client.gate = Gate::Open;
-        }
-        may_go_on
-    }
-
-    /// Whether the next request of the client may be looked at.
-    pub fn may_go_on(&mut self, key: ClientKey) -> bool {
-        let Some(client) = self.clients.all.get_mut(key) else { return false };
-        let may_go_on = client.may_go_on(&self.core.config.limits);
-        if !may_go_on {
-            // What its request waited for may come while this holds it up, and nobody would look again: so the request is
-            // looked at anew when this is over.
             client.gate = Gate::Open;
         }
         may_go_on
@@ -284,6 +218,6 @@ impl Worker {
         crate::resp::encode::error(&mut text, format!("ERR {message}"));
         client.replies.answer(ReplyBytes::Borrowed(&text), false, &mut client.output);
         client.phase = Phase::Finishing(CloseReason::Protocol);
-        touch(self, key);
+        self.clients.mark_dirty(key);
     }
 }

@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::client::flush_touched;
 use super::owners::Worker;
 
 /// Acts on the worker. Must not be called within a turn.
@@ -15,6 +14,6 @@ pub fn turn<T>(worker: &Rc<RefCell<Worker>>, act: impl FnOnce(&mut Worker) -> T)
     worker.core.tick();
     let outcome = act(worker);
     worker.apply_effects();
-    flush_touched(worker);
+    worker.clients.flush_dirty(&mut worker.core);
     outcome
 }

@@ -20,7 +20,6 @@ use crate::resp::{RespVersion, encode, key_slot};
 use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
-use crate::worker::client::settle_client;
 use crate::worker::decide::{Part, Verdict};
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
@@ -152,10 +151,10 @@ impl Worker {
             return Some(client.wait(Gate::Drain));
         }
         client.combined += 1;
-        let muted = client.take_muted();
+        let suppressed = client.take_suppressed();
         let waiter = Waiter {
             client: client_key.to_number(),
-            sequence: client.replies.push_waiting(muted),
+            sequence: client.replies.push_waiting(suppressed),
             operations: 1,
             worker: self.core.index as u16,
             received_ns: self.core.now_ns,
@@ -185,7 +184,7 @@ impl Worker {
                     return Touched::default();
                 };
                 let mut touched = session.watched.clone();
-                if let Some(transaction) = &session.transaction {
+                if let Some(transaction) = session.transaction.queuing() {
                     touched.add(transaction.touched.clone());
                 }
                 touched
@@ -206,7 +205,8 @@ impl Worker {
             Verdict::Queue { part: Part::Redis, .. } => {
                 let named = self.named(key, resolved);
                 let client = self.clients.all.get_mut(key);
-                if let Some(transaction) = client.and_then(|client| client.session.transaction.as_mut()) {
+                if let Some(transaction) = client.and_then(|client| client.session.transaction.queuing_mut())
+                {
                     transaction.touched.add(named);
                 }
                 Touched::default()
@@ -306,7 +306,7 @@ impl Worker {
         if let Some(client) = self.clients.all.get_mut(key) {
             client.combined -= 1;
         }
-        settle_client(self, key, waiter.sequence, 0, ReplyBytes::Borrowed(reply));
+        self.clients.settle(&mut self.core, key, waiter.sequence, 0, ReplyBytes::Borrowed(reply));
     }
 
     /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
@@ -401,7 +401,7 @@ impl Worker {
     }
 
     /// Tells homes that a command is over, or will never come.
-    pub(super) fn release_passage(&mut self, key: ClientKey, passage: Option<Box<Passage>>) {
+    pub fn release_passage(&mut self, key: ClientKey, passage: Option<Box<Passage>>) {
         let Some(passage) = passage else { return };
         let waiter = self.passenger(key, passage.number);
         for (hash, name) in passage.held {

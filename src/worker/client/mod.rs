@@ -12,12 +12,18 @@
 //! Invariant: while the client is not read (`may_read` is false) nothing it sends makes the gateway's memory grow.
 
 pub mod behind;
-pub mod connection;
+mod connection;
+pub mod invalidations;
 pub mod merge;
 pub mod output;
 pub mod replies;
 pub mod session;
+mod settle;
 mod stall;
+pub mod subscriptions;
+pub mod tracking;
+pub mod tracking_options;
+pub mod transaction;
 mod window;
 
 use std::collections::VecDeque;
@@ -25,16 +31,18 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
-pub use connection::{close_client, flush_client, flush_touched, hang_up, press_on, run, touch};
+pub use connection::Read;
+pub use invalidations::Backlog;
 
 use super::arena::Arena;
+use super::flow::Flow;
 use super::hot::WrittenKeys;
 use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use super::names::ClientKey;
+use super::owners::Worker;
+use super::reply::ReplyBytes;
 use super::parked::Parked;
-pub use super::serve::{settle_client, settle_client_run};
-use super::session::invalidations::Backlog;
 use crate::net::{SocketName, Stream};
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
@@ -180,8 +188,8 @@ pub struct Client {
     pub lane: u8,
     /// The topology under which its unsettled requests were routed.
     pub topology_version: u64,
-    /// Already in the list of clients to be written in this tick.
-    pub touched: bool,
+    /// It is in [`Clients::dirty`].
+    pub dirty: bool,
     /// Bytes remain that were not dispatched, so progress must wake the task.
     pub paused: bool,
     /// The socket took less than was offered: the task must wait for it.
@@ -256,7 +264,7 @@ impl Client {
             written: WrittenKeys::default(),
             lane: 0,
             topology_version: 0,
-            touched: false,
+            dirty: false,
             paused: false,
             write_blocked: false,
             connected_ns: now_ns,
@@ -274,10 +282,24 @@ impl Client {
         }
     }
 
+    /// The request at hand has to come again later.
+    pub fn wait(&mut self, gate: Gate) -> Flow {
+        self.gate = gate;
+        Flow::Wait
+    }
+
+    /// Where a message goes that is no reply: to the output, but never into the middle of a reply of `EXEC`.
+    pub fn push_tail(&mut self) -> &mut Vec<u8> {
+        match self.session.transaction.replying_mut() {
+            Some(reply) => &mut reply.held,
+            None => self.output.tail(),
+        }
+    }
+
     /// Whether replies are being suppressed, consuming a `CLIENT REPLY SKIP`.
-    pub fn take_muted(&mut self) -> bool {
-        if let Some(rest) = &self.session.rest {
-            return rest.skipped || self.session.replies == session::Replies::Off;
+    pub fn take_suppressed(&mut self) -> bool {
+        if let Some(reply) = self.session.transaction.replying() {
+            return reply.suppressed || self.session.replies == session::Replies::Off;
         }
         match self.session.replies {
             session::Replies::On => false,
@@ -289,4 +311,35 @@ impl Client {
             }
         }
     }
+}
+
+/// As [`Clients::settle`].
+pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: ReplyBytes<'_>) {
+    worker.clients.settle(&mut worker.core, key, sequence, part, reply);
+}
+
+/// As [`Clients::settle_run`].
+pub fn settle_client_run(
+    worker: &mut Worker,
+    key: ClientKey,
+    sequence: u32,
+    requests: u32,
+    replies: ReplyBytes<'_>,
+) {
+    worker.clients.settle_run(&mut worker.core, key, sequence, requests, replies);
+}
+
+/// As [`Clients::hang_up`].
+pub fn hang_up(worker: &mut Worker, key: ClientKey, reason: CloseReason) {
+    worker.clients.hang_up(&mut worker.core, key, reason);
+}
+
+/// As [`Clients::mark_dirty`].
+pub fn touch(worker: &mut Worker, key: ClientKey) {
+    worker.clients.mark_dirty(key);
+}
+
+/// As [`Clients::flush_dirty`].
+pub fn flush_touched(worker: &mut Worker) {
+    worker.clients.flush_dirty(&mut worker.core);
 }

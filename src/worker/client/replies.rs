@@ -35,7 +35,7 @@ enum Reply {
 struct Slot {
     reply: Reply,
     /// The client asked not to be answered (`CLIENT REPLY OFF|SKIP`).
-    muted: bool,
+    suppressed: bool,
 }
 
 /// Keeps a reply beyond the buffer that it came in.
@@ -110,21 +110,21 @@ impl ReplyQueue {
     }
 
     /// Takes the next slot for a request that is about to be forwarded; returns its sequence number.
-    pub fn push_waiting(&mut self, muted: bool) -> u32 {
-        self.push(Reply::Waiting, muted)
+    pub fn push_waiting(&mut self, suppressed: bool) -> u32 {
+        self.push(Reply::Waiting, suppressed)
     }
 
     /// Takes the next slots for so many equal requests, whose replies come together; returns the first one's sequence
     /// number.
     pub fn push_waiting_run(&mut self, requests: u32) -> u32 {
         let sequence = self.next_sequence();
-        self.slots.extend((0..requests).map(|_| Slot { reply: Reply::Waiting, muted: false }));
+        self.slots.extend((0..requests).map(|_| Slot { reply: Reply::Waiting, suppressed: false }));
         sequence
     }
 
     /// Takes the next slot for a request that was taken apart.
-    pub fn push_merge(&mut self, merge: Merge, muted: bool) -> u32 {
-        self.push(Reply::Merging(Box::new(merge)), muted)
+    pub fn push_merge(&mut self, merge: Merge, suppressed: bool) -> u32 {
+        self.push(Reply::Merging(Box::new(merge)), suppressed)
     }
 
     /// The slot `sequence`, for which one reply was awaited, awaits several.
@@ -136,16 +136,16 @@ impl ReplyQueue {
     }
 
     /// Answers the newest request at once, in its turn.
-    pub fn answer(&mut self, reply: ReplyBytes<'_>, muted: bool, output: &mut Output) {
+    pub fn answer(&mut self, reply: ReplyBytes<'_>, suppressed: bool, output: &mut Output) {
         if self.slots.is_empty() {
-            if !muted {
+            if !suppressed {
                 write(reply, output);
             }
             return;
         }
         let held = hold(reply);
         self.held_bytes += held.len();
-        self.push(Reply::Held(held), muted);
+        self.push(Reply::Held(held), suppressed);
     }
 
     /// Settles slot `sequence` (its part `part` when it merges). A sequence that is not in the queue is ignored.
@@ -166,9 +166,9 @@ impl ReplyQueue {
             slot.reply = Reply::Held(held);
             return;
         }
-        let muted = slot.muted;
+        let suppressed = slot.suppressed;
         self.pop();
-        if !muted {
+        if !suppressed {
             write(reply, output);
         }
         self.release_held(output);
@@ -199,9 +199,9 @@ impl ReplyQueue {
     }
 
     /// The reply at the head goes out whatever the client has said: it is one that Redis counts as a push.
-    pub fn unmute_head(&mut self) {
+    pub fn unsuppress_head(&mut self) {
         if let Some(slot) = self.slots.front_mut() {
-            slot.muted = false;
+            slot.suppressed = false;
         }
     }
 
@@ -219,9 +219,9 @@ impl ReplyQueue {
 
     fn release_held(&mut self, output: &mut Output) {
         while matches!(self.slots.front(), Some(Slot { reply: Reply::Held(_), .. })) {
-            let Some(Slot { reply: Reply::Held(held), muted }) = self.pop() else { return };
+            let Some(Slot { reply: Reply::Held(held), suppressed }) = self.pop() else { return };
             self.held_bytes -= held.len();
-            if muted {
+            if suppressed {
                 continue;
             }
             match held {
@@ -231,9 +231,9 @@ impl ReplyQueue {
         }
     }
 
-    fn push(&mut self, reply: Reply, muted: bool) -> u32 {
+    fn push(&mut self, reply: Reply, suppressed: bool) -> u32 {
         let sequence = self.head.wrapping_add(self.slots.len() as u32);
-        self.slots.push_back(Slot { reply, muted });
+        self.slots.push_back(Slot { reply, suppressed });
         sequence
     }
 

@@ -191,10 +191,10 @@ fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resol
             _ => Verdict::Refuse(NOAUTH.into()),
         };
     }
-    if session.transaction.is_some() {
+    if session.transaction.queuing().is_some() {
         return in_transaction(snapshots, session, resolved);
     }
-    if session.rest.is_some() {
+    if session.transaction.replying().is_some() {
         // Redis runs a transaction without looking at what its client is subscribed to.
         return match class {
             Class::Session(refused @ (Session::Monitor | Session::Ssubscribe)) => {
@@ -267,7 +267,7 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
     match slots_of(&resolved.keys) {
         Slots::None => queue(None),
         Slots::One(slot) => {
-            let elsewhere = session.transaction.as_ref().and_then(|transaction| transaction.slot);
+            let elsewhere = session.transaction.queuing().and_then(|transaction| transaction.slot);
             if single || elsewhere.is_none_or(|pinned| pinned == slot) {
                 queue(Some(slot))
             } else {
@@ -284,7 +284,7 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
 
 /// A refused command inside a transaction makes `EXEC` abort.
 fn poison(session: &mut ClientSession) {
-    if let Some(transaction) = &mut session.transaction {
+    if let Some(transaction) = session.transaction.queuing_mut() {
         transaction.poisoned = true;
     }
 }

@@ -19,7 +19,7 @@ impl Worker {
         let written = matches!(op, Op::Increment(_)) && client.written.take(hash);
         let sequence = match operations {
             1 => {
-                let muted = client.take_muted();
+                let muted = client.take_suppressed();
                 client.replies.push_waiting(muted)
             }
             _ => client.replies.push_waiting_run(operations),

@@ -4,7 +4,7 @@ use super::Sender;
 use crate::config::ReadFrom;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::session::Tracked;
+use crate::worker::client::tracking::Tracked;
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending, Route};

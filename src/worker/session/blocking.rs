@@ -8,7 +8,6 @@ use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::Gate;
-use crate::worker::client::hang_up;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
@@ -65,8 +64,8 @@ impl Worker {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.blocking = Some(room.connection());
         client.exclusive = true;
-        let muted = client.take_muted();
-        let sequence = client.replies.push_waiting(muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
         let origin = Origin::Client { key, sequence, part: 0 };
         let prefix = if asked.is_some() { ASKING } else { caching_prefix(caching) };
         let pending = Pending {
@@ -141,7 +140,7 @@ impl Worker {
     fn end_block(&mut self, key: ClientKey) {
         self.core.tallies.error(ErrorKind::UpstreamUnavailable);
         self.core.tallies.count(RequestClass::Blocking, Outcome::Failed);
-        hang_up(self, key, CloseReason::UpstreamLost);
+        self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
     }
 
     /// Counts one more try of the client's command at hand.

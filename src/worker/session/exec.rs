@@ -15,138 +15,29 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::invalidations::FLUSH;
-use crate::limits::LARGE_REPLY_BYTES;
-use crate::resp::{self, Request, RequestScan, RespVersion, encode};
-use crate::worker::client::session::{Replies, Session, Transaction};
-use crate::worker::client::{Client, Gate, Inbox, settle_client};
-use crate::worker::decide::{Part, local};
-use crate::worker::dispatch::dispatch;
-use crate::worker::flow::Flow;
-use crate::worker::owners::Worker;
-use crate::worker::upstream::Role;
-
 use super::transaction::EXEC;
-use crate::worker::client::touch;
+use crate::limits::LARGE_REPLY_BYTES;
+use crate::resp::{self, Request, RespVersion, encode};
+use crate::worker::client::Gate;
+use crate::worker::client::invalidations::FLUSH;
+use crate::worker::client::session::Replies;
+use crate::worker::client::transaction::{Due, ExecReply, Step, Transaction, TransactionState, Watch};
+use crate::worker::decide::{Part, local};
 use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Pending};
 use crate::worker::reply::ReplyBytes;
+use crate::worker::upstream::Role;
 
-/// Queued commands, by who does them.
+/// What is next of the reply of an `EXEC`.
 #[derive(Debug)]
-pub enum Step {
-    /// So many that Redis alone runs.
-    Redis(usize),
-    /// `SELECT`: Redis runs it, and the client is in this database if Redis agrees.
-    Select(u32),
-    /// `HELLO` that chooses another version: Redis changes too, but what the client gets is the gateway's.
-    Hello(RespVersion, Bytes),
-    /// Done here.
-    Here(Bytes),
-}
-
-/// What is still to be done of an `EXEC` that Redis has answered.
-#[derive(Debug, Default)]
-pub struct Rest {
-    due: VecDeque<Due>,
-    /// The reply of `EXEC` is not wanted (`CLIENT REPLY SKIP`).
-    pub skipped: bool,
-    /// Messages that came meanwhile. Bounded with the client's output.
-    held: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum Due {
-    /// An element of Redis's reply.
-    Reply(Bytes),
-    /// The reply of `SELECT`.
-    Select(u32, Bytes),
-    /// A request to be done here.
+pub enum NextPiece {
+    /// Nothing: it is whole, or there is none.
+    Over,
+    /// Something that has to wait.
+    Wait,
+    /// A request that the gateway does now.
     Run(Bytes),
-}
-
-impl Transaction {
-    /// Queues a command.
-    pub(in crate::worker) fn queue(&mut self, step: Step, request: &[u8]) {
-        match &step {
-            Step::Redis(_) => self.commands.extend_from_slice(request),
-            Step::Select(database) => {
-                self.commands.extend_from_slice(request);
-                self.database = *database;
-            }
-            Step::Hello(version, kept) => {
-                let number = if *version == RespVersion::Resp2 { b"2" } else { b"3" };
-                encode::command(&mut self.commands, &[b"HELLO", number]);
-                self.version = *version;
-                self.here_bytes += kept.len();
-            }
-            Step::Here(kept) => self.here_bytes += kept.len(),
-        }
-        self.count += usize::from(!matches!(step, Step::Here(_)));
-        self.note(step);
-        self.queued += 1;
-    }
-
-    fn note(&mut self, step: Step) {
-        let is_redis = matches!(step, Step::Redis(_));
-        if self.steps.is_empty() {
-            if is_redis {
-                return;
-            }
-            if self.queued > 0 {
-                self.steps.push(Step::Redis(self.queued));
-            }
-        }
-        match (self.steps.last_mut(), step) {
-            (Some(Step::Redis(count)), Step::Redis(more)) => *count += more,
-            (_, step) => self.steps.push(step),
-        }
-    }
-
-    /// Whether it changes the connection that it runs on.
-    pub(in crate::worker) fn changes_connection(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Select(_) | Step::Hello(..)))
-    }
-
-    /// Pairs the steps with Redis's replies.
-    fn due(self, elements: Vec<Bytes>) -> VecDeque<Due> {
-        let mut elements = elements.into_iter();
-        // Redis has one for each command; were one missing, the client would wait for it for ever.
-        let mut next = || {
-            let missing = || Bytes::from_static(b"-ERR hotgate: the server left out a reply of EXEC\r\n");
-            elements.next().unwrap_or_else(missing)
-        };
-        let mut due = VecDeque::with_capacity(self.queued);
-        for step in self.steps {
-            match step {
-                Step::Redis(count) => due.extend((0..count).map(|_| Due::Reply(next()))),
-                Step::Select(database) => due.push_back(Due::Select(database, next())),
-                Step::Hello(_, request) => {
-                    next();
-                    due.push_back(Due::Run(request));
-                }
-                Step::Here(request) => due.push_back(Due::Run(request)),
-            }
-        }
-        due
-    }
-}
-
-impl Session {
-    /// Bytes of messages that wait for the end of a reply of `EXEC`.
-    pub fn held_push_bytes(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.held.len())
-    }
-}
-
-impl Client {
-    /// Where a message goes that is no reply: to the output, but never into the middle of a reply of `EXEC`.
-    pub fn push_tail(&mut self) -> &mut Vec<u8> {
-        match &mut self.session.rest {
-            Some(rest) => &mut rest.held,
-            None => self.output.tail(),
-        }
-    }
 }
 
 impl Worker {
@@ -187,25 +78,24 @@ impl Worker {
             return;
         };
         if pending.hook == Hook::WatchedTransaction {
-            client.session.watch = None;
-            client.session.watch_slot = None;
+            client.session.watch = Watch::Nothing;
             let role = self.upstreams.connections.get(connection).map(|upstream| upstream.role());
             if client.session.tracking.is_some() && role != Some(Role::Tracking(key)) {
                 // It watched before it tracked, so what it has read here is not tracked.
-                self.invalidated(key, FLUSH);
+                self.clients.on_invalidation(&self.core, key, FLUSH);
             }
         }
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let executing = client.session.executing.take();
+        let executing = client.session.transaction.take_executing();
         let ran = matches!(reply.as_slice().first(), Some(b'*'));
         let Some(transaction) = executing.filter(|_| ran && !reply.as_slice().starts_with(b"*-1")) else {
             self.end_exec_connection(connection, pending, None);
-            return settle_client(self, key, sequence, 0, reply);
+            return self.clients.settle(&mut self.core, key, sequence, 0, reply);
         };
         let reply = reply.into_bytes();
         let elements: Vec<Bytes> =
             resp::elements(&reply).into_iter().flatten().map(|element| reply.slice_ref(element)).collect();
-        let skipped = transaction.skipped;
+        let suppressed = transaction.suppressed;
         let mut head = Vec::new();
         encode::array(&mut head, transaction.queued);
         let version = transaction.version;
@@ -215,8 +105,8 @@ impl Worker {
             _ => None,
         });
         self.end_exec_connection(connection, pending, Some((version, selected)));
-        settle_client(self, key, sequence, 0, ReplyBytes::Owned(head.into()));
-        self.begin_rest(key, due, skipped);
+        self.clients.settle(&mut self.core, key, sequence, 0, ReplyBytes::Owned(head.into()));
+        self.begin_exec_reply(key, due, suppressed);
     }
 
     /// A connection of the client's own goes back as the transaction has left it: in another version or database, if it ran.
@@ -241,95 +131,97 @@ impl Worker {
     /// Nothing in the transaction is Redis's, so all of it is done here.
     pub(in crate::worker) fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let muted = transaction.skipped || client.session.replies == Replies::Off;
+        let suppressed = transaction.suppressed;
         let mut head = Vec::new();
         encode::array(&mut head, transaction.queued);
-        client.replies.answer(ReplyBytes::Borrowed(&head), muted, &mut client.output);
-        let skipped = transaction.skipped;
+        let is_unwanted = suppressed || client.session.replies == Replies::Off;
+        client.replies.answer(ReplyBytes::Borrowed(&head), is_unwanted, &mut client.output);
         let due = transaction.due(Vec::new());
-        self.begin_rest(key, due, skipped);
+        self.begin_exec_reply(key, due, suppressed);
     }
 
-    fn begin_rest(&mut self, key: ClientKey, due: VecDeque<Due>, skipped: bool) {
+    fn begin_exec_reply(&mut self, key: ClientKey, due: VecDeque<Due>, suppressed: bool) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        client.session.rest = Some(Box::new(Rest { due, skipped, held: Vec::new() }));
+        let reply = ExecReply { due, suppressed, held: Vec::new() };
+        client.session.transaction = TransactionState::Replying(Box::new(reply));
         client.session.refresh_plain();
         client.paused = true;
         client.wake();
-        touch(self, key);
+        self.clients.mark_dirty(key);
     }
 
     /// The `EXEC` was redirected, and nothing of the transaction has run: it comes again after a moment.
     pub(in crate::worker) fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let executing = client.session.executing.take();
+        let executing = client.session.transaction.take_executing();
         let pending = Pending { prefix_len: 0, ..*pending };
         if self.dispatch_again(key, &pending, Bytes::from_static(EXEC), reply)
             && let Some(client) = self.clients.all.get_mut(key)
         {
-            client.session.transaction = executing;
+            client.session.transaction =
+                executing.map_or(TransactionState::Closed, TransactionState::Queuing);
             client.session.refresh_plain();
         }
     }
 }
 
-/// Goes on with what is still to be done of an `EXEC`. `false` when that has to wait.
-pub(in crate::worker) fn serve_rest(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
-    loop {
-        let Some(client) = worker.clients.all.get_mut(key) else { return true };
-        if client.session.rest.is_none() {
-            return true;
-        }
-        if !worker.may_go_on(key) {
-            return false;
-        }
-        let Some(client) = worker.clients.all.get_mut(key) else { return true };
-        let due = client.session.rest.as_mut().and_then(|rest| rest.due.pop_front());
-        match due {
-            None if !client.replies.is_empty() => {
-                client.wait(Gate::Drain);
-                return false;
+impl Worker {
+    /// Goes on with the reply of an `EXEC`, up to what has to be done by the gateway first.
+    pub(in crate::worker) fn next_piece(&mut self, key: ClientKey) -> NextPiece {
+        loop {
+            let Some(client) = self.clients.all.get_mut(key) else { return NextPiece::Over };
+            if client.session.transaction.replying().is_none() {
+                return NextPiece::Over;
             }
-            None => {
-                let held = client.session.rest.take().map(|rest| rest.held).unwrap_or_default();
-                client.session.refresh_plain();
-                client.output.tail().extend_from_slice(&held);
-                touch(worker, key);
+            if !client.may_go_on(&self.core.config.limits) {
+                // What the piece waited for may come while this holds it up, so it is looked at anew when this is over.
+                client.gate = Gate::Open;
+                return NextPiece::Wait;
             }
-            Some(Due::Reply(reply)) => worker.pass_element(key, reply),
-            Some(Due::Select(database, reply)) => {
-                if reply.starts_with(b"+") {
-                    client.session.database = database;
-                    worker.adapt_own_connections(key);
+            let due = client.session.transaction.replying_mut().and_then(|reply| reply.due.pop_front());
+            match due {
+                None if !client.replies.is_empty() => {
+                    client.wait(Gate::Drain);
+                    return NextPiece::Wait;
                 }
-                worker.pass_element(key, reply);
-            }
-            Some(Due::Run(bytes)) => {
-                if let RequestScan::Complete { .. } = inbox.scanner.scan(&bytes) {
-                    let request = Request::new(&bytes, inbox.scanner.spans());
-                    if dispatch(worker, key, &request, None) == Flow::Wait {
-                        if let Some(client) = worker.clients.all.get_mut(key)
-                            && let Some(rest) = &mut client.session.rest
-                        {
-                            rest.due.push_front(Due::Run(bytes));
-                        }
-                        return false;
+                None => {
+                    if let TransactionState::Replying(reply) = std::mem::take(&mut client.session.transaction)
+                    {
+                        client.output.tail().extend_from_slice(&reply.held);
                     }
+                    client.session.refresh_plain();
+                    self.clients.mark_dirty(key);
                 }
+                Some(Due::Reply(reply)) => self.pass_element(key, reply),
+                Some(Due::Select(database, reply)) => {
+                    if reply.starts_with(b"+") {
+                        client.session.database = database;
+                        self.adapt_own_connections(key);
+                    }
+                    self.pass_element(key, reply);
+                }
+                Some(Due::Run(request)) => return NextPiece::Run(request),
             }
         }
     }
-}
 
-impl Worker {
+    /// A piece could not be done yet: it comes again.
+    pub(in crate::worker) fn put_back_piece(&mut self, key: ClientKey, request: Bytes) {
+        if let Some(client) = self.clients.all.get_mut(key)
+            && let Some(reply) = client.session.transaction.replying_mut()
+        {
+            reply.due.push_front(Due::Run(request));
+        }
+    }
+
     fn pass_element(&mut self, key: ClientKey, element: Bytes) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let muted = client.take_muted();
+        let suppressed = client.take_suppressed();
         let element = match element.len() {
             0..LARGE_REPLY_BYTES => ReplyBytes::Borrowed(&element),
             _ => ReplyBytes::Owned(element),
         };
-        client.replies.answer(element, muted, &mut client.output);
-        touch(self, key);
+        client.replies.answer(element, suppressed, &mut client.output);
+        self.clients.mark_dirty(key);
     }
 }

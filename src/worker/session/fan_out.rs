@@ -60,8 +60,8 @@ impl Worker {
         parts: Vec<(Exit, Pending, B)>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), suppressed);
         for (part, (exit, mut pending, bytes)) in parts.into_iter().enumerate() {
             pending.origin = Origin::Client { key, sequence, part: part as u32 };
             self.sender().send_out(exit, pending, Payload::Borrowed(bytes.as_ref()));
@@ -171,8 +171,8 @@ impl Worker {
             );
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), suppressed);
         for (part, node) in masters.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             if !self.send_out_of_band(node, origin, request.bytes()) {
@@ -236,9 +236,9 @@ impl Worker {
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let muted = client.take_muted();
+        let suppressed = client.take_suppressed();
         client.exclusive = true;
-        let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), muted);
+        let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), suppressed);
         for (part, room) in rooms.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending {

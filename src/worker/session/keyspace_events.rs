@@ -15,77 +15,15 @@
 //! Deliberately does not: pass on other messages from these connections. The cluster hands those to every node, and the
 //! client has them from its own subscription.
 
-use bytes::Bytes;
-
 use crate::command::Session;
 use crate::resp::{self, encode};
 use crate::shared::labels::{CloseReason, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
-use crate::worker::client::hang_up;
-use crate::worker::client::session::Subscriptions;
+use crate::worker::client::subscriptions::{Deferred, EventListener, is_event, may_bring_events};
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending};
 use crate::worker::upstream::Role;
-
-/// How the channels of events begin.
-const EVENTS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
-
-/// A master that a client listens to for events alone.
-#[derive(Debug)]
-pub struct EventListener {
-    /// The master.
-    pub node: NodeIndex,
-    /// The connection.
-    pub connection: UpstreamKey,
-    /// It has confirmed.
-    pub confirmed: bool,
-}
-
-/// A client's own subscription that waits until every master has been asked.
-#[derive(Debug)]
-pub struct Deferred {
-    pending: Pending,
-    connection: UpstreamKey,
-    request: Bytes,
-}
-
-impl Deferred {
-    /// A request for the client's own connection.
-    pub fn new(pending: Pending, connection: UpstreamKey, request: &[u8]) -> Self {
-        Self { pending, connection, request: Bytes::copy_from_slice(request) }
-    }
-}
-
-/// Whether a channel is one of events.
-fn is_event(channel: &[u8]) -> bool {
-    EVENTS.iter().any(|start| channel.starts_with(start))
-}
-
-/// Whether a name that is subscribed to may bring events: a channel of theirs, or a pattern that may match one.
-pub(in crate::worker) fn may_bring_events(session: Session, name: &[u8]) -> bool {
-    let literal = match session {
-        Session::Subscribe => return is_event(name),
-        Session::Psubscribe => name.split(|byte| b"*?[\\".contains(byte)).next().unwrap_or_default(),
-        _ => return false,
-    };
-    EVENTS
-        .iter()
-        .any(|start| literal.starts_with(start) || (literal.len() < name.len() && start.starts_with(literal)))
-}
-
-impl Subscriptions {
-    /// The names that may bring events, with the command that subscribes to them.
-    fn event_names(&self) -> [(&'static [u8], Vec<Bytes>); 2] {
-        let of = |names: &std::collections::HashSet<Bytes, ahash::RandomState>, session| {
-            names.iter().filter(|name| may_bring_events(session, name)).cloned().collect()
-        };
-        [
-            (b"SUBSCRIBE", of(&self.channels, Session::Subscribe)),
-            (b"PSUBSCRIBE", of(&self.patterns, Session::Psubscribe)),
-        ]
-    }
-}
 
 impl Worker {
     /// Asks every master but that of the client's own subscription for these names. `None` when there is no room for a
@@ -126,7 +64,7 @@ impl Worker {
         let known = self.event_connections(key);
         // Without room for one more, the client would miss events without a word.
         if self.open_event_listeners(key).is_none() {
-            return hang_up(self, key, CloseReason::UpstreamLost);
+            return self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
         }
         let Some(all) = self.clients.all.get(key).and_then(|client| client.session.subscriptions.as_ref())
         else {
@@ -226,7 +164,7 @@ impl Worker {
         let place = all.event_listeners.iter().position(|listener| listener.connection == connection);
         let Some(lost) = place.map(|place| all.event_listeners.swap_remove(place)) else { return };
         match lost.confirmed {
-            true => hang_up(self, owner, CloseReason::UpstreamLost),
+            true => self.clients.hang_up(&mut self.core, owner, CloseReason::UpstreamLost),
             false => self.send_deferred(owner),
         }
     }
@@ -290,34 +228,5 @@ impl Worker {
             true => names.contains(name) && self.core.snapshots.topology.masters.contains(&node),
             false => !for_events,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn which_names_may_bring_events() {
-        let channel = |name: &str| may_bring_events(Session::Subscribe, name.as_bytes());
-        assert!(channel("__keyspace@0__:k") && channel("__keyevent@0__:del"));
-        assert!(!channel("__key") && !channel("*") && !channel("news"));
-        let pattern = |name: &str| may_bring_events(Session::Psubscribe, name.as_bytes());
-        for name in [
-            "*",
-            "__key*",
-            "__keyspace@0__:*",
-            "__keyevent@*__:expired",
-            "[_]x",
-            "?",
-            "\\__key*",
-            "__keyspace@0__:k",
-        ] {
-            assert!(pattern(name), "{name}");
-        }
-        for name in ["news*", "__kex*", "__keyspace", "a?"] {
-            assert!(!pattern(name), "{name}");
-        }
-        assert!(!may_bring_events(Session::Ssubscribe, b"__keyspace@0__:k"));
     }
 }

@@ -10,7 +10,7 @@ use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::session::Session;
-use crate::worker::client::{Gate, Phase, connection, settle_client};
+use crate::worker::client::{Gate, Phase};
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
 use crate::worker::flow::{Flow, Outgoing};
@@ -103,9 +103,9 @@ impl Worker {
         client.session.selecting = database;
         client.lane = self.upstreams.pools.lane_to_several(Cargo::Read, client.lane);
         client.exclusive = true;
-        let muted = client.take_muted();
+        let suppressed = client.take_suppressed();
         let present = client.session.database.to_string();
-        let sequence = client.replies.push_waiting(muted);
+        let sequence = client.replies.push_waiting(suppressed);
         let pending = Pending {
             route: Route::AnyNode,
             readonly: true,
@@ -136,7 +136,7 @@ impl Worker {
             return SmallVec::new();
         };
         let tracking = session.tracking.iter().flat_map(|tracking| &tracking.connections);
-        let watch = session.watch.map(|(_, connection)| connection);
+        let watch = session.watch.connection();
         tracking.map(|tracked| tracked.connection).chain(watch).collect()
     }
 
@@ -169,12 +169,12 @@ impl Worker {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let old = std::mem::replace(&mut client.session, Session::new(authenticated));
         client.session.limits_changed = true;
-        connection::end_session(self, old);
+        self.release_session(old);
     }
 
     fn ask_control(&mut self, key: ClientKey, command: Local, request: &Request<'_>) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let muted = client.take_muted();
+        let suppressed = client.take_suppressed();
         let (reply, answer) = oneshot::channel();
         let question = ControlRequest {
             command,
@@ -193,13 +193,15 @@ impl Worker {
             return;
         }
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let sequence = client.replies.push_waiting(muted);
+        let sequence = client.replies.push_waiting(suppressed);
         let Some(worker) = self.me.upgrade() else { return };
         tokio::task::spawn_local(async move {
             let answer = answer
                 .await
                 .unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
-            turn(&worker, |worker| settle_client(worker, key, sequence, 0, ReplyBytes::Owned(answer)));
+            turn(&worker, |worker| {
+                worker.clients.settle(&mut worker.core, key, sequence, 0, ReplyBytes::Owned(answer))
+            });
         });
     }
 }

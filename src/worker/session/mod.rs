@@ -6,9 +6,9 @@
 //! What a client is known to have chosen, watched or subscribed to is data of the client ([`super::client::session`]).
 
 pub mod blocking;
+pub mod end;
 pub mod exec;
 pub mod fan_out;
-pub mod invalidations;
 pub mod keyspace_events;
 pub mod local;
 pub mod monitor;
@@ -16,5 +16,4 @@ pub mod scripts;
 pub mod subscribe;
 pub mod tracking;
 pub mod tracking_connections;
-pub mod tracking_options;
 pub mod transaction;

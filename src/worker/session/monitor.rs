@@ -34,8 +34,8 @@ impl Worker {
             return self.refuse(key, ErrorKind::Overload, &error);
         }
         client.exclusive = true;
-        let muted = client.take_muted();
-        let sequence = client.replies.push_merge(Merge::new(Plan::Same, connections.len()), muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_merge(Merge::new(Plan::Same, connections.len()), suppressed);
         for (part, connection) in connections.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);

@@ -8,19 +8,15 @@
 //!
 //! The counts in confirmations are of all that the client is subscribed to, wherever it is.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 
-use super::keyspace_events::Deferred;
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{self, Request, RespVersion, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
-use crate::worker::client::session::Subscriptions;
-use crate::worker::client::touch;
+use crate::worker::client::subscriptions::{Deferred, Subscriptions};
 use crate::worker::decide::CROSSSLOT;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
@@ -29,26 +25,6 @@ use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Role;
-
-type Names = HashSet<Bytes, ahash::RandomState>;
-
-impl Subscriptions {
-    /// What a confirmation counts: shard channels, or channels and patterns.
-    fn count(&self, session: Session) -> usize {
-        match session {
-            Session::Ssubscribe | Session::Sunsubscribe => self.shard_channels.len(),
-            _ => self.channels.len() + self.patterns.len(),
-        }
-    }
-
-    fn names(&mut self, session: Session) -> &mut Names {
-        match session {
-            Session::Psubscribe | Session::Punsubscribe => &mut self.patterns,
-            Session::Ssubscribe | Session::Sunsubscribe => &mut self.shard_channels,
-            _ => &mut self.channels,
-        }
-    }
-}
 
 impl Worker {
     /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
@@ -217,8 +193,8 @@ impl Worker {
     ) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.exclusive = true;
-        let muted = client.take_muted();
-        let sequence = client.replies.push_waiting(muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
         let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending {
             hook: Hook::Subscription,
@@ -265,9 +241,9 @@ impl Worker {
             false => names.iter().enumerate().for_each(|(place, name)| confirm(Some(name), place)),
         }
         // It goes out even where replies are silenced, as from Redis, but uses up a `CLIENT REPLY SKIP`.
-        client.take_muted();
+        client.take_suppressed();
         client.replies.answer(ReplyBytes::Borrowed(&reply), false, &mut client.output);
-        touch(self, key);
+        self.clients.mark_dirty(key);
     }
 
     /// Takes note of what Redis says about one name: only by that is a client subscribed to it, or not any more. A request
@@ -348,7 +324,7 @@ impl Worker {
                 receivers.push((client.key, messages));
             }
         }
-        receivers.into_iter().for_each(|(key, messages)| self.push_to(key, &messages));
+        receivers.into_iter().for_each(|(key, messages)| self.clients.push_to(&self.core, key, &messages));
     }
 }
 

@@ -3,7 +3,7 @@
 //! Redis remembers which keys a connection has read and says when they change. So a tracking client gets connections of its
 //! own, one per node, on which everything of it goes. They speak its version of the protocol. Where it redirects, each has a
 //! companion in RESP3, to which the node sends what it has to say. Here is what clients ask for; [`super::tracking_connections`]
-//! has those connections, and [`super::invalidations`] brings what they say to the client that was named.
+//! has those connections, and [`crate::worker::client::invalidations`] brings what they say to the client that was named.
 //!
 //! Invariant: what is read before `+OK` was answered need not be tracked, everything after it is: `+OK` is answered when
 //! the node, and in broadcast mode every master that can be reached, has agreed.
@@ -11,14 +11,14 @@
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::invalidations::FLUSH;
-use super::tracking_options::{Asked, Options, Switch};
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::mailbox::WorkerMessage;
+use crate::worker::client::Gate;
+use crate::worker::client::invalidations::FLUSH;
 use crate::worker::client::merge::{Merge, Plan};
-use crate::worker::client::session::{Awaiting, Redirect, Tracking};
-use crate::worker::client::{Gate, settle_client};
+use crate::worker::client::tracking::{Awaiting, Redirect, Tracking, redirect_of};
+use crate::worker::client::tracking_options::{Asked, Options, Switch};
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
@@ -73,8 +73,8 @@ impl Worker {
         }
         let asked = Asked::parse(request);
         client.exclusive = true;
-        let muted = client.take_muted();
-        let sequence = client.replies.push_waiting(muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
         let Some(id) = asked.redirect else {
             self.apply_tracking(key, sequence, asked, None);
             return Flow::Next;
@@ -117,7 +117,13 @@ impl Worker {
             Err(text) => refused(text),
             Ok((Switch::Off, _)) => {
                 self.stop_tracking(key);
-                return settle_client(self, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+                return self.clients.settle(
+                    &mut self.core,
+                    key,
+                    sequence,
+                    0,
+                    ReplyBytes::Borrowed(b"+OK\r\n"),
+                );
             }
             Ok((Switch::On, options)) => match options.after(present) {
                 Err(text) => Some(text),
@@ -127,7 +133,7 @@ impl Worker {
         self.core.tallies.error(ErrorKind::ClientRequest);
         let mut reply = Vec::new();
         encode::error(&mut reply, error.unwrap_or_default());
-        settle_client(self, key, sequence, 0, ReplyBytes::Borrowed(&reply));
+        self.clients.settle(&mut self.core, key, sequence, 0, ReplyBytes::Borrowed(&reply));
     }
 
     /// Begins to track, or goes on with other options.
@@ -181,7 +187,7 @@ impl Worker {
         let told: Vec<UpstreamKey> = tracking.connections.iter().map(|tracked| tracked.connection).collect();
         let options = tracking.options.clone();
         if told.is_empty() {
-            settle_client(self, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+            self.clients.settle(&mut self.core, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
         } else {
             client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
         }
@@ -231,9 +237,7 @@ impl Worker {
         client.session.refresh_plain();
         for tracked in &tracking.connections {
             // What is watched on it may change without our hearing of it.
-            if client.session.watch.take_if(|(_, watch)| *watch == tracked.connection).is_some() {
-                client.session.watch_lost = true;
-            }
+            client.session.watch.on_lost(tracked.connection);
         }
         for tracked in &tracking.connections {
             for connection in [Some(tracked.connection), tracked.companion].into_iter().flatten() {
@@ -268,28 +272,26 @@ impl Worker {
             let lost = || "ERR hotgate: the connection for CLIENT TRACKING was lost; try again".to_owned();
             encode::error(&mut reply, awaiting.refusal.unwrap_or_else(lost));
             self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-            return settle_client(self, key, awaiting.sequence, 0, ReplyBytes::Borrowed(&reply));
+            return self.clients.settle(
+                &mut self.core,
+                key,
+                awaiting.sequence,
+                0,
+                ReplyBytes::Borrowed(&reply),
+            );
         }
-        settle_client(self, key, awaiting.sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+        self.clients.settle(&mut self.core, key, awaiting.sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
         // Inside a transaction what Redis ran before may have been read by a client that means to keep it.
-        let in_exec = self.clients.all.get(key).is_some_and(|client| client.session.rest.is_some());
+        let in_exec =
+            self.clients.all.get(key).is_some_and(|client| client.session.transaction.replying().is_some());
         if awaiting.again || in_exec {
-            self.invalidated(key, FLUSH);
+            self.clients.on_invalidation(&self.core, key, FLUSH);
         }
     }
 
     /// What has to precede a tracking client's next command, because it sent `CLIENT CACHING` before.
     pub(in crate::worker) fn caching_of(&self, key: ClientKey) -> Option<bool> {
         self.clients.all.get(key)?.session.tracking.as_ref()?.caching
-    }
-}
-
-/// `CLIENT GETREDIR`.
-pub(in crate::worker) fn redirect_of(tracking: Option<&Tracking>) -> i64 {
-    match tracking.map(|tracking| tracking.redirect) {
-        None => -1,
-        Some(None) => 0,
-        Some(Some(redirect)) => i64::try_from(redirect.id).unwrap_or(i64::MAX),
     }
 }
 

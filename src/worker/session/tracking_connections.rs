@@ -3,9 +3,9 @@
 //! When one breaks, invalidations may have been missed, so its client is told to drop its whole cache. In broadcast mode every
 //! master is listened to, and to one that was lost as soon as it is there again.
 
-use super::invalidations::FLUSH;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
+use crate::worker::client::invalidations::FLUSH;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::upstream::{GreetingError, Phase, Room};
@@ -24,7 +24,7 @@ impl Worker {
             self.tracking_settled(key, true, None);
         } else if tracking.options.broadcast {
             // Until now nobody has listened to this node.
-            self.invalidated(key, FLUSH);
+            self.clients.on_invalidation(&self.core, key, FLUSH);
         }
     }
 
@@ -54,9 +54,7 @@ impl Worker {
         let (awaits, broadcast) = (tracking.awaiting.is_some(), tracking.options.broadcast);
         let was_open =
             self.upstreams.connections.get(lost.connection).is_some_and(|upstream| upstream.was_open);
-        if client.session.watch.take_if(|(_, watch)| *watch == lost.connection).is_some() {
-            client.session.watch_lost = true;
-        }
+        client.session.watch.on_lost(lost.connection);
         for other in [Some(lost.connection), lost.companion].into_iter().flatten() {
             if let (true, Some(upstream)) = (other != connection, self.upstreams.connections.get_mut(other)) {
                 upstream.close();
@@ -65,7 +63,7 @@ impl Worker {
         if awaits {
             self.tracking_settled(key, false, None);
         } else if was_open {
-            self.invalidated(key, FLUSH);
+            self.clients.on_invalidation(&self.core, key, FLUSH);
         }
         if broadcast {
             self.clients.unheard.push((key, self.core.now_ns + LISTEN_PAUSE_NS));

@@ -14,7 +14,8 @@ use crate::resp::{Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::Gate;
-use crate::worker::client::session::{Replies, Transaction};
+use crate::worker::client::session::Replies;
+use crate::worker::client::transaction::{Transaction, TransactionState, Watch};
 use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::{Flow, Outgoing};
@@ -39,7 +40,7 @@ impl Worker {
         request: &Request<'_>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let open = client.session.transaction.is_some();
+        let open = client.session.transaction.queuing().is_some();
         match (session, open) {
             (Session::Multi, true) => {
                 self.refuse(key, ErrorKind::ClientRequest, "ERR MULTI calls can not be nested")
@@ -52,8 +53,8 @@ impl Worker {
                 self.refuse(key, ErrorKind::ClientRequest, "ERR DISCARD without MULTI")
             }
             (Session::Multi, false) => {
-                client.session.transaction = Some(Box::new(Transaction {
-                    slot: client.session.watch_slot,
+                client.session.transaction = TransactionState::Queuing(Box::new(Transaction {
+                    slot: client.session.watch.slot(),
                     readonly: true,
                     database: client.session.database,
                     version: client.session.version,
@@ -93,11 +94,11 @@ impl Worker {
         if part == Part::Redis {
             self.note_script_command(request);
         }
-        let open = self.clients.all.get(key).and_then(|client| client.session.transaction.as_deref());
+        let open = self.clients.all.get(key).and_then(|client| client.session.transaction.queuing());
         let Some(version) = open.map(|transaction| transaction.version) else { return Flow::Next };
         let step = self.step_of(version, part, request);
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let Some(transaction) = &mut client.session.transaction else { return Flow::Next };
+        let Some(transaction) = client.session.transaction.queuing_mut() else { return Flow::Next };
         let bytes = transaction.commands.len() + transaction.here_bytes + request.bytes().len();
         if transaction.queued >= TRANSACTION_COMMANDS_MAX || bytes > TRANSACTION_BYTES_MAX {
             transaction.poisoned = true;
@@ -116,13 +117,13 @@ impl Worker {
 
     fn exec(&mut self, key: ClientKey) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let has_part = client.session.transaction.as_ref().is_some_and(|open| !open.steps.is_empty());
-        let watched = client.session.watch.is_some() || client.session.watch_lost;
+        let has_part = client.session.transaction.queuing().is_some_and(Transaction::has_part);
+        let watched = client.session.watch.is_on();
         if (watched || has_part) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
         let suspects = |slot: u16| self.upstreams.suspects.suspects(Route::Slot(slot), self.core.now_ns);
-        let cargo = client.session.transaction.as_ref().map(|transaction| match transaction.scripts {
+        let cargo = client.session.transaction.queuing().map(|transaction| match transaction.scripts {
             _ if transaction.readonly && transaction.slot.is_some_and(suspects) => Cargo::Suspect,
             true => Cargo::Script,
             false => Cargo::reading(transaction.readonly),
@@ -136,14 +137,14 @@ impl Worker {
             Err(flow) => return flow,
         };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let Some(mut transaction) = client.session.transaction.take() else { return Flow::Next };
+        let Some(mut transaction) = client.session.transaction.take_queuing() else { return Flow::Next };
         client.session.watched = Default::default();
         client.session.refresh_plain();
         if transaction.poisoned {
             self.end_watch(key);
             return self.refuse(key, ErrorKind::ClientRequest, EXECABORT);
         }
-        if std::mem::take(&mut client.session.watch_lost) {
+        if let Watch::Lost { .. } = client.session.watch {
             let mut reply = Vec::new();
             encode::null_array(&mut reply, client.session.version);
             self.end_watch(key);
@@ -159,9 +160,9 @@ impl Worker {
             return Flow::Next;
         };
         client.exclusive |= has_part || hook != Hook::Transaction;
-        let muted = client.take_muted();
-        transaction.skipped = muted && client.session.replies == Replies::On;
-        let sequence = client.replies.push_waiting(muted);
+        let suppressed = client.take_suppressed();
+        transaction.suppressed = suppressed && client.session.replies == Replies::On;
+        let sequence = client.replies.push_waiting(suppressed);
         let leading = transaction.count as u32 + 1;
         let mut pending = Pending {
             hook,
@@ -180,7 +181,7 @@ impl Worker {
         let bytes = Bytes::from([MULTI, &transaction.commands, EXEC].concat());
         self.sender().send_out(exit, pending, Payload::Owned(&bytes));
         if let (true, Some(client)) = (has_part, self.clients.all.get_mut(key)) {
-            client.session.executing = Some(transaction);
+            client.session.transaction = TransactionState::Executing(transaction);
         }
         Flow::Next
     }
@@ -189,11 +190,12 @@ impl Worker {
     /// wait for room, or has been refused.
     fn way_of_transaction(&mut self, key: ClientKey) -> Result<Option<(Exit, Hook)>, Flow> {
         let Some(client) = self.clients.all.get(key) else { return Err(Flow::Next) };
-        let Some(transaction) = client.session.transaction.as_deref() else { return Err(Flow::Next) };
-        let watch = client.session.watch.map(|(_, connection)| connection);
+        let Some(transaction) = client.session.transaction.queuing() else { return Err(Flow::Next) };
+        let watch = client.session.watch.connection();
         // Only Redis knows whether a watched key has changed, so it is asked even when there is nothing to run.
         let is_empty = transaction.count == 0 && watch.is_none();
-        if transaction.poisoned || client.session.watch_lost || is_empty {
+        let is_lost = matches!(client.session.watch, Watch::Lost { .. });
+        if transaction.poisoned || is_lost || is_empty {
             return Ok(None);
         }
         if let Some(connection) = watch {
@@ -238,9 +240,14 @@ impl Worker {
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
+        if let Watch::Lost { .. } = client.session.watch {
+            // The next `EXEC` fails already, whatever is watched beside, as in Redis.
+            self.reply(key, b"+OK\r\n");
+            return Flow::Next;
+        }
         let (version, database) = (client.session.version, client.session.database);
         let watch = client.session.watch;
-        let same_slot = client.session.watch_slot.is_none_or(|watched| Some(watched) == slot);
+        let same_slot = watch.slot().is_none_or(|watched| Some(watched) == slot);
         let pending = Pending {
             route: slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
@@ -254,13 +261,13 @@ impl Worker {
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
         let connection = match watch {
-            Some((watched, connection)) if watched == node && same_slot => {
+            Watch::Keys { node: watched, connection, .. } if watched == node && same_slot => {
                 match self.sender().room_or_wait(key, connection) {
                     Some(room) => Some(room),
                     None => return Flow::Wait,
                 }
             }
-            Some(_) if self.core.snapshots.topology.kind == UpstreamKind::Cluster => {
+            Watch::Keys { .. } if self.core.snapshots.topology.kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
             _ => self.connection_for_session(key, node, version, database),
@@ -270,12 +277,10 @@ impl Worker {
             return self.refuse(key, ErrorKind::Overload, &error);
         };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        client.session.watch = Some((node, room.connection()));
-        client.session.watch_slot = slot;
-        client.session.watch_lost = false;
+        client.session.watch = Watch::Keys { node, connection: room.connection(), slot };
         client.exclusive = true;
-        let muted = client.take_muted();
-        let sequence = client.replies.push_waiting(muted);
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
         let origin = Origin::Client { key, sequence, part: 0 };
         let pending = Pending::on_connection(origin, RequestClass::Transaction, self.core.now_ns);
         self.upstreams.send(room, pending, &[request.bytes()]);
@@ -285,7 +290,7 @@ impl Worker {
     /// Forgets what is queued and what is watched.
     pub(in crate::worker) fn drop_transaction(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.all.get_mut(key) {
-            client.session.transaction = None;
+            client.session.transaction.take_queuing();
         }
         self.end_watch(key);
     }
@@ -293,12 +298,10 @@ impl Worker {
     /// Nothing is watched any more; the connection goes back clean.
     pub(in crate::worker) fn end_watch(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        client.session.watch_lost = false;
-        client.session.watch_slot = None;
         client.session.watched = Default::default();
-        let watch = client.session.watch.take();
+        let watch = std::mem::take(&mut client.session.watch);
         client.session.refresh_plain();
-        if let Some((_, connection)) = watch {
+        if let Some(connection) = watch.connection() {
             self.upstreams.unwatch(&mut self.core, connection);
         }
     }

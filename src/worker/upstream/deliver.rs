@@ -290,7 +290,7 @@ impl Worker {
             Hook::Subscription => {
                 self.note_subscription(client_key, reply);
                 if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
-                    client.replies.unmute_head();
+                    client.replies.unsuppress_head();
                 }
                 self.end_unused_listeners(client_key);
                 self.end_empty_subscriptions(client_key);

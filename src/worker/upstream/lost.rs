@@ -16,6 +16,7 @@ use super::wire::Unanswered;
 use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
+use crate::worker::client::transaction::Watch;
 use crate::worker::client::{hang_up, settle_client};
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
@@ -124,10 +125,7 @@ impl Worker {
                 if client.session.blocking == Some(key) {
                     client.session.blocking = None;
                 }
-                if client.session.watch.is_some_and(|(_, watch)| watch == key) {
-                    client.session.watch = None;
-                    client.session.watch_lost = true;
-                }
+                client.session.watch.on_lost(key);
             }
             // Messages may have been missed. The end is what a subscriber of Redis itself would see, and subscribes again.
             Role::Subscriber(owner) | Role::Monitor(owner) => {
@@ -148,9 +146,8 @@ impl Worker {
     /// Answers an `EXEC` whose watched keys may have changed: with null, as after a change.
     pub(super) fn abort_watched(&mut self, client: ClientKey, connection: UpstreamKey, pending: &Pending) {
         let Some(owner) = self.clients.all.get_mut(client) else { return };
-        owner.session.watch = None;
-        owner.session.watch_slot = None;
-        owner.session.executing = None;
+        owner.session.watch = Watch::Nothing;
+        owner.session.transaction.take_executing();
         let mut reply = Vec::new();
         encode::null_array(&mut reply, owner.session.version);
         self.upstreams.unwatch(&mut self.core, connection);

@@ -29,7 +29,7 @@ impl Worker {
             }
             Role::Tracking(owner) | Role::Invalidations(owner) => {
                 if is_push && let Some(shown) = without_own_keys(reply) {
-                    self.invalidated(owner, &shown);
+                    self.clients.on_invalidation(&self.core, owner, &shown);
                 }
                 is_push
             }
@@ -73,7 +73,7 @@ impl Worker {
     }
 
     fn pass_on(&mut self, owner: ClientKey, reply: &[u8]) -> bool {
-        self.push_to(owner, reply);
+        self.clients.push_to(&self.core, owner, reply);
         true
     }
 }

@@ -115,7 +115,7 @@ impl Worker {
 
     fn wait_for_fill(&mut self, client_key: ClientKey, hash: u64, id: FillId) -> Option<Waiter> {
         let client = self.clients.all.get_mut(client_key)?;
-        let muted = client.take_muted();
+        let muted = client.take_suppressed();
         client.copies.wait(hash, id.0);
         let sequence = client.replies.push_waiting(muted);
         Some(Waiter { client: client_key, sequence, received_ns: self.core.now_ns })

@@ -150,7 +150,7 @@ impl Worker {
     /// Answers a client.
     fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> HotVerdict {
         if let Some(client) = self.clients.all.get_mut(client_key) {
-            let muted = client.take_muted();
+            let muted = client.take_suppressed();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
                 true => ReplyBytes::Owned(reply.clone()),
                 false => ReplyBytes::Borrowed(reply),

@@ -14,7 +14,7 @@ const OTHER_OPT: &str = "ERR You can't switch OPTIN/OPTOUT mode before disabling
 
 /// What a `CLIENT TRACKING` asks for, as far as it could be read.
 #[derive(Debug)]
-pub(in crate::worker) struct Asked {
+pub struct Asked {
     /// The client of `REDIRECT`, which Redis looks for before it reads on.
     pub redirect: Option<i64>,
     /// The rest, or the text of the error.
@@ -23,8 +23,10 @@ pub(in crate::worker) struct Asked {
 
 /// `ON` or `OFF`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::worker) enum Switch {
+pub enum Switch {
+    /// `ON`.
     On,
+    /// `OFF`.
     Off,
 }
 
@@ -46,7 +48,8 @@ pub struct Options {
 }
 
 impl Asked {
-    pub(in crate::worker) fn parse(request: &Request<'_>) -> Self {
+    /// Reads the words of a `CLIENT TRACKING`.
+    pub fn parse(request: &Request<'_>) -> Self {
         let mut asked = Asked { redirect: None, rest: Err(SYNTAX) };
         let mut options = Options::default();
         let mut words = request.args().skip(3);
@@ -87,7 +90,7 @@ impl Asked {
 impl Options {
     /// The options that are in force once these were asked for, where `present` were before. The error is the text of the
     /// reply.
-    pub(in crate::worker) fn after(mut self, present: Option<&Options>) -> Result<Self, Vec<u8>> {
+    pub fn after(mut self, present: Option<&Options>) -> Result<Self, Vec<u8>> {
         let refused = |text: &str| Err(text.as_bytes().to_vec());
         if !self.broadcast && !self.given.is_empty() {
             return refused("ERR PREFIX option requires BCAST mode to be enabled");
@@ -141,14 +144,14 @@ impl Options {
 
     /// The command that a connection starts with so that it tracks like this, its messages going to the connection with the
     /// id `companion` if there is one.
-    pub(in crate::worker) fn command(&self, companion: Option<u64>) -> Bytes {
+    pub fn command(&self, companion: Option<u64>) -> Bytes {
         // The empty prefix is that of all keys, and Redis takes no other beside it in one command.
         let all = self.prefixes.iter().any(|prefix| prefix.is_empty());
         self.encode(companion, self.prefixes.iter().filter(|_| !all))
     }
 
     /// The command for a connection that tracks already, as the client has given it.
-    pub(in crate::worker) fn command_again(&self, companion: Option<u64>) -> Bytes {
+    pub fn command_again(&self, companion: Option<u64>) -> Bytes {
         self.encode(companion, self.given.iter())
     }
 

@@ -7,16 +7,16 @@
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::{Clients, Phase};
 use crate::limits::BACKLOG_BYTES_MAX;
 use crate::resp::{RespVersion, elements, encode};
-use crate::shared::labels::CloseReason;
+use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::{Invalidation, WorkerMessage};
-use crate::worker::client::{Phase, close_client, touch};
+use crate::worker::core::Core;
 use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
 
 /// The message that everything may have changed.
-pub(in crate::worker) const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+pub const FLUSH: &[u8] = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 
@@ -42,15 +42,15 @@ impl Backlog {
     }
 }
 
-impl Worker {
+impl Clients {
     /// A node has said which keys have changed, in RESP3, to a tracking client.
-    pub(in crate::worker) fn invalidated(&mut self, source: ClientKey, push: &[u8]) {
-        let Some(client) = self.clients.all.get(source) else { return };
+    pub fn on_invalidation(&mut self, core: &Core, source: ClientKey, push: &[u8]) {
+        let Some(client) = self.all.get(source) else { return };
         let Some(tracking) = &client.session.tracking else { return };
         let version = client.session.version;
         let Some(redirect) = tracking.redirect else {
             if version == RespVersion::Resp3 {
-                self.push_to(source, push);
+                self.push_to(core, source, push);
             }
             return;
         };
@@ -63,22 +63,22 @@ impl Worker {
         let invalidation = Invalidation {
             target: redirect.client,
             target_id: redirect.id,
-            source_worker: self.core.index,
+            source_worker: core.index,
             source: source.to_number(),
             keys,
         };
-        if redirect.worker == self.core.index {
-            return self.take_redirected(invalidation);
+        if redirect.worker == core.index {
+            return self.on_redirected_invalidation(core, invalidation);
         }
-        if let Some(backlog) = self.clients.redirected.get_mut(redirect.worker) {
+        if let Some(backlog) = self.redirected.get_mut(redirect.worker) {
             backlog.push(invalidation);
-            self.send_redirected();
+            self.send_redirected(&core.gateway);
         }
     }
 
     /// Hands over what waits for other workers, as far as their mailboxes take it.
-    pub(in crate::worker) fn send_redirected(&mut self) {
-        for (backlog, worker) in self.clients.redirected.iter_mut().zip(&self.core.gateway.workers) {
+    pub fn send_redirected(&mut self, gateway: &Gateway) {
+        for (backlog, worker) in self.redirected.iter_mut().zip(&gateway.workers) {
             if backlog.waiting.is_empty() {
                 continue;
             }
@@ -92,17 +92,17 @@ impl Worker {
         }
     }
 
-    /// Delivers what another client, of any worker, redirects to one of this worker's.
-    pub(in crate::worker) fn take_redirected(&mut self, invalidation: Invalidation) {
+    /// Another client, of any worker, redirects an invalidation to one of this worker's.
+    pub fn on_redirected_invalidation(&mut self, core: &Core, invalidation: Invalidation) {
         let key = ClientKey::from_number(invalidation.target);
-        let target =
-            self.clients.all.get(key).filter(|client| {
-                client.id == invalidation.target_id && !matches!(client.phase, Phase::Dead(_))
-            });
+        let target = self
+            .all
+            .get(key)
+            .filter(|client| client.id == invalidation.target_id && !matches!(client.phase, Phase::Dead(_)));
         let Some(client) = target else {
-            if invalidation.source_worker == self.core.index {
-                self.redirect_broken(invalidation.source, invalidation.target_id);
-            } else if let Some(worker) = self.core.gateway.workers.get(invalidation.source_worker) {
+            if invalidation.source_worker == core.index {
+                self.on_redirect_broken(core, invalidation.source, invalidation.target_id);
+            } else if let Some(worker) = core.gateway.workers.get(invalidation.source_worker) {
                 let (source, target_id) = (invalidation.source, invalidation.target_id);
                 // Were it lost, the next invalidation would bring it up again.
                 let _ = worker.mailbox.try_send(WorkerMessage::RedirectBroken { source, target_id });
@@ -124,13 +124,13 @@ impl Worker {
             RespVersion::Resp2 => return,
         }
         message.extend_from_slice(&invalidation.keys);
-        self.push_to(key, &message);
+        self.push_to(core, key, &message);
     }
 
     /// The client is gone that a tracking one redirects to.
-    pub(in crate::worker) fn redirect_broken(&mut self, source: u64, target_id: u64) {
+    pub fn on_redirect_broken(&mut self, core: &Core, source: u64, target_id: u64) {
         let key = ClientKey::from_number(source);
-        let Some(client) = self.clients.all.get_mut(key) else { return };
+        let Some(client) = self.all.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
         if tracking.redirect.is_none_or(|redirect| redirect.id != target_id) {
             return;
@@ -141,23 +141,7 @@ impl Worker {
             encode::push(&mut message, RespVersion::Resp3, 2);
             encode::bulk(&mut message, b"tracking-redir-broken");
             encode::integer(&mut message, i64::try_from(target_id).unwrap_or(i64::MAX));
-            self.push_to(key, &message);
-        }
-    }
-
-    /// Gives a client what it has not asked for, under the bound on its output. Replies that wait do not count: they were asked
-    /// for.
-    pub(in crate::worker) fn push_to(&mut self, key: ClientKey, message: &[u8]) {
-        let bytes_max = self.core.config.limits.client_output_buffer_max;
-        let open = self.clients.all.get_mut(key).filter(|client| client.phase == Phase::Open);
-        let Some(client) = open else { return };
-        client.push_tail().extend_from_slice(message);
-        client.pushed_bytes += message.len();
-        let waiting_bytes = client.output.len() + client.session.held_push_bytes();
-        if waiting_bytes.min(client.pushed_bytes) > bytes_max {
-            close_client(self, key, CloseReason::OutputBuffer);
-        } else {
-            touch(self, key);
+            self.push_to(core, key, &message);
         }
     }
 }

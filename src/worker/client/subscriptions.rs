@@ -1,0 +1,161 @@
+//! The names that a client is subscribed to, and the connections that carry them.
+//!
+//! Plain data: who subscribes, and what Redis confirms, is `session/`'s.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::command::Session;
+use crate::shared::topology::NodeIndex;
+use crate::worker::names::UpstreamKey;
+use crate::worker::pending::Pending;
+
+type Names = HashSet<Bytes, ahash::RandomState>;
+
+/// How the channels of events begin.
+const EVENTS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
+
+/// The names that a client is subscribed to, and the connections that carry them.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    /// `SUBSCRIBE`.
+    pub channels: Names,
+    /// `PSUBSCRIBE`.
+    pub patterns: Names,
+    /// `SSUBSCRIBE`.
+    pub shard_channels: Names,
+    /// One connection for channels and patterns.
+    pub connection: Option<UpstreamKey>,
+    /// One connection per node for shard channels.
+    pub shard_connections: SmallVec<[(NodeIndex, UpstreamKey); 1]>,
+    /// Some of the names may bring keyspace events of a cluster.
+    pub hears_events: bool,
+    /// One connection for each other master where keyspace events are subscribed to.
+    pub event_listeners: Vec<EventListener>,
+    /// The client's own subscription while those are asked.
+    pub deferred: Option<Deferred>,
+}
+
+impl Subscriptions {
+    /// All names.
+    pub fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All connections.
+    pub fn connections(&self) -> impl Iterator<Item = UpstreamKey> {
+        let shards = self.shard_connections.iter().map(|(_, key)| *key);
+        let events = self.event_listeners.iter().map(|listener| listener.connection);
+        self.connection.into_iter().chain(shards).chain(events)
+    }
+
+    /// What a confirmation counts: shard channels, or channels and patterns.
+    pub fn count(&self, session: Session) -> usize {
+        match session {
+            Session::Ssubscribe | Session::Sunsubscribe => self.shard_channels.len(),
+            _ => self.channels.len() + self.patterns.len(),
+        }
+    }
+
+    /// The names that a command speaks of.
+    pub fn names(&mut self, session: Session) -> &mut Names {
+        match session {
+            Session::Psubscribe | Session::Punsubscribe => &mut self.patterns,
+            Session::Ssubscribe | Session::Sunsubscribe => &mut self.shard_channels,
+            _ => &mut self.channels,
+        }
+    }
+
+    /// The names that may bring events, with the command that subscribes to them.
+    pub fn event_names(&self) -> [(&'static [u8], Vec<Bytes>); 2] {
+        let of = |names: &Names, session| {
+            names.iter().filter(|name| may_bring_events(session, name)).cloned().collect()
+        };
+        [
+            (b"SUBSCRIBE", of(&self.channels, Session::Subscribe)),
+            (b"PSUBSCRIBE", of(&self.patterns, Session::Psubscribe)),
+        ]
+    }
+}
+
+/// A master that a client listens to for events alone.
+#[derive(Debug)]
+pub struct EventListener {
+    /// The master.
+    pub node: NodeIndex,
+    /// The connection.
+    pub connection: UpstreamKey,
+    /// It has confirmed.
+    pub confirmed: bool,
+}
+
+/// A client's own subscription that waits until every master has been asked.
+#[derive(Debug)]
+pub struct Deferred {
+    /// The subscription.
+    pub pending: Pending,
+    /// The client's own connection.
+    pub connection: UpstreamKey,
+    /// Its bytes.
+    pub request: Bytes,
+}
+
+impl Deferred {
+    /// A request for the client's own connection.
+    pub fn new(pending: Pending, connection: UpstreamKey, request: &[u8]) -> Self {
+        Self { pending, connection, request: Bytes::copy_from_slice(request) }
+    }
+}
+
+/// Whether a channel is one of events.
+pub fn is_event(channel: &[u8]) -> bool {
+    EVENTS.iter().any(|start| channel.starts_with(start))
+}
+
+/// Whether a name that is subscribed to may bring events: a channel of theirs, or a pattern that may match one.
+pub fn may_bring_events(session: Session, name: &[u8]) -> bool {
+    let literal = match session {
+        Session::Subscribe => return is_event(name),
+        Session::Psubscribe => name.split(|byte| b"*?[\\".contains(byte)).next().unwrap_or_default(),
+        _ => return false,
+    };
+    EVENTS
+        .iter()
+        .any(|start| literal.starts_with(start) || (literal.len() < name.len() && start.starts_with(literal)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_names_may_bring_events() {
+        let channel = |name: &str| may_bring_events(Session::Subscribe, name.as_bytes());
+        assert!(channel("__keyspace@0__:k") && channel("__keyevent@0__:del"));
+        assert!(!channel("__key") && !channel("*") && !channel("news"));
+        let pattern = |name: &str| may_bring_events(Session::Psubscribe, name.as_bytes());
+        for name in [
+            "*",
+            "__key*",
+            "__keyspace@0__:*",
+            "__keyevent@*__:expired",
+            "[_]x",
+            "?",
+            "\\__key*",
+            "__keyspace@0__:k",
+        ] {
+            assert!(pattern(name), "{name}");
+        }
+        for name in ["news*", "__kex*", "__keyspace", "a?"] {
+            assert!(!pattern(name), "{name}");
+        }
+        assert!(!may_bring_events(Session::Ssubscribe, b"__keyspace@0__:k"));
+    }
+}
