@@ -67,6 +67,6 @@ impl Worker {
         if let Phase::Dead(reason) = client.phase {
             self.core.tallies.clients.closed[reason.index()] += 1;
         }
-        self.release_session(client.session);
+        self.sessions().release_session(client.session);
     }
 }

@@ -9,10 +9,12 @@ use super::decide::Snapshots;
 use super::decide::classes::Classes;
 use super::effects::Effects;
 use super::reply_times::ReplyTimes;
+use crate::command::CommandId;
 use crate::config::Config;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::resp::RequestLimits;
 use crate::shared::gateway::Gateway;
+use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::tallies::WorkerTallies;
 use crate::shared::topology::{Address, NodeIndex};
@@ -87,6 +89,11 @@ impl Core {
             .topology
             .node(node)
             .map_or_else(|| "an unknown node".to_owned(), |node| node.address.to_string())
+    }
+
+    /// What a command counts as.
+    pub fn class_of(&self, command: Option<CommandId>) -> RequestClass {
+        command.map_or(RequestClass::Write, |id| self.snapshots.classes.of(id))
     }
 
     /// Asks for a new look at the topology.

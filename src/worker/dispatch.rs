@@ -13,18 +13,13 @@ use super::names::ClientKey;
 use super::owners::Worker;
 use super::policy::Policy;
 use super::resolve::{Resolved, resolve};
-use super::send::Payload;
-use super::upstream::Cargo;
 use crate::command::CommandId;
 use crate::detect::EntryHandle;
-use crate::limits::LONG_REQUEST_BYTES;
-use crate::resp::{self, Request, encode};
+use crate::resp::{Request, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
-use crate::shared::topology::{NodeIndex, UpstreamKind};
 
 use super::errors::UpstreamError;
-use super::pending::{Hook, Origin, Pending, Route};
-use super::reply::ReplyBytes;
+use super::pending::Hook;
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
 const HTTP_TOLD_NS: u64 = 60_000_000_000;
@@ -88,15 +83,17 @@ impl Worker {
         match verdict {
             Verdict::Forward { route, readonly } => {
                 let outgoing = Outgoing { route, readonly, hook: Hook::None };
-                self.forward(key, command, request, owned, outgoing, access)
+                self.sender().forward(key, command, request, owned, outgoing, access)
             }
-            Verdict::Split(parts) => self.send_split(key, parts),
-            Verdict::Fan(fan) => self.fan_out(key, command, request, fan),
-            Verdict::Answer(local) => self.answer(key, local, command, request),
-            Verdict::Session(session, slot) => self.run_session(key, session, command, slot, request),
+            Verdict::Split(parts) => self.sessions().send_split(key, parts),
+            Verdict::Fan(fan) => self.sessions().fan_out(key, command, request, fan),
+            Verdict::Answer(local) => self.sessions().answer(key, local, command, request),
+            Verdict::Session(session, slot) => {
+                self.sessions().run_session(key, session, command, slot, request)
+            }
             Verdict::Queue { slot, readonly, part } => {
-                self.note_flush(key, request);
-                self.queue_command(key, request, slot, readonly, part)
+                self.sessions().note_flush(key, request);
+                self.sessions().queue_command(key, request, slot, readonly, part)
             }
             Verdict::Abort(_) | Verdict::HangUp | Verdict::Refuse(_) => self.act_here(key, verdict, command),
         }
@@ -106,7 +103,7 @@ impl Worker {
     fn act_here(&mut self, key: ClientKey, verdict: Verdict, command: Option<CommandId>) -> Flow {
         match verdict {
             Verdict::Abort(text) => {
-                self.drop_transaction(key);
+                self.sessions().drop_transaction(key);
                 self.refuse(key, ErrorKind::ClientRequest, &text)
             }
             Verdict::HangUp => self.hang_up_on_http(key),
@@ -142,87 +139,6 @@ impl Worker {
         if on_passage {
             self.mark_passage(key);
         }
-    }
-
-    /// Sends a request to one node as it is.
-    pub fn forward(
-        &mut self,
-        key: ClientKey,
-        command: Option<CommandId>,
-        request: &Request<'_>,
-        owned: Option<&Bytes>,
-        outgoing: Outgoing,
-        access: Option<EntryHandle>,
-    ) -> Flow {
-        let class = self.class_of(command);
-        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let Outgoing { route, readonly, mut hook } = outgoing;
-        // Without declared keys it may touch anything, so it must not overtake nor be overtaken where nodes are many.
-        let undeclared =
-            route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
-        let long = request.bytes().len() >= LONG_REQUEST_BYTES;
-        let undeclared = undeclared && self.core.snapshots.topology.kind == UpstreamKind::Cluster;
-        if (long || undeclared) && !client.replies.is_empty() {
-            return client.wait(Gate::Drain);
-        }
-        let mut pending = Pending {
-            route,
-            readonly,
-            class,
-            access,
-            received_ns: self.core.now_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
-        };
-        let node = self.sender().node_of(&pending).ok();
-        if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
-            let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-            if !client.replies.is_empty() {
-                return client.wait(Gate::Drain);
-            }
-            client.exclusive = true;
-            client.session.script = request.arg(1).map(Bytes::copy_from_slice);
-            hook = Hook::Script;
-        }
-        pending.hook = hook;
-        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let cargo = match class {
-            _ if readonly && self.upstreams.suspects.suspects(route, self.core.now_ns) => Cargo::Suspect,
-            RequestClass::Script => Cargo::Script,
-            _ => Cargo::reading(readonly && !request.name().eq_ignore_ascii_case(b"pfcount")),
-        };
-        if !client.replies.is_empty() {
-            if !cargo.fits(client.lane) {
-                return client.wait(Gate::Drain);
-            }
-        } else if let Some(node) = node {
-            client.lane = self.upstreams.pools.lane_for(node, cargo, long);
-        }
-        client.exclusive |= long || undeclared;
-        let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
-        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_waiting(suppressed);
-        pending.origin = Origin::Client { key, sequence, part: 0 };
-        let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
-        self.sender().send_out(exit, pending, payload);
-        Flow::Next
-    }
-
-    /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
-    /// answered.
-    pub fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
-        let Some(client) = self.clients.all.get_mut(key) else { return true };
-        if !client.replies.is_empty() {
-            return cargo.fits(client.lane);
-        }
-        client.lane = self.upstreams.pools.lane_to_several(cargo, client.lane);
-        true
-    }
-
-    /// The request at hand waits until everything of its client has been answered.
-    pub fn wait_for_all(&mut self, key: ClientKey) -> Flow {
-        self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
     /// What a client has sent up to now has to be answered before anything more of it is combined.
@@ -266,11 +182,7 @@ impl Worker {
 
     /// Answers with an error of our own.
     pub fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
-        self.core.tallies.error(kind);
-        self.core.tallies.count(RequestClass::Local, Outcome::Failed);
-        let mut reply = Vec::new();
-        encode::error(&mut reply, text);
-        self.reply(key, &reply);
+        self.clients.refuse(&mut self.core, key, kind, text);
         Flow::Next
     }
 
@@ -290,29 +202,6 @@ impl Worker {
 
     /// Answers the request at hand.
     pub fn reply(&mut self, key: ClientKey, reply: &[u8]) {
-        let Some(client) = self.clients.all.get_mut(key) else { return };
-        let suppressed = client.take_suppressed();
-        client.replies.answer(ReplyBytes::Borrowed(reply), suppressed, &mut client.output);
-        self.clients.mark_dirty(key);
+        self.clients.answer(key, reply);
     }
-
-    /// What a command counts as.
-    pub fn class_of(&self, command: Option<CommandId>) -> RequestClass {
-        command.map_or(RequestClass::Write, |id| self.core.snapshots.classes.of(id))
-    }
-
-    /// Whether `EVALSHA` may find its script missing at `node` although we have its body.
-    fn may_lack_script(&self, node: Option<NodeIndex>, request: &Request<'_>) -> bool {
-        if !request.name().get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha")) {
-            return false;
-        }
-        let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
-        !self.upstreams.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
-            && self.core.gateway.scripts.body(sha).is_some()
-    }
-}
-
-/// The digest that an `EVALSHA` on the wire names.
-pub fn script_of(bytes: &[u8]) -> Option<&[u8]> {
-    resp::bulk_payload(resp::elements(bytes)?.nth(1)?)
 }

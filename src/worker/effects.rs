@@ -1,14 +1,16 @@
 //! What one room of a worker asks of another.
 //!
 //! Rooms do not call each other. Whoever changes its own things and wants something changed elsewhere says so with an [`Effect`];
-//! at the end of the turn ([`super::turn`]) all of them are applied, in the order in which they were said. The queue is empty
+//! at the end of the turn ([`mod@super::turn`]) all of them are applied, in the order in which they were said. The queue is empty
 //! between turns, so it is as long as what one turn reads can make it.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::client::behind::Passage;
+use super::client::tracking_options::Asked;
 use super::errors::UpstreamError;
 use super::names::{ClientKey, FillId, UpstreamKey};
 use super::owners::Worker;
@@ -26,6 +28,26 @@ pub enum Effect {
     EndPassage(ClientKey),
     /// The passage of a client that is ending: the homes of its keys are told.
     ReleasePassage(ClientKey, Box<Passage>),
+    /// Answer this slot of a client's reply queue when the control thread has answered.
+    AwaitControl {
+        /// The client.
+        key: ClientKey,
+        /// The slot.
+        sequence: u32,
+        /// The answer.
+        answer: oneshot::Receiver<Bytes>,
+    },
+    /// Find the client with this id at another worker, to which a `CLIENT TRACKING` redirects.
+    FindRedirect {
+        /// Who tracks.
+        key: ClientKey,
+        /// The slot of the command in its reply queue.
+        sequence: u32,
+        /// What it asks for.
+        asked: Box<Asked>,
+        /// The id.
+        id: u64,
+    },
     /// Start the task of a new connection.
     RunConnection(UpstreamKey),
     /// End a request that comes to nothing: with what Redis said last, or with the error.
@@ -68,6 +90,10 @@ impl Worker {
             Effect::RoomForKey(hash) => self.look_at_key(hash),
             Effect::EndPassage(key) => self.end_passage(key),
             Effect::ReleasePassage(key, passage) => self.release_passage(key, Some(passage)),
+            Effect::AwaitControl { key, sequence, answer } => self.await_control(key, sequence, answer),
+            Effect::FindRedirect { key, sequence, asked, id } => {
+                self.find_redirect(key, sequence, *asked, id)
+            }
             Effect::RunConnection(key) => {
                 if let Some(worker) = self.me.upgrade() {
                     tokio::task::spawn_local(maintain(worker, key));

@@ -46,7 +46,7 @@ impl Worker {
             }
             WorkerMessage::Unblock { id, error, reply } => self.unblock(id, error, reply),
             WorkerMessage::FindClient { id, reply } => {
-                let _ = reply.send(self.client_by_id(id).map(ClientKey::to_number));
+                let _ = reply.send(self.clients.by_id(id).map(ClientKey::to_number));
             }
             WorkerMessage::Invalidate(batch) => batch
                 .into_iter()
@@ -58,7 +58,9 @@ impl Worker {
             WorkerMessage::Combined(batch) => self.take_results(batch),
             WorkerMessage::Behind(requests) => self.serve_behind(requests),
             WorkerMessage::BehindSaid(results) => self.hear_behind(results),
-            WorkerMessage::Publish { channel, payload } => self.publish_locally(&channel, &payload),
+            WorkerMessage::Publish { channel, payload } => {
+                self.clients.publish_locally(&self.core, &channel, &payload)
+            }
         }
     }
 
@@ -142,10 +144,11 @@ impl Worker {
         let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
         let mut request = Vec::new();
         encode::command(&mut request, &[b"CLIENT", b"UNBLOCK", server_id.as_bytes(), how]);
-        let answer: &'static [u8] = match self.send_out_of_band(node, Origin::Swallow, &request) {
-            true => b":1\r\n",
-            false => b"-ERR hotgate: too much waits for the client's node already; try again\r\n",
-        };
+        let answer: &'static [u8] =
+            match self.upstreams.send_out_of_band(&mut self.core, node, Origin::Swallow, &request) {
+                true => b":1\r\n",
+                false => b"-ERR hotgate: too much waits for the client's node already; try again\r\n",
+            };
         let _ = reply.send(Some(Bytes::from_static(answer)));
     }
 }

@@ -34,6 +34,7 @@ pub mod owners;
 pub mod parked;
 pub mod pending;
 pub mod policy;
+mod questions;
 pub mod reply;
 pub mod reply_times;
 pub mod resolve;

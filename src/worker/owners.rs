@@ -14,6 +14,7 @@ use super::decide::classes::Classes;
 use super::hot::HotKeys;
 use super::rounds::Rounds;
 use super::send::Sender;
+use super::session::Sessions;
 use super::upstream::Upstreams;
 use crate::limits::SCRATCH_BYTES;
 use crate::shared::gateway::Gateway;
@@ -72,6 +73,11 @@ impl Worker {
         Sender { core: &mut self.core, clients: &mut self.clients, upstreams: &mut self.upstreams }
     }
 
+    /// What the commands of a session need.
+    pub fn sessions(&mut self) -> Sessions<'_> {
+        Sessions { core: &mut self.core, clients: &mut self.clients, upstreams: &mut self.upstreams }
+    }
+
     /// Takes over what the control thread has published since the last look.
     pub fn look_at_snapshots(&mut self) {
         let config = self.core.gateway.config.load();
@@ -103,7 +109,7 @@ impl Worker {
                 .filter(|client| client.session.tracking.as_ref().is_some_and(|all| all.options.broadcast))
                 .map(|client| client.key)
                 .collect();
-            listeners.into_iter().for_each(|key| self.listen_everywhere(key));
+            listeners.into_iter().for_each(|key| self.sessions().listen_everywhere(key));
             let listeners: Vec<ClientKey> = self
                 .clients
                 .all
@@ -111,7 +117,7 @@ impl Worker {
                 .filter(|client| client.session.subscriptions.as_ref().is_some_and(|all| all.hears_events))
                 .map(|client| client.key)
                 .collect();
-            listeners.into_iter().for_each(|key| self.follow_event_masters(key));
+            listeners.into_iter().for_each(|key| self.sessions().follow_event_masters(key));
         }
     }
 
@@ -135,7 +141,7 @@ impl Worker {
         self.visit_upstreams();
         self.hot.give_back();
         self.upstreams.retries.give_back();
-        self.listen_again();
+        self.sessions().listen_again();
         self.clients.send_redirected(&self.core.gateway);
         self.keep_behind();
         self.publish_quotas();

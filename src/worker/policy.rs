@@ -65,7 +65,7 @@ impl Worker {
             (None, Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..))
                 if self.has_combined(client) =>
             {
-                Policy::Done(self.wait_for_all(client))
+                Policy::Done(self.clients.wait_for_all(client))
             }
             _ => Policy::Go(None),
         }
@@ -87,7 +87,7 @@ impl Worker {
             }
         };
         let times = match &verdict {
-            HotVerdict::Wait => return Policy::Done(self.wait_for_all(client)),
+            HotVerdict::Wait => return Policy::Done(self.clients.wait_for_all(client)),
             HotVerdict::Combined(operations) => *operations,
             HotVerdict::Refuse(text) => return Policy::Refuse(text.clone()),
             HotVerdict::Forward | HotVerdict::Barrier | HotVerdict::Served(_) => 1,
@@ -111,7 +111,7 @@ impl Worker {
     /// A command on several keys, or on any.
     fn policy_of_several(&mut self, client: ClientKey, resolved: &Resolved<'_>) -> Policy {
         if self.pass_copies(client, resolved) {
-            return Policy::Done(self.wait_for_all(client));
+            return Policy::Done(self.clients.wait_for_all(client));
         }
         if resolved.is_malformed {
             return Policy::Go(None);
@@ -124,7 +124,7 @@ impl Worker {
         let combined = touches_any || resolved.keys.iter().any(is_combined);
         // It may touch a combined key beside the queue.
         if combined && self.has_combined(client) {
-            return Policy::Done(self.wait_for_all(client));
+            return Policy::Done(self.clients.wait_for_all(client));
         }
         self.count_access(client, resolved);
         if combined { Policy::GoAsBarrier(None) } else { Policy::Go(None) }

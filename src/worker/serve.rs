@@ -169,7 +169,7 @@ fn dispatch_large(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, bytes:
 /// Goes on with the reply of an `EXEC`, of which the gateway does a part. `false` when that has to wait.
 fn serve_exec_reply(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> bool {
     loop {
-        let bytes = match worker.next_piece(key) {
+        let bytes = match worker.sessions().next_piece(key) {
             NextPiece::Over => return true,
             NextPiece::Wait => return false,
             NextPiece::Run(bytes) => bytes,
@@ -177,7 +177,7 @@ fn serve_exec_reply(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> b
         if let RequestScan::Complete { .. } = inbox.scanner.scan(&bytes) {
             let request = Request::new(&bytes, inbox.scanner.spans());
             if dispatch(worker, key, &request, None) == Flow::Wait {
-                worker.put_back_piece(key, bytes);
+                worker.sessions().put_back_piece(key, bytes);
                 return false;
             }
         }

@@ -92,7 +92,7 @@ impl Worker {
                 let text = *text;
                 self.give_up_passage(key);
                 if matches!(verdict, Verdict::Session(Session::Exec, _)) {
-                    self.drop_transaction(key);
+                    self.sessions().drop_transaction(key);
                 }
                 return Some(self.refuse(key, ErrorKind::UpstreamUnavailable, text));
             }

@@ -41,8 +41,8 @@ use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use super::names::ClientKey;
 use super::owners::Worker;
-use super::reply::ReplyBytes;
 use super::parked::Parked;
+use super::reply::ReplyBytes;
 use crate::net::{SocketName, Stream};
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
@@ -118,6 +118,11 @@ impl Clients {
             unheard: Vec::new(),
             http_told_ns: None,
         }
+    }
+
+    /// The client with this id, if it is one of these.
+    pub fn by_id(&self, id: u64) -> Option<ClientKey> {
+        self.all.iter().find(|client| client.id == id).map(|client| client.key)
     }
 }
 

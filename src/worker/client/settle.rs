@@ -1,11 +1,13 @@
 //! (d) A reply finds its client: into its slot of the reply queue, or, unasked for, to the end of its output.
 
-use super::{Client, Clients, Phase};
+use super::{Client, Clients, Gate, Phase};
 use crate::config::Limits;
 use crate::limits::OUTPUT_SHARE_SERVED;
-use crate::shared::labels::CloseReason;
+use crate::resp::encode;
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::worker::core::Core;
 use crate::worker::effects::Effect;
+use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::reply::ReplyBytes;
 
@@ -72,6 +74,20 @@ impl Clients {
         let suppressed = client.take_suppressed();
         client.replies.answer(ReplyBytes::Borrowed(reply), suppressed, &mut client.output);
         client.mark_dirty(&mut self.dirty);
+    }
+
+    /// Answers the request at hand with an error of the gateway's own.
+    pub fn refuse(&mut self, core: &mut Core, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) {
+        core.tallies.error(kind);
+        core.tallies.count(RequestClass::Local, Outcome::Failed);
+        let mut reply = Vec::new();
+        encode::error(&mut reply, text);
+        self.answer(key, &reply);
+    }
+
+    /// The request at hand waits until everything of its client has been answered.
+    pub fn wait_for_all(&mut self, key: ClientKey) -> Flow {
+        self.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
     /// Gives a client what it has not asked for, under the bound on its output. Replies that wait do not count: they were asked

@@ -7,8 +7,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Clients;
 use crate::command::Session;
+use crate::resp::{RespVersion, encode};
 use crate::shared::topology::NodeIndex;
+use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
 use crate::worker::pending::Pending;
 
@@ -129,6 +132,35 @@ pub fn may_bring_events(session: Session, name: &[u8]) -> bool {
     EVENTS
         .iter()
         .any(|start| literal.starts_with(start) || (literal.len() < name.len() && start.starts_with(literal)))
+}
+
+impl Clients {
+    /// Delivers a message of the gateway's own to the clients that are subscribed to its channel.
+    pub fn publish_locally(&mut self, core: &Core, channel: &[u8], payload: &[u8]) {
+        let mut receivers = Vec::new();
+        for client in self.all.iter() {
+            let Some(all) = &client.session.subscriptions else { continue };
+            let version = client.session.version;
+            let mut messages = Vec::new();
+            if all.channels.contains(channel) {
+                encode_message(&mut messages, version, &[b"message", channel, payload]);
+            }
+            for pattern in
+                all.patterns.iter().filter(|pattern| crate::command::glob::matches(pattern, channel))
+            {
+                encode_message(&mut messages, version, &[b"pmessage", pattern, channel, payload]);
+            }
+            if !messages.is_empty() {
+                receivers.push((client.key, messages));
+            }
+        }
+        receivers.into_iter().for_each(|(key, messages)| self.push_to(core, key, &messages));
+    }
+}
+
+fn encode_message(out: &mut Vec<u8>, version: RespVersion, parts: &[&[u8]]) {
+    encode::push(out, version, parts.len());
+    parts.iter().for_each(|part| encode::bulk(out, part));
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! [`Effect::Fail`].
 
 mod connection;
+mod forward;
 mod retry;
 
 use bytes::Bytes;

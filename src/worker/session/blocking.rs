@@ -1,5 +1,6 @@
 //! Commands that may wait at Redis: each gets a connection of its own, so that nobody else waits with it.
 
+use super::Sessions;
 use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
@@ -11,14 +12,13 @@ use crate::worker::client::Gate;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::send::caching_prefix;
 use crate::worker::upstream::{ASKING, Phase};
 
-impl Worker {
+impl Sessions<'_> {
     /// A command that opens, uses or closes state of the connection.
-    pub(in crate::worker) fn run_session(
+    pub fn run_session(
         &mut self,
         key: ClientKey,
         session: Session,
@@ -80,7 +80,7 @@ impl Worker {
 
     /// Whether no connection to `node` is open. One is kept trying, so that not each blocked client tries by itself.
     fn is_away(&mut self, node: NodeIndex, version: RespVersion, database: u32) -> bool {
-        let shared = self.upstreams.shared_connection(&mut self.core, node, version, database, 0);
+        let shared = self.upstreams.shared_connection(self.core, node, version, database, 0);
         self.upstreams.connections.get(shared).is_none_or(|upstream| upstream.phase() != Phase::Ready)
     }
 
@@ -110,27 +110,21 @@ impl Worker {
     /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
     /// the reply queue is taken back and the whole request is looked at again after a moment. `false` when it has waited for
     /// too long and got `reply`.
-    pub(in crate::worker) fn dispatch_again(
-        &mut self,
-        key: ClientKey,
-        pending: &Pending,
-        bytes: Bytes,
-        reply: &[u8],
-    ) -> bool {
+    pub fn dispatch_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes, reply: &[u8]) -> bool {
         self.end_empty_subscriptions(key);
         if self.has_tried_too_long(key) {
             let Some(client) = self.clients.all.get_mut(key) else { return false };
             let redirects = std::mem::take(&mut client.session_redirects);
             let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
-            self.settle_error(pending, &error, Some(reply));
+            self.sender().fail(*pending, error, Some(reply));
             return false;
         }
         self.retract_command(key, pending, bytes)
     }
 
     /// The connection of a blocking command was lost before the command was sent: it is looked at again, as in
-    /// [`Worker::block_later`].
-    pub(in crate::worker) fn block_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
+    /// [`Sessions::block_later`].
+    pub fn block_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
         match self.has_tried_too_long(key) {
             true => self.end_block(key),
             false => _ = self.retract_command(key, pending, bytes),
@@ -140,7 +134,7 @@ impl Worker {
     fn end_block(&mut self, key: ClientKey) {
         self.core.tallies.error(ErrorKind::UpstreamUnavailable);
         self.core.tallies.count(RequestClass::Blocking, Outcome::Failed);
-        self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
+        self.clients.hang_up(self.core, key, CloseReason::UpstreamLost);
     }
 
     /// Counts one more try of the client's command at hand.

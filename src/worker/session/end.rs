@@ -1,16 +1,16 @@
 //! The end of a session: the connections that it held are given up.
 
+use super::Sessions;
 use crate::worker::client::session::Session;
-use crate::worker::owners::Worker;
 
-impl Worker {
+impl Sessions<'_> {
     /// Gives up the upstream connections that a session held.
-    pub(in crate::worker) fn release_session(&mut self, session: Session) {
+    pub fn release_session(&mut self, session: Session) {
         if let Some(key) = session.watch.connection() {
             // What its transaction makes of the connection is not known yet.
             match session.transaction.changes_connection() {
                 true => self.upstreams.close_own(key),
-                false => self.upstreams.unwatch(&mut self.core, key),
+                false => self.upstreams.unwatch(self.core, key),
             }
         }
         let subscriptions = session.subscriptions.as_deref();

@@ -11,6 +11,7 @@
 //! Invariant: nothing is done here unless Redis has run its part: an `EXEC` that fails changes nothing.
 //! Deliberately absent: what is done here does not happen at the same moment as what Redis runs.
 
+use super::Sessions;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -24,7 +25,6 @@ use crate::worker::client::session::Replies;
 use crate::worker::client::transaction::{Due, ExecReply, Step, Transaction, TransactionState, Watch};
 use crate::worker::decide::{Part, local};
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Pending};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Role;
@@ -40,9 +40,9 @@ pub enum NextPiece {
     Run(Bytes),
 }
 
-impl Worker {
+impl Sessions<'_> {
     /// How a command is remembered that a transaction queues.
-    pub(in crate::worker) fn step_of(&self, version: RespVersion, part: Part, request: &Request<'_>) -> Step {
+    pub fn step_of(&self, version: RespVersion, part: Part, request: &Request<'_>) -> Step {
         let kept = || Bytes::copy_from_slice(request.bytes());
         match part {
             Part::Redis => Step::Redis(1),
@@ -60,7 +60,7 @@ impl Worker {
     }
 
     /// Redis has answered the `EXEC` of a transaction: its reply goes to the client, or is the beginning of what does.
-    pub(in crate::worker) fn settle_exec(
+    pub fn settle_exec(
         &mut self,
         key: ClientKey,
         sequence: u32,
@@ -82,7 +82,7 @@ impl Worker {
             let role = self.upstreams.connections.get(connection).map(|upstream| upstream.role());
             if client.session.tracking.is_some() && role != Some(Role::Tracking(key)) {
                 // It watched before it tracked, so what it has read here is not tracked.
-                self.clients.on_invalidation(&self.core, key, FLUSH);
+                self.clients.on_invalidation(self.core, key, FLUSH);
             }
         }
         let Some(client) = self.clients.all.get_mut(key) else { return };
@@ -90,7 +90,7 @@ impl Worker {
         let ran = matches!(reply.as_slice().first(), Some(b'*'));
         let Some(transaction) = executing.filter(|_| ran && !reply.as_slice().starts_with(b"*-1")) else {
             self.end_exec_connection(connection, pending, None);
-            return self.clients.settle(&mut self.core, key, sequence, 0, reply);
+            return self.clients.settle(self.core, key, sequence, 0, reply);
         };
         let reply = reply.into_bytes();
         let elements: Vec<Bytes> =
@@ -105,7 +105,7 @@ impl Worker {
             _ => None,
         });
         self.end_exec_connection(connection, pending, Some((version, selected)));
-        self.clients.settle(&mut self.core, key, sequence, 0, ReplyBytes::Owned(head.into()));
+        self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Owned(head.into()));
         self.begin_exec_reply(key, due, suppressed);
     }
 
@@ -125,11 +125,11 @@ impl Worker {
             upstream.version = version;
             upstream.database = database.unwrap_or(upstream.database);
         }
-        self.upstreams.release_connection(&mut self.core, connection);
+        self.upstreams.release_connection(self.core, connection);
     }
 
     /// Nothing in the transaction is Redis's, so all of it is done here.
-    pub(in crate::worker) fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
+    pub fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let suppressed = transaction.suppressed;
         let mut head = Vec::new();
@@ -151,7 +151,7 @@ impl Worker {
     }
 
     /// The `EXEC` was redirected, and nothing of the transaction has run: it comes again after a moment.
-    pub(in crate::worker) fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
+    pub fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let executing = client.session.transaction.take_executing();
         let pending = Pending { prefix_len: 0, ..*pending };
@@ -165,9 +165,9 @@ impl Worker {
     }
 }
 
-impl Worker {
+impl Sessions<'_> {
     /// Goes on with the reply of an `EXEC`, up to what has to be done by the gateway first.
-    pub(in crate::worker) fn next_piece(&mut self, key: ClientKey) -> NextPiece {
+    pub fn next_piece(&mut self, key: ClientKey) -> NextPiece {
         loop {
             let Some(client) = self.clients.all.get_mut(key) else { return NextPiece::Over };
             if client.session.transaction.replying().is_none() {
@@ -206,7 +206,7 @@ impl Worker {
     }
 
     /// A piece could not be done yet: it comes again.
-    pub(in crate::worker) fn put_back_piece(&mut self, key: ClientKey, request: Bytes) {
+    pub fn put_back_piece(&mut self, key: ClientKey, request: Bytes) {
         if let Some(client) = self.clients.all.get_mut(key)
             && let Some(reply) = client.session.transaction.replying_mut()
         {

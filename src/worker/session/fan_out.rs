@@ -3,6 +3,7 @@
 //! A part is a request like any other, but settles a share of its client's slot. Owns nothing, and does not decide which
 //! commands are taken apart nor where their keys are: that has been decided when they come here.
 
+use super::Sessions;
 use crate::command::{CommandId, Fan};
 use crate::config::ReadFrom;
 use crate::resp::{Request, encode};
@@ -14,7 +15,6 @@ use crate::worker::decide::split;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::{Flow, Outgoing};
 use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::send::{Exit, Payload};
 use crate::worker::upstream::Cargo;
@@ -24,11 +24,11 @@ use crate::worker::upstream::Room;
 /// the gateway's own, which are not shown.
 const RANDOM_KEY_TRIES: usize = 16;
 
-impl Worker {
+impl Sessions<'_> {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
-    pub(in crate::worker) fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
-        if !self.take_lane_to_several(key, Cargo::reading(parts.readonly)) {
-            return self.wait_for_all(key);
+    pub fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
+        if !self.sender().take_lane_to_several(key, Cargo::reading(parts.readonly)) {
+            return self.clients.wait_for_all(key);
         }
         let split::Parts { parts, plan, readonly } = parts;
         let replicas = readonly && self.core.snapshots.read_from != ReadFrom::Master;
@@ -70,7 +70,7 @@ impl Worker {
     }
 
     /// Sends a command that speaks of no one slot: to all masters, or to the one that can answer for all.
-    pub(in crate::worker) fn fan_out(
+    pub fn fan_out(
         &mut self,
         key: ClientKey,
         command: Option<CommandId>,
@@ -92,15 +92,15 @@ impl Worker {
         }
         if single || fan == Fan::First {
             let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
-            let flow = self.forward(key, command, request, None, outgoing, None);
+            let flow = self.sender().forward(key, command, request, None, outgoing, None);
             if flow != Flow::Wait {
                 self.note_flush(key, request);
                 self.note_script_command(request);
             }
             return flow;
         }
-        if !self.take_lane_to_several(key, Cargo::reading(readonly)) {
-            return self.wait_for_all(key);
+        if !self.sender().take_lane_to_several(key, Cargo::reading(readonly)) {
+            return self.clients.wait_for_all(key);
         }
         let masters = self.core.snapshots.topology.masters.clone();
         if fan == Fan::Scan {
@@ -123,8 +123,8 @@ impl Worker {
 
     /// `KEYS`, `SCAN` and `RANDOMKEY` before one server. The reply is looked through for keys of the gateway's own.
     fn show_keys(&mut self, key: ClientKey, request: &Request<'_>, fan: Fan) -> Flow {
-        if !self.take_lane_to_several(key, Cargo::reading(true)) {
-            return self.wait_for_all(key);
+        if !self.sender().take_lane_to_several(key, Cargo::reading(true)) {
+            return self.clients.wait_for_all(key);
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let plan = match fan {
@@ -143,7 +143,7 @@ impl Worker {
     }
 
     /// Says that a client removes what quotas keep in Redis, along with all else.
-    pub(in crate::worker) fn note_flush(&mut self, key: ClientKey, request: &Request<'_>) {
+    pub fn note_flush(&mut self, key: ClientKey, request: &Request<'_>) {
         let name = request.name();
         let flushes = name.eq_ignore_ascii_case(b"flushall") || name.eq_ignore_ascii_case(b"flushdb");
         if !flushes || self.core.config.quotas.is_empty() {
@@ -175,9 +175,9 @@ impl Worker {
         let sequence = client.replies.push_merge(Merge::new(Plan::AnyOk, masters.len()), suppressed);
         for (part, node) in masters.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
-            if !self.send_out_of_band(node, origin, request.bytes()) {
+            if !self.upstreams.send_out_of_band(self.core, node, origin, request.bytes()) {
                 let error = UpstreamError::Full("the queue of commands that end scripts");
-                self.settle_error(&Pending::new(origin), &error, None);
+                self.sender().fail(Pending::new(origin), error, None);
             }
         }
         Flow::Next
@@ -219,11 +219,11 @@ impl Worker {
         let masters = self.core.snapshots.topology.masters.clone();
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
-            match self.upstreams.session_connection(&mut self.core, node, key, version, database) {
+            match self.upstreams.session_connection(self.core, node, key, version, database) {
                 Some(room) => rooms.push(room),
                 None => {
                     rooms.iter().for_each(|room: &Room| {
-                        self.upstreams.release_connection(&mut self.core, room.connection())
+                        self.upstreams.release_connection(self.core, room.connection())
                     });
                     let error = UpstreamError::Full("the table of session connections").to_string();
                     return self.refuse(key, ErrorKind::Overload, &error);

@@ -15,25 +15,20 @@
 //! Deliberately does not: pass on other messages from these connections. The cluster hands those to every node, and the
 //! client has them from its own subscription.
 
+use super::Sessions;
 use crate::command::Session;
 use crate::resp::{self, encode};
 use crate::shared::labels::{CloseReason, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::subscriptions::{Deferred, EventListener, is_event, may_bring_events};
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending};
 use crate::worker::upstream::Role;
 
-impl Worker {
+impl Sessions<'_> {
     /// Asks every master but that of the client's own subscription for these names. `None` when there is no room for a
     /// connection.
-    pub(in crate::worker) fn hear_events(
-        &mut self,
-        key: ClientKey,
-        session: Session,
-        names: &[&[u8]],
-    ) -> Option<()> {
+    pub fn hear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
         let names: Vec<&[u8]> =
             names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
         if names.is_empty() || self.core.snapshots.topology.kind == UpstreamKind::Single {
@@ -50,7 +45,7 @@ impl Worker {
     }
 
     /// Follows the topology: listens to masters that are new, and no more to what is none.
-    pub(in crate::worker) fn follow_event_masters(&mut self, key: ClientKey) {
+    pub fn follow_event_masters(&mut self, key: ClientKey) {
         let masters = &self.core.snapshots.topology.masters;
         let Some(all) =
             self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
@@ -64,7 +59,7 @@ impl Worker {
         let known = self.event_connections(key);
         // Without room for one more, the client would miss events without a word.
         if self.open_event_listeners(key).is_none() {
-            return self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
+            return self.clients.hang_up(self.core, key, CloseReason::UpstreamLost);
         }
         let Some(all) = self.clients.all.get(key).and_then(|client| client.session.subscriptions.as_ref())
         else {
@@ -95,7 +90,7 @@ impl Worker {
             .collect();
         for node in missing {
             let connection =
-                self.upstreams.own_connection(&mut self.core, node, Role::Events(key), version, 0, None)?;
+                self.upstreams.own_connection(self.core, node, Role::Events(key), version, 0, None)?;
             let all = self.clients.all.get_mut(key)?.session.subscriptions.as_mut()?;
             all.event_listeners.push(EventListener { node, connection, confirmed: false });
         }
@@ -122,13 +117,13 @@ impl Worker {
             delivered: names.len() as u32,
             ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.core.now_ns)
         };
-        if let Some(room) = self.upstreams.room(&self.core, connection) {
+        if let Some(room) = self.upstreams.room(self.core, connection) {
             self.upstreams.send(room, pending, &[&request]);
         }
     }
 
     /// Sends the client's own subscription once every master has confirmed or is out of reach.
-    pub(in crate::worker) fn send_deferred(&mut self, key: ClientKey) {
+    pub fn send_deferred(&mut self, key: ClientKey) {
         let upstreams = &self.upstreams.connections;
         let Some(all) =
             self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
@@ -142,13 +137,13 @@ impl Worker {
             return;
         }
         let Some(Deferred { pending, connection, request }) = all.deferred.take() else { return };
-        if let Some(room) = self.upstreams.room(&self.core, connection) {
+        if let Some(room) = self.upstreams.room(self.core, connection) {
             self.upstreams.send(room, pending, &[&request]);
         }
     }
 
     /// A master has confirmed what was asked of it last.
-    pub(in crate::worker) fn events_confirmed(&mut self, owner: ClientKey, connection: UpstreamKey) {
+    pub fn events_confirmed(&mut self, owner: ClientKey, connection: UpstreamKey) {
         let all = self.clients.all.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
         let listeners = all.into_iter().flat_map(|all| all.event_listeners.iter_mut());
         listeners.filter(|listener| listener.connection == connection).for_each(|listener| {
@@ -158,19 +153,19 @@ impl Worker {
     }
 
     /// A connection to a master is lost.
-    pub(in crate::worker) fn events_lost(&mut self, owner: ClientKey, connection: UpstreamKey) {
+    pub fn events_lost(&mut self, owner: ClientKey, connection: UpstreamKey) {
         let all = self.clients.all.get_mut(owner).and_then(|client| client.session.subscriptions.as_mut());
         let Some(all) = all else { return };
         let place = all.event_listeners.iter().position(|listener| listener.connection == connection);
         let Some(lost) = place.map(|place| all.event_listeners.swap_remove(place)) else { return };
         match lost.confirmed {
-            true => self.clients.hang_up(&mut self.core, owner, CloseReason::UpstreamLost),
+            true => self.clients.hang_up(self.core, owner, CloseReason::UpstreamLost),
             false => self.send_deferred(owner),
         }
     }
 
     /// Takes names that the client gives up from the other masters as well.
-    pub(in crate::worker) fn unhear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
+    pub fn unhear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
         let listeners = self.event_connections(key);
         let (word, subscribed) = match session {
             Session::Unsubscribe => (&b"UNSUBSCRIBE"[..], Session::Subscribe),
@@ -194,7 +189,7 @@ impl Worker {
     }
 
     /// Stops listening for a client that is subscribed to no events any more.
-    pub(in crate::worker) fn end_unused_listeners(&mut self, key: ClientKey) {
+    pub fn end_unused_listeners(&mut self, key: ClientKey) {
         let all = self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut());
         let Some(all) = all.filter(|all| all.hears_events) else { return };
         if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
@@ -206,13 +201,7 @@ impl Worker {
 
     /// Whether a message that came from `node` is for the client: over `Role::Events` only events that it is subscribed to,
     /// and events from masters only, since a replica tells of the same keys as its master.
-    pub(in crate::worker) fn is_for_client(
-        &self,
-        owner: ClientKey,
-        node: NodeIndex,
-        for_events: bool,
-        reply: &[u8],
-    ) -> bool {
+    pub fn is_for_client(&self, owner: ClientKey, node: NodeIndex, for_events: bool, reply: &[u8]) -> bool {
         let all = self.clients.all.get(owner).and_then(|client| client.session.subscriptions.as_ref());
         let Some(all) = all else { return false };
         if !all.hears_events && !for_events {

@@ -1,5 +1,6 @@
 //! Commands that the gateway answers: at once where the worker knows the answer, later where the control thread does.
 
+use super::Sessions;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -13,18 +14,16 @@ use crate::worker::client::session::Session;
 use crate::worker::client::{Gate, Phase};
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::Face;
+use crate::worker::effects::Effect;
 use crate::worker::flow::{Flow, Outgoing};
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
-use crate::worker::reply::ReplyBytes;
 use crate::worker::send::Payload;
-use crate::worker::turn::turn;
 use crate::worker::upstream::Cargo;
 
-impl Worker {
+impl Sessions<'_> {
     /// Answers a local command.
-    pub(in crate::worker) fn answer(
+    pub fn answer(
         &mut self,
         key: ClientKey,
         local: Local,
@@ -80,7 +79,7 @@ impl Worker {
                     UpstreamKind::Cluster => Route::Slot(slot),
                 };
                 let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
-                return self.forward(key, command, request, None, outgoing, None);
+                return self.sender().forward(key, command, request, None, outgoing, None);
             }
             Answer::Select(database) => return self.select(key, database),
         }
@@ -142,7 +141,7 @@ impl Worker {
 
     /// The client has chosen another version or database. Its own connections follow, since Redis forgets what is watched or
     /// tracked on one that is closed; what is sent on them from now on stands behind the change.
-    pub(in crate::worker) fn adapt_own_connections(&mut self, key: ClientKey) {
+    pub fn adapt_own_connections(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get(key) else { return };
         let Session { version, database, .. } = client.session;
         for connection in self.own_connections(key) {
@@ -151,11 +150,11 @@ impl Worker {
             let new_version = std::mem::replace(&mut upstream.version, version) != version;
             let new_database = std::mem::replace(&mut upstream.database, database) != database;
             if new_version {
-                self.upstreams.tell_connection(&self.core, connection, &[b"HELLO", number]);
+                self.upstreams.tell_connection(self.core, connection, &[b"HELLO", number]);
             }
             if new_database {
                 self.upstreams.tell_connection(
-                    &self.core,
+                    self.core,
                     connection,
                     &[b"SELECT", database.to_string().as_bytes()],
                 );
@@ -194,14 +193,6 @@ impl Worker {
         }
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let sequence = client.replies.push_waiting(suppressed);
-        let Some(worker) = self.me.upgrade() else { return };
-        tokio::task::spawn_local(async move {
-            let answer = answer
-                .await
-                .unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
-            turn(&worker, |worker| {
-                worker.clients.settle(&mut worker.core, key, sequence, 0, ReplyBytes::Owned(answer))
-            });
-        });
+        self.core.effects.push(Effect::AwaitControl { key, sequence, answer });
     }
 }

@@ -4,6 +4,9 @@
 //! Redis keeps this state for each connection; a client of the gateway shares connections with others. So a command that needs such
 //! state gets connections of the client's own for as long as it lasts, and what those say finds its way back to the client here.
 //! What a client is known to have chosen, watched or subscribed to is data of the client ([`super::client::session`]).
+//!
+//! [`Sessions`] borrows what such a command needs: the clients, the connections, and what all rooms read. It knows nothing of hot keys:
+//! what has to be settled there before such a command goes is asked by who calls it. What goes out goes by the [`Sender`].
 
 pub mod blocking;
 pub mod end;
@@ -17,3 +20,38 @@ pub mod subscribe;
 pub mod tracking;
 pub mod tracking_connections;
 pub mod transaction;
+
+use super::client::Clients;
+use super::core::Core;
+use super::flow::Flow;
+use super::names::ClientKey;
+use super::send::Sender;
+use super::upstream::Upstreams;
+use crate::shared::labels::ErrorKind;
+
+/// The parts of a worker that the commands of a session need.
+pub struct Sessions<'a> {
+    /// What all rooms read and count in.
+    pub core: &'a mut Core,
+    /// Whose sessions they are.
+    pub clients: &'a mut Clients,
+    /// What carries them.
+    pub upstreams: &'a mut Upstreams,
+}
+
+impl Sessions<'_> {
+    fn sender(&mut self) -> Sender<'_> {
+        Sender { core: self.core, clients: self.clients, upstreams: self.upstreams }
+    }
+
+    /// Answers the request at hand with an error of the gateway's own.
+    fn refuse(&mut self, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) -> Flow {
+        self.clients.refuse(self.core, key, kind, text);
+        Flow::Next
+    }
+
+    /// Answers the request at hand.
+    fn reply(&mut self, key: ClientKey, reply: &[u8]) {
+        self.clients.answer(key, reply);
+    }
+}

@@ -1,10 +1,10 @@
 //! `MONITOR`: the commands of all masters, each seen on a connection of its own.
 
+use super::Sessions;
 use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::client::Gate;
 use crate::worker::client::merge::{Merge, Plan};
-use crate::worker::owners::Worker;
 use crate::worker::upstream::Role;
 
 use crate::worker::errors::UpstreamError;
@@ -12,8 +12,9 @@ use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Origin, Pending};
 
-impl Worker {
-    pub(in crate::worker) fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+impl Sessions<'_> {
+    /// `MONITOR`.
+    pub fn monitor(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
@@ -23,7 +24,7 @@ impl Worker {
         let connections: Vec<_> = masters
             .iter()
             .filter_map(|node| {
-                self.upstreams.own_connection(&mut self.core, *node, Role::Monitor(key), version, 0, None)
+                self.upstreams.own_connection(self.core, *node, Role::Monitor(key), version, 0, None)
             })
             .collect();
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
@@ -39,7 +40,7 @@ impl Worker {
         for (part, connection) in connections.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);
-            if let Some(room) = self.upstreams.room(&self.core, connection) {
+            if let Some(room) = self.upstreams.room(self.core, connection) {
                 self.upstreams.send(room, pending, &[request.bytes()]);
             }
         }

@@ -3,19 +3,18 @@
 //! The gateway loads it there and runs it, so that a node that joined or lost its cache surprises nobody. While it is not known
 //! that a node has the script, nothing else of the client goes out, so that the second try keeps its place.
 
+use super::Sessions;
 use bytes::Bytes;
 
 use crate::limits::LOADED_SCRIPTS_MAX;
-use crate::resp::{Request, encode};
+use crate::resp::{self, Request, encode};
 use crate::shared::topology::NodeIndex;
-use crate::worker::dispatch::script_of;
 use crate::worker::errors::UpstreamError;
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending};
 
-impl Worker {
+impl Sessions<'_> {
     /// Remembers the bodies of scripts that clients load, and forgets them when they are flushed.
-    pub(in crate::worker) fn note_script_command(&mut self, request: &Request<'_>) {
+    pub fn note_script_command(&mut self, request: &Request<'_>) {
         let (Some(name), Some(verb)) = (request.arg(0), request.arg(1)) else { return };
         if !name.eq_ignore_ascii_case(b"script") {
             return;
@@ -32,17 +31,11 @@ impl Worker {
 
     /// A node answered `NOSCRIPT`: loads the script there and sends the request again, or passes the reply on if we do
     /// not have it.
-    pub(in crate::worker) fn load_script(
-        &mut self,
-        node: NodeIndex,
-        mut pending: Pending,
-        bytes: Bytes,
-        reply: &[u8],
-    ) {
+    pub fn load_script(&mut self, node: NodeIndex, mut pending: Pending, bytes: Bytes, reply: &[u8]) {
         let body = script_of(&bytes).and_then(|sha| self.core.gateway.scripts.body(sha));
         let Some(body) = body.filter(|_| pending.redirects <= 2) else {
             let error = UpstreamError::Redirected(pending.redirects);
-            self.settle_error(&pending, &error, Some(reply));
+            self.sender().fail(pending, error, Some(reply));
             return;
         };
         let mut load = Vec::new();
@@ -53,7 +46,7 @@ impl Worker {
     }
 
     /// The script of a request that was answered is loaded at `node`.
-    pub(in crate::worker) fn note_script(&mut self, node: NodeIndex, pending: &Pending) {
+    pub fn note_script(&mut self, node: NodeIndex, pending: &Pending) {
         let Origin::Client { key, .. } = pending.origin else { return };
         let Some(sha) = self.clients.all.get_mut(key).and_then(|client| client.session.script.take()) else {
             return;
@@ -63,4 +56,9 @@ impl Worker {
         }
         self.upstreams.loaded_scripts.insert((node, sha));
     }
+}
+
+/// The digest that an `EVALSHA` on the wire names.
+fn script_of(bytes: &[u8]) -> Option<&[u8]> {
+    resp::bulk_payload(resp::elements(bytes)?.nth(1)?)
 }

@@ -8,11 +8,12 @@
 //!
 //! The counts in confirmations are of all that the client is subscribed to, wherever it is.
 
+use super::Sessions;
 use bytes::Bytes;
 
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
-use crate::resp::{self, Request, RespVersion, encode, key_slot};
+use crate::resp::{self, Request, encode, key_slot};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
@@ -21,19 +22,13 @@ use crate::worker::decide::CROSSSLOT;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Role;
 
-impl Worker {
+impl Sessions<'_> {
     /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
-    pub(in crate::worker) fn subscription_command(
-        &mut self,
-        key: ClientKey,
-        session: Session,
-        request: &Request<'_>,
-    ) -> Flow {
+    pub fn subscription_command(&mut self, key: ClientKey, session: Session, request: &Request<'_>) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
@@ -111,7 +106,7 @@ impl Worker {
             return found;
         }
         let connection =
-            self.upstreams.own_connection(&mut self.core, node, Role::Subscriber(key), version, 0, None)?;
+            self.upstreams.own_connection(self.core, node, Role::Subscriber(key), version, 0, None)?;
         let session = &mut self.clients.all.get_mut(key)?.session;
         session.subscriptions.get_or_insert_default();
         session.refresh_plain();
@@ -248,7 +243,7 @@ impl Worker {
 
     /// Takes note of what Redis says about one name: only by that is a client subscribed to it, or not any more. A request
     /// that is refused, in whole or from some name on, so leaves nothing behind.
-    pub(in crate::worker) fn note_subscription(&mut self, key: ClientKey, reply: &[u8]) {
+    pub fn note_subscription(&mut self, key: ClientKey, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(all) = &mut client.session.subscriptions else { return };
         let mut words = resp::elements(reply).into_iter().flatten().map(resp::bulk_payload);
@@ -270,7 +265,7 @@ impl Worker {
     }
 
     /// A confirmation whose count is of all that the client is subscribed to. `None` where the server's says just that.
-    pub(in crate::worker) fn with_whole_count(&self, key: ClientKey, reply: &[u8]) -> Option<Vec<u8>> {
+    pub fn with_whole_count(&self, key: ClientKey, reply: &[u8]) -> Option<Vec<u8>> {
         let parts: Vec<&[u8]> = resp::elements(reply)?.collect();
         let [word, name, count] = parts[..] else { return None };
         let session = match resp::bulk_payload(word)? {
@@ -291,7 +286,7 @@ impl Worker {
     }
 
     /// Gives up a client's subscriber connections once it is subscribed to nothing, and nothing of it is under way there.
-    pub(in crate::worker) fn end_empty_subscriptions(&mut self, key: ClientKey) {
+    pub fn end_empty_subscriptions(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let upstreams = &self.upstreams.connections;
         let settled = |connection: UpstreamKey| {
@@ -304,31 +299,4 @@ impl Worker {
             self.upstreams.close_own(connection);
         }
     }
-
-    /// Delivers a message of the gateway's own to the clients that are subscribed to its channel.
-    pub fn publish_locally(&mut self, channel: &[u8], payload: &[u8]) {
-        let mut receivers = Vec::new();
-        for client in self.clients.all.iter() {
-            let Some(all) = &client.session.subscriptions else { continue };
-            let version = client.session.version;
-            let mut messages = Vec::new();
-            if all.channels.contains(channel) {
-                encode_message(&mut messages, version, &[b"message", channel, payload]);
-            }
-            for pattern in
-                all.patterns.iter().filter(|pattern| crate::command::glob::matches(pattern, channel))
-            {
-                encode_message(&mut messages, version, &[b"pmessage", pattern, channel, payload]);
-            }
-            if !messages.is_empty() {
-                receivers.push((client.key, messages));
-            }
-        }
-        receivers.into_iter().for_each(|(key, messages)| self.clients.push_to(&self.core, key, &messages));
-    }
-}
-
-fn encode_message(out: &mut Vec<u8>, version: RespVersion, parts: &[&[u8]]) {
-    encode::push(out, version, parts.len());
-    parts.iter().for_each(|part| encode::bulk(out, part));
 }

@@ -8,24 +8,22 @@
 //! Invariant: what is read before `+OK` was answered need not be tracked, everything after it is: `+OK` is answered when
 //! the node, and in broadcast mode every master that can be reached, has agreed.
 
+use super::Sessions;
 use smallvec::SmallVec;
-use tokio::sync::oneshot;
 
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
-use crate::shared::mailbox::WorkerMessage;
 use crate::worker::client::Gate;
 use crate::worker::client::invalidations::FLUSH;
 use crate::worker::client::merge::{Merge, Plan};
 use crate::worker::client::tracking::{Awaiting, Redirect, Tracking, redirect_of};
 use crate::worker::client::tracking_options::{Asked, Options, Switch};
+use crate::worker::effects::Effect;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending};
 use crate::worker::reply::ReplyBytes;
-use crate::worker::turn::turn;
 use crate::worker::upstream::Phase;
 
 const NO_TARGET: &str = "ERR The client ID you want redirect to does not exist";
@@ -33,9 +31,9 @@ const NOT_CACHING: &str = "ERR CLIENT CACHING can be called only when the client
 const NOT_OPT_IN: &str = "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.";
 const NOT_OPT_OUT: &str = "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.";
 
-impl Worker {
+impl Sessions<'_> {
     /// `CLIENT TRACKING|CACHING|TRACKINGINFO|GETREDIR`.
-    pub(in crate::worker) fn tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+    pub fn tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let word = |place| request.arg(place).unwrap_or_default().to_ascii_lowercase();
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let version = client.session.version;
@@ -80,35 +78,24 @@ impl Worker {
             return Flow::Next;
         };
         let id = u64::try_from(id).unwrap_or_default();
-        if let Some(found) = self.client_by_id(id) {
+        if let Some(found) = self.clients.by_id(id) {
             let redirect = Redirect { id, worker: own_worker, client: found.to_number() };
             self.apply_tracking(key, sequence, asked, Some(redirect));
             return Flow::Next;
         }
-        let others: Vec<_> =
-            self.core.gateway.workers.iter().map(|worker| worker.mailbox.clone()).enumerate().collect();
-        let Some(worker) = self.me.upgrade() else { return Flow::Next };
-        tokio::task::spawn_local(async move {
-            let mut redirect = None;
-            for (worker, mailbox) in others.into_iter().filter(|(worker, _)| *worker != own_worker) {
-                let (reply, found) = oneshot::channel();
-                if mailbox.send(WorkerMessage::FindClient { id, reply }).await.is_ok()
-                    && let Ok(Some(client)) = found.await
-                {
-                    redirect = Some(Redirect { id, worker, client });
-                }
-            }
-            turn(&worker, |worker| worker.apply_tracking(key, sequence, asked, redirect));
-        });
+        let asked = Box::new(asked);
+        self.core.effects.push(Effect::FindRedirect { key, sequence, asked, id });
         Flow::Next
     }
 
-    /// The client with this id, if it is this worker's.
-    pub(in crate::worker) fn client_by_id(&self, id: u64) -> Option<ClientKey> {
-        self.clients.all.iter().find(|client| client.id == id).map(|client| client.key)
-    }
-
-    fn apply_tracking(&mut self, key: ClientKey, sequence: u32, asked: Asked, redirect: Option<Redirect>) {
+    /// Does what a `CLIENT TRACKING` asks for, now that the client is known that it redirects to, if there is one.
+    pub fn apply_tracking(
+        &mut self,
+        key: ClientKey,
+        sequence: u32,
+        asked: Asked,
+        redirect: Option<Redirect>,
+    ) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let refused = |text: &str| Some(text.as_bytes().to_vec());
         let present = client.session.tracking.as_ref().map(|tracking| &tracking.options);
@@ -117,13 +104,7 @@ impl Worker {
             Err(text) => refused(text),
             Ok((Switch::Off, _)) => {
                 self.stop_tracking(key);
-                return self.clients.settle(
-                    &mut self.core,
-                    key,
-                    sequence,
-                    0,
-                    ReplyBytes::Borrowed(b"+OK\r\n"),
-                );
+                return self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
             }
             Ok((Switch::On, options)) => match options.after(present) {
                 Err(text) => Some(text),
@@ -133,7 +114,7 @@ impl Worker {
         self.core.tallies.error(ErrorKind::ClientRequest);
         let mut reply = Vec::new();
         encode::error(&mut reply, error.unwrap_or_default());
-        self.clients.settle(&mut self.core, key, sequence, 0, ReplyBytes::Borrowed(&reply));
+        self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Borrowed(&reply));
     }
 
     /// Begins to track, or goes on with other options.
@@ -187,7 +168,7 @@ impl Worker {
         let told: Vec<UpstreamKey> = tracking.connections.iter().map(|tracked| tracked.connection).collect();
         let options = tracking.options.clone();
         if told.is_empty() {
-            self.clients.settle(&mut self.core, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+            self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
         } else {
             client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
         }
@@ -196,7 +177,7 @@ impl Worker {
             let id = self.companion_id(connection);
             let origin = Origin::Client { key, sequence, part: part as u32 };
             let pending = Pending::on_connection(origin, RequestClass::Local, self.core.now_ns);
-            if let Some(room) = self.upstreams.room(&self.core, connection) {
+            if let Some(room) = self.upstreams.room(self.core, connection) {
                 self.upstreams.send(room, pending, &[&options.command_again(id)]);
             }
         }
@@ -227,11 +208,13 @@ impl Worker {
         }
     }
 
-    pub(in crate::worker) fn awaiting_of(&mut self, key: ClientKey) -> Option<&mut Awaiting> {
+    /// The `CLIENT TRACKING ON` of a client that has not been answered yet.
+    pub fn awaiting_of(&mut self, key: ClientKey) -> Option<&mut Awaiting> {
         self.clients.all.get_mut(key)?.session.tracking.as_mut()?.awaiting.as_mut()
     }
 
-    pub(in crate::worker) fn stop_tracking(&mut self, key: ClientKey) {
+    /// Gives up the connections of a client that tracks no more.
+    pub fn stop_tracking(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = client.session.tracking.take() else { return };
         client.session.refresh_plain();
@@ -247,12 +230,7 @@ impl Worker {
     }
 
     /// A connection of the client's tracking is open, or has ended without having been.
-    pub(in crate::worker) fn tracking_settled(
-        &mut self,
-        key: ClientKey,
-        ready: bool,
-        refusal: Option<String>,
-    ) {
+    pub fn tracking_settled(&mut self, key: ClientKey, ready: bool, refusal: Option<String>) {
         let Some(awaiting) = self.awaiting_of(key) else { return };
         awaiting.outstanding = awaiting.outstanding.saturating_sub(1);
         awaiting.ready += usize::from(ready);
@@ -272,25 +250,19 @@ impl Worker {
             let lost = || "ERR hotgate: the connection for CLIENT TRACKING was lost; try again".to_owned();
             encode::error(&mut reply, awaiting.refusal.unwrap_or_else(lost));
             self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-            return self.clients.settle(
-                &mut self.core,
-                key,
-                awaiting.sequence,
-                0,
-                ReplyBytes::Borrowed(&reply),
-            );
+            return self.clients.settle(self.core, key, awaiting.sequence, 0, ReplyBytes::Borrowed(&reply));
         }
-        self.clients.settle(&mut self.core, key, awaiting.sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+        self.clients.settle(self.core, key, awaiting.sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
         // Inside a transaction what Redis ran before may have been read by a client that means to keep it.
         let in_exec =
             self.clients.all.get(key).is_some_and(|client| client.session.transaction.replying().is_some());
         if awaiting.again || in_exec {
-            self.clients.on_invalidation(&self.core, key, FLUSH);
+            self.clients.on_invalidation(self.core, key, FLUSH);
         }
     }
 
     /// What has to precede a tracking client's next command, because it sent `CLIENT CACHING` before.
-    pub(in crate::worker) fn caching_of(&self, key: ClientKey) -> Option<bool> {
+    pub fn caching_of(&self, key: ClientKey) -> Option<bool> {
         self.clients.all.get(key)?.session.tracking.as_ref()?.caching
     }
 }

@@ -3,19 +3,19 @@
 //! When one breaks, invalidations may have been missed, so its client is told to drop its whole cache. In broadcast mode every
 //! master is listened to, and to one that was lost as soon as it is there again.
 
+use super::Sessions;
 use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::invalidations::FLUSH;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
 use crate::worker::upstream::{GreetingError, Phase, Room};
 
 /// How long a client in broadcast mode waits before it listens again to a master that was lost.
 const LISTEN_PAUSE_NS: u64 = 500_000_000;
 
-impl Worker {
+impl Sessions<'_> {
     /// A tracking client's connection is open and the node tracks.
-    pub(in crate::worker) fn tracking_connected(&mut self, key: ClientKey) {
+    pub fn tracking_connected(&mut self, key: ClientKey) {
         let Some(tracking) = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref())
         else {
             return;
@@ -24,12 +24,12 @@ impl Worker {
             self.tracking_settled(key, true, None);
         } else if tracking.options.broadcast {
             // Until now nobody has listened to this node.
-            self.clients.on_invalidation(&self.core, key, FLUSH);
+            self.clients.on_invalidation(self.core, key, FLUSH);
         }
     }
 
     /// A tracking client's connection, or its companion, could not be made.
-    pub(in crate::worker) fn tracking_not_connected(&mut self, key: ClientKey, error: &GreetingError) {
+    pub fn tracking_not_connected(&mut self, key: ClientKey, error: &GreetingError) {
         let text = match error {
             GreetingError::Refused { reply, .. } => reply.clone(),
             other => {
@@ -42,7 +42,7 @@ impl Worker {
     }
 
     /// A tracking client's connection has ended. Invalidations may have been missed, so the client has to drop its whole cache.
-    pub(in crate::worker) fn tracking_lost(&mut self, key: ClientKey, connection: UpstreamKey) {
+    pub fn tracking_lost(&mut self, key: ClientKey, connection: UpstreamKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
         let place = tracking
@@ -63,7 +63,7 @@ impl Worker {
         if awaits {
             self.tracking_settled(key, false, None);
         } else if was_open {
-            self.clients.on_invalidation(&self.core, key, FLUSH);
+            self.clients.on_invalidation(self.core, key, FLUSH);
         }
         if broadcast {
             self.clients.unheard.push((key, self.core.now_ns + LISTEN_PAUSE_NS));
@@ -71,7 +71,7 @@ impl Worker {
     }
 
     /// In broadcast mode invalidations come without anything having been read, so every master is listened to, and nobody else.
-    pub(in crate::worker) fn listen_everywhere(&mut self, key: ClientKey) {
+    pub fn listen_everywhere(&mut self, key: ClientKey) {
         let masters = self.core.snapshots.topology.masters.clone();
         let Some(client) = self.clients.all.get(key) else { return };
         let (version, database) = (client.session.version, client.session.database);
@@ -96,7 +96,7 @@ impl Worker {
     }
 
     /// Listens again for clients in broadcast mode whose connection to a master was lost.
-    pub(in crate::worker) fn listen_again(&mut self) {
+    pub fn listen_again(&mut self) {
         let now_ns = self.core.now_ns;
         for (key, _) in
             self.clients.unheard.extract_if(.., |(_, due_ns)| *due_ns <= now_ns).collect::<Vec<_>>()
@@ -107,7 +107,7 @@ impl Worker {
 
     /// The connection for a command of a session: the client's own if it tracks, since what the command reads or changes
     /// concerns its tracking too.
-    pub(in crate::worker) fn connection_for_session(
+    pub fn connection_for_session(
         &mut self,
         key: ClientKey,
         node: NodeIndex,
@@ -115,14 +115,14 @@ impl Worker {
         database: u32,
     ) -> Option<Room> {
         if self.clients.all.get(key)?.session.tracking.is_none() {
-            return self.upstreams.session_connection(&mut self.core, node, key, version, database);
+            return self.upstreams.session_connection(self.core, node, key, version, database);
         }
         let connection = self.sender().client_connection(key, node, version, database, 0);
-        self.upstreams.room(&self.core, connection)
+        self.upstreams.room(self.core, connection)
     }
 
     /// The id, at its node, of the companion of a connection; nothing while there is none that is open.
-    pub(in crate::worker) fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
+    pub fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
         let companion =
             self.upstreams.connections.get(self.upstreams.connections.get(connection)?.companion?)?;
         (companion.phase() == Phase::Ready).then_some(companion.server_id)
@@ -130,7 +130,7 @@ impl Worker {
 
     /// Whether a connection may log in: one with a companion waits for that, whose id it has to name. It is woken when the
     /// companion has come, or has gone.
-    pub(in crate::worker) fn has_companion(&mut self, connection: UpstreamKey) -> bool {
+    pub fn has_companion(&mut self, connection: UpstreamKey) -> bool {
         let Some(upstream) = self.upstreams.connections.get(connection) else { return true };
         if upstream.companion.is_none() || upstream.closing {
             return true;
@@ -146,7 +146,7 @@ impl Worker {
     }
 
     /// A companion has come: whoever waits for it may go on.
-    pub(in crate::worker) fn companion_connected(&mut self, key: ClientKey, companion: UpstreamKey) {
+    pub fn companion_connected(&mut self, key: ClientKey, companion: UpstreamKey) {
         let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
         let tracked = tracking.and_then(|tracking| {
             tracking.connections.iter().find(|tracked| tracked.companion == Some(companion))

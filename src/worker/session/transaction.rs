@@ -6,6 +6,7 @@
 //! `WATCH` is state of a connection at Redis: it takes one of the session's own, on the node of its keys, and the `EXEC` that
 //! follows goes there.
 
+use super::Sessions;
 use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
@@ -20,7 +21,6 @@ use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::{Flow, Outgoing};
 use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
 use crate::worker::send::{Exit, Payload};
 use crate::worker::upstream::Cargo;
@@ -29,9 +29,9 @@ const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 pub(in crate::worker) const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const EXECABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
 
-impl Worker {
+impl Sessions<'_> {
     /// `MULTI`, `EXEC`, `DISCARD`, `WATCH` or `UNWATCH`.
-    pub(in crate::worker) fn run_transaction_command(
+    pub fn run_transaction_command(
         &mut self,
         key: ClientKey,
         session: Session,
@@ -83,7 +83,7 @@ impl Worker {
     }
 
     /// Queues a command of an open transaction.
-    pub(in crate::worker) fn queue_command(
+    pub fn queue_command(
         &mut self,
         key: ClientKey,
         request: &Request<'_>,
@@ -128,8 +128,8 @@ impl Worker {
             true => Cargo::Script,
             false => Cargo::reading(transaction.readonly),
         });
-        if !watched && !self.take_lane_to_several(key, cargo.unwrap_or(Cargo::Other)) {
-            return self.wait_for_all(key);
+        if !watched && !self.sender().take_lane_to_several(key, cargo.unwrap_or(Cargo::Other)) {
+            return self.clients.wait_for_all(key);
         }
         // Room is asked for while nothing has been changed yet.
         let way = match self.way_of_transaction(key) {
@@ -256,7 +256,7 @@ impl Worker {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_)) => {
                 let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
-                return self.forward(key, command, request, None, outgoing, None);
+                return self.sender().forward(key, command, request, None, outgoing, None);
             }
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
@@ -288,7 +288,7 @@ impl Worker {
     }
 
     /// Forgets what is queued and what is watched.
-    pub(in crate::worker) fn drop_transaction(&mut self, key: ClientKey) {
+    pub fn drop_transaction(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.all.get_mut(key) {
             client.session.transaction.take_queuing();
         }
@@ -296,13 +296,13 @@ impl Worker {
     }
 
     /// Nothing is watched any more; the connection goes back clean.
-    pub(in crate::worker) fn end_watch(&mut self, key: ClientKey) {
+    pub fn end_watch(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.session.watched = Default::default();
         let watch = std::mem::take(&mut client.session.watch);
         client.session.refresh_plain();
         if let Some(connection) = watch.connection() {
-            self.upstreams.unwatch(&mut self.core, connection);
+            self.upstreams.unwatch(self.core, connection);
         }
     }
 }

@@ -110,7 +110,7 @@ fn await_companion(worker: &Rc<RefCell<Worker>>, key: UpstreamKey, cx: &mut Cont
             upstream.woken = false;
             upstream.waker = Some(cx.waker().clone());
         }
-        if worker.has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
+        if worker.sessions().has_companion(key) { Poll::Ready(()) } else { Poll::Pending }
     })
 }
 
@@ -357,8 +357,8 @@ impl Worker {
         tally.connects += 1;
         tally.state = NodeState::Up;
         match role {
-            Role::Tracking(owner) => self.tracking_connected(owner),
-            Role::Invalidations(owner) => self.companion_connected(owner, key),
+            Role::Tracking(owner) => self.sessions().tracking_connected(owner),
+            Role::Invalidations(owner) => self.sessions().companion_connected(owner, key),
             _ => {}
         }
         flush_touched(self);
@@ -379,7 +379,7 @@ impl Worker {
             self.answer_parked(key, reply);
         }
         if let Role::Tracking(owner) | Role::Invalidations(owner) = role {
-            self.tracking_not_connected(owner, error);
+            self.sessions().tracking_not_connected(owner, error);
         }
         let tally = self.core.tallies.node(node.position());
         tally.connect_failures += 1;

@@ -209,12 +209,12 @@ impl Worker {
         match pending.origin {
             Origin::Client { key: client, sequence, part } => match pending.hook {
                 Hook::Subscription => {
-                    let counted = self.with_whole_count(client, reply.as_slice());
+                    let counted = self.sessions().with_whole_count(client, reply.as_slice());
                     let reply = counted.map_or(reply, |counted| ReplyBytes::Owned(counted.into()));
                     settle_client(self, client, sequence, part, reply);
                 }
                 Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
-                    self.settle_exec(client, sequence, key, &pending, reply);
+                    self.sessions().settle_exec(client, sequence, key, &pending, reply);
                 }
                 _ => settle_client(self, client, sequence, part, reply),
             },
@@ -227,7 +227,7 @@ impl Worker {
                 if let Some(Role::Events(owner)) =
                     self.upstreams.connections.get(key).map(|upstream| upstream.role)
                 {
-                    self.events_confirmed(owner, key);
+                    self.sessions().events_confirmed(owner, key);
                 }
             }
         }
@@ -274,7 +274,7 @@ impl Worker {
             Hook::SelectDatabase => {
                 if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
                     client.session.database = client.session.selecting;
-                    self.adapt_own_connections(client_key);
+                    self.sessions().adapt_own_connections(client_key);
                 }
             }
             Hook::ReleaseConnection => {
@@ -288,16 +288,16 @@ impl Worker {
                 self.upstreams.release_connection(&mut self.core, key);
             }
             Hook::Subscription => {
-                self.note_subscription(client_key, reply);
+                self.sessions().note_subscription(client_key, reply);
                 if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
                     client.replies.unsuppress_head();
                 }
-                self.end_unused_listeners(client_key);
-                self.end_empty_subscriptions(client_key);
+                self.sessions().end_unused_listeners(client_key);
+                self.sessions().end_empty_subscriptions(client_key);
             }
             Hook::Script => {
-                if let Some(upstream) = self.upstreams.connections.get(key) {
-                    self.note_script(upstream.node, pending);
+                if let Some(node) = self.upstreams.connections.get(key).map(|upstream| upstream.node) {
+                    self.sessions().note_script(node, pending);
                 }
             }
         }

@@ -92,7 +92,7 @@ impl Worker {
             self.core.tallies.count(pending.class, Outcome::Failed);
             hang_up(self, key, CloseReason::UpstreamLost);
         } else {
-            self.block_again(key, pending, bytes);
+            self.sessions().block_again(key, pending, bytes);
         }
     }
 
@@ -131,14 +131,14 @@ impl Worker {
             Role::Subscriber(owner) | Role::Monitor(owner) => {
                 hang_up(self, owner, CloseReason::UpstreamLost);
             }
-            Role::Events(owner) => self.events_lost(owner, key),
+            Role::Events(owner) => self.sessions().events_lost(owner, key),
             Role::Tracking(owner) | Role::Invalidations(owner) => {
                 if let Some(client) = self.clients.all.get_mut(owner)
                     && client.session.blocking == Some(key)
                 {
                     client.session.blocking = None;
                 }
-                self.tracking_lost(owner, key);
+                self.sessions().tracking_lost(owner, key);
             }
         }
     }

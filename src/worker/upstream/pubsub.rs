@@ -40,17 +40,20 @@ impl Worker {
             Role::Subscriber(owner) | Role::Events(owner) => {
                 let for_events = matches!(upstream.role, Role::Events(_));
                 let node = upstream.node;
+                let is_answer = upstream.wire.front().is_some();
                 match first_word(reply) {
                     Some(b"message" | b"pmessage") if is_event(reply) && mentions_own_key(reply) => true,
-                    Some(b"message" | b"pmessage") if !self.is_for_client(owner, node, for_events, reply) => {
+                    Some(b"message" | b"pmessage")
+                        if !self.sessions().is_for_client(owner, node, for_events, reply) =>
+                    {
                         true
                     }
                     Some(b"message" | b"pmessage" | b"smessage") => self.pass_on(owner, reply),
                     // Redis takes a shard channel away by itself when its slot moves.
-                    Some(b"sunsubscribe") if upstream.wire.front().is_none() => {
-                        self.note_subscription(owner, reply);
-                        let counted = self.with_whole_count(owner, reply);
-                        self.end_empty_subscriptions(owner);
+                    Some(b"sunsubscribe") if !is_answer => {
+                        self.sessions().note_subscription(owner, reply);
+                        let counted = self.sessions().with_whole_count(owner, reply);
+                        self.sessions().end_empty_subscriptions(owner);
                         self.pass_on(owner, counted.as_deref().unwrap_or(reply))
                     }
                     _ => false,
@@ -62,8 +65,8 @@ impl Worker {
     /// Passes on one of the several confirmations of a subscription.
     pub(super) fn pass_on_part(&mut self, pending: &Pending, reply: &[u8]) {
         if let Origin::Client { key, .. } = pending.origin {
-            self.note_subscription(key, reply);
-            let counted = self.with_whole_count(key, reply);
+            self.sessions().note_subscription(key, reply);
+            let counted = self.sessions().with_whole_count(key, reply);
             let reply = counted.as_deref().unwrap_or(reply);
             if let Some(client) = self.clients.all.get_mut(key) {
                 client.output.tail().extend_from_slice(reply);

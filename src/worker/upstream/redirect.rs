@@ -101,7 +101,7 @@ impl Worker {
             return true;
         }
         match (kind, target) {
-            (RedirectKind::NoScript, _) => self.load_script(node, pending, bytes, reply),
+            (RedirectKind::NoScript, _) => self.sessions().load_script(node, pending, bytes, reply),
             (RedirectKind::Moved, Some(target)) => {
                 self.core.refresh(RefreshReason::Redirected(target.clone()));
                 self.resend(pending, bytes, &target, false, reply);
@@ -183,7 +183,7 @@ impl Worker {
         if pending.hook == Hook::OwnTransaction {
             // Nothing of it ran, so the connection is as it was.
             self.upstreams.release_connection(&mut self.core, key);
-            self.exec_again(client, &pending, reply);
+            self.sessions().exec_again(client, &pending, reply);
             return true;
         }
         if aborted || pending.hook == Hook::WatchedTransaction {
@@ -191,7 +191,7 @@ impl Worker {
             self.abort_watched(client, key, &pending);
             return true;
         }
-        self.dispatch_again(client, &pending, bytes, reply);
+        self.sessions().dispatch_again(client, &pending, bytes, reply);
         true
     }
 }

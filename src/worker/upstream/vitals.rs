@@ -19,13 +19,14 @@
 
 use smallvec::SmallVec;
 
-use super::{Phase, Role, Upstream};
+use super::{Phase, Role, Upstream, Upstreams};
 use crate::limits::{SLICE, UPSTREAM_CONNECTIONS_ASKED_MAX};
 use crate::net::Stream;
 use crate::resp::{self, RespVersion, encode};
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
+use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
@@ -144,6 +145,65 @@ impl Upstream {
     }
 }
 
+impl Upstreams {
+    pub(super) fn put_question(
+        &mut self,
+        core: &mut Core,
+        connection: UpstreamKey,
+        question: Question,
+        bytes: &[u8],
+    ) {
+        let now_ns = core.now_ns;
+        let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
+        self.send_question(core, connection, pending, bytes);
+    }
+
+    /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
+    pub(super) fn out_of_band(&mut self, core: &mut Core, node: NodeIndex) -> Option<UpstreamKey> {
+        let known = self.vitals.of(node).connection;
+        if let Some(key) = known.filter(|key| self.connections.get(*key).is_some_and(|known| !known.closing))
+        {
+            return Some(key);
+        }
+        let now_ns = core.now_ns;
+        let key = self.open_connection(core, node, Role::OutOfBand, RespVersion::Resp2, 0, None);
+        // The pulse comes first: a server that pauses everything does not answer a log-in.
+        self.put_question(core, key, Question::Pulse, PULSE);
+        let config = std::sync::Arc::clone(&core.config);
+        if let Some(password) = &config.upstream.password {
+            let mut words: Vec<&[u8]> = vec![b"AUTH"];
+            words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
+            words.push(password.reveal().as_bytes());
+            self.tell_connection(core, key, &words);
+        }
+        self.tell_connection(core, key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
+        let vitals = self.vitals.of(node);
+        (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
+        (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
+        Some(key)
+    }
+
+    /// Sends a command that must not wait behind anything at its node, such as `SCRIPT KILL`. `false` when too many of them do.
+    pub fn send_out_of_band(
+        &mut self,
+        core: &mut Core,
+        node: NodeIndex,
+        origin: Origin,
+        bytes: &[u8],
+    ) -> bool {
+        let now_ns = core.now_ns;
+        let pending =
+            Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
+        let Some(connection) = self.out_of_band(core, node) else { return false };
+        let Some(room) = self.room(core, connection) else { return false };
+        if let Some(upstream) = self.connections.get_mut(connection) {
+            upstream.active_ns = now_ns;
+        }
+        self.send(room, pending, &[bytes]);
+        true
+    }
+}
+
 impl Worker {
     /// Asks the nodes of connections that are silent, gives up what is overdue, and has held commands overtaken by reads. Once
     /// per slice, with connections that [`Upstream::is_silent`] names.
@@ -178,10 +238,10 @@ impl Worker {
         if rests || vitals.asked_ns > 0 || vitals.listed_ns > 0 {
             return;
         }
-        let Some(connection) = self.out_of_band(node) else { return };
+        let Some(connection) = self.upstreams.out_of_band(&mut self.core, node) else { return };
         // A new connection has taken its pulse before its log-in.
         if self.upstreams.vitals.of(node).asked_ns == 0 {
-            self.put_question(connection, Question::Pulse, PULSE);
+            self.upstreams.put_question(&mut self.core, connection, Question::Pulse, PULSE);
             self.upstreams.vitals.of(node).asked_ns = now_ns;
         }
         let listed = silent.iter().filter_map(|key| self.upstreams.connections.get(*key)?.listed_id());
@@ -195,66 +255,9 @@ impl Worker {
         words.extend(ids.iter().map(|id| id.as_bytes()));
         let mut list = Vec::new();
         encode::command(&mut list, &words);
-        self.put_question(connection, Question::Held, &list);
+        self.upstreams.put_question(&mut self.core, connection, Question::Held, &list);
         let vitals = self.upstreams.vitals.of(node);
         (vitals.listed_ns, vitals.silent) = (now_ns, silent);
-    }
-
-    fn put_question(&mut self, connection: UpstreamKey, question: Question, bytes: &[u8]) {
-        let now_ns = self.core.now_ns;
-        let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
-        self.upstreams.send_question(&self.core, connection, pending, bytes);
-    }
-
-    /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
-    fn out_of_band(&mut self, node: NodeIndex) -> Option<UpstreamKey> {
-        let known = self.upstreams.vitals.of(node).connection;
-        if let Some(key) =
-            known.filter(|key| self.upstreams.connections.get(*key).is_some_and(|known| !known.closing))
-        {
-            return Some(key);
-        }
-        let now_ns = self.core.now_ns;
-        let key = self.upstreams.open_connection(
-            &mut self.core,
-            node,
-            Role::OutOfBand,
-            RespVersion::Resp2,
-            0,
-            None,
-        );
-        // The pulse comes first: a server that pauses everything does not answer a log-in.
-        self.put_question(key, Question::Pulse, PULSE);
-        let config = std::sync::Arc::clone(&self.core.config);
-        if let Some(password) = &config.upstream.password {
-            let mut words: Vec<&[u8]> = vec![b"AUTH"];
-            words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
-            words.push(password.reveal().as_bytes());
-            self.upstreams.tell_connection(&self.core, key, &words);
-        }
-        self.upstreams.tell_connection(
-            &self.core,
-            key,
-            &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME],
-        );
-        let vitals = self.upstreams.vitals.of(node);
-        (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
-        (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
-        Some(key)
-    }
-
-    /// Sends a command that must not wait behind anything at its node, such as `SCRIPT KILL`. `false` when too many of them do.
-    pub fn send_out_of_band(&mut self, node: NodeIndex, origin: Origin, bytes: &[u8]) -> bool {
-        let now_ns = self.core.now_ns;
-        let pending =
-            Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
-        let Some(connection) = self.out_of_band(node) else { return false };
-        let Some(room) = self.upstreams.room(&self.core, connection) else { return false };
-        if let Some(upstream) = self.upstreams.connections.get_mut(connection) {
-            upstream.active_ns = now_ns;
-        }
-        self.upstreams.send(room, pending, &[bytes]);
-        true
     }
 
     /// Takes the answer to a question.

@@ -1,0 +1,104 @@
+//! How a client's request goes to one node as it is: behind what it must not overtake, on the lane for its kind.
+
+use bytes::Bytes;
+
+use super::{Payload, Sender};
+use crate::command::CommandId;
+use crate::detect::EntryHandle;
+use crate::limits::LONG_REQUEST_BYTES;
+use crate::resp::Request;
+use crate::shared::labels::RequestClass;
+use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::worker::client::Gate;
+use crate::worker::flow::{Flow, Outgoing};
+use crate::worker::names::ClientKey;
+use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::upstream::Cargo;
+
+impl Sender<'_> {
+    /// Sends a request to one node as it is.
+    pub fn forward(
+        &mut self,
+        key: ClientKey,
+        command: Option<CommandId>,
+        request: &Request<'_>,
+        owned: Option<&Bytes>,
+        outgoing: Outgoing,
+        access: Option<EntryHandle>,
+    ) -> Flow {
+        let class = self.core.class_of(command);
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        let Outgoing { route, readonly, mut hook } = outgoing;
+        // Without declared keys it may touch anything, so it must not overtake nor be overtaken where nodes are many.
+        let undeclared =
+            route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
+        let long = request.bytes().len() >= LONG_REQUEST_BYTES;
+        let undeclared = undeclared && self.core.snapshots.topology.kind == UpstreamKind::Cluster;
+        if (long || undeclared) && !client.replies.is_empty() {
+            return client.wait(Gate::Drain);
+        }
+        let mut pending = Pending {
+            route,
+            readonly,
+            class,
+            access,
+            received_ns: self.core.now_ns,
+            sent_ns: self.core.now_ns,
+            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
+        };
+        let node = self.node_of(&pending).ok();
+        if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
+            let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+            if !client.replies.is_empty() {
+                return client.wait(Gate::Drain);
+            }
+            client.exclusive = true;
+            client.session.script = request.arg(1).map(Bytes::copy_from_slice);
+            hook = Hook::Script;
+        }
+        pending.hook = hook;
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        let cargo = match class {
+            _ if readonly && self.upstreams.suspects.suspects(route, self.core.now_ns) => Cargo::Suspect,
+            RequestClass::Script => Cargo::Script,
+            _ => Cargo::reading(readonly && !request.name().eq_ignore_ascii_case(b"pfcount")),
+        };
+        if !client.replies.is_empty() {
+            if !cargo.fits(client.lane) {
+                return client.wait(Gate::Drain);
+            }
+        } else if let Some(node) = node {
+            client.lane = self.upstreams.pools.lane_for(node, cargo, long);
+        }
+        client.exclusive |= long || undeclared;
+        let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
+        pending.origin = Origin::Client { key, sequence, part: 0 };
+        let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
+        self.send_out(exit, pending, payload);
+        Flow::Next
+    }
+
+    /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
+    /// answered.
+    pub fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
+        let Some(client) = self.clients.all.get_mut(key) else { return true };
+        if !client.replies.is_empty() {
+            return cargo.fits(client.lane);
+        }
+        client.lane = self.upstreams.pools.lane_to_several(cargo, client.lane);
+        true
+    }
+
+    /// Whether `EVALSHA` may find its script missing at `node` although we have its body.
+    fn may_lack_script(&self, node: Option<NodeIndex>, request: &Request<'_>) -> bool {
+        if !request.name().get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha")) {
+            return false;
+        }
+        let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
+        !self.upstreams.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
+            && self.core.gateway.scripts.body(sha).is_some()
+    }
+}
