@@ -1,4 +1,4 @@
-//! What workers send each other about combined keys: operations to the home worker of a key, outcomes back.
+//! What workers send each other about combined keys: operations to the home worker of a key, answers back.
 //!
 //! A client is named by a number here, because it belongs to one worker and no other may touch it.
 
@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::labels::Outcome;
 use crate::combine::{Member, Verb};
+use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
 
 /// An operation that folds, with bytes of its own. See [`crate::combine::Op`].
@@ -82,15 +83,127 @@ impl Member for Waiter {
     }
 }
 
-/// An outcome on its way back.
+/// What a member is told.
 #[derive(Clone, Debug)]
-pub struct HandoffResult {
+pub struct Answer {
     /// The hash of the key.
     pub hash: u64,
     /// The waiting client.
     pub waiter: Waiter,
-    /// The whole reply, or as many as it waits for, one behind the other.
-    pub reply: Bytes,
     /// The outcome that it counts as.
     pub outcome: Outcome,
+    reply: Stored,
+}
+
+#[derive(Clone, Debug)]
+enum Stored {
+    /// The next so many bytes of the buffer.
+    Copied(usize),
+    Shared(Bytes),
+}
+
+/// The whole reply to a member, or as many as it waits for, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub enum AnswerBytes<'a> {
+    /// Small ones, to be copied.
+    Copied(&'a [u8]),
+    /// A buffer of its own, which others may share.
+    Shared(&'a Bytes),
+}
+
+/// Answers to members, in order. Small replies lie one behind the other in one buffer, so an answer needs no allocation of its own.
+#[derive(Debug, Default)]
+pub struct Answers {
+    list: Vec<Answer>,
+    bytes: Vec<u8>,
+}
+
+impl Answers {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Adds an answer whose reply is copied.
+    pub fn push_copied(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: &[u8]) {
+        if reply.len() >= LARGE_REPLY_BYTES {
+            return self.push_shared(hash, waiter, outcome, Bytes::copy_from_slice(reply));
+        }
+        self.bytes.extend_from_slice(reply);
+        self.list.push(Answer { hash, waiter, outcome, reply: Stored::Copied(reply.len()) });
+    }
+
+    /// Adds an answer whose reply is passed on as it is.
+    pub fn push_shared(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: Bytes) {
+        self.list.push(Answer { hash, waiter, outcome, reply: Stored::Shared(reply) });
+    }
+
+    /// The answers with their replies, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Answer, AnswerBytes<'_>)> {
+        let mut rest = &self.bytes[..];
+        self.list.iter().map(move |answer| match &answer.reply {
+            Stored::Shared(bytes) => (answer, AnswerBytes::Shared(bytes)),
+            Stored::Copied(len) => {
+                let (reply, behind) = rest.split_at_checked(*len).unwrap_or_default();
+                rest = behind;
+                (answer, AnswerBytes::Copied(reply))
+            }
+        })
+    }
+
+    /// Forgets all of them and keeps the memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.bytes.clear();
+    }
+
+    /// Gives memory back beyond so many bytes each for answers and replies.
+    pub fn give_back(&mut self, kept_bytes_max: usize) {
+        if self.list.is_empty() && self.list.capacity() > kept_bytes_max / size_of::<Answer>() {
+            self.list = Vec::new();
+        }
+        if self.bytes.is_empty() && self.bytes.capacity() > kept_bytes_max {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_has_its_own_reply() {
+        let waiter = |client| Waiter {
+            worker: 0,
+            client,
+            sequence: 0,
+            operations: 1,
+            received_ns: 1,
+            delta: 0,
+            verb: Verb::default(),
+            version: RespVersion::Resp2,
+        };
+        let mut answers = Answers::default();
+        for round in 0..2 {
+            answers.push_copied(7, waiter(1), Outcome::Combined, b":1\r\n");
+            answers.push_shared(7, waiter(2), Outcome::Combined, Bytes::from_static(b"$5\r\nlarge\r\n"));
+            answers.push_copied(8, waiter(3), Outcome::Failed, b"");
+            answers.push_copied(8, waiter(4), Outcome::Refused, b"-ERR no\r\n");
+            let all: Vec<(u64, &[u8])> = answers
+                .iter()
+                .map(|(answer, reply)| match reply {
+                    AnswerBytes::Copied(bytes) => (answer.waiter.client, bytes),
+                    AnswerBytes::Shared(bytes) => (answer.waiter.client, &bytes[..]),
+                })
+                .collect();
+            let expected: [(u64, &[u8]); 4] =
+                [(1, b":1\r\n"), (2, b"$5\r\nlarge\r\n"), (3, b""), (4, b"-ERR no\r\n")];
+            assert_eq!(all, expected, "round {round}");
+            answers.clear();
+            assert!(answers.is_empty() && answers.iter().next().is_none());
+        }
+        answers.give_back(0);
+        assert_eq!((answers.list.capacity(), answers.bytes.capacity()), (0, 0));
+    }
 }

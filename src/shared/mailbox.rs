@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::behind::{BehindRequest, BehindResult};
-use super::handoff::{Handoff, HandoffResult};
+use super::handoff::{Answers, Handoff};
 use crate::command::Local;
 use crate::resp::RespVersion;
 
@@ -63,8 +63,8 @@ pub enum WorkerMessage {
     },
     /// Operations of other workers' clients on keys whose home is this worker. Kept by the sender while the mailbox is full.
     Combine(Vec<Handoff>),
-    /// Outcomes of this worker's clients' operations on keys whose home is another. Likewise.
-    Combined(Vec<HandoffResult>),
+    /// Answers to this worker's clients' operations on keys whose home is another. Likewise.
+    Combined(Answers),
     /// Questions to this worker as the home of keys in write-behind mode. Likewise.
     Behind(Vec<BehindRequest>),
     /// What the homes of such keys say to this worker's clients. Likewise.

@@ -73,6 +73,11 @@ impl Core {
         self.now_ns = self.started.elapsed().as_nanos() as u64;
     }
 
+    /// The worker that is home to a key.
+    pub fn home_of(&self, hash: u64) -> usize {
+        (hash % self.gateway.workers.len() as u64) as usize
+    }
+
     /// What a request may measure.
     pub fn request_limits(&self, authenticated: bool) -> RequestLimits {
         RequestLimits {

@@ -15,7 +15,13 @@ use super::errors::UpstreamError;
 use super::names::{ClientKey, FillId, UpstreamKey};
 use super::owners::Worker;
 use super::pending::Pending;
+use super::reply::ReplyBytes;
 use super::upstream::maintain;
+use crate::combine::OUTCOME_UNKNOWN;
+use crate::config::LostReply;
+use crate::limits::KEPT_BYTES_MAX;
+use crate::shared::handoff::{Answer, AnswerBytes, Answers, Waiter};
+use crate::shared::labels::{CloseReason, Outcome, RequestClass};
 
 /// One thing that a room asks of another.
 #[derive(Debug)]
@@ -56,12 +62,16 @@ pub enum Effect {
     HoldFill(FillId),
     /// It is sent again.
     ResumeFill(FillId),
+    /// Grants have gathered that replicas are to confirm, in the group of this number.
+    AskReplicas(usize),
 }
 
 /// What has been asked in this turn.
 #[derive(Debug, Default)]
 pub struct Effects {
     queue: VecDeque<Effect>,
+    /// Answers to clients of this worker. They have a list of their own, since a flush may bring thousands.
+    answers: Answers,
 }
 
 impl Effects {
@@ -69,12 +79,28 @@ impl Effects {
     pub fn push(&mut self, effect: Effect) {
         self.queue.push_back(effect);
     }
+
+    /// Has a client of this worker answered that waits for operations on the hot key of this hash. `reply` are as many replies
+    /// as it waits for.
+    pub fn answer(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
+        match reply {
+            ReplyBytes::Borrowed(bytes) => self.answers.push_copied(hash, waiter, outcome, bytes),
+            ReplyBytes::Owned(bytes) => self.answers.push_shared(hash, waiter, outcome, bytes),
+        }
+    }
+
+    /// Gives back what the largest burst has left behind.
+    pub fn give_back(&mut self) {
+        self.answers.give_back(KEPT_BYTES_MAX);
+    }
 }
 
 impl Worker {
     /// Does what rooms have asked of each other, and what that makes them ask.
     pub(super) fn apply_effects(&mut self) {
-        while let Some(effect) = self.core.effects.queue.pop_front() {
+        loop {
+            self.deliver_answers();
+            let Some(effect) = self.core.effects.queue.pop_front() else { break };
             self.apply(effect);
         }
     }
@@ -87,7 +113,8 @@ impl Worker {
                     client.wake();
                 }
             }
-            Effect::RoomForKey(hash) => self.look_at_key(hash),
+            Effect::RoomForKey(hash) => self.hot.look_at_key(hash),
+            Effect::AskReplicas(group) => self.ask_replicas(group),
             Effect::EndPassage(key) => self.end_passage(key),
             Effect::ReleasePassage(key, passage) => self.release_passage(key, Some(passage)),
             Effect::AwaitControl { key, sequence, answer } => self.await_control(key, sequence, answer),
@@ -106,5 +133,55 @@ impl Worker {
             Effect::HoldFill(fill) => self.hold_fill(fill),
             Effect::ResumeFill(fill) => self.resume_fill(fill),
         }
+    }
+
+    /// Delivers the answers that hot keys have given so far.
+    pub(super) fn deliver_answers(&mut self) {
+        while !self.core.effects.answers.is_empty() {
+            let mut answers = std::mem::take(&mut self.core.effects.answers);
+            self.deliver_all_of(&answers);
+            answers.clear();
+            // The memory serves again.
+            if self.core.effects.answers.is_empty() {
+                self.core.effects.answers = answers;
+                return;
+            }
+        }
+    }
+
+    /// Delivers answers to clients of this worker.
+    pub(super) fn deliver_all_of(&mut self, answers: &Answers) {
+        for (answer, reply) in answers.iter() {
+            self.deliver_answer(answer, reply);
+        }
+    }
+
+    fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
+        let Waiter { operations, sequence, received_ns, client, .. } = answer.waiter;
+        self.hot.on_answered(answer.hash, operations);
+        let replies = u64::from(operations);
+        self.core.tallies.count_many(RequestClass::Counter, answer.outcome, replies);
+        let now_ns = self.core.now_ns;
+        self.core.reply_times.add_many(received_ns, received_ns, now_ns, replies, &mut self.core.tallies);
+        let key = ClientKey::from_number(client);
+        if let Some(client) = self.clients.all.get_mut(key) {
+            client.combined -= operations;
+        }
+        let (ends_client, reply) = match reply {
+            AnswerBytes::Copied(bytes) => (self.ends_client(bytes), ReplyBytes::Borrowed(bytes)),
+            AnswerBytes::Shared(bytes) => (self.ends_client(bytes), ReplyBytes::Owned(bytes.clone())),
+        };
+        match operations {
+            _ if ends_client => self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost),
+            1 => self.clients.settle(&mut self.core, key, sequence, 0, reply),
+            _ => self.clients.settle_run(&mut self.core, key, sequence, operations, reply),
+        }
+    }
+
+    /// The outcome is unknown, and clients are to see that as the end of their connection.
+    fn ends_client(&self, reply: &[u8]) -> bool {
+        reply.first() == Some(&b'-')
+            && self.core.config.upstream.lost_reply == LostReply::Close
+            && reply[1..].starts_with(OUTCOME_UNKNOWN)
     }
 }

@@ -54,8 +54,8 @@ impl Worker {
             WorkerMessage::RedirectBroken { source, target_id } => {
                 self.clients.on_redirect_broken(&self.core, source, target_id)
             }
-            WorkerMessage::Combine(batch) => self.take_handoffs(batch),
-            WorkerMessage::Combined(batch) => self.take_results(batch),
+            WorkerMessage::Combine(batch) => self.hot.take_handoffs(&mut self.core, batch),
+            WorkerMessage::Combined(answers) => self.deliver_all_of(&answers),
             WorkerMessage::Behind(requests) => self.serve_behind(requests),
             WorkerMessage::BehindSaid(results) => self.hear_behind(results),
             WorkerMessage::Publish { channel, payload } => {

@@ -23,9 +23,11 @@ pub mod core;
 pub mod decide;
 pub mod dispatch;
 pub mod effects;
+mod enqueue;
 pub mod errors;
 mod finish;
 pub mod flow;
+pub mod flush;
 pub mod hot;
 pub mod intake;
 mod messages;
@@ -147,11 +149,11 @@ fn drain(worker: &mut Worker, stopped: bool) -> Option<Ended> {
     worker.drain_behind();
     // Clients of other workers may need this one as the home of a key.
     let left = worker.core.gateway.connections.open();
-    let is_over = stopped || (left == 0 && !worker.owes() && !worker.has_unflushed());
+    let is_over = stopped || (left == 0 && !worker.hot.owes() && !worker.has_unflushed());
     is_over.then(|| Ended {
         cut_off: worker.clients.all.len(),
         unflushed: worker.report_unflushed(),
-        unpaid: worker.report_unpaid(),
+        unpaid: worker.hot.report_unpaid(),
     })
 }
 
@@ -168,7 +170,7 @@ async fn follow_hot_set(worker: Rc<RefCell<Worker>>) {
     let mut hot_set = worker.borrow().core.gateway.hot_set.clone();
     while hot_set.changed().await.is_ok() {
         let published = Arc::clone(&hot_set.borrow_and_update());
-        turn(&worker, |worker| worker.adopt_hot_set(&published));
+        turn(&worker, |worker| worker.hot.adopt_hot_set(&mut worker.core, &published));
     }
 }
 
@@ -178,7 +180,7 @@ async fn follow_polled_limits(worker: Rc<RefCell<Worker>>) {
     limits.mark_changed();
     while limits.changed().await.is_ok() {
         let published = Arc::clone(&limits.borrow_and_update());
-        turn(&worker, |worker| worker.adopt_polled_limits(&published));
+        turn(&worker, |worker| worker.hot.adopt_polled_limits(&published));
     }
 }
 

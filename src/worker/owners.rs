@@ -140,14 +140,15 @@ impl Worker {
         self.visit_clients();
         self.visit_upstreams();
         self.hot.give_back();
+        self.core.effects.give_back();
         self.upstreams.retries.give_back();
         self.sessions().listen_again();
         self.clients.send_redirected(&self.core.gateway);
         self.keep_behind();
-        self.publish_quotas();
+        self.hot.publish_quotas(&mut self.core);
         self.keep_copies();
-        self.hand_over_slice();
-        self.publish_courses();
+        self.hot.hand_over_slice(&mut self.core);
+        self.hot.publish_courses(&mut self.core);
         self.core.reply_times.flush(&mut self.core.tallies);
         self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
         // A queue that is not seen again is forgotten within a second.

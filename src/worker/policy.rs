@@ -149,10 +149,10 @@ impl Worker {
                     }
                     return HotVerdict::Forward;
                 }
-                if let Err(text) = self.begin_by_quota(name, key.hash) {
+                if let Err(text) = self.hot.begin_by_quota(&mut self.core, name, key.hash) {
                     return HotVerdict::Refuse(text);
                 }
-            } else if !self.begin_by_rule(name, key.hash) {
+            } else if !self.hot.begin_by_rule(&mut self.core, name, key.hash) {
                 return HotVerdict::Forward;
             }
         }

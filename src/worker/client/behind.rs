@@ -163,7 +163,7 @@ impl Worker {
             version: client.session.version,
         };
         self.count_access(client_key, resolved);
-        let home = self.home_of(hash);
+        let home = self.core.home_of(hash);
         if home == self.core.index {
             self.take_at_home(key, hash, op, waiter);
         } else {
@@ -275,7 +275,7 @@ impl Worker {
     }
 
     fn ask_for_passage(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
-        let home = self.home_of(hash);
+        let home = self.core.home_of(hash);
         self.ask(home, BehindRequest { key, hash, ask: BehindAsk::Barrier, waiter });
     }
 
@@ -410,7 +410,7 @@ impl Worker {
     }
 
     fn leave(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
-        let home = self.home_of(hash);
+        let home = self.core.home_of(hash);
         self.ask(home, BehindRequest { key, hash, ask: BehindAsk::Done, waiter });
     }
 }

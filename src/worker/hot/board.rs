@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::HotKeys;
 use super::quota::{Held, describe};
 use crate::limits::POLLED_KEYS_MAX;
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::quota_board::QuotaBoard;
 use crate::shared::tallies::QuotaTally;
-use crate::worker::owners::Worker;
+use crate::worker::core::Core;
 
 /// At most so often levels are published, since that copies the names of all keys.
 const BOARD_PERIOD_NS: u64 = 250_000_000;
@@ -74,55 +75,51 @@ impl Board {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// A key that a quota holds is counting: its counts are taken with the next publication.
     pub(super) fn count_later(&mut self, hash: u64) {
-        let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
+        let home = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
         if let Some(held) = home.and_then(|home| home.held.as_mut()) {
-            held.count_later(hash, &mut self.hot.board);
+            held.count_later(hash, &mut self.board);
         }
     }
 
     /// Takes the counts of the quotas into the tallies, and publishes the levels now and then.
-    pub fn publish_quotas(&mut self) {
-        for hash in std::mem::take(&mut self.hot.board.counted) {
-            let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
+    pub fn publish_quotas(&mut self, core: &mut Core) {
+        for hash in std::mem::take(&mut self.board.counted) {
+            let home = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
             if let Some(held) = home.and_then(|home| home.held.as_mut()) {
-                held.tally(&mut self.core.tallies.quotas);
+                held.tally(&mut core.tallies.quotas);
             }
         }
-        self.hot.held.measure(
-            &self.core.config,
-            self.core.gateway.workers.len(),
-            &mut self.core.tallies.admission,
-        );
-        let due = self.core.now_ns >= self.hot.board.due_ns;
-        let wanted = !self.hot.quotas.is_empty() || self.hot.board.published;
+        self.held.measure(&core.config, core.gateway.workers.len(), &mut core.tallies.admission);
+        let due = core.now_ns >= self.board.due_ns;
+        let wanted = !self.quotas.is_empty() || self.board.published;
         // A limit key that nobody polls yet holds up its counter.
-        if !(due && wanted || self.hot.board.polled_changed) {
+        if !(due && wanted || self.board.polled_changed) {
             return;
         }
         let mut facts = Vec::new();
-        let mut shown = std::mem::take(&mut self.hot.board.shown);
+        let mut shown = std::mem::take(&mut self.board.shown);
         shown.sort_unstable();
         shown.dedup();
         shown.retain(|hash| {
-            let home = self.hot.entries.get_mut(hash).and_then(|entry| entry.queue.as_mut());
+            let home = self.entries.get_mut(hash).and_then(|entry| entry.queue.as_mut());
             let Some(home) = home else { return false };
-            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
+            home.adopt_limits(&self.limits, self.limits_version, core.now_ns);
             let Some(held) = &home.held else { return false };
             let has_rows = !held.rows().contains(&RowId::OVERFLOW);
             if has_rows {
-                describe(held, self.hot.quotas.rules(), self.core.now_ns, &mut facts);
+                describe(held, self.quotas.rules(), core.now_ns, &mut facts);
             }
             has_rows
         });
-        let board = &mut self.hot.board;
+        let board = &mut self.board;
         board.shown = shown;
         // One more than are polled tells the poller that there are too many.
         let polled: Vec<Bytes> = board.polled.keys().take(POLLED_KEYS_MAX + 1).cloned().collect();
-        (board.due_ns, board.polled_changed) = (self.core.now_ns + BOARD_PERIOD_NS, false);
+        (board.due_ns, board.polled_changed) = (core.now_ns + BOARD_PERIOD_NS, false);
         board.published = !(facts.is_empty() && polled.is_empty());
-        self.core.gateway.workers[self.core.index].quotas.store(Arc::new(QuotaBoard { facts, polled }));
+        core.gateway.workers[core.index].quotas.store(Arc::new(QuotaBoard { facts, polled }));
     }
 }

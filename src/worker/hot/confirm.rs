@@ -12,16 +12,15 @@
 //! more, or too few replicas have acknowledged in time, the grant stands in Redis and is not confirmed: its client is told
 //! just that.
 
+use super::HotKeys;
 use crate::admission::ReplicaWait;
 use crate::combine::Settled as CombineSettled;
 use crate::resp::parse_integer_reply;
-use crate::shared::labels::{Outcome, RequestClass};
+use crate::shared::labels::Outcome;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::flush_touched;
-use crate::worker::owners::Worker;
-use crate::worker::pending::{Origin, Pending};
+use crate::worker::core::Core;
+use crate::worker::effects::Effect;
 use crate::worker::reply::ReplyBytes;
-use crate::worker::upstream::Phase;
 
 /// The keys whose grants wait for the replicas of one node on the same terms. There are at most as many as nodes times
 /// different terms in the configuration.
@@ -34,63 +33,43 @@ pub(super) struct Confirmation {
     next: Vec<u64>,
 }
 
-impl Worker {
+impl HotKeys {
     /// Has the grants of a key answered when enough replicas of `node` hold them. Its flush has been answered by that node.
-    pub(super) fn confirm(&mut self, hash: u64, node: NodeIndex, wait: ReplicaWait) {
+    pub(super) fn confirm(&mut self, core: &mut Core, hash: u64, node: NodeIndex, wait: ReplicaWait) {
         let same = |known: &Confirmation| (known.node, known.wait) == (node, wait);
-        let index = self.hot.confirmations.iter().position(same).unwrap_or_else(|| {
-            self.hot.confirmations.push(Confirmation { node, wait, asked: Vec::new(), next: Vec::new() });
-            self.hot.confirmations.len() - 1
+        let index = self.confirmations.iter().position(same).unwrap_or_else(|| {
+            self.confirmations.push(Confirmation { node, wait, asked: Vec::new(), next: Vec::new() });
+            self.confirmations.len() - 1
         });
-        self.hot.confirmations[index].next.push(hash);
-        self.ask_replicas(index);
+        self.confirmations[index].next.push(hash);
+        core.effects.push(Effect::AskReplicas(index));
     }
 
-    /// Sends a `WAIT` for the keys that have gathered, unless one is under way.
-    fn ask_replicas(&mut self, index: usize) {
-        let Some(group) = self.hot.confirmations.get_mut(index) else { return };
+    /// What a `WAIT` is to be sent for: the keys that have gathered, unless one is under way for others. They count as asked for.
+    pub fn take_unconfirmed(&mut self, index: usize) -> Option<(NodeIndex, ReplicaWait)> {
+        let group = self.confirmations.get_mut(index)?;
         if !group.asked.is_empty() || group.next.is_empty() {
-            return;
+            return None;
         }
         group.asked = std::mem::take(&mut group.next);
-        let (node, wait) = (group.node, group.wait);
-        let connection = self.upstreams.confirming_connection(&mut self.core, node, wait);
-        let now_ns = self.core.now_ns;
-        let phase = self.upstreams.connections.get(connection).map(|upstream| upstream.phase());
-        match self.upstreams.room(&self.core, connection) {
-            Some(room) if !matches!(phase, Some(Phase::Waiting(_))) => {
-                let pending = Pending {
-                    leading: 1,
-                    ..Pending::on_connection(Origin::Confirmation(index as u32), RequestClass::Local, now_ns)
-                };
-                let (replicas, timeout_ms) = (wait.replicas.to_string(), wait.timeout_ms.to_string());
-                let words = format!(
-                    "*1\r\n$4\r\nPING\r\n*3\r\n$4\r\nWAIT\r\n${}\r\n{replicas}\r\n${}\r\n{timeout_ms}\r\n",
-                    replicas.len(),
-                    timeout_ms.len()
-                );
-                self.upstreams.send(room, pending, &[words.as_bytes()]);
-            }
-            _ => self.settle_confirmation(index as u32, None),
-        }
+        Some((group.node, group.wait))
     }
 
     /// What `WAIT` said; nothing if its connection was lost.
-    pub fn settle_confirmation(&mut self, index: u32, reply: Option<&[u8]>) {
+    pub fn settle_confirmation(&mut self, core: &mut Core, index: u32, reply: Option<&[u8]>) {
         let index = index as usize;
-        let Some(group) = self.hot.confirmations.get_mut(index) else { return };
+        let Some(group) = self.confirmations.get_mut(index) else { return };
         let (asked, wait) = (std::mem::take(&mut group.asked), group.wait);
         let acknowledged = reply.and_then(parse_integer_reply).and_then(|count| usize::try_from(count).ok());
         let confirmed = acknowledged.is_some_and(|count| count >= wait.replicas);
         for hash in asked {
-            self.answer_grants(hash, wait, confirmed);
+            self.answer_grants(core, hash, wait, confirmed);
         }
-        self.ask_replicas(index);
-        flush_touched(self);
+        core.effects.push(Effect::AskReplicas(index));
     }
 
-    fn answer_grants(&mut self, hash: u64, wait: ReplicaWait, confirmed: bool) {
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
+    fn answer_grants(&mut self, core: &mut Core, hash: u64, wait: ReplicaWait, confirmed: bool) {
+        let Some(mut home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
             return;
         };
         let mut reply = Vec::new();
@@ -98,20 +77,20 @@ impl Worker {
             reply.clear();
             if confirmed {
                 crate::resp::encode::integer(&mut reply, value);
-                self.settle_one(hash, home.held.as_deref_mut(), waiter, CombineSettled::Reply(&reply));
+                self.settle_one(core, hash, home.held.as_deref_mut(), waiter, CombineSettled::Reply(&reply));
                 continue;
             }
             wait.write_unconfirmed(home.queue.key(), &mut reply);
             if let Some(held) = &mut home.held {
                 held.admission.count_unconfirmed();
-                held.count_later(hash, &mut self.hot.board);
+                held.count_later(hash, &mut self.board);
             }
-            self.settle_member(hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Failed);
+            self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Failed);
         }
         if !home.queue.is_empty() {
             self.look_again(hash, &mut home);
         }
-        if let Some(entry) = self.hot.entries.get_mut(&hash) {
+        if let Some(entry) = self.entries.get_mut(&hash) {
             entry.queue = Some(home);
         }
     }

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Due, Entry, Home};
+use super::{Due, Entry, Home, HotKeys};
 
 use crate::config::RuleMode;
 use crate::detect::HotSet;
 use crate::limits::RECORDED_PER_SECOND_MAX;
-use crate::worker::owners::Worker;
+use crate::worker::core::Core;
 
 /// A key that only a rule wants combined is forgotten after this long without use; its next use brings it back.
 const RULED_IDLE_NS: u64 = 60_000_000_000;
@@ -42,84 +42,84 @@ impl Entry {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// Takes over the published hot set, if it or the configuration is new.
-    pub fn adopt_hot_set(&mut self, hot_set: &HotSet) {
-        if self.hot.hot_set_version == Some(hot_set.version) {
+    pub fn adopt_hot_set(&mut self, core: &mut Core, hot_set: &HotSet) {
+        if self.hot_set_version == Some(hot_set.version) {
             return;
         }
-        self.hot.hot_set_version = Some(hot_set.version);
-        self.core.tick();
-        let former = std::mem::take(&mut self.hot.hot_keys);
+        self.hot_set_version = Some(hot_set.version);
+        core.tick();
+        let former = std::mem::take(&mut self.hot_keys);
         for hash in &former {
-            if let Some(entry) = self.hot.entries.get_mut(hash) {
+            if let Some(entry) = self.entries.get_mut(hash) {
                 entry.hot = false;
             }
         }
-        if self.core.config.combine.enabled {
-            self.adopt_hot_keys(hot_set);
+        if core.config.combine.enabled {
+            self.adopt_hot_keys(core, hot_set);
         }
         for hash in former {
-            if self.hot.entries.get(&hash).is_some_and(|entry| !entry.hot) {
-                self.hot.arm(Due::Cool(hash), self.core.now_ns);
+            if self.entries.get(&hash).is_some_and(|entry| !entry.hot) {
+                self.arm(Due::Cool(hash), core.now_ns);
             }
         }
     }
 
-    fn adopt_hot_keys(&mut self, hot_set: &HotSet) {
+    fn adopt_hot_keys(&mut self, core: &mut Core, hot_set: &HotSet) {
         // Of a name that is too long to be kept whole only rules can say that it is combined.
         for hot_key in hot_set.entries.iter().filter(|hot_key| !hot_key.key.is_truncated()) {
             let key = hot_key.key.bytes();
-            let hash = self.hot.hasher.hash_one(key);
-            let excluded = matches!(self.hot.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind)
-                && !self.hot.quotas.holds(key, hash);
-            match self.hot.entries.get_mut(&hash) {
+            let hash = self.hasher.hash_one(key);
+            let excluded = matches!(self.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind)
+                && !self.quotas.holds(key, hash);
+            match self.entries.get_mut(&hash) {
                 _ if excluded => continue,
                 Some(entry) => entry.hot = entry.key == key,
-                None => self.begin(Bytes::copy_from_slice(key), hash, true),
+                None => self.begin(core, Bytes::copy_from_slice(key), hash, true),
             }
-            self.hot.hot_keys.push(hash);
+            self.hot_keys.push(hash);
         }
     }
 
     /// Forgets a key that is not combined any more; otherwise it is looked at again when it may not be.
-    pub(super) fn cool_down(&mut self, hash: u64) {
-        let Some(entry) = self.hot.entries.get_mut(&hash) else { return };
+    pub(super) fn cool_down(&mut self, core: &mut Core, hash: u64) {
+        let Some(entry) = self.entries.get_mut(&hash) else { return };
         let idle_due_ns = entry.idle_due_ns();
-        let over = !entry.is_wanted() || (!entry.hot && idle_due_ns < self.core.now_ns);
+        let over = !entry.is_wanted() || (!entry.hot && idle_due_ns < core.now_ns);
         if !(over && entry.is_settled()) {
-            let soon_ns = self.core.now_ns + UNSETTLED_NS;
+            let soon_ns = core.now_ns + UNSETTLED_NS;
             // A hot key comes back when it leaves the hot set.
             let due_ns = if over { soon_ns } else { idle_due_ns.max(soon_ns) };
-            return self.hot.arm(Due::Cool(hash), due_ns);
+            return self.arm(Due::Cool(hash), due_ns);
         }
-        if let Some(mut entry) = self.hot.entries.remove(&hash) {
-            self.give_back(hash, &mut entry);
+        if let Some(mut entry) = self.entries.remove(&hash) {
+            self.give_back_entry(core, hash, &mut entry);
         }
     }
 
     /// Gives back what a key has taken.
-    fn give_back(&mut self, hash: u64, entry: &mut Entry) {
+    fn give_back_entry(&mut self, core: &mut Core, hash: u64, entry: &mut Entry) {
         if entry.quota.is_some() {
-            self.hot.held.remove(entry.held_bytes);
+            self.held.remove(entry.held_bytes);
         }
-        self.hot.debtors.remove(&hash);
+        self.debtors.remove(&hash);
         if let Some(home) = &mut entry.queue {
-            self.core.tallies.combine.keys.release(home.row);
+            core.tallies.combine.keys.release(home.row);
             if let Some(held) = &mut home.held {
-                self.hot.board.leave(held, &mut self.core.tallies.quotas);
+                self.board.leave(held, &mut core.tallies.quotas);
             }
         }
     }
 
     /// Gives what was counted to the control thread, unless that has not taken the last yet.
-    pub fn hand_over_slice(&mut self) {
-        let Some(detector) = &mut self.hot.detector else { return };
-        let Ok(place) = self.core.gateway.slices.try_reserve() else { return };
-        let slice = detector.take_slice(self.core.now_ns);
-        let ratio = sample_ratio(slice.totals.ops, slice.duration_ns, self.core.config.detect.sample_max);
+    pub fn hand_over_slice(&mut self, core: &mut Core) {
+        let Some(detector) = &mut self.detector else { return };
+        let Ok(place) = core.gateway.slices.try_reserve() else { return };
+        let slice = detector.take_slice(core.now_ns);
+        let ratio = sample_ratio(slice.totals.ops, slice.duration_ns, core.config.detect.sample_max);
         detector.set_sample_ratio(ratio);
-        place.send((self.core.index, slice));
+        place.send((core.index, slice));
     }
 }
 

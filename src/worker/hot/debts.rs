@@ -16,7 +16,7 @@ use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
-use crate::worker::owners::Worker;
+use crate::worker::core::Core;
 
 /// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
 pub(super) const DEBT_WORKER: u16 = u16::MAX;
@@ -45,31 +45,37 @@ fn is_for_good(error: &[u8]) -> bool {
     ERRORS_FOR_GOOD.iter().any(|beginning| error.starts_with(beginning))
 }
 
-impl Worker {
+impl HotKeys {
     /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
     /// its way needs no look: its outcome brings one.
-    pub(super) fn settle_debts(&mut self, hash: u64, home: &mut Home) {
+    pub(super) fn settle_debts(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         let Some(held) = &mut home.held else { return };
-        if let Some(sum) = held.admission.owed_to_flush(self.core.now_ns) {
+        if let Some(sum) = held.admission.owed_to_flush(core.now_ns) {
             let charge = held.admission.charge();
-            self.send_debt(hash, home.queue.key().clone(), sum, charge);
+            self.send_debt(core, hash, home.queue.key().clone(), sum, charge);
         } else if let Some(due_ns) = held.admission.owed_due_ns() {
-            self.hot.look_at(due_ns, hash);
+            self.look_at(due_ns, hash);
         }
     }
 
     /// Puts a debt into the queue beside the key's. `charge` is what its flush is made with.
-    pub(super) fn send_debt(&mut self, hash: u64, key: Bytes, sum: i64, charge: Option<Arc<Clamp>>) {
+    pub(super) fn send_debt(
+        &mut self,
+        core: &mut Core,
+        hash: u64,
+        key: Bytes,
+        sum: i64,
+        charge: Option<Arc<Clamp>>,
+    ) {
         let beside = !hash;
-        if !self.hot.entries.contains_key(&beside) {
-            let identity = [self.core.gateway.id.as_bytes(), b":debts"].concat();
-            let queue = Some(Box::new(self.new_home(&key, &identity, RowId::OVERFLOW, None)));
-            let entry =
-                Entry { serves_debts: true, ..Entry::new(key, self.core.index, self.core.now_ns, queue) };
-            self.hot.entries.insert(beside, entry);
-            self.hot.arm(Due::Cool(beside), self.core.now_ns + QUEUE_OF_DEBTS_NS);
+        if !self.entries.contains_key(&beside) {
+            let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
+            let queue = Some(Box::new(self.new_home(core, &key, &identity, RowId::OVERFLOW, None)));
+            let entry = Entry { serves_debts: true, ..Entry::new(key, core.index, core.now_ns, queue) };
+            self.entries.insert(beside, entry);
+            self.arm(Due::Cool(beside), core.now_ns + QUEUE_OF_DEBTS_NS);
         }
-        if let Some(entry) = self.hot.entries.get_mut(&beside) {
+        if let Some(entry) = self.entries.get_mut(&beside) {
             entry.unsettled += 1;
             entry.queue.iter_mut().for_each(|home| home.charge.clone_from(&charge));
         }
@@ -79,28 +85,28 @@ impl Worker {
             client: 0,
             sequence: 0,
             operations: 1,
-            received_ns: self.core.now_ns,
+            received_ns: core.now_ns,
             delta: sum,
             verb: Verb::Incrby,
             version,
         };
-        self.push(beside, Op::Increment(sum), waiter, version);
+        self.push(core, beside, Op::Increment(sum), waiter, version);
     }
 
     /// What came of a debt. `beside` is the hash of its own queue.
-    pub(super) fn settle_debt(&mut self, beside: u64, sum: i64, reply: &[u8]) {
+    pub(super) fn settle_debt(&mut self, core: &mut Core, beside: u64, sum: i64, reply: &[u8]) {
         let mut last = false;
-        if let Some(entry) = self.hot.entries.get_mut(&beside) {
+        if let Some(entry) = self.entries.get_mut(&beside) {
             entry.unsettled -= 1;
             last = entry.unsettled == 0;
         }
-        let now_ns = self.core.now_ns;
-        let home = self.hot.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
+        let now_ns = core.now_ns;
+        let home = self.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
         let Some(Home { held: Some(held), failed_since_ns, queue, .. }) = home.map(|home| &mut **home) else {
-            return self.settle_orphaned_debt(beside, sum, reply, last);
+            return self.settle_orphaned_debt(core, beside, sum, reply, last);
         };
         if last {
-            self.hot.orphaned_debts.remove(&beside);
+            self.orphaned_debts.remove(&beside);
         }
         match parse_integer_reply(reply) {
             Some(value) => {
@@ -132,20 +138,20 @@ impl Worker {
             None => held.admission.on_owed_lost(sum),
         }
         self.count_later(!beside);
-        self.hot.look_at(now_ns, !beside);
+        self.look_at(now_ns, !beside);
     }
 
     /// What came of a debt whose quota is gone from the configuration. `last` says that no other is under way for its key.
-    fn settle_orphaned_debt(&mut self, beside: u64, sum: i64, reply: &[u8], last: bool) {
-        let Some(key) = self.hot.entries.get(&beside).map(|entry| &entry.key) else { return };
+    fn settle_orphaned_debt(&mut self, core: &mut Core, beside: u64, sum: i64, reply: &[u8], last: bool) {
+        let Some(key) = self.entries.get(&beside).map(|entry| &entry.key) else { return };
         let error = first_error(reply).unwrap_or_default();
         let in_counter = parse_integer_reply(reply).is_some();
         if !in_counter && !error.starts_with(OUTCOME_UNKNOWN) && !is_for_good(error) {
             // Its queue may be in use right now.
             let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
-            let orphan = self.hot.orphaned_debts.entry(beside).or_insert_with(new);
+            let orphan = self.orphaned_debts.entry(beside).or_insert_with(new);
             orphan.unsent = orphan.unsent.saturating_add(sum);
-            return self.hot.look_at(self.core.now_ns, beside);
+            return self.look_at(core.now_ns, beside);
         }
         if !in_counter {
             tracing::warn!(
@@ -156,25 +162,25 @@ impl Worker {
             );
         }
         if last {
-            self.hot.orphaned_debts.remove(&beside);
+            self.orphaned_debts.remove(&beside);
         }
     }
 
     /// Sends again what surely did not come into a counter whose quota is gone.
-    pub(super) fn resend_orphaned_debt(&mut self, beside: u64) {
-        let Some(orphan) = self.hot.orphaned_debts.get_mut(&beside) else { return };
+    pub(super) fn resend_orphaned_debt(&mut self, core: &mut Core, beside: u64) {
+        let Some(orphan) = self.orphaned_debts.get_mut(&beside) else { return };
         let sum = std::mem::take(&mut orphan.unsent);
         if sum != 0 {
             let key = orphan.key.clone();
-            self.send_debt(!beside, key, sum, None);
+            self.send_debt(core, !beside, key, sum, None);
         }
     }
 
     /// Says of each key what was let through and is not known to be in its counter, when the process has to end.
     pub fn report_unpaid(&self) -> Unflushed {
         let held = |entry: &Entry| entry.queue.as_ref()?.held.as_ref()?.admission.debt();
-        let of_quotas = self.hot.entries.values().filter_map(|entry| Some((&entry.key, held(entry)?)));
-        let orphaned = self.hot.orphaned_debts.values().map(|orphan| (&orphan.key, orphan.debt));
+        let of_quotas = self.entries.values().filter_map(|entry| Some((&entry.key, held(entry)?)));
+        let orphaned = self.orphaned_debts.values().map(|orphan| (&orphan.key, orphan.debt));
         let mut unpaid = Unflushed::default();
         for (key, Debt { sum, increments, in_doubt }) in of_quotas.chain(orphaned) {
             unpaid.keys += 1;
@@ -192,7 +198,7 @@ impl Worker {
 
     /// Whether something that was let through is not in its counter yet.
     pub fn owes(&mut self) -> bool {
-        let HotKeys { debtors, entries, orphaned_debts, .. } = &mut self.hot;
+        let HotKeys { debtors, entries, orphaned_debts, .. } = self;
         if !orphaned_debts.is_empty() {
             return true;
         }

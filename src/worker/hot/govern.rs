@@ -7,12 +7,13 @@
 
 use rand::Rng;
 
-use super::Entry;
 use super::verdict::HotVerdict;
+use super::{Entry, HotKeys};
 use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
 use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::Client;
+use crate::worker::core::Core;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::upstream::Role;
@@ -118,28 +119,6 @@ impl Worker {
         self.clients.all.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
     }
 
-    /// Shows what is done with the keys of the published hot set, which bounds them.
-    pub fn publish_courses(&mut self) {
-        let now_ns = self.core.now_ns;
-        let ms = |ns: u64| ns / 1_000_000;
-        self.core.tallies.courses.clear();
-        for hash in &self.hot.hot_keys {
-            let Some(entry) = self.hot.entries.get(hash) else { continue };
-            let (pace, forced) = (&entry.pace, entry.is_forced());
-            self.core.tallies.courses.push(KeyCourse {
-                key: entry.key.clone(),
-                course: if forced { Course::Folding } else { pace.course() },
-                forced,
-                for_ms: match pace.since_ns() {
-                    0 => 0,
-                    since_ns => ms(now_ns.saturating_sub(since_ns)),
-                },
-                excess_us: pace.excess_ns() / 1000,
-                probe_in_ms: pace.next_probe_ns().map(|due_ns| ms(due_ns.saturating_sub(now_ns))),
-            });
-        }
-    }
-
     /// A connection to a node was made, which took the system so long.
     pub fn note_connect_time(&mut self, node: NodeIndex, connect_ns: u64) {
         self.hot.govern.node(node).on_connect(connect_ns);
@@ -222,6 +201,30 @@ impl Worker {
         }
         // What was sent before has to be answered before anything of its client is folded.
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
+    }
+}
+
+impl HotKeys {
+    /// Shows what is done with the keys of the published hot set, which bounds them.
+    pub fn publish_courses(&self, core: &mut Core) {
+        let now_ns = core.now_ns;
+        let ms = |ns: u64| ns / 1_000_000;
+        core.tallies.courses.clear();
+        for hash in &self.hot_keys {
+            let Some(entry) = self.entries.get(hash) else { continue };
+            let (pace, forced) = (&entry.pace, entry.is_forced());
+            core.tallies.courses.push(KeyCourse {
+                key: entry.key.clone(),
+                course: if forced { Course::Folding } else { pace.course() },
+                forced,
+                for_ms: match pace.since_ns() {
+                    0 => 0,
+                    since_ns => ms(now_ns.saturating_sub(since_ns)),
+                },
+                excess_us: pace.excess_ns() / 1000,
+                probe_in_ms: pace.next_probe_ns().map(|due_ns| ms(due_ns.saturating_sub(now_ns))),
+            });
+        }
     }
 }
 

@@ -50,7 +50,7 @@ use crate::combine::{Foldable, SpareSegments};
 use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::limits::KEPT_BYTES_MAX;
-use crate::shared::handoff::{Handoff, HandoffResult, Waiter};
+use crate::shared::handoff::{Answers, Handoff, Waiter};
 use crate::shared::quota_board::PolledLimits;
 use crate::worker::timers::Timers;
 
@@ -160,8 +160,8 @@ pub struct HotKeys {
     pumping: bool,
     /// Operations for the homes of other workers, by worker.
     outboxes: Vec<Vec<Handoff>>,
-    /// Outcomes for the clients of other workers, by worker.
-    results: Vec<Vec<HandoffResult>>,
+    /// Answers to the clients of other workers, by worker.
+    answers: Vec<Answers>,
     /// The version of the hot set that was taken over under this configuration.
     hot_set_version: Option<u64>,
 }
@@ -198,7 +198,7 @@ impl HotKeys {
             woken: false,
             pumping: false,
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
-            results: (0..workers).map(|_| Vec::new()).collect(),
+            answers: (0..workers).map(|_| Answers::default()).collect(),
             hot_set_version: None,
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::entry::Home;
 use super::quota::Held;
-use super::{Due, Entry, HeldCounters, Rules};
+use super::{Due, Entry, HeldCounters, HotKeys, Rules};
 use crate::combine::{KeyQueue, QueueLimits};
 use crate::command::glob;
 use crate::config::{Config, Limits, RuleMode};
@@ -15,6 +15,7 @@ use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
 use crate::shared::keyed::RowId;
 use crate::worker::client::Client;
 use crate::worker::client::session::Replies;
+use crate::worker::core::Core;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
@@ -30,49 +31,55 @@ pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
     config.detect.enabled.then(detector)
 }
 
-impl Worker {
+impl HotKeys {
     /// Begins to combine a key that no one knew, if a rule says so.
-    pub fn begin_by_rule(&mut self, key: &[u8], hash: u64) -> bool {
-        let wanted = self.hot.rules.mode_of(key, hash) == RuleMode::Combine;
+    pub fn begin_by_rule(&mut self, core: &mut Core, key: &[u8], hash: u64) -> bool {
+        let wanted = self.rules.mode_of(key, hash) == RuleMode::Combine;
         let wanted = wanted && key.len() <= RULED_NAME_BYTES_MAX;
-        if !wanted || self.hot.entries.len() >= RULED_KEYS_MAX || self.hot.entries.contains_key(&hash) {
+        if !wanted || self.entries.len() >= RULED_KEYS_MAX || self.entries.contains_key(&hash) {
             return false;
         }
-        self.begin(Bytes::copy_from_slice(key), hash, false);
+        self.begin(core, Bytes::copy_from_slice(key), hash, false);
         true
     }
 
     /// Begins to combine a key. Whoever caused it, a rule that wants the key combined keeps it so when it cools.
-    pub(super) fn begin(&mut self, key: Bytes, hash: u64, hot: bool) {
-        let ruled = self.hot.rules.mode_of(&key, hash) == RuleMode::Combine;
-        let home = (hash % self.core.gateway.workers.len() as u64) as usize;
-        let quota = self.hot.quotas.of(&key, hash);
-        let queue = (home == self.core.index).then(|| {
-            let row = self.core.tallies.combine.keys.acquire(Arc::from(&key[..]));
-            let held = quota.clone().map(|quota| self.hold(hash, quota));
-            Box::new(self.new_home(&key, self.core.gateway.id.as_bytes(), row, held))
+    pub(super) fn begin(&mut self, core: &mut Core, key: Bytes, hash: u64, hot: bool) {
+        let ruled = self.rules.mode_of(&key, hash) == RuleMode::Combine;
+        let home = core.home_of(hash);
+        let quota = self.quotas.of(&key, hash);
+        let queue = (home == core.index).then(|| {
+            let row = core.tallies.combine.keys.acquire(Arc::from(&key[..]));
+            let held = quota.clone().map(|quota| self.hold(core, hash, quota));
+            Box::new(self.new_home(core, &key, core.gateway.id.as_bytes(), row, held))
         });
-        let held_bytes =
-            quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == self.core.index));
+        let held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == core.index));
         if quota.is_some() {
-            self.hot.held.add(held_bytes);
+            self.held.add(held_bytes);
         }
-        let entry = Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, home, self.core.now_ns, queue) };
-        self.hot.arm(Due::Cool(hash), entry.idle_due_ns());
+        let entry = Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, home, core.now_ns, queue) };
+        self.arm(Due::Cool(hash), entry.idle_due_ns());
         if entry.is_forced() {
-            self.hot.epoch = self.hot.epoch.wrapping_add(1);
+            self.epoch = self.epoch.wrapping_add(1);
         }
-        self.hot.entries.insert(hash, entry);
+        self.entries.insert(hash, entry);
     }
 
     /// An empty queue whose tokens bear this identity.
-    pub(super) fn new_home(&self, key: &Bytes, identity: &[u8], row: RowId, held: Option<Box<Held>>) -> Home {
+    pub(super) fn new_home(
+        &self,
+        core: &Core,
+        key: &Bytes,
+        identity: &[u8],
+        row: RowId,
+        held: Option<Box<Held>>,
+    ) -> Home {
         Home {
             held,
             row,
             waiting_since_ns: 0,
-            queue: KeyQueue::new(key.clone(), identity, queue_limits(&self.core.config))
-                .sharing(&self.hot.spares)
+            queue: KeyQueue::new(key.clone(), identity, queue_limits(&core.config))
+                .sharing(&self.spares)
                 .cautious(),
             sending: Default::default(),
             charge: None,
@@ -85,7 +92,9 @@ impl Worker {
             tallied: Default::default(),
         }
     }
+}
 
+impl Worker {
     /// Whether something of a client is in a queue, or waits for a copy.
     pub fn has_combined(&self, client: ClientKey) -> bool {
         self.clients.all.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
@@ -126,10 +135,10 @@ impl Worker {
             self.configure_copies();
         }
         self.hot.cache.forgive_refusals();
-        self.configure_quotas();
+        self.hot.configure_quotas(&mut self.core);
         self.hot.hot_set_version = None;
         let hot_set = Arc::clone(&self.core.gateway.hot_set.borrow());
-        self.adopt_hot_set(&hot_set);
+        self.hot.adopt_hot_set(&mut self.core, &hot_set);
         self.configure_behind();
     }
 }

@@ -2,92 +2,89 @@
 
 use bytes::Bytes;
 
-use super::Home;
 use super::debts::DEBT_WORKER;
 use super::entry::Sending;
 use super::quota::Held;
-use crate::combine::{Again, OUTCOME_UNKNOWN, Settled as CombineSettled};
-use crate::config::LostReply;
+use super::{Home, HotKeys};
+use crate::combine::{Again, Settled as CombineSettled};
 use crate::resp::{encode, first_error, parse_integer_reply};
-use crate::shared::handoff::{HandoffResult, Waiter};
-use crate::shared::labels::{CloseReason, Outcome, RedirectKind, RequestClass};
+use crate::shared::handoff::Waiter;
+use crate::shared::labels::{Outcome, RedirectKind};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
-use crate::worker::client::{flush_touched, hang_up, settle_client, settle_client_run};
-use crate::worker::names::{ClientKey, FlushKey};
-use crate::worker::owners::Worker;
+use crate::worker::core::Core;
+use crate::worker::names::FlushKey;
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::redirection;
 
-impl Worker {
+impl HotKeys {
     /// A reply to one command of a flush.
-    pub fn settle_flush(&mut self, flush: FlushKey, reply: ReplyBytes<'_>) {
+    pub fn settle_flush(&mut self, core: &mut Core, flush: FlushKey, reply: ReplyBytes<'_>) {
         let Some(sending) = self.sending(flush) else { return };
         sending.replies.push(reply.into_bytes());
-        self.finish_sending(flush);
+        self.finish_sending(core, flush);
     }
 
     /// One command of a flush was lost with its connection; `written` when it may have been executed.
-    pub fn flush_lost(&mut self, flush: FlushKey, written: bool) {
+    pub fn flush_lost(&mut self, core: &mut Core, flush: FlushKey, written: bool) {
         let Some(sending) = self.sending(flush) else { return };
         sending.lost += 1;
         sending.unsent += usize::from(!written);
-        self.finish_sending(flush);
+        self.finish_sending(core, flush);
     }
 
     fn sending(&mut self, flush: FlushKey) -> Option<&mut Sending> {
-        let home = self.hot.entries.get_mut(&flush.hash)?.queue.as_mut()?;
+        let home = self.entries.get_mut(&flush.hash)?.queue.as_mut()?;
         (home.sending.number == flush.sending).then_some(&mut home.sending)
     }
 
-    fn finish_sending(&mut self, flush: FlushKey) {
+    fn finish_sending(&mut self, core: &mut Core, flush: FlushKey) {
         let hash = flush.hash;
-        let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
+        let Some(mut home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
             return;
         };
         let node = home.sending.node;
         if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
-            self.finish(hash, &mut home);
+            self.finish(core, hash, &mut home);
         }
-        self.tally_queue(&mut home);
+        self.tally_queue(core, &mut home);
         if let Some(held) = &mut home.held {
-            held.count_later(hash, &mut self.hot.board);
+            held.count_later(hash, &mut self.board);
         }
         let wait = home.replica_wait().filter(|_| !home.unconfirmed.is_empty());
-        if let Some(entry) = self.hot.entries.get_mut(&hash) {
+        if let Some(entry) = self.entries.get_mut(&hash) {
             entry.queue = Some(home);
         }
         if let (Some(node), Some(wait)) = (node, wait) {
-            self.confirm(hash, node, wait);
+            self.confirm(core, hash, node, wait);
         }
     }
 
-    fn finish(&mut self, hash: u64, home: &mut Home) {
+    fn finish(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         let sending = std::mem::take(&mut home.sending);
         home.sending.number = sending.number;
         if sending.lost > 0 {
-            let now_ns = self.core.now_ns;
+            let now_ns = core.now_ns;
             let (queue, held) = (&mut home.queue, &mut home.held);
             queue.lost(now_ns, &sending.replies, sending.unsent, |waiter, settled| {
-                self.settle_one(hash, held.as_deref_mut(), waiter, settled)
+                self.settle_one(core, hash, held.as_deref_mut(), waiter, settled)
             });
             if home.queue.has_flight() {
-                self.try_later(hash, home);
+                self.try_later(core, hash, home);
             } else {
                 self.go_on(hash, home);
             }
-            flush_touched(self);
             return;
         }
-        if self.core.snapshots.topology.kind == UpstreamKind::Cluster
+        if core.snapshots.topology.kind == UpstreamKind::Cluster
             && home.queue.is_refused_by_replica(&sending.replies)
         {
             // A master no more. As long as replicas are read from, its connections do not make it say who is.
             home.queue.not_executed();
             if let Some(node) = sending.node {
-                self.core.doubt_master(node);
+                core.doubt_master(node);
             }
-            self.try_later(hash, home);
+            self.try_later(core, hash, home);
             return;
         }
         let waits = home.replica_wait().is_some();
@@ -95,13 +92,13 @@ impl Worker {
         let settlement = queue.settle(&sending.replies, |waiter, settled| {
             match if waits { granted(&settled, waiter.delta) } else { None } {
                 Some(value) => unconfirmed.push((waiter, value)),
-                None => self.settle_one(hash, held.as_deref_mut(), waiter, settled),
+                None => self.settle_one(core, hash, held.as_deref_mut(), waiter, settled),
             }
         });
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
-            held.admission.on_report(self.core.now_ns, report);
+            held.admission.on_report(core.now_ns, report);
         }
-        if settlement.denied && self.core.gateway.rights.on_fold_refused() {
+        if settlement.denied && core.gateway.rights.on_fold_refused() {
             tracing::warn!(
                 key = %home.queue.key().escape_ascii(),
                 "the upstream user may not say INCRBY, which many INCR, DECR and DECRBY of a hot key become: they go as they come; \
@@ -111,7 +108,7 @@ impl Worker {
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {
                 let reply = sending.replies.get(reply).cloned().unwrap_or_default();
-                self.follow(hash, home, &reply);
+                self.follow(core, hash, home, &reply);
             }
             Some(Again::NoScript | Again::OneByOne) => self.look_again(hash, home),
             None => self.go_on(hash, home),
@@ -128,89 +125,74 @@ impl Worker {
     }
 
     /// Sends the flush where a redirection says, or here again after a moment.
-    fn follow(&mut self, hash: u64, home: &mut Home, reply: &Bytes) {
-        let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return };
-        match self.target_of(slot, reply) {
+    fn follow(&mut self, core: &mut Core, hash: u64, home: &mut Home, reply: &Bytes) {
+        let Some(slot) = self.entries.get(&hash).map(|entry| entry.slot) else { return };
+        match target_of(core, slot, reply) {
             // Followed at once the first time; a second redirection in a row waits for the map to become true.
             Some((node, asking)) if home.failed_since_ns == 0 => {
                 home.target = Some((node, asking));
-                home.failed_since_ns = self.core.now_ns;
+                home.failed_since_ns = core.now_ns;
                 self.look_again(hash, home);
             }
             Some((node, asking)) => {
                 home.target = asking.then_some((node, true));
-                self.try_later(hash, home);
+                self.try_later(core, hash, home);
             }
             None => {
                 home.said = Some(reply.clone());
-                self.try_later(hash, home);
+                self.try_later(core, hash, home);
             }
         }
     }
 
-    /// The node that a redirection of a flush names, if it is known, and whether it is to be told `ASKING`. The topology is
-    /// looked at anew in any case.
-    pub(super) fn target_of(&mut self, slot: u16, reply: &[u8]) -> Option<(NodeIndex, bool)> {
-        let (kind, target) = redirection(reply)?;
-        self.core.tallies.redirects[kind.index()] += 1;
-        let node = self.core.snapshots.topology.master_of(slot);
-        let Some(target) = target.zip(node).and_then(|(target, node)| self.core.address_of(node, target))
-        else {
-            self.core.refresh(RefreshReason::Unassigned);
-            return None;
-        };
-        let known = self.core.snapshots.topology.find(&target.host, target.port);
-        self.core.refresh(RefreshReason::Redirected(target));
-        known.map(|node| (node, kind == RedirectKind::Ask))
-    }
-
     /// The flush at hand goes again after a pause, whatever else comes meanwhile.
-    pub(super) fn try_later(&mut self, hash: u64, home: &mut Home) {
+    pub(super) fn try_later(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         if home.failed_since_ns == 0 {
-            home.failed_since_ns = self.core.now_ns;
+            home.failed_since_ns = core.now_ns;
         }
-        home.retry_at_ns = self.hot.next_retry_ns(self.core.now_ns);
+        home.retry_at_ns = self.next_retry_ns(core.now_ns);
         // However many try again, nobody waits longer than is said.
-        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
-        self.hot.look_at(home.retry_at_ns.min(home.failed_since_ns.saturating_add(patience_ns)), hash);
+        let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
+        self.look_at(home.retry_at_ns.min(home.failed_since_ns.saturating_add(patience_ns)), hash);
     }
 
     /// A key that waited for room on its node's connection is looked at again.
     pub fn look_at_key(&mut self, hash: u64) {
-        if let Some(home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut())
+        if let Some(home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut())
             && !std::mem::replace(&mut home.dirty, true)
         {
-            self.hot.dirty.push_back(hash);
-            self.hot.wake();
+            self.dirty.push_back(hash);
+            self.wake();
         }
     }
 
     pub(super) fn look_again(&mut self, hash: u64, home: &mut Home) {
         if !std::mem::replace(&mut home.dirty, true) {
-            self.hot.dirty.push_back(hash);
-            self.hot.wake();
+            self.dirty.push_back(hash);
+            self.wake();
         }
     }
 
     /// Answers one member.
     pub(super) fn settle_one(
         &mut self,
+        core: &mut Core,
         hash: u64,
         held: Option<&mut Held>,
         waiter: Waiter,
         settled: CombineSettled<'_>,
     ) {
-        let mut scratch = std::mem::take(&mut self.hot.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
         match (held, settled) {
             (_, CombineSettled::Shared(reply)) => {
-                self.settle_member(hash, waiter, ReplyBytes::Owned(reply.clone()), Outcome::Combined);
+                self.settle_member(core, hash, waiter, ReplyBytes::Owned(reply.clone()), Outcome::Combined);
             }
             // A quota judges one by one, so what is told together went out before there was one.
             (_, CombineSettled::Reply(reply)) if waiter.delta == 0 || waiter.operations > 1 => {
-                self.settle_member(hash, waiter, ReplyBytes::Borrowed(reply), Outcome::Combined);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), Outcome::Combined);
             }
             (None, CombineSettled::Reply(reply)) => {
-                self.settle_member(hash, waiter, ReplyBytes::Borrowed(reply), Outcome::Combined);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), Outcome::Combined);
             }
             (Some(held), settled) => {
                 let outcome = match settled {
@@ -219,27 +201,28 @@ impl Worker {
                     CombineSettled::ClampError(_) => Outcome::Failed,
                 };
                 let reply = held.admission.settle(waiter.delta, settled, waiter.version, &mut scratch);
-                self.settle_member(hash, waiter, ReplyBytes::Borrowed(reply), outcome);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), outcome);
             }
             // The quota left the configuration while its last flush was under way.
             (None, CombineSettled::Refused(refusal)) => {
                 scratch.clear();
                 encode::error(&mut scratch, format!("QUOTA limit of {} reached", refusal.limit));
-                self.settle_member(hash, waiter, ReplyBytes::Borrowed(&scratch), Outcome::Refused);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(&scratch), Outcome::Refused);
             }
             (None, CombineSettled::ClampError(text)) => {
                 scratch.clear();
                 encode::error(&mut scratch, text);
-                self.settle_member(hash, waiter, ReplyBytes::Borrowed(&scratch), Outcome::Failed);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(&scratch), Outcome::Failed);
             }
         }
-        self.hot.scratch = scratch;
+        self.scratch = scratch;
     }
 
     /// Answers one member of a flush that was given up with `error`. A quota has a word of its own for those that were
     /// surely not executed.
     pub(super) fn settle_given_up(
         &mut self,
+        core: &mut Core,
         hash: u64,
         held: Option<&mut Held>,
         waiter: Waiter,
@@ -250,83 +233,55 @@ impl Worker {
         let mut reply = Vec::new();
         let answered = match held {
             Some(held) if unsent && waiter.delta != 0 => {
-                let answered = held.answer_unsent(self.core.now_ns, waiter.delta, waiter.version, &mut reply);
+                let answered = held.answer_unsent(core.now_ns, waiter.delta, waiter.version, &mut reply);
                 if held.admission.owes() {
-                    self.hot.debtors.insert(hash);
+                    self.debtors.insert(hash);
                 }
                 answered
             }
             _ => None,
         };
         match answered {
-            Some(outcome) => self.settle_member(hash, waiter, ReplyBytes::Borrowed(&reply), outcome),
-            None => self.settle_one(hash, None, waiter, settled),
+            Some(outcome) => self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(&reply), outcome),
+            None => self.settle_one(core, hash, None, waiter, settled),
         }
     }
 
     /// Answers one member, here or on the worker that it belongs to. `reply` are as many replies as it waits for.
     pub(super) fn settle_member(
         &mut self,
+        core: &mut Core,
         hash: u64,
         waiter: Waiter,
         reply: ReplyBytes<'_>,
         outcome: Outcome,
     ) {
         if waiter.worker == DEBT_WORKER {
-            self.settle_debt(hash, waiter.delta, reply.as_slice());
-        } else if usize::from(waiter.worker) == self.core.index {
-            self.settle_local(hash, waiter, reply, outcome);
+            self.settle_debt(core, hash, waiter.delta, reply.as_slice());
+        } else if usize::from(waiter.worker) == core.index {
+            core.effects.answer(hash, waiter, outcome, reply);
         } else {
-            let result = HandoffResult { hash, waiter, reply: reply.into_bytes(), outcome };
-            self.hot.results[usize::from(waiter.worker)].push(result);
-            self.hot.wake();
+            let answers = &mut self.answers[usize::from(waiter.worker)];
+            match reply {
+                ReplyBytes::Borrowed(bytes) => answers.push_copied(hash, waiter, outcome, bytes),
+                ReplyBytes::Owned(bytes) => answers.push_shared(hash, waiter, outcome, bytes),
+            }
+            self.wake();
         }
     }
 
-    /// Answers one of this worker's own clients.
-    pub(super) fn settle_local(
-        &mut self,
-        hash: u64,
-        waiter: Waiter,
-        reply: ReplyBytes<'_>,
-        outcome: Outcome,
-    ) {
-        let Waiter { operations, sequence, received_ns, .. } = waiter;
-        if let Some(entry) = self.hot.entries.get_mut(&hash) {
+    /// Operations of this worker's clients on a key have been answered.
+    pub fn on_answered(&mut self, hash: u64, operations: u32) {
+        if let Some(entry) = self.entries.get_mut(&hash) {
             entry.unsettled -= operations;
         }
-        self.core.tallies.count_many(RequestClass::Counter, outcome, u64::from(operations));
-        let replies = u64::from(operations);
-        self.core.reply_times.add_many(
-            received_ns,
-            received_ns,
-            self.core.now_ns,
-            replies,
-            &mut self.core.tallies,
-        );
-        let key = ClientKey::from_number(waiter.client);
-        if let Some(client) = self.clients.all.get_mut(key) {
-            client.combined -= operations;
-        }
-        match operations {
-            _ if self.ends_client(reply.as_slice()) => hang_up(self, key, CloseReason::UpstreamLost),
-            1 => settle_client(self, key, sequence, 0, reply),
-            _ => settle_client_run(self, key, sequence, operations, reply),
-        }
-    }
-
-    /// The outcome is unknown, and clients are to see that as the end of their connection.
-    fn ends_client(&self, reply: &[u8]) -> bool {
-        reply.first() == Some(&b'-')
-            && self.core.config.upstream.lost_reply == LostReply::Close
-            && reply[1..].starts_with(OUTCOME_UNKNOWN)
     }
 
     /// Takes the queue's figures into the tallies.
-    pub(super) fn tally_queue(&mut self, home: &mut Home) {
+    pub(super) fn tally_queue(&mut self, core: &mut Core, home: &mut Home) {
         let (now, then) = (*home.queue.counters(), home.tallied);
         home.tallied = now;
-        let tally = &mut self.core.tallies.combine;
+        let tally = &mut core.tallies.combine;
         tally.offered += now.offered - then.offered;
         tally.flushed += now.commands - then.commands;
         tally.replayed += now.resends - then.resends;
@@ -348,4 +303,19 @@ fn granted(settled: &CombineSettled<'_>, delta: i64) -> Option<i64> {
 /// The text of an error reply without its `-`; nothing for any other.
 fn resp_error(reply: &[u8]) -> &[u8] {
     first_error(reply).unwrap_or_default()
+}
+
+/// The node that a redirection of a flush names, if it is known, and whether it is to be told `ASKING`. The topology is
+/// looked at anew in any case.
+pub(super) fn target_of(core: &mut Core, slot: u16, reply: &[u8]) -> Option<(NodeIndex, bool)> {
+    let (kind, target) = redirection(reply)?;
+    core.tallies.redirects[kind.index()] += 1;
+    let node = core.snapshots.topology.master_of(slot);
+    let Some(target) = target.zip(node).and_then(|(target, node)| core.address_of(node, target)) else {
+        core.refresh(RefreshReason::Unassigned);
+        return None;
+    };
+    let known = core.snapshots.topology.find(&target.host, target.port);
+    core.refresh(RefreshReason::Redirected(target));
+    known.map(|node| (node, kind == RedirectKind::Ask))
 }

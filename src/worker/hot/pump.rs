@@ -22,25 +22,12 @@ use super::{Due, Home};
 use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first_error};
-use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::NodeIndex;
-use crate::worker::client::flush_touched;
 use crate::worker::errors::UpstreamError;
+use crate::worker::flush::Put;
 use crate::worker::names::FlushKey;
 use crate::worker::owners::Worker;
-use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::pending::Origin;
 use crate::worker::turn::turn;
-use crate::worker::upstream::ASKING;
-
-/// What became of a flush that was to be sent.
-pub(super) enum Put {
-    /// It is on its way to this node.
-    Sent(NodeIndex),
-    /// Its node's connection is full.
-    NoRoom,
-    /// Nobody owns its slot, or the last attempt to reach the node failed.
-    Unreachable,
-}
 
 /// How long a flush waits before it is sent again.
 pub(super) const RETRY_PAUSE_NS: u64 = 10_000_000;
@@ -96,7 +83,7 @@ impl Worker {
             match due {
                 Due::Queue(hash) => self.pump_queue(hash),
                 Due::Behind(hash) => self.look_behind(hash),
-                Due::Cool(hash) => self.cool_down(hash),
+                Due::Cool(hash) => self.hot.cool_down(&mut self.core, hash),
                 Due::Forget(hash) => self.forget_behind(hash),
                 Due::Mailboxes => {}
             }
@@ -106,8 +93,7 @@ impl Worker {
             self.pump_queue(hash);
         }
         self.pump_behind(LOOKS_PER_TURN_MAX);
-        self.send_handoffs();
-        flush_touched(self);
+        self.hot.send_handoffs(&mut self.core);
         self.hot.pumping = false;
         if self.hot.woken || !self.hot.dirty.is_empty() || self.hot.behind.has_changed() {
             return Some(0);
@@ -116,16 +102,16 @@ impl Worker {
     }
 
     fn pump_queue(&mut self, hash: u64) {
-        self.resend_orphaned_debt(hash);
+        self.hot.resend_orphaned_debt(&mut self.core, hash);
         let Some(mut home) = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
             return;
         };
         home.dirty = false;
-        self.adopt_limits(hash, &mut home);
+        self.hot.adopt_limits(&mut self.core, hash, &mut home);
         // Also while Redis does not answer: then above all it is to be seen what waits.
-        self.tally_queue(&mut home);
+        self.hot.tally_queue(&mut self.core, &mut home);
         self.give_up_overdue(hash, &mut home);
-        self.settle_debts(hash, &mut home);
+        self.hot.settle_debts(&mut self.core, hash, &mut home);
         let clamp = home.held.as_ref().and_then(|held| held.admission.clamp().cloned());
         let owes = home.held.as_ref().is_some_and(|held| held.admission.owes());
         if !home.unconfirmed.is_empty() {
@@ -170,7 +156,7 @@ impl Worker {
                     Put::NoRoom => home.queue.not_executed(),
                     Put::Unreachable => {
                         home.queue.not_executed();
-                        self.try_later(hash, &mut home);
+                        self.hot.try_later(&mut self.core, hash, &mut home);
                     }
                 }
                 self.tally_flush(&mut home, flush.operations as u64);
@@ -227,48 +213,6 @@ impl Worker {
         sent
     }
 
-    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them.
-    pub(super) fn put_flush(
-        &mut self,
-        slot: u16,
-        target: &mut Option<(NodeIndex, bool)>,
-        version: RespVersion,
-        origin: Origin,
-        commands: &[Bytes],
-    ) -> Put {
-        let (node, asking) = match *target {
-            Some(target) => target,
-            None => match self.core.snapshots.topology.master_of(slot) {
-                Some(node) => (node, false),
-                None => {
-                    self.core.refresh(RefreshReason::Unassigned);
-                    return Put::Unreachable;
-                }
-            },
-        };
-        let now_ns = self.core.now_ns;
-        let (Origin::Flush(flush) | Origin::Behind(flush)) = origin else { return Put::Unreachable };
-        let room = match self.upstreams.room_for_flush(&mut self.core, node, version, flush.hash) {
-            Some(Some(room)) => room,
-            Some(None) => return Put::NoRoom,
-            None => {
-                *target = None;
-                return Put::Unreachable;
-            }
-        };
-        *target = None;
-        let prefix: &[u8] = if asking { ASKING } else { b"" };
-        let pending = Pending {
-            route: Route::Node(node),
-            leading: u32::from(asking),
-            received_ns: now_ns,
-            sent_ns: now_ns,
-            ..Pending::new(origin)
-        };
-        self.upstreams.send_all(room, pending, prefix, commands);
-        Put::Sent(node)
-    }
-
     /// No increment may go before the limits of the key have been read once, and nothing before what was let through is in the
     /// counter: that is looked at again soon, and counts as a failure.
     fn hold_up(&mut self, hash: u64, home: &mut Home) {
@@ -298,7 +242,7 @@ impl Worker {
             held.admission.on_unavailable(self.core.now_ns);
         }
         queue.abandon_waiting(error, |waiter, settled| {
-            self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
+            self.hot.settle_given_up(&mut self.core, hash, held.as_deref_mut(), waiter, settled, error)
         });
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
         let limit_ns = match queue.is_in_doubt() {
@@ -307,7 +251,7 @@ impl Worker {
         };
         if failing_ns >= limit_ns {
             queue.abandon(error, |waiter, settled| {
-                self.settle_given_up(hash, held.as_deref_mut(), waiter, settled, error)
+                self.hot.settle_given_up(&mut self.core, hash, held.as_deref_mut(), waiter, settled, error)
             });
             home.failed_since_ns = 0;
             // A reply that still comes is nobody's.

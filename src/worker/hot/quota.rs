@@ -25,6 +25,7 @@ use crate::shared::labels::Outcome;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::QuotaTally;
+use crate::worker::core::Core;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::resolve::{KeyAt, Resolved};
@@ -264,74 +265,76 @@ impl Worker {
         let quota = if writes { self.hot.quotas.of(name, key.hash) } else { None };
         refusal_alone(quota.as_deref()?, op, request, writes, database)
     }
+}
 
+impl HotKeys {
     /// Begins to combine a key because a quota holds it. The error is for the client: the table is full, and what is not in
     /// it can't be held.
-    pub fn begin_by_quota(&mut self, key: &[u8], hash: u64) -> Result<(), String> {
-        if let Some(text) = self.refusal_for_room(key, hash) {
+    pub fn begin_by_quota(&mut self, core: &mut Core, key: &[u8], hash: u64) -> Result<(), String> {
+        if let Some(text) = self.refusal_for_room(core, key, hash) {
             return Err(text);
         }
-        self.begin(Bytes::copy_from_slice(key), hash, false);
+        self.begin(core, Bytes::copy_from_slice(key), hash, false);
         Ok(())
     }
 
     /// The error for an increment of a counter that is not remembered and can't be, if there is no room for it.
-    pub(super) fn refusal_for_room(&mut self, key: &[u8], hash: u64) -> Option<String> {
-        if self.hot.entries.contains_key(&hash) {
+    pub(super) fn refusal_for_room(&mut self, core: &mut Core, key: &[u8], hash: u64) -> Option<String> {
+        if self.entries.contains_key(&hash) {
             return Some(
                 "QUOTA another key has this one's place, so it can't be held; use another name".to_owned(),
             );
         }
-        let at_home = self.home_of(hash) == self.core.index;
-        let workers = self.core.gateway.workers.len();
-        let quota = self.hot.quotas.of(key, hash);
-        let refusal = self.hot.held.refusal(quota.as_ref(), at_home, &self.core.config, workers);
-        self.core.tallies.admission.refused_full += u64::from(refusal.is_some());
+        let at_home = core.home_of(hash) == core.index;
+        let workers = core.gateway.workers.len();
+        let quota = self.quotas.of(key, hash);
+        let refusal = self.held.refusal(quota.as_ref(), at_home, &core.config, workers);
+        core.tallies.admission.refused_full += u64::from(refusal.is_some());
         refusal
     }
 
     /// The state of a quota that begins to hold a key at its home.
-    pub(super) fn hold(&mut self, hash: u64, quota: Arc<KeyQuota>) -> Box<Held> {
-        let mut held = Box::new(Held::new(quota, &mut self.core.tallies.quotas));
-        held.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
-        self.hot.board.enter(hash, &held);
+    pub(super) fn hold(&mut self, core: &mut Core, hash: u64, quota: Arc<KeyQuota>) -> Box<Held> {
+        let mut held = Box::new(Held::new(quota, &mut core.tallies.quotas));
+        held.adopt_limits(&self.limits, self.limits_version, core.now_ns);
+        self.board.enter(hash, &held);
         held
     }
 
     /// Takes over limits that the control thread has polled. Each key does so when it is looked at next, which one that waits
     /// for its limits is soon.
     pub fn adopt_polled_limits(&mut self, limits: &Arc<PolledLimits>) {
-        self.hot.limits = Arc::clone(limits);
-        self.hot.limits_version += 1;
+        self.limits = Arc::clone(limits);
+        self.limits_version += 1;
     }
 
     /// Has a key that is looked at take over the limits that were polled, and note what it counts.
-    pub(super) fn adopt_limits(&mut self, hash: u64, home: &mut Home) {
+    pub(super) fn adopt_limits(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         if let Some(held) = &mut home.held {
-            held.count_later(hash, &mut self.hot.board);
-            home.adopt_limits(&self.hot.limits, self.hot.limits_version, self.core.now_ns);
+            held.count_later(hash, &mut self.board);
+            home.adopt_limits(&self.limits, self.limits_version, core.now_ns);
         }
     }
 
     /// Compiles the quotas of a new configuration, and holds the keys that are combined already to them.
-    pub(super) fn configure_quotas(&mut self) {
-        self.hot.quotas = Quotas::new(&self.core.config.quotas);
-        let tallies = &mut self.core.tallies.quotas;
+    pub(super) fn configure_quotas(&mut self, core: &mut Core) {
+        self.quotas = Quotas::new(&core.config.quotas);
+        let tallies = &mut core.tallies.quotas;
         let mut debts = Vec::new();
-        let HotKeys { entries, quotas, board, orphaned_debts, .. } = &mut self.hot;
+        let HotKeys { entries, quotas, board, orphaned_debts, .. } = self;
         for (hash, entry) in entries {
             let quota = quotas.of(&entry.key, *hash);
             if entry.serves_debts || entry.quota == quota {
                 continue;
             }
-            let at_home = entry.home == self.core.index;
+            let at_home = entry.home == core.index;
             entry.held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, at_home));
             entry.quota.clone_from(&quota);
             let Some(home) = &mut entry.queue else { continue };
             match (&mut home.held, quota) {
                 (Some(held), Some(quota)) => {
                     board.unpoll(held);
-                    held.reconfigure(quota, tallies, self.core.now_ns);
+                    held.reconfigure(quota, tallies, core.now_ns);
                     board.enter(*hash, held);
                 }
                 (held, quota) => {
@@ -350,15 +353,15 @@ impl Worker {
         }
         for (hash, key, sum) in debts {
             // Without a quota nothing counts in windows.
-            self.send_debt(hash, key, sum, None);
+            self.send_debt(core, hash, key, sum, None);
         }
         let mut counters = HeldCounters::default();
-        let held = self.hot.entries.values().filter(|entry| entry.quota.is_some());
+        let held = self.entries.values().filter(|entry| entry.quota.is_some());
         held.for_each(|entry| counters.add(entry.held_bytes));
-        self.hot.held = counters;
-        self.hot.epoch = self.hot.epoch.wrapping_add(1);
-        self.hot.limits_version += 1;
-        self.hot.board.hurry();
+        self.held = counters;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.limits_version += 1;
+        self.board.hurry();
     }
 }
 

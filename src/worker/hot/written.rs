@@ -7,6 +7,7 @@
 
 use smallvec::SmallVec;
 
+use super::HotKeys;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 
@@ -44,10 +45,12 @@ impl Worker {
             client.written.note(hash);
         }
     }
+}
 
+impl HotKeys {
     /// A client that counts now, here at the home of the key or through another worker, has changed the key before.
     pub(super) fn adopt_written(&mut self, hash: u64) {
-        let home = self.hot.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
+        let home = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
         if let Some(held) = home.and_then(|home| home.held.as_mut()) {
             held.admission.on_written();
         }

@@ -218,9 +218,11 @@ impl Worker {
                 }
                 _ => settle_client(self, client, sequence, part, reply),
             },
-            Origin::Flush(flush) => self.settle_flush(flush, reply),
+            Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, reply),
             Origin::Behind(flush) => self.settle_behind(flush, reply),
-            Origin::Confirmation(index) => self.settle_confirmation(index, Some(reply.as_slice())),
+            Origin::Confirmation(index) => {
+                self.hot.settle_confirmation(&mut self.core, index, Some(reply.as_slice()))
+            }
             Origin::Fill(fill, _) => self.settle_fill(fill, key, reply),
             Origin::Probe(question) => self.settle_probe(key, question, reply.as_slice()),
             Origin::Swallow => {

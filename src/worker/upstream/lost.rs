@@ -46,7 +46,7 @@ impl Worker {
             return;
         }
         if let Origin::Flush(flush) = pending.origin {
-            return self.flush_lost(flush, written);
+            return self.hot.flush_lost(&mut self.core, flush, written);
         }
         if let Origin::Behind(flush) = pending.origin {
             return self.behind_lost(flush, written);
@@ -55,7 +55,7 @@ impl Worker {
             return;
         }
         if let Origin::Confirmation(index) = pending.origin {
-            return self.settle_confirmation(index, None);
+            return self.hot.settle_confirmation(&mut self.core, index, None);
         }
         let error = match written {
             true => UpstreamError::OutcomeUnknown(node.to_owned()),

@@ -10,9 +10,9 @@ use crate::journal::FlushEnd;
 use crate::resp::{RespVersion, encode};
 use crate::shared::behind::BehindWord;
 use crate::shared::labels::ErrorKind;
-use crate::worker::client::flush_touched;
+use crate::worker::flush::Put;
 use crate::worker::hot::Due;
-use crate::worker::hot::pump::Put;
+use crate::worker::hot::outcome::target_of;
 use crate::worker::names::FlushKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::Origin;
@@ -249,7 +249,6 @@ impl Worker {
                 worker.drive(hash, key);
             }
         });
-        flush_touched(self);
     }
 
     /// What was sent for a key was lost with its connection; `written` when it may have been executed.
@@ -349,7 +348,7 @@ impl Worker {
 
     /// Follows a redirection at once the first time; a second one in a row, or any other refusal, waits a moment.
     fn elsewhere(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
-        match self.target_of(key.slot, reply) {
+        match target_of(&mut self.core, key.slot, reply) {
             Some(target) if key.failing_since_ns == 0 => {
                 key.target = Some(target);
                 key.failing_since_ns = self.core.now_ns;

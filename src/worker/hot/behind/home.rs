@@ -216,13 +216,13 @@ impl Worker {
             }
             if !requests.is_empty()
                 && let Some(WorkerMessage::Behind(requests)) =
-                    self.try_send(worker, WorkerMessage::Behind(requests))
+                    self.hot.try_send(&mut self.core, worker, WorkerMessage::Behind(requests))
             {
                 self.hot.behind.outboxes[worker] = requests;
             }
             if !results.is_empty()
                 && let Some(WorkerMessage::BehindSaid(results)) =
-                    self.try_send(worker, WorkerMessage::BehindSaid(results))
+                    self.hot.try_send(&mut self.core, worker, WorkerMessage::BehindSaid(results))
             {
                 self.hot.behind.results[worker] = results;
             }

@@ -150,7 +150,7 @@ impl Worker {
         behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
         for (name, open) in recovered.iter() {
             let hash = self.hot.hasher.hash_one(&name[..]);
-            if self.home_of(hash) == self.core.index {
+            if self.core.home_of(hash) == self.core.index {
                 self.recover(name, hash, open);
             }
         }

@@ -226,11 +226,6 @@ impl Worker {
         self.wants_behind(key, hash) || self.is_leaving(key, hash)
     }
 
-    /// The worker that is home to a key.
-    pub fn home_of(&self, hash: u64) -> usize {
-        (hash % self.core.gateway.workers.len() as u64) as usize
-    }
-
     /// Takes over a new configuration.
     pub(super) fn configure_behind(&mut self) {
         let config = &self.core.config.write_behind;

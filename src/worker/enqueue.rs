@@ -1,0 +1,41 @@
+//! An operation of a client goes to its hot key: its slots in the reply queue are taken, and the key is told who waits.
+
+use super::owners::Worker;
+use crate::combine::{Op, Verb};
+use crate::shared::handoff::Waiter;
+use crate::worker::names::ClientKey;
+
+impl Worker {
+    /// Takes an operation of one of this worker's clients, or so many equal ones, which may be combined now.
+    pub(super) fn enqueue(
+        &mut self,
+        client_key: ClientKey,
+        hash: u64,
+        (op, verb): (Op<'_>, Verb),
+        operations: u32,
+    ) {
+        let Some(client) = self.clients.all.get_mut(client_key) else { return };
+        client.combined += operations;
+        let written = matches!(op, Op::Increment(_)) && client.written.take(hash);
+        let sequence = match operations {
+            1 => {
+                let muted = client.take_suppressed();
+                client.replies.push_waiting(muted)
+            }
+            _ => client.replies.push_waiting_run(operations),
+        };
+        let waiter = Waiter {
+            client: client_key.to_number(),
+            sequence,
+            operations,
+            worker: self.core.index as u16,
+            received_ns: self.core.now_ns,
+            delta: if let Op::Increment(delta) = op { delta } else { 0 },
+            verb,
+            version: client.session.version,
+        };
+        self.hot.take_operation(&mut self.core, hash, op, waiter, written);
+        // A quota may have answered already. Then nothing of it is under way when the client's next request is looked at.
+        self.deliver_answers();
+    }
+}
