@@ -30,15 +30,15 @@
 //!
 //! # Invariants
 //!
-//! - Replies of a client leave in the order of its requests; its commands on one key take effect in that order
-//!   (`worker/dispatch` says what waits for what, `worker/upstream/redirect` what a slot on the move does to that).
-//! - A write that may have run is never sent again without a token (`worker/upstream/lost`, `combine`).
-//! - A client is never sent to another node: `MOVED` and `ASK` are followed here (`worker/upstream/redirect`).
-//! - What a combined operation is answered is what Redis would have answered in that order (`combine`).
-//! - What is answered before Redis has it, or from a copy, is so only where a rule asks for it; with the journal it is on disk
-//!   first (`worker/hot/behind`, [`journal`]), and no connection is shown less than it has seen (`worker/hot/cache`).
-//! - Every queue has a bound, and what happens there is said beside it: in the configuration where an operator sets it, in
-//!   [`limits`] on the data path and between threads, and at its use anywhere else.
+//! - Replies of a client leave in the order of its requests. Its commands on one key take effect in that order. `worker/dispatch`
+//!   says what waits for what; `worker/upstream/redirect` says what a moving slot changes.
+//! - A write that may have run is never sent again without a token (`worker/upstream/lost`, [`combine`]).
+//! - A client never sees `MOVED` or `ASK`: the gateway follows them (`worker/upstream/redirect`).
+//! - A combined operation gets the reply that Redis would have given it in that order ([`combine`]).
+//! - Only a rule makes the gateway answer before Redis has the write, or answer from a copy. With the journal the write is on disk
+//!   first (`worker/hot/behind`, [`journal`]). A connection never sees less than it has seen before (`worker/hot/cache`).
+//! - Every queue has a bound, and the bound says what happens there: in the configuration if an operator sets it, in [`limits`] if
+//!   it is of the data path or between threads, otherwise where it is used.
 //!
 //! # Where things live
 //!
