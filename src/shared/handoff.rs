@@ -86,8 +86,8 @@ impl Member for Waiter {
 /// What a member is told.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The hash of the key.
-    pub hash: u64,
+    /// The hash of the combined key among whose unsettled operations it counts, if it does.
+    pub hash: Option<u64>,
     /// The waiting client.
     pub waiter: Waiter,
     /// The outcome that it counts as.
@@ -125,7 +125,7 @@ impl Answers {
     }
 
     /// Adds an answer whose reply is copied.
-    pub fn push_copied(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: &[u8]) {
+    pub fn push_copied(&mut self, hash: Option<u64>, waiter: Waiter, outcome: Outcome, reply: &[u8]) {
         if reply.len() >= LARGE_REPLY_BYTES {
             return self.push_shared(hash, waiter, outcome, Bytes::copy_from_slice(reply));
         }
@@ -134,7 +134,7 @@ impl Answers {
     }
 
     /// Adds an answer whose reply is passed on as it is.
-    pub fn push_shared(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: Bytes) {
+    pub fn push_shared(&mut self, hash: Option<u64>, waiter: Waiter, outcome: Outcome, reply: Bytes) {
         self.list.push(Answer { hash, waiter, outcome, reply: Stored::Shared(reply) });
     }
 
@@ -186,10 +186,15 @@ mod tests {
         };
         let mut answers = Answers::default();
         for round in 0..2 {
-            answers.push_copied(7, waiter(1), Outcome::Combined, b":1\r\n");
-            answers.push_shared(7, waiter(2), Outcome::Combined, Bytes::from_static(b"$5\r\nlarge\r\n"));
-            answers.push_copied(8, waiter(3), Outcome::Failed, b"");
-            answers.push_copied(8, waiter(4), Outcome::Refused, b"-ERR no\r\n");
+            answers.push_copied(Some(7), waiter(1), Outcome::Combined, b":1\r\n");
+            answers.push_shared(
+                Some(7),
+                waiter(2),
+                Outcome::Combined,
+                Bytes::from_static(b"$5\r\nlarge\r\n"),
+            );
+            answers.push_copied(Some(8), waiter(3), Outcome::Failed, b"");
+            answers.push_copied(Some(8), waiter(4), Outcome::Refused, b"-ERR no\r\n");
             let all: Vec<(u64, &[u8])> = answers
                 .iter()
                 .map(|(answer, reply)| match reply {

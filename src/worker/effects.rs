@@ -83,6 +83,15 @@ impl Effects {
     /// Has a client of this worker answered that waits for operations on the hot key of this hash. `reply` are as many replies
     /// as it waits for.
     pub fn answer(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
+        self.push_answer(Some(hash), waiter, outcome, reply);
+    }
+
+    /// The same for an operation on a key in write-behind mode.
+    pub fn answer_absorbed(&mut self, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
+        self.push_answer(None, waiter, outcome, reply);
+    }
+
+    fn push_answer(&mut self, hash: Option<u64>, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
         match reply {
             ReplyBytes::Borrowed(bytes) => self.answers.push_copied(hash, waiter, outcome, bytes),
             ReplyBytes::Owned(bytes) => self.answers.push_shared(hash, waiter, outcome, bytes),
@@ -158,7 +167,9 @@ impl Worker {
 
     fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
         let Waiter { operations, sequence, received_ns, client, .. } = answer.waiter;
-        self.hot.on_answered(answer.hash, operations);
+        if let Some(hash) = answer.hash {
+            self.hot.on_answered(hash, operations);
+        }
         let replies = u64::from(operations);
         self.core.tallies.count_many(RequestClass::Counter, answer.outcome, replies);
         let now_ns = self.core.now_ns;

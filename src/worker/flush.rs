@@ -4,9 +4,10 @@
 //! [`super::hot`] knows what is due and what is to be made of a reply, a redirection or a loss. Here its commands get a node, a
 //! connection with room on it, and go out; what became of that is told to it at once.
 
-use bytes::Bytes;
-
+use super::core::Core;
+use super::hot::{FlushExit, FlushRequest, Put};
 use super::owners::Worker;
+use super::upstream::Upstreams;
 use crate::resp::RespVersion;
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
@@ -14,39 +15,26 @@ use crate::shared::topology::NodeIndex;
 use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::upstream::{ASKING, Phase};
 
-/// What became of a flush that was to be sent.
-pub enum Put {
-    /// It is on its way to this node.
-    Sent(NodeIndex),
-    /// Its node's connection is full.
-    NoRoom,
-    /// Nobody owns its slot, or the last attempt to reach the node failed.
-    Unreachable,
-}
-
-impl Worker {
-    /// Puts commands of a slot on the connection to its master, or to where a redirection wants them.
-    pub(super) fn put_flush(
+impl FlushExit for Upstreams {
+    fn put(
         &mut self,
+        core: &mut Core,
         slot: u16,
         target: &mut Option<(NodeIndex, bool)>,
-        version: RespVersion,
-        origin: Origin,
-        commands: &[Bytes],
+        flush: FlushRequest<'_>,
     ) -> Put {
         let (node, asking) = match *target {
             Some(target) => target,
-            None => match self.core.snapshots.topology.master_of(slot) {
+            None => match core.snapshots.topology.master_of(slot) {
                 Some(node) => (node, false),
                 None => {
-                    self.core.refresh(RefreshReason::Unassigned);
+                    core.refresh(RefreshReason::Unassigned);
                     return Put::Unreachable;
                 }
             },
         };
-        let now_ns = self.core.now_ns;
-        let (Origin::Flush(flush) | Origin::Behind(flush)) = origin else { return Put::Unreachable };
-        let room = match self.upstreams.room_for_flush(&mut self.core, node, version, flush.hash) {
+        let (Origin::Flush(key) | Origin::Behind(key)) = flush.origin else { return Put::Unreachable };
+        let room = match self.room_for_flush(core, node, flush.version, key.hash) {
             Some(Some(room)) => room,
             Some(None) => return Put::NoRoom,
             None => {
@@ -59,14 +47,20 @@ impl Worker {
         let pending = Pending {
             route: Route::Node(node),
             leading: u32::from(asking),
-            received_ns: now_ns,
-            sent_ns: now_ns,
-            ..Pending::new(origin)
+            received_ns: core.now_ns,
+            sent_ns: core.now_ns,
+            ..Pending::new(flush.origin)
         };
-        self.upstreams.send_all(room, pending, prefix, commands);
+        self.send_all(room, pending, prefix, flush.commands);
         Put::Sent(node)
     }
 
+    fn reaches(&mut self, core: &mut Core, node: NodeIndex) -> bool {
+        self.flush_connection(core, node, RespVersion::Resp2).is_some()
+    }
+}
+
+impl Worker {
     /// Sends a `WAIT` for the keys that have gathered, unless one is under way.
     pub(super) fn ask_replicas(&mut self, index: usize) {
         let Some((node, wait)) = self.hot.take_unconfirmed(index) else { return };

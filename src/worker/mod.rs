@@ -48,6 +48,7 @@ pub mod session;
 pub mod timers;
 pub mod turn;
 pub mod upstream;
+mod write_behind;
 
 use std::cell::RefCell;
 use std::io;
@@ -111,7 +112,7 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     let mut stage = setup.gateway.stage.clone();
     let worker = Worker::new(setup.index, setup.gateway);
     if let Some(journal) = setup.journal {
-        turn(&worker, |worker| worker.open_journal(journal));
+        turn(&worker, |worker| worker.hot.open_journal(&mut worker.core, journal));
     }
     let mut accepting = Vec::new();
     for listener in setup.listeners {
@@ -122,7 +123,7 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     tokio::task::spawn_local(messages::receive(Rc::clone(&worker), setup.messages));
     tokio::task::spawn_local(messages::describe_clients(Rc::clone(&worker), setup.client_rows));
     tokio::task::spawn_local(hot::pump(Rc::clone(&worker)));
-    tokio::task::spawn_local(hot::behind::follow_journal(Rc::clone(&worker)));
+    tokio::task::spawn_local(write_behind::follow_journal(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_topology(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_polled_limits(Rc::clone(&worker)));
@@ -146,13 +147,13 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
 /// What the worker leaves behind, once nothing is left to be done or it has to stop.
 fn drain(worker: &mut Worker, stopped: bool) -> Option<Ended> {
     worker.housekeep();
-    worker.drain_behind();
+    worker.hot.drain_behind();
     // Clients of other workers may need this one as the home of a key.
     let left = worker.core.gateway.connections.open();
-    let is_over = stopped || (left == 0 && !worker.hot.owes() && !worker.has_unflushed());
+    let is_over = stopped || (left == 0 && !worker.hot.owes() && !worker.hot.has_unflushed());
     is_over.then(|| Ended {
         cut_off: worker.clients.all.len(),
-        unflushed: worker.report_unflushed(),
+        unflushed: worker.hot.report_unflushed(),
         unpaid: worker.hot.report_unpaid(),
     })
 }

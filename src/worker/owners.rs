@@ -144,7 +144,7 @@ impl Worker {
         self.upstreams.retries.give_back();
         self.sessions().listen_again();
         self.clients.send_redirected(&self.core.gateway);
-        self.keep_behind();
+        self.hot.keep_behind(&mut self.core);
         self.hot.publish_quotas(&mut self.core);
         self.keep_copies();
         self.hot.hand_over_slice(&mut self.core);

@@ -1,32 +1,7 @@
-//! A client's side of write-behind: increments and reads of such a key go to its home, and any other command that touches
-//! one needs a passage first.
-//!
-//! A passage is asked for when everything before the command has been answered, at the homes of all its keys of this kind,
-//! one after the other in the order of their hashes: so who waits for one key holds none that comes behind it and stands in no
-//! queue, and two clients never wait for each other. Each home flushes what it took before and lets the command pass; while the
-//! command is under way nothing that came behind it is answered there. When its reply has left, the homes are told.
-//!
-//! A command that writes and names no keys needs the passage of all keys of all homes, and so does a `SORT` whose patterns
-//! lead to keys that it does not name. Reads of the whole keyspace (`SCAN`, `KEYS`, `DBSIZE`) need none, and may miss what is
-//! pending.
+//! What a client has to do with keys in write-behind mode: those that its commands touch, and the passage of one past their homes.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-
-use super::Gate;
-use crate::combine::{Op, Verb, WriteBehindOp};
-use crate::command::{Fan, Session};
-use crate::resp::{RespVersion, encode, key_slot};
-use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
-use crate::shared::handoff::Waiter;
-use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
-use crate::worker::decide::{Part, Verdict};
-use crate::worker::flow::Flow;
-use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
-use crate::worker::pending::{Origin, Pending, Route};
-use crate::worker::reply::ReplyBytes;
-use crate::worker::resolve::{KeyAt, Resolved};
 
 /// Keys in write-behind mode, by hash.
 pub type BehindKeys = SmallVec<[(u64, Bytes); 1]>;
@@ -43,18 +18,20 @@ pub struct Touched {
 /// One command's way past the homes of keys.
 #[derive(Debug)]
 pub struct Passage {
-    number: u32,
+    /// Which passage of its worker it is: a word of a home for an earlier one is not taken for it.
+    pub number: u32,
     /// Homes that have yet to name their keys.
-    unlisted: usize,
+    pub unlisted: usize,
     /// In the order of hashes.
-    wanted: BehindKeys,
+    pub wanted: BehindKeys,
     /// So many of them, the first, let it pass.
-    passed: usize,
+    pub passed: usize,
     /// Those among them that are to be told when the command is answered.
-    held: BehindKeys,
-    refused: Option<&'static str>,
+    pub held: BehindKeys,
+    /// The error with which a home refused it.
+    pub refused: Option<&'static str>,
     /// The slot behind the command's own in the reply queue, once the command is on its way.
-    until: Option<u32>,
+    pub until: Option<u32>,
 }
 
 impl Passage {
@@ -63,360 +40,15 @@ impl Passage {
         self.until.is_none()
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether all homes let it pass.
+    pub fn is_open(&self) -> bool {
         self.unlisted == 0 && self.passed == self.wanted.len()
     }
 }
 
-impl Worker {
-    /// Takes a request to the home of its key, or has it wait for its passage. `None` lets it go its way.
-    pub fn pass_behind(
-        &mut self,
-        key: ClientKey,
-        resolved: &Resolved<'_>,
-        verdict: &Verdict,
-    ) -> Option<Flow> {
-        if !self.hot.behind.is_on() {
-            return None;
-        }
-        if self.hot.behind.is_closing() && self.clients.all.get(key)?.combined > 0 {
-            // The home of a key that is in write-behind mode no more may hand an operation of it back.
-            return Some(self.wait_for_passage(key));
-        }
-        if let Some(op) = self.absorbable(key, resolved, verdict) {
-            return self.take_behind(key, resolved, op);
-        }
-        self.end_passage(key);
-        match self.clients.all.get(key)?.passage.as_deref() {
-            Some(Passage { until: None, refused: Some(text), .. }) => {
-                let text = *text;
-                self.give_up_passage(key);
-                if matches!(verdict, Verdict::Session(Session::Exec, _)) {
-                    self.sessions().drop_transaction(key);
-                }
-                return Some(self.refuse(key, ErrorKind::UpstreamUnavailable, text));
-            }
-            Some(passage @ Passage { until: None, .. }) if passage.is_open() => return None,
-            Some(Passage { until: None, .. }) => return Some(self.wait_for_passage(key)),
-            // An earlier command holds keys.
-            Some(_) | None => {}
-        }
-        let touched = self.touched(key, resolved, verdict);
-        if touched.keys.is_empty() && !touched.all {
-            return None;
-        }
-        let client = self.clients.all.get(key)?;
-        if client.passage.is_none() && client.replies.is_empty() {
-            self.begin_passage(key, touched);
-        }
-        Some(self.wait_for_passage(key))
-    }
-
-    fn wait_for_passage(&mut self, key: ClientKey) -> Flow {
-        self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
-    }
-
-    /// The operation, if write-behind may answer it, and the place of its key.
-    fn absorbable(
-        &self,
-        key: ClientKey,
-        resolved: &Resolved<'_>,
-        verdict: &Verdict,
-    ) -> Option<WriteBehindOp> {
-        if !matches!(verdict, Verdict::Forward { .. }) {
-            return None;
-        }
-        let op = match self.hot.foldable(resolved.command)?.op(resolved.request)? {
-            Op::Increment(delta) => WriteBehindOp::Increment(delta),
-            Op::Get => WriteBehindOp::Get,
-            _ => return None,
-        };
-        let session = &self.clients.all.get(key)?.session;
-        (session.database == 0 && session.tracking.is_none()).then_some(op)
-    }
-
-    /// `None` if the key is not in write-behind mode.
-    fn take_behind(
-        &mut self,
-        client_key: ClientKey,
-        resolved: &Resolved<'_>,
-        op: WriteBehindOp,
-    ) -> Option<Flow> {
-        let (KeyAt { hash, .. }, key) = resolved.only_key()?;
-        if !self.is_behind(key, hash) {
-            return None;
-        }
-        let client = self.clients.all.get_mut(client_key)?;
-        if !client.may_combine(self.hot.epoch) {
-            return Some(client.wait(Gate::Drain));
-        }
-        client.combined += 1;
-        let suppressed = client.take_suppressed();
-        let waiter = Waiter {
-            client: client_key.to_number(),
-            sequence: client.replies.push_waiting(suppressed),
-            operations: 1,
-            worker: self.core.index as u16,
-            received_ns: self.core.now_ns,
-            delta: 0,
-            verb: Verb::default(),
-            version: client.session.version,
-        };
-        self.count_access(client_key, resolved);
-        let home = self.core.home_of(hash);
-        if home == self.core.index {
-            self.take_at_home(key, hash, op, waiter);
-        } else {
-            let ask = BehindAsk::Take(op);
-            self.ask(home, BehindRequest { key: Bytes::copy_from_slice(key), hash, ask, waiter });
-        }
-        Some(Flow::Next)
-    }
-
-    /// What a request touches beside write-behind. What is queued in a transaction is touched by its `EXEC`.
-    fn touched(&mut self, key: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> Touched {
-        match verdict {
-            Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => {
-                Touched::default()
-            }
-            Verdict::Session(Session::Exec, _) => {
-                let Some(session) = self.clients.all.get(key).map(|client| &client.session) else {
-                    return Touched::default();
-                };
-                let mut touched = session.watched.clone();
-                if let Some(transaction) = session.transaction.queuing() {
-                    touched.add(transaction.touched.clone());
-                }
-                touched
-            }
-            Verdict::Session(Session::Watch, _) => {
-                let named = self.named(key, resolved);
-                if let Some(client) = self.clients.all.get_mut(key) {
-                    client.session.watched.add(named.clone());
-                }
-                named
-            }
-            Verdict::Forward { .. } | Verdict::Split(_) => self.named(key, resolved),
-            // What blocks is for other types than counters, and must not hold up one.
-            Verdict::Session(..) => Touched::default(),
-            Verdict::Fan(Fan::Min | Fan::MinArray) => Touched { all: true, ..Touched::default() },
-            Verdict::Fan(_) => self.named(key, resolved),
-            Verdict::Queue { part: Part::Select | Part::Hello | Part::Here, .. } => Touched::default(),
-            Verdict::Queue { part: Part::Redis, .. } => {
-                let named = self.named(key, resolved);
-                let client = self.clients.all.get_mut(key);
-                if let Some(transaction) = client.and_then(|client| client.session.transaction.queuing_mut())
-                {
-                    transaction.touched.add(named);
-                }
-                Touched::default()
-            }
-        }
-    }
-
-    fn named(&mut self, key: ClientKey, resolved: &Resolved<'_>) -> Touched {
-        if resolved.is_malformed {
-            return Touched::default();
-        }
-        if resolved.keys.is_empty() {
-            let script = resolved.counts_as == RequestClass::Script;
-            return Touched { keys: BehindKeys::new(), all: resolved.writes() || script };
-        }
-        let database = self.clients.all.get(key).map_or(0, |client| client.session.database_ahead());
-        // The database that `COPY` and `MOVE` name may be this one.
-        let elsewhere = database != 0 && !resolved.writes();
-        let mut touched = Touched { all: !elsewhere && resolved.follows_patterns, ..Touched::default() };
-        for (KeyAt { hash, .. }, name) in resolved.named_keys() {
-            if !elsewhere && self.is_behind(name, hash) {
-                touched.keys.push((hash, Bytes::copy_from_slice(name)));
-            }
-        }
-        touched
-    }
-
-    fn begin_passage(&mut self, key: ClientKey, touched: Touched) {
-        let number = self.hot.behind.next_passage();
-        let workers = self.core.gateway.workers.len();
-        let mut passage = Passage {
-            number,
-            unlisted: if touched.all { workers } else { 0 },
-            wanted: touched.keys,
-            passed: 0,
-            held: BehindKeys::new(),
-            refused: None,
-            until: None,
-        };
-        sort(&mut passage.wanted);
-        let waiter = self.passenger(key, number);
-        match passage.wanted.first().cloned() {
-            _ if touched.all => (0..workers).for_each(|worker| {
-                let request = BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::List, waiter };
-                self.ask(worker, request);
-            }),
-            Some((hash, name)) => self.ask_for_passage(hash, name, waiter),
-            None => {}
-        }
-        if let Some(client) = self.clients.all.get_mut(key) {
-            client.passage = Some(Box::new(passage));
-        }
-    }
-
-    fn passenger(&self, key: ClientKey, number: u32) -> Waiter {
-        Waiter {
-            worker: self.core.index as u16,
-            client: key.to_number(),
-            sequence: number,
-            operations: 1,
-            received_ns: self.core.now_ns,
-            delta: 0,
-            verb: Verb::default(),
-            version: RespVersion::Resp2,
-        }
-    }
-
-    fn ask_for_passage(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
-        let home = self.core.home_of(hash);
-        self.ask(home, BehindRequest { key, hash, ask: BehindAsk::Barrier, waiter });
-    }
-
-    /// What homes say to clients of this worker.
-    pub fn hear_behind(&mut self, results: Vec<BehindResult>) {
-        for BehindResult { key, hash, waiter, word } in results {
-            match word {
-                BehindWord::Reply(reply, outcome) => self.settle_absorbed(waiter, &reply, outcome),
-                BehindWord::Yours(op) => self.send_yours(&key, op, waiter),
-                BehindWord::Leftovers(config, left) => {
-                    self.hear_leftovers(waiter, &config, left);
-                }
-                word => self.go_on_with_passage(key, hash, waiter, word),
-            }
-        }
-    }
-
-    /// Answers one of this worker's own clients.
-    pub fn settle_absorbed(&mut self, waiter: Waiter, reply: &[u8], outcome: Outcome) {
-        self.core.tallies.count(RequestClass::Counter, outcome);
-        self.core.reply_times.add(
-            waiter.received_ns,
-            waiter.received_ns,
-            self.core.now_ns,
-            &mut self.core.tallies,
-        );
-        let key = ClientKey::from_number(waiter.client);
-        if let Some(client) = self.clients.all.get_mut(key) {
-            client.combined -= 1;
-        }
-        self.clients.settle(&mut self.core, key, waiter.sequence, 0, ReplyBytes::Borrowed(reply));
-    }
-
-    /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
-    fn send_yours(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
-        let key = ClientKey::from_number(waiter.client);
-        let Some(client) = self.clients.all.get_mut(key) else { return };
-        client.combined -= 1;
-        client.combine_after = client.replies.next_sequence();
-        let mut bytes = Vec::new();
-        match op {
-            WriteBehindOp::Get => encode::command(&mut bytes, &[b"GET", name]),
-            WriteBehindOp::Increment(delta) => {
-                encode::command(&mut bytes, &[b"INCRBY", name, itoa::Buffer::new().format(delta).as_bytes()]);
-            }
-        }
-        let pending = Pending {
-            route: Route::Slot(key_slot(name)),
-            readonly: op == WriteBehindOp::Get,
-            class: RequestClass::Counter,
-            received_ns: waiter.received_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })
-        };
-        match self.sender().node_of(&pending) {
-            Ok(node) => self.sender().send_to(node, pending, &[], bytes.into()),
-            Err(error) => self.sender().retry_later(pending, bytes.into(), error, None),
-        }
-    }
-
-    fn go_on_with_passage(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
-        let key = ClientKey::from_number(waiter.client);
-        let client = self.clients.all.get_mut(key);
-        let passage = client.and_then(|client| client.passage.as_deref_mut());
-        let Some(passage) = passage.filter(|passage| passage.number == waiter.sequence) else {
-            // The client has gone, and no command will come.
-            if matches!(word, BehindWord::Pass) {
-                self.leave(hash, name, waiter);
-            }
-            return;
-        };
-        match word {
-            BehindWord::Pass => {
-                passage.passed += 1;
-                passage.held.push((hash, name));
-            }
-            BehindWord::Free => passage.passed += 1,
-            BehindWord::Refused(text) => passage.refused = Some(text),
-            BehindWord::Keys(keys) => {
-                passage.wanted.extend(keys);
-                passage.unlisted -= 1;
-                sort(&mut passage.wanted);
-            }
-            BehindWord::Reply(..) | BehindWord::Yours(_) | BehindWord::Leftovers(..) => {}
-        }
-        let next = passage.wanted.get(passage.passed).cloned();
-        match next {
-            Some((hash, name)) if passage.unlisted == 0 && passage.refused.is_none() => {
-                self.ask_for_passage(hash, name, waiter);
-            }
-            _ => {
-                if let Some(client) = self.clients.all.get(key) {
-                    client.wake();
-                }
-            }
-        }
-    }
-
-    /// The command at hand is on its way or answered: its passage ends with its reply.
-    pub fn mark_passage(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.all.get_mut(key) else { return };
-        let next = client.replies.next_sequence();
-        if let Some(passage) = client.passage.as_mut().filter(|passage| passage.until.is_none()) {
-            passage.until = Some(next);
-            client.combine_after = next;
-            self.end_passage(key);
-        }
-    }
-
-    /// Ends the passage of a command whose reply has left.
-    pub fn end_passage(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.all.get(key) else { return };
-        let until = client.passage.as_ref().and_then(|passage| passage.until);
-        if until.is_some_and(|until| client.replies.has_left(until)) {
-            self.give_up_passage(key);
-        }
-    }
-
-    /// Ends a client's passage, whatever has become of it.
-    fn give_up_passage(&mut self, key: ClientKey) {
-        let passage = self.clients.all.get_mut(key).and_then(|client| client.passage.take());
-        self.release_passage(key, passage);
-    }
-
-    /// Tells homes that a command is over, or will never come.
-    pub fn release_passage(&mut self, key: ClientKey, passage: Option<Box<Passage>>) {
-        let Some(passage) = passage else { return };
-        let waiter = self.passenger(key, passage.number);
-        for (hash, name) in passage.held {
-            self.leave(hash, name, waiter);
-        }
-    }
-
-    fn leave(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
-        let home = self.core.home_of(hash);
-        self.ask(home, BehindRequest { key, hash, ask: BehindAsk::Done, waiter });
-    }
-}
-
 impl Touched {
-    fn add(&mut self, other: Touched) {
+    /// Adds what another command touches.
+    pub fn add(&mut self, other: Touched) {
         self.all |= other.all;
         self.keys.extend(other.keys);
         sort(&mut self.keys);
@@ -424,7 +56,7 @@ impl Touched {
 }
 
 /// In the order of hashes, each key once.
-fn sort(keys: &mut BehindKeys) {
+pub fn sort(keys: &mut BehindKeys) {
     keys.sort_unstable_by_key(|(hash, _)| *hash);
     keys.dedup_by_key(|(hash, _)| *hash);
 }

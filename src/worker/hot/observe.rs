@@ -113,7 +113,7 @@ impl Worker {
                 && former.quotas == config.quotas
         });
         let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.core.config.rules));
-        self.leave_rules(former);
+        self.hot.leave_rules(&mut self.core, former);
         // What was sent before under other rules has to be answered before anything goes by a home under these, and the
         // other way round.
         self.hot.epoch = self.hot.epoch.wrapping_add(1);
@@ -139,7 +139,7 @@ impl Worker {
         self.hot.hot_set_version = None;
         let hot_set = Arc::clone(&self.core.gateway.hot_set.borrow());
         self.hot.adopt_hot_set(&mut self.core, &hot_set);
-        self.configure_behind();
+        self.hot.configure_behind(&mut self.core);
     }
 }
 

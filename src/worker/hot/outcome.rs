@@ -263,8 +263,8 @@ impl HotKeys {
         } else {
             let answers = &mut self.answers[usize::from(waiter.worker)];
             match reply {
-                ReplyBytes::Borrowed(bytes) => answers.push_copied(hash, waiter, outcome, bytes),
-                ReplyBytes::Owned(bytes) => answers.push_shared(hash, waiter, outcome, bytes),
+                ReplyBytes::Borrowed(bytes) => answers.push_copied(Some(hash), waiter, outcome, bytes),
+                ReplyBytes::Owned(bytes) => answers.push_shared(Some(hash), waiter, outcome, bytes),
             }
             self.wake();
         }

@@ -18,12 +18,11 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::entry::Sending;
-use super::{Due, Home};
+use super::{Due, FlushExit, FlushRequest, Home, Put};
 use crate::combine::{FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first_error};
 use crate::worker::errors::UpstreamError;
-use crate::worker::flush::Put;
 use crate::worker::names::FlushKey;
 use crate::worker::owners::Worker;
 use crate::worker::pending::Origin;
@@ -82,9 +81,9 @@ impl Worker {
             looks += 1;
             match due {
                 Due::Queue(hash) => self.pump_queue(hash),
-                Due::Behind(hash) => self.look_behind(hash),
+                Due::Behind(hash) => self.hot.look_behind(&mut self.core, &mut self.upstreams, hash),
                 Due::Cool(hash) => self.hot.cool_down(&mut self.core, hash),
-                Due::Forget(hash) => self.forget_behind(hash),
+                Due::Forget(hash) => self.hot.forget_behind(&mut self.core, hash),
                 Due::Mailboxes => {}
             }
         }
@@ -203,7 +202,8 @@ impl Worker {
         let number = self.hot.next_sending();
         let origin = Origin::Flush(FlushKey { hash, sending: number });
         let version = version.unwrap_or(RespVersion::Resp2);
-        let sent = self.put_flush(slot, &mut home.target, version, origin, &split_commands(&bytes, commands));
+        let flush = FlushRequest { origin, version, commands: &split_commands(&bytes, commands) };
+        let sent = self.upstreams.put(&mut self.core, slot, &mut home.target, flush);
         let Put::Sent(node) = sent else { return sent };
         home.sending = Sending { number, node: Some(node), expected: commands, ..Sending::default() };
         // Opened now, so that it is there when the grants are.

@@ -219,7 +219,9 @@ impl Worker {
                 _ => settle_client(self, client, sequence, part, reply),
             },
             Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, reply),
-            Origin::Behind(flush) => self.settle_behind(flush, reply),
+            Origin::Behind(flush) => {
+                self.hot.settle_behind(&mut self.core, &mut self.upstreams, flush, reply)
+            }
             Origin::Confirmation(index) => {
                 self.hot.settle_confirmation(&mut self.core, index, Some(reply.as_slice()))
             }

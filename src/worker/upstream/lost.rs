@@ -49,7 +49,7 @@ impl Worker {
             return self.hot.flush_lost(&mut self.core, flush, written);
         }
         if let Origin::Behind(flush) = pending.origin {
-            return self.behind_lost(flush, written);
+            return self.hot.behind_lost(&mut self.core, flush, written);
         }
         if let Origin::Probe(_) = pending.origin {
             return;

@@ -1,8 +1,9 @@
 //! What is shown of write-behind, and what is said of increments that a stop leaves behind.
 
 use super::{BehindKey, Stage};
+use crate::worker::core::Core;
 use crate::worker::hot::Due;
-use crate::worker::owners::Worker;
+use crate::worker::hot::HotKeys;
 
 /// A key that nobody uses is forgotten after this long.
 const IDLE_NS: u64 = 10_000_000_000;
@@ -30,21 +31,21 @@ impl Unflushed {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// Takes what the machine of a key has counted into the tallies.
-    pub(super) fn tally_behind(&mut self, hash: u64, key: &mut BehindKey) {
+    pub(super) fn tally_behind(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey) {
         let (now, then) = (key.machine.facts(), key.tallied);
         key.tallied = now;
         match now.oldest_unflushed_ns {
-            Some(since_ns) => self.hot.behind.pending_since.set(hash, since_ns),
-            None if then.oldest_unflushed_ns.is_some() => self.hot.behind.pending_since.disarm(hash),
+            Some(since_ns) => self.behind.pending_since.set(hash, since_ns),
+            None if then.oldest_unflushed_ns.is_some() => self.behind.pending_since.disarm(hash),
             None => {}
         }
         if key.machine.passes_through() && key.passed_through_ns == 0 {
-            key.passed_through_ns = self.core.now_ns;
-            self.hot.arm(Due::Forget(hash), self.core.now_ns + PASSED_THROUGH_NS);
+            key.passed_through_ns = core.now_ns;
+            self.arm(Due::Forget(hash), core.now_ns + PASSED_THROUGH_NS);
         }
-        let tally = &mut self.core.tallies.write_behind;
+        let tally = &mut core.tallies.write_behind;
         tally.absorbed += now.absorbed - then.absorbed;
         tally.acknowledged += now.acknowledged - then.acknowledged;
         tally.flushes += now.flushes - then.flushes;
@@ -53,7 +54,7 @@ impl Worker {
         tally.unknown_outcomes += now.unknown_outcomes - then.unknown_outcomes;
         tally.unknown_deltas += now.unknown.deltas - then.unknown.deltas;
         tally.lost_deltas += now.lost.deltas - then.lost.deltas;
-        let row = self.core.tallies.combine.keys.row(key.row);
+        let row = core.tallies.combine.keys.row(key.row);
         row.offered += now.absorbed - then.absorbed;
         row.flushed += now.flushes - then.flushes;
         row.pending = now.pending_deltas as u64;
@@ -61,30 +62,30 @@ impl Worker {
 
     /// Puts a new key into the table.
     pub(super) fn keep_key(&mut self, hash: u64, key: BehindKey) {
-        self.hot.arm(Due::Forget(hash), key.active_ns + IDLE_NS);
-        self.hot.behind.keys.insert(hash, Box::new(key));
+        self.arm(Due::Forget(hash), key.active_ns + IDLE_NS);
+        self.behind.keys.insert(hash, Box::new(key));
     }
 
     /// Forgets a key of which nothing is left and that nobody uses, or looks at it again when that may be so.
-    pub(in crate::worker::hot) fn forget_behind(&mut self, hash: u64) {
-        let Some(key) = self.hot.behind.keys.get(&hash) else { return };
+    pub(in crate::worker::hot) fn forget_behind(&mut self, core: &mut Core, hash: u64) {
+        let Some(key) = self.behind.keys.get(&hash) else { return };
         let passed_ns =
             key.passed_through_ns.checked_add(PASSED_THROUGH_NS).filter(|_| key.passed_through_ns > 0);
         let over_ns = passed_ns.unwrap_or(u64::MAX).min(key.active_ns + IDLE_NS);
-        if over_ns > self.core.now_ns || !key.machine.is_empty() || key.stage != Stage::Rest || key.dirty {
-            return self.hot.arm(Due::Forget(hash), over_ns.max(self.core.now_ns + UNSETTLED_NS));
+        if over_ns > core.now_ns || !key.machine.is_empty() || key.stage != Stage::Rest || key.dirty {
+            return self.arm(Due::Forget(hash), over_ns.max(core.now_ns + UNSETTLED_NS));
         }
-        self.core.tallies.combine.keys.release(key.row);
-        self.hot.behind.keys.remove(&hash);
-        self.hot.behind.pending_since.disarm(hash);
-        self.hot.timers.disarm(Due::Behind(hash));
+        core.tallies.combine.keys.release(key.row);
+        self.behind.keys.remove(&hash);
+        self.behind.pending_since.disarm(hash);
+        self.timers.disarm(Due::Behind(hash));
     }
 
     /// Measures the levels.
-    pub fn keep_behind(&mut self) {
-        let now_ns = self.core.now_ns;
-        let behind = &mut self.hot.behind;
-        let tally = &mut self.core.tallies.write_behind;
+    pub fn keep_behind(&mut self, core: &mut Core) {
+        let now_ns = core.now_ns;
+        let behind = &mut self.behind;
+        let tally = &mut core.tallies.write_behind;
         tally.pending = behind.budget.deltas() as u64;
         tally.pending_max = if behind.on { behind.budget.deltas_max() as u64 } else { 0 };
         if let Some(facts) = behind.journal.as_ref().and_then(|side| side.facts()) {
@@ -95,27 +96,27 @@ impl Worker {
         }
         let oldest_ns = behind.pending_since.next_due_ns().unwrap_or(now_ns);
         tally.oldest_pending_ms = now_ns.saturating_sub(oldest_ns) / 1_000_000;
-        behind.switch(&self.hot.rules);
-        self.ask_for_leftovers();
+        behind.switch(&self.rules);
+        self.ask_for_leftovers(core);
     }
 
     /// Has all that is pending flushed, since the process is to end.
     pub fn drain_behind(&mut self) {
-        let hashes: Vec<u64> = self.hot.behind.keys.keys().copied().collect();
+        let hashes: Vec<u64> = self.behind.keys.keys().copied().collect();
         hashes.into_iter().for_each(|hash| self.look(hash));
     }
 
     /// Whether increments wait for Redis, or replies for the disk.
-    pub fn has_unflushed(&self) -> bool {
-        let behind = &self.hot.behind;
+    pub fn has_unflushed(&mut self) -> bool {
+        let behind = &self.behind;
         behind.budget.deltas() > 0 || behind.journal.as_ref().is_some_and(|side| side.is_waiting())
     }
 
     /// Says of each key what could not be flushed.
-    pub fn report_unflushed(&self) -> Unflushed {
+    pub fn report_unflushed(&mut self) -> Unflushed {
         let mut unflushed = Unflushed::default();
-        let journaled = self.hot.behind.journal.is_some();
-        for key in self.hot.behind.keys.values() {
+        let journaled = self.behind.journal.is_some();
+        for key in self.behind.keys.values() {
             let facts = key.machine.facts();
             if facts.pending_deltas == 0 {
                 continue;

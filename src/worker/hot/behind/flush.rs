@@ -10,11 +10,12 @@ use crate::journal::FlushEnd;
 use crate::resp::{RespVersion, encode};
 use crate::shared::behind::BehindWord;
 use crate::shared::labels::ErrorKind;
-use crate::worker::flush::Put;
+use crate::worker::core::Core;
 use crate::worker::hot::Due;
+use crate::worker::hot::HotKeys;
+use crate::worker::hot::exit::{FlushExit, FlushRequest, Put};
 use crate::worker::hot::outcome::target_of;
 use crate::worker::names::FlushKey;
-use crate::worker::owners::Worker;
 use crate::worker::pending::Origin;
 use crate::worker::reply::ReplyBytes;
 
@@ -26,7 +27,7 @@ const NOT_JOURNALED: &str = "ERR hotgate: the key has increments that can't be f
 
 impl super::Behind {
     /// The keys to be looked at in this tick.
-    pub(in crate::worker::hot) fn changed(&mut self) -> &mut VecDeque<u64> {
+    pub fn changed(&mut self) -> &mut VecDeque<u64> {
         &mut self.dirty
     }
 
@@ -36,90 +37,86 @@ impl super::Behind {
     }
 }
 
-impl Worker {
-    /// Looks at keys that have changed, so many at the most.
-    pub(in crate::worker::hot) fn pump_behind(&mut self, looks_max: usize) {
-        for _ in 0..looks_max {
-            let Some(hash) = self.hot.behind.dirty.pop_front() else { break };
-            self.look_behind(hash);
-        }
-        self.exchange_behind();
-    }
-
+impl HotKeys {
     /// Looks at a key that has changed or whose time has come.
-    pub(in crate::worker::hot) fn look_behind(&mut self, hash: u64) {
-        self.with_behind(hash, |worker, key| {
+    pub fn look_behind(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64) {
+        self.with_behind(core, hash, |hot, core, key| {
             key.dirty = false;
             key.deltas_since_look = 0;
-            if key.timer_ns <= worker.core.now_ns {
+            if key.timer_ns <= core.now_ns {
                 key.timer_ns = 0;
             }
-            worker.drive(hash, key);
+            hot.drive(core, exit, hash, key);
         });
     }
 
     /// Lends a key out of the table.
-    pub(super) fn with_behind(&mut self, hash: u64, act: impl FnOnce(&mut Self, &mut BehindKey)) {
-        let Some(mut key) = self.hot.behind.keys.remove(&hash) else { return };
-        act(self, &mut key);
-        self.tally_behind(hash, &mut key);
-        self.hot.behind.keys.insert(hash, key);
+    pub(super) fn with_behind(
+        &mut self,
+        core: &mut Core,
+        hash: u64,
+        act: impl FnOnce(&mut Self, &mut Core, &mut BehindKey),
+    ) {
+        let Some(mut key) = self.behind.keys.remove(&hash) else { return };
+        act(self, core, &mut key);
+        self.tally_behind(core, hash, &mut key);
+        self.behind.keys.insert(hash, key);
     }
 
     /// Does what is due for a key, until it has to wait for something.
-    fn drive(&mut self, hash: u64, key: &mut BehindKey) {
-        self.give_up_overdue_members(hash, key);
+    fn drive(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, key: &mut BehindKey) {
+        self.give_up_overdue_members(core, hash, key);
         loop {
             match key.stage {
-                _ if self.core.now_ns < key.pause_until_ns => {
-                    return self.look_at(hash, key, key.pause_until_ns);
+                _ if core.now_ns < key.pause_until_ns => {
+                    return self.look_at_behind(hash, key, key.pause_until_ns);
                 }
                 Stage::BaseDue => {
                     let mut request = BytesMut::new();
                     encode::command(&mut request, &[b"GET", key.machine.key()]);
-                    match self.send_behind(hash, key, request.freeze()) {
+                    match self.send_behind(core, exit, hash, key, request.freeze()) {
                         true => key.stage = Stage::BaseSent,
-                        false => self.pause(hash, key),
+                        false => self.pause(core, hash, key),
                     }
                     return;
                 }
-                Stage::FlushDue if !self.can_reach(key) => {
+                Stage::FlushDue if !self.can_reach(core, exit, key) => {
                     self.take_back_flush(key);
-                    return self.pause(hash, key);
+                    return self.pause(core, hash, key);
                 }
                 // No flush is begun, and written down as begun, that cannot be sent: who takes over the journal would have to take
                 // it for one that may have taken effect.
-                Stage::Rest if key.machine.has_unsent() && !self.can_reach(key) => {
-                    return self.pause(hash, key);
+                Stage::Rest if key.machine.has_unsent() && !self.can_reach(core, exit, key) => {
+                    return self.pause(core, hash, key);
                 }
                 Stage::Rest if key.machine.has_unsent() => {
-                    self.note_silence(key, key.failing_since_ns);
-                    if let Some(due_ns) = self.look_pending(key) {
-                        return self.look_at(hash, key, due_ns);
+                    self.note_silence(core, key, key.failing_since_ns);
+                    if let Some(due_ns) = self.look_pending(core, key) {
+                        return self.look_at_behind(hash, key, due_ns);
                     }
                 }
                 _ => {}
             }
-            let behind = &mut self.hot.behind;
-            let at_once = self.core.draining || key.hurried;
-            match key.machine.next(self.core.now_ns, &behind.policy, at_once, &mut behind.budget) {
+            let behind = &mut self.behind;
+            let at_once = core.draining || key.hurried;
+            match key.machine.next(core.now_ns, &behind.policy, at_once, &mut behind.budget) {
                 Action::AskBase => key.stage = Stage::BaseDue,
                 Action::Flush(flush) => {
                     key.hurried = false;
-                    return self.begin_flush(hash, key, &flush);
+                    return self.begin_flush(core, exit, hash, key, &flush);
                 }
                 Action::Release(member) => self.release(hash, key, member),
                 Action::Over(outcome) => {
                     key.stage = Stage::Rest;
-                    self.flush_over(key, &outcome);
+                    self.flush_over(core, key, &outcome);
                 }
                 Action::Resume => {
                     let mut told = Vec::new();
                     let sink = |member, taken| told.push((member, taken));
-                    key.machine.resume(self.core.now_ns, &behind.policy, &mut behind.budget, sink);
-                    self.answer_resumed(hash, key, told);
+                    key.machine.resume(core.now_ns, &behind.policy, &mut behind.budget, sink);
+                    self.answer_resumed(core, hash, key, told);
                 }
-                Action::NotBefore(due_ns) => return self.look_at(hash, key, due_ns),
+                Action::NotBefore(due_ns) => return self.look_at_behind(hash, key, due_ns),
                 Action::InFlight => return,
                 Action::Idle => {
                     key.hurried = false;
@@ -130,131 +127,169 @@ impl Worker {
     }
 
     /// Sends a flush, or first has its start written down.
-    fn begin_flush(&mut self, hash: u64, key: &mut BehindKey, flush: &DeltaFlush) {
-        match &mut self.hot.behind.journal {
+    fn begin_flush(
+        &mut self,
+        core: &mut Core,
+        exit: &mut impl FlushExit,
+        hash: u64,
+        key: &mut BehindKey,
+        flush: &DeltaFlush,
+    ) {
+        match &mut self.behind.journal {
             Some(side) if !flush.resend => match side.start(key, hash, flush) {
                 Ok(ticket) => key.stage = Stage::FlushJournaled(ticket),
-                Err(refused) => self.flush_not_written(hash, key, flush.token, &journal::refusal(&refused)),
+                Err(refused) => {
+                    self.flush_not_written(core, hash, key, flush.token, &journal::refusal(&refused))
+                }
             },
-            _ => self.send_flush_of(hash, key),
+            _ => self.send_flush_of(core, exit, hash, key),
         }
     }
 
     /// The journal does not take the start of a flush, so that its deltas gather again.
-    pub(super) fn flush_not_written(&mut self, hash: u64, key: &mut BehindKey, token: u64, why: &str) {
+    pub(super) fn flush_not_written(
+        &mut self,
+        core: &mut Core,
+        hash: u64,
+        key: &mut BehindKey,
+        token: u64,
+        why: &str,
+    ) {
         tracing::debug!(key = key.name(), why, "a write-behind flush is put off");
         key.machine.flush_not_written(token);
         key.stage = Stage::Rest;
-        self.put_off(hash, key, NOT_JOURNALED);
+        self.put_off(core, hash, key, NOT_JOURNALED);
     }
 
     /// The flush that is to be sent again has not taken effect, and its node can't be reached: its deltas gather again.
     fn take_back_flush(&mut self, key: &mut BehindKey) {
         let Some(token) = key.machine.take_back_flush() else { return };
         key.stage = Stage::Rest;
-        if let Some(side) = &mut self.hot.behind.journal {
+        if let Some(side) = &mut self.behind.journal {
             side.settle(key, token, FlushEnd::Returned);
         }
     }
 
     /// The start of a flush is on disk.
-    pub(super) fn flush_written(&mut self, hash: u64, ticket: crate::journal::Ticket) {
-        self.with_behind(hash, |worker, key| {
+    pub(super) fn flush_written(
+        &mut self,
+        core: &mut Core,
+        exit: &mut impl FlushExit,
+        hash: u64,
+        ticket: crate::journal::Ticket,
+    ) {
+        self.with_behind(core, hash, |hot, core, key| {
             if key.stage == Stage::FlushJournaled(ticket) {
-                worker.send_flush_of(hash, key);
+                hot.send_flush_of(core, exit, hash, key);
             }
         });
     }
 
-    fn send_flush_of(&mut self, hash: u64, key: &mut BehindKey) {
+    fn send_flush_of(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, key: &mut BehindKey) {
         let mut bytes = BytesMut::new();
         key.machine.encode(&mut bytes);
-        match self.send_behind(hash, key, bytes.freeze()) {
+        match self.send_behind(core, exit, hash, key, bytes.freeze()) {
             true => key.stage = Stage::FlushSent,
             false => {
                 key.machine.not_executed();
                 key.stage = Stage::FlushDue;
-                self.pause(hash, key);
+                self.pause(core, hash, key);
             }
         }
     }
 
-    fn send_behind(&mut self, hash: u64, key: &mut BehindKey, request: Bytes) -> bool {
-        key.sending = self.hot.next_sending();
-        key.sent_ns = self.core.now_ns;
-        let origin = Origin::Behind(FlushKey { hash, sending: key.sending });
-        let put = self.put_flush(key.slot, &mut key.target, RespVersion::Resp2, origin, &[request]);
-        matches!(put, Put::Sent(_))
+    fn send_behind(
+        &mut self,
+        core: &mut Core,
+        exit: &mut impl FlushExit,
+        hash: u64,
+        key: &mut BehindKey,
+        request: Bytes,
+    ) -> bool {
+        key.sending = self.next_sending();
+        key.sent_ns = core.now_ns;
+        let flush = FlushRequest {
+            origin: Origin::Behind(FlushKey { hash, sending: key.sending }),
+            version: RespVersion::Resp2,
+            commands: &[request],
+        };
+        matches!(exit.put(core, key.slot, &mut key.target, flush), Put::Sent(_))
     }
 
     /// Whether the key's node takes requests, so that the flush should be asked for again.
-    fn can_reach(&mut self, key: &BehindKey) -> bool {
+    fn can_reach(&mut self, core: &mut Core, exit: &mut impl FlushExit, key: &BehindKey) -> bool {
         let node = key.target.map(|(node, _)| node);
-        match node.or_else(|| self.core.snapshots.topology.master_of(key.slot)) {
-            Some(node) => self.upstreams.flush_connection(&mut self.core, node, RespVersion::Resp2).is_some(),
+        match node.or_else(|| core.snapshots.topology.master_of(key.slot)) {
+            Some(node) => exit.reaches(core, node),
             None => {
-                self.core.refresh(crate::shared::refresh::RefreshReason::Unassigned);
+                core.refresh(crate::shared::refresh::RefreshReason::Unassigned);
                 false
             }
         }
     }
 
     /// The next attempt waits a moment. Who waits for a base that has been known before does not.
-    fn pause(&mut self, hash: u64, key: &mut BehindKey) {
+    fn pause(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey) {
         let mut told = Vec::new();
-        let behind = &mut self.hot.behind;
+        let behind = &mut self.behind;
         let sink = |member, taken| told.push((member, taken));
-        if key.machine.base_unreachable(self.core.now_ns, &behind.policy, &mut behind.budget, sink) {
-            self.answer_resumed(hash, key, told);
+        if key.machine.base_unreachable(core.now_ns, &behind.policy, &mut behind.budget, sink) {
+            self.answer_resumed(core, hash, key, told);
             if key.stage == Stage::BaseDue {
                 key.stage = Stage::Rest;
                 key.failing_since_ns = 0;
                 key.dirty = true;
-                self.hot.behind.dirty.push_back(hash);
-                return self.hot.wake();
+                self.behind.dirty.push_back(hash);
+                return self.wake();
             }
         }
-        self.put_off(hash, key, UNREACHABLE);
+        self.put_off(core, hash, key, UNREACHABLE);
     }
 
     /// The next attempt waits a moment; `why` is the error of those who have waited too long.
-    fn put_off(&mut self, hash: u64, key: &mut BehindKey, why: &'static str) {
+    fn put_off(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, why: &'static str) {
         if key.failing_since_ns == 0 {
-            key.failing_since_ns = self.core.now_ns;
+            key.failing_since_ns = core.now_ns;
         }
         key.failing_why = why;
-        key.pause_until_ns = self.hot.next_retry_ns(self.core.now_ns);
-        self.look_at(hash, key, key.pause_until_ns);
+        key.pause_until_ns = self.next_retry_ns(core.now_ns);
+        self.look_at_behind(hash, key, key.pause_until_ns);
     }
 
     /// Looks at a key again at this time, unless it will be before.
-    pub(super) fn look_at(&mut self, hash: u64, key: &mut BehindKey, due_ns: u64) {
+    pub(super) fn look_at_behind(&mut self, hash: u64, key: &mut BehindKey, due_ns: u64) {
         if key.timer_ns == 0 || due_ns < key.timer_ns {
             key.timer_ns = due_ns;
-            self.hot.arm(Due::Behind(hash), due_ns);
+            self.arm(Due::Behind(hash), due_ns);
         }
     }
 
     /// A reply to what was sent for a key.
-    pub fn settle_behind(&mut self, flush: FlushKey, reply: ReplyBytes<'_>) {
+    pub fn settle_behind(
+        &mut self,
+        core: &mut Core,
+        exit: &mut impl FlushExit,
+        flush: FlushKey,
+        reply: ReplyBytes<'_>,
+    ) {
         let hash = flush.hash;
-        self.with_behind(hash, |worker, key| {
+        self.with_behind(core, hash, |hot, core, key| {
             if key.sending == flush.sending {
                 match key.stage {
-                    Stage::BaseSent => worker.base_replied(hash, key, reply.as_slice()),
-                    Stage::FlushSent => worker.flush_replied(hash, key, reply.as_slice()),
+                    Stage::BaseSent => hot.base_replied(core, hash, key, reply.as_slice()),
+                    Stage::FlushSent => hot.flush_replied(core, hash, key, reply.as_slice()),
                     _ => {}
                 }
-                worker.note_silence(key, key.sent_ns);
-                worker.drive(hash, key);
+                hot.note_silence(core, key, key.sent_ns);
+                hot.drive(core, exit, hash, key);
             }
         });
     }
 
     /// What was sent for a key was lost with its connection; `written` when it may have been executed.
-    pub fn behind_lost(&mut self, flush: FlushKey, written: bool) {
+    pub fn behind_lost(&mut self, core: &mut Core, flush: FlushKey, written: bool) {
         let hash = flush.hash;
-        self.with_behind(hash, |worker, key| {
+        self.with_behind(core, hash, |hot, core, key| {
             if key.sending != flush.sending {
                 return;
             }
@@ -270,29 +305,29 @@ impl Worker {
                 }
                 _ => return,
             }
-            worker.pause(hash, key);
+            hot.pause(core, hash, key);
         });
     }
 
-    fn base_replied(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
+    fn base_replied(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, reply: &[u8]) {
         let mut told = Vec::new();
-        let behind = &mut self.hot.behind;
+        let behind = &mut self.behind;
         let sink = |member, taken| told.push((member, taken));
-        if key.machine.base(reply, self.core.now_ns, &behind.policy, &mut behind.budget, sink) {
+        if key.machine.base(reply, core.now_ns, &behind.policy, &mut behind.budget, sink) {
             key.stage = Stage::Rest;
             key.failing_since_ns = 0;
-            self.answer_resumed(hash, key, told);
+            self.answer_resumed(core, hash, key, told);
         } else {
             key.stage = Stage::BaseDue;
-            self.elsewhere(hash, key, reply);
+            self.elsewhere(core, hash, key, reply);
         }
     }
 
-    fn flush_replied(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
+    fn flush_replied(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, reply: &[u8]) {
         let mut told = Vec::new();
-        let behind = &mut self.hot.behind;
+        let behind = &mut self.behind;
         let sink = |member, taken| told.push((member, taken));
-        let outcome = key.machine.settle(reply, self.core.now_ns, &behind.policy, &mut behind.budget, sink);
+        let outcome = key.machine.settle(reply, core.now_ns, &behind.policy, &mut behind.budget, sink);
         key.stage = Stage::Rest;
         match &outcome {
             Some(FlushOutcome::Again(Retry::Refused(why)) | FlushOutcome::Returned { reason: why, .. }) => {
@@ -306,9 +341,9 @@ impl Worker {
                 key.stage = Stage::FlushDue;
                 match retry {
                     Retry::NoScript | Retry::Asked => {}
-                    Retry::Elsewhere => self.elsewhere(hash, key, reply),
+                    Retry::Elsewhere => self.elsewhere(core, hash, key, reply),
                     Retry::Refused(text) => {
-                        self.doubt_master_of(key, &text);
+                        self.doubt_master_of(core, key, &text);
                         if key.failing_since_ns == 0 {
                             tracing::warn!(
                                 key = key.name(),
@@ -316,17 +351,17 @@ impl Worker {
                                 "Redis refuses a write-behind flush"
                             );
                         }
-                        self.pause(hash, key);
+                        self.pause(core, hash, key);
                     }
                 }
             }
             Some(outcome) => {
-                self.flush_over(key, &outcome);
+                self.flush_over(core, key, &outcome);
                 match outcome {
                     FlushOutcome::Returned { reason, .. } => {
-                        self.doubt_master_of(key, &reason);
+                        self.doubt_master_of(core, key, &reason);
                         if key.failing_since_ns == 0 {
-                            key.failing_since_ns = self.core.now_ns;
+                            key.failing_since_ns = core.now_ns;
                         }
                     }
                     _ => key.failing_since_ns = 0,
@@ -334,34 +369,34 @@ impl Worker {
             }
             None => {}
         }
-        self.answer_resumed(hash, key, told);
+        self.answer_resumed(core, hash, key, told);
     }
 
     /// A node that refuses a flush because it only follows another is master no more.
-    fn doubt_master_of(&mut self, key: &BehindKey, error: &str) {
+    fn doubt_master_of(&mut self, core: &mut Core, key: &BehindKey, error: &str) {
         if let Some(node) =
-            self.core.snapshots.topology.master_of(key.slot).filter(|_| error.starts_with("READONLY"))
+            core.snapshots.topology.master_of(key.slot).filter(|_| error.starts_with("READONLY"))
         {
-            self.core.doubt_master(node);
+            core.doubt_master(node);
         }
     }
 
     /// Follows a redirection at once the first time; a second one in a row, or any other refusal, waits a moment.
-    fn elsewhere(&mut self, hash: u64, key: &mut BehindKey, reply: &[u8]) {
-        match target_of(&mut self.core, key.slot, reply) {
+    fn elsewhere(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, reply: &[u8]) {
+        match target_of(core, key.slot, reply) {
             Some(target) if key.failing_since_ns == 0 => {
                 key.target = Some(target);
-                key.failing_since_ns = self.core.now_ns;
+                key.failing_since_ns = core.now_ns;
             }
             target => {
                 key.target = target.filter(|(_, asking)| *asking);
-                self.pause(hash, key);
+                self.pause(core, hash, key);
             }
         }
     }
 
     /// Reports what became of a flush to the journal and to people.
-    fn flush_over(&mut self, key: &BehindKey, outcome: &FlushOutcome) {
+    fn flush_over(&mut self, core: &mut Core, key: &BehindKey, outcome: &FlushOutcome) {
         let (token, end) = match outcome {
             FlushOutcome::Applied { token, .. } => (*token, FlushEnd::Acknowledged),
             FlushOutcome::Returned { token, reason } => {
@@ -378,7 +413,7 @@ impl Worker {
             FlushOutcome::Lost(loss) | FlushOutcome::Unknown(loss) => {
                 let what = match outcome {
                     FlushOutcome::Unknown(_) => {
-                        self.core.tallies.error(ErrorKind::UnknownOutcome);
+                        core.tallies.error(ErrorKind::UnknownOutcome);
                         "whether acknowledged increments are in Redis is not known"
                     }
                     _ => "acknowledged increments are lost: Redis refused them",
@@ -389,7 +424,7 @@ impl Worker {
             }
             FlushOutcome::Again(_) => return,
         };
-        if let Some(side) = &mut self.hot.behind.journal {
+        if let Some(side) = &mut self.behind.journal {
             side.settle(key, token, end);
         }
     }
@@ -408,18 +443,18 @@ impl Worker {
     }
 
     /// Answers members that have waited too long for a node that can't be reached, or for the journal.
-    fn give_up_overdue_members(&mut self, hash: u64, key: &mut BehindKey) {
-        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+    fn give_up_overdue_members(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey) {
+        let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
         let failing = key.failing_since_ns != 0;
-        if !failing || self.core.now_ns.saturating_sub(key.failing_since_ns) < patience_ns {
+        if !failing || core.now_ns.saturating_sub(key.failing_since_ns) < patience_ns {
             return;
         }
         let mut members = Vec::new();
         key.machine.abandon_waiting(|member| members.push(member));
         for member in members {
-            self.core.tallies.error(ErrorKind::UpstreamUnavailable);
+            core.tallies.error(ErrorKind::UpstreamUnavailable);
             match member.op {
-                Some(_) => self.fail_member(hash, member.waiter, key.failing_why),
+                Some(_) => self.fail_member(core, hash, member.waiter, key.failing_why),
                 None => {
                     let name = key.machine.key().clone();
                     self.tell(name, hash, member.waiter, BehindWord::Refused(key.failing_why));

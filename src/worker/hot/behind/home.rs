@@ -15,7 +15,9 @@ use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::mailbox::WorkerMessage;
-use crate::worker::owners::Worker;
+use crate::worker::core::Core;
+use crate::worker::hot::HotKeys;
+use crate::worker::reply::ReplyBytes;
 
 const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait for Redis already, or too many operations for this key; \
                         the command was not taken, try again later";
@@ -23,34 +25,34 @@ const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait fo
 const FORBIDDEN: &str = "ERR hotgate: Redis does not let the gateway's user flush write-behind increments (the gateway's log and status line name the \
                          missing right); the command was not taken, try again later";
 
-impl Worker {
+impl HotKeys {
     /// Asks the home of a key, at the end of this tick.
     pub fn ask(&mut self, home: usize, request: BehindRequest) {
-        self.hot.behind.outboxes[home].push(request);
-        self.hot.wake();
+        self.behind.outboxes[home].push(request);
+        self.wake();
     }
 
     /// Serves questions, of this worker or another.
-    pub fn serve_behind(&mut self, requests: Vec<BehindRequest>) {
+    pub fn serve_behind(&mut self, core: &mut Core, requests: Vec<BehindRequest>) {
         for request in requests {
             let BehindRequest { key, hash, ask, waiter } = request;
             match ask {
-                BehindAsk::Take(op) => self.take_at_home(&key, hash, op, waiter),
-                BehindAsk::Barrier => self.bar_at_home(key, hash, waiter),
+                BehindAsk::Take(op) => self.take_at_home(core, &key, hash, op, waiter),
+                BehindAsk::Barrier => self.bar_at_home(core, key, hash, waiter),
                 BehindAsk::Done => {
-                    if let Some(key) = self.hot.behind.keys.get_mut(&hash) {
+                    if let Some(key) = self.behind.keys.get_mut(&hash) {
                         key.machine.released_done();
                         self.look(hash);
                     }
                 }
-                BehindAsk::Doubt => self.doubt_totals_at_home(),
+                BehindAsk::Doubt => self.doubt_totals_at_home(core),
                 BehindAsk::Leftovers => {
                     let left = self.has_leftovers();
-                    let config = Arc::clone(&self.core.config);
+                    let config = Arc::clone(&core.config);
                     self.tell(key, hash, waiter, BehindWord::Leftovers(config, left));
                 }
                 BehindAsk::List => {
-                    let keys = &self.hot.behind.keys;
+                    let keys = &self.behind.keys;
                     let named = keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone()));
                     let named: Vec<(u64, Bytes)> = named.collect();
                     named.iter().for_each(|(hash, _)| self.hurry(*hash));
@@ -61,18 +63,25 @@ impl Worker {
     }
 
     /// Takes an operation on a key whose home is here.
-    pub fn take_at_home(&mut self, key: &[u8], hash: u64, op: WriteBehindOp, waiter: Waiter) {
+    pub fn take_at_home(
+        &mut self,
+        core: &mut Core,
+        key: &[u8],
+        hash: u64,
+        op: WriteBehindOp,
+        waiter: Waiter,
+    ) {
         let member = Member { waiter, op: Some(op) };
-        let wanted = self.begin_behind(key, hash);
-        let now_ns = self.core.now_ns;
-        let behind = &mut self.hot.behind;
+        let wanted = self.begin_behind(core, key, hash);
+        let now_ns = core.now_ns;
+        let behind = &mut self.behind;
         let Some(entry) = behind.keys.get_mut(&hash).filter(|entry| entry.machine.key() == key) else {
             return self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op));
         };
         entry.active_ns = now_ns;
         if behind.forbidden && op != WriteBehindOp::Get {
-            self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-            return self.fail_member(hash, waiter, FORBIDDEN);
+            core.tallies.error(ErrorKind::UpstreamUnavailable);
+            return self.fail_member(core, hash, waiter, FORBIDDEN);
         }
         if !wanted {
             entry.machine.stop_absorbing();
@@ -97,21 +106,21 @@ impl Worker {
                     self.look(hash);
                 }
                 match refused {
-                    Ok(true) => self.answer_member(hash, waiter, answer),
+                    Ok(true) => self.answer_member(core, hash, waiter, answer),
                     Ok(false) => {}
-                    Err(refused) => self.fail_member(hash, waiter, &journal::refusal(&refused)),
+                    Err(refused) => self.fail_member(core, hash, waiter, &journal::refusal(&refused)),
                 }
             }
             Taken::Waits => self.look(hash),
-            Taken::Refused => self.refuse_member(hash, member),
+            Taken::Refused => self.refuse_member(core, hash, member),
             Taken::PassThrough => self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op)),
         }
     }
 
-    fn bar_at_home(&mut self, key: Bytes, hash: u64, waiter: Waiter) {
-        self.begin_behind(&key, hash);
-        let now_ns = self.core.now_ns;
-        let Some(entry) = self.hot.behind.keys.get_mut(&hash) else {
+    fn bar_at_home(&mut self, core: &mut Core, key: Bytes, hash: u64, waiter: Waiter) {
+        self.begin_behind(core, &key, hash);
+        let now_ns = core.now_ns;
+        let Some(entry) = self.behind.keys.get_mut(&hash) else {
             return self.tell(key, hash, waiter, BehindWord::Free);
         };
         entry.active_ns = now_ns;
@@ -124,29 +133,35 @@ impl Worker {
 
     /// Makes the machine of a key, if there is none and there is room. Says whether the rules want one: those of the worker
     /// that asks may be older.
-    fn begin_behind(&mut self, key: &[u8], hash: u64) -> bool {
+    fn begin_behind(&mut self, core: &mut Core, key: &[u8], hash: u64) -> bool {
         if !self.wants_behind(key, hash) {
             return false;
         }
-        if self.hot.behind.keys.contains_key(&hash) || self.hot.behind.keys.len() >= BEHIND_KEYS_MAX {
+        if self.behind.keys.contains_key(&hash) || self.behind.keys.len() >= BEHIND_KEYS_MAX {
             return true;
         }
-        let row = self.core.tallies.combine.keys.acquire(Arc::from(key));
-        let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.hot.behind.identity());
-        self.keep_key(hash, BehindKey::new(machine, row, self.core.now_ns));
+        let row = core.tallies.combine.keys.acquire(Arc::from(key));
+        let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.behind.identity());
+        self.keep_key(hash, BehindKey::new(machine, row, core.now_ns));
         true
     }
 
     /// Answers members of a key that waited, in order. What the journal refuses takes all behind it along, since each was
     /// answered with those before it.
-    pub(super) fn answer_resumed(&mut self, hash: u64, key: &mut BehindKey, told: Vec<(Member, Taken)>) {
+    pub(super) fn answer_resumed(
+        &mut self,
+        core: &mut Core,
+        hash: u64,
+        key: &mut BehindKey,
+        told: Vec<(Member, Taken)>,
+    ) {
         let mut failed = None;
         for (member, taken) in told {
             let Taken::Answer { answer, delta, .. } = taken else {
-                self.refuse_member(hash, member);
+                self.refuse_member(core, hash, member);
                 continue;
             };
-            let behind = &mut self.hot.behind;
+            let behind = &mut self.behind;
             let admitted = match (&failed, &mut behind.journal) {
                 (Some(_), _) => Ok(false),
                 (None, Some(side)) => side.admit(key, hash, member, answer, delta),
@@ -160,38 +175,38 @@ impl Worker {
                     if let Some(Delta { sequence, .. }) = delta {
                         key.machine.retract(sequence, &mut behind.budget);
                     }
-                    self.fail_member(hash, member.waiter, text);
+                    self.fail_member(core, hash, member.waiter, text);
                 }
-                (None, Ok(true)) => self.answer_member(hash, member.waiter, answer),
+                (None, Ok(true)) => self.answer_member(core, hash, member.waiter, answer),
                 (None, _) => {}
             }
         }
     }
 
-    pub(super) fn answer_member(&mut self, hash: u64, waiter: Waiter, answer: Answer) {
-        let mut reply = std::mem::take(&mut self.hot.scratch);
+    pub(super) fn answer_member(&mut self, core: &mut Core, hash: u64, waiter: Waiter, answer: Answer) {
+        let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
         answer.encode(waiter.version, &mut reply);
-        self.reply_member(hash, waiter, &reply, Outcome::Absorbed);
-        self.hot.scratch = reply;
+        self.reply_member(core, hash, waiter, &reply, Outcome::Absorbed);
+        self.scratch = reply;
     }
 
     /// Answers a member with an error of ours: `text` with its code.
-    pub(super) fn fail_member(&mut self, hash: u64, waiter: Waiter, text: &str) {
+    pub(super) fn fail_member(&mut self, core: &mut Core, hash: u64, waiter: Waiter, text: &str) {
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
-        self.reply_member(hash, waiter, &reply, Outcome::Failed);
+        self.reply_member(core, hash, waiter, &reply, Outcome::Failed);
     }
 
-    fn refuse_member(&mut self, hash: u64, member: Member) {
-        self.core.tallies.write_behind.refused_full += 1;
-        self.core.tallies.error(ErrorKind::Overload);
-        self.fail_member(hash, member.waiter, TOO_MANY);
+    fn refuse_member(&mut self, core: &mut Core, hash: u64, member: Member) {
+        core.tallies.write_behind.refused_full += 1;
+        core.tallies.error(ErrorKind::Overload);
+        self.fail_member(core, hash, member.waiter, TOO_MANY);
     }
 
-    fn reply_member(&mut self, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
-        if usize::from(waiter.worker) == self.core.index {
-            self.settle_absorbed(waiter, reply, outcome);
+    fn reply_member(&mut self, core: &mut Core, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        if usize::from(waiter.worker) == core.index {
+            core.effects.answer_absorbed(waiter, outcome, ReplyBytes::Borrowed(reply));
         } else {
             let word = BehindWord::Reply(Bytes::copy_from_slice(reply), outcome);
             self.tell(Bytes::new(), hash, waiter, word);
@@ -200,32 +215,30 @@ impl Worker {
 
     /// Says something to the worker of a client, at the end of this tick.
     pub(super) fn tell(&mut self, key: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
-        self.hot.behind.results[usize::from(waiter.worker)].push(BehindResult { key, hash, waiter, word });
-        self.hot.wake();
+        self.behind.results[usize::from(waiter.worker)].push(BehindResult { key, hash, waiter, word });
+        self.wake();
     }
 
-    /// Sends what has gathered for other workers, and serves what has for this one.
-    pub(super) fn exchange_behind(&mut self) {
-        for worker in 0..self.hot.behind.outboxes.len() {
-            let requests = std::mem::take(&mut self.hot.behind.outboxes[worker]);
-            let results = std::mem::take(&mut self.hot.behind.results[worker]);
-            if worker == self.core.index {
-                self.serve_behind(requests);
-                self.hear_behind(results);
-                continue;
-            }
+    /// Sends what has gathered for other workers. What has gathered for this one is for it to serve.
+    pub fn exchange_behind(&mut self, core: &mut Core) -> (Vec<BehindRequest>, Vec<BehindResult>) {
+        let own = core.index;
+        for worker in (0..self.behind.outboxes.len()).filter(|worker| *worker != own) {
+            let requests = std::mem::take(&mut self.behind.outboxes[worker]);
             if !requests.is_empty()
                 && let Some(WorkerMessage::Behind(requests)) =
-                    self.hot.try_send(&mut self.core, worker, WorkerMessage::Behind(requests))
+                    self.try_send(core, worker, WorkerMessage::Behind(requests))
             {
-                self.hot.behind.outboxes[worker] = requests;
+                self.behind.outboxes[worker] = requests;
             }
+            let results = std::mem::take(&mut self.behind.results[worker]);
             if !results.is_empty()
                 && let Some(WorkerMessage::BehindSaid(results)) =
-                    self.hot.try_send(&mut self.core, worker, WorkerMessage::BehindSaid(results))
+                    self.try_send(core, worker, WorkerMessage::BehindSaid(results))
             {
-                self.hot.behind.results[worker] = results;
+                self.behind.results[worker] = results;
             }
         }
+        let own = (&mut self.behind.outboxes[core.index], &mut self.behind.results[core.index]);
+        (std::mem::take(own.0), std::mem::take(own.1))
     }
 }

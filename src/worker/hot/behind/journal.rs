@@ -3,23 +3,24 @@
 //! All of a worker waits in one line, since records reach the disk in the order in which they were handed over. A read
 //! waits behind all that was handed over before it, for it may tell of it.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{BehindKey, Member, identity_of};
+use super::{Behind, BehindKey, Member, identity_of};
 use crate::combine::{
     Answer, Delta, DeltaFlush, FlushInDoubt, Recovered, WriteBehindIdentity, WriteBehindKey,
 };
-use crate::journal::{FlushEnd, JournalClient, JournalFacts, OpenKey, Record, RefusedRecord, Ticket};
+use crate::journal::{
+    FlushEnd, JournalClient, JournalFacts, JournalNews, OpenKey, Record, RefusedRecord, Ticket,
+};
 use crate::shared::labels::ErrorKind;
-use crate::worker::owners::Worker;
-use crate::worker::turn::turn;
+use crate::worker::core::Core;
+use crate::worker::hot::HotKeys;
+use crate::worker::hot::exit::FlushExit;
 
 /// What a worker is given of the process's journal.
 pub struct WorkerJournal {
@@ -58,17 +59,6 @@ enum What {
     Flush(u64),
 }
 
-/// Takes over what the disk says, for as long as the worker lives.
-pub async fn follow_journal(worker: Rc<RefCell<Worker>>) {
-    let news = worker.borrow().hot.behind.journal.as_ref().map(|side| side.client.news());
-    let Some(mut news) = news else { return };
-    let mut more = true;
-    while more {
-        more = news.changed().await;
-        turn(&worker, Worker::take_journal_progress);
-    }
-}
-
 /// The error that a client gets for what the journal refused.
 pub(super) fn refusal(refused: &RefusedRecord) -> String {
     match refused {
@@ -77,6 +67,13 @@ pub(super) fn refusal(refused: &RefusedRecord) -> String {
              written anew: look at the counter before sending it again, and at the disk of write_behind.journal_path"
         ),
         _ => format!("ERR hotgate: {refused}; the command was not taken, try again later"),
+    }
+}
+
+impl Behind {
+    /// Tells when the journal has news, if there is a journal.
+    pub fn journal_news(&self) -> Option<JournalNews> {
+        self.journal.as_ref().map(|side| side.client.news())
     }
 }
 
@@ -139,25 +136,25 @@ impl JournalSide {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// Takes the worker's end of the journal, and what a former process left to the keys that this worker is home to.
-    pub fn open_journal(&mut self, journal: WorkerJournal) {
-        self.core.tick();
+    pub fn open_journal(&mut self, core: &mut Core, journal: WorkerJournal) {
+        core.tick();
         let WorkerJournal { client, facts, gateway_id, token_floor, recovered } = journal;
-        let behind = &mut self.hot.behind;
+        let behind = &mut self.behind;
         (behind.identity, behind.token_floor) = (identity_of(&gateway_id), token_floor);
         let waiting = VecDeque::new();
         behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
         for (name, open) in recovered.iter() {
-            let hash = self.hot.hasher.hash_one(&name[..]);
-            if self.core.home_of(hash) == self.core.index {
-                self.recover(name, hash, open);
+            let hash = self.hasher.hash_one(&name[..]);
+            if core.home_of(hash) == core.index {
+                self.recover(core, name, hash, open);
             }
         }
-        self.configure_behind();
+        self.configure_behind(core);
     }
 
-    fn recover(&mut self, name: &Bytes, hash: u64, open: &OpenKey) {
+    fn recover(&mut self, core: &mut Core, name: &Bytes, hash: u64, open: &OpenKey) {
         let in_doubt = open.flush.map(|flush| FlushInDoubt {
             token: flush.token,
             sum: flush.deltas.sum,
@@ -178,9 +175,9 @@ impl Worker {
             in_doubt = in_doubt.is_some(),
             "taken over from the journal"
         );
-        let row = self.core.tallies.combine.keys.acquire(Arc::from(&name[..]));
-        let now_ns = self.core.now_ns;
-        let behind = &mut self.hot.behind;
+        let row = core.tallies.combine.keys.acquire(Arc::from(&name[..]));
+        let now_ns = core.now_ns;
+        let behind = &mut self.behind;
         let identity = WriteBehindIdentity { gateway_id: &behind.identity, token_floor: behind.token_floor };
         let machine =
             WriteBehindKey::recovered(name.clone(), identity, &recovered, now_ns, &mut behind.budget);
@@ -191,37 +188,35 @@ impl Worker {
     }
 
     /// Lets go what is on disk now, and takes back what the journal refused.
-    fn take_journal_progress(&mut self) {
-        let Some(side) = &mut self.hot.behind.journal else { return };
+    pub fn take_journal_progress(&mut self, core: &mut Core, exit: &mut impl FlushExit) {
+        let Some(side) = &mut self.behind.journal else { return };
         let progressed = side.client.progress();
         side.durable_through = progressed.durable_through;
-        while let Some(waiting) = self.hot.behind.journal.as_mut().and_then(JournalSide::pop_durable) {
+        while let Some(waiting) = self.behind.journal.as_mut().and_then(JournalSide::pop_durable) {
             match waiting.what {
                 What::Reply { member, answer, sequence } => {
-                    if let (Some(sequence), Some(key)) =
-                        (sequence, self.hot.behind.keys.get_mut(&waiting.hash))
-                    {
+                    if let (Some(sequence), Some(key)) = (sequence, self.behind.keys.get_mut(&waiting.hash)) {
                         key.machine.durable(sequence);
                         key.durable_sequence = sequence;
                     }
-                    self.answer_member(waiting.hash, member.waiter, answer);
+                    self.answer_member(core, waiting.hash, member.waiter, answer);
                 }
-                What::Flush(_) => self.flush_written(waiting.hash, waiting.ticket),
+                What::Flush(_) => self.flush_written(core, exit, waiting.hash, waiting.ticket),
             }
         }
         if let Some(refused) = progressed.refused {
-            self.take_back(&refused);
+            self.take_back(core, &refused);
         }
     }
 
     /// Everything that is not on disk was refused.
-    fn take_back(&mut self, refused: &RefusedRecord) {
-        let Some(side) = &mut self.hot.behind.journal else { return };
+    fn take_back(&mut self, core: &mut Core, refused: &RefusedRecord) {
+        let Some(side) = &mut self.behind.journal else { return };
         let waiting = std::mem::take(&mut side.waiting);
         side.ticket_last = side.durable_through;
         let text = refusal(refused);
         for Waiting { hash, what, .. } in waiting {
-            let behind = &mut self.hot.behind;
+            let behind = &mut self.behind;
             let key = behind.keys.get_mut(&hash);
             match what {
                 What::Reply { member, sequence, .. } => {
@@ -229,12 +224,12 @@ impl Worker {
                         key.machine.retract(sequence, &mut behind.budget);
                         key.journaled_sequence = key.durable_sequence;
                     }
-                    self.core.tallies.error(ErrorKind::Overload);
-                    self.fail_member(hash, member.waiter, &text);
+                    core.tallies.error(ErrorKind::Overload);
+                    self.fail_member(core, hash, member.waiter, &text);
                     self.look(hash);
                 }
-                What::Flush(token) => self.with_behind(hash, |worker, key| {
-                    worker.flush_not_written(hash, key, token, &text);
+                What::Flush(token) => self.with_behind(core, hash, |hot, core, key| {
+                    hot.flush_not_written(core, hash, key, token, &text);
                 }),
             }
         }

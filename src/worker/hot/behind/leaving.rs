@@ -19,8 +19,9 @@ use crate::limits::RULED_NAME_BYTES_MAX;
 use crate::resp::RespVersion;
 use crate::shared::behind::{BehindAsk, BehindRequest};
 use crate::shared::handoff::Waiter;
+use crate::worker::core::Core;
+use crate::worker::hot::HotKeys;
 use crate::worker::hot::Rules;
-use crate::worker::owners::Worker;
 
 /// Rules of before, as long as they matter.
 #[derive(Default)]
@@ -45,13 +46,13 @@ impl Behind {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// Remembers rules that are replaced.
-    pub(in crate::worker::hot) fn leave_rules(&mut self, rules: Rules) {
+    pub(in crate::worker::hot) fn leave_rules(&mut self, core: &mut Core, rules: Rules) {
         if rules.any(RuleMode::WriteBehind) {
-            let leaving = &mut self.hot.behind.leaving;
+            let leaving = &mut self.behind.leaving;
             leaving.rules.push(rules);
-            leaving.clear = vec![false; self.core.gateway.workers.len()];
+            leaving.clear = vec![false; core.gateway.workers.len()];
             leaving.closing_since_ns = None;
         }
     }
@@ -60,56 +61,56 @@ impl Worker {
     /// say yes first.
     pub(super) fn wants_behind(&mut self, key: &[u8], hash: u64) -> bool {
         key.len() <= RULED_NAME_BYTES_MAX
-            && self.hot.rules.mode_of(key, hash) == RuleMode::WriteBehind
-            && !self.hot.quotas.holds(key, hash)
+            && self.rules.mode_of(key, hash) == RuleMode::WriteBehind
+            && !self.quotas.holds(key, hash)
     }
 
     /// Whether a key was in write-behind mode and something of it may be left.
     pub(super) fn is_leaving(&mut self, key: &[u8], hash: u64) -> bool {
-        let leaving = &mut self.hot.behind.leaving;
+        let leaving = &mut self.behind.leaving;
         key.len() <= RULED_NAME_BYTES_MAX
             && leaving.closing_since_ns.is_none()
             && leaving.rules.iter_mut().any(|rules| rules.mode_of(key, hash) == RuleMode::WriteBehind)
-            && !self.hot.quotas.holds(key, hash)
+            && !self.quotas.holds(key, hash)
     }
 
     /// Has the homes doubt what they know: they are told before anything comes to them under the new rules.
-    pub(in crate::worker::hot) fn doubt_totals(&mut self) {
-        self.doubt_totals_at_home();
-        let (workers, own) = (self.core.gateway.workers.len(), self.core.index);
+    pub(in crate::worker::hot) fn doubt_totals(&mut self, core: &mut Core) {
+        self.doubt_totals_at_home(core);
+        let (workers, own) = (core.gateway.workers.len(), core.index);
         for home in (0..workers).filter(|home| *home != own) {
-            let waiter = self.asker(home);
+            let waiter = self.asker(core, home);
             self.ask(home, BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::Doubt, waiter });
         }
     }
 
-    pub(super) fn doubt_totals_at_home(&mut self) {
-        let hashes: Vec<u64> = self.hot.behind.keys.keys().copied().collect();
+    pub(super) fn doubt_totals_at_home(&mut self, core: &mut Core) {
+        let hashes: Vec<u64> = self.behind.keys.keys().copied().collect();
         for hash in hashes {
-            self.with_behind(hash, |_, key| key.machine.doubt_total());
+            self.with_behind(core, hash, |_, _, key| key.machine.doubt_total());
             self.look(hash);
         }
     }
 
     /// Asks homes what is left.
-    pub(super) fn ask_for_leftovers(&mut self) {
-        for home in 0..self.hot.behind.leaving.clear.len() {
-            if self.hot.behind.leaving.clear[home] {
+    pub(super) fn ask_for_leftovers(&mut self, core: &mut Core) {
+        for home in 0..self.behind.leaving.clear.len() {
+            if self.behind.leaving.clear[home] {
                 continue;
             }
-            let waiter = self.asker(home);
+            let waiter = self.asker(core, home);
             self.ask(home, BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::Leftovers, waiter });
         }
     }
 
     /// This worker itself, with a question to a home.
-    fn asker(&self, home: usize) -> Waiter {
+    fn asker(&mut self, core: &mut Core, home: usize) -> Waiter {
         Waiter {
-            worker: self.core.index as u16,
+            worker: core.index as u16,
             client: 0,
             sequence: home as u32,
             operations: 1,
-            received_ns: self.core.now_ns,
+            received_ns: core.now_ns,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,
@@ -118,7 +119,7 @@ impl Worker {
 
     /// Whether anything of a key is pending, waits or is on its way that the rules do not name any more.
     pub(super) fn has_leftovers(&mut self) -> bool {
-        let keys = self.hot.behind.keys.iter();
+        let keys = self.behind.keys.iter();
         let left: Vec<(u64, Bytes)> = keys
             .filter(|(_, key)| !key.machine.is_empty() || key.stage != Stage::Rest)
             .map(|(hash, key)| (*hash, key.machine.key().clone()))
@@ -127,9 +128,15 @@ impl Worker {
     }
 
     /// What a home says of this under its configuration to this worker's question.
-    pub(in crate::worker) fn hear_leftovers(&mut self, question: Waiter, config: &Arc<Config>, left: bool) {
-        let is_current = Arc::ptr_eq(config, &self.core.config);
-        let leaving = &mut self.hot.behind.leaving;
+    pub(in crate::worker) fn hear_leftovers(
+        &mut self,
+        core: &mut Core,
+        question: Waiter,
+        config: &Arc<Config>,
+        left: bool,
+    ) {
+        let is_current = Arc::ptr_eq(config, &core.config);
+        let leaving = &mut self.behind.leaving;
         if leaving.closing_since_ns.is_some_and(|since_ns| question.received_ns <= since_ns) {
             return;
         }
@@ -142,7 +149,7 @@ impl Worker {
         if leaving.closing_since_ns.is_some() {
             *leaving = Leaving::default();
         } else {
-            leaving.closing_since_ns = Some(self.core.now_ns);
+            leaving.closing_since_ns = Some(core.now_ns);
             leaving.clear.fill(false);
         }
     }

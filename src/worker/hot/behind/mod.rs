@@ -28,7 +28,7 @@ use ahash::RandomState;
 use bytes::Bytes;
 
 pub use figures::Unflushed;
-pub use journal::{WorkerJournal, follow_journal};
+pub use journal::WorkerJournal;
 
 use crate::combine::{
     PendingBudget, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
@@ -39,8 +39,9 @@ use crate::shared::behind::{BehindRequest, BehindResult};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
+use crate::worker::core::Core;
+use crate::worker::hot::HotKeys;
 use crate::worker::hot::Rules;
-use crate::worker::owners::Worker;
 use crate::worker::timers::Timers;
 use journal::JournalSide;
 use leaving::Leaving;
@@ -220,17 +221,17 @@ impl BehindKey {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// Whether commands on a key of database 0 go by its home in write-behind mode.
     pub fn is_behind(&mut self, key: &[u8], hash: u64) -> bool {
         self.wants_behind(key, hash) || self.is_leaving(key, hash)
     }
 
     /// Takes over a new configuration.
-    pub(super) fn configure_behind(&mut self) {
-        let config = &self.core.config.write_behind;
+    pub(super) fn configure_behind(&mut self, core: &mut Core) {
+        let config = &core.config.write_behind;
         let interval_ns = config.flush_interval.as_nanos() as u64;
-        let behind = &mut self.hot.behind;
+        let behind = &mut self.behind;
         behind.policy = WriteBehindPolicy {
             flush_interval_ns: interval_ns,
             flush_deltas_max: config.flush_max,
@@ -239,15 +240,14 @@ impl Worker {
             journal: behind.journal.is_some(),
         };
         // Each worker has a share of the bound, so that none has to ask another.
-        let workers = self.core.gateway.workers.len();
-        let share =
-            config.pending_max / workers + usize::from(self.core.index < config.pending_max % workers);
+        let workers = core.gateway.workers.len();
+        let share = config.pending_max / workers + usize::from(core.index < config.pending_max % workers);
         behind.budget.set_max(share.max(1));
-        behind.switch(&self.hot.rules);
+        behind.switch(&self.rules);
         if behind.on {
-            self.doubt_totals();
+            self.doubt_totals(core);
         }
-        let behind = &self.hot.behind;
+        let behind = &self.behind;
         let keys: Vec<(u64, Bytes)> =
             behind.keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone())).collect();
         for (hash, key) in keys {
@@ -259,7 +259,7 @@ impl Worker {
 
     /// Flushes what is pending of a key without waiting for the interval.
     fn hurry(&mut self, hash: u64) {
-        if let Some(key) = self.hot.behind.keys.get_mut(&hash) {
+        if let Some(key) = self.behind.keys.get_mut(&hash) {
             key.hurried = true;
             self.look(hash);
         }
@@ -267,11 +267,11 @@ impl Worker {
 
     /// Has a key looked at in this tick.
     fn look(&mut self, hash: u64) {
-        if let Some(key) = self.hot.behind.keys.get_mut(&hash)
+        if let Some(key) = self.behind.keys.get_mut(&hash)
             && !std::mem::replace(&mut key.dirty, true)
         {
-            self.hot.behind.dirty.push_back(hash);
-            self.hot.wake();
+            self.behind.dirty.push_back(hash);
+            self.wake();
         }
     }
 }
