@@ -47,10 +47,14 @@ impl ValueRange {
     /// Takes in a segment that goes before: whether or not it is refused.
     pub fn widen<M: Member>(&mut self, segment: &Segment<M>) {
         let fold = &segment.fold;
+        self.hash_is_calm &= !matches!(segment.kind, Kind::Write(form) if form.sets_fields());
         let Some((least, most)) = self.string else { return };
         self.string = match segment.kind {
             Kind::Counter => Some((least.saturating_add(fold.low), most.saturating_add(fold.high))),
             Kind::Sets => parse_integer(segment.last_value()).map(|set| (least.min(set), most.max(set))),
+            Kind::Write(form) if form.sets_string() => None,
+            // At the end of its time the key is gone, and a counter begins at 0.
+            Kind::Write(_) => Some((least.min(0), most.max(0))),
             Kind::HashCounter | Kind::Read { .. } => Some((least, most)),
         };
     }

@@ -5,10 +5,11 @@
 //!
 //! While a flush of a key is on the wire, later operations on the key queue up. When it settles, what has queued is
 //! folded into the next: a run of increments into their sum, a run of `SET`s into the last, a run of equal reads into
-//! one. The one reply from Redis then settles all of them: the increments get the partial sums, in the order in which
-//! they arrived, so replies are unique and gapless, and a `GET` between them gets the value at its place. The order
-//! of arrival is one order in which Redis might have run them, since none had been answered when the last arrived:
-//! so the folded history is linearizable, whatever other clients write to the key between flushes.
+//! one, other writes by their forms ([`WriteForm`]). The one reply from Redis then settles all of them: the increments get the partial sums, in the order in which
+//! they arrived, so replies are unique and gapless, and a `GET` between them gets the value at its place. None of what waits has
+//! been answered, so any order of it is one in which Redis might have run it, as long as each connection's own stays: so
+//! operations of one kind come together from among others (`places`), and the folded history is linearizable, whatever
+//! other clients write to the key between flushes.
 //! Equal operations that come one behind the other on one connection are one member of the queue ([`Member`]) that is told
 //! all their replies at once.
 //! The idea is that of combining trees (Yew, Tzeng and Lawrie, "Distributing Hot-Spot Addressing in Large-Scale
@@ -58,16 +59,19 @@
 //! # What it deliberately does not do
 //!
 //! No IO, no clock, no retry policy, no choice of keys. A command that does not fold is not taken: the caller lets it
-//! wait for what its own connection has in the queue, and sends it the ordinary way. No reordering: operations that
-//! alternate between kinds share a flush, but do not fold, and [`QueueCounters`] shows when a key gains nothing.
+//! wait for what its own connection has in the queue, and sends it the ordinary way. What one connection sends is not
+//! reordered: where it alternates between kinds, its operations share a flush, but do not fold, and [`QueueCounters`]
+//! shows when a key gains nothing. What goes by the script keeps the order of arrival.
 
 mod clamp;
 mod cut;
 mod flight;
 mod fold;
+mod foldable_write;
 mod member;
 mod op;
 mod pace;
+mod places;
 mod plain;
 mod queue;
 mod retryable;
@@ -80,11 +84,14 @@ mod spares;
 mod terms;
 mod wire;
 mod write_behind;
+mod write_form;
+mod writes;
 
 pub use clamp::{
     CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, ShadowBounds, Window,
     WindowState, override_key, window_key,
 };
+pub use foldable_write::FoldableWrite;
 pub use member::{Member, Verb};
 pub use op::{Foldable, Op, classify};
 pub use queue::KeyQueue;
@@ -97,3 +104,4 @@ pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
     Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
 };
+pub use write_form::WriteForm;

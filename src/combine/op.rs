@@ -3,7 +3,11 @@
 //! Owns the list of foldable commands. Deliberately does not report errors: a request that does not fold exactly as it stands
 //! (an option, a malformed number, a missing argument) is `None`, goes the ordinary way, and gets Redis's own answer.
 
-use super::member::Verb;
+use super::{
+    foldable_write::{FoldableWrite, set_with_options},
+    member::Verb,
+    write_form::WriteForm,
+};
 use crate::resp::{Request, parse_integer};
 
 /// The most arguments of a read that the flush script makes. It hands them to a call of Lua, whose stack takes no more than
@@ -39,6 +43,13 @@ pub enum Op<'a> {
         /// a read can be shared by clients of both versions, and made inside the flush script.
         scalar: bool,
     },
+    /// A write that folds with others of its form. Only where flushes carry no token and no quota.
+    Write {
+        /// The whole request, as it goes onto the wire.
+        request: &'a [u8],
+        /// How it folds.
+        form: WriteForm,
+    },
 }
 
 impl Op<'_> {
@@ -47,9 +58,16 @@ impl Op<'_> {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Increment(_) | Self::Get => 0,
-            Self::Set(bytes) | Self::Read { request: bytes, .. } => bytes.len(),
+            Self::Set(bytes) | Self::Read { request: bytes, .. } | Self::Write { request: bytes, .. } => {
+                bytes.len()
+            }
             Self::HashIncrement { field, .. } | Self::HashGet { field } => field.len(),
         }
+    }
+
+    /// Each of a run of them is a command of its own, or brings bytes of its own.
+    pub(super) fn comes_apart(&self) -> bool {
+        matches!(self, Self::Write { form: WriteForm::Alone | WriteForm::Push(_), .. })
     }
 }
 
@@ -66,7 +84,7 @@ pub enum Foldable {
     Decrby,
     /// `GET key`
     Get,
-    /// `SET key value`
+    /// `SET key value [option ...]`
     Set,
     /// `HINCRBY key field delta`
     Hincrby,
@@ -80,6 +98,8 @@ pub enum Foldable {
     Exists,
     /// `MGET key`, likewise.
     Mget,
+    /// A write that folds by its form.
+    Write(FoldableWrite),
 }
 
 /// Reads with a scalar reply. `ZSCORE` is not one: RESP3 answers it with a double. Nor are `PTTL` and `PEXPIRETIME`, whose
@@ -155,7 +175,7 @@ impl Foldable {
             b"MGET" => Self::Mget,
             other if SCALAR_READS.contains(&other) => Self::ScalarRead,
             other if READS.contains(&other) => Self::Read,
-            _ => return None,
+            other => Self::Write(FoldableWrite::by_name(other)?),
         })
     }
 
@@ -169,7 +189,7 @@ impl Foldable {
         }
     }
 
-    /// What this request of the command asks for. `None` if it does not fold: wrong number of arguments, options, a
+    /// What this request of the command asks for. `None` if it does not fold: wrong number of arguments, other options, a
     /// number that Redis would refuse, and `DECRBY` of the smallest integer, whose negation does not exist.
     pub fn op<'a>(self, request: &Request<'a>) -> Option<Op<'a>> {
         let exactly = |count: usize| (request.len() == count).then_some(());
@@ -181,7 +201,10 @@ impl Foldable {
             Self::Incrby => exactly(3).and_then(|()| Some(Op::Increment(number(2)?)))?,
             Self::Decrby => exactly(3).and_then(|()| Some(Op::Increment(number(2)?.checked_neg()?)))?,
             Self::Get => exactly(2).map(|()| Op::Get)?,
-            Self::Set => exactly(3).and_then(|()| Some(Op::Set(request.arg(2)?)))?,
+            Self::Set if request.len() == 3 => Op::Set(request.arg(2)?),
+            Self::Set if request.len() < 3 => return None,
+            Self::Set => Op::Write { request: request.bytes(), form: set_with_options(request)? },
+            Self::Write(write) => Op::Write { request: request.bytes(), form: write.form(request)? },
             Self::Hincrby => {
                 exactly(4)?;
                 Op::HashIncrement { field: request.arg(2)?, delta: number(3)? }
@@ -244,7 +267,17 @@ mod tests {
         check("GET k", Some(Op::Get));
         check("GET k x", None);
         check("SET k v", Some(Op::Set(b"v")));
-        check("SET k v EX 5", None);
+        for refused in [
+            "SET k",
+            "SET k v EX 0",
+            "SET k v EX x",
+            "SET k v GET",
+            "SET k v NX XX",
+            "SET k v NX EXAT 5",
+            "SET k v EX",
+        ] {
+            check(refused, None);
+        }
         check("HINCRBY k f 3", Some(Op::HashIncrement { field: b"f", delta: 3 }));
         check("HINCRBY k f", None);
         check("HGET k f", Some(Op::HashGet { field: b"f" }));
@@ -256,7 +289,72 @@ mod tests {
         check("HGETALL k", read(false));
         check("SRANDMEMBER k", None);
         check("DEL k", None);
-        check("EXPIRE k 5", None);
+        for refused in [
+            "EXPIRE k 0",
+            "EXPIRE k -1",
+            "EXPIRE k 99999999999",
+            "EXPIRE k 5 NX GT",
+            "EXPIRE k 5 GT LT",
+            "EXPIRE k",
+            "EXPIRE k 5 x",
+        ] {
+            check(refused, None);
+        }
+        for refused in [
+            "HSET k f",
+            "HSET k f v f",
+            "HSETNX k f v f v",
+            "ZADD k INCR 1 a",
+            "LPUSH k",
+            "SADD k",
+            "PERSIST k x",
+        ] {
+            check(refused, None);
+        }
         check("GETEX k", None);
+    }
+    #[test]
+    fn writes_fold_by_their_forms() {
+        use super::super::write_form::{Claim, FieldWrite, Overwrite, PushVerb};
+        let check = |line: &str, expect: WriteForm| {
+            let limits = RequestLimits {
+                bulk_bytes_max: 1 << 20,
+                arguments_max: 100,
+                inline_bytes_max: 1 << 16,
+                authenticated: true,
+            };
+            let mut scanner = RequestScanner::new(limits);
+            scanner.scan(format!("{line}\r\n").as_bytes());
+            let request = Request::new(scanner.inline(), scanner.spans());
+            assert_eq!(
+                classify(&request),
+                Some(Op::Write { request: request.bytes(), form: expect }),
+                "{line}"
+            );
+        };
+        check("EXPIRE k 5", WriteForm::Last(Overwrite::Expire));
+        check("pexpire k 5 xx", WriteForm::Last(Overwrite::PexpireExisting));
+        for once in
+            ["EXPIRE k 5 NX", "EXPIRE k 5 XX GT", "PEXPIRE k 5 LT XX", "EXPIREAT k 5 NX", "PEXPIREAT k 5 LT"]
+        {
+            check(once, WriteForm::Once);
+        }
+        check("EXPIREAT k 5", WriteForm::Alone);
+        check("PEXPIREAT k 5 XX", WriteForm::Alone);
+        check("SET k v EX 5", WriteForm::Last(Overwrite::Set));
+        check("SET k v PXAT 5", WriteForm::Last(Overwrite::Set));
+        check("SET k v keepttl", WriteForm::Last(Overwrite::SetKeepTtl));
+        check("SET k v XX", WriteForm::Last(Overwrite::SetExisting));
+        check("SET k v KEEPTTL XX", WriteForm::Last(Overwrite::SetExistingKeepTtl));
+        check("SET k v PX 5 NX", WriteForm::First(Claim::SetNew));
+        check("SETEX k 5 v", WriteForm::Last(Overwrite::Setex));
+        check("SETNX k v", WriteForm::First(Claim::Setnx));
+        check("HSET k f v g w", WriteForm::Fields(FieldWrite::Hset));
+        check("ZADD k 1 a -2.5 b", WriteForm::Fields(FieldWrite::Zadd));
+        for once in ["ZADD k inf a", "ZADD k NX 1 a", "ZADD k GT CH 1 a", "SADD k a b", "PFADD k", "HDEL k f"]
+        {
+            check(once, WriteForm::Once);
+        }
+        check("RPUSHX k a b", WriteForm::Push(PushVerb::Rpushx));
     }
 }

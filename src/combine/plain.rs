@@ -19,6 +19,7 @@ use super::{
     rights::{self, CommandForm, RightsLearned},
     segment::{EntryKind, Kind, Segment},
     settle::{self, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, ValueBefore, Verdict},
+    writes,
 };
 use crate::{
     combine::{cut::near_zero, retryable::is_retryable, terms::Again},
@@ -129,10 +130,14 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
             Fate::Answered | Fate::Refused => {
                 learn(&segment, command, received, &mut outcome.rights_learned);
                 let value = answer(&segment, command, received, sink);
-                if segment.kind == Kind::HashCounter {
-                    outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
-                } else if segment.is_write() {
-                    (outcome.written, outcome.value) = (true, value);
+                match segment.kind {
+                    Kind::HashCounter => {
+                        outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
+                    }
+                    Kind::Write(form) if form.sets_fields() => outcome.hash_is_calm = Some(false),
+                    Kind::Write(form) if !form.sets_string() => {}
+                    _ if segment.is_write() => (outcome.written, outcome.value) = (true, value),
+                    _ => {}
                 }
                 finished.push(segment);
             }
@@ -232,9 +237,9 @@ fn refuse_overtaken<M: Member>(
         // What is answered of an unfolded segment stays at its front.
         let front = segment.split_front(answered);
         let is_overtaken = |member: &M| behind.binary_search(&member.caller()).is_ok();
-        // Of a run of `SET`s only the last is left to send.
-        let all =
-            segment.kind == Kind::Sets && segment.entries.iter().any(|entry| is_overtaken(&entry.member));
+        // Of a run of `SET`s, or of other writes, only what goes is left to send.
+        let is_one = matches!(segment.kind, Kind::Sets | Kind::Write(_));
+        let all = is_one && segment.entries.iter().any(|entry| is_overtaken(&entry.member));
         let overtaken = segment.take_members(|member| all || is_overtaken(member));
         settle::settle_error(&overtaken, NOT_EXECUTED, sink);
         behind.extend(front.entries.iter().map(|entry| entry.member.caller()));
@@ -260,6 +265,10 @@ fn answer<M: Member, R: AsRef<[u8]>>(
     }
     if let Some(text) = first_error(reply) {
         settle::settle_error(segment, text, sink);
+        return None;
+    }
+    if let Kind::Write(form) = segment.kind {
+        writes::settle(segment, form, reply, sink);
         return None;
     }
     if segment.kind == Kind::Sets {
@@ -292,6 +301,10 @@ fn learn<M: Member, R: AsRef<[u8]>>(
     received: &FlushReplies<R>,
     rights_learned: &mut RightsLearned,
 ) {
+    // What goes is what all have said: there is nothing to learn.
+    if segment.is_plain_only() {
+        return;
+    }
     let is_folded = !segment.unfolded && segment.is_write() && segment.operations > 1;
     if is_folded || segment.kind == Kind::Sets {
         if let News::Reply(reply) = received.of(command) {

@@ -19,6 +19,7 @@ use super::{
     member::{Member, Verb},
     op::Op,
     pace::Pace,
+    places::Places,
     plain::{self, FlushReplies},
     rights::{CommandForm, Rights},
     script::RETRY_NS_MAX,
@@ -50,6 +51,7 @@ pub struct KeyQueue<M> {
     companion: Bytes,
     limits: QueueLimits,
     waiting: VecDeque<Segment<M>>,
+    places: Places,
     flight: Option<Flight<M>>,
     spares: SpareSegments<M>,
     operations: usize,
@@ -76,6 +78,7 @@ impl<M: Member> KeyQueue<M> {
             companion,
             limits,
             waiting: VecDeque::new(),
+            places: Places::default(),
             flight: None,
             spares: SpareSegments::default(),
             operations: 0,
@@ -137,15 +140,22 @@ impl<M: Member> KeyQueue<M> {
     /// Takes an operation, or as many equal ones as `member` waits for, behind all that were taken before.
     #[inline]
     pub fn push(&mut self, op: Op, member: M, version: RespVersion) -> Result<(), Full> {
-        if self.operations >= self.limits.operations_max || self.bytes + op.bytes() > self.limits.bytes_max {
+        let operations = member.operations();
+        let requests = if op.comes_apart() { operations as usize } else { 1 };
+        let bytes = self.bytes + op.bytes() * requests;
+        if self.operations >= self.limits.operations_max || bytes > self.limits.bytes_max {
             self.counters.refused_full += 1;
             return Err(Full);
         }
-        if let Op::Increment(delta) | Op::HashIncrement { delta, .. } = op
-            && delta.checked_mul(i64::from(member.operations())).is_none()
-        {
+        let comes_apart = match op {
             // Together they leave the range of a counter, so that there is no one increment for them.
-            for place in 0..member.operations() {
+            Op::Increment(delta) | Op::HashIncrement { delta, .. } => {
+                delta.checked_mul(i64::from(operations)).is_none()
+            }
+            _ => operations > 1 && op.comes_apart(),
+        };
+        if comes_apart {
+            for place in 0..operations {
                 self.place(&op, member.one(place), version);
             }
             return Ok(());
@@ -156,20 +166,36 @@ impl<M: Member> KeyQueue<M> {
 
     #[inline]
     fn place(&mut self, op: &Op, member: M, version: RespVersion) {
-        let may_join = |last: &&mut Segment<M>| {
-            // A `GET` behind a `SET` is answered without the server, once that is known to permit both.
-            let permits = || self.rights.allows(CommandForm::Get) && self.rights.allows(CommandForm::Set);
-            last.kind != Kind::Sets || !matches!(op, Op::Get) || permits()
-        };
-        if let Some(last) = self.waiting.back_mut().filter(may_join) {
-            let before = last.extra_bytes();
-            if last.join(op, member, version) {
-                self.bytes = self.bytes - before + last.extra_bytes();
-                self.take_in(&member);
+        let open = self.places.open_to(member.caller(), self.waiting.len());
+        let last = self.waiting.len().saturating_sub(1);
+        let end = open.end;
+        for place in open.chain((end..=last).last()) {
+            if self.join(place, op, member, version) {
+                self.places.on_placed(member.caller(), place);
                 return;
             }
         }
         self.begin_segment(op, member, version);
+        self.places.on_placed(member.caller(), self.waiting.len() - 1);
+    }
+
+    /// Takes an operation into a waiting segment, if it continues that.
+    #[inline]
+    fn join(&mut self, place: usize, op: &Op, member: M, version: RespVersion) -> bool {
+        let Some(segment) = self.waiting.get_mut(place) else { return false };
+        if segment.kind == Kind::Sets && matches!(op, Op::Get) {
+            // A `GET` behind a `SET` is answered without the server, once that is known to permit both.
+            if !(self.rights.allows(CommandForm::Get) && self.rights.allows(CommandForm::Set)) {
+                return false;
+            }
+        }
+        let before = segment.extra_bytes();
+        if !segment.join(op, member, version) {
+            return false;
+        }
+        self.bytes = self.bytes - before + segment.extra_bytes();
+        self.take_in(&member);
+        true
     }
 
     fn begin_segment(&mut self, op: &Op, member: M, version: RespVersion) {
@@ -188,6 +214,8 @@ impl<M: Member> KeyQueue<M> {
     /// What to do now. Flushes are spaced, as [`Pace`] says, except that one which could not take all that waited is
     /// followed by the next as soon as it is settled.
     pub fn next_flush(&mut self, now_ns: u64, policy: &FlushPolicy) -> FlushDecision {
+        let keeps_order = policy.exactly_once || policy.clamp.is_some() || policy.withhold;
+        self.places.keep_order(keeps_order, self.waiting.len());
         if let Some(flight) = &mut self.flight {
             if flight.state == State::Sent {
                 return FlushDecision::InFlight;
@@ -218,9 +246,11 @@ impl<M: Member> KeyQueue<M> {
     /// Moves what fits from the waiting segments into a new flight.
     fn start_flush(&mut self, now_ns: u64, policy: &FlushPolicy) {
         let is_clamped = policy.clamp.is_some() && self.waiting.iter().any(Segment::is_clampable);
-        let (count, group) = match policy.exactly_once || is_clamped {
-            true => self.measure(policy.withhold),
-            false => (self.measure_plain(policy.withhold), 0),
+        let is_scripted = policy.exactly_once || is_clamped;
+        let (count, group) = match self.waiting.front() {
+            Some(first) if is_scripted && first.is_plain_only() => (1, 0),
+            _ if is_scripted => self.measure(policy.withhold),
+            _ => (self.measure_plain(policy.withhold), 0),
         };
         let mut segments: Vec<_> = self.waiting.drain(..count).collect();
         let clamp = policy.clamp.filter(|_| segments.iter().take(group).any(Segment::is_clampable)).cloned();
@@ -240,6 +270,7 @@ impl<M: Member> KeyQueue<M> {
         self.counters.flushes += 1;
         self.counters.batch_sum += batch as u64;
         self.counters.batch_max = self.counters.batch_max.max(batch as u64);
+        self.places.on_flush(self.waiting.len());
         self.flight = Some(Flight::new(segments, group, form, clamp, now_ns));
     }
 
@@ -319,7 +350,7 @@ impl<M: Member> KeyQueue<M> {
     fn measure(&self, withhold: bool) -> (usize, usize) {
         let (mut reach, mut group, mut runs) = (0, 0, 0);
         for segment in self.waiting.iter().take(SCRIPT_SEGMENTS_MAX) {
-            if withhold && segment.is_clampable() {
+            if (withhold && segment.is_clampable()) || segment.is_plain_only() {
                 break;
             }
             if segment.is_write() {
@@ -425,6 +456,7 @@ impl<M: Member> KeyQueue<M> {
 
     /// Gives up all that waits, with this error: nothing of it was sent.
     pub fn abandon_waiting(&mut self, error: &str, mut sink: impl FnMut(M, Settled)) {
+        self.places.on_flush(0);
         for segment in std::mem::take(&mut self.waiting) {
             settle::settle_error(&segment, error.as_bytes(), &mut sink);
             self.recycle(segment);
@@ -440,7 +472,11 @@ impl<M: Member> KeyQueue<M> {
 
     fn keep_spare(&mut self, segment: Segment<M>) {
         self.spares.give_back(segment);
-        if self.operations == 0 && self.waiting.capacity() > PLACES_KEPT {
+        if self.operations > 0 {
+            return;
+        }
+        self.places.give_back();
+        if self.waiting.capacity() > PLACES_KEPT {
             self.waiting = VecDeque::new();
         }
     }

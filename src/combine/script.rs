@@ -90,7 +90,9 @@ fn push_step<'a, M: Member>(key: &'a [u8], step: &'a Segment<M>, argv: &mut Vec<
             argv.push(Cow::Borrowed(&step.arena));
             push_fold(step, argv);
         }
-        Kind::Read { .. } => unreachable!("a read is not a write"),
+        Kind::Read { .. } | Kind::Write(_) => {
+            unreachable!("the script neither has such a step nor is given one")
+        }
     }
 }
 

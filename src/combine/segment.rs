@@ -1,7 +1,7 @@
 //! A segment: a run of operations that become one command, or one step of the flush script.
 //!
-//! Owns the order: members are in order of arrival, and so are the segments of a queue. An operation joins the last segment
-//! or begins a new one. Nothing is ever reordered, because the queue does not know which members share a connection.
+//! Owns the order within: a segment's members are in the order in which they joined, and so they take effect. Which segment an
+//! operation joins, `places` says; nothing is moved once it is in one.
 //!
 //! Members lie in one flat vector, and segments are reused with their vectors. So in a steady state no member needs an allocation.
 
@@ -10,6 +10,7 @@ use super::{
     member::{Member, Verb},
     op::Op,
     rights::CommandForm,
+    write_form::WriteForm,
 };
 use crate::resp::RespVersion;
 
@@ -24,6 +25,8 @@ pub(super) enum Kind {
     Sets,
     /// Equal reads; the request is in the arena. Clients of both versions share one with a scalar reply.
     Read { scalar: bool, version: RespVersion },
+    /// Writes of one form; the request that goes is in the arena.
+    Write(WriteForm),
 }
 
 /// The kind of one entry's operation.
@@ -31,7 +34,7 @@ pub(super) enum Kind {
 pub(super) enum EntryKind {
     /// The counter after its delta.
     Increment,
-    /// `OK`.
+    /// `OK`; in a `Write` what its form says.
     Set,
     /// In a `Counter` or `HashCounter` the value at this point, in a `Read` the reply, in `Sets` the range of the
     /// arena that its delta holds.
@@ -42,8 +45,8 @@ pub(super) enum EntryKind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<M> {
     pub member: M,
-    /// The delta of an increment; in `Sets` for a `GET` the value's place: start in the upper half, length in the
-    /// lower.
+    /// The delta of an increment; of a push how many elements; in `Sets` for a `GET` the value's place: start in the upper
+    /// half, length in the lower.
     pub delta: i64,
     pub ask: EntryKind,
     pub version: RespVersion,
@@ -117,6 +120,12 @@ impl<M: Member> Segment<M> {
                 self.arena.extend_from_slice(request);
                 Kind::Read { scalar, version }
             }
+            Op::Write { request, form } => {
+                self.arena.extend_from_slice(request);
+                self.add(Entry { member, delta: form.elements(request), ask: EntryKind::Set, version });
+                self.kind = Kind::Write(form);
+                return;
+            }
         };
         let joined = self.join(op, member, version);
         debug_assert!(joined, "a segment takes an operation of its own kind");
@@ -148,12 +157,22 @@ impl<M: Member> Segment<M> {
             {
                 (EntryKind::Get, 0)
             }
+            (Kind::Write(form), Op::Write { request, form: other })
+                if form == other && form.take(&mut self.arena, request) =>
+            {
+                (EntryKind::Set, form.elements(request))
+            }
             _ => return false,
         };
-        self.operations += operations as usize;
-        self.gets += if ask == EntryKind::Get { operations } else { 0 };
-        self.entries.push(Entry { member, delta, ask, version });
+        self.add(Entry { member, delta, ask, version });
         true
+    }
+
+    fn add(&mut self, entry: Entry<M>) {
+        let operations = entry.member.operations();
+        self.operations += operations as usize;
+        self.gets += if entry.ask == EntryKind::Get { operations } else { 0 };
+        self.entries.push(entry);
     }
 
     /// Only the last value goes onto the wire, so one that no `GET` saw is overwritten. False if the arena would
@@ -184,9 +203,14 @@ impl<M: Member> Segment<M> {
     pub fn is_write(&self) -> bool {
         match self.kind {
             Kind::Counter | Kind::HashCounter => self.fold.increments > 0,
-            Kind::Sets => true,
+            Kind::Sets | Kind::Write(_) => true,
             Kind::Read { .. } => false,
         }
+    }
+
+    /// No script does it.
+    pub fn is_plain_only(&self) -> bool {
+        matches!(self.kind, Kind::Write(_))
     }
 
     /// A read whose reply survives the passage through Lua unchanged.
@@ -208,7 +232,7 @@ impl<M: Member> Segment<M> {
                 self.fold.monotone()
                     && self.entries.first().is_some_and(|first| first.ask == EntryKind::Increment)
             }
-            Kind::Sets | Kind::Read { .. } => true,
+            Kind::Sets | Kind::Read { .. } | Kind::Write(_) => true,
         }
     }
 
@@ -249,7 +273,7 @@ impl<M: Member> Segment<M> {
         match self.kind {
             Kind::HashCounter => CommandForm::HashIncrement,
             Kind::Sets => CommandForm::Set,
-            Kind::Counter | Kind::Read { .. } => CommandForm::Increment(Verb::Incrby),
+            Kind::Counter | Kind::Read { .. } | Kind::Write(_) => CommandForm::Increment(Verb::Incrby),
         }
     }
 
@@ -326,7 +350,7 @@ impl<M: Member> Segment<M> {
         let mut out = Self { kind: self.kind, unfolded: true, ..Self::new() };
         out.entries = self.entries.extract_if(.., taken).collect();
         if !out.entries.is_empty() {
-            self.unfolded |= !matches!(self.kind, Kind::Sets | Kind::Read { .. });
+            self.unfolded |= matches!(self.kind, Kind::Counter | Kind::HashCounter);
             self.recount();
             out.recount();
         }

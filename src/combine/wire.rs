@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::{
     member::{Member, Verb},
     segment::{EntryKind, Kind, Segment},
+    writes,
 };
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, encode};
 
@@ -23,6 +24,7 @@ pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &
         Kind::HashCounter => encode::command(out, &[b"HINCRBY", key, &segment.arena, sum]),
         Kind::Sets => encode::command(out, &[b"SET", key, segment.last_value()]),
         Kind::Read { .. } => encode_read(key, segment, out),
+        Kind::Write(form) => writes::encode(segment, form, out),
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn read_arguments<'a, M: Member>(key: &'a [u8], segment: &'a Segment<
     match segment.kind {
         Kind::Counter | Kind::Sets => vec![b"GET", key],
         Kind::HashCounter => vec![b"HGET", key, &segment.arena],
-        Kind::Read { .. } => arguments(&segment.arena),
+        Kind::Read { .. } | Kind::Write(_) => arguments(&segment.arena),
     }
 }
 

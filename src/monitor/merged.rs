@@ -91,13 +91,20 @@ impl Merged {
         }
     }
 
-    /// The state at the worker that interferes most is shown.
+    /// The state at the worker that interferes most is shown, and the commands that do not fold at any.
     fn add_course(&mut self, theirs: &KeyCourse) {
-        match self.courses.get_mut(&theirs.key) {
-            Some(mine) if (mine.course, mine.for_ms) >= (theirs.course, theirs.for_ms) => {}
-            Some(mine) => *mine = theirs.clone(),
-            None => drop(self.courses.insert(theirs.key.clone(), theirs.clone())),
+        let Some(mine) = self.courses.get_mut(&theirs.key) else {
+            self.courses.insert(theirs.key.clone(), theirs.clone());
+            return;
+        };
+        let mut unfolded = std::mem::take(&mut mine.unfolded);
+        unfolded.extend(
+            theirs.unfolded.iter().filter(|name| !unfolded.contains(name)).cloned().collect::<Vec<_>>(),
+        );
+        if (mine.course, mine.for_ms) < (theirs.course, theirs.for_ms) {
+            *mine = theirs.clone();
         }
+        mine.unfolded = unfolded;
     }
 
     fn add_combine(&mut self, theirs: &CombineTallies) {

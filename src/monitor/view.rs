@@ -270,6 +270,8 @@ pub struct HotKeyView {
     pub queue_us: u64,
     /// When an attempt to let them pass comes, in milliseconds; `None` while they are not folded.
     pub probe_in_ms: Option<u64>,
+    /// Commands on it that do not fold: they go by themselves, also while the key is folded.
+    pub unfolded: Vec<String>,
     /// Accesses in each of the last whole seconds, oldest first.
     #[serde(serialize_with = "list")]
     pub history: Arc<[u32]>,

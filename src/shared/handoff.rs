@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::labels::Outcome;
-use crate::combine::{Member, Verb};
+use crate::combine::{Member, Verb, WriteForm};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
 
@@ -24,6 +24,8 @@ pub enum OwnedOp {
     HashGet(Bytes),
     /// Another read, whole, and whether its reply is a scalar.
     Read(Bytes, bool),
+    /// A write, whole, and how it folds.
+    Write(Bytes, WriteForm),
 }
 
 /// One operation on its way to the home of its key.

@@ -80,6 +80,8 @@ pub struct KeyCourse {
     pub excess_us: u64,
     /// When an attempt to let them pass comes, in milliseconds from now; `None` while they are not folded.
     pub probe_in_ms: Option<u64>,
+    /// Commands on it that do not fold.
+    pub unfolded: Vec<String>,
 }
 
 /// A worker's client connections.

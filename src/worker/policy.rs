@@ -127,6 +127,7 @@ impl Worker {
             return Policy::Done(self.clients.wait_for_all(client));
         }
         self.count_access(client, resolved);
+        resolved.keys.iter().for_each(|key| self.hot.note_unfolded(key.hash, resolved.command));
         if combined { Policy::GoAsBarrier(None) } else { Policy::Go(None) }
     }
 
@@ -155,6 +156,10 @@ impl Worker {
             } else if !self.hot.begin_by_rule(&mut self.core, name, key.hash) {
                 return HotVerdict::Forward;
             }
+        }
+        let op = op.filter(|(op, _)| !matches!(op, Op::Write { .. }) || !self.is_scripted(name, key.hash));
+        if op.is_none() {
+            self.hot.note_unfolded(key.hash, resolved.command);
         }
         if let Turn::Goes(verdict) = self.take_turn(client_key, key.hash, op.is_some()) {
             return verdict;

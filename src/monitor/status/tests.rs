@@ -26,6 +26,7 @@ fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> Hot
         course_for_ms: 0,
         queue_us: 0,
         probe_in_ms: None,
+        unfolded: Vec::new(),
         history: Arc::from([]),
         offered_total: 0,
         flushed_total: 0,

@@ -42,7 +42,7 @@ impl HotKeys {
         match (op, held) {
             (Op::Increment(delta), Some(_)) => self.push_by_quota(core, hash, delta, waiter, version),
             (op, held) => {
-                if let (Op::Set(_), Some(held)) = (op, held) {
+                if let (Op::Set(_) | Op::Write { .. }, Some(held)) = (op, held) {
                     held.admission.on_written();
                 }
                 self.push_to_queue(core, hash, op, waiter, version);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::govern::Passed;
 use super::quota::Held;
+use super::unfolded::UnfoldedCommands;
 use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{Clamp, KeyQueue, QueueCounters};
 use crate::command::glob;
@@ -39,6 +40,8 @@ pub struct Entry {
     pub pace: KeyPace,
     /// Its operations that passed.
     pub passed: Passed,
+    /// Commands on it that do not fold.
+    pub unfolded: UnfoldedCommands,
     /// Operations of this worker's clients that are not settled.
     pub unsettled: u32,
     /// When it was last used, in nanoseconds of the worker's clock.
@@ -115,6 +118,7 @@ impl Entry {
             serves_debts: false,
             pace: KeyPace::default(),
             passed: Passed::default(),
+            unfolded: UnfoldedCommands::default(),
             unsettled: 0,
             active_ns: now_ns,
             queue,

@@ -209,6 +209,7 @@ impl HotKeys {
     pub fn publish_courses(&self, core: &mut Core) {
         let now_ns = core.now_ns;
         let ms = |ns: u64| ns / 1_000_000;
+        let commands = &core.snapshots.commands;
         core.tallies.courses.clear();
         for hash in &self.hot_keys {
             let Some(entry) = self.entries.get(hash) else { continue };
@@ -223,6 +224,7 @@ impl HotKeys {
                 },
                 excess_us: pace.excess_ns() / 1000,
                 probe_in_ms: pace.next_probe_ns().map(|due_ns| ms(due_ns.saturating_sub(now_ns))),
+                unfolded: entry.unfolded.iter().map(|id| commands.get(id).name.to_string()).collect(),
             });
         }
     }

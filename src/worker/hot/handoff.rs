@@ -28,6 +28,7 @@ impl OwnedOp {
             Op::HashIncrement { field, delta } => Self::HashIncrement(Bytes::copy_from_slice(field), *delta),
             Op::HashGet { field } => Self::HashGet(Bytes::copy_from_slice(field)),
             Op::Read { request, scalar } => Self::Read(Bytes::copy_from_slice(request), *scalar),
+            Op::Write { request, form } => Self::Write(Bytes::copy_from_slice(request), *form),
         }
     }
 
@@ -39,6 +40,7 @@ impl OwnedOp {
             Self::HashIncrement(field, delta) => Op::HashIncrement { field, delta: *delta },
             Self::HashGet(field) => Op::HashGet { field },
             Self::Read(request, scalar) => Op::Read { request, scalar: *scalar },
+            Self::Write(request, form) => Op::Write { request, form: *form },
         }
     }
 }

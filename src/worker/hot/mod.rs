@@ -37,6 +37,7 @@ mod observe;
 mod outcome;
 mod pump;
 mod quota;
+mod unfolded;
 mod verdict;
 mod written;
 
@@ -234,6 +235,7 @@ impl HotKeys {
     pub fn set_commands(&mut self, commands: &CommandTable) {
         self.foldable = foldable(commands);
         self.cache.set_commands(commands);
+        self.entries.values_mut().for_each(|entry| entry.unfolded = Default::default());
     }
 
     /// How a command folds, if it does.

@@ -8,21 +8,21 @@ use hotgate::{
 
 use super::harness::{Caller, LIMITS, NONE, requests, split_replies};
 
-const INTERVAL_NS: u64 = 1_000_000;
-const PLAIN: FlushPolicy = FlushPolicy {
+pub(super) const INTERVAL_NS: u64 = 1_000_000;
+pub(super) const PLAIN: FlushPolicy = FlushPolicy {
     interval_ns: INTERVAL_NS,
     early_min: 100,
     exactly_once: false,
     clamp: None,
     withhold: false,
 };
-const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
+pub(super) const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
 
 fn queue() -> KeyQueue<Caller> {
     KeyQueue::new(Bytes::from_static(b"k"), b"g1", LIMITS)
 }
 
-fn filled(ops: &[Op]) -> KeyQueue<Caller> {
+pub(super) fn filled(ops: &[Op]) -> KeyQueue<Caller> {
     let mut queue = queue();
     for (member, op) in ops.iter().enumerate() {
         queue.push(*op, (member as u32).into(), Resp2).unwrap();
@@ -30,7 +30,16 @@ fn filled(ops: &[Op]) -> KeyQueue<Caller> {
     queue
 }
 
-fn sent(queue: &mut KeyQueue<Caller>, now_ns: u64, policy: &FlushPolicy) -> (Flush, String) {
+/// All of one connection, so that they keep their order.
+pub(super) fn filled_by_one(ops: &[Op]) -> KeyQueue<Caller> {
+    let mut queue = queue();
+    for (member, op) in ops.iter().enumerate() {
+        queue.push(*op, Caller { connection: 0, ..(member as u32).into() }, Resp2).unwrap();
+    }
+    queue
+}
+
+pub(super) fn sent(queue: &mut KeyQueue<Caller>, now_ns: u64, policy: &FlushPolicy) -> (Flush, String) {
     let FlushDecision::Send(flush) = queue.next_flush(now_ns, policy) else { panic!("nothing to send") };
     let mut wire = BytesMut::new();
     queue.encode(&mut wire);
@@ -42,13 +51,13 @@ fn sent(queue: &mut KeyQueue<Caller>, now_ns: u64, policy: &FlushPolicy) -> (Flu
     (flush, commands.join("; "))
 }
 
-fn answers(queue: &mut KeyQueue<Caller>, replies: &[&str]) -> (Vec<(u32, String)>, Option<Again>) {
+pub(super) fn answers(queue: &mut KeyQueue<Caller>, replies: &[&str]) -> (Vec<(u32, String)>, Option<Again>) {
     let mut answers = Vec::new();
     let again = queue.settle(replies, collect(&mut answers)).again;
     (answers, again)
 }
 
-fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(Caller, Settled) {
+pub(super) fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(Caller, Settled) {
     |caller, settled| match settled {
         Settled::Reply(bytes) => into.extend(
             split_replies(caller, bytes)
@@ -59,17 +68,17 @@ fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(Caller, Settled) {
     }
 }
 
-fn told(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
+pub(super) fn told(pairs: &[(u32, &str)]) -> Vec<(u32, String)> {
     pairs.iter().map(|(member, reply)| (*member, format!("{reply}\r\n"))).collect()
 }
 
-const UP: Op = Op::Increment(1);
+pub(super) const UP: Op = Op::Increment(1);
 const TTL: Op = Op::Read { request: b"*2\r\n$3\r\nTTL\r\n$1\r\nk\r\n", scalar: true };
 const ALL: Op = Op::Read { request: b"*2\r\n$7\r\nHGETALL\r\n$1\r\nk\r\n", scalar: false };
 
 #[test]
 fn increments_are_withheld_while_their_quota_is_not_known() {
-    let mut queue = filled(&[TTL, UP, TTL]);
+    let mut queue = filled_by_one(&[TTL, UP, TTL]);
     let withhold = FlushPolicy { withhold: true, ..PLAIN };
     assert_eq!(sent(&mut queue, 0, &withhold).1, "TTL k");
     answers(&mut queue, &[":-1\r\n"]);
@@ -77,7 +86,7 @@ fn increments_are_withheld_while_their_quota_is_not_known() {
     assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 1; TTL k");
 }
 
-fn said(verb: Verb, number: u32) -> Caller {
+pub(super) fn said(verb: Verb, number: u32) -> Caller {
     Caller { verb, ..number.into() }
 }
 
@@ -178,7 +187,7 @@ fn a_way_that_turns_is_folded_where_it_can_not_leave_the_range() {
 
 #[test]
 fn what_was_answered_before_the_connection_was_lost_is_settled() {
-    let mut queue = filled(&[UP, Op::Set(b"5"), TTL, Op::Set(b"6")]);
+    let mut queue = filled_by_one(&[UP, Op::Set(b"5"), TTL, Op::Set(b"6")]);
     queue.push(ALL, Caller::from(4), Resp2).unwrap();
     assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 1; SET k 5; TTL k; SET k 6; HGETALL k");
     let mut told = Vec::new();
@@ -205,6 +214,14 @@ fn folds_into_the_fewest_commands() {
     check(&[TTL, UP, UP], "TTL k; INCRBY k 2");
     check(&[Op::Get, Op::Get, UP, UP, Op::Get], "GET k; INCRBY k 2");
     check(&[UP, UP, Op::Increment(-1), Op::Increment(-5), UP], "INCRBY k 2");
+    check(&[Op::Set(b"1"), UP, UP, Op::Set(b"2")], "SET k 2; INCRBY k 2");
+    check(&[Op::Set(b"1"), UP, Op::Set(b"2"), TTL, Op::Set(b"3")], "SET k 3; INCRBY k 1; TTL k");
+}
+
+#[test]
+fn what_one_connection_sends_keeps_its_order() {
+    let check =
+        |ops: &[Op], expect: &str| assert_eq!(sent(&mut filled_by_one(ops), 0, &PLAIN).1, expect, "{ops:?}");
     check(&[Op::Set(b"1"), UP, UP, Op::Set(b"2")], "SET k 1; INCRBY k 2");
     check(
         &[Op::Set(b"1"), UP, Op::Set(b"2"), TTL, Op::Set(b"3")],
@@ -264,10 +281,10 @@ fn a_flush_is_bounded() {
     for _ in 0..50 {
         ops.extend([Op::Set(b"1"), UP]);
     }
-    let mut queue = filled(&ops);
+    let mut queue = filled_by_one(&ops);
     let (flush, _) = sent(&mut queue, 0, &ONCE);
     assert_eq!((flush.commands, flush.operations, flush.script_operations), (1, 64, 64));
-    let mut queue = filled(&[Op::Increment(2), Op::Increment(-1)].repeat(10_000));
+    let mut queue = filled_by_one(&[Op::Increment(2), Op::Increment(-1)].repeat(10_000));
     assert_eq!(sent(&mut queue, 0, &ONCE).0.operations, 8192);
 }
 

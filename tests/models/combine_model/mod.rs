@@ -1,13 +1,16 @@
 //! What combining promises, checked against sequential execution: in a model of Redis, and in Redis itself.
 
 mod harness;
+mod histories;
 mod machine;
 mod model;
 mod quota;
 mod server;
 mod token;
+mod writes;
 
-use self::harness::{Backend, KEY, World, play_all, request};
+use self::harness::{Backend, KEY, World, request};
+use self::histories::play_all;
 use self::model::Model;
 use self::server::Server;
 use crate::support::seeds::seeds;

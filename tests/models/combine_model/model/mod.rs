@@ -1,7 +1,9 @@
-//! A Redis small enough to be checked by eye: one thing after the other, strings and hashes, the commands that the
-//! tests use, and the flush script by what its head says that it does.
+//! A Redis small enough to be checked by eye: one thing after the other, the commands that the tests use, and the flush
+//! script by what its head says that it does.
 
-use std::collections::HashMap;
+mod collections;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hotgate::{
     combine::flush_script_sha,
@@ -14,13 +16,16 @@ use super::harness::{Backend, requests};
 enum Value {
     Text(Vec<u8>),
     Hash(Vec<(Vec<u8>, Vec<u8>)>),
-    List,
+    List(Vec<Vec<u8>>),
+    Set(BTreeSet<Vec<u8>>),
+    Sorted(BTreeMap<Vec<u8>, Vec<u8>>),
 }
 
 /// The model server.
 #[derive(Default)]
 pub struct Model {
     keys: HashMap<Vec<u8>, Value>,
+    /// In milliseconds.
     expiry: HashMap<Vec<u8>, i64>,
     remembered: HashMap<Vec<u8>, (u64, Vec<Vec<u8>>)>,
     out_of_memory: bool,
@@ -37,6 +42,7 @@ enum Reply {
     Null,
     Map(Vec<(Vec<u8>, Vec<u8>)>),
     Strings(Vec<Vec<u8>>),
+    Array(Vec<Reply>),
 }
 
 const WRONG_TYPE: Reply = Reply::Error("WRONGTYPE Operation against a key holding the wrong kind of value");
@@ -55,9 +61,7 @@ impl Model {
     fn execute(&mut self, request: &[Vec<u8>]) -> Reply {
         let name = String::from_utf8(request[0].to_ascii_uppercase()).unwrap();
         let arg = |index: usize| request[index].as_slice();
-        let key = || arg(1).to_vec();
-        let write = matches!(name.as_str(), "SET" | "INCRBY" | "INCR" | "DECR" | "DECRBY" | "HINCRBY");
-        if write && self.out_of_memory {
+        if takes_memory(&name) && self.out_of_memory {
             return OUT_OF_MEMORY;
         }
         match name.as_str() {
@@ -73,26 +77,11 @@ impl Model {
                 self.expiry.remove(arg(1));
                 Reply::Integer(i64::from(self.keys.remove(arg(1)).is_some()))
             }
-            "RPUSH" => {
-                self.keys.entry(key()).or_insert(Value::List);
-                Reply::Null
-            }
-            "HSET" => self.set_field(arg(1), arg(2), arg(3).to_vec()),
-            "EXPIREAT" => {
-                if self.keys.contains_key(arg(1)) {
-                    self.expiry.insert(key(), parse_integer(arg(2)).unwrap());
-                }
-                Reply::Null
-            }
             "EXPIRETIME" => Reply::Integer(match self.keys.contains_key(arg(1)) {
-                true => self.expiry.get(arg(1)).copied().unwrap_or(-1),
+                true => self.expiry.get(arg(1)).map_or(-1, |at| (at + 500) / 1000),
                 false => -2,
             }),
-            "SET" => {
-                self.expiry.remove(arg(1));
-                self.keys.insert(key(), Value::Text(arg(2).to_vec()));
-                Reply::Status("OK")
-            }
+            "SET" => self.set_with(arg(1), arg(2), &request[3..]),
             "GET" => self.get(arg(1)),
             "INCR" => self.add(arg(1), 1),
             "DECR" => self.add(arg(1), -1),
@@ -108,7 +97,9 @@ impl Model {
                 None => "none",
                 Some(Value::Text(_)) => "string",
                 Some(Value::Hash(_)) => "hash",
-                Some(Value::List) => "list",
+                Some(Value::List(_)) => "list",
+                Some(Value::Set(_)) => "set",
+                Some(Value::Sorted(_)) => "zset",
             }),
             "HGET" => self.field(arg(1), arg(2)),
             "HINCRBY" => self.add_field(arg(1), arg(2), parse_integer(arg(3)).unwrap()),
@@ -124,7 +115,9 @@ impl Model {
                 self.script_known = true;
                 self.flush(request)
             }
-            other => panic!("the model does not know {other}"),
+            other => {
+                self.run_other(other, request).unwrap_or_else(|| panic!("the model does not know {other}"))
+            }
         }
     }
 
@@ -251,6 +244,12 @@ impl Model {
     }
 }
 
+/// Whether Redis refuses a command where memory is short.
+fn takes_memory(name: &str) -> bool {
+    let names = "SET SETNX SETEX INCRBY INCR DECR DECRBY HINCRBY HSET HMSET HSETNX LPUSH RPUSH LPUSHX RPUSHX SADD PFADD ZADD";
+    names.split(' ').any(|taking| taking == name)
+}
+
 fn sum(before: Reply, delta: i64, not_an_integer: Reply) -> Reply {
     let value = match before {
         Reply::Null => Some(0),
@@ -289,6 +288,10 @@ fn spell(reply: &Reply, version: RespVersion) -> Vec<u8> {
                 encode::bulk(&mut out, field);
                 encode::bulk(&mut out, text);
             }
+        }
+        Reply::Array(replies) => {
+            encode::array(&mut out, replies.len());
+            replies.iter().for_each(|reply| out.extend(spell(reply, version)));
         }
         Reply::Strings(strings) => {
             encode::array(&mut out, strings.len());

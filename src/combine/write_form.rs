@@ -1,0 +1,239 @@
+//! Writes of many callers that become one, of which each caller's reply follows from the one reply.
+//!
+//! What Redis is told is always one of the members' own requests, or the elements of all behind the name that all said: so it
+//! needs no other right, and a refusal is the refusal of each. The members have taken effect one behind the other, in the order
+//! in which they stand, all at the moment at which Redis did the one command:
+//!
+//! | form | what goes | first | the others |
+//! |---|---|---|---|
+//! | [`WriteForm::Once`]: equal requests of which the second changes nothing | the first | Redis's reply | 0 |
+//! | [`WriteForm::Last`]: each undoes what the one before it did | the last | Redis's reply | the same |
+//! | [`WriteForm::First`]: only one can win | the first | Redis's reply | that of one who lost |
+//! | [`WriteForm::Fields`]: the same fields, or members of a sorted set | the last, of `HSETNX` the first | Redis's reply | 0, of `HMSET` the same |
+//! | [`WriteForm::Push`]: elements behind each other | all of them | the length behind its own | likewise |
+//! | [`WriteForm::Alone`]: its reply can't be told from another's | itself | Redis's reply | |
+//!
+//! A time to live is given in full at that one moment. So of equal `EXPIRE`s the second finds what it would set, which `GT`
+//! and `LT` refuse. A point in time may be past, so that `EXPIREAT` deletes the key, and its reply does not tell: without a
+//! condition it goes alone, and of `SET NX` it makes a command that does not fold.
+
+/// How a write folds with others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteForm {
+    /// Equal requests of which the second changes nothing, and says 0.
+    Once,
+    /// Each undoes what the one before it did, and all are answered alike.
+    Last(Overwrite),
+    /// Only the first can win.
+    First(Claim),
+    /// The same fields: the last values stay, and the first is told how many fields are new.
+    Fields(FieldWrite),
+    /// Elements that go behind each other; each is told the length behind its own.
+    Push(PushVerb),
+    /// Goes by itself.
+    Alone,
+}
+
+/// A write that undoes what an equal one before it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// `SET` that sets or removes the time to live.
+    Set,
+    /// `SET ... KEEPTTL`.
+    SetKeepTtl,
+    /// `SET ... XX`.
+    SetExisting,
+    /// `SET ... XX KEEPTTL`.
+    SetExistingKeepTtl,
+    /// `SETEX`
+    Setex,
+    /// `PSETEX`
+    Psetex,
+    /// `EXPIRE` without a condition.
+    Expire,
+    /// `EXPIRE ... XX`.
+    ExpireExisting,
+    /// `PEXPIRE` without a condition.
+    Pexpire,
+    /// `PEXPIRE ... XX`.
+    PexpireExisting,
+}
+
+/// A write of which only the first can win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// `SET ... NX`: the others are told null.
+    SetNew,
+    /// `SETNX`: the others are told 0.
+    Setnx,
+}
+
+/// A write of some fields of a hash, or members of a sorted set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldWrite {
+    /// `HSET`
+    Hset,
+    /// `HMSET`
+    Hmset,
+    /// `HSETNX`
+    Hsetnx,
+    /// `ZADD` without an option.
+    Zadd,
+}
+
+/// A write of elements at an end of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushVerb {
+    /// `LPUSH`
+    Lpush,
+    /// `RPUSH`
+    Rpush,
+    /// `LPUSHX`
+    Lpushx,
+    /// `RPUSHX`
+    Rpushx,
+}
+
+/// Bytes of one folded push: about 10,000 short elements, which take Redis less than a millisecond.
+const PUSH_BYTES_MAX: usize = 64 * 1024;
+
+impl WriteForm {
+    /// What it leaves under the key may be another string.
+    pub(super) fn sets_string(self) -> bool {
+        match self {
+            Self::Last(overwrite) => !matches!(
+                overwrite,
+                Overwrite::Expire
+                    | Overwrite::ExpireExisting
+                    | Overwrite::Pexpire
+                    | Overwrite::PexpireExisting
+            ),
+            Self::First(_) => true,
+            _ => false,
+        }
+    }
+
+    /// It may change the field of a hash.
+    pub(super) fn sets_fields(self) -> bool {
+        matches!(self, Self::Fields(_))
+    }
+
+    /// How many elements a request pushes; 0 where it pushes none. A member waits for one such request only.
+    pub(super) fn elements(self, request: &[u8]) -> i64 {
+        if matches!(self, Self::Push(_)) { words(request).skip(2).count() as i64 } else { 0 }
+    }
+
+    /// Takes another request into the one that goes. False if it does not fold with that; nothing is changed then.
+    pub(super) fn take(self, goes: &mut Vec<u8>, request: &[u8]) -> bool {
+        match self {
+            Self::Alone => return false,
+            Self::Once => return goes == request,
+            Self::First(_) => return true,
+            Self::Fields(write) if !same_fields(write, goes, request) => return false,
+            Self::Fields(FieldWrite::Hsetnx) => return true,
+            Self::Last(_) | Self::Fields(_) => {
+                goes.clear();
+                goes.extend_from_slice(request);
+            }
+            Self::Push(_) => {
+                let elements = behind_words(request, 2);
+                if goes.len() + elements.len() > PUSH_BYTES_MAX {
+                    return false;
+                }
+                goes.extend_from_slice(elements);
+            }
+        }
+        true
+    }
+}
+
+/// Whether two requests write the same fields, in the same order.
+fn same_fields(write: FieldWrite, one: &[u8], other: &[u8]) -> bool {
+    // A sorted set has the score before the member.
+    let first = if write == FieldWrite::Zadd { 3 } else { 2 };
+    let fields = |request| words(request).skip(first).step_by(2);
+    fields(one).eq(fields(other))
+}
+
+/// The words of a request that a scanner has passed before: an array of bulk strings.
+fn words(request: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = behind_words(request, 0);
+    std::iter::from_fn(move || {
+        let (word, behind) = split_word(rest)?;
+        rest = behind;
+        Some(word)
+    })
+}
+
+/// What stands behind so many words of a request.
+pub(super) fn behind_words(request: &[u8], count: usize) -> &[u8] {
+    let mut rest = after_line(request).map_or(b"".as_slice(), |(_, rest)| rest);
+    for _ in 0..count {
+        rest = split_word(rest).map_or(b"", |(_, rest)| rest);
+    }
+    rest
+}
+
+fn split_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = after_line(bytes)?;
+    let digits = line.strip_prefix(b"$")?;
+    let len = digits.iter().try_fold(0usize, |len, digit| {
+        len.checked_mul(10)?.checked_add(usize::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?))
+    })?;
+    let (word, rest) = rest.split_at_checked(len)?;
+    Some((word, rest.get(2..)?))
+}
+
+fn after_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\r')?;
+    Some((&bytes[..end], bytes.get(end + 2..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(line: &str) -> Vec<u8> {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let mut out = Vec::new();
+        crate::resp::encode::command(&mut out, &words);
+        out
+    }
+
+    #[test]
+    fn what_goes_is_the_first_the_last_or_all() {
+        let check = |form: WriteForm, one: &str, other: &str, expect: Option<&str>| {
+            let mut goes = request(one);
+            let taken = form.take(&mut goes, &request(other));
+            let goes = words(&goes).map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
+            assert_eq!(taken.then_some(&*goes), expect, "{form:?}: {one}; {other}");
+            assert!(taken || goes == one, "{form:?}: changed for nothing");
+        };
+        check(WriteForm::Once, "SADD k a", "SADD k a", Some("SADD k a"));
+        check(WriteForm::Once, "SADD k a", "SADD k b", None);
+        check(WriteForm::Last(Overwrite::Expire), "EXPIRE k 9", "EXPIRE k 5", Some("EXPIRE k 5"));
+        check(WriteForm::First(Claim::SetNew), "SET k 1 NX", "SET k 2 NX", Some("SET k 1 NX"));
+        check(
+            WriteForm::Fields(FieldWrite::Hset),
+            "HSET k a 1 b 2",
+            "HSET k a 3 b 4",
+            Some("HSET k a 3 b 4"),
+        );
+        check(WriteForm::Fields(FieldWrite::Hset), "HSET k a 1 b 2", "HSET k b 3 a 4", None);
+        check(WriteForm::Fields(FieldWrite::Hset), "HSET k a 1", "HSET k a 3 b 4", None);
+        check(WriteForm::Fields(FieldWrite::Hsetnx), "HSETNX k a 1", "HSETNX k a 2", Some("HSETNX k a 1"));
+        check(WriteForm::Fields(FieldWrite::Zadd), "ZADD k 1 a", "ZADD k 2 a", Some("ZADD k 2 a"));
+        check(WriteForm::Fields(FieldWrite::Zadd), "ZADD k 1 a", "ZADD k 1 b", None);
+        check(WriteForm::Push(PushVerb::Lpush), "LPUSH k a b", "LPUSH k c", Some("LPUSH k a b c"));
+        check(WriteForm::Alone, "EXPIREAT k 5", "EXPIREAT k 5", None);
+    }
+
+    #[test]
+    fn a_push_is_bounded() {
+        let form = WriteForm::Push(PushVerb::Rpush);
+        let mut goes = request("RPUSH k a");
+        let long = request(&format!("RPUSH k {}", "x".repeat(PUSH_BYTES_MAX / 4)));
+        assert!((0..3).all(|_| form.take(&mut goes, &long)) && !form.take(&mut goes, &long));
+        assert!(form.take(&mut goes, &request("RPUSH k b")));
+    }
+}
