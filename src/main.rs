@@ -21,6 +21,20 @@ const SIGNALS: &str = "Signals to a running gateway:
   HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
   TERM, INT  Take no new clients, finish what is in flight, end (gateway.drain_timeout)";
 
+/// What `hotgate top` does with keys and writes as JSON.
+const TOP_HELP: &str = "Keys:
+  q        Quit (so does Esc, which first drops a filter)
+  Tab      The next table: hot keys, nodes, quotas
+  s, r     Sort by the next column; the other way round
+  /        Show only rows whose name holds what is typed; Enter keeps it, Esc drops it
+  Up, Down, PageUp, PageDown, Home  Scroll
+
+With --json every line is an object: {\"stats\": /api/stats, \"hotkeys\": [...], \"nodes\": [...], \"quotas\": [...]}, the rows as
+/api/hotkeys, /api/nodes and /api/quotas have them; {\"error\": \"...\"} while the gateway does not answer. Without a terminal and
+without --json one frame is printed as text.
+
+The exit code is 1 if the gateway can't be reached at first, or asks for another token.";
+
 #[derive(Parser)]
 #[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
 struct CommandLine {
@@ -40,6 +54,7 @@ enum Command {
     /// Report every error of a configuration file.
     Check(Check),
     /// Show the hot keys of a running gateway in the terminal.
+    #[command(after_help = TOP_HELP)]
     Top(Top),
 }
 
@@ -83,6 +98,9 @@ struct Top {
     /// Print one frame and exit.
     #[arg(long)]
     once: bool,
+    /// Print JSON instead: one object a line and second.
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -121,8 +139,8 @@ fn demo() -> Result<(), String> {
 }
 
 fn top(arguments: &Top) -> Result<(), String> {
-    let options =
-        TopOptions { admin: arguments.admin.clone(), token: arguments.token.clone(), once: arguments.once };
+    let Top { admin, token, once, json } = arguments;
+    let options = TopOptions { admin: admin.clone(), token: token.clone(), once: *once, json: *json };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(monitor::top::run(&options))
 }

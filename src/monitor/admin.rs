@@ -18,7 +18,7 @@ const COUNT_DEFAULT: usize = 10;
 /// The most that COUNT may ask for.
 const COUNT_MAX: i64 = 1_000;
 /// The width of a line of `HOTGATE TOP`.
-const TOP_COLUMNS: usize = 110;
+const TOP_COLUMNS: u16 = 120;
 
 /// A subcommand with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
         }
         AdminCommand::Top => {
             let shown: Value = serde_json::from_str(&frame.stream()).unwrap_or_default();
-            put_lines(&mut out, &top::lines(&shown, TOP_COLUMNS));
+            put_lines(&mut out, &top::lines(shown, TOP_COLUMNS));
         }
         AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
         AdminCommand::Quota(Verb::List) => put(&mut out, version, &json(&view.quotas)),

@@ -232,6 +232,12 @@ impl Sale {
         self.publish(background / tick, sku / tick, second);
     }
 
+    /// So many requests more in this tick.
+    pub fn rush(&mut self, requests: u64) {
+        self.tallies.requests[RequestClass::Read.index()][Outcome::Forwarded.index()] += requests;
+        self.stage.cell.publish(&self.tallies);
+    }
+
     fn traffic(&mut self, background: f64, sku: f64, second: f64) {
         let tallies = &mut self.tallies;
         let count = |tallies: &mut WorkerTallies, class: RequestClass, outcome: Outcome, n: f64| {

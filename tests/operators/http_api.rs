@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage};
+use crate::made_up::{OPENS_S, Sale, Served, Stage};
 use hotgate::monitor::http_client::{Response, exchange};
-use hotgate::monitor::top::{self, TopOptions};
 use hotgate::monitor::view::Readiness;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -255,23 +254,4 @@ async fn a_flood_of_requests_is_turned_away_cheaply() {
     let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answer = raw(&served, &format!("{}{last}", request("/healthz")), "connection: close").await;
     assert!(!answer.contains("HTTP/1.1 429"), "probes are always answered");
-}
-
-#[tokio::test]
-async fn top_reads_the_same_figures() {
-    let served = sale(Some("sesame")).await;
-    let options = |token: Option<&str>, admin: &str| TopOptions {
-        admin: admin.to_owned(),
-        token: token.map(str::to_owned),
-        once: true,
-    };
-    assert_eq!(top::run(&options(Some("sesame"), &served.url)).await, Ok(()));
-    let why = top::run(&options(None, &served.url)).await.unwrap_err();
-    assert!(why.contains("asks for its admin token"), "{why}");
-    let why = top::run(&options(None, "http://127.0.0.1:1")).await.unwrap_err();
-    assert!(why.contains("can't connect"), "{why}");
-    let frame: Value = serde_json::from_str(&served.board.latest().stream()).unwrap();
-    let text = top::lines(&frame, 140).join("\n");
-    assert!(text.contains(std::str::from_utf8(SKU).unwrap()), "{text}");
-    println!("{text}");
 }
