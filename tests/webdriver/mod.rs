@@ -1,6 +1,7 @@
 //! A browser under test: headless Chromium driven through ChromeDriver's WebDriver protocol
 //! (<https://www.w3.org/TR/webdriver2/>), spoken with the gateway's own HTTP client.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,24 @@ impl Browser {
         self.post("execute/sync", json!({ "script": script, "args": [] })).await
     }
 
+    /// Runs a script that calls its last argument with the value.
+    pub async fn run_async(&self, script: &str) -> Value {
+        self.post("execute/async", json!({ "script": script, "args": [] })).await
+    }
+
+    /// The theme that the reader prefers, `light` or `dark`.
+    pub async fn theme(&self, theme: &str) {
+        let feature = json!([{ "name": "prefers-color-scheme", "value": theme }]);
+        let body = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": feature } });
+        self.post("goog/cdp/execute", body).await;
+    }
+
+    /// Writes what the window shows to a PNG file.
+    pub async fn screenshot(&self, path: &Path) {
+        let answer = command(Method::GET, &format!("{}/screenshot", self.session), None).await;
+        std::fs::write(path, decoded(answer.as_str().unwrap())).unwrap();
+    }
+
     /// Polls until the script returns true.
     pub async fn until(&self, script: &str, patience: Duration) {
         let started = Instant::now();
@@ -92,6 +111,23 @@ impl Drop for Browser {
         });
         let _ = closing.join();
     }
+}
+
+/// The bytes behind base64.
+fn decoded(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => u32::from(byte - b'A'),
+        b'a'..=b'z' => u32::from(byte - b'a') + 26,
+        b'0'..=b'9' => u32::from(byte - b'0') + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let text = text.trim_end_matches('=').as_bytes();
+    let bytes = text.chunks(4).flat_map(|four| {
+        let bits = four.iter().fold(0, |bits, byte| bits << 6 | digit(*byte)) << (6 * (4 - four.len()));
+        bits.to_be_bytes().into_iter().skip(1).take(four.len() - 1)
+    });
+    bytes.collect()
 }
 
 async fn command(method: Method, url: &str, body: Option<Value>) -> Value {

@@ -1,4 +1,7 @@
 // Charts as SVG: a tile's ten minutes with one or two lines, and a key's sparkline. Nothing here knows what the figures mean.
+//
+// What a value is, is told at the pointer and, with the arrow keys, at a cursor. One spike does not flatten what is beside it: a
+// few values far above all others are drawn at the top, marked there, and the scale says how high they are.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
@@ -31,72 +34,137 @@ function ceiling(value) {
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(m => m * magnitude).find(m => m >= value * 1.02) ?? value;
 }
 
+// How far the scale goes: to the highest value, unless a few are far above the others and the latest are not among them.
+function top(values) {
+  const highest = Math.max(0, ...values);
+  const usual = [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.95)] ?? 0;
+  const roof = ceiling(usual * 1.5);
+  const isSpike = values.length >= 20 && usual > 0 && highest > usual * 3;
+  const lasts = values.slice(-20).filter(value => value > roof).length >= 5;
+  return isSpike && !lasts ? { max: roof, beyond: highest } : { max: ceiling(highest), beyond: null };
+}
+
+// Short marks at the top edge where values are beyond the scale.
+function marks(values, slots, max, width) {
+  const step = width / Math.max(slots - 1, 1);
+  const left = width - step * (values.length - 1);
+  const at = (value, i) => (value > max ? `M${(left + i * step - 1).toFixed(1)} 2h2` : "");
+  return values.map(at).join("");
+}
+
+const tip = document.getElementById("tip");
+
+function showTip(text, x, y) {
+  tip.textContent = text;
+  tip.hidden = false;
+  const box = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(x - box.width / 2, window.innerWidth - box.width - 8))}px`;
+  tip.style.top = `${Math.max(8, y - box.height - 10)}px`;
+}
+
+const hideTip = () => { tip.hidden = true; };
+
+// Has a chart be read with pointer and keyboard: `slots` places from left to right, `read(back)` the text of the one so many places
+// before the latest, or null. `mark(back)` shows where that is, `mark(null)` no more.
+function readable(root, slots, read, mark) {
+  const show = back => {
+    const text = read(back);
+    const box = root.getBoundingClientRect();
+    mark(text === null ? null : back);
+    root.back = back;
+    root.setAttribute("aria-valuenow", -back);
+    root.setAttribute("aria-valuetext", text ?? "nothing known");
+    if (text === null) hideTip(); else showTip(text, box.left + (1 - back / (slots - 1)) * box.width, box.top);
+  };
+  const leave = () => { root.back = null; mark(null); hideTip(); };
+  for (const [name, value] of Object.entries({ role: "slider", tabindex: 0, "aria-valuemin": 1 - slots, "aria-valuemax": 0, "aria-valuenow": 0 })) root.setAttribute(name, value);
+  root.addEventListener("pointermove", event => {
+    const box = root.getBoundingClientRect();
+    show(Math.max(0, Math.min(slots - 1, Math.round((1 - (event.clientX - box.left) / box.width) * (slots - 1)))));
+  });
+  root.addEventListener("pointerleave", leave);
+  root.addEventListener("blur", leave);
+  root.addEventListener("focus", () => { if (root.matches(":focus-visible")) show(0); });
+  root.addEventListener("keydown", event => {
+    const back = root.back ?? 0;
+    const to = { ArrowLeft: back + 1, ArrowRight: back - 1, PageUp: back - 10, PageDown: back + 10, Home: slots - 1, End: 0 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    show(Math.max(0, Math.min(slots - 1, to)));
+  });
+}
+
 // One chart in a <figure>. `series` names the columns and their classes; the first one gets an area.
 export class Chart {
-  constructor(figure, series, format) {
+  constructor(figure, series, format, slots) {
     this.series = series;
     this.format = format;
+    this.slots = slots;
     this.columns = null;
-    this.root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": figure.dataset.title });
+    this.root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-label": figure.dataset.title });
     for (const y of [0, HEIGHT / 2, HEIGHT]) {
       this.root.append(svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y, y2: y }));
     }
     this.area = svg("path", { class: "area" });
     this.lines = series.map(({ tone }) => svg("path", { class: `line ${tone}` }));
+    this.marks = svg("path", { class: "beyond" });
     this.cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" });
-    this.root.append(this.area, ...[...this.lines].reverse(), this.cursor);
+    this.root.append(this.area, ...[...this.lines].reverse(), this.marks, this.cursor);
     const caption = document.createElement("figcaption");
-    this.left = document.createElement("span");
-    this.right = document.createElement("span");
-    caption.append(this.left, this.right);
+    for (const text of ["10 min ago", "now"]) caption.appendChild(document.createElement("span")).textContent = text;
     this.scale = document.createElement("span");
     this.scale.className = "scale";
     figure.append(this.scale, this.root, caption);
-    this.root.addEventListener("pointermove", event => this.point(event));
-    this.root.addEventListener("pointerleave", () => this.unpoint());
+    readable(this.root, slots, back => this.read(back), back => this.mark(back));
   }
 
-  draw(columns, slots) {
+  draw(columns) {
     this.columns = columns;
-    this.slots = slots;
-    this.max = ceiling(Math.max(0, ...this.series.map(({ name }) => Math.max(0, ...columns[name]))));
+    const { max, beyond } = top(this.series.map(({ name }) => columns[name]).reduce((a, b) => (Math.max(0, ...a) >= Math.max(0, ...b) ? a : b)));
     this.series.forEach(({ name }, i) => {
-      this.lines[i].setAttribute("d", path(columns[name], slots, this.max, WIDTH, HEIGHT, false));
+      this.lines[i].setAttribute("d", path(columns[name], this.slots, max, WIDTH, HEIGHT, false));
     });
-    this.area.setAttribute("d", path(columns[this.series[0].name], slots, this.max, WIDTH, HEIGHT, true));
-    this.scale.textContent = this.format(this.max);
-    if (this.cursor.getAttribute("visibility") === "hidden") this.unpoint();
+    this.area.setAttribute("d", path(columns[this.series[0].name], this.slots, max, WIDTH, HEIGHT, true));
+    this.marks.setAttribute("d", this.series.map(({ name }) => marks(columns[name], this.slots, max, WIDTH)).join(""));
+    this.scale.textContent = beyond === null ? this.format(max) : `${this.format(max)} · peak ${this.format(beyond)}`;
+    if (this.root.back === undefined || this.root.back === null) this.root.setAttribute("aria-valuetext", this.read(0) ?? "nothing known");
   }
 
-  point(event) {
-    const box = this.root.getBoundingClientRect();
-    const back = Math.round((1 - (event.clientX - box.left) / box.width) * (this.slots - 1));
-    const place = this.columns[this.series[0].name].length - 1 - back;
-    if (place < 0) return this.unpoint();
+  read(back) {
+    const place = (this.columns?.[this.series[0].name].length ?? 0) - 1 - back;
+    if (place < 0) return null;
+    const at = new Date(this.columns.end_ms - back * this.columns.step_ms).toLocaleTimeString([], { hour12: false });
+    const values = this.series.map(({ name, label }) => `${label} ${this.format(this.columns[name][place])}`.trim());
+    return `${at}  ${values.join(" · ")}`;
+  }
+
+  mark(back) {
+    if (back === null) return this.cursor.setAttribute("visibility", "hidden");
     const x = WIDTH - (back / (this.slots - 1)) * WIDTH;
     for (const [name, value] of [["x1", x], ["x2", x], ["visibility", "visible"]]) this.cursor.setAttribute(name, value);
-    this.left.textContent = this.series.map(({ name, label }) => `${label} ${this.format(this.columns[name][place])}`).join("  ·  ");
-    const at = new Date(this.columns.end_ms - back * this.columns.step_ms);
-    this.right.textContent = at.toLocaleTimeString([], { hour12: false });
-  }
-
-  unpoint() {
-    this.cursor.setAttribute("visibility", "hidden");
-    this.left.textContent = "10 min ago";
-    this.right.textContent = "now";
   }
 }
 
-// A sparkline that is updated in place.
-export function sparkline() {
-  const root = svg("svg", { class: "spark", viewBox: "0 0 120 26", preserveAspectRatio: "none", role: "img" });
-  root.append(svg("path", { class: "area" }), svg("path", { class: "line" }));
+// A sparkline that is updated in place, with a value for each of `slots` seconds.
+export function sparkline(slots, format) {
+  const root = svg("svg", { class: "spark", viewBox: "0 0 120 26", preserveAspectRatio: "none" });
+  root.append(svg("path", { class: "area" }), svg("path", { class: "line" }), svg("path", { class: "beyond" }));
+  const read = back => {
+    const value = root.values?.[root.values.length - 1 - back];
+    if (value === undefined) return null;
+    return `${back === 0 ? "now" : `${back} s ago`}  ${format(value)}${root.beyond && value > root.max ? ", beyond the scale" : ""}`;
+  };
+  readable(root, slots, read, () => {});
+  root.read = read;
   return root;
 }
 
 export function drawSparkline(root, values, slots, label) {
-  const max = Math.max(1, ...values);
+  const { max, beyond } = top(values);
+  Object.assign(root, { values, max, beyond });
   root.children[0].setAttribute("d", path(values, slots, max, 120, 26, true));
   root.children[1].setAttribute("d", path(values, slots, max, 120, 26, false));
+  root.children[2].setAttribute("d", marks(values, slots, max, 120));
   root.setAttribute("aria-label", label);
+  if (root.back === undefined || root.back === null) root.setAttribute("aria-valuetext", root.read(0) ?? "nothing known");
 }

@@ -8,6 +8,10 @@ import { clientsTable, hotKeysTable, nodesTable, quotasTable, setClock } from ".
 
 const TOKEN = "hotgate-token";
 const HISTORY_SLOTS = 600;
+const QUOTAS_PERIOD_MS = 1000;
+const QUOTAS_SHOWN = 20;
+const POLL_PERIOD_MS = 2000;
+const POLLS_BEFORE_STREAM = 15;
 const SILENCE_MS = 3500;
 const CLIENTS_PERIOD_MS = 2000;
 
@@ -18,7 +22,7 @@ const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
 const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable() };
-const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format);
+const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
   chart("tile-latency", [{ name: "p99_us", label: "p99", tone: "" }, { name: "p50_us", label: "p50", tone: "second" }], micros),
@@ -71,11 +75,10 @@ function showFrame(frame) {
   showTiles(stats);
   tables.hot.show(frame.hotkeys);
   tables.nodes.show(frame.nodes);
-  tables.quotas.show(frame.quotas);
+  showQuotas(frame);
   const counted = (count, all) => (count ? `${count}${all ? ` ${all}` : ""}` : "");
   put("hot-count", counted(frame.hotkeys.length));
   put("node-count", counted(frame.nodes.length));
-  put("quota-count", counted(frame.quotas.length));
   put("client-count", `${whole(stats.totals.clients)} connected`);
   showConnection();
 }
@@ -94,7 +97,7 @@ function extend(stats) {
     if (history[name].length > HISTORY_SLOTS) history[name].shift();
   }
   history.end_ms = stats.at_ms;
-  for (const drawn of charts) drawn.draw(history, HISTORY_SLOTS);
+  for (const drawn of charts) drawn.draw(history);
 }
 
 const ICON_TONES = { ok: "#1a7f4e", notice: "#1668b8", warning: "#e09a1a", critical: "#d92d33" };
@@ -107,6 +110,7 @@ function showStatus({ status, now, gateway, upstream_version, upstream_kind, upt
     at("favicon").href = `data:image/svg+xml,${encodeURIComponent(icon)}`;
   }
   put("sentence", status.sentence);
+  announce(status);
   const others = status.others.map(({ level, sentence }) => {
     const item = document.createElement("li");
     item.dataset.level = level;
@@ -118,6 +122,16 @@ function showStatus({ status, now, gateway, upstream_version, upstream_kind, upt
   const upstream = upstream_version ? `Redis ${upstream_version}` : "Redis";
   put("gateway", `${gateway.listen.join(", ")}  →  ${upstream}, ${upstream_kind === "cluster" ? "cluster" : "one server"}`);
   put("footer", `hotgate ${gateway.version} · gateway ${gateway.id.slice(0, 8)} · ${gateway.workers} workers · up ${span(uptime_s)} · figures of ${clock(lastFigures)}`);
+}
+
+let announced = "";
+
+// Read aloud when the cause changes, and not with every figure in it.
+function announce({ level, sentence }) {
+  const cause = `${level} ${sentence.replace(/[0-9.,]+/g, "")}`;
+  if (cause === announced) return;
+  announced = cause;
+  put("announce", level === "ok" ? sentence : `${level}: ${sentence}`);
 }
 
 function showTiles({ now, totals }) {
@@ -157,8 +171,9 @@ async function follow(signal) {
   const first = await ask("api/stats?history=1", { signal });
   if (!first.ok) throw new Error(`history: ${first.status}`);
   history = (await first.json()).history;
-  for (const drawn of charts) drawn.draw(history, HISTORY_SLOTS);
+  for (const drawn of charts) drawn.draw(history);
   const stream = await ask("api/stream", { signal });
+  if (stream.status === 503) return poll(signal);
   if (!stream.ok) throw new Error(`stream: ${stream.status}`);
   const reader = stream.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -172,6 +187,20 @@ async function follow(signal) {
       const data = event.split("\n").find(line => line.startsWith("data:"));
       if (data) showFrame(JSON.parse(data.slice(5)));
     }
+  }
+}
+
+// As many streams are open as may be: the figures are asked for instead, and after a while a stream again.
+async function poll(signal) {
+  for (let count = 0; count < POLLS_BEFORE_STREAM; count += 1) {
+    const part = async path => {
+      const answer = await ask(`api/${path}`, { signal });
+      if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+      return answer.json();
+    };
+    const [stats, hot, nodes, quotas] = await Promise.all(["stats", "hotkeys", "nodes", "quotas"].map(part));
+    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total });
+    await pause(POLL_PERIOD_MS);
   }
 }
 
@@ -199,16 +228,68 @@ async function watchClients() {
   }
 }
 
+// The quotas: the first ones come with every frame; what is searched for, sorted or further on is asked for.
+const wanted = { search: "", sort: "used", offset: 0 };
+const isFirst = () => wanted.search === "" && wanted.sort === "used" && wanted.offset === 0;
+
+function showQuotas({ quotas, quotas_total = quotas.length }) {
+  if (isFirst()) showQuotaPage({ quotas: quotas.slice(0, QUOTAS_SHOWN), matched: quotas_total, total: quotas_total });
+}
+
+function showQuotaPage({ quotas, matched, total }) {
+  tables.quotas.show(quotas);
+  const { search, offset } = wanted;
+  put("quota-count", total ? whole(total) : "");
+  const of = search === "" ? `of ${whole(total)}` : `of ${whole(matched)} found, ${whole(total)} in all`;
+  put("quota-place", quotas.length ? `${whole(offset + 1)} to ${whole(offset + quotas.length)} ${of}` : search && `none of ${whole(total)} found`);
+  at("quota-back").disabled = offset === 0;
+  at("quota-on").disabled = offset + quotas.length >= matched;
+  at("quota-back").hidden = at("quota-on").hidden = offset === 0 && matched <= QUOTAS_SHOWN;
+}
+
+async function askQuotas() {
+  const asked = { ...wanted };
+  const query = new URLSearchParams({ ...asked, count: QUOTAS_SHOWN });
+  const answer = await ask(`api/quotas?${query}`);
+  if (!answer.ok) return;
+  const page = await answer.json();
+  if (JSON.stringify(asked) === JSON.stringify(wanted)) showQuotaPage(page);
+}
+
+function wantQuotas(change) {
+  Object.assign(wanted, change);
+  askQuotas().catch(error => console.warn("no list of quotas:", error));
+}
+
+async function watchQuotas() {
+  at("quota-search").oninput = () => wantQuotas({ search: at("quota-search").value.trim(), offset: 0 });
+  at("quota-sort").onchange = () => wantQuotas({ sort: at("quota-sort").value, offset: 0 });
+  at("quota-back").onclick = () => wantQuotas({ offset: Math.max(0, wanted.offset - QUOTAS_SHOWN) });
+  at("quota-on").onclick = () => wantQuotas({ offset: wanted.offset + QUOTAS_SHOWN });
+  at("quota-other").onclick = () => askChange({ key: "", limit: null }, "limit");
+  at("quota-tools").onsubmit = event => event.preventDefault();
+  for (;;) {
+    await pause(QUOTAS_PERIOD_MS);
+    if (!isFirst()) await askQuotas().catch(error => console.warn("no list of quotas:", error));
+  }
+}
+
 const CHANGES = {
   pause: ["Pause sales", "Every increment and decrement of this key is refused, at every gateway, until it is resumed.", "Pause"],
+  reset: ["Reset", "What is configured holds again at every gateway: a limit that was set and a pause are forgotten.", "Reset"],
   resume: ["Resume sales", "The quota grants again as far as its limit allows.", "Resume"],
-  limit: ["Change the limit", "It takes effect at every gateway with its next flush.", "Set limit"],
+  limit: ["Change the limit", "It holds at every gateway within a second, until it is reset. The highest is 4,503,599,627,370,496 (2^52).", "Set limit"],
 };
 
 function askChange(quota, action) {
   const [title, text, verb] = CHANGES[action];
   put("change-title", title);
   put("change-key", quota.key);
+  const isOther = quota.key === "";
+  at("change-key").hidden = isOther;
+  at("change-name-label").hidden = !isOther;
+  at("change-name").required = isOther;
+  at("change-name").value = isOther ? wanted.search : "";
   put("change-text", text);
   put("change-do", verb);
   put("change-fault", "");
@@ -219,9 +300,12 @@ function askChange(quota, action) {
   at("change-cancel").onclick = () => at("change-dialog").close();
   at("change-form").onsubmit = async event => {
     event.preventDefault();
-    const change = { key: quota.key, action, ...(action === "limit" ? { limit: Number(at("change-limit").value) } : {}) };
+    const key = isOther ? at("change-name").value : quota.key;
+    const change = { key, action, ...(action === "limit" ? { limit: Number(at("change-limit").value) } : {}) };
     const fault = await send(change);
-    if (fault === null) at("change-dialog").close(); else put("change-fault", fault);
+    if (fault !== null) return put("change-fault", fault);
+    at("change-dialog").close();
+    await askQuotas().catch(() => {});
   };
 }
 
@@ -240,3 +324,4 @@ async function send(change) {
 setInterval(showConnection, 500);
 followForEver();
 watchClients();
+watchQuotas();

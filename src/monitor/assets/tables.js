@@ -17,6 +17,20 @@ function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// A long name keeps its beginning and its end, where names of keys differ; the whole of it is told at the pointer.
+const NAME_MAX = 56;
+
+export function shortened(name) {
+  const letters = [...name];
+  if (letters.length <= NAME_MAX) return name;
+  return `${letters.slice(0, NAME_MAX / 2).join("")}…${letters.slice(1 - NAME_MAX / 2).join("")}`;
+}
+
+function nameLines(cell, name, under) {
+  twoLines(cell, shortened(name), under);
+  cell.main.title = name;
+}
+
 function badge(cell, text, tone) {
   cell.chip ??= cell.appendChild(document.createElement("span"));
   cell.chip.className = "badge";
@@ -90,7 +104,7 @@ class Table {
     row.setAttribute("role", "row");
     this.columns.forEach(([className], i) => {
       const cell = row.insertCell();
-      cell.setAttribute("role", "cell");
+      cell.setAttribute("role", i === 0 ? "rowheader" : "cell");
       cell.dataset.label = this.labels[i];
       cell.className = className;
     });
@@ -102,12 +116,12 @@ const CLASS_WORDS = { read: "read-hot", write: "write-hot", counter: "counter", 
 
 export function hotKeysTable() {
   return new Table("hot", key => key.key, [
-    ["key", (cell, key) => twoLines(cell, key.key, `hot for ${span((nowMs - key.since_ms) / 1000)}, peak ${rate(key.peak_per_s)}/s`)],
+    ["key", (cell, key) => nameLines(cell, key.key, `hot for ${span((nowMs - key.since_ms) / 1000)}, peak ${rate(key.peak_per_s)}/s`)],
     ["plain", (cell, key) => badge(cell, CLASS_WORDS[key.class] ?? key.class, "")],
     ["num strong", (cell, key) => set(cell, `${rate(key.requests_per_s)}/s`)],
     ["spark-cell", (cell, key) => {
-      cell.spark ??= cell.appendChild(sparkline());
-      drawSparkline(cell.spark, key.history, SPARK_SLOTS, `accesses in each of the last ${key.history.length} seconds`);
+      cell.spark ??= cell.appendChild(sparkline(SPARK_SLOTS, value => `${rate(value)}/s`));
+      drawSparkline(cell.spark, key.history, SPARK_SLOTS, `Accesses of ${shortened(key.key)} in each of the last ${key.history.length} seconds`);
     }],
     ["num", (cell, key) => bar(cell, key.share, percent(key.share), key.share >= 0.1 ? "" : "dim")],
     ["num", (cell, key) => set(cell, `${rate(key.reads_per_s)} · ${rate(key.writes_per_s)}`)],
@@ -131,14 +145,17 @@ function offered(cell, key) {
   twoLines(cell, `${rate(key.offered_per_s)} → ${rate(key.flushed_per_s)}/s`, `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % saved${waited}${pending}`);
 }
 
+// A node that takes most of the load while others could is worth a look; a lone one takes all of it.
+let servingNodes = 0;
+
 const NODE_TONES = { up: "ok", connecting: "warning", down: "critical", idle: "" };
 
 export function nodesTable() {
-  return new Table("nodes", node => node.node, [
+  const table = new Table("nodes", node => node.node, [
     ["key", (cell, node) => twoLines(cell, node.node, node.slots > 0 ? `${node.role}, ${whole(node.slots)} slots` : node.role)],
     ["plain", (cell, node) => badge(cell, node.up ? node.state : "down", node.up ? NODE_TONES[node.state] : "critical")],
     ["num strong", (cell, node) => set(cell, `${rate(node.requests_per_s)}/s`)],
-    ["num", (cell, node) => bar(cell, node.share, percent(node.share), node.share > 0.6 ? "warning" : "")],
+    ["num", (cell, node) => bar(cell, node.share, percent(node.share), node.share > 0.6 && servingNodes > 1 ? "warning" : "")],
     ["num", (cell, node) => {
       cell.classList.toggle("bad-text", node.errors_per_s > 0);
       set(cell, node.errors_per_s > 0 ? `${rate(node.errors_per_s)}/s` : whole(node.errors));
@@ -152,6 +169,12 @@ export function nodesTable() {
     ["num", (cell, node) => set(cell, `${bytes(node.bytes_per_s)}/s`)],
     ["num", (cell, node) => set(cell, whole(node.reconnects))],
   ], node => node.up && node.requests_per_s === 0 && node.inflight === 0);
+  return {
+    show: nodes => {
+      servingNodes = nodes.filter(node => node.slots > 0 || node.role === "master").length;
+      table.show(nodes);
+    },
+  };
 }
 
 function quotaState(quota) {
@@ -164,7 +187,7 @@ function quotaState(quota) {
 
 export function quotasTable(change) {
   return new Table("quotas", quota => `${quota.key}\n${quota.quota}`, [
-    ["key", (cell, quota) => twoLines(cell, quota.key, quota.quota)],
+    ["key", (cell, quota) => nameLines(cell, quota.key, quota.quota)],
     ["plain", (cell, quota) => badge(cell, ...quotaState(quota))],
     ["whole", (cell, quota) => {
       const share = quota.used_share ?? 0;
@@ -173,7 +196,9 @@ export function quotasTable(change) {
     }],
     ["num", (cell, quota) => {
       const of = quota.limit === null ? "limit not known" : quota.counts_down ? `above ${whole(quota.limit)}` : `of ${whole(quota.limit)}`;
-      twoLines(cell, quota.remaining === null ? "–" : whole(quota.remaining), of);
+      const by = quota.limit_overridden ? `, set by ${quota.limit_by || "an operator"}` : "";
+      twoLines(cell, quota.remaining === null ? "–" : whole(quota.remaining), `${of}${by}`);
+      cell.classList.toggle("set", quota.limit_overridden);
     }],
     ["num", (cell, quota) => twoLines(cell, `${rate(quota.admitted_per_s)}/s`, `${whole(quota.admitted)} in all`)],
     ["num", (cell, quota) => {
@@ -182,7 +207,7 @@ export function quotasTable(change) {
       twoLines(cell, `${rate(quota.refused_per_s)}/s`, shadow || `${whole(refused)} in all`);
     }],
     ["num", (cell, quota) => set(cell, quota.sold_out_in_s === null ? "–" : span(quota.sold_out_in_s))],
-    ["whole plain", (cell, quota) => controls(cell, quota, change)],
+    ["whole plain controls", (cell, quota) => controls(cell, quota, change)],
   ]);
 }
 
@@ -191,12 +216,17 @@ function controls(cell, quota, change) {
   if (!cell.toggle) {
     cell.toggle = cell.appendChild(document.createElement("button"));
     cell.limit = cell.appendChild(document.createElement("button"));
-    for (const button of [cell.toggle, cell.limit]) button.type = "button";
+    cell.reset = cell.appendChild(document.createElement("button"));
+    for (const button of [cell.toggle, cell.limit, cell.reset]) button.type = "button";
     cell.limit.textContent = "Limit …";
+    cell.reset.textContent = "Reset …";
+    cell.reset.addEventListener("click", () => change(cell.quota, "reset"));
     cell.toggle.addEventListener("click", () => change(cell.quota, cell.quota.paused ? "resume" : "pause"));
     cell.limit.addEventListener("click", () => change(cell.quota, "limit"));
   }
   set(cell.toggle, quota.paused ? "Resume …" : "Pause …");
+  cell.reset.disabled = !quota.paused && !quota.limit_overridden;
+  for (const button of [cell.toggle, cell.limit, cell.reset]) button.setAttribute("aria-label", `${button.textContent.slice(0, -2)} ${quota.key}`);
 }
 
 export function clientsTable() {

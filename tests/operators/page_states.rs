@@ -1,0 +1,266 @@
+//! The page in each of its states, light and dark, on a desk and on a phone: nobody is kept from reading it, by the rules of WCAG
+//! 2.1 AA as axe-core checks them, and it shows what is so.
+//!
+//! Screenshots of every state are left in the target directory under `tmp/page`, for looking at.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotgate::detect::{Class, HotSet, Rates};
+use hotgate::monitor::view::Readiness;
+use hotgate::shared::topology::{Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
+
+use crate::made_up::{OPENS_S, Sale, Served, Stage, hot_key};
+use crate::webdriver::Browser;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LONG_KEY: &str = "tenant:{4711}:basket:of:the:customer:with:a:name:that:goes:on:and:on:until:nobody:reads:it:any:more:lines";
+
+fn target(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// The text of axe-core.
+fn axe() -> String {
+    let directory = target("axe");
+    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webdriver/install");
+    let status = Command::new(install).arg(&directory).stdin(Stdio::null()).status().unwrap();
+    assert!(status.success(), "tests/webdriver/install ended with {status}");
+    fs::read_to_string(directory.join("node_modules/axe-core/axe.min.js")).unwrap()
+}
+
+/// A gateway whose figures are made anew four times a second, as the control thread does, and which can be changed meanwhile.
+async fn served(from_s: f64, to_s: f64, token: Option<&'static str>) -> (Served, Sale) {
+    let stage = Arc::new(Stage::default());
+    let mut sale = Sale::new(stage.clone());
+    let mut served = Served::start(stage, token).await;
+    let mut second = from_s;
+    while second < to_s {
+        sale.play(second);
+        served.tick();
+        second += 0.25;
+    }
+    (served, sale)
+}
+
+fn keep_playing(mut served: Served, mut sale: Sale, mut second: f64) {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            sale.play(second);
+            served.tick();
+            second += 0.25;
+        }
+    });
+}
+
+/// What axe-core finds, one line for each.
+async fn violations(browser: &Browser, axe: &str) -> Vec<String> {
+    if browser.run("return typeof axe === 'undefined'").await == true {
+        browser.run(&format!("{axe}\nwindow.axe = axe;")).await;
+    }
+    let script = "const done = arguments[arguments.length - 1];
+        axe.run(document, { preload: false, resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'] })
+           .then(results => done(results.violations.map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => `${n.target} ${n.failureSummary}`).join(' | ')}`)),
+                 error => done([String(error)]));";
+    let found = browser.run_async(script).await;
+    found.as_array().unwrap().iter().map(|line| line.as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Checks the state that the page is in, in both themes and sizes.
+async fn check_state(browser: &Browser, axe: &str, state: &str) {
+    let mut faults = Vec::new();
+    for (width, height) in [(1280, 1000), (390, 844)] {
+        browser.resize(width, height).await;
+        for theme in ["light", "dark"] {
+            browser.theme(theme).await;
+            browser.screenshot(&target("page").join(format!("{state}-{theme}-{width}.png"))).await;
+            let found = violations(browser, axe).await;
+            faults.extend(found.into_iter().map(|line| format!("{state}, {theme}, {width}: {line}")));
+            let wide = browser.run("return document.documentElement.scrollWidth > window.innerWidth").await;
+            if wide == true {
+                faults.push(format!("{state}, {theme}, {width}: scrolls sideways"));
+            }
+        }
+    }
+    browser.resize(1280, 1000).await;
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    // That a token was asked for is the browser's to log.
+    let errors = browser.errors().await.into_iter().filter(|line| !line.contains("401 (Unauthorized)"));
+    assert_eq!(errors.collect::<Vec<_>>(), Vec::<String>::new(), "{state}");
+}
+
+#[tokio::test]
+async fn every_state_can_be_read_by_everyone() {
+    let axe = axe();
+    let (served, sale) = served(OPENS_S - 30.0, OPENS_S - 1.0, Some("sesame")).await;
+    let (url, stage) = (served.url.clone(), served.stage.clone());
+    keep_playing(served, sale, OPENS_S - 1.0);
+    let browser = Browser::start().await;
+    browser.open(&url).await;
+    browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
+    check_state(&browser, &axe, "token").await;
+    let enter = "document.getElementById('token').value = 'sesame';
+                 document.querySelector('#token-form button').click();";
+    browser.run(enter).await;
+    browser.until("return document.querySelectorAll('#quotas tbody tr').length === 2", PATIENCE).await;
+    check_state(&browser, &axe, "quiet").await;
+
+    browser
+        .until("return document.querySelector('#hot tbody').innerText.includes('sku:{8421}')", PATIENCE)
+        .await;
+    browser.run("document.getElementById('clients-panel').open = true").await;
+    browser.until("return document.querySelectorAll('#clients tbody tr').length === 40", PATIENCE).await;
+    check_state(&browser, &axe, "sale").await;
+    browser.run("document.getElementById('clients-panel').open = false").await;
+
+    stage.quotas.lock().unwrap()[0].limit = Some(10);
+    browser.until("return document.querySelector('#quotas .badge').innerText === 'sold out'", PATIENCE).await;
+    check_state(&browser, &axe, "sold-out").await;
+
+    browser
+        .run("document.querySelectorAll('#quotas tbody tr')[0].querySelectorAll('button')[1].click()")
+        .await;
+    browser.until("return document.getElementById('change-dialog').open", PATIENCE).await;
+    check_state(&browser, &axe, "limit-dialog").await;
+    browser.run("document.getElementById('change-cancel').click()").await;
+    browser.run("document.querySelector('#quotas tbody tr button').click()").await;
+    browser.run("document.getElementById('change-do').click()").await;
+    browser.until("return document.querySelector('#quotas .badge').innerText === 'paused'", PATIENCE).await;
+    check_state(&browser, &axe, "paused").await;
+
+    *stage.readiness.lock().unwrap() =
+        Readiness::UpstreamUnreachable { why: "10.0.3.10:6379 refuses connections".into() };
+    browser.until("return document.getElementById('status').dataset.level === 'critical'", PATIENCE).await;
+    check_state(&browser, &axe, "unreachable").await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_lost_and_one_without_traffic_can_be_read_by_everyone() {
+    let axe = axe();
+    let stage = Arc::new(Stage::default());
+    stage.quotas.lock().unwrap().clear();
+    *stage.topology.lock().unwrap() = Arc::new(one_server());
+    let mut served = Served::start(stage, None).await;
+    served.tick();
+    let browser = Browser::start().await;
+    browser.open(&served.url).await;
+    browser.until("return document.getElementById('rate').innerText === '0'", PATIENCE).await;
+    for _ in 0..20 {
+        served.tick();
+    }
+    browser
+        .until("return document.getElementById('sentence').innerText.startsWith('All quiet')", PATIENCE)
+        .await;
+    check_state(&browser, &axe, "no-traffic").await;
+    served.stop();
+    browser.until("return !document.getElementById('lost').hidden", PATIENCE).await;
+    // That the connection is refused is the browser's to log.
+    browser.errors().await;
+    for (theme, width) in [("light", 1280), ("dark", 390)] {
+        browser.resize(width, 900).await;
+        browser.theme(theme).await;
+        browser.screenshot(&target("page").join(format!("lost-{theme}-{width}.png"))).await;
+        assert_eq!(violations(&browser, &axe).await, Vec::<String>::new(), "lost, {theme}");
+    }
+}
+
+/// One server, without a cluster.
+fn one_server() -> Topology {
+    let address = "10.0.3.10:6379".parse().unwrap();
+    let node = Node { address, id: String::new(), role: Role::Master, present: true, healthy: true };
+    let shard = Shard { master: NodeIndex(0), ranges: vec![(0, 16383)], replicas: Vec::new() };
+    Topology::new(1, UpstreamKind::Single, vec![Arc::new(node)], &[shard])
+}
+
+#[tokio::test]
+async fn charts_and_tables_tell_the_truth_at_a_glance() {
+    let stage = Arc::new(Stage::default());
+    *stage.topology.lock().unwrap() = Arc::new(one_server());
+    let mut sale = Sale::new(stage.clone());
+    let mut served = Served::start(stage.clone(), None).await;
+    for tick in 0..400 {
+        sale.play(f64::from(tick) * 0.25);
+        // Two seconds in which forty times as much is asked, and then a minute as before.
+        if (150..158).contains(&tick) {
+            sale.rush(500_000);
+        }
+        served.tick();
+    }
+    let rates = Rates { ops: 900.0, reads: 900.0, share: 0.02, connections: 30, ..Rates::default() };
+    let mut history = vec![900; 60];
+    history[20] = 90_000;
+    let entries = vec![hot_key(LONG_KEY.as_bytes(), Class::ReadHot, rates, history)];
+    *stage.hot.lock().unwrap() = Arc::new(HotSet { version: 10, entries, ..HotSet::default() });
+    let url = served.url.clone();
+    tokio::spawn(async move {
+        loop {
+            served.tick();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    });
+    let browser = Browser::start().await;
+    browser.resize(1280, 1000).await;
+    browser.open(&url).await;
+    browser.until("return document.querySelectorAll('#hot tbody tr').length === 1", PATIENCE).await;
+    browser.screenshot(&target("page").join("spike-light-1280.png")).await;
+
+    // A spike is marked, and what is usual uses the height.
+    let scale = browser.run("return document.querySelector('#tile-rate .scale').innerText").await;
+    assert!(scale.as_str().unwrap().contains("peak"), "{scale}");
+    let usual = "const ys = [...document.querySelector('#tile-rate .line').getAttribute('d').matchAll(/[ML][0-9.-]+ ([0-9.]+)/g)].map(m => Number(m[1]));
+                 return ys.sort((a, b) => a - b)[Math.floor(ys.length / 2)]";
+    assert!(
+        browser.run(usual).await.as_f64().unwrap() < 50.0,
+        "the usual height is in the lower third of 74"
+    );
+    assert_ne!(browser.run("return document.querySelector('#hot .beyond').getAttribute('d')").await, "");
+
+    // The sparkline is as wide as its column.
+    let widths = "const spark = document.querySelector('#hot .spark'); const cell = spark.closest('td'); const style = getComputedStyle(cell);
+                  return [spark.getBoundingClientRect().width, cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)]";
+    let widths = browser.run(widths).await;
+    assert!((widths[0].as_f64().unwrap() - widths[1].as_f64().unwrap()).abs() < 1.5, "{widths}");
+
+    // A long key is cut in the middle, and the whole of it is told at the pointer.
+    let shown = browser.run("return document.querySelector('#hot tbody td').firstChild.innerText").await;
+    let shown = shown.as_str().unwrap();
+    assert!(
+        shown.starts_with("tenant:{4711}") && shown.contains('…') && shown.ends_with("more:lines"),
+        "{shown}"
+    );
+    assert_eq!(
+        browser.run("return document.querySelector('#hot tbody td').firstChild.title").await,
+        LONG_KEY
+    );
+
+    // A lone server takes all of the load: that is nothing to warn of.
+    assert_eq!(browser.run("return document.querySelector('#nodes .bar').dataset.tone").await, "");
+
+    // Values at the pointer, and by the keyboard, which a screen reader tells.
+    for chart in ["#tile-latency svg", "#hot .spark"] {
+        let point = format!(
+            "const chart = document.querySelector('{chart}'); const box = chart.getBoundingClientRect();
+             chart.dispatchEvent(new PointerEvent('pointermove', {{ clientX: box.right - 2, clientY: box.top + 5 }}));
+             return [document.getElementById('tip').hidden, document.getElementById('tip').innerText]"
+        );
+        let tip = browser.run(&point).await;
+        assert!(tip[0] == false && tip[1].as_str().unwrap().len() > 6, "{tip}");
+        let keys = format!(
+            "const chart = document.querySelector('{chart}'); chart.focus();
+             const press = key => chart.dispatchEvent(new KeyboardEvent('keydown', {{ key, cancelable: true }}));
+             press('End'); const now = chart.getAttribute('aria-valuenow'); press('ArrowLeft'); press('ArrowLeft');
+             return [now, chart.getAttribute('aria-valuenow'), chart.getAttribute('aria-valuetext'), chart.getAttribute('role'), chart.tabIndex]"
+        );
+        let told = browser.run(&keys).await;
+        assert_eq!((told[0].as_str(), told[1].as_str()), (Some("0"), Some("-2")), "{told}");
+        assert!(told[2].as_str().unwrap().len() > 6 && told[3] == "slider" && told[4] == 0, "{told}");
+    }
+    let unlabelled = "return [...document.querySelectorAll('button, input, select, [tabindex]')].filter(e => e.offsetParent && !(e.ariaLabel || e.innerText || e.labels?.length || e.getAttribute('aria-label'))).length";
+    assert_eq!(browser.run(unlabelled).await, 0);
+}
