@@ -8,6 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hotgate::command::CommandTable;
 use hotgate::config::ReadFrom;
 use hotgate::resp::{Request, RequestLimits, RequestScan, RequestScanner};
+use hotgate::route::{ClusterId, Routes};
 use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
 use hotgate::worker::client::session::Session;
 use hotgate::worker::decide::classes::Classes;
@@ -17,7 +18,14 @@ use hotgate::worker::resolve::resolve;
 fn cluster() -> Topology {
     let node = |port| {
         let address = Address::new("127.0.0.1", port);
-        Arc::new(Node { address, id: port.to_string(), role: Role::Master, present: true, healthy: true })
+        Arc::new(Node {
+            cluster: ClusterId::DEFAULT,
+            address,
+            id: port.to_string(),
+            role: Role::Master,
+            present: true,
+            healthy: true,
+        })
     };
     let shard = |index: u16, ranges| Shard { master: NodeIndex(index), ranges, replicas: Vec::new() };
     let shards = [shard(0, vec![(0, 5460)]), shard(1, vec![(5461, 10922)]), shard(2, vec![(10923, 16383)])];
@@ -27,6 +35,7 @@ fn cluster() -> Topology {
 fn snapshots(topology: Topology) -> Snapshots {
     let commands = CommandTable::builtin();
     Snapshots {
+        routes: Routes::default(),
         topology: Arc::new(topology),
         classes: Classes::new(&commands),
         commands: Arc::new(commands),

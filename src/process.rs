@@ -30,22 +30,26 @@ use crate::control::hot_set::merge_hot_set;
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::rights::{follow_rights, missing_rights};
-use crate::control::topology::{KeeperSettings, TopologyKeeper};
+use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
 use crate::net::{BoundListener, Listener};
+use crate::route::{ClusterId, Routes};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::held::HeldNodes;
 use crate::shared::quota_changes::QuotaChangePort;
-use crate::shared::refresh::refresh_mailbox;
+use crate::shared::refresh::refresh_mailboxes;
 use crate::shared::rights::MissingRights;
 use crate::shared::scripts::ScriptCache;
-use crate::shared::topology::{Topology, TopologyCell};
+use crate::shared::topology::TopologyCell;
 use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::worker;
 use crate::worker::hot::behind::{Unflushed, WorkerJournal};
+
+/// The clusters, by their ids: the one that `[upstream]` describes.
+const CLUSTERS: [ClusterId; 1] = [ClusterId::DEFAULT];
 
 /// How long the start waits for the upstream before it says that it is not there yet. It goes on either way.
 const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(2);
@@ -175,7 +179,8 @@ pub async fn serve(
     let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
     descriptors.report(&asked, &config);
     let (stage, stage_seen) = watch::channel(Stage::Serving);
-    let (refresh, refresh_requests) = refresh_mailbox();
+    let (refresh, refresh_requests) = refresh_mailboxes(CLUSTERS.len());
+    let registry = SharedRegistry::new(CLUSTERS.len());
     let (hot_set, hot_set_seen) = watch::channel(Arc::default());
     let (polled_limits, polled_limits_seen) = watch::channel(Arc::default());
     let (slice_sender, slices) = mpsc::channel(workers);
@@ -186,7 +191,8 @@ pub async fn serve(
     let (keeper_settings, keeper_settings_seen) = watch::channel(KeeperSettings::from(&config.upstream));
     let gateway = Arc::new(Gateway {
         config: ArcSwap::from_pointee(config),
-        topology: Arc::new(TopologyCell::new(Topology::unknown())),
+        routes: Routes::default(),
+        topology: Arc::new(TopologyCell::new(registry.topology())),
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
         facts: Arc::new(UpstreamFactsCell::default()),
         rights: MissingRights::default(),
@@ -233,14 +239,17 @@ pub async fn serve(
         threads.push(thread.map_err(|error| ProcessError::System("a thread", error))?);
     }
     drop(ended);
-    let keeper = TopologyKeeper::new(
-        keeper_settings_seen,
-        refresh_requests,
-        Arc::clone(&gateway.topology),
-        Arc::clone(&gateway.facts),
-        gateway.id.clone(),
-    );
-    tokio::spawn(keeper.run());
+    for (cluster, requests) in CLUSTERS.into_iter().zip(refresh_requests) {
+        let published = Published {
+            registry: registry.clone(),
+            topology: Arc::clone(&gateway.topology),
+            facts: Arc::clone(&gateway.facts),
+        };
+        let settings = keeper_settings_seen.clone();
+        let keeper = TopologyKeeper::new(cluster, settings, requests, published, gateway.id.clone());
+        tokio::spawn(keeper.run());
+    }
+    drop(keeper_settings_seen);
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
     let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();

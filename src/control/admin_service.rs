@@ -101,10 +101,11 @@ impl AdminService {
         };
         let config = self.gateway.config.load();
         let topology = self.gateway.topology.load();
+        let map = topology.cluster(self.gateway.routes.keyless());
         let facts = InfoFacts {
             tcp_port: self.gateway.listen.first().map_or(0, std::net::SocketAddr::port),
-            cluster: topology.is_shown_as_cluster(&config),
-            several_masters: topology.kind == UpstreamKind::Cluster,
+            cluster: map.is_shown_as_cluster(&config),
+            several_masters: map.kind == UpstreamKind::Cluster,
             connected: self.gateway.connections.open(),
             clients_max: config.gateway.clients_max,
             window_ms: config.detect.window.as_millis() as u64,
@@ -137,7 +138,7 @@ impl AdminService {
             version: question.version,
             hot_set: &hot_set,
             top: &top,
-            topology: &topology,
+            map: topology.cluster(self.gateway.routes.keyless()),
             usage: usage(&self.monitoring.board.latest()),
         };
         self.session().answer(arguments, &context).freeze()

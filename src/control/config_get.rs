@@ -92,7 +92,7 @@ fn write(version: RespVersion, parameters: &[(&[u8], &[u8])], out: &mut Vec<u8>)
 fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
     let config = gateway.config.load();
     let seconds = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_secs()).to_string();
-    let cluster = gateway.topology.load().is_shown_as_cluster(&config);
+    let cluster = gateway.topology.load().cluster(gateway.routes.keyless()).is_shown_as_cluster(&config);
     let hosts: Vec<String> = gateway.listen.iter().map(|address| address.ip().to_string()).collect();
     let mut owned = vec![
         ("maxclients", config.gateway.clients_max.to_string()),

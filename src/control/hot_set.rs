@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout_at};
 use super::admin::{Monitoring, unix_ms};
 use super::admin_service::AdminService;
 use crate::config::Config;
-use crate::detect::{HotSet, Merger, MergerConfig, Rank, Slice, Thresholds};
+use crate::detect::{HotSet, KeyName, Merger, MergerConfig, Rank, Slice, Thresholds};
 use crate::limits::SLICE;
 use crate::monitor::hotkeys::TOP_KEYS_MAX;
 use crate::monitor::notify::CHANNEL;
-use crate::resp::key_slot;
+use crate::route::SlotAt;
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::WorkerMessage;
 
@@ -54,7 +54,7 @@ pub async fn merge_hot_set(
         let now_ms = started_unix_ms + gateway.started.elapsed().as_millis() as u64;
         for transition in merger.step(now_ms, &step) {
             let payload =
-                monitoring.notifier.announce(&transition, &node_of(&gateway, transition.hot_key.key.bytes()));
+                monitoring.notifier.announce(&transition, &node_of(&gateway, &transition.hot_key.key));
             for worker in &gateway.workers {
                 let channel = Bytes::from_static(CHANNEL.as_bytes());
                 // A notice to a worker with a full mailbox is dropped: it says what is true for long after.
@@ -72,10 +72,9 @@ pub async fn merge_hot_set(
 }
 
 /// The address of the master of a key; empty while it is not known.
-fn node_of(gateway: &Gateway, key: &[u8]) -> String {
-    let topology = gateway.topology.load();
-    let master = topology.master_of(key_slot(key)).and_then(|master| topology.node(master));
-    master.map(|node| node.address.to_string()).unwrap_or_default()
+fn node_of(gateway: &Gateway, key: &KeyName) -> String {
+    let master = gateway.master_at(SlotAt::of(key.cluster(), key.bytes()));
+    master.map(|address| address.to_string()).unwrap_or_default()
 }
 
 fn merger_config(config: &Config) -> MergerConfig {

@@ -17,7 +17,7 @@ use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::admission::{PolledLimit, QuotaAction, QuotaRules};
 use crate::config::Config;
 use crate::limits::POLLED_KEYS_MAX;
-use crate::resp::{first_error, key_slot};
+use crate::resp::first_error;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_changes::{QuotaChange, QuotaChangeInbox};
@@ -65,9 +65,10 @@ async fn carry_out(gateway: &Gateway, change: &QuotaChange) -> Result<String, St
 /// Sends a write that may be repeated to the master of the key's slot, again and again until it took effect.
 async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes]) -> Result<(), String> {
     let deadline = Instant::now() + CHANGE_PATIENCE;
+    let place = gateway.routes.place_of(key);
     let arguments: Vec<&[u8]> = command.iter().map(|word| &word[..]).collect();
     loop {
-        let why = match master_of(gateway, key) {
+        let why = match gateway.master_at(place) {
             None => "the slot of the key has no master".to_owned(),
             Some(address) => match send(&gateway.config.load_full(), &address, &arguments).await {
                 Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
@@ -83,7 +84,8 @@ async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes]) -> Result<(), S
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(format!("Redis could not be written: {why}"));
         }
-        gateway.refresh.request(RefreshReason::Unassigned, gateway.topology.load().version);
+        let seen_version = gateway.topology.load().cluster(place.cluster).version;
+        gateway.refresh.request(place.cluster, RefreshReason::Unassigned, seen_version);
         sleep(RETRY_PAUSE).await;
     }
 }
@@ -98,14 +100,6 @@ fn is_passing(error: &str) -> bool {
     ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"]
         .iter()
         .any(|code| error.starts_with(code))
-}
-
-fn master_of(gateway: &Gateway, key: &[u8]) -> Option<Address> {
-    let topology = gateway.topology.load();
-    topology
-        .master_of(key_slot(key))
-        .and_then(|master| topology.node(master))
-        .map(|node| node.address.clone())
 }
 
 /// Polls limits that quotas keep in keys of other slots, and publishes what changed; says at the start, and after a reload, which
@@ -172,7 +166,7 @@ impl Poller {
     }
 
     async fn read(&mut self, config: &Config, name: &Bytes) -> Option<PolledLimit> {
-        let address = master_of(&self.gateway, name)?;
+        let address = self.gateway.master_at(self.gateway.routes.place_of(name))?;
         let mut client = match self.connections.remove(&address) {
             Some(client) => client,
             None => {

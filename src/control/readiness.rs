@@ -44,9 +44,9 @@ fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
         let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
         rows.map(|row| row.silent_ms).max().unwrap_or(0)
     };
-    let longest_ms = topology.masters.iter().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
-    let names: Vec<String> = topology
-        .masters
+    let masters = &topology.cluster(gateway.routes.keyless()).masters;
+    let longest_ms = masters.iter().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
+    let names: Vec<String> = masters
         .iter()
         .filter_map(|master| topology.node(*master))
         .map(|node| node.address.to_string())
@@ -59,7 +59,7 @@ fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
 /// a new connection of the control thread's.
 fn workers_reach_a_master(gateway: &Gateway, topology: &Topology) -> bool {
     let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
-    topology.masters.iter().any(|master| {
+    topology.clusters().iter().flat_map(|map| &map.masters).any(|master| {
         let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
         let states: Vec<NodeState> = rows.map(|row| row.state).collect();
         states.contains(&NodeState::Up) && !states.contains(&NodeState::Down)

@@ -188,7 +188,8 @@ impl UpstreamQuestions {
     /// Nodes that the cluster considers failed come last.
     fn masters(&self) -> Vec<Address> {
         let topology = self.gateway.topology.load();
-        let mut nodes: Vec<_> = topology.masters.iter().filter_map(|master| topology.node(*master)).collect();
+        let masters = &topology.cluster(self.gateway.routes.keyless()).masters;
+        let mut nodes: Vec<_> = masters.iter().filter_map(|master| topology.node(*master)).collect();
         nodes.sort_by_key(|node| !node.healthy);
         nodes.into_iter().map(|node| node.address.clone()).collect()
     }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
 use super::view::{NodeView, Now, Quantiles, Totals};
-use crate::resp::key_slot;
+use crate::detect::KeyName;
+use crate::route::SlotAt;
 use crate::shared::histogram::Latency;
 use crate::shared::labels::{
     CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RejectReason, RequestClass,
 };
 use crate::shared::tallies::NodeTally;
-use crate::shared::topology::{Role, Topology, UpstreamKind};
+use crate::shared::topology::{ClusterMap, Role, Topology, UpstreamKind};
 
 /// Two snapshots and the seconds between them.
 pub struct Window<'a> {
@@ -136,7 +137,7 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
                 // What workers are connected to is up, even if the keeper can't connect any more.
                 up: (node.healthy || tally.state == NodeState::Up) && tally.state != NodeState::Down,
                 state: tally.state.label(),
-                slots: slots_of(place, topology),
+                slots: slots_of(place, topology.cluster(node.cluster)),
                 requests_per_s,
                 share: if all_per_s > 0.0 { requests_per_s / all_per_s } else { 0.0 },
                 errors_per_s: window.rate(tally.errors, base.errors),
@@ -163,8 +164,9 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
 }
 
 /// The address of the master that holds a key; empty while no one does.
-pub fn node_of(key: &[u8], topology: &Topology) -> String {
-    let master = topology.master_of(key_slot(key)).and_then(|index| topology.node(index));
+pub fn node_of(key: &KeyName, topology: &Topology) -> String {
+    let place = SlotAt::of(key.cluster(), key.bytes());
+    let master = topology.master_of(place).and_then(|index| topology.node(index));
     master.map(|node| node.address.to_string()).unwrap_or_default()
 }
 
@@ -176,7 +178,7 @@ pub fn kind_name(kind: UpstreamKind) -> &'static str {
     }
 }
 
-fn slots_of(place: usize, topology: &Topology) -> u32 {
-    let own = topology.ranges().filter(|(_, _, master)| master.position() == place);
+fn slots_of(place: usize, map: &ClusterMap) -> u32 {
+    let own = map.ranges().filter(|(_, _, master)| master.position() == place);
     own.map(|(start, end, _)| u32::from(end) - u32::from(start) + 1).sum()
 }

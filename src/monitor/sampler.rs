@@ -17,6 +17,7 @@ use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::view::{History, HotKeyView, QuotaView, Stats, View};
 use crate::detect::HotKey;
+use crate::route::ClusterId;
 use crate::shared::labels::QuotaRefusal;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::{CombinedKeyTally, QuotaTally};
@@ -126,7 +127,7 @@ impl Sampler {
             at_ms: clock.unix_ms,
             gateway: sources.identity.clone(),
             upstream_version: upstream.version.clone(),
-            upstream_kind: kind_name(topology.kind),
+            upstream_kind: kind_name(topology.cluster(ClusterId::DEFAULT).kind),
             uptime_s: clock.unix_ms.saturating_sub(sources.identity.started_unix_ms) / 1000,
             readiness: readiness.clone(),
             status,
@@ -180,7 +181,7 @@ impl Sampler {
             peak_per_s: hot.peak,
             trend: hot.rates.trend,
             connections: hot.rates.connections,
-            node: if hot.key.is_truncated() { String::new() } else { node_of(key, topology) },
+            node: if hot.key.is_truncated() { String::new() } else { node_of(&hot.key, topology) },
             offered_per_s,
             flushed_per_s: rate(|t| t.flushed),
             added_wait_us: offered_per_s.filter(|o| *o > 0.0).and_then(|o| waited_per_s.map(|w| w / o)),

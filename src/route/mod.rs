@@ -41,6 +41,32 @@ impl SlotAt {
     }
 }
 
+/// Which cluster each key lives in. The one place where a key gets its cluster; today all keys get the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Routes {
+    keyless: ClusterId,
+}
+
+impl Routes {
+    /// The cluster that a key lives in.
+    #[inline]
+    pub fn cluster_of(&self, _key: &[u8]) -> ClusterId {
+        self.keyless
+    }
+
+    /// The slot that a key lives in.
+    #[inline]
+    pub fn place_of(&self, key: &[u8]) -> SlotAt {
+        SlotAt::of(self.cluster_of(key), key)
+    }
+
+    /// The cluster that commands without keys go to.
+    #[inline]
+    pub fn keyless(&self) -> ClusterId {
+        self.keyless
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +79,6 @@ mod tests {
         assert_ne!(SlotAt::of(here, b"foo"), SlotAt::of(there, b"foo"));
         assert_eq!(SlotAt::of(here, b"{foo}1"), SlotAt::of(here, b"{foo}2"));
         assert_eq!((here.position(), there.position()), (0, 1));
+        assert_eq!(Routes::default().place_of(b"foo"), SlotAt::of(here, b"foo"));
     }
 }

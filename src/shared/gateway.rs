@@ -19,11 +19,12 @@ use super::refresh::RefreshRequester;
 use super::rights::MissingRights;
 use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
-use super::topology::TopologyCell;
+use super::topology::{Address, TopologyCell};
 use super::upstream_facts::UpstreamFactsCell;
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::detect::{HotSet, Slice};
+use crate::route::{Routes, SlotAt};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +53,9 @@ pub struct WorkerHandle {
 pub struct Gateway {
     /// The configuration in force.
     pub config: ArcSwap<Config>,
-    /// Where the slots are.
+    /// Which cluster each key lives in.
+    pub routes: Routes,
+    /// Where the slots of each cluster are.
     pub topology: Arc<TopologyCell>,
     /// The commands that are known.
     pub commands: ArcSwap<CommandTable>,
@@ -88,4 +91,13 @@ pub struct Gateway {
     pub polled_limits: watch::Receiver<Arc<PolledLimits>>,
     /// When the process started.
     pub started: Instant,
+}
+
+impl Gateway {
+    /// The address of the master of a slot, while it has one.
+    pub fn master_at(&self, place: SlotAt) -> Option<Address> {
+        let topology = self.topology.load();
+        let node = topology.node(topology.master_of(place)?)?;
+        Some(node.address.clone())
+    }
 }

@@ -1,4 +1,4 @@
-//! How a worker tells the topology keeper that its topology seems out of date.
+//! How a worker tells the keeper of a cluster that its map of the cluster seems out of date.
 //!
 //! A request never waits. The mailbox is bounded, and a request beyond the bound is dropped, because the keeper then has requests
 //! enough. Many workers that notice one change cost one refresh: the keeper takes everything in the mailbox at once, and
@@ -7,6 +7,7 @@
 use tokio::sync::mpsc;
 
 use crate::limits::REFRESHES_WAITING_MAX;
+use crate::route::ClusterId;
 use crate::shared::topology::Address;
 
 /// Why a worker doubts the topology.
@@ -32,26 +33,27 @@ pub enum RefreshReason {
 pub struct RefreshRequest {
     /// The reason.
     pub reason: RefreshReason,
-    /// The version of the topology under which it was noticed.
+    /// The version of the cluster's map under which it was noticed.
     pub seen_version: u64,
 }
 
 /// The workers' end of the mailbox; clone one per worker.
 #[derive(Clone, Debug)]
 pub struct RefreshRequester {
-    sender: mpsc::Sender<RefreshRequest>,
+    /// One for each cluster, by its id.
+    senders: Vec<mpsc::Sender<RefreshRequest>>,
 }
 
 impl RefreshRequester {
-    /// Asks for a refresh because of `reason`, noticed under the topology of version `seen_version`.
-    pub fn request(&self, reason: RefreshReason, seen_version: u64) {
+    /// Asks for a refresh of the cluster's map because of `reason`, noticed under its version `seen_version`.
+    pub fn request(&self, cluster: ClusterId, reason: RefreshReason, seen_version: u64) {
         // Full: a refresh is due anyway. Closed: the process is going down.
-        let _ = self.sender.try_send(RefreshRequest { reason, seen_version });
+        let _ = self.senders[cluster.position()].try_send(RefreshRequest { reason, seen_version });
     }
 }
 
-/// The two ends of the mailbox.
-pub fn refresh_mailbox() -> (RefreshRequester, mpsc::Receiver<RefreshRequest>) {
-    let (sender, receiver) = mpsc::channel(REFRESHES_WAITING_MAX);
-    (RefreshRequester { sender }, receiver)
+/// The two ends of the mailboxes: one for the keeper of each of so many clusters, by their ids.
+pub fn refresh_mailboxes(clusters: usize) -> (RefreshRequester, Vec<mpsc::Receiver<RefreshRequest>>) {
+    let (senders, receivers) = (0..clusters).map(|_| mpsc::channel(REFRESHES_WAITING_MAX)).unzip();
+    (RefreshRequester { senders }, receivers)
 }

@@ -1,12 +1,12 @@
-//! The map of the upstream: which server owns which hash slot, and where its replicas are.
+//! The map of what stands upstream: of each cluster, which server owns which hash slot and where its replicas are.
 //!
 //! Owns the immutable snapshot [`Topology`], and the cell through which the control thread publishes it to the workers.
 //! `control::topology` finds it out; nothing here asks a server anything.
 //!
-//! A single server is a topology like any other: one master that owns every slot. So the data path has one case.
+//! A single server is a cluster like any other: one master that owns every slot. So the data path has one case.
 //!
-//! Invariant: a [`NodeIndex`] names one address for the life of the process and is never reused. So a worker may keep its
-//! connections in a vector indexed by it, across any change of the cluster.
+//! Invariant: a [`NodeIndex`] names one address of one cluster for the life of the process and is never reused. So a worker may
+//! keep its connections in a vector indexed by it, across any change of any cluster.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 pub use crate::config::Address;
 use crate::config::{Config, Pose, UpstreamKindChoice};
+use crate::route::{ClusterId, SlotAt};
 
 /// Hash slots of a Redis Cluster (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16384;
@@ -25,7 +26,7 @@ pub const SLOTS: u16 = 16384;
 /// No master owns the slot. The registry of nodes is bounded well below this value.
 const UNASSIGNED: u16 = u16::MAX;
 
-/// Names one address ever seen upstream, for the life of the process.
+/// Names one address ever seen in one cluster, for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIndex(pub u16);
 
@@ -48,6 +49,8 @@ pub enum Role {
 /// One address and what was last known of the server there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// The cluster that it belongs to, or was said to.
+    pub cluster: ClusterId,
     /// Where it listens.
     pub address: Address,
     /// The cluster's 40-digit node id; empty for a single server and its replicas.
@@ -60,7 +63,7 @@ pub struct Node {
     pub healthy: bool,
 }
 
-/// Whether the upstream is one server or a cluster.
+/// Whether a cluster is one server or a Redis Cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
     /// One server, perhaps with replicas.
@@ -80,49 +83,49 @@ pub struct Shard {
     pub replicas: Vec<NodeIndex>,
 }
 
-/// An immutable snapshot of the upstream.
-pub struct Topology {
-    /// Grows by one with every published change; 0 before anything is known.
+/// What is known of one cluster, of which a map is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterShards {
+    /// Grows by one with every published change of this cluster; 0 before anything is known.
     pub version: u64,
-    /// Whether the upstream is one server or a cluster.
+    /// Whether it is one server or a Redis Cluster.
     pub kind: UpstreamKind,
-    /// Every address ever seen, by [`NodeIndex`]; only ever appended to.
-    pub nodes: Vec<Arc<Node>>,
-    /// The present masters sorted by node id, so that every gateway before this upstream has them in the same order.
+    /// Its masters, with their slots and replicas.
+    pub shards: Vec<Shard>,
+}
+
+impl ClusterShards {
+    /// Nothing is known yet.
+    pub fn unknown() -> Self {
+        Self { version: 0, kind: UpstreamKind::Single, shards: Vec::new() }
+    }
+}
+
+/// The slots and nodes of one cluster.
+pub struct ClusterMap {
+    /// Grows by one with every published change of this cluster; 0 before anything is known.
+    pub version: u64,
+    /// Whether it is one server or a Redis Cluster.
+    pub kind: UpstreamKind,
+    /// The present masters sorted by node id, so that every gateway before this cluster has them in the same order.
     pub masters: Vec<NodeIndex>,
     slot_master: Box<[u16]>,
     ranges: Vec<(u16, u16, NodeIndex)>,
-    replicas: Vec<Vec<NodeIndex>>,
     by_host: HashMap<String, SmallVec<[(u16, NodeIndex); 1]>>,
+    is_ready: bool,
 }
 
-impl Topology {
-    /// Nothing is known yet: no nodes, every slot unassigned, version 0.
-    pub fn unknown() -> Self {
-        Self::new(0, UpstreamKind::Single, Vec::new(), &[])
-    }
-
-    /// One server that owns every slot.
-    pub fn single(version: u64, address: Address) -> Self {
-        let node = Node { address, id: String::new(), role: Role::Master, present: true, healthy: true };
-        let shard = Shard { master: NodeIndex(0), ranges: vec![(0, SLOTS - 1)], replicas: Vec::new() };
-        Self::new(version, UpstreamKind::Single, vec![Arc::new(node)], &[shard])
-    }
-
-    /// Builds the snapshot. Every index in `shards` must be a position in `nodes`; where ranges overlap, the later
-    /// shard wins (`control::topology` refuses such an answer before it comes here).
-    pub fn new(version: u64, kind: UpstreamKind, nodes: Vec<Arc<Node>>, shards: &[Shard]) -> Self {
+impl ClusterMap {
+    fn new(id: ClusterId, of: &ClusterShards, nodes: &[Arc<Node>]) -> Self {
         let mut slot_master = vec![UNASSIGNED; usize::from(SLOTS)].into_boxed_slice();
-        let mut replicas = vec![Vec::new(); nodes.len()];
-        for shard in shards {
+        for shard in &of.shards {
             for &(start, end) in &shard.ranges {
                 if let Some(range) = slot_master.get_mut(usize::from(start)..=usize::from(end)) {
                     range.fill(shard.master.0);
                 }
             }
-            replicas[shard.master.position()] = shard.replicas.clone();
         }
-        let mut masters: Vec<NodeIndex> = shards.iter().map(|shard| shard.master).collect();
+        let mut masters: Vec<NodeIndex> = of.shards.iter().map(|shard| shard.master).collect();
         masters.sort_by(|a, b| {
             let key = |index: &NodeIndex| {
                 let node = &nodes[index.position()];
@@ -131,33 +134,25 @@ impl Topology {
             key(a).cmp(&key(b))
         });
         let mut by_host: HashMap<String, SmallVec<[(u16, NodeIndex); 1]>> = HashMap::new();
-        for (position, node) in nodes.iter().enumerate() {
+        for (position, node) in nodes.iter().enumerate().filter(|(_, node)| node.cluster == id) {
             let ports = by_host.entry(node.address.host.clone()).or_default();
             ports.push((node.address.port, NodeIndex(position as u16)));
         }
         let ranges = ranges_of(&slot_master);
-        Self { version, kind, nodes, masters, slot_master, ranges, replicas, by_host }
+        let is_ready = ranges.iter().any(|(_, _, master)| nodes[master.position()].healthy);
+        Self { version: of.version, kind: of.kind, masters, slot_master, ranges, by_host, is_ready }
     }
 
     /// The master that owns `slot`; `None` when no one does, or `slot` is out of range.
+    #[inline]
     pub fn master_of(&self, slot: u16) -> Option<NodeIndex> {
         let master = *self.slot_master.get(usize::from(slot))?;
         (master != UNASSIGNED).then_some(NodeIndex(master))
     }
 
-    /// The replicas of `master`, the failed ones included; empty for anything that is not a present master.
-    pub fn replicas_of(&self, master: NodeIndex) -> &[NodeIndex] {
-        self.replicas.get(master.position()).map_or(&[], Vec::as_slice)
-    }
-
     /// The assigned slots as maximal inclusive ranges, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = (u16, u16, NodeIndex)> {
         self.ranges.iter().copied()
-    }
-
-    /// The node at `index`, if there is one.
-    pub fn node(&self, index: NodeIndex) -> Option<&Arc<Node>> {
-        self.nodes.get(index.position())
     }
 
     /// The node at an address, as a redirect names it. It may be absent from the present topology.
@@ -175,12 +170,97 @@ impl Topology {
 
     /// Some slot has a master that is not known to have failed: there is a point in accepting clients.
     pub fn is_ready(&self) -> bool {
-        self.ranges.iter().any(|(_, _, master)| self.nodes[master.position()].healthy)
+        self.is_ready
     }
 
     /// How many slots have a master, from 0 to [`SLOTS`].
     pub fn assigned_slots(&self) -> u16 {
         self.ranges.iter().map(|(start, end, _)| end - start + 1).sum()
+    }
+}
+
+/// An immutable snapshot of all clusters.
+pub struct Topology {
+    /// Grows by one with every published change of any cluster; 0 before anything is known.
+    pub version: u64,
+    /// Every address ever seen, by [`NodeIndex`]; only ever appended to.
+    pub nodes: Vec<Arc<Node>>,
+    clusters: Vec<ClusterMap>,
+    replicas: Vec<Vec<NodeIndex>>,
+}
+
+impl Topology {
+    /// Nothing is known yet of the one cluster: no nodes, every slot unassigned, version 0.
+    pub fn unknown() -> Self {
+        Self::of_clusters(0, Vec::new(), &[ClusterShards::unknown()])
+    }
+
+    /// One cluster that is one server, which owns every slot.
+    pub fn single(version: u64, address: Address) -> Self {
+        let node = Node {
+            cluster: ClusterId::DEFAULT,
+            address,
+            id: String::new(),
+            role: Role::Master,
+            present: true,
+            healthy: true,
+        };
+        let shard = Shard { master: NodeIndex(0), ranges: vec![(0, SLOTS - 1)], replicas: Vec::new() };
+        Self::new(version, UpstreamKind::Single, vec![Arc::new(node)], &[shard])
+    }
+
+    /// One cluster. See [`Topology::of_clusters`].
+    pub fn new(version: u64, kind: UpstreamKind, nodes: Vec<Arc<Node>>, shards: &[Shard]) -> Self {
+        Self::of_clusters(version, nodes, &[ClusterShards { version, kind, shards: shards.to_vec() }])
+    }
+
+    /// Builds the snapshot of `clusters`, by [`ClusterId`]. Every index in their shards must be a position in `nodes`; where
+    /// ranges of one cluster overlap, the later shard wins (`control::topology` refuses such an answer before it comes here).
+    pub fn of_clusters(version: u64, nodes: Vec<Arc<Node>>, clusters: &[ClusterShards]) -> Self {
+        let mut replicas = vec![Vec::new(); nodes.len()];
+        for shard in clusters.iter().flat_map(|cluster| &cluster.shards) {
+            replicas[shard.master.position()] = shard.replicas.clone();
+        }
+        let map = |(position, cluster)| ClusterMap::new(ClusterId(position as u16), cluster, &nodes);
+        let clusters = clusters.iter().enumerate().map(map).collect();
+        Self { version, nodes, clusters, replicas }
+    }
+
+    /// The map of one cluster, which the configuration has named.
+    #[inline]
+    pub fn cluster(&self, id: ClusterId) -> &ClusterMap {
+        &self.clusters[id.position()]
+    }
+
+    /// All clusters, by [`ClusterId`].
+    pub fn clusters(&self) -> &[ClusterMap] {
+        &self.clusters
+    }
+
+    /// The master that owns a slot; `None` when no one does, or the slot is out of range.
+    #[inline]
+    pub fn master_of(&self, place: SlotAt) -> Option<NodeIndex> {
+        self.cluster(place.cluster).master_of(place.slot)
+    }
+
+    /// The replicas of `master`, the failed ones included; empty for anything that is not a present master.
+    pub fn replicas_of(&self, master: NodeIndex) -> &[NodeIndex] {
+        self.replicas.get(master.position()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The node at `index`, if there is one.
+    pub fn node(&self, index: NodeIndex) -> Option<&Arc<Node>> {
+        self.nodes.get(index.position())
+    }
+
+    /// Whether a node is a present master of its cluster.
+    pub fn is_master(&self, index: NodeIndex) -> bool {
+        self.node(index).is_some_and(|node| self.cluster(node.cluster).masters.contains(&index))
+    }
+
+    /// Some slot of some cluster has a master that is not known to have failed: there is a point in accepting clients.
+    pub fn is_ready(&self) -> bool {
+        self.clusters.iter().any(ClusterMap::is_ready)
     }
 }
 
@@ -198,44 +278,46 @@ fn ranges_of(slot_master: &[u16]) -> Vec<(u16, u16, NodeIndex)> {
 
 /// Where the control thread publishes the topology and everyone else reads it.
 ///
-/// Created once by the process; written only by the topology keeper.
+/// Created once by the process; written only by the keepers of the clusters, which hold the lock of their registry.
 pub struct TopologyCell {
     current: Arc<ArcSwap<Topology>>,
     version: watch::Sender<u64>,
-    discoveries_begun: AtomicU64,
-    discovery_ended: AtomicU64,
+    discoveries: Box<[Discoveries]>,
+}
+
+/// How often the keeper of one cluster has asked what the cluster is like.
+#[derive(Default)]
+struct Discoveries {
+    begun: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl TopologyCell {
     /// A cell that holds `first`.
     pub fn new(first: Topology) -> Self {
         let version = watch::Sender::new(first.version);
-        Self {
-            current: Arc::new(ArcSwap::from_pointee(first)),
-            version,
-            discoveries_begun: AtomicU64::new(0),
-            discovery_ended: AtomicU64::new(0),
-        }
+        let discoveries = first.clusters().iter().map(|_| Discoveries::default()).collect();
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), version, discoveries }
     }
 
-    /// The keeper begins to discover the upstream. Returns the number of the discovery.
-    pub fn begin_discovery(&self) -> u64 {
-        self.discoveries_begun.fetch_add(1, Ordering::AcqRel) + 1
+    /// The keeper of a cluster begins to discover it. Returns the number of the discovery.
+    pub fn begin_discovery(&self, cluster: ClusterId) -> u64 {
+        self.discoveries[cluster.position()].begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// The result of this discovery is published.
-    pub fn end_discovery(&self, discovery: u64) {
-        self.discovery_ended.store(discovery, Ordering::Release);
+    pub fn end_discovery(&self, cluster: ClusterId, discovery: u64) {
+        self.discoveries[cluster.position()].ended.store(discovery, Ordering::Release);
     }
 
-    /// Discoveries begun so far.
-    pub fn discoveries_begun(&self) -> u64 {
-        self.discoveries_begun.load(Ordering::Acquire)
+    /// Discoveries of a cluster begun so far.
+    pub fn discoveries_begun(&self, cluster: ClusterId) -> u64 {
+        self.discoveries[cluster.position()].begun.load(Ordering::Acquire)
     }
 
-    /// The last discovery whose result is published.
-    pub fn discovery_ended(&self) -> u64 {
-        self.discovery_ended.load(Ordering::Acquire)
+    /// The last discovery of a cluster whose result is published.
+    pub fn discovery_ended(&self, cluster: ClusterId) -> u64 {
+        self.discoveries[cluster.position()].ended.load(Ordering::Acquire)
     }
 
     /// The current snapshot. For a hot path, keep a [`TopologyCell::reader`] instead.
@@ -279,9 +361,11 @@ impl TopologyReader {
 mod tests {
     use super::*;
 
+    const HERE: ClusterId = ClusterId::DEFAULT;
+
     fn node(address: &str, id: &str, role: Role) -> Arc<Node> {
         let address = address.parse().unwrap();
-        Arc::new(Node { address, id: id.to_owned(), role, present: true, healthy: true })
+        Arc::new(Node { cluster: HERE, address, id: id.to_owned(), role, present: true, healthy: true })
     }
 
     fn two_masters() -> Topology {
@@ -300,7 +384,9 @@ mod tests {
     #[test]
     fn slots_find_their_master() {
         let topology = two_masters();
-        let check = |slot, expect: Option<u16>| assert_eq!(topology.master_of(slot), expect.map(NodeIndex));
+        let check = |slot, expect: Option<u16>| {
+            assert_eq!(topology.master_of(SlotAt { cluster: HERE, slot }), expect.map(NodeIndex))
+        };
         check(0, Some(0));
         check(99, Some(0));
         check(100, None);
@@ -309,26 +395,52 @@ mod tests {
         check(16383, Some(0));
         check(16384, None);
         check(u16::MAX, None);
-        let ranges: Vec<_> = topology.ranges().collect();
+        let ranges: Vec<_> = topology.cluster(HERE).ranges().collect();
         assert_eq!(ranges, [(0, 99, NodeIndex(0)), (101, 199, NodeIndex(1)), (200, 16383, NodeIndex(0))]);
-        assert_eq!(topology.assigned_slots(), 16383);
+        assert_eq!(topology.cluster(HERE).assigned_slots(), 16383);
     }
 
     #[test]
     fn masters_are_sorted_by_id_and_nodes_found_by_address() {
         let topology = two_masters();
-        assert_eq!(topology.masters, [NodeIndex(1), NodeIndex(0)]);
+        assert_eq!(topology.cluster(HERE).masters, [NodeIndex(1), NodeIndex(0)]);
         assert_eq!(topology.replicas_of(NodeIndex(0)), [NodeIndex(2)]);
         assert!(topology.replicas_of(NodeIndex(9)).is_empty());
-        assert_eq!(topology.find("::1", 7002), Some(NodeIndex(2)));
-        assert_eq!(topology.find("10.0.0.1", 7001), Some(NodeIndex(1)));
-        assert_eq!(topology.find("10.0.0.1", 7003), None);
+        assert_eq!(topology.cluster(HERE).find("::1", 7002), Some(NodeIndex(2)));
+        assert_eq!(topology.cluster(HERE).find("10.0.0.1", 7001), Some(NodeIndex(1)));
+        assert_eq!(topology.cluster(HERE).find("10.0.0.1", 7003), None);
+    }
+
+    #[test]
+    fn clusters_have_maps_of_their_own_and_nodes_in_common() {
+        let there = ClusterId(1);
+        let mut nodes = two_masters().nodes;
+        // The very address of a node of the first cluster, as where a server has moved to another.
+        nodes.push(Arc::new(Node { cluster: there, ..(*nodes[0]).clone() }));
+        let shard = |node, replicas| Shard { master: NodeIndex(node), ranges: vec![(0, 16383)], replicas };
+        let of = |version, shards| ClusterShards { version, kind: UpstreamKind::Cluster, shards };
+        let first = of(5, vec![shard(0, vec![NodeIndex(2)])]);
+        let topology = Topology::of_clusters(6, nodes, &[first, of(1, vec![shard(3, Vec::new())])]);
+        let owner = |cluster| topology.master_of(SlotAt::of(cluster, b"key"));
+        assert_eq!([owner(HERE), owner(there)], [Some(NodeIndex(0)), Some(NodeIndex(3))]);
+        let find = |cluster| topology.cluster(cluster).find("10.0.0.1", 7000);
+        assert_eq!([find(HERE), find(there)], [Some(NodeIndex(0)), Some(NodeIndex(3))]);
+        assert_eq!(topology.cluster(there).find("10.0.0.1", 7001), None);
+        assert_eq!(topology.replicas_of(NodeIndex(0)), [NodeIndex(2)]);
+        assert_eq!([HERE, there].map(|id| topology.cluster(id).version), [5, 1]);
+        let cell = TopologyCell::new(topology);
+        assert_eq!(
+            [cell.begin_discovery(there), cell.discoveries_begun(there), cell.discoveries_begun(HERE)],
+            [1, 1, 0]
+        );
+        cell.end_discovery(there, 1);
+        assert_eq!([cell.discovery_ended(there), cell.discovery_ended(HERE)], [1, 0]);
     }
 
     #[test]
     fn one_server_owns_every_slot() {
         let topology = Topology::single(1, Address::new("redis", 6379));
-        assert_eq!(topology.ranges().collect::<Vec<_>>(), [(0, 16383, NodeIndex(0))]);
+        assert_eq!(topology.cluster(HERE).ranges().collect::<Vec<_>>(), [(0, 16383, NodeIndex(0))]);
         assert!(topology.is_ready());
         assert!(!Topology::unknown().is_ready());
     }

@@ -13,6 +13,7 @@ use crate::command::CommandId;
 use crate::config::Config;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::resp::RequestLimits;
+use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
@@ -48,6 +49,7 @@ impl Core {
         let config = gateway.config.load_full();
         let commands = gateway.commands.load_full();
         let snapshots = Snapshots {
+            routes: gateway.routes,
             topology: gateway.topology.load(),
             classes: Classes::new(&commands),
             commands,
@@ -101,15 +103,15 @@ impl Core {
         command.map_or(RequestClass::Write, |id| self.snapshots.classes.of(id))
     }
 
-    /// Asks for a new look at the topology.
-    pub fn refresh(&self, reason: RefreshReason) {
-        self.gateway.refresh.request(reason, self.snapshots.topology.version);
+    /// Asks for a new look at a cluster.
+    pub fn refresh(&self, cluster: ClusterId, reason: RefreshReason) {
+        self.gateway.refresh.request(cluster, reason, self.snapshots.topology.cluster(cluster).version);
     }
 
     /// A server that refuses writes is no master any more.
     pub fn doubt_master(&self, node: NodeIndex) {
         if let Some(node) = self.snapshots.topology.node(node) {
-            self.refresh(RefreshReason::ReadOnly(node.address.clone()));
+            self.refresh(node.cluster, RefreshReason::ReadOnly(node.address.clone()));
         }
     }
 

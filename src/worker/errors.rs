@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::route::SlotAt;
 use crate::shared::upstream_facts::UpstreamFactsCell;
 
 /// Why a request could not be completed.
@@ -10,9 +11,9 @@ pub enum UpstreamError {
     /// No node has been reached since the start; why, where that is known.
     NoneKnown(Option<String>),
     /// Nobody owns the slot. Said as Redis says it.
-    Unassigned(u16),
+    Unassigned(SlotAt),
     /// Reads are to go to replicas only, and none can be used.
-    NoReplica(u16),
+    NoReplica(SlotAt),
     /// The node could not be connected to; what the system said.
     Unreachable(String, String),
     /// The connection broke after the request was written.
@@ -47,7 +48,7 @@ impl fmt::Display for UpstreamError {
             Self::NoneKnown(None) => f.write_str(
                 "no upstream server has answered yet; see `upstream.servers` and the gateway's log",
             ),
-            Self::Unassigned(slot) | Self::NoReplica(slot) => {
+            Self::Unassigned(SlotAt { slot, .. }) | Self::NoReplica(SlotAt { slot, .. }) => {
                 write!(
                     f,
                     "no replica of the master of slot {slot} can be used, and upstream.read_from allows nothing else"

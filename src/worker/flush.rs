@@ -9,6 +9,7 @@ use super::hot::{FlushExit, FlushRequest, Put};
 use super::owners::Worker;
 use super::upstream::Upstreams;
 use crate::resp::RespVersion;
+use crate::route::SlotAt;
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
@@ -19,16 +20,16 @@ impl FlushExit for Upstreams {
     fn put(
         &mut self,
         core: &mut Core,
-        slot: u16,
+        place: SlotAt,
         target: &mut Option<(NodeIndex, bool)>,
         flush: FlushRequest<'_>,
     ) -> Put {
         let (node, asking) = match *target {
             Some(target) => target,
-            None => match core.snapshots.topology.master_of(slot) {
+            None => match core.snapshots.topology.master_of(place) {
                 Some(node) => (node, false),
                 None => {
-                    core.refresh(RefreshReason::Unassigned);
+                    core.refresh(place.cluster, RefreshReason::Unassigned);
                     return Put::Unreachable;
                 }
             },

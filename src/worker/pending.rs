@@ -6,6 +6,7 @@
 use super::upstream::Question;
 use crate::detect::EntryHandle;
 use crate::resp::RespVersion;
+use crate::route::SlotAt;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::{ClientKey, FillId, FlushKey};
@@ -40,9 +41,9 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// To the master of a slot.
-    Slot(u16),
+    Slot(SlotAt),
     /// To any node that may read the slot, as `upstream.read_from` says.
-    ReadSlot(u16),
+    ReadSlot(SlotAt),
     /// To any master.
     AnyNode,
     /// To the master where the channels of all clients of all gateways are, so that `PUBLISH` counts its receivers, also in a

@@ -10,7 +10,7 @@ use super::decide::Snapshots;
 use crate::command::{Class, Command, CommandError, CommandFlags, CommandId, KeyPositions};
 use crate::detect::KeyId;
 use crate::resp::{Request, key_slot};
-use crate::route::{ClusterId, SlotAt};
+use crate::route::SlotAt;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::UpstreamKind;
 
@@ -135,11 +135,11 @@ fn find_keys(
     request: &Request<'_>,
     keys: &mut Keys,
 ) -> Option<()> {
-    let single = snapshots.topology.kind == UpstreamKind::Single;
     let mut add = |position: u32| {
         let key = request.arg(position as usize).unwrap_or_default();
-        let slot = if single { 0 } else { key_slot(key) };
-        let slot = SlotAt { cluster: ClusterId::DEFAULT, slot };
+        let cluster = snapshots.routes.cluster_of(key);
+        let single = snapshots.topology.cluster(cluster).kind == UpstreamKind::Single;
+        let slot = SlotAt { cluster, slot: if single { 0 } else { key_slot(key) } };
         keys.push(KeyAt { position, slot, hash: hasher.hash_one(key) });
     };
     let range = command.key_range;

@@ -137,7 +137,7 @@ impl Worker {
     /// Looks after connections on which something is waited for, and measures.
     pub(super) fn visit_upstreams(&mut self) {
         let now_ns = self.core.now_ns;
-        let masters = &self.core.snapshots.topology.masters;
+        let topology = &self.core.snapshots.topology;
         let mut silent = Vec::new();
         let levels = &mut self.rounds.node_levels;
         let over = self.rounds.upstreams.visit(&mut self.upstreams.connections, |upstream| {
@@ -147,7 +147,7 @@ impl Worker {
             }
             levels[node].add(upstream);
             upstream.wire.give_back();
-            if upstream.is_silent(now_ns, masters) {
+            if upstream.is_silent(now_ns, topology) {
                 silent.push(upstream.key);
             }
         });

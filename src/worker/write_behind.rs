@@ -25,7 +25,7 @@ use super::resolve::{KeyAt, Resolved};
 use super::turn::turn;
 use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{Fan, Session};
-use crate::resp::{RespVersion, encode, key_slot};
+use crate::resp::{RespVersion, encode};
 use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, RequestClass};
@@ -297,7 +297,7 @@ impl Worker {
             }
         }
         let pending = Pending {
-            route: Route::Slot(key_slot(name)),
+            route: Route::Slot(self.core.snapshots.routes.place_of(name)),
             readonly: op == WriteBehindOp::Get,
             class: RequestClass::Counter,
             received_ns: waiter.received_ns,

@@ -129,7 +129,14 @@ pub fn quota(key: &[u8], rule: u16, limit: i64) -> QuotaFacts {
 pub fn cluster() -> Topology {
     let node = |port: u16, role| {
         let address = format!("10.0.3.{}:6379", 10 + port).parse().unwrap();
-        Arc::new(Node { address, id: format!("{port:040}"), role, present: true, healthy: true })
+        Arc::new(Node {
+            cluster: ClusterId::DEFAULT,
+            address,
+            id: format!("{port:040}"),
+            role,
+            present: true,
+            healthy: true,
+        })
     };
     let nodes = (0..6).map(|n| node(n, if n < 3 { Role::Master } else { Role::Replica })).collect();
     let shard = |n: u16, start, end| Shard {

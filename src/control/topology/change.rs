@@ -1,7 +1,8 @@
-//! Describes the difference between two topologies in one log line. Pure.
+//! Describes the difference between two maps of one cluster in one log line. Pure.
 
 use std::fmt;
 
+use crate::route::ClusterId;
 use crate::shared::topology::{Address, Node, Role, SLOTS, Topology};
 
 /// Addresses listed for one kind of change; the rest is counted.
@@ -29,13 +30,14 @@ pub struct TopologyChange {
 }
 
 impl TopologyChange {
-    /// Compares two topologies of one process.
-    pub fn between(old: &Topology, new: &Topology) -> Self {
-        let mut change = Self { slots_unassigned: SLOTS - new.assigned_slots(), ..Self::default() };
-        for (position, node) in new.nodes.iter().enumerate() {
+    /// Compares what two topologies of one process say of a cluster.
+    pub fn between(cluster: ClusterId, old: &Topology, new: &Topology) -> Self {
+        let (old_map, new_map) = (old.cluster(cluster), new.cluster(cluster));
+        let mut change = Self { slots_unassigned: SLOTS - new_map.assigned_slots(), ..Self::default() };
+        for (position, node) in new.nodes.iter().enumerate().filter(|(_, node)| node.cluster == cluster) {
             change.compare(old.nodes.get(position).map(AsRef::as_ref), node);
         }
-        let moved = (0..SLOTS).filter(|&slot| old.master_of(slot) != new.master_of(slot)).count();
+        let moved = (0..SLOTS).filter(|&slot| old_map.master_of(slot) != new_map.master_of(slot)).count();
         change.slots_moved = moved as u16;
         change
     }
@@ -113,6 +115,7 @@ mod tests {
             let role = if notation.starts_with('m') { Role::Master } else { Role::Replica };
             let (present, healthy) = (!notation.ends_with('-'), notation.ends_with('+'));
             Arc::new(Node {
+                cluster: ClusterId::DEFAULT,
                 address: Address::new("h", position as u16 + 1),
                 id: String::new(),
                 role,
@@ -130,7 +133,7 @@ mod tests {
     #[test]
     fn changes_read_as_what_happened() {
         let check = |old: &Topology, new: &Topology, expect: &str| {
-            assert_eq!(TopologyChange::between(old, new).to_string(), expect);
+            assert_eq!(TopologyChange::between(ClusterId::DEFAULT, old, new).to_string(), expect);
         };
         let base = topology(&["m+", "m+", "r+"], 99);
         let gap = "1 slots without a master";

@@ -1,11 +1,11 @@
 //! The task that keeps the published topology true: it decides when to ask, which nodes to ask, and which answer to believe.
 //!
-//! One task on the control runtime owns all of this state; workers reach it only through the bounded mailbox of
+//! One task on the control runtime for each cluster. They share the registry of nodes; each owns all other state of its cluster; workers reach it only through the bounded mailbox of
 //! `shared::refresh`. When nobody answers, the last good topology stays published with its nodes unhealthy, one line
 //! in the log says who could not be reached and why, and discovery goes on with backoff.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -20,11 +20,12 @@ use super::diagnose::replica_of;
 use super::discover::{Answer, Discovery, DiscoveryOptions, discover, is_master};
 use super::facts::KnownFacts;
 use super::info::single_server_view;
-use super::registry::Registry;
+use super::registry::{Registry, RegistryFull};
 use super::view::ClusterView;
 use crate::config::{Upstream, UpstreamKindChoice};
 use crate::control::backoff::{Backoff, jittered};
 use crate::control::upstream_client::{Credentials, Timeouts};
+use crate::route::ClusterId;
 use crate::shared::refresh::{RefreshReason, RefreshRequest};
 use crate::shared::topology::{Address, Node, Role, Topology, TopologyCell, UpstreamKind};
 use crate::shared::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
@@ -81,13 +82,45 @@ enum Due {
     Requested(Vec<Address>),
 }
 
+/// The nodes of all clusters, as their keepers share them. It is locked from a change of the registry to its publication, and never
+/// across an await.
+#[derive(Clone)]
+pub struct SharedRegistry(Arc<Mutex<Registry>>);
+
+impl SharedRegistry {
+    /// Knows nothing of so many clusters.
+    pub fn new(clusters: usize) -> Self {
+        Self(Arc::new(Mutex::new(Registry::new(clusters))))
+    }
+
+    /// What is published before a keeper has looked.
+    pub fn topology(&self) -> Topology {
+        self.lock().topology()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a keeper publishes to.
+pub struct Published {
+    /// The nodes of all clusters.
+    pub registry: SharedRegistry,
+    /// The maps of all clusters.
+    pub topology: Arc<TopologyCell>,
+    /// What this cluster says of itself.
+    pub facts: Arc<UpstreamFactsCell>,
+}
+
 /// The task's state. Made by the process, run on the control runtime, dropped with it.
 pub struct TopologyKeeper {
+    cluster: ClusterId,
     settings: watch::Receiver<KeeperSettings>,
     requests: mpsc::Receiver<RefreshRequest>,
     topology: Arc<TopologyCell>,
     facts: Arc<UpstreamFactsCell>,
-    registry: Registry,
+    registry: SharedRegistry,
     known_facts: KnownFacts,
     /// Found out by asking. A server does not change its kind without a restart, and then the gateway needs one too.
     found_kind: Option<UpstreamKind>,
@@ -102,20 +135,22 @@ pub struct TopologyKeeper {
 }
 
 impl TopologyKeeper {
-    /// A keeper that publishes to `topology` and `facts`, and takes requests from the mailbox.
+    /// The keeper of `cluster`, which takes requests from its mailbox.
     pub fn new(
+        cluster: ClusterId,
         settings: watch::Receiver<KeeperSettings>,
         requests: mpsc::Receiver<RefreshRequest>,
-        topology: Arc<TopologyCell>,
-        facts: Arc<UpstreamFactsCell>,
+        published: Published,
         own_id: String,
     ) -> Self {
+        let Published { registry, topology, facts } = published;
         Self {
+            cluster,
             settings,
             requests,
             topology,
             facts,
-            registry: Registry::default(),
+            registry,
             known_facts: KnownFacts::default(),
             found_kind: None,
             requested_pause: Backoff::new(REQUESTED_PAUSE, REQUESTED_PAUSE_MAX),
@@ -184,9 +219,11 @@ impl TopologyKeeper {
 
     /// What was noticed under an older topology has been answered by the present one, unless it names a new address.
     fn is_news(&self, request: &RefreshRequest) -> bool {
+        let registry = self.registry.lock();
+        let knows = |target| registry.knows(self.cluster, target);
         let names_new_address =
-            matches!(&request.reason, RefreshReason::Redirected(target) if !self.registry.knows(target));
-        request.seen_version >= self.registry.version() || names_new_address
+            matches!(&request.reason, RefreshReason::Redirected(target) if !knows(target));
+        request.seen_version >= registry.version_of(self.cluster) || names_new_address
     }
 
     fn drain_requests(&mut self, first: RefreshRequest) -> Vec<Address> {
@@ -218,14 +255,12 @@ impl TopologyKeeper {
             own_id: self.own_id.clone(),
         };
         let candidates = self.candidates(&settings, asking.kind, redirect_targets);
-        let number = self.topology.begin_discovery();
+        let number = self.topology.begin_discovery(self.cluster);
         let mut discovery = discover(candidates, &asking).await;
         let Some((kind, view)) = self.judge(&mut discovery, &settings.seeds) else {
             let unheard = !discovery.is_wrong;
             self.complain(discovery.failures, unheard);
-            if let Some(topology) = self.registry.mark_unreachable() {
-                self.store(topology);
-            }
+            self.store(|registry, cluster| Ok(registry.mark_unreachable(cluster)));
             return false;
         };
         if self.complaint.take().is_some() {
@@ -234,7 +269,7 @@ impl TopologyKeeper {
         self.facts.set_trouble(replica_instead_of_master(&discovery, kind));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
-        self.topology.end_discovery(number);
+        self.topology.end_discovery(self.cluster, number);
         // The facts seldom change: what workers ask for need not wait for them, nor servers be asked that often.
         if (matches!(due, Due::Scheduled) || self.known_facts.is_empty())
             && let Some((address, _)) = discovery.answers.first()
@@ -253,12 +288,12 @@ impl TopologyKeeper {
         redirect_targets: &[Address],
     ) -> Vec<Address> {
         let is_working_master = |node: &Node| node.present && node.healthy && node.role == Role::Master;
-        let (mut masters, mut others): (Vec<_>, Vec<_>) =
-            self.registry.nodes().iter().partition(|node| is_working_master(node));
+        let (mut masters, mut others): (Vec<Arc<Node>>, Vec<Arc<Node>>) =
+            self.registry.lock().nodes_of(self.cluster).cloned().partition(|node| is_working_master(node));
         masters.shuffle(&mut self.rng);
         others.shuffle(&mut self.rng);
         let addresses =
-            |nodes: Vec<&Arc<Node>>| nodes.into_iter().map(|node| node.address.clone()).collect::<Vec<_>>();
+            |nodes: Vec<Arc<Node>>| nodes.into_iter().map(|node| node.address.clone()).collect::<Vec<_>>();
         let mut seeds = settings.seeds.clone();
         let mut candidates = Vec::new();
         if kind == Some(UpstreamKind::Single) {
@@ -309,8 +344,8 @@ impl TopologyKeeper {
             })
             .collect();
         let topology = self.topology.load();
-        let present =
-            topology.masters.first().and_then(|index| topology.node(*index)).map(|node| &node.address);
+        let masters = &topology.cluster(self.cluster).masters;
+        let present = masters.first().and_then(|index| topology.node(*index)).map(|node| &node.address);
         let rank =
             |(address, replication): &&(&Address, &str)| (!is_master(replication), Some(*address) != present);
         servers.iter().min_by_key(rank).copied()
@@ -319,26 +354,35 @@ impl TopologyKeeper {
     /// Addresses are used again by others, as those of containers are: a view that knows none of the nodes ever seen is
     /// that of another cluster.
     fn is_familiar(&self, view: &ClusterView) -> bool {
-        let known: BTreeSet<&str> =
-            self.registry.nodes().iter().map(|node| node.id.as_str()).filter(|id| !id.is_empty()).collect();
+        let registry = self.registry.lock();
+        let ids = registry.nodes_of(self.cluster).map(|node| node.id.as_str());
+        let known: BTreeSet<&str> = ids.filter(|id| !id.is_empty()).collect();
         let mut in_view =
             view.shards.iter().flat_map(|shard| std::iter::once(&shard.master).chain(&shard.replicas));
         known.is_empty() || in_view.any(|node| node.id.is_empty() || known.contains(node.id.as_str()))
     }
 
     fn publish(&mut self, kind: UpstreamKind, view: &ClusterView, redirect_targets: &[Address]) {
-        match self.registry.apply(kind, view, redirect_targets) {
-            Ok(Some(topology)) => self.store(topology),
+        self.store(|registry, cluster| registry.apply(cluster, kind, view, redirect_targets));
+    }
+
+    /// Publishes what a change of the registry came to, before another keeper changes it.
+    fn store(
+        &mut self,
+        change: impl FnOnce(&mut Registry, ClusterId) -> Result<Option<Topology>, RegistryFull>,
+    ) {
+        let mut registry = self.registry.lock();
+        match change(&mut registry, self.cluster) {
+            Ok(Some(topology)) => {
+                let change = TopologyChange::between(self.cluster, &self.topology.load(), &topology);
+                let map = topology.cluster(self.cluster);
+                tracing::info!(version = map.version, kind = ?map.kind, "topology: {change}");
+                self.topology.store(topology);
+                self.requested_pause.reset();
+            }
             Ok(None) => {}
             Err(full) => tracing::error!("the topology cannot be updated: {full}"),
         }
-    }
-
-    fn store(&mut self, topology: Topology) {
-        let change = TopologyChange::between(&self.topology.load(), &topology);
-        tracing::info!(version = topology.version, kind = ?topology.kind, "topology: {change}");
-        self.requested_pause.reset();
-        self.topology.store(topology);
     }
 
     /// One line for each new set of reasons, however often they are met.

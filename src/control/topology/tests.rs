@@ -10,12 +10,15 @@ use tokio::time::timeout;
 use super::*;
 use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient};
 use crate::demo::private_redis::{PrivateCluster, PrivateServer};
-use crate::shared::refresh::{RefreshReason, RefreshRequester, refresh_mailbox};
+use crate::route::{ClusterId, SlotAt};
+use crate::shared::refresh::{RefreshReason, RefreshRequester, refresh_mailboxes};
 use crate::shared::topology::{Address, NodeIndex, Role, SLOTS, Topology, TopologyCell, UpstreamKind};
 use crate::shared::upstream_facts::UpstreamFactsCell;
 
 /// How long a condition may take to come true on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const HERE: ClusterId = ClusterId::DEFAULT;
 
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(2), reply: Duration::from_secs(2) };
 
@@ -39,15 +42,16 @@ fn keep(seeds: &[Address], kind: Option<UpstreamKind>) -> Kept {
 
 fn keep_with(settings: KeeperSettings) -> Kept {
     let (settings, receiver) = watch::channel(settings);
-    let (requester, requests) = refresh_mailbox();
-    let topology = Arc::new(TopologyCell::new(Topology::unknown()));
+    let (requester, mut requests) = refresh_mailboxes(1);
+    let registry = SharedRegistry::new(1);
+    let topology = Arc::new(TopologyCell::new(registry.topology()));
     let facts = Arc::new(UpstreamFactsCell::default());
     tokio::spawn(
         TopologyKeeper::new(
+            HERE,
             receiver,
-            requests,
-            Arc::clone(&topology),
-            Arc::clone(&facts),
+            requests.remove(0),
+            Published { registry, topology: Arc::clone(&topology), facts: Arc::clone(&facts) },
             "own id".to_owned(),
         )
         .run(),
@@ -79,7 +83,7 @@ impl Kept {
     ) -> Arc<Topology> {
         let ask = async {
             loop {
-                self.requester.request(reason.clone(), self.topology.load().version);
+                self.requester.request(HERE, reason.clone(), self.topology.load().version);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -91,11 +95,14 @@ impl Kept {
 }
 
 fn whole(topology: &Topology) -> bool {
-    topology.assigned_slots() == SLOTS && topology.is_ready()
+    topology.cluster(HERE).assigned_slots() == SLOTS && topology.is_ready()
 }
 
 fn owner(topology: &Topology, slot: u16) -> Option<Address> {
-    topology.master_of(slot).and_then(|index| topology.node(index)).map(|node| node.address.clone())
+    topology
+        .master_of(SlotAt { cluster: HERE, slot })
+        .and_then(|index| topology.node(index))
+        .map(|node| node.address.clone())
 }
 
 async fn command(cluster: &PrivateCluster, node: usize, arguments: &[&str]) -> String {
@@ -112,14 +119,14 @@ async fn a_cluster_is_found_from_the_one_seed_that_lives() {
     // The one that is asked may hear of the replicas' part a moment after the slots'.
     let followed = |master: &NodeIndex, topology: &Topology| topology.replicas_of(*master).len() == 1;
     let complete = |topology: &Topology| {
-        whole(topology) && topology.masters.iter().all(|master| followed(master, topology))
+        whole(topology) && topology.cluster(HERE).masters.iter().all(|master| followed(master, topology))
     };
     let topology = kept.wait_for("the whole cluster", complete).await;
-    assert_eq!(topology.kind, UpstreamKind::Cluster);
-    assert_eq!(topology.masters.len(), 3);
+    assert_eq!(topology.cluster(HERE).kind, UpstreamKind::Cluster);
+    assert_eq!(topology.cluster(HERE).masters.len(), 3);
     for (number, slot) in [(0, 0), (1, 8000), (2, 16383)] {
         assert_eq!(owner(&topology, slot), Some(addresses[number].clone()));
-        let replicas = topology.replicas_of(topology.master_of(slot).unwrap());
+        let replicas = topology.replicas_of(topology.master_of(SlotAt { cluster: HERE, slot }).unwrap());
         let replicas: Vec<&Address> =
             replicas.iter().map(|index| &topology.node(*index).unwrap().address).collect();
         assert_eq!(replicas, [&addresses[number + 3]]);
@@ -144,8 +151,10 @@ async fn a_promotion_is_followed_and_the_old_master_returns_as_a_replica() {
     kept.wait_asking(&failed, "the replica to be master", promoted).await;
     cluster.restart(0).await.unwrap();
     let returned = |topology: &Topology| {
-        let node =
-            topology.find(&addresses[0].host, addresses[0].port).and_then(|index| topology.node(index));
+        let node = topology
+            .cluster(HERE)
+            .find(&addresses[0].host, addresses[0].port)
+            .and_then(|index| topology.node(index));
         node.is_some_and(|node| node.present && node.healthy && node.role == Role::Replica)
     };
     kept.wait_asking(&RefreshReason::Unassigned, "the old master to be a replica", returned).await;
@@ -171,8 +180,8 @@ async fn migrated_slots_and_changed_addresses_are_followed() {
     let failed = RefreshReason::ConnectionFailed(addresses[2].clone());
     let after =
         kept.wait_asking(&failed, "the node at its new port", |t| owner(t, 16383) == Some(at.clone())).await;
-    let old_index = before.master_of(16383).unwrap();
-    assert_ne!(after.master_of(16383), Some(old_index));
+    let old_index = before.cluster(HERE).master_of(16383).unwrap();
+    assert_ne!(after.cluster(HERE).master_of(16383), Some(old_index));
     let old = after.node(old_index).unwrap();
     assert!(!old.present && old.address == addresses[2]);
 }
@@ -206,7 +215,7 @@ async fn a_cluster_that_refuses_shards_is_read_by_slots() {
         refresh_interval: Duration::from_secs(3600),
     });
     let topology = kept.wait_for("the whole cluster", whole).await;
-    assert_eq!(topology.masters.len(), 3);
+    assert_eq!(topology.cluster(HERE).masters.len(), 3);
 }
 
 #[tokio::test]
@@ -223,23 +232,28 @@ async fn one_server_is_found_with_its_replica_and_may_come_late() {
     let asking = keep(slice::from_ref(&address), None);
     let forced = keep(slice::from_ref(&address), Some(UpstreamKind::Single));
     let unconfirmed = forced.wait_for("the seed as master", |t| t.version > 0).await;
-    assert!(!unconfirmed.is_ready() && unconfirmed.master_of(0).is_some());
+    assert!(!unconfirmed.is_ready() && unconfirmed.cluster(HERE).master_of(0).is_some());
     assert_eq!(asking.topology.load().version, 0);
     master.restart().await.unwrap();
     for kept in [&asking, &forced] {
         let with_replica = |t: &Topology| {
-            let replicas = t.masters.first().map_or(&[][..], |master| t.replicas_of(*master));
+            let replicas = t.cluster(HERE).masters.first().map_or(&[][..], |master| t.replicas_of(*master));
             whole(t) && replicas.iter().any(|r| t.node(*r).unwrap().address == replica.address())
         };
         let topology =
             kept.wait_asking(&RefreshReason::Unassigned, "the server and its replica", with_replica).await;
-        assert_eq!((topology.kind, topology.masters.len()), (UpstreamKind::Single, 1));
+        assert_eq!(
+            (topology.cluster(HERE).kind, topology.cluster(HERE).masters.len()),
+            (UpstreamKind::Single, 1)
+        );
         assert_eq!(owner(&topology, 16383), Some(address.clone()));
     }
     master.kill();
     let failed = RefreshReason::ConnectionFailed(address);
     forced
-        .wait_asking(&failed, "the server to be unhealthy", |t| !t.is_ready() && t.master_of(0).is_some())
+        .wait_asking(&failed, "the server to be unhealthy", |t| {
+            !t.is_ready() && t.cluster(HERE).master_of(0).is_some()
+        })
         .await;
 }
 
@@ -271,7 +285,7 @@ async fn a_paused_node_does_not_hold_up_the_look() {
     cluster.pause(1).unwrap();
     let kept = keep(&addresses, None);
     let topology = kept.wait_for("the whole cluster", whole).await;
-    assert_eq!(topology.masters.len(), 3);
+    assert_eq!(topology.cluster(HERE).masters.len(), 3);
 }
 
 #[tokio::test]
@@ -289,10 +303,10 @@ async fn many_requests_cost_few_looks() {
     let started = tokio::time::Instant::now();
     while connections(&mut client).await < before + 3 {
         for _ in 0..50 {
-            kept.requester.request(RefreshReason::Unassigned, version);
+            kept.requester.request(HERE, RefreshReason::Unassigned, version);
         }
         // Noticed under an older topology: not worth a look.
-        kept.requester.request(RefreshReason::Unassigned, version - 1);
+        kept.requester.request(HERE, RefreshReason::Unassigned, version - 1);
         assert!(started.elapsed() < PATIENCE);
         tokio::task::yield_now().await;
     }

@@ -20,7 +20,7 @@ use bytes::BytesMut;
 
 use crate::detect::{HotSet, TopKey};
 use crate::resp::{RespVersion, encode};
-use crate::shared::topology::Topology;
+use crate::shared::topology::ClusterMap;
 use session::Session;
 
 pub use session::Usage;
@@ -39,9 +39,9 @@ pub struct HotkeysContext<'a> {
     pub hot_set: &'a HotSet,
     /// The tracked keys with the most accesses and those with the most bytes; a key may be in both.
     pub top: &'a [TopKey],
-    /// Who owns which slot.
-    pub topology: &'a Topology,
-    /// Processor time and bytes of the gateway since its start.
+    /// Who owns which slot of the cluster that the asker sees.
+    pub map: &'a ClusterMap,
+    /// What the gateway used since its start.
     pub usage: Usage,
 }
 
@@ -126,7 +126,7 @@ impl Hotkeys {
             encode::error(out, "ERR hotkey tracking session already in progress");
             return;
         }
-        match start::parse(rest, context.topology) {
+        match start::parse(rest, context.map) {
             Ok(options) => {
                 self.session = Some(Session::new(options, context.now_ms, context.usage));
                 encode::simple(out, "OK");

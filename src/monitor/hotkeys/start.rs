@@ -1,7 +1,7 @@
 //! The options of `HOTKEYS START`, with the rules and error texts of Redis 8.6.
 
 use crate::resp::parse_integer;
-use crate::shared::topology::{SLOTS, Topology, UpstreamKind};
+use crate::shared::topology::{ClusterMap, SLOTS, UpstreamKind};
 
 /// The options of a session.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct StartOptions {
 const DURATION_S_MAX: i64 = 1_000_000;
 
 /// Parses what follows `START`. The error is Redis's text without `ERR`.
-pub fn parse(rest: &[&[u8]], topology: &Topology) -> Result<StartOptions, String> {
+pub fn parse(rest: &[&[u8]], map: &ClusterMap) -> Result<StartOptions, String> {
     let [word, count, rest @ ..] = rest else { return Err("METRICS parameter is required".into()) };
     if !word.eq_ignore_ascii_case(b"METRICS") {
         return Err("METRICS parameter is required".into());
@@ -50,7 +50,7 @@ pub fn parse(rest: &[&[u8]], topology: &Topology) -> Result<StartOptions, String
                 options.sample_ratio =
                     in_range(value, 1, i64::from(i32::MAX), "SAMPLE ratio must be positive")? as u32;
             }
-            b"SLOTS" if topology.kind == UpstreamKind::Single => {
+            b"SLOTS" if map.kind == UpstreamKind::Single => {
                 return Err("SLOTS parameter cannot be used in non-cluster mode".into());
             }
             b"SLOTS" if options.slots.is_some() => return Err("SLOTS parameter already specified".into()),

@@ -4,6 +4,7 @@
 use super::*;
 use crate::detect::{Class, HotKey, KeyName, Rates};
 use crate::route::ClusterId;
+use crate::shared::topology::Topology;
 use redis::{FromRedisValue, HotkeysResponse, ToRedisArgs, Value};
 use std::sync::Arc;
 
@@ -62,7 +63,7 @@ impl Gateway {
             version: self.version,
             hot_set: &self.hot_set,
             top: &self.top,
-            topology: &self.topology,
+            map: self.topology.cluster(ClusterId::DEFAULT),
             usage: self.usage,
         };
         redis::parse_redis_value(&self.hotkeys.answer(arguments, &context)).unwrap()

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::behind::Touched;
 use crate::resp::{RespVersion, encode};
+use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
 
@@ -47,7 +48,7 @@ pub struct Transaction {
     /// The version of the protocol that they will have chosen.
     pub version: RespVersion,
     /// The slot of the first key: where the transaction will run. All keys must be in it in a cluster.
-    pub slot: Option<u16>,
+    pub slot: Option<SlotAt>,
     /// A command was refused, so `EXEC` must abort.
     pub poisoned: bool,
     /// Every queued command only reads.
@@ -106,12 +107,12 @@ pub enum Watch {
         /// The connection that watches.
         connection: UpstreamKey,
         /// The slot, if the keys are in one.
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
     },
     /// That connection is gone, so the keys may have changed: the next `EXEC` must not run.
     Lost {
         /// The slot that the keys were in.
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
     },
 }
 
@@ -243,7 +244,7 @@ impl Watch {
     }
 
     /// The slot in which the next transaction has to stay.
-    pub fn slot(self) -> Option<u16> {
+    pub fn slot(self) -> Option<SlotAt> {
         match self {
             Self::Nothing => None,
             Self::Keys { slot, .. } | Self::Lost { slot } => slot,

@@ -13,6 +13,7 @@ use crate::command::Local;
 use crate::command::render::{self, Style};
 use crate::config::Config;
 use crate::resp::{Request, RespVersion, encode, parse_integer};
+use crate::route::SlotAt;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::session::{Replies, Session};
 
@@ -38,12 +39,12 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// Whether clients are told that this is a cluster.
     fn shown_as_cluster(&self) -> bool {
-        self.snapshots.topology.is_shown_as_cluster(self.config)
+        self.snapshots.keyless().is_shown_as_cluster(self.config)
     }
 
     /// The error of commands about clusters where clients see none.
     fn no_cluster(&self) -> &'static str {
-        match self.snapshots.topology.version {
+        match self.snapshots.keyless().version {
             0 => {
                 "ERR hotgate: no server has answered yet, so it is not known whether this is a cluster; try again"
             }
@@ -64,7 +65,7 @@ pub enum Answer {
     /// The connection becomes as it was when it was made.
     Reset,
     /// Only Redis can answer: the owner of this slot.
-    Forward(u16),
+    Forward(SlotAt),
     /// Redis has to confirm the database first.
     Select(u32),
     /// `CLIENT REPLY OFF` or `SKIP`: nothing is written.
@@ -385,8 +386,11 @@ fn cluster(
     } else if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
         match request.arg(2).and_then(parse_integer).map(u16::try_from) {
             Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => {
-                if surroundings.snapshots.topology.kind == UpstreamKind::Cluster {
-                    return Answer::Forward(slot);
+                if surroundings.snapshots.keyless().kind == UpstreamKind::Cluster {
+                    return Answer::Forward(SlotAt {
+                        cluster: surroundings.snapshots.routes.keyless(),
+                        slot,
+                    });
                 }
                 encode::error(
                     out,
@@ -395,7 +399,7 @@ fn cluster(
             }
             _ => encode::error(out, "ERR Invalid slot"),
         }
-    } else if !pose::answer(&surroundings.snapshots.topology, &surroundings.face, version, request, out) {
+    } else if !pose::answer(surroundings.snapshots.keyless(), &surroundings.face, version, request, out) {
         let name = String::from_utf8_lossy(&subcommand);
         encode::error(
             out,

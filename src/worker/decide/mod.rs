@@ -26,7 +26,8 @@ use super::client::session::Session as ClientSession;
 use crate::command::{Class, Command, CommandError, CommandFlags, CommandTable, Fan, Local, Session};
 use crate::config::ReadFrom;
 use crate::resp::Request;
-use crate::shared::topology::{Topology, UpstreamKind};
+use crate::route::{ClusterId, Routes, SlotAt};
+use crate::shared::topology::{ClusterMap, NodeIndex, Topology, UpstreamKind};
 use crate::worker::pending::Route;
 use crate::worker::resolve::{KeyAt, Resolved};
 
@@ -47,7 +48,9 @@ const NO_SSUBSCRIBE: &[u8] = b"ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING 
 
 /// The snapshots that decisions rest on. Replaced as a whole when one of them changes.
 pub struct Snapshots {
-    /// Where the slots are.
+    /// Which cluster each key lives in.
+    pub routes: Routes,
+    /// Where the slots of each cluster are.
     pub topology: Arc<Topology>,
     /// Which commands there are.
     pub commands: Arc<CommandTable>,
@@ -55,6 +58,28 @@ pub struct Snapshots {
     pub classes: classes::Classes,
     /// Where reads may go.
     pub read_from: ReadFrom,
+}
+
+impl Snapshots {
+    /// The cluster that commands without keys go to.
+    #[inline]
+    pub fn keyless(&self) -> &ClusterMap {
+        self.topology.cluster(self.routes.keyless())
+    }
+
+    /// The cluster that a request goes to.
+    pub fn cluster_of(&self, route: Route) -> ClusterId {
+        match route {
+            Route::Slot(place) | Route::ReadSlot(place) => place.cluster,
+            Route::Node(node) => self.cluster_of_node(node),
+            Route::AnyNode | Route::Messages | Route::Connection => self.routes.keyless(),
+        }
+    }
+
+    /// The cluster that a node belongs to.
+    pub fn cluster_of_node(&self, node: NodeIndex) -> ClusterId {
+        self.topology.node(node).map_or(self.routes.keyless(), |node| node.cluster)
+    }
 }
 
 /// The text of an error, without the leading `-`. It may hold a client's own bytes.
@@ -77,11 +102,11 @@ pub enum Verdict {
     /// Answer it here.
     Answer(Local),
     /// It opens, uses or closes state of the connection; where the state is at a slot, that is given.
-    Session(Session, Option<u16>),
+    Session(Session, Option<SlotAt>),
     /// Queue it in the open transaction; the slot of its keys, if it has any.
     Queue {
         /// The slot.
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
         /// It changes nothing.
         readonly: bool,
         /// Who does it at `EXEC`.
@@ -168,7 +193,7 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
             }
         }
         Class::Session(session) => Verdict::Session(session, None),
-        Class::OneServer(_) if snapshots.topology.kind == UpstreamKind::Single => {
+        Class::OneServer(_) if snapshots.keyless().kind == UpstreamKind::Single => {
             forward(snapshots, Route::AnyNode, command)
         }
         // Whether there is a cluster for clients at all is known there.
@@ -232,7 +257,7 @@ fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resol
 /// gateway does not pass on, as a command does which the user may not run.
 fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
     let (command, class) = (snapshots.commands.get(resolved.command), resolved.class);
-    let single = snapshots.topology.kind == UpstreamKind::Single;
+    let single = snapshots.keyless().kind == UpstreamKind::Single;
     let part = match class {
         Class::Session(ending @ (Session::Exec | Session::Discard | Session::Multi | Session::Watch)) => {
             return Verdict::Session(ending, None);
@@ -310,16 +335,14 @@ fn forward(snapshots: &Snapshots, route: Route, command: &Command) -> Verdict {
 enum Slots {
     /// It has no keys, or its arguments are malformed so that they can't be told.
     None,
-    One(u16),
+    One(SlotAt),
     Several,
 }
 
 fn slots_of(keys: &[KeyAt]) -> Slots {
     match keys {
         [] => Slots::None,
-        [first, others @ ..] if others.iter().all(|key| key.slot == first.slot) => {
-            Slots::One(first.slot.slot)
-        }
+        [first, others @ ..] if others.iter().all(|key| key.slot == first.slot) => Slots::One(first.slot),
         _ => Slots::Several,
     }
 }

@@ -9,7 +9,7 @@
 //! never see a real node's address: it would connect to it.
 
 use crate::resp::{Request, RespVersion, encode, key_slot};
-use crate::shared::topology::{SLOTS, Topology, UpstreamKind};
+use crate::shared::topology::{ClusterMap, SLOTS, UpstreamKind};
 
 /// Where clients reach the gateway, as its replies say.
 pub struct Face<'a> {
@@ -53,19 +53,19 @@ const MASTERS_MIN: usize = 2;
 
 /// Writes the reply to `CLUSTER <subcommand>`. `false` when the subcommand is not one of those that are answered here.
 pub fn answer(
-    topology: &Topology,
+    map: &ClusterMap,
     face: &Face<'_>,
     version: RespVersion,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> bool {
-    let nodes = nodes(topology, face);
+    let nodes = nodes(map, face);
     let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
     match &subcommand[..] {
         b"slots" => slots(&nodes, face, out),
         b"shards" => shards(&nodes, face, version, out),
         b"nodes" => encode::verbatim(out, version, "txt", nodes_text(&nodes, face).as_bytes()),
-        b"info" => encode::verbatim(out, version, "txt", info_text(topology, &nodes).as_bytes()),
+        b"info" => encode::verbatim(out, version, "txt", info_text(map, &nodes).as_bytes()),
         b"myid" => encode::bulk(out, nodes[0].id.as_bytes()),
         b"myshardid" => encode::bulk(out, shard_id(&nodes[0]).as_bytes()),
         b"keyslot" => encode::integer(out, i64::from(key_slot(request.arg(2).unwrap_or_default()))),
@@ -86,10 +86,10 @@ struct PretendedNode {
     last: u16,
 }
 
-fn nodes(topology: &Topology, face: &Face<'_>) -> Vec<PretendedNode> {
-    let count = match topology.kind {
+fn nodes(map: &ClusterMap, face: &Face<'_>) -> Vec<PretendedNode> {
+    let count = match map.kind {
         UpstreamKind::Single => MASTERS_MIN,
-        UpstreamKind::Cluster => topology.masters.len().max(MASTERS_MIN),
+        UpstreamKind::Cluster => map.masters.len().max(MASTERS_MIN),
     };
     let edge = |place: usize| (place * usize::from(SLOTS) / count) as u16;
     (0..count)
@@ -164,8 +164,8 @@ fn nodes_text(nodes: &[PretendedNode], face: &Face<'_>) -> String {
     nodes.iter().enumerate().map(line).collect()
 }
 
-fn info_text(topology: &Topology, nodes: &[PretendedNode]) -> String {
-    let assigned = topology.assigned_slots();
+fn info_text(map: &ClusterMap, nodes: &[PretendedNode]) -> String {
+    let assigned = map.assigned_slots();
     let state = if assigned == SLOTS { "ok" } else { "fail" };
     let masters = nodes.len();
     [
@@ -182,14 +182,14 @@ fn info_text(topology: &Topology, nodes: &[PretendedNode]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::topology::Address;
+    use crate::shared::topology::{Address, Topology};
 
     #[test]
     fn every_slot_is_at_the_gateways_address() {
         let topology = Topology::single(1, Address::new("10.9.8.7", 7777));
         let id = "f".repeat(40);
         let face = Face { host: "127.0.0.1", port: 6380, gateway_id: &id };
-        let nodes = nodes(&topology, &face);
+        let nodes = nodes(topology.cluster(crate::route::ClusterId::DEFAULT), &face);
         assert_eq!(nodes.len(), 2);
         assert_eq!((nodes[0].first, nodes[1].last), (0, SLOTS - 1));
         assert!(nodes.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));

@@ -2,6 +2,7 @@
 
 use crate::command::Split;
 use crate::resp::encode;
+use crate::route::SlotAt;
 use crate::worker::client::merge::Plan;
 use crate::worker::resolve::Resolved;
 
@@ -9,7 +10,7 @@ use crate::worker::resolve::Resolved;
 #[derive(Debug, PartialEq)]
 pub struct Part {
     /// The slot of all its keys.
-    pub slot: u16,
+    pub slot: SlotAt,
     /// The whole request.
     pub request: Vec<u8>,
 }
@@ -39,11 +40,11 @@ pub fn by_slot(split: Split, resolved: &Resolved<'_>) -> Option<Parts> {
     if !(request.len() - 1).is_multiple_of(width) {
         return None;
     }
-    let mut groups: Vec<(u16, Vec<&[u8]>)> = Vec::new();
+    let mut groups: Vec<(SlotAt, Vec<&[u8]>)> = Vec::new();
     let mut order = Vec::with_capacity(resolved.keys.len());
     let mut group_of_slot = ahash::HashMap::default();
     for key in &resolved.keys {
-        let slot = key.slot.slot;
+        let slot = key.slot;
         let group = *group_of_slot.entry(slot).or_insert_with(|| {
             groups.push((slot, vec![request.name()]));
             groups.len() - 1

@@ -71,7 +71,9 @@ impl HotKeys {
         if !self.entries.contains_key(&beside) {
             let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
             let queue = Some(Box::new(self.new_home(core, &key, &identity, RowId::OVERFLOW, None)));
-            let entry = Entry { serves_debts: true, ..Entry::new(key, core.index, core.now_ns, queue) };
+            let place = core.snapshots.routes.place_of(&key);
+            let entry =
+                Entry { serves_debts: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
             self.entries.insert(beside, entry);
             self.arm(Due::Cool(beside), core.now_ns + QUEUE_OF_DEBTS_NS);
         }

@@ -13,7 +13,7 @@ use crate::command::glob;
 use crate::config::{ReadPolicy, Rule, RuleMode};
 use crate::limits::KEY_VERDICTS;
 use crate::pace::{Course, KeyPace};
-use crate::resp::key_slot;
+use crate::route::SlotAt;
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::topology::NodeIndex;
@@ -23,7 +23,7 @@ pub struct Entry {
     /// The key.
     pub key: Bytes,
     /// Its hash slot.
-    pub slot: u16,
+    pub place: SlotAt,
     /// The worker that combines it.
     pub home: usize,
     /// A rule wants it combined, hot or not.
@@ -106,10 +106,10 @@ impl Home {
 
 impl Entry {
     /// An entry that nothing wants combined yet, with its queue if its home is here.
-    pub fn new(key: Bytes, home: usize, now_ns: u64, queue: Option<Box<Home>>) -> Self {
+    pub fn new(key: Bytes, place: SlotAt, home: usize, now_ns: u64, queue: Option<Box<Home>>) -> Self {
         Self {
-            slot: key_slot(&key),
             key,
+            place,
             home,
             ruled: false,
             hot: false,

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::resp::RespVersion;
+use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::pending::Origin;
@@ -32,11 +33,11 @@ pub struct FlushRequest<'a> {
 
 /// The way of a flush to the owner of its slot.
 pub trait FlushExit {
-    /// Puts a flush on the connection to the master of `slot`, or to `target`, where a redirection wants it.
+    /// Puts a flush on the connection to the master of `place`, or to `target`, where a redirection wants it.
     fn put(
         &mut self,
         core: &mut Core,
-        slot: u16,
+        place: SlotAt,
         target: &mut Option<(NodeIndex, bool)>,
         flush: FlushRequest<'_>,
     ) -> Put;

@@ -106,7 +106,7 @@ impl Worker {
     fn begin_probe(&mut self, hash: u64) -> Turn {
         let now_ns = self.core.now_ns;
         let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Folds };
-        match self.core.snapshots.topology.master_of(entry.slot) {
+        match self.core.snapshots.topology.master_of(entry.place) {
             Some(node) if self.hot.govern.node(node).begin_probe(now_ns, hash) => entry.pace.probe(now_ns),
             _ => entry.pace.rest(now_ns, rand::rng().random()),
         }
@@ -188,7 +188,7 @@ impl Worker {
         let topology = &self.core.snapshots.topology;
         let of_node = self.hot.hot_keys.iter().filter_map(|hash| {
             let entry = self.hot.entries.get(hash)?;
-            (topology.master_of(entry.slot) == Some(node)).then(|| (passed(entry), *hash))
+            (topology.master_of(entry.place) == Some(node)).then(|| (passed(entry), *hash))
         });
         let chosen = pace::heaviest(of_node, window, counted_ns);
         if chosen.is_empty() {

@@ -57,7 +57,9 @@ impl HotKeys {
         if quota.is_some() {
             self.held.add(held_bytes);
         }
-        let entry = Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, home, core.now_ns, queue) };
+        let place = core.snapshots.routes.place_of(&key);
+        let entry =
+            Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, place, home, core.now_ns, queue) };
         self.arm(Due::Cool(hash), entry.idle_due_ns());
         if entry.is_forced() {
             self.epoch = self.epoch.wrapping_add(1);

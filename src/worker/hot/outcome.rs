@@ -8,6 +8,7 @@ use super::quota::Held;
 use super::{Home, HotKeys};
 use crate::combine::{Again, Settled as CombineSettled};
 use crate::resp::{encode, first_error, parse_integer_reply};
+use crate::route::SlotAt;
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{Outcome, RedirectKind};
 use crate::shared::refresh::RefreshReason;
@@ -76,7 +77,7 @@ impl HotKeys {
             }
             return;
         }
-        if core.snapshots.topology.kind == UpstreamKind::Cluster
+        if core.snapshots.keyless().kind == UpstreamKind::Cluster
             && home.queue.is_refused_by_replica(&sending.replies)
         {
             // A master no more. As long as replicas are read from, its connections do not make it say who is.
@@ -126,8 +127,8 @@ impl HotKeys {
 
     /// Sends the flush where a redirection says, or here again after a moment.
     fn follow(&mut self, core: &mut Core, hash: u64, home: &mut Home, reply: &Bytes) {
-        let Some(slot) = self.entries.get(&hash).map(|entry| entry.slot) else { return };
-        match target_of(core, slot, reply) {
+        let Some(place) = self.entries.get(&hash).map(|entry| entry.place) else { return };
+        match target_of(core, place, reply) {
             // Followed at once the first time; a second redirection in a row waits for the map to become true.
             Some((node, asking)) if home.failed_since_ns == 0 => {
                 home.target = Some((node, asking));
@@ -307,15 +308,15 @@ fn resp_error(reply: &[u8]) -> &[u8] {
 
 /// The node that a redirection of a flush names, if it is known, and whether it is to be told `ASKING`. The topology is
 /// looked at anew in any case.
-pub(super) fn target_of(core: &mut Core, slot: u16, reply: &[u8]) -> Option<(NodeIndex, bool)> {
+pub(super) fn target_of(core: &mut Core, place: SlotAt, reply: &[u8]) -> Option<(NodeIndex, bool)> {
     let (kind, target) = redirection(reply)?;
     core.tallies.redirects[kind.index()] += 1;
-    let node = core.snapshots.topology.master_of(slot);
+    let node = core.snapshots.topology.master_of(place);
     let Some(target) = target.zip(node).and_then(|(target, node)| core.address_of(node, target)) else {
-        core.refresh(RefreshReason::Unassigned);
+        core.refresh(place.cluster, RefreshReason::Unassigned);
         return None;
     };
-    let known = core.snapshots.topology.find(&target.host, target.port);
-    core.refresh(RefreshReason::Redirected(target));
+    let known = core.snapshots.topology.cluster(place.cluster).find(&target.host, target.port);
+    core.refresh(place.cluster, RefreshReason::Redirected(target));
     known.map(|node| (node, kind == RedirectKind::Ask))
 }

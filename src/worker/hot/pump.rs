@@ -198,12 +198,14 @@ impl Worker {
         version: Option<RespVersion>,
         bytes: Bytes,
     ) -> Put {
-        let Some(slot) = self.hot.entries.get(&hash).map(|entry| entry.slot) else { return Put::Unreachable };
+        let Some(place) = self.hot.entries.get(&hash).map(|entry| entry.place) else {
+            return Put::Unreachable;
+        };
         let number = self.hot.next_sending();
         let origin = Origin::Flush(FlushKey { hash, sending: number });
         let version = version.unwrap_or(RespVersion::Resp2);
         let flush = FlushRequest { origin, version, commands: &split_commands(&bytes, commands) };
-        let sent = self.upstreams.put(&mut self.core, slot, &mut home.target, flush);
+        let sent = self.upstreams.put(&mut self.core, place, &mut home.target, flush);
         let Put::Sent(node) = sent else { return sent };
         home.sending = Sending { number, node: Some(node), expected: commands, ..Sending::default() };
         // Opened now, so that it is there when the grants are.
@@ -264,11 +266,11 @@ impl Worker {
     /// What members of a flush are told that was not executed in time, without the leading `-`: what Redis said last.
     fn unsent_error(&self, hash: u64, home: &Home) -> String {
         let said = home.said.as_deref().and_then(first_error).filter(|said| !said.starts_with(b"MOVED "));
-        let slot = self.hot.entries.get(&hash).map(|entry| entry.slot);
-        match (said, slot) {
+        let place = self.hot.entries.get(&hash).map(|entry| entry.place);
+        match (said, place) {
             (Some(said), _) => String::from_utf8_lossy(said).into_owned(),
-            (None, Some(slot)) if self.core.snapshots.topology.master_of(slot).is_none() => {
-                UpstreamError::Unassigned(slot).to_string()
+            (None, Some(place)) if self.core.snapshots.topology.master_of(place).is_none() => {
+                UpstreamError::Unassigned(place).to_string()
             }
             _ => {
                 "ERR hotgate: the key's node can't be reached; the command was not sent, try again".to_owned()

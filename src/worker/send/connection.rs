@@ -3,6 +3,7 @@
 use super::Sender;
 use crate::config::ReadFrom;
 use crate::resp::RespVersion;
+use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::tracking::Tracked;
 use crate::worker::errors::UpstreamError;
@@ -40,7 +41,8 @@ impl Sender<'_> {
             }
             Route::AnyNode | Route::Messages | Route::Connection => {
                 // The same node for all of a client's commands, so that its messages keep their order.
-                let masters = &topology.masters;
+                let cluster = self.core.snapshots.routes.keyless();
+                let masters = &topology.cluster(cluster).masters;
                 let first = match pending.origin {
                     // Masters are in the same order at every gateway.
                     _ if pending.route == Route::Messages => 0,
@@ -52,7 +54,8 @@ impl Sender<'_> {
                 let reachable = (0..masters.len())
                     .map(|step| masters[(first + step) % masters.len()])
                     .find(|master| !self.upstreams.pools.census.is_resting(*master));
-                reachable.or_else(|| masters.first().copied()).ok_or(UpstreamError::Unassigned(0))
+                let nobody = UpstreamError::Unassigned(SlotAt { cluster, slot: 0 });
+                reachable.or_else(|| masters.first().copied()).ok_or(nobody)
             }
         }
     }

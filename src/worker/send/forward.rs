@@ -33,7 +33,7 @@ impl Sender<'_> {
         let undeclared =
             route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
         let long = request.bytes().len() >= LONG_REQUEST_BYTES;
-        let undeclared = undeclared && self.core.snapshots.topology.kind == UpstreamKind::Cluster;
+        let undeclared = undeclared && self.core.snapshots.keyless().kind == UpstreamKind::Cluster;
         if (long || undeclared) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }

@@ -29,6 +29,7 @@ use super::names::{ClientKey, UpstreamKey};
 use super::pending::{Origin, Pending, Route};
 use super::upstream::{Phase, Room, Upstreams};
 use crate::limits::LARGE_REQUEST_BYTES;
+use crate::route::SlotAt;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 
@@ -151,9 +152,13 @@ impl Sender<'_> {
         if let Some(node) = node {
             return self.unreachable(node);
         }
-        let slot = if let Route::Slot(slot) | Route::ReadSlot(slot) = pending.route { slot } else { 0 };
-        self.core.refresh(RefreshReason::Unassigned);
-        UpstreamError::Unassigned(slot)
+        let cluster = self.core.snapshots.cluster_of(pending.route);
+        let place = match pending.route {
+            Route::Slot(place) | Route::ReadSlot(place) => place,
+            _ => SlotAt { cluster, slot: 0 },
+        };
+        self.core.refresh(cluster, RefreshReason::Unassigned);
+        UpstreamError::Unassigned(place)
     }
 
     fn unreachable(&self, node: NodeIndex) -> UpstreamError {

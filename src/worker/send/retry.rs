@@ -93,7 +93,7 @@ impl Sender<'_> {
         match self.node_of(&pending) {
             Ok(node) => self.send_to(node, pending, &[], bytes),
             Err(error @ (UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_))) => {
-                self.core.refresh(RefreshReason::Unassigned);
+                self.core.refresh(self.core.snapshots.cluster_of(pending.route), RefreshReason::Unassigned);
                 self.retry_later(pending, bytes, error, reply.as_deref());
             }
             Err(_) => self.retry_later(pending, bytes, error, reply.as_deref()),

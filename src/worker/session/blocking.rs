@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
+use crate::route::SlotAt;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
@@ -23,7 +24,7 @@ impl Sessions<'_> {
         key: ClientKey,
         session: Session,
         command: Option<CommandId>,
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
         request: &Request<'_>,
     ) -> Flow {
         match session {
@@ -37,7 +38,7 @@ impl Sessions<'_> {
         }
     }
 
-    fn block(&mut self, key: ClientKey, slot: Option<u16>, request: &Request<'_>) -> Flow {
+    fn block(&mut self, key: ClientKey, slot: Option<SlotAt>, request: &Request<'_>) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
@@ -100,7 +101,7 @@ impl Sessions<'_> {
             }
             return Flow::Next;
         }
-        self.core.refresh(RefreshReason::Unassigned);
+        self.core.refresh(self.core.snapshots.routes.keyless(), RefreshReason::Unassigned);
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let flow = client.wait(Gate::Drain);
         self.upstreams.retries.look_later(self.core.now_ns, key);

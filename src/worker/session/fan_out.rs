@@ -84,7 +84,7 @@ impl Sessions<'_> {
         if fan == Fan::AnyOk {
             return self.end_script(key, request);
         }
-        let single = self.core.snapshots.topology.kind == UpstreamKind::Single;
+        let single = self.core.snapshots.keyless().kind == UpstreamKind::Single;
         let shows_keys =
             matches!(fan, Fan::Scan | Fan::RandomKey) || request.name().eq_ignore_ascii_case(b"keys");
         if single && shows_keys {
@@ -102,7 +102,7 @@ impl Sessions<'_> {
         if !self.sender().take_lane_to_several(key, Cargo::reading(readonly)) {
             return self.clients.wait_for_all(key);
         }
-        let masters = self.core.snapshots.topology.masters.clone();
+        let masters = self.core.snapshots.keyless().masters.clone();
         if fan == Fan::Scan {
             return self.scan_page(key, request, &masters);
         }
@@ -162,7 +162,7 @@ impl Sessions<'_> {
     /// `SCRIPT KILL` and `FUNCTION KILL` ask every master, and wait for nothing there: least of all for the script that they
     /// are to end.
     fn end_script(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
-        let masters = self.core.snapshots.topology.masters.clone();
+        let masters = self.core.snapshots.keyless().masters.clone();
         if masters.is_empty() {
             return self.refuse(
                 key,
@@ -216,7 +216,7 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let (version, database) = (client.session.version, client.session.database);
-        let masters = self.core.snapshots.topology.masters.clone();
+        let masters = self.core.snapshots.keyless().masters.clone();
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
             match self.upstreams.session_connection(self.core, node, key, version, database) {

@@ -31,7 +31,7 @@ impl Sessions<'_> {
     pub fn hear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
         let names: Vec<&[u8]> =
             names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
-        if names.is_empty() || self.core.snapshots.topology.kind == UpstreamKind::Single {
+        if names.is_empty() || self.core.snapshots.keyless().kind == UpstreamKind::Single {
             return Some(());
         }
         let word: &[u8] = if session == Session::Psubscribe { b"PSUBSCRIBE" } else { b"SUBSCRIBE" };
@@ -46,14 +46,14 @@ impl Sessions<'_> {
 
     /// Follows the topology: listens to masters that are new, and no more to what is none.
     pub fn follow_event_masters(&mut self, key: ClientKey) {
-        let masters = &self.core.snapshots.topology.masters;
+        let topology = &self.core.snapshots.topology;
         let Some(all) =
             self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
         else {
             return;
         };
         let (kept, left): (Vec<_>, Vec<_>) =
-            all.event_listeners.drain(..).partition(|listener| masters.contains(&listener.node));
+            all.event_listeners.drain(..).partition(|listener| topology.is_master(listener.node));
         all.event_listeners = kept;
         left.into_iter().for_each(|listener| self.upstreams.close_own(listener.connection));
         let known = self.event_connections(key);
@@ -81,7 +81,10 @@ impl Sessions<'_> {
         let own = all.connection.and_then(|own| self.upstreams.connections.get(own)).map(|own| own.node);
         let topology = &self.core.snapshots.topology;
         let heard = |node: &NodeIndex| all.event_listeners.iter().any(|listener| listener.node == *node);
-        let missing: Vec<NodeIndex> = topology
+        let missing: Vec<NodeIndex> = self
+            .core
+            .snapshots
+            .keyless()
             .masters
             .iter()
             .copied()
@@ -214,7 +217,7 @@ impl Sessions<'_> {
             _ => (&all.channels, name),
         };
         match is_event(channel) {
-            true => names.contains(name) && self.core.snapshots.topology.masters.contains(&node),
+            true => names.contains(name) && self.core.snapshots.topology.is_master(node),
             false => !for_events,
         }
     }

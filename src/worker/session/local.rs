@@ -74,7 +74,7 @@ impl Sessions<'_> {
             }
             Answer::Ask => self.ask_control(key, local, request),
             Answer::Forward(slot) => {
-                let route = match self.core.snapshots.topology.kind {
+                let route = match self.core.snapshots.keyless().kind {
                     UpstreamKind::Single => Route::AnyNode,
                     UpstreamKind::Cluster => Route::Slot(slot),
                 };

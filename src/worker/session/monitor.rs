@@ -20,7 +20,7 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let version = client.session.version;
-        let masters = self.core.snapshots.topology.masters.clone();
+        let masters = self.core.snapshots.keyless().masters.clone();
         let connections: Vec<_> = masters
             .iter()
             .filter_map(|node| {

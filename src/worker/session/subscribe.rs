@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
-use crate::resp::{self, Request, encode, key_slot};
+use crate::resp::{self, Request, encode};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
@@ -35,8 +35,8 @@ impl Sessions<'_> {
         }
         let names: Vec<&[u8]> = request.args().skip(1).collect();
         let sharded = matches!(session, Session::Ssubscribe | Session::Sunsubscribe);
-        if sharded && self.core.snapshots.topology.kind == UpstreamKind::Cluster {
-            let mut slots = names.iter().map(|name| key_slot(name));
+        if sharded && self.core.snapshots.keyless().kind == UpstreamKind::Cluster {
+            let mut slots = names.iter().map(|name| self.core.snapshots.routes.place_of(name));
             let first = slots.next();
             if slots.any(|slot| Some(slot) != first) {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
@@ -66,7 +66,8 @@ impl Sessions<'_> {
             return self.refuse(key, ErrorKind::Overload, &text);
         }
         let sharded = session == Session::Ssubscribe;
-        let slot = if sharded { names.first().map(|name| key_slot(name)) } else { None };
+        let slot =
+            if sharded { names.first().map(|name| self.core.snapshots.routes.place_of(name)) } else { None };
         let routed = Pending {
             route: slot.map_or(Route::Messages, Route::Slot),
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
@@ -133,8 +134,9 @@ impl Sessions<'_> {
         let sharded = session == Session::Sunsubscribe;
         let connection = match sharded {
             true => {
-                let node =
-                    names.first().and_then(|name| self.core.snapshots.topology.master_of(key_slot(name)));
+                let snapshots = &self.core.snapshots;
+                let place = names.first().map(|name| snapshots.routes.place_of(name));
+                let node = place.and_then(|place| snapshots.topology.master_of(place));
                 let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
                 // Without names all are meant; they are on one connection, or else confirmed by us below.
                 known

@@ -190,7 +190,7 @@ impl Sessions<'_> {
         let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
         let any = Pending::new(Origin::Client { key, sequence: 0, part: 0 });
         let nodes = match self.sender().node_of(&any) {
-            Ok(_) if broadcast => self.core.snapshots.topology.masters.clone(),
+            Ok(_) if broadcast => self.core.snapshots.keyless().masters.clone(),
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
         };

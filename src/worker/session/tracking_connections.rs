@@ -72,7 +72,7 @@ impl Sessions<'_> {
 
     /// In broadcast mode invalidations come without anything having been read, so every master is listened to, and nobody else.
     pub fn listen_everywhere(&mut self, key: ClientKey) {
-        let masters = self.core.snapshots.topology.masters.clone();
+        let masters = self.core.snapshots.keyless().masters.clone();
         let Some(client) = self.clients.all.get(key) else { return };
         let (version, database) = (client.session.version, client.session.database);
         let Some(tracking) = client.session.tracking.as_ref().filter(|tracking| tracking.options.broadcast)

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
+use crate::route::SlotAt;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::Gate;
@@ -36,7 +37,7 @@ impl Sessions<'_> {
         key: ClientKey,
         session: Session,
         command: Option<CommandId>,
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
         request: &Request<'_>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
@@ -87,7 +88,7 @@ impl Sessions<'_> {
         &mut self,
         key: ClientKey,
         request: &Request<'_>,
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
         readonly: bool,
         part: Part,
     ) -> Flow {
@@ -122,7 +123,7 @@ impl Sessions<'_> {
         if (watched || has_part) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let suspects = |slot: u16| self.upstreams.suspects.suspects(Route::Slot(slot), self.core.now_ns);
+        let suspects = |slot: SlotAt| self.upstreams.suspects.suspects(Route::Slot(slot), self.core.now_ns);
         let cargo = client.session.transaction.queuing().map(|transaction| match transaction.scripts {
             _ if transaction.readonly && transaction.slot.is_some_and(suspects) => Cargo::Suspect,
             true => Cargo::Script,
@@ -233,7 +234,7 @@ impl Sessions<'_> {
         &mut self,
         key: ClientKey,
         command: Option<CommandId>,
-        slot: Option<u16>,
+        slot: Option<SlotAt>,
         request: &Request<'_>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
@@ -267,7 +268,7 @@ impl Sessions<'_> {
                     None => return Flow::Wait,
                 }
             }
-            Watch::Keys { .. } if self.core.snapshots.topology.kind == UpstreamKind::Cluster => {
+            Watch::Keys { .. } if self.core.snapshots.keyless().kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
             _ => self.connection_for_session(key, node, version, database),

@@ -430,7 +430,7 @@ impl Worker {
         let wanted = self.core.snapshots.topology.node(node).is_some_and(|node| node.present);
         if let Some(node) = self.core.snapshots.topology.node(node) {
             let reason = RefreshReason::ConnectionFailed(node.address.clone());
-            self.core.gateway.refresh.request(reason, self.core.snapshots.topology.version);
+            self.core.refresh(node.cluster, reason);
         }
         self.fail_all(key, why);
         flush_touched(self);

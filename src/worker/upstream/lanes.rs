@@ -13,7 +13,7 @@
 use ahash::AHashSet;
 
 use super::Role;
-use crate::resp::{self, key_slot};
+use crate::resp;
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::flush_touched;
@@ -109,7 +109,7 @@ impl Worker {
                 .core
                 .snapshots
                 .topology
-                .master_of(key_slot(key))
+                .master_of(self.core.snapshots.routes.place_of(key))
                 .is_some_and(|node| self.upstreams.pools.is_held(node))
     }
 
@@ -161,7 +161,7 @@ impl Worker {
             let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
             let node = upstream.node;
             let name = self.core.node_name(node);
-            let is_master = self.core.snapshots.topology.masters.contains(&node);
+            let is_master = self.core.snapshots.topology.is_master(node);
             let parked =
                 self.upstreams.connections.get_mut(key).map(|upstream| upstream.wire.take_unanswered());
             for request in parked.unwrap_or_default() {

@@ -262,7 +262,7 @@ impl Upstreams {
     ) -> UpstreamKey {
         // Where replicas may be read, every connection says so: a master ignores it, and a node may become a replica later.
         let readonly = core.snapshots.read_from != ReadFrom::Master
-            && core.snapshots.topology.kind == UpstreamKind::Cluster;
+            && core.snapshots.keyless().kind == UpstreamKind::Cluster;
         let active_ns = core.now_ns;
         let key = self.insert_connection(|key| Upstream {
             key,

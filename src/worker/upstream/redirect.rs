@@ -103,7 +103,10 @@ impl Worker {
         match (kind, target) {
             (RedirectKind::NoScript, _) => self.sessions().load_script(node, pending, bytes, reply),
             (RedirectKind::Moved, Some(target)) => {
-                self.core.refresh(RefreshReason::Redirected(target.clone()));
+                self.core.refresh(
+                    self.core.snapshots.cluster_of_node(node),
+                    RefreshReason::Redirected(target.clone()),
+                );
                 self.resend(pending, bytes, &target, false, reply);
             }
             // `ASKING` and `CLIENT CACHING` are each for the very next command, so one that is cached waits for the slot to arrive.
@@ -113,7 +116,7 @@ impl Worker {
                 self.resend(pending, bytes, &target, true, reply);
             }
             _ => {
-                self.core.refresh(RefreshReason::Unassigned);
+                self.core.refresh(self.core.snapshots.cluster_of_node(node), RefreshReason::Unassigned);
                 self.sender().retry_later(
                     pending,
                     bytes,
@@ -134,8 +137,9 @@ impl Worker {
         asking: bool,
         reply: &[u8],
     ) {
-        let Some(node) = self.core.snapshots.topology.find(&target.host, target.port) else {
-            self.core.refresh(RefreshReason::Redirected(target.clone()));
+        let cluster = self.core.snapshots.cluster_of(pending.route);
+        let Some(node) = self.core.snapshots.topology.cluster(cluster).find(&target.host, target.port) else {
+            self.core.refresh(cluster, RefreshReason::Redirected(target.clone()));
             self.sender().retry_later(
                 pending,
                 bytes,
@@ -167,15 +171,16 @@ impl Worker {
         if pending.hook == Hook::ReleaseConnection {
             self.upstreams.release_connection(&mut self.core, key);
         }
+        let cluster = self.core.snapshots.cluster_of_node(node);
         match found.target.and_then(|target| self.core.address_of(node, target)) {
-            Some(target) => self.core.refresh(RefreshReason::Redirected(target)),
-            None => self.core.refresh(RefreshReason::Unassigned),
+            Some(target) => self.core.refresh(cluster, RefreshReason::Redirected(target)),
+            None => self.core.refresh(cluster, RefreshReason::Unassigned),
         }
         let Origin::Client { key: client, .. } = pending.origin else { return true };
         if found.kind == RedirectKind::Ask && pending.hook == Hook::ReleaseConnection {
             let target = found.target.and_then(|target| self.core.address_of(node, target));
-            let known =
-                target.and_then(|target| self.core.snapshots.topology.find(&target.host, target.port));
+            let map = self.core.snapshots.topology.cluster(cluster);
+            let known = target.and_then(|target| map.find(&target.host, target.port));
             if let Some(client) = self.clients.all.get_mut(client) {
                 client.ask_target = known;
             }

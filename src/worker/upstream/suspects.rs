@@ -14,6 +14,7 @@
 use ahash::AHashMap;
 
 use crate::limits::LONG_REPLY_BYTES;
+use crate::route::SlotAt;
 use crate::worker::pending::Route;
 
 /// How often a read that was lost is tried alone.
@@ -35,7 +36,7 @@ struct Suspicion {
 /// What is known of the slots of one worker.
 #[derive(Debug, Default)]
 pub struct Suspects {
-    slots: AHashMap<u16, Suspicion>,
+    slots: AHashMap<SlotAt, Suspicion>,
 }
 
 impl Suspects {
@@ -75,7 +76,7 @@ impl Suspects {
     }
 }
 
-fn slot_of(route: Route) -> Option<u16> {
+fn slot_of(route: Route) -> Option<SlotAt> {
     match route {
         Route::Slot(slot) | Route::ReadSlot(slot) => Some(slot),
         Route::AnyNode | Route::Messages | Route::Node(_) | Route::Connection => None,
@@ -85,14 +86,18 @@ fn slot_of(route: Route) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::ClusterId;
 
     #[test]
     fn a_slot_is_suspected_until_a_small_reply_and_known_for_longer() {
         let mut suspects = Suspects::default();
-        let (one, other) = (Route::Slot(1), Route::Slot(2));
+        let place = |slot| SlotAt { cluster: ClusterId::DEFAULT, slot };
+        let (one, other) = (Route::Slot(place(1)), Route::Slot(place(2)));
         assert!(!suspects.suspects(one, 5));
         suspects.on_loss(one, 1, 5);
-        assert!(suspects.suspects(one, 6) && suspects.suspects(Route::ReadSlot(1), 6));
+        assert!(suspects.suspects(one, 6) && suspects.suspects(Route::ReadSlot(place(1)), 6));
+        let elsewhere = Route::Slot(SlotAt { cluster: ClusterId(1), slot: 1 });
+        assert!(!suspects.suspects(elsewhere, 6), "the same slot of another cluster");
         assert!(!suspects.suspects(other, 6) && !suspects.suspects(Route::AnyNode, 6));
         assert!(!suspects.suspects(one, 6 + SUSPECTED_NS));
         suspects.on_reply(one, 10, 7);

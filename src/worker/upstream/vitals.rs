@@ -25,7 +25,7 @@ use crate::net::Stream;
 use crate::resp::{self, RespVersion, encode};
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::NodeIndex;
+use crate::shared::topology::{NodeIndex, Topology};
 use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
@@ -124,13 +124,13 @@ impl Upstream {
 
     /// Whether something has been waited for here so long that the node is asked about it; or, on a connection that only
     /// listens, whether its node is none of the `masters` any more.
-    pub fn is_silent(&mut self, now_ns: u64, masters: &[NodeIndex]) -> bool {
+    pub fn is_silent(&mut self, now_ns: u64, topology: &Topology) -> bool {
         if self.role == Role::OutOfBand && now_ns.saturating_sub(self.active_ns) > IDLE_NS {
             self.close();
         }
         let listens = matches!(self.role, Role::Subscriber(_) | Role::Monitor(_)) && self.stream.is_some();
         self.silent_ns(now_ns).is_some_and(|silent_ns| silent_ns >= ASK_AFTER_NS)
-            || (listens && !masters.contains(&self.node))
+            || (listens && !topology.is_master(self.node))
     }
 
     /// The id by which the node is asked whether it holds back the command here.
@@ -333,7 +333,7 @@ impl Worker {
             && upstream.role != Role::OutOfBand
             && let Some(node) = self.core.snapshots.topology.node(node)
         {
-            self.core.refresh(RefreshReason::ConnectionFailed(node.address.clone()));
+            self.core.refresh(node.cluster, RefreshReason::ConnectionFailed(node.address.clone()));
         }
         let Some(upstream) = self.upstreams.connections.get(key).filter(|upstream| upstream.stream.is_some())
         else {
@@ -371,7 +371,10 @@ impl Worker {
                 let healthy = topology.node(node).is_some_and(|node| node.healthy);
                 master != node && !(healthy && topology.replicas_of(master).contains(&node))
             }),
-            _ => !topology.masters.is_empty() && !topology.masters.contains(&node),
+            _ => {
+                let masters = &topology.cluster(self.core.snapshots.cluster_of_node(node)).masters;
+                !masters.is_empty() && !masters.contains(&node)
+            }
         }
     }
 }

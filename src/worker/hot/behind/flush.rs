@@ -213,16 +213,16 @@ impl HotKeys {
             version: RespVersion::Resp2,
             commands: &[request],
         };
-        matches!(exit.put(core, key.slot, &mut key.target, flush), Put::Sent(_))
+        matches!(exit.put(core, key.place, &mut key.target, flush), Put::Sent(_))
     }
 
     /// Whether the key's node takes requests, so that the flush should be asked for again.
     fn can_reach(&mut self, core: &mut Core, exit: &mut impl FlushExit, key: &BehindKey) -> bool {
         let node = key.target.map(|(node, _)| node);
-        match node.or_else(|| core.snapshots.topology.master_of(key.slot)) {
+        match node.or_else(|| core.snapshots.topology.master_of(key.place)) {
             Some(node) => exit.reaches(core, node),
             None => {
-                core.refresh(crate::shared::refresh::RefreshReason::Unassigned);
+                core.refresh(key.place.cluster, crate::shared::refresh::RefreshReason::Unassigned);
                 false
             }
         }
@@ -375,7 +375,7 @@ impl HotKeys {
     /// A node that refuses a flush because it only follows another is master no more.
     fn doubt_master_of(&mut self, core: &mut Core, key: &BehindKey, error: &str) {
         if let Some(node) =
-            core.snapshots.topology.master_of(key.slot).filter(|_| error.starts_with("READONLY"))
+            core.snapshots.topology.master_of(key.place).filter(|_| error.starts_with("READONLY"))
         {
             core.doubt_master(node);
         }
@@ -383,7 +383,7 @@ impl HotKeys {
 
     /// Follows a redirection at once the first time; a second one in a row, or any other refusal, waits a moment.
     fn elsewhere(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, reply: &[u8]) {
-        match target_of(core, key.slot, reply) {
+        match target_of(core, key.place, reply) {
             Some(target) if key.failing_since_ns == 0 => {
                 key.target = Some(target);
                 key.failing_since_ns = core.now_ns;

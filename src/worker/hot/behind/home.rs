@@ -142,7 +142,8 @@ impl HotKeys {
         }
         let row = core.tallies.combine.keys.acquire(Arc::from(key));
         let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.behind.identity());
-        self.keep_key(hash, BehindKey::new(machine, row, core.now_ns));
+        let place = core.snapshots.routes.place_of(key);
+        self.keep_key(hash, BehindKey::new(machine, place, row, core.now_ns));
         true
     }
 

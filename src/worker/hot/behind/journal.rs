@@ -181,7 +181,8 @@ impl HotKeys {
         let identity = WriteBehindIdentity { gateway_id: &behind.identity, token_floor: behind.token_floor };
         let machine =
             WriteBehindKey::recovered(name.clone(), identity, &recovered, now_ns, &mut behind.budget);
-        let mut key = BehindKey::new(machine, row, now_ns);
+        let place = core.snapshots.routes.place_of(name);
+        let mut key = BehindKey::new(machine, place, row, now_ns);
         (key.journaled_sequence, key.durable_sequence) = (open.sequence, open.sequence);
         self.keep_key(hash, key);
         self.hurry(hash);

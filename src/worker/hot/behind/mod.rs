@@ -35,6 +35,7 @@ use crate::combine::{
 };
 use crate::config::RuleMode;
 use crate::journal::Ticket;
+use crate::route::SlotAt;
 use crate::shared::behind::{BehindRequest, BehindResult};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
@@ -74,7 +75,7 @@ enum Stage {
 /// A key at its home.
 struct BehindKey {
     machine: WriteBehindKey<Member>,
-    slot: u16,
+    place: SlotAt,
     stage: Stage,
     /// Numbers the sendings, so that a reply to an earlier one is not taken for the last.
     sending: u32,
@@ -191,10 +192,10 @@ fn identity_of(gateway_id: &str) -> Vec<u8> {
 }
 
 impl BehindKey {
-    fn new(machine: WriteBehindKey<Member>, row: RowId, now_ns: u64) -> Self {
+    fn new(machine: WriteBehindKey<Member>, place: SlotAt, row: RowId, now_ns: u64) -> Self {
         Self {
-            slot: crate::resp::key_slot(machine.key()),
             machine,
+            place,
             stage: Stage::Rest,
             sending: 0,
             target: None,

@@ -33,11 +33,11 @@ impl HotKeys {
         if since_ns == 0 || core.now_ns.saturating_sub(since_ns) < SILENCE_NS || key.looks_first.is_some() {
             return;
         }
-        let look = core.gateway.topology.discoveries_begun();
+        let look = core.gateway.topology.discoveries_begun(key.place.cluster);
         key.looks_first = Some(LooksFirst { look, until_ns: core.now_ns + LOOK_PATIENCE_NS });
         let topology = &core.snapshots.topology;
-        if let Some(node) = topology.master_of(key.slot).and_then(|master| topology.node(master)) {
-            core.refresh(RefreshReason::Silence(node.address.clone()));
+        if let Some(node) = topology.master_of(key.place).and_then(|master| topology.node(master)) {
+            core.refresh(node.cluster, RefreshReason::Silence(node.address.clone()));
         }
     }
 
@@ -46,7 +46,8 @@ impl HotKeys {
         let LooksFirst { look, until_ns } = key.looks_first?;
         let cell = &core.gateway.topology;
         // What was found is published before the look ends, and this worker has to have taken it over.
-        let is_over = cell.discovery_ended() > look && cell.load().version == core.snapshots.topology.version;
+        let is_over = cell.discovery_ended(key.place.cluster) > look
+            && cell.load().version == core.snapshots.topology.version;
         if is_over || core.now_ns >= until_ns {
             key.looks_first = None;
             return None;

@@ -11,7 +11,7 @@ use super::store::{Reply, UNTRACKED};
 use super::{Fill, Waiter};
 use crate::config::ReadPolicy;
 use crate::limits::{FILLS_MAX, LARGE_REPLY_BYTES};
-use crate::resp::{Request, RespVersion, key_slot, resp2_form};
+use crate::resp::{Request, RespVersion, resp2_form};
 use crate::shared::labels::Outcome;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::settle_client;
@@ -57,11 +57,12 @@ impl Worker {
         read: &Read<'_>,
     ) -> bool {
         let Read { class, version, hash, .. } = *read;
-        let slot = match self.core.snapshots.topology.kind {
-            UpstreamKind::Single => 0,
-            UpstreamKind::Cluster => key_slot(read.key),
-        };
-        let Some(node) = self.core.snapshots.topology.master_of(slot) else { return false };
+        let mut place = self.core.snapshots.routes.place_of(read.key);
+        // As for every request to a server that stands alone.
+        if self.core.snapshots.topology.cluster(place.cluster).kind == UpstreamKind::Single {
+            place.slot = 0;
+        }
+        let Some(node) = self.core.snapshots.topology.master_of(place) else { return false };
         let (connection, source, keep) = match read.policy {
             ReadPolicy::Tracked => match self.tracking_connection(node) {
                 Some((connection, source)) => {
@@ -102,7 +103,7 @@ impl Worker {
         };
         self.hot.cache.fills.insert(id, fill);
         let pending = Pending {
-            route: Route::Slot(slot),
+            route: Route::Slot(place),
             readonly: true,
             class,
             received_ns: self.core.now_ns,
