@@ -1,4 +1,4 @@
-//! A worker's end of the journal: records go in without waiting, and word of the disk comes back.
+//! A worker's end of the journal: it passes records in without waiting, and learns what is on disk.
 
 use std::{
     collections::VecDeque,

@@ -1,8 +1,7 @@
-//! Where the latest view hangs, with its renderings.
+//! The board: the latest view with its renderings.
 //!
-//! Each rendering (the text of `/metrics`, the JSON of an API path, a frame of the event stream) is made at
-//! most once per view, when first asked for, and shared by all who ask. So the work that askers can cause is
-//! bounded by the four views a second, whatever their number.
+//! Each rendering (the text of `/metrics`, the JSON of an API path, a frame of the event stream) is made at most once per view,
+//! on the first request for it, and shared. So the work is bounded by the four views a second, however many requests come.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

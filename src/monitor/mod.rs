@@ -10,10 +10,10 @@
 //!            ->  info        INFO
 //! ```
 //!
-//! Everything here runs on the control thread and reads snapshots that the workers publish. Invariant:
-//! nothing here can make a worker wait, and how often it is asked changes nothing about what workers do (the
-//! one exception, the list of clients, is bounded in rows and asked for at most once a second). Nothing here asks a server:
-//! what INFO tells of the data is handed to it.
+//! Everything here runs on the control thread and reads snapshots that the workers publish. Invariant: nothing here makes a
+//! worker wait, and more requests to it make no more work for a worker. The one exception is the list of clients: it is bounded in
+//! rows, and the workers are asked for it at most once a second. Nothing here asks a server: the control thread passes in what
+//! INFO says of the data.
 
 pub mod admin;
 pub mod board;

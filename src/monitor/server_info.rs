@@ -1,10 +1,10 @@
-//! What the servers say in INFO: their texts read, and those of several masters made one.
+//! Reads the servers' INFO, and merges that of several masters.
 //!
-//! Of one server a field is what that server says. Of several masters a number is the sum; what can't be summed is the
+//! With one server a field is what that server says. With several masters a number is the sum. What cannot be summed is the
 //! greatest (times, ratios, flags), the oldest (the last save), or every text that occurs. `rule_of` has the exceptions.
-//! Percentiles can't be added up: the greatest of the masters' is given, which the true one does not exceed.
+//! Percentiles cannot be summed: the greatest of the masters is given, and the true one is not above it.
 //!
-//! Deliberately does not: ask, and decide which of these fields the gateway's own INFO shows.
+//! Deliberately does not ask, and does not decide which of these fields the gateway's INFO shows.
 
 /// One line: the field and its value.
 pub type Field = (String, String);

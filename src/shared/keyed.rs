@@ -1,9 +1,8 @@
 //! A bounded table of tallies by key.
 //!
-//! A worker takes a row when a key becomes interesting (hot, or held by a quota), keeps the row's number
-//! beside its own state of that key, and counts through it without a lookup. Rows are bounded; keys beyond
-//! the bound share the overflow row, so that counting never fails and totals stay right. A row that is given
-//! back loses its counts: the totals of everything that must never shrink are kept apart from these rows.
+//! A worker takes a row when a key becomes interesting (hot, or under a quota), keeps the row's number in its own state of that
+//! key, and counts without a lookup. Rows are bounded. Keys beyond the bound share the overflow row, so counting never
+//! fails and totals stay right. A row that is given back loses its counts: totals that must never shrink are kept elsewhere.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What one upstream server says of itself: its version, its mode and its command table.
 //!
-//! Published by the topology keeper, read by whoever answers `INFO` and `COMMAND`. The command table is kept as the
-//! server's raw reply; `command` has the parser.
+//! The topology keeper publishes it; the answers to `INFO` and `COMMAND` read it. The command table is the server's raw
+//! reply; `command` has the parser.
 
 use std::sync::Arc;
 

@@ -1,9 +1,11 @@
-//! Finds out what stands upstream, and keeps the published topology true: one keeper for each cluster.
+//! Discovers the upstream, and keeps the published topology true: one keeper for each cluster.
 //!
 //! The round trip: something makes a discovery due (a worker's request, the timer, new settings) -> [`discover`] asks a few
 //! nodes at once -> [`parse`] and [`info`] read the replies into a [`view`], [`choose`] picks the one to believe ->
-//! [`registry`] gives addresses their indexes and says whether anything changed -> the topology is published. Asking is
-//! in `discover` and `facts`, what stands where no upstream should in `diagnose`, when and whether to ask is in `keeper`; all the rest is pure.
+//! [`registry`] gives addresses their indexes and says whether anything changed -> the topology is published.
+//!
+//! `discover` and `facts` ask. `keeper` decides when and which nodes. `diagnose` says what is at an address that is no upstream.
+//! All the rest is pure.
 //!
 //! Invariant: at most one discovery of a cluster is under way, and however many workers ask, discoveries are at least 100 ms apart.
 //!

@@ -1,8 +1,8 @@
-//! How often may be asked: token buckets, for each source and for all together, one of each for every class of requests.
+//! Rate limits of the HTTP side: token buckets, per source and in total, with separate ones for each class of requests.
 //!
-//! A class has its own, so that one kind of asker can't take away what another needs: a flood without the token takes from the
-//! strangers' only, and a page that is loaded over and over leaves `/metrics` alone. A request takes from its source's first, so
-//! that one source can't use up what is for all. Probes are in no class: `/healthz` and `/readyz` cost no more than a refusal.
+//! Classes are separate so that one kind of request cannot use up what another needs: a flood without the token takes only from
+//! the strangers' bucket, and a page that is loaded over and over leaves `/metrics` alone. A request takes from the bucket of its
+//! source first, so one source cannot use up the total. Probes are in no class: `/healthz` and `/readyz` cost no more than a refusal.
 
 use std::collections::HashMap;
 

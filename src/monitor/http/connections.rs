@@ -1,11 +1,11 @@
-//! Which connections the HTTP side has, and which one gives way when there are as many as there may be.
+//! The table of HTTP connections: which one is closed for the next when the bound is reached.
 //!
-//! The next connection always gets in, so that whoever asks whether the gateway lives is heard, however many others are there and
-//! whatever they do: the one that has waited longest without a request goes for it. Of those that can go, one that waits for its
-//! asker goes before one whose request is being answered, and an event stream goes last. One address may have half of the
-//! connections; beyond that its own go, and never its streams.
+//! The next connection always gets in, so a health check is answered however many other connections there are. The connection that
+//! has waited longest without a request is closed for it. Connections that wait for a request go first, then those whose
+//! request is being answered, and event streams last. One address may have half of the connections. Beyond that its own are
+//! closed, and never its streams.
 //!
-//! It decides and does no IO; `listener` carries out.
+//! It decides and does no IO; `listener` carries it out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

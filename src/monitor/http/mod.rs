@@ -7,13 +7,14 @@
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
 //! | `POST /api/quotas` | who has the token, which must be configured | a change of a quota |
 //!
-//! What keeps it from slowing the data path down: it runs on the control thread, answers from the board whose
-//! renderings are made at most four times a second, and is bounded in connections, streams and requests per
-//! second. Whatever askers do, `/healthz`, `/readyz` and `/metrics` are answered: the next connection always gets in
-//! (`connections`), a header has a deadline (`listener`), floods take from their own allowance (`allowance`), and what was turned
-//! away is counted (`turned_away`). What keeps others out: loopback unless told otherwise, the `Host` header is
-//! checked there against DNS rebinding, tokens are compared in constant time, and the page may load nothing
-//! from elsewhere.
+//! It does not slow the data path down: it runs on the control thread, answers from the board, whose renderings are made at most
+//! four times a second, and is bounded in connections, streams and requests per second.
+//!
+//! `/healthz`, `/readyz` and `/metrics` are always answered: the next connection always gets in (`connections`), a header has a
+//! deadline (`listener`), floods take from their own allowance (`allowance`), and refusals are counted (`turned_away`).
+//!
+//! It keeps strangers out: it listens on loopback by default, checks the `Host` header there against DNS rebinding, compares tokens
+//! in constant time, and the page may load nothing from elsewhere.
 
 mod allowance;
 mod assets;

@@ -1,10 +1,10 @@
 //! `/api/stream`: server-sent events, one frame a second.
 //!
-//! Each event is the latest frame when its turn comes, shared with all other streams: a slow reader misses
-//! frames and costs no memory, and one that stops reading is cut off by its connection's patience.
+//! Each event is the latest frame at its time, shared with all other streams. A slow reader misses frames and costs no memory. A
+//! reader that stops is cut off by the time limit of its connection.
 //!
-//! Streams take at most half of the connections, and one address at most three quarters of that: the page of whoever comes later
-//! asks now and then instead.
+//! Streams take at most half of the connections, and one address at most three quarters of that. A page that comes later
+//! polls instead.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -1,11 +1,10 @@
 //! What is wrong, in one line: the sentence at the top of the dashboard and of `hotgate top`.
 //!
-//! Every rule looks at the figures of the view and states what it found, with a level; the worst finding is
-//! the sentence, the others follow below it. Among equals the order of the rules holds: a cause stands before
-//! what it causes, so Redis comes first, then the gateway itself, then clients, keys and quotas.
+//! Every rule reads the figures of the view and states what it found, with a level. The worst finding is the sentence, and the
+//! others follow below it. Among equal levels the order of the rules decides: a cause comes before its effects, so Redis comes
+//! first, then the gateway itself, then clients, keys and quotas.
 //!
-//! Thresholds stand beside the rules that use them, and are the same as those of `conf/prometheus/alerts.yml`
-//! where both judge the same thing.
+//! Each threshold is declared next to its rule. It equals the one in `conf/prometheus/alerts.yml` if both judge the same thing.
 
 mod admin;
 mod clients;
