@@ -1,21 +1,21 @@
-//! Writes of many callers that become one, of which each caller's reply follows from the one reply.
+//! How writes of many callers become one, and how each caller's reply follows from the one reply.
 //!
-//! What Redis is told is always one of the members' own requests, or the elements of all behind the name that all said: so it
-//! needs no other right, and a refusal is the refusal of each. The members have taken effect one behind the other, in the order
-//! in which they stand, all at the moment at which Redis did the one command:
+//! Redis always gets one of the members' own requests, or one request with the elements of all and the name that all used. So it
+//! needs no other right, and a refusal is the refusal of each member. The members take effect one behind the other, in their
+//! order, all at the moment of the one command:
 //!
 //! | form | what goes | first | the others |
 //! |---|---|---|---|
-//! | [`WriteForm::Once`]: equal requests of which the second changes nothing | the first | Redis's reply | 0 |
-//! | [`WriteForm::Last`]: each undoes what the one before it did | the last | Redis's reply | the same |
-//! | [`WriteForm::First`]: only one can win | the first | Redis's reply | that of one who lost |
+//! | [`WriteForm::Once`]: equal requests; the second changes nothing | the first | Redis's reply | 0 |
+//! | [`WriteForm::Last`]: each undoes the one before it | the last | Redis's reply | the same |
+//! | [`WriteForm::First`]: only one can win | the first | Redis's reply | that of a loser |
 //! | [`WriteForm::Fields`]: the same fields, or members of a sorted set | the last, of `HSETNX` the first | Redis's reply | 0, of `HMSET` the same |
-//! | [`WriteForm::Push`]: elements behind each other | all of them | the length behind its own | likewise |
-//! | [`WriteForm::Alone`]: its reply can't be told from another's | itself | Redis's reply | |
+//! | [`WriteForm::Push`]: elements behind each other | all of them | the length behind its own | the same |
+//! | [`WriteForm::Alone`]: its reply does not follow from another's | itself | Redis's reply | |
 //!
-//! A time to live is given in full at that one moment. So of equal `EXPIRE`s the second finds what it would set, which `GT`
-//! and `LT` refuse. A point in time may be past, so that `EXPIREAT` deletes the key, and its reply does not tell: without a
-//! condition it goes alone, and of `SET NX` it makes a command that does not fold.
+//! A time to live counts in full from that one moment. So the second of equal `EXPIRE`s finds what it would set, and `GT` and
+//! `LT` refuse it. A point in time may be past: then `EXPIREAT` deletes the key, and its reply does not say so. Therefore without
+//! a condition it goes alone, and a `SET NX` with such a time does not fold.
 
 /// How a write folds with others of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

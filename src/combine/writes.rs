@@ -1,4 +1,4 @@
-//! Writes that fold by their forms, as a segment: its one command, and what each member is told from the one reply.
+//! A segment of writes that fold by their forms: its one command, and the reply of each member.
 
 use bytes::{BufMut, BytesMut};
 
