@@ -3,7 +3,7 @@
 use super::client::{hang_up, settle_client};
 use super::errors::UpstreamError;
 use super::owners::Worker;
-use super::pending::{Origin, Pending};
+use super::pending::{Hook, Origin, Pending};
 use super::reply::ReplyBytes;
 use crate::config::LostReply;
 use crate::resp::encode;
@@ -31,7 +31,7 @@ impl Worker {
                 if let (RequestClass::Transaction, Some(client)) =
                     (pending.class, self.clients.all.get_mut(key))
                 {
-                    client.session.transaction.take_executing();
+                    client.session.give_up_exec(pending.hook == Hook::WatchedTransaction);
                 }
                 match error {
                     UpstreamError::OutcomeUnknown(_)

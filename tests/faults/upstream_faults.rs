@@ -104,6 +104,43 @@ fn a_cut_ends_the_sessions_that_it_breaks_and_says_so() {
     wait_until("the server is back", || gateway.client().ask("EXISTS cut:multi") == ":0");
 }
 
+/// Keys that were watched before may have changed, whatever is watched since.
+#[test]
+fn a_lost_watch_is_not_forgotten_over_another() {
+    let (_server, relay, gateway) = behind_relay("");
+    let mut client = gateway.client();
+    client.check("WATCH lost:a", "+OK");
+    relay.cut();
+    wait_until("another key is watched", || client.ask("WATCH lost:b") == "+OK");
+    client.check("MULTI", "+OK");
+    client.check("SET lost:b v", "+QUEUED");
+    client.check("EXEC", "*-1");
+    client.check("WATCH lost:a", "+OK");
+    client.check("MULTI", "+OK");
+    client.check("SET lost:b v", "+QUEUED");
+    client.check("EXEC", "*1 +OK");
+}
+
+/// The transaction is over for its client, though nobody knows how it ended; the next one has watched nothing.
+#[test]
+fn a_lost_exec_ends_its_watch() {
+    let (_server, relay, gateway) = behind_relay("");
+    let mut client = gateway.client();
+    client.check("WATCH lost:c", "+OK");
+    client.check("MULTI", "+OK");
+    client.check("SET lost:d v", "+QUEUED");
+    relay.hold_replies(true);
+    client.send_line("EXEC");
+    wait_until("EXEC is at the server", || relay.times_sent(&request("EXEC")) == 1);
+    relay.cut();
+    relay.hold_replies(false);
+    client.expect("EXEC", "-ERR hotgate: ...");
+    client.check("MULTI", "+OK");
+    client.check("SET lost:d v", "+QUEUED");
+    wait_until("the server is back", || gateway.client().ask("EXISTS lost:c") == ":0");
+    client.check("EXEC", "*1 +OK");
+}
+
 #[test]
 fn a_request_that_takes_too_long_fails_and_its_late_reply_reaches_nobody_else() {
     let server = Server::start();

@@ -13,6 +13,7 @@
 
 pub mod behind;
 mod connection;
+pub mod copy_guard;
 pub mod invalidations;
 pub mod merge;
 pub mod output;
@@ -25,6 +26,7 @@ pub mod tracking;
 pub mod tracking_options;
 pub mod transaction;
 mod window;
+pub mod written;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -36,8 +38,6 @@ pub use invalidations::Backlog;
 
 use super::arena::Arena;
 use super::flow::Flow;
-use super::hot::WrittenKeys;
-use super::hot::cache::guard::CopyGuard;
 use super::intake::Intake;
 use super::names::ClientKey;
 use super::owners::Worker;
@@ -48,11 +48,13 @@ use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
+use copy_guard::CopyGuard;
 use output::Output;
 use replies::ReplyQueue;
 use session::Session;
 use stall::Stall;
 use window::Window;
+use written::WrittenKeys;
 
 /// The part of a client that reads: taken out of the client while its requests are dispatched, so that the request
 /// may be borrowed while the rest of the worker changes.

@@ -160,6 +160,15 @@ impl Session {
         }
     }
 
+    /// The `EXEC` under way comes to nothing that is known. What it watched, if it did, is watched no more: the next
+    /// transaction has nothing to do with it.
+    pub fn give_up_exec(&mut self, watched: bool) {
+        self.transaction.take_executing();
+        if watched {
+            self.watch = Watch::Nothing;
+        }
+    }
+
     /// Bytes of messages that wait for the end of a reply of `EXEC`.
     pub fn held_push_bytes(&self) -> usize {
         self.transaction.replying().map_or(0, |reply| reply.held.len())

@@ -72,7 +72,6 @@ pub use pump::pump;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
 pub use verdict::HotVerdict;
-pub use written::WrittenKeys;
 
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,6 +12,7 @@ use crate::limits::{COPIED_REQUEST_BYTES_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{Outcome, RequestClass};
+use crate::worker::client::copy_guard::Closed;
 use crate::worker::client::touch;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
@@ -107,10 +108,15 @@ impl Worker {
             && client.session.tracking.is_none();
         let cache = &mut self.hot.cache;
         let closed = match eligible {
-            true => client.copies.close(hash, &client.replies, &mut cache.store),
+            true => client.copies.close(hash, &client.replies, cache.store.moment()),
             false => None,
         };
-        let Some(since) = closed else { return self.open_key(client_key, resolved, hash) };
+        let Some(Closed { since, drops_key }) = closed else {
+            return self.open_key(client_key, resolved, hash);
+        };
+        if drops_key {
+            cache.store.drop_key(hash);
+        }
         let read = Read { class: resolved.counts_as, version, key, hash, policy, since };
         let way = if request.name().iter().any(u8::is_ascii_lowercase) {
             let mut spelled = std::mem::take(&mut self.hot.cache.spelled);

@@ -18,7 +18,7 @@
 //!   TRACKING` in its default mode, see the Redis documentation, "Client-side caching"), and the copies go. Between the change and
 //!   that message the old reply is served: that is the round trip of the network, as it would be for any client that tracks.
 //! - A connection never sees an older state of a key than it has written itself, or than Redis has answered it, and the
-//!   same read never goes back: see [`guard`]. A connection stays on one worker, so other workers don't matter for that.
+//!   same read never goes back: see [`crate::worker::client::copy_guard`]. A connection stays on one worker, so other workers don't matter for that.
 //!   What other connections write is seen within the bounds above. With `tracked` no read of a key ever goes back; with
 //!   `ttl` the copies of *different* reads of one key (two fields of a hash) may differ in age.
 //! - No longer than `tracked_age_max` in any case, so a server that fails to speak up, or a partition in which it seems
@@ -48,7 +48,6 @@
 //! When the tracking connection is not there, or the server refuses it, reads go the ordinary way, which is `collapse`.
 
 mod fills;
-pub mod guard;
 mod lookup;
 mod store;
 mod tracking;

@@ -14,9 +14,8 @@
 
 use smallvec::SmallVec;
 
-use super::store::Store;
+use super::replies::ReplyQueue;
 use crate::limits::{AWAITED_KEYS_MAX, OPEN_KEYS_MAX};
-use crate::worker::client::replies::ReplyQueue;
 
 /// What one client knows beside the copies.
 #[derive(Debug, Default)]
@@ -35,6 +34,15 @@ pub struct CopyGuard {
     slot: u32,
     /// Copies read before this moment are not for it.
     since: u64,
+}
+
+/// What a read may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Copies that were read at this moment or later.
+    pub since: u64,
+    /// The copies that there are of its key are too old for the client, and are dropped.
+    pub drops_key: bool,
 }
 
 impl CopyGuard {
@@ -89,25 +97,24 @@ impl CopyGuard {
         }
     }
 
-    /// Whether a read of this key may be served from a copy or make one, which closes the key. Returns the first moment at
-    /// which the copy may have been read.
-    pub fn close(&mut self, key: u64, replies: &ReplyQueue, store: &mut Store) -> Option<u64> {
+    /// Whether a read of this key may be served from a copy or make one, which closes the key. No copy has been read after
+    /// `moment`.
+    pub fn close(&mut self, key: u64, replies: &ReplyQueue, moment: u64) -> Option<Closed> {
         let place = self.open.iter().position(|open| *open == key);
         if place.is_none() && !self.all_open {
             self.has_read = true;
-            return Some(self.since_of(key));
+            return Some(Closed { since: self.since_of(key), drops_key: false });
         }
         if !replies.has_settled(self.slot) {
             return None;
         }
         if std::mem::take(&mut self.all_open) {
-            self.since = store.moment() + 1;
+            self.since = moment + 1;
         } else if let Some(place) = place {
             self.open.swap_remove(place);
-            store.drop_key(key);
         }
         self.has_read = true;
-        Some(self.since_of(key))
+        Some(Closed { since: self.since_of(key), drops_key: place.is_some() })
     }
 
     fn since_of(&self, key: u64) -> u64 {
