@@ -22,7 +22,7 @@ use super::errors::UpstreamError;
 use super::pending::Hook;
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
-const HTTP_TOLD_NS: u64 = 60_000_000_000;
+const HTTP_LOG_PERIOD_NS: u64 = 60_000_000_000;
 
 /// Acts on one request. `owned` are its bytes where they are a buffer of their own.
 pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owned: Option<&Bytes>) -> Flow {
@@ -168,8 +168,12 @@ impl Worker {
     fn hang_up_on_http(&mut self, key: ClientKey) -> Flow {
         self.core.tallies.error(ErrorKind::ClientProtocol);
         let now_ns = self.core.now_ns;
-        if self.clients.http_told_ns.is_none_or(|told_ns| now_ns.saturating_sub(told_ns) >= HTTP_TOLD_NS) {
-            self.clients.http_told_ns = Some(now_ns);
+        if self
+            .clients
+            .http_logged_ns
+            .is_none_or(|logged_ns| now_ns.saturating_sub(logged_ns) >= HTTP_LOG_PERIOD_NS)
+        {
+            self.clients.http_logged_ns = Some(now_ns);
             let peer = self.clients.all.get(key).map(|client| client.peer.to_string());
             tracing::warn!(
                 peer,

@@ -114,7 +114,7 @@ impl Worker {
                 .clients
                 .all
                 .iter()
-                .filter(|client| client.session.subscriptions.as_ref().is_some_and(|all| all.hears_events))
+                .filter(|client| client.session.subscriptions.as_ref().is_some_and(|all| all.wants_events))
                 .map(|client| client.key)
                 .collect();
             listeners.into_iter().for_each(|key| self.sessions().follow_event_masters(key));

@@ -96,18 +96,27 @@ pub enum Gate {
     Room,
 }
 
+/// A command that holds state of a connection could not be sent, or was redirected: it is looked at again.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandRetry {
+    /// How often it was tried.
+    pub tries: u32,
+    /// The worker's clock when it failed first.
+    pub since_ns: u64,
+}
+
 /// The clients of one worker, and what concerns several of them.
 pub struct Clients {
     /// The clients.
     pub all: Arena<Client>,
-    /// Clients to be written at the end of this tick.
+    /// Clients to be written at the end of this turn.
     pub dirty: Vec<ClientKey>,
     /// Invalidations that other workers' clients are to hear of, by worker.
     pub redirected: Vec<Backlog>,
     /// Tracking clients in broadcast mode that have lost a connection, and when to listen again.
-    pub unheard: Vec<(ClientKey, u64)>,
+    pub listen_again_at: Vec<(ClientKey, u64)>,
     /// The worker's clock when the log last said that a client sends HTTP.
-    pub http_told_ns: Option<u64>,
+    pub http_logged_ns: Option<u64>,
 }
 
 impl Clients {
@@ -117,8 +126,8 @@ impl Clients {
             all: Arena::default(),
             dirty: Vec::new(),
             redirected: (0..workers).map(|_| Backlog::default()).collect(),
-            unheard: Vec::new(),
-            http_told_ns: None,
+            listen_again_at: Vec::new(),
+            http_logged_ns: None,
         }
     }
 
@@ -163,10 +172,8 @@ pub struct Client {
     pub gate: Gate,
     /// Nothing more is dispatched until everything is answered.
     pub exclusive: bool,
-    /// How often the session's command under way was redirected.
-    pub session_redirects: u32,
-    /// Since when, by the worker's clock in nanoseconds.
-    pub session_redirected_since_ns: u64,
+    /// The command of the session at hand was tried before.
+    pub command_retry: Option<CommandRetry>,
     /// The node that the command is to ask next, though it does not own the slot yet.
     pub ask_target: Option<NodeIndex>,
     /// Requests of it that wait to be sent again.
@@ -255,8 +262,7 @@ impl Client {
             phase: Phase::Open,
             gate: Gate::Open,
             exclusive: false,
-            session_redirects: 0,
-            session_redirected_since_ns: 0,
+            command_retry: None,
             ask_target: None,
             parked: Parked::default(),
             retrying: 0,

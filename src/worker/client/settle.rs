@@ -124,7 +124,7 @@ impl Client {
                 return false;
             }
             self.exclusive = false;
-            self.session_redirects = 0;
+            self.command_retry = None;
         }
         let bytes = self.output.len() + self.replies.held_bytes();
         // Others wait for the end of a passage, which must not depend on whether this client reads.

@@ -34,7 +34,7 @@ pub struct Subscriptions {
     /// One connection per node for shard channels.
     pub shard_connections: SmallVec<[(NodeIndex, UpstreamKey); 1]>,
     /// Some of the names may bring keyspace events of a cluster.
-    pub hears_events: bool,
+    pub wants_events: bool,
     /// One connection for each other master where keyspace events are subscribed to.
     pub event_listeners: Vec<EventListener>,
     /// The client's own subscription while those are asked.

@@ -9,7 +9,7 @@ use crate::route::SlotAt;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::Gate;
+use crate::worker::client::{CommandRetry, Gate};
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
@@ -49,7 +49,7 @@ impl Sessions<'_> {
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
         let asked = client.ask_target.take();
-        let is_another_try = client.session_redirects > 0;
+        let is_another_try = client.command_retry.is_some();
         let node = match asked.map_or_else(|| self.sender().node_of(&routed), Ok) {
             Ok(node) => node,
             Err(error) => return self.block_later(key, Some(error)),
@@ -91,7 +91,7 @@ impl Sessions<'_> {
     fn block_later(&mut self, key: ClientKey, error: Option<UpstreamError>) -> Flow {
         if self.has_tried_too_long(key) {
             if let Some(client) = self.clients.all.get_mut(key) {
-                client.session_redirects = 0;
+                client.command_retry = None;
             }
             match error {
                 Some(error) => {
@@ -115,8 +115,8 @@ impl Sessions<'_> {
         self.end_empty_subscriptions(key);
         if self.has_tried_too_long(key) {
             let Some(client) = self.clients.all.get_mut(key) else { return false };
-            let redirects = std::mem::take(&mut client.session_redirects);
-            let error = UpstreamError::Redirected(u8::try_from(redirects).unwrap_or(u8::MAX));
+            let tries = client.command_retry.take().map_or(1, |retry| retry.tries);
+            let error = UpstreamError::Redirected(u8::try_from(tries).unwrap_or(u8::MAX));
             self.sender().fail(*pending, error, Some(reply));
             return false;
         }
@@ -144,11 +144,9 @@ impl Sessions<'_> {
         let now_ns = self.core.now_ns;
         let Some(client) = self.clients.all.get_mut(key) else { return false };
         client.session.blocking = None;
-        if client.session_redirects == 0 {
-            client.session_redirected_since_ns = now_ns;
-        }
-        client.session_redirects += 1;
-        now_ns.saturating_sub(client.session_redirected_since_ns) > patience_ns
+        let retry = client.command_retry.get_or_insert(CommandRetry { tries: 0, since_ns: now_ns });
+        retry.tries += 1;
+        now_ns.saturating_sub(retry.since_ns) > patience_ns
     }
 
     /// Takes a command's slot in the reply queue back, and looks at it again after a moment.

@@ -28,7 +28,7 @@ use crate::worker::upstream::Role;
 impl Sessions<'_> {
     /// Asks every master but that of the client's own subscription for these names. `None` when there is no room for a
     /// connection.
-    pub fn hear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
+    pub fn subscribe_to_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
         let names: Vec<&[u8]> =
             names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
         if names.is_empty() || self.core.snapshots.keyless().kind == UpstreamKind::Single {
@@ -36,11 +36,11 @@ impl Sessions<'_> {
         }
         let word: &[u8] = if session == Session::Psubscribe { b"PSUBSCRIBE" } else { b"SUBSCRIBE" };
         if let Some(all) = &mut self.clients.all.get_mut(key)?.session.subscriptions {
-            all.hears_events = true;
+            all.wants_events = true;
         }
         self.open_event_listeners(key)?;
         let listeners = self.event_connections(key);
-        listeners.into_iter().for_each(|connection| self.tell_listener(connection, word, &names));
+        listeners.into_iter().for_each(|connection| self.send_to_listener(connection, word, &names));
         Some(())
     }
 
@@ -70,7 +70,7 @@ impl Sessions<'_> {
         for connection in fresh.collect::<Vec<_>>() {
             for (word, names) in &wanted {
                 let names: Vec<&[u8]> = names.iter().map(|name| &name[..]).collect();
-                self.tell_listener(connection, word, &names);
+                self.send_to_listener(connection, word, &names);
             }
         }
     }
@@ -108,7 +108,7 @@ impl Sessions<'_> {
     }
 
     /// Sends a command whose confirmations, one for each name, are nobody's.
-    fn tell_listener(&mut self, connection: UpstreamKey, word: &[u8], names: &[&[u8]]) {
+    fn send_to_listener(&mut self, connection: UpstreamKey, word: &[u8], names: &[&[u8]]) {
         if names.is_empty() {
             return;
         }
@@ -168,7 +168,7 @@ impl Sessions<'_> {
     }
 
     /// Takes names that the client gives up from the other masters as well.
-    pub fn unhear_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
+    pub fn unsubscribe_from_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) {
         let listeners = self.event_connections(key);
         let (word, subscribed) = match session {
             Session::Unsubscribe => (&b"UNSUBSCRIBE"[..], Session::Subscribe),
@@ -188,15 +188,15 @@ impl Sessions<'_> {
             true => every.iter().map(|name| &name[..]).collect(),
             false => names.iter().copied().filter(|name| may_bring_events(subscribed, name)).collect(),
         };
-        listeners.into_iter().for_each(|connection| self.tell_listener(connection, word, &given_up));
+        listeners.into_iter().for_each(|connection| self.send_to_listener(connection, word, &given_up));
     }
 
     /// Stops listening for a client that is subscribed to no events any more.
     pub fn end_unused_listeners(&mut self, key: ClientKey) {
         let all = self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut());
-        let Some(all) = all.filter(|all| all.hears_events) else { return };
+        let Some(all) = all.filter(|all| all.wants_events) else { return };
         if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
-            all.hears_events = false;
+            all.wants_events = false;
             let listeners = std::mem::take(&mut all.event_listeners);
             listeners.into_iter().for_each(|listener| self.upstreams.close_own(listener.connection));
         }
@@ -207,7 +207,7 @@ impl Sessions<'_> {
     pub fn is_for_client(&self, owner: ClientKey, node: NodeIndex, for_events: bool, reply: &[u8]) -> bool {
         let all = self.clients.all.get(owner).and_then(|client| client.session.subscriptions.as_ref());
         let Some(all) = all else { return false };
-        if !all.hears_events && !for_events {
+        if !all.wants_events && !for_events {
             return true;
         }
         let mut words = resp::elements(reply).into_iter().flatten().map(resp::bulk_payload);

@@ -36,7 +36,7 @@ impl Sessions<'_> {
         if changes && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        if changes && !self.may_change(key) {
+        if changes && !self.room_for_change(key) {
             return Flow::Wait;
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
@@ -123,7 +123,7 @@ impl Sessions<'_> {
 
     /// Whether the connections of a client's own take another word about its version or database; if not, its request is
     /// looked at again when they do.
-    fn may_change(&mut self, key: ClientKey) -> bool {
+    fn room_for_change(&mut self, key: ClientKey) -> bool {
         self.own_connections(key).into_iter().all(|connection| {
             self.upstreams.connections.get(connection).is_none()
                 || self.sender().room_or_wait(key, connection).is_some()

@@ -81,7 +81,7 @@ impl Sessions<'_> {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
-        if self.hear_events(key, session, names).is_none() {
+        if self.subscribe_to_events(key, session, names).is_none() {
             self.end_unused_listeners(key);
             self.end_empty_subscriptions(key);
             let error = UpstreamError::Full("the table of session connections").to_string();
@@ -155,7 +155,7 @@ impl Sessions<'_> {
             self.end_empty_subscriptions(key);
             return Flow::Next;
         };
-        self.unhear_events(key, session, names);
+        self.unsubscribe_from_events(key, session, names);
         let Some(all) =
             self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
         else {

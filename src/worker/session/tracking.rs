@@ -40,7 +40,7 @@ impl Sessions<'_> {
         let tracking = client.session.tracking.as_deref_mut();
         let mut reply = Vec::new();
         match &word(1)[..] {
-            b"tracking" => return self.switch_tracking(key, request),
+            b"tracking" => return self.tracking_command(key, request),
             b"caching" => match (tracking, &word(2)[..]) {
                 (None, _) => encode::error(&mut reply, NOT_CACHING),
                 (Some(tracking), b"yes") if tracking.options.opt_in => {
@@ -63,7 +63,7 @@ impl Sessions<'_> {
     }
 
     /// `CLIENT TRACKING ON|OFF`. The client that it redirects to may be another worker's, who has to be asked.
-    fn switch_tracking(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
+    fn tracking_command(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let own_worker = self.core.index;
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         if !client.replies.is_empty() {
@@ -132,7 +132,7 @@ impl Sessions<'_> {
             tracking.options = options;
             tracking.redirect = redirect;
             tracking.broken = false;
-            return self.tell_nodes(key, sequence);
+            return self.send_options(key, sequence);
         }
         // What was tracked before is tracked no more, since other connections carry it.
         let again = client.session.tracking.is_some();
@@ -152,7 +152,7 @@ impl Sessions<'_> {
     }
 
     /// Tells the nodes that track for the client already what it wants now. The client is answered when all have heard it.
-    fn tell_nodes(&mut self, key: ClientKey, sequence: u32) {
+    fn send_options(&mut self, key: ClientKey, sequence: u32) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let Some(tracking) = &mut client.session.tracking else { return };
         let upstreams = &self.upstreams.connections;

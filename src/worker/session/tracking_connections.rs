@@ -66,7 +66,7 @@ impl Sessions<'_> {
             self.clients.on_invalidation(self.core, key, FLUSH);
         }
         if broadcast {
-            self.clients.unheard.push((key, self.core.now_ns + LISTEN_PAUSE_NS));
+            self.clients.listen_again_at.push((key, self.core.now_ns + LISTEN_PAUSE_NS));
         }
     }
 
@@ -99,7 +99,7 @@ impl Sessions<'_> {
     pub fn listen_again(&mut self) {
         let now_ns = self.core.now_ns;
         for (key, _) in
-            self.clients.unheard.extract_if(.., |(_, due_ns)| *due_ns <= now_ns).collect::<Vec<_>>()
+            self.clients.listen_again_at.extract_if(.., |(_, due_ns)| *due_ns <= now_ns).collect::<Vec<_>>()
         {
             self.listen_everywhere(key);
         }

@@ -133,7 +133,7 @@ impl Sessions<'_> {
             return self.clients.wait_for_all(key);
         }
         // Room is asked for while nothing has been changed yet.
-        let way = match self.way_of_transaction(key) {
+        let way = match self.exit_of_transaction(key) {
             Ok(way) => way,
             Err(flow) => return flow,
         };
@@ -189,7 +189,7 @@ impl Sessions<'_> {
 
     /// Where the open transaction goes, and what its reply changes. `None` when Redis has no part in it. `Err` when it has to
     /// wait for room, or has been refused.
-    fn way_of_transaction(&mut self, key: ClientKey) -> Result<Option<(Exit, Hook)>, Flow> {
+    fn exit_of_transaction(&mut self, key: ClientKey) -> Result<Option<(Exit, Hook)>, Flow> {
         let Some(client) = self.clients.all.get(key) else { return Err(Flow::Next) };
         let Some(transaction) = client.session.transaction.queuing() else { return Err(Flow::Next) };
         let watch = client.session.watch.connection();
