@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hotgate::detect::{Class, HotSet, Rates};
 use hotgate::monitor::view::Readiness;
-use hotgate::shared::topology::{Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
+use hotgate::shared::topology::Topology;
 
 use crate::made_up::{OPENS_S, Sale, Served, Stage, hot_key};
 use crate::webdriver::Browser;
@@ -172,10 +172,7 @@ async fn a_gateway_that_is_lost_and_one_without_traffic_can_be_read_by_everyone(
 
 /// One server, without a cluster.
 fn one_server() -> Topology {
-    let address = "10.0.3.10:6379".parse().unwrap();
-    let node = Node { address, id: String::new(), role: Role::Master, present: true, healthy: true };
-    let shard = Shard { master: NodeIndex(0), ranges: vec![(0, 16383)], replicas: Vec::new() };
-    Topology::new(1, UpstreamKind::Single, vec![Arc::new(node)], &[shard])
+    Topology::single(1, "10.0.3.10:6379".parse().unwrap())
 }
 
 #[tokio::test]
