@@ -2,7 +2,6 @@
 //! flushed to a Redis that it was not acknowledged for, without a word.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::{Gateway, Server, wait_until};
 use tempfile::TempDir;
@@ -44,15 +43,8 @@ fn what_was_acknowledged_for_one_redis_is_not_flushed_to_another() {
     let mut gateway = start(&server, &config(&place, "1m", ""));
     gateway.client().check("INCRBY wb:1 5", ":5");
     gateway.kill();
-    let file = directory.path().join("hotgate.toml");
-    std::fs::write(&file, config(&place, "10ms", "")).expect("a file");
-    let refused = Command::new(env!("CARGO_BIN_EXE_hotgate"))
-        .args(["--config", &file.display().to_string(), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .args(["--upstream", &other.address().to_string()])
-        .output()
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let (code, said) = Gateway::before(&other).config(&config(&place, "10ms", "")).refused();
+    assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&server.address().to_string()) && said.contains("journal_adopt = true"), "{said}");
     other.client().check("GET wb:1", "$-1");
     let mut gateway = start(&server, &config(&place, "1m", ""));

@@ -224,18 +224,14 @@ fn stored(direct: &mut Client) -> String {
 
 /// What a gateway says that does not start.
 fn refused_start(server: &Server, config: &str) -> String {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("hotgate.toml");
     let address = server.address();
     let whole = format!(
         "[gateway]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n{}servers = [\"{address}\"]\n{config}",
         login()
     );
-    std::fs::write(&file, whole).unwrap();
-    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_hotgate"));
-    let output = program.arg("--config").arg(&file).output().unwrap();
-    assert!(!output.status.success());
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    let (code, said) = Gateway::by_file(&whole).refused();
+    assert_eq!(code, Some(1), "{said}");
+    said
 }
 
 #[test]

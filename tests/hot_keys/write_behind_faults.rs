@@ -3,7 +3,6 @@
 //! were not answered a first part may be.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::support::figures::figure;
 use crate::support::relay::Relay;
@@ -293,20 +292,12 @@ fn a_torn_tail_is_reported_and_a_damaged_journal_is_refused() {
     }
     let path = segment(directory.path());
     let whole = std::fs::read(&path).expect("the segment");
-    let file = directory.path().join("hotgate.toml");
-    std::fs::write(&file, &config).expect("the configuration");
     for place in [whole.len() / 2, whole.len() - 1] {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x40;
         std::fs::write(&path, &bytes).expect("the segment");
-        let refused = Command::new(env!("CARGO_BIN_EXE_hotgate"))
-            .args(["serve", "--config", &file.display().to_string(), "--listen", "127.0.0.1:0"])
-            .args(["--admin", "127.0.0.1:0", "--upstream", &server.address().to_string()])
-            .stdout(Stdio::null())
-            .output()
-            .expect("the program");
-        assert_eq!(refused.status.code(), Some(1), "byte {place}");
-        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        let (code, said) = Gateway::before(&server).config(&config).refused();
+        assert_eq!(code, Some(1), "byte {place}: {said}");
         assert!(
             said.contains("is damaged at byte") && said.contains("restore the file from a copy"),
             "{said}"

@@ -72,36 +72,52 @@ impl Start {
 
     /// Starts the program and waits until it says that it is ready.
     pub fn start(self) -> Gateway {
+        let (mut child, directory) = self.spawn();
+        let (address, admin) = announced(&mut child);
+        Gateway { child, address, admin, directory }
+    }
+
+    /// Starts the program where it has to refuse that, and returns its exit code and its log.
+    pub fn refused(self) -> (Option<i32>, String) {
+        let (mut child, directory) = self.spawn();
+        let status = wait_for("the program refuses to start", || child.try_wait().unwrap());
+        reaper::spare(child.id());
+        (status.code(), std::fs::read_to_string(directory.path().join("log")).unwrap())
+    }
+
+    fn spawn(&self) -> (Child, TempDir) {
         let directory = tempfile::Builder::new().prefix("hotgate-test-gateway").tempdir().unwrap();
         reaper::remove_at_end(directory.path());
         let config = directory.path().join("hotgate.toml");
         std::fs::write(&config, &self.config).unwrap();
         let log = directory.path().join("log");
-        let program =
-            std::env::var("HOTGATE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hotgate").to_string());
-        let mut command = match self.ulimits.is_empty() {
-            true => Command::new(program),
-            false => {
-                let mut shell = Command::new("sh");
-                let limits: String = self.ulimits.iter().map(|limit| format!("ulimit {limit}; ")).collect();
-                let script = format!("trap '' XFSZ; {limits}exec \"$0\" \"$@\"");
-                shell.args(["-c", &script, &program]);
-                shell
-            }
-        };
-        let mut child = command
+        let child = self
+            .program()
             .args(["serve", "--config", &config.display().to_string()])
             .args(self.address_flags())
             .args(&self.flags)
-            .envs(self.environment)
+            .envs(self.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         reaper::kill_at_end(child.id());
         show_log_when_a_test_fails(log.display().to_string());
-        let (address, admin) = announced(&mut child);
-        Gateway { child, address, admin, directory }
+        (child, directory)
+    }
+
+    /// The program under its limits.
+    fn program(&self) -> Command {
+        let program =
+            std::env::var("HOTGATE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hotgate").to_string());
+        if self.ulimits.is_empty() {
+            return Command::new(program);
+        }
+        let mut shell = Command::new("sh");
+        let limits: String = self.ulimits.iter().map(|limit| format!("ulimit {limit}; ")).collect();
+        let script = format!("trap '' XFSZ; {limits}exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, &program]);
+        shell
     }
 }
 
