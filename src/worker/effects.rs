@@ -16,7 +16,7 @@ use super::names::{ClientKey, FillId, UpstreamKey};
 use super::owners::Worker;
 use super::pending::Pending;
 use super::reply::ReplyBytes;
-use super::upstream::maintain;
+use super::upstream_task::maintain;
 use crate::combine::OUTCOME_UNKNOWN;
 use crate::config::LostReply;
 use crate::limits::KEPT_BYTES_MAX;

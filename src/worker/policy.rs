@@ -179,7 +179,7 @@ impl Worker {
         }
         // A write in the queue that its node holds back must not hold back a read that was never behind it.
         let reads = matches!(op, Op::Get | Op::HashGet { .. } | Op::Read { .. });
-        if reads && client.combined == 0 && self.is_held_up(name) {
+        if reads && client.combined == 0 && self.upstreams.is_held_up(&self.core, name) {
             return HotVerdict::Barrier;
         }
         // Where there may be copies, each operation is looked at for what its client has seen.

@@ -152,7 +152,8 @@ impl Worker {
             }
         });
         let levels = if over { std::mem::take(levels) } else { Vec::new() };
-        self.look_after_silent(&silent);
+        self.upstreams.look_after_silent(&mut self.core, &silent);
+        self.sender().follow_held();
         if !over {
             return;
         }

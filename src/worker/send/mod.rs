@@ -15,6 +15,7 @@
 //! Owns nothing: a [`Sender`] borrows the clients and the connections for one step. It ends no request: one that fails is an
 //! [`Effect::Fail`].
 
+mod aside;
 mod connection;
 mod forward;
 mod retry;

@@ -82,7 +82,7 @@ impl Upstreams {
     }
 
     /// Removes a connection that has ended.
-    pub(super) fn remove_connection(&mut self, key: UpstreamKey) {
+    pub fn remove_connection(&mut self, key: UpstreamKey) {
         if let Some(Upstream { node, role, phase, .. }) = self.connections.remove(key) {
             self.pools.census.take(node, role, phase);
             self.pools.forget(node, key);
@@ -90,12 +90,12 @@ impl Upstreams {
     }
 
     /// The connection serves somebody else from now on.
-    pub(super) fn set_role(&mut self, key: UpstreamKey, role: Role) {
+    pub fn set_role(&mut self, key: UpstreamKey, role: Role) {
         self.change_connection(key, |upstream| upstream.role = role);
     }
 
     /// The connection has come so far in its life.
-    pub(super) fn set_phase(&mut self, key: UpstreamKey, phase: Phase) {
+    pub fn set_phase(&mut self, key: UpstreamKey, phase: Phase) {
         self.change_connection(key, |upstream| upstream.phase = phase);
     }
 

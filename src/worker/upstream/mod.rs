@@ -15,17 +15,12 @@
 //! became ready in the same tick have queued theirs.
 
 mod census;
-mod connection;
-mod deliver;
-mod greeting;
+pub mod greeting;
 pub mod lanes;
-mod lost;
 mod pool;
-mod pubsub;
-mod redirect;
 mod retries;
 mod room;
-mod suspects;
+pub mod suspects;
 mod vitals;
 mod wire;
 
@@ -37,18 +32,18 @@ use bytes::Bytes;
 use super::arena::Arena;
 use super::intake::Intake;
 use super::names::UpstreamKey;
+use super::pending::Pending;
 use crate::admission::ReplicaWait;
 use crate::net::Stream;
 use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
 
+pub use super::retryable::{ASKING, redirection};
 use crate::worker::names::ClientKey;
-pub use connection::maintain;
 pub use greeting::GreetingError;
 pub use lanes::{Cargo, Lane};
 pub use pool::Pools;
-pub use redirect::{ASKING, redirection};
 pub use retries::{Again, Retries, Retry};
 pub use room::{Room, RoomWaiters};
 pub use suspects::Suspects;
@@ -189,7 +184,28 @@ pub struct Upstream {
     pub alive_ns: u64,
 }
 
+/// What is at the front of the bytes that a connection has read.
+pub enum NextReply {
+    /// A reply of this many bytes to this request, and nothing else has to be known of it.
+    Answer(usize, Pending),
+    /// A reply of this many bytes.
+    Whole(usize),
+    /// No whole reply: this many more bytes are needed.
+    Unfinished(usize),
+}
+
 impl Upstream {
+    /// Takes the oldest request off if a reply that begins with `first` is its answer and that is the end of it: most are.
+    #[inline]
+    pub fn take_answered(&mut self, first: u8) -> Option<Pending> {
+        match self.role {
+            Role::Shared(lane) if lane != lanes::ALONE && self.waiters.is_empty() => {
+                self.wire.take_answered(first)
+            }
+            _ => None,
+        }
+    }
+
     /// Wakes the task once per tick.
     pub fn wake(&mut self) {
         if !self.woken {

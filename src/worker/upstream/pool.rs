@@ -102,7 +102,7 @@ impl Pools {
     }
 
     /// The node holds up `lane`.
-    pub(super) fn hold(&mut self, node: NodeIndex, lane: Lane) {
+    pub fn hold(&mut self, node: NodeIndex, lane: Lane) {
         let pool = self.node(node);
         let before = pool.held;
         pool.held |= 1 << lane;
@@ -121,7 +121,7 @@ impl Pools {
     }
 
     /// The node has let go of what it held up on `lane`.
-    pub(super) fn release(&mut self, node: NodeIndex, lane: Lane) {
+    pub fn release(&mut self, node: NodeIndex, lane: Lane) {
         let pool = self.node(node);
         let before = pool.held;
         pool.held &= !(1 << lane);
@@ -129,7 +129,7 @@ impl Pools {
     }
 
     /// No lane of this worker is held up, as far as is known; `elsewhere` are the nodes that hold up other workers.
-    pub(super) fn forget_held(&mut self, elsewhere: u64) {
+    pub fn forget_held(&mut self, elsewhere: u64) {
         self.nodes.iter_mut().for_each(|pool| pool.held = 0);
         self.held_lanes = Default::default();
         self.held = elsewhere;
@@ -145,6 +145,16 @@ impl Pools {
 }
 
 impl Upstreams {
+    /// Whether the node that has `key` holds back commands.
+    pub fn is_held_up(&self, core: &Core, key: &[u8]) -> bool {
+        self.pools.holds_any()
+            && core
+                .snapshots
+                .topology
+                .master_of(core.snapshots.routes.place_of(key))
+                .is_some_and(|node| self.pools.is_held(node))
+    }
+
     /// The shared connection to a node, made if there is none yet.
     pub fn shared_connection(
         &mut self,

@@ -52,12 +52,12 @@ impl Suspects {
     }
 
     /// A read was lost for the `losses`th time.
-    pub(super) fn on_loss(&mut self, route: Route, losses: u8, now_ns: u64) {
+    pub fn on_loss(&mut self, route: Route, losses: u8, now_ns: u64) {
         self.note(route, losses > 1, now_ns);
     }
 
     /// A read that went alone was answered.
-    pub(super) fn on_reply(&mut self, route: Route, reply_bytes: usize, now_ns: u64) {
+    pub fn on_reply(&mut self, route: Route, reply_bytes: usize, now_ns: u64) {
         if reply_bytes >= LONG_REPLY_BYTES {
             self.note(route, true, now_ns);
         } else if let Some(slot) = slot_of(route)

@@ -28,7 +28,6 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{NodeIndex, Topology};
 use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
-use crate::worker::owners::Worker;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
 
 /// Silence after which a node is asked. Commands that take as long are rare, and a question costs one small request.
@@ -84,7 +83,7 @@ pub struct Vitals {
     /// By index.
     nodes: Vec<NodeVitals>,
     /// Connections of which the node holds back a command.
-    pub(super) held: Vec<UpstreamKey>,
+    pub held: Vec<UpstreamKey>,
 }
 
 impl Vitals {
@@ -97,7 +96,7 @@ impl Vitals {
     }
 
     /// The connection for questions to `node` has ended.
-    pub(super) fn ended(&mut self, node: NodeIndex, key: UpstreamKey) {
+    pub fn ended(&mut self, node: NodeIndex, key: UpstreamKey) {
         let vitals = self.of(node);
         if vitals.connection == Some(key) {
             (vitals.connection, vitals.asked_ns, vitals.listed_ns) = (None, 0, 0);
@@ -105,7 +104,7 @@ impl Vitals {
     }
 
     /// Everything at `node` was paused a moment ago, so that a log-in takes as long as the pause.
-    pub(super) fn is_all_paused(&self, node: NodeIndex, now_ns: u64) -> bool {
+    pub fn is_all_paused(&self, node: NodeIndex, now_ns: u64) -> bool {
         let paused_ns = self.nodes.get(node.position()).map_or(0, |vitals| vitals.all_paused_ns);
         paused_ns > 0 && now_ns.saturating_sub(paused_ns) <= 2 * RENEW_NS
     }
@@ -146,20 +145,14 @@ impl Upstream {
 }
 
 impl Upstreams {
-    pub(super) fn put_question(
-        &mut self,
-        core: &mut Core,
-        connection: UpstreamKey,
-        question: Question,
-        bytes: &[u8],
-    ) {
+    fn put_question(&mut self, core: &mut Core, connection: UpstreamKey, question: Question, bytes: &[u8]) {
         let now_ns = core.now_ns;
         let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
         self.send_question(core, connection, pending, bytes);
     }
 
     /// The connection for questions to a node and for what must not wait behind anything there, made if there is none.
-    pub(super) fn out_of_band(&mut self, core: &mut Core, node: NodeIndex) -> Option<UpstreamKey> {
+    fn out_of_band(&mut self, core: &mut Core, node: NodeIndex) -> Option<UpstreamKey> {
         let known = self.vitals.of(node).connection;
         if let Some(key) = known.filter(|key| self.connections.get(*key).is_some_and(|known| !known.closing))
         {
@@ -204,14 +197,14 @@ impl Upstreams {
     }
 }
 
-impl Worker {
-    /// Asks the nodes of connections that are silent, gives up what is overdue, and has held commands overtaken by reads. Once
-    /// per slice, with connections that [`Upstream::is_silent`] names.
-    pub fn look_after_silent(&mut self, silent: &[UpstreamKey]) {
+impl Upstreams {
+    /// Asks the nodes of connections that are silent, and gives up what is overdue. Once per slice,
+    /// with connections that [`Upstream::is_silent`] names.
+    pub fn look_after_silent(&mut self, core: &mut Core, silent: &[UpstreamKey]) {
         let mut nodes: SmallVec<[(NodeIndex, Vec<UpstreamKey>); 4]> = SmallVec::new();
         for key in silent {
             let Some(upstream) =
-                self.upstreams.connections.get(*key).filter(|upstream| upstream.role != Role::OutOfBand)
+                self.connections.get(*key).filter(|upstream| upstream.role != Role::OutOfBand)
             else {
                 continue;
             };
@@ -221,30 +214,29 @@ impl Worker {
             }
         }
         for (node, keys) in nodes {
-            self.renew_paused(node, &keys);
-            self.ask_node(node, keys);
+            self.renew_paused(core, node, &keys);
+            self.ask_node(core, node, keys);
         }
         for key in silent {
-            self.judge_silent(*key);
+            self.judge_silent(core, *key);
         }
-        self.follow_held();
     }
 
     /// Asks a node about its silent connections, unless it has not answered the last question.
-    fn ask_node(&mut self, node: NodeIndex, silent: Vec<UpstreamKey>) {
-        let now_ns = self.core.now_ns;
-        let vitals = self.upstreams.vitals.of(node);
+    fn ask_node(&mut self, core: &mut Core, node: NodeIndex, silent: Vec<UpstreamKey>) {
+        let now_ns = core.now_ns;
+        let vitals = self.vitals.of(node);
         let rests = vitals.connection.is_none() && now_ns.saturating_sub(vitals.opened_ns) < REOPEN_NS;
         if rests || vitals.asked_ns > 0 || vitals.listed_ns > 0 {
             return;
         }
-        let Some(connection) = self.upstreams.out_of_band(&mut self.core, node) else { return };
+        let Some(connection) = self.out_of_band(core, node) else { return };
         // A new connection has taken its pulse before its log-in.
-        if self.upstreams.vitals.of(node).asked_ns == 0 {
-            self.upstreams.put_question(&mut self.core, connection, Question::Pulse, PULSE);
-            self.upstreams.vitals.of(node).asked_ns = now_ns;
+        if self.vitals.of(node).asked_ns == 0 {
+            self.put_question(core, connection, Question::Pulse, PULSE);
+            self.vitals.of(node).asked_ns = now_ns;
         }
-        let listed = silent.iter().filter_map(|key| self.upstreams.connections.get(*key)?.listed_id());
+        let listed = silent.iter().filter_map(|key| self.connections.get(*key)?.listed_id());
         let mut ids: Vec<String> =
             listed.take(UPSTREAM_CONNECTIONS_ASKED_MAX).map(|id| id.to_string()).collect();
         // Without an id to ask for, the reply still says whether a script runs or everything is paused.
@@ -255,16 +247,16 @@ impl Worker {
         words.extend(ids.iter().map(|id| id.as_bytes()));
         let mut list = Vec::new();
         encode::command(&mut list, &words);
-        self.upstreams.put_question(&mut self.core, connection, Question::Held, &list);
-        let vitals = self.upstreams.vitals.of(node);
+        self.put_question(core, connection, Question::Held, &list);
+        let vitals = self.vitals.of(node);
         (vitals.listed_ns, vitals.silent) = (now_ns, silent);
     }
 
     /// Takes the answer to a question.
-    pub(super) fn settle_probe(&mut self, key: UpstreamKey, question: Question, reply: &[u8]) {
-        let now_ns = self.core.now_ns;
-        let Some(node) = self.upstreams.connections.get(key).map(|upstream| upstream.node) else { return };
-        let vitals = self.upstreams.vitals.of(node);
+    pub fn settle_probe(&mut self, core: &Core, key: UpstreamKey, question: Question, reply: &[u8]) {
+        let now_ns = core.now_ns;
+        let Some(node) = self.connections.get(key).map(|upstream| upstream.node) else { return };
+        let vitals = self.vitals.of(node);
         if vitals.connection != Some(key) {
             return;
         }
@@ -274,32 +266,32 @@ impl Worker {
                 vitals.listed_ns = 0;
                 let busy = reply.starts_with(b"-BUSY ");
                 let held = held_ids(reply);
-                self.note_held(node, |upstream| busy || held.contains(&upstream.server_id));
+                self.note_held(core, node, |upstream| busy || held.contains(&upstream.server_id));
             }
         }
     }
 
     /// The node holds back the commands of those of the connections it was asked about of which `holds` says so.
-    fn note_held(&mut self, node: NodeIndex, holds: impl Fn(&Upstream) -> bool) {
-        let now_ns = self.core.now_ns;
-        for key in std::mem::take(&mut self.upstreams.vitals.of(node).silent) {
-            let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
+    fn note_held(&mut self, core: &Core, node: NodeIndex, holds: impl Fn(&Upstream) -> bool) {
+        let now_ns = core.now_ns;
+        for key in std::mem::take(&mut self.vitals.of(node).silent) {
+            let Some(upstream) = self.connections.get_mut(key) else { continue };
             let silent = upstream.silent_ns(now_ns).is_some_and(|silent_ns| silent_ns >= ASK_AFTER_NS);
             if !silent || upstream.stream.is_none() || !holds(upstream) {
                 continue;
             }
             upstream.alive_ns = now_ns;
             if !std::mem::replace(&mut upstream.held, true) {
-                self.upstreams.vitals.held.push(key);
+                self.vitals.held.push(key);
             }
         }
     }
 
     /// A node that has a pulse and does not answer anything else pauses everything. Its silent connections do not age, and it is
     /// asked on a new connection, since the last one is paused as well.
-    fn renew_paused(&mut self, node: NodeIndex, silent: &[UpstreamKey]) {
-        let now_ns = self.core.now_ns;
-        let vitals = self.upstreams.vitals.of(node);
+    fn renew_paused(&mut self, core: &Core, node: NodeIndex, silent: &[UpstreamKey]) {
+        let now_ns = core.now_ns;
+        let vitals = self.vitals.of(node);
         let waits_ns = if vitals.listed_ns > 0 { now_ns.saturating_sub(vitals.listed_ns) } else { 0 };
         if waits_ns < HUNG_NS || vitals.pulse_ns < vitals.listed_ns || vitals.asked_ns > 0 {
             return;
@@ -307,39 +299,38 @@ impl Worker {
         vitals.all_paused_ns = vitals.pulse_ns;
         let (pulse_ns, connection) = (vitals.pulse_ns, vitals.connection);
         for key in silent {
-            if let Some(upstream) = self.upstreams.connections.get_mut(*key) {
+            if let Some(upstream) = self.connections.get_mut(*key) {
                 upstream.alive_ns = upstream.alive_ns.max(pulse_ns);
             }
         }
-        let renew_ns = RENEW_NS.min(self.core.config.upstream.request_timeout.as_nanos() as u64 / 2);
+        let renew_ns = RENEW_NS.min(core.config.upstream.request_timeout.as_nanos() as u64 / 2);
         if waits_ns >= renew_ns
             && let Some(key) = connection
         {
-            self.upstreams.vitals.ended(node, key);
-            if let Some(upstream) = self.upstreams.connections.get_mut(key) {
+            self.vitals.ended(node, key);
+            if let Some(upstream) = self.connections.get_mut(key) {
                 upstream.close();
             }
         }
     }
 
     /// Gives up a silent connection whose time is over, or whose hung node is not the master any more.
-    fn judge_silent(&mut self, key: UpstreamKey) {
-        let now_ns = self.core.now_ns;
-        let Some(upstream) = self.upstreams.connections.get(key) else { return };
+    fn judge_silent(&mut self, core: &Core, key: UpstreamKey) {
+        let now_ns = core.now_ns;
+        let Some(upstream) = self.connections.get(key) else { return };
         let node = upstream.node;
-        let asked_ns = self.upstreams.vitals.of(node).asked_ns;
+        let asked_ns = self.vitals.of(node).asked_ns;
         let hung_ns = if asked_ns > 0 { now_ns.saturating_sub(asked_ns) } else { 0 };
         if hung_ns >= HUNG_NS
             && upstream.role != Role::OutOfBand
-            && let Some(node) = self.core.snapshots.topology.node(node)
+            && let Some(node) = core.snapshots.topology.node(node)
         {
-            self.core.refresh(node.cluster, RefreshReason::ConnectionFailed(node.address.clone()));
+            core.refresh(node.cluster, RefreshReason::ConnectionFailed(node.address.clone()));
         }
-        let Some(upstream) = self.upstreams.connections.get(key).filter(|upstream| upstream.stream.is_some())
-        else {
+        let Some(upstream) = self.connections.get(key).filter(|upstream| upstream.stream.is_some()) else {
             return;
         };
-        let limit_ns = self.core.config.upstream.request_timeout.as_nanos() as u64;
+        let limit_ns = core.config.upstream.request_timeout.as_nanos() as u64;
         let waits_ns = match upstream.role {
             Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
             _ => 0,
@@ -348,13 +339,13 @@ impl Worker {
         let limit_ns = limit_ns.saturating_add(limit_ns / 10).saturating_add(waits_ns);
         let silent_ns = upstream.silent_ns(now_ns).unwrap_or(0);
         let overdue = silent_ns > limit_ns && !upstream.waits_by_right();
-        let replaced = hung_ns >= HUNG_NS && self.is_replaced(upstream);
+        let replaced = hung_ns >= HUNG_NS && self.is_replaced(core, upstream);
         let why = match (overdue, replaced) {
             (true, _) => "no answer within upstream.request_timeout",
             (false, true) => "it does not answer, and another node has its slots now",
             (false, false) => return,
         };
-        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
+        let Some(upstream) = self.connections.get_mut(key) else { return };
         if !upstream.stream.as_ref().is_some_and(Stream::has_arrived) {
             upstream.given_up = Some(why);
             upstream.wake();
@@ -362,8 +353,8 @@ impl Worker {
     }
 
     /// Whether what waits on a connection would go to another node now.
-    fn is_replaced(&self, upstream: &Upstream) -> bool {
-        let topology = &self.core.snapshots.topology;
+    fn is_replaced(&self, core: &Core, upstream: &Upstream) -> bool {
+        let topology = &core.snapshots.topology;
         let node = upstream.node;
         match upstream.wire.front().map(|front| front.route) {
             Some(Route::Slot(slot)) => topology.master_of(slot).is_some_and(|master| master != node),
@@ -372,7 +363,7 @@ impl Worker {
                 master != node && !(healthy && topology.replicas_of(master).contains(&node))
             }),
             _ => {
-                let masters = &topology.cluster(self.core.snapshots.cluster_of_node(node)).masters;
+                let masters = &topology.cluster(core.snapshots.cluster_of_node(node)).masters;
                 !masters.is_empty() && !masters.contains(&node)
             }
         }

@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use crate::limits::{KEPT_BYTES_MAX, LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
-use crate::worker::pending::{Hook, Pending};
+use crate::worker::pending::{Hook, Origin, Pending};
 
 /// How Redis begins its last words to a peer whose requests it can't read.
 const PROTOCOL_ERROR: &[u8] = b"-ERR Protocol error";
@@ -316,6 +316,19 @@ impl Wire {
             self.compact();
         }
         Some(pending)
+    }
+
+    /// Drops the oldest request if a reply that begins with `first` is the one that its client waits for, and neither an error
+    /// nor the only thing that is to be done.
+    #[inline]
+    pub fn take_answered(&mut self, first: u8) -> Option<Pending> {
+        let front = self.inflight.front()?;
+        let is_plain = !matches!(first, b'-' | b'>')
+            && matches!(front.origin, Origin::Client { .. })
+            && front.hook == Hook::None
+            && (front.leading, front.delivered, front.trailing, front.losses) == (0, 1, 0, 0)
+            && self.written_of_inflight() >= front.len as usize;
+        if is_plain { self.pop() } else { None }
     }
 
     /// Takes the oldest request off with a copy of its bytes, to send it elsewhere.

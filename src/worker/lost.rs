@@ -1,7 +1,7 @@
 //! What becomes of the requests on a connection that broke.
 //!
 //! A request that was not written whole has not run and goes again. One that only reads goes again too, where it can break
-//! nothing else ([`super::suspects`]). One that was
+//! nothing else ([`super::upstream::Suspects`]). One that was
 //! written may have run or not: nobody knows, so the client is told just that, and it is never sent a second time.
 //!
 //! What lives in a connection ends with it, as with Redis: a client that waits in a blocking command, is subscribed or
@@ -10,25 +10,59 @@
 
 use bytes::Bytes;
 
-use super::Role;
-use super::suspects::TRIES_ALONE_MAX;
-use super::wire::Unanswered;
+use super::client::transaction::Watch;
+use super::errors::UpstreamError;
+use super::names::{ClientKey, UpstreamKey};
+use super::owners::Worker;
+use super::pending::{Hook, Origin, Pending, Route};
+use super::reply::ReplyBytes;
+use super::upstream::suspects::TRIES_ALONE_MAX;
+use super::upstream::{Role, Unanswered};
 use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::transaction::Watch;
-use crate::worker::client::{hang_up, settle_client};
-use crate::worker::errors::UpstreamError;
-use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
-use crate::worker::pending::{Hook, Origin, Pending, Route};
-use crate::worker::reply::ReplyBytes;
 
 impl Worker {
+    /// Sends what is parked on a connection that is not open yet to the nodes that it would go to now.
+    pub(super) fn reroute_parked(&mut self) {
+        let connecting: Vec<UpstreamKey> = self
+            .upstreams
+            .connections
+            .iter()
+            .filter(|upstream| upstream.stream.is_none() && upstream.wire.inflight() > 0)
+            .filter(|upstream| matches!(upstream.role(), Role::Shared(_)))
+            .map(|upstream| upstream.key)
+            .collect();
+        for key in connecting {
+            let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
+            let node = upstream.node;
+            let name = self.core.node_name(node);
+            let is_master = self.core.snapshots.topology.is_master(node);
+            let parked =
+                self.upstreams.connections.get_mut(key).map(|upstream| upstream.wire.take_unanswered());
+            for request in parked.unwrap_or_default() {
+                let pending = request.pending;
+                let owner = self.sender().node_of(&pending);
+                match pending.origin {
+                    Origin::Client { .. } | Origin::Fill(..)
+                        if pending.prefix_len == 0 && owner.as_ref().is_ok_and(|owner| *owner != node) =>
+                    {
+                        self.sender().send_to(owner.unwrap_or(node), pending, &[], request.bytes);
+                    }
+                    Origin::Flush(_) | Origin::Behind(_) if !is_master => {
+                        self.fail_one(request, &name, "another node has its slots now");
+                    }
+                    _ => self.sender().queue_on(key, node, pending, &[], request.bytes),
+                }
+            }
+            self.upstreams.wake_waiters(&mut self.core, key);
+        }
+    }
+
     /// Settles or re-routes everything that was on the connection `key`.
     pub(super) fn fail_all(&mut self, key: UpstreamKey, why: &str) {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        let (node, role) = (upstream.node, upstream.role);
+        let (node, role) = (upstream.node, upstream.role());
         let unanswered = upstream.wire.take_unanswered();
         let waiters = std::mem::take(&mut upstream.waiters);
         waiters.let_go_on(&mut self.core.effects);
@@ -90,7 +124,7 @@ impl Worker {
         if written {
             self.core.tallies.error(ErrorKind::UpstreamLost);
             self.core.tallies.count(pending.class, Outcome::Failed);
-            hang_up(self, key, CloseReason::UpstreamLost);
+            self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
         } else {
             self.sessions().block_again(key, pending, bytes);
         }
@@ -129,7 +163,7 @@ impl Worker {
             }
             // Messages may have been missed. The end is what a subscriber of Redis itself would see, and subscribes again.
             Role::Subscriber(owner) | Role::Monitor(owner) => {
-                hang_up(self, owner, CloseReason::UpstreamLost);
+                self.clients.hang_up(&mut self.core, owner, CloseReason::UpstreamLost);
             }
             Role::Events(owner) => self.sessions().events_lost(owner, key),
             Role::Tracking(owner) | Role::Invalidations(owner) => {
@@ -154,7 +188,7 @@ impl Worker {
         if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) =
             (pending.origin, pending.hook)
         {
-            settle_client(self, client, sequence, part, ReplyBytes::Borrowed(&reply));
+            self.clients.settle(&mut self.core, client, sequence, part, ReplyBytes::Borrowed(&reply));
         }
     }
 }

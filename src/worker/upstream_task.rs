@@ -15,20 +15,19 @@ use bytes::{Buf, BytesMut};
 use rand::Rng;
 use tokio::time::{sleep, timeout};
 
-use super::greeting::{Connected, Greeting, GreetingError, greet};
-use super::lanes::ALONE;
-use super::{Phase, Role, Upstream};
+use super::intake::{Filled, Intake};
+use super::names::UpstreamKey;
+use super::owners::Worker;
+use super::turn::turn;
+use super::upstream::greeting::{Connected, Greeting, GreetingError, greet};
+use super::upstream::lanes::ALONE;
+use super::upstream::{Phase, Role, Upstream};
 use crate::limits::READS_PER_TURN_MAX;
 use crate::net::Stream;
 use crate::resp::ReplyScanner;
 use crate::shared::labels::{ErrorKind, NodeState};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::flush_touched;
-use crate::worker::intake::{Filled, Intake};
-use crate::worker::names::UpstreamKey;
-use crate::worker::owners::Worker;
-use crate::worker::turn::turn;
 
 /// A connection that lived this long counts as a success: the next pause starts from the shortest again.
 const STABLE_NS: u64 = 1_000_000_000;
@@ -76,7 +75,7 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
             .upstreams
             .connections
             .get(key)
-            .is_some_and(|known| known.role == Role::Shared(ALONE));
+            .is_some_and(|known| known.role() == Role::Shared(ALONE));
         let is_sound = lived_ns >= STABLE_NS || is_alone || matches!(ended, Ended::Refused(_));
         failures = if is_sound { 1 } else { failures + 1 };
         let pause = turn(&worker, |worker| worker.disconnected(key, failures, ended));
@@ -153,7 +152,6 @@ fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<En
     {
         outcome = Err(Ended::Broken(why.to_owned()));
     }
-    flush_touched(worker);
     match outcome {
         Ok(()) => Poll::Pending,
         Err(ended) => Poll::Ready(ended),
@@ -239,9 +237,9 @@ fn read_into(
     scratch: &mut [u8],
     cx: &mut Context<'_>,
 ) -> Result<bool, Ended> {
-    let Some(Upstream { stream: Some(stream), intake, node, role, alive_ns, held, .. }) =
-        worker.upstreams.connections.get_mut(key)
-    else {
+    let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Ok(false) };
+    let role = upstream.role();
+    let Upstream { stream: Some(stream), intake, node, alive_ns, held, .. } = upstream else {
         return Ok(false);
     };
     let before = intake.partial.len();
@@ -251,7 +249,7 @@ fn read_into(
         Poll::Ready(Err(error)) => return Err(Ended::Broken(error.to_string())),
     };
     *alive_ns = worker.core.now_ns;
-    if let (true, Role::Shared(lane)) = (std::mem::take(held), *role) {
+    if let (true, Role::Shared(lane)) = (std::mem::take(held), role) {
         worker.upstreams.pools.release(*node, lane);
     }
     let node = node.position();
@@ -295,7 +293,7 @@ impl Worker {
             database: upstream.database,
             readonly: upstream.readonly,
             session: upstream.greeting.clone(),
-            bare: upstream.role == Role::OutOfBand,
+            bare: upstream.role() == Role::OutOfBand,
         };
         Some((greeting, settings.connect_timeout))
     }
@@ -314,7 +312,6 @@ impl Worker {
             }
             Err(_) => upstream.close(),
         }
-        flush_touched(self);
     }
 
     /// The server pauses everything, so that the log-in takes as long as the pause.
@@ -350,7 +347,7 @@ impl Worker {
         upstream.intake = Intake::default();
         upstream.gauge.reset();
         let was_open = std::mem::replace(&mut upstream.was_open, true);
-        let (node, role) = (upstream.node, upstream.role);
+        let (node, role) = (upstream.node, upstream.role());
         self.note_connect_time(node, connect_ns);
         let tally = self.core.tallies.node(node.position());
         tally.reconnects += u64::from(was_open);
@@ -361,14 +358,14 @@ impl Worker {
             Role::Invalidations(owner) => self.sessions().companion_connected(owner, key),
             _ => {}
         }
-        flush_touched(self);
         Some(self.core.now_ns)
     }
 
     /// The connection could not be made. Returns the pause before the next attempt, or nothing when there is none.
     fn connect_failed(&mut self, key: UpstreamKey, failures: u32, error: &GreetingError) -> Option<Duration> {
         self.core.tick();
-        let Upstream { node, role, .. } = *self.upstreams.connections.get(key)?;
+        let upstream = self.upstreams.connections.get(key)?;
+        let (node, role) = (upstream.node, upstream.role());
         if role == Role::Copies {
             self.tracking_failed(key, node, error);
             return None;
@@ -396,7 +393,7 @@ impl Worker {
         self.core.tick();
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.stream = None;
-        let (node, role) = (upstream.node, upstream.role);
+        let (node, role) = (upstream.node, upstream.role());
         let why = match ended {
             Ended::Closed => "closed by the gateway".to_owned(),
             Ended::Broken(why) | Ended::Refused(why) => {
@@ -426,14 +423,13 @@ impl Worker {
         self.upstreams.set_phase(key, Phase::Waiting(due_ns));
         let upstream = self.upstreams.connections.get(key)?;
         let node = upstream.node;
-        let keep = !upstream.closing && matches!(upstream.role, Role::Shared(_));
+        let keep = !upstream.closing && matches!(upstream.role(), Role::Shared(_));
         let wanted = self.core.snapshots.topology.node(node).is_some_and(|node| node.present);
         if let Some(node) = self.core.snapshots.topology.node(node) {
             let reason = RefreshReason::ConnectionFailed(node.address.clone());
             self.core.refresh(node.cluster, reason);
         }
         self.fail_all(key, why);
-        flush_touched(self);
         if keep && wanted {
             if let Some(upstream) = self.upstreams.connections.get_mut(key) {
                 upstream.closing = false;

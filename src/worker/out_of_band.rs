@@ -4,21 +4,20 @@
 
 use std::borrow::Cow;
 
-use super::Role;
 use super::deliver::first_word;
+use super::names::{ClientKey, UpstreamKey};
+use super::owners::Worker;
+use super::pending::{Origin, Pending};
+use super::upstream::Role;
 use crate::combine::is_companion_key;
 use crate::resp::{bulk_payload, elements, encode};
-use crate::worker::client::touch;
-use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
-use crate::worker::pending::{Origin, Pending};
 
 impl Worker {
     /// Delivers a reply out of band if it is such a one; `false` when it belongs to a request.
     pub(super) fn deliver_out_of_band(&mut self, key: UpstreamKey, reply: &[u8]) -> bool {
         let Some(upstream) = self.upstreams.connections.get(key) else { return false };
         let is_push = reply.first() == Some(&b'>');
-        match upstream.role {
+        match upstream.role() {
             Role::Shared(_) | Role::Confirming(_) | Role::Spare | Role::OutOfBand => false,
             Role::Session(_) => is_push,
             Role::Copies => {
@@ -38,7 +37,7 @@ impl Worker {
             }
             Role::Monitor(_) => false,
             Role::Subscriber(owner) | Role::Events(owner) => {
-                let for_events = matches!(upstream.role, Role::Events(_));
+                let for_events = matches!(upstream.role(), Role::Events(_));
                 let node = upstream.node;
                 let is_answer = upstream.wire.front().is_some();
                 match first_word(reply) {
@@ -70,7 +69,7 @@ impl Worker {
             let reply = counted.as_deref().unwrap_or(reply);
             if let Some(client) = self.clients.all.get_mut(key) {
                 client.output.tail().extend_from_slice(reply);
-                touch(self, key);
+                client.mark_dirty(&mut self.clients.dirty);
             }
         }
     }

@@ -5,19 +5,19 @@
 
 use bytes::BytesMut;
 
-use super::Role;
-use super::connection::Ended;
-use super::lanes::ALONE;
-use super::wire::Turn;
+use super::client::Phase;
+use super::errors::UpstreamError;
+use super::names::UpstreamKey;
+use super::owners::Worker;
+use super::pending::{Hook, Origin, Pending};
+use super::reply::ReplyBytes;
+use super::retryable::Retryable;
+use super::upstream::lanes::ALONE;
+use super::upstream::{NextReply, Role, Turn};
+use super::upstream_task::Ended;
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
-use crate::shared::labels::{CloseReason, ErrorKind, NodeRefusal, Outcome};
-use crate::worker::client::{Phase, settle_client};
-use crate::worker::errors::UpstreamError;
-use crate::worker::names::UpstreamKey;
-use crate::worker::owners::Worker;
-use crate::worker::pending::{Hook, Origin, Pending};
-use crate::worker::reply::ReplyBytes;
+use crate::shared::labels::{CloseReason, ErrorKind, NodeRefusal};
 
 /// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -34,12 +34,17 @@ impl Worker {
     pub(super) fn deliver_all(&mut self, key: UpstreamKey, input: &[u8]) -> Result<(usize, usize), Ended> {
         let mut consumed = 0;
         loop {
-            match self.scan(key, &input[consumed..])? {
-                Ok(len) => {
-                    self.deliver(key, ReplyBytes::Borrowed(&input[consumed..consumed + len]))?;
+            let rest = &input[consumed..];
+            match self.next_reply(key, rest)? {
+                NextReply::Answer(len, pending) => {
+                    self.finish_forwarded(key, &pending, ReplyBytes::Borrowed(&rest[..len]));
                     consumed += len;
                 }
-                Err(wanted) => return Ok((consumed, wanted)),
+                NextReply::Whole(len) => {
+                    self.deliver(key, ReplyBytes::Borrowed(&rest[..len]))?;
+                    consumed += len;
+                }
+                NextReply::Unfinished(wanted) => return Ok((consumed, wanted)),
             }
         }
     }
@@ -52,47 +57,66 @@ impl Worker {
     ) -> Result<(usize, usize), Ended> {
         let mut consumed = 0;
         loop {
-            match self.scan(key, &input[consumed..])? {
-                Ok(len) if len >= LARGE_REPLY_BYTES => {
-                    let _ = input.split_to(consumed);
-                    consumed = 0;
-                    self.deliver(key, ReplyBytes::Owned(input.split_to(len).freeze()))?;
-                }
-                Ok(len) => {
-                    self.deliver(key, ReplyBytes::Borrowed(&input[consumed..consumed + len]))?;
-                    consumed += len;
-                }
-                Err(wanted) => return Ok((consumed, wanted)),
+            let (len, answered) = match self.next_reply(key, &input[consumed..])? {
+                NextReply::Answer(len, pending) => (len, Some(pending)),
+                NextReply::Whole(len) => (len, None),
+                NextReply::Unfinished(wanted) => return Ok((consumed, wanted)),
+            };
+            let large = len >= LARGE_REPLY_BYTES;
+            let owned = large.then(|| {
+                let _ = input.split_to(std::mem::take(&mut consumed));
+                input.split_to(len).freeze()
+            });
+            let reply = match owned {
+                Some(bytes) => ReplyBytes::Owned(bytes),
+                None => ReplyBytes::Borrowed(&input[consumed..consumed + len]),
+            };
+            match answered {
+                Some(pending) => self.finish_forwarded(key, &pending, reply),
+                None => self.deliver(key, reply)?,
             }
+            consumed += if large { 0 } else { len };
         }
     }
 
-    /// The length of the reply at the front (`Ok`), or how many more bytes it needs (`Err`).
-    fn scan(&mut self, key: UpstreamKey, input: &[u8]) -> Result<Result<usize, usize>, Ended> {
-        if input.is_empty() {
-            return Ok(Err(0));
-        }
-        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(Err(0)) };
+    /// The reply at the front, with the request that it answers where that is all there is to know.
+    #[inline]
+    fn next_reply(&mut self, key: UpstreamKey, input: &[u8]) -> Result<NextReply, Ended> {
+        let Some(upstream) = self.upstreams.connections.get_mut(key).filter(|_| !input.is_empty()) else {
+            return Ok(NextReply::Unfinished(0));
+        };
         match upstream.scanner.scan(input) {
-            ReplyScan::Complete { len } => Ok(Ok(len)),
+            ReplyScan::Complete { len } => Ok(match upstream.take_answered(input[0]) {
+                Some(pending) => NextReply::Answer(len, pending),
+                None => NextReply::Whole(len),
+            }),
+            unfinished => self.await_rest(key, input.len(), unfinished).map(NextReply::Unfinished),
+        }
+    }
+
+    /// A reply of which `have` bytes have come is not whole. Returns how many more it needs.
+    fn await_rest(&mut self, key: UpstreamKey, have: usize, scan: ReplyScan) -> Result<usize, Ended> {
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(0) };
+        match scan {
+            ReplyScan::Complete { .. } => Ok(0),
             ReplyScan::Incomplete { wanted }
-                if input.len().saturating_add(wanted) > self.core.config.upstream.reply_bytes_max =>
+                if have.saturating_add(wanted) > self.core.config.upstream.reply_bytes_max =>
             {
                 Err(self.give_up_reply(key, "it is longer than upstream.reply_bytes_max"))
             }
             ReplyScan::TooLong => Err(self.give_up_reply(key, "a line of it has no end in sight")),
             ReplyScan::Incomplete { wanted } => {
-                if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role) {
+                if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role()) {
                     self.upstreams.pools.avoid(upstream.node, lane);
                 }
-                let known_bytes = input.len().saturating_add(wanted);
+                let known_bytes = have.saturating_add(wanted);
                 if known_bytes >= LONG_REPLY_BYTES
                     && let Some(Origin::Client { key, .. }) = upstream.wire.front().map(|front| front.origin)
                     && let Some(client) = self.clients.all.get_mut(key)
                 {
                     client.window.announced(known_bytes);
                 }
-                Ok(Err(wanted))
+                Ok(wanted)
             }
             ReplyScan::Malformed(expected) => {
                 self.core.tallies.error(ErrorKind::UpstreamProtocol);
@@ -103,7 +127,7 @@ impl Worker {
 
     fn deliver(&mut self, key: UpstreamKey, reply: ReplyBytes<'_>) -> Result<(), Ended> {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(()) };
-        if !matches!(upstream.role, Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
+        if !matches!(upstream.role(), Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
             return Ok(());
         }
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(()) };
@@ -116,7 +140,7 @@ impl Worker {
                 if first == Some(b'-')
                     && let Some(pending) = upstream.wire.front_mut()
                 {
-                    pending.redirected |= super::redirect::is_redirection(reply.as_slice());
+                    pending.redirected |= Retryable::of(reply.as_slice()).is_some();
                     if pending.is_transaction() && upstream.refused_inside.is_none() {
                         upstream.refused_inside = Some(reply.as_slice()[1..].trim_ascii_end().into());
                     }
@@ -197,9 +221,9 @@ impl Worker {
         if !upstream.waiters.is_empty() {
             self.upstreams.wake_waiters(&mut self.core, key);
         }
-        self.tally_reply(key, &pending, reply.as_slice());
+        self.count_reply(key, &pending, reply.as_slice());
         if pending.losses > 0
-            || self.upstreams.connections.get(key).is_some_and(|known| known.role == Role::Shared(ALONE))
+            || self.upstreams.connections.get(key).is_some_and(|known| known.role() == Role::Shared(ALONE))
         {
             self.upstreams.suspects.on_reply(pending.route, reply.as_slice().len(), self.core.now_ns);
         }
@@ -211,12 +235,12 @@ impl Worker {
                 Hook::Subscription => {
                     let counted = self.sessions().with_whole_count(client, reply.as_slice());
                     let reply = counted.map_or(reply, |counted| ReplyBytes::Owned(counted.into()));
-                    settle_client(self, client, sequence, part, reply);
+                    self.clients.settle(&mut self.core, client, sequence, part, reply);
                 }
                 Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
                     self.sessions().settle_exec(client, sequence, key, &pending, reply);
                 }
-                _ => settle_client(self, client, sequence, part, reply),
+                _ => self.clients.settle(&mut self.core, client, sequence, part, reply),
             },
             Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, reply),
             Origin::Behind(flush) => {
@@ -226,44 +250,16 @@ impl Worker {
                 self.hot.settle_confirmation(&mut self.core, index, Some(reply.as_slice()))
             }
             Origin::Fill(fill, _) => self.settle_fill(fill, key, reply),
-            Origin::Probe(question) => self.settle_probe(key, question, reply.as_slice()),
+            Origin::Probe(question) => {
+                self.upstreams.settle_probe(&self.core, key, question, reply.as_slice());
+            }
             Origin::Swallow => {
                 if let Some(Role::Events(owner)) =
-                    self.upstreams.connections.get(key).map(|upstream| upstream.role)
+                    self.upstreams.connections.get(key).map(|upstream| upstream.role())
                 {
                     self.sessions().events_confirmed(owner, key);
                 }
             }
-        }
-    }
-
-    fn tally_reply(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
-        // How long replicas take says nothing about how long the node does, and a probe is to be refused.
-        if let Origin::Confirmation(_) | Origin::Probe(_) = pending.origin {
-            return;
-        }
-        // A server that asks for the body of a script gets it; nothing has failed.
-        let is_error = reply.first() == Some(&b'-') && !reply.starts_with(b"-NOSCRIPT");
-        let reply_bytes = reply.len();
-        let Some(upstream) = self.upstreams.connections.get(key) else { return };
-        let tally = self.core.tallies.node(upstream.node.position());
-        tally.requests += 1;
-        tally.reply_us.record(self.core.now_ns.saturating_sub(pending.sent_ns) / 1000);
-        if is_error {
-            tally.errors += 1;
-            self.core.tallies.error(ErrorKind::UpstreamReply);
-        }
-        if let (Some(handle), Some(detector)) = (pending.access, &mut self.hot.detector) {
-            detector.record_reply(handle, reply_bytes.min(u32::MAX as usize) as u32);
-        }
-        self.core.reply_times.add(
-            pending.received_ns,
-            pending.sent_ns,
-            self.core.now_ns,
-            &mut self.core.tallies,
-        );
-        if let Origin::Client { .. } = pending.origin {
-            self.core.tallies.count(pending.class, Outcome::Forwarded);
         }
     }
 
