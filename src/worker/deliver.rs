@@ -5,11 +5,10 @@
 
 use bytes::BytesMut;
 
-use super::client::Phase;
 use super::errors::UpstreamError;
 use super::names::UpstreamKey;
 use super::owners::Worker;
-use super::pending::{Hook, Origin, Pending};
+use super::pending::{Hook, Origin};
 use super::reply::ReplyBytes;
 use super::retryable::Retryable;
 use super::upstream::lanes::ALONE;
@@ -17,7 +16,7 @@ use super::upstream::{NextReply, Role, Turn};
 use super::upstream_task::Ended;
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
-use crate::shared::labels::{CloseReason, ErrorKind, NodeRefusal};
+use crate::shared::labels::{ErrorKind, NodeRefusal};
 
 /// Of a reply that ends a connection, this much is logged: an error of Redis is a sentence.
 const SHOWN_BYTES_MAX: usize = 128;
@@ -228,7 +227,7 @@ impl Worker {
             self.upstreams.suspects.on_reply(pending.route, reply.as_slice().len(), self.core.now_ns);
         }
         if pending.hook != Hook::None {
-            self.run_hook(key, &pending, reply.as_slice());
+            self.sessions().on_reply(key, &pending, reply.as_slice());
         }
         match pending.origin {
             Origin::Client { key: client, sequence, part } => match pending.hook {
@@ -258,46 +257,6 @@ impl Worker {
                     self.upstreams.connections.get(key).map(|upstream| upstream.role())
                 {
                     self.sessions().events_confirmed(owner, key);
-                }
-            }
-        }
-    }
-
-    /// What a reply changes beside answering the client.
-    fn run_hook(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
-        let Origin::Client { key: client_key, .. } = pending.origin else { return };
-        let is_error = reply.first() == Some(&b'-');
-        match pending.hook {
-            Hook::None | Hook::OutOfBand => {}
-            // Their connection is taken back when it is known what the transaction has changed there.
-            Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
-            Hook::SelectDatabase => {
-                if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
-                    client.session.database = client.session.selecting;
-                    self.sessions().adapt_own_connections(client_key);
-                }
-            }
-            Hook::ReleaseConnection => {
-                if let Some(client) = self.clients.all.get_mut(client_key) {
-                    client.session.blocking = None;
-                    // A master that becomes a replica says so to those who wait, and closes.
-                    if reply.starts_with(b"-UNBLOCKED force") {
-                        client.phase = Phase::Finishing(CloseReason::UpstreamLost);
-                    }
-                }
-                self.upstreams.release_connection(&mut self.core, key);
-            }
-            Hook::Subscription => {
-                self.sessions().note_subscription(client_key, reply);
-                if let (false, Some(client)) = (is_error, self.clients.all.get_mut(client_key)) {
-                    client.replies.unsuppress_head();
-                }
-                self.sessions().end_unused_listeners(client_key);
-                self.sessions().end_empty_subscriptions(client_key);
-            }
-            Hook::Script => {
-                if let Some(node) = self.upstreams.connections.get(key).map(|upstream| upstream.node) {
-                    self.sessions().note_script(node, pending);
                 }
             }
         }

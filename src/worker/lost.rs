@@ -10,15 +10,12 @@
 
 use bytes::Bytes;
 
-use super::client::transaction::Watch;
 use super::errors::UpstreamError;
-use super::names::{ClientKey, UpstreamKey};
+use super::names::UpstreamKey;
 use super::owners::Worker;
-use super::pending::{Hook, Origin, Pending, Route};
-use super::reply::ReplyBytes;
+use super::pending::{Origin, Pending, Route};
 use super::upstream::suspects::TRIES_ALONE_MAX;
 use super::upstream::{Role, Unanswered};
-use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 use crate::shared::topology::NodeIndex;
 
@@ -70,7 +67,7 @@ impl Worker {
         for request in unanswered {
             self.fail_one(request, &name, why);
         }
-        self.end_session(key, node, role);
+        self.on_connection_ended(key, node, role);
     }
 
     pub(super) fn fail_one(&mut self, request: Unanswered, node: &str, why: &str) {
@@ -147,48 +144,16 @@ impl Worker {
         }
     }
 
-    /// State of a session that was on the connection is lost with it; the client learns of it in the way that it can
-    /// act upon.
-    fn end_session(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
+    /// What depended on a connection that has ended hears of it.
+    fn on_connection_ended(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
         match role {
-            Role::Shared(_) | Role::Confirming(_) | Role::Spare => {}
             Role::OutOfBand => self.upstreams.vitals.ended(node, key),
             Role::Copies => self.copies_lost(key),
-            Role::Session(owner) => {
-                let Some(client) = self.clients.all.get_mut(owner) else { return };
-                if client.session.blocking == Some(key) {
-                    client.session.blocking = None;
+            _ => {
+                if let Some(owner) = role.owner() {
+                    self.sessions().on_connection_lost(owner, key, role);
                 }
-                client.session.watch.on_lost(key);
             }
-            // Messages may have been missed. The end is what a subscriber of Redis itself would see, and subscribes again.
-            Role::Subscriber(owner) | Role::Monitor(owner) => {
-                self.clients.hang_up(&mut self.core, owner, CloseReason::UpstreamLost);
-            }
-            Role::Events(owner) => self.sessions().events_lost(owner, key),
-            Role::Tracking(owner) | Role::Invalidations(owner) => {
-                if let Some(client) = self.clients.all.get_mut(owner)
-                    && client.session.blocking == Some(key)
-                {
-                    client.session.blocking = None;
-                }
-                self.sessions().tracking_lost(owner, key);
-            }
-        }
-    }
-
-    /// Answers an `EXEC` whose watched keys may have changed: with null, as after a change.
-    pub(super) fn abort_watched(&mut self, client: ClientKey, connection: UpstreamKey, pending: &Pending) {
-        let Some(owner) = self.clients.all.get_mut(client) else { return };
-        owner.session.watch = Watch::Nothing;
-        owner.session.transaction.take_executing();
-        let mut reply = Vec::new();
-        encode::null_array(&mut reply, owner.session.version);
-        self.upstreams.unwatch(&mut self.core, connection);
-        if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) =
-            (pending.origin, pending.hook)
-        {
-            self.clients.settle(&mut self.core, client, sequence, part, ReplyBytes::Borrowed(&reply));
         }
     }
 }

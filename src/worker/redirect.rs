@@ -145,7 +145,7 @@ impl Worker {
         }
         if aborted || pending.hook == Hook::WatchedTransaction {
             // The watched keys moved, so nobody can tell whether they changed: the transaction did not run, as after a change.
-            self.abort_watched(client, key, &pending);
+            self.sessions().abort_watched(client, key, &pending);
             return true;
         }
         self.sessions().dispatch_again(client, &pending, bytes, reply);

@@ -1,15 +1,19 @@
 //! One client connection: (a) its bytes become requests, (d) its replies become bytes, in order.
 //!
 //! ```text
-//!   socket --> intake --> requests --> decide --> dispatch --(b)--> upstream
-//!   socket <-- output <-- replies (in order) <---------------(c)--- upstream
+//!   socket --> connection --> intake  --(worker/serve: one request after the other)--> dispatch --> upstream
+//!   socket <-- connection <-- output <-- replies (in order) <-- settle <---------------- deliver <-- upstream
 //! ```
 //!
-//! A client is owned by the worker that accepted it and lives in the worker's arena. Its
-//! task is woken by its socket; whoever delivers a reply to it writes to the socket at once and wakes the task only
-//! when there is something left for it to do.
+//! A client is owned by the worker that accepted it and lives in the worker's arena. Its task ([`super::client_task`]) is woken
+//! by its socket. Replies that come in a turn are written at the end of it, one write for each client, and the task is woken
+//! only when there is something left for it to do.
 //!
-//! Invariant: while the client is not read (`may_read` is false) nothing it sends makes the gateway's memory grow.
+//! [`Clients`] are all of one worker. What a client has said of its connection is its [`Session`]: plain data.
+//!
+//! Invariant: while a client is not read ([`Client::paused`]), nothing that it sends makes the gateway's memory grow.
+//! Deliberately does not: decide about a request, send one, or know of upstream connections and hot keys. It asks for what it
+//! wants elsewhere by effects ([`super::effects`]).
 
 pub mod behind;
 mod connection;
@@ -40,9 +44,7 @@ use super::arena::Arena;
 use super::flow::Flow;
 use super::intake::Intake;
 use super::names::ClientKey;
-use super::owners::Worker;
 use super::parked::Parked;
-use super::reply::ReplyBytes;
 use crate::net::{SocketName, Stream};
 use crate::resp::{RequestLimits, RequestScanner};
 use crate::shared::labels::CloseReason;
@@ -324,35 +326,4 @@ impl Client {
             }
         }
     }
-}
-
-/// As [`Clients::settle`].
-pub fn settle_client(worker: &mut Worker, key: ClientKey, sequence: u32, part: u32, reply: ReplyBytes<'_>) {
-    worker.clients.settle(&mut worker.core, key, sequence, part, reply);
-}
-
-/// As [`Clients::settle_run`].
-pub fn settle_client_run(
-    worker: &mut Worker,
-    key: ClientKey,
-    sequence: u32,
-    requests: u32,
-    replies: ReplyBytes<'_>,
-) {
-    worker.clients.settle_run(&mut worker.core, key, sequence, requests, replies);
-}
-
-/// As [`Clients::hang_up`].
-pub fn hang_up(worker: &mut Worker, key: ClientKey, reason: CloseReason) {
-    worker.clients.hang_up(&mut worker.core, key, reason);
-}
-
-/// As [`Clients::mark_dirty`].
-pub fn touch(worker: &mut Worker, key: ClientKey) {
-    worker.clients.mark_dirty(key);
-}
-
-/// As [`Clients::flush_dirty`].
-pub fn flush_touched(worker: &mut Worker) {
-    worker.clients.flush_dirty(&mut worker.core);
 }

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_muted_reply_keeps_its_turn_and_leaves_nothing() {
+    fn a_suppressed_reply_keeps_its_turn_and_leaves_nothing() {
         let mut queue = ReplyQueue::default();
         let mut output = Output::default();
         let first = queue.push_waiting(true);

@@ -87,7 +87,7 @@ pub struct Session {
     /// `MONITOR`: the connections that are listened to.
     pub monitors: Vec<UpstreamKey>,
     /// The database that `SELECT` asked for and that Redis has not confirmed yet.
-    pub selecting: u32,
+    pub selecting: Option<u32>,
     /// The last command's id, for `CLIENT LIST`.
     pub last_seen: Option<CommandId>,
     /// To skip the look-up of a repeated command.
@@ -119,7 +119,7 @@ impl Session {
             subscriptions: None,
             tracking: None,
             monitors: Vec::new(),
-            selecting: 0,
+            selecting: None,
             last_seen: None,
             last_command: LastCommand::default(),
             script: None,

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::Snapshots;
-use super::pose::{self, Face};
+use super::pose::{self, AdvertisedAddress};
 use crate::command::Local;
 use crate::command::render::{self, Style};
 use crate::config::Config;
@@ -29,7 +29,7 @@ pub struct Surroundings<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// Where the client reached us.
-    pub face: Face<'a>,
+    pub advertised: AdvertisedAddress<'a>,
     /// `CLIENT ID`.
     pub client_id: u64,
     /// The version that the upstream says it has.
@@ -399,7 +399,8 @@ fn cluster(
             }
             _ => encode::error(out, "ERR Invalid slot"),
         }
-    } else if !pose::answer(surroundings.snapshots.keyless(), &surroundings.face, version, request, out) {
+    } else if !pose::answer(surroundings.snapshots.keyless(), &surroundings.advertised, version, request, out)
+    {
         let name = String::from_utf8_lossy(&subcommand);
         encode::error(
             out,

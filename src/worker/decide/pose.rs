@@ -12,7 +12,7 @@ use crate::resp::{Request, RespVersion, encode, key_slot};
 use crate::shared::topology::{ClusterMap, SLOTS, UpstreamKind};
 
 /// Where clients reach the gateway, as its replies say.
-pub struct Face<'a> {
+pub struct AdvertisedAddress<'a> {
     /// Host or IP address.
     pub host: &'a str,
     /// The port.
@@ -54,17 +54,17 @@ const MASTERS_MIN: usize = 2;
 /// Writes the reply to `CLUSTER <subcommand>`. `false` when the subcommand is not one of those that are answered here.
 pub fn answer(
     map: &ClusterMap,
-    face: &Face<'_>,
+    advertised: &AdvertisedAddress<'_>,
     version: RespVersion,
     request: &Request<'_>,
     out: &mut Vec<u8>,
 ) -> bool {
-    let nodes = nodes(map, face);
+    let nodes = nodes(map, advertised);
     let subcommand = request.arg(1).unwrap_or_default().to_ascii_lowercase();
     match &subcommand[..] {
-        b"slots" => slots(&nodes, face, out),
-        b"shards" => shards(&nodes, face, version, out),
-        b"nodes" => encode::verbatim(out, version, "txt", nodes_text(&nodes, face).as_bytes()),
+        b"slots" => slots(&nodes, advertised, out),
+        b"shards" => shards(&nodes, advertised, version, out),
+        b"nodes" => encode::verbatim(out, version, "txt", nodes_text(&nodes, advertised).as_bytes()),
         b"info" => encode::verbatim(out, version, "txt", info_text(map, &nodes).as_bytes()),
         b"myid" => encode::bulk(out, nodes[0].id.as_bytes()),
         b"myshardid" => encode::bulk(out, shard_id(&nodes[0]).as_bytes()),
@@ -86,7 +86,7 @@ struct PretendedNode {
     last: u16,
 }
 
-fn nodes(map: &ClusterMap, face: &Face<'_>) -> Vec<PretendedNode> {
+fn nodes(map: &ClusterMap, advertised: &AdvertisedAddress<'_>) -> Vec<PretendedNode> {
     let count = match map.kind {
         UpstreamKind::Single => MASTERS_MIN,
         UpstreamKind::Cluster => map.masters.len().max(MASTERS_MIN),
@@ -95,7 +95,7 @@ fn nodes(map: &ClusterMap, face: &Face<'_>) -> Vec<PretendedNode> {
     (0..count)
         .map(|place| PretendedNode {
             // The first digits number the nodes, the others are the gateway's own.
-            id: format!("{place:04x}{}", face.gateway_id.get(4..).unwrap_or_default()),
+            id: format!("{place:04x}{}", advertised.gateway_id.get(4..).unwrap_or_default()),
             first: edge(place),
             last: edge(place + 1) - 1,
         })
@@ -106,21 +106,26 @@ fn shard_id(node: &PretendedNode) -> String {
     node.id.chars().rev().collect()
 }
 
-fn slots(nodes: &[PretendedNode], face: &Face<'_>, out: &mut Vec<u8>) {
+fn slots(nodes: &[PretendedNode], advertised: &AdvertisedAddress<'_>, out: &mut Vec<u8>) {
     encode::array(out, nodes.len());
     for node in nodes {
         encode::array(out, 3);
         encode::integer(out, node.first.into());
         encode::integer(out, node.last.into());
         encode::array(out, 4);
-        encode::bulk(out, face.host.as_bytes());
-        encode::integer(out, face.port.into());
+        encode::bulk(out, advertised.host.as_bytes());
+        encode::integer(out, advertised.port.into());
         encode::bulk(out, node.id.as_bytes());
         encode::array(out, 0);
     }
 }
 
-fn shards(nodes: &[PretendedNode], face: &Face<'_>, version: RespVersion, out: &mut Vec<u8>) {
+fn shards(
+    nodes: &[PretendedNode],
+    advertised: &AdvertisedAddress<'_>,
+    version: RespVersion,
+    out: &mut Vec<u8>,
+) {
     encode::array(out, nodes.len());
     for node in nodes {
         encode::map(out, version, 2);
@@ -136,26 +141,26 @@ fn shards(nodes: &[PretendedNode], face: &Face<'_>, version: RespVersion, out: &
             encode::bulk(out, value.as_bytes());
         };
         text("id", &node.id);
-        text("ip", face.host);
-        text("endpoint", face.host);
+        text("ip", advertised.host);
+        text("endpoint", advertised.host);
         text("role", "master");
         text("health", "online");
         encode::bulk(out, b"port");
-        encode::integer(out, face.port.into());
+        encode::integer(out, advertised.port.into());
         encode::bulk(out, b"replication-offset");
         encode::integer(out, 0);
     }
 }
 
-fn nodes_text(nodes: &[PretendedNode], face: &Face<'_>) -> String {
+fn nodes_text(nodes: &[PretendedNode], advertised: &AdvertisedAddress<'_>) -> String {
     let line = |(place, node): (usize, &PretendedNode)| {
         let flags = if place == 0 { "myself,master" } else { "master" };
-        let bus_port = u32::from(face.port) + 10_000;
+        let bus_port = u32::from(advertised.port) + 10_000;
         format!(
             "{} {}:{}@{bus_port} {flags} - 0 0 {} connected {}-{}\n",
             node.id,
-            face.host,
-            face.port,
+            advertised.host,
+            advertised.port,
             place + 1,
             node.first,
             node.last
@@ -188,13 +193,13 @@ mod tests {
     fn every_slot_is_at_the_gateways_address() {
         let topology = Topology::single(1, Address::new("10.9.8.7", 7777));
         let id = "f".repeat(40);
-        let face = Face { host: "127.0.0.1", port: 6380, gateway_id: &id };
-        let nodes = nodes(topology.cluster(crate::route::ClusterId::DEFAULT), &face);
+        let advertised = AdvertisedAddress { host: "127.0.0.1", port: 6380, gateway_id: &id };
+        let nodes = nodes(topology.cluster(crate::route::ClusterId::DEFAULT), &advertised);
         assert_eq!(nodes.len(), 2);
         assert_eq!((nodes[0].first, nodes[1].last), (0, SLOTS - 1));
         assert!(nodes.windows(2).all(|pair| pair[0].last + 1 == pair[1].first));
         assert!(nodes.iter().all(|node| node.id.len() == 40));
-        let text = nodes_text(&nodes, &face);
+        let text = nodes_text(&nodes, &advertised);
         assert_eq!(text.matches("127.0.0.1:6380@16380").count(), 2);
         assert!(!text.contains("10.9.8.7"));
     }

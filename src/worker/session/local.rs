@@ -13,7 +13,7 @@ use crate::shared::topology::UpstreamKind;
 use crate::worker::client::session::Session;
 use crate::worker::client::{Gate, Phase};
 use crate::worker::decide::local::{self, Answer, Surroundings};
-use crate::worker::decide::pose::Face;
+use crate::worker::decide::pose::AdvertisedAddress;
 use crate::worker::effects::Effect;
 use crate::worker::flow::{Flow, Outgoing};
 use crate::worker::names::{ClientKey, UpstreamKey};
@@ -42,7 +42,7 @@ impl Sessions<'_> {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let announced = self.core.config.gateway.announce.as_ref();
         let host = announced.map_or_else(|| client.local.host(), |address| address.host.clone());
-        let face = Face {
+        let advertised = AdvertisedAddress {
             host: &host,
             port: announced.map_or(client.local.port(), |address| address.port),
             gateway_id: &self.core.gateway.id,
@@ -51,7 +51,7 @@ impl Sessions<'_> {
         let surroundings = Surroundings {
             snapshots: &self.core.snapshots,
             config: &self.core.config,
-            face,
+            advertised,
             client_id: client.id,
             server_version: facts.version.as_deref().unwrap_or("unknown"),
         };
@@ -99,7 +99,7 @@ impl Sessions<'_> {
         let node = self.sender().node_of(&Pending { route: Route::AnyNode, ..Pending::new(origin) }).ok();
         let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        client.session.selecting = database;
+        client.session.selecting = Some(database);
         client.lane = self.upstreams.pools.lane_to_several(Cargo::Read, client.lane);
         client.exclusive = true;
         let suppressed = client.take_suppressed();

@@ -15,6 +15,7 @@ pub mod fan_out;
 pub mod keyspace_events;
 pub mod local;
 pub mod monitor;
+pub mod on_upstream;
 pub mod scripts;
 pub mod subscribe;
 pub mod tracking;

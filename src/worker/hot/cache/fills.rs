@@ -14,7 +14,6 @@ use crate::limits::{FILLS_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion, resp2_form};
 use crate::shared::labels::Outcome;
 use crate::shared::topology::UpstreamKind;
-use crate::worker::client::settle_client;
 use crate::worker::names::{ClientKey, FillId, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending, Route};
@@ -116,9 +115,9 @@ impl Worker {
 
     fn wait_for_fill(&mut self, client_key: ClientKey, hash: u64, id: FillId) -> Option<Waiter> {
         let client = self.clients.all.get_mut(client_key)?;
-        let muted = client.take_suppressed();
+        let suppressed = client.take_suppressed();
         client.copies.wait(hash, id.0);
-        let sequence = client.replies.push_waiting(muted);
+        let sequence = client.replies.push_waiting(suppressed);
         Some(Waiter { client: client_key, sequence, received_ns: self.core.now_ns })
     }
 
@@ -221,7 +220,7 @@ impl Worker {
                 true => ReplyBytes::Owned(reply.clone()),
                 false => ReplyBytes::Borrowed(reply),
             };
-            settle_client(self, waiter.client, waiter.sequence, 0, settled);
+            self.clients.settle(&mut self.core, waiter.client, waiter.sequence, 0, settled);
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::resp::{Request, RespVersion};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{Outcome, RequestClass};
 use crate::worker::client::copy_guard::Closed;
-use crate::worker::client::touch;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::reply::ReplyBytes;
@@ -156,14 +155,14 @@ impl Worker {
     /// Answers a client.
     fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> HotVerdict {
         if let Some(client) = self.clients.all.get_mut(client_key) {
-            let muted = client.take_suppressed();
+            let suppressed = client.take_suppressed();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
                 true => ReplyBytes::Owned(reply.clone()),
                 false => ReplyBytes::Borrowed(reply),
             };
-            client.replies.answer(settled, muted, &mut client.output);
+            client.replies.answer(settled, suppressed, &mut client.output);
         }
-        touch(self, client_key);
+        self.clients.mark_dirty(client_key);
         self.core.tallies.count(read.class, Outcome::Cached);
         self.core.reply_times.add(
             self.core.now_ns,
