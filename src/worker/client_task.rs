@@ -1,7 +1,7 @@
 //! The task of one client connection: reads, has its requests served, writes, and takes the steps towards its end.
 //!
 //! It owns nothing: what is read, written and ended is a [`Client`](super::client::Client)'s own doing; who serves a request is
-//! [`super::serve`]'s.
+//! [`mod@super::serve`]'s.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

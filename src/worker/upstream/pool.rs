@@ -221,7 +221,7 @@ impl Upstreams {
         self.room(core, key)
     }
 
-    /// A new connection for one client alone, under the same bound as [`Worker::session_connection`].
+    /// A new connection for one client alone, under the same bound as `Worker::session_connection`.
     pub fn own_connection(
         &mut self,
         core: &mut Core,
