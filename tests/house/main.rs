@@ -7,6 +7,7 @@
 )]
 
 mod cycles;
+mod rooms;
 
 use std::fs;
 use std::path::{Path, PathBuf};
