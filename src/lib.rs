@@ -24,16 +24,16 @@
 //!                         worker/send      the one exit: asks for room on a connection, and puts the request there
 //!                     (b) worker/upstream  writes what is on the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
-//!   Redis  --bytes--> (c) worker/upstream  the oldest request on the wire gets the reply (or is redirected, or tried again)
+//!   Redis  --bytes--> (c) worker/deliver   the oldest request on the wire gets the reply (or redirect: it goes elsewhere; lost: it is tried again)
 //!   client <--bytes-- (d) worker/client    replies leave in the order of the requests; one write per burst
 //! ```
 //!
 //! # Invariants
 //!
 //! - Replies of a client leave in the order of its requests. Its commands on one key take effect in that order. `worker/dispatch`
-//!   says what waits for what; `worker/upstream/redirect` says what a moving slot changes.
-//! - A write that may have run is never sent again without a token (`worker/upstream/lost`, [`combine`]).
-//! - A client never sees `MOVED` or `ASK`: the gateway follows them (`worker/upstream/redirect`).
+//!   says what waits for what; `worker/redirect` says what a moving slot changes.
+//! - A write that may have run is never sent again without a token (`worker/lost`, [`combine`]).
+//! - A client never sees `MOVED` or `ASK`: the gateway follows them (`worker/redirect`).
 //! - A combined operation gets the reply that Redis would have given it in that order ([`combine`]).
 //! - Only a rule makes the gateway answer before Redis has the write, or answer from a copy. With the journal the write is on disk
 //!   first (`worker/hot/behind`, [`journal`]). A connection never sees less than it has seen before (`worker/hot/cache`).

@@ -9,7 +9,9 @@
 //!   hot/           combining, quotas
 //!   session/       commands that hold state of a connection
 //!   send           the one exit: room, connection
-//!   upstream/  (b) onto the wire                    (c) the response finds its request
+//!   upstream/  (b) onto the wire
+//!   deliver    (c) the response finds its request; redirect, lost: or goes elsewhere, or nowhere
+//!   finish     (d) the one end of a request: its slot, its class, its times
 //! ```
 //!
 //! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on

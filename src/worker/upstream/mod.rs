@@ -1,16 +1,17 @@
 //! Connections to Redis: (b) requests onto the wire, (c) each reply to the request it belongs to.
 //!
 //! ```text
-//!   dispatch --> wire --(one write per tick)--> socket
-//!   clients  <-- deliver <-- scanner <---------- socket
-//!                  |
-//!                  +--> redirect --> retry --> wire of another connection
+//!   send    --> room --> wire --(one write per tick)--> socket
+//!   deliver <--------------------- wire <-- scanner <-- socket
 //! ```
+//!
+//! It owns the connections, their pools and lanes, what is known of their nodes, and the requests that wait to be sent again. What a
+//! reply means to anybody else is not its business: [`super`] has the tasks of connections, `deliver`, `redirect` and `lost`.
 //!
 //! Clients of a worker share one connection per node, protocol version and database. State that Redis keeps per
 //! connection (watched keys, a blocking wait, subscriptions, tracking) gets a connection of its own for as long as it lasts.
 //!
-//! Each connection has a task that connects, writes when something was queued and reads when something came. Whoever
+//! Each connection has a task (`upstream_task`) that connects, writes when something was queued and reads when something came. Whoever
 //! queues a request wakes it once; since the runtime runs tasks in the order they were woken, it writes after all clients that
 //! became ready in the same tick have queued theirs.
 
