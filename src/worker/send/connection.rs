@@ -1,9 +1,7 @@
 //! Which node a request goes to, and which connection carries it there.
 
 use super::Sender;
-use crate::config::ReadFrom;
 use crate::resp::RespVersion;
-use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::tracking::Tracked;
 use crate::worker::errors::UpstreamError;
@@ -18,46 +16,12 @@ impl Sender<'_> {
     /// # Errors
     /// There is none.
     pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
-        let topology = &self.core.snapshots.topology;
-        if topology.version == 0 {
-            return Err(UpstreamError::none_known(&self.core.gateway.facts));
-        }
-        match pending.route {
-            Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),
-            Route::Node(node) => Ok(node),
-            Route::ReadSlot(slot) => {
-                let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
-                let census = &self.upstreams.pools.census;
-                let is_usable = |replica: &NodeIndex| {
-                    topology.node(*replica).is_some_and(|node| node.healthy) && !census.is_resting(*replica)
-                };
-                let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
-                self.upstreams.turn = self.upstreams.turn.wrapping_add(1);
-                match usable().nth(self.upstreams.turn % usable().count().max(1)) {
-                    Some(replica) => Ok(replica),
-                    None if self.core.snapshots.read_from == ReadFrom::PreferReplica => Ok(master),
-                    None => Err(UpstreamError::NoReplica(slot)),
-                }
-            }
-            Route::AnyNode | Route::Messages | Route::Connection => {
-                // The same node for all of a client's commands, so that its messages keep their order.
-                let cluster = self.core.snapshots.routes.keyless();
-                let masters = &topology.cluster(cluster).masters;
-                let first = match pending.origin {
-                    // Masters are in the same order at every gateway.
-                    _ if pending.route == Route::Messages => 0,
-                    Origin::Client { key, .. } => {
-                        self.clients.all.get(key).map_or(0, |client| client.id as usize)
-                    }
-                    _ => 0,
-                };
-                let reachable = (0..masters.len())
-                    .map(|step| masters[(first + step) % masters.len()])
-                    .find(|master| !self.upstreams.pools.census.is_resting(*master));
-                let nobody = UpstreamError::Unassigned(SlotAt { cluster, slot: 0 });
-                reachable.or_else(|| masters.first().copied()).ok_or(nobody)
-            }
-        }
+        let client = match (pending.route, pending.origin) {
+            (Route::AnyNode | Route::Connection, Origin::Client { key, .. }) => self.clients.all.get(key),
+            _ => None,
+        };
+        let client_id = client.map_or(0, |client| client.id);
+        self.upstreams.node_of(self.core, pending.route, client_id)
     }
 
     /// The connection that carries a request to a node. `None` when its client has gone.

@@ -10,10 +10,11 @@ use crate::resp::Request;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
+use crate::worker::core::Core;
 use crate::worker::flow::{Flow, Outgoing};
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
-use crate::worker::upstream::Cargo;
+use crate::worker::upstream::{Cargo, Upstreams};
 
 impl Sender<'_> {
     /// Sends a request to one node as it is.
@@ -46,9 +47,11 @@ impl Sender<'_> {
             sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = self.node_of(&pending).ok();
-        if class == RequestClass::Script && hook == Hook::None && self.may_lack_script(node, request) {
-            let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        let node = self.upstreams.node_of(self.core, route, client.id).ok();
+        if class == RequestClass::Script
+            && hook == Hook::None
+            && may_lack_script(self.core, self.upstreams, node, request)
+        {
             if !client.replies.is_empty() {
                 return client.wait(Gate::Drain);
             }
@@ -57,7 +60,6 @@ impl Sender<'_> {
             hook = Hook::Script;
         }
         pending.hook = hook;
-        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let cargo = match class {
             _ if readonly && self.upstreams.suspects.suspects(route, self.core.now_ns) => Cargo::Suspect,
             RequestClass::Script => Cargo::Script,
@@ -71,6 +73,19 @@ impl Sender<'_> {
             client.lane = self.upstreams.pools.lane_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
+        // The ordinary way: there is room on a shared connection.
+        if let (Some(node), None, None) = (node, &client.session.tracking, owned) {
+            let (version, database) = (client.session.version, client.session.database);
+            let connection =
+                self.upstreams.shared_connection(self.core, node, version, database, client.lane);
+            if let Some(room) = self.upstreams.room_now(self.core, connection) {
+                let suppressed = client.take_suppressed();
+                let sequence = client.replies.push_waiting(suppressed);
+                pending.origin = Origin::Client { key, sequence, part: 0 };
+                self.upstreams.send(room, pending, &[request.bytes()]);
+                return Flow::Next;
+            }
+        }
         let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let suppressed = client.take_suppressed();
@@ -91,14 +106,19 @@ impl Sender<'_> {
         client.lane = self.upstreams.pools.lane_to_several(cargo, client.lane);
         true
     }
+}
 
-    /// Whether `EVALSHA` may find its script missing at `node` although we have its body.
-    fn may_lack_script(&self, node: Option<NodeIndex>, request: &Request<'_>) -> bool {
-        if !request.name().get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha")) {
-            return false;
-        }
-        let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
-        !self.upstreams.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
-            && self.core.gateway.scripts.body(sha).is_some()
+/// Whether `EVALSHA` may find its script missing at `node` although we have its body.
+fn may_lack_script(
+    core: &Core,
+    upstreams: &Upstreams,
+    node: Option<NodeIndex>,
+    request: &Request<'_>,
+) -> bool {
+    if !request.name().get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha")) {
+        return false;
     }
+    let (Some(node), Some(sha)) = (node, request.arg(1)) else { return false };
+    !upstreams.loaded_scripts.contains(&(node, Bytes::copy_from_slice(sha)))
+        && core.gateway.scripts.body(sha).is_some()
 }

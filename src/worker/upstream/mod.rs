@@ -18,6 +18,7 @@
 mod census;
 pub mod greeting;
 pub mod lanes;
+mod node;
 mod pool;
 mod retries;
 mod room;

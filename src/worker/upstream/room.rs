@@ -83,6 +83,16 @@ impl Upstreams {
         Room::on(self.connections.get(connection)?, &core.config.upstream)
     }
 
+    /// Room on a connection that is open or being opened, if it has any.
+    #[inline]
+    pub fn room_now(&self, core: &Core, connection: UpstreamKey) -> Option<Room> {
+        let upstream = self.connections.get(connection)?;
+        match upstream.phase() {
+            Phase::Waiting(_) => None,
+            Phase::Connecting | Phase::Ready => Room::on(upstream, &core.config.upstream),
+        }
+    }
+
     /// Room for a flush of a combined key on the connection that takes flushes to a node; without, the key is looked at again
     /// when there is some. `None` when the last attempt to reach the node failed.
     pub fn room_for_flush(

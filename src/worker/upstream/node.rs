@@ -1,0 +1,52 @@
+//! Which node a request goes to.
+
+use super::Upstreams;
+use crate::config::ReadFrom;
+use crate::route::SlotAt;
+use crate::shared::topology::NodeIndex;
+use crate::worker::core::Core;
+use crate::worker::errors::UpstreamError;
+use crate::worker::pending::Route;
+
+impl Upstreams {
+    /// The node that a request of the client with this id goes to now; 0 when it is nobody's.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn node_of(&mut self, core: &Core, route: Route, client_id: u64) -> Result<NodeIndex, UpstreamError> {
+        let topology = &core.snapshots.topology;
+        if topology.version == 0 {
+            return Err(UpstreamError::none_known(&core.gateway.facts));
+        }
+        match route {
+            Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),
+            Route::Node(node) => Ok(node),
+            Route::ReadSlot(slot) => {
+                let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
+                let census = &self.pools.census;
+                let is_usable = |replica: &NodeIndex| {
+                    topology.node(*replica).is_some_and(|node| node.healthy) && !census.is_resting(*replica)
+                };
+                let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
+                self.turn = self.turn.wrapping_add(1);
+                match usable().nth(self.turn % usable().count().max(1)) {
+                    Some(replica) => Ok(replica),
+                    None if core.snapshots.read_from == ReadFrom::PreferReplica => Ok(master),
+                    None => Err(UpstreamError::NoReplica(slot)),
+                }
+            }
+            Route::AnyNode | Route::Messages | Route::Connection => {
+                let cluster = core.snapshots.routes.keyless();
+                let masters = &topology.cluster(cluster).masters;
+                // The same node for all of a client's commands, so that its messages keep their order; for those of all clients
+                // the first one, since masters are in the same order at every gateway.
+                let first = if route == Route::Messages { 0 } else { client_id as usize };
+                let reachable = (0..masters.len())
+                    .map(|step| masters[(first + step) % masters.len()])
+                    .find(|master| !self.pools.census.is_resting(*master));
+                let nobody = UpstreamError::Unassigned(SlotAt { cluster, slot: 0 });
+                reachable.or_else(|| masters.first().copied()).ok_or(nobody)
+            }
+        }
+    }
+}
