@@ -130,7 +130,7 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     tokio::task::spawn_local(retries::run_retries(Rc::clone(&worker)));
     tokio::task::spawn_local(messages::receive(Rc::clone(&worker), setup.messages));
     tokio::task::spawn_local(messages::describe_clients(Rc::clone(&worker), setup.client_rows));
-    tokio::task::spawn_local(hot::pump(Rc::clone(&worker)));
+    tokio::task::spawn_local(flush::pump(Rc::clone(&worker)));
     tokio::task::spawn_local(write_behind::follow_journal(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_topology(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&worker)));

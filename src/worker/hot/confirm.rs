@@ -69,29 +69,26 @@ impl HotKeys {
     }
 
     fn answer_grants(&mut self, core: &mut Core, hash: u64, wait: ReplicaWait, confirmed: bool) {
-        let Some(mut home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
-            return;
-        };
-        let mut reply = Vec::new();
-        for (waiter, value) in std::mem::take(&mut home.unconfirmed) {
-            reply.clear();
-            if confirmed {
-                crate::resp::encode::integer(&mut reply, value);
-                self.settle_one(core, hash, home.held.as_deref_mut(), waiter, CombineSettled::Reply(&reply));
-                continue;
+        self.with_home(hash, |hot, home| {
+            let mut reply = Vec::new();
+            for (waiter, value) in std::mem::take(&mut home.unconfirmed) {
+                reply.clear();
+                if confirmed {
+                    crate::resp::encode::integer(&mut reply, value);
+                    let settled = CombineSettled::Reply(&reply);
+                    hot.settle_one(core, hash, home.held.as_deref_mut(), waiter, settled);
+                    continue;
+                }
+                wait.write_unconfirmed(home.queue.key(), &mut reply);
+                if let Some(held) = &mut home.held {
+                    held.admission.count_unconfirmed();
+                    held.count_later(hash, &mut hot.board);
+                }
+                hot.settle_member(core, hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Failed);
             }
-            wait.write_unconfirmed(home.queue.key(), &mut reply);
-            if let Some(held) = &mut home.held {
-                held.admission.count_unconfirmed();
-                held.count_later(hash, &mut self.board);
+            if !home.queue.is_empty() {
+                hot.look_again(hash, home);
             }
-            self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Failed);
-        }
-        if !home.queue.is_empty() {
-            self.look_again(hash, &mut home);
-        }
-        if let Some(entry) = self.entries.get_mut(&hash) {
-            entry.queue = Some(home);
-        }
+        });
     }
 }

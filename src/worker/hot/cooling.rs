@@ -83,7 +83,7 @@ impl HotKeys {
     }
 
     /// Forgets a key that is not combined any more; otherwise it is looked at again when it may not be.
-    pub(super) fn cool_down(&mut self, core: &mut Core, hash: u64) {
+    pub fn cool_down(&mut self, core: &mut Core, hash: u64) {
         let Some(entry) = self.entries.get_mut(&hash) else { return };
         let idle_due_ns = entry.idle_due_ns();
         let over = !entry.is_wanted() || (!entry.hot && idle_due_ns < core.now_ns);

@@ -104,7 +104,7 @@ impl HotKeys {
         }
         let now_ns = core.now_ns;
         let home = self.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
-        let Some(Home { held: Some(held), failed_since_ns, queue, .. }) = home.map(|home| &mut **home) else {
+        let Some(Home { held: Some(held), owner, queue, .. }) = home.map(|home| &mut **home) else {
             return self.settle_orphaned_debt(core, beside, sum, reply, last);
         };
         if last {
@@ -114,7 +114,7 @@ impl HotKeys {
             Some(value) => {
                 held.admission.on_owed_added(now_ns, value);
                 // Redis is back, so whatever waits has its full time from here on.
-                *failed_since_ns = if queue.is_in_doubt() { now_ns } else { 0 };
+                owner.forgive(queue.is_in_doubt(), now_ns);
             }
             None if first_error(reply).is_some_and(|text| text.starts_with(OUTCOME_UNKNOWN)) => {
                 held.admission.on_owed_unknown();
@@ -127,7 +127,7 @@ impl HotKeys {
             }
             None if first_error(reply).is_some_and(is_for_good) => {
                 held.admission.on_owed_refused(now_ns);
-                *failed_since_ns = if queue.is_in_doubt() { now_ns } else { 0 };
+                owner.forgive(queue.is_in_doubt(), now_ns);
                 let key = held.admission.quota().key().escape_ascii().to_string();
                 let error = first_error(reply).unwrap_or_default().escape_ascii().to_string();
                 tracing::warn!(

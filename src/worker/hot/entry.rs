@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::govern::Passed;
+use super::owner_request::OwnerRequest;
 use super::quota::Held;
 use super::unfolded::UnfoldedCommands;
 use crate::admission::{KeyQuota, ReplicaWait};
@@ -52,6 +53,8 @@ pub struct Entry {
 
 /// A key at its home.
 pub struct Home {
+    /// Where the key is.
+    pub place: SlotAt,
     /// Its quota.
     pub held: Option<Box<Held>>,
     /// What waits and what is in flight.
@@ -64,14 +67,10 @@ pub struct Home {
     pub unconfirmed: Vec<(Waiter, i64)>,
     /// It is in the list of changed queues.
     pub dirty: bool,
-    /// When the first attempt of the flush at hand failed; 0 while none has.
-    pub failed_since_ns: u64,
+    /// How far the flush at hand is on its way to the owner of the slot.
+    pub owner: OwnerRequest,
     /// What Redis said last to the flush at hand, where that was that it does not serve the slot at present.
     pub said: Option<Bytes>,
-    /// Before this, in nanoseconds, the flush at hand is not sent again.
-    pub retry_at_ns: u64,
-    /// Where a redirection wants the next sending, and whether with `ASKING`.
-    pub target: Option<(NodeIndex, bool)>,
     /// Its row in the tallies.
     pub row: RowId,
     /// When the oldest operation that waits came in, in nanoseconds; 0 while none waits.
@@ -83,8 +82,6 @@ pub struct Home {
 /// What has come back of a sending.
 #[derive(Default)]
 pub struct Sending {
-    /// Which it is.
-    pub number: u32,
     /// Where it went.
     pub node: Option<NodeIndex>,
     /// Replies that it will have.

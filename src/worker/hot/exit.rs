@@ -4,13 +4,24 @@
 
 use bytes::Bytes;
 
+use crate::admission::ReplicaWait;
 use crate::resp::RespVersion;
 use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::pending::Origin;
 
+/// A node that is not asked because the topology says so, but because a redirection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The node.
+    pub node: NodeIndex,
+    /// It imports the slot, and has to be told `ASKING`.
+    pub asking: bool,
+}
+
 /// What became of a flush that was to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// It is on its way to this node.
     Sent(NodeIndex),
@@ -34,13 +45,11 @@ pub struct FlushRequest<'a> {
 /// The way of a flush to the owner of its slot.
 pub trait FlushExit {
     /// Puts a flush on the connection to the master of `place`, or to `target`, where a redirection wants it.
-    fn put(
-        &mut self,
-        core: &mut Core,
-        place: SlotAt,
-        target: &mut Option<(NodeIndex, bool)>,
-        flush: FlushRequest<'_>,
-    ) -> Put;
+    fn put(&mut self, core: &mut Core, place: SlotAt, target: Option<Target>, flush: FlushRequest<'_>)
+    -> Put;
+
+    /// Opens the connection on which a node will be asked whether replicas hold grants, so that it is there when they are made.
+    fn prepare_confirmation(&mut self, core: &mut Core, node: NodeIndex, wait: ReplicaWait);
 
     /// Whether a node takes requests.
     fn reaches(&mut self, core: &mut Core, node: NodeIndex) -> bool;

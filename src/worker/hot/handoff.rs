@@ -53,7 +53,7 @@ impl HotKeys {
     }
 
     /// Sends what has gathered for other workers.
-    pub(super) fn send_handoffs(&mut self, core: &mut Core) {
+    pub fn send_handoffs(&mut self, core: &mut Core) {
         for worker in 0..self.outboxes.len() {
             if !self.outboxes[worker].is_empty() {
                 let batch = std::mem::take(&mut self.outboxes[worker]);

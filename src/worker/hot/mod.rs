@@ -35,6 +35,7 @@ mod handoff;
 mod held_counters;
 mod observe;
 mod outcome;
+mod owner_request;
 mod pump;
 mod quota;
 mod unfolded;
@@ -63,19 +64,18 @@ use confirm::Confirmation;
 use debts::OrphanedDebt;
 use entry::Home;
 pub use entry::{Entry, Rules};
-pub use exit::{FlushExit, FlushRequest, Put};
+pub use exit::{FlushExit, FlushRequest, Put, Target};
 use govern::Govern;
 pub use govern::Turn;
 use held_counters::HeldCounters;
 pub use observe::detector;
-pub use pump::pump;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
 pub use verdict::HotVerdict;
 
 /// What is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Due {
+pub enum Due {
     /// The queue of this key is looked at.
     Queue(u64),
     /// So is this key in write-behind mode.
@@ -240,6 +240,48 @@ impl HotKeys {
     /// How a command folds, if it does.
     pub fn foldable(&self, command: CommandId) -> Option<Foldable> {
         self.foldable.get(command.index()).copied().flatten()
+    }
+
+    /// Lends the state of a key at its home out of the table, and puts it back.
+    fn with_home<T>(&mut self, hash: u64, act: impl FnOnce(&mut Self, &mut Home) -> T) -> Option<T> {
+        let mut home = self.entries.get_mut(&hash)?.queue.take()?;
+        let outcome = act(self, &mut home);
+        if let Some(entry) = self.entries.get_mut(&hash) {
+            entry.queue = Some(home);
+        }
+        Some(outcome)
+    }
+
+    /// The pump begins a turn, at whose end it looks at the timers.
+    pub fn begin_pumping(&mut self) {
+        (self.woken, self.pumping) = (false, true);
+    }
+
+    /// It ends its turn. Says in how many nanoseconds there is more to do: 0 if there is now.
+    pub fn end_pumping(&mut self, now_ns: u64) -> Option<u64> {
+        self.pumping = false;
+        if self.woken || !self.dirty.is_empty() || self.behind.has_changed() {
+            return Some(0);
+        }
+        self.timers.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns))
+    }
+
+    /// Takes what has been due longest, if anything is.
+    pub fn take_due(&mut self, now_ns: u64) -> Option<Due> {
+        self.timers.take_due(now_ns)
+    }
+
+    /// Takes a key whose queue has changed.
+    pub fn take_changed(&mut self) -> Option<u64> {
+        self.dirty.pop_front()
+    }
+
+    /// Whether there is something for the pump to do now. If not, this waker is woken when there is.
+    pub fn poll_woken(&mut self, waker: &Waker) -> bool {
+        if !self.woken && self.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+        self.woken
     }
 
     /// Has a key's queue looked at by this time, if that is not going to happen anyway.

@@ -77,6 +77,7 @@ impl HotKeys {
         held: Option<Box<Held>>,
     ) -> Home {
         Home {
+            place: core.snapshots.routes.place_of(key),
             held,
             row,
             waiting_since_ns: 0,
@@ -87,10 +88,8 @@ impl HotKeys {
             charge: None,
             unconfirmed: Vec::new(),
             dirty: false,
-            failed_since_ns: 0,
+            owner: Default::default(),
             said: None,
-            retry_at_ns: 0,
-            target: None,
             tallied: Default::default(),
         }
     }

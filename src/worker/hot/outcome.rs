@@ -4,19 +4,17 @@ use bytes::Bytes;
 
 use super::debts::DEBT_WORKER;
 use super::entry::Sending;
+use super::owner_request::Followed;
 use super::quota::Held;
 use super::{Home, HotKeys};
 use crate::combine::{Again, Settled as CombineSettled};
 use crate::resp::{encode, first_error, parse_integer_reply};
-use crate::route::SlotAt;
 use crate::shared::handoff::Waiter;
-use crate::shared::labels::{Outcome, RedirectKind};
-use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::shared::labels::Outcome;
+use crate::shared::topology::UpstreamKind;
 use crate::worker::core::Core;
 use crate::worker::names::FlushKey;
 use crate::worker::reply::ReplyBytes;
-use crate::worker::upstream::redirection;
 
 impl HotKeys {
     /// A reply to one command of a flush.
@@ -36,34 +34,29 @@ impl HotKeys {
 
     fn sending(&mut self, flush: FlushKey) -> Option<&mut Sending> {
         let home = self.entries.get_mut(&flush.hash)?.queue.as_mut()?;
-        (home.sending.number == flush.sending).then_some(&mut home.sending)
+        home.owner.awaits(flush.sending).then_some(&mut home.sending)
     }
 
     fn finish_sending(&mut self, core: &mut Core, flush: FlushKey) {
         let hash = flush.hash;
-        let Some(mut home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.take()) else {
-            return;
-        };
-        let node = home.sending.node;
-        if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
-            self.finish(core, hash, &mut home);
-        }
-        self.tally_queue(core, &mut home);
-        if let Some(held) = &mut home.held {
-            held.count_later(hash, &mut self.board);
-        }
-        let wait = home.replica_wait().filter(|_| !home.unconfirmed.is_empty());
-        if let Some(entry) = self.entries.get_mut(&hash) {
-            entry.queue = Some(home);
-        }
-        if let (Some(node), Some(wait)) = (node, wait) {
+        let grants = self.with_home(hash, |hot, home| {
+            let node = home.sending.node;
+            if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
+                hot.finish(core, hash, home);
+            }
+            hot.tally_queue(core, home);
+            if let Some(held) = &mut home.held {
+                held.count_later(hash, &mut hot.board);
+            }
+            node.zip(home.replica_wait().filter(|_| !home.unconfirmed.is_empty()))
+        });
+        if let Some(Some((node, wait))) = grants {
             self.confirm(core, hash, node, wait);
         }
     }
 
     fn finish(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         let sending = std::mem::take(&mut home.sending);
-        home.sending.number = sending.number;
         if sending.lost > 0 {
             let now_ns = core.now_ns;
             let (queue, held) = (&mut home.queue, &mut home.held);
@@ -118,7 +111,7 @@ impl HotKeys {
 
     /// The flush at hand is over: the next may go.
     fn go_on(&mut self, hash: u64, home: &mut Home) {
-        home.failed_since_ns = 0;
+        home.owner.on_success();
         home.said = None;
         if !home.queue.is_empty() {
             self.look_again(hash, home);
@@ -127,19 +120,10 @@ impl HotKeys {
 
     /// Sends the flush where a redirection says, or here again after a moment.
     fn follow(&mut self, core: &mut Core, hash: u64, home: &mut Home, reply: &Bytes) {
-        let Some(place) = self.entries.get(&hash).map(|entry| entry.place) else { return };
-        match target_of(core, place, reply) {
-            // Followed at once the first time; a second redirection in a row waits for the map to become true.
-            Some((node, asking)) if home.failed_since_ns == 0 => {
-                home.target = Some((node, asking));
-                home.failed_since_ns = core.now_ns;
-                self.look_again(hash, home);
-            }
-            Some((node, asking)) => {
-                home.target = asking.then_some((node, true));
-                self.try_later(core, hash, home);
-            }
-            None => {
+        match home.owner.follow(core, home.place, reply) {
+            Followed::AtOnce => self.look_again(hash, home),
+            Followed::Later => self.try_later(core, hash, home),
+            Followed::Nowhere => {
                 home.said = Some(reply.clone());
                 self.try_later(core, hash, home);
             }
@@ -148,13 +132,13 @@ impl HotKeys {
 
     /// The flush at hand goes again after a pause, whatever else comes meanwhile.
     pub(super) fn try_later(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
-        if home.failed_since_ns == 0 {
-            home.failed_since_ns = core.now_ns;
-        }
-        home.retry_at_ns = self.next_retry_ns(core.now_ns);
+        home.owner.on_failure(core.now_ns);
+        let retry_at_ns = self.next_retry_ns(core.now_ns);
+        home.owner.rest_until(retry_at_ns);
         // However many try again, nobody waits longer than is said.
         let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
-        self.look_at(home.retry_at_ns.min(home.failed_since_ns.saturating_add(patience_ns)), hash);
+        let overdue_ns = home.owner.failing_since_ns().map_or(u64::MAX, |ns| ns.saturating_add(patience_ns));
+        self.look_at(retry_at_ns.min(overdue_ns), hash);
     }
 
     /// A key that waited for room on its node's connection is looked at again.
@@ -304,19 +288,4 @@ fn granted(settled: &CombineSettled<'_>, delta: i64) -> Option<i64> {
 /// The text of an error reply without its `-`; nothing for any other.
 fn resp_error(reply: &[u8]) -> &[u8] {
     first_error(reply).unwrap_or_default()
-}
-
-/// The node that a redirection of a flush names, if it is known, and whether it is to be told `ASKING`. The topology is
-/// looked at anew in any case.
-pub(super) fn target_of(core: &mut Core, place: SlotAt, reply: &[u8]) -> Option<(NodeIndex, bool)> {
-    let (kind, target) = redirection(reply)?;
-    core.tallies.redirects[kind.index()] += 1;
-    let node = core.snapshots.topology.master_of(place);
-    let Some(target) = target.zip(node).and_then(|(target, node)| core.address_of(node, target)) else {
-        core.refresh(place.cluster, RefreshReason::Unassigned);
-        return None;
-    };
-    let known = core.snapshots.topology.cluster(place.cluster).find(&target.host, target.port);
-    core.refresh(place.cluster, RefreshReason::Redirected(target));
-    known.map(|node| (node, kind == RedirectKind::Ask))
 }

@@ -204,7 +204,7 @@ impl Home {
     /// Takes over those of the polled limits that concern it, if any are new.
     pub(super) fn adopt_limits(&mut self, limits: &PolledLimits, version: u64, now_ns: u64) {
         if self.held.as_mut().is_some_and(|held| held.adopt_limits(limits, version, now_ns)) {
-            self.failed_since_ns = 0;
+            self.owner.on_success();
         }
     }
 }

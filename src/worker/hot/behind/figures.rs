@@ -67,7 +67,7 @@ impl HotKeys {
     }
 
     /// Forgets a key of which nothing is left and that nobody uses, or looks at it again when that may be so.
-    pub(in crate::worker::hot) fn forget_behind(&mut self, core: &mut Core, hash: u64) {
+    pub fn forget_behind(&mut self, core: &mut Core, hash: u64) {
         let Some(key) = self.behind.keys.get(&hash) else { return };
         let passed_ns =
             key.passed_through_ns.checked_add(PASSED_THROUGH_NS).filter(|_| key.passed_through_ns > 0);

@@ -14,7 +14,7 @@ use crate::worker::core::Core;
 use crate::worker::hot::Due;
 use crate::worker::hot::HotKeys;
 use crate::worker::hot::exit::{FlushExit, FlushRequest, Put};
-use crate::worker::hot::outcome::target_of;
+use crate::worker::hot::owner_request::Followed;
 use crate::worker::names::FlushKey;
 use crate::worker::pending::Origin;
 use crate::worker::reply::ReplyBytes;
@@ -67,10 +67,10 @@ impl HotKeys {
     fn drive(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, key: &mut BehindKey) {
         self.give_up_overdue_members(core, hash, key);
         loop {
+            if let Some(due_ns) = key.owner.rests_until(core.now_ns) {
+                return self.look_at_behind(hash, key, due_ns);
+            }
             match key.stage {
-                _ if core.now_ns < key.pause_until_ns => {
-                    return self.look_at_behind(hash, key, key.pause_until_ns);
-                }
                 Stage::BaseDue => {
                     let mut request = BytesMut::new();
                     encode::command(&mut request, &[b"GET", key.machine.key()]);
@@ -90,7 +90,7 @@ impl HotKeys {
                     return self.pause(core, hash, key);
                 }
                 Stage::Rest if key.machine.has_unsent() => {
-                    self.note_silence(core, key, key.failing_since_ns);
+                    self.note_silence(core, key, key.owner.failing_since_ns().unwrap_or(0));
                     if let Some(due_ns) = self.look_pending(core, key) {
                         return self.look_at_behind(hash, key, due_ns);
                     }
@@ -206,19 +206,19 @@ impl HotKeys {
         key: &mut BehindKey,
         request: Bytes,
     ) -> bool {
-        key.sending = self.next_sending();
+        let sending = self.next_sending();
         key.sent_ns = core.now_ns;
         let flush = FlushRequest {
-            origin: Origin::Behind(FlushKey { hash, sending: key.sending }),
+            origin: Origin::Behind(FlushKey { hash, sending }),
             version: RespVersion::Resp2,
             commands: &[request],
         };
-        matches!(exit.put(core, key.place, &mut key.target, flush), Put::Sent(_))
+        matches!(key.owner.send(core, exit, (key.place, sending), flush), Put::Sent(_))
     }
 
     /// Whether the key's node takes requests, so that the flush should be asked for again.
     fn can_reach(&mut self, core: &mut Core, exit: &mut impl FlushExit, key: &BehindKey) -> bool {
-        let node = key.target.map(|(node, _)| node);
+        let node = key.owner.target().map(|target| target.node);
         match node.or_else(|| core.snapshots.topology.master_of(key.place)) {
             Some(node) => exit.reaches(core, node),
             None => {
@@ -237,7 +237,7 @@ impl HotKeys {
             self.answer_resumed(core, hash, key, told);
             if key.stage == Stage::BaseDue {
                 key.stage = Stage::Rest;
-                key.failing_since_ns = 0;
+                key.owner.on_success();
                 key.dirty = true;
                 self.behind.dirty.push_back(hash);
                 return self.wake();
@@ -248,12 +248,11 @@ impl HotKeys {
 
     /// The next attempt waits a moment; `why` is the error of those who have waited too long.
     fn put_off(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, why: &'static str) {
-        if key.failing_since_ns == 0 {
-            key.failing_since_ns = core.now_ns;
-        }
+        key.owner.on_failure(core.now_ns);
         key.failing_why = why;
-        key.pause_until_ns = self.next_retry_ns(core.now_ns);
-        self.look_at_behind(hash, key, key.pause_until_ns);
+        let retry_at_ns = self.next_retry_ns(core.now_ns);
+        key.owner.rest_until(retry_at_ns);
+        self.look_at_behind(hash, key, retry_at_ns);
     }
 
     /// Looks at a key again at this time, unless it will be before.
@@ -274,7 +273,7 @@ impl HotKeys {
     ) {
         let hash = flush.hash;
         self.with_behind(core, hash, |hot, core, key| {
-            if key.sending == flush.sending {
+            if key.owner.awaits(flush.sending) {
                 match key.stage {
                     Stage::BaseSent => hot.base_replied(core, hash, key, reply.as_slice()),
                     Stage::FlushSent => hot.flush_replied(core, hash, key, reply.as_slice()),
@@ -290,7 +289,7 @@ impl HotKeys {
     pub fn behind_lost(&mut self, core: &mut Core, flush: FlushKey, written: bool) {
         let hash = flush.hash;
         self.with_behind(core, hash, |hot, core, key| {
-            if key.sending != flush.sending {
+            if !key.owner.awaits(flush.sending) {
                 return;
             }
             match key.stage {
@@ -315,7 +314,7 @@ impl HotKeys {
         let sink = |member, taken| told.push((member, taken));
         if key.machine.base(reply, core.now_ns, &behind.policy, &mut behind.budget, sink) {
             key.stage = Stage::Rest;
-            key.failing_since_ns = 0;
+            key.owner.on_success();
             self.answer_resumed(core, hash, key, told);
         } else {
             key.stage = Stage::BaseDue;
@@ -344,7 +343,7 @@ impl HotKeys {
                     Retry::Elsewhere => self.elsewhere(core, hash, key, reply),
                     Retry::Refused(text) => {
                         self.doubt_master_of(core, key, &text);
-                        if key.failing_since_ns == 0 {
+                        if !key.owner.is_failing() {
                             tracing::warn!(
                                 key = key.name(),
                                 error = text,
@@ -360,11 +359,9 @@ impl HotKeys {
                 match outcome {
                     FlushOutcome::Returned { reason, .. } => {
                         self.doubt_master_of(core, key, &reason);
-                        if key.failing_since_ns == 0 {
-                            key.failing_since_ns = core.now_ns;
-                        }
+                        key.owner.on_failure(core.now_ns);
                     }
-                    _ => key.failing_since_ns = 0,
+                    _ => key.owner.on_success(),
                 }
             }
             None => {}
@@ -383,15 +380,9 @@ impl HotKeys {
 
     /// Follows a redirection at once the first time; a second one in a row, or any other refusal, waits a moment.
     fn elsewhere(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey, reply: &[u8]) {
-        match target_of(core, key.place, reply) {
-            Some(target) if key.failing_since_ns == 0 => {
-                key.target = Some(target);
-                key.failing_since_ns = core.now_ns;
-            }
-            target => {
-                key.target = target.filter(|(_, asking)| *asking);
-                self.pause(core, hash, key);
-            }
+        match key.owner.follow(core, key.place, reply) {
+            Followed::AtOnce => {}
+            Followed::Later | Followed::Nowhere => self.pause(core, hash, key),
         }
     }
 
@@ -401,7 +392,7 @@ impl HotKeys {
             FlushOutcome::Applied { token, .. } => (*token, FlushEnd::Acknowledged),
             FlushOutcome::Returned { token, reason } => {
                 // Once, until it does.
-                if key.failing_since_ns == 0 {
+                if !key.owner.is_failing() {
                     tracing::warn!(
                         key = key.name(),
                         reason,
@@ -445,8 +436,8 @@ impl HotKeys {
     /// Answers members that have waited too long for a node that can't be reached, or for the journal.
     fn give_up_overdue_members(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey) {
         let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
-        let failing = key.failing_since_ns != 0;
-        if !failing || core.now_ns.saturating_sub(key.failing_since_ns) < patience_ns {
+        let failing_since_ns = key.owner.failing_since_ns();
+        if failing_since_ns.is_none_or(|since_ns| core.now_ns.saturating_sub(since_ns) < patience_ns) {
             return;
         }
         let mut members = Vec::new();
@@ -464,7 +455,7 @@ impl HotKeys {
         if matches!(key.stage, Stage::BaseDue | Stage::BaseSent) {
             // The next operation asks anew, with patience of its own.
             key.stage = Stage::Rest;
-            key.failing_since_ns = 0;
+            key.owner.on_success();
         }
     }
 }

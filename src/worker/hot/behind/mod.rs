@@ -39,10 +39,10 @@ use crate::route::SlotAt;
 use crate::shared::behind::{BehindRequest, BehindResult};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
-use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::hot::HotKeys;
 use crate::worker::hot::Rules;
+use crate::worker::hot::owner_request::OwnerRequest;
 use crate::worker::timers::Timers;
 use journal::JournalSide;
 use leaving::Leaving;
@@ -77,14 +77,8 @@ struct BehindKey {
     machine: WriteBehindKey<Member>,
     place: SlotAt,
     stage: Stage,
-    /// Numbers the sendings, so that a reply to an earlier one is not taken for the last.
-    sending: u32,
-    /// Where a redirection wants the next sending, and whether with `ASKING`.
-    target: Option<(NodeIndex, bool)>,
-    /// A moment has to pass before the next attempt.
-    pause_until_ns: u64,
-    /// When the first of the attempts that failed did; 0 while none has.
-    failing_since_ns: u64,
+    /// How far what is to be sent is on its way to the owner of the slot.
+    owner: OwnerRequest,
     /// What is told to those who wait too long for the next that does not.
     failing_why: &'static str,
     /// When the last request for it was sent.
@@ -197,10 +191,7 @@ impl BehindKey {
             machine,
             place,
             stage: Stage::Rest,
-            sending: 0,
-            target: None,
-            pause_until_ns: 0,
-            failing_since_ns: 0,
+            owner: OwnerRequest::default(),
             failing_why: flush::UNREACHABLE,
             sent_ns: 0,
             looks_first: None,
