@@ -236,3 +236,25 @@ fn there_is_one_variable_for_seeds() {
     assert!(files > 100 && README.contains("HOTGATE_SEED"));
     assert!(others.is_empty(), "{others:?}");
 }
+
+/// Each row of a walk names a file and a function in it.
+#[test]
+fn the_walk_of_a_request_is_walked_through_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let mut walked = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, _, file, function] = cells[..] else { continue };
+        let (Some(file), Some(function)) = (unquoted(file), unquoted(function)) else { continue };
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("no file {file}"));
+        let declared = ["(", "<"].iter().any(|next| text.contains(&format!("fn {function}{next}")));
+        assert!(declared, "{file} has no function {function}");
+        walked += 1;
+    }
+    assert!(walked >= 20, "{walked} steps");
+}
+
+fn unquoted(cell: &str) -> Option<&str> {
+    cell.strip_prefix('`')?.strip_suffix('`')
+}
