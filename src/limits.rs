@@ -170,6 +170,16 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// of a millisecond for each, this many take as long as two rechecks.
 pub const POLLED_KEYS_MAX: usize = 1024;
 
+/// The highest limit of a quota and the highest value of a counter under one, 2^52: the script that grants counts in doubles, and
+/// up to here sums and differences are exact. A limit beyond it is refused.
+pub const QUOTA_VALUE_MAX: i64 = 1 << 52;
+
+/// Counters under quotas without a row of their own of which a worker tells in one slice. More of them wait for the next.
+pub const QUOTAS_TOLD_MAX: usize = 256;
+
+/// Such lists that may wait for the control thread. At the bound workers keep theirs.
+pub const QUOTA_NEWS_WAITING_MAX: usize = 64;
+
 /// Keys in write-behind mode of which one worker keeps a machine. Beyond it further ones are passed through, which is always
 /// right.
 pub const BEHIND_KEYS_MAX: usize = 16_384;

@@ -27,12 +27,13 @@ use crate::control::admin_service::{AdminService, answer_questions};
 use crate::control::commands::follow_commands;
 use crate::control::descriptors::{Descriptors, TooFewDescriptors, open_now, raise_limit};
 use crate::control::hot_set::merge_hot_set;
+use crate::control::quota_list::QuotaList;
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::rights::{follow_rights, missing_rights};
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
-use crate::limits::{CONTROL_MAILBOX_MAX, WORKER_MAILBOX_MAX};
+use crate::limits::{CONTROL_MAILBOX_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
 use crate::net::{BoundListener, Listener};
 use crate::route::{ClusterId, Routes};
 use crate::shared::client_rows::ClientRowsPort;
@@ -183,6 +184,8 @@ pub async fn serve(
     let registry = SharedRegistry::new(CLUSTERS.len());
     let (hot_set, hot_set_seen) = watch::channel(Arc::default());
     let (polled_limits, polled_limits_seen) = watch::channel(Arc::default());
+    let (overrides, overrides_seen) = watch::channel(Arc::default());
+    let (quota_news, told) = mpsc::channel(QUOTA_NEWS_WAITING_MAX);
     let (slice_sender, slices) = mpsc::channel(workers);
     let (control, questions) = mpsc::channel(CONTROL_MAILBOX_MAX);
     let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
@@ -217,6 +220,8 @@ pub async fn serve(
         id,
         listen: listen.clone(),
         polled_limits: polled_limits_seen,
+        overrides: overrides_seen,
+        quota_news,
         started: Instant::now(),
     });
     let (ended, mut worker_ended) = mpsc::channel(workers);
@@ -253,15 +258,17 @@ pub async fn serve(
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
     let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-    let monitoring = Arc::new(admin::start(&gateway, quota_changes, file));
+    let quotas = QuotaList::default();
+    let monitoring = Arc::new(admin::start(&gateway, quota_changes, quotas.clone(), file));
     let admin_address = admin_listener.as_ref().map(|(_, address)| *address);
     if let Some((listener, _)) = admin_listener {
         admin::listen(&gateway, &monitoring, listener);
     }
-    let service = Arc::new(AdminService::new(Arc::clone(&gateway), Arc::clone(&monitoring)));
+    let service = Arc::new(AdminService::new(Arc::clone(&gateway), Arc::clone(&monitoring), quotas.clone()));
     tokio::spawn(merge_hot_set(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&service)));
     tokio::spawn(answer_questions(service, questions));
-    tokio::spawn(serve_changes(Arc::clone(&gateway), quota_change_inbox));
+    tokio::spawn(serve_changes(Arc::clone(&gateway), quota_change_inbox, overrides, quotas.clone()));
+    tokio::spawn(quotas.clone().follow(told));
     tokio::spawn(follow_rights(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
     let reloader =

@@ -16,7 +16,7 @@ fn a_quota_becomes_a_clamp() {
     };
     let value = |limit| vec![Ceiling::Value(limit)];
     check("limit=5", "k", Clamp { ceilings: value(5), ..Clamp::default() });
-    let huge = "limit=9223372036854775807";
+    let huge = "limit=4503599627370496";
     check(huge, "k", Clamp { ceilings: value(CLAMP_VALUE_MAX), ..Clamp::default() });
     let stock = Clamp { floor: Some(-2), consumes: Consumes::Down, ..Clamp::default() };
     check("floor=-2", "k", stock);

@@ -284,7 +284,9 @@ impl Admission {
 
     /// The operator's override, as read from Redis or just written there. Repeating it changes nothing.
     pub fn on_override(&mut self, now_ns: u64, limit: Option<i64>, paused: bool) {
-        if std::mem::replace(&mut self.override_seen, (limit, paused)) == (limit, paused) {
+        // A counter that was not in use when it was paused has learned that from the script.
+        let is_as_told = paused == (self.phase == Phase::Paused);
+        if std::mem::replace(&mut self.override_seen, (limit, paused)) == (limit, paused) && is_as_told {
             return;
         }
         match self.quota.consumes() {

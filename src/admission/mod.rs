@@ -68,4 +68,4 @@ pub use polled::PolledLimit;
 pub use replica_wait::ReplicaWait;
 pub use rules::QuotaRules;
 pub use sell_out::{RATE_SAMPLES_MAX, Rates, Sample, rate_per_second, sell_out_seconds};
-pub use verb::{QUOTA_HELP, QuotaAction, Verb};
+pub use verb::{QUOTA_HELP, QuotaAction, Verb, overrides_index};

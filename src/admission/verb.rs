@@ -1,21 +1,33 @@
 //! `HOTGATE QUOTA ...`: parses what an operator asks for, and builds the Redis command that carries it out.
 //!
 //! An operator's change is a field of the counter's override hash ([`override_key`]), and the flush script reads that hash in every
-//! flush. So every gateway and every restart agrees. Deliberately does not send, log or check a password.
+//! flush. So every gateway and every restart agrees. The counters that have one are members of one set, [`overrides_index`], which every
+//! gateway reads now and then: so a change shows where the counter is not used. Deliberately does not send, log or check a password.
 
 use bytes::Bytes;
 
 use super::key_quota::{Bound, KeyQuota};
 use crate::{
-    combine::{CLAMP_VALUE_MAX, Consumes, override_key},
+    combine::{CLAMP_VALUE_MAX, Consumes, companion_key, override_key},
     resp::parse_integer,
 };
 
 /// A subcommand of `HOTGATE QUOTA`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Every counter that the process knows under a quota.
-    List,
+    /// The counters that the process knows under a quota, a page of them.
+    List {
+        /// Only those whose name holds this.
+        search: Bytes,
+        /// What comes first; its word.
+        sort: Bytes,
+        /// Those that are left out before.
+        offset: usize,
+        /// How many at the most.
+        count: usize,
+    },
+    /// How many there are.
+    Count,
     /// The state of one counter.
     Get(Bytes),
     /// Something is to be changed for one counter.
@@ -41,19 +53,21 @@ pub enum QuotaAction {
 /// The lines of `HOTGATE QUOTA HELP`.
 pub const QUOTA_HELP: &[&str] = &[
     "HOTGATE QUOTA <subcommand> [<arg> ...]. Subcommands are:",
-    "LIST",
-    "    Show the counters that this gateway knows under a quota: what is used, granted and refused.",
+    "LIST [MATCH <text>] [SORT USED|REFUSED|GRANTED|KEY] [OFFSET <n>] [COUNT <n>]",
+    "    Show the counters that this gateway knows under a quota, most used first, 100 at a time, as Redis has them.",
+    "COUNT",
+    "    How many counters this gateway knows under a quota.",
     "GET <key>",
-    "    Show the quotas of a counter.",
+    "    Show the quotas of a counter, as Redis has them.",
     "SET <key> LIMIT <n>",
-    "    Replace the configured limit of a counter, for all gateways.",
+    "    Replace the configured limit of a counter, used already or not, for all gateways.",
     "RESET <key>",
     "    Undo SET and PAUSE: what is configured holds again.",
     "PAUSE <key>",
-    "    Refuse INCR, INCRBY, DECR and DECRBY of a counter, from the next flush of every gateway on.",
+    "    Refuse INCR, INCRBY, DECR and DECRBY of a counter, at every gateway within a second.",
     "    What sets or removes the counter, as far as its quota allows that, goes on.",
     "RESUME <key>",
-    "    Undo PAUSE.",
+    "    Undo PAUSE, at once.",
     "HELP",
     "    Print this help.",
 ];
@@ -68,7 +82,8 @@ impl Verb {
         let lower = name.to_ascii_lowercase();
         let key = rest.first().map(|key| Bytes::copy_from_slice(key)).unwrap_or_default();
         let (verb, wanted) = match lower.as_slice() {
-            b"list" => (Self::List, 0),
+            b"list" => return list(rest),
+            b"count" => (Self::Count, 0),
             b"help" => (Self::Help, 0),
             b"get" => (Self::Get(key), 1),
             b"reset" => (Self::Change(key, QuotaAction::Reset), 1),
@@ -111,16 +126,56 @@ impl QuotaAction {
         Ok(())
     }
 
-    /// The command to Redis, as its arguments, whose success is the change.
-    pub fn command(self, key: &[u8]) -> Vec<Bytes> {
-        let (name, word) = (override_key(key), Bytes::from_static);
+    /// The command to Redis, as its arguments, whose success is the change. `by` is noted beside it.
+    pub fn command(self, key: &[u8], by: &str) -> Vec<Bytes> {
+        let (name, word, by) = (override_key(key), Bytes::from_static, Bytes::copy_from_slice(by.as_bytes()));
         match self {
-            Self::Limit(limit) => vec![word(b"HSET"), name, word(b"limit"), limit.to_string().into()],
+            Self::Limit(limit) => {
+                vec![word(b"HSET"), name, word(b"limit"), limit.to_string().into(), word(b"limit_by"), by]
+            }
             Self::Reset => vec![word(b"DEL"), name],
-            Self::Pause => vec![word(b"HSET"), name, word(b"paused"), word(b"1")],
-            Self::Resume => vec![word(b"HDEL"), name, word(b"paused")],
+            Self::Pause => vec![word(b"HSET"), name, word(b"paused"), word(b"1"), word(b"paused_by"), by],
+            Self::Resume => vec![word(b"HDEL"), name, word(b"paused"), word(b"paused_by")],
         }
     }
+
+    /// The command that has every gateway look at the counter's override, or not any more.
+    pub fn index_command(self, key: &[u8]) -> Vec<Bytes> {
+        let word = if self == Self::Reset { &b"SREM"[..] } else { b"SADD" };
+        vec![Bytes::from_static(word), overrides_index(), Bytes::copy_from_slice(key)]
+    }
+}
+
+/// The set of the counters that operators have changed, `{tag}hotgate:quotas:`: gateways look there for what was changed elsewhere.
+pub fn overrides_index() -> Bytes {
+    companion_key(b"", b"quotas").into()
+}
+
+/// Counters in a list when nobody says how many, and the most that there may be.
+const LIST_COUNT: usize = 100;
+const LIST_COUNT_MAX: i64 = 1_000;
+
+fn list(mut rest: &[&[u8]]) -> Result<Verb, String> {
+    let (mut search, mut sort, mut offset, mut count) = (Bytes::new(), Bytes::new(), 0, LIST_COUNT);
+    let syntax =
+        || "ERR syntax error: expected LIST [MATCH text] [SORT word] [OFFSET n] [COUNT n]".to_owned();
+    while let [word, value, tail @ ..] = rest {
+        rest = tail;
+        let number = |least: i64, most: i64| {
+            let found = parse_integer(value).filter(|number| (least..=most).contains(number));
+            found
+                .map(|number| number as usize)
+                .ok_or(format!("ERR value is not an integer from {least} to {most}"))
+        };
+        match word.to_ascii_uppercase().as_slice() {
+            b"MATCH" => search = Bytes::copy_from_slice(value),
+            b"SORT" => sort = Bytes::copy_from_slice(value),
+            b"OFFSET" => offset = number(0, i64::from(u32::MAX))?,
+            b"COUNT" => count = number(1, LIST_COUNT_MAX)?,
+            _ => return Err(syntax()),
+        }
+    }
+    if rest.is_empty() { Ok(Verb::List { search, sort, offset, count }) } else { Err(syntax()) }
 }
 
 fn set_limit(key: Bytes, word: &[u8], limit: &[u8]) -> Result<Verb, String> {
@@ -147,7 +202,13 @@ mod tests {
     fn reads_what_operators_type() {
         let check = |line: &str, expect: Verb| assert_eq!(parse(line), Ok(expect), "{line}");
         let key = || Bytes::from_static(b"k");
-        check("LIST", Verb::List);
+        let list = |search: &'static str, offset, count| {
+            let (search, sort) = (Bytes::from_static(search.as_bytes()), Bytes::new());
+            Verb::List { search, sort, offset, count }
+        };
+        check("LIST", list("", 0, 100));
+        check("list match sku: offset 200 count 10", list("sku:", 200, 10));
+        check("COUNT", Verb::Count);
         check("help", Verb::Help);
         check("get k", Verb::Get(key()));
         check("SET k limit 1000", Verb::Change(key(), QuotaAction::Limit(1000)));
@@ -161,7 +222,10 @@ mod tests {
     fn says_what_is_wrong() {
         let check = |line: &str, expect: &str| assert_eq!(parse(line).unwrap_err(), expect, "{line}");
         check("", "ERR wrong number of arguments for 'hotgate|quota' command");
-        check("LIST all", "ERR wrong number of arguments for 'hotgate|quota|list' command");
+        let syntax = "ERR syntax error: expected LIST [MATCH text] [SORT word] [OFFSET n] [COUNT n]";
+        check("LIST all", syntax);
+        check("LIST MATCH", syntax);
+        check("LIST COUNT 0", "ERR value is not an integer from 1 to 1000");
         check("GET", "ERR wrong number of arguments for 'hotgate|quota|get' command");
         check("PAUSE a b", "ERR wrong number of arguments for 'hotgate|quota|pause' command");
         check("SET k 5", "ERR wrong number of arguments for 'hotgate|quota|set' command");
@@ -177,13 +241,13 @@ mod tests {
     fn a_change_is_one_command_on_the_override() {
         let check = |action: QuotaAction, expect: &str| {
             let name = String::from_utf8(override_key(b"k").to_vec()).unwrap();
-            let text = String::from_utf8(action.command(b"k").join(&b' ')).unwrap();
+            let text = String::from_utf8(action.command(b"k", "me").join(&b' ')).unwrap();
             assert_eq!(text, expect.replace("OVERRIDE", &name));
         };
-        check(QuotaAction::Limit(7), "HSET OVERRIDE limit 7");
+        check(QuotaAction::Limit(7), "HSET OVERRIDE limit 7 limit_by me");
         check(QuotaAction::Reset, "DEL OVERRIDE");
-        check(QuotaAction::Pause, "HSET OVERRIDE paused 1");
-        check(QuotaAction::Resume, "HDEL OVERRIDE paused");
+        check(QuotaAction::Pause, "HSET OVERRIDE paused 1 paused_by me");
+        check(QuotaAction::Resume, "HDEL OVERRIDE paused paused_by");
     }
 
     #[test]

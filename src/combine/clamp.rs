@@ -23,6 +23,7 @@
 //!
 //! Deliberately does not decide which keys have a quota, nor what a refused client is answered.
 
+use crate::limits::QUOTA_VALUE_MAX;
 use bytes::Bytes;
 
 use super::slot_tags::companion_key;
@@ -30,7 +31,7 @@ use crate::resp::parse_integer;
 
 /// The largest limit, floor and counter that a clamp can hold: up to here the script's sums and differences of two
 /// are exact.
-pub const CLAMP_VALUE_MAX: i64 = 1 << 52;
+pub const CLAMP_VALUE_MAX: i64 = QUOTA_VALUE_MAX;
 
 /// Where a ceiling is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]

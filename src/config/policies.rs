@@ -1,5 +1,6 @@
 //! The tables of the file that say what is done about hot keys and quotas.
 
+use crate::limits::QUOTA_VALUE_MAX;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,12 +131,12 @@ section! {
     Quota {
         pattern as "match": String, Kind::Glob, live,
             "The pattern of the counters; it must be given.";
-        limit: Option<i64> = None, Kind::Integer { min: 0, max: i64::MAX }, live,
+        limit: Option<i64> = None, Kind::Integer { min: 0, max: QUOTA_VALUE_MAX }, live,
             "The value that the counter never exceeds.";
         limit_key: Option<String> = None, Kind::Template, live,
             "The key that holds the limit, instead of limit. In the counter's slot a change takes effect on the \
              next flush, elsewhere within recheck.";
-        floor: Option<i64> = None, Kind::Integer { min: i64::MIN, max: i64::MAX }, live,
+        floor: Option<i64> = None, Kind::Integer { min: -QUOTA_VALUE_MAX, max: QUOTA_VALUE_MAX }, live,
             "The value that the counter never goes below, instead of limit: for stock that is counted down.";
         window: Option<Duration> = None, duration(MS, 366 * 24 * HOUR), live,
             "The time in which the limit may be used up once. It makes the limit a rate; without it the limit \

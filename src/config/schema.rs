@@ -167,7 +167,6 @@ impl Kind {
             Kind::Count { min, max, zero } => format!("a number from {min} to {max}{}", or_zero(zero)),
             Kind::Integer { min, max } => match (*min, *max) {
                 (i64::MIN, i64::MAX) => "a signed 64-bit integer".into(),
-                (min, i64::MAX) => format!("an integer from {min} on (signed, 64 bits)"),
                 (min, max) => format!("an integer from {min} to {max}"),
             },
             Kind::Share => "a share from 0.0 to 1.0".into(),

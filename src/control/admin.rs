@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
+
+use super::quota_list::QuotaList;
 use super::readiness::readiness;
 use crate::config::Config;
 use crate::monitor::board::{Board, Frame, keep_fresh};
@@ -28,14 +31,19 @@ pub struct Monitoring {
 }
 
 /// Sets monitoring up on the control runtime.
-pub fn start(gateway: &Arc<Gateway>, quota_changes: QuotaChangePort, config_file: String) -> Monitoring {
+pub fn start(
+    gateway: &Arc<Gateway>,
+    quota_changes: QuotaChangePort,
+    quotas: QuotaList,
+    config_file: String,
+) -> Monitoring {
     let config = gateway.config.load();
     let figures = Arc::new(NoticeFigures::default());
     let key_names = key_names(&config);
     let webhook =
         webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
-    let sources = Arc::new(sources(gateway, quota_changes, config_file, figures, key_names));
+    let sources = Arc::new(sources(gateway, quota_changes, quotas, config_file, figures, key_names));
     let mut sampler = Sampler::new(Arc::clone(&sources));
     let first = sampler.tick(Clock { monotonic_ms: 0, unix_ms: unix_ms() });
     let board = Arc::new(Board::new(Frame::new(first, sampler.history())));
@@ -60,6 +68,7 @@ pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listene
 fn sources(
     gateway: &Arc<Gateway>,
     quota_changes: QuotaChangePort,
+    list: QuotaList,
     config_file: String,
     notices: Arc<NoticeFigures>,
     key_names: KeyNames,
@@ -75,7 +84,7 @@ fn sources(
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let rights = Arc::clone(gateway);
+    let (rights, foremost) = (Arc::clone(gateway), list.clone());
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -85,8 +94,11 @@ fn sources(
         upstream_trouble: Box::new(move || trouble.facts.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),
         quotas: Box::new(move || {
-            quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone()).collect()
+            let told = quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone());
+            foremost.told(told, Instant::now());
+            foremost.foremost(Instant::now())
         }),
+        quota_page: Box::new(move |query| list.page(query, Instant::now())),
         readiness: Box::new(move || readiness(&ready)),
         notices,
         turned_away: Arc::default(),

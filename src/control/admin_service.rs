@@ -2,21 +2,27 @@
 //! `COMMAND DOCS`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
 use super::admin::{Monitoring, unix_ms};
+use super::masters::Masters;
+use super::quota_list::QuotaList;
 use super::upstream_questions::{Targets, UpstreamQuestions};
-use super::{client_command, command_docs, config_get};
-use crate::admission::Verb;
+use super::{client_command, command_docs, config_get, quota_reader};
+use crate::admission::{QuotaRules, Verb};
 use crate::command::Local;
 use crate::detect::TopKey;
 use crate::monitor::admin::{self, AdminCommand};
 use crate::monitor::board::Frame;
 use crate::monitor::hotkeys::{Hotkeys, HotkeysContext, Usage};
 use crate::monitor::info::{self, InfoFacts};
+use crate::monitor::keys::KeyNames;
+use crate::monitor::quota_page::{QuotaQuery, QuotaRow, QuotaSort, view_of};
 use crate::monitor::server_info::ServerInfo;
 use crate::resp::{self, encode};
 use crate::shared::gateway::Gateway;
@@ -32,13 +38,17 @@ pub struct AdminService {
     hotkeys: Mutex<Hotkeys>,
     /// The keys with the most accesses and with the most bytes, as of the last second.
     top: ArcSwap<Vec<TopKey>>,
+    quotas: QuotaList,
 }
+
+/// How long Redis is asked about the counters of one page.
+const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 impl AdminService {
     /// A service without a session.
-    pub fn new(gateway: Arc<Gateway>, monitoring: Arc<Monitoring>) -> Self {
+    pub fn new(gateway: Arc<Gateway>, monitoring: Arc<Monitoring>, quotas: QuotaList) -> Self {
         let servers = UpstreamQuestions::new(Arc::clone(&gateway));
-        Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default() }
+        Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default(), quotas }
     }
 
     /// Takes a new ranking of keys, once a second, for the session and for later answers.
@@ -155,12 +165,65 @@ impl AdminService {
                     Err(error) => encode::error(&mut out, format!("ERR hotgate: {error}")),
                 }
             }
+            Ok(AdminCommand::Quota(Verb::Get(key))) => return self.quota(&key, question).await,
+            Ok(AdminCommand::Quota(Verb::List { search, sort, offset, count })) => {
+                let word: &[u8] = if sort.is_empty() { b"used" } else { &sort };
+                let Some(sort) = QuotaSort::parse(word) else {
+                    encode::error(&mut out, "ERR SORT is one of USED, REFUSED, GRANTED, KEY, FOREMOST");
+                    return out.into();
+                };
+                let query = QuotaQuery { search: search.to_vec(), sort, offset, count };
+                return self.quotas(&query, question).await;
+            }
+            Ok(AdminCommand::Quota(Verb::Count)) => {
+                let query = QuotaQuery { count: 0, ..QuotaQuery::default() };
+                encode::integer(&mut out, self.quotas.page(&query, Instant::now()).total as i64);
+            }
             Ok(command) => {
                 let frame = self.monitoring.board.latest();
                 return admin::answer(&command, &frame, question.version).unwrap_or_default().freeze();
             }
         }
         out.into()
+    }
+}
+
+impl AdminService {
+    /// One counter, as Redis has it; while that can't be asked, as it was last seen.
+    async fn quota(&self, key: &Bytes, question: &ControlRequest) -> Bytes {
+        let rules = QuotaRules::compile(&self.gateway.config.load().quotas);
+        if let Some(quota) = rules.of(key) {
+            let mut masters = Masters::new(Arc::clone(&self.gateway));
+            if let Ok(rows) = quota_reader::levels(&mut masters, &rules, &quota).await {
+                self.quotas.looked_up(key, rows, Instant::now());
+            }
+        }
+        self.shown(&self.quotas.of_key(key), question)
+    }
+
+    /// A page of the list, with its levels as Redis has them.
+    async fn quotas(&self, query: &QuotaQuery, question: &ControlRequest) -> Bytes {
+        let rules = QuotaRules::compile(&self.gateway.config.load().quotas);
+        let mut masters = Masters::new(Arc::clone(&self.gateway));
+        let rows = self.quotas.page(query, Instant::now()).rows;
+        let mut keys: Vec<Bytes> = rows.into_iter().map(|row| row.facts.key.into()).collect();
+        keys.dedup();
+        let asked = async {
+            for key in &keys {
+                let Some(quota) = rules.of(key) else { continue };
+                // One that can't be asked about is shown as it was last seen, and so are those after it.
+                let Ok(levels) = quota_reader::levels(&mut masters, &rules, &quota).await else { return };
+                self.quotas.looked_up(key, levels, Instant::now());
+            }
+        };
+        let _ = timeout(LIST_PATIENCE, asked).await;
+        self.shown(&self.quotas.page(query, Instant::now()).rows, question)
+    }
+
+    fn shown(&self, rows: &[QuotaRow], question: &ControlRequest) -> Bytes {
+        let names = KeyNames::Plain;
+        let rows: Vec<_> = rows.iter().map(|row| view_of(names.label(&row.facts.key), row)).collect();
+        admin::quotas(&rows, question.version).freeze()
     }
 }
 

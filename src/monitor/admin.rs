@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::board::Frame;
 use super::keys;
 use super::top;
+use super::view::QuotaView;
 use crate::admission::{QUOTA_HELP, Verb};
 use crate::resp::{RespVersion, encode, parse_integer};
 
@@ -61,7 +62,7 @@ const HELP: [&str; 11] = [
     "    What `hotgate top` shows, as lines of text.",
     "STATS",
     "    The status, the last second and the totals of this gateway.",
-    "QUOTA LIST|GET <key>|SET <key> LIMIT <n>|RESET <key>|PAUSE <key>|RESUME <key>|HELP",
+    "QUOTA LIST|COUNT|GET <key>|SET <key> LIMIT <n>|RESET <key>|PAUSE <key>|RESUME <key>|HELP",
     "    Quotas: look at them, and change them at every gateway.",
     "HELP",
     "    Print this help.",
@@ -108,7 +109,14 @@ fn wrong_arguments(name: &[u8]) -> String {
     format!("ERR wrong number of arguments for 'hotgate|{name}' command")
 }
 
-/// Answers a reading command from a frame. A change of a quota is not answered here: `None`.
+/// Rows of quotas.
+pub fn quotas(rows: &[QuotaView], version: RespVersion) -> BytesMut {
+    let mut out = BytesMut::new();
+    put(&mut out, version, &json(&rows));
+    out
+}
+
+/// Answers a reading command from a frame. What is asked about quotas is not answered here: `None`.
 pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let view = &frame.view;
@@ -132,15 +140,9 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
             put_lines(&mut out, &top::lines(shown, TOP_COLUMNS));
         }
         AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
-        AdminCommand::Quota(Verb::List) => put(&mut out, version, &json(&view.quotas)),
-        AdminCommand::Quota(Verb::Get(key)) => {
-            let wanted = keys::text(key);
-            let quotas: Vec<_> = view.quotas.iter().filter(|quota| quota.key == wanted).collect();
-            put(&mut out, version, &json(&quotas));
-        }
         AdminCommand::Help => put_lines(&mut out, &HELP),
         AdminCommand::Quota(Verb::Help) => put_lines(&mut out, QUOTA_HELP),
-        AdminCommand::Quota(Verb::Change(..)) => return None,
+        AdminCommand::Quota(_) => return None,
     }
     Some(out)
 }
@@ -196,7 +198,7 @@ mod tests {
             ("hotkeys write count 3", hotkeys(HotRank::Writes, 3)),
             ("hotkeys COUNT 1000 bytes", hotkeys(HotRank::Bytes, 1_000)),
             ("top", Ok(AdminCommand::Top)),
-            ("quota list", Ok(AdminCommand::Quota(Verb::List))),
+            ("quota count", Ok(AdminCommand::Quota(Verb::Count))),
             ("QUOTA GET k", Ok(AdminCommand::Quota(Verb::Get("k".into())))),
         ] {
             assert_eq!(parsed(line), expect, "{line}");

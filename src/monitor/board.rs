@@ -16,6 +16,9 @@ use super::families;
 use super::sampler::{Clock, Sampler, TICK_MS};
 use super::view::{History, View};
 
+/// Quotas in an event of the stream: the foremost ones. The others are asked for by page.
+const QUOTAS_STREAMED_MAX: usize = 50;
+
 /// A view and what was rendered of it so far.
 pub struct Frame {
     /// The view.
@@ -27,7 +30,6 @@ pub struct Frame {
     stats_with_history: OnceLock<Bytes>,
     hotkeys: OnceLock<Bytes>,
     nodes: OnceLock<Bytes>,
-    quotas: OnceLock<Bytes>,
     stream: OnceLock<Arc<str>>,
 }
 
@@ -42,7 +44,6 @@ impl Frame {
             stats_with_history: OnceLock::new(),
             hotkeys: OnceLock::new(),
             nodes: OnceLock::new(),
-            quotas: OnceLock::new(),
             stream: OnceLock::new(),
         }
     }
@@ -91,12 +92,6 @@ impl Frame {
         self.nodes.get_or_init(render).clone()
     }
 
-    /// The JSON of `/api/quotas`.
-    pub fn quotas(&self) -> Bytes {
-        let render = || to_json(&json!({ "at_ms": self.view.at_ms, "quotas": self.view.quotas }));
-        self.quotas.get_or_init(render).clone()
-    }
-
     /// The data of one event of `/api/stream`: everything but the history, on one line.
     pub fn stream(&self) -> Arc<str> {
         let view = &self.view;
@@ -105,7 +100,8 @@ impl Frame {
                 "stats": view.stats,
                 "hotkeys": view.hot_keys,
                 "nodes": view.nodes,
-                "quotas": view.quotas,
+                "quotas": view.quotas.iter().take(QUOTAS_STREAMED_MAX).collect::<Vec<_>>(),
+                "quotas_total": view.quotas_total,
             });
             Arc::from(frame.to_string())
         };

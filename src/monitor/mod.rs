@@ -30,6 +30,7 @@ pub mod merged;
 pub mod metrics;
 pub mod notify;
 pub mod process_figures;
+pub mod quota_page;
 pub mod sampler;
 pub mod server_info;
 pub mod sources;

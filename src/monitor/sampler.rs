@@ -12,6 +12,7 @@ use super::figures::{Window, kind_name, node_of, nodes, now, totals};
 use super::history::Ring;
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
+use super::quota_page::{QuotaQuery, QuotaRow, count, view_of};
 use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
@@ -99,6 +100,7 @@ impl Sampler {
         let (readiness, upstream, facts) = ((sources.readiness)(), (sources.upstream)(), (sources.quotas)());
         let trouble = (sources.upstream_trouble)();
         let quotas = self.quotas(snapshot, &facts);
+        let quotas_total = (sources.quota_page)(&QuotaQuery { count: 0, ..QuotaQuery::default() }).total;
         let missing_rights = (sources.missing_rights)();
         let base = self.base(snapshot, RATE_WINDOW_MS);
         let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
@@ -142,6 +144,7 @@ impl Sampler {
             hot_keys,
             nodes,
             quotas,
+            quotas_total,
             process,
             missing_rights: missing_rights.len() as u64,
             readiness,
@@ -199,50 +202,33 @@ impl Sampler {
         }
     }
 
-    fn quotas(&mut self, snapshot: &Snapshot, facts: &[QuotaFacts]) -> Vec<QuotaView> {
+    fn quotas(&mut self, snapshot: &Snapshot, rows: &[QuotaRow]) -> Vec<QuotaView> {
         let base = self.base(snapshot, QUOTA_WINDOW_MS);
         let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
-        let known: HashSet<_> = facts.iter().map(|fact| (fact.key.as_slice(), fact.rule)).collect();
+        let known: HashSet<_> = rows.iter().map(|row| (row.facts.key.as_slice(), row.facts.rule)).collect();
         self.stock_max.retain(|(key, rule), _| known.contains(&(key.as_slice(), *rule)));
-        facts.iter().map(|fact| self.quota(&window, &snapshot.merged, fact)).collect()
+        rows.iter().map(|row| self.quota(&window, &snapshot.merged, row)).collect()
     }
 
-    fn quota(&mut self, window: &Window<'_>, merged: &Merged, fact: &QuotaFacts) -> QuotaView {
-        let row = (Arc::from(fact.key.as_slice()), fact.rule);
+    fn quota(&mut self, window: &Window<'_>, merged: &Merged, row: &QuotaRow) -> QuotaView {
+        let fact = &row.facts;
+        let mut view = view_of(self.sources.key_names.label(&fact.key), row);
+        view.used_share = self.used_share(fact);
+        // Counters without a row of their own have the counts and rates of the list.
+        let place = (Arc::from(fact.key.as_slice()), fact.rule);
+        let Some(tally) = merged.quotas.get(&place) else { return view };
         let nothing = QuotaTally::default();
-        let (tally, base) =
-            (merged.quotas.get(&row).unwrap_or(&nothing), window.base.quotas.get(&row).unwrap_or(&nothing));
+        let base = window.base.quotas.get(&place).unwrap_or(&nothing);
         let rate = |of: fn(&QuotaTally) -> u64| window.rate(of(tally), of(base));
-        let refused = |tally: &QuotaTally| tally.refused.iter().sum::<u64>();
-        let units_per_s = rate(|t| t.admitted_units);
         let unavailable = QuotaRefusal::Unavailable.index();
-        QuotaView {
-            key: self.sources.key_names.label(&fact.key),
-            quota: name_of(fact),
-            limit: fact.limit,
-            value: fact.value,
-            remaining: fact.remaining(),
-            used_share: self.used_share(fact),
-            counts_down: fact.counts_down,
-            window_ms: fact.window_ms,
-            enforce: fact.enforce,
-            paused: fact.paused,
-            exhausted: fact.exhausted,
-            units_per_s,
-            admitted_per_s: rate(|t| t.admitted),
-            refused_per_s: window.rate(refused(tally), refused(base)),
-            sold_out_in_s: fact
-                .remaining()
-                .filter(|left| units_per_s > 0.0 && *left > 0)
-                .map(|l| l as f64 / units_per_s),
-            admitted: tally.admitted,
-            refused: QuotaRefusal::ALL.iter().map(|r| (r.label(), tally.refused[r.index()])).collect(),
-            refused_unavailable_per_s: window.rate(tally.refused[unavailable], base.refused[unavailable]),
-            would_refuse: tally.would_refuse,
-            unchecked: tally.unchecked,
-            debts_lost: tally.debts_lost,
-            rechecks: tally.rechecks,
-        }
+        count(&mut view, tally);
+        view.units_per_s = rate(|t| t.admitted_units);
+        view.admitted_per_s = rate(|t| t.admitted);
+        view.refused_per_s = rate(|t| t.refused.iter().sum());
+        view.refused_unavailable_per_s = window.rate(tally.refused[unavailable], base.refused[unavailable]);
+        let left = fact.remaining().filter(|left| view.units_per_s > 0.0 && *left > 0);
+        view.sold_out_in_s = left.map(|left| left as f64 / view.units_per_s);
+        view
     }
 
     fn used_share(&mut self, fact: &QuotaFacts) -> Option<f64> {
@@ -258,15 +244,6 @@ impl Sampler {
             return Some(1.0);
         }
         Some((1.0 - remaining as f64 / whole as f64).clamp(0.0, 1.0))
-    }
-}
-
-/// A pattern may have a lifetime cap and a rate: the window tells them apart.
-fn name_of(fact: &QuotaFacts) -> String {
-    match fact.window_ms {
-        Some(ms) if ms % 1_000 == 0 => format!("{} per {}s", fact.pattern, ms / 1_000),
-        Some(ms) => format!("{} per {ms}ms", fact.pattern),
-        None => fact.pattern.clone(),
     }
 }
 

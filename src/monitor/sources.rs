@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::keys::KeyNames;
 use super::notify::NoticeFigures;
+use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use super::turned_away::TurnedAway;
 use super::view::{Identity, Readiness};
 use crate::detect::HotSet;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::quota_changes::QuotaChangePort;
-use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::TalliesCell;
 use crate::shared::topology::Topology;
 use crate::shared::upstream_facts::{UpstreamFacts, UpstreamTrouble};
@@ -36,8 +36,10 @@ pub struct Sources {
     pub upstream_trouble: Latest<Option<Arc<UpstreamTrouble>>>,
     /// Rights that the upstream user lacks, as sentences without a full stop.
     pub missing_rights: Latest<Vec<String>>,
-    /// The keys that quotas hold.
-    pub quotas: Latest<Vec<QuotaFacts>>,
+    /// Of the keys that quotas hold, those that matter most.
+    pub quotas: Latest<Vec<QuotaRow>>,
+    /// A page of all of them.
+    pub quota_page: Box<dyn Fn(&QuotaQuery) -> QuotaPage + Send + Sync>,
     /// Whether traffic should come here.
     pub readiness: Latest<Readiness>,
     /// Notices sent so far.

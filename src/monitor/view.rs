@@ -30,8 +30,10 @@ pub struct View {
     pub hot_keys: Vec<HotKeyView>,
     /// In the order of node indexes; absent nodes are left out.
     pub nodes: Vec<NodeView>,
-    /// In the order of the registry.
+    /// Those that matter most, the first of them first.
     pub quotas: Vec<QuotaView>,
+    /// How many there are, those that are not shown included.
+    pub quotas_total: u64,
     /// Processor, memory, descriptors, threads.
     pub process: ProcessFigures,
     /// Things that the upstream user may not do and the gateway would.
@@ -335,7 +337,7 @@ pub struct NodeView {
 }
 
 /// One key under one quota.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct QuotaView {
     /// The key as people read it.
     pub key: String,
@@ -367,6 +369,12 @@ pub struct QuotaView {
     pub refused_per_s: f64,
     /// Seconds until it is sold out at this rate; `None` when it is not selling or will not end.
     pub sold_out_in_s: Option<f64>,
+    /// The limit is one that an operator set.
+    pub limit_overridden: bool,
+    /// Who set it; empty where that is not known.
+    pub limit_by: String,
+    /// Who paused it.
+    pub paused_by: String,
     /// Operations granted since the start.
     pub admitted: u64,
     /// Operations refused since the start, by reason.

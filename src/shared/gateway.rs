@@ -15,6 +15,8 @@ use super::connections::Connections;
 use super::held::HeldNodes;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
 use super::quota_board::{PolledLimits, QuotaBoard};
+use super::quota_facts::QuotaFacts;
+use super::quota_overrides::OverridesSeen;
 use super::refresh::RefreshRequester;
 use super::rights::MissingRights;
 use super::scripts::ScriptCache;
@@ -89,6 +91,10 @@ pub struct Gateway {
     pub listen: Vec<SocketAddr>,
     /// Limits that quotas keep in keys which no flush can read.
     pub polled_limits: watch::Receiver<Arc<PolledLimits>>,
+    /// What operators have set for single counters.
+    pub overrides: OverridesSeen,
+    /// Takes what workers tell of counters that have no row of their own.
+    pub quota_news: mpsc::Sender<Vec<QuotaFacts>>,
     /// When the process started.
     pub started: Instant,
 }

@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod quota_board;
 pub mod quota_changes;
 pub mod quota_facts;
+pub mod quota_overrides;
 pub mod refresh;
 pub mod rights;
 pub mod scripts;

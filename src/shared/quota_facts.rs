@@ -1,5 +1,8 @@
 //! What the quota registry knows of each key under a quota: the levels. The counts are in `tallies::QuotaTally`.
 
+use super::quota_overrides::Override;
+use super::tallies::QuotaTally;
+
 /// One key under one quota, as last seen at Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaFacts {
@@ -23,9 +26,42 @@ pub struct QuotaFacts {
     pub paused: bool,
     /// Nothing is left, so refusals are local.
     pub exhausted: bool,
+    /// What of it an operator has changed.
+    pub changed: Changed,
+    /// What has been counted at this gateway since its start.
+    pub tally: QuotaTally,
+}
+
+/// What an operator has changed of a quota on one key, and who it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The limit is not the configured one.
+    pub limit: bool,
+    /// Who set it; empty where that was not noted.
+    pub limit_by: String,
+    /// Who paused it.
+    pub paused_by: String,
 }
 
 impl QuotaFacts {
+    /// The part of the limit that is used, 0 to 1; `None` of a floor, or while it is not known.
+    pub fn used_share(&self) -> Option<f64> {
+        let (limit, value) = (self.limit.filter(|_| !self.counts_down)?, self.value?);
+        Some(if limit <= 0 { 1.0 } else { (value as f64 / limit as f64).clamp(0.0, 1.0) })
+    }
+
+    /// Notes what an operator has set for the key, if anything.
+    pub fn note(&mut self, set: Option<&Override>) {
+        self.changed = Changed::default();
+        let Some(set) = set else { return };
+        // A window has no limit of an operator's.
+        self.changed.limit = set.limit.is_some() && set.limit == self.limit && self.window_ms.is_none();
+        if self.changed.limit {
+            self.changed.limit_by.clone_from(&set.limit_by);
+        }
+        self.changed.paused_by.clone_from(&set.paused_by);
+    }
+
     /// How many units may still be granted; `None` while limit or value are not known.
     pub fn remaining(&self) -> Option<i64> {
         let (limit, value) = (self.limit?, self.value?);
@@ -53,6 +89,8 @@ mod tests {
                 enforce: true,
                 paused: false,
                 exhausted: false,
+                changed: Changed::default(),
+                tally: QuotaTally::default(),
             };
             assert_eq!(facts.remaining(), expect);
         };

@@ -268,7 +268,7 @@ pub struct CachedKeyTally {
 }
 
 /// One key that a quota holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuotaTally {
     /// Which `[[quota]]` of the configuration, counted from 0: several may hold one key, each with its own
     /// row.

@@ -135,6 +135,7 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     tokio::task::spawn_local(follow_topology(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_hot_set(Rc::clone(&worker)));
     tokio::task::spawn_local(follow_polled_limits(Rc::clone(&worker)));
+    tokio::task::spawn_local(follow_overrides(Rc::clone(&worker)));
     tokio::task::spawn_local(housekeep(Rc::clone(&worker)));
     #[cfg(debug_assertions)]
     tokio::task::spawn_local(crate::panics::provoke("worker"));
@@ -190,6 +191,17 @@ async fn follow_polled_limits(worker: Rc<RefCell<Worker>>) {
     while limits.changed().await.is_ok() {
         let published = Arc::clone(&limits.borrow_and_update());
         turn(&worker, |worker| worker.hot.adopt_polled_limits(&published));
+    }
+}
+
+/// Takes over what operators set for single counters as soon as it is published.
+async fn follow_overrides(worker: Rc<RefCell<Worker>>) {
+    let mut overrides = worker.borrow().core.gateway.overrides.clone();
+    let mut known = Arc::clone(&overrides.borrow_and_update());
+    while overrides.changed().await.is_ok() {
+        let published = Arc::clone(&overrides.borrow_and_update());
+        turn(&worker, |worker| worker.hot.adopt_overrides(&worker.core, &known, &published));
+        known = published;
     }
 }
 

@@ -10,6 +10,7 @@ use hotgate::monitor::board::{Board, Frame};
 use hotgate::monitor::http::{HttpOptions, serve};
 use hotgate::monitor::keys::KeyNames;
 use hotgate::monitor::notify::NoticeFigures;
+use hotgate::monitor::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
 use hotgate::monitor::sources::Sources;
 use hotgate::monitor::view::{Identity, Readiness};
@@ -18,8 +19,8 @@ use hotgate::route::ClusterId;
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
 use hotgate::shared::quota_changes::QuotaChangePort;
-use hotgate::shared::quota_facts::QuotaFacts;
-use hotgate::shared::tallies::{TalliesCell, WorkerTallies};
+use hotgate::shared::quota_facts::{Changed, QuotaFacts};
+use hotgate::shared::tallies::{QuotaTally, TalliesCell, WorkerTallies};
 use hotgate::shared::topology::{Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
 use hotgate::shared::upstream_facts::UpstreamFacts;
 
@@ -51,7 +52,7 @@ impl Default for Stage {
 
 impl Stage {
     pub fn sources(self: &Arc<Self>) -> Sources {
-        let (a, b, c, d) = (self.clone(), self.clone(), self.clone(), self.clone());
+        let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
         let (clients, inboxes) = ClientRowsPort::new(1);
         for mut inbox in inboxes {
             tokio::spawn(async move {
@@ -86,7 +87,8 @@ impl Stage {
             }),
             upstream_trouble: Box::new(|| None),
             missing_rights: Box::new(Vec::new),
-            quotas: Box::new(move || c.quotas.lock().unwrap().clone()),
+            quotas: Box::new(move || c.quota_rows(&QuotaQuery { count: 256, ..QuotaQuery::default() }).rows),
+            quota_page: Box::new(move |query| e.quota_rows(query)),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),
             turned_away: Arc::default(),
@@ -97,14 +99,36 @@ impl Stage {
         }
     }
 
+    /// The quotas in their order, which is that of their use.
+    fn quota_rows(&self, query: &QuotaQuery) -> QuotaPage {
+        let all = self.quotas.lock().unwrap();
+        let found: Vec<_> = all.iter().filter(|facts| query.finds(&facts.key)).collect();
+        let page = found.iter().skip(query.offset).take(query.count);
+        let row =
+            |facts: &QuotaFacts| QuotaRow { facts: facts.clone(), admitted_per_s: 0.0, refused_per_s: 0.0 };
+        QuotaPage {
+            total: all.len() as u64,
+            matched: found.len() as u64,
+            rows: page.map(|facts| row(facts)).collect(),
+        }
+    }
+
     fn change(&self, key: &[u8], action: QuotaAction) -> Result<String, String> {
         let mut quotas = self.quotas.lock().unwrap();
         let fact = quotas.iter_mut().find(|fact| fact.key == key).ok_or("no quota holds this key")?;
         match action {
-            QuotaAction::Pause => fact.paused = true,
+            QuotaAction::Pause => {
+                fact.paused = true;
+                fact.changed.paused_by = "10.0.0.9 over HTTP".into();
+            }
             QuotaAction::Resume => fact.paused = false,
-            QuotaAction::Limit(limit) => fact.limit = Some(limit),
-            QuotaAction::Reset => fact.limit = Some(1_000_000),
+            QuotaAction::Limit(limit) => {
+                fact.limit = Some(limit);
+                (fact.changed.limit, fact.changed.limit_by) = (true, "10.0.0.9 over HTTP".into());
+            }
+            QuotaAction::Reset => {
+                (fact.limit, fact.paused, fact.changed) = (Some(1_000_000), false, Changed::default());
+            }
         }
         Ok("done".into())
     }
@@ -122,6 +146,8 @@ pub fn quota(key: &[u8], rule: u16, limit: i64) -> QuotaFacts {
         enforce: true,
         paused: false,
         exhausted: false,
+        changed: Changed::default(),
+        tally: QuotaTally::default(),
     }
 }
 

@@ -53,7 +53,7 @@ fn every_error_is_reported_in_one_go() {
             "FILE:10:1: detect.leave_rate: expected at most detect.enter_rate (100), found 500; \
              lower it or raise that",
             "FILE:13:1: quota[0].match: expected a key pattern as in Redis's KEYS, found nothing: it must be given",
-            "FILE:14:9: quota[0].limit: expected an integer from 0 on (signed, 64 bits), found the integer -1",
+            "FILE:14:9: quota[0].limit: expected an integer from 0 to 4503599627370496, found the integer -1",
         ],
     );
 }

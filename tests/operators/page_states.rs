@@ -12,8 +12,9 @@ use std::time::Duration;
 use hotgate::detect::{Class, HotSet, Rates};
 use hotgate::monitor::view::Readiness;
 use hotgate::shared::topology::Topology;
+use serde_json::Value;
 
-use crate::made_up::{OPENS_S, Sale, Served, Stage, hot_key};
+use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage, hot_key, quota};
 use crate::webdriver::Browser;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,6 +94,11 @@ async fn check_state(browser: &Browser, axe: &str, state: &str) {
     // That a token was asked for is the browser's to log.
     let errors = browser.errors().await.into_iter().filter(|line| !line.contains("401 (Unauthorized)"));
     assert_eq!(errors.collect::<Vec<_>>(), Vec::<String>::new(), "{state}");
+}
+
+async fn text(browser: &Browser, id: &str) -> String {
+    let text = browser.run(&format!("return document.getElementById('{id}').innerText")).await;
+    text.as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -260,4 +266,66 @@ async fn charts_and_tables_tell_the_truth_at_a_glance() {
     }
     let unlabelled = "return [...document.querySelectorAll('button, input, select, [tabindex]')].filter(e => e.offsetParent && !(e.ariaLabel || e.innerText || e.labels?.length || e.getAttribute('aria-label'))).length";
     assert_eq!(browser.run(unlabelled).await, 0);
+}
+
+#[tokio::test]
+async fn quotas_are_counted_searched_paged_and_changed() {
+    let (served, sale) = served(OPENS_S, OPENS_S + 2.0, Some("sesame")).await;
+    let (url, stage) = (served.url.clone(), served.stage.clone());
+    let more = (0..300).map(|number| {
+        let mut row = quota(format!("sku:{{{number}}}:more").as_bytes(), 0, 1_000);
+        row.value = Some(number);
+        row
+    });
+    stage.quotas.lock().unwrap().extend(more);
+    keep_playing(served, sale, OPENS_S + 2.0);
+    let browser = Browser::start().await;
+    browser.resize(1280, 1000).await;
+    browser.open(&url).await;
+    browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
+    browser.run("document.getElementById('token').value = 'sesame'; document.querySelector('#token-form button').click()").await;
+    browser.until("return document.getElementById('quota-count').innerText === '302'", PATIENCE).await;
+    assert_eq!(text(&browser, "quota-place").await, "1 to 20 of 302");
+    browser.run("document.getElementById('quota-on').click()").await;
+    browser
+        .until("return document.getElementById('quota-place').innerText === '21 to 40 of 302'", PATIENCE)
+        .await;
+    browser.run("const search = document.getElementById('quota-search'); search.value = '{29'; search.dispatchEvent(new Event('input'))").await;
+    browser
+        .until(
+            "return document.getElementById('quota-place').innerText === '1 to 11 of 11 found, 302 in all'",
+            PATIENCE,
+        )
+        .await;
+    browser.screenshot(&target("page").join("search-light-1280.png")).await;
+
+    // A limit is set, said to be an operator's, and reset.
+    let press = |button: usize| {
+        format!(
+            "document.querySelectorAll('#quotas tbody tr')[0].querySelectorAll('button')[{button}].click()"
+        )
+    };
+    assert_eq!(browser.run("return document.querySelectorAll('#quotas tbody tr')[0].querySelectorAll('button')[2].disabled").await, true);
+    browser.run(&press(1)).await;
+    browser.run("document.getElementById('change-limit').value = '4503599627370496'; document.getElementById('change-do').click()").await;
+    browser.until("return document.querySelector('#quotas tbody tr').innerText.includes('of 4,503,599,627,370,496, set by 10.0.0.9 over HTTP')", PATIENCE).await;
+    browser.run(&press(2)).await;
+    browser.run("document.getElementById('change-do').click()").await;
+    browser
+        .until("return !document.querySelector('#quotas tbody tr').innerText.includes('set by')", PATIENCE)
+        .await;
+
+    // One for a key that is not in the list.
+    browser.run("document.getElementById('quota-other').click()").await;
+    browser.run("document.getElementById('change-name').value = 'sku:{new}:reserved'; document.getElementById('change-limit').value = '5'; document.getElementById('change-do').click()").await;
+    browser
+        .until(
+            "return document.getElementById('change-fault').innerText === 'no quota holds this key'",
+            PATIENCE,
+        )
+        .await;
+    let name: Value = std::str::from_utf8(SKU).unwrap().into();
+    browser.run(&format!("document.getElementById('change-name').value = {name}; document.getElementById('change-do').click()")).await;
+    browser.until("return !document.getElementById('change-dialog').open", PATIENCE).await;
+    assert_eq!(stage.quotas.lock().unwrap()[0].limit, Some(5));
 }

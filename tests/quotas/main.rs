@@ -13,4 +13,5 @@ mod support;
 mod quotas;
 mod quotas_faults;
 mod quotas_replicas;
+mod quotas_shown;
 mod quotas_unavailable;

@@ -229,10 +229,10 @@ async function watchClients() {
 }
 
 // The quotas: the first ones come with every frame; what is searched for, sorted or further on is asked for.
-const wanted = { search: "", sort: "used", offset: 0 };
-const isFirst = () => wanted.search === "" && wanted.sort === "used" && wanted.offset === 0;
+const wanted = { search: "", sort: "foremost", offset: 0 };
+const isFirst = () => wanted.search === "" && wanted.sort === "foremost" && wanted.offset === 0;
 
-function showQuotas({ quotas, quotas_total = quotas.length }) {
+function showQuotas({ quotas, quotas_total }) {
   if (isFirst()) showQuotaPage({ quotas: quotas.slice(0, QUOTAS_SHOWN), matched: quotas_total, total: quotas_total });
 }
 

@@ -103,11 +103,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
-        .route(
-            "/api/quotas",
-            get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().quotas()))
-                .post(quotas::change),
-        )
+        .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));

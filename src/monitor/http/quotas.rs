@@ -1,14 +1,17 @@
-//! `POST /api/quotas`: an operator's change, handed to the control thread's registry.
+//! `/api/quotas`: a page of the list, and by `POST` an operator's change, handed to the control thread's registry.
 //!
-//! It needs the token, and a token must be configured: without one everyone who reaches the port would be an
+//! `GET /api/quotas?search=TEXT&sort=used|refused|granted|key|foremost&offset=N&count=N` tells how many counters there are and how
+//! many were found, and gives those of the page; without anything the first 50, most used first.
+//!
+//! A change's page: //! It needs the token, and a token must be configured: without one everyone who reaches the port would be an
 //! operator. A browser sends no bearer token by itself, so that a foreign page can't make changes in an
 //! operator's name.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -18,6 +21,7 @@ use super::listener::Peer;
 use super::{Shared, error};
 use crate::admission::QuotaAction;
 use crate::monitor::keys;
+use crate::monitor::quota_page::{COUNT_DEFAULT, COUNT_MAX, QuotaQuery, QuotaSort, view_of};
 use crate::monitor::sources::Sources;
 
 /// The body: `{"key": "sku:{8421}:reserved", "action": "limit", "limit": 1000000}`.
@@ -73,9 +77,63 @@ fn action(change: &Change) -> Result<QuotaAction, &'static str> {
     }
 }
 
-/// The key that a written form stands for: first among the keys that quotas hold, so that names that are cut
-/// short or hashed work too; else read back.
+/// The key that a written form stands for: names that are cut short or hashed are looked for among those that there are.
 fn key(sources: &Sources, written: &str) -> Option<Vec<u8>> {
-    let held = (sources.quotas)().into_iter().find(|fact| sources.key_names.label(&fact.key) == written);
-    held.map(|fact| fact.key).or_else(|| keys::parse(written))
+    let names = &sources.key_names;
+    let read = keys::parse(written);
+    if read.as_ref().is_some_and(|key| names.label(key) == written) {
+        return read;
+    }
+    let all = (sources.quota_page)(&QuotaQuery { count: usize::MAX, ..QuotaQuery::default() });
+    let held = all.rows.into_iter().find(|row| names.label(&row.facts.key) == written);
+    held.map(|row| row.facts.key).or(read)
+}
+
+/// What is asked of the list.
+#[derive(Deserialize)]
+pub struct Wanted {
+    search: Option<String>,
+    sort: Option<String>,
+    offset: Option<usize>,
+    count: Option<usize>,
+}
+
+/// The list.
+pub async fn list(
+    State(shared): State<Arc<Shared>>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
+    let wanted = match wanted {
+        Ok(Query(wanted)) => wanted,
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    let Some(sort) = QuotaSort::parse(wanted.sort.as_deref().unwrap_or("used").as_bytes()) else {
+        return error(StatusCode::BAD_REQUEST, "sort is one of used, refused, granted, key, foremost");
+    };
+    let search = wanted.search.unwrap_or_default();
+    let query = QuotaQuery {
+        search: keys::parse(&search).unwrap_or_else(|| search.into_bytes()),
+        sort,
+        offset: wanted.offset.unwrap_or(0),
+        count: wanted.count.unwrap_or(COUNT_DEFAULT).min(COUNT_MAX),
+    };
+    let page = (shared.sources.quota_page)(&query);
+    let view = &shared.board.latest().view;
+    let rows = page.rows.iter().map(|row| {
+        let mut new = view_of(shared.sources.key_names.label(&row.facts.key), row);
+        // The view has rates over more time, and how soon it ends.
+        if let Some(seen) = view.quotas.iter().find(|seen| seen.key == new.key && seen.quota == new.quota) {
+            (new.units_per_s, new.admitted_per_s) = (seen.units_per_s, seen.admitted_per_s);
+            (new.refused_per_s, new.refused_unavailable_per_s) =
+                (seen.refused_per_s, seen.refused_unavailable_per_s);
+            new.sold_out_in_s = new.remaining.filter(|left| *left > 0).and(seen.sold_out_in_s);
+            new.used_share = new.used_share.or(seen.used_share);
+        }
+        new
+    });
+    let rows: Vec<_> = rows.collect();
+    Json(json!({
+        "at_ms": view.at_ms, "total": page.total, "matched": page.matched, "offset": query.offset, "quotas": rows,
+    }))
+    .into_response()
 }

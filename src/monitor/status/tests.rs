@@ -84,6 +84,7 @@ fn quota(key: &str) -> QuotaView {
         unchecked: 0,
         debts_lost: 0,
         rechecks: 0,
+        ..QuotaView::default()
     }
 }
 

@@ -4,7 +4,7 @@
 //! are shown of the keys that have rows of their own in the tallies, and limit keys are polled up to a bound: so either is
 //! bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +25,8 @@ const BOARD_PERIOD_NS: u64 = 250_000_000;
 pub(super) struct Board {
     /// Keys that have counted since the tallies were published.
     pub counted: Vec<u64>,
+    /// Those of them without rows of their own, of which the control thread has not been told.
+    pub(super) untold: HashSet<u64>,
     /// Keys that may have rows of their own. Each of them took one, so there are at most as many new ones as rows.
     shown: Vec<u64>,
     /// Limit keys, and how many counters have each.
@@ -90,8 +92,12 @@ impl HotKeys {
             let home = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
             if let Some(held) = home.and_then(|home| home.held.as_mut()) {
                 held.tally(&mut core.tallies.quotas);
+                if held.rows().contains(&RowId::OVERFLOW) {
+                    self.board.untold.insert(hash);
+                }
             }
         }
+        self.tell_of_quotas(core);
         self.held.measure(&core.config, core.gateway.workers.len(), &mut core.tallies.admission);
         let due = core.now_ns >= self.board.due_ns;
         let wanted = !self.quotas.is_empty() || self.board.published;

@@ -38,6 +38,7 @@ mod outcome;
 mod owner_request;
 mod pump;
 mod quota;
+mod told;
 mod unfolded;
 mod verdict;
 mod written;

@@ -23,7 +23,7 @@ use crate::resp::{Request, RespVersion, encode};
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::labels::Outcome;
 use crate::shared::quota_board::PolledLimits;
-use crate::shared::quota_facts::QuotaFacts;
+use crate::shared::quota_facts::{Changed, QuotaFacts};
 use crate::shared::tallies::QuotaTally;
 use crate::worker::core::Core;
 use crate::worker::names::ClientKey;
@@ -404,6 +404,22 @@ pub(super) fn refusal_alone(
     }
 }
 
+/// What has been counted for one of its quotas.
+fn tallied(held: &Held, rule: u16) -> QuotaTally {
+    let mut rules = held.admission.quota().rules();
+    let counts = rules.position(|known| known == rule).and_then(|place| held.admission.counts().get(place));
+    counts.map_or_else(QuotaTally::default, |counts| QuotaTally {
+        rule,
+        admitted: counts.admitted,
+        admitted_units: counts.admitted_units,
+        refused: counts.refused,
+        would_refuse: counts.would_refuse,
+        unchecked: counts.unchecked,
+        debts_lost: counts.debts_lost,
+        rechecks: counts.rechecks,
+    })
+}
+
 pub(super) fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut Vec<QuotaFacts>) {
     let key = held.admission.quota().key().to_vec();
     facts.extend(held.admission.facts(now_ns).into_iter().map(|fact| QuotaFacts {
@@ -417,5 +433,7 @@ pub(super) fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut
         enforce: fact.enforce,
         paused: fact.paused,
         exhausted: fact.exhausted,
+        changed: Changed::default(),
+        tally: tallied(held, fact.rule),
     }));
 }
