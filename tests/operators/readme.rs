@@ -85,7 +85,10 @@ fn every_subcommand_exists() {
 
 #[test]
 fn every_flag_exists() {
-    let help = program(&["serve", "--help"]) + &program(&["check", "--help"]) + &program(&["--help"]);
+    let help = program(&["serve", "--help"])
+        + &program(&["check", "--help"])
+        + &program(&["top", "--help"])
+        + &program(&["--help"]);
     let known: BTreeSet<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
     for (page, text) in pages() {
         let ours = |span: &&str| !span.contains("cargo ");
