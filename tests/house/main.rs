@@ -163,6 +163,20 @@ fn the_data_path_has_no_locks_and_no_atomics() {
     }
 }
 
+/// What a room wants of another is an effect, or is asked of both by the composition above them.
+#[test]
+fn clients_and_their_sessions_reach_into_no_other_room() {
+    let composition =
+        ["impl Worker", "::owners::", "worker::serve", "worker::dispatch", "worker::deliver", "worker::hot"];
+    check_absent("worker/session", &composition, "a session asks for clients, connections and the exit");
+    let others = [
+        &composition[..],
+        &["worker::upstream", "worker::send", "worker::session", "super::hot", "super::upstream"],
+    ]
+    .concat();
+    check_absent("worker/client", &others, "a client knows no connection to Redis and no hot key");
+}
+
 /// One place asks for room and puts requests on their connections.
 #[test]
 fn requests_leave_through_one_exit() {
