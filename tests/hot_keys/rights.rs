@@ -93,6 +93,33 @@ fn increments_are_folded_without_scripts_and_on_some_keys_only() {
 }
 
 #[test]
+fn writes_fold_with_the_rights_of_the_writes_alone() {
+    let server = Server::start();
+    let gateway = gateway_as(&server, "~* +incr +expire +set +hset +rpush +sadd", FOLDED);
+    let mut clients = clients(&gateway);
+    let lines = [
+        "EXPIRE hot 1000",
+        "EXPIRE hot 1000 NX",
+        "SET text v EX 1000",
+        "SET lock v NX",
+        "HSET hash f 1 g 2",
+        "RPUSH list a",
+        "SADD set a",
+    ];
+    let mut counted = 0;
+    for _ in 0..5 {
+        let replies = rush(&mut clients, "INCR hot");
+        assert_gapless(&replies, counted + 1);
+        counted += replies.len() as i64;
+        for line in lines {
+            let replies = rush(&mut clients, line);
+            assert!(replies.iter().all(|reply| !reply.starts_with('-')), "{line}: {replies:?}");
+        }
+        assert_refused(&rush(&mut clients, "PEXPIRE hot 1000"), "pexpire");
+    }
+}
+
+#[test]
 fn what_is_refused_cold_is_refused_hot() {
     let server = Server::start();
     let gateway = gateway_as(&server, "~* +@all -incr -decrby -hget", FOLDED);
