@@ -30,7 +30,8 @@ use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::pending::{Origin, Pending, Route};
-use crate::worker::upstream::{ASKING, Phase};
+use crate::worker::retryable::ASKING;
+use crate::worker::upstream::Phase;
 
 /// Keys looked at in one turn, of those whose time has come and of those that have changed each. A flush takes about 2 µs, so
 /// that others wait for less than half a millisecond.

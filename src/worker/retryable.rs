@@ -75,11 +75,6 @@ impl<'a> Retryable<'a> {
     }
 }
 
-/// What kind of redirection an error reply is, and the `host:port` it names, if it is one.
-pub fn redirection(reply: &[u8]) -> Option<(RedirectKind, Option<&str>)> {
-    Retryable::of(reply).map(|found| (found.kind, found.target()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,9 @@
 
 use super::exit::{FlushExit, FlushRequest, Put, Target};
 use crate::route::SlotAt;
-use crate::shared::labels::RedirectKind;
 use crate::shared::refresh::RefreshReason;
 use crate::worker::core::Core;
-use crate::worker::upstream::redirection;
+use crate::worker::retryable::{Retryable, Wants};
 
 /// What a key makes of a reply that is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,16 +127,17 @@ impl OwnerRequest {
 
 /// The node that a redirection names, if it is known. The topology is looked at anew in any case.
 fn target_of(core: &mut Core, place: SlotAt, reply: &[u8]) -> Option<Target> {
-    let (kind, target) = redirection(reply)?;
-    core.tallies.redirects[kind.index()] += 1;
+    let found = Retryable::of(reply)?;
+    core.tallies.redirects[found.kind.index()] += 1;
     let node = core.snapshots.topology.master_of(place);
-    let Some(target) = target.zip(node).and_then(|(target, node)| core.address_of(node, target)) else {
+    let Some(target) = found.target().zip(node).and_then(|(target, node)| core.address_of(node, target))
+    else {
         core.refresh(place.cluster, RefreshReason::Unassigned);
         return None;
     };
     let known = core.snapshots.topology.cluster(place.cluster).find(&target.host, target.port);
     core.refresh(place.cluster, RefreshReason::Redirected(target));
-    known.map(|node| Target { node, asking: kind == RedirectKind::Ask })
+    known.map(|node| Target { node, asking: matches!(found.wants, Wants::NodeOnce(_)) })
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::retryable::ASKING;
 use crate::worker::send::caching_prefix;
-use crate::worker::upstream::{ASKING, Phase};
+use crate::worker::upstream::Phase;
 
 impl Sessions<'_> {
     /// A command that opens, uses or closes state of the connection.

@@ -41,7 +41,6 @@ use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
 
-pub use super::retryable::{ASKING, redirection};
 use crate::worker::names::ClientKey;
 pub use greeting::GreetingError;
 pub use lanes::{Cargo, Lane};
