@@ -213,7 +213,7 @@ impl<M: Member> Segment<M> {
         matches!(self.kind, Kind::Write(_))
     }
 
-    /// A read whose reply survives the passage through Lua unchanged.
+    /// A read whose reply survives the barrier through Lua unchanged.
     pub fn is_scalar_read(&self) -> bool {
         !self.is_write() && !matches!(self.kind, Kind::Read { scalar: false, .. })
     }

@@ -38,19 +38,19 @@ pub struct BehindRequest {
     pub hash: u64,
     /// What is asked.
     pub ask: BehindAsk,
-    /// Who asks. For commands with a passage the sequence is its number.
+    /// Who asks. For commands with a barrier the sequence is its number.
     pub waiter: Waiter,
 }
 
 /// What a home says.
 #[derive(Clone, Debug)]
-pub enum BehindWord {
+pub enum HomeReply {
     /// This is the reply.
     Reply(Bytes, Outcome),
     /// The key is passed through: send the operation yourself, the ordinary way.
-    Yours(WriteBehindOp),
+    PassThrough(WriteBehindOp),
     /// The command may pass, and the home is to be told when it is answered.
-    Pass,
+    Granted,
     /// The command may pass, and the home keeps nothing of the key.
     Free,
     /// The command may not pass, for this error.
@@ -63,7 +63,7 @@ pub enum BehindWord {
 
 /// A word on its way back.
 #[derive(Clone, Debug)]
-pub struct BehindResult {
+pub struct HomeMessage {
     /// The key that was asked about.
     pub key: Bytes,
     /// Its hash.
@@ -71,5 +71,5 @@ pub struct BehindResult {
     /// Who asked.
     pub waiter: Waiter,
     /// What is said.
-    pub word: BehindWord,
+    pub word: HomeReply,
 }

@@ -1,6 +1,6 @@
 //! The number of client connections of the whole process, which `gateway.clients_max` bounds.
 //!
-//! Touched once when a client comes and once when it goes, never per request.
+//! BarrierKeys once when a client comes and once when it goes, never per request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

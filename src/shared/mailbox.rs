@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::behind::{BehindRequest, BehindResult};
+use super::behind::{BehindRequest, HomeMessage};
 use super::handoff::{Answers, Handoff};
 use crate::command::Local;
 use crate::resp::RespVersion;
@@ -68,7 +68,7 @@ pub enum WorkerMessage {
     /// Questions to this worker as the home of keys in write-behind mode. Likewise.
     Behind(Vec<BehindRequest>),
     /// What the homes of such keys say to this worker's clients. Likewise.
-    BehindSaid(Vec<BehindResult>),
+    HomeReplies(Vec<HomeMessage>),
     /// Deliver a message to the clients subscribed to this channel at the gateway.
     Publish {
         /// The channel.

@@ -62,7 +62,7 @@ impl Worker {
 
     fn end_client(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.remove(key) else { return };
-        self.release_passage(key, client.passage);
+        self.release_barrier(key, client.barrier);
         self.core.gateway.connections.release();
         if let Phase::Dead(reason) = client.phase {
             self.core.tallies.clients.closed[reason.index()] += 1;

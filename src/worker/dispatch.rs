@@ -129,15 +129,15 @@ impl Worker {
         client.active_ns = self.core.now_ns;
         client.session.last_seen = command.or(client.session.last_seen);
         client.session.forget_caching(command, &self.core.snapshots.commands);
-        let on_passage = client.passage.is_some();
+        let has_barrier = client.barrier.is_some();
         if passes_queues {
             client.combine_after = client.replies.next_sequence();
             if let Some(resolved) = resolved {
                 self.passed_copies(key, resolved);
             }
         }
-        if on_passage {
-            self.mark_passage(key);
+        if has_barrier {
+            self.mark_barrier(key);
         }
     }
 

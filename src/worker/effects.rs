@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::client::behind::Passage;
+use super::client::behind::Barrier;
 use super::client::tracking_options::Asked;
 use super::errors::UpstreamError;
 use super::names::{ClientKey, FillId, UpstreamKey};
@@ -30,10 +30,10 @@ pub enum Effect {
     RoomForClient(ClientKey),
     /// The same for the queue of a hot key, by its hash.
     RoomForKey(u64),
-    /// Something of a client was answered that has a passage past keys in write-behind mode, which may be over now.
-    EndPassage(ClientKey),
-    /// The passage of a client that is ending: the homes of its keys are told.
-    ReleasePassage(ClientKey, Box<Passage>),
+    /// Something of a client was answered that has a barrier past keys in write-behind mode, which may be over now.
+    EndBarrier(ClientKey),
+    /// The barrier of a client that is ending: the homes of its keys are told.
+    ReleaseBarrier(ClientKey, Box<Barrier>),
     /// Answer this slot of a client's reply queue when the control thread has answered.
     AwaitControl {
         /// The client.
@@ -124,8 +124,8 @@ impl Worker {
             }
             Effect::RoomForKey(hash) => self.hot.look_at_key(hash),
             Effect::AskReplicas(group) => self.ask_replicas(group),
-            Effect::EndPassage(key) => self.end_passage(key),
-            Effect::ReleasePassage(key, passage) => self.release_passage(key, Some(passage)),
+            Effect::EndBarrier(key) => self.end_barrier(key),
+            Effect::ReleaseBarrier(key, barrier) => self.release_barrier(key, Some(barrier)),
             Effect::AwaitControl { key, sequence, answer } => self.await_control(key, sequence, answer),
             Effect::FindRedirect { key, sequence, asked, id } => {
                 self.find_redirect(key, sequence, *asked, id)

@@ -57,7 +57,7 @@ impl Worker {
             WorkerMessage::Combine(batch) => self.hot.take_handoffs(&mut self.core, batch),
             WorkerMessage::Combined(answers) => self.deliver_all_of(&answers),
             WorkerMessage::Behind(requests) => self.hot.serve_behind(&mut self.core, requests),
-            WorkerMessage::BehindSaid(results) => self.hear_behind(results),
+            WorkerMessage::HomeReplies(results) => self.on_home_replies(results),
             WorkerMessage::Publish { channel, payload } => {
                 self.clients.publish_locally(&self.core, &channel, &payload)
             }

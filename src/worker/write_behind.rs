@@ -1,10 +1,10 @@
 //! Commands meet keys in write-behind mode: increments and reads of such a key go to its home, and any other command that touches
-//! one needs a passage first.
+//! one needs a barrier first.
 //!
 //! Keys are asked for in hash order, so there is no deadlock. Each home flushes what it took before and lets the command pass; while
 //! the command is under way nothing that came behind it is answered there. When its reply has left, the homes are told.
 //!
-//! A command that writes and names no keys needs the passage of all keys of all homes, and so does a `SORT` whose patterns
+//! A command that writes and names no keys needs the barrier of all keys of all homes, and so does a `SORT` whose patterns
 //! lead to keys that it does not name. Reads of the whole keyspace (`SCAN`, `KEYS`, `DBSIZE`) need none, and may miss what is
 //! pending.
 
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::client::Gate;
-use super::client::behind::{BehindKeys, Passage, Touched, sort};
+use super::client::behind::{Barrier, BarrierKeys, BehindKeys, sort};
 use super::decide::{Part, Verdict};
 use super::flow::Flow;
 use super::names::ClientKey;
@@ -26,7 +26,7 @@ use super::turn::turn;
 use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{Fan, Session};
 use crate::resp::{RespVersion, encode};
-use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
+use crate::shared::behind::{BehindAsk, BehindRequest, HomeMessage, HomeReply};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, RequestClass};
 
@@ -52,11 +52,11 @@ impl Worker {
         }
         let (requests, results) = self.hot.exchange_behind(&mut self.core);
         self.hot.serve_behind(&mut self.core, requests);
-        self.hear_behind(results);
+        self.on_home_replies(results);
     }
 
-    /// Takes a request to the home of its key, or has it wait for its passage. `None` lets it go its way.
-    pub fn pass_behind(
+    /// Takes a request to the home of its key, or has it wait for its barrier. `None` lets it go its way.
+    pub fn by_write_behind(
         &mut self,
         key: ClientKey,
         resolved: &Resolved<'_>,
@@ -67,23 +67,23 @@ impl Worker {
         }
         if self.hot.behind.is_closing() && self.clients.all.get(key)?.combined > 0 {
             // The home of a key that is in write-behind mode no more may hand an operation of it back.
-            return Some(self.wait_for_passage(key));
+            return Some(self.wait_for_barrier(key));
         }
         if let Some(op) = self.absorbable(key, resolved, verdict) {
             return self.take_behind(key, resolved, op);
         }
-        self.end_passage(key);
-        match self.clients.all.get(key)?.passage.as_deref() {
-            Some(Passage { until: None, refused: Some(text), .. }) => {
+        self.end_barrier(key);
+        match self.clients.all.get(key)?.barrier.as_deref() {
+            Some(Barrier { until: None, refused: Some(text), .. }) => {
                 let text = *text;
-                self.give_up_passage(key);
+                self.give_up_barrier(key);
                 if matches!(verdict, Verdict::Session(Session::Exec, _)) {
                     self.sessions().drop_transaction(key);
                 }
                 return Some(self.refuse(key, ErrorKind::UpstreamUnavailable, text));
             }
-            Some(passage @ Passage { until: None, .. }) if passage.is_open() => return None,
-            Some(Passage { until: None, .. }) => return Some(self.wait_for_passage(key)),
+            Some(barrier @ Barrier { until: None, .. }) if barrier.is_open() => return None,
+            Some(Barrier { until: None, .. }) => return Some(self.wait_for_barrier(key)),
             // An earlier command holds keys.
             Some(_) | None => {}
         }
@@ -92,13 +92,13 @@ impl Worker {
             return None;
         }
         let client = self.clients.all.get(key)?;
-        if client.passage.is_none() && client.replies.is_empty() {
-            self.begin_passage(key, touched);
+        if client.barrier.is_none() && client.replies.is_empty() {
+            self.begin_barrier(key, touched);
         }
-        Some(self.wait_for_passage(key))
+        Some(self.wait_for_barrier(key))
     }
 
-    fn wait_for_passage(&mut self, key: ClientKey) -> Flow {
+    fn wait_for_barrier(&mut self, key: ClientKey) -> Flow {
         self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
     }
 
@@ -161,14 +161,14 @@ impl Worker {
     }
 
     /// What a request touches beside write-behind. What is queued in a transaction is touched by its `EXEC`.
-    fn touched(&mut self, key: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> Touched {
+    fn touched(&mut self, key: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> BarrierKeys {
         match verdict {
             Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => {
-                Touched::default()
+                BarrierKeys::default()
             }
             Verdict::Session(Session::Exec, _) => {
                 let Some(session) = self.clients.all.get(key).map(|client| &client.session) else {
-                    return Touched::default();
+                    return BarrierKeys::default();
                 };
                 let mut touched = session.watched.clone();
                 if let Some(transaction) = session.transaction.queuing() {
@@ -185,10 +185,10 @@ impl Worker {
             }
             Verdict::Forward { .. } | Verdict::Split(_) => self.named(key, resolved),
             // What blocks is for other types than counters, and must not hold up one.
-            Verdict::Session(..) => Touched::default(),
-            Verdict::Fan(Fan::Min | Fan::MinArray) => Touched { all: true, ..Touched::default() },
+            Verdict::Session(..) => BarrierKeys::default(),
+            Verdict::Fan(Fan::Min | Fan::MinArray) => BarrierKeys { all: true, ..BarrierKeys::default() },
             Verdict::Fan(_) => self.named(key, resolved),
-            Verdict::Queue { part: Part::Select | Part::Hello | Part::Here, .. } => Touched::default(),
+            Verdict::Queue { part: Part::Select | Part::Hello | Part::Here, .. } => BarrierKeys::default(),
             Verdict::Queue { part: Part::Redis, .. } => {
                 let named = self.named(key, resolved);
                 let client = self.clients.all.get_mut(key);
@@ -196,23 +196,24 @@ impl Worker {
                 {
                     transaction.touched.add(named);
                 }
-                Touched::default()
+                BarrierKeys::default()
             }
         }
     }
 
-    fn named(&mut self, key: ClientKey, resolved: &Resolved<'_>) -> Touched {
+    fn named(&mut self, key: ClientKey, resolved: &Resolved<'_>) -> BarrierKeys {
         if resolved.is_malformed {
-            return Touched::default();
+            return BarrierKeys::default();
         }
         if resolved.keys.is_empty() {
             let script = resolved.counts_as == RequestClass::Script;
-            return Touched { keys: BehindKeys::new(), all: resolved.writes() || script };
+            return BarrierKeys { keys: BehindKeys::new(), all: resolved.writes() || script };
         }
         let database = self.clients.all.get(key).map_or(0, |client| client.session.database_ahead());
         // The database that `COPY` and `MOVE` name may be this one.
         let elsewhere = database != 0 && !resolved.writes();
-        let mut touched = Touched { all: !elsewhere && resolved.follows_patterns, ..Touched::default() };
+        let mut touched =
+            BarrierKeys { all: !elsewhere && resolved.follows_patterns, ..BarrierKeys::default() };
         for (KeyAt { hash, .. }, name) in resolved.named_keys() {
             if !elsewhere && self.hot.is_behind(name, hash) {
                 touched.keys.push((hash, Bytes::copy_from_slice(name)));
@@ -221,10 +222,10 @@ impl Worker {
         touched
     }
 
-    fn begin_passage(&mut self, key: ClientKey, touched: Touched) {
-        let number = self.hot.behind.next_passage();
+    fn begin_barrier(&mut self, key: ClientKey, touched: BarrierKeys) {
+        let number = self.hot.behind.next_barrier();
         let workers = self.core.gateway.workers.len();
-        let mut passage = Passage {
+        let mut barrier = Barrier {
             number,
             unlisted: if touched.all { workers } else { 0 },
             wanted: touched.keys,
@@ -233,22 +234,22 @@ impl Worker {
             refused: None,
             until: None,
         };
-        sort(&mut passage.wanted);
-        let waiter = self.passenger(key, number);
-        match passage.wanted.first().cloned() {
+        sort(&mut barrier.wanted);
+        let waiter = self.barrier_waiter(key, number);
+        match barrier.wanted.first().cloned() {
             _ if touched.all => (0..workers).for_each(|worker| {
                 let request = BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::List, waiter };
                 self.hot.ask(worker, request);
             }),
-            Some((hash, name)) => self.ask_for_passage(hash, name, waiter),
+            Some((hash, name)) => self.ask_for_barrier(hash, name, waiter),
             None => {}
         }
         if let Some(client) = self.clients.all.get_mut(key) {
-            client.passage = Some(Box::new(passage));
+            client.barrier = Some(Box::new(barrier));
         }
     }
 
-    fn passenger(&self, key: ClientKey, number: u32) -> Waiter {
+    fn barrier_waiter(&self, key: ClientKey, number: u32) -> Waiter {
         Waiter {
             worker: self.core.index as u16,
             client: key.to_number(),
@@ -261,30 +262,30 @@ impl Worker {
         }
     }
 
-    fn ask_for_passage(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
+    fn ask_for_barrier(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
         let home = self.core.home_of(hash);
         self.hot.ask(home, BehindRequest { key, hash, ask: BehindAsk::Barrier, waiter });
     }
 
     /// What homes say to clients of this worker.
-    pub fn hear_behind(&mut self, results: Vec<BehindResult>) {
-        for BehindResult { key, hash, waiter, word } in results {
+    pub fn on_home_replies(&mut self, results: Vec<HomeMessage>) {
+        for HomeMessage { key, hash, waiter, word } in results {
             match word {
-                BehindWord::Reply(reply, outcome) => {
+                HomeReply::Reply(reply, outcome) => {
                     let reply = ReplyBytes::Borrowed(&reply);
                     self.core.effects.answer_absorbed(waiter, outcome, reply);
                 }
-                BehindWord::Yours(op) => self.send_yours(&key, op, waiter),
-                BehindWord::Leftovers(config, left) => {
-                    self.hot.hear_leftovers(&mut self.core, waiter, &config, left);
+                HomeReply::PassThrough(op) => self.send_passed_through(&key, op, waiter),
+                HomeReply::Leftovers(config, left) => {
+                    self.hot.on_leftovers(&mut self.core, waiter, &config, left);
                 }
-                word => self.go_on_with_passage(key, hash, waiter, word),
+                word => self.on_barrier_reply(key, hash, waiter, word),
             }
         }
     }
 
     /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
-    fn send_yours(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
+    fn send_passed_through(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
         let key = ClientKey::from_number(waiter.client);
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.combined -= 1;
@@ -310,35 +311,35 @@ impl Worker {
         }
     }
 
-    fn go_on_with_passage(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
+    fn on_barrier_reply(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: HomeReply) {
         let key = ClientKey::from_number(waiter.client);
         let client = self.clients.all.get_mut(key);
-        let passage = client.and_then(|client| client.passage.as_deref_mut());
-        let Some(passage) = passage.filter(|passage| passage.number == waiter.sequence) else {
+        let barrier = client.and_then(|client| client.barrier.as_deref_mut());
+        let Some(barrier) = barrier.filter(|barrier| barrier.number == waiter.sequence) else {
             // The client has gone, and no command will come.
-            if matches!(word, BehindWord::Pass) {
+            if matches!(word, HomeReply::Granted) {
                 self.leave(hash, name, waiter);
             }
             return;
         };
         match word {
-            BehindWord::Pass => {
-                passage.passed += 1;
-                passage.held.push((hash, name));
+            HomeReply::Granted => {
+                barrier.passed += 1;
+                barrier.held.push((hash, name));
             }
-            BehindWord::Free => passage.passed += 1,
-            BehindWord::Refused(text) => passage.refused = Some(text),
-            BehindWord::Keys(keys) => {
-                passage.wanted.extend(keys);
-                passage.unlisted -= 1;
-                sort(&mut passage.wanted);
+            HomeReply::Free => barrier.passed += 1,
+            HomeReply::Refused(text) => barrier.refused = Some(text),
+            HomeReply::Keys(keys) => {
+                barrier.wanted.extend(keys);
+                barrier.unlisted -= 1;
+                sort(&mut barrier.wanted);
             }
-            BehindWord::Reply(..) | BehindWord::Yours(_) | BehindWord::Leftovers(..) => {}
+            HomeReply::Reply(..) | HomeReply::PassThrough(_) | HomeReply::Leftovers(..) => {}
         }
-        let next = passage.wanted.get(passage.passed).cloned();
+        let next = barrier.wanted.get(barrier.passed).cloned();
         match next {
-            Some((hash, name)) if passage.unlisted == 0 && passage.refused.is_none() => {
-                self.ask_for_passage(hash, name, waiter);
+            Some((hash, name)) if barrier.unlisted == 0 && barrier.refused.is_none() => {
+                self.ask_for_barrier(hash, name, waiter);
             }
             _ => {
                 if let Some(client) = self.clients.all.get(key) {
@@ -348,37 +349,37 @@ impl Worker {
         }
     }
 
-    /// The command at hand is on its way or answered: its passage ends with its reply.
-    pub fn mark_passage(&mut self, key: ClientKey) {
+    /// The command at hand is on its way or answered: its barrier ends with its reply.
+    pub fn mark_barrier(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let next = client.replies.next_sequence();
-        if let Some(passage) = client.passage.as_mut().filter(|passage| passage.until.is_none()) {
-            passage.until = Some(next);
+        if let Some(barrier) = client.barrier.as_mut().filter(|barrier| barrier.until.is_none()) {
+            barrier.until = Some(next);
             client.combine_after = next;
-            self.end_passage(key);
+            self.end_barrier(key);
         }
     }
 
-    /// Ends the passage of a command whose reply has left.
-    pub fn end_passage(&mut self, key: ClientKey) {
+    /// Ends the barrier of a command whose reply has left.
+    pub fn end_barrier(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get(key) else { return };
-        let until = client.passage.as_ref().and_then(|passage| passage.until);
+        let until = client.barrier.as_ref().and_then(|barrier| barrier.until);
         if until.is_some_and(|until| client.replies.has_left(until)) {
-            self.give_up_passage(key);
+            self.give_up_barrier(key);
         }
     }
 
-    /// Ends a client's passage, whatever has become of it.
-    fn give_up_passage(&mut self, key: ClientKey) {
-        let passage = self.clients.all.get_mut(key).and_then(|client| client.passage.take());
-        self.release_passage(key, passage);
+    /// Ends a client's barrier, whatever has become of it.
+    fn give_up_barrier(&mut self, key: ClientKey) {
+        let barrier = self.clients.all.get_mut(key).and_then(|client| client.barrier.take());
+        self.release_barrier(key, barrier);
     }
 
     /// Tells homes that a command is over, or will never come.
-    pub fn release_passage(&mut self, key: ClientKey, passage: Option<Box<Passage>>) {
-        let Some(passage) = passage else { return };
-        let waiter = self.passenger(key, passage.number);
-        for (hash, name) in passage.held {
+    pub fn release_barrier(&mut self, key: ClientKey, barrier: Option<Box<Barrier>>) {
+        let Some(barrier) = barrier else { return };
+        let waiter = self.barrier_waiter(key, barrier.number);
+        for (hash, name) in barrier.held {
             self.leave(hash, name, waiter);
         }
     }

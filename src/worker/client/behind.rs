@@ -1,4 +1,4 @@
-//! What a client has to do with keys in write-behind mode: those that its commands touch, and the passage of one past their homes.
+//! What a client has to do with keys in write-behind mode: those that its commands touch, and the barrier of one past their homes.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -8,7 +8,7 @@ pub type BehindKeys = SmallVec<[(u64, Bytes); 1]>;
 
 /// The keys that a command touches, as far as they are in write-behind mode.
 #[derive(Clone, Debug, Default)]
-pub struct Touched {
+pub struct BarrierKeys {
     /// These.
     pub keys: BehindKeys,
     /// It may touch any.
@@ -17,8 +17,8 @@ pub struct Touched {
 
 /// One command's way past the homes of keys.
 #[derive(Debug)]
-pub struct Passage {
-    /// Which passage of its worker it is: a word of a home for an earlier one is not taken for it.
+pub struct Barrier {
+    /// Which barrier of its worker it is: a word of a home for an earlier one is not taken for it.
     pub number: u32,
     /// Homes that have yet to name their keys.
     pub unlisted: usize,
@@ -34,7 +34,7 @@ pub struct Passage {
     pub until: Option<u32>,
 }
 
-impl Passage {
+impl Barrier {
     /// Whether the command has yet to be sent.
     pub fn awaits_command(&self) -> bool {
         self.until.is_none()
@@ -46,9 +46,9 @@ impl Passage {
     }
 }
 
-impl Touched {
+impl BarrierKeys {
     /// Adds what another command touches.
-    pub fn add(&mut self, other: Touched) {
+    pub fn add(&mut self, other: BarrierKeys) {
         self.all |= other.all;
         self.keys.extend(other.keys);
         sort(&mut self.keys);

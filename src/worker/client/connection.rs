@@ -232,8 +232,8 @@ impl Clients {
         client.phase = Phase::Finishing(reason);
         client.wake();
         // Others wait for its end, which must not depend on whether the peer closes too.
-        if let Some(passage) = client.passage.take() {
-            core.effects.push(Effect::ReleasePassage(key, passage));
+        if let Some(barrier) = client.barrier.take() {
+            core.effects.push(Effect::ReleaseBarrier(key, barrier));
         }
         client.mark_dirty(&mut self.dirty);
     }

@@ -195,7 +195,7 @@ pub struct Client {
     /// It may combine once every slot before this one has left its reply queue.
     pub combine_after: u32,
     /// The way of a command past keys in write-behind mode.
-    pub passage: Option<Box<behind::Passage>>,
+    pub barrier: Option<Box<behind::Barrier>>,
     /// Which copies of replies it may not be served.
     pub copies: CopyGuard,
     /// Counters under a quota that it has set or removed.
@@ -274,7 +274,7 @@ impl Client {
             combine_epoch: 0,
             pass_epoch: 0,
             combine_after: 0,
-            passage: None,
+            barrier: None,
             copies: CopyGuard::default(),
             written: WrittenKeys::default(),
             lane: 0,

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::behind::Touched;
+use super::behind::BarrierKeys;
 use super::subscriptions::Subscriptions;
 use super::tracking::Tracking;
 use super::transaction::{TransactionState, Watch};
@@ -77,7 +77,7 @@ pub struct Session {
     /// What it watches.
     pub watch: Watch,
     /// The watched keys that are in write-behind mode.
-    pub watched: Touched,
+    pub watched: BarrierKeys,
     /// The connection on which a blocking command waits.
     pub blocking: Option<UpstreamKey>,
     /// Subscribed to something.
@@ -114,7 +114,7 @@ impl Session {
             replies: Replies::On,
             transaction: TransactionState::Closed,
             watch: Watch::Nothing,
-            watched: Touched::default(),
+            watched: BarrierKeys::default(),
             blocking: None,
             subscriptions: None,
             tracking: None,

@@ -63,8 +63,8 @@ impl Clients {
         let at_rest = client.replies.is_empty() && !client.paused;
         client.window.settled(replies, reply_bytes, unanswered, at_rest);
         client.mark_dirty(&mut self.dirty);
-        if client.passage.is_some() {
-            core.effects.push(Effect::EndPassage(key));
+        if client.barrier.is_some() {
+            core.effects.push(Effect::EndBarrier(key));
         }
     }
 
@@ -127,9 +127,9 @@ impl Client {
             self.command_retry = None;
         }
         let bytes = self.output.len() + self.replies.held_bytes();
-        // Others wait for the end of a passage, which must not depend on whether this client reads.
+        // Others wait for the end of a barrier, which must not depend on whether this client reads.
         let has_room = bytes <= limits.client_output_buffer_max / OUTPUT_SHARE_SERVED
-            || self.passage.as_ref().is_some_and(|passage| passage.awaits_command());
+            || self.barrier.as_ref().is_some_and(|barrier| barrier.awaits_command());
         self.phase == Phase::Open
             && self.retrying == 0
             && self.parked.is_empty()

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::behind::Touched;
+use super::behind::BarrierKeys;
 use crate::resp::{RespVersion, encode};
 use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
@@ -56,7 +56,7 @@ pub struct Transaction {
     /// A queued command runs a script.
     pub scripts: bool,
     /// The keys in write-behind mode that they touch.
-    pub touched: Touched,
+    pub touched: BarrierKeys,
 }
 
 /// Queued commands, by who does them.

@@ -161,7 +161,7 @@ impl Client {
 
     /// How many requests equal to one that is combined may go with it.
     pub fn repeats_max(&self, limits: &Limits) -> usize {
-        if self.session.replies != Replies::On || self.passage.is_some() {
+        if self.session.replies != Replies::On || self.barrier.is_some() {
             return 0;
         }
         self.window.requests_max(limits).saturating_sub(self.replies.len() + 1)

@@ -8,7 +8,7 @@ use super::{BehindKey, Member, Stage, journal};
 use crate::combine::{Action, DeltaFlush, FlushOutcome, Retry};
 use crate::journal::FlushEnd;
 use crate::resp::{RespVersion, encode};
-use crate::shared::behind::BehindWord;
+use crate::shared::behind::HomeReply;
 use crate::shared::labels::ErrorKind;
 use crate::worker::core::Core;
 use crate::worker::hot::Due;
@@ -424,11 +424,11 @@ impl HotKeys {
     fn release(&mut self, hash: u64, key: &mut BehindKey, member: Member) {
         let name = key.machine.key().clone();
         match member.op {
-            None => self.tell(name, hash, member.waiter, BehindWord::Pass),
+            None => self.send_reply(name, hash, member.waiter, HomeReply::Granted),
             Some(op) => {
                 // Its own worker keeps it in order from here on, and a key that is passed through has no base to be asked for.
                 key.machine.released_done();
-                self.tell(name, hash, member.waiter, BehindWord::Yours(op));
+                self.send_reply(name, hash, member.waiter, HomeReply::PassThrough(op));
             }
         }
     }
@@ -448,7 +448,7 @@ impl HotKeys {
                 Some(_) => self.fail_member(core, hash, member.waiter, key.failing_why),
                 None => {
                     let name = key.machine.key().clone();
-                    self.tell(name, hash, member.waiter, BehindWord::Refused(key.failing_why));
+                    self.send_reply(name, hash, member.waiter, HomeReply::Refused(key.failing_why));
                 }
             }
         }

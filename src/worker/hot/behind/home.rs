@@ -11,7 +11,7 @@ use super::{BehindKey, Member, journal};
 use crate::combine::{Answer, Delta, Taken, WriteBehindKey, WriteBehindOp};
 use crate::limits::BEHIND_KEYS_MAX;
 use crate::resp::encode;
-use crate::shared::behind::{BehindAsk, BehindRequest, BehindResult, BehindWord};
+use crate::shared::behind::{BehindAsk, BehindRequest, HomeMessage, HomeReply};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::mailbox::WorkerMessage;
@@ -49,14 +49,14 @@ impl HotKeys {
                 BehindAsk::Leftovers => {
                     let left = self.has_leftovers();
                     let config = Arc::clone(&core.config);
-                    self.tell(key, hash, waiter, BehindWord::Leftovers(config, left));
+                    self.send_reply(key, hash, waiter, HomeReply::Leftovers(config, left));
                 }
                 BehindAsk::List => {
                     let keys = &self.behind.keys;
                     let named = keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone()));
                     let named: Vec<(u64, Bytes)> = named.collect();
                     named.iter().for_each(|(hash, _)| self.hurry(*hash));
-                    self.tell(key, hash, waiter, BehindWord::Keys(named));
+                    self.send_reply(key, hash, waiter, HomeReply::Keys(named));
                 }
             }
         }
@@ -76,7 +76,7 @@ impl HotKeys {
         let now_ns = core.now_ns;
         let behind = &mut self.behind;
         let Some(entry) = behind.keys.get_mut(&hash).filter(|entry| entry.machine.key() == key) else {
-            return self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op));
+            return self.send_reply(Bytes::copy_from_slice(key), hash, waiter, HomeReply::PassThrough(op));
         };
         entry.active_ns = now_ns;
         if behind.forbidden && op != WriteBehindOp::Get {
@@ -113,7 +113,9 @@ impl HotKeys {
             }
             Taken::Waits => self.look(hash),
             Taken::Refused => self.refuse_member(core, hash, member),
-            Taken::PassThrough => self.tell(Bytes::copy_from_slice(key), hash, waiter, BehindWord::Yours(op)),
+            Taken::PassThrough => {
+                self.send_reply(Bytes::copy_from_slice(key), hash, waiter, HomeReply::PassThrough(op))
+            }
         }
     }
 
@@ -121,12 +123,12 @@ impl HotKeys {
         self.begin_behind(core, &key, hash);
         let now_ns = core.now_ns;
         let Some(entry) = self.behind.keys.get_mut(&hash) else {
-            return self.tell(key, hash, waiter, BehindWord::Free);
+            return self.send_reply(key, hash, waiter, HomeReply::Free);
         };
         entry.active_ns = now_ns;
         match entry.machine.barrier(Member { waiter, op: None }) {
-            Taken::Refused => self.tell(key, hash, waiter, BehindWord::Refused(TOO_MANY)),
-            Taken::PassThrough => self.tell(key, hash, waiter, BehindWord::Free),
+            Taken::Refused => self.send_reply(key, hash, waiter, HomeReply::Refused(TOO_MANY)),
+            Taken::PassThrough => self.send_reply(key, hash, waiter, HomeReply::Free),
             Taken::Waits | Taken::Answer { .. } => self.look(hash),
         }
     }
@@ -209,19 +211,19 @@ impl HotKeys {
         if usize::from(waiter.worker) == core.index {
             core.effects.answer_absorbed(waiter, outcome, ReplyBytes::Borrowed(reply));
         } else {
-            let word = BehindWord::Reply(Bytes::copy_from_slice(reply), outcome);
-            self.tell(Bytes::new(), hash, waiter, word);
+            let word = HomeReply::Reply(Bytes::copy_from_slice(reply), outcome);
+            self.send_reply(Bytes::new(), hash, waiter, word);
         }
     }
 
     /// Says something to the worker of a client, at the end of this tick.
-    pub(super) fn tell(&mut self, key: Bytes, hash: u64, waiter: Waiter, word: BehindWord) {
-        self.behind.results[usize::from(waiter.worker)].push(BehindResult { key, hash, waiter, word });
+    pub(super) fn send_reply(&mut self, key: Bytes, hash: u64, waiter: Waiter, word: HomeReply) {
+        self.behind.results[usize::from(waiter.worker)].push(HomeMessage { key, hash, waiter, word });
         self.wake();
     }
 
     /// Sends what has gathered for other workers. What has gathered for this one is for it to serve.
-    pub fn exchange_behind(&mut self, core: &mut Core) -> (Vec<BehindRequest>, Vec<BehindResult>) {
+    pub fn exchange_behind(&mut self, core: &mut Core) -> (Vec<BehindRequest>, Vec<HomeMessage>) {
         let own = core.index;
         for worker in (0..self.behind.outboxes.len()).filter(|worker| *worker != own) {
             let requests = std::mem::take(&mut self.behind.outboxes[worker]);
@@ -233,8 +235,8 @@ impl HotKeys {
             }
             let results = std::mem::take(&mut self.behind.results[worker]);
             if !results.is_empty()
-                && let Some(WorkerMessage::BehindSaid(results)) =
-                    self.try_send(core, worker, WorkerMessage::BehindSaid(results))
+                && let Some(WorkerMessage::HomeReplies(results)) =
+                    self.try_send(core, worker, WorkerMessage::HomeReplies(results))
             {
                 self.behind.results[worker] = results;
             }

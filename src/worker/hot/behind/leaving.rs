@@ -128,7 +128,7 @@ impl HotKeys {
     }
 
     /// What a home says of this under its configuration to this worker's question.
-    pub(in crate::worker) fn hear_leftovers(
+    pub(in crate::worker) fn on_leftovers(
         &mut self,
         core: &mut Core,
         question: Waiter,

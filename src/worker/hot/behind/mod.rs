@@ -36,7 +36,7 @@ use crate::combine::{
 use crate::config::RuleMode;
 use crate::journal::Ticket;
 use crate::route::SlotAt;
-use crate::shared::behind::{BehindRequest, BehindResult};
+use crate::shared::behind::{BehindRequest, HomeMessage};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::worker::core::Core;
@@ -126,9 +126,9 @@ pub struct Behind {
     /// Questions to homes, by worker; this one's own wait here for the pump too.
     outboxes: Vec<Vec<BehindRequest>>,
     /// What is said to workers, likewise.
-    results: Vec<Vec<BehindResult>>,
-    /// Numbers the passages of clients.
-    passages: u32,
+    results: Vec<Vec<HomeMessage>>,
+    /// Numbers the barriers of clients.
+    barriers: u32,
     /// What the rules were.
     leaving: Leaving,
 }
@@ -154,7 +154,7 @@ impl Behind {
             pending_since: Timers::default(),
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             results: (0..workers).map(|_| Vec::new()).collect(),
-            passages: 0,
+            barriers: 0,
             leaving: Leaving::default(),
         }
     }
@@ -169,10 +169,10 @@ impl Behind {
         self.on = rules.any(RuleMode::WriteBehind) || !self.keys.is_empty() || !self.leaving.is_over();
     }
 
-    /// A number for the next passage of a client.
-    pub fn next_passage(&mut self) -> u32 {
-        self.passages = self.passages.wrapping_add(1);
-        self.passages
+    /// A number for the next barrier of a client.
+    pub fn next_barrier(&mut self) -> u32 {
+        self.barriers = self.barriers.wrapping_add(1);
+        self.barriers
     }
 
     fn identity(&self) -> WriteBehindIdentity<'_> {
