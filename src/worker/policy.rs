@@ -55,7 +55,7 @@ impl Worker {
         if let Some(text) = refusal {
             return Policy::Refuse(text);
         }
-        if let Some(flow) = self.pass_behind(client, resolved, verdict) {
+        if let Some(flow) = self.by_write_behind(client, resolved, verdict) {
             return Policy::Done(flow);
         }
         match (only, verdict) {
