@@ -121,7 +121,7 @@ impl Worker {
         let Some((pending, bytes)) = upstream.wire.pop_with_bytes() else { return false };
         self.upstreams.wake_waiters(&mut self.core, key);
         if pending.hook == Hook::ReleaseConnection {
-            self.upstreams.release_connection(&mut self.core, key);
+            self.upstreams.release_connection(&self.core, key);
         }
         let cluster = self.core.snapshots.cluster_of_node(node);
         match found.target().and_then(|target| self.core.address_of(node, target)) {
@@ -139,7 +139,7 @@ impl Worker {
         }
         if pending.hook == Hook::OwnTransaction {
             // Nothing of it ran, so the connection is as it was.
-            self.upstreams.release_connection(&mut self.core, key);
+            self.upstreams.release_connection(&self.core, key);
             self.sessions().exec_again(client, &pending, reply);
             return true;
         }
