@@ -16,17 +16,19 @@
 //! # The round trip of a request
 //!
 //! ```text
-//!   client --bytes--> (a) worker/client    scans requests where they lie in the read buffer
+//!   client --bytes--> (a) worker/serve     scans requests where they lie in the read buffer
+//!                         worker/resolve   command, class, keys with place and hash: once
 //!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
-//!                         worker/hot       counts the access; while work queues at its node an operation on a hot key is combined
-//!                                          instead, one on a key in write-behind mode is answered at once, a read of a copied key
-//!                                          from the copy
-//!                         worker/send      the one exit: asks for room on a connection, and puts the request there
+//!                         worker/policy    quota, write-behind, copies, combining, in this order; none of them forwards as it came
+//!                         worker/send      the one exit: node, room on a connection, and the request is put there
 //!                     (b) worker/upstream  writes what is on the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
 //!   Redis  --bytes--> (c) worker/deliver   the oldest request on the wire gets the reply (or redirect: it goes elsewhere; lost: it is tried again)
+//!                         worker/finish    the one end of a request that was forwarded: what it counts as, how long it took
 //!   client <--bytes-- (d) worker/client    replies leave in the order of the requests; one write per burst
 //! ```
+//!
+//! `docs/architecture.md` walks through it, file by file.
 //!
 //! # Invariants
 //!

@@ -4,14 +4,25 @@
 //! connections out and workers have nothing to share. The path of a request reads top to bottom:
 //!
 //! ```text
-//!   client/    (a) bytes -> request                 (d) replies -> bytes, in order
-//!   decide/        (snapshots, session, request) -> verdict
-//!   hot/           combining, quotas
-//!   session/       commands that hold state of a connection
-//!   send           the one exit: room, connection
-//!   upstream/  (b) onto the wire
-//!   deliver    (c) the response finds its request; redirect, lost: or goes elsewhere, or nowhere
-//!   finish     (d) the one end of a request: its slot, its class, its times
+//!   client_task, serve   (a) bytes -> request
+//!   dispatch                one request: resolved, decided, asked of its policies, sent
+//!   resolve                 request -> Resolved: command, class, keys with place and hash
+//!   decide/                 (snapshots, session, Resolved) -> verdict
+//!   policy                  quota, write-behind, copies, combining: their precedence
+//!   send/                   the one exit: node, room, connection; or later
+//!   upstream_task       (b) onto the wire, and off it
+//!   deliver             (c) the reply finds its request; redirect, lost: or goes elsewhere, or nowhere
+//!   finish              (d) the one end of what was forwarded: its slot, its class, its times
+//! ```
+//!
+//! Three rooms own things and import nothing of each other: [`client`], [`upstream`] and [`hot`]. What one wants of another it says
+//! as an [effect](effects). [`session`] and [`send`] borrow clients and connections together. The files that lie here compose the
+//! rooms: they alone have methods of the whole [`Worker`]. A few files in `hot` still have some; `tests/house` names them and lets none be added.
+//!
+//! ```text
+//!   owners, core, turn, effects        what a worker is, and one turn of it
+//!   names, pending, reply, errors      words that all rooms use
+//!   flush, enqueue, write_behind       hot keys meet clients and connections
 //! ```
 //!
 //! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on

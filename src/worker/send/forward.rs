@@ -47,7 +47,7 @@ impl Sender<'_> {
             sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
         };
-        let node = self.upstreams.node_of(self.core, route, client.id).ok();
+        let node = self.upstreams.node_now(self.core, route, client.id);
         if class == RequestClass::Script
             && hook == Hook::None
             && may_lack_script(self.core, self.upstreams, node, request)

@@ -9,6 +9,16 @@ use crate::worker::errors::UpstreamError;
 use crate::worker::pending::Route;
 
 impl Upstreams {
+    /// As [`Upstreams::node_of`], where it does not matter why there is none.
+    #[inline]
+    pub fn node_now(&mut self, core: &Core, route: Route, client_id: u64) -> Option<NodeIndex> {
+        match route {
+            // The ordinary way builds no error.
+            Route::Slot(slot) => core.snapshots.topology.master_of(slot),
+            _ => self.node_of(core, route, client_id).ok(),
+        }
+    }
+
     /// The node that a request of the client with this id goes to now; 0 when it is nobody's.
     ///
     /// # Errors
