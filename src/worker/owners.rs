@@ -16,6 +16,7 @@ use super::rounds::Rounds;
 use super::send::Sender;
 use super::session::Sessions;
 use super::upstream::Upstreams;
+use crate::config::Config;
 use crate::limits::SCRATCH_BYTES;
 use crate::shared::gateway::Gateway;
 use crate::worker::names::ClientKey;
@@ -165,5 +166,20 @@ impl Worker {
             self.upstreams.connections.iter_mut().for_each(|upstream| upstream.alive_ns = self.core.now_ns);
             self.upstreams.retries.wait_longer(stopped_ns);
         }
+    }
+
+    /// Takes over a new configuration of hot keys. Copies stay unless it is about them.
+    fn configure_hot(&mut self, former_config: Option<&Config>) {
+        self.hot.configure_rules(&mut self.core, former_config);
+        let config = &self.core.config;
+        let copies_alike = former_config.is_some_and(|former| {
+            former.read_cache == config.read_cache
+                && former.rules == config.rules
+                && former.quotas == config.quotas
+        });
+        if !copies_alike {
+            self.configure_copies();
+        }
+        self.hot.configure_keys(&mut self.core);
     }
 }

@@ -12,7 +12,7 @@
 
 use super::decide::Verdict;
 use super::flow::Flow;
-use super::hot::{HotVerdict, Turn};
+use super::hot::{HotVerdict, Standing, Turn};
 use super::names::ClientKey;
 use super::owners::Worker;
 use super::resolve::{KeyAt, Resolved};
@@ -48,8 +48,18 @@ impl Worker {
         let foldable = only.and_then(|_| self.hot.foldable(resolved.command)).filter(|_| short);
         let op = foldable.and_then(|foldable| foldable.op(resolved.request));
         let refusal = match (only, context_of(verdict)) {
-            (Some((key, name)), _) => self.refusal_of_one(client, resolved, (key, name), op.as_ref()),
-            (None, Some(context)) => self.refusal_beside_quota(client, resolved, context),
+            (Some((key, name)), _) => {
+                let database = self.clients.all.get(client).map_or(0, |client| client.session.database);
+                self.hot.refusal_of_one(resolved, (key, name), op.as_ref(), database)
+            }
+            (None, Some(context)) => {
+                let mut client = self.clients.all.get_mut(client);
+                self.hot.refusal_beside_quota(resolved, context, |hash| {
+                    if let Some(client) = &mut client {
+                        client.written.note(hash);
+                    }
+                })
+            }
             (None, None) => None,
         };
         if let Some(text) = refusal {
@@ -157,11 +167,16 @@ impl Worker {
                 return HotVerdict::Forward;
             }
         }
-        let op = op.filter(|(op, _)| !matches!(op, Op::Write { .. }) || !self.is_scripted(name, key.hash));
+        let op = op.filter(|(op, _)| {
+            !matches!(op, Op::Write { .. }) || !self.hot.is_scripted(&self.core, name, key.hash)
+        });
         if op.is_none() {
             self.hot.note_unfolded(key.hash, resolved.command);
         }
-        if let Turn::Goes(verdict) = self.take_turn(client_key, key.hash, op.is_some()) {
+        let Some(client) = self.clients.all.get_mut(client_key) else { return HotVerdict::Forward };
+        let standing =
+            Standing { may_pass: client.may_pass(self.hot.pass_epoch()), is_queued: client.combined > 0 };
+        if let Turn::Goes(verdict) = self.hot.take_turn(&self.core, key.hash, op.is_some(), standing) {
             return verdict;
         }
         let Some(client) = self.clients.all.get_mut(client_key) else { return HotVerdict::Forward };
@@ -189,6 +204,17 @@ impl Worker {
         let operations = 1 + resolved.request.repeats(repeats_max) as u32;
         self.enqueue(client_key, key.hash, (op, verb), operations);
         HotVerdict::Combined(operations)
+    }
+
+    /// Whether something of a client is in a queue, or waits for a copy.
+    fn has_combined(&self, client: ClientKey) -> bool {
+        self.clients.all.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
+    }
+
+    /// Whether a client has nothing in queues that was there when a key last ceased to be folded.
+    fn may_pass(&mut self, client: ClientKey) -> bool {
+        let pass_epoch = self.hot.pass_epoch();
+        self.clients.all.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
     }
 
     /// Counts an access to each key of a request. Where the size of its reply is counted, if it has one key.

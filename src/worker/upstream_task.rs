@@ -142,7 +142,7 @@ fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<En
         }
     }
     if outcome.is_ok() {
-        worker.look_at_pace(key);
+        look_at_pace(worker, key);
         write_or_yield(worker, key, has_read, cx);
     }
     // It is judged on what has come up to now.
@@ -276,6 +276,16 @@ fn read_into(
     Ok(true)
 }
 
+/// A shared connection was read until nothing more had come.
+fn look_at_pace(worker: &mut Worker, key: UpstreamKey) {
+    let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return };
+    // What waits for its turn on the lane of suspects does not wait for the node.
+    if matches!(upstream.role(), Role::Shared(lane) if lane != ALONE) {
+        let answered = upstream.wire.answered();
+        worker.hot.look_at_pace(&mut worker.core, upstream.node, &mut upstream.gauge, answered);
+    }
+}
+
 impl Worker {
     /// What the connection has to be told, and how long that may take. `None` when it is not wanted any more.
     fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
@@ -348,7 +358,7 @@ impl Worker {
         upstream.gauge.reset();
         let was_open = std::mem::replace(&mut upstream.was_open, true);
         let (node, role) = (upstream.node, upstream.role());
-        self.note_connect_time(node, connect_ns);
+        self.hot.note_connect_time(node, connect_ns);
         let tally = self.core.tallies.node(node.position());
         tally.reconnects += u64::from(was_open);
         tally.connects += 1;

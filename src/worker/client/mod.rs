@@ -16,6 +16,7 @@
 //! wants elsewhere by effects ([`super::effects`]).
 
 pub mod behind;
+mod combining;
 mod connection;
 pub mod copy_guard;
 pub mod invalidations;

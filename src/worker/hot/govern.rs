@@ -9,15 +9,10 @@ use rand::Rng;
 
 use super::verdict::HotVerdict;
 use super::{Entry, HotKeys};
-use crate::pace::{self, Course, NodePace, STANDING_WINDOWS, Window};
+use crate::pace::{self, Course, Gauge, NodePace, STANDING_WINDOWS, Window};
 use crate::shared::tallies::KeyCourse;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::Client;
 use crate::worker::core::Core;
-use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
-use crate::worker::upstream::Role;
-use crate::worker::upstream::lanes::ALONE;
 
 /// What a worker knows of the pace of nodes.
 #[derive(Default)]
@@ -75,25 +70,32 @@ pub enum Turn {
     Folds,
 }
 
-impl Worker {
+/// What the client of an operation has in queues of combined keys.
+#[derive(Clone, Copy)]
+pub struct Standing {
+    /// Nothing that was there when a key last ceased to be folded.
+    pub may_pass: bool,
+    /// Something.
+    pub is_queued: bool,
+}
+
+impl HotKeys {
     /// Whether an operation on a key goes as it came. `folds` says that it can be folded.
-    pub fn take_turn(&mut self, client: ClientKey, hash: u64, folds: bool) -> Turn {
-        let Some(client) = self.clients.all.get_mut(client) else { return Turn::Goes(HotVerdict::Forward) };
-        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Goes(HotVerdict::Forward) };
+    pub fn take_turn(&mut self, core: &Core, hash: u64, folds: bool, client: Standing) -> Turn {
+        let Some(entry) = self.entries.get_mut(&hash) else { return Turn::Goes(HotVerdict::Forward) };
         if entry.is_forced() {
             return Turn::Folds;
         }
-        let govern = &mut self.hot.govern;
         match entry.pace.course() {
-            Course::Passing if !client.may_pass(govern.pass_epoch) => Turn::Goes(HotVerdict::Wait),
+            Course::Passing if !client.may_pass => Turn::Goes(HotVerdict::Wait),
             Course::Passing => {
-                entry.passed.count(govern.counting);
+                entry.passed.count(self.govern.counting);
                 Turn::Goes(HotVerdict::Forward)
             }
             _ if !folds => Turn::Folds,
-            Course::Folding if entry.pace.wants_probe(self.core.now_ns) => self.begin_probe(hash),
+            Course::Folding if entry.pace.wants_probe(core.now_ns) => self.begin_probe(core, hash),
             Course::Folding => Turn::Folds,
-            Course::Probing if client.combined > 0 => {
+            Course::Probing if client.is_queued => {
                 entry.pace.on_folded();
                 Turn::Folds
             }
@@ -103,61 +105,51 @@ impl Worker {
     }
 
     /// Lets a key probe if its node is free for that. This operation is folded in any case.
-    fn begin_probe(&mut self, hash: u64) -> Turn {
-        let now_ns = self.core.now_ns;
-        let Some(entry) = self.hot.entries.get_mut(&hash) else { return Turn::Folds };
-        match self.core.snapshots.topology.master_of(entry.place) {
-            Some(node) if self.hot.govern.node(node).begin_probe(now_ns, hash) => entry.pace.probe(now_ns),
+    fn begin_probe(&mut self, core: &Core, hash: u64) -> Turn {
+        let now_ns = core.now_ns;
+        let Some(entry) = self.entries.get_mut(&hash) else { return Turn::Folds };
+        match core.snapshots.topology.master_of(entry.place) {
+            Some(node) if self.govern.node(node).begin_probe(now_ns, hash) => entry.pace.probe(now_ns),
             _ => entry.pace.rest(now_ns, rand::rng().random()),
         }
         Turn::Folds
     }
 
-    /// Whether a client has nothing in queues that was there when a key last ceased to be folded.
-    pub fn may_pass(&mut self, client: ClientKey) -> bool {
-        let pass_epoch = self.hot.govern.pass_epoch;
-        self.clients.all.get_mut(client).is_none_or(|client| client.may_pass(pass_epoch))
+    /// Goes up when a key ceases to be folded.
+    pub fn pass_epoch(&self) -> u32 {
+        self.govern.pass_epoch
     }
 
     /// A connection to a node was made, which took the system so long.
     pub fn note_connect_time(&mut self, node: NodeIndex, connect_ns: u64) {
-        self.hot.govern.node(node).on_connect(connect_ns);
+        self.govern.node(node).on_connect(connect_ns);
     }
 
-    /// A shared connection was read until nothing more had come.
-    pub fn look_at_pace(&mut self, key: UpstreamKey) {
-        let now_ns = self.core.now_ns;
-        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        // What waits for its turn on the lane of suspects does not wait for the node.
-        if !matches!(upstream.role(), Role::Shared(lane) if lane != ALONE) {
-            return;
-        }
-        let node = upstream.node;
-        let window_ns = self.hot.govern.node(node).window_ns();
-        let Some(window) = upstream.gauge.on_look(now_ns, upstream.wire.answered(), window_ns) else {
-            return;
-        };
-        let pace = self.hot.govern.node(node);
+    /// A shared connection to a node was read until nothing more had come, after so many replies.
+    pub fn look_at_pace(&mut self, core: &mut Core, node: NodeIndex, gauge: &mut Gauge, answered: u64) {
+        let now_ns = core.now_ns;
+        let window_ns = self.govern.node(node).window_ns();
+        let Some(window) = gauge.on_look(now_ns, answered, window_ns) else { return };
+        let pace = self.govern.node(node);
         let queue_ns = pace.on_window(now_ns, &window);
-        let standing = upstream.gauge.count_standing(queue_ns.is_some());
+        let standing = gauge.count_standing(queue_ns.is_some());
         if let Some(hash) = pace.prober() {
-            self.end_round(node, hash, &window);
+            self.end_round(now_ns, node, hash, &window);
         } else if let Some(excess_ns) = queue_ns {
             if standing >= STANDING_WINDOWS {
-                let tally = self.core.tallies.node(node.position());
+                let tally = core.tallies.node(node.position());
                 tally.queue_us = tally.queue_us.max(excess_ns / 1000);
-                self.fold_heaviest(node, &window, excess_ns);
+                self.fold_heaviest(core, node, &window, excess_ns);
             }
-            self.hot.govern.count_anew(now_ns);
+            self.govern.count_anew(now_ns);
         }
     }
 
     /// A round of a key's probe is over.
-    fn end_round(&mut self, node: NodeIndex, hash: u64, window: &Window) {
-        let now_ns = self.core.now_ns;
-        let queues = self.hot.govern.node(node).is_probe_queueing(window);
-        let Some(entry) = self.hot.entries.get_mut(&hash) else {
-            return self.hot.govern.node(node).end_probe(now_ns, false);
+    fn end_round(&mut self, now_ns: u64, node: NodeIndex, hash: u64, window: &Window) {
+        let queues = self.govern.node(node).is_probe_queueing(window);
+        let Some(entry) = self.entries.get_mut(&hash) else {
+            return self.govern.node(node).end_probe(now_ns, false);
         };
         // A key that cooled and came back meanwhile passes: it may fold only as any other that passes does.
         match entry.pace.course() {
@@ -169,25 +161,25 @@ impl Worker {
         }
         let passes = entry.pace.course() == Course::Passing;
         if entry.pace.course() != Course::Probing {
-            self.hot.govern.node(node).end_probe(now_ns, passes);
+            self.govern.node(node).end_probe(now_ns, passes);
         }
         if passes {
-            self.hot.govern.on_passing();
+            self.govern.on_passing();
         }
     }
 
     /// A queue stands at a node: the keys with most operations there fold from now on.
-    fn fold_heaviest(&mut self, node: NodeIndex, window: &Window, excess_ns: u64) {
-        let now_ns = self.core.now_ns;
-        let counted_ns = now_ns.saturating_sub(self.hot.govern.counting_since_ns);
-        let counting = self.hot.govern.counting;
+    fn fold_heaviest(&mut self, core: &Core, node: NodeIndex, window: &Window, excess_ns: u64) {
+        let now_ns = core.now_ns;
+        let counted_ns = now_ns.saturating_sub(self.govern.counting_since_ns);
+        let counting = self.govern.counting;
         let passed = |entry: &Entry| match entry.passed.counting == counting {
             true if entry.passes() => entry.passed.operations,
             _ => 0,
         };
-        let topology = &self.core.snapshots.topology;
-        let of_node = self.hot.hot_keys.iter().filter_map(|hash| {
-            let entry = self.hot.entries.get(hash)?;
+        let topology = &core.snapshots.topology;
+        let of_node = self.hot_keys.iter().filter_map(|hash| {
+            let entry = self.entries.get(hash)?;
             (topology.master_of(entry.place) == Some(node)).then(|| (passed(entry), *hash))
         });
         let chosen = pace::heaviest(of_node, window, counted_ns);
@@ -195,12 +187,12 @@ impl Worker {
             return;
         }
         for hash in chosen {
-            if let Some(entry) = self.hot.entries.get_mut(&hash) {
+            if let Some(entry) = self.entries.get_mut(&hash) {
                 entry.pace.fold(now_ns, excess_ns, rand::rng().random());
             }
         }
         // What was sent before has to be answered before anything of its client is folded.
-        self.hot.epoch = self.hot.epoch.wrapping_add(1);
+        self.epoch = self.epoch.wrapping_add(1);
     }
 }
 
@@ -227,18 +219,5 @@ impl HotKeys {
                 unfolded: entry.unfolded.iter().map(|id| commands.get(id).name.to_string()).collect(),
             });
         }
-    }
-}
-
-impl Client {
-    /// Whether everything of this client that was in queues when a key last ceased to be folded is settled.
-    pub(super) fn may_pass(&mut self, pass_epoch: u32) -> bool {
-        if self.pass_epoch != pass_epoch {
-            if self.combined > 0 {
-                return false;
-            }
-            self.pass_epoch = pass_epoch;
-        }
-        true
     }
 }

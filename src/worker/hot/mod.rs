@@ -67,7 +67,7 @@ use entry::Home;
 pub use entry::{Entry, Rules};
 pub use exit::{FlushExit, FlushRequest, Put, Target};
 use govern::Govern;
-pub use govern::Turn;
+pub use govern::{Standing, Turn};
 use held_counters::HeldCounters;
 pub use observe::detector;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};

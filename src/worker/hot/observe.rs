@@ -9,15 +9,11 @@ use super::quota::Held;
 use super::{Due, Entry, HeldCounters, HotKeys, Rules};
 use crate::combine::{KeyQueue, QueueLimits};
 use crate::command::glob;
-use crate::config::{Config, Limits, RuleMode};
+use crate::config::{Config, RuleMode};
 use crate::detect::{Detector, DetectorConfig};
 use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
 use crate::shared::keyed::RowId;
-use crate::worker::client::Client;
-use crate::worker::client::session::Replies;
 use crate::worker::core::Core;
-use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
 
 /// A detector as the configuration wants it; none when detection is off.
 pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
@@ -95,75 +91,45 @@ impl HotKeys {
     }
 }
 
-impl Worker {
-    /// Whether something of a client is in a queue, or waits for a copy.
-    pub fn has_combined(&self, client: ClientKey) -> bool {
-        self.clients.all.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
-    }
-
-    /// Takes over a new configuration. What was counted and copied under the former one stays unless it is about that.
-    pub fn configure_hot(&mut self, former_config: Option<&Config>) {
-        let config = &self.core.config;
+impl HotKeys {
+    /// Takes over the rules of a new configuration. What was counted under the former one stays unless it is about that.
+    pub fn configure_rules(&mut self, core: &mut Core, former_config: Option<&Config>) {
+        let config = Arc::clone(&core.config);
         let counts_alike = former_config.is_some_and(|former| {
             former.detect.enabled == config.detect.enabled
                 && former.detect.never_track == config.detect.never_track
         });
-        let copies_alike = former_config.is_some_and(|former| {
-            former.read_cache == config.read_cache
-                && former.rules == config.rules
-                && former.quotas == config.quotas
-        });
-        let former = std::mem::replace(&mut self.hot.rules, Rules::new(&self.core.config.rules));
-        self.hot.leave_rules(&mut self.core, former);
+        let former = std::mem::replace(&mut self.rules, Rules::new(&config.rules));
+        self.leave_rules(core, former);
         // What was sent before under other rules has to be answered before anything goes by a home under these, and the
         // other way round.
-        self.hot.epoch = self.hot.epoch.wrapping_add(1);
-        self.hot.govern.on_passing();
+        self.epoch = self.epoch.wrapping_add(1);
+        self.govern.on_passing();
         if !counts_alike {
-            self.hot.detector = detector(&self.core.config, self.core.now_ns);
+            self.detector = detector(&config, core.now_ns);
         }
-        let (rules, timers) = (&mut self.hot.rules, &mut self.hot.timers);
-        for (hash, entry) in &mut self.hot.entries {
-            timers.arm(Due::Cool(*hash), self.core.now_ns);
+        for (hash, entry) in &mut self.entries {
+            self.timers.arm(Due::Cool(*hash), core.now_ns);
             if let Some(home) = &mut entry.queue {
-                home.queue.set_limits(queue_limits(&self.core.config));
+                home.queue.set_limits(queue_limits(&config));
             }
             if !entry.serves_debts {
-                entry.ruled = rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
+                entry.ruled = self.rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
             }
         }
-        if !copies_alike {
-            self.configure_copies();
-        }
-        self.hot.cache.forgive_refusals();
-        self.hot.configure_quotas(&mut self.core);
-        self.hot.hot_set_version = None;
-        let hot_set = Arc::clone(&self.core.gateway.hot_set.borrow());
-        self.hot.adopt_hot_set(&mut self.core, &hot_set);
-        self.hot.configure_behind(&mut self.core);
+    }
+
+    /// Takes over the rest of a new configuration, once its rules and copies have been.
+    pub fn configure_keys(&mut self, core: &mut Core) {
+        self.cache.forgive_refusals();
+        self.configure_quotas(core);
+        self.hot_set_version = None;
+        let hot_set = Arc::clone(&core.gateway.hot_set.borrow());
+        self.adopt_hot_set(core, &hot_set);
+        self.configure_behind(core);
     }
 }
 
 fn queue_limits(config: &Config) -> QueueLimits {
     QueueLimits { operations_max: config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX }
-}
-
-impl Client {
-    /// Whether everything that this client sent before the newest combined key was one has been answered, and everything
-    /// that went past a queue since.
-    pub fn may_combine(&mut self, epoch: u32) -> bool {
-        if self.combine_epoch != epoch {
-            self.combine_epoch = epoch;
-            self.combine_after = self.replies.next_sequence();
-        }
-        self.replies.has_left(self.combine_after)
-    }
-
-    /// How many requests equal to one that is combined may go with it.
-    pub fn repeats_max(&self, limits: &Limits) -> usize {
-        if self.session.replies != Replies::On || self.barrier.is_some() {
-            return 0;
-        }
-        self.window.requests_max(limits).saturating_sub(self.replies.len() + 1)
-    }
 }

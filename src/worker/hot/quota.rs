@@ -26,8 +26,6 @@ use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_facts::{Changed, QuotaFacts};
 use crate::shared::tallies::QuotaTally;
 use crate::worker::core::Core;
-use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
 use crate::worker::resolve::{KeyAt, Resolved};
 
 /// The `[[quota]]`s, compiled, and which of the keys seen lately they hold.
@@ -222,24 +220,24 @@ fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[Row
     rows.collect()
 }
 
-impl Worker {
+impl HotKeys {
     /// The error for a command that names keys under enforced quotas and would pass by one of them, if it does. What it may
-    /// change is noted for its client.
+    /// change otherwise is noted for its client.
     pub fn refusal_beside_quota(
         &mut self,
-        client: ClientKey,
         resolved: &Resolved<'_>,
         context: CommandContext,
+        mut note: impl FnMut(u64),
     ) -> Option<String> {
-        if self.hot.quotas.is_empty() {
+        if self.quotas.is_empty() {
             return None;
         }
         let writes = resolved.writes();
         resolved.named_keys().find_map(|(key, name)| {
-            let quota = self.hot.quotas.of(name, key.hash)?;
+            let quota = self.quotas.of(name, key.hash)?;
             let refusal = refusal(&quota, resolved.request.name(), writes, context);
             if writes && refusal.is_none() {
-                self.note_written(client, key.hash);
+                note(key.hash);
             }
             refusal
         })
@@ -249,20 +247,19 @@ impl Worker {
     /// what the quota judges takes a place among the counters, so that names which nobody counts under do not fill it.
     pub fn refusal_of_one(
         &mut self,
-        client: ClientKey,
         resolved: &Resolved<'_>,
         (key, name): (KeyAt, &[u8]),
         op: Option<&Op<'_>>,
+        database: u32,
     ) -> Option<String> {
-        if self.hot.quotas.is_empty() {
+        if self.quotas.is_empty() {
             return None;
         }
-        let database = self.clients.all.get(client)?.session.database;
         let (request, writes) = (resolved.request, resolved.writes());
-        if let Some(entry) = self.hot.entries.get(&key.hash).filter(|entry| entry.key == name) {
+        if let Some(entry) = self.entries.get(&key.hash).filter(|entry| entry.key == name) {
             return refusal_alone(entry.quota.as_deref()?, op, request, writes, database);
         }
-        let quota = if writes { self.hot.quotas.of(name, key.hash) } else { None };
+        let quota = if writes { self.quotas.of(name, key.hash) } else { None };
         refusal_alone(quota.as_deref()?, op, request, writes, database)
     }
 }

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::HotKeys;
 use crate::command::CommandId;
-use crate::worker::owners::Worker;
+use crate::worker::core::Core;
 
 /// Commands that are told apart for one key: those that came first. Further ones are not shown.
 const COMMANDS_MAX: usize = 8;
@@ -36,12 +36,12 @@ impl HotKeys {
     }
 }
 
-impl Worker {
+impl HotKeys {
     /// Whether the flushes of a key are calls of the script, which has no step for most writes.
-    pub fn is_scripted(&mut self, key: &[u8], hash: u64) -> bool {
-        self.core.config.combine.exactly_once
-            || self.hot.entries.get(&hash).is_some_and(|entry| entry.quota.is_some())
-            || self.hot.rules.wants_tokens(key, hash)
+    pub fn is_scripted(&mut self, core: &Core, key: &[u8], hash: u64) -> bool {
+        core.config.combine.exactly_once
+            || self.entries.get(&hash).is_some_and(|entry| entry.quota.is_some())
+            || self.rules.wants_tokens(key, hash)
     }
 }
 

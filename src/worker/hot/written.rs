@@ -3,17 +3,6 @@
 //! What a client remembers of them is its own ([`crate::worker::client::written`]).
 
 use super::HotKeys;
-use crate::worker::names::ClientKey;
-use crate::worker::owners::Worker;
-
-impl Worker {
-    /// A client changes a key that a quota holds, beside the key's queue.
-    pub(super) fn note_written(&mut self, client: ClientKey, hash: u64) {
-        if let Some(client) = self.clients.all.get_mut(client) {
-            client.written.note(hash);
-        }
-    }
-}
 
 impl HotKeys {
     /// A client that counts now, here at the home of the key or through another worker, has changed the key before.
