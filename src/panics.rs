@@ -9,15 +9,20 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
+use std::sync::Once;
 
 /// The exit code after a panic, which is the one that Rust itself uses.
 pub const EXIT_CODE: i32 = 101;
 
 /// From here on a panic in any thread or task says where it was, in one line of the log, and ends the process.
 pub fn end_process_on_panic() {
+    // A second thread that panics meanwhile waits here for the end: the last line is the first panic's.
+    static ENDING: Once = Once::new();
     panic::set_hook(Box::new(|panic| {
-        say(panic);
-        std::process::exit(EXIT_CODE);
+        ENDING.call_once(|| {
+            say(panic);
+            std::process::exit(EXIT_CODE);
+        });
     }));
 }
 
