@@ -84,7 +84,7 @@ fn sources(
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let (rights, foremost) = (Arc::clone(gateway), list.clone());
+    let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -99,6 +99,7 @@ fn sources(
             foremost.foremost(Instant::now())
         }),
         quota_page: Box::new(move |query| list.page(query, Instant::now())),
+        connected: Box::new(move || connected.connections.open()),
         readiness: Box::new(move || readiness(&ready)),
         notices,
         turned_away: Arc::default(),

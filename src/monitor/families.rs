@@ -96,7 +96,7 @@ fn requests(out: &mut Exposition, view: &View) {
 fn clients(out: &mut Exposition, view: &View) {
     let clients = &view.merged.all.clients;
     out.family(&m::CLIENTS)
-        .sample(&["connected"], clients.current as f64)
+        .sample(&["connected"], view.stats.totals.clients as f64)
         .sample(&["blocked"], clients.blocked as f64)
         .sample(&["subscribed"], clients.subscribed as f64);
     out.family(&m::CLIENTS_OPENED).sample(&[], clients.opened as f64);

@@ -7,7 +7,7 @@ use super::process_figures::ProcessFigures;
 use super::view::{NodeView, Now, Quantiles, Totals};
 use crate::detect::KeyName;
 use crate::route::SlotAt;
-use crate::shared::histogram::Latency;
+use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
     CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RejectReason, RequestClass,
 };
@@ -58,12 +58,19 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         bytes_out_per_s: window.rate(all.clients.bytes_out, base.clients.bytes_out),
         offered_per_s: window.rate(all.combine.offered, base.combine.offered),
         flushed_per_s: window.rate(all.combine.flushed, base.combine.flushed),
+        combine_batch_mean: mean(&all.combine.batch_size, &base.combine.batch_size),
+        combine_added_wait_mean_us: mean(&all.combine.added_wait_us, &base.combine.added_wait_us),
         cpu_cores: 0.0,
         worker_cores: Vec::new(),
         clients_rejected_per_s: window.rate(all.clients.rejected[at_bound], base.clients.rejected[at_bound]),
         clients_stalled_per_s: closed(CloseReason::OutputBuffer) + closed(CloseReason::OutputStalled),
         admin_turned_away_per_s: BTreeMap::new(),
     }
+}
+
+fn mean(all: &Octaves, base: &Octaves) -> f64 {
+    let happened = all.since(base);
+    happened.sum() as f64 / happened.count().max(1) as f64
 }
 
 fn quantiles(all: &Latency, base: &Latency) -> Quantiles {

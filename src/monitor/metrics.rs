@@ -28,9 +28,9 @@ metrics! {
     WORKERS: Gauge "hotgate_workers" [] "Worker threads.";
 
     REQUESTS: Counter "hotgate_requests_total" ["class", "outcome"] "Requests settled, by class and outcome.";
-    REQUEST_SECONDS: Histogram "hotgate_request_duration_seconds" [] "Time from the last byte of a request to its queued reply, waiting for Redis included.";
-    GATEWAY_SECONDS: Histogram "hotgate_gateway_duration_seconds" [] "The part of a request's time that was not spent waiting for Redis.";
-    UPSTREAM_SECONDS: Histogram "hotgate_upstream_duration_seconds" [] "Time from writing a request to a node to having its whole reply.";
+    REQUEST_SECONDS: Histogram "hotgate_request_duration_seconds" [] "Time from the last byte of a client's request to its queued reply, Redis's part included. Failed requests and those that may block are left out.";
+    GATEWAY_SECONDS: Histogram "hotgate_gateway_duration_seconds" [] "What the gateway adds to the time of a client's request: queueing, folding, delivery. Redis's part of it is left out.";
+    UPSTREAM_SECONDS: Histogram "hotgate_upstream_duration_seconds" [] "Time from writing a request to a node to having its whole reply. A flush has one; what is folded, cached or refused here, and what may block, has none.";
     ERRORS: Counter "hotgate_errors_total" ["kind"] "Errors by kind: what clients did wrong, what Redis refused, what the gateway could not do.";
     REDIRECTS: Counter "hotgate_redirects_total" ["kind"] "Replies of Redis that sent a request elsewhere or asked for another try.";
 
@@ -56,7 +56,7 @@ metrics! {
     NODE_CONNECTS: Counter "hotgate_upstream_node_connects_total" ["node"] "Connections established to the node.";
     NODE_RECONNECTS: Counter "hotgate_upstream_node_reconnects_total" ["node"] "Connections established to the node after an earlier one was lost.";
     NODE_CONNECT_FAILURES: Counter "hotgate_upstream_node_connect_failures_total" ["node"] "Attempts to connect to the node that failed.";
-    NODE_SECONDS: Histogram "hotgate_upstream_node_duration_seconds" ["node"] "Reply times of the node, one bucket for each power of two of microseconds.";
+    NODE_SECONDS: Histogram "hotgate_upstream_node_duration_seconds" ["node"] "Time from writing a request to the node to having its whole reply, those that may block left out; one bucket for each power of two of microseconds.";
     TOPOLOGY_VERSION: Counter "hotgate_topology_changes_total" [] "Topologies that took effect, the first one included.";
 
     HOT_KEYS: Gauge "hotgate_hot_keys" [] "Keys in the published hot set.";

@@ -110,6 +110,8 @@ impl Sampler {
         now.worker_cores = worker_cores(&base, snapshot, window.seconds);
         now.admin_turned_away_per_s = turned_away_per_s(&window, &base, snapshot);
         let mut totals = totals(merged, &process);
+        // The workers' own count is as old as what they published last.
+        totals.clients = (sources.connected)();
         totals.admin_turned_away =
             Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
         let hot_keys: Vec<_> =

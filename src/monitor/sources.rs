@@ -40,6 +40,8 @@ pub struct Sources {
     pub quotas: Latest<Vec<QuotaRow>>,
     /// A page of all of them.
     pub quota_page: Box<dyn Fn(&QuotaQuery) -> QuotaPage + Send + Sync>,
+    /// Clients that are connected now.
+    pub connected: Latest<u64>,
     /// Whether traffic should come here.
     pub readiness: Latest<Readiness>,
     /// Notices sent so far.

@@ -120,11 +120,11 @@ pub struct Now {
     pub errors_by_kind_per_s: BTreeMap<&'static str, f64>,
     /// Refused by quotas and rules.
     pub refused_per_s: f64,
-    /// The whole time of a request.
+    /// The whole time of a client's request.
     pub request_time: Quantiles,
-    /// Less the wait for Redis.
+    /// What of it the gateway adds: queueing, folding, delivery.
     pub gateway_time: Quantiles,
-    /// The wait for Redis.
+    /// From writing a request to a node to having its reply. What is folded or refused here has none, a flush has one.
     pub upstream_time: Quantiles,
     /// Bytes from clients.
     pub bytes_in_per_s: f64,
@@ -134,6 +134,10 @@ pub struct Now {
     pub offered_per_s: f64,
     /// Commands sent for them.
     pub flushed_per_s: f64,
+    /// Operations per flush on average; 0 without flushes.
+    pub combine_batch_mean: f64,
+    /// The wait that combining added to an operation before its flush on average, in microseconds.
+    pub combine_added_wait_mean_us: f64,
     /// Processor time per second of the whole process: 1.0 is one core.
     pub cpu_cores: f64,
     /// The same of each worker's thread, by its name: at 1.0 it has no time to spare.

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::labels::Outcome;
+use super::labels::{Outcome, RequestClass};
 use crate::combine::{Member, Verb, WriteForm};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
@@ -58,6 +58,10 @@ pub struct Waiter {
     pub operations: u32,
     /// When the request came in, in nanoseconds of the process's clock.
     pub received_ns: u64,
+    /// How long Redis took with what it was folded into; 0 until that is answered, and where Redis was not asked.
+    pub upstream_ns: u64,
+    /// What it counts as.
+    pub class: RequestClass,
     /// The delta of each of them; 0 for anything but an increment.
     pub delta: i64,
     /// How it says the increment.
@@ -182,6 +186,8 @@ mod tests {
             sequence: 0,
             operations: 1,
             received_ns: 1,
+            upstream_ns: 0,
+            class: RequestClass::Counter,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,

@@ -35,13 +35,12 @@ pub struct WorkerTallies {
     pub requests: [[u64; Outcome::COUNT]; RequestClass::COUNT],
     /// Errors by `ErrorKind`.
     pub errors: [u64; ErrorKind::COUNT],
-    /// From the last byte of a request to its reply being queued for the client: what the client waits for,
-    /// less the network between the two.
+    /// From the last byte of a client's request to its reply being queued for the client: what the client waits for,
+    /// less the network between the two. Absent for what failed, what may block, and what never needs a node, such as `PING`.
     pub request_time: Latency,
-    /// The part of `request_time` that was not spent waiting for Redis: parsing, deciding, queueing,
-    /// combining.
+    /// The part of `request_time` that the gateway adds: deciding, queueing, folding, delivery.
     pub gateway_time: Latency,
-    /// From writing a request to a node to having its whole reply. Absent for requests that needed no node.
+    /// From writing a request to a node to having its whole reply, also of flushes. Absent for what may block.
     pub upstream_time: Latency,
     /// Client connections.
     pub clients: ClientTallies,

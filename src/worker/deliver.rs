@@ -241,14 +241,14 @@ impl Worker {
                 }
                 _ => self.clients.settle(&mut self.core, client, sequence, part, reply),
             },
-            Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, reply),
+            Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, pending.sent_ns, reply),
             Origin::Behind(flush) => {
                 self.hot.settle_behind(&mut self.core, &mut self.upstreams, flush, reply)
             }
             Origin::Confirmation(index) => {
                 self.hot.settle_confirmation(&mut self.core, index, Some(reply.as_slice()))
             }
-            Origin::Fill(fill, _) => self.settle_fill(fill, key, reply),
+            Origin::Fill(fill, _) => self.settle_fill(fill, key, pending.sent_ns, reply),
             Origin::Probe(question) => {
                 self.upstreams.settle_probe(&self.core, key, question, reply.as_slice());
             }

@@ -21,7 +21,7 @@ use crate::combine::OUTCOME_UNKNOWN;
 use crate::config::LostReply;
 use crate::limits::KEPT_BYTES_MAX;
 use crate::shared::handoff::{Answer, AnswerBytes, Answers, Waiter};
-use crate::shared::labels::{CloseReason, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, Outcome};
 
 /// One thing that a room asks of another.
 #[derive(Debug)]
@@ -166,14 +166,18 @@ impl Worker {
     }
 
     fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
-        let Waiter { operations, sequence, received_ns, client, .. } = answer.waiter;
+        let Waiter { operations, sequence, received_ns, upstream_ns, class, client, .. } = answer.waiter;
         if let Some(hash) = answer.hash {
             self.hot.on_answered(hash, operations);
         }
         let replies = u64::from(operations);
-        self.core.tallies.count_many(RequestClass::Counter, answer.outcome, replies);
+        self.core.tallies.count_many(class, answer.outcome, replies);
         let now_ns = self.core.now_ns;
-        self.core.reply_times.add_many(received_ns, received_ns, now_ns, replies, &mut self.core.tallies);
+        // As of what is forwarded, the times of failures are not told.
+        if answer.outcome != Outcome::Failed {
+            let tallies = &mut self.core.tallies;
+            self.core.reply_times.add_folded(received_ns, upstream_ns, now_ns, replies, tallies);
+        }
         let key = ClientKey::from_number(client);
         if let Some(client) = self.clients.all.get_mut(key) {
             client.combined -= operations;

@@ -3,6 +3,7 @@
 use super::owners::Worker;
 use crate::combine::{Op, Verb};
 use crate::shared::handoff::Waiter;
+use crate::shared::labels::RequestClass;
 use crate::worker::names::ClientKey;
 
 impl Worker {
@@ -30,6 +31,8 @@ impl Worker {
             operations,
             worker: self.core.index as u16,
             received_ns: self.core.now_ns,
+            upstream_ns: 0,
+            class: class_of(&op),
             delta: if let Op::Increment(delta) = op { delta } else { 0 },
             verb,
             version: client.session.version,
@@ -37,5 +40,13 @@ impl Worker {
         self.hot.take_operation(&mut self.core, hash, op, waiter, written);
         // A quota may have answered already. Then nothing of it is under way when the client's next request is looked at.
         self.deliver_answers();
+    }
+}
+
+fn class_of(op: &Op<'_>) -> RequestClass {
+    match op {
+        Op::Increment(_) | Op::HashIncrement { .. } => RequestClass::Counter,
+        Op::Get | Op::HashGet { .. } | Op::Read { .. } => RequestClass::Read,
+        Op::Set(_) | Op::Write { .. } => RequestClass::Write,
     }
 }

@@ -30,7 +30,9 @@ impl Worker {
         let tallies = &mut self.core.tallies;
         let tally = tallies.node(upstream.node.position());
         tally.requests += 1;
-        tally.reply_us.record(now_ns.saturating_sub(pending.sent_ns) / 1000);
+        if pending.class != RequestClass::Blocking {
+            tally.reply_us.record(now_ns.saturating_sub(pending.sent_ns) / 1000);
+        }
         // A server that asks for the body of a script gets it; nothing has failed.
         if reply.first() == Some(&b'-') && !reply.starts_with(b"-NOSCRIPT") {
             tally.errors += 1;
@@ -39,7 +41,16 @@ impl Worker {
         if let (Some(handle), Some(detector)) = (pending.access, &mut self.hot.detector) {
             detector.record_reply(handle, reply.len().min(u32::MAX as usize) as u32);
         }
-        self.core.reply_times.add(pending.received_ns, pending.sent_ns, now_ns, tallies);
+        let times = &mut self.core.reply_times;
+        match pending.origin {
+            // How long a command blocks is what its client asked for, and no figure of Redis or of the gateway.
+            _ if pending.class == RequestClass::Blocking => {}
+            Origin::Swallow => {}
+            Origin::Client { .. } | Origin::Fill(..) => {
+                times.add_forwarded(pending.received_ns, pending.sent_ns, now_ns, tallies);
+            }
+            _ => times.add_own(pending.sent_ns, now_ns, tallies),
+        }
         if let Origin::Client { .. } = pending.origin {
             tallies.count(pending.class, Outcome::Forwarded);
         }

@@ -119,7 +119,7 @@ pub struct Pending {
     pub retry_until_ns: u64,
     /// Worker clock when the request came in, in nanoseconds.
     pub received_ns: u64,
-    /// Worker clock when it was put on this wire, in nanoseconds.
+    /// Worker clock when it was put on this wire, in nanoseconds; once it is answered, when it began to be written. Set by the wire.
     pub sent_ns: u64,
 }
 

@@ -192,6 +192,7 @@ fn write_or_yield(worker: &mut Worker, key: UpstreamKey, has_read: bool, cx: &mu
 fn write(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> io::Result<()> {
     let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Ok(()) };
     let Upstream { stream: Some(stream), wire, alive_ns, .. } = upstream else { return Ok(()) };
+    wire.begin_batch(worker.core.now_ns);
     while wire.has_unwritten() {
         let attempt = match wire.single_slice() {
             Some(slice) => stream.try_write(slice),

@@ -144,6 +144,11 @@ impl Worker {
             operations: 1,
             worker: self.core.index as u16,
             received_ns: self.core.now_ns,
+            upstream_ns: 0,
+            class: match op {
+                WriteBehindOp::Get => RequestClass::Read,
+                WriteBehindOp::Increment(_) => RequestClass::Counter,
+            },
             delta: 0,
             verb: Verb::default(),
             version: client.session.version,
@@ -256,6 +261,8 @@ impl Worker {
             sequence: number,
             operations: 1,
             received_ns: self.core.now_ns,
+            upstream_ns: 0,
+            class: RequestClass::Local,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,
@@ -300,7 +307,7 @@ impl Worker {
         let pending = Pending {
             route: Route::Slot(self.core.snapshots.routes.place_of(name)),
             readonly: op == WriteBehindOp::Get,
-            class: RequestClass::Counter,
+            class: waiter.class,
             received_ns: waiter.received_ns,
             sent_ns: self.core.now_ns,
             ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })

@@ -52,7 +52,7 @@ impl Default for Stage {
 
 impl Stage {
     pub fn sources(self: &Arc<Self>) -> Sources {
-        let (a, b, c, d, e) = (self.clone(), self.clone(), self.clone(), self.clone(), self.clone());
+        let [a, b, c, d, e, f] = [(); 6].map(|()| self.clone());
         let (clients, inboxes) = ClientRowsPort::new(1);
         for mut inbox in inboxes {
             tokio::spawn(async move {
@@ -89,6 +89,7 @@ impl Stage {
             missing_rights: Box::new(Vec::new),
             quotas: Box::new(move || c.quota_rows(&QuotaQuery { count: 256, ..QuotaQuery::default() }).rows),
             quota_page: Box::new(move |query| e.quota_rows(query)),
+            connected: Box::new(move || f.cell.load().clients.current),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),
             turned_away: Arc::default(),

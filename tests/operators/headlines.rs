@@ -5,62 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sight::{Traffic, answered, sight, stats, wait_for_words, wait_until_quiet};
 use crate::support::{self, Cluster, Gateway, Server, wait_for, wait_until};
 use serde_json::Value;
-
-/// What an operator sees at first sight.
-#[derive(Debug)]
-struct Sight {
-    level: String,
-    sentence: String,
-    /// `/readyz` answers 200.
-    ready: bool,
-    /// What else it says.
-    readiness: String,
-}
-
-fn sight(gateway: &Gateway) -> Sight {
-    let stats = stats(gateway);
-    let (code, readiness) = answered(gateway, "/readyz");
-    Sight {
-        level: stats["status"]["level"].as_str().unwrap().to_owned(),
-        sentence: stats["status"]["sentence"].as_str().unwrap().to_owned(),
-        ready: code == 200,
-        readiness,
-    }
-}
-
-/// Asked too often, the admin side says so: then it is asked again.
-fn answered(gateway: &Gateway, path: &str) -> (u16, String) {
-    wait_for("an answer", || Some(gateway.get(path)).filter(|(code, _)| *code != 429))
-}
-
-fn stats(gateway: &Gateway) -> Value {
-    serde_json::from_str(&answered(gateway, "/api/stats").1).unwrap()
-}
-
-/// Waits until the sentence holds all of `words`, and prints how long that took.
-fn wait_for_words(gateway: &Gateway, words: &[&str]) -> Sight {
-    let began = Instant::now();
-    let mut last = String::new();
-    let found = wait_for(&format!("a sentence with {words:?}"), || {
-        let seen = sight(gateway);
-        if seen.sentence != last {
-            eprintln!("{:>6} ms: {}", began.elapsed().as_millis(), seen.sentence);
-            last.clone_from(&seen.sentence);
-        }
-        words.iter().all(|word| seen.sentence.contains(word)).then_some(seen)
-    });
-    eprintln!("told after {} ms", began.elapsed().as_millis());
-    found
-}
-
-fn wait_until_quiet(gateway: &Gateway) {
-    wait_until("nothing is wrong any more", || {
-        let seen = sight(gateway);
-        seen.ready && (seen.level == "ok" || seen.level == "notice")
-    });
-}
 
 #[test]
 fn a_hung_server_is_named_with_what_waits_for_it() {
@@ -207,39 +154,6 @@ fn a_replica_as_the_upstream_is_named() {
     assert!(seen.level == "critical" && !seen.ready, "{seen:?}");
     replica.client().check("REPLICAOF NO ONE", "+OK");
     wait_until_quiet(&gateway);
-}
-
-/// Clients that send one command again and again until they are dropped.
-struct Traffic {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    clients: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Traffic {
-    fn start(gateway: &Gateway, clients: usize, commands: &'static [&'static str]) -> Traffic {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let clients = (0..clients)
-            .map(|_| {
-                let (mut client, stop) = (gateway.client(), std::sync::Arc::clone(&stop));
-                std::thread::spawn(move || {
-                    for command in commands.iter().cycle() {
-                        if stop.load(std::sync::atomic::Ordering::Relaxed) {
-                            break;
-                        }
-                        client.ask(command);
-                    }
-                })
-            })
-            .collect();
-        Traffic { stop, clients }
-    }
-}
-
-impl Drop for Traffic {
-    fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.clients.drain(..).for_each(|client| client.join().expect("a client of the traffic failed"));
-    }
 }
 
 #[test]

@@ -28,4 +28,6 @@ mod prometheus_rules;
 mod readme;
 mod reload;
 mod setup_script;
+mod sight;
+mod times;
 mod top;

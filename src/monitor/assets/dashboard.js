@@ -138,14 +138,14 @@ function showTiles({ now, totals }) {
   put("rate", rate(now.requests_per_s));
   putParts("rate-sub", [`${bytes(now.bytes_in_per_s)}/s in`, `${bytes(now.bytes_out_per_s)}/s out`, `${now.cpu_cores.toFixed(2)} cores`]);
   put("p99", micros(now.request_time.p99_us));
-  const [redis, own] = [now.upstream_time, now.gateway_time].map(time => micros(time.p99_us));
-  putParts("latency-sub", [`p50 ${micros(now.request_time.p50_us)}`, `Redis p99 ${redis}`, `gateway p99 ${own}`]);
+  const [redis, own] = [now.upstream_time, now.gateway_time].map(time => (time.p99_us > 0 ? micros(time.p99_us) : "–"));
+  putParts("latency-sub", [`p50 ${micros(now.request_time.p50_us)}`, `Redis p99 ${redis}`, `hotgate adds p99 ${own}`]);
   const idle = now.offered_per_s < 0.5;
   put("combine", idle ? "–" : `${rate(now.offered_per_s)} → ${rate(now.flushed_per_s)}/s`);
   const saved = Math.max(0, 1 - now.flushed_per_s / now.offered_per_s);
   const kept = `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % kept from Redis`;
-  const batch = `batches of ${whole(totals.combine_batch_p50)}`;
-  const combined = idle ? ["nothing to combine"] : [kept, batch, `+${micros(totals.combine_added_wait_p50_us)}`];
+  const batch = `batches of ${rate(now.combine_batch_mean)}`;
+  const combined = idle ? ["nothing to combine"] : [kept, batch, `+${micros(now.combine_added_wait_mean_us)} on average`];
   const age = micros(totals.write_behind_oldest_ms * 1000);
   const behind = totals.write_behind_pending_max ? [`${whole(totals.write_behind_pending)} write-behind pending`, `oldest ${age}`] : [];
   putParts("combine-sub", [...combined, ...behind]);

@@ -126,7 +126,7 @@ export function hotKeysTable() {
     ["num", (cell, key) => bar(cell, key.share, percent(key.share), key.share >= 0.1 ? "" : "dim")],
     ["num", (cell, key) => set(cell, `${rate(key.reads_per_s)} · ${rate(key.writes_per_s)}`)],
     ["num", (cell, key) => offered(cell, key)],
-    ["num", (cell, key) => set(cell, whole(key.connections))],
+    ["num", (cell, key) => set(cell, key.connections > 0 ? `about ${whole(key.connections)}` : "–")],
     ["", (cell, key) => set(cell, key.node || "–")],
   ]);
 }
@@ -158,7 +158,7 @@ export function nodesTable() {
     ["num", (cell, node) => bar(cell, node.share, percent(node.share), node.share > 0.6 && servingNodes > 1 ? "warning" : "")],
     ["num", (cell, node) => {
       cell.classList.toggle("bad-text", node.errors_per_s > 0);
-      set(cell, node.errors_per_s > 0 ? `${rate(node.errors_per_s)}/s` : whole(node.errors));
+      twoLines(cell, `${rate(node.errors_per_s)}/s`, `${whole(node.errors)} in all`);
     }],
     ["num", (cell, node) => {
       const full = node.inflight_max > 0 ? node.inflight / node.inflight_max : 0;

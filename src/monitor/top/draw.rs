@@ -105,6 +105,7 @@ fn figures(looks: &Looks, columns: u16) -> Vec<Line<'static>> {
         format!("p50 {}", time("request_time", "p50_us")),
         format!("p99 {}", time("request_time", "p99_us")),
         format!("Redis p99 {}", time("upstream_time", "p99_us")),
+        format!("hotgate adds p99 {}", time("gateway_time", "p99_us")),
         format!("errors {}/s", rate(now(&["errors_per_s"]))),
         format!("refused {}/s", rate(now(&["refused_per_s"]))),
         format!("combined {} -> {}/s", rate(now(&["offered_per_s"])), rate(now(&["flushed_per_s"]))),

@@ -16,6 +16,7 @@ use super::HotKeys;
 use crate::admission::ReplicaWait;
 use crate::combine::Settled as CombineSettled;
 use crate::resp::parse_integer_reply;
+use crate::shared::handoff::Waiter;
 use crate::shared::labels::Outcome;
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
@@ -71,7 +72,10 @@ impl HotKeys {
     fn answer_grants(&mut self, core: &mut Core, hash: u64, wait: ReplicaWait, confirmed: bool) {
         self.with_home(hash, |hot, home| {
             let mut reply = Vec::new();
+            let confirmed_in_ns = core.now_ns.saturating_sub(home.answered_ns);
             for (waiter, value) in std::mem::take(&mut home.unconfirmed) {
+                let upstream_ns = waiter.upstream_ns + confirmed_in_ns;
+                let waiter = Waiter { upstream_ns, ..waiter };
                 reply.clear();
                 if confirmed {
                     crate::resp::encode::integer(&mut reply, value);

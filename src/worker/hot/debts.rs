@@ -16,6 +16,7 @@ use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
+use crate::shared::labels::RequestClass;
 use crate::worker::core::Core;
 
 /// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
@@ -88,6 +89,8 @@ impl HotKeys {
             sequence: 0,
             operations: 1,
             received_ns: core.now_ns,
+            upstream_ns: 0,
+            class: RequestClass::Counter,
             delta: sum,
             verb: Verb::Incrby,
             version,

@@ -65,6 +65,8 @@ pub struct Home {
     pub charge: Option<Arc<Clamp>>,
     /// Members of the last flush whose grants wait for replicas, with their replies. Nothing is sent meanwhile.
     pub unconfirmed: Vec<(Waiter, i64)>,
+    /// When the last flush was answered.
+    pub answered_ns: u64,
     /// It is in the list of changed queues.
     pub dirty: bool,
     /// How far the flush at hand is on its way to the owner of the slot.
@@ -88,6 +90,8 @@ pub struct Sending {
     pub expected: usize,
     /// Replies so far.
     pub replies: Vec<Bytes>,
+    /// How long Redis took for the one that took longest.
+    pub upstream_ns: u64,
     /// Commands that were lost with their connection.
     pub lost: usize,
     /// So many of those had not been written.

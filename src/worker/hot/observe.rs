@@ -83,6 +83,7 @@ impl HotKeys {
             sending: Default::default(),
             charge: None,
             unconfirmed: Vec::new(),
+            answered_ns: 0,
             dirty: false,
             owner: Default::default(),
             said: None,

@@ -17,9 +17,10 @@ use crate::worker::names::FlushKey;
 use crate::worker::reply::ReplyBytes;
 
 impl HotKeys {
-    /// A reply to one command of a flush.
-    pub fn settle_flush(&mut self, core: &mut Core, flush: FlushKey, reply: ReplyBytes<'_>) {
+    /// A reply to one command of a flush that was written at `sent_ns`.
+    pub fn settle_flush(&mut self, core: &mut Core, flush: FlushKey, sent_ns: u64, reply: ReplyBytes<'_>) {
         let Some(sending) = self.sending(flush) else { return };
+        sending.upstream_ns = sending.upstream_ns.max(core.now_ns.saturating_sub(sent_ns));
         sending.replies.push(reply.into_bytes());
         self.finish_sending(core, flush);
     }
@@ -82,8 +83,11 @@ impl HotKeys {
             return;
         }
         let waits = home.replica_wait().is_some();
+        let upstream_ns = sending.upstream_ns;
+        home.answered_ns = core.now_ns;
         let Home { queue, held, unconfirmed, .. } = home;
         let settlement = queue.settle(&sending.replies, |waiter, settled| {
+            let waiter = Waiter { upstream_ns, ..waiter };
             match if waits { granted(&settled, waiter.delta) } else { None } {
                 Some(value) => unconfirmed.push((waiter, value)),
                 None => self.settle_one(core, hash, held.as_deref_mut(), waiter, settled),

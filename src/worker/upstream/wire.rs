@@ -57,6 +57,9 @@ pub struct Wire {
     one_by_one: bool,
     /// Requests that were ever appended.
     pushed: u64,
+    /// How many requests were ever appended when a batch of them began to be written, and when that was, oldest first. Each holds a
+    /// request in flight, but for the first, which may be over.
+    batches: VecDeque<(u64, u64)>,
 }
 
 /// What a reply means to the oldest request.
@@ -134,6 +137,7 @@ impl Wire {
             self.unwritten = VecDeque::new();
             self.large = VecDeque::new();
         }
+        self.batches = VecDeque::new();
     }
 
     /// Whether something is to be written.
@@ -153,6 +157,7 @@ impl Wire {
     /// # Errors
     /// The reply can't be that of any request: the connection is of no further use.
     pub fn turn(&mut self, reply: &[u8]) -> Result<Turn, OutOfTurn> {
+        self.note_written();
         let written = self.written_of_inflight();
         let first = reply.first();
         let Some(front) = self.inflight.front_mut() else {
@@ -271,6 +276,25 @@ impl Wire {
         }
     }
 
+    /// What is unwritten begins to be written at `now_ns`. Of what was begun before, it went out then.
+    pub fn begin_batch(&mut self, now_ns: u64) {
+        let end = if self.one_by_one { self.answered() + 1 } else { self.pushed };
+        if self.batches.back().is_none_or(|(begun, _)| *begun < end) {
+            self.batches.push_back((end, now_ns));
+        }
+    }
+
+    /// Says of the oldest request when it began to be written, which is when its node had to do with it.
+    fn note_written(&mut self) {
+        let number = self.answered();
+        while self.batches.front().is_some_and(|(end, _)| *end <= number) {
+            self.batches.pop_front();
+        }
+        if let (Some((_, began_ns)), Some(front)) = (self.batches.front(), self.inflight.front_mut()) {
+            front.sent_ns = *began_ns;
+        }
+    }
+
     /// Marks the first `count` unwritten bytes as written.
     pub fn advance_written(&mut self, mut count: usize) {
         while count > 0 {
@@ -328,7 +352,11 @@ impl Wire {
             && front.hook == Hook::None
             && (front.leading, front.delivered, front.trailing, front.losses) == (0, 1, 0, 0)
             && self.written_of_inflight() >= front.len as usize;
-        if is_plain { self.pop() } else { None }
+        if !is_plain {
+            return None;
+        }
+        self.note_written();
+        self.pop()
     }
 
     /// Takes the oldest request off with a copy of its bytes, to send it elsewhere.

@@ -19,6 +19,7 @@ use crate::limits::RULED_NAME_BYTES_MAX;
 use crate::resp::RespVersion;
 use crate::shared::behind::{BehindAsk, BehindRequest};
 use crate::shared::handoff::Waiter;
+use crate::shared::labels::RequestClass;
 use crate::worker::core::Core;
 use crate::worker::hot::HotKeys;
 use crate::worker::hot::Rules;
@@ -111,6 +112,8 @@ impl HotKeys {
             sequence: home as u32,
             operations: 1,
             received_ns: core.now_ns,
+            upstream_ns: 0,
+            class: RequestClass::Local,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,

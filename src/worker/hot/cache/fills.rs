@@ -121,8 +121,8 @@ impl Worker {
         Some(Waiter { client: client_key, sequence, received_ns: self.core.now_ns })
     }
 
-    /// The reply to a fill, on this connection.
-    pub fn settle_fill(&mut self, id: FillId, connection: UpstreamKey, reply: ReplyBytes<'_>) {
+    /// The reply to a fill that was written at `sent_ns`, on this connection.
+    pub fn settle_fill(&mut self, id: FillId, connection: UpstreamKey, sent_ns: u64, reply: ReplyBytes<'_>) {
         let Some((fill, newest)) = self.take_fill(id) else { return };
         let spoken =
             self.upstreams.connections.get(connection).map_or(fill.version, |upstream| upstream.version);
@@ -140,7 +140,8 @@ impl Worker {
             // Those who waited for it have seen it, so they must not be served what it has overtaken.
             self.hot.cache.store.drop_older(fill.version, &fill.request, id.0);
         }
-        self.answer_waiters(fill, &bytes, Outcome::Forwarded, Outcome::Combined);
+        let upstream_ns = self.core.now_ns.saturating_sub(sent_ns);
+        self.answer_waiters(fill, &bytes, (Outcome::Forwarded, Outcome::Combined), Some(upstream_ns));
     }
 
     /// Says whether the reply is kept. Bytes that are shared are a part of the buffer that they came in, which may be far
@@ -163,7 +164,12 @@ impl Worker {
     /// A fill came to nothing.
     pub fn fail_fill(&mut self, id: FillId, error: &[u8]) {
         if let Some((fill, _)) = self.take_fill(id) {
-            self.answer_waiters(fill, &Bytes::copy_from_slice(error), Outcome::Failed, Outcome::Failed);
+            self.answer_waiters(
+                fill,
+                &Bytes::copy_from_slice(error),
+                (Outcome::Failed, Outcome::Failed),
+                None,
+            );
         }
     }
 
@@ -206,13 +212,21 @@ impl Worker {
         Some((fill, newest))
     }
 
-    fn answer_waiters(&mut self, fill: Fill, reply: &Bytes, first: Outcome, others: Outcome) {
+    /// Redis took `upstream_ns`, if it said anything.
+    fn answer_waiters(
+        &mut self,
+        fill: Fill,
+        reply: &Bytes,
+        (first, others): (Outcome, Outcome),
+        upstream_ns: Option<u64>,
+    ) {
         for (place, waiter) in fill.waiters.into_iter().enumerate() {
             self.core.tallies.count(fill.class, if place == 0 { first } else { others });
             // The time of the first was taken with the reply.
-            if place > 0 {
+            if let (Some(upstream_ns), 1..) = (upstream_ns, place) {
                 let received_ns = waiter.received_ns;
-                self.core.reply_times.add(received_ns, received_ns, self.core.now_ns, &mut self.core.tallies);
+                let tallies = &mut self.core.tallies;
+                self.core.reply_times.add_folded(received_ns, upstream_ns, self.core.now_ns, 1, tallies);
             }
             let Some(client) = self.clients.all.get_mut(waiter.client) else { continue };
             client.copies.settle();

@@ -164,12 +164,8 @@ impl Worker {
         }
         self.clients.mark_dirty(client_key);
         self.core.tallies.count(read.class, Outcome::Cached);
-        self.core.reply_times.add(
-            self.core.now_ns,
-            self.core.now_ns,
-            self.core.now_ns,
-            &mut self.core.tallies,
-        );
+        let now_ns = self.core.now_ns;
+        self.core.reply_times.add_folded(now_ns, 0, now_ns, 1, &mut self.core.tallies);
         self.core.tallies.read_cache.hits += 1;
         let row = self.row_of_hits(read.key, read.hash);
         self.core.tallies.read_cache.keys.row(row).hits += 1;

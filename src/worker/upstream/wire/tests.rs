@@ -54,6 +54,43 @@ fn one_by_one_a_request_is_written_when_the_one_before_it_is_answered() {
 }
 
 #[test]
+fn a_request_is_answered_with_the_time_when_it_began_to_be_written() {
+    let mut wire = Wire::default();
+    let push = |wire: &mut Wire, name: &[u8]| {
+        // It waited here since 1.
+        wire.push(Pending { sent_ns: 1, ..Pending::new(Origin::Swallow) }, &[name]);
+    };
+    let answered = |wire: &mut Wire| {
+        assert_eq!(wire.turn(b"+OK\r\n"), Ok(Turn::Deliver));
+        wire.pop().unwrap().sent_ns
+    };
+    for round in 0..2 {
+        ["a1", "a2"].iter().for_each(|name| push(&mut wire, name.as_bytes()));
+        wire.begin_batch(10);
+        // The socket takes a part, and the rest later: the node does not read.
+        wire.advance_written(3);
+        wire.begin_batch(15);
+        push(&mut wire, b"b1");
+        wire.begin_batch(20);
+        wire.advance_written(3);
+        assert_eq!(answered(&mut wire), 10, "round {round}");
+        push(&mut wire, b"c1");
+        wire.begin_batch(30);
+        wire.advance_written(2);
+        assert_eq!([(); 3].map(|()| answered(&mut wire)), [10, 20, 30], "round {round}");
+        wire.give_back();
+    }
+    let mut wire = Wire::one_by_one();
+    ["d1", "d2"].iter().for_each(|name| push(&mut wire, name.as_bytes()));
+    wire.begin_batch(10);
+    wire.advance_written(2);
+    assert_eq!(answered(&mut wire), 10);
+    wire.begin_batch(20);
+    wire.advance_written(2);
+    assert_eq!(answered(&mut wire), 20);
+}
+
+#[test]
 fn what_is_behind_a_refused_request_was_not_written() {
     let mut wire = Wire::default();
     wire.push(Pending::new(Origin::Swallow), &[b"first"]);
