@@ -5,7 +5,7 @@
 #![no_main]
 
 use hotgate::resp::{ReplyScan, ReplyScanner};
-use hotgate::worker::pending::{Hook, Origin, Pending};
+use hotgate::worker::pending::{Hook, Pending};
 use hotgate::worker::upstream::{Turn, Unanswered, Wire};
 use libfuzzer_sys::fuzz_target;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::client::Gate;
 use super::decide::{Verdict, decide, decide_unknown};
-use super::flow::{Flow, Outgoing};
+use super::flow::Flow;
 use super::names::ClientKey;
 use super::owners::Worker;
 use super::policy::Policy;
@@ -19,7 +19,7 @@ use crate::resp::{Request, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 
 use super::errors::UpstreamError;
-use super::pending::Hook;
+use super::pending::{Hook, Outgoing};
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
 const HTTP_LOG_PERIOD_NS: u64 = 60_000_000_000;

@@ -26,10 +26,9 @@ use super::upstream::Upstreams;
 use crate::admission::ReplicaWait;
 use crate::resp::RespVersion;
 use crate::route::SlotAt;
-use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::pending::{Origin, Pending};
 use crate::worker::retryable::ASKING;
 use crate::worker::upstream::Phase;
 
@@ -90,13 +89,7 @@ impl FlushExit for Upstreams {
             None => return Put::Unreachable,
         };
         let prefix: &[u8] = if asking { ASKING } else { b"" };
-        let pending = Pending {
-            route: Route::Node(node),
-            leading: u32::from(asking),
-            received_ns: core.now_ns,
-            sent_ns: core.now_ns,
-            ..Pending::new(flush.origin)
-        };
+        let pending = Pending::flush(flush.origin, node, asking, core.now_ns);
         self.send_all(room, pending, prefix, flush.commands);
         Put::Sent(node)
     }
@@ -145,10 +138,7 @@ impl Worker {
         let phase = self.upstreams.connections.get(connection).map(|upstream| upstream.phase());
         match self.upstreams.room(&self.core, connection) {
             Some(room) if !matches!(phase, Some(Phase::Waiting(_))) => {
-                let pending = Pending {
-                    leading: 1,
-                    ..Pending::on_connection(Origin::Confirmation(index as u32), RequestClass::Local, now_ns)
-                };
+                let pending = Pending::confirmation(index as u32, now_ns);
                 let (replicas, timeout_ms) = (wait.replicas.to_string(), wait.timeout_ms.to_string());
                 let words = format!(
                     "*1\r\n$4\r\nPING\r\n*3\r\n$4\r\nWAIT\r\n${}\r\n{replicas}\r\n${}\r\n{timeout_ms}\r\n",

@@ -3,6 +3,8 @@
 //! Kept small and copyable: one of these exists for every request in flight. It never holds the bytes of the request;
 //! those are in the [`Wire`](super::upstream::Wire).
 
+use std::num::NonZeroU64;
+
 use super::upstream::Question;
 use crate::detect::EntryHandle;
 use crate::resp::RespVersion;
@@ -35,6 +37,14 @@ pub enum Origin {
     Probe(Question),
     /// Nobody: the reply is read and dropped.
     Swallow,
+}
+
+impl Origin {
+    /// The client that waits for the slot `sequence` of its reply queue.
+    #[inline]
+    pub fn client(key: ClientKey, sequence: u32) -> Self {
+        Self::Client { key, sequence, part: 0 }
+    }
 }
 
 /// Where a request goes, so that it can be sent again when it was redirected or its node was lost.
@@ -78,7 +88,19 @@ pub enum Hook {
     WatchedTransaction,
 }
 
-/// One request in flight on one upstream connection.
+/// How a request goes out.
+#[derive(Clone, Copy)]
+pub struct Outgoing {
+    /// Where to.
+    pub route: Route,
+    /// It changes nothing, so it may be sent twice.
+    pub readonly: bool,
+    /// What else happens when the reply comes.
+    pub hook: Hook,
+}
+
+/// One request in flight on one upstream connection. There is one constructor for each kind of request, and no literal elsewhere:
+/// some fields are private.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
     /// Who waits.
@@ -100,7 +122,7 @@ pub struct Pending {
     /// Replies that come before the one delivered and are swallowed (`ASKING`, `MULTI`, `QUEUED`...).
     pub leading: u32,
     /// What `leading` is at the start, without the prefix, for when the request is sent again.
-    pub leading_total: u32,
+    leading_total: u32,
     /// Replies still to be delivered: 1, or more for subscriptions.
     pub delivered: u32,
     /// Replies that come after and are swallowed.
@@ -115,8 +137,8 @@ pub struct Pending {
     pub losses: u8,
     /// Whether a swallowed reply was a redirection: the transaction has to go elsewhere.
     pub redirected: bool,
-    /// Worker clock until when it may be tried again, in nanoseconds; 0 before the first failure.
-    pub retry_until_ns: u64,
+    /// Worker clock until when it may be tried again, in nanoseconds. None before the first failure.
+    retry_until_ns: Option<NonZeroU64>,
     /// Worker clock when the request came in, in nanoseconds.
     pub received_ns: u64,
     /// Worker clock when it was put on this wire, in nanoseconds; once it is answered, when it began to be written. Set by the wire.
@@ -124,17 +146,19 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// A request of `origin` that expects one reply.
-    pub fn new(origin: Origin) -> Self {
+    /// A request of `origin` that expects one reply, came in at `now_ns` of the worker's clock, and goes out then.
+    #[inline]
+    fn new(origin: Origin, outgoing: Outgoing, class: RequestClass, now_ns: u64) -> Self {
+        let Outgoing { route, readonly, hook } = outgoing;
         Self {
             origin,
-            route: Route::AnyNode,
-            hook: Hook::None,
-            class: RequestClass::Local,
+            route,
+            hook,
+            class,
             access: None,
             len: 0,
             large: false,
-            readonly: false,
+            readonly,
             leading: 0,
             leading_total: 0,
             delivered: 1,
@@ -144,10 +168,102 @@ impl Pending {
             redirects: 0,
             losses: 0,
             redirected: false,
-            retry_until_ns: 0,
-            received_ns: 0,
-            sent_ns: 0,
+            retry_until_ns: None,
+            received_ns: now_ns,
+            sent_ns: now_ns,
         }
+    }
+
+    /// A client's request that goes as it is.
+    #[inline]
+    pub fn forwarded(
+        origin: Origin,
+        outgoing: Outgoing,
+        class: RequestClass,
+        access: Option<EntryHandle>,
+        now_ns: u64,
+    ) -> Self {
+        Self { access, ..Self::new(origin, outgoing, class, now_ns) }
+    }
+
+    /// One part of a client's request to several nodes.
+    pub fn part(origin: Origin, route: Route, readonly: bool, now_ns: u64) -> Self {
+        let outgoing = Outgoing { route, readonly, hook: Hook::None };
+        Self::new(origin, outgoing, RequestClass::Fan, now_ns)
+    }
+
+    /// A client's transaction of so many commands, sent whole: Redis answers its `MULTI` and each command, then its `EXEC`.
+    pub fn transaction(origin: Origin, outgoing: Outgoing, commands: u32, now_ns: u64) -> Self {
+        let leading = commands + 1;
+        let transaction = Self::new(origin, outgoing, RequestClass::Transaction, now_ns);
+        Self { leading, leading_total: leading, ..transaction }
+    }
+
+    /// A client's `SELECT`, behind which another one sets the connection back.
+    pub fn select(origin: Origin, now_ns: u64) -> Self {
+        let outgoing = Outgoing { route: Route::AnyNode, readonly: true, hook: Hook::SelectDatabase };
+        Self { trailing: 1, ..Self::new(origin, outgoing, RequestClass::Local, now_ns) }
+    }
+
+    /// A request for one connection and no other, since that carries state of its own.
+    pub fn on_connection(origin: Origin, class: RequestClass, now_ns: u64) -> Self {
+        Self::hooked(origin, Hook::None, class, now_ns)
+    }
+
+    /// As [`Pending::on_connection`], with something that happens beside the reply.
+    fn hooked(origin: Origin, hook: Hook, class: RequestClass, now_ns: u64) -> Self {
+        Self::new(origin, Outgoing { route: Route::Connection, readonly: false, hook }, class, now_ns)
+    }
+
+    /// A client's blocking command, behind a prefix of so many bytes that is one command.
+    pub fn blocking(origin: Origin, prefix_len: usize, now_ns: u64) -> Self {
+        let blocking = Self::hooked(origin, Hook::ReleaseConnection, RequestClass::Blocking, now_ns);
+        Self { leading: u32::from(prefix_len > 0), prefix_len: prefix_len as u32, ..blocking }
+    }
+
+    /// One master's part of a client's `WAIT` or `WAITAOF`, which a `PING` precedes.
+    pub fn part_of_wait(origin: Origin, now_ns: u64) -> Self {
+        let wait = Self::hooked(origin, Hook::ReleaseConnection, RequestClass::Blocking, now_ns);
+        Self { leading: 1, leading_total: 1, ..wait }
+    }
+
+    /// A subscription or its end, confirmed name by name.
+    pub fn subscription(origin: Origin, names: u32, now_ns: u64) -> Self {
+        let subscription = Self::hooked(origin, Hook::Subscription, RequestClass::Pubsub, now_ns);
+        Self { delivered: names, ..subscription }
+    }
+
+    /// What must not wait behind anything at its node.
+    pub fn out_of_band(origin: Origin, now_ns: u64) -> Self {
+        Self::hooked(origin, Hook::OutOfBand, RequestClass::Local, now_ns)
+    }
+
+    /// A question of the worker's own about a node.
+    pub fn probe(question: Question, now_ns: u64) -> Self {
+        Self::on_connection(Origin::Probe(question), RequestClass::Local, now_ns)
+    }
+
+    /// A command of which nobody awaits the reply.
+    pub fn swallowed(now_ns: u64) -> Self {
+        Self::on_connection(Origin::Swallow, RequestClass::Local, now_ns)
+    }
+
+    /// Work of a hot key for the owner of its slot, behind `ASKING` if the slot is on its way there.
+    pub fn flush(origin: Origin, node: NodeIndex, asking: bool, now_ns: u64) -> Self {
+        let outgoing = Outgoing { route: Route::Node(node), readonly: false, hook: Hook::None };
+        Self { leading: u32::from(asking), ..Self::new(origin, outgoing, RequestClass::Local, now_ns) }
+    }
+
+    /// A `WAIT` for the replicas of what was granted in the group of this number; a `PING` precedes it.
+    pub fn confirmation(group: u32, now_ns: u64) -> Self {
+        let wait = Self::on_connection(Origin::Confirmation(group), RequestClass::Local, now_ns);
+        Self { leading: 1, ..wait }
+    }
+
+    /// A read of which a copy may be kept.
+    pub fn copy_fetch(origin: Origin, place: SlotAt, class: RequestClass, now_ns: u64) -> Self {
+        let outgoing = Outgoing { route: Route::Slot(place), readonly: true, hook: Hook::None };
+        Self::new(origin, outgoing, class, now_ns)
     }
 
     /// It is a transaction sent whole.
@@ -173,9 +289,15 @@ impl Pending {
         (self.hook, self.access) = (Hook::None, None);
     }
 
-    /// A request for one connection and no other, since that carries state of its own. It came in and goes out at `now_ns`
-    /// of the worker's clock.
-    pub fn on_connection(origin: Origin, class: RequestClass, now_ns: u64) -> Self {
-        Self { route: Route::Connection, class, received_ns: now_ns, sent_ns: now_ns, ..Self::new(origin) }
+    /// The worker's clock until when it may be tried again: for `patience_ns` from its first failure, which is now if there
+    /// was none.
+    pub fn retry_until_ns(&mut self, now_ns: u64, patience_ns: u64) -> u64 {
+        let until_ns = NonZeroU64::new(now_ns + patience_ns).unwrap_or(NonZeroU64::MIN);
+        self.retry_until_ns.get_or_insert(until_ns).get()
+    }
+
+    /// It may be tried again for this much longer.
+    pub fn retry_longer(&mut self, longer_ns: u64) {
+        self.retry_until_ns = self.retry_until_ns.map(|until_ns| until_ns.saturating_add(longer_ns));
     }
 }

@@ -19,7 +19,7 @@ use super::decide::{Part, Verdict};
 use super::flow::Flow;
 use super::names::ClientKey;
 use super::owners::Worker;
-use super::pending::{Origin, Pending, Route};
+use super::pending::{Hook, Origin, Outgoing, Pending, Route};
 use super::reply::ReplyBytes;
 use super::resolve::{KeyAt, Resolved};
 use super::turn::turn;
@@ -304,14 +304,10 @@ impl Worker {
                 encode::command(&mut bytes, &[b"INCRBY", name, itoa::Buffer::new().format(delta).as_bytes()]);
             }
         }
-        let pending = Pending {
-            route: Route::Slot(self.core.snapshots.routes.place_of(name)),
-            readonly: op == WriteBehindOp::Get,
-            class: waiter.class,
-            received_ns: waiter.received_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Client { key, sequence: waiter.sequence, part: 0 })
-        };
+        let route = Route::Slot(self.core.snapshots.routes.place_of(name));
+        let outgoing = Outgoing { route, readonly: op == WriteBehindOp::Get, hook: Hook::None };
+        let origin = Origin::client(key, waiter.sequence);
+        let pending = Pending::forwarded(origin, outgoing, waiter.class, None, waiter.received_ns);
         match self.sender().node_of(&pending) {
             Ok(node) => self.sender().send_to(node, pending, &[], bytes.into()),
             Err(error) => self.sender().retry_later(pending, bytes.into(), error, None),

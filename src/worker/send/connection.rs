@@ -16,12 +16,22 @@ impl Sender<'_> {
     /// # Errors
     /// There is none.
     pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
-        let client = match (pending.route, pending.origin) {
-            (Route::AnyNode | Route::Connection, Origin::Client { key, .. }) => self.clients.all.get(key),
+        match pending.origin {
+            Origin::Client { key, .. } => self.node_for(key, pending.route),
+            _ => self.upstreams.node_of(self.core, pending.route, 0),
+        }
+    }
+
+    /// The node that a request of this client goes to now.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn node_for(&mut self, key: ClientKey, route: Route) -> Result<NodeIndex, UpstreamError> {
+        let client = match route {
+            Route::AnyNode | Route::Connection => self.clients.all.get(key),
             _ => None,
         };
-        let client_id = client.map_or(0, |client| client.id);
-        self.upstreams.node_of(self.core, pending.route, client_id)
+        self.upstreams.node_of(self.core, route, client.map_or(0, |client| client.id))
     }
 
     /// The connection that carries a request to a node. `None` when its client has gone.

@@ -11,9 +11,9 @@ use crate::shared::labels::RequestClass;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
 use crate::worker::core::Core;
-use crate::worker::flow::{Flow, Outgoing};
+use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
-use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::pending::{Hook, Origin, Outgoing, Pending, Route};
 use crate::worker::upstream::{Cargo, Upstreams};
 
 impl Sender<'_> {
@@ -38,15 +38,6 @@ impl Sender<'_> {
         if (long || undeclared) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let mut pending = Pending {
-            route,
-            readonly,
-            class,
-            access,
-            received_ns: self.core.now_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
-        };
         let node = self.upstreams.node_now(self.core, route, client.id);
         if class == RequestClass::Script
             && hook == Hook::None
@@ -59,7 +50,6 @@ impl Sender<'_> {
             client.session.script = request.arg(1).map(Bytes::copy_from_slice);
             hook = Hook::Script;
         }
-        pending.hook = hook;
         let cargo = match class {
             _ if readonly && self.upstreams.suspects.suspects(route, self.core.now_ns) => Cargo::Suspect,
             RequestClass::Script => Cargo::Script,
@@ -81,7 +71,8 @@ impl Sender<'_> {
             if let Some(room) = self.upstreams.room_now(self.core, connection) {
                 let suppressed = client.take_suppressed();
                 let sequence = client.replies.push_waiting(suppressed);
-                pending.origin = Origin::Client { key, sequence, part: 0 };
+                let (origin, outgoing) = (Origin::client(key, sequence), Outgoing { route, readonly, hook });
+                let pending = Pending::forwarded(origin, outgoing, class, access, self.core.now_ns);
                 self.upstreams.send(room, pending, &[request.bytes()]);
                 return Flow::Next;
             }
@@ -90,7 +81,8 @@ impl Sender<'_> {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_waiting(suppressed);
-        pending.origin = Origin::Client { key, sequence, part: 0 };
+        let (origin, outgoing) = (Origin::client(key, sequence), Outgoing { route, readonly, hook });
+        let pending = Pending::forwarded(origin, outgoing, class, access, self.core.now_ns);
         let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
         self.send_out(exit, pending, payload);
         Flow::Next

@@ -19,11 +19,8 @@ impl Sender<'_> {
         error: UpstreamError,
         reply: Option<&[u8]>,
     ) {
-        if pending.retry_until_ns == 0 {
-            pending.retry_until_ns =
-                self.core.now_ns + self.core.config.upstream.unavailable_wait.as_nanos() as u64;
-        }
-        if self.core.now_ns >= pending.retry_until_ns {
+        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+        if self.core.now_ns >= pending.retry_until_ns(self.core.now_ns, patience_ns) {
             return self.fail(pending, error, reply);
         }
         let mut turn = 0;

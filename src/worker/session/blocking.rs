@@ -45,13 +45,10 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let (version, database) = (client.session.version, client.session.database);
-        let routed = Pending {
-            route: slot.map_or(Route::AnyNode, Route::Slot),
-            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
-        };
+        let route = slot.map_or(Route::AnyNode, Route::Slot);
         let asked = client.ask_target.take();
         let is_another_try = client.command_retry.is_some();
-        let node = match asked.map_or_else(|| self.sender().node_of(&routed), Ok) {
+        let node = match asked.map_or_else(|| self.sender().node_for(key, route), Ok) {
             Ok(node) => node,
             Err(error) => return self.block_later(key, Some(error)),
         };
@@ -68,14 +65,8 @@ impl Sessions<'_> {
         client.exclusive = true;
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_waiting(suppressed);
-        let origin = Origin::Client { key, sequence, part: 0 };
         let prefix = if asked.is_some() { ASKING } else { caching_prefix(caching) };
-        let pending = Pending {
-            hook: Hook::ReleaseConnection,
-            leading: u32::from(!prefix.is_empty()),
-            prefix_len: prefix.len() as u32,
-            ..Pending::on_connection(origin, RequestClass::Blocking, self.core.now_ns)
-        };
+        let pending = Pending::blocking(Origin::client(key, sequence), prefix.len(), self.core.now_ns);
         self.upstreams.send(room, pending, &[prefix, request.bytes()]);
         Flow::Next
     }

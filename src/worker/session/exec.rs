@@ -154,7 +154,9 @@ impl Sessions<'_> {
     pub fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let executing = client.session.transaction.take_executing();
-        let pending = Pending { prefix_len: 0, ..*pending };
+        let mut pending = *pending;
+        // The bytes that come again are those of its `EXEC`, not those that were sent.
+        pending.prefix_len = 0;
         if self.dispatch_again(key, &pending, Bytes::from_static(EXEC), reply)
             && let Some(client) = self.clients.all.get_mut(key)
         {

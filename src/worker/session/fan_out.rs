@@ -7,15 +7,15 @@ use super::Sessions;
 use crate::command::{CommandId, Fan};
 use crate::config::ReadFrom;
 use crate::resp::{Request, encode};
-use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::shared::labels::ErrorKind;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
 use crate::worker::client::merge::{self, Merge, Plan};
 use crate::worker::decide::split;
 use crate::worker::errors::UpstreamError;
-use crate::worker::flow::{Flow, Outgoing};
+use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
-use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::pending::{Hook, Origin, Outgoing, Pending, Route};
 use crate::worker::send::{Exit, Payload};
 use crate::worker::upstream::Cargo;
 use crate::worker::upstream::Room;
@@ -33,23 +33,13 @@ impl Sessions<'_> {
         let split::Parts { parts, plan, readonly } = parts;
         let replicas = readonly && self.core.snapshots.read_from != ReadFrom::Master;
         let mut outgoing = Vec::with_capacity(parts.len());
-        for (part, split::Part { slot, request }) in parts.into_iter().enumerate() {
+        for split::Part { slot, request } in parts {
             let route = if replicas { Route::ReadSlot(slot) } else { Route::Slot(slot) };
-            let pending = Pending { route, readonly, ..self.part_of(key, part) };
-            let node = self.sender().node_of(&pending).ok();
+            let node = self.sender().node_for(key, route).ok();
             let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
-            outgoing.push((exit, pending, request));
+            outgoing.push((exit, route, request));
         }
-        self.send_parts(key, plan, outgoing)
-    }
-
-    fn part_of(&self, key: ClientKey, part: usize) -> Pending {
-        Pending {
-            class: RequestClass::Fan,
-            received_ns: self.core.now_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Client { key, sequence: 0, part: part as u32 })
-        }
+        self.send_parts(key, plan, readonly, outgoing)
     }
 
     /// Sends the parts of one request, for each of which there is room.
@@ -57,13 +47,15 @@ impl Sessions<'_> {
         &mut self,
         key: ClientKey,
         plan: Plan,
-        parts: Vec<(Exit, Pending, B)>,
+        readonly: bool,
+        parts: Vec<(Exit, Route, B)>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_merge(Merge::new(plan, parts.len()), suppressed);
-        for (part, (exit, mut pending, bytes)) in parts.into_iter().enumerate() {
-            pending.origin = Origin::Client { key, sequence, part: part as u32 };
+        for (part, (exit, route, bytes)) in parts.into_iter().enumerate() {
+            let origin = Origin::Client { key, sequence, part: part as u32 };
+            let pending = Pending::part(origin, route, readonly, self.core.now_ns);
             self.sender().send_out(exit, pending, Payload::Borrowed(bytes.as_ref()));
         }
         Flow::Next
@@ -113,12 +105,11 @@ impl Sessions<'_> {
         for part in 0..tries * masters.len() {
             let node = masters[part % masters.len()];
             let Some(exit) = self.sender().exit_or_wait(key, Some(node)) else { return Flow::Wait };
-            let pending = Pending { route: Route::Node(node), readonly, ..self.part_of(key, part) };
-            parts.push((exit, pending, request.bytes()));
+            parts.push((exit, Route::Node(node), request.bytes()));
         }
         self.note_flush(key, request);
         self.note_script_command(request);
-        self.send_parts(key, plan, parts)
+        self.send_parts(key, plan, readonly, parts)
     }
 
     /// `KEYS`, `SCAN` and `RANDOMKEY` before one server. The reply is looked through for keys of the gateway's own.
@@ -133,13 +124,12 @@ impl Sessions<'_> {
         };
         let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
         let mut parts = Vec::with_capacity(tries);
-        for part in 0..tries {
-            let pending = Pending { route: Route::AnyNode, readonly: true, ..self.part_of(key, part) };
-            let node = self.sender().node_of(&pending).ok();
+        for _ in 0..tries {
+            let node = self.sender().node_for(key, Route::AnyNode).ok();
             let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
-            parts.push((exit, pending, request.bytes()));
+            parts.push((exit, Route::AnyNode, request.bytes()));
         }
-        self.send_parts(key, plan, parts)
+        self.send_parts(key, plan, true, parts)
     }
 
     /// Says that a client removes what quotas keep in Redis, along with all else.
@@ -177,7 +167,8 @@ impl Sessions<'_> {
             let origin = Origin::Client { key, sequence, part: part as u32 };
             if !self.upstreams.send_out_of_band(self.core, node, origin, request.bytes()) {
                 let error = UpstreamError::Full("the queue of commands that end scripts");
-                self.sender().fail(Pending::new(origin), error, None);
+                let unsent = Pending::out_of_band(origin, self.core.now_ns);
+                self.sender().fail(unsent, error, None);
             }
         }
         Flow::Next
@@ -203,8 +194,7 @@ impl Sessions<'_> {
         encode::command(&mut bytes, &arguments);
         let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
         let Some(exit) = self.sender().exit_or_wait(key, Some(node)) else { return Flow::Wait };
-        let pending = Pending { route: Route::Node(node), readonly: true, ..self.part_of(key, 0) };
-        self.send_parts(key, plan, vec![(exit, pending, bytes)])
+        self.send_parts(key, plan, true, vec![(exit, Route::Node(node), bytes)])
     }
 
     /// `WAIT` and `WAITAOF` block, and they wait for what their own connection wrote last. So each master is asked on a
@@ -241,12 +231,7 @@ impl Sessions<'_> {
         let sequence = client.replies.push_merge(Merge::new(plan, rooms.len()), suppressed);
         for (part, room) in rooms.into_iter().enumerate() {
             let origin = Origin::Client { key, sequence, part: part as u32 };
-            let pending = Pending {
-                hook: Hook::ReleaseConnection,
-                leading: 1,
-                leading_total: 1,
-                ..Pending::on_connection(origin, RequestClass::Blocking, self.core.now_ns)
-            };
+            let pending = Pending::part_of_wait(origin, self.core.now_ns);
             self.upstreams.send(room, pending, &[b"*1\r\n$4\r\nPING\r\n", request.bytes()]);
         }
         Flow::Next

@@ -18,11 +18,11 @@
 use super::Sessions;
 use crate::command::Session;
 use crate::resp::{self, encode};
-use crate::shared::labels::{CloseReason, RequestClass};
+use crate::shared::labels::CloseReason;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::subscriptions::{Deferred, EventListener, is_event, may_bring_events};
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::pending::{Hook, Origin, Pending};
+use crate::worker::pending::{Origin, Pending};
 use crate::worker::upstream::Role;
 
 impl Sessions<'_> {
@@ -115,11 +115,7 @@ impl Sessions<'_> {
         let mut request = Vec::new();
         let words: Vec<&[u8]> = [word].into_iter().chain(names.iter().copied()).collect();
         encode::command(&mut request, &words);
-        let pending = Pending {
-            hook: Hook::Subscription,
-            delivered: names.len() as u32,
-            ..Pending::on_connection(Origin::Swallow, RequestClass::Pubsub, self.core.now_ns)
-        };
+        let pending = Pending::subscription(Origin::Swallow, names.len() as u32, self.core.now_ns);
         if let Some(room) = self.upstreams.room(self.core, connection) {
             self.upstreams.send(room, pending, &[&request]);
         }

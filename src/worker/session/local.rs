@@ -15,9 +15,9 @@ use crate::worker::client::{Gate, Phase};
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::AdvertisedAddress;
 use crate::worker::effects::Effect;
-use crate::worker::flow::{Flow, Outgoing};
+use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::pending::{Hook, Origin, Outgoing, Pending, Route};
 use crate::worker::send::Payload;
 use crate::worker::upstream::Cargo;
 
@@ -95,8 +95,7 @@ impl Sessions<'_> {
     /// Asks Redis whether the database exists. The question goes over the connection of the present database, which is
     /// set back in the same stretch of the pipeline.
     fn select(&mut self, key: ClientKey, database: u32) -> Flow {
-        let origin = Origin::Client { key, sequence: 0, part: 0 };
-        let node = self.sender().node_of(&Pending { route: Route::AnyNode, ..Pending::new(origin) }).ok();
+        let node = self.sender().node_for(key, Route::AnyNode).ok();
         let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.selecting = Some(database);
@@ -105,15 +104,7 @@ impl Sessions<'_> {
         let suppressed = client.take_suppressed();
         let present = client.session.database.to_string();
         let sequence = client.replies.push_waiting(suppressed);
-        let pending = Pending {
-            route: Route::AnyNode,
-            readonly: true,
-            hook: Hook::SelectDatabase,
-            trailing: 1,
-            received_ns: self.core.now_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Client { key, sequence, part: 0 })
-        };
+        let pending = Pending::select(Origin::client(key, sequence), self.core.now_ns);
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &[b"SELECT", database.to_string().as_bytes()]);
         encode::command(&mut bytes, &[b"SELECT", present.as_bytes()]);

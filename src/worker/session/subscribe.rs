@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{self, Request, encode};
-use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::shared::labels::ErrorKind;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
 use crate::worker::client::subscriptions::{Deferred, Subscriptions};
@@ -22,7 +22,7 @@ use crate::worker::decide::CROSSSLOT;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Role;
 
@@ -68,11 +68,7 @@ impl Sessions<'_> {
         let sharded = session == Session::Ssubscribe;
         let slot =
             if sharded { names.first().map(|name| self.core.snapshots.routes.place_of(name)) } else { None };
-        let routed = Pending {
-            route: slot.map_or(Route::Messages, Route::Slot),
-            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
-        };
-        let node = match self.sender().node_of(&routed) {
+        let node = match self.sender().node_for(key, slot.map_or(Route::Messages, Route::Slot)) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
@@ -192,12 +188,7 @@ impl Sessions<'_> {
         client.exclusive = true;
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_waiting(suppressed);
-        let origin = Origin::Client { key, sequence, part: 0 };
-        let pending = Pending {
-            hook: Hook::Subscription,
-            delivered: replies,
-            ..Pending::on_connection(origin, RequestClass::Pubsub, self.core.now_ns)
-        };
+        let pending = Pending::subscription(Origin::client(key, sequence), replies, self.core.now_ns);
         // It goes when the other masters that it concerns have been asked; at once where there are none.
         let all = client.session.subscriptions.get_or_insert_default();
         all.deferred = Some(Deferred::new(pending, connection, request.bytes()));

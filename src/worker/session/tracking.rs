@@ -22,7 +22,7 @@ use crate::worker::effects::Effect;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::pending::{Origin, Pending};
+use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Phase;
 
@@ -188,8 +188,7 @@ impl Sessions<'_> {
         let Some(client) = self.clients.all.get(key) else { return };
         let (version, database) = (client.session.version, client.session.database);
         let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
-        let any = Pending::new(Origin::Client { key, sequence: 0, part: 0 });
-        let nodes = match self.sender().node_of(&any) {
+        let nodes = match self.sender().node_for(key, Route::AnyNode) {
             Ok(_) if broadcast => self.core.snapshots.keyless().masters.clone(),
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),

@@ -20,9 +20,9 @@ use crate::worker::client::session::Replies;
 use crate::worker::client::transaction::{Transaction, TransactionState, Watch};
 use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::errors::UpstreamError;
-use crate::worker::flow::{Flow, Outgoing};
+use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
-use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::pending::{Hook, Origin, Outgoing, Pending, Route};
 use crate::worker::send::{Exit, Payload};
 use crate::worker::upstream::Cargo;
 
@@ -164,21 +164,16 @@ impl Sessions<'_> {
         let suppressed = client.take_suppressed();
         transaction.suppressed = suppressed && client.session.replies == Replies::On;
         let sequence = client.replies.push_waiting(suppressed);
-        let leading = transaction.count as u32 + 1;
-        let mut pending = Pending {
-            hook,
-            leading,
-            leading_total: leading,
-            ..Pending::on_connection(
-                Origin::Client { key, sequence, part: 0 },
-                RequestClass::Transaction,
-                self.core.now_ns,
-            )
+        let (route, readonly) = match hook {
+            Hook::Transaction => {
+                (transaction.slot.map_or(Route::Messages, Route::Slot), transaction.readonly)
+            }
+            _ => (Route::Connection, false),
         };
-        if hook == Hook::Transaction {
-            pending.route = transaction.slot.map_or(Route::Messages, Route::Slot);
-            pending.readonly = transaction.readonly;
-        }
+        let outgoing = Outgoing { route, readonly, hook };
+        let commands = transaction.count as u32;
+        let pending =
+            Pending::transaction(Origin::client(key, sequence), outgoing, commands, self.core.now_ns);
         let bytes = Bytes::from([MULTI, &transaction.commands, EXEC].concat());
         self.sender().send_out(exit, pending, Payload::Owned(&bytes));
         if let (true, Some(client)) = (has_part, self.clients.all.get_mut(key)) {
@@ -205,11 +200,8 @@ impl Sessions<'_> {
         }
         let (version, database) = (client.session.version, client.session.database);
         let changes = transaction.changes_connection();
-        let routed = Pending {
-            route: transaction.slot.map_or(Route::Messages, Route::Slot),
-            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
-        };
-        let node = self.sender().node_of(&routed);
+        let route = transaction.slot.map_or(Route::Messages, Route::Slot);
+        let node = self.sender().node_for(key, route);
         if !changes {
             let exit = self.sender().exit_or_wait(key, node.ok()).ok_or(Flow::Wait)?;
             return Ok(Some((exit, Hook::Transaction)));
@@ -249,14 +241,11 @@ impl Sessions<'_> {
         let (version, database) = (client.session.version, client.session.database);
         let watch = client.session.watch;
         let same_slot = watch.slot().is_none_or(|watched| Some(watched) == slot);
-        let pending = Pending {
-            route: slot.map_or(Route::Messages, Route::Slot),
-            ..Pending::new(Origin::Client { key, sequence: 0, part: 0 })
-        };
-        let node = match self.sender().node_of(&pending) {
+        let route = slot.map_or(Route::Messages, Route::Slot);
+        let node = match self.sender().node_for(key, route) {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_)) => {
-                let outgoing = Outgoing { route: pending.route, readonly: true, hook: Hook::None };
+                let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
                 return self.sender().forward(key, command, request, None, outgoing, None);
             }
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
@@ -282,7 +271,7 @@ impl Sessions<'_> {
         client.exclusive = true;
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_waiting(suppressed);
-        let origin = Origin::Client { key, sequence, part: 0 };
+        let origin = Origin::client(key, sequence);
         let pending = Pending::on_connection(origin, RequestClass::Transaction, self.core.now_ns);
         self.upstreams.send(room, pending, &[request.bytes()]);
         Flow::Next

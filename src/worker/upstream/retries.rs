@@ -117,7 +117,7 @@ impl Retries {
     pub fn wait_longer(&mut self, stopped_ns: u64) {
         for (_, retry) in &mut self.queue {
             if let Retry::Send(again) = retry {
-                again.pending.retry_until_ns = again.pending.retry_until_ns.saturating_add(stopped_ns);
+                again.pending.retry_longer(stopped_ns);
             }
         }
     }

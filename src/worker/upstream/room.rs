@@ -15,12 +15,11 @@ use smallvec::SmallVec;
 use super::{Phase, Role, Upstream, Upstreams};
 use crate::config;
 use crate::resp::{RespVersion, encode};
-use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::effects::{Effect, Effects};
 use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::pending::{Origin, Pending};
+use crate::worker::pending::Pending;
 
 /// Room for one request on this connection. Only this file grants it, and no request goes out without.
 #[derive(Debug)]
@@ -179,7 +178,7 @@ impl Upstreams {
 
     /// Tells a connection something of which nobody awaits the reply. For connections of one session, and few words: see above.
     pub fn tell_connection(&mut self, core: &Core, connection: UpstreamKey, command: &[&[u8]]) {
-        let pending = Pending::on_connection(Origin::Swallow, RequestClass::Local, core.now_ns);
+        let pending = Pending::swallowed(core.now_ns);
         let mut bytes = Vec::new();
         encode::command(&mut bytes, command);
         if let Some(upstream) = self.connections.get_mut(connection) {

@@ -28,7 +28,7 @@ use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{NodeIndex, Topology};
 use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
-use crate::worker::pending::{Hook, Origin, Pending, Route};
+use crate::worker::pending::{Origin, Pending, Route};
 
 /// Silence after which a node is asked. Commands that take as long are rare, and a question costs one small request.
 const ASK_AFTER_NS: u64 = SLICE.as_nanos() as u64;
@@ -146,8 +146,7 @@ impl Upstream {
 
 impl Upstreams {
     fn put_question(&mut self, core: &mut Core, connection: UpstreamKey, question: Question, bytes: &[u8]) {
-        let now_ns = core.now_ns;
-        let pending = Pending::on_connection(Origin::Probe(question), RequestClass::Local, now_ns);
+        let pending = Pending::probe(question, core.now_ns);
         self.send_question(core, connection, pending, bytes);
     }
 
@@ -185,8 +184,7 @@ impl Upstreams {
         bytes: &[u8],
     ) -> bool {
         let now_ns = core.now_ns;
-        let pending =
-            Pending { hook: Hook::OutOfBand, ..Pending::on_connection(origin, RequestClass::Local, now_ns) };
+        let pending = Pending::out_of_band(origin, now_ns);
         let Some(connection) = self.out_of_band(core, node) else { return false };
         let Some(room) = self.room(core, connection) else { return false };
         if let Some(upstream) = self.connections.get_mut(connection) {

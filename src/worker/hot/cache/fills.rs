@@ -16,7 +16,7 @@ use crate::shared::labels::Outcome;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::names::{ClientKey, FillId, UpstreamKey};
 use crate::worker::owners::Worker;
-use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::pending::{Origin, Pending};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Phase;
 
@@ -101,14 +101,7 @@ impl Worker {
             waiters: smallvec![waiter],
         };
         self.hot.cache.fills.insert(id, fill);
-        let pending = Pending {
-            route: Route::Slot(place),
-            readonly: true,
-            class,
-            received_ns: self.core.now_ns,
-            sent_ns: self.core.now_ns,
-            ..Pending::new(Origin::Fill(id, version))
-        };
+        let pending = Pending::copy_fetch(Origin::Fill(id, version), place, class, self.core.now_ns);
         self.upstreams.send(room, pending, &[request.bytes()]);
         true
     }

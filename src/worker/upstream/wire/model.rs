@@ -3,7 +3,7 @@
 //!
 //! The other half of a connection is played here in its simplest form: a scanner, and what is done at each turn.
 
-use super::{Hook, Origin, Pending, ReplyScan, ReplyScanner, Turn, Unanswered, Wire};
+use super::{Hook, Pending, ReplyScan, ReplyScanner, Turn, Unanswered, Wire};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -54,13 +54,11 @@ impl Model {
 
     fn push(&mut self, len: usize, step: u8) {
         let bytes: Vec<u8> = (0..len + 1).map(|at| (at + self.pushed.len()) as u8).collect();
-        let pending = Pending {
-            leading: u32::from(step / 8 % 3),
-            delivered: 1 + u32::from(step / 64 % 2),
-            trailing: u32::from(step / 128),
-            hook: if step / 64 % 2 == 1 { Hook::Subscription } else { Hook::None },
-            ..Pending::new(Origin::Swallow)
-        };
+        let mut pending = Pending::swallowed(0);
+        pending.leading = u32::from(step / 8 % 3);
+        pending.delivered = 1 + u32::from(step / 64 % 2);
+        pending.trailing = u32::from(step / 128);
+        pending.hook = if step / 64 % 2 == 1 { Hook::Subscription } else { Hook::None };
         self.unanswered.push_back(Sent { bytes: bytes.clone(), from: self.pushed.len() });
         self.pushed.extend_from_slice(&bytes);
         if len.is_multiple_of(3) {

@@ -3,7 +3,7 @@ use rand::{Rng, RngCore, SeedableRng};
 
 use super::*;
 use crate::resp::{ReplyScan, ReplyScanner};
-use crate::worker::pending::{Hook, Origin, Pending};
+use crate::worker::pending::{Hook, Pending};
 use model::Model;
 
 #[path = "model.rs"]
@@ -30,10 +30,10 @@ fn one_by_one_a_request_is_written_when_the_one_before_it_is_answered() {
     let mut wire = Wire::one_by_one();
     let name = |wire: &Wire| wire.single_slice().map(<[u8]>::to_vec);
     for round in 0..2 {
-        wire.push(Pending::new(Origin::Swallow), &[b"fir", b"st"]);
-        wire.push(Pending::new(Origin::Swallow), &[b"second"]);
-        wire.push_large(Pending::new(Origin::Swallow), Bytes::from_static(b"third"));
-        wire.push(Pending::new(Origin::Swallow), &[b"fourth"]);
+        wire.push(Pending::swallowed(0), &[b"fir", b"st"]);
+        wire.push(Pending::swallowed(0), &[b"second"]);
+        wire.push_large(Pending::swallowed(0), Bytes::from_static(b"third"));
+        wire.push(Pending::swallowed(0), &[b"fourth"]);
         for request in [&b"first"[..], b"second", b"third"] {
             assert!(wire.has_unwritten());
             assert_eq!(name(&wire).as_deref(), Some(request), "round {round}");
@@ -58,7 +58,7 @@ fn a_request_is_answered_with_the_time_when_it_began_to_be_written() {
     let mut wire = Wire::default();
     let push = |wire: &mut Wire, name: &[u8]| {
         // It waited here since 1.
-        wire.push(Pending { sent_ns: 1, ..Pending::new(Origin::Swallow) }, &[name]);
+        wire.push(Pending::swallowed(1), &[name]);
     };
     let answered = |wire: &mut Wire| {
         assert_eq!(wire.turn(b"+OK\r\n"), Ok(Turn::Deliver));
@@ -93,14 +93,14 @@ fn a_request_is_answered_with_the_time_when_it_began_to_be_written() {
 #[test]
 fn what_is_behind_a_refused_request_was_not_written() {
     let mut wire = Wire::default();
-    wire.push(Pending::new(Origin::Swallow), &[b"first"]);
-    wire.push(Pending::new(Origin::Swallow), &[b"second"]);
+    wire.push(Pending::swallowed(0), &[b"first"]);
+    wire.push(Pending::swallowed(0), &[b"second"]);
     assert_eq!(wire.turn(b"-ERR Protocol error\r\n"), Err(OutOfTurn::Unasked));
     wire.advance_written(3);
     assert_eq!(wire.turn(b"+OK\r\n"), Err(OutOfTurn::Early));
     assert_eq!(wire.turn(b"-ERR Protocol error\r\n"), Ok(Turn::Refuse));
     wire.pop();
-    wire.push(Pending::new(Origin::Swallow), &[b"third"]);
+    wire.push(Pending::swallowed(0), &[b"third"]);
     assert!(!wire.has_unwritten(), "nothing more is written");
     let unanswered: Vec<_> =
         wire.take_unanswered().into_iter().map(|request| (request.bytes, request.written)).collect();
@@ -125,9 +125,9 @@ fn bytes_are_written_in_the_order_of_the_requests() {
     let large = Bytes::from(vec![b'x'; 100]);
     for step in [1, 3, 7, 1000] {
         let mut wire = Wire::default();
-        wire.push(Pending::new(Origin::Swallow), &[b"one"]);
-        wire.push_large(Pending::new(Origin::Swallow), large.clone());
-        wire.push(Pending::new(Origin::Swallow), &[b"two", b"three"]);
+        wire.push(Pending::swallowed(0), &[b"one"]);
+        wire.push_large(Pending::swallowed(0), large.clone());
+        wire.push(Pending::swallowed(0), &[b"two", b"three"]);
         let expected = [&b"one"[..], &large[..], b"twothree"].concat();
         assert_eq!(drain(&mut wire, step), expected, "in steps of {step}");
         assert_eq!(wire.pop_with_bytes().map(|(_, bytes)| bytes), Some(Bytes::from("one")));
@@ -140,8 +140,8 @@ fn bytes_are_written_in_the_order_of_the_requests() {
 #[test]
 fn a_request_of_which_one_byte_was_not_written_counts_as_unwritten() {
     let mut wire = Wire::default();
-    wire.push(Pending::new(Origin::Swallow), &[b"first"]);
-    wire.push(Pending::new(Origin::Swallow), &[b"second"]);
+    wire.push(Pending::swallowed(0), &[b"first"]);
+    wire.push(Pending::swallowed(0), &[b"second"]);
     wire.advance_written(10);
     let written: Vec<bool> = wire.take_unanswered().iter().map(|request| request.written).collect();
     assert_eq!(written, [true, false]);
@@ -151,9 +151,9 @@ fn a_request_of_which_one_byte_was_not_written_counts_as_unwritten() {
 fn the_log_stays_bounded_while_requests_overlap_without_end() {
     let mut wire = Wire::default();
     let request = [b'r'; 100];
-    wire.push(Pending::new(Origin::Swallow), &[&request]);
+    wire.push(Pending::swallowed(0), &[&request]);
     for _ in 0..100_000 {
-        wire.push(Pending::new(Origin::Swallow), &[&request]);
+        wire.push(Pending::swallowed(0), &[&request]);
         wire.advance_written(wire.unwritten_bytes);
         wire.pop();
     }
