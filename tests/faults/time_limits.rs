@@ -9,7 +9,7 @@ use crate::support::text::request;
 use crate::support::{BOTH_VERSIONS, Client, Gateway, Server, wait_until};
 
 /// All limits are far below it.
-const STOP: Duration = Duration::from_millis(2500);
+const STOP: Duration = Duration::from_millis(3500);
 
 /// Stops the gateway, does something, lets the time pass, and lets it go on.
 fn through_a_stop(gateway: &Gateway, meanwhile: impl FnOnce()) {
@@ -24,9 +24,9 @@ fn through_a_stop(gateway: &Gateway, meanwhile: impl FnOnce()) {
 fn after_a_stop_of_the_process_what_has_arrived_counts() {
     let server = Server::start();
     let relay = Relay::before(server.address());
-    let config = "[upstream]\nrequest_timeout = '200ms'\n[limits]\nidle_timeout = '1s'\n";
+    let config = "[upstream]\nrequest_timeout = '1s'\n[limits]\nidle_timeout = '2s'\n";
     let gateway = Gateway::before(&relay).flag("--workers", "1").config(config).start();
-    for round in 1..=3 {
+    for round in 1..=2 {
         let mut asking: Vec<Client> = BOTH_VERSIONS.map(|version| gateway.speaking(version)).into();
         asking.push(gateway.client());
         asking[2].check("MULTI", "+OK");
@@ -60,7 +60,7 @@ fn after_a_stop_of_the_process_what_has_arrived_counts() {
 #[test]
 fn after_a_stop_who_has_sent_nothing_is_idle() {
     let server = Server::start();
-    let config = "[limits]\nidle_timeout = '1s'\n";
+    let config = "[limits]\nidle_timeout = '2s'\n";
     let gateway = Gateway::before(&server).config(config).start();
     let mut silent = gateway.client();
     silent.check("PING", "+PONG");

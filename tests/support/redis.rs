@@ -63,10 +63,22 @@ impl Server {
     }
 }
 
-/// Sends `signal` to a process.
+/// Sends `signal` to a process. After `STOP` it stands still when this returns: one thread of it takes the signal when it
+/// gets to run, and until then the others go on.
 pub fn signal(pid: u32, signal: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().unwrap();
     assert!(status.success(), "kill -{signal} {pid}");
+    if signal == "STOP" {
+        wait_until("the process stands still", || threads_stopped(pid));
+    }
+}
+
+/// Whether each thread of a process is in the state "stopped" (proc(5): the third field of `stat`).
+fn threads_stopped(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('T'))
+    })
 }
 
 /// Three masters (nodes 0 to 2 at first) with a replica each.
