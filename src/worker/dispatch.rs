@@ -14,12 +14,10 @@ use super::owners::Worker;
 use super::policy::Policy;
 use super::resolve::{Resolved, resolve};
 use crate::command::CommandId;
-use crate::detect::EntryHandle;
 use crate::resp::{Request, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
 
 use super::errors::UpstreamError;
-use super::pending::{Hook, Outgoing};
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
 const HTTP_LOG_PERIOD_NS: u64 = 60_000_000_000;
@@ -41,8 +39,7 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
         Err(error) => {
             let verdict = decide_unknown(&mut client.session, request, &error);
             let flow = worker.act_here(key, verdict, None);
-            worker.taken(key, None, flow, false);
-            return flow;
+            return worker.taken(key, None, flow, false);
         }
     };
     let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
@@ -50,19 +47,27 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     if worker.core.snapshots.topology.version == 0 && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
         return worker.await_first_topology(key);
     }
-    let passes_queues = !is_local && !matches!(verdict, Verdict::Forward { .. });
-    let flow = match worker.policy(key, &resolved, &verdict) {
-        Policy::Go(access) => worker.act(key, &resolved, verdict, (owned, access)),
-        Policy::GoAsBarrier(access) => {
-            let flow = worker.act(key, &resolved, verdict, (owned, access));
-            worker.bar_combining(key);
-            flow
+    let passes_queues = !is_local && !matches!(verdict, Verdict::Forward(_));
+    let (access, is_barrier) = match worker.policy(key, &resolved, &verdict) {
+        Policy::Go(access) => (access, false),
+        Policy::GoAsBarrier(access) => (access, true),
+        Policy::Done(flow) => return worker.taken(key, Some(&resolved), flow, passes_queues),
+        Policy::Refuse(text) => {
+            let flow = worker.refuse_by_quota(key, &text);
+            return worker.taken(key, Some(&resolved), flow, passes_queues);
         }
-        Policy::Done(flow) => flow,
-        Policy::Refuse(text) => worker.refuse_by_quota(key, &text),
     };
-    worker.taken(key, Some(&resolved), flow, passes_queues);
-    flow
+    let flow = match verdict {
+        // The commonest by far: the verdict is not moved once more for it.
+        Verdict::Forward(outgoing) => {
+            worker.sender().forward(key, Some(resolved.command), request, owned, outgoing, access)
+        }
+        other => worker.act(key, &resolved, other),
+    };
+    if is_barrier {
+        worker.bar_combining(key);
+    }
+    worker.taken(key, Some(&resolved), flow, passes_queues)
 }
 
 /// Whether the gateway itself does what was decided, at once.
@@ -71,20 +76,10 @@ fn is_local(verdict: &Verdict) -> bool {
 }
 
 impl Worker {
-    /// Does what was decided of a request, of which `owned` are the bytes where they are a buffer of their own.
-    fn act(
-        &mut self,
-        key: ClientKey,
-        resolved: &Resolved<'_>,
-        verdict: Verdict,
-        (owned, access): (Option<&Bytes>, Option<EntryHandle>),
-    ) -> Flow {
+    /// Does what was decided of a request that is not simply forwarded.
+    fn act(&mut self, key: ClientKey, resolved: &Resolved<'_>, verdict: Verdict) -> Flow {
         let (command, request) = (Some(resolved.command), resolved.request);
         match verdict {
-            Verdict::Forward { route, readonly } => {
-                let outgoing = Outgoing { route, readonly, hook: Hook::None };
-                self.sender().forward(key, command, request, owned, outgoing, access)
-            }
             Verdict::Split(parts) => self.sessions().send_split(key, parts),
             Verdict::Fan(fan) => self.sessions().fan_out(key, command, request, fan),
             Verdict::Answer(local) => self.sessions().answer(key, local, command, request),
@@ -95,7 +90,9 @@ impl Worker {
                 self.sessions().note_flush(key, request);
                 self.sessions().queue_command(key, request, slot, readonly, part)
             }
-            Verdict::Abort(_) | Verdict::HangUp | Verdict::Refuse(_) => self.act_here(key, verdict, command),
+            Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp | Verdict::Refuse(_) => {
+                self.act_here(key, verdict, command)
+            }
         }
     }
 
@@ -115,15 +112,21 @@ impl Worker {
         }
     }
 
-    /// Notes that a request was taken, and with it what later ones have to know of it. `passes_queues` says that it went past
-    /// the queues of combined keys, and copies.
-    fn taken(&mut self, key: ClientKey, resolved: Option<&Resolved<'_>>, flow: Flow, passes_queues: bool) {
+    /// Notes that a request was taken, unless it has to wait, and with it what later ones have to know of it. `passes_queues`
+    /// says that it went past the queues of combined keys, and copies.
+    fn taken(
+        &mut self,
+        key: ClientKey,
+        resolved: Option<&Resolved<'_>>,
+        flow: Flow,
+        passes_queues: bool,
+    ) -> Flow {
         let requests = match flow {
             Flow::Next => 1,
             Flow::NextAfter(repeats) => 1 + u64::from(repeats),
-            Flow::Wait => return,
+            Flow::Wait => return flow,
         };
-        let Some(client) = self.clients.all.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return flow };
         let command = resolved.map(|resolved| resolved.command);
         client.requests += requests;
         client.active_ns = self.core.now_ns;
@@ -139,6 +142,7 @@ impl Worker {
         if has_barrier {
             self.mark_barrier(key);
         }
+        flow
     }
 
     /// What a client has sent up to now has to be answered before anything more of it is combined.

@@ -88,8 +88,8 @@ pub enum Hook {
     WatchedTransaction,
 }
 
-/// How a request goes out.
-#[derive(Clone, Copy)]
+/// How a request goes out. It is moved, not copied: once.
+#[derive(Debug, PartialEq)]
 pub struct Outgoing {
     /// Where to.
     pub route: Route,

@@ -38,7 +38,7 @@ pub enum Policy {
 impl Worker {
     /// Asks the policies of its keys about a request of which `verdict` was decided.
     pub(super) fn policy(&mut self, client: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> Policy {
-        let forwards = matches!(verdict, Verdict::Forward { .. });
+        let forwards = matches!(verdict, Verdict::Forward(_));
         if self.hot.is_idle() && !self.hot.behind.is_on() {
             return Policy::Go(if forwards { self.count_access(client, resolved) } else { None });
         }
@@ -70,7 +70,7 @@ impl Worker {
         }
         match (only, verdict) {
             (Some((key, name)), _) => self.policy_of_one(client, resolved, (key, name), (foldable, op)),
-            (None, Verdict::Forward { .. }) => self.policy_of_several(client, resolved),
+            (None, Verdict::Forward(_)) => self.policy_of_several(client, resolved),
             // What may touch any key waits for what is in queues, and what is combined later waits for it.
             (None, Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..))
                 if self.has_combined(client) =>
@@ -235,7 +235,7 @@ impl Worker {
 fn context_of(verdict: &Verdict) -> Option<CommandContext> {
     match verdict {
         Verdict::Queue { .. } => Some(CommandContext::Transaction),
-        Verdict::Forward { .. } | Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => {
+        Verdict::Forward(_) | Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => {
             Some(CommandContext::Alone)
         }
         Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => None,

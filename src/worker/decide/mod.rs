@@ -28,7 +28,7 @@ use crate::config::ReadFrom;
 use crate::resp::Request;
 use crate::route::{ClusterId, Routes, SlotAt};
 use crate::shared::topology::{ClusterMap, NodeIndex, Topology, UpstreamKind};
-use crate::worker::pending::Route;
+use crate::worker::pending::{Hook, Outgoing, Route};
 use crate::worker::resolve::{KeyAt, Resolved};
 
 /// The error for keys in several slots, as Redis words it.
@@ -88,13 +88,8 @@ pub type Refusal = Cow<'static, [u8]>;
 /// What to do with a request.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// Send it as it is.
-    Forward {
-        /// Where to.
-        route: Route,
-        /// It changes nothing, so it may be sent twice.
-        readonly: bool,
-    },
+    /// Send it to one node as it is.
+    Forward(Outgoing),
     /// Take it apart by slot.
     Split(split::Parts),
     /// Send it to several masters.
@@ -328,7 +323,7 @@ fn forward(snapshots: &Snapshots, route: Route, command: &Command) -> Verdict {
         Route::Slot(slot) if readonly && snapshots.read_from != ReadFrom::Master => Route::ReadSlot(slot),
         other => other,
     };
-    Verdict::Forward { route, readonly }
+    Verdict::Forward(Outgoing { route, readonly, hook: Hook::None })
 }
 
 /// The slots that a request touches.

@@ -57,9 +57,19 @@ pub struct Wire {
     one_by_one: bool,
     /// Requests that were ever appended.
     pushed: u64,
-    /// How many requests were ever appended when a batch of them began to be written, and when that was, oldest first. Each holds a
-    /// request in flight, but for the first, which may be over.
-    batches: VecDeque<(u64, u64)>,
+    /// The batch of the oldest request in flight, as far as it has begun.
+    batch: Batch,
+    /// Those after it, oldest first. Each holds a request in flight.
+    later_batches: VecDeque<Batch>,
+}
+
+/// Requests that began to be written together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Batch {
+    /// How many requests had ever been appended then.
+    end: u64,
+    /// When that was.
+    began_ns: u64,
 }
 
 /// What a reply means to the oldest request.
@@ -137,7 +147,7 @@ impl Wire {
             self.unwritten = VecDeque::new();
             self.large = VecDeque::new();
         }
-        self.batches = VecDeque::new();
+        self.later_batches = VecDeque::new();
     }
 
     /// Whether something is to be written.
@@ -279,19 +289,34 @@ impl Wire {
     /// What is unwritten begins to be written at `now_ns`. Of what was begun before, it went out then.
     pub fn begin_batch(&mut self, now_ns: u64) {
         let end = if self.one_by_one { self.answered() + 1 } else { self.pushed };
-        if self.batches.back().is_none_or(|(begun, _)| *begun < end) {
-            self.batches.push_back((end, now_ns));
+        let batch = Batch { end, began_ns: now_ns };
+        if !self.reach_batch() {
+            self.batch = batch;
+        } else if self.later_batches.back().unwrap_or(&self.batch).end < end {
+            self.later_batches.push_back(batch);
         }
     }
 
-    /// Says of the oldest request when it began to be written, which is when its node had to do with it.
-    fn note_written(&mut self) {
+    /// Goes on to the batch of the oldest request; `false` if that has not begun to be written.
+    #[inline]
+    fn reach_batch(&mut self) -> bool {
         let number = self.answered();
-        while self.batches.front().is_some_and(|(end, _)| *end <= number) {
-            self.batches.pop_front();
+        while self.batch.end <= number {
+            match self.later_batches.pop_front() {
+                Some(batch) => self.batch = batch,
+                None => return false,
+            }
         }
-        if let (Some((_, began_ns)), Some(front)) = (self.batches.front(), self.inflight.front_mut()) {
-            front.sent_ns = *began_ns;
+        true
+    }
+
+    /// Says of the oldest request when it began to be written, which is when its node had to do with it.
+    #[inline]
+    fn note_written(&mut self) {
+        if self.reach_batch()
+            && let Some(front) = self.inflight.front_mut()
+        {
+            front.sent_ns = self.batch.began_ns;
         }
     }
 
