@@ -228,18 +228,23 @@ mod tests {
     use super::*;
     use crate::resp::{RequestLimits, RequestScan, RequestScanner};
 
+    /// A scanner that has found one inline request.
+    fn scanned(line: &str) -> RequestScanner {
+        let mut scanner = RequestScanner::new(RequestLimits {
+            bulk_bytes_max: 1 << 20,
+            arguments_max: 100,
+            inline_bytes_max: 1 << 16,
+            authenticated: true,
+        });
+        let scan = scanner.scan(format!("{line}\r\n").as_bytes());
+        assert!(matches!(scan, RequestScan::Inline { .. }), "{line}: {scan:?}");
+        scanner
+    }
+
     #[test]
     fn folds_only_what_it_understands_exactly() {
         let check = |line: &str, expect: Option<Op>| {
-            let limits = RequestLimits {
-                bulk_bytes_max: 1 << 20,
-                arguments_max: 100,
-                inline_bytes_max: 1 << 16,
-                authenticated: true,
-            };
-            let mut scanner = RequestScanner::new(limits);
-            let scan = scanner.scan(format!("{line}\r\n").as_bytes());
-            assert!(matches!(scan, RequestScan::Inline { .. }), "{line}: {scan:?}");
+            let scanner = scanned(line);
             let request = Request::new(scanner.inline(), scanner.spans());
             match (classify(&request), expect) {
                 (Some(Op::Read { scalar, request: bytes }), Some(Op::Read { scalar: expected, .. })) => {
@@ -313,18 +318,12 @@ mod tests {
         }
         check("GETEX k", None);
     }
+
     #[test]
     fn writes_fold_by_their_forms() {
         use super::super::write_form::{Claim, FieldWrite, Overwrite, PushVerb};
         let check = |line: &str, expect: WriteForm| {
-            let limits = RequestLimits {
-                bulk_bytes_max: 1 << 20,
-                arguments_max: 100,
-                inline_bytes_max: 1 << 16,
-                authenticated: true,
-            };
-            let mut scanner = RequestScanner::new(limits);
-            scanner.scan(format!("{line}\r\n").as_bytes());
+            let scanner = scanned(line);
             let request = Request::new(scanner.inline(), scanner.spans());
             assert_eq!(
                 classify(&request),

@@ -12,7 +12,7 @@ use hotgate::detect::{Class, HotSet, Rates};
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Samples four times a second, as the control thread does, for as long as the test runs.
-fn keep_sampling(mut served: Served, mut sale: Sale, mut second: f64) {
+pub fn keep_sampling(mut served: Served, mut sale: Sale, mut second: f64) {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(250)).await;

@@ -14,6 +14,7 @@ use hotgate::monitor::view::Readiness;
 use hotgate::shared::topology::Topology;
 use serde_json::Value;
 
+use crate::dashboard::keep_sampling;
 use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage, hot_key, quota};
 use crate::webdriver::Browser;
 
@@ -47,17 +48,6 @@ async fn served(from_s: f64, to_s: f64, token: Option<&'static str>) -> (Served,
         second += 0.25;
     }
     (served, sale)
-}
-
-fn keep_playing(mut served: Served, mut sale: Sale, mut second: f64) {
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            sale.play(second);
-            served.tick();
-            second += 0.25;
-        }
-    });
 }
 
 /// What axe-core finds, one line for each.
@@ -106,7 +96,7 @@ async fn every_state_can_be_read_by_everyone() {
     let axe = axe();
     let (served, sale) = served(OPENS_S - 30.0, OPENS_S - 1.0, Some("sesame")).await;
     let (url, stage) = (served.url.clone(), served.stage.clone());
-    keep_playing(served, sale, OPENS_S - 1.0);
+    keep_sampling(served, sale, OPENS_S - 1.0);
     let browser = Browser::start().await;
     browser.open(&url).await;
     browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
@@ -278,7 +268,7 @@ async fn quotas_are_counted_searched_paged_and_changed() {
         row
     });
     stage.quotas.lock().unwrap().extend(more);
-    keep_playing(served, sale, OPENS_S + 2.0);
+    keep_sampling(served, sale, OPENS_S + 2.0);
     let browser = Browser::start().await;
     browser.resize(1280, 1000).await;
     browser.open(&url).await;

@@ -275,16 +275,21 @@ const SHORT_DRAIN: &str = "[gateway]\nworkers = 2\ndrain_timeout = '500ms'\n\
                            [upstream]\nunavailable_wait = '50ms'\nbackoff_max = '100ms'\n";
 const ALLOWED: &str = "[[quota]]\nmatch = 'sku:*'\nlimit = 100\non_unavailable = 'allow'\nrecheck = '5ms'\n";
 
-#[test]
-fn sigterm_says_what_was_let_through_and_could_not_be_added() {
-    let server = Server::start();
+/// A gateway whose server has 1 in `sku:1`, and that has let 4 more through since it was taken away.
+fn owing(server: &Server, drain: &str) -> (Gateway, Relay, Client) {
     let relay = Relay::before(server.address());
-    let start = Gateway::before(&relay).config(SHORT_DRAIN).config(ALLOWED);
-    let mut gateway = start.start();
+    let gateway = Gateway::before(&relay).config(drain).config(ALLOWED).start();
     let mut client = gateway.client();
     client.check("INCRBY sku:1 1", ":1");
     cut_off(&relay, &gateway);
     client.check("INCRBY sku:1 4", ":5");
+    (gateway, relay, client)
+}
+
+#[test]
+fn sigterm_says_what_was_let_through_and_could_not_be_added() {
+    let server = Server::start();
+    let (mut gateway, relay, mut client) = owing(&server, SHORT_DRAIN);
     client.check("INCRBY sku:1 2", ":7");
     client.check("INCRBY sku:2 3", ":3");
     gateway.terminate();
@@ -302,13 +307,7 @@ fn sigterm_says_what_was_let_through_and_could_not_be_added() {
 #[test]
 fn a_server_that_hangs_at_sigterm_leaves_it_in_doubt() {
     let server = Server::start();
-    let relay = Relay::before(server.address());
-    let start = Gateway::before(&relay).config(SHORT_DRAIN).config(ALLOWED);
-    let mut gateway = start.start();
-    let mut client = gateway.client();
-    client.check("INCRBY sku:1 1", ":1");
-    cut_off(&relay, &gateway);
-    client.check("INCRBY sku:1 4", ":5");
+    let (mut gateway, relay, mut client) = owing(&server, SHORT_DRAIN);
     server.pause();
     relay.refuse(false);
     gateway.terminate();
@@ -322,14 +321,7 @@ fn what_was_let_through_is_added_while_the_gateway_drains() {
     // A reload that takes the quota away does not take what it let through.
     for reloaded in [false, true] {
         let server = Server::start();
-        let relay = Relay::before(server.address());
-        let patient = SHORT_DRAIN.replace("500ms", "50s");
-        let start = Gateway::before(&relay).config(&patient).config(ALLOWED);
-        let mut gateway = start.start();
-        let mut client = gateway.client();
-        client.check("INCRBY sku:1 1", ":1");
-        cut_off(&relay, &gateway);
-        client.check("INCRBY sku:1 4", ":5");
+        let (mut gateway, relay, mut client) = owing(&server, &SHORT_DRAIN.replace("500ms", "50s"));
         client.check("INCRBY sku:2 5", ":5");
         if reloaded {
             gateway.reload(&format!("{patient}[[quota]]\nmatch = 'probe'\nlimit = 0\n"));
@@ -349,14 +341,7 @@ fn what_was_let_through_is_added_while_the_gateway_drains() {
 #[test]
 fn the_drain_waits_for_what_was_let_through_out_of_a_queue() {
     let server = Server::start();
-    let relay = Relay::before(server.address());
-    let patient = SHORT_DRAIN.replace("500ms", "50s");
-    let start = Gateway::before(&relay).config(&patient).config(ALLOWED);
-    let mut gateway = start.start();
-    let mut client = gateway.client();
-    client.check("INCRBY sku:1 1", ":1");
-    cut_off(&relay, &gateway);
-    client.check("INCRBY sku:1 4", ":5");
+    let (mut gateway, relay, client) = owing(&server, &SHORT_DRAIN.replace("500ms", "50s"));
     // Nobody is left but what is owed.
     drop(client);
     gateway.terminate();
@@ -372,13 +357,7 @@ fn the_drain_waits_for_what_was_let_through_out_of_a_queue() {
 #[test]
 fn what_was_let_through_for_a_quota_that_is_gone_is_told_at_sigterm() {
     let server = Server::start();
-    let relay = Relay::before(server.address());
-    let start = Gateway::before(&relay).config(SHORT_DRAIN).config(ALLOWED);
-    let mut gateway = start.start();
-    let mut client = gateway.client();
-    client.check("INCRBY sku:1 1", ":1");
-    cut_off(&relay, &gateway);
-    client.check("INCRBY sku:1 4", ":5");
+    let (mut gateway, relay, mut client) = owing(&server, SHORT_DRAIN);
     gateway.reload(&format!("{SHORT_DRAIN}[[quota]]\nmatch = 'probe'\nlimit = 0\n"));
     wait_until("the configuration is taken over", || client.ask("INCR probe").starts_with("-QUOTA"));
     gateway.terminate();
