@@ -92,7 +92,8 @@ impl Admission {
         let reason = match denial {
             Denial::Judged(Refusal { cause: Cause::Paused, .. }) => Reason::Paused,
             Denial::Judged(_) => Reason::Exhausted,
-            Denial::Unavailable | Denial::Fault => Reason::Unavailable,
+            Denial::Unavailable => Reason::Unavailable,
+            Denial::Fault => Reason::Fault,
         };
         let part = self.part_behind(denial);
         self.counts[part].refused[reason as usize] += 1;

@@ -9,15 +9,17 @@ pub enum Reason {
     Exhausted,
     /// An operator paused the key.
     Paused,
-    /// The quota cannot be applied: Redis is away, or the quota's keys are unusable.
+    /// Redis could not be asked.
     Unavailable,
     /// It was granted, and too few replicas hold it: it is not answered as a grant.
     Unconfirmed,
+    /// The quota cannot be applied: its limit key or its counter is not usable.
+    Fault,
 }
 
 impl Reason {
     /// How many there are: the length of an array by reason.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 }
 
 /// The counts of one quota on one key. They only grow.

@@ -41,7 +41,7 @@ fn what_is_let_through_is_owed_and_held_to_the_last_known_state() {
     assert!(!admission.owes());
     assert_eq!(admission.decide(RECHECK + 2, 1), Decision::Admit);
     let counts = admission.counts()[0];
-    assert_eq!((counts.unchecked, counts.refused), (5, [2, 0, 0, 0]));
+    assert_eq!((counts.unchecked, counts.refused), (5, [2, 0, 0, 0, 0]));
 }
 
 #[test]

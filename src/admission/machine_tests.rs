@@ -72,7 +72,7 @@ fn what_cannot_fit_is_refused_and_asked_about_once_per_recheck() {
         }
         assert_eq!(asked, [50, 100, 150]);
         let counts = admission.counts()[0];
-        assert_eq!((counts.rechecks, counts.refused), (3, [197, 0, 0, 0]));
+        assert_eq!((counts.rechecks, counts.refused), (3, [197, 0, 0, 0, 0]));
     }
 }
 
@@ -169,7 +169,7 @@ fn a_pause_refuses_everything() {
     assert_eq!(admission.decide(RECHECK, -1), Decision::Ask);
     admission.on_report(RECHECK, &report(2, 0));
     assert_eq!(admission.decide(RECHECK, 1), Decision::Admit);
-    assert_eq!(admission.counts()[0].refused, [0, 3, 0, 0]);
+    assert_eq!(admission.counts()[0].refused, [0, 3, 0, 0, 0]);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_fault_is_told_and_asked_about() {
     assert_eq!(admission.decide(RECHECK, 1), Decision::Ask);
     admission.on_report(RECHECK, &report(4, 0));
     assert_eq!(admission.decide(RECHECK, 1), Decision::Admit);
-    assert_eq!(admission.counts()[0].refused, [0, 0, 1, 0]);
+    assert_eq!(admission.counts()[0].refused, [0, 0, 0, 0, 1]);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn what_the_queue_settles_is_worded_and_counted() {
     let refused = Settled::Refused(Refusal { cause: Cause::Ceiling, limit: 10, value: 9 });
     let error = "-QUOTA limit of 10 reached for 'k'\r\n";
     let counts = check("'error'", refused, RespVersion::Resp3, error);
-    assert_eq!(counts, Counts { refused: [1, 0, 0, 0], ..Counts::default() });
+    assert_eq!(counts, Counts { refused: [1, 0, 0, 0, 0], ..Counts::default() });
     check("'nil'", refused, RespVersion::Resp2, "$-1\r\n");
     check("'nil'", refused, RespVersion::Resp3, "_\r\n");
     check("'value'", refused, RespVersion::Resp2, ":9\r\n");
@@ -308,5 +308,5 @@ fn what_the_queue_settles_is_worded_and_counted() {
     assert_eq!(counts, Counts::default());
     let fault = "-QUOTA cannot be applied for 'k': no number\r\n";
     let counts = check("'nil'", Settled::ClampError("no number"), RespVersion::Resp2, fault);
-    assert_eq!(counts, Counts { refused: [0, 0, 1, 0], ..Counts::default() });
+    assert_eq!(counts, Counts { refused: [0, 0, 0, 0, 1], ..Counts::default() });
 }

@@ -24,8 +24,8 @@ pub const ROWS_MAX: usize = 131_072;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(630);
 /// Between two looks for rows to forget.
 const SWEEP_PERIOD: Duration = Duration::from_secs(10);
-/// A rate older than this is over.
-const RATE_AGE_MAX: Duration = Duration::from_secs(5);
+/// A rate older than this is over: workers tell of what counts ten times a second.
+const RATE_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Of what so much is used, the status line may speak.
 const SPOKEN_SHARE: f64 = 0.9;
@@ -232,6 +232,7 @@ impl Known {
         let told = self.rows.get(&(Bytes::copy_from_slice(&facts.key), facts.rule));
         if let Some(told) = told {
             facts.tally = told.facts.tally.clone();
+            facts.fault.clone_from(&told.facts.fault);
         }
         facts.note(self.overrides.get(&facts.key[..]));
         facts

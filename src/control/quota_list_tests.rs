@@ -19,6 +19,7 @@ fn facts(key: &str, value: i64, refused: u64) -> QuotaFacts {
         enforce: true,
         paused: false,
         exhausted: value >= 10_000,
+        fault: String::new(),
         changed: Changed::default(),
         tally,
     }

@@ -103,6 +103,7 @@ pub async fn levels(
             enforce: part.enforce,
             paused: set.paused,
             exhausted: false,
+            fault: String::new(),
             changed: Changed::default(),
             tally: QuotaTally::default(),
         };

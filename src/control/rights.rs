@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
@@ -23,9 +23,10 @@ use crate::shared::gateway::Gateway;
 /// How long the start and a reload wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Between questions while the answer is that something is missing, or there is none; and while all is well.
-const PAUSE: Duration = Duration::from_secs(2);
-const PAUSE_WELL: Duration = Duration::from_secs(10);
+/// Between questions: what is missing is told within two seconds of the change of an access list, and so is its end.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Asking takes at most this part of the time, one in so many, however many rules and quotas there are.
+const PAUSE_SHARE: u32 = 20;
 
 /// The pattern of the gateway's own keys in an access list.
 const OWN_KEYS: &str = "~{???}hotgate:*";
@@ -90,7 +91,14 @@ impl Need<'_> {
             commands.extend([(On::Own, &["GET", ""][..]), (On::Own, &["SET", "", "", "PX", "x"])]);
         }
         if self.quota {
-            commands.push((On::Own, &["HMGET", "", "limit"]));
+            commands.extend([
+                (On::Own, &["HMGET", "", "limit"][..]),
+                // What operators change is followed by a set. Of the two that change it the first takes back what the second may do.
+                (On::Own, &["SMEMBERS", ""]),
+                (On::Own, &["SREM", "", "x"]),
+                (On::Own, &["SADD", "", "x"]),
+                (On::Own, &["SREM", "", "x"]),
+            ]);
         }
         if self.replicas {
             commands.push((On::Own, &["WAIT", "0", "1"]));
@@ -110,31 +118,54 @@ impl Need<'_> {
 
 /// The rights that the modes of the configuration lack, as sentences without a full stop. `None` if no server answered.
 pub async fn missing_rights(config: &Config) -> Option<Vec<String>> {
+    missing_rights_by(config, &mut None).await
+}
+
+/// The same over `kept`, a connection that was made under this configuration, or else over a new one, which is kept there.
+async fn missing_rights_by(config: &Config, kept: &mut Option<UpstreamClient>) -> Option<Vec<String>> {
     let needs = needs(config);
     if needs.is_empty() {
         return Some(Vec::new());
     }
     let settings = KeeperSettings::from(&config.upstream);
+    let user = settings.credentials.user.as_deref().unwrap_or("default");
+    if let Some(mut client) = kept.take()
+        && let Ok(Ok(missing)) = timeout(PATIENCE, ask_all(&mut client, user, &needs)).await
+    {
+        *kept = Some(client);
+        return Some(missing);
+    }
     for address in &settings.seeds {
         let asked = async {
             let mut client =
                 UpstreamClient::connect(address, &settings.credentials, settings.timeouts).await?;
-            let user = settings.credentials.user.as_deref().unwrap_or("default");
-            let mut missing = Vec::new();
-            for need in &needs {
-                let rights = ask(&mut client, user, need).await?;
-                if !rights.is_empty() {
-                    missing.push(sentence(user, need, &rights));
-                }
-            }
-            Ok::<_, UpstreamError>(missing)
+            let missing = ask_all(&mut client, user, &needs).await?;
+            Ok::<_, UpstreamError>((client, missing))
         };
         match timeout(PATIENCE, asked).await.unwrap_or(Err(UpstreamError::ReplyTimeout)) {
-            Ok(missing) => return Some(missing),
+            Ok((client, missing)) => {
+                *kept = Some(client);
+                return Some(missing);
+            }
             Err(error) => tracing::debug!(%address, "can't be asked for rights: {error}"),
         }
     }
     None
+}
+
+async fn ask_all(
+    client: &mut UpstreamClient,
+    user: &str,
+    needs: &[Need<'_>],
+) -> Result<Vec<String>, UpstreamError> {
+    let mut missing = Vec::new();
+    for need in needs {
+        let rights = ask(client, user, need).await?;
+        if !rights.is_empty() {
+            missing.push(sentence(user, need, &rights));
+        }
+    }
+    Ok(missing)
 }
 
 fn sentence(user: &str, need: &Need<'_>, rights: &BTreeSet<String>) -> String {
@@ -175,6 +206,10 @@ async fn try_command(
     let dry = [&[b"ACL".as_slice(), b"DRYRUN", user.as_bytes()], &command[..]].concat();
     let mut reply = client.command_raw(&dry).await?;
     if first_error(&reply).is_some() {
+        // What could not be taken back is not tried.
+        if words[0] == "SADD" && missing.contains("+srem") {
+            return Ok(());
+        }
         reply = client.command_raw(&command).await?;
     }
     if let Some(right) = right_of(&reply, words, pattern) {
@@ -222,10 +257,14 @@ fn sample_of(pattern: &str) -> Vec<u8> {
 /// Asks as long as the process lives, says what is new and publishes it.
 pub async fn follow_rights(gateway: Arc<Gateway>) {
     let mut known: Vec<String> = Vec::new();
+    let (mut config, mut connection) = (gateway.config.load_full(), None);
     loop {
-        let config = gateway.config.load_full();
-        let answer = missing_rights(&config).await;
-        let well = answer.as_ref().is_some_and(Vec::is_empty);
+        let latest = gateway.config.load_full();
+        if !Arc::ptr_eq(&latest, &config) {
+            (config, connection) = (latest, None);
+        }
+        let began = Instant::now();
+        let answer = missing_rights_by(&config, &mut connection).await;
         if let Some(missing) = answer {
             for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {
                 tracing::error!("{sentence}");
@@ -236,7 +275,7 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
             gateway.rights.set_modes(missing.clone());
             known = missing;
         }
-        sleep(if well { PAUSE_WELL } else { PAUSE }).await;
+        sleep(PAUSE.max(began.elapsed() * PAUSE_SHARE)).await;
     }
 }
 

@@ -300,8 +300,12 @@ fn detector(out: &mut Exposition, view: &View) {
 fn process(out: &mut Exposition, view: &View) {
     let process = &view.process;
     let mut family = out.family(&m::THREAD_CPU);
-    for (thread, seconds) in &process.threads {
-        family.sample(&[thread], *seconds);
+    for thread in &process.threads {
+        family.sample(&[&thread.name], thread.cpu_s);
+    }
+    let mut family = out.family(&m::THREAD_WAITED);
+    for thread in &process.threads {
+        family.sample(&[&thread.name], thread.waited_s);
     }
     out.family(&m::PROCESS_CPU).sample(&[], process.cpu_s());
     out.family(&m::PROCESS_RSS).sample(&[], process.resident_bytes as f64);

@@ -9,7 +9,7 @@ use crate::detect::KeyName;
 use crate::route::SlotAt;
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
-    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RejectReason, RequestClass,
+    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
 };
 use crate::shared::tallies::NodeTally;
 use crate::shared::topology::{ClusterMap, Role, Topology, UpstreamKind};
@@ -43,11 +43,14 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
     let closed = |reason: CloseReason| {
         window.rate(all.clients.closed[reason.index()], base.clients.closed[reason.index()])
     };
+    let redirect =
+        |r: &RedirectKind| (r.label(), window.rate(all.redirects[r.index()], base.redirects[r.index()]));
     let error = |e: &ErrorKind| (e.label(), window.rate(all.errors[e.index()], base.errors[e.index()]));
     Now {
         requests_per_s: window.rate(all.requests_total(), base.requests_total()),
         by_class_per_s: RequestClass::ALL.iter().map(class).collect(),
         by_outcome_per_s: Outcome::ALL.iter().map(outcome).collect(),
+        redirects_per_s: RedirectKind::ALL.iter().map(redirect).filter(|(_, rate)| *rate > 0.0).collect(),
         errors_per_s: window.rate(all.errors_total(), base.errors_total()),
         errors_by_kind_per_s: ErrorKind::ALL.iter().map(error).filter(|(_, rate)| *rate > 0.0).collect(),
         refused_per_s: window.rate(all.requests_with(Outcome::Refused), base.requests_with(Outcome::Refused)),
@@ -62,6 +65,7 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         combine_added_wait_mean_us: mean(&all.combine.added_wait_us, &base.combine.added_wait_us),
         cpu_cores: 0.0,
         worker_cores: Vec::new(),
+        worker_waits: Vec::new(),
         clients_rejected_per_s: window.rate(all.clients.rejected[at_bound], base.clients.rejected[at_bound]),
         clients_stalled_per_s: closed(CloseReason::OutputBuffer) + closed(CloseReason::OutputStalled),
         admin_turned_away_per_s: BTreeMap::new(),

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use super::keys;
+use super::process_figures::ThreadFigures;
 use super::server_info::ServerInfo;
 use super::view::Readiness;
 use super::view::View;
@@ -258,7 +259,7 @@ fn replication(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
 fn cpu(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("used_cpu_sys", format_args!("{:.6}", view.process.cpu_system_s));
     out.put("used_cpu_user", format_args!("{:.6}", view.process.cpu_user_s));
-    for (thread, seconds) in &view.process.threads {
+    for ThreadFigures { name: thread, cpu_s: seconds, .. } in &view.process.threads {
         out.put(&format!("used_cpu_thread_{thread}"), format_args!("{seconds:.2}"));
     }
 }

@@ -131,6 +131,7 @@ metrics! {
 
     ADMIN_TURNED_AWAY: Counter "hotgate_admin_turned_away_total" ["reason"] "Requests and connections that the HTTP side turned away, by reason.";
 
+    THREAD_WAITED: Counter "hotgate_thread_waited_seconds_total" ["thread"] "For how long a thread of the gateway could run and got no processor, by its name.";
     THREAD_CPU: Counter "hotgate_thread_cpu_seconds_total" ["thread"] "Processor time of a thread of the gateway, by its name.";
     PROCESS_CPU: Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
     PROCESS_RSS: Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";

@@ -1,5 +1,5 @@
 //! What the kernel says of this process, from `/proc/self` (proc(5)): processor time, memory, file
-//! descriptors, and the processor time of each thread by name.
+//! descriptors, and of each thread, by name, for how long it ran and for how long it waited for a processor.
 //!
 //! Where `/proc` is not to be had the figures are zero; nothing depends on them.
 
@@ -29,8 +29,19 @@ pub struct ProcessFigures {
     pub fds: u64,
     /// The most file descriptors that it may have open; 0 when unlimited or not known.
     pub fds_max: u64,
-    /// Each thread's name and processor time in seconds.
-    pub threads: Vec<(String, f64)>,
+    /// Each thread, by name.
+    pub threads: Vec<ThreadFigures>,
+}
+
+/// A thread.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ThreadFigures {
+    /// Its name.
+    pub name: String,
+    /// Processor time in seconds.
+    pub cpu_s: f64,
+    /// For how long it could run and got no processor, in seconds.
+    pub waited_s: f64,
 }
 
 impl ProcessFigures {
@@ -72,18 +83,30 @@ fn fds_max(limits: &str) -> u64 {
 }
 
 /// Threads of one name are added together, so that a name is one metric series.
-fn threads() -> Vec<(String, f64)> {
-    let mut threads: Vec<(String, f64)> = Vec::new();
+fn threads() -> Vec<ThreadFigures> {
+    let mut threads: Vec<ThreadFigures> = Vec::new();
     for entry in fs::read_dir("/proc/self/task").into_iter().flatten().flatten().take(THREADS_MAX) {
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        let (user, system) = cpu_seconds(&fs::read_to_string(entry.path().join("stat")).unwrap_or_default());
-        match threads.iter_mut().find(|(known, _)| known == name.trim_end()) {
-            Some((_, seconds)) => *seconds += user + system,
-            None => threads.push((name.trim_end().to_owned(), user + system)),
+        let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let (name, (user, system)) = (read("comm"), cpu_seconds(&read("stat")));
+        let waited_s = waited_seconds(&read("schedstat"));
+        match threads.iter_mut().find(|known| known.name == name.trim_end()) {
+            Some(known) => {
+                known.cpu_s += user + system;
+                known.waited_s += waited_s;
+            }
+            None => {
+                let name = name.trim_end().to_owned();
+                threads.push(ThreadFigures { name, cpu_s: user + system, waited_s });
+            }
         }
     }
-    threads.sort_by(|a, b| a.0.cmp(&b.0));
+    threads.sort_by(|a, b| a.name.cmp(&b.name));
     threads
+}
+
+/// The second field of a `schedstat` line: nanoseconds on a run queue.
+fn waited_seconds(schedstat: &str) -> f64 {
+    schedstat.split_ascii_whitespace().nth(1).and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
 #[cfg(test)]
@@ -95,6 +118,7 @@ mod tests {
         let stat = "12 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 100 0 0";
         assert_eq!(cpu_seconds(stat), (2.5, 0.5));
         assert_eq!(cpu_seconds(""), (0.0, 0.0));
+        assert_eq!([waited_seconds("7 2500000000 3\n"), waited_seconds("")], [2.5, 0.0]);
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub fn view_of(key: String, row: &QuotaRow) -> QuotaView {
         enforce: facts.enforce,
         paused: facts.paused,
         exhausted: facts.exhausted,
+        fault: facts.fault.clone(),
         limit_overridden: facts.changed.limit,
         limit_by: facts.changed.limit_by.clone(),
         paused_by: facts.changed.paused_by.clone(),

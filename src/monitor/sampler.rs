@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::figures::{Window, kind_name, node_of, nodes, now, totals};
 use super::history::Ring;
 use super::merged::Merged;
-use super::process_figures::ProcessFigures;
+use super::process_figures::{ProcessFigures, ThreadFigures};
 use super::quota_page::{QuotaQuery, QuotaRow, count, view_of};
 use super::sources::Sources;
 use super::status::{self, StatusInput};
@@ -28,10 +28,10 @@ use crate::shared::topology::Topology;
 pub const TICK_MS: u64 = 250;
 /// Rates are over the last second: the first snapshot at least this old is the base.
 const RATE_WINDOW_MS: u64 = 1_000;
-/// Quotas' rates are over five seconds, so that a time to sell-out is steady enough to read.
-const QUOTA_WINDOW_MS: u64 = 5_000;
+/// A time to sell-out is told by the rate over five seconds, so that it is steady enough to read.
+const SELL_OUT_WINDOW_MS: u64 = 5_000;
 /// Snapshots kept: five seconds at four a second, and one older.
-const PAST_MAX: usize = (QUOTA_WINDOW_MS / TICK_MS) as usize + 1;
+const PAST_MAX: usize = (SELL_OUT_WINDOW_MS / TICK_MS) as usize + 1;
 
 /// Two clocks, read by the caller.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ struct Snapshot {
     /// Connections and requests that the HTTP side turned away.
     turned_away: Counts,
     /// Processor time of each thread, by name.
-    threads: Arc<[(String, f64)]>,
+    threads: Arc<[ThreadFigures]>,
 }
 
 impl Sampler {
@@ -107,7 +107,8 @@ impl Sampler {
         let merged = &snapshot.merged;
         let mut now = now(&window, merged);
         now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
-        now.worker_cores = worker_cores(&base, snapshot, window.seconds);
+        now.worker_cores = of_workers(&base, snapshot, window.seconds, |thread| thread.cpu_s);
+        now.worker_waits = of_workers(&base, snapshot, window.seconds, |thread| thread.waited_s);
         now.admin_turned_away_per_s = turned_away_per_s(&window, &base, snapshot);
         let mut totals = totals(merged, &process);
         // The workers' own count is as old as what they published last.
@@ -205,14 +206,16 @@ impl Sampler {
     }
 
     fn quotas(&mut self, snapshot: &Snapshot, rows: &[QuotaRow]) -> Vec<QuotaView> {
-        let base = self.base(snapshot, QUOTA_WINDOW_MS);
-        let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
+        let [base, long_base] =
+            [RATE_WINDOW_MS, SELL_OUT_WINDOW_MS].map(|age_ms| self.base(snapshot, age_ms));
+        let windows = [&base, &long_base]
+            .map(|base| Window { base: &base.merged, seconds: seconds_between(base, snapshot) });
         let known: HashSet<_> = rows.iter().map(|row| (row.facts.key.as_slice(), row.facts.rule)).collect();
         self.stock_max.retain(|(key, rule), _| known.contains(&(key.as_slice(), *rule)));
-        rows.iter().map(|row| self.quota(&window, &snapshot.merged, row)).collect()
+        rows.iter().map(|row| self.quota(&windows, &snapshot.merged, row)).collect()
     }
 
-    fn quota(&mut self, window: &Window<'_>, merged: &Merged, row: &QuotaRow) -> QuotaView {
+    fn quota(&mut self, [window, long]: &[Window<'_>; 2], merged: &Merged, row: &QuotaRow) -> QuotaView {
         let fact = &row.facts;
         let mut view = view_of(self.sources.key_names.label(&fact.key), row);
         view.used_share = self.used_share(fact);
@@ -222,14 +225,17 @@ impl Sampler {
         let nothing = QuotaTally::default();
         let base = window.base.quotas.get(&place).unwrap_or(&nothing);
         let rate = |of: fn(&QuotaTally) -> u64| window.rate(of(tally), of(base));
-        let unavailable = QuotaRefusal::Unavailable.index();
         count(&mut view, tally);
         view.units_per_s = rate(|t| t.admitted_units);
         view.admitted_per_s = rate(|t| t.admitted);
         view.refused_per_s = rate(|t| t.refused.iter().sum());
-        view.refused_unavailable_per_s = window.rate(tally.refused[unavailable], base.refused[unavailable]);
+        let refused = |why: QuotaRefusal| window.rate(tally.refused[why.index()], base.refused[why.index()]);
+        view.refused_unavailable_per_s = refused(QuotaRefusal::Unavailable);
+        view.refused_fault_per_s = refused(QuotaRefusal::Fault);
+        let sold = long.base.quotas.get(&place).unwrap_or(&nothing).admitted_units;
+        let sold_per_s = long.rate(tally.admitted_units, sold);
         let left = fact.remaining().filter(|left| view.units_per_s > 0.0 && *left > 0);
-        view.sold_out_in_s = left.map(|left| left as f64 / view.units_per_s);
+        view.sold_out_in_s = left.map(|left| left as f64 / sold_per_s);
         view
     }
 
@@ -262,14 +268,19 @@ fn turned_away_per_s(
     Reason::ALL.into_iter().map(rate).filter(|(_, per_s)| *per_s > 0.0).collect()
 }
 
-/// The share of time that each worker's thread ran.
-fn worker_cores(base: &Snapshot, snapshot: &Snapshot, seconds: f64) -> Vec<(String, f64)> {
-    let workers = snapshot.threads.iter().filter(|(name, _)| name.starts_with("worker-"));
-    let ran = |(name, now_s): &(String, f64)| {
-        let then_s = base.threads.iter().find(|(known, _)| known == name).map_or(*now_s, |(_, s)| *s);
-        (name.clone(), (now_s - then_s).max(0.0) / seconds)
+/// The share of time that each worker's thread did something.
+fn of_workers(
+    base: &Snapshot,
+    snapshot: &Snapshot,
+    seconds: f64,
+    of: fn(&ThreadFigures) -> f64,
+) -> Vec<(String, f64)> {
+    let workers = snapshot.threads.iter().filter(|thread| thread.name.starts_with("worker-"));
+    let did = |now: &ThreadFigures| {
+        let then_s = base.threads.iter().find(|known| known.name == now.name).map_or(of(now), of);
+        (now.name.clone(), (of(now) - then_s).max(0.0) / seconds)
     };
-    workers.map(ran).collect()
+    workers.map(did).collect()
 }
 
 fn seconds_between(base: &Snapshot, snapshot: &Snapshot) -> f64 {

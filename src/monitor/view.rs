@@ -3,7 +3,7 @@
 //! A `View` is made by the sampler, published whole and never changed. All renderings (JSON, `/metrics`,
 //! `INFO`, the dashboard, `hotgate top`) start from one, so that they agree with each other.
 //!
-//! Field names end in their unit. Rates are per second over the last second, quotas' over the last five.
+//! Field names end in their unit. Rates are per second over the last second.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,6 +114,8 @@ pub struct Now {
     pub by_class_per_s: BTreeMap<&'static str, f64>,
     /// By outcome.
     pub by_outcome_per_s: BTreeMap<&'static str, f64>,
+    /// Replies that sent a request elsewhere or asked for another try, by kind; only kinds that occurred.
+    pub redirects_per_s: BTreeMap<&'static str, f64>,
     /// Errors of all kinds.
     pub errors_per_s: f64,
     /// By kind; only kinds that occurred.
@@ -142,6 +144,8 @@ pub struct Now {
     pub cpu_cores: f64,
     /// The same of each worker's thread, by its name: at 1.0 it has no time to spare.
     pub worker_cores: Vec<(String, f64)>,
+    /// The share of time for which each could run and got no processor: other processes have it, or a limit is reached.
+    pub worker_waits: Vec<(String, f64)>,
     /// Connections turned away because `gateway.clients_max` are open.
     pub clients_rejected_per_s: f64,
     /// Clients closed because they do not read.
@@ -365,13 +369,15 @@ pub struct QuotaView {
     pub paused: bool,
     /// Sold out.
     pub exhausted: bool,
+    /// Why the quota can't be applied, as a clause; empty where it can.
+    pub fault: String,
     /// Units granted per second.
     pub units_per_s: f64,
     /// Operations granted per second.
     pub admitted_per_s: f64,
     /// Operations refused per second.
     pub refused_per_s: f64,
-    /// Seconds until it is sold out at this rate; `None` when it is not selling or will not end.
+    /// Seconds until it is sold out at the rate of the last five seconds; `None` when it is not selling or will not end.
     pub sold_out_in_s: Option<f64>,
     /// The limit is one that an operator set.
     pub limit_overridden: bool,
@@ -385,6 +391,8 @@ pub struct QuotaView {
     pub refused: BTreeMap<&'static str, u64>,
     /// Refused per second because Redis could not be asked.
     pub refused_unavailable_per_s: f64,
+    /// Refused per second because the quota can't be applied.
+    pub refused_fault_per_s: f64,
     /// Operations that `enforce` would have refused.
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away.

@@ -173,6 +173,8 @@ fixed_labels! {
         Unavailable => "unavailable",
         /// Granted, but too few replicas hold it (`wait_replicas`).
         Unconfirmed => "unconfirmed",
+        /// The quota can't be applied: its limit key is gone or holds no number, or the counter does.
+        Fault => "fault",
     }
 }
 

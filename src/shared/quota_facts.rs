@@ -26,6 +26,8 @@ pub struct QuotaFacts {
     pub paused: bool,
     /// Nothing is left, so refusals are local.
     pub exhausted: bool,
+    /// Why the quota can't be applied, as a clause; empty where it can.
+    pub fault: String,
     /// What of it an operator has changed.
     pub changed: Changed,
     /// What has been counted at this gateway since its start.
@@ -89,6 +91,7 @@ mod tests {
                 enforce: true,
                 paused: false,
                 exhausted: false,
+                fault: String::new(),
                 changed: Changed::default(),
                 tally: QuotaTally::default(),
             };

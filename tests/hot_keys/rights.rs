@@ -193,8 +193,11 @@ const ONCE: &str = "[[rule]]\nmatch = \"stock:*\"\nmode = \"combine\"\nexactly_o
 /// The least users that `docs/modes.md` names.
 const LEAST_USERS: [(&str, &str); 4] = [
     (WRITE_BEHIND, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +set"),
-    (QUOTA, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget"),
-    (WINDOW, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget +pttl +pexpire +del"),
+    (QUOTA, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget +smembers +sadd +srem"),
+    (
+        WINDOW,
+        "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +hmget +smembers +sadd +srem +pttl +pexpire +del",
+    ),
     (ONCE, "~stock:* ~{???}hotgate:* +eval +evalsha +get +incrby +set"),
 ];
 

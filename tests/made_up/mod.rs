@@ -147,6 +147,7 @@ pub fn quota(key: &[u8], rule: u16, limit: i64) -> QuotaFacts {
         enforce: true,
         paused: false,
         exhausted: false,
+        fault: String::new(),
         changed: Changed::default(),
         tally: QuotaTally::default(),
     }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sight::{Traffic, answered, sight, stats, wait_for_words, wait_until_quiet};
+use crate::sight::{Traffic, answered, quiet_again, sight, stats, told};
 use crate::support::{self, Cluster, Gateway, Server, wait_for, wait_until};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fn a_hung_server_is_named_with_what_waits_for_it() {
     server.pause();
     clients.iter_mut().for_each(|client| client.send(b"GET k\r\n"));
     let name = server.address().to_string();
-    let seen = wait_for_words(&gateway, &[&format!("{name} has not answered for"), "3 requests wait"]);
+    let seen = told(&gateway, "hung", &[&format!("{name} has not answered for"), "3 requests wait"]);
     assert_eq!(seen.level, "critical");
     wait_until("it is not ready", || !sight(&gateway).ready);
     // Nor is anything else said first while it lasts, be it that connections break and are made anew.
@@ -30,7 +30,7 @@ fn a_hung_server_is_named_with_what_waits_for_it() {
         Instant::now() >= until
     });
     server.resume();
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "hung");
 }
 
 #[test]
@@ -38,12 +38,13 @@ fn a_dead_server_is_named() {
     let mut server = Server::start();
     let gateway = Gateway::before_server(&server);
     gateway.client().check("SET k v", "+OK");
+    quiet_again(&gateway, "dead");
     server.kill();
-    let seen = wait_for_words(&gateway, &[&server.address().to_string()]);
+    let seen = told(&gateway, "dead", &[&server.address().to_string(), "cannot connect"]);
     assert_eq!(seen.level, "critical");
     wait_until("it is not ready", || !sight(&gateway).ready);
     server.restart();
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "dead");
 }
 
 #[test]
@@ -57,16 +58,16 @@ fn a_master_of_a_cluster_that_hangs_is_named_and_the_others_serve() {
     cluster.pause(master);
     client.send(b"GET k\r\n");
     let name = format!("127.0.0.1:{}", cluster.port(master));
-    let seen = wait_for_words(&gateway, &[&format!("{name} has not answered for")]);
+    let seen = told(&gateway, "hung master", &[&format!("{name} has not answered for")]);
     assert!(seen.ready, "{seen:?}");
     cluster.resume(master);
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "hung master");
 }
 
 /// Starts a gateway before something that can't serve, and looks what it says of that everywhere.
 fn check_unusable(upstream: &str, config: &str, words: &[&str]) {
     let gateway = Gateway::before(upstream).config(config).start();
-    let seen = wait_for_words(&gateway, words);
+    let seen = told(&gateway, &words.join(" "), words);
     assert_eq!(seen.level, "critical");
     assert!(!seen.ready, "{seen:?}");
     let log = gateway.log();
@@ -138,7 +139,7 @@ fn the_gateway_itself_as_its_upstream_is_named() {
     let port = support::free_port();
     let address = format!("127.0.0.1:{port}");
     let gateway = Gateway::before(&address).config(IMPATIENT).flag("--listen", &address).start();
-    let seen = wait_for_words(&gateway, &[&address, "this gateway itself"]);
+    let seen = told(&gateway, "itself", &[&address, "this gateway itself"]);
     assert!(seen.level == "critical" && !seen.ready, "{seen:?}");
     let reply = gateway.client().ask("GET k");
     assert!(reply.contains("this gateway itself"), "{reply}");
@@ -150,10 +151,10 @@ fn a_replica_as_the_upstream_is_named() {
     let replica = Server::with(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
     let gateway = Gateway::before_server(&replica);
     let name = replica.address().to_string();
-    let seen = wait_for_words(&gateway, &[&name, "is a replica of", &master.address().to_string()]);
+    let seen = told(&gateway, "replica", &[&name, "is a replica of", &master.address().to_string()]);
     assert!(seen.level == "critical" && !seen.ready, "{seen:?}");
     replica.client().check("REPLICAOF NO ONE", "+OK");
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "replica");
 }
 
 #[test]
@@ -169,10 +170,10 @@ fn a_server_that_refuses_writes_says_why() {
         ("CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "has too few replicas"),
     ] {
         admin.check(fault, "+OK");
-        let seen = wait_for_words(&gateway, &[&name, words]);
+        let seen = told(&gateway, "refuses writes", &[&name, words]);
         assert!(seen.level == "critical" && seen.ready, "{seen:?}");
         admin.check(cure, "+OK");
-        wait_until_quiet(&gateway);
+        quiet_again(&gateway, "refuses writes");
     }
     drop(traffic);
 }
@@ -191,9 +192,9 @@ fn a_server_that_cannot_save_says_so() {
         admin.text("INFO persistence").contains("rdb_last_bgsave_status:err")
     });
     let traffic = Traffic::start(&gateway, 2, &["SET a 1"]);
-    wait_for_words(&gateway, &[&server.address().to_string(), "can't save its data to disk"]);
+    told(&gateway, "MISCONF", &[&server.address().to_string(), "can't save its data to disk"]);
     admin.check("CONFIG SET stop-writes-on-bgsave-error no", "+OK");
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "MISCONF");
     drop(traffic);
 }
 
@@ -205,9 +206,9 @@ fn a_server_whose_script_does_not_end_is_named() {
     let mut looping = server.client();
     looping.send(&support::text::encode(&["EVAL", "while true do end", "0"]));
     let traffic = Traffic::start(&gateway, 2, &["GET a"]);
-    wait_for_words(&gateway, &[&server.address().to_string()]);
+    told(&gateway, "BUSY", &[&server.address().to_string(), "busy with a script"]);
     server.client().check("SCRIPT KILL", "+OK");
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "BUSY");
     drop(traffic);
 }
 
@@ -223,7 +224,7 @@ fn clients_that_are_turned_away_are_told_of() {
         seen.sentence.contains("gateway.clients_max").then_some(seen)
     });
     assert!(seen.sentence.contains("New clients are turned away"), "{seen:?}");
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "clients_max");
 }
 
 const SALE: &str = "[[quota]]\nmatch = \"sku:*\"\nlimit = 100\nrecheck = \"100ms\"\n";
@@ -235,14 +236,14 @@ fn a_sold_out_key_is_said_to_be_sold_out_and_not_to_reach_redis() {
         .config(&format!("[detect]\nenter_rate = 100\nleave_rate = 50\n{SALE}"))
         .start();
     let traffic = Traffic::start(&gateway, 4, &["INCR sku:1"]);
-    let seen = wait_for_words(&gateway, &["sku:1 is sold out, refusing"]);
+    let seen = told(&gateway, "sold out", &["sku:1 is sold out, refusing"]);
     assert_eq!(seen.level, "notice");
     // It has become hot meanwhile, and goes on being sold out first of all.
     wait_until("it is hot", || answered(&gateway, "/api/hotkeys").1.contains("sku:1"));
-    wait_for_words(&gateway, &["sku:1 is sold out, refusing"]);
+    told(&gateway, "sold out", &["sku:1 is sold out, refusing"]);
     assert!(!answered(&gateway, "/api/stats").1.contains("not combined"));
     drop(traffic);
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "sold out");
 }
 
 #[test]
@@ -265,7 +266,7 @@ fn a_master_that_takes_the_load_of_all_is_told_of() {
     });
     assert!(found.contains(&name), "{found} does not name {name}");
     drop(traffic);
-    wait_until_quiet(&gateway);
+    quiet_again(&gateway, "skew");
 }
 
 /// The gateway asks about its upstream over connections of its own. Those that are turned away say nothing of those that serve.

@@ -49,6 +49,15 @@ pub fn replica_of(address: &Address, replication: &str) -> Option<String> {
     ))
 }
 
+/// A clause, if a server reads its data from disk and refuses everything meanwhile.
+pub fn loading(address: &Address, info: &str) -> Option<String> {
+    (field(info, "loading") == Some("1")).then_some(())?;
+    let left = field(info, "loading_eta_seconds").map_or(String::new(), |s| format!(", {s} s to go"));
+    let done =
+        field(info, "loading_loaded_perc").and_then(|percent| percent.split('.').next()).unwrap_or("0");
+    Some(format!("{address} is loading its data: {done} %{left}"))
+}
+
 /// Why a server gave no usable answer, and what to do where that is known.
 pub fn explain(error: &UpstreamError) -> String {
     match error {
@@ -110,5 +119,16 @@ mod tests {
         assert!(why.starts_with("10.0.0.3:6379 is a replica of 10.0.0.1:6380"), "{why}");
         assert_eq!(replica_of(&address, "role:master\r\n"), None);
         assert_eq!(replica_of(&address, ""), None);
+    }
+
+    #[test]
+    fn a_server_that_loads_says_how_far_it_is() {
+        let address = Address::new("10.0.0.3", 6379);
+        let info = "role:master\r\nloading:1\r\nloading_loaded_perc:41.27\r\nloading_eta_seconds:12\r\n";
+        assert_eq!(
+            loading(&address, info).as_deref(),
+            Some("10.0.0.3:6379 is loading its data: 41 %, 12 s to go")
+        );
+        assert_eq!(loading(&address, "role:master\r\nloading:0\r\n"), None);
     }
 }

@@ -32,8 +32,8 @@ pub enum Answer {
     Cluster(ClusterAnswer),
     /// It stands alone.
     Single {
-        /// Its `INFO replication`; empty when it refuses to say.
-        replication: String,
+        /// Its `INFO replication` and `INFO persistence`; empty when it refuses to say.
+        info: String,
     },
 }
 
@@ -42,7 +42,7 @@ impl Answer {
     fn is_acceptable(&self) -> bool {
         match self {
             Self::Cluster(answer) => answer.view.assigned_slots() > 0,
-            Self::Single { replication } => is_master(replication),
+            Self::Single { info } => is_master(info),
         }
     }
 }
@@ -157,14 +157,18 @@ async fn ask(address: &Address, asking: &DiscoveryOptions) -> Result<Answer, Fai
     };
     match kind {
         UpstreamKind::Cluster => ask_cluster(&mut client, &address.host).await.map(Answer::Cluster),
-        UpstreamKind::Single => match client.text(&[b"INFO", b"replication"]).await {
-            Ok(replication) => Ok(Answer::Single { replication }),
-            // It answers, and its user may not ask for this.
-            Err(UpstreamError::Refused(why)) if why.starts_with("NOPERM") => {
-                Ok(Answer::Single { replication: String::new() })
+        UpstreamKind::Single => {
+            let mut info = String::new();
+            for section in [&b"replication"[..], b"persistence"] {
+                match client.text(&[b"INFO", section]).await {
+                    Ok(text) => info += &text,
+                    // It answers, and its user may not ask for this.
+                    Err(UpstreamError::Refused(why)) if why.starts_with("NOPERM") => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
-            Err(error) => Err(error.into()),
-        },
+            Ok(Answer::Single { info })
+        }
     }
 }
 

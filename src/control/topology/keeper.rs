@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::change::{TopologyChange, listed};
 use super::choose::choose;
-use super::diagnose::replica_of;
+use super::diagnose::{loading, replica_of};
 use super::discover::{Answer, Discovery, DiscoveryOptions, discover, is_master};
 use super::facts::KnownFacts;
 use super::info::single_server_view;
@@ -35,9 +35,9 @@ use crate::shared::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
 const REQUESTED_PAUSE: Duration = Duration::from_millis(200);
 const REQUESTED_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Between discoveries while nobody answers.
+/// Between discoveries while nobody answers, or what answers can't serve all. Its end is told within two seconds.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
-const UNREACHABLE_PAUSE_MAX: Duration = Duration::from_secs(5);
+const UNREACHABLE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Addresses that one discovery may ask. Which of the less likely ones it asks is left to chance, so that over several discoveries
 /// all get their turn.
@@ -169,7 +169,7 @@ impl TopologyKeeper {
         let mut due = Some(Due::Scheduled);
         while let Some(reason) = due {
             let reached = self.refresh(&reason).await;
-            let pause = if reached {
+            let pause = if reached && self.facts.trouble().is_none() {
                 self.unreachable_pause.reset();
                 jittered(self.settings.borrow().refresh_interval, &mut self.rng)
             } else {
@@ -266,7 +266,7 @@ impl TopologyKeeper {
         if self.complaint.take().is_some() {
             tracing::info!("the upstream answers again");
         }
-        self.facts.set_trouble(replica_instead_of_master(&discovery, kind));
+        self.facts.set_trouble(trouble_of(&discovery, kind));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
         self.topology.end_discovery(self.cluster, number);
@@ -339,7 +339,7 @@ impl TopologyKeeper {
         let servers: Vec<(&Address, &str)> = answers
             .iter()
             .filter_map(|(address, answer)| match answer {
-                Answer::Single { replication } => Some((address, replication.as_str())),
+                Answer::Single { info } => Some((address, info.as_str())),
                 Answer::Cluster(_) => None,
             })
             .collect();
@@ -408,16 +408,19 @@ impl TopologyKeeper {
     }
 }
 
-/// A single server that only copies another. Among several it may be about to be promoted, so it goes on serving reads.
-fn replica_instead_of_master(discovery: &Discovery, kind: UpstreamKind) -> Option<UpstreamTrouble> {
+/// A single server that loads its data, or that only copies another. Among several a copy may be about to be promoted, so it goes on
+/// serving reads.
+fn trouble_of(discovery: &Discovery, kind: UpstreamKind) -> Option<UpstreamTrouble> {
     let mut singles = discovery.answers.iter().filter_map(|(address, answer)| match answer {
-        Answer::Single { replication } if kind == UpstreamKind::Single => Some((address, replication)),
+        Answer::Single { info } if kind == UpstreamKind::Single => Some((address, info)),
         _ => None,
     });
-    if singles.clone().any(|(_, replication)| is_master(replication)) {
-        return None;
+    let mut masters = singles.clone().filter(|(_, info)| is_master(info)).peekable();
+    if masters.peek().is_some() {
+        let why: Option<Vec<String>> = masters.map(|(address, info)| loading(address, info)).collect();
+        return why.map(|why| UpstreamTrouble { why: listed(&why), serves: false, unheard: false });
     }
-    let (address, replication) = singles.next()?;
+    let (address, info) = singles.next()?;
     let serves = discovery.answers.len() + discovery.failures.len() > 1;
-    replica_of(address, replication).map(|why| UpstreamTrouble { why, serves, unheard: false })
+    replica_of(address, info).map(|why| UpstreamTrouble { why, serves, unheard: false })
 }

@@ -179,6 +179,7 @@ export function nodesTable() {
 
 function quotaState(quota) {
   if (quota.refused_unavailable_per_s > 0) return ["Redis away", "critical"];
+  if (quota.fault) return ["can't apply", "critical"];
   if (quota.paused) return ["paused", "warning"];
   if (!quota.enforce) return ["shadow", ""];
   if (quota.exhausted) return [quota.window_ms === null ? "sold out" : "at its rate", "notice"];

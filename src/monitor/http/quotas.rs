@@ -126,6 +126,7 @@ pub async fn list(
             (new.units_per_s, new.admitted_per_s) = (seen.units_per_s, seen.admitted_per_s);
             (new.refused_per_s, new.refused_unavailable_per_s) =
                 (seen.refused_per_s, seen.refused_unavailable_per_s);
+            new.refused_fault_per_s = seen.refused_fault_per_s;
             new.sold_out_in_s = new.remaining.filter(|left| *left > 0).and(seen.sold_out_in_s);
             new.used_share = new.used_share.or(seen.used_share);
         }

@@ -8,8 +8,10 @@ const ERROR_SHARE_WARNING: f64 = 0.01;
 const ERROR_SHARE_CRITICAL: f64 = 0.05;
 /// A single error a second is no trend, whatever its share of little traffic.
 const ERRORS_PER_S_MIN: f64 = 1.0;
-/// The part of a second that a worker's thread may run before its clients wait for it.
+/// The part of a second for which a worker's thread may have something to do before its clients wait for it.
 const WORKER_BUSY_SHARE: f64 = 0.97;
+/// A busy worker that gets no processor for so much of the time lacks processors rather than workers.
+const WORKER_STARVED_SHARE: f64 = 0.25;
 
 pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     judge_errors(input.now, found);
@@ -31,15 +33,26 @@ fn judge_errors(now: &Now, found: &mut Findings) {
 }
 
 fn judge_workers(now: &Now, found: &mut Findings) {
-    let busy = now.worker_cores.iter().filter(|(_, cores)| *cores >= WORKER_BUSY_SHARE);
-    let names: Vec<&str> = busy.map(|(name, _)| name.as_str()).collect();
+    let waits =
+        |name: &str| now.worker_waits.iter().find(|(known, _)| known == name).map_or(0.0, |(_, w)| *w);
+    let is_busy = |(name, cores): &&(String, f64)| cores + waits(name) >= WORKER_BUSY_SHARE;
+    let names: Vec<&str> = now.worker_cores.iter().filter(is_busy).map(|(name, _)| name.as_str()).collect();
     let who = match names.as_slice() {
         [] => return,
         [one] => format!("{one} is busy all the time"),
         all if all.len() == now.worker_cores.len() => "All workers are busy all the time".to_owned(),
         some => format!("{} of {} workers are busy all the time", some.len(), now.worker_cores.len()),
     };
-    found.add(Level::Warning, format!("{who}: their clients wait for it; add workers or gateways."));
+    let starved = names.iter().map(|name| waits(name)).sum::<f64>() / names.len() as f64;
+    let what = if starved >= WORKER_STARVED_SHARE {
+        let share = percent(starved.min(1.0));
+        format!(
+            "clients wait, and {share} of the time no processor is free for it; add processors or gateways"
+        )
+    } else {
+        "clients wait for it; add workers or gateways".to_owned()
+    };
+    found.add(Level::Warning, format!("{who}: {what}."));
 }
 
 fn judge_write_behind(totals: &Totals, found: &mut Findings) {
@@ -60,6 +73,6 @@ fn judge_write_behind(totals: &Totals, found: &mut Findings) {
         found.add(Level::Warning, format!("{count} write-behind increments are lost: Redis refused them."));
     }
     if totals.journal_refusing > 0 {
-        found.add(Level::Warning, "The write-behind journal refuses increments: its disk is full or fails.");
+        found.add(Level::Critical, "The write-behind journal refuses increments: its disk is full or fails.");
     }
 }

@@ -22,7 +22,10 @@ fn judge_one(quota: &QuotaView, found: &mut Findings) {
         String::new()
     };
     let lasting = quota.window_ms.is_none();
-    if quota.refused_unavailable_per_s > 0.0 {
+    if quota.refused_fault_per_s > 0.0 {
+        let why = if quota.fault.is_empty() { "it can't be applied" } else { &quota.fault };
+        found.add(Level::Critical, format!("{key} is refused by its quota: {why}{refusing}."));
+    } else if quota.refused_unavailable_per_s > 0.0 {
         found.add(Level::Critical, format!("{key} is refused because Redis is away{refusing}."));
     } else if quota.paused {
         found.add(Level::Notice, format!("{key} is paused by an operator{refusing}."));

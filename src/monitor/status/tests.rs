@@ -278,7 +278,7 @@ fn bounds_in_sight() {
     let totals = Totals { journal_refusing: 1, ..Totals::default() };
     check(
         Case { totals, ..Case::default() },
-        Level::Warning,
+        Level::Critical,
         "The write-behind journal refuses increments: its disk is full or fails.",
     );
 }
@@ -324,4 +324,69 @@ fn the_others_follow_worst_first() {
         quotas: &case.quotas,
     });
     assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Notice, Level::Notice]);
+}
+
+#[test]
+fn a_slow_node_and_slots_on_their_way() {
+    let slow = NodeView { p99_us: 1 << 19, ..node("b:2", "master", true) };
+    let sentence = "b:2 is slow: one reply in a hundred takes longer than 262 ms.";
+    check(Case { nodes: vec![slow.clone()], ..Case::default() }, Level::Warning, sentence);
+    let hung = NodeView { silent_ms: 3_000, ..slow };
+    let sentence = "b:2 has not answered for 3 s; new requests are held back.";
+    check(Case { nodes: vec![hung], ..Case::default() }, Level::Critical, sentence);
+    let now = |kinds: &[(&'static str, f64)]| Case {
+        now: Now { redirects_per_s: kinds.iter().copied().collect(), ..Now::default() },
+        ..Case::default()
+    };
+    let sentence = "Slots are on their way to another master: 40/s go after them (ASK).";
+    check(now(&[("ask", 40.0), ("moved", 5.0)]), Level::Notice, sentence);
+    let sentence = "Slots are on their way to another master: 0/s go after them (ASK), 2.5/s wait until their keys are \
+                    together (TRYAGAIN).";
+    check(now(&[("tryagain", 2.5)]), Level::Notice, sentence);
+    check(now(&[("moved", 5.0)]), Level::Ok, "All quiet: no traffic, no hot keys.");
+}
+
+#[test]
+fn a_node_that_takes_connections_and_answers_nobody() {
+    let connecting = NodeView { state: "connecting", ..node("b:2", "master", true) };
+    let mut case = Case { nodes: vec![connecting], ..Case::default() };
+    case.now.errors_by_kind_per_s.insert("upstream_unavailable", 3.0);
+    check(case, Level::Critical, "Master b:2 is down; its 5,461 slots are not served.");
+}
+
+#[test]
+fn busy_workers_lack_workers_or_processors() {
+    let case = |cores: [f64; 2], waits: [f64; 2]| {
+        let of =
+            |shares: [f64; 2]| vec![("worker-0".to_owned(), shares[0]), ("worker-1".to_owned(), shares[1])];
+        let now = Now { worker_cores: of(cores), worker_waits: of(waits), ..Now::default() };
+        Case { now, ..Case::default() }
+    };
+    check(case([0.9, 0.2], [0.05, 0.7]), Level::Ok, "All quiet: no traffic, no hot keys.");
+    check(
+        case([0.98, 0.2], [0.0, 0.0]),
+        Level::Warning,
+        "worker-0 is busy all the time: clients wait for it; add workers or gateways.",
+    );
+    check(
+        case([0.5, 0.6], [0.5, 0.4]),
+        Level::Warning,
+        "All workers are busy all the time: clients wait, and 45 % of the time no processor is free for it; add \
+         processors or gateways.",
+    );
+}
+
+#[test]
+fn a_quota_that_cannot_be_applied_says_why() {
+    let faulty = QuotaView {
+        fault: "limit key 'max:1' does not exist".into(),
+        refused_fault_per_s: 12.0,
+        refused_per_s: 12.0,
+        ..quota("sku:1")
+    };
+    check(
+        Case { quotas: vec![faulty], ..Case::default() },
+        Level::Critical,
+        "sku:1 is refused by its quota: limit key 'max:1' does not exist, refusing 12/s.",
+    );
 }

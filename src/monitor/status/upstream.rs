@@ -3,13 +3,16 @@
 use super::{Findings, Level, StatusInput, duration_s, duration_us, is_nearly_full, percent, rate, whole};
 use crate::monitor::view::NodeView;
 use crate::monitor::view::Readiness;
-use crate::shared::labels::NodeRefusal;
+use crate::shared::labels::{NodeRefusal, RedirectKind};
 use crate::shared::topology::SLOTS;
 
 /// How long a node may leave requests unanswered. `/readyz` uses it as well.
 pub const SILENT_MS: u64 = 1_000;
 /// How much longer than alone requests may take at a node before it is said that they queue, in microseconds.
 pub(super) const LATE_US: u64 = 2_000;
+/// A node of whose replies one in a hundred takes at least this long is slow, in microseconds. It is a bound of the histogram, so what
+/// is above it is surely longer than half of it.
+const SLOW_US: u64 = 1 << 18;
 /// A node that takes so many times what the others take on average is out of balance.
 const SKEW_MIN: f64 = 3.0;
 /// A key with this part of all requests explains the load of its node.
@@ -38,10 +41,33 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
         found.add(Level::Warning, format!("{missing}."));
     }
     let told = *input.readiness != Readiness::Ready;
+    let lost = ["upstream_lost", "upstream_unavailable"];
+    let fails = lost.iter().any(|kind| input.now.errors_by_kind_per_s.contains_key(kind));
     for node in input.nodes {
-        judge_node(node, told, found);
+        // One that takes connections and does not answer them serves nobody either.
+        let node = NodeView { up: node.up && !(fails && node.state == "connecting"), ..node.clone() };
+        judge_node(&node, told, found);
     }
+    judge_moves(input, found);
     judge_balance(input, found);
+}
+
+/// Slots that are on their way are no fault, and explain what takes longer.
+fn judge_moves(input: &StatusInput<'_>, found: &mut Findings) {
+    let per_s = |kind: RedirectKind| input.now.redirects_per_s.get(kind.label()).copied().unwrap_or(0.0);
+    let (follow, wait) = (per_s(RedirectKind::Ask), per_s(RedirectKind::TryAgain));
+    if follow + wait <= 0.0 {
+        return;
+    }
+    let waiting = if wait > 0.0 {
+        format!(", {}/s wait until their keys are together (TRYAGAIN)", rate(wait))
+    } else {
+        String::new()
+    };
+    found.add(
+        Level::Notice,
+        format!("Slots are on their way to another master: {}/s go after them (ASK){waiting}.", rate(follow)),
+    );
 }
 
 fn is_silent(node: &NodeView) -> bool {
@@ -69,6 +95,13 @@ fn judge_node(node: &NodeView, unready: bool, found: &mut Findings) {
     if node.queue_us >= LATE_US && !is_silent(node) {
         let queue = duration_us(node.queue_us as f64);
         found.add(Level::Warning, format!("{name} can't keep up: requests queue there for {queue}."));
+    }
+    if node.p99_us >= SLOW_US && !is_silent(node) {
+        let longer = duration_us(node.p99_us as f64 / 2.0);
+        found.add(
+            Level::Warning,
+            format!("{name} is slow: one reply in a hundred takes longer than {longer}."),
+        );
     }
     if is_nearly_full(node.inflight, node.inflight_max) {
         let share = percent(node.inflight as f64 / node.inflight_max as f64);

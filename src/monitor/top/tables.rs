@@ -145,6 +145,8 @@ fn state_style(row: &Value) -> Style {
 fn quota_state(row: &Value) -> &'static str {
     let rate = row["window_ms"].is_number();
     match row {
+        row if of(row, "refused_unavailable_per_s") > 0.0 => "Redis away",
+        row if row["fault"].as_str().is_some_and(|fault| !fault.is_empty()) => "can't apply",
         row if row["paused"] == true => "paused",
         row if row["enforce"] == false => "shadow",
         row if row["exhausted"] == true && rate => "at its rate",
@@ -155,6 +157,7 @@ fn quota_state(row: &Value) -> &'static str {
 
 fn quota_style(row: &Value) -> Style {
     match quota_state(row) {
+        "Redis away" | "can't apply" => Style::new().fg(Color::Red),
         "paused" => Style::new().fg(Color::Yellow),
         "sold out" => Style::new().fg(Color::Blue),
         _ => Style::new(),

@@ -430,6 +430,7 @@ pub(super) fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut
         enforce: fact.enforce,
         paused: fact.paused,
         exhausted: fact.exhausted,
+        fault: held.admission.fault().unwrap_or_default().to_owned(),
         changed: Changed::default(),
         tally: tallied(held, fact.rule),
     }));

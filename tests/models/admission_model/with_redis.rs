@@ -140,7 +140,7 @@ fn a_sold_out_counter_is_asked_once_per_recheck() {
     assert_eq!(home.value(), 10);
     let counts = home.admission.counts()[0];
     assert_eq!((counts.admitted, counts.admitted_units, counts.rechecks), (12, 11, 4));
-    assert_eq!(counts.refused, [2 + 4000 + 1, 0, 0, 0]);
+    assert_eq!(counts.refused, [2 + 4000 + 1, 0, 0, 0, 0]);
 }
 
 #[test]
