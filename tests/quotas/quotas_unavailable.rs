@@ -289,7 +289,7 @@ fn owing(server: &Server, drain: &str) -> (Gateway, Relay, Client) {
 #[test]
 fn sigterm_says_what_was_let_through_and_could_not_be_added() {
     let server = Server::start();
-    let (mut gateway, relay, mut client) = owing(&server, SHORT_DRAIN);
+    let (mut gateway, _relay, mut client) = owing(&server, SHORT_DRAIN);
     client.check("INCRBY sku:1 2", ":7");
     client.check("INCRBY sku:2 3", ":3");
     gateway.terminate();
@@ -307,7 +307,7 @@ fn sigterm_says_what_was_let_through_and_could_not_be_added() {
 #[test]
 fn a_server_that_hangs_at_sigterm_leaves_it_in_doubt() {
     let server = Server::start();
-    let (mut gateway, relay, mut client) = owing(&server, SHORT_DRAIN);
+    let (mut gateway, relay, _client) = owing(&server, SHORT_DRAIN);
     server.pause();
     relay.refuse(false);
     gateway.terminate();
@@ -321,7 +321,8 @@ fn what_was_let_through_is_added_while_the_gateway_drains() {
     // A reload that takes the quota away does not take what it let through.
     for reloaded in [false, true] {
         let server = Server::start();
-        let (mut gateway, relay, mut client) = owing(&server, &SHORT_DRAIN.replace("500ms", "50s"));
+        let patient = SHORT_DRAIN.replace("500ms", "50s");
+        let (mut gateway, relay, mut client) = owing(&server, &patient);
         client.check("INCRBY sku:2 5", ":5");
         if reloaded {
             gateway.reload(&format!("{patient}[[quota]]\nmatch = 'probe'\nlimit = 0\n"));
@@ -357,7 +358,7 @@ fn the_drain_waits_for_what_was_let_through_out_of_a_queue() {
 #[test]
 fn what_was_let_through_for_a_quota_that_is_gone_is_told_at_sigterm() {
     let server = Server::start();
-    let (mut gateway, relay, mut client) = owing(&server, SHORT_DRAIN);
+    let (mut gateway, _relay, mut client) = owing(&server, SHORT_DRAIN);
     gateway.reload(&format!("{SHORT_DRAIN}[[quota]]\nmatch = 'probe'\nlimit = 0\n"));
     wait_until("the configuration is taken over", || client.ask("INCR probe").starts_with("-QUOTA"));
     gateway.terminate();
