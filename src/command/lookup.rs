@@ -7,7 +7,7 @@
 
 use ahash::AHashMap;
 
-use super::class::Class;
+use super::class::{Class, Local};
 use super::command::{Command, CommandId};
 use super::error::CommandError;
 use super::table::{GROUPS, Group};
@@ -53,7 +53,7 @@ impl CommandTable {
 
     /// This table and what the upstream has beyond it, subcommands of known containers included. Of a command that
     /// is known, the tips and the arity are taken over, since other versions allow more or less; it is left alone where the
-    /// gateway itself answers. What does not fit the bounds of a table is left out. What the upstream lacks
+    /// gateway itself answers, but for `COMMAND`, which is about what the upstream has. What does not fit the bounds of a table is left out. What the upstream lacks
     /// and only it could run is absent: a request for it is passed on all the same, and refused there.
     pub fn with_upstream(&self, upstream: Vec<UpstreamCommand>) -> Self {
         let mut table = self.clone();
@@ -73,7 +73,7 @@ impl CommandTable {
         let id = match known.copied() {
             Some(id) => {
                 let known = &mut self.commands[usize::from(id.0)];
-                if !matches!(known.class, Class::Local(_)) {
+                if !matches!(known.class, Class::Local(local) if local != Local::Command) {
                     known.arity = upstream.arity;
                 }
                 known.absent = false;
@@ -311,9 +311,17 @@ mod tests {
             ),
             command("box", CommandFlags::NONE, 0, vec![command("box|open", CommandFlags::ADMIN, 0, vec![])]),
             command(&"x".repeat(NAME_BYTES_MAX + 1), CommandFlags::NONE, 0, vec![]),
+            command(
+                "command",
+                CommandFlags::NONE,
+                0,
+                vec![command("command|getkeys", CommandFlags::NONE, 0, vec![])],
+            ),
+            command("select", CommandFlags::NONE, 0, vec![]),
         ]);
         assert_eq!(new.len(), table.len() + 6);
-        assert_eq!(new.get(new.lookup(b"get").unwrap()).arity, -2);
+        let arity = |name: &[u8]| new.get(new.lookup_full_name(name).unwrap()).arity;
+        assert_eq!([&b"get"[..], b"command|getkeys", b"select"].map(arity), [-2, -2, 2]);
         for (line, expect) in
             [("JSON.GET a $", Class::Key), ("ft.search i q", Class::AnyNode), ("OBJECT NEW a", Class::Key)]
         {
