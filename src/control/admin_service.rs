@@ -2,19 +2,18 @@
 //! `COMMAND DOCS`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::admin::{Monitoring, unix_ms};
 use super::masters::Masters;
 use super::quota_list::QuotaList;
 use super::upstream_questions::{Targets, UpstreamQuestions};
 use super::{client_command, command_docs, config_get, quota_reader};
-use crate::admission::{QuotaRules, Verb};
+use crate::admission::{KeyQuota, QuotaRules, Verb};
 use crate::command::Local;
 use crate::detect::TopKey;
 use crate::monitor::admin::{self, AdminCommand};
@@ -40,9 +39,6 @@ pub struct AdminService {
     top: ArcSwap<Vec<TopKey>>,
     quotas: QuotaList,
 }
-
-/// How long Redis is asked about the counters of one page.
-const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 impl AdminService {
     /// A service without a session.
@@ -194,7 +190,7 @@ impl AdminService {
         let rules = QuotaRules::compile(&self.gateway.config.load().quotas);
         if let Some(quota) = rules.of(key) {
             let mut masters = Masters::new(Arc::clone(&self.gateway));
-            if let Ok(rows) = quota_reader::levels(&mut masters, &rules, &quota).await {
+            if let Some(Some(rows)) = quota_reader::levels(&mut masters, &rules, &[quota]).await.pop() {
                 self.quotas.looked_up(key, rows, Instant::now());
             }
         }
@@ -208,15 +204,14 @@ impl AdminService {
         let rows = self.quotas.page(query, Instant::now()).rows;
         let mut keys: Vec<Bytes> = rows.into_iter().map(|row| row.facts.key.into()).collect();
         keys.dedup();
-        let asked = async {
-            for key in &keys {
-                let Some(quota) = rules.of(key) else { continue };
-                // One that can't be asked about is shown as it was last seen, and so are those after it.
-                let Ok(levels) = quota_reader::levels(&mut masters, &rules, &quota).await else { return };
-                self.quotas.looked_up(key, levels, Instant::now());
+        let quotas: Vec<KeyQuota> = keys.iter().filter_map(|key| rules.of(key)).collect();
+        let levels = quota_reader::levels(&mut masters, &rules, &quotas).await;
+        for (quota, rows) in quotas.iter().zip(levels) {
+            // One that can't be asked about is shown as it was last seen.
+            if let Some(rows) = rows {
+                self.quotas.looked_up(quota.key(), rows, Instant::now());
             }
-        };
-        let _ = timeout(LIST_PATIENCE, asked).await;
+        }
         self.shown(&self.quotas.page(query, Instant::now()).rows, question)
     }
 

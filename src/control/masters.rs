@@ -1,66 +1,145 @@
 //! Connections of the control thread to the masters of slots, kept from one question to the next.
 //!
-//! For what quotas need to be asked and told now and then. One question at a time; a connection that failed is dropped.
+//! For what quotas need to be asked now and then. Masters are asked side by side, with all questions for each in pipelines; a
+//! connection that failed is dropped. A master that did not answer in time is left alone for a moment, so that it holds up no
+//! other for longer than once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use redis_protocol::resp2::types::OwnedFrame;
+use bytes::{Bytes, BytesMut};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::topology::KeeperSettings;
-use super::upstream_client::{UpstreamClient, UpstreamError};
+use super::upstream_client::UpstreamClient;
+use crate::config::Config;
+use crate::resp::{encode, first_error};
 use crate::shared::gateway::Gateway;
+use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::Address;
+
+/// How long the masters are asked in one round.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long a master that did not answer is left alone.
+const LEFT_ALONE: Duration = Duration::from_millis(500);
+
+/// Commands that are sent before their replies are read: their bytes fit into the buffers of the sockets.
+const PIPELINE_MAX: usize = 128;
+
+/// A question to the master of a key.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The key, by which the master is found.
+    pub key: Bytes,
+    /// The command.
+    pub words: Vec<Bytes>,
+}
+
+impl Question {
+    /// `GET` of this key.
+    pub fn get(key: &Bytes) -> Self {
+        Self { key: key.clone(), words: vec![Bytes::from_static(b"GET"), key.clone()] }
+    }
+}
 
 /// See the module.
 pub struct Masters {
     gateway: Arc<Gateway>,
     connections: HashMap<Address, UpstreamClient>,
+    /// Masters that did not answer, and until when they are left alone.
+    unheard: HashMap<Address, Instant>,
 }
+
+/// What one master said, by the places of the questions, and the connection if it is still good.
+type Answers = (Address, Option<UpstreamClient>, Vec<(usize, Bytes)>);
 
 impl Masters {
     /// No connection yet.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, connections: HashMap::new() }
+        Self { gateway, connections: HashMap::new(), unheard: HashMap::new() }
     }
 
-    /// The reply of the master of `key`, or why there is none, as a clause. An error reply is one.
-    pub async fn ask(&mut self, key: &[u8], command: &[&[u8]]) -> Result<OwnedFrame, String> {
-        let address = self.master_of(key).ok_or("the slot of the key has no master")?;
-        let mut client = self.client(&address).await.map_err(|error| error.to_string())?;
-        match client.command(command).await {
-            Ok(frame) => {
-                self.connections.insert(address, client);
-                Ok(frame)
+    /// The whole reply to each question, an error reply included; `None` where none came in time.
+    pub async fn ask(&mut self, questions: &[Question]) -> Vec<Option<Bytes>> {
+        let now = Instant::now();
+        self.unheard.retain(|_, until| *until > now);
+        let mut replies = vec![None; questions.len()];
+        let mut asked = JoinSet::new();
+        for (address, places) in self.by_master(questions) {
+            let questions: Vec<(usize, Question)> =
+                places.into_iter().map(|place| (place, questions[place].clone())).collect();
+            let kept = self.connections.remove(&address);
+            let config = self.gateway.config.load_full();
+            asked.spawn(ask_master(address, kept, config, questions, now + PATIENCE));
+        }
+        while let Some(joined) = asked.join_next().await {
+            let Ok((address, connection, answers)) = joined else { continue };
+            match connection {
+                Some(connection) => drop(self.connections.insert(address, connection)),
+                None => drop(self.unheard.insert(address, Instant::now() + LEFT_ALONE)),
             }
-            Err(UpstreamError::Refused(text)) => {
-                self.connections.insert(address, client);
-                Err(text)
+            answers.into_iter().for_each(|(place, reply)| replies[place] = Some(reply));
+        }
+        self.look_at_moves(questions, &replies);
+        replies
+    }
+
+    /// The places of the questions for each master that is not left alone.
+    fn by_master(&self, questions: &[Question]) -> HashMap<Address, Vec<usize>> {
+        let mut places: HashMap<Address, Vec<usize>> = HashMap::new();
+        for (place, question) in questions.iter().enumerate() {
+            let master = self.gateway.master_at(self.gateway.routes.place_of(&question.key));
+            if let Some(address) = master.filter(|address| !self.unheard.contains_key(address)) {
+                places.entry(address).or_default().push(place);
             }
-            Err(error) => Err(error.to_string()),
+        }
+        places
+    }
+
+    /// A slot has moved, and nobody may have noticed.
+    fn look_at_moves(&self, questions: &[Question], replies: &[Option<Bytes>]) {
+        let has_moved = |reply: &Bytes| first_error(reply).is_some_and(|text| text.starts_with(b"MOVED "));
+        for (question, reply) in questions.iter().zip(replies) {
+            if reply.as_ref().is_some_and(has_moved) {
+                let cluster = self.gateway.routes.place_of(&question.key).cluster;
+                let seen_version = self.gateway.topology.load().cluster(cluster).version;
+                return self.gateway.refresh.request(cluster, RefreshReason::Unassigned, seen_version);
+            }
         }
     }
+}
 
-    /// The bytes of the whole reply of the master of `key`, an error reply included.
-    pub async fn ask_raw(&mut self, key: &[u8], command: &[&[u8]]) -> Option<Bytes> {
-        let address = self.master_of(key)?;
-        let mut client = self.client(&address).await.ok()?;
-        let reply = client.command_raw(command).await.ok()?;
-        self.connections.insert(address, client);
-        Some(reply)
-    }
-
-    fn master_of(&self, key: &[u8]) -> Option<Address> {
-        self.gateway.master_at(self.gateway.routes.place_of(key))
-    }
-
-    async fn client(&mut self, address: &Address) -> Result<UpstreamClient, UpstreamError> {
-        if let Some(client) = self.connections.remove(address) {
-            return Ok(client);
+async fn ask_master(
+    address: Address,
+    kept: Option<UpstreamClient>,
+    config: Arc<Config>,
+    questions: Vec<(usize, Question)>,
+    deadline: Instant,
+) -> Answers {
+    let mut answers = Vec::with_capacity(questions.len());
+    let asked = async {
+        let mut client = match kept {
+            Some(client) => client,
+            None => {
+                let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(&config.upstream);
+                UpstreamClient::connect(&address, &credentials, timeouts).await.ok()?
+            }
+        };
+        for chunk in questions.chunks(PIPELINE_MAX) {
+            let (mut request, mut replies) = (BytesMut::new(), Vec::with_capacity(chunk.len()));
+            for (_, question) in chunk {
+                let words: Vec<&[u8]> = question.words.iter().map(|word| &word[..]).collect();
+                encode::command(&mut request, &words);
+            }
+            let outcome = client.pipeline(&request, chunk.len(), &mut replies).await;
+            answers.extend(chunk.iter().map(|(place, _)| *place).zip(replies));
+            outcome.ok()?;
         }
-        let config = self.gateway.config.load_full();
-        let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(&config.upstream);
-        UpstreamClient::connect(address, &credentials, timeouts).await
-    }
+        Some(client)
+    };
+    let connection = timeout_at(deadline, asked).await.ok().flatten();
+    (address, connection, answers)
 }

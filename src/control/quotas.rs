@@ -5,20 +5,21 @@
 //! what was changed anywhere is then told to the homes of the counters and shown, whether or not anybody uses them. The gateway
 //! that made the change does so before it answers. What `FLUSHALL` removed is found the same way.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::masters::Masters;
+use super::masters::{Masters, Question};
 use super::quota_list::QuotaList;
 use super::quota_reader;
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
-use crate::admission::{PolledLimit, QuotaAction, QuotaRules, overrides_index};
+use crate::admission::{KeyQuota, PolledLimit, QuotaAction, QuotaRules, overrides_index};
 use crate::config::Config;
 use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::first_error;
@@ -32,17 +33,17 @@ use crate::shared::topology::Address;
 /// How long a change is tried. The asker waits for 5 s, so with two rounds of following it always hears what became of it.
 const CHANGE_PATIENCE: Duration = Duration::from_millis(3500);
 
+/// Changes that are carried out or wait for another of their counter. Beyond it they wait in the mailbox, which refuses when it is full.
+const CHANGES_MAX: usize = 64;
+
 /// Between attempts at a change.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the configuration is looked at while no limit is polled.
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
 
-/// How often Redis is asked what operators have set, and about the counters that are followed.
-const FOLLOW_PERIOD: Duration = Duration::from_millis(400);
-
-/// How long Redis is asked for either of both in one round. What was not reached is asked for in the next.
-const ROUND_PATIENCE: Duration = Duration::from_millis(300);
+/// Between two rounds of asking Redis what operators have set, and about the counters that are followed.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(300);
 
 /// Counters that are followed beside those with overrides: what was changed lately, and what the status line speaks of.
 const FOLLOWED_MAX: usize = 64;
@@ -50,8 +51,8 @@ const FOLLOWED_MAX: usize = 64;
 /// How long a counter is followed after it was changed.
 const FOLLOWED_FOR: Duration = Duration::from_secs(5);
 
-/// Carries out changes until the process stops, one after the other, in the order in which they were asked for, and follows
-/// what was changed here and elsewhere.
+/// Carries out changes until the process stops, those of one counter in the order in which they were asked for, and follows
+/// what was changed here and elsewhere. A change that a hung master holds up holds up nothing else.
 pub async fn serve_changes(
     gateway: Arc<Gateway>,
     mut changes: QuotaChangeInbox,
@@ -62,16 +63,36 @@ pub async fn serve_changes(
     let mut follower =
         Follower { gateway, masters, overrides, list, changed: HashMap::new(), lacks_right: false };
     let mut due = Instant::now();
+    let mut waiting: Vec<QuotaChange> = Vec::new();
+    let (mut underway, mut busy) = (JoinSet::new(), HashSet::new());
     loop {
+        let mut place = 0;
+        while let Some(change) = waiting.get(place) {
+            if !busy.insert(change.key.clone()) {
+                place += 1;
+                continue;
+            }
+            let (gateway, change) = (Arc::clone(&follower.gateway), waiting.remove(place));
+            underway.spawn(async move {
+                let outcome = carry_out(&gateway, &change).await;
+                (change, outcome)
+            });
+        }
         tokio::select! {
             biased;
-            change = changes.recv() => {
+            Some(done) = underway.join_next() => {
+                if let Ok((change, outcome)) = done {
+                    busy.remove(&change.key);
+                    follower.changed(change, outcome).await;
+                }
+            }
+            change = changes.recv(), if underway.len() + waiting.len() < CHANGES_MAX => {
                 let Some(change) = change else { return };
-                follower.change(change).await;
+                waiting.push(change);
             }
             () = sleep_until(due) => {
                 follower.follow().await;
-                due = Instant::now() + FOLLOW_PERIOD;
+                due = Instant::now() + FOLLOW_PAUSE;
             }
         }
     }
@@ -89,8 +110,7 @@ struct Follower {
 }
 
 impl Follower {
-    async fn change(&mut self, change: QuotaChange) {
-        let outcome = carry_out(&self.gateway, &change).await;
+    async fn changed(&mut self, change: QuotaChange, outcome: Result<String, String>) {
         let key = change.key.escape_ascii().to_string();
         match &outcome {
             Ok(done) => tracing::info!(key, by = change.by, "quota changed: {done}"),
@@ -123,16 +143,12 @@ impl Follower {
         if rules.is_empty() && former.is_empty() {
             return;
         }
-        // What can't be read stays as it was.
-        let asked = quota_reader::overrides(&mut self.masters, &former);
-        let found = timeout(ROUND_PATIENCE, asked).await.unwrap_or(Err("no answer in time".to_owned()));
-        self.note_rights(found.as_ref().err());
-        if let Ok(found) = found {
-            let until = Instant::now() + FOLLOWED_FOR;
-            self.changed.extend(changes(&former, &found).map(|(key, _)| (key.clone(), until)));
-            if *former != found {
-                self.overrides.send_replace(Arc::new(found));
-            }
+        let (found, fault) = quota_reader::overrides(&mut self.masters, &former).await;
+        self.note_rights(fault.as_ref());
+        let until = Instant::now() + FOLLOWED_FOR;
+        self.changed.extend(changes(&former, &found).map(|(key, _)| (key.clone(), until)));
+        if *former != found {
+            self.overrides.send_replace(Arc::new(found));
         }
         let overrides = Arc::clone(&self.overrides.borrow());
         self.list.overridden(Arc::clone(&overrides));
@@ -141,14 +157,11 @@ impl Follower {
         let spoken_of = self.list.spoken_of(FOLLOWED_MAX);
         let keys: BTreeSet<Bytes> =
             overrides.keys().chain(self.changed.keys()).cloned().chain(spoken_of).collect();
-        let deadline = Instant::now() + ROUND_PATIENCE;
-        for key in keys {
-            let Some(quota) = rules.of(&key) else { continue };
-            // A master that does not answer does not hold up those that do.
-            let patience = deadline.saturating_duration_since(Instant::now()).min(quota_reader::KEY_PATIENCE);
-            let asked = quota_reader::levels(&mut self.masters, &rules, &quota);
-            if let Ok(Ok(rows)) = timeout(patience, asked).await {
-                self.list.looked_up(&key, rows, Instant::now());
+        let quotas: Vec<KeyQuota> = keys.iter().filter_map(|key| rules.of(key)).collect();
+        let levels = quota_reader::levels(&mut self.masters, &rules, &quotas).await;
+        for (quota, rows) in quotas.iter().zip(levels) {
+            if let Some(rows) = rows {
+                self.list.looked_up(quota.key(), rows, Instant::now());
             }
         }
     }
@@ -180,16 +193,21 @@ async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes], deadline: Insta
     loop {
         let why = match gateway.master_at(place) {
             None => "the slot of the key has no master".to_owned(),
-            Some(address) => match send(&gateway.config.load_full(), &address, &arguments).await {
-                Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
-                    None => return Ok(()),
-                    Some(text) if !is_passing(&text) => {
-                        return Err(format!("Redis refused the change: {text}"));
-                    }
-                    Some(text) => text.into_owned(),
-                },
-                Err(error) => error.to_string(),
-            },
+            Some(address) => {
+                match timeout_at(deadline, send(&gateway.config.load_full(), &address, &arguments))
+                    .await
+                    .unwrap_or(Err(UpstreamError::ReplyTimeout))
+                {
+                    Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
+                        None => return Ok(()),
+                        Some(text) if !is_passing(&text) => {
+                            return Err(format!("Redis refused the change: {text}"));
+                        }
+                        Some(text) => text.into_owned(),
+                    },
+                    Err(error) => error.to_string(),
+                }
+            }
         };
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(format!("Redis could not be written: {why}"));
@@ -224,9 +242,9 @@ pub async fn poll_limits(gateway: Arc<Gateway>, limits: watch::Sender<Arc<Polled
         let idle = wanted.is_empty();
         // What nobody polls any more is forgotten: it may change unseen.
         let mut found = PolledLimits::with_capacity(wanted.len());
-        for name in wanted {
+        for (name, limit) in poller.read(wanted).await {
             // A limit that can't be read for the moment stays as it was.
-            let limit = poller.read(&name).await.or_else(|| limits.borrow().get(&name).copied());
+            let limit = limit.or_else(|| limits.borrow().get(&name).copied());
             found.extend(limit.map(|limit| (name, limit)));
         }
         limits.send_if_modified(|published| {
@@ -276,7 +294,10 @@ impl Poller {
         names.into_iter().take(POLLED_KEYS_MAX).collect()
     }
 
-    async fn read(&mut self, name: &Bytes) -> Option<PolledLimit> {
-        PolledLimit::of_reply(&self.masters.ask_raw(name, &[b"GET", name]).await?)
+    async fn read(&mut self, names: Vec<Bytes>) -> Vec<(Bytes, Option<PolledLimit>)> {
+        let questions: Vec<Question> = names.iter().map(Question::get).collect();
+        let replies = self.masters.ask(&questions).await;
+        let limit_of = |reply: Option<Bytes>| reply.and_then(|reply| PolledLimit::of_reply(&reply));
+        names.into_iter().zip(replies.into_iter().map(limit_of)).collect()
     }
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod quotas;
 mod quotas_faults;
+mod quotas_followed;
 mod quotas_replicas;
 mod quotas_shown;
 mod quotas_unavailable;

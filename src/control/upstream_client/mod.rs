@@ -1,7 +1,7 @@
 //! A small RESP2 client for COLD use: one request, one reply, every wait bounded.
 //!
 //! Serves the topology keeper, the reading of `COMMAND` and `INFO`, and whatever else the control thread asks a server
-//! now and then. It does not pipeline, does not reconnect and does not follow redirects: the caller drops it after any
+//! now and then. It does not reconnect and does not follow redirects: the caller drops it after any
 //! error but [`UpstreamError::Refused`] and makes another.
 
 mod frame_gauge;
@@ -153,6 +153,28 @@ impl UpstreamClient {
         let exchange = async {
             self.stream.write_all(&request).await.map_err(broken)?;
             self.read_reply().await
+        };
+        timeout(reply_timeout, exchange).await.unwrap_or(Err(UpstreamError::ReplyTimeout))
+    }
+
+    /// Sends `request`, which is as many commands as there are to be replies, and appends each whole reply to `replies`, an error
+    /// reply included, as it comes.
+    ///
+    /// # Errors
+    /// Those of [`UpstreamClient::command_raw`]. Replies that came before are in `replies`.
+    pub async fn pipeline(
+        &mut self,
+        request: &[u8],
+        count: usize,
+        replies: &mut Vec<Bytes>,
+    ) -> Result<(), UpstreamError> {
+        let reply_timeout = self.reply_timeout;
+        let exchange = async {
+            self.stream.write_all(request).await.map_err(broken)?;
+            for _ in 0..count {
+                replies.push(self.read_reply().await?);
+            }
+            Ok(())
         };
         timeout(reply_timeout, exchange).await.unwrap_or(Err(UpstreamError::ReplyTimeout))
     }
