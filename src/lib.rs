@@ -24,7 +24,7 @@
 //!                     (b) worker/upstream  writes what is on the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
 //!   Redis  --bytes--> (c) worker/deliver   the oldest request on the wire gets the reply (or redirect: it goes elsewhere; lost: it is tried again)
-//!                         worker/finish    the one end of a request that was forwarded: what it counts as, how long it took
+//!                         worker/ended     the one end of a request, whoever answered it: what it counts as, how long it took
 //!   client <--bytes-- (d) worker/client    replies leave in the order of the requests; one write per burst
 //! ```
 //!

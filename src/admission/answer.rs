@@ -42,6 +42,7 @@ impl Admission {
                 return reply;
             }
             Settled::Shared(reply) => return reply,
+            Settled::Unsent(reply) | Settled::OutcomeUnknown(reply) => return reply,
             Settled::Refused(refusal) => {
                 self.count_refused(Denial::Judged(refusal));
                 self.write_judgement(&refusal, version, scratch);

@@ -14,7 +14,7 @@ use super::{
     segment::{Kind, Segment},
     settle::{
         NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, ValueBefore, Verdict, settle_counter, settle_error,
-        settle_sets, settle_spelled_read,
+        settle_sets, settle_spelled_read, settle_unknown,
     },
     terms::{Again, Settlement},
     wire::encode_segment,
@@ -168,7 +168,7 @@ impl<M: Member> Flight<M> {
         let unsent = received.lost.is_some_and(|unsent| unsent >= received.commands);
         let retries = self.has_token() && may_retry;
         if !(unsent || retries) {
-            self.segments[..self.group].iter().for_each(|segment| settle_error(segment, UNKNOWN, sink));
+            self.give_up_write(sink);
             self.end_write();
         }
         self.doubtful |= !unsent && self.group > 0;
@@ -193,8 +193,11 @@ impl<M: Member> Flight<M> {
                 Written::Again(Again::NoScript)
             }
             Some(text) => {
-                // An earlier sending may have been applied: then this refusal says nothing about that.
-                self.refuse_all(if self.doubtful { UNKNOWN } else { text }, sink);
+                match self.doubtful {
+                    // An earlier sending may have been applied: this refusal says nothing about that.
+                    true => self.give_up_write(sink),
+                    false => self.refuse_all(text, sink),
+                }
                 Written::Settled(None)
             }
             None if self.doubtful && self.is_refused_by_replica(reply) => {
@@ -219,13 +222,20 @@ impl<M: Member> Flight<M> {
         }
     }
 
+    /// Nobody knows what became of the write.
+    fn give_up_write(&self, sink: &mut impl FnMut(M, Settled)) {
+        for segment in &self.segments[..self.group] {
+            settle_unknown(segment, UNKNOWN, sink);
+        }
+    }
+
     fn settle_script(&self, reply: &[u8], sink: &mut impl FnMut(M, Settled)) -> Option<ClampReport> {
         let mut quota = self.clamp.as_deref().map(|clamp| Quota { clamp, report: ClampReport::default() });
         let mut strings = elements(reply).into_iter().flatten().map_while(bulk_payload);
         for segment in &self.segments[..self.group] {
             let understood = settle_step(segment, &mut strings, quota.as_mut(), sink);
             if understood.is_none() {
-                settle_error(segment, NOT_UNDERSTOOD, sink);
+                settle_unknown(segment, NOT_UNDERSTOOD, sink);
             }
         }
         quota.map(|quota| quota.report)

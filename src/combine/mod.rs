@@ -98,7 +98,7 @@ pub use member::{Member, Verb};
 pub use op::{Foldable, Op, classify};
 pub use queue::KeyQueue;
 pub use script::{FLUSH_SCRIPT, TOKEN_TTL_MS, flush_script_sha};
-pub use settle::{OUTCOME_UNKNOWN, Settled};
+pub use settle::Settled;
 pub use slot_tags::{companion_key, is_companion_key, slot_tag};
 pub use spares::SpareSegments;
 pub use terms::{Again, Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement};

@@ -143,7 +143,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
             }
             Fate::Lost => {
                 (outcome.written, outcome.value) = (true, None);
-                settle::settle_error(&segment, UNKNOWN, sink);
+                settle::settle_unknown(&segment, UNKNOWN, sink);
                 finished.push(segment);
             }
             Fate::Again(answered, again) => {
@@ -241,7 +241,7 @@ fn refuse_overtaken<M: Member>(
         let is_one = matches!(segment.kind, Kind::Sets | Kind::Write(_));
         let all = is_one && segment.entries.iter().any(|entry| is_overtaken(&entry.member));
         let overtaken = segment.take_members(|member| all || is_overtaken(member));
-        settle::settle_error(&overtaken, NOT_EXECUTED, sink);
+        settle::settle_unsent(&overtaken, NOT_EXECUTED, sink);
         behind.extend(front.entries.iter().map(|entry| entry.member.caller()));
         segment.put_front(front);
     }
@@ -277,7 +277,7 @@ fn answer<M: Member, R: AsRef<[u8]>>(
     }
     let after = parse_integer_reply(reply);
     let Some(before) = after.and_then(|after| start_of(&segment.fold, after)) else {
-        settle::settle_error(segment, NOT_UNDERSTOOD, sink);
+        settle::settle_unknown(segment, NOT_UNDERSTOOD, sink);
         return None;
     };
     let digits = itoa::Buffer::new().format(before).to_owned();
@@ -332,22 +332,16 @@ fn answer_one<M: Member, R: AsRef<[u8]>>(
 ) {
     let Some((entry, member)) = segment.operation(place) else { return };
     let mut spelled = Vec::new();
-    let reply = match received.of(command) {
+    let settled = match received.of(command) {
         News::Reply(b"$-1\r\n" | b"_\r\n") => {
             crate::resp::encode::null(&mut spelled, entry.version);
-            &spelled
+            Settled::Reply(&spelled)
         }
-        News::Reply(b"") => {
-            crate::resp::encode::error(&mut spelled, NOT_UNDERSTOOD);
-            &spelled
-        }
-        News::Reply(reply) => reply,
-        News::Unknown | News::Unsent => {
-            crate::resp::encode::error(&mut spelled, UNKNOWN);
-            spelled.as_slice()
-        }
+        News::Reply(b"") => Settled::OutcomeUnknown(settle::error(&mut spelled, NOT_UNDERSTOOD)),
+        News::Reply(reply) => Settled::Reply(reply),
+        News::Unknown | News::Unsent => Settled::OutcomeUnknown(settle::error(&mut spelled, UNKNOWN)),
     };
-    sink(member, Settled::Reply(reply));
+    sink(member, settled);
 }
 
 /// Has a segment sent as it came the next time. The `SET`s of a run that was refused would each be refused alike, so only the
@@ -361,7 +355,10 @@ fn unfold<M: Member, R: AsRef<[u8]>>(
     if segment.kind == Kind::Sets {
         let refused = segment.take_entries(|entry| entry.ask == EntryKind::Set);
         if let News::Reply(reply) = received.of(command) {
-            settle::settle_error(&refused, first_error(reply).unwrap_or(NOT_UNDERSTOOD), sink);
+            match first_error(reply) {
+                Some(text) => settle::settle_error(&refused, text, sink),
+                None => settle::settle_unknown(&refused, NOT_UNDERSTOOD, sink),
+            }
         }
         segment.kind = Kind::Counter;
     }

@@ -448,8 +448,10 @@ impl<M: Member> KeyQueue<M> {
         let doubtful = flight.doubtful || flight.state == State::Sent;
         for (index, segment) in flight.segments.into_iter().enumerate() {
             let unknown = doubtful && (index < flight.group || segment.is_write());
-            let text = if unknown { settle::UNKNOWN } else { error.as_bytes() };
-            settle::settle_error(&segment, text, &mut sink);
+            match unknown {
+                true => settle::settle_unknown(&segment, settle::UNKNOWN, &mut sink),
+                false => settle::settle_unsent(&segment, error.as_bytes(), &mut sink),
+            }
             self.recycle(segment);
         }
     }
@@ -458,7 +460,7 @@ impl<M: Member> KeyQueue<M> {
     pub fn abandon_waiting(&mut self, error: &str, mut sink: impl FnMut(M, Settled)) {
         self.places.on_flush(0);
         for segment in std::mem::take(&mut self.waiting) {
-            settle::settle_error(&segment, error.as_bytes(), &mut sink);
+            settle::settle_unsent(&segment, error.as_bytes(), &mut sink);
             self.recycle(segment);
         }
     }

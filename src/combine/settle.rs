@@ -26,13 +26,25 @@ pub enum Settled<'a> {
     Refused(Refusal),
     /// The quota cannot be applied, for this reason, to the one operation; the counter has not moved.
     ClampError(&'a str),
+    /// It was given up and has surely not been executed: the error for one operation.
+    Unsent(&'a [u8]),
+    /// Nobody knows whether it was executed: the error for one operation.
+    OutcomeUnknown(&'a [u8]),
+}
+
+impl Settled<'_> {
+    /// The bytes of the reply, unless its words are the quota's.
+    pub fn reply(&self) -> Option<&[u8]> {
+        match self {
+            Self::Reply(reply) | Self::Unsent(reply) | Self::OutcomeUnknown(reply) => Some(reply),
+            Self::Shared(reply) => Some(reply),
+            Self::Refused(_) | Self::ClampError(_) => None,
+        }
+    }
 }
 
 /// Redis' own words, of `INCRBY` and `HINCRBY` alike.
 pub(super) const OVERFLOW: &[u8] = b"ERR increment or decrement would overflow";
-/// The beginning of the error for a write of unknown outcome.
-pub const OUTCOME_UNKNOWN: &[u8] = b"ERR hotgate: outcome unknown";
-
 /// Neither success nor failure.
 pub(super) const UNKNOWN: &[u8] =
     b"ERR hotgate: outcome unknown: the connection to Redis was lost after the write was sent; check before sending it again";
@@ -256,7 +268,7 @@ fn settle_unchanged<M: Member>(
     let refused = match verdict {
         Verdict::Fault(text) => Settled::ClampError(text),
         Verdict::Failed(text) => Settled::Reply(error(&mut failure, text)),
-        Verdict::All | Verdict::Some(_) => Settled::Reply(error(&mut failure, NOT_UNDERSTOOD)),
+        Verdict::All | Verdict::Some(_) => Settled::OutcomeUnknown(error(&mut failure, NOT_UNDERSTOOD)),
     };
     let mut scratch = Vec::new();
     for entry in &segment.entries {
@@ -325,21 +337,40 @@ pub(super) fn settle_spelled_read<M: Member>(
             reply.extend_from_slice(spelled);
             reply.extend_from_slice(b"\r\n");
         }
-        _ => encode::error(&mut reply, NOT_UNDERSTOOD),
+        _ => return settle_unknown(segment, NOT_UNDERSTOOD, sink),
     }
     settle_read(segment, &reply, sink);
 }
 
-/// Tells every member the same error.
+/// Tells every member the same error, which Redis has said.
 pub(super) fn settle_error<M: Member>(segment: &Segment<M>, text: &[u8], sink: &mut impl FnMut(M, Settled)) {
     let mut reply = Vec::new();
-    let reply = error(&mut reply, text);
+    settle_alike(segment, Settled::Reply(error(&mut reply, text)), sink);
+}
+
+/// Tells every member the same error, since none of them was executed.
+pub(super) fn settle_unsent<M: Member>(segment: &Segment<M>, text: &[u8], sink: &mut impl FnMut(M, Settled)) {
+    let mut reply = Vec::new();
+    settle_alike(segment, Settled::Unsent(error(&mut reply, text)), sink);
+}
+
+/// Tells every member the same error, since nobody knows what became of them.
+pub(super) fn settle_unknown<M: Member>(
+    segment: &Segment<M>,
+    text: &[u8],
+    sink: &mut impl FnMut(M, Settled),
+) {
+    let mut reply = Vec::new();
+    settle_alike(segment, Settled::OutcomeUnknown(error(&mut reply, text)), sink);
+}
+
+fn settle_alike<M: Member>(segment: &Segment<M>, settled: Settled<'_>, sink: &mut impl FnMut(M, Settled)) {
     for entry in &segment.entries {
-        each(entry).for_each(|member| sink(member, Settled::Reply(reply)));
+        each(entry).for_each(|member| sink(member, settled));
     }
 }
 
-fn error<'a>(out: &'a mut Vec<u8>, text: &[u8]) -> &'a [u8] {
+pub(super) fn error<'a>(out: &'a mut Vec<u8>, text: &[u8]) -> &'a [u8] {
     out.clear();
     encode::error(out, text);
     out

@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::{
     member::Member,
     segment::Segment,
-    settle::{NOT_UNDERSTOOD, Settled, settle_error, settle_read},
+    settle::{NOT_UNDERSTOOD, Settled, settle_read, settle_unknown},
     write_form::{Claim, FieldWrite, WriteForm, behind_words},
 };
 use crate::resp::{RespVersion, parse_integer_reply};
@@ -69,7 +69,7 @@ fn settle_lengths<M: Member>(segment: &Segment<M>, reply: &[u8], sink: &mut impl
         // There is no list that they could go onto.
         Some(0) => return settle_read(segment, b":0\r\n", sink),
         Some(length) if length >= elements => length - elements,
-        _ => return settle_error(segment, NOT_UNDERSTOOD, sink),
+        _ => return settle_unknown(segment, NOT_UNDERSTOOD, sink),
     };
     let mut told = Vec::new();
     for entry in &segment.entries {

@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use super::labels::{Outcome, RequestClass};
+use super::ending::Ending;
+use super::labels::RequestClass;
 use crate::combine::{Member, Verb, WriteForm};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
@@ -96,8 +97,8 @@ pub struct Answer {
     pub hash: Option<u64>,
     /// The waiting client.
     pub waiter: Waiter,
-    /// The outcome that it counts as.
-    pub outcome: Outcome,
+    /// How the operation ended.
+    pub ending: Ending,
     reply: Stored,
 }
 
@@ -131,17 +132,17 @@ impl Answers {
     }
 
     /// Adds an answer whose reply is copied.
-    pub fn push_copied(&mut self, hash: Option<u64>, waiter: Waiter, outcome: Outcome, reply: &[u8]) {
+    pub fn push_copied(&mut self, hash: Option<u64>, waiter: Waiter, ending: Ending, reply: &[u8]) {
         if reply.len() >= LARGE_REPLY_BYTES {
-            return self.push_shared(hash, waiter, outcome, Bytes::copy_from_slice(reply));
+            return self.push_shared(hash, waiter, ending, Bytes::copy_from_slice(reply));
         }
         self.bytes.extend_from_slice(reply);
-        self.list.push(Answer { hash, waiter, outcome, reply: Stored::Copied(reply.len()) });
+        self.list.push(Answer { hash, waiter, ending, reply: Stored::Copied(reply.len()) });
     }
 
     /// Adds an answer whose reply is passed on as it is.
-    pub fn push_shared(&mut self, hash: Option<u64>, waiter: Waiter, outcome: Outcome, reply: Bytes) {
-        self.list.push(Answer { hash, waiter, outcome, reply: Stored::Shared(reply) });
+    pub fn push_shared(&mut self, hash: Option<u64>, waiter: Waiter, ending: Ending, reply: Bytes) {
+        self.list.push(Answer { hash, waiter, ending, reply: Stored::Shared(reply) });
     }
 
     /// The answers with their replies, in order.
@@ -177,6 +178,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::labels::Outcome;
 
     #[test]
     fn each_answer_has_its_own_reply() {
@@ -194,15 +196,15 @@ mod tests {
         };
         let mut answers = Answers::default();
         for round in 0..2 {
-            answers.push_copied(Some(7), waiter(1), Outcome::Combined, b":1\r\n");
+            answers.push_copied(Some(7), waiter(1), Outcome::Combined.into(), b":1\r\n");
             answers.push_shared(
                 Some(7),
                 waiter(2),
-                Outcome::Combined,
+                Outcome::Combined.into(),
                 Bytes::from_static(b"$5\r\nlarge\r\n"),
             );
-            answers.push_copied(Some(8), waiter(3), Outcome::Failed, b"");
-            answers.push_copied(Some(8), waiter(4), Outcome::Refused, b"-ERR no\r\n");
+            answers.push_copied(Some(8), waiter(3), Outcome::Failed.into(), b"");
+            answers.push_copied(Some(8), waiter(4), Outcome::Refused.into(), b"-ERR no\r\n");
             let all: Vec<(u64, &[u8])> = answers
                 .iter()
                 .map(|(answer, reply)| match reply {

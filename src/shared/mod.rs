@@ -6,6 +6,7 @@
 pub mod behind;
 pub mod client_rows;
 pub mod connections;
+pub mod ending;
 pub mod gateway;
 pub mod handoff;
 pub mod held;

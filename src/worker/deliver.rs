@@ -5,15 +5,16 @@
 
 use bytes::BytesMut;
 
+use super::ended::Ended;
 use super::errors::UpstreamError;
-use super::names::UpstreamKey;
+use super::names::{ReplySlot, UpstreamKey};
 use super::owners::Worker;
 use super::pending::{Hook, Origin};
 use super::reply::ReplyBytes;
 use super::retryable::Retryable;
 use super::upstream::lanes::ALONE;
 use super::upstream::{NextReply, Role, Turn};
-use super::upstream_task::Ended;
+use super::upstream_task::ConnectionEnd;
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
 use crate::resp::{self, ReplyScan};
 use crate::shared::labels::{ErrorKind, NodeRefusal};
@@ -30,7 +31,11 @@ impl Worker {
     ///
     /// # Errors
     /// The server broke the protocol.
-    pub(super) fn deliver_all(&mut self, key: UpstreamKey, input: &[u8]) -> Result<(usize, usize), Ended> {
+    pub(super) fn deliver_all(
+        &mut self,
+        key: UpstreamKey,
+        input: &[u8],
+    ) -> Result<(usize, usize), ConnectionEnd> {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
@@ -53,7 +58,7 @@ impl Worker {
         &mut self,
         key: UpstreamKey,
         input: &mut BytesMut,
-    ) -> Result<(usize, usize), Ended> {
+    ) -> Result<(usize, usize), ConnectionEnd> {
         let mut consumed = 0;
         loop {
             let (len, answered) = match self.next_reply(key, &input[consumed..])? {
@@ -80,7 +85,7 @@ impl Worker {
 
     /// The reply at the front, with the request that it answers where that is all there is to know.
     #[inline]
-    fn next_reply(&mut self, key: UpstreamKey, input: &[u8]) -> Result<NextReply, Ended> {
+    fn next_reply(&mut self, key: UpstreamKey, input: &[u8]) -> Result<NextReply, ConnectionEnd> {
         let Some(upstream) = self.upstreams.connections.get_mut(key).filter(|_| !input.is_empty()) else {
             return Ok(NextReply::Unfinished(0));
         };
@@ -94,7 +99,7 @@ impl Worker {
     }
 
     /// A reply of which `have` bytes have come is not whole. Returns how many more it needs.
-    fn await_rest(&mut self, key: UpstreamKey, have: usize, scan: ReplyScan) -> Result<usize, Ended> {
+    fn await_rest(&mut self, key: UpstreamKey, have: usize, scan: ReplyScan) -> Result<usize, ConnectionEnd> {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(0) };
         match scan {
             ReplyScan::Complete { .. } => Ok(0),
@@ -119,12 +124,12 @@ impl Worker {
             }
             ReplyScan::Malformed(expected) => {
                 self.core.tallies.error(ErrorKind::UpstreamProtocol);
-                Err(Ended::Broken(format!("what it sent is not RESP: expected {expected}")))
+                Err(ConnectionEnd::Broken(format!("what it sent is not RESP: expected {expected}")))
             }
         }
     }
 
-    fn deliver(&mut self, key: UpstreamKey, reply: ReplyBytes<'_>) -> Result<(), Ended> {
+    fn deliver(&mut self, key: UpstreamKey, reply: ReplyBytes<'_>) -> Result<(), ConnectionEnd> {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return Ok(()) };
         if !matches!(upstream.role(), Role::Shared(_)) && self.deliver_out_of_band(key, reply.as_slice()) {
             return Ok(());
@@ -153,7 +158,7 @@ impl Worker {
             }
             Err(out_of_turn) => {
                 self.core.tallies.error(ErrorKind::UpstreamProtocol);
-                return Err(Ended::Broken(format!("{out_of_turn} ({})", shown(reply.as_slice()))));
+                return Err(ConnectionEnd::Broken(format!("{out_of_turn} ({})", shown(reply.as_slice()))));
             }
         }
         let reply = match upstream.refused_inside.take() {
@@ -178,15 +183,15 @@ impl Worker {
         match refusal {
             None => Ok(()),
             Some(said) => {
-                Err(Ended::Refused(format!("it refused a request before it had it whole ({said})")))
+                Err(ConnectionEnd::Refused(format!("it refused a request before it had it whole ({said})")))
             }
         }
     }
 
     /// A reply is not read to its end. Whoever waits for it is told so: the command has run, and would be answered alike again.
-    fn give_up_reply(&mut self, key: UpstreamKey, why: &'static str) -> Ended {
+    fn give_up_reply(&mut self, key: UpstreamKey, why: &'static str) -> ConnectionEnd {
         self.core.tallies.error(ErrorKind::UpstreamProtocol);
-        let ended = Ended::Refused(format!("a reply was not read to its end: {why}"));
+        let ended = ConnectionEnd::Refused(format!("a reply was not read to its end: {why}"));
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return ended };
         let node = upstream.node;
         let is_its = upstream.wire.front().is_some_and(|front| front.leading == 0 && front.delivered == 1);
@@ -230,17 +235,20 @@ impl Worker {
             self.sessions().on_reply(key, &pending, reply.as_slice());
         }
         match pending.origin {
-            Origin::Client { key: client, sequence, part } => match pending.hook {
-                Hook::Subscription => {
-                    let counted = self.sessions().with_whole_count(client, reply.as_slice());
-                    let reply = counted.map_or(reply, |counted| ReplyBytes::Owned(counted.into()));
-                    self.clients.settle(&mut self.core, client, sequence, part, reply);
-                }
-                Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
-                    self.sessions().settle_exec(client, sequence, key, &pending, reply);
-                }
-                _ => self.clients.settle(&mut self.core, client, sequence, part, reply),
-            },
+            Origin::Client { key: client, sequence, part } => {
+                let slot = ReplySlot { client, sequence, part };
+                let reply = match pending.hook {
+                    Hook::Subscription => {
+                        let counted = self.sessions().with_whole_count(client, reply.as_slice());
+                        counted.map_or(reply, |counted| ReplyBytes::Owned(counted.into()))
+                    }
+                    Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {
+                        return self.sessions().settle_exec(slot, key, &pending, reply);
+                    }
+                    _ => reply,
+                };
+                self.clients.settle(&mut self.core, slot, Ended::forwarded(&pending), reply);
+            }
             Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, pending.sent_ns, reply),
             Origin::Behind(flush) => {
                 self.hot.settle_behind(&mut self.core, &mut self.upstreams, flush, reply)

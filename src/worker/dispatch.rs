@@ -8,14 +8,16 @@ use bytes::Bytes;
 
 use super::client::Gate;
 use super::decide::{Verdict, decide, decide_unknown};
+use super::ended::Ended;
 use super::flow::Flow;
 use super::names::ClientKey;
 use super::owners::Worker;
 use super::policy::Policy;
+use super::reply::ReplyBytes;
 use super::resolve::{Resolved, resolve};
 use crate::command::CommandId;
 use crate::resp::{Request, encode};
-use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 
 use super::errors::UpstreamError;
 
@@ -201,15 +203,10 @@ impl Worker {
         if let Some(transaction) = transaction {
             transaction.poisoned = true;
         }
-        self.core.tallies.count(RequestClass::Local, Outcome::Refused);
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
-        self.reply(key, &reply);
+        let ended = Ended::refused(RequestClass::Local);
+        self.clients.answer(&mut self.core, key, ended, ReplyBytes::Borrowed(&reply));
         Flow::Next
-    }
-
-    /// Answers the request at hand.
-    pub fn reply(&mut self, key: ClientKey, reply: &[u8]) {
-        self.clients.answer(key, reply);
     }
 }

@@ -11,17 +11,17 @@ use tokio::sync::oneshot;
 
 use super::client::behind::Barrier;
 use super::client::tracking_options::Asked;
+use super::ended::Ended;
 use super::errors::UpstreamError;
-use super::names::{ClientKey, FillId, UpstreamKey};
+use super::names::{ClientKey, FillId, ReplySlot, UpstreamKey};
 use super::owners::Worker;
 use super::pending::Pending;
 use super::reply::ReplyBytes;
 use super::upstream_task::maintain;
-use crate::combine::OUTCOME_UNKNOWN;
-use crate::config::LostReply;
 use crate::limits::KEPT_BYTES_MAX;
+use crate::shared::ending::Ending;
 use crate::shared::handoff::{Answer, AnswerBytes, Answers, Waiter};
-use crate::shared::labels::{CloseReason, Outcome};
+use crate::shared::labels::Outcome;
 
 /// One thing that a room asks of another.
 #[derive(Debug)]
@@ -82,19 +82,19 @@ impl Effects {
 
     /// Has a client of this worker answered that waits for operations on the hot key of this hash. `reply` are as many replies
     /// as it waits for.
-    pub fn answer(&mut self, hash: u64, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
-        self.push_answer(Some(hash), waiter, outcome, reply);
+    pub fn answer(&mut self, hash: u64, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
+        self.push_answer(Some(hash), waiter, ending, reply);
     }
 
     /// The same for an operation on a key in write-behind mode.
     pub fn answer_absorbed(&mut self, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
-        self.push_answer(None, waiter, outcome, reply);
+        self.push_answer(None, waiter, outcome.into(), reply);
     }
 
-    fn push_answer(&mut self, hash: Option<u64>, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
+    fn push_answer(&mut self, hash: Option<u64>, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
         match reply {
-            ReplyBytes::Borrowed(bytes) => self.answers.push_copied(hash, waiter, outcome, bytes),
-            ReplyBytes::Owned(bytes) => self.answers.push_shared(hash, waiter, outcome, bytes),
+            ReplyBytes::Borrowed(bytes) => self.answers.push_copied(hash, waiter, ending, bytes),
+            ReplyBytes::Owned(bytes) => self.answers.push_shared(hash, waiter, ending, bytes),
         }
     }
 
@@ -170,33 +170,18 @@ impl Worker {
         if let Some(hash) = answer.hash {
             self.hot.on_answered(hash, operations);
         }
-        let replies = u64::from(operations);
-        self.core.tallies.count_many(class, answer.outcome, replies);
-        let now_ns = self.core.now_ns;
-        // As of what is forwarded, the times of failures are not told.
-        if answer.outcome != Outcome::Failed {
-            let tallies = &mut self.core.tallies;
-            self.core.reply_times.add_folded(received_ns, upstream_ns, now_ns, replies, tallies);
-        }
-        let key = ClientKey::from_number(client);
-        if let Some(client) = self.clients.all.get_mut(key) {
+        let slot = ReplySlot::new(ClientKey::from_number(client), sequence);
+        if let Some(client) = self.clients.all.get_mut(slot.client) {
             client.combined -= operations;
         }
-        let (ends_client, reply) = match reply {
-            AnswerBytes::Copied(bytes) => (self.ends_client(bytes), ReplyBytes::Borrowed(bytes)),
-            AnswerBytes::Shared(bytes) => (self.ends_client(bytes), ReplyBytes::Owned(bytes.clone())),
+        let ended = Ended::shared(class, answer.ending, received_ns, upstream_ns);
+        let reply = match reply {
+            AnswerBytes::Copied(bytes) => ReplyBytes::Borrowed(bytes),
+            AnswerBytes::Shared(bytes) => ReplyBytes::Owned(bytes.clone()),
         };
         match operations {
-            _ if ends_client => self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost),
-            1 => self.clients.settle(&mut self.core, key, sequence, 0, reply),
-            _ => self.clients.settle_run(&mut self.core, key, sequence, operations, reply),
+            1 => self.clients.settle(&mut self.core, slot, ended, reply),
+            _ => self.clients.settle_run(&mut self.core, slot, ended, operations, reply),
         }
-    }
-
-    /// The outcome is unknown, and clients are to see that as the end of their connection.
-    fn ends_client(&self, reply: &[u8]) -> bool {
-        reply.first() == Some(&b'-')
-            && self.core.config.upstream.lost_reply == LostReply::Close
-            && reply[1..].starts_with(OUTCOME_UNKNOWN)
     }
 }

@@ -10,13 +10,14 @@
 
 use bytes::Bytes;
 
+use super::ended::Ended;
 use super::errors::UpstreamError;
 use super::names::UpstreamKey;
 use super::owners::Worker;
 use super::pending::{Origin, Pending, Route};
 use super::upstream::suspects::TRIES_ALONE_MAX;
 use super::upstream::{Role, Unanswered};
-use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::NodeIndex;
 
 impl Worker {
@@ -119,9 +120,8 @@ impl Worker {
     fn end_blocking(&mut self, pending: &Pending, bytes: Bytes, written: bool) {
         let Origin::Client { key, .. } = pending.origin else { return };
         if written {
-            self.core.tallies.error(ErrorKind::UpstreamLost);
-            self.core.tallies.count(pending.class, Outcome::Failed);
-            self.clients.hang_up(&mut self.core, key, CloseReason::UpstreamLost);
+            let ended = Ended::failed(pending.class, ErrorKind::UpstreamLost);
+            self.clients.end_by_hang_up(&mut self.core, key, ended);
         } else {
             self.sessions().block_again(key, pending, bytes);
         }

@@ -12,7 +12,8 @@
 //!   send/                   the one exit: node, room, connection; or later
 //!   upstream_task       (b) onto the wire, and off it
 //!   deliver             (c) the reply finds its request; redirect, lost: or goes elsewhere, or nowhere
-//!   finish              (d) the one end of what was forwarded: its slot, its class, its times
+//!   finish                  what was forwarded ends with its reply, or with an error
+//!   ended, client/settle (d) the one end, whoever answered: reply slot, class and outcome, times
 //! ```
 //!
 //! Three rooms own things and import nothing of each other: [`client`], [`upstream`] and [`hot`]. What one wants of another it says
@@ -37,6 +38,7 @@ pub mod decide;
 mod deliver;
 pub mod dispatch;
 pub mod effects;
+pub mod ended;
 mod enqueue;
 pub mod errors;
 mod finish;

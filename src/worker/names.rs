@@ -22,3 +22,21 @@ pub struct FlushKey {
 /// Names a fill: the moment at which it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FillId(pub u64);
+
+/// Names a slot of a client's reply queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplySlot {
+    /// The client; it may be gone by the time the reply comes.
+    pub client: ClientKey,
+    /// The slot.
+    pub sequence: u32,
+    /// Which part of a merged reply; 0 otherwise.
+    pub part: u32,
+}
+
+impl ReplySlot {
+    /// A slot that awaits one reply.
+    pub fn new(client: ClientKey, sequence: u32) -> Self {
+        Self { client, sequence, part: 0 }
+    }
+}

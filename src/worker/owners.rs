@@ -150,7 +150,7 @@ impl Worker {
         self.keep_copies();
         self.hot.hand_over_slice(&mut self.core);
         self.hot.publish_courses(&mut self.core);
-        self.core.reply_times.flush(&mut self.core.tallies);
+        self.core.flush_times();
         self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
         // A queue that is not seen again is forgotten within a second.
         self.core.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);

@@ -11,7 +11,7 @@ use crate::resp::RespVersion;
 use crate::route::SlotAt;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
-use crate::worker::names::{ClientKey, FillId, FlushKey};
+use crate::worker::names::{ClientKey, FillId, FlushKey, ReplySlot};
 
 /// Who waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,15 @@ impl Origin {
     #[inline]
     pub fn client(key: ClientKey, sequence: u32) -> Self {
         Self::Client { key, sequence, part: 0 }
+    }
+
+    /// The slot of a reply queue that the reply settles, if a client waits for it.
+    #[inline]
+    pub fn slot(&self) -> Option<ReplySlot> {
+        match *self {
+            Self::Client { key, sequence, part } => Some(ReplySlot { client: key, sequence, part }),
+            _ => None,
+        }
     }
 }
 

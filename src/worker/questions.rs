@@ -5,10 +5,12 @@ use tokio::sync::oneshot;
 
 use super::client::tracking::Redirect;
 use super::client::tracking_options::Asked;
-use super::names::ClientKey;
+use super::ended::Ended;
+use super::names::{ClientKey, ReplySlot};
 use super::owners::Worker;
 use super::reply::ReplyBytes;
 use super::turn::turn;
+use crate::shared::labels::RequestClass;
 use crate::shared::mailbox::WorkerMessage;
 
 impl Worker {
@@ -20,7 +22,8 @@ impl Worker {
                 .await
                 .unwrap_or_else(|_| Bytes::from_static(b"-ERR hotgate: the gateway is stopping\r\n"));
             turn(&worker, |worker| {
-                worker.clients.settle(&mut worker.core, key, sequence, 0, ReplyBytes::Owned(answer));
+                let (slot, ended) = (ReplySlot::new(key, sequence), Ended::answered(RequestClass::Local));
+                worker.clients.settle(&mut worker.core, slot, ended, ReplyBytes::Owned(answer));
             });
         });
     }

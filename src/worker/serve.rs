@@ -213,11 +213,11 @@ impl Worker {
     /// Answers bytes that are no request: the error is the last thing that the client gets.
     fn refuse_bytes(&mut self, key: ClientKey, message: &str) {
         self.core.tallies.error(ErrorKind::ClientProtocol);
-        let Some(client) = self.clients.all.get_mut(key) else { return };
         let mut text = Vec::new();
         crate::resp::encode::error(&mut text, format!("ERR {message}"));
-        client.replies.answer(ReplyBytes::Borrowed(&text), false, &mut client.output);
-        client.phase = Phase::Finishing(CloseReason::Protocol);
-        self.clients.mark_dirty(key);
+        self.clients.add(key, ReplyBytes::Borrowed(&text), false);
+        if let Some(client) = self.clients.all.get_mut(key) {
+            client.phase = Phase::Finishing(CloseReason::Protocol);
+        }
     }
 }

@@ -34,7 +34,7 @@ const STABLE_NS: u64 = 1_000_000_000;
 
 /// Why a connection ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum ConnectionEnd {
     /// We closed it.
     Closed,
     /// It broke.
@@ -76,7 +76,7 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
             .connections
             .get(key)
             .is_some_and(|known| known.role() == Role::Shared(ALONE));
-        let is_sound = lived_ns >= STABLE_NS || is_alone || matches!(ended, Ended::Refused(_));
+        let is_sound = lived_ns >= STABLE_NS || is_alone || matches!(ended, ConnectionEnd::Refused(_));
         failures = if is_sound { 1 } else { failures + 1 };
         let pause = turn(&worker, |worker| worker.disconnected(key, failures, ended));
         let Some(pause) = pause else { break };
@@ -114,14 +114,16 @@ fn await_companion(worker: &Rc<RefCell<Worker>>, key: UpstreamKey, cx: &mut Cont
 }
 
 /// Reads what has come, delivers it, writes what is queued.
-fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Ended> {
-    let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Poll::Ready(Ended::Closed) };
+fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<ConnectionEnd> {
+    let Some(upstream) = worker.upstreams.connections.get_mut(key) else {
+        return Poll::Ready(ConnectionEnd::Closed);
+    };
     upstream.woken = false;
     if upstream.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
         upstream.waker = Some(cx.waker().clone());
     }
     if upstream.closing {
-        return Poll::Ready(Ended::Closed);
+        return Poll::Ready(ConnectionEnd::Closed);
     }
     let given_up = upstream.given_up.take();
     let alive_ns = upstream.alive_ns;
@@ -150,7 +152,7 @@ fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<En
         && outcome.is_ok()
         && worker.upstreams.connections.get(key).is_some_and(|upstream| upstream.alive_ns == alive_ns)
     {
-        outcome = Err(Ended::Broken(why.to_owned()));
+        outcome = Err(ConnectionEnd::Broken(why.to_owned()));
     }
     match outcome {
         Ok(()) => Poll::Pending,
@@ -225,7 +227,7 @@ fn write(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> io::Res
 }
 
 /// Reads once and delivers. `Ok(false)` when nothing more has come.
-fn read(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, Ended> {
+fn read(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Result<bool, ConnectionEnd> {
     let mut scratch = std::mem::take(&mut worker.scratch);
     let outcome = read_into(worker, key, &mut scratch, cx);
     worker.scratch = scratch;
@@ -237,7 +239,7 @@ fn read_into(
     key: UpstreamKey,
     scratch: &mut [u8],
     cx: &mut Context<'_>,
-) -> Result<bool, Ended> {
+) -> Result<bool, ConnectionEnd> {
     let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return Ok(false) };
     let role = upstream.role();
     let Upstream { stream: Some(stream), intake, node, alive_ns, held, .. } = upstream else {
@@ -247,7 +249,7 @@ fn read_into(
     let filled = match intake.poll_fill(stream, scratch, cx) {
         Poll::Pending => return Ok(false),
         Poll::Ready(Ok(filled)) => filled,
-        Poll::Ready(Err(error)) => return Err(Ended::Broken(error.to_string())),
+        Poll::Ready(Err(error)) => return Err(ConnectionEnd::Broken(error.to_string())),
     };
     *alive_ns = worker.core.now_ns;
     if let (true, Role::Shared(lane)) = (std::mem::take(held), role) {
@@ -255,7 +257,7 @@ fn read_into(
     }
     let node = node.position();
     match filled {
-        Filled::EndOfStream => return Err(Ended::Broken("the server closed it".to_owned())),
+        Filled::EndOfStream => return Err(ConnectionEnd::Broken("the server closed it".to_owned())),
         Filled::Scratch(count) => {
             worker.core.tallies.node(node).bytes_in += count as u64;
             let (consumed, wanted) = worker.deliver_all(key, &scratch[..count])?;
@@ -400,14 +402,14 @@ impl Worker {
     }
 
     /// The connection broke or was closed. As [`Worker::connect_failed`].
-    fn disconnected(&mut self, key: UpstreamKey, failures: u32, ended: Ended) -> Option<Duration> {
+    fn disconnected(&mut self, key: UpstreamKey, failures: u32, ended: ConnectionEnd) -> Option<Duration> {
         self.core.tick();
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.stream = None;
         let (node, role) = (upstream.node, upstream.role());
         let why = match ended {
-            Ended::Closed => "closed by the gateway".to_owned(),
-            Ended::Broken(why) | Ended::Refused(why) => {
+            ConnectionEnd::Closed => "closed by the gateway".to_owned(),
+            ConnectionEnd::Broken(why) | ConnectionEnd::Refused(why) => {
                 self.core.tallies.error(ErrorKind::UpstreamLost);
                 tracing::warn!(node = %self.core.node_name(node), why, "lost a connection to an upstream node");
                 why

@@ -7,6 +7,7 @@
 )]
 
 mod cycles;
+mod ends;
 mod rooms;
 
 use std::fs;

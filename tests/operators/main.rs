@@ -18,6 +18,7 @@ mod admin_under_attack;
 mod check_command;
 mod config_manual;
 mod dashboard;
+mod ends;
 mod headlines;
 mod headlines_gateway;
 mod headlines_keys;

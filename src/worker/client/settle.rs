@@ -1,88 +1,117 @@
 //! (d) A reply finds its client: into its slot of the reply queue, or, unasked for, to the end of its output.
 
 use super::{Client, Clients, Gate, Phase};
-use crate::config::Limits;
+use crate::config::{Limits, LostReply};
 use crate::limits::OUTPUT_SHARE_SERVED;
 use crate::resp::encode;
-use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 use crate::worker::core::Core;
 use crate::worker::effects::Effect;
+use crate::worker::ended::Ended;
 use crate::worker::flow::Flow;
-use crate::worker::names::ClientKey;
+use crate::worker::names::{ClientKey, ReplySlot};
 use crate::worker::reply::ReplyBytes;
 
 impl Clients {
-    /// Settles a slot of a client's reply queue, if the client is still there.
+    /// Ends a request: counts it, and settles its slot of the reply queue, if its client is still there. One of unknown outcome
+    /// ends its client's connection instead, if `upstream.lost_reply` says so.
     ///
     /// A reply never closes its client, however many wait: the client has asked for it, and [`Window`](super::window::Window)
     /// and the bound on output have decided how much it could ask for.
-    pub fn settle(
-        &mut self,
-        core: &mut Core,
-        key: ClientKey,
-        sequence: u32,
-        part: u32,
-        reply: ReplyBytes<'_>,
-    ) {
-        let reply_bytes = reply.as_slice().len();
-        self.settle_with(core, key, 1, reply_bytes, |client| {
-            client.replies.settle(sequence, part, reply, &mut client.output);
+    #[inline]
+    pub fn settle(&mut self, core: &mut Core, slot: ReplySlot, ended: Ended, reply: ReplyBytes<'_>) {
+        self.settle_with(core, slot.client, (ended, 1), reply, |client, reply| {
+            client.replies.settle(slot.sequence, slot.part, reply, &mut client.output);
         });
     }
 
-    /// As [`Clients::settle`] for as many slots as `requests`, with their replies one behind the other.
+    /// As [`Clients::settle`] for as many requests and slots, from this slot on, with their replies one behind the other.
     pub fn settle_run(
         &mut self,
         core: &mut Core,
-        key: ClientKey,
-        sequence: u32,
+        slot: ReplySlot,
+        ended: Ended,
         requests: u32,
         replies: ReplyBytes<'_>,
     ) {
-        let reply_bytes = replies.as_slice().len();
-        self.settle_with(core, key, requests, reply_bytes, |client| {
-            client.replies.settle_run(sequence, requests, replies, &mut client.output);
+        self.settle_with(core, slot.client, (ended, requests), replies, |client, replies| {
+            client.replies.settle_run(slot.sequence, requests, replies, &mut client.output);
         });
     }
 
     #[inline]
-    fn settle_with(
+    fn settle_with<'a>(
         &mut self,
         core: &mut Core,
         key: ClientKey,
-        replies: u32,
-        reply_bytes: usize,
-        settle: impl FnOnce(&mut Client),
+        (ended, requests): (Ended, u32),
+        reply: ReplyBytes<'a>,
+        settle: impl FnOnce(&mut Client, ReplyBytes<'a>),
     ) {
+        core.count_ended(ended, requests);
+        if ended.is_unknown() && core.config.upstream.lost_reply == LostReply::Close {
+            return self.hang_up(core, key, CloseReason::UpstreamLost);
+        }
         let Some(client) = self.all.get_mut(key) else { return };
         if let Phase::Dead(_) = client.phase {
             return;
         }
-        let unanswered = client.replies.len();
-        settle(client);
+        let (unanswered, reply_bytes) = (client.replies.len(), reply.as_slice().len());
+        settle(client, reply);
         let at_rest = client.replies.is_empty() && !client.paused;
-        client.window.settled(replies, reply_bytes, unanswered, at_rest);
+        client.window.settled(requests, reply_bytes, unanswered, at_rest);
         client.mark_dirty(&mut self.dirty);
         if client.barrier.is_some() {
             core.effects.push(Effect::EndBarrier(key));
         }
     }
 
-    /// Answers the request at hand, in its turn.
-    pub fn answer(&mut self, key: ClientKey, reply: &[u8]) {
-        let Some(client) = self.all.get_mut(key) else { return };
-        let suppressed = client.take_suppressed();
-        client.replies.answer(ReplyBytes::Borrowed(reply), suppressed, &mut client.output);
-        client.mark_dirty(&mut self.dirty);
+    /// Ends the request at hand: counts it, and answers it in its turn.
+    pub fn answer(&mut self, core: &mut Core, key: ClientKey, ended: Ended, reply: ReplyBytes<'_>) {
+        core.count_ended(ended, 1);
+        self.add_reply(key, reply);
+    }
+
+    /// Ends a request that gets no reply.
+    pub fn end_silently(&mut self, core: &mut Core, ended: Ended) {
+        core.count_ended(ended, 1);
+    }
+
+    /// Ends a request by the end of its client's connection.
+    pub fn end_by_hang_up(&mut self, core: &mut Core, key: ClientKey, ended: Ended) {
+        core.count_ended(ended, 1);
+        self.hang_up(core, key, CloseReason::UpstreamLost);
     }
 
     /// Answers the request at hand with an error of the gateway's own.
     pub fn refuse(&mut self, core: &mut Core, key: ClientKey, kind: ErrorKind, text: impl AsRef<[u8]>) {
-        core.tallies.error(kind);
-        core.tallies.count(RequestClass::Local, Outcome::Failed);
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
-        self.answer(key, &reply);
+        let ended = Ended::failed(RequestClass::Local, kind);
+        self.answer(core, key, ended, ReplyBytes::Borrowed(&reply));
+    }
+
+    /// Adds a reply behind all others that ends no request by itself: what goes into a transaction or comes out of it counts with
+    /// its `EXEC`.
+    pub fn add_reply(&mut self, key: ClientKey, reply: ReplyBytes<'_>) {
+        let Some(client) = self.all.get_mut(key) else { return };
+        let suppressed = client.take_suppressed();
+        self.add(key, reply, suppressed);
+    }
+
+    /// The same of a reply that goes out whatever the client has said: Redis counts it as a push, or it is the last one. It uses up a
+    /// `CLIENT REPLY SKIP`.
+    pub fn add_push(&mut self, key: ClientKey, reply: ReplyBytes<'_>) {
+        let Some(client) = self.all.get_mut(key) else { return };
+        client.take_suppressed();
+        self.add(key, reply, false);
+    }
+
+    /// The same of a reply that is to be held back, or is not.
+    pub fn add(&mut self, key: ClientKey, reply: ReplyBytes<'_>, suppressed: bool) {
+        let Some(client) = self.all.get_mut(key) else { return };
+        client.replies.answer(reply, suppressed, &mut client.output);
+        client.mark_dirty(&mut self.dirty);
     }
 
     /// The request at hand waits until everything of its client has been answered.

@@ -12,8 +12,9 @@ use super::behind::Unflushed;
 use super::entry::{Entry, Home};
 use super::{Due, HotKeys};
 use crate::admission::Debt;
-use crate::combine::{Clamp, OUTCOME_UNKNOWN, Op, Verb};
+use crate::combine::{Clamp, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
+use crate::shared::ending::Ending;
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
@@ -99,7 +100,13 @@ impl HotKeys {
     }
 
     /// What came of a debt. `beside` is the hash of its own queue.
-    pub(super) fn settle_debt(&mut self, core: &mut Core, beside: u64, sum: i64, reply: &[u8]) {
+    pub(super) fn settle_debt(
+        &mut self,
+        core: &mut Core,
+        beside: u64,
+        sum: i64,
+        (ending, reply): (Ending, &[u8]),
+    ) {
         let mut last = false;
         if let Some(entry) = self.entries.get_mut(&beside) {
             entry.unsettled -= 1;
@@ -108,7 +115,7 @@ impl HotKeys {
         let now_ns = core.now_ns;
         let home = self.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
         let Some(Home { held: Some(held), owner, queue, .. }) = home.map(|home| &mut **home) else {
-            return self.settle_orphaned_debt(core, beside, sum, reply, last);
+            return self.settle_orphaned_debt(core, beside, sum, (ending, reply), last);
         };
         if last {
             self.orphaned_debts.remove(&beside);
@@ -119,7 +126,7 @@ impl HotKeys {
                 // Redis is back, so whatever waits has its full time from here on.
                 owner.forgive(queue.is_in_doubt(), now_ns);
             }
-            None if first_error(reply).is_some_and(|text| text.starts_with(OUTCOME_UNKNOWN)) => {
+            None if ending.is_unknown() => {
                 held.admission.on_owed_unknown();
                 let key = held.admission.quota().key().escape_ascii().to_string();
                 tracing::warn!(
@@ -147,11 +154,18 @@ impl HotKeys {
     }
 
     /// What came of a debt whose quota is gone from the configuration. `last` says that no other is under way for its key.
-    fn settle_orphaned_debt(&mut self, core: &mut Core, beside: u64, sum: i64, reply: &[u8], last: bool) {
+    fn settle_orphaned_debt(
+        &mut self,
+        core: &mut Core,
+        beside: u64,
+        sum: i64,
+        (ending, reply): (Ending, &[u8]),
+        last: bool,
+    ) {
         let Some(key) = self.entries.get(&beside).map(|entry| &entry.key) else { return };
         let error = first_error(reply).unwrap_or_default();
         let in_counter = parse_integer_reply(reply).is_some();
-        if !in_counter && !error.starts_with(OUTCOME_UNKNOWN) && !is_for_good(error) {
+        if !in_counter && !ending.is_unknown() && !is_for_good(error) {
             // Its queue may be in use right now.
             let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
             let orphan = self.orphaned_debts.entry(beside).or_insert_with(new);

@@ -8,9 +8,10 @@ use super::owner_request::Followed;
 use super::quota::Held;
 use super::{Home, HotKeys};
 use crate::combine::{Again, Settled as CombineSettled};
-use crate::resp::{encode, first_error, parse_integer_reply};
+use crate::resp::{encode, parse_integer_reply};
+use crate::shared::ending::Ending;
 use crate::shared::handoff::Waiter;
-use crate::shared::labels::Outcome;
+use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::core::Core;
 use crate::worker::names::FlushKey;
@@ -173,6 +174,14 @@ impl HotKeys {
     ) {
         let mut scratch = std::mem::take(&mut self.scratch);
         match (held, settled) {
+            (_, CombineSettled::Unsent(reply)) => {
+                let ending = Ending::failed(ErrorKind::UpstreamUnavailable);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), ending);
+            }
+            (_, CombineSettled::OutcomeUnknown(reply)) => {
+                let ending = Ending::failed(ErrorKind::UnknownOutcome);
+                self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), ending);
+            }
             (_, CombineSettled::Shared(reply)) => {
                 self.settle_member(core, hash, waiter, ReplyBytes::Owned(reply.clone()), Outcome::Combined);
             }
@@ -185,9 +194,9 @@ impl HotKeys {
             }
             (Some(held), settled) => {
                 let outcome = match settled {
-                    CombineSettled::Reply(_) | CombineSettled::Shared(_) => Outcome::Combined,
                     CombineSettled::Refused(_) => Outcome::Refused,
                     CombineSettled::ClampError(_) => Outcome::Failed,
+                    _ => Outcome::Combined,
                 };
                 let reply = held.admission.settle(waiter.delta, settled, waiter.version, &mut scratch);
                 self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), outcome);
@@ -207,8 +216,7 @@ impl HotKeys {
         self.scratch = scratch;
     }
 
-    /// Answers one member of a flush that was given up with `error`. A quota has a word of its own for those that were
-    /// surely not executed.
+    /// Answers one member of a flush that was given up. A quota has a word of its own for those that were surely not executed.
     pub(super) fn settle_given_up(
         &mut self,
         core: &mut Core,
@@ -216,12 +224,10 @@ impl HotKeys {
         held: Option<&mut Held>,
         waiter: Waiter,
         settled: CombineSettled<'_>,
-        error: &str,
     ) {
-        let unsent = matches!(settled, CombineSettled::Reply(reply) if resp_error(reply) == error.as_bytes());
         let mut reply = Vec::new();
-        let answered = match held {
-            Some(held) if unsent && waiter.delta != 0 => {
+        let answered = match (held, settled) {
+            (Some(held), CombineSettled::Unsent(_)) if waiter.delta != 0 => {
                 let answered = held.answer_unsent(core.now_ns, waiter.delta, waiter.version, &mut reply);
                 if held.admission.owes() {
                     self.debtors.insert(hash);
@@ -243,17 +249,18 @@ impl HotKeys {
         hash: u64,
         waiter: Waiter,
         reply: ReplyBytes<'_>,
-        outcome: Outcome,
+        ending: impl Into<Ending>,
     ) {
+        let ending = ending.into();
         if waiter.worker == DEBT_WORKER {
-            self.settle_debt(core, hash, waiter.delta, reply.as_slice());
+            self.settle_debt(core, hash, waiter.delta, (ending, reply.as_slice()));
         } else if usize::from(waiter.worker) == core.index {
-            core.effects.answer(hash, waiter, outcome, reply);
+            core.effects.answer(hash, waiter, ending, reply);
         } else {
             let answers = &mut self.answers[usize::from(waiter.worker)];
             match reply {
-                ReplyBytes::Borrowed(bytes) => answers.push_copied(Some(hash), waiter, outcome, bytes),
-                ReplyBytes::Owned(bytes) => answers.push_shared(Some(hash), waiter, outcome, bytes),
+                ReplyBytes::Borrowed(bytes) => answers.push_copied(Some(hash), waiter, ending, bytes),
+                ReplyBytes::Owned(bytes) => answers.push_shared(Some(hash), waiter, ending, bytes),
             }
             self.wake();
         }
@@ -287,9 +294,4 @@ fn granted(settled: &CombineSettled<'_>, delta: i64) -> Option<i64> {
         CombineSettled::Reply(reply) if delta != 0 => parse_integer_reply(reply),
         _ => None,
     }
-}
-
-/// The text of an error reply without its `-`; nothing for any other.
-fn resp_error(reply: &[u8]) -> &[u8] {
-    first_error(reply).unwrap_or_default()
 }

@@ -128,7 +128,7 @@ impl HotKeys {
             held.admission.on_unavailable(core.now_ns);
         }
         queue.abandon_waiting(error, |waiter, settled| {
-            self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled, error)
+            self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled)
         });
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
         let limit_ns = match queue.is_in_doubt() {
@@ -137,7 +137,7 @@ impl HotKeys {
         };
         if failing_ns >= limit_ns {
             queue.abandon(error, |waiter, settled| {
-                self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled, error)
+                self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled)
             });
             home.owner.on_success();
             // A reply that still comes is nobody's.

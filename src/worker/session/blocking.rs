@@ -1,12 +1,13 @@
 //! Commands that may wait at Redis: each gets a connection of its own, so that nobody else waits with it.
 
 use super::Sessions;
+use crate::worker::ended::Ended;
 use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
 use crate::resp::{Request, RespVersion};
 use crate::route::SlotAt;
-use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::{CommandRetry, Gate};
@@ -125,9 +126,8 @@ impl Sessions<'_> {
     }
 
     fn end_block(&mut self, key: ClientKey) {
-        self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-        self.core.tallies.count(RequestClass::Blocking, Outcome::Failed);
-        self.clients.hang_up(self.core, key, CloseReason::UpstreamLost);
+        let ended = Ended::failed(RequestClass::Blocking, ErrorKind::UpstreamUnavailable);
+        self.clients.end_by_hang_up(self.core, key, ended);
     }
 
     /// Counts one more try of the client's command at hand.

@@ -12,6 +12,7 @@
 //! Deliberately absent: what is done here does not happen at the same moment as what Redis runs.
 
 use super::Sessions;
+use crate::worker::ended::Ended;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::worker::client::invalidations::FLUSH;
 use crate::worker::client::session::Replies;
 use crate::worker::client::transaction::{Due, ExecReply, Step, Transaction, TransactionState, Watch};
 use crate::worker::decide::{Part, local};
-use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::names::{ClientKey, ReplySlot, UpstreamKey};
 use crate::worker::pending::{Hook, Pending};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Role;
@@ -62,12 +63,12 @@ impl Sessions<'_> {
     /// Redis has answered the `EXEC` of a transaction: its reply goes to the client, or is the beginning of what does.
     pub fn settle_exec(
         &mut self,
-        key: ClientKey,
-        sequence: u32,
+        slot: ReplySlot,
         connection: UpstreamKey,
         pending: &Pending,
         reply: ReplyBytes<'_>,
     ) {
+        let (key, ended) = (slot.client, Ended::forwarded(pending));
         let Some(client) = self.clients.all.get_mut(key) else {
             // A watched connection has been taken back when the client went; nobody knows what this one is like.
             if let (Hook::OwnTransaction, Some(upstream)) =
@@ -75,6 +76,7 @@ impl Sessions<'_> {
             {
                 upstream.close();
             }
+            self.clients.settle(self.core, slot, ended, reply);
             return;
         };
         if pending.hook == Hook::WatchedTransaction {
@@ -90,7 +92,7 @@ impl Sessions<'_> {
         let ran = matches!(reply.as_slice().first(), Some(b'*'));
         let Some(transaction) = executing.filter(|_| ran && !reply.as_slice().starts_with(b"*-1")) else {
             self.end_exec_connection(connection, pending, None);
-            return self.clients.settle(self.core, key, sequence, 0, reply);
+            return self.clients.settle(self.core, slot, ended, reply);
         };
         let reply = reply.into_bytes();
         let elements: Vec<Bytes> =
@@ -105,7 +107,7 @@ impl Sessions<'_> {
             _ => None,
         });
         self.end_exec_connection(connection, pending, Some((version, selected)));
-        self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Owned(head.into()));
+        self.clients.settle(self.core, slot, ended, ReplyBytes::Owned(head.into()));
         self.begin_exec_reply(key, due, suppressed);
     }
 
@@ -135,7 +137,7 @@ impl Sessions<'_> {
         let mut head = Vec::new();
         encode::array(&mut head, transaction.queued);
         let is_unwanted = suppressed || client.session.replies == Replies::Off;
-        client.replies.answer(ReplyBytes::Borrowed(&head), is_unwanted, &mut client.output);
+        self.clients.add(key, ReplyBytes::Borrowed(&head), is_unwanted);
         let due = transaction.due(Vec::new());
         self.begin_exec_reply(key, due, suppressed);
     }
@@ -217,13 +219,10 @@ impl Sessions<'_> {
     }
 
     fn pass_element(&mut self, key: ClientKey, element: Bytes) {
-        let Some(client) = self.clients.all.get_mut(key) else { return };
-        let suppressed = client.take_suppressed();
         let element = match element.len() {
             0..LARGE_REPLY_BYTES => ReplyBytes::Borrowed(&element),
             _ => ReplyBytes::Owned(element),
         };
-        client.replies.answer(element, suppressed, &mut client.output);
-        self.clients.mark_dirty(key);
+        self.clients.add_reply(key, element);
     }
 }

@@ -1,13 +1,14 @@
 //! Commands that the gateway answers: at once where the worker knows the answer, later where the control thread does.
 
 use super::Sessions;
+use crate::worker::ended::Ended;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::command::{CommandId, Local};
 use crate::resp::{Request, RespVersion, encode};
-use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RequestClass};
+use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 use crate::shared::mailbox::{Asker, ControlRequest};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::session::Session;
@@ -58,10 +59,9 @@ impl Sessions<'_> {
         let version = client.session.version;
         let mut reply = Vec::new();
         let answer = local::answer(local, &surroundings, &mut client.session, request, &mut reply);
-        self.core.tallies.count(RequestClass::Local, Outcome::Answered);
         match answer {
             Answer::Done => self.reply(key, &reply),
-            Answer::Silent => {}
+            Answer::Silent => self.clients.end_silently(self.core, Ended::answered(RequestClass::Local)),
             Answer::Close => {
                 self.reply(key, &reply);
                 if let Some(client) = self.clients.all.get_mut(key) {

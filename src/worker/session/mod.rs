@@ -24,11 +24,13 @@ pub mod transaction;
 
 use super::client::Clients;
 use super::core::Core;
+use super::ended::Ended;
 use super::flow::Flow;
 use super::names::ClientKey;
+use super::reply::ReplyBytes;
 use super::send::Sender;
 use super::upstream::Upstreams;
-use crate::shared::labels::ErrorKind;
+use crate::shared::labels::{ErrorKind, RequestClass};
 
 /// The parts of a worker that the commands of a session need.
 pub struct Sessions<'a> {
@@ -51,8 +53,14 @@ impl Sessions<'_> {
         Flow::Next
     }
 
-    /// Answers the request at hand.
+    /// Answers the request at hand, which the gateway does by itself.
     fn reply(&mut self, key: ClientKey, reply: &[u8]) {
-        self.clients.answer(key, reply);
+        let ended = Ended::answered(RequestClass::Local);
+        self.clients.answer(self.core, key, ended, ReplyBytes::Borrowed(reply));
+    }
+
+    /// Answers what opens, fills or leaves a transaction: that is counted with its `EXEC`.
+    fn reply_in_transaction(&mut self, key: ClientKey, reply: &[u8]) {
+        self.clients.add_reply(key, ReplyBytes::Borrowed(reply));
     }
 }

@@ -4,8 +4,9 @@
 
 use super::Sessions;
 use crate::resp::encode;
-use crate::shared::labels::CloseReason;
+use crate::shared::labels::{CloseReason, RequestClass};
 use crate::worker::client::Phase;
+use crate::worker::ended::Ended;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Hook, Origin, Pending};
 use crate::worker::reply::ReplyBytes;
@@ -88,10 +89,9 @@ impl Sessions<'_> {
         let mut reply = Vec::new();
         encode::null_array(&mut reply, client.session.version);
         self.upstreams.unwatch(self.core, connection);
-        if let (Origin::Client { sequence, part, .. }, Hook::WatchedTransaction) =
-            (pending.origin, pending.hook)
-        {
-            self.clients.settle(self.core, key, sequence, part, ReplyBytes::Borrowed(&reply));
+        if let (Some(slot), Hook::WatchedTransaction) = (pending.origin.slot(), pending.hook) {
+            let ended = Ended::answered(RequestClass::Transaction);
+            self.clients.settle(self.core, slot, ended, ReplyBytes::Borrowed(&reply));
         }
     }
 }

@@ -229,9 +229,7 @@ impl Sessions<'_> {
             false => names.iter().enumerate().for_each(|(place, name)| confirm(Some(name), place)),
         }
         // It goes out even where replies are silenced, as from Redis, but uses up a `CLIENT REPLY SKIP`.
-        client.take_suppressed();
-        client.replies.answer(ReplyBytes::Borrowed(&reply), false, &mut client.output);
-        self.clients.mark_dirty(key);
+        self.clients.add_push(key, ReplyBytes::Borrowed(&reply));
     }
 
     /// Takes note of what Redis says about one name: only by that is a client subscribed to it, or not any more. A request

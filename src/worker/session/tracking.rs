@@ -9,6 +9,7 @@
 //! the node, and in broadcast mode every master that can be reached, has agreed.
 
 use super::Sessions;
+use crate::worker::ended::Ended;
 use smallvec::SmallVec;
 
 use crate::resp::{Request, RespVersion, encode};
@@ -21,7 +22,7 @@ use crate::worker::client::tracking_options::{Asked, Options, Switch};
 use crate::worker::effects::Effect;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
-use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::names::{ClientKey, ReplySlot, UpstreamKey};
 use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Phase;
@@ -104,17 +105,30 @@ impl Sessions<'_> {
             Err(text) => refused(text),
             Ok((Switch::Off, _)) => {
                 self.stop_tracking(key);
-                return self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+                return self.settle_tracking(key, sequence, None);
             }
             Ok((Switch::On, options)) => match options.after(present) {
                 Err(text) => Some(text),
                 Ok(options) => return self.begin_tracking(key, sequence, options, redirect),
             },
         };
-        self.core.tallies.error(ErrorKind::ClientRequest);
+        self.settle_tracking(key, sequence, Some((ErrorKind::ClientRequest, &error.unwrap_or_default())));
+    }
+
+    /// Answers a `CLIENT TRACKING`: with OK, or with this error.
+    fn settle_tracking(&mut self, key: ClientKey, sequence: u32, error: Option<(ErrorKind, &[u8])>) {
         let mut reply = Vec::new();
-        encode::error(&mut reply, error.unwrap_or_default());
-        self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Borrowed(&reply));
+        let ended = match error {
+            None => {
+                encode::simple(&mut reply, "OK");
+                Ended::answered(RequestClass::Local)
+            }
+            Some((kind, text)) => {
+                encode::error(&mut reply, text);
+                Ended::failed(RequestClass::Local, kind)
+            }
+        };
+        self.clients.settle(self.core, ReplySlot::new(key, sequence), ended, ReplyBytes::Borrowed(&reply));
     }
 
     /// Begins to track, or goes on with other options.
@@ -168,8 +182,8 @@ impl Sessions<'_> {
         let told: Vec<UpstreamKey> = tracking.connections.iter().map(|tracked| tracked.connection).collect();
         let options = tracking.options.clone();
         if told.is_empty() {
-            self.clients.settle(self.core, key, sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
-        } else {
+            self.settle_tracking(key, sequence, None);
+        } else if let Some(client) = self.clients.all.get_mut(key) {
             client.replies.gather(sequence, Merge::new(Plan::Same, told.len()));
         }
         unused.into_iter().for_each(|connection| self.upstreams.close_own(connection));
@@ -245,13 +259,12 @@ impl Sessions<'_> {
         let Some(awaiting) = tracking.awaiting.take() else { return };
         if awaiting.ready == 0 {
             self.stop_tracking(key);
-            let mut reply = Vec::new();
-            let lost = || "ERR hotgate: the connection for CLIENT TRACKING was lost; try again".to_owned();
-            encode::error(&mut reply, awaiting.refusal.unwrap_or_else(lost));
-            self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-            return self.clients.settle(self.core, key, awaiting.sequence, 0, ReplyBytes::Borrowed(&reply));
+            let lost = "ERR hotgate: the connection for CLIENT TRACKING was lost; try again";
+            let text = awaiting.refusal.as_deref().unwrap_or(lost);
+            let error = (ErrorKind::UpstreamUnavailable, text.as_bytes());
+            return self.settle_tracking(key, awaiting.sequence, Some(error));
         }
-        self.clients.settle(self.core, key, awaiting.sequence, 0, ReplyBytes::Borrowed(b"+OK\r\n"));
+        self.settle_tracking(key, awaiting.sequence, None);
         // Inside a transaction what Redis ran before may have been read by a client that means to keep it.
         let in_exec =
             self.clients.all.get(key).is_some_and(|client| client.session.transaction.replying().is_some());

@@ -7,6 +7,8 @@
 //! follows goes there.
 
 use super::Sessions;
+use crate::worker::ended::Ended;
+use crate::worker::reply::ReplyBytes;
 use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
@@ -62,13 +64,13 @@ impl Sessions<'_> {
                     ..Default::default()
                 }));
                 client.session.refresh_plain();
-                self.reply(key, b"+OK\r\n");
+                self.reply_in_transaction(key, b"+OK\r\n");
                 Flow::Next
             }
             (Session::Exec, true) => self.exec(key),
             (Session::Discard, true) => {
                 self.drop_transaction(key);
-                self.reply(key, b"+OK\r\n");
+                self.reply_in_transaction(key, b"+OK\r\n");
                 Flow::Next
             }
             (Session::Unwatch, _) => {
@@ -76,7 +78,7 @@ impl Sessions<'_> {
                     return client.wait(Gate::Drain);
                 }
                 self.end_watch(key);
-                self.reply(key, b"+OK\r\n");
+                self.reply_in_transaction(key, b"+OK\r\n");
                 Flow::Next
             }
             _ => self.watch(key, command, slot, request),
@@ -112,7 +114,7 @@ impl Sessions<'_> {
         transaction.slot = transaction.slot.or(slot);
         transaction.readonly &= readonly;
         transaction.scripts |= runs_script(request.name());
-        self.reply(key, b"+QUEUED\r\n");
+        self.reply_in_transaction(key, b"+QUEUED\r\n");
         Flow::Next
     }
 
@@ -149,16 +151,15 @@ impl Sessions<'_> {
             let mut reply = Vec::new();
             encode::null_array(&mut reply, client.session.version);
             self.end_watch(key);
-            self.reply(key, &reply);
-            return Flow::Next;
+            return self.end_exec(key, &reply);
         }
         let Some((exit, hook)) = way else {
             self.end_watch(key);
-            match has_part {
-                true => self.exec_here(key, *transaction),
-                false => self.reply(key, b"*0\r\n"),
+            if has_part {
+                self.exec_here(key, *transaction);
+                return Flow::Next;
             }
-            return Flow::Next;
+            return self.end_exec(key, b"*0\r\n");
         };
         client.exclusive |= has_part || hook != Hook::Transaction;
         let suppressed = client.take_suppressed();
@@ -179,6 +180,13 @@ impl Sessions<'_> {
         if let (true, Some(client)) = (has_part, self.clients.all.get_mut(key)) {
             client.session.transaction = TransactionState::Executing(transaction);
         }
+        Flow::Next
+    }
+
+    /// Answers an `EXEC` with which Redis has nothing to do.
+    fn end_exec(&mut self, key: ClientKey, reply: &[u8]) -> Flow {
+        let ended = Ended::answered(RequestClass::Transaction);
+        self.clients.answer(self.core, key, ended, ReplyBytes::Borrowed(reply));
         Flow::Next
     }
 
@@ -235,7 +243,7 @@ impl Sessions<'_> {
         }
         if let Watch::Lost { .. } = client.session.watch {
             // The next `EXEC` fails already, whatever is watched beside, as in Redis.
-            self.reply(key, b"+OK\r\n");
+            self.reply_in_transaction(key, b"+OK\r\n");
             return Flow::Next;
         }
         let (version, database) = (client.session.version, client.session.database);

@@ -219,7 +219,9 @@ impl<B: Backend> World<B> {
         assert_eq!(replies.len(), flush.commands);
         let mut answers = Vec::new();
         self.queue.settle(&replies, |caller, settled| match settled {
-            Settled::Reply(bytes) => answers.extend(split_replies(caller, bytes)),
+            Settled::Reply(bytes) | Settled::Unsent(bytes) | Settled::OutcomeUnknown(bytes) => {
+                answers.extend(split_replies(caller, bytes));
+            }
             other => panic!("{other:?} without a quota"),
         });
         for (member, reply) in answers {
@@ -295,11 +297,12 @@ impl<B: Backend> World<B> {
         let unsent = if executed { 0 } else { flush.commands };
         let (mut answers, mut unknown) = (Vec::new(), 0);
         self.queue.lost(self.now_ns, &replies[..heard], unsent, |caller, settled| match settled {
-            Settled::Reply(b) if b.starts_with(b"-ERR hotgate: outcome unknown") => {
+            Settled::OutcomeUnknown(error) => {
+                assert!(error.starts_with(b"-ERR hotgate: outcome unknown"));
                 assert_eq!(caller.operations, 1, "an error is told to each");
                 unknown += 1;
             }
-            Settled::Reply(bytes) => answers.extend(split_replies(caller, bytes)),
+            Settled::Reply(bytes) | Settled::Unsent(bytes) => answers.extend(split_replies(caller, bytes)),
             other => panic!("{other:?} without a quota"),
         });
         assert!(executed || (unknown == 0 && answers.is_empty()), "nothing was sent");

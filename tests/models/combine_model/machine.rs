@@ -59,7 +59,7 @@ pub(super) fn answers(queue: &mut KeyQueue<Caller>, replies: &[&str]) -> (Vec<(u
 
 pub(super) fn collect(into: &mut Vec<(u32, String)>) -> impl FnMut(Caller, Settled) {
     |caller, settled| match settled {
-        Settled::Reply(bytes) => into.extend(
+        Settled::Reply(bytes) | Settled::Unsent(bytes) | Settled::OutcomeUnknown(bytes) => into.extend(
             split_replies(caller, bytes)
                 .into_iter()
                 .map(|(number, reply)| (number, String::from_utf8(reply).unwrap())),

@@ -80,7 +80,9 @@ impl Shop {
             let settlement = self.queue.settle(&replies, |caller, settled| {
                 assert_eq!(caller.operations, 1, "a quota judges one by one");
                 let answer = match settled {
-                    Settled::Reply(bytes) => Answer::Reply(String::from_utf8(bytes.to_vec()).unwrap()),
+                    Settled::Reply(bytes) | Settled::Unsent(bytes) | Settled::OutcomeUnknown(bytes) => {
+                        Answer::Reply(String::from_utf8(bytes.to_vec()).unwrap())
+                    }
                     Settled::Shared(bytes) => Answer::Reply(String::from_utf8(bytes.to_vec()).unwrap()),
                     Settled::Refused(refusal) => Answer::Refused(refusal),
                     Settled::ClampError(text) => Answer::Fault(text.to_owned()),

@@ -12,9 +12,10 @@ use super::{Fill, Waiter};
 use crate::config::ReadPolicy;
 use crate::limits::{FILLS_MAX, LARGE_REPLY_BYTES};
 use crate::resp::{Request, RespVersion, resp2_form};
-use crate::shared::labels::Outcome;
+use crate::shared::labels::{Outcome, RequestClass};
 use crate::shared::topology::UpstreamKind;
-use crate::worker::names::{ClientKey, FillId, UpstreamKey};
+use crate::worker::ended::Ended;
+use crate::worker::names::{ClientKey, FillId, ReplySlot, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending};
 use crate::worker::reply::ReplyBytes;
@@ -134,7 +135,10 @@ impl Worker {
             self.hot.cache.store.drop_older(fill.version, &fill.request, id.0);
         }
         let upstream_ns = self.core.now_ns.saturating_sub(sent_ns);
-        self.answer_waiters(fill, &bytes, (Outcome::Forwarded, Outcome::Combined), Some(upstream_ns));
+        self.answer_waiters(fill, &bytes, |place, class, received_ns| match place {
+            0 => Ended::fetched(class, received_ns, sent_ns),
+            _ => Ended::shared(class, Outcome::Combined, received_ns, upstream_ns),
+        });
     }
 
     /// Says whether the reply is kept. Bytes that are shared are a part of the buffer that they came in, which may be far
@@ -157,12 +161,9 @@ impl Worker {
     /// A fill came to nothing.
     pub fn fail_fill(&mut self, id: FillId, error: &[u8]) {
         if let Some((fill, _)) = self.take_fill(id) {
-            self.answer_waiters(
-                fill,
-                &Bytes::copy_from_slice(error),
-                (Outcome::Failed, Outcome::Failed),
-                None,
-            );
+            self.answer_waiters(fill, &Bytes::copy_from_slice(error), |_, class, _| {
+                Ended::untimed(class, Outcome::Failed)
+            });
         }
     }
 
@@ -205,29 +206,19 @@ impl Worker {
         Some((fill, newest))
     }
 
-    /// Redis took `upstream_ns`, if it said anything.
-    fn answer_waiters(
-        &mut self,
-        fill: Fill,
-        reply: &Bytes,
-        (first, others): (Outcome, Outcome),
-        upstream_ns: Option<u64>,
-    ) {
+    /// `end` says how each ends: by its place, the class of the read, and when it came.
+    fn answer_waiters(&mut self, fill: Fill, reply: &Bytes, end: impl Fn(usize, RequestClass, u64) -> Ended) {
         for (place, waiter) in fill.waiters.into_iter().enumerate() {
-            self.core.tallies.count(fill.class, if place == 0 { first } else { others });
-            // The time of the first was taken with the reply.
-            if let (Some(upstream_ns), 1..) = (upstream_ns, place) {
-                let received_ns = waiter.received_ns;
-                let tallies = &mut self.core.tallies;
-                self.core.reply_times.add_folded(received_ns, upstream_ns, self.core.now_ns, 1, tallies);
+            if let Some(client) = self.clients.all.get_mut(waiter.client) {
+                client.copies.settle();
             }
-            let Some(client) = self.clients.all.get_mut(waiter.client) else { continue };
-            client.copies.settle();
             let settled = match reply.len() >= LARGE_REPLY_BYTES {
                 true => ReplyBytes::Owned(reply.clone()),
                 false => ReplyBytes::Borrowed(reply),
             };
-            self.clients.settle(&mut self.core, waiter.client, waiter.sequence, 0, settled);
+            let slot = ReplySlot::new(waiter.client, waiter.sequence);
+            let ended = end(place, fill.class, waiter.received_ns);
+            self.clients.settle(&mut self.core, slot, ended, settled);
         }
     }
 }

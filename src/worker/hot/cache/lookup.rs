@@ -13,6 +13,7 @@ use crate::resp::{Request, RespVersion};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::{Outcome, RequestClass};
 use crate::worker::client::copy_guard::Closed;
+use crate::worker::ended::Ended;
 use crate::worker::names::ClientKey;
 use crate::worker::owners::Worker;
 use crate::worker::reply::ReplyBytes;
@@ -154,18 +155,12 @@ impl Worker {
 
     /// Answers a client.
     fn serve_copy(&mut self, client_key: ClientKey, read: &Read<'_>, reply: &Bytes) -> HotVerdict {
-        if let Some(client) = self.clients.all.get_mut(client_key) {
-            let suppressed = client.take_suppressed();
-            let settled = match reply.len() >= LARGE_REPLY_BYTES {
-                true => ReplyBytes::Owned(reply.clone()),
-                false => ReplyBytes::Borrowed(reply),
-            };
-            client.replies.answer(settled, suppressed, &mut client.output);
-        }
-        self.clients.mark_dirty(client_key);
-        self.core.tallies.count(read.class, Outcome::Cached);
-        let now_ns = self.core.now_ns;
-        self.core.reply_times.add_folded(now_ns, 0, now_ns, 1, &mut self.core.tallies);
+        let settled = match reply.len() >= LARGE_REPLY_BYTES {
+            true => ReplyBytes::Owned(reply.clone()),
+            false => ReplyBytes::Borrowed(reply),
+        };
+        let ended = Ended::shared(read.class, Outcome::Cached, self.core.now_ns, 0);
+        self.clients.answer(&mut self.core, client_key, ended, settled);
         self.core.tallies.read_cache.hits += 1;
         let row = self.row_of_hits(read.key, read.hash);
         self.core.tallies.read_cache.keys.row(row).hits += 1;

@@ -1,0 +1,125 @@
+//! (d) The one end of a request, whoever answered it: what is counted of it, and how long it took.
+//!
+//! A node, the home of a hot key, a copy, the gateway itself or a refusal: whoever ends a request says so with an [`Ended`], and hands
+//! it in with the reply where the slot of the reply queue is settled ([`super::client::Clients::settle`] and its like). Nothing else
+//! counts requests or takes their times. What is counted of a *node*, of a key or of a quota is not a matter of requests, and
+//! is counted by whoever knows of it.
+//!
+//! A command that is queued in a transaction ends with its `EXEC`, which counts once. Each part of a request to several nodes counts.
+
+use super::core::Core;
+use super::pending::Pending;
+use crate::shared::ending::Ending;
+use crate::shared::labels::{ErrorKind, Outcome, RequestClass};
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    class: RequestClass,
+    ending: Ending,
+    times: Times,
+}
+
+/// What is told of the time that a request took.
+#[derive(Clone, Copy, Debug)]
+enum Times {
+    /// Nothing: it failed, may block, or needs no node; or its time is taken with that of another.
+    Untold,
+    /// It was written to a node.
+    Forwarded { received_ns: u64, sent_ns: u64 },
+    /// It was answered out of something that took Redis so long.
+    Shared { received_ns: u64, upstream_ns: u64 },
+}
+
+impl Ended {
+    /// A client's request that was forwarded, with the reply of its node.
+    #[inline]
+    pub fn forwarded(pending: &Pending) -> Self {
+        // How long a command blocks is what its client asked for, and no figure of Redis or of the gateway.
+        match pending.class {
+            RequestClass::Blocking => Self::untimed(pending.class, Outcome::Forwarded),
+            class => Self::fetched(class, pending.received_ns, pending.sent_ns),
+        }
+    }
+
+    /// A client's request that came at `received_ns` and for which one was sent at `sent_ns`, whose reply it got.
+    #[inline]
+    pub fn fetched(class: RequestClass, received_ns: u64, sent_ns: u64) -> Self {
+        let times = Times::Forwarded { received_ns, sent_ns };
+        Self { class, ending: Outcome::Forwarded.into(), times }
+    }
+
+    /// A request that shared the answer to another, or the work of several, or got a copy: it came at `received_ns`, and Redis
+    /// took `upstream_ns`. The times of failures are not told.
+    pub fn shared(
+        class: RequestClass,
+        ending: impl Into<Ending>,
+        received_ns: u64,
+        upstream_ns: u64,
+    ) -> Self {
+        let ending = ending.into();
+        let times = match ending.outcome {
+            Outcome::Failed => Times::Untold,
+            _ => Times::Shared { received_ns, upstream_ns },
+        };
+        Self { class, ending, times }
+    }
+
+    /// A request that the gateway answered by itself.
+    pub fn answered(class: RequestClass) -> Self {
+        Self::untimed(class, Outcome::Answered)
+    }
+
+    /// A request that the gateway refused, by a quota or by a rule.
+    pub fn refused(class: RequestClass) -> Self {
+        Self::untimed(class, Outcome::Refused)
+    }
+
+    /// A request that got an error of the gateway's own.
+    pub fn failed(class: RequestClass, kind: ErrorKind) -> Self {
+        Self::untimed(class, Ending::failed(kind))
+    }
+
+    /// A request that ended so, and whose time is not told.
+    pub fn untimed(class: RequestClass, ending: impl Into<Ending>) -> Self {
+        Self { class, ending: ending.into(), times: Times::Untold }
+    }
+
+    /// Nobody knows whether it was executed.
+    pub fn is_unknown(&self) -> bool {
+        self.ending.is_unknown()
+    }
+}
+
+impl Core {
+    /// Counts so many requests that ended alike, now. For the places where reply slots are settled, and for no others.
+    #[inline]
+    pub(super) fn count_ended(&mut self, ended: Ended, requests: u32) {
+        let (now_ns, requests) = (self.now_ns, u64::from(requests));
+        let (tallies, times) = (&mut self.tallies, &mut self.reply_times);
+        tallies.count_many(ended.class, ended.ending.outcome, requests);
+        if let Some(kind) = ended.ending.error {
+            tallies.error(kind);
+        }
+        match ended.times {
+            Times::Untold => {}
+            Times::Forwarded { received_ns, sent_ns } => {
+                times.add_forwarded(received_ns, sent_ns, now_ns, tallies);
+            }
+            Times::Shared { received_ns, upstream_ns } => {
+                times.add_folded(received_ns, upstream_ns, now_ns, requests, tallies);
+            }
+        }
+    }
+
+    /// Takes the time of a request of the gateway's own that was sent at `sent_ns` and is answered now: it is nobody's, and ends
+    /// nobody's.
+    pub(super) fn time_own(&mut self, sent_ns: u64) {
+        self.reply_times.add_own(sent_ns, self.now_ns, &mut self.tallies);
+    }
+
+    /// Moves the times taken so far into the tallies.
+    pub(super) fn flush_times(&mut self) {
+        self.reply_times.flush(&mut self.tallies);
+    }
+}
