@@ -149,6 +149,14 @@ fn nodes(out: &mut Exposition, view: &View) {
     each(&m::NODE_CONNECTS, |tally| tally.connects);
     each(&m::NODE_RECONNECTS, |tally| tally.reconnects);
     each(&m::NODE_CONNECT_FAILURES, |tally| tally.connect_failures);
+    let mut seconds = |metric, of: fn(&NodeTally) -> f64| {
+        let mut family = out.family(metric);
+        for (node, tally) in &rows {
+            family.sample(&[node], of(tally));
+        }
+    };
+    seconds(&m::NODE_SILENT, |tally| tally.silent_ms as f64 / 1e3);
+    seconds(&m::NODE_QUEUE, |tally| tally.queue_us as f64 / 1e6);
     let mut family = out.family(&m::NODE_REFUSALS);
     for (node, tally) in &rows {
         for refusal in NodeRefusal::ALL {

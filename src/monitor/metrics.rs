@@ -52,6 +52,8 @@ metrics! {
     NODE_BYTES: Counter "hotgate_upstream_node_bytes_total" ["node", "direction"] "Bytes read from (in) and written to (out) the node.";
     NODE_INFLIGHT: Gauge "hotgate_upstream_node_inflight" ["node"] "Requests written to the node and not yet replied to.";
     NODE_INFLIGHT_MAX: Gauge "hotgate_upstream_node_inflight_max" ["node"] "The bound of the node's inflight requests; 0 when there is none.";
+    NODE_SILENT: Gauge "hotgate_upstream_node_silent_seconds" ["node"] "How long the node has left requests unanswered without sending anything; 0 while it answers.";
+    NODE_QUEUE: Gauge "hotgate_upstream_node_queue_seconds" ["node"] "How much longer than alone requests take because a queue stands at the node; 0 without one.";
     NODE_BUFFERED_BYTES: Gauge "hotgate_upstream_node_buffered_bytes" ["node"] "Bytes that wait to be written to the node.";
     NODE_CONNECTS: Counter "hotgate_upstream_node_connects_total" ["node"] "Connections established to the node.";
     NODE_RECONNECTS: Counter "hotgate_upstream_node_reconnects_total" ["node"] "Connections established to the node after an earlier one was lost.";
