@@ -61,9 +61,7 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     };
     let flow = match verdict {
         // The commonest by far: the verdict is not moved once more for it.
-        Verdict::Forward(outgoing) => {
-            worker.sender().forward(key, Some(resolved.command), request, owned, outgoing, access)
-        }
+        Verdict::Forward(outgoing) => worker.sender().forward(key, request, owned, outgoing, access),
         other => worker.act(key, &resolved, other),
     };
     if is_barrier {

@@ -62,6 +62,7 @@ pub mod resolve;
 mod retries;
 pub mod retryable;
 pub mod rounds;
+pub mod selection;
 pub mod send;
 pub mod serve;
 pub mod session;

@@ -104,6 +104,8 @@ pub struct Outgoing {
     pub route: Route,
     /// It changes nothing, so it may be sent twice.
     pub readonly: bool,
+    /// What it counts as.
+    pub class: RequestClass,
     /// What else happens when the reply comes.
     pub hook: Hook,
 }
@@ -157,8 +159,8 @@ pub struct Pending {
 impl Pending {
     /// A request of `origin` that expects one reply, came in at `now_ns` of the worker's clock, and goes out then.
     #[inline]
-    fn new(origin: Origin, outgoing: Outgoing, class: RequestClass, now_ns: u64) -> Self {
-        let Outgoing { route, readonly, hook } = outgoing;
+    fn new(origin: Origin, outgoing: Outgoing, now_ns: u64) -> Self {
+        let Outgoing { route, readonly, class, hook } = outgoing;
         Self {
             origin,
             route,
@@ -185,33 +187,27 @@ impl Pending {
 
     /// A client's request that goes as it is.
     #[inline]
-    pub fn forwarded(
-        origin: Origin,
-        outgoing: Outgoing,
-        class: RequestClass,
-        access: Option<EntryHandle>,
-        now_ns: u64,
-    ) -> Self {
-        Self { access, ..Self::new(origin, outgoing, class, now_ns) }
+    pub fn forwarded(origin: Origin, outgoing: Outgoing, access: Option<EntryHandle>, now_ns: u64) -> Self {
+        Self { access, ..Self::new(origin, outgoing, now_ns) }
     }
 
     /// One part of a client's request to several nodes.
     pub fn part(origin: Origin, route: Route, readonly: bool, now_ns: u64) -> Self {
-        let outgoing = Outgoing { route, readonly, hook: Hook::None };
-        Self::new(origin, outgoing, RequestClass::Fan, now_ns)
+        let outgoing = Outgoing { route, readonly, class: RequestClass::Fan, hook: Hook::None };
+        Self::new(origin, outgoing, now_ns)
     }
 
     /// A client's transaction of so many commands, sent whole: Redis answers its `MULTI` and each command, then its `EXEC`.
     pub fn transaction(origin: Origin, outgoing: Outgoing, commands: u32, now_ns: u64) -> Self {
         let leading = commands + 1;
-        let transaction = Self::new(origin, outgoing, RequestClass::Transaction, now_ns);
-        Self { leading, leading_total: leading, ..transaction }
+        Self { leading, leading_total: leading, ..Self::new(origin, outgoing, now_ns) }
     }
 
     /// A client's `SELECT`, behind which another one sets the connection back.
     pub fn select(origin: Origin, now_ns: u64) -> Self {
-        let outgoing = Outgoing { route: Route::AnyNode, readonly: true, hook: Hook::SelectDatabase };
-        Self { trailing: 1, ..Self::new(origin, outgoing, RequestClass::Local, now_ns) }
+        let (route, class, hook) = (Route::AnyNode, RequestClass::Local, Hook::SelectDatabase);
+        let outgoing = Outgoing { route, readonly: true, class, hook };
+        Self { trailing: 1, ..Self::new(origin, outgoing, now_ns) }
     }
 
     /// A request for one connection and no other, since that carries state of its own.
@@ -221,7 +217,7 @@ impl Pending {
 
     /// As [`Pending::on_connection`], with something that happens beside the reply.
     fn hooked(origin: Origin, hook: Hook, class: RequestClass, now_ns: u64) -> Self {
-        Self::new(origin, Outgoing { route: Route::Connection, readonly: false, hook }, class, now_ns)
+        Self::new(origin, Outgoing { route: Route::Connection, readonly: false, class, hook }, now_ns)
     }
 
     /// A client's blocking command, behind a prefix of so many bytes that is one command.
@@ -259,8 +255,9 @@ impl Pending {
 
     /// Work of a hot key for the owner of its slot, behind `ASKING` if the slot is on its way there.
     pub fn flush(origin: Origin, node: NodeIndex, asking: bool, now_ns: u64) -> Self {
-        let outgoing = Outgoing { route: Route::Node(node), readonly: false, hook: Hook::None };
-        Self { leading: u32::from(asking), ..Self::new(origin, outgoing, RequestClass::Local, now_ns) }
+        let (route, class, hook) = (Route::Node(node), RequestClass::Local, Hook::None);
+        let outgoing = Outgoing { route, readonly: false, class, hook };
+        Self { leading: u32::from(asking), ..Self::new(origin, outgoing, now_ns) }
     }
 
     /// A `WAIT` for the replicas of what was granted in the group of this number; a `PING` precedes it.
@@ -271,8 +268,8 @@ impl Pending {
 
     /// A read of which a copy may be kept.
     pub fn copy_fetch(origin: Origin, place: SlotAt, class: RequestClass, now_ns: u64) -> Self {
-        let outgoing = Outgoing { route: Route::Slot(place), readonly: true, hook: Hook::None };
-        Self::new(origin, outgoing, class, now_ns)
+        let outgoing = Outgoing { route: Route::Slot(place), readonly: true, class, hook: Hook::None };
+        Self::new(origin, outgoing, now_ns)
     }
 
     /// It is a transaction sent whole.

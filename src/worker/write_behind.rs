@@ -305,9 +305,10 @@ impl Worker {
             }
         }
         let route = Route::Slot(self.core.snapshots.routes.place_of(name));
-        let outgoing = Outgoing { route, readonly: op == WriteBehindOp::Get, hook: Hook::None };
+        let readonly = op == WriteBehindOp::Get;
+        let outgoing = Outgoing { route, readonly, class: waiter.class, hook: Hook::None };
         let origin = Origin::client(key, waiter.sequence);
-        let pending = Pending::forwarded(origin, outgoing, waiter.class, None, waiter.received_ns);
+        let pending = Pending::forwarded(origin, outgoing, None, waiter.received_ns);
         match self.sender().node_of(&pending) {
             Ok(node) => self.sender().send_to(node, pending, &[], bytes.into()),
             Err(error) => self.sender().retry_later(pending, bytes.into(), error, None),

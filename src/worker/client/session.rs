@@ -11,6 +11,7 @@ use super::transaction::{TransactionState, Watch};
 use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
 use crate::worker::names::UpstreamKey;
+use crate::worker::selection::Selection;
 
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What it has selected.
+    pub fn selection(&self) -> Selection {
+        Selection { version: self.version, database: self.database }
+    }
+
     /// A new connection's session.
     pub fn new(authenticated: bool) -> Self {
         Self {

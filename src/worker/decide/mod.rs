@@ -170,26 +170,26 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
                     CommandError::Arity { of_subcommand: false }.message(resolved.request).into(),
                 ),
             },
-            Slots::One(slot) => forward(snapshots, Route::Slot(slot), command),
-            Slots::None => forward(snapshots, Route::AnyNode, command),
+            Slots::One(slot) => forward(snapshots, Route::Slot(slot), command, resolved),
+            Slots::None => forward(snapshots, Route::AnyNode, command, resolved),
         },
         Class::Fan(fan) => Verdict::Fan(fan),
         Class::AnyNode if command.flags.contains(CommandFlags::PUBSUB) => {
-            forward(snapshots, Route::Messages, command)
+            forward(snapshots, Route::Messages, command, resolved)
         }
-        Class::AnyNode => forward(snapshots, Route::AnyNode, command),
+        Class::AnyNode => forward(snapshots, Route::AnyNode, command, resolved),
         Class::Local(local) => Verdict::Answer(local),
         Class::Session(session @ (Session::Watch | Session::Blocking)) => {
             match slots_of(&resolved.keys) {
                 Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
                 Slots::One(slot) => Verdict::Session(session, Some(slot)),
                 // Malformed: Redis itself says what is wrong with it, without blocking.
-                Slots::None => forward(snapshots, Route::AnyNode, command),
+                Slots::None => forward(snapshots, Route::AnyNode, command, resolved),
             }
         }
         Class::Session(session) => Verdict::Session(session, None),
         Class::OneServer(_) if snapshots.keyless().kind == UpstreamKind::Single => {
-            forward(snapshots, Route::AnyNode, command)
+            forward(snapshots, Route::AnyNode, command, resolved)
         }
         // Whether there is a cluster for clients at all is known there.
         Class::Refuse(_) if command.name.starts_with("cluster|") => Verdict::Answer(Local::Cluster),
@@ -311,19 +311,19 @@ fn poison(session: &mut ClientSession) {
 
 fn forward_by_key(snapshots: &Snapshots, command: &Command, resolved: &Resolved<'_>) -> Verdict {
     match slots_of(&resolved.keys) {
-        Slots::One(slot) => forward(snapshots, Route::Slot(slot), command),
-        Slots::None => forward(snapshots, Route::AnyNode, command),
+        Slots::One(slot) => forward(snapshots, Route::Slot(slot), command, resolved),
+        Slots::None => forward(snapshots, Route::AnyNode, command, resolved),
         Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
     }
 }
 
-fn forward(snapshots: &Snapshots, route: Route, command: &Command) -> Verdict {
+fn forward(snapshots: &Snapshots, route: Route, command: &Command, resolved: &Resolved<'_>) -> Verdict {
     let readonly = command.is_readonly();
     let route = match route {
         Route::Slot(slot) if readonly && snapshots.read_from != ReadFrom::Master => Route::ReadSlot(slot),
         other => other,
     };
-    Verdict::Forward(Outgoing { route, readonly, hook: Hook::None })
+    Verdict::Forward(Outgoing { route, readonly, class: resolved.counts_as, hook: Hook::None })
 }
 
 /// The slots that a request touches.

@@ -37,7 +37,7 @@ impl Sender<'_> {
     fn send_reads_aside(&mut self, key: UpstreamKey, node: NodeIndex) {
         let clients = &*self.clients;
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        let (version, database) = (upstream.version, upstream.database);
+        let selection = upstream.selection();
         let id_of = |client: ClientKey| clients.all.get(client).map(|client| client.id);
         // Clients that have something here which stays.
         let mut staying: AHashSet<u64> = AHashSet::new();
@@ -59,7 +59,7 @@ impl Sender<'_> {
         if reads.is_empty() {
             return;
         }
-        let aside = self.upstreams.shared_connection(self.core, node, version, database, ASIDE);
+        let aside = self.upstreams.shared_connection(self.core, node, selection, ASIDE);
         for (mut pending, bytes) in reads {
             let bytes = bytes.slice(pending.prefix_len as usize..);
             pending.start_over();

@@ -7,6 +7,7 @@ use crate::worker::client::tracking::Tracked;
 use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::selection::Selection;
 use crate::worker::upstream::lanes::ALONE;
 use crate::worker::upstream::{Lane, Role};
 
@@ -41,16 +42,16 @@ impl Sender<'_> {
             Origin::Fill(_, version) => (version, if pending.losses > 0 { ALONE } else { 0 }),
             _ => (RespVersion::Resp2, 0),
         };
-        Some(self.upstreams.shared_connection(self.core, node, version, 0, lane))
+        Some(self.upstreams.shared_connection(self.core, node, Selection::of_version(version), lane))
     }
 
     /// The connection that carries a client's requests to a node.
     pub(super) fn connection_of(&mut self, key: ClientKey, node: NodeIndex) -> Option<UpstreamKey> {
         let client = self.clients.all.get(key)?;
-        let (version, database, lane) = (client.session.version, client.session.database, client.lane);
+        let (selection, lane) = (client.session.selection(), client.lane);
         match client.session.tracking {
-            None => Some(self.upstreams.shared_connection(self.core, node, version, database, lane)),
-            Some(_) => Some(self.client_connection(key, node, version, database, lane)),
+            None => Some(self.upstreams.shared_connection(self.core, node, selection, lane)),
+            Some(_) => Some(self.client_connection(key, node, selection, lane)),
         }
     }
 
@@ -59,45 +60,31 @@ impl Sender<'_> {
         &mut self,
         key: ClientKey,
         node: NodeIndex,
-        version: RespVersion,
-        database: u32,
+        selection: Selection,
         lane: Lane,
     ) -> UpstreamKey {
         let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
         let Some(tracking) = tracking else {
-            return self.upstreams.shared_connection(self.core, node, version, database, lane);
+            return self.upstreams.shared_connection(self.core, node, selection, lane);
         };
         match tracking.connections.iter().find(|tracked| tracked.node == node) {
             Some(tracked) => tracked.connection,
-            None => self.open_tracked(key, node, version, database),
+            None => self.open_tracked(key, node, selection),
         }
     }
 
     /// Opens a tracking client's connection to a node, and its companion.
-    pub fn open_tracked(
-        &mut self,
-        key: ClientKey,
-        node: NodeIndex,
-        version: RespVersion,
-        database: u32,
-    ) -> UpstreamKey {
+    pub fn open_tracked(&mut self, key: ClientKey, node: NodeIndex, selection: Selection) -> UpstreamKey {
         let (core, upstreams) = (&mut *self.core, &mut *self.upstreams);
         let client = self.clients.all.get_mut(key);
         let tracking = client.and_then(|client| client.session.tracking.as_mut());
         let redirects = tracking.as_ref().is_some_and(|tracking| tracking.redirect.is_some());
         let command = tracking.as_ref().map(|tracking| tracking.options.command(None));
         let companion = redirects.then(|| {
-            upstreams.open_connection(
-                core,
-                node,
-                Role::Invalidations(key),
-                RespVersion::Resp3,
-                database,
-                None,
-            )
+            let selection = Selection { version: RespVersion::Resp3, ..selection };
+            upstreams.open_connection(core, node, Role::Invalidations(key), selection, None)
         });
-        let connection =
-            upstreams.open_connection(core, node, Role::Tracking(key), version, database, command);
+        let connection = upstreams.open_connection(core, node, Role::Tracking(key), selection, command);
         if let Some(upstream) = upstreams.connections.get_mut(connection) {
             upstream.companion = companion;
         }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::{Payload, Sender};
-use crate::command::CommandId;
 use crate::detect::EntryHandle;
 use crate::limits::LONG_REQUEST_BYTES;
 use crate::resp::Request;
@@ -21,15 +20,13 @@ impl Sender<'_> {
     pub fn forward(
         &mut self,
         key: ClientKey,
-        command: Option<CommandId>,
         request: &Request<'_>,
         owned: Option<&Bytes>,
         outgoing: Outgoing,
         access: Option<EntryHandle>,
     ) -> Flow {
-        let class = self.core.class_of(command);
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let Outgoing { route, readonly, mut hook } = outgoing;
+        let Outgoing { route, readonly, class, mut hook } = outgoing;
         // Without declared keys it may touch anything, so it must not overtake nor be overtaken where nodes are many.
         let undeclared =
             route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
@@ -65,14 +62,14 @@ impl Sender<'_> {
         client.exclusive |= long || undeclared;
         // The ordinary way: there is room on a shared connection.
         if let (Some(node), None, None) = (node, &client.session.tracking, owned) {
-            let (version, database) = (client.session.version, client.session.database);
-            let connection =
-                self.upstreams.shared_connection(self.core, node, version, database, client.lane);
+            let selection = client.session.selection();
+            let connection = self.upstreams.shared_connection(self.core, node, selection, client.lane);
             if let Some(room) = self.upstreams.room_now(self.core, connection) {
                 let suppressed = client.take_suppressed();
                 let sequence = client.replies.push_waiting(suppressed);
-                let (origin, outgoing) = (Origin::client(key, sequence), Outgoing { route, readonly, hook });
-                let pending = Pending::forwarded(origin, outgoing, class, access, self.core.now_ns);
+                let (origin, outgoing) =
+                    (Origin::client(key, sequence), Outgoing { route, readonly, class, hook });
+                let pending = Pending::forwarded(origin, outgoing, access, self.core.now_ns);
                 self.upstreams.send(room, pending, &[request.bytes()]);
                 return Flow::Next;
             }
@@ -81,8 +78,8 @@ impl Sender<'_> {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_waiting(suppressed);
-        let (origin, outgoing) = (Origin::client(key, sequence), Outgoing { route, readonly, hook });
-        let pending = Pending::forwarded(origin, outgoing, class, access, self.core.now_ns);
+        let (origin, outgoing) = (Origin::client(key, sequence), Outgoing { route, readonly, class, hook });
+        let pending = Pending::forwarded(origin, outgoing, access, self.core.now_ns);
         let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
         self.send_out(exit, pending, payload);
         Flow::Next

@@ -2,10 +2,11 @@
 
 use super::Sessions;
 use crate::worker::ended::Ended;
+use crate::worker::selection::Selection;
 use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
-use crate::resp::{Request, RespVersion};
+use crate::resp::Request;
 use crate::route::SlotAt;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
@@ -45,7 +46,7 @@ impl Sessions<'_> {
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let (version, database) = (client.session.version, client.session.database);
+        let selection = client.session.selection();
         let route = slot.map_or(Route::AnyNode, Route::Slot);
         let asked = client.ask_target.take();
         let is_another_try = client.command_retry.is_some();
@@ -53,11 +54,11 @@ impl Sessions<'_> {
             Ok(node) => node,
             Err(error) => return self.block_later(key, Some(error)),
         };
-        if is_another_try && self.is_away(node, version, database) {
+        if is_another_try && self.is_away(node, selection) {
             return self.block_later(key, None);
         }
         let caching = self.caching_of(key).filter(|_| asked.is_none());
-        let Some(room) = self.connection_for_session(key, node, version, database) else {
+        let Some(room) = self.connection_for_session(key, node, selection) else {
             let error = UpstreamError::Full("the table of session connections").to_string();
             return self.refuse(key, ErrorKind::Overload, &error);
         };
@@ -73,8 +74,8 @@ impl Sessions<'_> {
     }
 
     /// Whether no connection to `node` is open. One is kept trying, so that not each blocked client tries by itself.
-    fn is_away(&mut self, node: NodeIndex, version: RespVersion, database: u32) -> bool {
-        let shared = self.upstreams.shared_connection(self.core, node, version, database, 0);
+    fn is_away(&mut self, node: NodeIndex, selection: Selection) -> bool {
+        let shared = self.upstreams.shared_connection(self.core, node, selection, 0);
         self.upstreams.connections.get(shared).is_none_or(|upstream| upstream.phase() != Phase::Ready)
     }
 

@@ -83,8 +83,9 @@ impl Sessions<'_> {
             return self.show_keys(key, request, fan);
         }
         if single || fan == Fan::First {
-            let outgoing = Outgoing { route: Route::AnyNode, readonly, hook: Hook::None };
-            let flow = self.sender().forward(key, command, request, None, outgoing, None);
+            let (route, class) = (Route::AnyNode, self.core.class_of(command));
+            let outgoing = Outgoing { route, readonly, class, hook: Hook::None };
+            let flow = self.sender().forward(key, request, None, outgoing, None);
             if flow != Flow::Wait {
                 self.note_flush(key, request);
                 self.note_script_command(request);
@@ -205,11 +206,11 @@ impl Sessions<'_> {
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
-        let (version, database) = (client.session.version, client.session.database);
+        let selection = client.session.selection();
         let masters = self.core.snapshots.keyless().masters.clone();
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
-            match self.upstreams.session_connection(self.core, node, key, version, database) {
+            match self.upstreams.session_connection(self.core, node, key, selection) {
                 Some(room) => rooms.push(room),
                 None => {
                     rooms.iter().for_each(|room: &Room| {

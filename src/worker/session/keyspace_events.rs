@@ -23,6 +23,7 @@ use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::client::subscriptions::{Deferred, EventListener, is_event, may_bring_events};
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending};
+use crate::worker::selection::Selection;
 use crate::worker::upstream::Role;
 
 impl Sessions<'_> {
@@ -92,8 +93,13 @@ impl Sessions<'_> {
             .filter(|node| topology.node(*node).is_some_and(|node| node.healthy))
             .collect();
         for node in missing {
-            let connection =
-                self.upstreams.own_connection(self.core, node, Role::Events(key), version, 0, None)?;
+            let connection = self.upstreams.own_connection(
+                self.core,
+                node,
+                Role::Events(key),
+                Selection::of_version(version),
+                None,
+            )?;
             let all = self.clients.all.get_mut(key)?.session.subscriptions.as_mut()?;
             all.event_listeners.push(EventListener { node, connection, confirmed: false });
         }

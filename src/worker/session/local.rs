@@ -78,8 +78,9 @@ impl Sessions<'_> {
                     UpstreamKind::Single => Route::AnyNode,
                     UpstreamKind::Cluster => Route::Slot(slot),
                 };
-                let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
-                return self.sender().forward(key, command, request, None, outgoing, None);
+                let class = self.core.class_of(command);
+                let outgoing = Outgoing { route, readonly: true, class, hook: Hook::None };
+                return self.sender().forward(key, request, None, outgoing, None);
             }
             Answer::Select(database) => return self.select(key, database),
         }

@@ -5,6 +5,7 @@ use crate::resp::Request;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::client::Gate;
 use crate::worker::client::merge::{Merge, Plan};
+use crate::worker::selection::Selection;
 use crate::worker::upstream::Role;
 
 use crate::worker::errors::UpstreamError;
@@ -24,7 +25,13 @@ impl Sessions<'_> {
         let connections: Vec<_> = masters
             .iter()
             .filter_map(|node| {
-                self.upstreams.own_connection(self.core, *node, Role::Monitor(key), version, 0, None)
+                self.upstreams.own_connection(
+                    self.core,
+                    *node,
+                    Role::Monitor(key),
+                    Selection::of_version(version),
+                    None,
+                )
             })
             .collect();
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };

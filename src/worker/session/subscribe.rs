@@ -9,6 +9,7 @@
 //! The counts in confirmations are of all that the client is subscribed to, wherever it is.
 
 use super::Sessions;
+use crate::worker::selection::Selection;
 use bytes::Bytes;
 
 use crate::command::Session;
@@ -102,8 +103,13 @@ impl Sessions<'_> {
         if found.is_some() {
             return found;
         }
-        let connection =
-            self.upstreams.own_connection(self.core, node, Role::Subscriber(key), version, 0, None)?;
+        let connection = self.upstreams.own_connection(
+            self.core,
+            node,
+            Role::Subscriber(key),
+            Selection::of_version(version),
+            None,
+        )?;
         let session = &mut self.clients.all.get_mut(key)?.session;
         session.subscriptions.get_or_insert_default();
         session.refresh_plain();

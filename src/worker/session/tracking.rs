@@ -200,7 +200,7 @@ impl Sessions<'_> {
 
     fn open_first(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.get(key) else { return };
-        let (version, database) = (client.session.version, client.session.database);
+        let selection = client.session.selection();
         let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
         let nodes = match self.sender().node_for(key, Route::AnyNode) {
             Ok(_) if broadcast => self.core.snapshots.keyless().masters.clone(),
@@ -217,7 +217,7 @@ impl Sessions<'_> {
             awaiting.outstanding = nodes.len();
         }
         for node in nodes {
-            self.sender().open_tracked(key, node, version, database);
+            self.sender().open_tracked(key, node, selection);
         }
     }
 

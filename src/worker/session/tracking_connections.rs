@@ -4,10 +4,10 @@
 //! master is listened to, and to one that was lost as soon as it is there again.
 
 use super::Sessions;
-use crate::resp::RespVersion;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::invalidations::FLUSH;
 use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::selection::Selection;
 use crate::worker::upstream::{GreetingError, Phase, Room};
 
 /// How long a client in broadcast mode waits before it listens again to a master that was lost.
@@ -74,7 +74,7 @@ impl Sessions<'_> {
     pub fn listen_everywhere(&mut self, key: ClientKey) {
         let masters = self.core.snapshots.keyless().masters.clone();
         let Some(client) = self.clients.all.get(key) else { return };
-        let (version, database) = (client.session.version, client.session.database);
+        let selection = client.session.selection();
         let Some(tracking) = client.session.tracking.as_ref().filter(|tracking| tracking.options.broadcast)
         else {
             return;
@@ -91,7 +91,7 @@ impl Sessions<'_> {
             }
         }
         for node in masters {
-            self.sender().client_connection(key, node, version, database, 0);
+            self.sender().client_connection(key, node, selection, 0);
         }
     }
 
@@ -111,13 +111,12 @@ impl Sessions<'_> {
         &mut self,
         key: ClientKey,
         node: NodeIndex,
-        version: RespVersion,
-        database: u32,
+        selection: Selection,
     ) -> Option<Room> {
         if self.clients.all.get(key)?.session.tracking.is_none() {
-            return self.upstreams.session_connection(self.core, node, key, version, database);
+            return self.upstreams.session_connection(self.core, node, key, selection);
         }
-        let connection = self.sender().client_connection(key, node, version, database, 0);
+        let connection = self.sender().client_connection(key, node, selection, 0);
         self.upstreams.room(self.core, connection)
     }
 

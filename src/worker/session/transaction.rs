@@ -171,7 +171,7 @@ impl Sessions<'_> {
             }
             _ => (Route::Connection, false),
         };
-        let outgoing = Outgoing { route, readonly, hook };
+        let outgoing = Outgoing { route, readonly, class: RequestClass::Transaction, hook };
         let commands = transaction.count as u32;
         let pending =
             Pending::transaction(Origin::client(key, sequence), outgoing, commands, self.core.now_ns);
@@ -206,7 +206,7 @@ impl Sessions<'_> {
             let room = self.sender().room_or_wait(key, connection).ok_or(Flow::Wait)?;
             return Ok(Some((Exit::Now(room), Hook::WatchedTransaction)));
         }
-        let (version, database) = (client.session.version, client.session.database);
+        let selection = client.session.selection();
         let changes = transaction.changes_connection();
         let route = transaction.slot.map_or(Route::Messages, Route::Slot);
         let node = self.sender().node_for(key, route);
@@ -216,7 +216,7 @@ impl Sessions<'_> {
         }
         // One that selects a database or a version of the protocol has a connection of its own.
         let room = node.and_then(|node| {
-            let room = self.connection_for_session(key, node, version, database);
+            let room = self.connection_for_session(key, node, selection);
             room.ok_or(UpstreamError::Full("the table of session connections"))
         });
         match room {
@@ -246,15 +246,16 @@ impl Sessions<'_> {
             self.reply_in_transaction(key, b"+OK\r\n");
             return Flow::Next;
         }
-        let (version, database) = (client.session.version, client.session.database);
+        let selection = client.session.selection();
         let watch = client.session.watch;
         let same_slot = watch.slot().is_none_or(|watched| Some(watched) == slot);
         let route = slot.map_or(Route::Messages, Route::Slot);
         let node = match self.sender().node_for(key, route) {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_)) => {
-                let outgoing = Outgoing { route, readonly: true, hook: Hook::None };
-                return self.sender().forward(key, command, request, None, outgoing, None);
+                let class = self.core.class_of(command);
+                let outgoing = Outgoing { route, readonly: true, class, hook: Hook::None };
+                return self.sender().forward(key, request, None, outgoing, None);
             }
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
@@ -268,7 +269,7 @@ impl Sessions<'_> {
             Watch::Keys { .. } if self.core.snapshots.keyless().kind == UpstreamKind::Cluster => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
-            _ => self.connection_for_session(key, node, version, database),
+            _ => self.connection_for_session(key, node, selection),
         };
         let Some(room) = connection else {
             let error = UpstreamError::Full("the table of session connections").to_string();

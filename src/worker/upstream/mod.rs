@@ -40,6 +40,7 @@ use crate::net::Stream;
 use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::shared::topology::NodeIndex;
+use crate::worker::selection::Selection;
 
 use crate::worker::names::ClientKey;
 pub use greeting::GreetingError;
@@ -222,6 +223,11 @@ impl Upstream {
         self.closing = true;
         self.woken = false;
         self.wake();
+    }
+
+    /// What it has selected.
+    pub fn selection(&self) -> Selection {
+        Selection { version: self.version, database: self.database }
     }
 
     /// Whom it serves.

@@ -16,11 +16,12 @@ use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::core::Core;
 use crate::worker::effects::Effect;
 use crate::worker::names::{ClientKey, UpstreamKey};
+use crate::worker::selection::Selection;
 
 /// The connections to one node.
 #[derive(Default)]
 struct NodePool {
-    shared: SmallVec<[(RespVersion, u32, Lane, UpstreamKey); 2]>,
+    shared: SmallVec<[((Selection, Lane), UpstreamKey); 2]>,
     confirming: SmallVec<[(ReplicaWait, UpstreamKey); 1]>,
     spares: Vec<UpstreamKey>,
     preferred: Lane,
@@ -138,7 +139,7 @@ impl Pools {
     /// Forgets a connection that has ended.
     pub fn forget(&mut self, node: NodeIndex, key: UpstreamKey) {
         let pool = self.node(node);
-        pool.shared.retain(|(_, _, _, shared)| *shared != key);
+        pool.shared.retain(|(_, shared)| *shared != key);
         pool.confirming.retain(|(_, confirming)| *confirming != key);
         pool.spares.retain(|spare| *spare != key);
     }
@@ -160,21 +161,15 @@ impl Upstreams {
         &mut self,
         core: &mut Core,
         node: NodeIndex,
-        version: RespVersion,
-        database: u32,
+        selection: Selection,
         lane: Lane,
     ) -> UpstreamKey {
-        let found = self
-            .pools
-            .node(node)
-            .shared
-            .iter()
-            .find(|(v, d, l, _)| (*v, *d, *l) == (version, database, lane));
-        if let Some((_, _, _, key)) = found {
+        let wanted = (selection, lane);
+        if let Some((_, key)) = self.pools.node(node).shared.iter().find(|(known, _)| *known == wanted) {
             return *key;
         }
-        let key = self.open_connection(core, node, Role::Shared(lane), version, database, None);
-        self.pools.node(node).shared.push((version, database, lane, key));
+        let key = self.open_connection(core, node, Role::Shared(lane), selection, None);
+        self.pools.node(node).shared.push((wanted, key));
         key
     }
 
@@ -188,7 +183,13 @@ impl Upstreams {
         if let Some((_, key)) = self.pools.node(node).confirming.iter().find(|(terms, _)| *terms == wait) {
             return *key;
         }
-        let key = self.open_connection(core, node, Role::Confirming(wait), RespVersion::Resp2, 0, None);
+        let key = self.open_connection(
+            core,
+            node,
+            Role::Confirming(wait),
+            Selection::of_version(RespVersion::Resp2),
+            None,
+        );
         self.pools.node(node).confirming.push((wait, key));
         key
     }
@@ -200,15 +201,15 @@ impl Upstreams {
         core: &mut Core,
         node: NodeIndex,
         owner: ClientKey,
-        version: RespVersion,
-        database: u32,
+        selection: Selection,
     ) -> Option<Room> {
         self.pools.node(node);
         let spares = &self.pools.nodes[node.position()].spares;
         let fits = |key: &UpstreamKey| {
-            self.connections.get(*key).is_some_and(|spare| {
-                spare.phase == Phase::Ready && (spare.version, spare.database) == (version, database)
-            }) && self.room(core, *key).is_some()
+            self.connections
+                .get(*key)
+                .is_some_and(|spare| spare.phase == Phase::Ready && spare.selection() == selection)
+                && self.room(core, *key).is_some()
         };
         let key = match spares.iter().position(fits) {
             Some(place) => {
@@ -216,7 +217,7 @@ impl Upstreams {
                 self.set_role(key, Role::Session(owner));
                 key
             }
-            None => self.own_connection(core, node, Role::Session(owner), version, database, None)?,
+            None => self.own_connection(core, node, Role::Session(owner), selection, None)?,
         };
         self.room(core, key)
     }
@@ -227,12 +228,11 @@ impl Upstreams {
         core: &mut Core,
         node: NodeIndex,
         role: Role,
-        version: RespVersion,
-        database: u32,
+        selection: Selection,
         greeting: Option<bytes::Bytes>,
     ) -> Option<UpstreamKey> {
         (self.pools.census.owned() < core.config.upstream.session_connections_max)
-            .then(|| self.open_connection(core, node, role, version, database, greeting))
+            .then(|| self.open_connection(core, node, role, selection, greeting))
     }
 
     /// Takes a session's connection back: it is clean after what was last sent on it.
@@ -266,14 +266,14 @@ impl Upstreams {
         core: &mut Core,
         node: NodeIndex,
         role: Role,
-        version: RespVersion,
-        database: u32,
+        selection: Selection,
         greeting: Option<bytes::Bytes>,
     ) -> UpstreamKey {
         // Where replicas may be read, every connection says so: a master ignores it, and a node may become a replica later.
         let readonly = core.snapshots.read_from != ReadFrom::Master
             && core.snapshots.keyless().kind == UpstreamKind::Cluster;
         let active_ns = core.now_ns;
+        let Selection { version, database } = selection;
         let key = self.insert_connection(|key| Upstream {
             key,
             node,

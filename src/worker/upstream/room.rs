@@ -20,6 +20,7 @@ use crate::worker::core::Core;
 use crate::worker::effects::{Effect, Effects};
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::Pending;
+use crate::worker::selection::Selection;
 
 /// Room for one request on this connection. Only this file grants it, and no request goes out without.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ impl Upstreams {
         version: RespVersion,
     ) -> Option<UpstreamKey> {
         let lane = self.pools.preferred(node);
-        let connection = self.shared_connection(core, node, version, 0, lane);
+        let connection = self.shared_connection(core, node, Selection::of_version(version), lane);
         let phase = self.connections.get(connection)?.phase();
         (!matches!(phase, Phase::Waiting(_))).then_some(connection)
     }

@@ -29,6 +29,7 @@ use crate::shared::topology::{NodeIndex, Topology};
 use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
 use crate::worker::pending::{Origin, Pending, Route};
+use crate::worker::selection::Selection;
 
 /// Silence after which a node is asked. Commands that take as long are rare, and a question costs one small request.
 const ASK_AFTER_NS: u64 = SLICE.as_nanos() as u64;
@@ -158,7 +159,13 @@ impl Upstreams {
             return Some(key);
         }
         let now_ns = core.now_ns;
-        let key = self.open_connection(core, node, Role::OutOfBand, RespVersion::Resp2, 0, None);
+        let key = self.open_connection(
+            core,
+            node,
+            Role::OutOfBand,
+            Selection::of_version(RespVersion::Resp2),
+            None,
+        );
         // The pulse comes first: a server that pauses everything does not answer a log-in.
         self.put_question(core, key, Question::Pulse, PULSE);
         let config = std::sync::Arc::clone(&core.config);

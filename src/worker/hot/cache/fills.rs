@@ -19,6 +19,7 @@ use crate::worker::names::{ClientKey, FillId, ReplySlot, UpstreamKey};
 use crate::worker::owners::Worker;
 use crate::worker::pending::{Origin, Pending};
 use crate::worker::reply::ReplyBytes;
+use crate::worker::selection::Selection;
 use crate::worker::upstream::Phase;
 
 fn place_of(version: RespVersion) -> usize {
@@ -72,7 +73,8 @@ impl Worker {
             },
             ReadPolicy::Ttl(ttl) => {
                 // Always the same lane: later reads must not be run before earlier ones.
-                (self.upstreams.shared_connection(&mut self.core, node, version, 0, 0), UNTRACKED, ttl)
+                let selection = Selection::of_version(version);
+                (self.upstreams.shared_connection(&mut self.core, node, selection, 0), UNTRACKED, ttl)
             }
             ReadPolicy::Collapse => return false,
         };

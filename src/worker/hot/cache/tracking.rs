@@ -9,6 +9,7 @@ use crate::resp::{self, RespVersion};
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
 use crate::worker::owners::Worker;
+use crate::worker::selection::Selection;
 use crate::worker::upstream::{GreetingError, Phase, Role};
 
 const TRACKING_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
@@ -70,8 +71,7 @@ impl Worker {
             &mut self.core,
             node,
             Role::Copies,
-            RespVersion::Resp3,
-            0,
+            Selection::of_version(RespVersion::Resp3),
             greeting,
         );
         let connections = &mut self.hot.cache.connections;
