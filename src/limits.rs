@@ -188,7 +188,7 @@ pub const BEHIND_KEYS_MAX: usize = 16_384;
 pub const COPIED_REQUEST_BYTES_MAX: usize = 4096;
 
 /// Reads under way in one worker whose replies are to be copied. Beyond it reads go the ordinary way.
-pub const FILLS_MAX: usize = 1024;
+pub const CACHE_FETCHES_MAX: usize = 1024;
 
 /// Places for the moments at which keys were dropped from the copies, by the lowest bits of their hashes. Keys that share a
 /// place only keep a reply from being stored now and then. 32 KiB a worker, once there is a copy.
@@ -206,7 +206,7 @@ const _: () = assert!(KEY_VERDICTS.is_power_of_two() && COPY_DROPS.is_power_of_t
 // A flush is a request in flight as well.
 const _: () = assert!(QUEUE_BYTES_MAX <= u32::MAX as usize / 2);
 // What the reads to be copied hold is 4 MiB at the most, and each goes into the log of its connection.
-const _: () = assert!(FILLS_MAX * COPIED_REQUEST_BYTES_MAX <= 4 * 1024 * 1024);
+const _: () = assert!(CACHE_FETCHES_MAX * COPIED_REQUEST_BYTES_MAX <= 4 * 1024 * 1024);
 const _: () = assert!(COPIED_REQUEST_BYTES_MAX < LARGE_REQUEST_BYTES);
 
 // Between threads.

@@ -256,7 +256,7 @@ impl Worker {
             Origin::Confirmation(index) => {
                 self.hot.settle_confirmation(&mut self.core, index, Some(reply.as_slice()))
             }
-            Origin::Fill(fill, _) => self.settle_fill(fill, key, pending.sent_ns, reply),
+            Origin::CacheFetch(fetch, _) => self.settle_fetch(fetch, key, pending.sent_ns, reply),
             Origin::Probe(question) => {
                 self.upstreams.settle_probe(&self.core, key, question, reply.as_slice());
             }

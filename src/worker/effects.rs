@@ -13,7 +13,7 @@ use super::client::behind::Barrier;
 use super::client::tracking_options::Asked;
 use super::ended::Ended;
 use super::errors::UpstreamError;
-use super::names::{ClientKey, FillId, ReplySlot, UpstreamKey};
+use super::names::{CacheFetchId, ClientKey, ReplySlot, UpstreamKey};
 use super::owners::Worker;
 use super::pending::Pending;
 use super::reply::ReplyBytes;
@@ -59,9 +59,9 @@ pub enum Effect {
     /// End a request that comes to nothing: with what Redis said last, or with the error.
     Fail(Box<(Pending, UpstreamError, Option<Bytes>)>),
     /// A read that makes a copy waits to be sent again.
-    HoldFill(FillId),
+    HoldCacheFetch(CacheFetchId),
     /// It is sent again.
-    ResumeFill(FillId),
+    ResumeCacheFetch(CacheFetchId),
     /// Grants have gathered that replicas are to confirm, in the group of this number.
     AskReplicas(usize),
 }
@@ -139,8 +139,8 @@ impl Worker {
                 let (pending, error, reply) = *failed;
                 self.settle_error(&pending, &error, reply.as_deref());
             }
-            Effect::HoldFill(fill) => self.hold_fill(fill),
-            Effect::ResumeFill(fill) => self.resume_fill(fill),
+            Effect::HoldCacheFetch(fetch) => self.hold_fetch(fetch),
+            Effect::ResumeCacheFetch(fetch) => self.resume_fetch(fetch),
         }
     }
 

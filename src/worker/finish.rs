@@ -70,9 +70,9 @@ impl Worker {
                 let ended = Ended::failed(pending.class, kind);
                 self.clients.settle(&mut self.core, slot, ended, ReplyBytes::Borrowed(&text));
             }
-            (Origin::Fill(fill, _), None) => {
+            (Origin::CacheFetch(fetch, _), None) => {
                 self.core.tallies.error(kind);
-                self.fail_fill(fill, &text);
+                self.fail_fetch(fetch, &text);
             }
             _ => self.core.tallies.error(kind),
         }

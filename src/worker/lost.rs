@@ -42,7 +42,7 @@ impl Worker {
                 let pending = request.pending;
                 let owner = self.sender().node_of(&pending);
                 match pending.origin {
-                    Origin::Client { .. } | Origin::Fill(..)
+                    Origin::Client { .. } | Origin::CacheFetch(..)
                         if pending.prefix_len == 0 && owner.as_ref().is_ok_and(|owner| *owner != node) =>
                     {
                         self.sender().send_to(owner.unwrap_or(node), pending, &[], request.bytes);
@@ -136,7 +136,7 @@ impl Worker {
         let error = UpstreamError::Unreachable(self.core.node_name(name), word.to_owned());
         for request in parked {
             match request.pending.origin {
-                Origin::Client { .. } | Origin::Fill(..) => {
+                Origin::Client { .. } | Origin::CacheFetch(..) => {
                     self.settle_error(&request.pending, &error, Some(reply.as_bytes()));
                 }
                 _ => self.fail_one(request, &self.core.node_name(name), word),
@@ -148,7 +148,7 @@ impl Worker {
     fn on_connection_ended(&mut self, key: UpstreamKey, node: NodeIndex, role: Role) {
         match role {
             Role::OutOfBand => self.upstreams.vitals.ended(node, key),
-            Role::Copies => self.copies_lost(key),
+            Role::Copies => self.hot.cache.tracking_ended(&mut self.core, key),
             _ => {
                 if let Some(owner) = role.owner() {
                     self.sessions().on_connection_lost(owner, key, role);

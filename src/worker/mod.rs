@@ -33,6 +33,8 @@ mod accept;
 pub mod arena;
 pub mod client;
 mod client_task;
+mod copies;
+mod copy_connections;
 pub mod core;
 pub mod decide;
 mod deliver;

@@ -19,9 +19,9 @@ pub struct FlushKey {
     pub sending: u32,
 }
 
-/// Names a fill: the moment at which it was sent.
+/// Names a read of which a copy may be kept: the moment at which it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FillId(pub u64);
+pub struct CacheFetchId(pub u64);
 
 /// Names a slot of a client's reply queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

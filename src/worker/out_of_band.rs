@@ -22,7 +22,7 @@ impl Worker {
             Role::Session(_) => is_push,
             Role::Copies => {
                 if is_push {
-                    self.take_invalidation(reply);
+                    self.hot.on_copies_changed(&mut self.core, reply);
                 }
                 is_push
             }

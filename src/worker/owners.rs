@@ -102,7 +102,7 @@ impl Worker {
             self.core.snapshots.topology = topology;
             self.reroute_parked();
             self.leave_absent_nodes();
-            self.drop_tracked_copies();
+            self.hot.cache.drop_tracked(&mut self.core);
             let listeners: Vec<ClientKey> = self
                 .clients
                 .all
@@ -147,7 +147,8 @@ impl Worker {
         self.clients.send_redirected(&self.core.gateway);
         self.hot.keep_behind(&mut self.core);
         self.hot.publish_quotas(&mut self.core);
-        self.keep_copies();
+        self.hot.cache.keep_house(&mut self.core);
+        self.test_tracking_connections();
         self.hot.hand_over_slice(&mut self.core);
         self.hot.publish_courses(&mut self.core);
         self.core.flush_times();

@@ -11,7 +11,7 @@ use crate::resp::RespVersion;
 use crate::route::SlotAt;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
-use crate::worker::names::{ClientKey, FillId, FlushKey, ReplySlot};
+use crate::worker::names::{CacheFetchId, ClientKey, FlushKey, ReplySlot};
 
 /// Who waits for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Origin {
     /// Grants that wait for replicas, by their place among such: see [`crate::worker::hot`].
     Confirmation(u32),
     /// A read of which a copy may be kept, for all clients that wait for it, in their protocol version.
-    Fill(FillId, RespVersion),
+    CacheFetch(CacheFetchId, RespVersion),
     /// The worker itself, which wonders whether the node lives.
     Probe(Question),
     /// Nobody: the reply is read and dropped.
@@ -267,7 +267,7 @@ impl Pending {
     }
 
     /// A read of which a copy may be kept.
-    pub fn copy_fetch(origin: Origin, place: SlotAt, class: RequestClass, now_ns: u64) -> Self {
+    pub fn cache_fetch(origin: Origin, place: SlotAt, class: RequestClass, now_ns: u64) -> Self {
         let outgoing = Outgoing { route: Route::Slot(place), readonly: true, class, hook: Hook::None };
         Self::new(origin, outgoing, now_ns)
     }

@@ -89,7 +89,7 @@ impl Worker {
         (key, name): (KeyAt, &[u8]),
         (foldable, op): (Option<Foldable>, Option<Op<'_>>),
     ) -> Policy {
-        let verdict = match self.look_at_copies(client, resolved, name, key.hash) {
+        let verdict = match self.look_at_copies(client, resolved, (key, name)) {
             Some(verdict) => verdict,
             None => {
                 let verb = foldable.map_or(Verb::default(), Foldable::verb);
@@ -198,7 +198,7 @@ impl Worker {
             return HotVerdict::Barrier;
         }
         // Where there may be copies, each operation is looked at for what its client has seen.
-        let is_copied = self.is_copied(name, key.hash);
+        let is_copied = self.hot.is_copied(name, key.hash);
         let Some(client) = self.clients.all.get(client_key) else { return HotVerdict::Forward };
         let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.core.config.limits) };
         let operations = 1 + resolved.request.repeats(repeats_max) as u32;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 /// A reply: borrowed where it is copied anyway, owned where it is large.
+#[derive(Clone)]
 pub enum ReplyBytes<'a> {
     /// Bytes that live elsewhere.
     Borrowed(&'a [u8]),

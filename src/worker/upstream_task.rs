@@ -65,7 +65,11 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
             }
         };
         let opened_ns = turn(&worker, |worker| worker.connected(key, stream, server_id, connect_ns));
-        let Some(opened_ns) = opened_ns else { break };
+        let Some(opened_ns) = opened_ns else {
+            // It was closed while it was being opened.
+            turn(&worker, |worker| worker.fail_all(key, "closed by the gateway"));
+            break;
+        };
         turn(&worker, |worker| worker.deliver_early(key, early));
         let ended = poll_fn(|cx| turn(&worker, |worker| drive(worker, key, cx))).await;
         let lived_ns = worker.borrow().core.now_ns - opened_ns;

@@ -14,8 +14,10 @@
 
 use smallvec::SmallVec;
 
+use super::Client;
 use super::replies::ReplyQueue;
 use crate::limits::{AWAITED_KEYS_MAX, OPEN_KEYS_MAX};
+use crate::worker::names::CacheFetchId;
 
 /// What one client knows beside the copies.
 #[derive(Debug, Default)]
@@ -45,6 +47,15 @@ pub struct Closed {
     pub drops_key: bool,
 }
 
+impl Client {
+    /// The request at hand waits for the reply to a fetch of this key. The slot in the reply queue that it takes.
+    pub fn await_fetch(&mut self, key: u64, fetch: CacheFetchId) -> u32 {
+        self.copies.wait(key, fetch.0);
+        let suppressed = self.take_suppressed();
+        self.replies.push_waiting(suppressed)
+    }
+}
+
 impl CopyGuard {
     /// Whether it waits for the reply of a read that makes a copy.
     pub fn awaits(&self) -> bool {
@@ -52,7 +63,7 @@ impl CopyGuard {
     }
 
     /// It waits for the reply of a read of this key that was sent at this moment.
-    pub fn wait(&mut self, key: u64, sent: u64) {
+    fn wait(&mut self, key: u64, sent: u64) {
         self.awaited += 1;
         if self.awaited_keys.len() < AWAITED_KEYS_MAX {
             self.awaited_keys.push((key, sent));

@@ -181,7 +181,7 @@ pub struct Client {
     pub ask_target: Option<NodeIndex>,
     /// Requests of it that wait to be sent again.
     pub parked: Parked,
-    /// Reads that make copies and wait to be sent again, for it among others.
+    /// Fetches for copies that wait to be sent again, for it among others.
     pub retrying: u32,
     /// The connection on which it waits for room.
     pub room_awaited: Option<UpstreamKey>,

@@ -122,7 +122,7 @@ impl HotKeys {
 
     /// Takes over the rest of a new configuration, once its rules and copies have been.
     pub fn configure_keys(&mut self, core: &mut Core) {
-        self.cache.forgive_refusals();
+        self.cache.connections.forgive();
         self.configure_quotas(core);
         self.hot_set_version = None;
         let hot_set = Arc::clone(&core.gateway.hot_set.borrow());

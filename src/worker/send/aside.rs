@@ -50,7 +50,7 @@ impl Sender<'_> {
                     false
                 }
                 Origin::Client { key, .. } => id_of(key).is_some_and(|id| !staying.contains(&id)),
-                Origin::Fill(..) => moves,
+                Origin::CacheFetch(..) => moves,
                 _ => false,
             }
         });

@@ -39,7 +39,7 @@ impl Sender<'_> {
     pub(super) fn connection_for(&mut self, pending: &Pending, node: NodeIndex) -> Option<UpstreamKey> {
         let (version, lane) = match pending.origin {
             Origin::Client { key, .. } => return self.connection_of(key, node),
-            Origin::Fill(_, version) => (version, if pending.losses > 0 { ALONE } else { 0 }),
+            Origin::CacheFetch(_, version) => (version, if pending.losses > 0 { ALONE } else { 0 }),
             _ => (RespVersion::Resp2, 0),
         };
         Some(self.upstreams.shared_connection(self.core, node, Selection::of_version(version), lane))

@@ -29,7 +29,7 @@ impl Sender<'_> {
                 Some(client) => turn = client.parked.take_turn(),
                 None => return,
             },
-            Origin::Fill(fill, _) => self.core.effects.push(Effect::HoldFill(fill)),
+            Origin::CacheFetch(fetch, _) => self.core.effects.push(Effect::HoldCacheFetch(fetch)),
             Origin::Flush(_)
             | Origin::Behind(_)
             | Origin::Confirmation(_)
@@ -78,7 +78,7 @@ impl Sender<'_> {
                     client.exclusive = true;
                 }
             }
-            Origin::Fill(fill, _) => self.core.effects.push(Effect::ResumeFill(fill)),
+            Origin::CacheFetch(fetch, _) => self.core.effects.push(Effect::ResumeCacheFetch(fetch)),
             Origin::Flush(_)
             | Origin::Behind(_)
             | Origin::Confirmation(_)

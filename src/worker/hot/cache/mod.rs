@@ -5,8 +5,12 @@
 //!                | yes
 //!                +--> store: there is one ------------> reply
 //!                +--> the same read is on its way ----> waits for that reply
-//!                +--> a read of our own, a *fill* ----> Redis --> reply to all who wait, and a copy if it still may be one
+//!                +--> a read of our own, a *fetch* ---> Redis --> reply to all who wait, and a copy if it still may be one
 //! ```
+//!
+//! Owns the copies ([`store`]), the reads that make them ([`fetches`]), and the list of the connections that tell which are out of
+//! date ([`connections`]). It sends nothing, repeats nothing and knows no client: [`crate::worker::copies`] asks client, copies and
+//! connections in turn.
 //!
 //! Each worker has its own copies, and nothing here is shared. Copies are of replies to reads of one key in database 0, as
 //! they were asked: the same command in any spelling, the same bytes behind its name, the same protocol version.
@@ -18,9 +22,10 @@
 //!   TRACKING` in its default mode, see the Redis documentation, "Client-side caching"), and the copies go. Between the change and
 //!   that message the old reply is served: that is the round trip of the network, as it would be for any client that tracks.
 //! - A connection never sees an older state of a key than it has written itself, or than Redis has answered it, and the
-//!   same read never goes back: see [`crate::worker::client::copy_guard`]. A connection stays on one worker, so other workers don't matter for that.
-//!   What other connections write is seen within the bounds above. With `tracked` no read of a key ever goes back; with
-//!   `ttl` the copies of *different* reads of one key (two fields of a hash) may differ in age.
+//!   same read never goes back: see [`crate::worker::client::copy_guard`]. A connection stays on one
+//!   worker, so other workers don't matter for that. What other connections write is seen within the bounds above. With
+//!   `tracked` no read of a key ever goes back; with `ttl` the copies of *different* reads of one key (two fields of a hash)
+//!   may differ in age.
 //! - No longer than `tracked_age_max` in any case, so a server that fails to speak up, or a partition in which it seems
 //!   alive, has that bound. A connection that is silent is tested with a `PING` a second.
 //!
@@ -44,84 +49,91 @@
 //! # What it deliberately does not do
 //!
 //! Some reads are not served: `TTL` and `PTTL`, which change by themselves, random ones, those of several keys, those of clients
-//! that track themselves or are in a transaction. (`WATCH` opens its keys, so what is read after it was read after it at Redis.) Keys in write-behind mode are not either: their reads include what is pending.
+//! that track themselves or are in a transaction. (`WATCH` opens its keys, so what is read after it was read after it at Redis.)
+//! Keys in write-behind mode are not either: their reads include what is pending.
 //! When the tracking connection is not there, or the server refuses it, reads go the ordinary way, which is `collapse`.
 
-mod fills;
-mod lookup;
+pub mod connections;
+mod copyable;
+mod fetches;
 mod store;
-mod tracking;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ahash::RandomState;
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::command::CommandTable;
 use crate::config::{Config, ReadPolicy};
+use crate::limits::COPIED_REQUEST_BYTES_MAX;
+use crate::resp::RespVersion;
 use crate::shared::keyed::RowId;
-use crate::worker::names::FillId;
-use crate::worker::names::{ClientKey, UpstreamKey};
-use crate::worker::owners::Worker;
-use lookup::Copyable;
+use crate::shared::labels::RequestClass;
+use crate::worker::core::Core;
+use crate::worker::resolve::Resolved;
+use connections::TrackingConnections;
+use copyable::Copyable;
+use fetches::Fetches;
+pub use fetches::{CacheFetch, Freshness, Waiter};
+pub use store::UNTRACKED;
 use store::{Bounds, Store};
-use tracking::Connections;
+
+use super::HotKeys;
 
 /// A key whose hits are counted apart is forgotten after this long without one.
 const ROW_IDLE_NS: u64 = 60_000_000_000;
 
-/// A read on its way, the reply of which may become a copy.
-struct Fill {
-    request: Bytes,
-    /// The version that those who wait speak.
-    version: crate::resp::RespVersion,
-    key: u64,
-    class: crate::shared::labels::RequestClass,
-    /// The connection it was sent on; a reply from another one makes no copy.
-    connection: UpstreamKey,
-    source: u64,
-    until_ns: u64,
-    waiters: SmallVec<[Waiter; 2]>,
+/// A read that may be served from a copy, or make one.
+#[derive(Clone, Copy)]
+pub struct Read<'a> {
+    /// The request, in the one spelling in which copies are known.
+    pub request: &'a [u8],
+    /// What it counts as.
+    pub class: RequestClass,
+    /// Which the client speaks.
+    pub version: RespVersion,
+    /// Its key.
+    pub name: &'a [u8],
+    /// The hash of that.
+    pub hash: u64,
+    /// The first moment at which the copy may have been read.
+    pub since: u64,
 }
 
-/// A client that waits for a fill.
-struct Waiter {
-    client: ClientKey,
-    sequence: u32,
-    received_ns: u64,
-}
-
-/// The cache of one worker.
+/// The copies of one worker.
 pub struct Cache {
     /// Some rule wants copies.
     on: bool,
     /// Which commands' replies may be copied, by command.
     copyable: Vec<Copyable>,
     store: Store,
-    fills: HashMap<FillId, Fill, RandomState>,
-    /// The newest fill of each request, for each protocol version.
-    underway: [HashMap<Bytes, FillId, RandomState>; 2],
+    fetches: Fetches,
     /// Room for a request in the one spelling in which copies are known.
-    spelled: Vec<u8>,
-    connections: Connections,
+    pub spelled: Vec<u8>,
+    /// The connections that tell which copies are out of date.
+    pub connections: TrackingConnections,
     /// Keys whose hits are counted apart, and when that was last done.
     rows: HashMap<u64, (RowId, u64), RandomState>,
 }
 
 impl Cache {
-    /// An empty cache that nothing uses yet.
+    /// No copies, and nothing wants any yet.
     pub fn new(commands: &CommandTable) -> Self {
         Self {
             on: false,
             copyable: Copyable::of_all(commands),
             store: Store::new(Bounds { entries_max: 0, bytes_max: 0, value_bytes_max: 0 }),
-            fills: HashMap::default(),
-            underway: Default::default(),
+            fetches: Fetches::default(),
             spelled: Vec::new(),
-            connections: Connections::default(),
+            connections: TrackingConnections::default(),
             rows: HashMap::default(),
         }
+    }
+
+    /// Whether some rule wants copies.
+    pub fn is_on(&self) -> bool {
+        self.on
     }
 
     /// Looks up anew which commands' replies may be copied.
@@ -129,7 +141,8 @@ impl Cache {
         self.copyable = Copyable::of_all(commands);
     }
 
-    fn configure(&mut self, config: &Config) {
+    /// Takes over a configuration. Copies were made under the old one, so they go.
+    pub fn configure(&mut self, config: &Config) {
         self.on = config.rules.iter().any(|rule| rule.read != ReadPolicy::Collapse);
         let cache = &config.read_cache;
         self.store.drop_sources(|_| true);
@@ -140,41 +153,78 @@ impl Cache {
         });
     }
 
-    /// Asks servers again that refused to track: what they refused for may have been repaired.
-    pub fn forgive_refusals(&mut self) {
-        self.connections.forgive();
-    }
-}
-
-impl Worker {
-    /// Takes over a configuration. Copies were made under the old one, so they go; and what clients did under rules that
-    /// wanted no copies was not noted.
-    pub fn configure_copies(&mut self) {
-        self.hot.cache.configure(&self.core.config);
-        if !self.hot.cache.on {
-            self.close_tracking_connections();
-        }
-        for client in self.clients.all.iter_mut() {
-            client.copies.open_all(client.replies.next_sequence().wrapping_sub(1));
-        }
+    /// Whether the reply to this request may be copied in this protocol version, under a rule of this kind.
+    pub fn is_copyable(&self, resolved: &Resolved<'_>, version: RespVersion, policy: ReadPolicy) -> bool {
+        let request = resolved.request;
+        request.bytes().len() <= COPIED_REQUEST_BYTES_MAX
+            && self
+                .copyable
+                .get(resolved.command.index())
+                .is_some_and(|copyable| copyable.admits(request.len(), version, policy))
     }
 
-    /// What is done ten times a second: levels, rows of idle keys, signs of life of tracking connections.
-    pub fn keep_copies(&mut self) {
-        let cache = &mut self.hot.cache;
-        let tally = &mut self.core.tallies.read_cache;
-        (tally.entries, tally.bytes) = (cache.store.len() as u64, cache.store.bytes() as u64);
-        if !cache.on && cache.rows.is_empty() {
-            return;
-        }
-        let now_ns = self.core.now_ns;
-        cache.rows.retain(|_, (row, used_ns)| {
-            let keep = now_ns.saturating_sub(*used_ns) <= ROW_IDLE_NS;
+    /// The last moment at which a copy may have been read.
+    pub fn moment(&self) -> u64 {
+        self.store.moment()
+    }
+
+    /// Drops the copies of a key. What is under way for it makes none.
+    pub fn drop_key(&mut self, hash: u64) {
+        self.store.drop_key(hash);
+    }
+
+    /// Drops all copies.
+    pub fn drop_all(&mut self) {
+        self.store.drop_sources(|_| true);
+    }
+
+    /// The copy that answers a read, which is counted as a hit.
+    pub fn copy_of(&mut self, core: &mut Core, read: &Read<'_>) -> Option<&Bytes> {
+        let reply = self.store.get(read.version, read.request, core.now_ns, read.since)?;
+        let tally = &mut core.tallies.read_cache;
+        tally.hits += 1;
+        let row = match self.rows.get_mut(&read.hash) {
+            Some((row, used_ns)) => {
+                *used_ns = core.now_ns;
+                *row
+            }
+            None => {
+                let row = tally.keys.acquire(Arc::from(read.name));
+                if row != RowId::OVERFLOW {
+                    self.rows.insert(read.hash, (row, core.now_ns));
+                }
+                row
+            }
+        };
+        tally.keys.row(row).hits += 1;
+        Some(reply)
+    }
+
+    /// What is done ten times a second: levels, and rows of idle keys.
+    pub fn keep_house(&mut self, core: &mut Core) {
+        let tally = &mut core.tallies.read_cache;
+        (tally.entries, tally.bytes) = (self.store.len() as u64, self.store.bytes() as u64);
+        self.rows.retain(|_, (row, used_ns)| {
+            let keep = core.now_ns.saturating_sub(*used_ns) <= ROW_IDLE_NS;
             if !keep {
                 tally.keys.release(*row);
             }
             keep
         });
-        self.test_tracking_connections();
+    }
+}
+
+impl HotKeys {
+    /// How a rule lets reads of this key be answered.
+    pub fn read_policy(&mut self, name: &[u8], hash: u64) -> ReadPolicy {
+        match self.cache.on {
+            true => self.rules.read_of(name, hash),
+            false => ReadPolicy::Collapse,
+        }
+    }
+
+    /// Whether a rule lets replies about this key be copied.
+    pub fn is_copied(&mut self, name: &[u8], hash: u64) -> bool {
+        self.read_policy(name, hash) != ReadPolicy::Collapse
     }
 }
