@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::key_counts::follow_key_counts;
 use super::quota_list::QuotaList;
 use super::readiness::readiness;
 use crate::config::Config;
@@ -85,6 +87,8 @@ fn sources(
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
+    let (key_counts, counted) = watch::channel(Arc::default());
+    tokio::spawn(follow_key_counts(Arc::clone(gateway), key_counts));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -99,6 +103,7 @@ fn sources(
             foremost.foremost(Instant::now())
         }),
         quota_page: Box::new(move |query| list.page(query, Instant::now())),
+        key_counts: Box::new(move || Arc::clone(&counted.borrow())),
         connected: Box::new(move || connected.connections.open()),
         readiness: Box::new(move || readiness(&ready)),
         notices,

@@ -64,11 +64,40 @@ impl Masters {
 
     /// The whole reply to each question, an error reply included; `None` where none came in time.
     pub async fn ask(&mut self, questions: &[Question]) -> Vec<Option<Bytes>> {
+        let replies = self.ask_at(questions, self.by_master(questions)).await;
+        self.look_at_moves(questions, &replies);
+        replies
+    }
+
+    /// The whole reply of each of these servers to this command of one word.
+    pub async fn ask_each(
+        &mut self,
+        servers: impl Iterator<Item = &Address>,
+        word: &'static [u8],
+    ) -> Vec<Option<Bytes>> {
+        let mut places: HashMap<Address, Vec<usize>> = HashMap::new();
+        servers.enumerate().for_each(|(place, server)| {
+            places.entry(server.clone()).or_default().push(place);
+        });
+        let count = places.values().map(Vec::len).sum();
+        let question = Question { key: Bytes::new(), words: vec![Bytes::from_static(word)] };
+        self.ask_at(&vec![question; count], places).await
+    }
+
+    /// The reply to each question at the servers that have their places.
+    async fn ask_at(
+        &mut self,
+        questions: &[Question],
+        places: HashMap<Address, Vec<usize>>,
+    ) -> Vec<Option<Bytes>> {
         let now = Instant::now();
         self.unheard.retain(|_, until| *until > now);
         let mut replies = vec![None; questions.len()];
         let mut asked = JoinSet::new();
-        for (address, places) in self.by_master(questions) {
+        for (address, places) in places {
+            if self.unheard.contains_key(&address) {
+                continue;
+            }
             let questions: Vec<(usize, Question)> =
                 places.into_iter().map(|place| (place, questions[place].clone())).collect();
             let kept = self.connections.remove(&address);
@@ -83,16 +112,15 @@ impl Masters {
             }
             answers.into_iter().for_each(|(place, reply)| replies[place] = Some(reply));
         }
-        self.look_at_moves(questions, &replies);
         replies
     }
 
-    /// The places of the questions for each master that is not left alone.
+    /// The places of the questions for each master.
     fn by_master(&self, questions: &[Question]) -> HashMap<Address, Vec<usize>> {
         let mut places: HashMap<Address, Vec<usize>> = HashMap::new();
         for (place, question) in questions.iter().enumerate() {
             let master = self.gateway.master_at(self.gateway.routes.place_of(&question.key));
-            if let Some(address) = master.filter(|address| !self.unheard.contains_key(address)) {
+            if let Some(address) = master {
                 places.entry(address).or_default().push(place);
             }
         }

@@ -12,6 +12,7 @@ pub mod commands;
 mod config_get;
 pub mod descriptors;
 pub mod hot_set;
+mod key_counts;
 mod masters;
 pub mod quota_list;
 mod quota_reader;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between questions: what is missing is told within two seconds of the change of an access list, and so is its end.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Asking takes at most this part of the time, one in so many, however many rules and quotas there are.
-const PAUSE_SHARE: u32 = 20;
+/// It is longer the more there is to ask, so that no server is asked more than a thousand times a second.
+const PAUSE_PER_COMMAND: Duration = Duration::from_millis(1);
 
 /// The pattern of the gateway's own keys in an access list.
 const OWN_KEYS: &str = "~{???}hotgate:*";
@@ -263,7 +263,6 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
         if !Arc::ptr_eq(&latest, &config) {
             (config, connection) = (latest, None);
         }
-        let began = Instant::now();
         let answer = missing_rights_by(&config, &mut connection).await;
         if let Some(missing) = answer {
             for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {
@@ -275,7 +274,8 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
             gateway.rights.set_modes(missing.clone());
             known = missing;
         }
-        sleep(PAUSE.max(began.elapsed() * PAUSE_SHARE)).await;
+        let commands = needs(&config).iter().map(|need| need.commands().len()).sum::<usize>();
+        sleep(PAUSE.max(PAUSE_PER_COMMAND * commands as u32)).await;
     }
 }
 

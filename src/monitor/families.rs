@@ -163,6 +163,12 @@ fn nodes(out: &mut Exposition, view: &View) {
             family.sample(&[node, refusal.label()], tally.refusals[refusal.index()] as f64);
         }
     }
+    let mut family = out.family(&m::NODE_KEYS);
+    for node in &view.nodes {
+        if let Some(keys) = node.keys {
+            family.sample(&[&node.node], keys as f64);
+        }
+    }
     let mut family = out.family(&m::NODE_BYTES);
     for (node, tally) in &rows {
         family.sample(&[node, "in"], tally.bytes_in as f64).sample(&[node, "out"], tally.bytes_out as f64);

@@ -1,6 +1,6 @@
 //! Rates and levels of a view, computed from two merged tallies and the topology.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
@@ -123,7 +123,12 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
 }
 
 /// The present nodes with their load, in the order of node indexes.
-pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<NodeView> {
+pub fn nodes(
+    window: &Window<'_>,
+    merged: &Merged,
+    topology: &Topology,
+    key_counts: &HashMap<usize, u64>,
+) -> Vec<NodeView> {
     let nothing = NodeTally::default();
     let at = |merged: &Merged, place: usize| merged.all.nodes.get(place).cloned().unwrap_or_default();
     let all_per_s: f64 = (0..merged.all.nodes.len())
@@ -149,6 +154,7 @@ pub fn nodes(window: &Window<'_>, merged: &Merged, topology: &Topology) -> Vec<N
                 up: (node.healthy || tally.state == NodeState::Up) && tally.state != NodeState::Down,
                 state: tally.state.label(),
                 slots: slots_of(place, topology.cluster(node.cluster)),
+                keys: key_counts.get(&place).copied(),
                 requests_per_s,
                 share: if all_per_s > 0.0 { requests_per_s / all_per_s } else { 0.0 },
                 errors_per_s: window.rate(tally.errors, base.errors),

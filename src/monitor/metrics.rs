@@ -49,6 +49,7 @@ metrics! {
     NODE_REQUESTS: Counter "hotgate_upstream_node_requests_total" ["node"] "Requests written to the node.";
     NODE_ERRORS: Counter "hotgate_upstream_node_errors_total" ["node"] "Error replies of the node, and requests lost with its connections and deadlines.";
     NODE_REFUSALS: Counter "hotgate_upstream_node_refusals_total" ["node", "reason"] "Error replies that tell of a state of the server: oom, misconf, readonly, loading, busy, masterdown, clusterdown, noreplicas, noperm, noauth.";
+    NODE_KEYS: Gauge "hotgate_upstream_node_keys" ["node"] "Keys that a master holds in database 0; absent where it may not be asked.";
     NODE_BYTES: Counter "hotgate_upstream_node_bytes_total" ["node", "direction"] "Bytes read from (in) and written to (out) the node.";
     NODE_INFLIGHT: Gauge "hotgate_upstream_node_inflight" ["node"] "Requests written to the node and not yet replied to.";
     NODE_INFLIGHT_MAX: Gauge "hotgate_upstream_node_inflight_max" ["node"] "The bound of the node's inflight requests; 0 when there is none.";

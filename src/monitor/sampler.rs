@@ -117,7 +117,7 @@ impl Sampler {
             Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
-        let nodes = nodes(&window, merged, &topology);
+        let nodes = nodes(&window, merged, &topology, &(sources.key_counts)());
         let status = status::judge(&StatusInput {
             readiness: &readiness,
             upstream_trouble: trouble.as_deref().filter(|trouble| trouble.serves).map(|t| t.why.as_str()),

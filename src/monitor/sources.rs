@@ -3,6 +3,7 @@
 //!
 //! Nothing in `Sources` blocks: closures return the latest snapshot, mailboxes are bounded and refuse.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::keys::KeyNames;
@@ -40,6 +41,8 @@ pub struct Sources {
     pub quotas: Latest<Vec<QuotaRow>>,
     /// A page of all of them.
     pub quota_page: Box<dyn Fn(&QuotaQuery) -> QuotaPage + Send + Sync>,
+    /// How many keys each master holds, by its place among the node indexes, as far as that is known.
+    pub key_counts: Latest<Arc<HashMap<usize, u64>>>,
     /// Clients that are connected now.
     pub connected: Latest<u64>,
     /// Whether traffic should come here.

@@ -309,6 +309,8 @@ pub struct NodeView {
     pub state: &'static str,
     /// Slots that it owns.
     pub slots: u32,
+    /// Keys that it holds in database 0; `None` of a replica, and where that is not known.
+    pub keys: Option<u64>,
     /// Requests written per second.
     pub requests_per_s: f64,
     /// Its part of all requests written, 0 to 1.

@@ -89,6 +89,7 @@ impl Stage {
             missing_rights: Box::new(Vec::new),
             quotas: Box::new(move || c.quota_rows(&QuotaQuery { count: 256, ..QuotaQuery::default() }).rows),
             quota_page: Box::new(move |query| e.quota_rows(query)),
+            key_counts: Box::new(|| Arc::new([(0, 812_000), (1, 301_000), (2, 298_000)].into())),
             connected: Box::new(move || f.cell.load().clients.current),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),

@@ -195,7 +195,13 @@ async fn a_flood_without_the_token_is_turned_away_and_nobody_else() {
     until_counted(&mut served, Reason::Rate, 100).await;
     for round in 0..20 {
         check_probes(&served, &format!("in a flood, round {round}")).await;
-        assert_eq!(status(&served, "/api/stats").await, 200, "who has the token is answered, round {round}");
+        for path in ["/api/stats", "/metrics"] {
+            assert_eq!(
+                status(&served, path).await,
+                200,
+                "who has the token is answered, {path}, round {round}"
+            );
+        }
     }
     assert!(counted(&mut served, Reason::Token).await > 0);
     // A second of the flood is what a rate is of.

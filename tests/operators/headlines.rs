@@ -247,6 +247,21 @@ fn a_sold_out_key_is_said_to_be_sold_out_and_not_to_reach_redis() {
 }
 
 #[test]
+fn a_master_that_holds_the_keys_of_all_is_told_of() {
+    let cluster = Cluster::with(&["--enable-debug-command", "yes"]);
+    cluster.wait_until_whole();
+    let gateway = Gateway::before_cluster(&cluster);
+    quiet_again(&gateway, "skew of keys");
+    let mut direct = cluster.client(cluster.master_of("{x}:0"));
+    direct.check("DEBUG POPULATE 20000 {x}", "+OK");
+    let name = format!("127.0.0.1:{}", cluster.port(cluster.master_of("{x}:0")));
+    let seen = told(&gateway, "skew of keys", &["Out of balance", &name, "of all keys"]);
+    assert_eq!((seen.level.as_str(), seen.ready), ("warning", true), "{seen:?}");
+    direct.check("FLUSHALL", "+OK");
+    quiet_again(&gateway, "skew of keys");
+}
+
+#[test]
 fn a_master_that_takes_the_load_of_all_is_told_of() {
     let cluster = Cluster::start();
     cluster.wait_until_whole();

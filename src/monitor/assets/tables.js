@@ -166,7 +166,7 @@ export function nodesTable() {
       set(cell, full >= 0.01 ? `${whole(node.inflight)} (${percent(full)})` : whole(node.inflight));
     }],
     ["num", (cell, node) => set(cell, node.p50_us > 0 ? `≤ ${micros(node.p50_us)} · ${micros(node.p99_us)}` : "–")],
-    ["num", (cell, node) => set(cell, `${bytes(node.bytes_per_s)}/s`)],
+    ["num", (cell, node) => twoLines(cell, `${bytes(node.bytes_per_s)}/s`, node.keys === null ? "" : `${whole(node.keys)} keys`)],
     ["num", (cell, node) => set(cell, whole(node.reconnects))],
   ], node => node.up && node.requests_per_s === 0 && node.inflight === 0);
   return {

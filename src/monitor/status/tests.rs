@@ -41,6 +41,7 @@ fn node(name: &str, role: &'static str, up: bool) -> NodeView {
         up,
         state: "up",
         slots: 5_461,
+        keys: None,
         requests_per_s: 0.0,
         share: 0.0,
         errors_per_s: 0.0,
@@ -210,7 +211,7 @@ fn one_node_takes_the_load_of_all() {
     check(
         nodes(5_000.0),
         Level::Warning,
-        "Out of balance: a:1 takes 71 % of all requests, as one of 3 masters.",
+        "Out of balance: a:1 takes 71 % of all requests, with 33 % of the slots.",
     );
     let of_one_key = vec![HotKeyView { node: "a:1".into(), ..hot("k", 0.6, None, None) }];
     check(
@@ -388,5 +389,32 @@ fn a_quota_that_cannot_be_applied_says_why() {
         Case { quotas: vec![faulty], ..Case::default() },
         Level::Critical,
         "sku:1 is refused by its quota: limit key 'max:1' does not exist, refusing 12/s.",
+    );
+}
+
+#[test]
+fn a_share_is_that_of_the_slots_and_keys_have_one_as_well() {
+    let nodes = |slots: [u32; 3], keys: [u64; 3]| {
+        let node = |(place, name)| NodeView {
+            slots: slots[place],
+            keys: Some(keys[place]),
+            requests_per_s: 4_000.0 * f64::from(slots[place]),
+            ..node(name, "master", true)
+        };
+        Case { nodes: ["a:1", "b:2", "c:3"].into_iter().enumerate().map(node).collect(), ..Case::default() }
+    };
+    let quiet = "All quiet: 12,300/s, p99 820 µs, no hot keys.";
+    // Who has most of the slots has most of the load.
+    check(nodes([14_384, 1_000, 1_000], [140_000, 10_000, 11_000]), Level::Ok, quiet);
+    check(nodes([5_461; 3], [5_000, 1, 1]), Level::Ok, quiet);
+    check(
+        nodes([5_461; 3], [50_000, 10_000, 11_000]),
+        Level::Warning,
+        "Out of balance: a:1 holds 70 % of all keys, with 33 % of the slots.",
+    );
+    check(
+        nodes([1_000, 7_692, 7_692], [50_000, 60_000, 61_000]),
+        Level::Warning,
+        "Out of balance: a:1 holds 29 % of all keys, with 6.1 % of the slots.",
     );
 }

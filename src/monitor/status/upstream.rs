@@ -13,14 +13,15 @@ pub(super) const LATE_US: u64 = 2_000;
 /// A node of whose replies one in a hundred takes at least this long is slow, in microseconds. It is a bound of the histogram, so what
 /// is above it is surely longer than half of it.
 const SLOW_US: u64 = 1 << 18;
-/// A node that takes so many times what the others take on average is out of balance.
+/// A node that takes so many times what the others take, by their slots, is out of balance.
 const SKEW_MIN: f64 = 3.0;
 /// A key with this part of all requests explains the load of its node.
 const ONE_KEY_SHARE: f64 = 0.3;
 /// Below this many requests per second on the busiest node no imbalance matters.
 const SKEW_REQUESTS_PER_S_MIN: f64 = 1_000.0;
-/// The same for bytes.
+/// The same for bytes, and for the keys that it holds.
 const SKEW_BYTES_PER_S_MIN: f64 = 10_000_000.0;
+const SKEW_KEYS_MIN: f64 = 10_000.0;
 
 pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     match input.readiness {
@@ -141,17 +142,19 @@ fn waiting(requests: u64) -> String {
     }
 }
 
-/// One master that takes several times what the others take is a hot shard. Where one key makes it so, that key is the cause, and has a
-/// sentence of its own.
+/// One master that takes several times its share, which is that of its slots, is a hot shard. Where one key makes it so, that key is the
+/// cause, and has a sentence of its own; it does not make the data lie askew.
 fn judge_balance(input: &StatusInput<'_>, found: &mut Findings) {
     let masters: Vec<&NodeView> =
         input.nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
+    let slots: f64 = masters.iter().map(|node| f64::from(node.slots)).sum();
     let busiest = |of: fn(&NodeView) -> f64, least: f64| {
-        let most = masters.iter().max_by(|a, b| of(a).total_cmp(&of(b)))?;
+        let per_slot = |node: &NodeView| of(node) / f64::from(node.slots);
+        let most = masters.iter().max_by(|a, b| per_slot(a).total_cmp(&per_slot(b)))?;
         let all: f64 = masters.iter().map(|node| of(node)).sum();
-        let others = (all - of(most)) / (masters.len() as f64 - 1.0);
-        let is_skewed = masters.len() > 1 && of(most) >= least && of(most) >= SKEW_MIN * others;
-        is_skewed.then(|| (most.node.clone(), of(most) / all, masters.len()))
+        let others = (all - of(most)) / (slots - f64::from(most.slots)).max(1.0);
+        let is_skewed = masters.len() > 1 && of(most) >= least && per_slot(most) >= SKEW_MIN * others;
+        is_skewed.then(|| (most.node.clone(), of(most) / all, f64::from(most.slots) / slots))
     };
     let skewed = [
         busiest(|node| node.requests_per_s, SKEW_REQUESTS_PER_S_MIN).map(|skew| (skew, "requests")),
@@ -159,11 +162,17 @@ fn judge_balance(input: &StatusInput<'_>, found: &mut Findings) {
     ];
     let by_one_key =
         |node: &str| input.hot_keys.iter().any(|key| key.node == node && key.share >= ONE_KEY_SHARE);
-    if let Some(((node, share, masters), what)) = skewed.into_iter().flatten().find(|s| !by_one_key(&s.0.0)) {
-        let share = percent(share);
+    let mut tell = |does: &str, (node, share, of_slots): (String, f64, f64), what: &str| {
+        let (share, of_slots) = (percent(share), percent(of_slots));
         found.add(
             Level::Warning,
-            format!("Out of balance: {node} takes {share} of all {what}, as one of {masters} masters."),
+            format!("Out of balance: {node} {does} {share} of all {what}, with {of_slots} of the slots."),
         );
+    };
+    if let Some((skew, what)) = skewed.into_iter().flatten().find(|s| !by_one_key(&s.0.0)) {
+        tell("takes", skew, what);
+    }
+    if let Some(skew) = busiest(|node| node.keys.unwrap_or(0) as f64, SKEW_KEYS_MIN) {
+        tell("holds", skew, "keys");
     }
 }

@@ -80,6 +80,7 @@ pub const NODES: &[Column] = &[
     figure("P50", 10, 130, |row, _| time(row, "p50_us"), |row| of(row, "p50_us")),
     figure("P99", 10, 90, |row, _| time(row, "p99_us"), |row| of(row, "p99_us")),
     figure("QUEUE", 10, 110, |row, _| time(row, "queue_us"), |row| of(row, "queue_us")),
+    figure("KEYS", 11, 120, |row, _| count(row, "keys"), |row| of(row, "keys")),
     figure("SLOTS", 8, 140, |row, _| whole(of(row, "slots") as i64), |row| of(row, "slots")),
     figure("RECONNECTS", 11, 150, |row, _| whole(of(row, "reconnects") as i64), |row| of(row, "reconnects")),
 ];
