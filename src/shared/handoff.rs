@@ -46,15 +46,36 @@ pub struct Handoff {
     pub written: bool,
 }
 
-/// The client that waits for a combined operation, or for several equal ones in a row.
+/// What an answer is for, at the worker that it goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerTo {
+    /// A slot of a client's reply queue; the first of as many as it waits for operations.
+    Slot {
+        /// The client's number.
+        client: u64,
+        /// The slot.
+        sequence: u32,
+    },
+    /// A client's barrier past keys in write-behind mode.
+    Barrier {
+        /// The client's number.
+        client: u64,
+        /// Which of its barriers.
+        number: u32,
+    },
+    /// The worker itself, which has asked the home of this index.
+    Home(u32),
+    /// The admission: what a quota has let through is added to its counter.
+    Debt,
+}
+
+/// Who waits for a combined operation, or for several equal ones in a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
-    /// The worker of the client.
+    /// The worker that waits.
     pub worker: u16,
-    /// The client's number there.
-    pub client: u64,
-    /// The slot in its reply queue; the first of as many as it waits for operations.
-    pub sequence: u32,
+    /// For what.
+    pub to: AnswerTo,
     /// For how many operations it waits; at least 1.
     pub operations: u32,
     /// When the request came in, in nanoseconds of the process's clock.
@@ -71,18 +92,45 @@ pub struct Waiter {
     pub version: RespVersion,
 }
 
+impl Waiter {
+    /// Somebody of `worker` who asks something at `now_ns`.
+    pub fn asking(worker: usize, to: AnswerTo, now_ns: u64) -> Self {
+        Self {
+            worker: worker as u16,
+            to,
+            operations: 1,
+            received_ns: now_ns,
+            upstream_ns: 0,
+            class: RequestClass::Local,
+            delta: 0,
+            verb: Verb::default(),
+            version: RespVersion::Resp2,
+        }
+    }
+}
+
 impl Member for Waiter {
     fn operations(&self) -> u32 {
         self.operations
     }
 
     fn one(&self, place: u32) -> Self {
-        Self { sequence: self.sequence.wrapping_add(place), operations: 1, ..*self }
+        let to = match self.to {
+            AnswerTo::Slot { client, sequence } => {
+                AnswerTo::Slot { client, sequence: sequence.wrapping_add(place) }
+            }
+            other => other,
+        };
+        Self { to, operations: 1, ..*self }
     }
 
     fn caller(&self) -> u64 {
+        let client = match self.to {
+            AnswerTo::Slot { client, .. } | AnswerTo::Barrier { client, .. } => client,
+            AnswerTo::Home(_) | AnswerTo::Debt => u64::MAX,
+        };
         // Clients are numbered by each worker for itself.
-        self.client.rotate_left(16) ^ u64::from(self.worker)
+        client.rotate_left(16) ^ u64::from(self.worker)
     }
 
     fn verb(&self) -> Verb {
@@ -182,18 +230,7 @@ mod tests {
 
     #[test]
     fn each_answer_has_its_own_reply() {
-        let waiter = |client| Waiter {
-            worker: 0,
-            client,
-            sequence: 0,
-            operations: 1,
-            received_ns: 1,
-            upstream_ns: 0,
-            class: RequestClass::Counter,
-            delta: 0,
-            verb: Verb::default(),
-            version: RespVersion::Resp2,
-        };
+        let waiter = |client| Waiter::asking(0, AnswerTo::Slot { client, sequence: 0 }, 1);
         let mut answers = Answers::default();
         for round in 0..2 {
             answers.push_copied(Some(7), waiter(1), Outcome::Combined.into(), b":1\r\n");
@@ -205,11 +242,15 @@ mod tests {
             );
             answers.push_copied(Some(8), waiter(3), Outcome::Failed.into(), b"");
             answers.push_copied(Some(8), waiter(4), Outcome::Refused.into(), b"-ERR no\r\n");
+            let client_of = |waiter: Waiter| match waiter.to {
+                AnswerTo::Slot { client, .. } => client,
+                other => panic!("{other:?}"),
+            };
             let all: Vec<(u64, &[u8])> = answers
                 .iter()
                 .map(|(answer, reply)| match reply {
-                    AnswerBytes::Copied(bytes) => (answer.waiter.client, bytes),
-                    AnswerBytes::Shared(bytes) => (answer.waiter.client, &bytes[..]),
+                    AnswerBytes::Copied(bytes) => (client_of(answer.waiter), bytes),
+                    AnswerBytes::Shared(bytes) => (client_of(answer.waiter), &bytes[..]),
                 })
                 .collect();
             let expected: [(u64, &[u8]); 4] =

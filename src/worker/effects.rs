@@ -20,7 +20,7 @@ use super::reply::ReplyBytes;
 use super::upstream_task::maintain;
 use crate::limits::KEPT_BYTES_MAX;
 use crate::shared::ending::Ending;
-use crate::shared::handoff::{Answer, AnswerBytes, Answers, Waiter};
+use crate::shared::handoff::{Answer, AnswerBytes, AnswerTo, Answers, Waiter};
 use crate::shared::labels::Outcome;
 
 /// One thing that a room asks of another.
@@ -166,10 +166,11 @@ impl Worker {
     }
 
     fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
-        let Waiter { operations, sequence, received_ns, upstream_ns, class, client, .. } = answer.waiter;
+        let Waiter { to, operations, received_ns, upstream_ns, class, .. } = answer.waiter;
         if let Some(hash) = answer.hash {
             self.hot.on_answered(hash, operations);
         }
+        let AnswerTo::Slot { client, sequence } = to else { return };
         let slot = ReplySlot::new(ClientKey::from_number(client), sequence);
         if let Some(client) = self.clients.all.get_mut(slot.client) {
             client.combined -= operations;

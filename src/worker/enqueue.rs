@@ -2,7 +2,7 @@
 
 use super::owners::Worker;
 use crate::combine::{Op, Verb};
-use crate::shared::handoff::Waiter;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::RequestClass;
 use crate::worker::names::ClientKey;
 
@@ -26,8 +26,7 @@ impl Worker {
             _ => client.replies.push_waiting_run(operations),
         };
         let waiter = Waiter {
-            client: client_key.to_number(),
-            sequence,
+            to: AnswerTo::Slot { client: client_key.to_number(), sequence },
             operations,
             worker: self.core.index as u16,
             received_ns: self.core.now_ns,

@@ -133,13 +133,14 @@ impl Worker {
         let blocked =
             self.clients.all.iter().find(|client| client.id == id).and_then(|client| client.session.blocking);
         let upstream = blocked.and_then(|key| self.upstreams.connections.get_mut(key));
-        let Some(upstream) = upstream.filter(|upstream| upstream.server_id > 0) else {
+        let known = upstream.and_then(|upstream| Some((upstream.server_id?, upstream)));
+        let Some((server_id, upstream)) = known else {
             let _ = reply.send(None);
             return;
         };
         // Redis may have answered meanwhile. Then nobody else may use the connection, whose command would be ended instead.
         upstream.to_be_unblocked = true;
-        let server_id = upstream.server_id.to_string();
+        let server_id = server_id.to_string();
         let node = upstream.node;
         let how: &[u8] = if error { b"ERROR" } else { b"TIMEOUT" };
         let mut request = Vec::new();

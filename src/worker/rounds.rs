@@ -42,8 +42,8 @@ pub struct Rounds {
     upstreams: Round,
     /// By node.
     node_levels: Vec<NodeLevels>,
-    /// By node, since when it leaves requests unanswered; 0 while it does not.
-    silent_since_ns: Vec<u64>,
+    /// By node, since when it leaves requests unanswered, if it does.
+    silent_since_ns: Vec<Option<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,15 +89,13 @@ impl NodeLevels {
         }
     }
 
-    /// Since when the node leaves requests unanswered, given what was said of it before; 0 if it does not. It stays silent until
+    /// Since when the node leaves requests unanswered, given what was said of it before. It stays silent until
     /// something comes from it again, also when nobody asks any more.
-    fn silent_since_ns(&self, former_ns: u64) -> u64 {
-        let still = former_ns > 0 && self.heard_ns <= former_ns;
+    fn silent_since_ns(&self, former_ns: Option<u64>) -> Option<u64> {
+        let still_ns = former_ns.filter(|former_ns| self.heard_ns <= *former_ns);
         match self.asked_ns {
-            None if still && self.connections > 0 => former_ns,
-            None => 0,
-            Some(asked_ns) if still => asked_ns.min(former_ns),
-            Some(asked_ns) => asked_ns,
+            None => still_ns.filter(|_| self.connections > 0),
+            Some(asked_ns) => Some(still_ns.map_or(asked_ns, |still_ns| still_ns.min(asked_ns))),
         }
     }
 }
@@ -170,11 +168,11 @@ impl Worker {
             tally.buffered_bytes = level.buffered_bytes;
             tally.waiting = level.waiting;
             if self.rounds.silent_since_ns.len() <= node {
-                self.rounds.silent_since_ns.resize(node + 1, 0);
+                self.rounds.silent_since_ns.resize(node + 1, None);
             }
-            let silent_ns = &mut self.rounds.silent_since_ns[node];
-            *silent_ns = level.silent_since_ns(*silent_ns);
-            tally.silent_ms = if *silent_ns == 0 { 0 } else { now_ns.saturating_sub(*silent_ns) / 1_000_000 };
+            let since_ns = &mut self.rounds.silent_since_ns[node];
+            *since_ns = level.silent_since_ns(*since_ns);
+            tally.silent_ms = since_ns.map_or(0, |since_ns| now_ns.saturating_sub(since_ns) / 1_000_000);
         }
     }
 }

@@ -348,7 +348,7 @@ impl Worker {
         &mut self,
         key: UpstreamKey,
         stream: Stream,
-        server_id: u64,
+        server_id: Option<u64>,
         connect_ns: u64,
     ) -> Option<u64> {
         self.core.tick();

@@ -25,9 +25,9 @@ use super::resolve::{KeyAt, Resolved};
 use super::turn::turn;
 use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{Fan, Session};
-use crate::resp::{RespVersion, encode};
+use crate::resp::encode;
 use crate::shared::behind::{BehindAsk, BehindRequest, HomeMessage, HomeReply};
-use crate::shared::handoff::Waiter;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::{ErrorKind, RequestClass};
 
 /// Takes over what the disk says, for as long as the worker lives.
@@ -139,8 +139,10 @@ impl Worker {
         client.combined += 1;
         let suppressed = client.take_suppressed();
         let waiter = Waiter {
-            client: client_key.to_number(),
-            sequence: client.replies.push_waiting(suppressed),
+            to: AnswerTo::Slot {
+                client: client_key.to_number(),
+                sequence: client.replies.push_waiting(suppressed),
+            },
             operations: 1,
             worker: self.core.index as u16,
             received_ns: self.core.now_ns,
@@ -255,18 +257,8 @@ impl Worker {
     }
 
     fn barrier_waiter(&self, key: ClientKey, number: u32) -> Waiter {
-        Waiter {
-            worker: self.core.index as u16,
-            client: key.to_number(),
-            sequence: number,
-            operations: 1,
-            received_ns: self.core.now_ns,
-            upstream_ns: 0,
-            class: RequestClass::Local,
-            delta: 0,
-            verb: Verb::default(),
-            version: RespVersion::Resp2,
-        }
+        let to = AnswerTo::Barrier { client: key.to_number(), number };
+        Waiter::asking(self.core.index, to, self.core.now_ns)
     }
 
     fn ask_for_barrier(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
@@ -293,7 +285,8 @@ impl Worker {
 
     /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
     fn send_passed_through(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
-        let key = ClientKey::from_number(waiter.client);
+        let AnswerTo::Slot { client, sequence } = waiter.to else { return };
+        let key = ClientKey::from_number(client);
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.combined -= 1;
         client.combine_after = client.replies.next_sequence();
@@ -307,7 +300,7 @@ impl Worker {
         let route = Route::Slot(self.core.snapshots.routes.place_of(name));
         let readonly = op == WriteBehindOp::Get;
         let outgoing = Outgoing { route, readonly, class: waiter.class, hook: Hook::None };
-        let origin = Origin::client(key, waiter.sequence);
+        let origin = Origin::client(key, sequence);
         let pending = Pending::forwarded(origin, outgoing, None, waiter.received_ns);
         match self.sender().node_of(&pending) {
             Ok(node) => self.sender().send_to(node, pending, &[], bytes.into()),
@@ -316,10 +309,11 @@ impl Worker {
     }
 
     fn on_barrier_reply(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: HomeReply) {
-        let key = ClientKey::from_number(waiter.client);
+        let AnswerTo::Barrier { client, number } = waiter.to else { return };
+        let key = ClientKey::from_number(client);
         let client = self.clients.all.get_mut(key);
         let barrier = client.and_then(|client| client.barrier.as_deref_mut());
-        let Some(barrier) = barrier.filter(|barrier| barrier.number == waiter.sequence) else {
+        let Some(barrier) = barrier.filter(|barrier| barrier.number == number) else {
             // The client has gone, and no command will come.
             if matches!(word, HomeReply::Granted) {
                 self.leave(hash, name, waiter);

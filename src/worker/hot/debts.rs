@@ -15,13 +15,10 @@ use crate::admission::Debt;
 use crate::combine::{Clamp, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::shared::ending::Ending;
-use crate::shared::handoff::Waiter;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
 use crate::worker::core::Core;
-
-/// Stands for a worker in the waiter of a debt: nobody is answered, and the admission is told. Workers are far fewer.
-pub(super) const DEBT_WORKER: u16 = u16::MAX;
 
 /// How long the queue of a debt is kept at least.
 const QUEUE_OF_DEBTS_NS: u64 = 1_000_000_000;
@@ -83,20 +80,9 @@ impl HotKeys {
             entry.unsettled += 1;
             entry.queue.iter_mut().for_each(|home| home.charge.clone_from(&charge));
         }
-        let version = RespVersion::Resp2;
-        let waiter = Waiter {
-            worker: DEBT_WORKER,
-            client: 0,
-            sequence: 0,
-            operations: 1,
-            received_ns: core.now_ns,
-            upstream_ns: 0,
-            class: RequestClass::Counter,
-            delta: sum,
-            verb: Verb::Incrby,
-            version,
-        };
-        self.push(core, beside, Op::Increment(sum), waiter, version);
+        let asking = Waiter::asking(core.index, AnswerTo::Debt, core.now_ns);
+        let waiter = Waiter { class: RequestClass::Counter, delta: sum, verb: Verb::Incrby, ..asking };
+        self.push(core, beside, Op::Increment(sum), waiter, RespVersion::Resp2);
     }
 
     /// What came of a debt. `beside` is the hash of its own queue.

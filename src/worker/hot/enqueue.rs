@@ -79,9 +79,7 @@ impl HotKeys {
             }
             return;
         }
-        if home.waiting_since_ns == 0 {
-            home.waiting_since_ns = waiter.received_ns;
-        }
+        home.waiting_since_ns.get_or_insert(waiter.received_ns);
         if !std::mem::replace(&mut home.dirty, true) {
             self.dirty.push_back(hash);
             self.wake();

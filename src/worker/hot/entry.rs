@@ -75,8 +75,8 @@ pub struct Home {
     pub said: Option<Bytes>,
     /// Its row in the tallies.
     pub row: RowId,
-    /// When the oldest operation that waits came in, in nanoseconds; 0 while none waits.
-    pub waiting_since_ns: u64,
+    /// When the oldest operation that waits came in, in nanoseconds, if any waits.
+    pub waiting_since_ns: Option<u64>,
     /// Figures of the queue that are in the tallies already.
     pub tallied: QueueCounters,
 }

@@ -76,7 +76,7 @@ impl HotKeys {
             place: core.snapshots.routes.place_of(key),
             held,
             row,
-            waiting_since_ns: 0,
+            waiting_since_ns: None,
             queue: KeyQueue::new(key.clone(), identity, queue_limits(&core.config))
                 .sharing(&self.spares)
                 .cautious(),

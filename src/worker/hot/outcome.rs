@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::debts::DEBT_WORKER;
 use super::entry::Sending;
 use super::owner_request::Followed;
 use super::quota::Held;
@@ -10,7 +9,7 @@ use super::{Home, HotKeys};
 use crate::combine::{Again, Settled as CombineSettled};
 use crate::resp::{encode, parse_integer_reply};
 use crate::shared::ending::Ending;
-use crate::shared::handoff::Waiter;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::topology::UpstreamKind;
 use crate::worker::core::Core;
@@ -252,7 +251,7 @@ impl HotKeys {
         ending: impl Into<Ending>,
     ) {
         let ending = ending.into();
-        if waiter.worker == DEBT_WORKER {
+        if waiter.to == AnswerTo::Debt {
             self.settle_debt(core, hash, waiter.delta, (ending, reply.as_slice()));
         } else if usize::from(waiter.worker) == core.index {
             core.effects.answer(hash, waiter, ending, reply);

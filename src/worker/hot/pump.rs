@@ -163,10 +163,8 @@ fn unsent_error(core: &Core, home: &Home) -> String {
 
 /// Counts a flush. The wait is that of its oldest member: no other had to wait longer.
 fn tally_flush(core: &mut Core, home: &mut Home, members: u64) {
-    let waited_us = match std::mem::take(&mut home.waiting_since_ns) {
-        0 => 0,
-        since_ns => core.now_ns.saturating_sub(since_ns) / 1000,
-    };
+    let since_ns = home.waiting_since_ns.take();
+    let waited_us = since_ns.map_or(0, |since_ns| core.now_ns.saturating_sub(since_ns) / 1000);
     let tally = &mut core.tallies.combine;
     tally.batch_size.record(members);
     tally.added_wait_us.record(waited_us);

@@ -19,7 +19,7 @@ impl Sender<'_> {
     pub fn node_of(&mut self, pending: &Pending) -> Result<NodeIndex, UpstreamError> {
         match pending.origin {
             Origin::Client { key, .. } => self.node_for(key, pending.route),
-            _ => self.upstreams.node_of(self.core, pending.route, 0),
+            _ => self.upstreams.node_of(self.core, pending.route, None),
         }
     }
 
@@ -32,7 +32,7 @@ impl Sender<'_> {
             Route::AnyNode | Route::Connection => self.clients.all.get(key),
             _ => None,
         };
-        self.upstreams.node_of(self.core, route, client.map_or(0, |client| client.id))
+        self.upstreams.node_of(self.core, route, client.map(|client| client.id))
     }
 
     /// The connection that carries a request to a node. `None` when its client has gone.

@@ -124,7 +124,7 @@ impl Sessions<'_> {
     pub fn companion_id(&self, connection: UpstreamKey) -> Option<u64> {
         let companion =
             self.upstreams.connections.get(self.upstreams.connections.get(connection)?.companion?)?;
-        (companion.phase() == Phase::Ready).then_some(companion.server_id)
+        companion.server_id.filter(|_| companion.phase() == Phase::Ready)
     }
 
     /// Whether a connection may log in: one with a companion waits for that, whose id it has to name. It is woken when the

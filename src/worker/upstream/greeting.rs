@@ -80,8 +80,8 @@ impl From<io::Error> for GreetingError {
 pub struct Connected {
     /// The byte stream.
     pub stream: Stream,
-    /// The connection's id at the server; 0 when it does not say.
-    pub server_id: u64,
+    /// The connection's id at the server, if it says.
+    pub server_id: Option<u64>,
     /// How long the system took to connect, in nanoseconds: the way there and back.
     pub connect_ns: u64,
     /// What came right behind the log-in: a command of the session may have the server send at once.
@@ -98,7 +98,7 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     let mut stream = connect(&greeting.address, None).await.map_err(GreetingError::Connect)?;
     let connect_ns = started.elapsed().as_nanos() as u64;
     if greeting.bare {
-        return Ok(Connected { stream, server_id: 0, connect_ns, early: BytesMut::new() });
+        return Ok(Connected { stream, server_id: None, connect_ns, early: BytesMut::new() });
     }
     let mut request = Vec::new();
     let mut steps = Vec::new();
@@ -134,7 +134,7 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
         steps.push("the session's own command");
     }
     stream.write_all(&request).await?;
-    let mut id = 0;
+    let mut id = None;
     let mut busy = false;
     let mut input = BytesMut::new();
     for step in steps {
@@ -150,7 +150,9 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
                 });
             }
             None if step == "CLIENT ID" => {
-                id = resp::parse_integer_reply(&reply).and_then(|id| u64::try_from(id).ok()).unwrap_or(0);
+                id = resp::parse_integer_reply(&reply)
+                    .and_then(|id| u64::try_from(id).ok())
+                    .filter(|id| *id > 0);
             }
             None => {}
         }
@@ -158,7 +160,7 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     if !input.is_empty() && greeting.session.is_none() {
         return Err(GreetingError::NotRedis);
     }
-    if id == 0 && busy && input.is_empty() {
+    if id.is_none() && busy && input.is_empty() {
         id = ask_busy(&mut stream, &mut input, greeting.version).await?;
     }
     Ok(Connected { stream, server_id: id, connect_ns, early: input })
@@ -170,12 +172,12 @@ async fn ask_busy(
     stream: &mut Stream,
     input: &mut BytesMut,
     version: RespVersion,
-) -> Result<u64, GreetingError> {
+) -> Result<Option<u64>, GreetingError> {
     let number: &[u8] = if version == RespVersion::Resp3 { b"3" } else { b"2" };
     let mut request = Vec::new();
     encode::command(&mut request, &[b"HELLO", number]);
     stream.write_all(&request).await?;
-    Ok(id_in_hello(&read_reply(stream, input).await?).unwrap_or(0))
+    Ok(id_in_hello(&read_reply(stream, input).await?))
 }
 
 /// The id in a reply to `HELLO`, whose fields alternate with their values.

@@ -175,8 +175,8 @@ pub struct Upstream {
     pub refused_inside: Option<Box<[u8]>>,
     /// Who waits for room.
     pub waiters: RoomWaiters,
-    /// `CLIENT ID` of this connection at the server; 0 when it does not say.
-    pub server_id: u64,
+    /// `CLIENT ID` of this connection at the server, if it says.
+    pub server_id: Option<u64>,
     /// A `CLIENT UNBLOCK` for it is under way, or has been: it serves nobody after its present user.
     pub to_be_unblocked: bool,
     /// Worker time when it was last used, in nanoseconds.

@@ -15,15 +15,20 @@ impl Upstreams {
         match route {
             // The ordinary way builds no error.
             Route::Slot(slot) => core.snapshots.topology.master_of(slot),
-            _ => self.node_of(core, route, client_id).ok(),
+            _ => self.node_of(core, route, Some(client_id)).ok(),
         }
     }
 
-    /// The node that a request of the client with this id goes to now; 0 when it is nobody's.
+    /// The node that a request goes to now: of the client with this id, or of none.
     ///
     /// # Errors
     /// There is none.
-    pub fn node_of(&mut self, core: &Core, route: Route, client_id: u64) -> Result<NodeIndex, UpstreamError> {
+    pub fn node_of(
+        &mut self,
+        core: &Core,
+        route: Route,
+        client_id: Option<u64>,
+    ) -> Result<NodeIndex, UpstreamError> {
         let topology = &core.snapshots.topology;
         if topology.version == 0 {
             return Err(UpstreamError::none_known(&core.gateway.facts));
@@ -50,7 +55,7 @@ impl Upstreams {
                 let masters = &topology.cluster(cluster).masters;
                 // The same node for all of a client's commands, so that its messages keep their order; for those of all clients
                 // the first one, since masters are in the same order at every gateway.
-                let first = if route == Route::Messages { 0 } else { client_id as usize };
+                let first = client_id.filter(|_| route != Route::Messages).map_or(0, |id| id as usize);
                 let reachable = (0..masters.len())
                     .map(|step| masters[(first + step) % masters.len()])
                     .find(|master| !self.pools.census.is_resting(*master));

@@ -299,7 +299,7 @@ impl Upstreams {
             held: false,
             refused_inside: None,
             waiters: Default::default(),
-            server_id: 0,
+            server_id: None,
             to_be_unblocked: false,
             active_ns,
             alive_ns: active_ns,

@@ -66,12 +66,12 @@ struct NodeVitals {
     connection: Option<UpstreamKey>,
     /// When that was opened.
     opened_ns: u64,
-    /// The oldest pulse that was not answered; 0 when there is none.
-    asked_ns: u64,
+    /// When the oldest pulse that was not answered was asked for, if there is one.
+    asked_ns: Option<u64>,
     /// When the last pulse came.
     pulse_ns: u64,
-    /// When the last `CLIENT LIST` that was not answered went out; 0 when there is none.
-    listed_ns: u64,
+    /// When the last `CLIENT LIST` that was not answered went out, if there is one.
+    listed_ns: Option<u64>,
     /// The connections which that is about.
     silent: Vec<UpstreamKey>,
     /// When it was last seen that everything is paused.
@@ -100,7 +100,7 @@ impl Vitals {
     pub fn ended(&mut self, node: NodeIndex, key: UpstreamKey) {
         let vitals = self.of(node);
         if vitals.connection == Some(key) {
-            (vitals.connection, vitals.asked_ns, vitals.listed_ns) = (None, 0, 0);
+            (vitals.connection, vitals.asked_ns, vitals.listed_ns) = (None, None, None);
         }
     }
 
@@ -135,7 +135,7 @@ impl Upstream {
 
     /// The id by which the node is asked whether it holds back the command here.
     fn listed_id(&self) -> Option<u64> {
-        (self.server_id > 0 && self.stream.is_some() && !self.waits_by_right()).then_some(self.server_id)
+        self.server_id.filter(|_| self.stream.is_some() && !self.waits_by_right())
     }
 
     /// It waits for something that may come at any time or never. A subscription is confirmed at once.
@@ -178,7 +178,7 @@ impl Upstreams {
         self.tell_connection(core, key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
         let vitals = self.vitals.of(node);
         (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
-        (vitals.asked_ns, vitals.listed_ns) = (now_ns, 0);
+        (vitals.asked_ns, vitals.listed_ns) = (Some(now_ns), None);
         Some(key)
     }
 
@@ -232,14 +232,14 @@ impl Upstreams {
         let now_ns = core.now_ns;
         let vitals = self.vitals.of(node);
         let rests = vitals.connection.is_none() && now_ns.saturating_sub(vitals.opened_ns) < REOPEN_NS;
-        if rests || vitals.asked_ns > 0 || vitals.listed_ns > 0 {
+        if rests || vitals.asked_ns.is_some() || vitals.listed_ns.is_some() {
             return;
         }
         let Some(connection) = self.out_of_band(core, node) else { return };
         // A new connection has taken its pulse before its log-in.
-        if self.vitals.of(node).asked_ns == 0 {
+        if self.vitals.of(node).asked_ns.is_none() {
             self.put_question(core, connection, Question::Pulse, PULSE);
-            self.vitals.of(node).asked_ns = now_ns;
+            self.vitals.of(node).asked_ns = Some(now_ns);
         }
         let listed = silent.iter().filter_map(|key| self.connections.get(*key)?.listed_id());
         let mut ids: Vec<String> =
@@ -254,7 +254,7 @@ impl Upstreams {
         encode::command(&mut list, &words);
         self.put_question(core, connection, Question::Held, &list);
         let vitals = self.vitals.of(node);
-        (vitals.listed_ns, vitals.silent) = (now_ns, silent);
+        (vitals.listed_ns, vitals.silent) = (Some(now_ns), silent);
     }
 
     /// Takes the answer to a question.
@@ -266,12 +266,14 @@ impl Upstreams {
             return;
         }
         match question {
-            Question::Pulse => (vitals.asked_ns, vitals.pulse_ns) = (0, now_ns),
+            Question::Pulse => (vitals.asked_ns, vitals.pulse_ns) = (None, now_ns),
             Question::Held => {
-                vitals.listed_ns = 0;
+                vitals.listed_ns = None;
                 let busy = reply.starts_with(b"-BUSY ");
                 let held = held_ids(reply);
-                self.note_held(core, node, |upstream| busy || held.contains(&upstream.server_id));
+                self.note_held(core, node, |upstream| {
+                    busy || upstream.server_id.is_some_and(|id| held.contains(&id))
+                });
             }
         }
     }
@@ -297,8 +299,9 @@ impl Upstreams {
     fn renew_paused(&mut self, core: &Core, node: NodeIndex, silent: &[UpstreamKey]) {
         let now_ns = core.now_ns;
         let vitals = self.vitals.of(node);
-        let waits_ns = if vitals.listed_ns > 0 { now_ns.saturating_sub(vitals.listed_ns) } else { 0 };
-        if waits_ns < HUNG_NS || vitals.pulse_ns < vitals.listed_ns || vitals.asked_ns > 0 {
+        let Some(listed_ns) = vitals.listed_ns else { return };
+        let waits_ns = now_ns.saturating_sub(listed_ns);
+        if waits_ns < HUNG_NS || vitals.pulse_ns < listed_ns || vitals.asked_ns.is_some() {
             return;
         }
         vitals.all_paused_ns = vitals.pulse_ns;
@@ -325,7 +328,7 @@ impl Upstreams {
         let Some(upstream) = self.connections.get(key) else { return };
         let node = upstream.node;
         let asked_ns = self.vitals.of(node).asked_ns;
-        let hung_ns = if asked_ns > 0 { now_ns.saturating_sub(asked_ns) } else { 0 };
+        let hung_ns = asked_ns.map_or(0, |asked_ns| now_ns.saturating_sub(asked_ns));
         if hung_ns >= HUNG_NS
             && upstream.role != Role::OutOfBand
             && let Some(node) = core.snapshots.topology.node(node)

@@ -13,13 +13,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Behind, Stage};
-use crate::combine::Verb;
 use crate::config::{Config, RuleMode};
 use crate::limits::RULED_NAME_BYTES_MAX;
-use crate::resp::RespVersion;
 use crate::shared::behind::{BehindAsk, BehindRequest};
-use crate::shared::handoff::Waiter;
-use crate::shared::labels::RequestClass;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::worker::core::Core;
 use crate::worker::hot::HotKeys;
 use crate::worker::hot::Rules;
@@ -106,18 +103,7 @@ impl HotKeys {
 
     /// This worker itself, with a question to a home.
     fn asker(&mut self, core: &mut Core, home: usize) -> Waiter {
-        Waiter {
-            worker: core.index as u16,
-            client: 0,
-            sequence: home as u32,
-            operations: 1,
-            received_ns: core.now_ns,
-            upstream_ns: 0,
-            class: RequestClass::Local,
-            delta: 0,
-            verb: Verb::default(),
-            version: RespVersion::Resp2,
-        }
+        Waiter::asking(core.index, AnswerTo::Home(home as u32), core.now_ns)
     }
 
     /// Whether anything of a key is pending, waits or is on its way that the rules do not name any more.
@@ -143,7 +129,9 @@ impl HotKeys {
         if leaving.closing_since_ns.is_some_and(|since_ns| question.received_ns <= since_ns) {
             return;
         }
-        if let Some(clear) = leaving.clear.get_mut(question.sequence as usize) {
+        if let AnswerTo::Home(home) = question.to
+            && let Some(clear) = leaving.clear.get_mut(home as usize)
+        {
             *clear = is_current && !left;
         }
         if !leaving.clear.iter().all(|clear| *clear) {
