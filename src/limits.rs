@@ -51,7 +51,7 @@ pub const READ_AHEAD_BYTES_MAX: usize = 16 * 1024;
 /// Below it the copy is cheaper than one more entry in the list of slices.
 pub const LARGE_REQUEST_BYTES: usize = 16 * 1024;
 
-/// A request of at least this many bytes, about 8 ms of a network of 1 Gbit/s, takes the other lane, so that nobody else's
+/// A request of at least this many bytes, about 8 ms of a network of 1 Gbit/s, takes the other connection to its node, so that nobody else's
 /// waits behind it. Its client goes on when it has been answered.
 pub const LONG_REQUEST_BYTES: usize = 1024 * 1024;
 
@@ -99,7 +99,7 @@ pub const KEPT_BYTES_MAX: usize = 4 * 1024;
 /// A reply of at least this many bytes is passed on as the buffer that it was read into; a shorter one is cheaper to copy.
 pub const LARGE_REPLY_BYTES: usize = 16 * 1024;
 
-/// A reply that needs at least this many bytes more makes clients that have nothing unsettled take the other lane.
+/// A reply that needs at least this many bytes more makes clients that have nothing unsettled take the other connection.
 pub const LONG_REPLY_BYTES: usize = 1024 * 1024;
 
 // Its length is kept in one byte, and a counter's reply fits.

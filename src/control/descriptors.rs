@@ -22,10 +22,10 @@ const CONTROL: usize = 8;
 /// The journal's next segment is written beside the present one, and its directory is synced.
 const JOURNAL: usize = 3;
 
-/// Shared connections of a worker that are reckoned with: to 16 nodes, in two lanes, for two versions of the protocol.
+/// Shared connections of a worker that are reckoned with: to 16 nodes, two ordinary ones each, for two versions of the protocol.
 const SHARED_PER_WORKER: usize = 64;
 
-/// The fewest with which a worker serves anybody: a connection in either lane, one for copies, and one for a session.
+/// The fewest with which a worker serves anybody: both ordinary connections, one for copies, and one for a session.
 const UPSTREAM_PER_WORKER_MIN: usize = 4;
 
 /// The fewest for the HTTP side, and for clients.

@@ -101,7 +101,7 @@ impl Worker {
                 (connection, source, self.core.config.read_cache.tracked_age_max)
             }
             ReadPolicy::Ttl(ttl) => {
-                // Always the same lane: later reads must not be run before earlier ones.
+                // Always the same connection: later reads must not be run before earlier ones.
                 let selection = Selection::of_version(read.version);
                 (self.upstreams.shared_connection(&mut self.core, node, selection, 0), UNTRACKED, ttl)
             }

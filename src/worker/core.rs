@@ -109,7 +109,7 @@ impl Core {
     }
 
     /// A server that refuses writes is no master any more.
-    pub fn doubt_master(&self, node: NodeIndex) {
+    pub fn suspect_master(&self, node: NodeIndex) {
         if let Some(node) = self.snapshots.topology.node(node) {
             self.refresh(node.cluster, RefreshReason::ReadOnly(node.address.clone()));
         }

@@ -12,7 +12,7 @@ use super::owners::Worker;
 use super::pending::{Hook, Origin};
 use super::reply::ReplyBytes;
 use super::retryable::Retryable;
-use super::upstream::lanes::ALONE;
+use super::upstream::parallel::ALONE;
 use super::upstream::{NextReply, Role, Turn};
 use super::upstream_task::ConnectionEnd;
 use crate::limits::{LARGE_REPLY_BYTES, LONG_REPLY_BYTES};
@@ -110,8 +110,8 @@ impl Worker {
             }
             ReplyScan::TooLong => Err(self.give_up_reply(key, "a line of it has no end in sight")),
             ReplyScan::Incomplete { wanted } => {
-                if let (true, Role::Shared(lane)) = (wanted >= LONG_REPLY_BYTES, upstream.role()) {
-                    self.upstreams.pools.avoid(upstream.node, lane);
+                if let (true, Role::Shared(number)) = (wanted >= LONG_REPLY_BYTES, upstream.role()) {
+                    self.upstreams.pools.avoid(upstream.node, number);
                 }
                 let known_bytes = have.saturating_add(wanted);
                 if known_bytes >= LONG_REPLY_BYTES

@@ -43,7 +43,7 @@ impl Worker {
             return Policy::Go(if forwards { self.count_access(client, resolved) } else { None });
         }
         let only = if forwards { resolved.only_key() } else { None };
-        // What would take its lane for itself, and much of the queue, goes as it came.
+        // What would take its connection for itself, and much of the queue, goes as it came.
         let short = resolved.request.bytes().len() < LONG_REQUEST_BYTES;
         let foldable = only.and_then(|_| self.hot.foldable(resolved.command)).filter(|_| short);
         let op = foldable.and_then(|foldable| foldable.op(resolved.request));

@@ -34,7 +34,7 @@ impl Worker {
         match found.wants {
             // The write was refused, and a client that wrote to a replica has to hear of it.
             Wants::Master => {
-                self.core.doubt_master(node);
+                self.core.suspect_master(node);
                 return false;
             }
             Wants::Script if front.hook != Hook::Script => {

@@ -20,7 +20,7 @@ use super::names::UpstreamKey;
 use super::owners::Worker;
 use super::turn::turn;
 use super::upstream::greeting::{Connected, Greeting, GreetingError, greet};
-use super::upstream::lanes::ALONE;
+use super::upstream::parallel::ALONE;
 use super::upstream::{Phase, Role, Upstream};
 use crate::limits::READS_PER_TURN_MAX;
 use crate::net::Stream;
@@ -73,7 +73,7 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
         turn(&worker, |worker| worker.deliver_early(key, early));
         let ended = poll_fn(|cx| turn(&worker, |worker| drive(worker, key, cx))).await;
         let lived_ns = worker.borrow().core.now_ns - opened_ns;
-        // The lane of suspects is there to break.
+        // The connection of suspects is there to break.
         let is_alone = worker
             .borrow()
             .upstreams
@@ -256,8 +256,8 @@ fn read_into(
         Poll::Ready(Err(error)) => return Err(ConnectionEnd::Broken(error.to_string())),
     };
     *alive_ns = worker.core.now_ns;
-    if let (true, Role::Shared(lane)) = (std::mem::take(held), role) {
-        worker.upstreams.pools.release(*node, lane);
+    if let (true, Role::Shared(number)) = (std::mem::take(held), role) {
+        worker.upstreams.pools.release(*node, number);
     }
     let node = node.position();
     match filled {
@@ -286,8 +286,8 @@ fn read_into(
 /// A shared connection was read until nothing more had come.
 fn look_at_pace(worker: &mut Worker, key: UpstreamKey) {
     let Some(upstream) = worker.upstreams.connections.get_mut(key) else { return };
-    // What waits for its turn on the lane of suspects does not wait for the node.
-    if matches!(upstream.role(), Role::Shared(lane) if lane != ALONE) {
+    // What waits for its turn on the connection of suspects does not wait for the node.
+    if matches!(upstream.role(), Role::Shared(number) if number != ALONE) {
         let answered = upstream.wire.answered();
         worker.hot.look_at_pace(&mut worker.core, upstream.node, &mut upstream.gauge, answered);
     }

@@ -34,7 +34,7 @@ fn a_write_in_flight_on_a_cut_connection_is_of_unknown_outcome_and_not_sent_agai
         );
         // The connection to the client lives, and the gateway connects anew.
         wait_until("the gateway is back", || client.ask(&format!("SET cut:after {number}")) == "+OK");
-        wait_until("its lane of scripts is back", || client.ask("EVAL \"return 0\" 0") == ":0");
+        wait_until("its connection for scripts is back", || client.ask("EVAL \"return 0\" 0") == ":0");
         assert_eq!(relay.times_sent(&bytes), 1, "{line} was sent again");
     }
     let mut client = gateway.client();

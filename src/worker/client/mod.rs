@@ -202,7 +202,7 @@ pub struct Client {
     /// Counters under a quota that it has set or removed.
     pub written: WrittenKeys,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
-    pub lane: u8,
+    pub connection_number: u8,
     /// The topology under which its unsettled requests were routed.
     pub topology_version: u64,
     /// It is in [`Clients::dirty`].
@@ -278,7 +278,7 @@ impl Client {
             barrier: None,
             copies: CopyGuard::default(),
             written: WrittenKeys::default(),
-            lane: 0,
+            connection_number: 0,
             topology_version: 0,
             dirty: false,
             paused: false,

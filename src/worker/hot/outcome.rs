@@ -77,7 +77,7 @@ impl HotKeys {
             // A master no more. As long as replicas are read from, its connections do not make it say who is.
             home.queue.not_executed();
             if let Some(node) = sending.node {
-                core.doubt_master(node);
+                core.suspect_master(node);
             }
             self.try_later(core, hash, home);
             return;

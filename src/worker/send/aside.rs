@@ -1,4 +1,4 @@
-//! What only reads is sent beside a lane that its node holds up.
+//! What only reads is sent past a connection that its node holds up.
 
 use ahash::AHashSet;
 
@@ -9,10 +9,10 @@ use crate::shared::topology::NodeIndex;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Hook, Origin};
 use crate::worker::upstream::Role;
-use crate::worker::upstream::lanes::{ALONE, ASIDE};
+use crate::worker::upstream::parallel::{ALONE, ASIDE};
 
 impl Sender<'_> {
-    /// Lets new requests by lanes that are held up, and sends reads that were on them again beside them.
+    /// Lets new requests pass connections that are held up, and sends reads that were on them again on another one.
     pub(in crate::worker) fn follow_held(&mut self) {
         let others =
             self.core.gateway.workers.iter().enumerate().filter(|(index, _)| *index != self.core.index);
@@ -22,11 +22,11 @@ impl Sender<'_> {
         held.retain(|key| self.upstreams.connections.get(*key).is_some_and(|upstream| upstream.held));
         for key in &held {
             let Some(upstream) = self.upstreams.connections.get(*key) else { continue };
-            let (node, Role::Shared(lane)) = (upstream.node, upstream.role()) else { continue };
-            self.upstreams.pools.hold(node, lane);
+            let (node, Role::Shared(number)) = (upstream.node, upstream.role()) else { continue };
+            self.upstreams.pools.hold(node, number);
             nodes |= HeldNodes::bit(node);
             // What is there is not written before what holds it up is answered, and has to stay alone.
-            if lane != ASIDE && lane != ALONE {
+            if number != ASIDE && number != ALONE {
                 self.send_reads_aside(*key, node);
             }
         }

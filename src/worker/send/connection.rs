@@ -8,8 +8,8 @@ use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::selection::Selection;
-use crate::worker::upstream::lanes::ALONE;
-use crate::worker::upstream::{Lane, Role};
+use crate::worker::upstream::parallel::ALONE;
+use crate::worker::upstream::{ConnectionNumber, Role};
 
 impl Sender<'_> {
     /// The node that a request goes to now.
@@ -37,21 +37,21 @@ impl Sender<'_> {
 
     /// The connection that carries a request to a node. `None` when its client has gone.
     pub(super) fn connection_for(&mut self, pending: &Pending, node: NodeIndex) -> Option<UpstreamKey> {
-        let (version, lane) = match pending.origin {
+        let (version, number) = match pending.origin {
             Origin::Client { key, .. } => return self.connection_of(key, node),
             Origin::CacheFetch(_, version) => (version, if pending.losses > 0 { ALONE } else { 0 }),
             _ => (RespVersion::Resp2, 0),
         };
-        Some(self.upstreams.shared_connection(self.core, node, Selection::of_version(version), lane))
+        Some(self.upstreams.shared_connection(self.core, node, Selection::of_version(version), number))
     }
 
     /// The connection that carries a client's requests to a node.
     pub(super) fn connection_of(&mut self, key: ClientKey, node: NodeIndex) -> Option<UpstreamKey> {
         let client = self.clients.all.get(key)?;
-        let (selection, lane) = (client.session.selection(), client.lane);
+        let (selection, number) = (client.session.selection(), client.connection_number);
         match client.session.tracking {
-            None => Some(self.upstreams.shared_connection(self.core, node, selection, lane)),
-            Some(_) => Some(self.client_connection(key, node, selection, lane)),
+            None => Some(self.upstreams.shared_connection(self.core, node, selection, number)),
+            Some(_) => Some(self.client_connection(key, node, selection, number)),
         }
     }
 
@@ -61,11 +61,11 @@ impl Sender<'_> {
         key: ClientKey,
         node: NodeIndex,
         selection: Selection,
-        lane: Lane,
+        number: ConnectionNumber,
     ) -> UpstreamKey {
         let tracking = self.clients.all.get(key).and_then(|client| client.session.tracking.as_ref());
         let Some(tracking) = tracking else {
-            return self.upstreams.shared_connection(self.core, node, selection, lane);
+            return self.upstreams.shared_connection(self.core, node, selection, number);
         };
         match tracking.connections.iter().find(|tracked| tracked.node == node) {
             Some(tracked) => tracked.connection,

@@ -1,4 +1,4 @@
-//! How a client's request goes to one node as it is: behind what it must not overtake, on the lane for its kind.
+//! How a client's request goes to one node as it is: behind what it must not overtake, on the connection for its kind.
 
 use bytes::Bytes;
 
@@ -53,17 +53,18 @@ impl Sender<'_> {
             _ => Cargo::reading(readonly && !request.name().eq_ignore_ascii_case(b"pfcount")),
         };
         if !client.replies.is_empty() {
-            if !cargo.fits(client.lane) {
+            if !cargo.fits(client.connection_number) {
                 return client.wait(Gate::Drain);
             }
         } else if let Some(node) = node {
-            client.lane = self.upstreams.pools.lane_for(node, cargo, long);
+            client.connection_number = self.upstreams.pools.number_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
         // The ordinary way: there is room on a shared connection.
         if let (Some(node), None, None) = (node, &client.session.tracking, owned) {
             let selection = client.session.selection();
-            let connection = self.upstreams.shared_connection(self.core, node, selection, client.lane);
+            let connection =
+                self.upstreams.shared_connection(self.core, node, selection, client.connection_number);
             if let Some(room) = self.upstreams.room_now(self.core, connection) {
                 let suppressed = client.take_suppressed();
                 let sequence = client.replies.push_waiting(suppressed);
@@ -85,14 +86,14 @@ impl Sender<'_> {
         Flow::Next
     }
 
-    /// Chooses the lane of a request to several nodes. `false` when it has to wait until everything of its client has been
+    /// Chooses the connection of a request to several nodes. `false` when it has to wait until everything of its client has been
     /// answered.
-    pub fn take_lane_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
+    pub fn choose_connection_to_several(&mut self, key: ClientKey, cargo: Cargo) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return true };
         if !client.replies.is_empty() {
-            return cargo.fits(client.lane);
+            return cargo.fits(client.connection_number);
         }
-        client.lane = self.upstreams.pools.lane_to_several(cargo, client.lane);
+        client.connection_number = self.upstreams.pools.number_to_several(cargo, client.connection_number);
         true
     }
 }

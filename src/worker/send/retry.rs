@@ -7,7 +7,7 @@ use crate::shared::refresh::RefreshReason;
 use crate::worker::effects::Effect;
 use crate::worker::errors::UpstreamError;
 use crate::worker::pending::{Origin, Pending};
-use crate::worker::upstream::lanes::ALONE;
+use crate::worker::upstream::parallel::ALONE;
 use crate::worker::upstream::{Again, Retry};
 
 impl Sender<'_> {
@@ -74,7 +74,7 @@ impl Sender<'_> {
                 client.wake();
                 if again.pending.losses > 0 {
                     // What comes behind it goes the same way, or waits, so that it stays behind.
-                    client.lane = ALONE;
+                    client.connection_number = ALONE;
                     client.exclusive = true;
                 }
             }

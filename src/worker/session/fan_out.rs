@@ -27,7 +27,7 @@ const RANDOM_KEY_TRIES: usize = 16;
 impl Sessions<'_> {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
     pub fn send_split(&mut self, key: ClientKey, parts: split::Parts) -> Flow {
-        if !self.sender().take_lane_to_several(key, Cargo::reading(parts.readonly)) {
+        if !self.sender().choose_connection_to_several(key, Cargo::reading(parts.readonly)) {
             return self.clients.wait_for_all(key);
         }
         let split::Parts { parts, plan, readonly } = parts;
@@ -92,7 +92,7 @@ impl Sessions<'_> {
             }
             return flow;
         }
-        if !self.sender().take_lane_to_several(key, Cargo::reading(readonly)) {
+        if !self.sender().choose_connection_to_several(key, Cargo::reading(readonly)) {
             return self.clients.wait_for_all(key);
         }
         let masters = self.core.snapshots.keyless().masters.clone();
@@ -115,7 +115,7 @@ impl Sessions<'_> {
 
     /// `KEYS`, `SCAN` and `RANDOMKEY` before one server. The reply is looked through for keys of the gateway's own.
     fn show_keys(&mut self, key: ClientKey, request: &Request<'_>, fan: Fan) -> Flow {
-        if !self.sender().take_lane_to_several(key, Cargo::reading(true)) {
+        if !self.sender().choose_connection_to_several(key, Cargo::reading(true)) {
             return self.clients.wait_for_all(key);
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };

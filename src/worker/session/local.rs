@@ -100,7 +100,8 @@ impl Sessions<'_> {
         let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.selecting = Some(database);
-        client.lane = self.upstreams.pools.lane_to_several(Cargo::Read, client.lane);
+        client.connection_number =
+            self.upstreams.pools.number_to_several(Cargo::Read, client.connection_number);
         client.exclusive = true;
         let suppressed = client.take_suppressed();
         let present = client.session.database.to_string();

@@ -131,7 +131,7 @@ impl Sessions<'_> {
             true => Cargo::Script,
             false => Cargo::reading(transaction.readonly),
         });
-        if !watched && !self.sender().take_lane_to_several(key, cargo.unwrap_or(Cargo::Other)) {
+        if !watched && !self.sender().choose_connection_to_several(key, cargo.unwrap_or(Cargo::Other)) {
             return self.clients.wait_for_all(key);
         }
         // Room is asked for while nothing has been changed yet.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: the census equals a count of all connections ([`Census::of`]). A debug build looks at each housekeeping.
 
-use super::lanes::ALONE;
+use super::parallel::ALONE;
 use super::{Phase, Role, Upstream, Upstreams};
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
@@ -68,7 +68,7 @@ impl PartialEq for Census {
 
 fn rests(role: Role, phase: Phase) -> bool {
     // That one which carries suspects breaks says nothing about its node.
-    matches!((role, phase), (Role::Shared(lane), Phase::Waiting(_)) if lane != ALONE)
+    matches!((role, phase), (Role::Shared(number), Phase::Waiting(_)) if number != ALONE)
 }
 
 impl Upstreams {

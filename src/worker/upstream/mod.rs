@@ -5,7 +5,7 @@
 //!   deliver <--------------------- wire <-- scanner <-- socket
 //! ```
 //!
-//! It owns the connections, their pools and lanes, what is known of their nodes, and the requests that wait to be sent again. What a
+//! It owns the connections, their pools, what is known of their nodes, and the requests that wait to be sent again. What a
 //! reply means to anybody else is not its business: [`super`] has the tasks of connections, `deliver`, `redirect` and `lost`.
 //!
 //! Clients of a worker share one connection per node, protocol version and database. State that Redis keeps per
@@ -17,8 +17,8 @@
 
 mod census;
 pub mod greeting;
-pub mod lanes;
 mod node;
+pub mod parallel;
 mod pool;
 mod retries;
 mod room;
@@ -44,7 +44,7 @@ use crate::worker::selection::Selection;
 
 use crate::worker::names::ClientKey;
 pub use greeting::GreetingError;
-pub use lanes::{Cargo, Lane};
+pub use parallel::{Cargo, ConnectionNumber};
 pub use pool::Pools;
 pub use retries::{Again, Retries, Retry};
 pub use room::{Room, RoomWaiters};
@@ -75,7 +75,7 @@ pub struct Upstreams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// All clients of the worker with the same protocol version and database.
-    Shared(Lane),
+    Shared(ConnectionNumber),
     /// Grants of quotas that wait for replicas on these terms: whatever is behind a `WAIT` waits with it.
     Confirming(ReplicaWait),
     /// Reads of all clients of which copies are kept, because their invalidations come the same way.
@@ -201,7 +201,7 @@ impl Upstream {
     #[inline]
     pub fn take_answered(&mut self, first: u8) -> Option<Pending> {
         match self.role {
-            Role::Shared(lane) if lane != lanes::ALONE && self.waiters.is_empty() => {
+            Role::Shared(number) if number != parallel::ALONE && self.waiters.is_empty() => {
                 self.wire.take_answered(first)
             }
             _ => None,

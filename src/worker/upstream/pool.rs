@@ -1,10 +1,10 @@
-//! Which connection carries a request: shared ones by node, version, database and lane ([`super::lanes`]); spare ones for
+//! Which connection carries a request: shared ones by node, version, database and number ([`super::parallel`]); spare ones for
 //! sessions.
 
 use smallvec::SmallVec;
 
 use super::census::Census;
-use super::lanes::{self, Cargo, Lane};
+use super::parallel::{self, Cargo, ConnectionNumber};
 use super::room::Room;
 use super::{Phase, Role, Upstream, Upstreams, Wire};
 use crate::admission::ReplicaWait;
@@ -21,23 +21,23 @@ use crate::worker::selection::Selection;
 /// The connections to one node.
 #[derive(Default)]
 struct NodePool {
-    shared: SmallVec<[((Selection, Lane), UpstreamKey); 2]>,
+    shared: SmallVec<[((Selection, ConnectionNumber), UpstreamKey); 2]>,
     confirming: SmallVec<[(ReplicaWait, UpstreamKey); 1]>,
     spares: Vec<UpstreamKey>,
-    preferred: Lane,
-    /// The lanes that the node holds up, one bit for each.
+    preferred: ConnectionNumber,
+    /// The connections that the node holds up, one bit for each number.
     held: u8,
 }
 
 impl NodePool {
-    fn holds(&self, lane: Lane) -> bool {
-        self.held & (1 << lane) != 0
+    fn holds(&self, number: ConnectionNumber) -> bool {
+        self.held & (1 << number) != 0
     }
 
-    /// The preferred lane or, for something long, the other one; but not the one that is held up if only one is.
-    fn ordinary(&self, long: bool) -> Lane {
-        let lane = if long { 1 - self.preferred } else { self.preferred };
-        if self.holds(lane) && !self.holds(1 - lane) { 1 - lane } else { lane }
+    /// The preferred connection or, for something long, the other one; but not the one that is held up if only one is.
+    fn ordinary(&self, long: bool) -> ConnectionNumber {
+        let number = if long { 1 - self.preferred } else { self.preferred };
+        if self.holds(number) && !self.holds(1 - number) { 1 - number } else { number }
     }
 }
 
@@ -47,8 +47,8 @@ pub struct Pools {
     nodes: Vec<NodePool>,
     /// The nodes of which any worker knows that they hold commands back.
     held: u64,
-    /// How many lanes of all nodes are held up, by lane.
-    held_lanes: [u32; lanes::COUNT],
+    /// How many connections of all nodes are held up, by number.
+    held_numbers: [u32; parallel::COUNT],
     /// What is counted of all connections.
     pub census: Census,
 }
@@ -62,52 +62,53 @@ impl Pools {
         &mut self.nodes[place]
     }
 
-    /// The ordinary lane for what has nothing unsettled.
-    pub fn preferred(&mut self, node: NodeIndex) -> Lane {
+    /// The ordinary connection for what has nothing unsettled.
+    pub fn preferred(&mut self, node: NodeIndex) -> ConnectionNumber {
         self.node(node).ordinary(false)
     }
 
-    /// The lane for a client that has nothing unsettled. A `long` request goes where the others don't.
-    pub fn lane_for(&mut self, node: NodeIndex, cargo: Cargo, long: bool) -> Lane {
+    /// The connection for a client that has nothing unsettled. A `long` request goes where the others don't.
+    pub fn number_for(&mut self, node: NodeIndex, cargo: Cargo, long: bool) -> ConnectionNumber {
         let held = self.is_held(node);
         let pool = self.node(node);
         match cargo {
-            Cargo::Read if held && !pool.holds(lanes::ASIDE) => lanes::ASIDE,
-            Cargo::Suspect => lanes::ALONE,
-            Cargo::Script if pool.holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
-            Cargo::Script => lanes::SCRIPTS,
+            Cargo::Read if held && !pool.holds(parallel::ASIDE) => parallel::ASIDE,
+            Cargo::Suspect => parallel::ALONE,
+            Cargo::Script if pool.holds(parallel::SCRIPTS) => parallel::MORE_SCRIPTS,
+            Cargo::Script => parallel::SCRIPTS,
             _ => pool.ordinary(long),
         }
     }
 
-    /// The lane for a client that has nothing unsettled and sends something to several nodes, which was on `lane` before.
-    pub fn lane_to_several(&self, cargo: Cargo, lane: Lane) -> Lane {
-        let holds = |lane: Lane| self.held_lanes[usize::from(lane)] > 0;
+    /// The connection for a client that has nothing unsettled and sends something to several nodes, which was on `number` before.
+    pub fn number_to_several(&self, cargo: Cargo, number: ConnectionNumber) -> ConnectionNumber {
+        let holds = |number: ConnectionNumber| self.held_numbers[usize::from(number)] > 0;
         match cargo {
-            Cargo::Read if self.holds_any() && !holds(lanes::ASIDE) => lanes::ASIDE,
-            Cargo::Suspect => lanes::ALONE,
-            Cargo::Script if holds(lanes::SCRIPTS) => lanes::MORE_SCRIPTS,
-            Cargo::Script => lanes::SCRIPTS,
+            Cargo::Read if self.holds_any() && !holds(parallel::ASIDE) => parallel::ASIDE,
+            Cargo::Suspect => parallel::ALONE,
+            Cargo::Script if holds(parallel::SCRIPTS) => parallel::MORE_SCRIPTS,
+            Cargo::Script => parallel::SCRIPTS,
             _ => {
-                let lane = if lanes::ORDINARY.contains(&lane) { lane } else { lanes::ORDINARY.start };
-                if holds(lane) && !holds(1 - lane) { 1 - lane } else { lane }
+                let number =
+                    if parallel::ORDINARY.contains(&number) { number } else { parallel::ORDINARY.start };
+                if holds(number) && !holds(1 - number) { 1 - number } else { number }
             }
         }
     }
 
-    /// A long reply occupies `lane`: new clients take the other one.
-    pub fn avoid(&mut self, node: NodeIndex, lane: Lane) {
-        if lanes::ORDINARY.contains(&lane) {
-            self.node(node).preferred = 1 - lane;
+    /// A long reply occupies `number`: new clients take the other one.
+    pub fn avoid(&mut self, node: NodeIndex, number: ConnectionNumber) {
+        if parallel::ORDINARY.contains(&number) {
+            self.node(node).preferred = 1 - number;
         }
     }
 
-    /// The node holds up `lane`.
-    pub fn hold(&mut self, node: NodeIndex, lane: Lane) {
+    /// The node holds up `number`.
+    pub fn hold(&mut self, node: NodeIndex, number: ConnectionNumber) {
         let pool = self.node(node);
         let before = pool.held;
-        pool.held |= 1 << lane;
-        self.held_lanes[usize::from(lane)] += u32::from(before & (1 << lane) == 0);
+        pool.held |= 1 << number;
+        self.held_numbers[usize::from(number)] += u32::from(before & (1 << number) == 0);
         self.held |= HeldNodes::bit(node);
     }
 
@@ -121,18 +122,18 @@ impl Pools {
         self.held & HeldNodes::bit(node) != 0
     }
 
-    /// The node has let go of what it held up on `lane`.
-    pub fn release(&mut self, node: NodeIndex, lane: Lane) {
+    /// The node has let go of what it held up on `number`.
+    pub fn release(&mut self, node: NodeIndex, number: ConnectionNumber) {
         let pool = self.node(node);
         let before = pool.held;
-        pool.held &= !(1 << lane);
-        self.held_lanes[usize::from(lane)] -= u32::from(before & (1 << lane) != 0);
+        pool.held &= !(1 << number);
+        self.held_numbers[usize::from(number)] -= u32::from(before & (1 << number) != 0);
     }
 
-    /// No lane of this worker is held up, as far as is known; `elsewhere` are the nodes that hold up other workers.
+    /// No connection of this worker is held up, as far as is known; `elsewhere` are the nodes that hold up other workers.
     pub fn forget_held(&mut self, elsewhere: u64) {
         self.nodes.iter_mut().for_each(|pool| pool.held = 0);
-        self.held_lanes = Default::default();
+        self.held_numbers = Default::default();
         self.held = elsewhere;
     }
 
@@ -162,13 +163,13 @@ impl Upstreams {
         core: &mut Core,
         node: NodeIndex,
         selection: Selection,
-        lane: Lane,
+        number: ConnectionNumber,
     ) -> UpstreamKey {
-        let wanted = (selection, lane);
+        let wanted = (selection, number);
         if let Some((_, key)) = self.pools.node(node).shared.iter().find(|(known, _)| *known == wanted) {
             return *key;
         }
-        let key = self.open_connection(core, node, Role::Shared(lane), selection, None);
+        let key = self.open_connection(core, node, Role::Shared(number), selection, None);
         self.pools.node(node).shared.push((wanted, key));
         key
     }
@@ -285,7 +286,7 @@ impl Upstreams {
             companion: None,
             phase: Phase::Connecting,
             stream: None,
-            wire: if role == Role::Shared(lanes::ALONE) { Wire::one_by_one() } else { Wire::default() },
+            wire: if role == Role::Shared(parallel::ALONE) { Wire::one_by_one() } else { Wire::default() },
             gauge: Default::default(),
             intake: Default::default(),
             scanner: Default::default(),

@@ -120,8 +120,8 @@ impl Upstreams {
         node: NodeIndex,
         version: RespVersion,
     ) -> Option<UpstreamKey> {
-        let lane = self.pools.preferred(node);
-        let connection = self.shared_connection(core, node, Selection::of_version(version), lane);
+        let number = self.pools.preferred(node);
+        let connection = self.shared_connection(core, node, Selection::of_version(version), number);
         let phase = self.connections.get(connection)?.phase();
         (!matches!(phase, Phase::Waiting(_))).then_some(connection)
     }

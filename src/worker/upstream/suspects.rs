@@ -2,10 +2,10 @@
 //!
 //! A server with a `client-output-buffer-limit` for normal clients closes a connection as soon as the replies that wait on it
 //! are more, and says nothing: all that was asked there is lost, and which request did it can't be seen. So every read that was
-//! lost is suspected. It goes again on a lane where one request is written at a time ([`super::lanes::ALONE`]): there, only the
+//! lost is suspected. It goes again on a connection where one request is written at a time ([`super::parallel::ALONE`]): there, only the
 //! one that does it is lost, and nobody else's. After [`TRIES_ALONE_MAX`] tries it gets an error that says so.
 //!
-//! Where a read was lost, the slot of its keys is remembered, and later reads there go on that lane at once. A small reply ends
+//! Where a read was lost, the slot of its keys is remembered, and later reads there go on that connection at once. A small reply ends
 //! that for a slot of which no more is known; a large one, or a second loss, makes it last for [`KNOWN_NS`] since the last
 //! such. A write can't be sent again: it gets its unknown outcome, and nothing is remembered of it.
 //!

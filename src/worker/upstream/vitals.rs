@@ -15,7 +15,7 @@
 //!   6.2), or does not let the gateway's user run it, leaves it open, and then the time limit holds.
 //!
 //! What follows from it: a held connection does not age, reads on it that wait for nobody's write of their own client go again
-//! beside it ([`super::lanes`]), and a node that has no pulse and is not the master any more is given up at once.
+//! on another one ([`super::parallel`]), and a node that has no pulse and is not the master any more is given up at once.
 
 use smallvec::SmallVec;
 

@@ -342,7 +342,7 @@ impl HotKeys {
                     Retry::NoScript | Retry::Asked => {}
                     Retry::Elsewhere => self.elsewhere(core, hash, key, reply),
                     Retry::Refused(text) => {
-                        self.doubt_master_of(core, key, &text);
+                        self.suspect_master_of(core, key, &text);
                         if !key.owner.is_failing() {
                             tracing::warn!(
                                 key = key.name(),
@@ -358,7 +358,7 @@ impl HotKeys {
                 self.flush_over(core, key, &outcome);
                 match outcome {
                     FlushOutcome::Returned { reason, .. } => {
-                        self.doubt_master_of(core, key, &reason);
+                        self.suspect_master_of(core, key, &reason);
                         key.owner.on_failure(core.now_ns);
                     }
                     _ => key.owner.on_success(),
@@ -370,11 +370,11 @@ impl HotKeys {
     }
 
     /// A node that refuses a flush because it only follows another is master no more.
-    fn doubt_master_of(&mut self, core: &mut Core, key: &BehindKey, error: &str) {
+    fn suspect_master_of(&mut self, core: &mut Core, key: &BehindKey, error: &str) {
         if let Some(node) =
             core.snapshots.topology.master_of(key.place).filter(|_| error.starts_with("READONLY"))
         {
-            core.doubt_master(node);
+            core.suspect_master(node);
         }
     }
 
