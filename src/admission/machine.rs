@@ -215,8 +215,14 @@ impl Admission {
                 self.let_through(now_ns, delta)
                     .unwrap_or_else(|denial| self.ask_or_refuse(now_ns, delta, denial))
             }
-            Phase::Unavailable => self.ask_or_refuse(now_ns, delta, Denial::Unavailable),
+            // It waits for Redis as any other command does, and is refused when its time is over.
+            Phase::Unavailable => self.admit(delta),
         }
+    }
+
+    /// Whether operations are answered without Redis now.
+    pub fn lets_through(&self) -> bool {
+        self.quota.on_unavailable() == OnUnavailable::Allow
     }
 
     /// What becomes of an operation that was admitted and then could not be sent, once [`Self::on_unavailable`] has been told.

@@ -91,6 +91,8 @@ pub struct Clamp {
     /// A hash in the counter's slot whose field `limit`, if present, replaces the ceilings (or the floor), and whose
     /// field `paused`, if `1`, refuses everything. See [`override_key`].
     pub override_key: Option<Bytes>,
+    /// The operator has paused it: everything is refused.
+    pub paused: bool,
     /// Grant everything, and count what would have been refused.
     pub shadow: bool,
     /// Units that are counted in windows once, in addition to the increments. Only together with [`Self::shadow`], and without windows.

@@ -121,6 +121,49 @@ pub(super) fn split_around<M: Member>(segment: Segment<M>, entry: usize) -> [Vec
     parts
 }
 
+/// Parts a waiting segment into what of it is over, and what waits on. Where one request stands for several members and is over for the
+/// first of them, it is over for all; of a run of `SET`s the later ones wait on.
+pub(super) fn part_over<M: Member>(
+    mut segment: Segment<M>,
+    is_over: impl Fn(&M) -> bool,
+) -> (Segment<M>, Vec<Segment<M>>) {
+    if !segment.entries.iter().any(|entry| is_over(&entry.member)) {
+        return (Segment::new(), vec![segment]);
+    }
+    match segment.kind {
+        Kind::Write(_) => (segment, Vec::new()),
+        Kind::Sets => {
+            let goes_on = |entry: &Entry<M>| entry.ask == EntryKind::Set && !is_over(&entry.member);
+            let first = segment.entries.iter().position(goes_on).unwrap_or(segment.entries.len());
+            let over = segment.split_entries(first);
+            (over, if segment.entries.is_empty() { Vec::new() } else { vec![segment] })
+        }
+        Kind::Read { .. } => {
+            let over = segment.take_members(is_over);
+            (over, if segment.entries.is_empty() { Vec::new() } else { vec![segment] })
+        }
+        Kind::Counter | Kind::HashCounter => {
+            let over = segment.take_members(is_over);
+            (over, fold_anew(segment))
+        }
+    }
+}
+
+/// Folds the operations of a counter, of which some are gone.
+fn fold_anew<M: Member>(segment: Segment<M>) -> Vec<Segment<M>> {
+    let mut parts: Vec<Segment<M>> = Vec::new();
+    for Entry { member, delta, ask, version } in segment.entries {
+        let op = op_of(segment.kind, &segment.arena, delta, ask);
+        if parts.last_mut().is_some_and(|last| last.join(&op, member, version)) {
+            continue;
+        }
+        let mut next = Segment::new();
+        next.begin(&op, member, version);
+        parts.push(next);
+    }
+    parts
+}
+
 fn op_of(kind: Kind, field: &[u8], delta: i64, ask: EntryKind) -> Op<'_> {
     match (kind, ask) {
         (Kind::HashCounter, EntryKind::Increment) => Op::HashIncrement { field, delta },

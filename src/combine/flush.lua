@@ -101,7 +101,7 @@ local function counter(before, add, sum, low, high, runs)
   return one_by_one(add, runs)
 end
 
--- The quota's clauses: 'd' the consuming direction is down; 's' shadow; 'c n' ceiling; 'C i' ceiling in KEYS[i];
+-- The quota's clauses: 'd' the consuming direction is down; 's' shadow; 'p' paused; 'c n' ceiling; 'C i' ceiling in KEYS[i];
 -- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 't i units ms length'
 -- window in which so many were taken without asking, whatever the steps add, which is to last ms; 'e text' a fault; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
 -- quota in shadow mode beside the one before it, judged on what that grants.
@@ -125,6 +125,7 @@ local function read_quota(clauses)
     local named = KEYS[tonumber(first)]
     if letter == 'd' then quota.up = false
     elseif letter == 's' then quota.shadow = true
+    elseif letter == 'p' then quota.paused = true
     elseif letter == 'c' then lower(tonumber(first))
     elseif letter == 'f' then into.floor = tonumber(first)
     elseif letter == 'e' then fail(string.sub(clause, 3))

@@ -65,6 +65,7 @@
 //! sends: if that alternates between kinds, its operations share a flush but do not fold, and [`QueueCounters`] shows that the key
 //! gains nothing. What goes by the script keeps the order of arrival.
 
+mod apart;
 mod clamp;
 mod cut;
 mod flight;
@@ -89,6 +90,7 @@ mod write_behind;
 mod write_form;
 mod writes;
 
+pub use apart::ClampRead;
 pub use clamp::{
     CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, ShadowBounds, Window,
     WindowState, override_key, window_key,

@@ -421,6 +421,18 @@ impl<M: Member> KeyQueue<M> {
         }
     }
 
+    /// Has the script's part of the flush wait again, in front of all else: it is going to be made anew, in another form. `false`,
+    /// and nothing changed, where none is due or where an earlier sending of it may have taken effect.
+    pub fn take_back(&mut self) -> bool {
+        let is_unsent =
+            |flight: &mut Flight<M>| flight.state == State::Due && flight.group > 0 && !flight.doubtful;
+        let Some(flight) = self.flight.take_if(is_unsent) else { return false };
+        flight.segments.into_iter().rev().for_each(|segment| self.waiting.push_front(segment));
+        self.places.on_flush(self.waiting.len());
+        self.pace = Pace::default();
+        true
+    }
+
     /// The connection was lost, with these replies to the first commands. Of the others that many, the last ones, had not been
     /// written (`unsent`). What is decided is settled. With a token all else is due again. Without one the members of writes
     /// that may have been executed are told that the outcome is unknown; the rest is due again. The same happens with a token
@@ -456,13 +468,30 @@ impl<M: Member> KeyQueue<M> {
         }
     }
 
-    /// Gives up all that waits, with this error: nothing of it was sent.
-    pub fn abandon_waiting(&mut self, error: &str, mut sink: impl FnMut(M, Settled)) {
-        self.places.on_flush(0);
+    /// Gives up what waits for members whose time is over, with this error: nothing of it was sent.
+    pub fn abandon_waiting(
+        &mut self,
+        error: &str,
+        is_over: impl Fn(&M) -> bool,
+        mut sink: impl FnMut(M, Settled),
+    ) {
         for segment in std::mem::take(&mut self.waiting) {
-            settle::settle_unsent(&segment, error.as_bytes(), &mut sink);
-            self.recycle(segment);
+            let before = segment.weight();
+            let (over, left) = cut::part_over(segment, &is_over);
+            settle::settle_unsent(&over, error.as_bytes(), &mut sink);
+            let after =
+                left.iter().map(Segment::weight).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            self.operations = self.operations + after.0 - before.0;
+            self.bytes = self.bytes + after.1 - before.1;
+            self.waiting.extend(left);
+            self.keep_spare(over);
         }
+        self.places.on_flush(self.waiting.len());
+    }
+
+    /// The members that wait, in no particular order.
+    pub fn waiting_members(&self) -> impl Iterator<Item = &M> {
+        self.waiting.iter().flat_map(|segment| &segment.entries).map(|entry| &entry.member)
     }
 
     fn recycle(&mut self, segment: Segment<M>) {

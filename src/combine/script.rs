@@ -126,6 +126,9 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     if clamp.shadow {
         clauses.push("s".to_owned());
     }
+    if clamp.paused {
+        clauses.push("p".to_owned());
+    }
     push_bounds(&clamp.ceilings, clamp.floor, &clamp.windows, &mut index_of, &mut clauses);
     for charge in &clamp.charges {
         let Charge { key, units, left_ms, window_ms } = charge;

@@ -357,6 +357,15 @@ impl<M: Member> Segment<M> {
         out
     }
 
+    /// Takes the first entries of a run of `SET`s out.
+    pub fn split_entries(&mut self, entries: usize) -> Self {
+        let mut front = Self { kind: self.kind, ..Self::new() };
+        front.entries = self.entries.drain(..entries).collect();
+        self.recount();
+        front.recount();
+        front
+    }
+
     /// Counts the operations anew. The fold is not; nothing looks at that of an unfolded segment but for whether it writes.
     fn recount(&mut self) {
         let of = |entry: &Entry<M>| entry.member.operations();

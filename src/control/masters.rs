@@ -45,6 +45,19 @@ impl Question {
     }
 }
 
+/// Questions by who is asked, each with its place among all.
+type Round = HashMap<Address, Vec<(usize, Question)>>;
+
+/// Where a node wants this once what it was asked (`ASK`). An empty host is that of the node itself.
+pub fn asked_at(reply: &[u8], node: &Address) -> Option<Address> {
+    let text = std::str::from_utf8(first_error(reply)?).ok()?;
+    let target = text.strip_prefix("ASK ")?.split(' ').nth(1)?;
+    match target.strip_prefix(':') {
+        Some(port) => Some(Address::new(&node.host, port.parse().ok()?)),
+        None => target.parse().ok(),
+    }
+}
+
 /// See the module.
 pub struct Masters {
     gateway: Arc<Gateway>,
@@ -62,9 +75,15 @@ impl Masters {
         Self { gateway, connections: HashMap::new(), unheard: HashMap::new() }
     }
 
-    /// The whole reply to each question, an error reply included; `None` where none came in time.
+    /// The whole reply to each question, an error reply included; `None` where none came in time. Keys that have gone ahead of their
+    /// slot are asked for where they are.
     pub async fn ask(&mut self, questions: &[Question]) -> Vec<Option<Bytes>> {
-        let replies = self.ask_at(questions, self.by_master(questions)).await;
+        let mut replies = vec![None; questions.len()];
+        self.ask_round(self.by_master(questions), &mut replies).await;
+        let gone_ahead = self.by_redirection(questions, &replies);
+        if !gone_ahead.is_empty() {
+            self.ask_round(gone_ahead, &mut replies).await;
+        }
         self.look_at_moves(questions, &replies);
         replies
     }
@@ -75,31 +94,25 @@ impl Masters {
         servers: impl Iterator<Item = &Address>,
         word: &'static [u8],
     ) -> Vec<Option<Bytes>> {
-        let mut places: HashMap<Address, Vec<usize>> = HashMap::new();
-        servers.enumerate().for_each(|(place, server)| {
-            places.entry(server.clone()).or_default().push(place);
-        });
-        let count = places.values().map(Vec::len).sum();
         let question = Question { key: Bytes::new(), words: vec![Bytes::from_static(word)] };
-        self.ask_at(&vec![question; count], places).await
+        let mut round = Round::new();
+        servers.enumerate().for_each(|(place, server)| {
+            round.entry(server.clone()).or_default().push((place, question.clone()));
+        });
+        let mut replies = vec![None; round.values().map(Vec::len).sum()];
+        self.ask_round(round, &mut replies).await;
+        replies
     }
 
-    /// The reply to each question at the servers that have their places.
-    async fn ask_at(
-        &mut self,
-        questions: &[Question],
-        places: HashMap<Address, Vec<usize>>,
-    ) -> Vec<Option<Bytes>> {
+    /// Asks all servers of a round side by side, but for those that are left alone.
+    async fn ask_round(&mut self, round: Round, replies: &mut [Option<Bytes>]) {
         let now = Instant::now();
         self.unheard.retain(|_, until| *until > now);
-        let mut replies = vec![None; questions.len()];
         let mut asked = JoinSet::new();
-        for (address, places) in places {
+        for (address, questions) in round {
             if self.unheard.contains_key(&address) {
                 continue;
             }
-            let questions: Vec<(usize, Question)> =
-                places.into_iter().map(|place| (place, questions[place].clone())).collect();
             let kept = self.connections.remove(&address);
             let config = self.gateway.config.load_full();
             asked.spawn(ask_master(address, kept, config, questions, now + PATIENCE));
@@ -110,21 +123,40 @@ impl Masters {
                 Some(connection) => drop(self.connections.insert(address, connection)),
                 None => drop(self.unheard.insert(address, Instant::now() + LEFT_ALONE)),
             }
-            answers.into_iter().for_each(|(place, reply)| replies[place] = Some(reply));
-        }
-        replies
-    }
-
-    /// The places of the questions for each master.
-    fn by_master(&self, questions: &[Question]) -> HashMap<Address, Vec<usize>> {
-        let mut places: HashMap<Address, Vec<usize>> = HashMap::new();
-        for (place, question) in questions.iter().enumerate() {
-            let master = self.gateway.master_at(self.gateway.routes.place_of(&question.key));
-            if let Some(address) = master {
-                places.entry(address).or_default().push(place);
+            for (place, reply) in answers {
+                // That to `ASKING` has none.
+                if let Some(answer) = replies.get_mut(place) {
+                    *answer = Some(reply);
+                }
             }
         }
-        places
+    }
+
+    /// The questions for each master.
+    fn by_master(&self, questions: &[Question]) -> Round {
+        let mut round = Round::new();
+        for (place, question) in questions.iter().enumerate() {
+            if let Some(address) = self.gateway.master_at(self.gateway.routes.place_of(&question.key)) {
+                round.entry(address).or_default().push((place, question.clone()));
+            }
+        }
+        round
+    }
+
+    /// The questions that a node redirected once (`ASK`), for each that it named.
+    fn by_redirection(&self, questions: &[Question], replies: &[Option<Bytes>]) -> Round {
+        let mut round = Round::new();
+        for (place, (question, reply)) in questions.iter().zip(replies).enumerate() {
+            let Some(reply) = reply else { continue };
+            let master = self.gateway.master_at(self.gateway.routes.place_of(&question.key));
+            if let Some(target) = master.and_then(|master| asked_at(reply, &master)) {
+                let of_target = round.entry(target).or_default();
+                let asking =
+                    Question { key: question.key.clone(), words: vec![Bytes::from_static(b"ASKING")] };
+                of_target.extend([(usize::MAX, asking), (place, question.clone())]);
+            }
+        }
+        round
     }
 
     /// A slot has moved, and nobody may have noticed.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::masters::{Masters, Question};
+use super::masters::{self, Masters, Question};
 use super::quota_list::QuotaList;
 use super::quota_reader;
 use super::topology::KeeperSettings;
@@ -218,9 +218,15 @@ async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes], deadline: Insta
     }
 }
 
+/// Sends it to this node, or to where a key has gone ahead of its slot, as the node says.
 async fn send(config: &Config, address: &Address, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
     let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(&config.upstream);
-    UpstreamClient::connect(address, &credentials, timeouts).await?.command_raw(arguments).await
+    let mut client = UpstreamClient::connect(address, &credentials, timeouts).await?;
+    let reply = client.command_raw(arguments).await?;
+    let Some(target) = masters::asked_at(&reply, address) else { return Ok(reply) };
+    let mut client = UpstreamClient::connect(&target, &credentials, timeouts).await?;
+    client.command_raw(&[b"ASKING"]).await?;
+    client.command_raw(arguments).await
 }
 
 /// Another node would take it, or this one in a moment.

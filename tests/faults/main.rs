@@ -15,6 +15,7 @@ mod broken_servers;
 mod descriptors;
 mod drain;
 mod held_commands;
+mod hot_slots;
 mod hung_master;
 mod lost_connections;
 mod memory_at_rest;

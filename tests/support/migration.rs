@@ -28,6 +28,17 @@ impl<'a> Migration<'a> {
         Migration { cluster, slot, from, to }
     }
 
+    /// The keys of the slot that are not moved yet.
+    pub fn keys(&self) -> Vec<String> {
+        self.cluster.client(self.from).list(&format!("CLUSTER GETKEYSINSLOT {} 10000", self.slot))
+    }
+
+    /// Moves this key.
+    pub fn move_key(&self, key: &str) {
+        let port = self.cluster.port(self.to);
+        self.cluster.client(self.from).check(&format!("MIGRATE 127.0.0.1 {port} {key} 0 10000"), "+...");
+    }
+
     /// Moves up to `count` keys one by one; says how many there were.
     pub fn move_keys(&self, count: usize) -> usize {
         let mut source = self.cluster.client(self.from);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::apart::Apart;
 use super::govern::Passed;
 use super::owner_request::OwnerRequest;
 use super::quota::Held;
@@ -61,6 +62,8 @@ pub struct Home {
     pub queue: KeyQueue<Waiter>,
     /// The sending that is in flight.
     pub sending: Sending,
+    /// The keys of its flush are on two nodes.
+    pub apart: Option<Apart>,
     /// Of a queue of debts: what the next flush is made with.
     pub charge: Option<Arc<Clamp>>,
     /// Members of the last flush whose grants wait for replicas, with their replies. Nothing is sent meanwhile.

@@ -21,6 +21,7 @@
 //! Order: an operation is combined only when everything that its client sent earlier and that might touch the key outside the
 //! queue has been answered; and what can't be combined waits until the client has nothing in any queue.
 
+mod apart;
 pub mod behind;
 mod board;
 pub mod cache;

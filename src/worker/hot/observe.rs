@@ -81,6 +81,7 @@ impl HotKeys {
                 .sharing(&self.spares)
                 .cautious(),
             sending: Default::default(),
+            apart: None,
             charge: None,
             unconfirmed: Vec::new(),
             answered_ns: 0,

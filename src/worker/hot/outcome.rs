@@ -58,6 +58,9 @@ impl HotKeys {
 
     fn finish(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         let sending = std::mem::take(&mut home.sending);
+        if home.is_reading() {
+            return self.finish_reading(core, hash, home, sending);
+        }
         if sending.lost > 0 {
             let now_ns = core.now_ns;
             let (queue, held) = (&mut home.queue, &mut home.held);
@@ -106,7 +109,9 @@ impl HotKeys {
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {
                 let reply = sending.replies.get(reply).cloned().unwrap_or_default();
-                self.follow(core, hash, home, &reply);
+                if !self.go_apart(hash, home, &reply) {
+                    self.follow(core, hash, home, &reply);
+                }
             }
             Some(Again::NoScript | Again::OneByOne) => self.look_again(hash, home),
             None => self.go_on(hash, home),
@@ -116,14 +121,14 @@ impl HotKeys {
     /// The flush at hand is over: the next may go.
     fn go_on(&mut self, hash: u64, home: &mut Home) {
         home.owner.on_success();
-        home.said = None;
+        (home.said, home.apart) = (None, None);
         if !home.queue.is_empty() {
             self.look_again(hash, home);
         }
     }
 
     /// Sends the flush where a redirection says, or here again after a moment.
-    fn follow(&mut self, core: &mut Core, hash: u64, home: &mut Home, reply: &Bytes) {
+    pub(super) fn follow(&mut self, core: &mut Core, hash: u64, home: &mut Home, reply: &Bytes) {
         match home.owner.follow(core, home.place, reply) {
             Followed::AtOnce => self.look_again(hash, home),
             Followed::Later => self.try_later(core, hash, home),

@@ -27,6 +27,8 @@ pub struct OwnerRequest {
     sending: Option<u32>,
     /// Where a redirection wants the next sending.
     target: Option<Target>,
+    /// It has followed a redirection at once. Another one waits.
+    redirected: bool,
     /// When the first of the attempts that failed did.
     failing_since_ns: Option<u64>,
     /// Before this nothing is sent again.
@@ -88,6 +90,17 @@ impl OwnerRequest {
     /// The command is over, or Redis has shown that it is there.
     pub fn on_success(&mut self) {
         self.failing_since_ns = None;
+        self.redirected = false;
+    }
+
+    /// Another command takes its place, and may be redirected once for itself.
+    pub fn begin_anew(&mut self) {
+        self.redirected = false;
+    }
+
+    /// It still fails, and those who wait for it have done so since this time.
+    pub fn fail_since(&mut self, since_ns: u64) {
+        self.failing_since_ns = Some(since_ns);
     }
 
     /// Redis is there again. What is still not known to have failed has its whole patience from now on.
@@ -108,8 +121,9 @@ impl OwnerRequest {
     /// Follows a redirection of a command of this slot: at once the first time.
     pub fn follow(&mut self, core: &mut Core, place: SlotAt, reply: &[u8]) -> Followed {
         match target_of(core, place, reply) {
-            Some(target) if !self.is_failing() => {
+            Some(target) if !self.redirected => {
                 self.target = Some(target);
+                self.redirected = true;
                 self.on_failure(core.now_ns);
                 Followed::AtOnce
             }

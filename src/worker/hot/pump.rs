@@ -42,12 +42,17 @@ impl HotKeys {
         if let Some(due_ns) = home.owner.rests_until(core.now_ns) {
             return self.look_at(due_ns, hash);
         }
+        if home.is_reading() {
+            return self.read_apart(core, exit, hash, home);
+        }
+        let apart = home.clamp_apart();
+        let is_apart = apart.is_some();
         let clamp = home.held.as_ref().and_then(|held| held.admission.clamp().cloned());
-        let clamp = clamp.or_else(|| home.charge.clone());
+        let clamp = apart.unwrap_or(clamp).or_else(|| home.charge.clone());
         let policy = FlushPolicy {
             interval_ns: core.config.combine.flush_interval.as_nanos() as u64,
             early_min: core.config.combine.early_flush_min,
-            exactly_once: self.wants_tokens(core, hash, home),
+            exactly_once: !is_apart && self.wants_tokens(core, hash, home),
             clamp: clamp.as_ref(),
             withhold: home.held.is_some() && clamp.is_none(),
         };
@@ -114,7 +119,7 @@ impl HotKeys {
         self.look_at(due_ns, hash);
     }
 
-    /// Answers members whose flush could not be brought to an end in time.
+    /// Answers members whose flush could not be brought to an end in time: each has waited as long as a request that is not folded.
     fn give_up_overdue(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         let Some(since_ns) = home.owner.failing_since_ns() else { return };
         let failing_ns = core.now_ns.saturating_sub(since_ns);
@@ -123,26 +128,38 @@ impl HotKeys {
             return;
         }
         let error = &unsent_error(core, home)[..];
+        // What was surely not executed waits on for those whose time is not over.
+        home.queue.take_back();
         let (queue, held) = (&mut home.queue, &mut home.held);
         if let Some(held) = held {
             held.admission.on_unavailable(core.now_ns);
         }
-        queue.abandon_waiting(error, |waiter, settled| {
-            self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled)
-        });
+        // A quota that lets through does so for all, once it is known that Redis is away.
+        let at_once = held.as_ref().is_some_and(|held| held.admission.lets_through());
+        let due_ns = core.now_ns.saturating_sub(patience_ns);
+        queue.abandon_waiting(
+            error,
+            |waiter| at_once || waiter.received_ns <= due_ns,
+            |waiter, settled| self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled),
+        );
         // A flush that may have taken effect is asked for until its outcome is known, for as long as its token is remembered.
         let limit_ns = match queue.is_in_doubt() {
             true => TOKEN_TTL_MS * 1_000_000 / 2,
             false => patience_ns,
         };
-        if failing_ns >= limit_ns {
-            queue.abandon(error, |waiter, settled| {
-                self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled)
-            });
-            home.owner.on_success();
-            // A reply that still comes is nobody's.
-            home.owner.disown();
-            home.sending = Sending::default();
+        if failing_ns < limit_ns {
+            return;
+        }
+        queue.abandon(error, |waiter, settled| {
+            self.settle_given_up(core, hash, held.as_deref_mut(), waiter, settled)
+        });
+        // A reply that still comes is nobody's.
+        home.owner.disown();
+        (home.sending, home.apart) = (Sending::default(), None);
+        // The walk over those who wait is made some times in as long as they do.
+        match home.queue.waiting_members().map(|waiter| waiter.received_ns).min() {
+            Some(oldest_ns) => home.owner.fail_since(oldest_ns.max(due_ns + patience_ns / 8)),
+            None => home.owner.on_success(),
         }
     }
 }

@@ -431,7 +431,7 @@ fn giving_up_tells_what_is_known() {
         prepare(&mut queue);
         let mut answers = Vec::new();
         queue.abandon(lost, collect(&mut answers));
-        queue.abandon_waiting(lost, collect(&mut answers));
+        queue.abandon_waiting(lost, |_| true, collect(&mut answers));
         assert!(queue.is_empty());
         answers.into_iter().map(|(_, text)| text.contains("unknown")).collect::<Vec<_>>()
     };
