@@ -2,14 +2,18 @@
 //! directly, all operations on a counter can be put into one order that agrees with every reply, with the order of each
 //! connection, and with real time (an operation that was answered before another was sent comes before it).
 //!
+//! That holds with folding forced on, off, and switched at random by reloads under way.
+//!
 //! Increments are positive, so their replies tell their places, and the order can be checked instead of searched for
 //! (Herlihy and Wing, "Linearizability", ACM TOPLAS 1990). A failing seed is printed; `HOTGATE_SEED` repeats it, as far as
 //! threads can be repeated.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 
+use crate::support::folding::{Folding, Switch};
 use crate::support::text::{one_line, request};
 use crate::support::{Client, Cluster, Gateway, Server, seed};
 use rand::rngs::SmallRng;
@@ -23,7 +27,7 @@ const PIPELINE_MAX: usize = 12;
 const RUN_MAX: usize = 6;
 
 /// How a counter is kept.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     String,
     HashField,
@@ -132,8 +136,14 @@ fn check(mut history: Vec<Operation>, last: i64, seed: u64) {
 }
 
 /// Runs all connections and checks every counter; `direct` is where each key's Redis answers.
-fn run(gateways: &[Gateway], direct: impl Fn(usize) -> SocketAddr, kind: Kind) {
+fn run(
+    (gateways, config, folding): (&[Gateway], &str, Folding),
+    direct: impl Fn(usize) -> SocketAddr,
+    kind: Kind,
+) {
     let seed = seed();
+    println!("{kind:?}, folding {folding:?}, {config:?}");
+    let mut switch = Switch::new(gateways, &format!("{config}{WORKERS}"), PATTERN, folding, seed);
     let mut histories: BTreeMap<usize, Vec<Operation>> = BTreeMap::new();
     std::thread::scope(|scope| {
         let through = (0..CONNECTIONS).map(|connection| {
@@ -144,7 +154,12 @@ fn run(gateways: &[Gateway], direct: impl Fn(usize) -> SocketAddr, kind: Kind) {
             let addresses: Vec<SocketAddr> = (0..KEYS).map(&direct).collect();
             scope.spawn(move || write_directly(&addresses, kind, seed))
         };
-        for thread in through.collect::<Vec<_>>().into_iter().chain([beside]) {
+        let threads: Vec<_> = through.collect::<Vec<_>>().into_iter().chain([beside]).collect();
+        while folding == Folding::Switching && !threads.iter().all(ScopedJoinHandle::is_finished) {
+            switch.perhaps(4);
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        for thread in threads {
             for (key, operations) in thread.join().unwrap() {
                 histories.entry(key).or_default().extend(operations);
             }
@@ -171,10 +186,20 @@ fn write_directly(addresses: &[SocketAddr], kind: Kind, seed: u64) -> BTreeMap<u
     seen
 }
 
-const CONFIG: &str = "[gateway]\nworkers = 2\n[[rule]]\nmatch = 'counter:*'\nmode = 'combine'\n";
+const WORKERS: &str = "[gateway]\nworkers = 2\n";
+const PATTERN: &str = "counter:*";
 
-fn before(upstream: &str, config: &str) -> Vec<Gateway> {
-    (0..GATEWAYS).map(|_| Gateway::before(upstream).config(&format!("{config}{CONFIG}")).start()).collect()
+fn before(upstream: &str, config: &str, folding: Folding) -> Vec<Gateway> {
+    let config = format!("{config}{WORKERS}{}", folding.rule(PATTERN));
+    (0..GATEWAYS).map(|_| Gateway::before(upstream).config(&config).start()).collect()
+}
+
+fn check_one_server(config: &str, folding: Folding) {
+    for kind in [Kind::String, Kind::HashField] {
+        let server = Server::start();
+        let gateways = before(&server.address().to_string(), config, folding);
+        run((&gateways, config, folding), |_| server.address(), kind);
+    }
 }
 
 #[test]
@@ -182,22 +207,27 @@ fn counters_on_one_server() {
     for config in
         ["", "[combine]\nexactly_once = true\n", "[combine]\nflush_interval = '0s'\nearly_flush_min = 2\n"]
     {
-        for kind in [Kind::String, Kind::HashField] {
-            let server = Server::start();
-            run(&before(&server.address().to_string(), config), |_| server.address(), kind);
-        }
+        check_one_server(config, Folding::On);
+    }
+    check_one_server("", Folding::Off);
+}
+
+#[test]
+fn counters_while_folding_is_switched_at_random() {
+    for config in ["", "[combine]\nexactly_once = true\n"] {
+        check_one_server(config, Folding::Switching);
     }
 }
 
 #[test]
 fn counters_in_a_cluster() {
     let cluster = Cluster::start();
-    let gateways = before(&cluster.seeds(), "");
-    for kind in [Kind::String, Kind::HashField] {
+    for (kind, folding) in [(Kind::String, Folding::On), (Kind::HashField, Folding::Switching)] {
+        let gateways = before(&cluster.seeds(), "", folding);
         let direct = |key| {
             let node = cluster.master_of(&format!("counter:{{{key}}}"));
             ([127, 0, 0, 1], cluster.port(node)).into()
         };
-        run(&gateways, direct, kind);
+        run((&gateways, "", folding), direct, kind);
     }
 }

@@ -9,8 +9,11 @@
 //! - the order within a hash table, which hangs on each server's hash seed: sets here hold integers, and hashes are told
 //!   to stay lists ([`SMALL_ENCODINGS`]).
 //!
+//! That holds with folding forced on, off, and switched at random by reloads under way.
+//!
 //! A failure prints the seed; `HOTGATE_SEED=n` runs the same sequence again.
 
+use crate::support::folding::{Folding, Switch};
 use crate::support::generator::{Generator, Keys};
 use crate::support::text::{encode, shown};
 use crate::support::{self, BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version};
@@ -22,7 +25,13 @@ const SMALL_ENCODINGS: &[&str] = &["--hash-max-ziplist-value", "1000000"];
 
 /// Sends the same sequence both ways and compares reply for reply. The commands go in pipelines of random length, so that
 /// order is proven on the way.
-fn compare(plain: &mut Client, through: &mut Client, keys: Keys, version: Version, seed: u64) {
+fn compare(
+    (plain, through): (&mut Client, &mut Client),
+    keys: Keys,
+    version: Version,
+    seed: u64,
+    switch: &mut Switch,
+) {
     let mut generator = Generator::new(seed, keys);
     let older = plain.text("INFO server").contains("redis_version:6.");
     let mut sent = 0;
@@ -31,6 +40,7 @@ fn compare(plain: &mut Client, through: &mut Client, keys: Keys, version: Versio
         let bytes: Vec<u8> = pipeline.iter().flat_map(|command| encode(command)).collect();
         plain.send(&bytes);
         through.send(&bytes);
+        switch.perhaps(8);
         for command in &pipeline {
             let line: Vec<String> = command.iter().map(|argument| shown(argument)).collect();
             let line = line.join(" ");
@@ -70,29 +80,45 @@ fn is_same_in_another_order(reply: &[u8], expected: &[u8]) -> bool {
 }
 
 /// Runs both versions of the protocol, each with a seed of its own, from an empty database.
-fn check(plain: &Server, gateway: &Gateway, keys: Keys) {
+fn check(plain: &Server, gateway: &[Gateway; 1], keys: Keys, folding: Folding) {
     for version in BOTH_VERSIONS {
         let seed = support::seed();
+        let mut switch = Switch::new(gateway, "", PATTERN, folding, seed);
         let mut to_redis = Client::speaking(plain.address(), version);
-        let mut to_hotgate = gateway.speaking(version);
+        let mut to_hotgate = gateway[0].speaking(version);
         for client in [&mut to_redis, &mut to_hotgate] {
             client.check("FLUSHALL", "+OK");
         }
-        compare(&mut to_redis, &mut to_hotgate, keys, version, seed);
+        println!("{keys:?}, {version:?}, folding {folding:?}");
+        compare((&mut to_redis, &mut to_hotgate), keys, version, seed, &mut switch);
+        assert_eq!(switch.switched() > 0, folding == Folding::Switching);
     }
+}
+
+const PATTERN: &str = "*";
+
+fn start(upstream: impl ToString, folding: Folding) -> [Gateway; 1] {
+    [Gateway::before(&upstream.to_string()).config(&folding.rule(PATTERN)).start()]
 }
 
 #[test]
 fn in_front_of_one_server() {
     let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::with(SMALL_ENCODINGS));
-    check(&plain, &Gateway::before_server(&behind), Keys::Anywhere);
+    for folding in Folding::ALL {
+        check(&plain, &start(behind.address(), folding), Keys::Anywhere, folding);
+    }
 }
 
 #[test]
 fn in_front_of_a_cluster() {
     let plain = Server::with(SMALL_ENCODINGS);
     let cluster = Cluster::with(SMALL_ENCODINGS);
-    let gateway = Gateway::before_cluster(&cluster);
-    check(&plain, &gateway, Keys::OneSlot);
-    check(&plain, &gateway, Keys::AcrossSlots);
+    for (keys, foldings) in [
+        (Keys::OneSlot, &[Folding::On, Folding::Switching][..]),
+        (Keys::AcrossSlots, &[Folding::Off, Folding::Switching]),
+    ] {
+        for folding in foldings {
+            check(&plain, &start(cluster.seeds(), *folding), keys, *folding);
+        }
+    }
 }

@@ -13,6 +13,7 @@
 pub mod client;
 pub mod copies;
 pub mod figures;
+pub mod folding;
 pub mod gateway;
 pub mod generator;
 pub mod increments;
