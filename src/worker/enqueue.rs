@@ -20,8 +20,8 @@ impl Worker {
         let written = matches!(op, Op::Increment(_)) && client.written.take(hash);
         let sequence = match operations {
             1 => {
-                let muted = client.take_suppressed();
-                client.replies.push_waiting(muted)
+                let suppressed = client.take_suppressed();
+                client.replies.push_waiting(suppressed)
             }
             _ => client.replies.push_waiting_run(operations),
         };

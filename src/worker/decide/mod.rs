@@ -199,7 +199,7 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
     }
 }
 
-/// The decision for a session in a state: not authenticated, in a transaction, subscribed, tracked, muted.
+/// The decision for a session in a state: not authenticated, in a transaction, subscribed, tracked, with suppressed replies.
 fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
     let command = snapshots.commands.get(resolved.command);
     let class = resolved.class;

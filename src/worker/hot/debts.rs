@@ -1,7 +1,7 @@
 //! Debts: what `on_unavailable = "allow"` let through has to be added without a clamp, so it may not share a flush with what
 //! is clamped.
 //!
-//! It goes through a queue of its own beside the key's: an entry under the complement of the key's hash, with tokens of its
+//! It goes through an unclamped queue of its own, apart from the key's: an entry under the complement of the key's hash, with tokens of its
 //! own, which the pump treats as any other. How much is owed, and when it is to be paid, the admission knows.
 
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl HotKeys {
         }
     }
 
-    /// Puts a debt into the queue beside the key's. `charge` is what its flush is made with.
+    /// Puts a debt into the unclamped queue of the key. `charge` is what its flush is made with.
     pub(super) fn send_debt(
         &mut self,
         core: &mut Core,
@@ -66,45 +66,45 @@ impl HotKeys {
         sum: i64,
         charge: Option<Arc<Clamp>>,
     ) {
-        let beside = !hash;
-        if !self.entries.contains_key(&beside) {
+        let unclamped = !hash;
+        if !self.entries.contains_key(&unclamped) {
             let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
             let queue = Some(Box::new(self.new_home(core, &key, &identity, RowId::OVERFLOW, None)));
             let place = core.snapshots.routes.place_of(&key);
             let entry =
                 Entry { serves_debts: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
-            self.entries.insert(beside, entry);
-            self.arm(Due::Cool(beside), core.now_ns + QUEUE_OF_DEBTS_NS);
+            self.entries.insert(unclamped, entry);
+            self.arm(Due::Cool(unclamped), core.now_ns + QUEUE_OF_DEBTS_NS);
         }
-        if let Some(entry) = self.entries.get_mut(&beside) {
+        if let Some(entry) = self.entries.get_mut(&unclamped) {
             entry.unsettled += 1;
             entry.queue.iter_mut().for_each(|home| home.charge.clone_from(&charge));
         }
         let asking = Waiter::asking(core.index, AnswerTo::Debt, core.now_ns);
         let waiter = Waiter { class: RequestClass::Counter, delta: sum, verb: Verb::Incrby, ..asking };
-        self.push(core, beside, Op::Increment(sum), waiter, RespVersion::Resp2);
+        self.push(core, unclamped, Op::Increment(sum), waiter, RespVersion::Resp2);
     }
 
-    /// What came of a debt. `beside` is the hash of its own queue.
+    /// What came of a debt. `unclamped` is the hash of its own queue.
     pub(super) fn settle_debt(
         &mut self,
         core: &mut Core,
-        beside: u64,
+        unclamped: u64,
         sum: i64,
         (ending, reply): (Ending, &[u8]),
     ) {
         let mut last = false;
-        if let Some(entry) = self.entries.get_mut(&beside) {
+        if let Some(entry) = self.entries.get_mut(&unclamped) {
             entry.unsettled -= 1;
             last = entry.unsettled == 0;
         }
         let now_ns = core.now_ns;
-        let home = self.entries.get_mut(&!beside).and_then(|entry| entry.queue.as_mut());
+        let home = self.entries.get_mut(&!unclamped).and_then(|entry| entry.queue.as_mut());
         let Some(Home { held: Some(held), owner, queue, .. }) = home.map(|home| &mut **home) else {
-            return self.settle_orphaned_debt(core, beside, sum, (ending, reply), last);
+            return self.settle_orphaned_debt(core, unclamped, sum, (ending, reply), last);
         };
         if last {
-            self.orphaned_debts.remove(&beside);
+            self.orphaned_debts.remove(&unclamped);
         }
         match parse_integer_reply(reply) {
             Some(value) => {
@@ -135,28 +135,28 @@ impl HotKeys {
             }
             None => held.admission.on_owed_lost(sum),
         }
-        self.count_later(!beside);
-        self.look_at(now_ns, !beside);
+        self.count_later(!unclamped);
+        self.look_at(now_ns, !unclamped);
     }
 
     /// What came of a debt whose quota is gone from the configuration. `last` says that no other is under way for its key.
     fn settle_orphaned_debt(
         &mut self,
         core: &mut Core,
-        beside: u64,
+        unclamped: u64,
         sum: i64,
         (ending, reply): (Ending, &[u8]),
         last: bool,
     ) {
-        let Some(key) = self.entries.get(&beside).map(|entry| &entry.key) else { return };
+        let Some(key) = self.entries.get(&unclamped).map(|entry| &entry.key) else { return };
         let error = first_error(reply).unwrap_or_default();
         let in_counter = parse_integer_reply(reply).is_some();
         if !in_counter && !ending.is_unknown() && !is_for_good(error) {
             // Its queue may be in use right now.
             let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
-            let orphan = self.orphaned_debts.entry(beside).or_insert_with(new);
+            let orphan = self.orphaned_debts.entry(unclamped).or_insert_with(new);
             orphan.unsent = orphan.unsent.saturating_add(sum);
-            return self.look_at(core.now_ns, beside);
+            return self.look_at(core.now_ns, unclamped);
         }
         if !in_counter {
             tracing::warn!(
@@ -167,17 +167,17 @@ impl HotKeys {
             );
         }
         if last {
-            self.orphaned_debts.remove(&beside);
+            self.orphaned_debts.remove(&unclamped);
         }
     }
 
     /// Sends again what surely did not come into a counter whose quota is gone.
-    pub(super) fn resend_orphaned_debt(&mut self, core: &mut Core, beside: u64) {
-        let Some(orphan) = self.orphaned_debts.get_mut(&beside) else { return };
+    pub(super) fn resend_orphaned_debt(&mut self, core: &mut Core, unclamped: u64) {
+        let Some(orphan) = self.orphaned_debts.get_mut(&unclamped) else { return };
         let sum = std::mem::take(&mut orphan.unsent);
         if sum != 0 {
             let key = orphan.key.clone();
-            self.send_debt(core, !beside, key, sum, None);
+            self.send_debt(core, !unclamped, key, sum, None);
         }
     }
 

@@ -36,7 +36,7 @@ pub struct Entry {
     pub quota: Option<Arc<KeyQuota>>,
     /// What it counts as among the counters that quotas hold, in bytes.
     pub held_bytes: usize,
-    /// It takes debts of the key beside the key's own queue; no client's operation comes here.
+    /// It is the unclamped queue of the debts of its key; no client's operation comes here.
     pub serves_debts: bool,
     /// Whether its operations pass as they came or are folded, while nothing forces them to be folded.
     pub pace: KeyPace,

@@ -143,7 +143,7 @@ impl HotKeys {
     pub(super) fn try_later(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
         home.owner.on_failure(core.now_ns);
         let retry_at_ns = self.next_retry_ns(core.now_ns);
-        home.owner.rest_until(retry_at_ns);
+        home.owner.back_off_until(retry_at_ns);
         // However many try again, nobody waits longer than is said.
         let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
         let overdue_ns = home.owner.failing_since_ns().map_or(u64::MAX, |ns| ns.saturating_add(patience_ns));

@@ -109,12 +109,12 @@ impl OwnerRequest {
     }
 
     /// Nothing is sent again before this.
-    pub fn rest_until(&mut self, retry_at_ns: u64) {
+    pub fn back_off_until(&mut self, retry_at_ns: u64) {
         self.retry_at_ns = retry_at_ns;
     }
 
     /// Until when nothing is sent, if it is not time yet.
-    pub fn rests_until(&self, now_ns: u64) -> Option<u64> {
+    pub fn backs_off_until(&self, now_ns: u64) -> Option<u64> {
         (self.retry_at_ns > now_ns).then_some(self.retry_at_ns)
     }
 
@@ -162,14 +162,17 @@ mod tests {
     #[test]
     fn patience_counts_from_the_first_failure_and_a_target_serves_once() {
         let mut request = OwnerRequest::default();
-        assert_eq!((request.is_failing(), request.rests_until(0), request.awaits(0)), (false, None, false));
+        assert_eq!(
+            (request.is_failing(), request.backs_off_until(0), request.awaits(0)),
+            (false, None, false)
+        );
         request.sending = Some(7);
         assert!(request.awaits(7) && !request.awaits(6));
         request.on_failure(10);
         request.on_failure(20);
-        request.rest_until(30);
+        request.back_off_until(30);
         assert_eq!(request.failing_since_ns(), Some(10));
-        assert_eq!((request.rests_until(29), request.rests_until(30)), (Some(30), None));
+        assert_eq!((request.backs_off_until(29), request.backs_off_until(30)), (Some(30), None));
         let target = Target { node: NodeIndex(1), asking: true };
         request.target = Some(target);
         request.on_put(Put::NoRoom);

@@ -39,7 +39,7 @@ impl HotKeys {
         if home.held.as_ref().is_some_and(|held| held.admission.owes()) {
             return self.hold_up(core, hash, home);
         }
-        if let Some(due_ns) = home.owner.rests_until(core.now_ns) {
+        if let Some(due_ns) = home.owner.backs_off_until(core.now_ns) {
             return self.look_at(due_ns, hash);
         }
         if home.is_reading() {

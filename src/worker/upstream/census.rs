@@ -1,6 +1,6 @@
 //! How many connections of one worker are as every request asks, counted where they change.
 //!
-//! A request must not walk all connections to learn whether a node rests or whether its client may have a connection more.
+//! A request must not walk all connections to learn whether a node is left alone or whether its client may have a connection more.
 //! So a connection is counted when it is opened, when its role or phase changes, and when it is removed, and in no other
 //! place are those written: outside of this directory they can only be read.
 //!
@@ -15,7 +15,7 @@ use crate::worker::names::UpstreamKey;
 #[derive(Debug, Default)]
 pub struct Census {
     /// By node: shared connections whose last attempt failed.
-    resting: Vec<u32>,
+    backing_off: Vec<u32>,
     /// Connections that are one client's own.
     owned: usize,
 }
@@ -30,8 +30,8 @@ impl Census {
 
     /// Whether the last attempt to reach the node failed.
     #[inline]
-    pub fn is_resting(&self, node: NodeIndex) -> bool {
-        self.resting.get(node.position()).is_some_and(|resting| *resting > 0)
+    pub fn backs_off(&self, node: NodeIndex) -> bool {
+        self.backing_off.get(node.position()).is_some_and(|backing_off| *backing_off > 0)
     }
 
     /// Connections that are one client's own.
@@ -40,18 +40,20 @@ impl Census {
     }
 
     fn add(&mut self, node: NodeIndex, role: Role, phase: Phase) {
-        if rests(role, phase) {
-            if self.resting.len() <= node.position() {
-                self.resting.resize(node.position() + 1, 0);
+        if is_backing_off(role, phase) {
+            if self.backing_off.len() <= node.position() {
+                self.backing_off.resize(node.position() + 1, 0);
             }
-            self.resting[node.position()] += 1;
+            self.backing_off[node.position()] += 1;
         }
         self.owned += usize::from(role.owner().is_some());
     }
 
     fn take(&mut self, node: NodeIndex, role: Role, phase: Phase) {
-        if let (true, Some(resting)) = (rests(role, phase), self.resting.get_mut(node.position())) {
-            *resting = resting.saturating_sub(1);
+        if let (true, Some(backing_off)) =
+            (is_backing_off(role, phase), self.backing_off.get_mut(node.position()))
+        {
+            *backing_off = backing_off.saturating_sub(1);
         }
         self.owned = self.owned.saturating_sub(usize::from(role.owner().is_some()));
     }
@@ -60,13 +62,13 @@ impl Census {
 impl PartialEq for Census {
     /// Nodes that do not rest need not be named.
     fn eq(&self, other: &Self) -> bool {
-        let nodes = self.resting.len().max(other.resting.len());
-        let at = |census: &Self, place: usize| census.resting.get(place).copied().unwrap_or(0);
+        let nodes = self.backing_off.len().max(other.backing_off.len());
+        let at = |census: &Self, place: usize| census.backing_off.get(place).copied().unwrap_or(0);
         self.owned == other.owned && (0..nodes).all(|place| at(self, place) == at(other, place))
     }
 }
 
-fn rests(role: Role, phase: Phase) -> bool {
+fn is_backing_off(role: Role, phase: Phase) -> bool {
     // That one which carries suspects breaks says nothing about its node.
     matches!((role, phase), (Role::Shared(number), Phase::Waiting(_)) if number != ALONE)
 }
@@ -181,8 +183,9 @@ mod tests {
             }
             assert_eq!(census, Census::of(all.iter().copied()), "seed {seed}");
             for node in (0..6).map(NodeIndex) {
-                let rests = all.iter().any(|(at, role, phase)| *at == node && rests(*role, *phase));
-                assert_eq!(census.is_resting(node), rests, "seed {seed}");
+                let backs_off =
+                    all.iter().any(|(at, role, phase)| *at == node && is_backing_off(*role, *phase));
+                assert_eq!(census.backs_off(node), backs_off, "seed {seed}");
             }
             assert_eq!(
                 census.owned(),

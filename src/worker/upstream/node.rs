@@ -40,7 +40,7 @@ impl Upstreams {
                 let master = topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot))?;
                 let census = &self.pools.census;
                 let is_usable = |replica: &NodeIndex| {
-                    topology.node(*replica).is_some_and(|node| node.healthy) && !census.is_resting(*replica)
+                    topology.node(*replica).is_some_and(|node| node.healthy) && !census.backs_off(*replica)
                 };
                 let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
                 self.turn = self.turn.wrapping_add(1);
@@ -58,7 +58,7 @@ impl Upstreams {
                 let first = client_id.filter(|_| route != Route::Messages).map_or(0, |id| id as usize);
                 let reachable = (0..masters.len())
                     .map(|step| masters[(first + step) % masters.len()])
-                    .find(|master| !self.pools.census.is_resting(*master));
+                    .find(|master| !self.pools.census.backs_off(*master));
                 let nobody = UpstreamError::Unassigned(SlotAt { cluster, slot: 0 });
                 reachable.or_else(|| masters.first().copied()).ok_or(nobody)
             }

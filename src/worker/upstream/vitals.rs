@@ -231,8 +231,8 @@ impl Upstreams {
     fn ask_node(&mut self, core: &mut Core, node: NodeIndex, silent: Vec<UpstreamKey>) {
         let now_ns = core.now_ns;
         let vitals = self.vitals.of(node);
-        let rests = vitals.connection.is_none() && now_ns.saturating_sub(vitals.opened_ns) < REOPEN_NS;
-        if rests || vitals.asked_ns.is_some() || vitals.listed_ns.is_some() {
+        let backs_off = vitals.connection.is_none() && now_ns.saturating_sub(vitals.opened_ns) < REOPEN_NS;
+        if backs_off || vitals.asked_ns.is_some() || vitals.listed_ns.is_some() {
             return;
         }
         let Some(connection) = self.out_of_band(core, node) else { return };

@@ -67,7 +67,7 @@ impl HotKeys {
     fn drive(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, key: &mut BehindKey) {
         self.give_up_overdue_members(core, hash, key);
         loop {
-            if let Some(due_ns) = key.owner.rests_until(core.now_ns) {
+            if let Some(due_ns) = key.owner.backs_off_until(core.now_ns) {
                 return self.look_at_behind(hash, key, due_ns);
             }
             match key.stage {
@@ -251,7 +251,7 @@ impl HotKeys {
         key.owner.on_failure(core.now_ns);
         key.failing_why = why;
         let retry_at_ns = self.next_retry_ns(core.now_ns);
-        key.owner.rest_until(retry_at_ns);
+        key.owner.back_off_until(retry_at_ns);
         self.look_at_behind(hash, key, retry_at_ns);
     }
 
