@@ -140,7 +140,7 @@ function offered(cell, key) {
   }
   cell.classList.remove("faint");
   const saved = key.offered_per_s > 0 ? Math.max(0, 1 - key.flushed_per_s / key.offered_per_s) : 0;
-  const waited = key.added_wait_us === null ? "" : `, +${micros(key.added_wait_us)}`;
+  const waited = key.added_wait_us === null ? "" : `, +${micros(key.added_wait_us).replace(" ", "\u00a0")}`;
   const pending = key.pending > 0 ? `, ${whole(key.pending)} pending` : "";
   twoLines(cell, `${rate(key.offered_per_s)} → ${rate(key.flushed_per_s)}/s`, `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % saved${waited}${pending}`);
 }
@@ -166,7 +166,7 @@ export function nodesTable() {
       set(cell, full >= 0.01 ? `${whole(node.inflight)} (${percent(full)})` : whole(node.inflight));
     }],
     ["num", (cell, node) => set(cell, node.p50_us > 0 ? `≤ ${micros(node.p50_us)} · ${micros(node.p99_us)}` : "–")],
-    ["num", (cell, node) => twoLines(cell, `${bytes(node.bytes_per_s)}/s`, node.keys === null ? "" : `${whole(node.keys)} keys`)],
+    ["num", (cell, node) => twoLines(cell, `${bytes(node.bytes_per_s)}/s`, node.keys === null ? "" : node.keys === 1 ? "1 key" : `${whole(node.keys)} keys`)],
     ["num", (cell, node) => set(cell, whole(node.reconnects))],
   ], node => node.up && node.requests_per_s === 0 && node.inflight === 0);
   return {

@@ -21,13 +21,13 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
             rate(key.requests_per_s)
         );
         match (key.offered_per_s, key.flushed_per_s) {
-            (Some(offered), Some(flushed)) if offered > 0.0 && flushed <= COMBINED_SHARE_MAX * offered => {
-                found.add(Level::Notice, format!("{load}, combined to {}/s.", rate(flushed)));
-            }
             _ if key.cache_hits_per_s >= key.requests_per_s / 2.0 => {
                 found.add(Level::Notice, format!("{load}, served from the read cache."));
             }
             _ if !is_served(key, input) => found.add(Level::Notice, format!("{load}.")),
+            (Some(offered), Some(flushed)) if offered > 0.0 && flushed <= COMBINED_SHARE_MAX * offered => {
+                found.add(Level::Notice, format!("{load}, combined to {}/s.", rate(flushed)));
+            }
             _ if is_late(key, input) => found.add(
                 Level::Warning,
                 format!("{load}, not combined: all of it reaches {}, which can't keep up.", key.node),

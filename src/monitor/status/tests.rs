@@ -418,3 +418,30 @@ fn a_share_is_that_of_the_slots_and_keys_have_one_as_well() {
         "Out of balance: a:1 holds 29 % of all keys, with 6.1 % of the slots.",
     );
 }
+
+#[test]
+fn a_folded_key_of_a_dead_node_is_not_said_to_be_combined() {
+    let case = |up| Case {
+        hot_keys: vec![hot("k", 0.5, Some(58_000.0), Some(900.0))],
+        nodes: vec![node("10.0.0.1:7000", "master", up)],
+        ..Case::default()
+    };
+    let others = |case: Case| -> Vec<String> {
+        let status = judge(&StatusInput {
+            readiness: &case.readiness,
+            upstream_trouble: None,
+            missing_rights: &[],
+            now: &case.now,
+            totals: &case.totals,
+            hot_keys: &case.hot_keys,
+            nodes: &case.nodes,
+            quotas: &case.quotas,
+        });
+        std::iter::once(status.sentence)
+            .chain(status.others.into_iter().map(|other| other.sentence))
+            .collect()
+    };
+    assert_eq!(others(case(true)), ["k takes 50 % of all requests (69,000/s), combined to 900/s."]);
+    let dead = others(case(false));
+    assert_eq!(dead[1..], ["k takes 50 % of all requests (69,000/s)."]);
+}
