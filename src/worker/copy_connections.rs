@@ -73,7 +73,7 @@ impl Worker {
             let silent = now_ns.saturating_sub(upstream.active_ns) > SILENCE_NS;
             if silent && upstream.phase() == Phase::Ready && upstream.wire.inflight() == 0 {
                 upstream.active_ns = now_ns;
-                self.upstreams.tell_connection(&self.core, key, &[b"PING"]);
+                self.upstreams.send_unheard(&self.core, key, &[b"PING"]);
             }
         }
     }

@@ -12,8 +12,8 @@ const TRY_NS_MAX: u64 = 1_000_000_000;
 /// How long a client has taken nothing.
 #[derive(Debug, Default)]
 pub struct Stall {
-    /// When something was offered last, by the worker's clock in nanoseconds; 0 while nothing waits.
-    tried_ns: u64,
+    /// When something was offered last, by the worker's clock in nanoseconds, if anything waits.
+    tried_ns: Option<u64>,
     /// Time over which nothing was taken.
     silent_ns: u64,
 }
@@ -22,31 +22,34 @@ impl Stall {
     /// Nothing waits.
     #[inline]
     pub fn nothing_waits(&mut self) {
-        self.tried_ns = 0;
+        self.tried_ns = None;
     }
 
     /// Whether something waits that was offered before.
     #[inline]
     pub fn waits(&self) -> bool {
-        self.tried_ns > 0
+        self.tried_ns.is_some()
     }
 
     /// Something waits still after a try, which has `taken` something or not.
     pub fn tried(&mut self, now_ns: u64, taken: bool, timeout: Duration) {
-        let silent = !taken && self.tried_ns > 0;
-        let passed_ns = now_ns.saturating_sub(self.tried_ns).min(2 * between_tries_ns(timeout));
-        self.silent_ns = if silent { self.silent_ns + passed_ns } else { 0 };
-        self.tried_ns = now_ns.max(1);
+        self.silent_ns = match self.tried_ns.replace(now_ns).filter(|_| !taken) {
+            Some(tried_ns) => {
+                let passed_ns = now_ns.saturating_sub(tried_ns).min(2 * between_tries_ns(timeout));
+                self.silent_ns + passed_ns
+            }
+            None => 0,
+        };
     }
 
     /// Whether it is time to try again though the kernel has said nothing.
     pub fn is_due(&self, now_ns: u64, timeout: Duration) -> bool {
-        self.tried_ns > 0 && now_ns.saturating_sub(self.tried_ns) >= between_tries_ns(timeout)
+        self.tried_ns.is_some_and(|tried_ns| now_ns.saturating_sub(tried_ns) >= between_tries_ns(timeout))
     }
 
     /// Whether nothing was taken for so long, and something waits.
     pub fn is_over(&self, timeout: Duration) -> bool {
-        self.tried_ns > 0 && u128::from(self.silent_ns) >= timeout.as_nanos()
+        self.waits() && u128::from(self.silent_ns) >= timeout.as_nanos()
     }
 }
 

@@ -143,10 +143,10 @@ impl Sessions<'_> {
             let new_version = std::mem::replace(&mut upstream.version, version) != version;
             let new_database = std::mem::replace(&mut upstream.database, database) != database;
             if new_version {
-                self.upstreams.tell_connection(self.core, connection, &[b"HELLO", number]);
+                self.upstreams.send_unheard(self.core, connection, &[b"HELLO", number]);
             }
             if new_database {
-                self.upstreams.tell_connection(
+                self.upstreams.send_unheard(
                     self.core,
                     connection,
                     &[b"SELECT", database.to_string().as_bytes()],

@@ -257,7 +257,7 @@ impl Upstreams {
 
     /// Ends a session's watch on its connection and takes that back.
     pub fn unwatch(&mut self, core: &Core, key: UpstreamKey) {
-        self.tell_connection(core, key, &[b"UNWATCH"]);
+        self.send_unheard(core, key, &[b"UNWATCH"]);
         self.release_connection(core, key);
     }
 

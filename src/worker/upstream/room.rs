@@ -177,8 +177,8 @@ impl Upstreams {
         }
     }
 
-    /// Tells a connection something of which nobody awaits the reply. For connections of one session, and few words: see above.
-    pub fn tell_connection(&mut self, core: &Core, connection: UpstreamKey, command: &[&[u8]]) {
+    /// Sends something of which nobody awaits the reply. For connections of one session, and few words: see above.
+    pub fn send_unheard(&mut self, core: &Core, connection: UpstreamKey, command: &[&[u8]]) {
         let pending = Pending::swallowed(core.now_ns);
         let mut bytes = Vec::new();
         encode::command(&mut bytes, command);

@@ -173,9 +173,9 @@ impl Upstreams {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
             words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
             words.push(password.reveal().as_bytes());
-            self.tell_connection(core, key, &words);
+            self.send_unheard(core, key, &words);
         }
-        self.tell_connection(core, key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
+        self.send_unheard(core, key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
         let vitals = self.vitals.of(node);
         (vitals.connection, vitals.opened_ns) = (Some(key), now_ns);
         (vitals.asked_ns, vitals.listed_ns) = (Some(now_ns), None);
