@@ -197,11 +197,18 @@ impl Worker {
         let is_its = upstream.wire.front().is_some_and(|front| front.leading == 0 && front.delivered == 1);
         if is_its
             && upstream.wire.turn(b"+") == Ok(Turn::Deliver)
-            && upstream.wire.front().is_some_and(|front| matches!(front.origin, Origin::Client { .. }))
+            && upstream.wire.front().is_some_and(|front| is_told_of_length(front.origin))
             && let Some(pending) = upstream.wire.pop()
         {
             let error = UpstreamError::ReplyTooLong(self.core.node_name(node), why);
-            self.settle_error(&pending, &error, None);
+            if let Origin::Flush(flush) = pending.origin {
+                let mut text = Vec::new();
+                resp::encode::error(&mut text, error.to_string());
+                let reply = ReplyBytes::Borrowed(&text);
+                self.hot.settle_flush(&mut self.core, flush, pending.sent_ns, reply);
+            } else {
+                self.settle_error(&pending, &error, None);
+            }
         }
         ended
     }
@@ -269,6 +276,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether somebody waits for a reply that may be too long, and would otherwise ask again.
+fn is_told_of_length(origin: Origin) -> bool {
+    matches!(origin, Origin::Client { .. } | Origin::CacheFetch(..) | Origin::Flush(_))
 }
 
 /// A reply that ends a connection, for the log. Only an error is shown: anything else may be somebody's data.

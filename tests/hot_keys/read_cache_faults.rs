@@ -1,10 +1,12 @@
 //! The read cache when connections break, servers fall silent or refuse, and slots move: nothing that may be outdated is served.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::copies::{RULES, Witness, value_of, warm};
 use crate::support::figures::{calls, figure};
 use crate::support::migration::Migration;
+use crate::support::redis::signal;
 use crate::support::relay::Relay;
 use crate::support::text::request;
 use crate::support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version, seed, wait_until};
@@ -64,6 +66,60 @@ fn copies_go_when_the_server_falls_silent() {
     relay.cut();
     relay.hold_replies(false);
     wait_until("the new value is seen", || client.ask("GET t:1") == "$3 new");
+}
+
+/// What was said while the gateway did not run is not overtaken by reads that came behind it.
+#[test]
+fn a_gateway_that_stood_still_serves_nothing_from_before() {
+    let server = Server::start();
+    let gateway = Gateway::of_two_workers(&server, RULES);
+    let mut direct = server.client();
+    let mut clients = [gateway.client(), gateway.speaking(Version::Resp3), gateway.client()];
+    for round in 0..3 {
+        direct.check(&format!("SET t:1 {round}"), "+OK");
+        clients.iter_mut().for_each(|client| warm(client, &mut direct, "GET t:1"));
+        signal(gateway.pid(), "STOP");
+        let stopped = Instant::now();
+        // Its sockets are looked at in the order in which something came.
+        clients.iter_mut().for_each(|client| client.send(&request("GET t:1")));
+        direct.check(&format!("SET t:1 {}", round + 100), "+OK");
+        clients.iter_mut().for_each(|client| client.send(&request("GET t:1")));
+        wait_until("the stop lasts", || stopped.elapsed() > Duration::from_millis(1500));
+        signal(gateway.pid(), "CONT");
+        for client in &mut clients {
+            client.reply();
+            assert_eq!(value_of(&client.reply()), round + 100);
+        }
+    }
+}
+
+/// A reply that is not read to its end is refused to all who wait for it, and not asked for again; when the value is short again
+/// it is served.
+#[test]
+fn a_value_too_long_is_refused_once() {
+    let server = Server::start();
+    let config =
+        format!("[upstream]\nreply_bytes_max = '1mb'\n{RULES}[[rule]]\nmatch = 'c:*'\nmode = 'combine'\n");
+    let gateway = Gateway::of_two_workers(&server, &config);
+    let mut direct = server.client();
+    let long = "x".repeat(2 << 20);
+    for (key, version) in
+        ["t:1", "a:1", "c:1", "n:1"].into_iter().flat_map(|key| BOTH_VERSIONS.map(|version| (key, version)))
+    {
+        let mut client = gateway.speaking(version);
+        let read = format!("GET {key}");
+        direct.check(&format!("SET {key} {long}"), "+OK");
+        // Of a key with an age a copy may be left from the version before.
+        client.ask(&format!("PERSIST {key}"));
+        for _ in 0..3 {
+            let before = calls(&mut direct, "get");
+            let reply = client.ask(&read);
+            assert!(reply.starts_with("-ERR") && reply.contains("reply_bytes_max"), "{read}: {reply:.200}");
+            assert_eq!(calls(&mut direct, "get"), before + 1, "{read} {version:?}");
+        }
+        client.check(&format!("SET {key} short"), "+OK");
+        client.check(&read, "$5 short");
+    }
 }
 
 /// Reads that were on their way are repeated, and still nobody goes back.

@@ -40,6 +40,8 @@
 //! it hands over. A copy of a key that was not there has nothing to be handed over, and stays until then.) A redirected read
 //! makes no copy. A flush of the whole database comes as a null in place of the keys: everything goes. A key that expires is
 //! named when Redis deletes it, which it does in the background some time after the moment at which it would hide the key.
+//! When the gateway itself has stood still for more than a second, what was said meanwhile is not read yet, and all tracked
+//! copies go.
 //!
 //! *Own writes.* A write drops the copies of its keys when it is dispatched, and reads sent before that make no copy. But
 //! the write travels on another connection: a read sent after it may run before it and come back first. Such a copy is
@@ -84,6 +86,9 @@ use super::HotKeys;
 /// A key whose hits are counted apart is forgotten after this long without one.
 const ROW_IDLE_NS: u64 = 60_000_000_000;
 
+/// A worker that has not kept house for this long, though it does ten times a second, stood still.
+const STOPPED_NS_MIN: u64 = 1_000_000_000;
+
 /// A read that may be served from a copy, or make one.
 #[derive(Clone, Copy)]
 pub struct Read<'a> {
@@ -115,6 +120,8 @@ pub struct Cache {
     pub connections: TrackingConnections,
     /// Keys whose hits are counted apart, and when that was last done.
     rows: HashMap<u64, (RowId, u64), RandomState>,
+    /// When house was last kept.
+    kept_ns: u64,
 }
 
 impl Cache {
@@ -128,6 +135,7 @@ impl Cache {
             spelled: Vec::new(),
             connections: TrackingConnections::default(),
             rows: HashMap::default(),
+            kept_ns: 0,
         }
     }
 
@@ -180,6 +188,7 @@ impl Cache {
 
     /// The copy that answers a read, which is counted as a hit.
     pub fn copy_of(&mut self, core: &mut Core, read: &Read<'_>) -> Option<&Bytes> {
+        self.drop_after_stop(core);
         let reply = self.store.get(read.version, read.request, core.now_ns, read.since)?;
         let tally = &mut core.tallies.read_cache;
         tally.hits += 1;
@@ -200,8 +209,18 @@ impl Cache {
         Some(reply)
     }
 
+    /// What has changed while the worker stood still (a suspended machine, a container without its share of time) is not read yet.
+    fn drop_after_stop(&mut self, core: &mut Core) {
+        if core.now_ns.saturating_sub(self.kept_ns) > STOPPED_NS_MIN {
+            self.kept_ns = core.now_ns;
+            self.drop_tracked(core);
+        }
+    }
+
     /// What is done ten times a second: levels, and rows of idle keys.
     pub fn keep_house(&mut self, core: &mut Core) {
+        self.drop_after_stop(core);
+        self.kept_ns = core.now_ns;
         let tally = &mut core.tallies.read_cache;
         (tally.entries, tally.bytes) = (self.store.len() as u64, self.store.bytes() as u64);
         self.rows.retain(|_, (row, used_ns)| {
