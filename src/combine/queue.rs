@@ -9,6 +9,8 @@
 //! Invariant: with the script, the call is the first command and only reads follow it. So whatever must be sent again is a
 //! tail of the flush, and no member sees the operations of its connection out of order. The order of a plain flush is in [`plain`].
 
+mod give_up;
+
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
@@ -24,7 +26,7 @@ use super::{
     rights::{CommandForm, Rights},
     script::RETRY_NS_MAX,
     segment::{Kind, SEGMENT_BYTES, Segment},
-    settle::{self, Settled},
+    settle::Settled,
     slot_tags::companion_key,
     spares::SpareSegments,
     terms::{Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement},
@@ -452,53 +454,9 @@ impl<M: Member> KeyQueue<M> {
         self.resume(flight, before);
     }
 
-    /// Gives up the flush in flight, when its deadline has passed. Members of a write that may have taken effect are
-    /// told that the outcome is unknown; all others get this error (text without the leading `-`). Replies that
-    /// still come must not be handed in. A token that is given up can no longer take effect once a later flush did.
-    pub fn abandon(&mut self, error: &str, mut sink: impl FnMut(M, Settled)) {
-        let Some(flight) = self.flight.take() else { return };
-        let doubtful = flight.doubtful || flight.state == State::Sent;
-        for (index, segment) in flight.segments.into_iter().enumerate() {
-            let unknown = doubtful && (index < flight.group || segment.is_write());
-            match unknown {
-                true => settle::settle_unknown(&segment, settle::UNKNOWN, &mut sink),
-                false => settle::settle_unsent(&segment, error.as_bytes(), &mut sink),
-            }
-            self.recycle(segment);
-        }
-    }
-
-    /// Gives up what waits for members whose time is over, with this error: nothing of it was sent.
-    pub fn abandon_waiting(
-        &mut self,
-        error: &str,
-        is_over: impl Fn(&M) -> bool,
-        mut sink: impl FnMut(M, Settled),
-    ) {
-        for segment in std::mem::take(&mut self.waiting) {
-            let before = segment.weight();
-            let (over, left) = cut::part_over(segment, &is_over);
-            settle::settle_unsent(&over, error.as_bytes(), &mut sink);
-            let after =
-                left.iter().map(Segment::weight).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            self.operations = self.operations + after.0 - before.0;
-            self.bytes = self.bytes + after.1 - before.1;
-            self.waiting.extend(left);
-            self.keep_spare(over);
-        }
-        self.places.on_flush(self.waiting.len());
-    }
-
     /// The members that wait, in no particular order.
     pub fn waiting_members(&self) -> impl Iterator<Item = &M> {
         self.waiting.iter().flat_map(|segment| &segment.entries).map(|entry| &entry.member)
-    }
-
-    fn recycle(&mut self, segment: Segment<M>) {
-        let (operations, bytes) = segment.weight();
-        self.operations -= operations;
-        self.bytes -= bytes;
-        self.keep_spare(segment);
     }
 
     fn keep_spare(&mut self, segment: Segment<M>) {
