@@ -8,6 +8,8 @@
 //! Deliberately absent: anything that grows with traffic (keys, addresses, users). Those are bounded where
 //! they are tallied.
 
+use crate::resp::{bulk_payload, elements};
+
 /// Declares an enum whose variants index an array, with the label of each variant.
 macro_rules! fixed_labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
@@ -211,20 +213,35 @@ impl NodeRefusal {
         if reply.first() == Some(&b'-') { Self::of_error(reply) } else { None }
     }
 
+    /// As [`Self::of_reply`] for the reply to a flush, which may be that of a script: an array of texts, of which one that begins with `!` or
+    /// `-` is an error.
+    pub fn of_flush(reply: &[u8]) -> Option<Self> {
+        let holds = |mark: &[u8]| memchr::memmem::find(reply, mark).is_some();
+        if reply.first() != Some(&b'*') || !(holds(b"\r\n!") || holds(b"\r\n-")) {
+            return Self::of_reply(reply);
+        }
+        let errors = elements(reply)?.filter_map(bulk_payload);
+        errors.filter_map(|text| text.strip_prefix(b"!").or(text.strip_prefix(b"-"))).find_map(Self::of_words)
+    }
+
     fn of_error(reply: &[u8]) -> Option<Self> {
+        Self::of_words(reply.get(1..)?)
+    }
+
+    fn of_words(error: &[u8]) -> Option<Self> {
         let words: &[(&[u8], Self)] = &[
-            (b"-OOM ", Self::OutOfMemory),
-            (b"-MISCONF ", Self::CannotSave),
-            (b"-READONLY ", Self::Replica),
-            (b"-LOADING ", Self::Loading),
-            (b"-BUSY ", Self::Busy),
-            (b"-MASTERDOWN ", Self::MasterDown),
-            (b"-CLUSTERDOWN ", Self::ClusterDown),
-            (b"-NOREPLICAS ", Self::TooFewReplicas),
-            (b"-NOPERM ", Self::NoPermission),
-            (b"-NOAUTH ", Self::NotLoggedIn),
+            (b"OOM ", Self::OutOfMemory),
+            (b"MISCONF ", Self::CannotSave),
+            (b"READONLY ", Self::Replica),
+            (b"LOADING ", Self::Loading),
+            (b"BUSY ", Self::Busy),
+            (b"MASTERDOWN ", Self::MasterDown),
+            (b"CLUSTERDOWN ", Self::ClusterDown),
+            (b"NOREPLICAS ", Self::TooFewReplicas),
+            (b"NOPERM ", Self::NoPermission),
+            (b"NOAUTH ", Self::NotLoggedIn),
         ];
-        words.iter().find(|(word, _)| reply.starts_with(word)).map(|(_, state)| *state)
+        words.iter().find(|(word, _)| error.starts_with(word)).map(|(_, state)| *state)
     }
 }
 
@@ -275,6 +292,16 @@ mod tests {
         for refusal in NodeRefusal::ALL {
             let reply = format!("-{} says why", refusal.label().to_uppercase());
             assert_eq!(NodeRefusal::of_reply(reply.as_bytes()), Some(*refusal), "{reply}");
+            assert_eq!(NodeRefusal::of_flush(reply.as_bytes()), Some(*refusal), "{reply}");
+            for mark in ["!", "-"] {
+                let text = format!("{mark}{}", &reply[1..]);
+                let reply = format!("*3\r\n$2\r\n#1\r\n${}\r\n{text}\r\n$1\r\n_\r\n", text.len());
+                assert_eq!(NodeRefusal::of_flush(reply.as_bytes()), Some(*refusal), "{reply}");
+            }
+        }
+        // A value may hold anything.
+        for other in ["*1\r\n$10\r\n$a\r\n!OOM b\r\n\r\n", "*2\r\n$2\r\n!x\r\n$5\r\n OOM \r\n", ":1\r\n"] {
+            assert_eq!(NodeRefusal::of_flush(other.as_bytes()), None, "{other}");
         }
         for other in ["-ERR OOM", "-WRONGTYPE x", "-OOMPH ", "$4\r\n-OOM\r\n", ""] {
             assert_eq!(NodeRefusal::of_reply(other.as_bytes()), None, "{other}");

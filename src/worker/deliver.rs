@@ -145,6 +145,9 @@ impl Worker {
                     && let Some(pending) = upstream.wire.front_mut()
                 {
                     pending.redirected |= Retryable::of(reply.as_slice()).is_some();
+                    if let Some(told) = NodeRefusal::of_reply(reply.as_slice()) {
+                        self.core.tallies.node(upstream.node.position()).refusals[told.index()] += 1;
+                    }
                     if pending.is_transaction() && upstream.refused_inside.is_none() {
                         upstream.refused_inside = Some(reply.as_slice()[1..].trim_ascii_end().into());
                     }
@@ -168,10 +171,14 @@ impl Worker {
             }
             _ => reply,
         };
-        if let Some(refusal) = NodeRefusal::of_reply(reply.as_slice()) {
-            self.core.tallies.node(upstream.node.position()).refusals[refusal.index()] += 1;
-        }
         let Some(pending) = upstream.wire.front() else { return Ok(()) };
+        let told = match pending.origin {
+            Origin::Flush(_) | Origin::Behind(_) => NodeRefusal::of_flush(reply.as_slice()),
+            _ => NodeRefusal::of_reply(reply.as_slice()),
+        };
+        if let Some(told) = told {
+            self.core.tallies.node(upstream.node.position()).refusals[told.index()] += 1;
+        }
         let is_own = pending.hook == Hook::OutOfBand
             || matches!(
                 pending.origin,

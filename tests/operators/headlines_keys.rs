@@ -131,6 +131,34 @@ fn a_journal_that_is_full_is_told_of() {
     drop(traffic);
 }
 
+/// What a server refuses is told of whatever the gateway made of the command: a flush, a script, a delta that was answered before.
+#[test]
+fn what_a_server_refuses_is_told_of_in_every_mode_of_a_key() {
+    let server = Server::start();
+    let modes = "[gateway]\nworkers = 1\n[[quota]]\nmatch = 'sku:*'\nlimit = 1000000\n\
+                 [[rule]]\nmatch = 'wb:*'\nmode = 'write-behind'\n[[rule]]\nmatch = 'folded'\nmode = 'combine'\n\
+                 [[rule]]\nmatch = 'once'\nmode = 'combine'\nexactly_once = true\n";
+    let gateway = gateway(&server, modes);
+    let (mut direct, name) = (server.client(), server.address().to_string());
+    for commands in [
+        &["INCR sku:1"][..],
+        &["INCR wb:1"],
+        &["INCR folded"],
+        &["INCR once"],
+        &["MULTI", "SET a 1", "EXEC"],
+        &["EVAL \"return redis.call('set', KEYS[1], 1)\" 1 a"],
+    ] {
+        let row = format!("OOM of {}", commands[0]);
+        let traffic = Traffic::start(&gateway, 2, commands);
+        wait_until("it goes on", || stats(&gateway)["now"]["requests_per_s"].as_f64().unwrap() > 10.0);
+        direct.check("CONFIG SET maxmemory 1", "+OK");
+        told(&gateway, &row, &[&name, "is out of memory"]);
+        direct.check("CONFIG SET maxmemory 0", "+OK");
+        gone(&gateway, &row, "out of memory");
+        drop(traffic);
+    }
+}
+
 /// Of two at a time the graver is told first, and the other goes on being told behind it.
 #[test]
 fn of_two_causes_the_graver_comes_first() {
