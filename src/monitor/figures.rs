@@ -122,10 +122,11 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
     }
 }
 
-/// The present nodes with their load, in the order of node indexes.
+/// The present nodes with their load, in the order of node indexes. What they refuse is told over a window of its own.
 pub fn nodes(
     window: &Window<'_>,
     merged: &Merged,
+    refusals: &Window<'_>,
     topology: &Topology,
     key_counts: &HashMap<usize, u64>,
 ) -> Vec<NodeView> {
@@ -141,6 +142,7 @@ pub fn nodes(
     present
         .map(|(place, node)| {
             let (tally, base) = (at(merged, place), at(window.base, place));
+            let refused = at(refusals.base, place).refusals;
             let replies = tally.reply_us.since(&base.reply_us);
             let requests_per_s = window.rate(tally.requests, base.requests);
             let bytes = |tally: &NodeTally| tally.bytes_in + tally.bytes_out;
@@ -160,7 +162,7 @@ pub fn nodes(
                 errors_per_s: window.rate(tally.errors, base.errors),
                 refusals_per_s: NodeRefusal::ALL
                     .iter()
-                    .map(|r| (r.label(), window.rate(tally.refusals[r.index()], base.refusals[r.index()])))
+                    .map(|r| (r.label(), refusals.rate(tally.refusals[r.index()], refused[r.index()])))
                     .filter(|(_, rate)| *rate > 0.0)
                     .collect(),
                 requests: tally.requests,

@@ -28,6 +28,8 @@ use crate::shared::topology::Topology;
 pub const TICK_MS: u64 = 250;
 /// Rates are over the last second: the first snapshot at least this old is the base.
 const RATE_WINDOW_MS: u64 = 1_000;
+/// What nodes refuse is told over a window that is longer than the second after which write-behind tries again.
+const REFUSAL_WINDOW_MS: u64 = 1_250;
 /// A time to sell-out is told by the rate over five seconds, so that it is steady enough to read.
 const SELL_OUT_WINDOW_MS: u64 = 5_000;
 /// Snapshots kept: five seconds at four a second, and one older.
@@ -104,6 +106,9 @@ impl Sampler {
         let missing_rights = (sources.missing_rights)();
         let base = self.base(snapshot, RATE_WINDOW_MS);
         let window = Window { base: &base.merged, seconds: seconds_between(&base, snapshot) };
+        let refusal_base = self.base(snapshot, REFUSAL_WINDOW_MS);
+        let seconds = seconds_between(&refusal_base, snapshot);
+        let refusals = Window { base: &refusal_base.merged, seconds };
         let merged = &snapshot.merged;
         let mut now = now(&window, merged);
         now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
@@ -117,7 +122,7 @@ impl Sampler {
             Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
-        let nodes = nodes(&window, merged, &topology, &(sources.key_counts)());
+        let nodes = nodes(&window, merged, &refusals, &topology, &(sources.key_counts)());
         let status = status::judge(&StatusInput {
             readiness: &readiness,
             upstream_trouble: trouble.as_deref().filter(|trouble| trouble.serves).map(|t| t.why.as_str()),
