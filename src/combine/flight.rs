@@ -10,7 +10,7 @@ use super::{
     plain::{self, FlushReplies},
     retryable::is_retryable,
     rights::RightsLearned,
-    script::{ScriptCall, TOKEN_TTL_MS},
+    script::{ScriptCall, TOKEN_TTL_MS, goes_short},
     segment::{Kind, Segment},
     settle::{
         NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, ValueBefore, Verdict, settle_counter, settle_error,
@@ -19,7 +19,7 @@ use super::{
     terms::{Again, Settlement},
     wire::encode_segment,
 };
-use crate::resp::{bulk_payload, elements, first_error};
+use crate::resp::{bulk_payload, elements, first_error, parse_integer_reply};
 
 /// How the first segments of a flush go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,12 @@ pub(super) struct Flight<M> {
     pub hash_is_calm: Option<bool>,
     /// The rights that its replies showed.
     pub rights_learned: RightsLearned,
+    /// Its write is told in short, and its companion keeps the time to live that it has.
+    pub short: bool,
+    /// The short form did not do, and changed nothing.
+    pub unusual: bool,
+    /// Its write was answered, and its token was remembered for the full time.
+    pub renewed: bool,
     form: FlushForm,
     with_body: bool,
     clamp: Option<Arc<Clamp>>,
@@ -87,6 +93,9 @@ impl<M: Member> Flight<M> {
             value: None,
             hash_is_calm: None,
             rights_learned: RightsLearned::default(),
+            short: false,
+            unusual: false,
+            renewed: false,
             form,
             with_body: false,
             clamp,
@@ -102,6 +111,11 @@ impl<M: Member> Flight<M> {
         matches!(self.form, FlushForm::Script { sequence: Some(_) })
     }
 
+    /// Whether its write may be told in short.
+    pub fn may_go_short(&self) -> bool {
+        self.has_token() && self.clamp.is_none() && goes_short(&self.segments[..self.group])
+    }
+
     /// Operations and bytes that it holds.
     pub fn weight(&self) -> (usize, usize) {
         self.segments.iter().map(Segment::weight).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
@@ -115,6 +129,7 @@ impl<M: Member> Flight<M> {
                 token: sequence.map(|sequence| (companion, sequence)),
                 token_ttl_ms: TOKEN_TTL_MS,
                 clamp: self.clamp.as_deref(),
+                short: self.short,
                 with_body: self.with_body,
             }
             .encode(write, out);
@@ -192,6 +207,10 @@ impl<M: Member> Flight<M> {
                 self.with_body = true;
                 Written::Again(Again::NoScript)
             }
+            Some(text) if self.short && text.starts_with(b"UNUSUAL ") => {
+                (self.short, self.unusual) = (false, true);
+                Written::Again(Again::OneByOne)
+            }
             Some(text) => {
                 match self.doubtful {
                     // An earlier sending may have been applied: this refusal says nothing about that.
@@ -203,7 +222,13 @@ impl<M: Member> Flight<M> {
             None if self.doubtful && self.is_refused_by_replica(reply) => {
                 Written::Again(Again::Elsewhere { reply: 0 })
             }
-            None => Written::Settled(self.settle_script(reply, sink)),
+            None => {
+                self.renewed = self.has_token() && !self.short;
+                Written::Settled(match self.short {
+                    true => self.settle_short(reply, sink),
+                    false => self.settle_script(reply, sink),
+                })
+            }
         }
     }
 
@@ -227,6 +252,21 @@ impl<M: Member> Flight<M> {
         for segment in &self.segments[..self.group] {
             settle_unknown(segment, UNKNOWN, sink);
         }
+    }
+
+    /// Settles the one step of a short call: its reply is the value behind it.
+    fn settle_short(&self, reply: &[u8], sink: &mut impl FnMut(M, Settled)) -> Option<ClampReport> {
+        for segment in &self.segments[..self.group] {
+            match parse_integer_reply(reply).and_then(|after| after.checked_sub(segment.fold.sum)) {
+                Some(before) => {
+                    let digits = itoa::Buffer::new().format(before).to_owned();
+                    let before = ValueBefore::Raw(digits.as_bytes());
+                    settle_counter(segment, before, &Verdict::All, None, sink);
+                }
+                None => settle_error(segment, NOT_UNDERSTOOD, sink),
+            }
+        }
+        None
     }
 
     fn settle_script(&self, reply: &[u8], sink: &mut impl FnMut(M, Settled)) -> Option<ClampReport> {

@@ -47,7 +47,8 @@
 //!   replica has both or neither, and a retry there is right in both cases. (An acknowledged write that the replica does not
 //!   have is lost, as with any Redis; `WAIT` is the remedy.) The same holds for AOF and for a slot that moves, because the
 //!   companion is in the slot.
-//! - *Expiry.* The companion lives [`TOKEN_TTL_MS`] from the moment that the flush was applied. A retry is sent at most half of that
+//! - *Expiry.* The companion lives at least three quarters of [`TOKEN_TTL_MS`] from the moment that the flush was applied: most flushes
+//!   leave it the time that an earlier one gave it. A retry is sent at most half of that
 //!   time after the first sending, so it finds the companion. A server that evicts keys under memory pressure may drop it earlier:
 //!   there the claim holds only while it stays.
 //! - *Two gateways* have different ids, so different companions, and know nothing of each other.

@@ -24,7 +24,7 @@ use super::{
     places::Places,
     plain::{self, FlushReplies},
     rights::{CommandForm, Rights},
-    script::RETRY_NS_MAX,
+    script::{RENEWAL_NS, RETRY_NS_MAX},
     segment::{Kind, SEGMENT_BYTES, Segment},
     settle::Settled,
     slot_tags::companion_key,
@@ -60,6 +60,10 @@ pub struct KeyQueue<M> {
     bytes: usize,
     pace: Pace,
     last_sequence: u64,
+    /// When the flush was first sent that last gave the companion its full time to live.
+    renewed_ns: Option<u64>,
+    /// The short form of the script did not do for this key.
+    is_unusual: bool,
     /// The value of the counter behind the last flush, if it told.
     value: Option<i64>,
     /// The field of the hash that was incremented last was near zero.
@@ -87,6 +91,8 @@ impl<M: Member> KeyQueue<M> {
             bytes: 0,
             pace: Pace::default(),
             last_sequence: 0,
+            renewed_ns: None,
+            is_unusual: false,
             value: None,
             hash_is_calm: false,
             rights: Rights::default(),
@@ -273,7 +279,10 @@ impl<M: Member> KeyQueue<M> {
         self.counters.batch_sum += batch as u64;
         self.counters.batch_max = self.counters.batch_max.max(batch as u64);
         self.places.on_flush(self.waiting.len());
-        self.flight = Some(Flight::new(segments, group, form, clamp, now_ns));
+        let mut flight = Flight::new(segments, group, form, clamp, now_ns);
+        let is_fresh = |renewed_ns: u64| now_ns.saturating_sub(renewed_ns) < RENEWAL_NS;
+        flight.short = flight.may_go_short() && !self.is_unusual && self.renewed_ns.is_some_and(is_fresh);
+        self.flight = Some(flight);
     }
 
     /// Cuts segments into such as can go as one command each. Those that can't go in this flush wait on.
@@ -399,6 +408,10 @@ impl<M: Member> KeyQueue<M> {
         self.rights.absorb(std::mem::take(&mut flight.rights_learned));
         self.value = flight.value.take().unwrap_or(self.value);
         self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
+        self.is_unusual |= std::mem::take(&mut flight.unusual);
+        if std::mem::take(&mut flight.renewed) {
+            self.renewed_ns = Some(flight.first_sent_ns);
+        }
         flight.finished.drain(..).for_each(|segment| self.keep_spare(segment));
         if !flight.segments.is_empty() {
             flight.state = State::Due;

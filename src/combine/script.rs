@@ -27,6 +27,19 @@ pub fn flush_script_sha() -> &'static str {
 /// How long Redis remembers a token. See the essay of the module for why it only has to outlive the retries.
 pub const TOKEN_TTL_MS: u64 = 600_000;
 
+/// How long a companion may keep the time to live that it has: to set it costs Redis a fifth of a flush.
+pub(super) const RENEWAL_NS: u64 = TOKEN_TTL_MS / 4 * 1_000_000;
+
+/// The most that the increments of a short call may move the counter on their way: so they can't leave its range.
+const SHORT_MAX: i64 = 99_999_999_999_999;
+
+/// Whether these steps may be told in short: increments of a string without a read among them.
+pub(super) fn goes_short<M: Member>(steps: &[Segment<M>]) -> bool {
+    let [step] = steps else { return false };
+    let moves = |most: i64| (-SHORT_MAX..=SHORT_MAX).contains(&most);
+    step.is_clampable() && step.gets == 0 && moves(step.fold.low) && moves(step.fold.high)
+}
+
 /// How long after its first sending a flush is retried: well within the memory of its token.
 pub(super) const RETRY_NS_MAX: u64 = TOKEN_TTL_MS / 2 * 1_000_000;
 
@@ -37,6 +50,8 @@ pub(super) struct ScriptCall<'a> {
     pub token: Option<(&'a Bytes, u64)>,
     pub token_ttl_ms: u64,
     pub clamp: Option<&'a Clamp>,
+    /// The one step is told in short: see [`goes_short`].
+    pub short: bool,
     /// Send the source along: Redis said that it does not know the script.
     pub with_body: bool,
 }
@@ -48,14 +63,15 @@ impl ScriptCall<'_> {
         let mut keys: Vec<&[u8]> = vec![self.key];
         keys.extend(self.token.map(|(companion, _)| companion.as_ref()));
         let clauses = self.clamp.map(|clamp| clauses(clamp, &mut keys)).unwrap_or_default();
-        let mut argv: Vec<Arg> = vec![
-            self.token.map_or(Cow::Borrowed(b"".as_slice()), |(_, sequence)| decimal(sequence)),
-            decimal(self.token_ttl_ms),
-            decimal(clauses.len()),
-        ];
-        argv.extend(clauses.into_iter().map(|clause| Cow::Owned(clause.into_bytes())));
-        for step in steps {
-            push_step(self.key, step, &mut argv);
+        // Sequences of one companion are as long as each other, so that the script may compare them as they are.
+        let sequence = self.token.map_or(String::new(), |(_, sequence)| format!("{sequence:016}"));
+        let mut argv: Vec<Arg> = vec![Cow::Owned(sequence.into_bytes())];
+        if let (true, [step]) = (self.short, steps) {
+            argv.push(decimal(step.fold.sum));
+        } else {
+            argv.extend([decimal(self.token_ttl_ms), decimal(clauses.len())]);
+            argv.extend(clauses.into_iter().map(|clause| Cow::Owned(clause.into_bytes())));
+            steps.iter().for_each(|step| push_step(self.key, step, &mut argv));
         }
         let count = itoa::Buffer::new().format(keys.len()).to_owned();
         let (name, script): (&[u8], &str) =

@@ -237,6 +237,7 @@ impl Flight {
             token: Some((companion, self.token)),
             token_ttl_ms: self.token_ttl_ms,
             clamp: None,
+            short: false,
             with_body: self.with_body,
         }
         .encode(&[step], out);

@@ -68,6 +68,68 @@ fn the_same_flush_twice_takes_effect_once() {
 }
 
 #[test]
+fn a_token_is_remembered_for_long_enough_and_its_time_is_set_now_and_then() {
+    const MINUTE_NS: u64 = 60_000_000_000;
+    let server = Server::start();
+    let mut client = loaded(&server);
+    let mut queue = gateway("g1");
+    let companion = companion_key(KEY, b"once:g1");
+    let mut flush_at = |client: &mut Client, minute: u64| {
+        let wire = flush(&mut queue, minute * MINUTE_NS, 2);
+        let replies = run(client, &wire);
+        settle(&mut queue, &replies);
+        client.ask(&[b"PTTL", &companion]).trim()[1..].parse::<i64>().unwrap()
+    };
+    assert!(flush_at(&mut client, 1) > 590_000);
+    client.ask(&[b"PEXPIRE", &companion, b"400000"]);
+    assert!(flush_at(&mut client, 3) <= 400_000, "it keeps the time that it has");
+    assert!(flush_at(&mut client, 4) > 590_000, "it has the full time again");
+    client.ask(&[b"DEL", &companion]);
+    assert!(flush_at(&mut client, 5) > 590_000, "one that is gone is made with the full time");
+}
+
+/// Near the ends of the range, and where the value is no number, nothing is done by the short way.
+#[test]
+fn whatever_the_value_is_a_retry_gets_the_first_result() {
+    for value in [
+        "",
+        "0",
+        "-5",
+        "4503599627370495",
+        "4503599627370496",
+        "-4503599627370497",
+        "9223372036854775806",
+        "05",
+        "x",
+    ] {
+        let server = Server::start();
+        let mut client = loaded(&server);
+        if !value.is_empty() {
+            client.ask(&[b"SET", KEY, value.as_bytes()]);
+        }
+        let mut queue = gateway("g1");
+        let wire = flush(&mut queue, 1_000, 2);
+        let first = run(&mut client, &wire);
+        let after = client.ask(&[b"GET", KEY]);
+        assert_eq!(run(&mut client, &wire), first, "{value}");
+        assert_eq!(client.ask(&[b"GET", KEY]), after, "{value}");
+        let mut told = Vec::new();
+        queue.settle(&first, |_, settled| told.push(format!("{settled:?}")));
+        let mut plain = server.client(0);
+        plain.ask(&[b"DEL", KEY]);
+        if !value.is_empty() {
+            plain.ask(&[b"SET", KEY, value.as_bytes()]);
+        }
+        let expected: Vec<String> = (0..2).map(|_| plain.ask(&[b"INCR", KEY])).collect();
+        assert_eq!(plain.ask(&[b"GET", KEY]), after, "{value}");
+        for (told, expected) in told.iter().zip(expected) {
+            let bytes = format!("{:?}", hotgate::combine::Settled::Reply(expected.as_bytes()));
+            assert_eq!(*told, bytes, "{value}");
+        }
+    }
+}
+
+#[test]
 fn a_first_sending_that_arrives_late_changes_nothing() {
     let server = Server::start();
     let mut client = loaded(&server);

@@ -173,6 +173,10 @@ impl Model {
         let keys = parse_integer(&request[2]).unwrap() as usize;
         let argv = &request[3 + keys..];
         let sequence = String::from_utf8(argv[0].clone()).unwrap();
+        if let [_, sum] = argv {
+            let sum = parse_integer(sum).unwrap();
+            return self.flush_short(key, &request[4], (sequence.parse().unwrap(), sum));
+        }
         assert_eq!(argv[2], b"0", "the model knows no quota");
         let companion =
             (!sequence.is_empty()).then(|| (request[4].clone(), sequence.parse::<u64>().unwrap()));
@@ -217,6 +221,32 @@ impl Model {
             self.remembered.insert(companion, (sequence, results.clone()));
         }
         Reply::Strings(results)
+    }
+
+    /// The short form of the script.
+    fn flush_short(&mut self, key: &[u8], companion: &[u8], (sequence, sum): (u64, i64)) -> Reply {
+        const UNUSUAL: Reply = Reply::Error("UNUSUAL nothing was changed");
+        match self.remembered.get(companion) {
+            Some((last, results)) if *last == sequence => {
+                return Reply::Integer(parse_integer(&results[0]).unwrap());
+            }
+            Some((last, _)) if *last > sequence => return Reply::Error("STALE"),
+            _ => {}
+        }
+        if self.out_of_memory {
+            return UNUSUAL;
+        }
+        match self.add(key, sum) {
+            Reply::Integer(after) if after.abs() <= 99_999_999_999_999 => {
+                self.remembered.insert(companion.to_vec(), (sequence, vec![after.to_string().into_bytes()]));
+                Reply::Integer(after)
+            }
+            Reply::Integer(_) => {
+                self.add(key, -sum);
+                UNUSUAL
+            }
+            _ => UNUSUAL,
+        }
     }
 
     fn increments(&mut self, key: &[u8], field: Option<&[u8]>, runs: &str) -> [Vec<u8>; 2] {
