@@ -10,7 +10,7 @@ use super::{
     plain::{self, FlushReplies},
     retryable::is_retryable,
     rights::RightsLearned,
-    script::{ScriptCall, TOKEN_TTL_MS, goes_short},
+    script::{SHORT_DIGITS, ScriptCall, TOKEN_TTL_MS, goes_short},
     segment::{Kind, Segment},
     settle::{
         NOT_UNDERSTOOD, Quota, Settled, UNKNOWN, ValueBefore, Verdict, settle_counter, settle_error,
@@ -128,6 +128,7 @@ impl<M: Member> Flight<M> {
                 key,
                 token: sequence.map(|sequence| (companion, sequence)),
                 token_ttl_ms: TOKEN_TTL_MS,
+                sequence_digits: SHORT_DIGITS,
                 clamp: self.clamp.as_deref(),
                 short: self.short,
                 with_body: self.with_body,

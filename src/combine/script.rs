@@ -33,6 +33,10 @@ pub(super) const RENEWAL_NS: u64 = TOKEN_TTL_MS / 4 * 1_000_000;
 /// The most that the increments of a short call may move the counter on their way: so they can't leave its range.
 const SHORT_MAX: i64 = 99_999_999_999_999;
 
+/// Where a companion may be written by short calls all its sequences have so many digits, so that the script may compare them as they
+/// are. Others stay as they are: the next process reads what write-behind leaves.
+pub(super) const SHORT_DIGITS: usize = 16;
+
 /// Whether these steps may be told in short: increments of a string without a read among them.
 pub(super) fn goes_short<M: Member>(steps: &[Segment<M>]) -> bool {
     let [step] = steps else { return false };
@@ -49,6 +53,8 @@ pub(super) struct ScriptCall<'a> {
     /// The companion key and the token's sequence.
     pub token: Option<(&'a Bytes, u64)>,
     pub token_ttl_ms: u64,
+    /// Digits that the sequence has at least: see [`SHORT_DIGITS`].
+    pub sequence_digits: usize,
     pub clamp: Option<&'a Clamp>,
     /// The one step is told in short: see [`goes_short`].
     pub short: bool,
@@ -63,8 +69,8 @@ impl ScriptCall<'_> {
         let mut keys: Vec<&[u8]> = vec![self.key];
         keys.extend(self.token.map(|(companion, _)| companion.as_ref()));
         let clauses = self.clamp.map(|clamp| clauses(clamp, &mut keys)).unwrap_or_default();
-        // Sequences of one companion are as long as each other, so that the script may compare them as they are.
-        let sequence = self.token.map_or(String::new(), |(_, sequence)| format!("{sequence:016}"));
+        let digits = self.sequence_digits;
+        let sequence = self.token.map_or(String::new(), |(_, sequence)| format!("{sequence:0digits$}"));
         let mut argv: Vec<Arg> = vec![Cow::Owned(sequence.into_bytes())];
         if let (true, [step]) = (self.short, steps) {
             argv.push(decimal(step.fold.sum));

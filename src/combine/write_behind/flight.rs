@@ -236,6 +236,7 @@ impl Flight {
             key,
             token: Some((companion, self.token)),
             token_ttl_ms: self.token_ttl_ms,
+            sequence_digits: 0,
             clamp: None,
             short: false,
             with_body: self.with_body,
