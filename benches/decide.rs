@@ -8,7 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hotgate::command::CommandTable;
 use hotgate::config::ReadFrom;
 use hotgate::resp::{Request, RequestLimits, RequestScan, RequestScanner};
-use hotgate::route::{ClusterId, Routes};
+use hotgate::route::{ClusterId, KeyHasher, Routes};
 use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
 use hotgate::worker::client::session::Session;
 use hotgate::worker::decide::classes::Classes;
@@ -62,7 +62,7 @@ fn decisions(criterion: &mut Criterion) {
         assert!(matches!(scanner.scan(bytes), RequestScan::Complete { .. }));
         let request = Request::new(bytes, scanner.spans());
         let mut session = Session::new(true);
-        let hasher = ahash::RandomState::new();
+        let hasher = KeyHasher::default();
         let mut group = criterion.benchmark_group(name);
         group.bench_function("resolve and decide, one server", |bench| {
             bench.iter(|| {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use detection_streams::{Stream, hash, name};
-use hotgate::detect::{Access, Detector, DetectorConfig, KeyId};
-use hotgate::route::ClusterId;
+use hotgate::detect::{Access, Detector, DetectorConfig};
+use hotgate::route::{ClusterId, KeyId};
 
 /// Accesses per iteration: 100 ms of a busy worker.
 const ACCESSES: usize = 1 << 17;

@@ -35,7 +35,7 @@ use crate::control::topology::{KeeperSettings, Published, SharedRegistry, Topolo
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
 use crate::net::{BoundListener, Listener};
-use crate::route::{ClusterId, Routes};
+use crate::route::{ClusterId, KeyHasher, Routes};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
@@ -191,13 +191,16 @@ pub async fn serve(
     let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
         (0..workers).map(|_| mpsc::channel(WORKER_MAILBOX_MAX)).unzip();
     let (client_rows, mut row_inboxes) = ClientRowsPort::new(workers);
-    let (keeper_settings, keeper_settings_seen) = watch::channel(KeeperSettings::from(&config.upstream));
+    let (keepers, keepers_told): (Vec<_>, Vec<_>) = CLUSTERS
+        .map(|cluster| watch::channel(KeeperSettings::from(config.upstream_of(cluster))))
+        .into_iter()
+        .unzip();
     let gateway = Arc::new(Gateway {
         config: ArcSwap::from_pointee(config),
         routes: Routes::default(),
         topology: Arc::new(TopologyCell::new(registry.topology())),
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
-        facts: Arc::new(UpstreamFactsCell::default()),
+        facts: CLUSTERS.map(|_| Arc::new(UpstreamFactsCell::default())).into(),
         rights: MissingRights::default(),
         scripts: ScriptCache::default(),
         connections: Connections::default(),
@@ -214,7 +217,7 @@ pub async fn serve(
             .collect(),
         stage: stage_seen,
         client_rows,
-        key_hasher: ahash::RandomState::new(),
+        key_hasher: KeyHasher::default(),
         hot_set: hot_set_seen,
         slices: slice_sender,
         id,
@@ -244,17 +247,15 @@ pub async fn serve(
         threads.push(thread.map_err(|error| ProcessError::System("a thread", error))?);
     }
     drop(ended);
-    for (cluster, requests) in CLUSTERS.into_iter().zip(refresh_requests) {
+    for ((cluster, requests), settings) in CLUSTERS.into_iter().zip(refresh_requests).zip(keepers_told) {
         let published = Published {
             registry: registry.clone(),
             topology: Arc::clone(&gateway.topology),
-            facts: Arc::clone(&gateway.facts),
+            facts: Arc::clone(gateway.facts_of(cluster)),
         };
-        let settings = keeper_settings_seen.clone();
         let keeper = TopologyKeeper::new(cluster, settings, requests, published, gateway.id.clone());
         tokio::spawn(keeper.run());
     }
-    drop(keeper_settings_seen);
     tokio::spawn(follow_commands(Arc::clone(&gateway)));
     let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
@@ -271,8 +272,7 @@ pub async fn serve(
     tokio::spawn(quotas.clone().follow(told));
     tokio::spawn(follow_rights(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
-    let reloader =
-        Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keeper: keeper_settings };
+    let reloader = Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keepers };
     tokio::spawn(follow_reloads(reloader));
     wait_for_upstream(&gateway).await;
     started(&Started { listen, admin: admin_address });

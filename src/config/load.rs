@@ -14,9 +14,10 @@ use super::error::{ConfigError, LoadError};
 use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
-use super::sections::Config;
+use super::sections::{Config, Upstream};
 use super::types::{Address, Secret};
 use super::value::{Change, Value};
+use crate::route::ClusterId;
 
 /// The largest file that a secret is read from. A larger file was named by mistake.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
@@ -35,6 +36,11 @@ pub struct Overrides {
 }
 
 impl Config {
+    /// How the servers of a cluster are reached, and as whom. Today `[upstream]` describes the only cluster.
+    pub fn upstream_of(&self, _cluster: ClusterId) -> &Upstream {
+        &self.upstream
+    }
+
     /// Reads the text of a file. Secrets in files of their own stay unread.
     ///
     /// # Errors

@@ -7,9 +7,10 @@ use crate::shared::gateway::Gateway;
 
 /// Extends the published command table whenever the upstream tells its own.
 pub async fn follow_commands(gateway: Arc<Gateway>) {
-    let mut changes = gateway.facts.changes();
+    let facts = gateway.keyless_facts();
+    let mut changes = facts.changes();
     loop {
-        if let Some(reply) = &gateway.facts.load().commands {
+        if let Some(reply) = &facts.load().commands {
             match redis_protocol::resp2::decode::decode(reply) {
                 Ok(Some((frame, _))) => {
                     let table = gateway.commands.load().with_upstream(parse_resp2(&frame));

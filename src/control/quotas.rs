@@ -20,7 +20,7 @@ use super::quota_reader;
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::admission::{KeyQuota, PolledLimit, QuotaAction, QuotaRules, overrides_index};
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::first_error;
 use crate::shared::gateway::Gateway;
@@ -194,9 +194,12 @@ async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes], deadline: Insta
         let why = match gateway.master_at(place) {
             None => "the slot of the key has no master".to_owned(),
             Some(address) => {
-                match timeout_at(deadline, send(&gateway.config.load_full(), &address, &arguments))
-                    .await
-                    .unwrap_or(Err(UpstreamError::ReplyTimeout))
+                match timeout_at(
+                    deadline,
+                    send(gateway.config.load_full().upstream_of(place.cluster), &address, &arguments),
+                )
+                .await
+                .unwrap_or(Err(UpstreamError::ReplyTimeout))
                 {
                     Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
                         None => return Ok(()),
@@ -219,8 +222,8 @@ async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes], deadline: Insta
 }
 
 /// Sends it to this node, or to where a key has gone ahead of its slot, as the node says.
-async fn send(config: &Config, address: &Address, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
-    let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(&config.upstream);
+async fn send(settings: &Upstream, address: &Address, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
+    let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(settings);
     let mut client = UpstreamClient::connect(address, &credentials, timeouts).await?;
     let reply = client.command_raw(arguments).await?;
     let Some(target) = masters::asked_at(&reply, address) else { return Ok(reply) };

@@ -15,7 +15,7 @@ pub fn readiness(gateway: &Gateway) -> Readiness {
         return Readiness::Draining;
     }
     let topology = gateway.topology.load();
-    let trouble = gateway.facts.trouble();
+    let trouble = gateway.keyless_facts().trouble();
     if let Some(trouble) = trouble.filter(|trouble| !trouble.serves) {
         let reach_it = trouble.unheard && silent_masters(gateway, &topology).is_none();
         if reach_it && workers_reach_a_master(gateway, &topology) {

@@ -14,6 +14,7 @@ use super::descriptors::Descriptors;
 use super::rights::missing_rights;
 use super::topology::KeeperSettings;
 use crate::config::{Config, Overrides};
+use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 
 /// Where the configuration came from.
@@ -35,8 +36,8 @@ pub struct Reloader {
     pub asked: Config,
     /// Fits them.
     pub descriptors: Descriptors,
-    /// Told of what concerns the keeper.
-    pub keeper: watch::Sender<KeeperSettings>,
+    /// Told of what concerns the keeper of each cluster, by [`ClusterId`].
+    pub keepers: Vec<watch::Sender<KeeperSettings>>,
 }
 
 /// Reloads at each SIGHUP.
@@ -91,7 +92,9 @@ impl Reloader {
             }
         }
         self.descriptors.report(&config, &fitted);
-        self.keeper.send_replace(KeeperSettings::from(&fitted.upstream));
+        for (position, keeper) in self.keepers.iter().enumerate() {
+            keeper.send_replace(KeeperSettings::from(fitted.upstream_of(ClusterId(position as u16))));
+        }
         self.gateway.config.store(Arc::new(fitted));
         self.asked = config;
         tracing::info!(changes = changes.len(), "configuration reloaded");

@@ -1,10 +1,11 @@
 //! Counting of key accesses on the data path of one worker.
 
 use super::config::DetectorConfig;
-use super::key::{KeyId, KeyName};
+use super::key::KeyName;
 use super::sampler::Sampler;
 use super::slice::{Slice, SliceTotals};
 use super::table::{self, Admission, Table};
+use crate::route::KeyId;
 
 /// The decay of an access's weight per slice: after eight slices about a third is left.
 const DECAY: f32 = 0.875;
@@ -112,7 +113,7 @@ impl Detector {
     /// As [`Self::record`], for so many equal accesses in a row.
     #[inline]
     pub fn record_many(&mut self, key: &[u8], id: KeyId, access: Access, times: u32) -> Option<EntryHandle> {
-        let hash = id.mixed();
+        let hash = id.hash;
         let ops = self.totals.ops + u64::from(times);
         let refresh = ops / REFRESH_OPS != self.totals.ops / REFRESH_OPS;
         self.totals.ops = ops;
@@ -236,7 +237,7 @@ impl Detector {
         let before = sum - weight;
         let ignore = &self.ignore;
         let name = || (!ignore(key)).then(|| KeyName::new(id.cluster, key));
-        match self.table.admit(id.mixed(), before, before, name) {
+        match self.table.admit(id.hash, before, before, name) {
             Admission::Joined(index) => {
                 self.totals.admitted += 1;
                 Some(index)

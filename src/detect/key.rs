@@ -1,5 +1,4 @@
-//! Which key is meant: by hash on the data path, and by a name in bounded memory. Both say in which cluster it lives, since one
-//! key may live in several.
+//! The name of a key in bounded memory, with the cluster in which it lives, since one key may live in several.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -11,27 +10,6 @@ use crate::route::ClusterId;
 /// Longer keys are told apart by length and digest, and shown by their first `KEY_BYTES_MAX` bytes. 512 is
 /// above any key that a person would read, and lets 4096 tracked keys fit twice into half of the memory budget.
 pub const KEY_BYTES_MAX: usize = 512;
-
-/// Spreads the number of a cluster over the bits of a hash (the golden ratio, as in Fibonacci hashing).
-const CLUSTER_SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// A key of one cluster by its hash, which a hasher with random seeds has made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId {
-    /// Where the key lives.
-    pub cluster: ClusterId,
-    /// The hash of the key itself.
-    pub hash: u64,
-}
-
-impl KeyId {
-    /// Cluster and hash in one number, which is as good a hash as that of the key.
-    #[inline]
-    #[must_use]
-    pub const fn mixed(self) -> u64 {
-        self.hash ^ (self.cluster.0 as u64).wrapping_mul(CLUSTER_SPREAD)
-    }
-}
 
 /// A key of one cluster, or for one longer than [`KEY_BYTES_MAX`], its beginning with its length and digest.
 ///
@@ -128,13 +106,5 @@ mod tests {
         check(&long_a[..KEY_BYTES_MAX], &long_a, false);
         check(&long_a, &long_b, true);
         check(&long_a, &long_a[..KEY_BYTES_MAX], true);
-    }
-
-    #[test]
-    fn a_key_of_another_cluster_is_another_key() {
-        let id = |cluster, hash| KeyId { cluster: ClusterId(cluster), hash };
-        assert_eq!(id(0, 7).mixed(), 7, "one cluster costs nothing");
-        let mixed: std::collections::HashSet<u64> = (0..1000).map(|cluster| id(cluster, 7).mixed()).collect();
-        assert_eq!(mixed.len(), 1000);
     }
 }

@@ -38,6 +38,6 @@ pub use connections::Connections;
 pub use detector::{Access, Detector, EntryHandle, Ignore};
 pub use history::HISTORY_POINTS;
 pub use hot::{Class, HotKey, HotSet, Rank, Rates, TopKey, Transition, TransitionKind};
-pub use key::{KEY_BYTES_MAX, KeyId, KeyName};
+pub use key::{KEY_BYTES_MAX, KeyName};
 pub use merger::Merger;
 pub use slice::{Slice, SliceRow, SliceTotals};

@@ -4,12 +4,19 @@
 //! is one, which `[upstream]` describes and which is called [`DEFAULT_CLUSTER`]. Every place of a key names its cluster all the
 //! same, so that nothing else has to change when keys are routed to several.
 //!
+//! A hash of a key is one of its name *in its cluster* ([`KeyHasher`]): what is kept by hash (hot keys, counters, copies) never mixes
+//! two clusters, and the worker that is home to a key follows from it.
+//!
 //! Owns names only. It deliberately does not know which node serves a slot (`shared::topology`), nor any address.
 
 use crate::resp::key_slot;
 
 /// What the cluster is called that `[upstream]` describes.
 pub const DEFAULT_CLUSTER: &str = "default";
+
+/// Spreads the number of a cluster over the bits of a hash (the golden ratio, as in Fibonacci hashing). It is odd, so that no two
+/// numbers of clusters come out the same.
+const CLUSTER_SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Names a cluster for the life of the process: its position in any list of clusters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +48,30 @@ impl SlotAt {
     }
 }
 
+/// A key by its cluster and its hash there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId {
+    /// Where the key lives.
+    pub cluster: ClusterId,
+    /// Its hash by a [`KeyHasher`]: that of one name differs from cluster to cluster.
+    pub hash: u64,
+}
+
+/// Hashes the name of a key in its cluster, the same in every worker; seeded anew by each process.
+///
+/// Hashes of one name in two clusters are never equal. So who finds an entry by hash, and under it the same name, has the same
+/// cluster as well.
+#[derive(Clone, Debug, Default)]
+pub struct KeyHasher(ahash::RandomState);
+
+impl KeyHasher {
+    /// Which key `name` is in `cluster`.
+    #[inline]
+    pub fn id(&self, cluster: ClusterId, name: &[u8]) -> KeyId {
+        KeyId { cluster, hash: self.0.hash_one(name) ^ u64::from(cluster.0).wrapping_mul(CLUSTER_SPREAD) }
+    }
+}
+
 /// Which cluster each key lives in. The one place where a key gets its cluster; today all keys get the same.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Routes {
@@ -69,6 +100,8 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -80,5 +113,14 @@ mod tests {
         assert_eq!(SlotAt::of(here, b"{foo}1"), SlotAt::of(here, b"{foo}2"));
         assert_eq!((here.position(), there.position()), (0, 1));
         assert_eq!(Routes::default().place_of(b"foo"), SlotAt::of(here, b"foo"));
+    }
+
+    #[test]
+    fn one_key_has_another_hash_in_every_cluster() {
+        let hasher = KeyHasher::default();
+        let hashes: HashSet<u64> = (0..=u16::MAX).map(|id| hasher.id(ClusterId(id), b"foo").hash).collect();
+        assert_eq!(hashes.len(), 1 << 16);
+        assert_ne!(hasher.id(ClusterId(1), b"foo"), hasher.id(ClusterId(1), b"bar"));
+        assert_eq!(hasher.clone().id(ClusterId(7), b"foo"), hasher.id(ClusterId(7), b"foo"));
     }
 }

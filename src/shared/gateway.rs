@@ -26,7 +26,7 @@ use super::upstream_facts::UpstreamFactsCell;
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::detect::{HotSet, Slice};
-use crate::route::{Routes, SlotAt};
+use crate::route::{ClusterId, KeyHasher, Routes, SlotAt};
 
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,8 +61,8 @@ pub struct Gateway {
     pub topology: Arc<TopologyCell>,
     /// The commands that are known.
     pub commands: ArcSwap<CommandTable>,
-    /// What the upstream says of itself.
-    pub facts: Arc<UpstreamFactsCell>,
+    /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].
+    pub facts: Vec<Arc<UpstreamFactsCell>>,
     /// The rights that its user lacks there.
     pub rights: MissingRights,
     /// Scripts loaded through the gateway.
@@ -79,8 +79,8 @@ pub struct Gateway {
     pub stage: watch::Receiver<Stage>,
     /// Where the clients of all workers can be listed.
     pub client_rows: ClientRowsPort,
-    /// Hashes keys, the same in every worker; seeded anew by each process.
-    pub key_hasher: ahash::RandomState,
+    /// Hashes keys, the same in every worker.
+    pub key_hasher: KeyHasher,
     /// The hot keys of all workers.
     pub hot_set: watch::Receiver<Arc<HotSet>>,
     /// Takes the workers' slices of what they counted, for the hot set.
@@ -100,6 +100,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// What the servers of a cluster, which the configuration has named, say of themselves.
+    pub fn facts_of(&self, cluster: ClusterId) -> &Arc<UpstreamFactsCell> {
+        &self.facts[cluster.position()]
+    }
+
+    /// The same of the cluster that commands without keys go to.
+    pub fn keyless_facts(&self) -> &Arc<UpstreamFactsCell> {
+        self.facts_of(self.routes.keyless())
+    }
+
     /// The address of the master of a slot, while it has one.
     pub fn master_at(&self, place: SlotAt) -> Option<Address> {
         let topology = self.topology.load();

@@ -9,6 +9,7 @@ use super::labels::RequestClass;
 use crate::combine::{Member, Verb, WriteForm};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
+use crate::route::KeyId;
 
 /// An operation that folds, with bytes of its own. See [`crate::combine::Op`].
 #[derive(Clone, Debug)]
@@ -34,8 +35,8 @@ pub enum OwnedOp {
 pub struct Handoff {
     /// The key.
     pub key: Bytes,
-    /// Its hash.
-    pub hash: u64,
+    /// Which key that is.
+    pub id: KeyId,
     /// The operation.
     pub op: OwnedOp,
     /// How its client wants the reply.

@@ -103,7 +103,7 @@ impl ClusterShards {
 
 /// The slots and nodes of one cluster.
 pub struct ClusterMap {
-    /// Grows by one with every published change of this cluster; 0 before anything is known.
+    /// Grows by one with every published change of this cluster; 0 before anything is known ([`ClusterMap::is_known`]).
     pub version: u64,
     /// Whether it is one server or a Redis Cluster.
     pub kind: UpstreamKind,
@@ -141,6 +141,11 @@ impl ClusterMap {
         let ranges = ranges_of(&slot_master);
         let is_ready = ranges.iter().any(|(_, _, master)| nodes[master.position()].healthy);
         Self { version: of.version, kind: of.kind, masters, slot_master, ranges, by_host, is_ready }
+    }
+
+    /// Whether a server has said anything about this cluster.
+    pub fn is_known(&self) -> bool {
+        self.version > 0
     }
 
     /// The master that owns `slot`; `None` when no one does, or `slot` is out of range.
@@ -186,6 +191,7 @@ pub struct Topology {
     /// Every address ever seen, by [`NodeIndex`]; only ever appended to.
     pub nodes: Vec<Arc<Node>>,
     clusters: Vec<ClusterMap>,
+    knows_all: bool,
     replicas: Vec<Vec<NodeIndex>>,
 }
 
@@ -222,14 +228,21 @@ impl Topology {
             replicas[shard.master.position()] = shard.replicas.clone();
         }
         let map = |(position, cluster)| ClusterMap::new(ClusterId(position as u16), cluster, &nodes);
-        let clusters = clusters.iter().enumerate().map(map).collect();
-        Self { version, nodes, clusters, replicas }
+        let clusters: Vec<ClusterMap> = clusters.iter().enumerate().map(map).collect();
+        let knows_all = clusters.iter().all(ClusterMap::is_known);
+        Self { version, nodes, clusters, knows_all, replicas }
     }
 
     /// The map of one cluster, which the configuration has named.
     #[inline]
     pub fn cluster(&self, id: ClusterId) -> &ClusterMap {
         &self.clusters[id.position()]
+    }
+
+    /// Whether something is known of every cluster: from soon after the start.
+    #[inline]
+    pub fn knows_all(&self) -> bool {
+        self.knows_all
     }
 
     /// All clusters, by [`ClusterId`].

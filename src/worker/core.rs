@@ -13,7 +13,7 @@ use crate::command::CommandId;
 use crate::config::Config;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::resp::RequestLimits;
-use crate::route::ClusterId;
+use crate::route::{ClusterId, KeyId};
 use crate::shared::gateway::Gateway;
 use crate::shared::labels::RequestClass;
 use crate::shared::refresh::RefreshReason;
@@ -73,6 +73,11 @@ impl Core {
     /// Looks at the clock.
     pub fn tick(&mut self) {
         self.now_ns = self.started.elapsed().as_nanos() as u64;
+    }
+
+    /// Which key this name is, in the cluster that it lives in.
+    pub fn id_of(&self, name: &[u8]) -> KeyId {
+        self.gateway.key_hasher.id(self.snapshots.routes.cluster_of(name), name)
     }
 
     /// The worker that is home to a key.

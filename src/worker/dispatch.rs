@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::client::Gate;
-use super::decide::{Verdict, decide, decide_unknown};
+use super::decide::{Snapshots, Verdict, decide, decide_unknown};
 use super::ended::Ended;
 use super::flow::Flow;
 use super::names::ClientKey;
@@ -17,6 +17,7 @@ use super::reply::ReplyBytes;
 use super::resolve::{Resolved, resolve};
 use crate::command::CommandId;
 use crate::resp::{Request, encode};
+use crate::route::ClusterId;
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 
 use super::errors::UpstreamError;
@@ -46,8 +47,11 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     };
     let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
     let is_local = is_local(&verdict);
-    if worker.core.snapshots.topology.version == 0 && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
-        return worker.await_first_topology(key);
+    if !worker.core.snapshots.topology.knows_all() && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
+        let cluster = cluster_of(&worker.core.snapshots, &resolved, &verdict);
+        if !worker.core.snapshots.topology.cluster(cluster).is_known() {
+            return worker.await_first_topology(key, cluster);
+        }
     }
     let passes_queues = !is_local && !matches!(verdict, Verdict::Forward(_));
     let (access, is_barrier) = match worker.policy(key, &resolved, &verdict) {
@@ -73,6 +77,15 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
 /// Whether the gateway itself does what was decided, at once.
 fn is_local(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp)
+}
+
+/// The cluster that a request goes to, or the first of them.
+fn cluster_of(snapshots: &Snapshots, resolved: &Resolved<'_>, verdict: &Verdict) -> ClusterId {
+    match verdict {
+        Verdict::Forward(outgoing) => snapshots.cluster_of(outgoing.route),
+        Verdict::Session(_, Some(place)) => place.cluster,
+        _ => resolved.keys.first().map_or(snapshots.routes.keyless(), |key| key.slot.cluster),
+    }
 }
 
 impl Worker {
@@ -152,8 +165,8 @@ impl Worker {
         }
     }
 
-    /// Nothing is known of the upstream yet. The request waits a little, since the gateway may just have started.
-    fn await_first_topology(&mut self, key: ClientKey) -> Flow {
+    /// Nothing is known of its cluster yet. The request waits a little, since the gateway may just have started.
+    fn await_first_topology(&mut self, key: ClientKey, cluster: ClusterId) -> Flow {
         let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
         let now_ns = self.core.now_ns;
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
@@ -164,7 +177,7 @@ impl Worker {
             return flow;
         }
         client.unrouted_since_ns = None;
-        let error = UpstreamError::none_known(&self.core.gateway.facts);
+        let error = UpstreamError::none_known(self.core.gateway.facts_of(cluster));
         self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string())
     }
 

@@ -52,12 +52,7 @@ impl Worker {
             RefCell::new(Self {
                 clients: Clients::new(core.gateway.workers.len()),
                 upstreams: Upstreams::default(),
-                hot: HotKeys::new(
-                    core.gateway.key_hasher.clone(),
-                    &core.gateway.id,
-                    core.gateway.workers.len(),
-                    &core.snapshots.commands,
-                ),
+                hot: HotKeys::new(&core.gateway.id, core.gateway.workers.len(), &core.snapshots.commands),
                 core,
                 scratch: vec![0; SCRATCH_BYTES],
                 housekept_ns: 1,

@@ -160,10 +160,10 @@ impl Worker {
                     }
                     return HotVerdict::Forward;
                 }
-                if let Err(text) = self.hot.begin_by_quota(&mut self.core, name, key.hash) {
+                if let Err(text) = self.hot.begin_by_quota(&mut self.core, name, key.id()) {
                     return HotVerdict::Refuse(text);
                 }
-            } else if !self.hot.begin_by_rule(&mut self.core, name, key.hash) {
+            } else if !self.hot.begin_by_rule(&mut self.core, name, key.id()) {
                 return HotVerdict::Forward;
             }
         }
@@ -194,7 +194,7 @@ impl Worker {
         }
         // A write in the queue that its node holds back must not hold back a read that was never behind it.
         let reads = matches!(op, Op::Get | Op::HashGet { .. } | Op::Read { .. });
-        if reads && client.combined == 0 && self.upstreams.is_held_up(&self.core, name) {
+        if reads && client.combined == 0 && self.upstreams.is_held_up(&self.core, key.slot) {
             return HotVerdict::Barrier;
         }
         // Where there may be copies, each operation is looked at for what its client has seen.

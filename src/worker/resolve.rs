@@ -8,9 +8,8 @@ use smallvec::SmallVec;
 use super::client::session::Session;
 use super::decide::Snapshots;
 use crate::command::{Class, Command, CommandError, CommandFlags, CommandId, KeyPositions};
-use crate::detect::KeyId;
 use crate::resp::{Request, key_slot};
-use crate::route::SlotAt;
+use crate::route::{KeyHasher, KeyId, SlotAt};
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::UpstreamKind;
 
@@ -89,7 +88,7 @@ impl<'r> Resolved<'r> {
 /// There is no such command, or it takes another number of arguments.
 pub fn resolve<'r>(
     snapshots: &Snapshots,
-    hasher: &ahash::RandomState,
+    hasher: &KeyHasher,
     session: &mut Session,
     request: &'r Request<'r>,
 ) -> Result<Resolved<'r>, CommandError> {
@@ -130,7 +129,7 @@ fn command_of(
 
 fn find_keys(
     snapshots: &Snapshots,
-    hasher: &ahash::RandomState,
+    hasher: &KeyHasher,
     command: &Command,
     request: &Request<'_>,
     keys: &mut Keys,
@@ -140,7 +139,7 @@ fn find_keys(
         let cluster = snapshots.routes.cluster_of(key);
         let single = snapshots.topology.cluster(cluster).kind == UpstreamKind::Single;
         let slot = SlotAt { cluster, slot: if single { 0 } else { key_slot(key) } };
-        keys.push(KeyAt { position, slot, hash: hasher.hash_one(key) });
+        keys.push(KeyAt { position, slot, hash: hasher.id(cluster, key).hash });
     };
     let range = command.key_range;
     let is_one = range.first > 0 && range.last == range.first;

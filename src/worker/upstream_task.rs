@@ -301,7 +301,7 @@ impl Worker {
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.alive_ns = self.core.now_ns;
         let node = self.core.snapshots.topology.node(upstream.node)?;
-        let settings = &self.core.config.upstream;
+        let settings = self.core.config.upstream_of(node.cluster);
         let greeting = Greeting {
             address: node.address.clone(),
             version: upstream.version,

@@ -4,10 +4,8 @@
 use std::collections::HashSet;
 
 use crate::detection_streams::{Stream, hash, name};
-use hotgate::detect::{
-    Access, Detector, DetectorConfig, KeyId, Merger, MergerConfig, Rank, Slice, TransitionKind,
-};
-use hotgate::route::ClusterId;
+use hotgate::detect::{Access, Detector, DetectorConfig, Merger, MergerConfig, Rank, Slice, TransitionKind};
+use hotgate::route::{ClusterId, KeyId};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::route::ClusterId;
+use crate::route::{ClusterId, KeyHasher};
 
 const READ: Access = Access { write: false, counter: false, bytes_in: 10, client: 1 };
 
@@ -26,8 +26,9 @@ fn record(detector: &mut Detector, key: &[u8], access: Access) -> Option<EntryHa
 #[test]
 fn one_key_of_two_clusters_is_counted_as_two() {
     let mut detector = detector(64);
-    let there = KeyId { cluster: ClusterId(1), ..id(b"sku") };
-    for (id, times) in [(id(b"sku"), 3), (there, 5)] {
+    let hasher = KeyHasher::default();
+    for (id, times) in [(0, 3), (1, 5)].map(|(cluster, times)| (hasher.id(ClusterId(cluster), b"sku"), times))
+    {
         detector.record_many(b"sku", id, READ, times);
     }
     let mut rows = detector.take_slice(1).rows;
@@ -156,7 +157,7 @@ fn weights_survive_the_renewal_of_the_scale() {
         assert!(detector.scale <= SCALE_MAX / DECAY);
         assert_eq!(detector.take_slice(slice).rows[0].reads, 100);
     }
-    let (lower, upper) = detector.table.bounds(id(b"steady").mixed());
+    let (lower, upper) = detector.table.bounds(id(b"steady").hash);
     // The geometric series: 100 accesses a slice, each slice weighing DECAY times the next.
     let expected = 100.0 * DECAY / (1.0 - DECAY) * detector.scale;
     assert!((upper / expected - 1.0).abs() < 0.01 && lower == upper, "{lower} {upper} {expected}");
@@ -182,7 +183,7 @@ proptest! {
             }
         }
         for (key, weight) in exact {
-            let (lower, upper) = detector.table.bounds(id(&key.to_be_bytes()).mixed());
+            let (lower, upper) = detector.table.bounds(id(&key.to_be_bytes()).hash);
             prop_assert!(f64::from(lower) <= weight * 1.001, "{key}: {lower} > {weight}");
             prop_assert!(f64::from(upper) >= weight * 0.999, "{key}: {upper} < {weight}");
         }

@@ -44,12 +44,10 @@ impl Surroundings<'_> {
 
     /// The error of commands about clusters where clients see none.
     fn no_cluster(&self) -> &'static str {
-        match self.snapshots.keyless().version {
-            0 => {
-                "ERR hotgate: no server has answered yet, so it is not known whether this is a cluster; try again"
-            }
-            _ => pose::NO_CLUSTER,
+        if self.snapshots.keyless().is_known() {
+            return pose::NO_CLUSTER;
         }
+        "ERR hotgate: no server has answered yet, so it is not known whether this is a cluster; try again"
     }
 }
 

@@ -70,13 +70,14 @@ impl HotKeys {
         // Of a name that is too long to be kept whole only rules can say that it is combined.
         for hot_key in hot_set.entries.iter().filter(|hot_key| !hot_key.key.is_truncated()) {
             let key = hot_key.key.bytes();
-            let hash = self.hasher.hash_one(key);
+            let id = core.gateway.key_hasher.id(hot_key.key.cluster(), key);
+            let hash = id.hash;
             let excluded = matches!(self.rules.mode_of(key, hash), RuleMode::Off | RuleMode::WriteBehind)
                 && !self.quotas.holds(key, hash);
             match self.entries.get_mut(&hash) {
                 _ if excluded => continue,
                 Some(entry) => entry.hot = entry.key == key,
-                None => self.begin(core, Bytes::copy_from_slice(key), hash, true),
+                None => self.begin(core, Bytes::copy_from_slice(key), id, true),
             }
             self.hot_keys.push(hash);
         }

@@ -14,6 +14,7 @@ use super::{Due, HotKeys};
 use crate::admission::Debt;
 use crate::combine::{Clamp, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
+use crate::route::SlotAt;
 use crate::shared::ending::Ending;
 use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::keyed::RowId;
@@ -35,6 +36,8 @@ const ERRORS_FOR_GOOD: [&[u8]; 3] = [
 #[derive(Debug)]
 pub(super) struct OrphanedDebt {
     pub key: Bytes,
+    /// Where it lives.
+    pub place: SlotAt,
     pub debt: Debt,
     /// What of it is in no queue.
     pub unsent: i64,
@@ -51,7 +54,7 @@ impl HotKeys {
         let Some(held) = &mut home.held else { return };
         if let Some(sum) = held.admission.owed_to_flush(core.now_ns) {
             let charge = held.admission.charge();
-            self.send_debt(core, hash, home.queue.key().clone(), sum, charge);
+            self.send_debt(core, hash, (home.queue.key().clone(), home.place), sum, charge);
         } else if let Some(due_ns) = held.admission.owed_due_ns() {
             self.look_at(due_ns, hash);
         }
@@ -62,15 +65,14 @@ impl HotKeys {
         &mut self,
         core: &mut Core,
         hash: u64,
-        key: Bytes,
+        (key, place): (Bytes, SlotAt),
         sum: i64,
         charge: Option<Arc<Clamp>>,
     ) {
         let unclamped = !hash;
         if !self.entries.contains_key(&unclamped) {
             let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
-            let queue = Some(Box::new(self.new_home(core, &key, &identity, RowId::OVERFLOW, None)));
-            let place = core.snapshots.routes.place_of(&key);
+            let queue = Some(Box::new(self.new_home(core, (&key, place), &identity, RowId::OVERFLOW, None)));
             let entry =
                 Entry { serves_debts: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
             self.entries.insert(unclamped, entry);
@@ -148,12 +150,12 @@ impl HotKeys {
         (ending, reply): (Ending, &[u8]),
         last: bool,
     ) {
-        let Some(key) = self.entries.get(&unclamped).map(|entry| &entry.key) else { return };
+        let Some(Entry { key, place, .. }) = self.entries.get(&unclamped) else { return };
         let error = first_error(reply).unwrap_or_default();
         let in_counter = parse_integer_reply(reply).is_some();
         if !in_counter && !ending.is_unknown() && !is_for_good(error) {
             // Its queue may be in use right now.
-            let new = || OrphanedDebt { key: key.clone(), debt: Debt::default(), unsent: 0 };
+            let new = || OrphanedDebt { key: key.clone(), place: *place, debt: Debt::default(), unsent: 0 };
             let orphan = self.orphaned_debts.entry(unclamped).or_insert_with(new);
             orphan.unsent = orphan.unsent.saturating_add(sum);
             return self.look_at(core.now_ns, unclamped);
@@ -176,8 +178,8 @@ impl HotKeys {
         let Some(orphan) = self.orphaned_debts.get_mut(&unclamped) else { return };
         let sum = std::mem::take(&mut orphan.unsent);
         if sum != 0 {
-            let key = orphan.key.clone();
-            self.send_debt(core, !unclamped, key, sum, None);
+            let counter = (orphan.key.clone(), orphan.place);
+            self.send_debt(core, !unclamped, counter, sum, None);
         }
     }
 

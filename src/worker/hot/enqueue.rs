@@ -3,6 +3,7 @@
 use super::HotKeys;
 use crate::combine::{Member, Op};
 use crate::resp::{RespVersion, encode};
+use crate::route::KeyId;
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::worker::core::Core;
@@ -23,7 +24,8 @@ impl HotKeys {
             self.push(core, hash, op, waiter, version);
         } else {
             let (home, key, op) = (entry.home, entry.key.clone(), OwnedOp::new(&op));
-            self.hand_off(home, Handoff { key, hash, op, version, waiter, written });
+            let id = KeyId { cluster: entry.place.cluster, hash };
+            self.hand_off(home, Handoff { key, id, op, version, waiter, written });
         }
     }
 

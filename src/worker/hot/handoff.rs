@@ -96,19 +96,19 @@ impl HotKeys {
     pub fn take_handoffs(&mut self, core: &mut Core, batch: Vec<Handoff>) {
         for handoff in batch {
             // The other worker may have learned of the hot key a moment earlier, or of its end a moment later.
-            if !self.entries.contains_key(&handoff.hash) {
-                if self.quotas.holds(&handoff.key, handoff.hash)
-                    && let Some(text) = self.refusal_for_room(core, &handoff.key, handoff.hash)
+            if !self.entries.contains_key(&handoff.id.hash) {
+                if self.quotas.holds(&handoff.key, handoff.id.hash)
+                    && let Some(text) = self.refusal_for_room(core, &handoff.key, handoff.id.hash)
                 {
                     self.refuse_handoff(core, &handoff, &text);
                     continue;
                 }
-                self.begin(core, handoff.key.clone(), handoff.hash, false);
+                self.begin(core, handoff.key.clone(), handoff.id, false);
             }
             if handoff.written {
-                self.adopt_written(handoff.hash);
+                self.adopt_written(handoff.id.hash);
             }
-            self.push(core, handoff.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
+            self.push(core, handoff.id.hash, handoff.op.borrow(), handoff.waiter, handoff.version);
         }
     }
 
@@ -118,7 +118,7 @@ impl HotKeys {
         encode::error(&mut reply, text);
         for place in 0..handoff.waiter.operations {
             let waiter = handoff.waiter.one(place);
-            self.settle_member(core, handoff.hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Refused);
+            self.settle_member(core, handoff.id.hash, waiter, ReplyBytes::Borrowed(&reply), Outcome::Refused);
         }
     }
 }

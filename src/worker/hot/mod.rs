@@ -49,8 +49,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::task::Waker;
 
-use ahash::RandomState;
-
 use crate::combine::{Foldable, SpareSegments};
 use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
@@ -110,8 +108,6 @@ impl Hasher for Hashed {
 
 /// What a worker knows of hot keys.
 pub struct HotKeys {
-    /// Hashes keys, the same on all workers.
-    pub hasher: RandomState,
     /// Counts accesses; absent when detection is off.
     pub detector: Option<Box<Detector>>,
     /// Which commands fold, by command.
@@ -172,11 +168,10 @@ pub struct HotKeys {
 
 impl HotKeys {
     /// Nothing is hot yet.
-    pub fn new(hasher: RandomState, gateway_id: &str, workers: usize, commands: &CommandTable) -> Self {
+    pub fn new(gateway_id: &str, workers: usize, commands: &CommandTable) -> Self {
         Self {
-            behind: Behind::new(gateway_id, hasher.clone(), workers),
+            behind: Behind::new(gateway_id, workers),
             entries: HashMap::default(),
-            hasher,
             detector: None,
             foldable: foldable(commands),
             held: HeldCounters::default(),

@@ -12,6 +12,7 @@ use crate::command::glob;
 use crate::config::{Config, RuleMode};
 use crate::detect::{Detector, DetectorConfig};
 use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
+use crate::route::{KeyId, SlotAt};
 use crate::shared::keyed::RowId;
 use crate::worker::core::Core;
 
@@ -29,31 +30,33 @@ pub fn detector(config: &Config, now_ns: u64) -> Option<Box<Detector>> {
 
 impl HotKeys {
     /// Begins to combine a key that no one knew, if a rule says so.
-    pub fn begin_by_rule(&mut self, core: &mut Core, key: &[u8], hash: u64) -> bool {
+    pub fn begin_by_rule(&mut self, core: &mut Core, key: &[u8], id: KeyId) -> bool {
+        let hash = id.hash;
         let wanted = self.rules.mode_of(key, hash) == RuleMode::Combine;
         let wanted = wanted && key.len() <= RULED_NAME_BYTES_MAX;
         if !wanted || self.entries.len() >= RULED_KEYS_MAX || self.entries.contains_key(&hash) {
             return false;
         }
-        self.begin(core, Bytes::copy_from_slice(key), hash, false);
+        self.begin(core, Bytes::copy_from_slice(key), id, false);
         true
     }
 
     /// Begins to combine a key. Whoever caused it, a rule that wants the key combined keeps it so when it cools.
-    pub(super) fn begin(&mut self, core: &mut Core, key: Bytes, hash: u64, hot: bool) {
+    pub(super) fn begin(&mut self, core: &mut Core, key: Bytes, id: KeyId, hot: bool) {
+        let KeyId { cluster, hash } = id;
+        let place = SlotAt::of(cluster, &key);
         let ruled = self.rules.mode_of(&key, hash) == RuleMode::Combine;
         let home = core.home_of(hash);
         let quota = self.quotas.of(&key, hash);
         let queue = (home == core.index).then(|| {
             let row = core.tallies.combine.keys.acquire(Arc::from(&key[..]));
             let held = quota.clone().map(|quota| self.hold(core, hash, quota));
-            Box::new(self.new_home(core, &key, core.gateway.id.as_bytes(), row, held))
+            Box::new(self.new_home(core, (&key, place), core.gateway.id.as_bytes(), row, held))
         });
         let held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == core.index));
         if quota.is_some() {
             self.held.add(held_bytes);
         }
-        let place = core.snapshots.routes.place_of(&key);
         let entry =
             Entry { ruled, hot, quota, held_bytes, ..Entry::new(key, place, home, core.now_ns, queue) };
         self.arm(Due::Cool(hash), entry.idle_due_ns());
@@ -67,13 +70,13 @@ impl HotKeys {
     pub(super) fn new_home(
         &self,
         core: &Core,
-        key: &Bytes,
+        (key, place): (&Bytes, SlotAt),
         identity: &[u8],
         row: RowId,
         held: Option<Box<Held>>,
     ) -> Home {
         Home {
-            place: core.snapshots.routes.place_of(key),
+            place,
             held,
             row,
             waiting_since_ns: None,

@@ -20,6 +20,7 @@ use crate::combine::{Consumes, Op};
 use crate::config::Quota;
 use crate::limits::KEY_VERDICTS;
 use crate::resp::{Request, RespVersion, encode};
+use crate::route::KeyId;
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::labels::Outcome;
 use crate::shared::quota_board::PolledLimits;
@@ -267,11 +268,11 @@ impl HotKeys {
 impl HotKeys {
     /// Begins to combine a key because a quota holds it. The error is for the client: the table is full, and what is not in
     /// it can't be held.
-    pub fn begin_by_quota(&mut self, core: &mut Core, key: &[u8], hash: u64) -> Result<(), String> {
-        if let Some(text) = self.refusal_for_room(core, key, hash) {
+    pub fn begin_by_quota(&mut self, core: &mut Core, key: &[u8], id: KeyId) -> Result<(), String> {
+        if let Some(text) = self.refusal_for_room(core, key, id.hash) {
             return Err(text);
         }
-        self.begin(core, Bytes::copy_from_slice(key), hash, false);
+        self.begin(core, Bytes::copy_from_slice(key), id, false);
         Ok(())
     }
 
@@ -338,19 +339,21 @@ impl HotKeys {
                     if let Some(held) = held {
                         board.leave(held, tallies);
                         if let Some(debt) = held.admission.debt() {
-                            let orphan = OrphanedDebt { key: entry.key.clone(), debt, unsent: 0 };
+                            let orphan =
+                                OrphanedDebt { key: entry.key.clone(), place: entry.place, debt, unsent: 0 };
                             orphaned_debts.insert(!*hash, orphan);
                         }
-                        debts.extend(held.admission.take_owed().map(|sum| (*hash, entry.key.clone(), sum)));
+                        let counter = || (entry.key.clone(), entry.place);
+                        debts.extend(held.admission.take_owed().map(|sum| (*hash, counter(), sum)));
                     }
                     *held = quota.map(|quota| Box::new(Held::new(quota, tallies)));
                     held.iter().for_each(|held| board.enter(*hash, held));
                 }
             }
         }
-        for (hash, key, sum) in debts {
+        for (hash, counter, sum) in debts {
             // Without a quota nothing counts in windows.
-            self.send_debt(core, hash, key, sum, None);
+            self.send_debt(core, hash, counter, sum, None);
         }
         let mut counters = HeldCounters::default();
         let held = self.entries.values().filter(|entry| entry.quota.is_some());

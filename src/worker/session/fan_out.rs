@@ -222,7 +222,7 @@ impl Sessions<'_> {
             }
         }
         if rooms.is_empty() {
-            let error = UpstreamError::none_known(&self.core.gateway.facts);
+            let error = UpstreamError::none_known(self.core.gateway.keyless_facts());
             return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string());
         }
         let plan = if fan == Fan::Min { Plan::Min } else { Plan::MinArray };

@@ -48,7 +48,7 @@ impl Sessions<'_> {
             port: announced.map_or(client.local.port(), |address| address.port),
             gateway_id: &self.core.gateway.id,
         };
-        let facts = self.core.gateway.facts.load();
+        let facts = self.core.gateway.keyless_facts().load();
         let surroundings = Surroundings {
             snapshots: &self.core.snapshots,
             config: &self.core.config,

@@ -30,8 +30,11 @@ impl Upstreams {
         client_id: Option<u64>,
     ) -> Result<NodeIndex, UpstreamError> {
         let topology = &core.snapshots.topology;
-        if topology.version == 0 {
-            return Err(UpstreamError::none_known(&core.gateway.facts));
+        if !topology.knows_all() {
+            let cluster = core.snapshots.cluster_of(route);
+            if !topology.cluster(cluster).is_known() {
+                return Err(UpstreamError::none_known(core.gateway.facts_of(cluster)));
+            }
         }
         match route {
             Route::Slot(slot) => topology.master_of(slot).ok_or(UpstreamError::Unassigned(slot)),

@@ -11,6 +11,7 @@ use crate::admission::ReplicaWait;
 use crate::config::ReadFrom;
 use crate::limits::SPARES_PER_NODE_MAX;
 use crate::resp::RespVersion;
+use crate::route::SlotAt;
 use crate::shared::held::HeldNodes;
 use crate::shared::topology::{NodeIndex, UpstreamKind};
 use crate::worker::core::Core;
@@ -147,14 +148,10 @@ impl Pools {
 }
 
 impl Upstreams {
-    /// Whether the node that has `key` holds back commands.
-    pub fn is_held_up(&self, core: &Core, key: &[u8]) -> bool {
+    /// Whether the master of a slot holds back commands.
+    pub fn is_held_up(&self, core: &Core, slot: SlotAt) -> bool {
         self.pools.holds_any()
-            && core
-                .snapshots
-                .topology
-                .master_of(core.snapshots.routes.place_of(key))
-                .is_some_and(|node| self.pools.is_held(node))
+            && core.snapshots.topology.master_of(slot).is_some_and(|node| self.pools.is_held(node))
     }
 
     /// The shared connection to a node, made if there is none yet.

@@ -169,9 +169,10 @@ impl Upstreams {
         // The pulse comes first: a server that pauses everything does not answer a log-in.
         self.put_question(core, key, Question::Pulse, PULSE);
         let config = std::sync::Arc::clone(&core.config);
-        if let Some(password) = &config.upstream.password {
+        let settings = config.upstream_of(core.snapshots.cluster_of_node(node));
+        if let Some(password) = &settings.password {
             let mut words: Vec<&[u8]> = vec![b"AUTH"];
-            words.extend(config.upstream.user.as_ref().map(|user| user.as_bytes()));
+            words.extend(settings.user.as_ref().map(|user| user.as_bytes()));
             words.push(password.reveal().as_bytes());
             self.send_unheard(core, key, &words);
         }

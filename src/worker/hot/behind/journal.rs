@@ -146,7 +146,7 @@ impl HotKeys {
         let waiting = VecDeque::new();
         behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
         for (name, open) in recovered.iter() {
-            let hash = self.hasher.hash_one(&name[..]);
+            let hash = core.id_of(name).hash;
             if core.home_of(hash) == core.index {
                 self.recover(core, name, hash, open);
             }

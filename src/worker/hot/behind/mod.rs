@@ -135,10 +135,10 @@ pub struct Behind {
 
 impl Behind {
     /// Nothing is pending.
-    pub fn new(gateway_id: &str, hasher: RandomState, workers: usize) -> Self {
+    pub fn new(gateway_id: &str, workers: usize) -> Self {
         Self {
             on: false,
-            keys: HashMap::with_hasher(hasher),
+            keys: HashMap::default(),
             policy: WriteBehindPolicy {
                 flush_interval_ns: 0,
                 flush_deltas_max: 1,

@@ -108,7 +108,7 @@ impl HotKeys {
         let dropped = match parts.next().and_then(resp::elements) {
             Some(keys) => keys
                 .filter_map(resp::bulk_payload)
-                .map(|key| store.drop_key(self.hasher.hash_one(key)))
+                .map(|key| store.drop_key(core.id_of(key).hash))
                 .sum::<usize>(),
             None => store.drop_sources(|_| true),
         };
