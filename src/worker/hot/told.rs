@@ -32,7 +32,7 @@ impl HotKeys {
     /// Takes over what operators set for single counters. One that is paused no more is open at once.
     pub fn adopt_overrides(&mut self, core: &Core, former: &Overrides, now: &Overrides) {
         for (key, set) in changes(former, now) {
-            let hash = core.id_of(&key).hash;
+            let hash = core.id_of(key).hash;
             let entry = self.entries.get_mut(&hash).filter(|entry| entry.key == *key);
             let home = entry.and_then(|entry| entry.queue.as_mut());
             if let Some(held) = home.and_then(|home| home.held.as_mut()) {
