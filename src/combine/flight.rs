@@ -264,7 +264,7 @@ impl<M: Member> Flight<M> {
                     let before = ValueBefore::Raw(digits.as_bytes());
                     settle_counter(segment, before, &Verdict::All, None, sink);
                 }
-                None => settle_error(segment, NOT_UNDERSTOOD, sink),
+                None => settle_unknown(segment, NOT_UNDERSTOOD, sink),
             }
         }
         None

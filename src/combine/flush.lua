@@ -30,7 +30,9 @@ if #ARGV == 2 then
   if type(after) ~= 'number' then return redis.error_reply('UNUSUAL nothing was changed') end
   -- Beyond 14 digits a number is not spelled exactly. There was a value then, since it is larger than the sum.
   if after > 99999999999999 or after < -99999999999999 then
-    redis.call('INCRBY', KEYS[1], string.byte(sum) == 45 and string.sub(sum, 2) or '-' .. sum)
+    if sum ~= '0' then
+      redis.call('INCRBY', KEYS[1], string.byte(sum) == 45 and string.sub(sum, 2) or '-' .. sum)
+    end
     return redis.error_reply('UNUSUAL nothing was changed')
   end
   if remembered then redis.pcall('SET', KEYS[2], sequence .. '=' .. after, 'KEEPTTL')
