@@ -140,6 +140,11 @@ impl ReplyScanner {
             self.advance(width);
             return Ok(Some(u64::from(value)));
         }
+        // A read that finds nothing is as usual as one that finds something.
+        if nullable && rest.starts_with(b"$-1\r\n") {
+            self.advance(5);
+            return Ok(None);
+        }
         self.unusual_number(rest, nullable)
     }
 
