@@ -61,7 +61,7 @@ pub enum HomeReply {
     Leftovers(Arc<Config>, bool),
 }
 
-/// A word on its way back.
+/// A reply of a home on its way back.
 #[derive(Clone, Debug)]
 pub struct HomeMessage {
     /// The key that was asked about.
@@ -71,5 +71,5 @@ pub struct HomeMessage {
     /// Who asked.
     pub waiter: Waiter,
     /// What is said.
-    pub word: HomeReply,
+    pub reply: HomeReply,
 }

@@ -18,12 +18,13 @@
 //!
 //! Three rooms own things and import nothing of each other: [`client`], [`upstream`] and [`hot`]. What one wants of another it says
 //! as an [effect](effects). [`session`] and [`send`] borrow clients and connections together. The files that lie here compose the
-//! rooms: they alone have methods of the whole [`Worker`]. A few files in `hot` still have some; `tests/house` names them and lets none be added.
+//! rooms: they alone have methods of the whole [`Worker`]. `tests/house` holds that.
 //!
 //! ```text
 //!   owners, core, turn, effects        what a worker is, and one turn of it
 //!   names, pending, reply, errors      words that all rooms use
 //!   flush, enqueue, write_behind       hot keys meet clients and connections
+//!   copies, copy_connections           copies of values meet them
 //! ```
 //!
 //! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on

@@ -54,7 +54,7 @@ impl Worker {
             }
             (None, Some(context)) => {
                 let mut client = self.clients.all.get_mut(client);
-                self.hot.refusal_beside_quota(resolved, context, |hash| {
+                self.hot.refusal_of_several(resolved, context, |hash| {
                     if let Some(client) = &mut client {
                         client.written.note(hash);
                     }

@@ -268,8 +268,8 @@ impl Worker {
 
     /// What homes say to clients of this worker.
     pub fn on_home_replies(&mut self, results: Vec<HomeMessage>) {
-        for HomeMessage { key, hash, waiter, word } in results {
-            match word {
+        for HomeMessage { key, hash, waiter, reply } in results {
+            match reply {
                 HomeReply::Reply(reply, outcome) => {
                     let reply = ReplyBytes::Borrowed(&reply);
                     self.core.effects.answer_absorbed(waiter, outcome, reply);
@@ -278,7 +278,7 @@ impl Worker {
                 HomeReply::Leftovers(config, left) => {
                     self.hot.on_leftovers(&mut self.core, waiter, &config, left);
                 }
-                word => self.on_barrier_reply(key, hash, waiter, word),
+                reply => self.on_barrier_reply(key, hash, waiter, reply),
             }
         }
     }
@@ -308,19 +308,19 @@ impl Worker {
         }
     }
 
-    fn on_barrier_reply(&mut self, name: Bytes, hash: u64, waiter: Waiter, word: HomeReply) {
+    fn on_barrier_reply(&mut self, name: Bytes, hash: u64, waiter: Waiter, reply: HomeReply) {
         let AnswerTo::Barrier { client, number } = waiter.to else { return };
         let key = ClientKey::from_number(client);
         let client = self.clients.all.get_mut(key);
         let barrier = client.and_then(|client| client.barrier.as_deref_mut());
         let Some(barrier) = barrier.filter(|barrier| barrier.number == number) else {
             // The client has gone, and no command will come.
-            if matches!(word, HomeReply::Granted) {
+            if matches!(reply, HomeReply::Granted) {
                 self.leave(hash, name, waiter);
             }
             return;
         };
-        match word {
+        match reply {
             HomeReply::Granted => {
                 barrier.passed += 1;
                 barrier.held.push((hash, name));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::Sending;
-use super::{FlushExit, FlushRequest, Home, HotKeys, Put};
+use super::{FlushExit, FlushRequest, HotKey, HotKeys, Put};
 use crate::combine::{Clamp, ClampRead};
 use crate::resp::RespVersion;
 use crate::worker::core::Core;
@@ -38,7 +38,7 @@ pub enum Apart {
     Ready(Option<Arc<Clamp>>),
 }
 
-impl Home {
+impl HotKey {
     /// The clamp of the next flush, if its keys are apart and that is ready to go.
     pub(super) fn clamp_apart(&self) -> Option<Option<Arc<Clamp>>> {
         match &self.apart {
@@ -56,7 +56,7 @@ impl Home {
 impl HotKeys {
     /// A node said that the keys of a flush are not together. Says whether it goes on apart: otherwise it is to be tried
     /// again as it was.
-    pub(super) fn go_apart(&mut self, hash: u64, home: &mut Home, reply: &[u8]) -> bool {
+    pub(super) fn go_apart(&mut self, hash: u64, home: &mut HotKey, reply: &[u8]) -> bool {
         let is_debt = self.entries.get(&hash).is_some_and(|entry| entry.serves_debts);
         if !reply.starts_with(b"-TRYAGAIN ") || is_debt || !home.queue.take_back() {
             return false;
@@ -66,10 +66,10 @@ impl HotKeys {
         }
         let clamp = home.held.as_ref().and_then(|held| held.admission.clamp().cloned());
         home.apart = Some(match clamp {
-            Some(clamp) => {
-                let reads = clamp.reads();
-                Apart::Reading { clamp, reads, found: Vec::new(), asked: false }
-            }
+            Some(clamp) => match clamp.reads() {
+                reads if reads.is_empty() => Apart::Ready(Some(clamp)),
+                reads => Apart::Reading { clamp, reads, found: Vec::new(), asked: false },
+            },
             None => Apart::Ready(None),
         });
         home.owner.begin_anew();
@@ -83,7 +83,7 @@ impl HotKeys {
         core: &mut Core,
         exit: &mut impl FlushExit,
         hash: u64,
-        home: &mut Home,
+        home: &mut HotKey,
     ) {
         let Some(Apart::Reading { reads, found, asked, .. }) = &mut home.apart else { return };
         let Some(read) = reads.get(found.len()).filter(|_| !*asked) else { return };
@@ -105,7 +105,7 @@ impl HotKeys {
     }
 
     /// An answer came, or its connection was lost.
-    pub(super) fn finish_reading(&mut self, core: &mut Core, hash: u64, home: &mut Home, sending: Sending) {
+    pub(super) fn finish_reading(&mut self, core: &mut Core, hash: u64, home: &mut HotKey, sending: Sending) {
         let Some(reply) = sending.replies.into_iter().next() else {
             home.ask_again();
             return self.try_later(core, hash, home);
@@ -125,7 +125,7 @@ impl HotKeys {
     }
 }
 
-impl Home {
+impl HotKey {
     /// The question that was to go, or did, has no answer.
     fn ask_again(&mut self) {
         if let Some(Apart::Reading { asked, .. }) = &mut self.apart {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::HotKeys;
-use super::quota::{Held, describe};
+use super::quota::{KeyQuotaState, describe};
 use crate::limits::POLLED_KEYS_MAX;
 use crate::shared::keyed::{Keyed, RowId};
 use crate::shared::quota_board::QuotaBoard;
@@ -39,7 +39,7 @@ pub(super) struct Board {
 
 impl Board {
     /// A quota holds this key now.
-    pub fn enter(&mut self, hash: u64, held: &Held) {
+    pub fn enter(&mut self, hash: u64, held: &KeyQuotaState) {
         if !held.rows().contains(&RowId::OVERFLOW) {
             self.shown.push(hash);
         }
@@ -52,14 +52,14 @@ impl Board {
     }
 
     /// It does not any more.
-    pub fn leave(&mut self, held: &mut Held, tallies: &mut Keyed<QuotaTally>) {
+    pub fn leave(&mut self, held: &mut KeyQuotaState, tallies: &mut Keyed<QuotaTally>) {
         self.unpoll(held);
         held.tally(tallies);
         held.release(tallies);
     }
 
     /// The limit keys of this one are not needed any more.
-    pub fn unpoll(&mut self, held: &Held) {
+    pub fn unpoll(&mut self, held: &KeyQuotaState) {
         for name in held.admission.quota().polled() {
             if let Some(counters) = self.polled.get_mut(name) {
                 *counters -= 1;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Due, Entry, Home, HotKeys};
+use super::{Due, Entry, HotKey, HotKeys};
 
 use crate::config::RuleMode;
 use crate::detect::HotSet;
@@ -33,7 +33,7 @@ impl Entry {
 
     /// Nothing of it waits, is on its way, or is owed.
     fn is_settled(&self) -> bool {
-        let at_rest = |home: &Home| {
+        let at_rest = |home: &HotKey| {
             home.queue.is_empty()
                 && home.unconfirmed.is_empty()
                 && !home.held.as_ref().is_some_and(|held| held.admission.owes())

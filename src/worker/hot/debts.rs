@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::behind::Unflushed;
-use super::entry::{Entry, Home};
+use super::entry::{Entry, HotKey};
 use super::{Due, HotKeys};
 use crate::admission::Debt;
 use crate::combine::{Clamp, Op, Verb};
@@ -50,7 +50,7 @@ fn is_for_good(error: &[u8]) -> bool {
 impl HotKeys {
     /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
     /// its way needs no look: its outcome brings one.
-    pub(super) fn settle_debts(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
+    pub(super) fn settle_debts(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         let Some(held) = &mut home.held else { return };
         if let Some(sum) = held.admission.owed_to_flush(core.now_ns) {
             let charge = held.admission.charge();
@@ -102,7 +102,7 @@ impl HotKeys {
         }
         let now_ns = core.now_ns;
         let home = self.entries.get_mut(&!unclamped).and_then(|entry| entry.queue.as_mut());
-        let Some(Home { held: Some(held), owner, queue, .. }) = home.map(|home| &mut **home) else {
+        let Some(HotKey { held: Some(held), owner, queue, .. }) = home.map(|home| &mut **home) else {
             return self.settle_orphaned_debt(core, unclamped, sum, (ending, reply), last);
         };
         if last {

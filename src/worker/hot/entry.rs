@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::apart::Apart;
 use super::govern::Passed;
 use super::owner_request::OwnerRequest;
-use super::quota::Held;
+use super::quota::KeyQuotaState;
 use super::unfolded::UnfoldedCommands;
 use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{Clamp, KeyQueue, QueueCounters};
@@ -49,15 +49,15 @@ pub struct Entry {
     /// When it was last used, in nanoseconds of the worker's clock.
     pub active_ns: u64,
     /// The queue, at home.
-    pub queue: Option<Box<Home>>,
+    pub queue: Option<Box<HotKey>>,
 }
 
 /// A key at its home.
-pub struct Home {
+pub struct HotKey {
     /// Where the key is.
     pub place: SlotAt,
     /// Its quota.
-    pub held: Option<Box<Held>>,
+    pub held: Option<Box<KeyQuotaState>>,
     /// What waits and what is in flight.
     pub queue: KeyQueue<Waiter>,
     /// The sending that is in flight.
@@ -101,7 +101,7 @@ pub struct Sending {
     pub unsent: usize,
 }
 
-impl Home {
+impl HotKey {
     /// What its grants have to wait for.
     pub fn replica_wait(&self) -> Option<ReplicaWait> {
         self.held.as_ref()?.admission.quota().wait()
@@ -110,7 +110,7 @@ impl Home {
 
 impl Entry {
     /// An entry that nothing wants combined yet, with its queue if its home is here.
-    pub fn new(key: Bytes, place: SlotAt, home: usize, now_ns: u64, queue: Option<Box<Home>>) -> Self {
+    pub fn new(key: Bytes, place: SlotAt, home: usize, now_ns: u64, queue: Option<Box<HotKey>>) -> Self {
         Self {
             key,
             place,

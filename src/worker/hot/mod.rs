@@ -62,7 +62,7 @@ use board::Board;
 use cache::Cache;
 use confirm::Confirmation;
 use debts::OrphanedDebt;
-use entry::Home;
+use entry::HotKey;
 pub use entry::{Entry, Rules};
 pub use exit::{FlushExit, FlushRequest, Put, Target};
 use govern::Govern;
@@ -240,7 +240,7 @@ impl HotKeys {
     }
 
     /// Lends the state of a key at its home out of the table, and puts it back.
-    fn with_home<T>(&mut self, hash: u64, act: impl FnOnce(&mut Self, &mut Home) -> T) -> Option<T> {
+    fn with_home<T>(&mut self, hash: u64, act: impl FnOnce(&mut Self, &mut HotKey) -> T) -> Option<T> {
         let mut home = self.entries.get_mut(&hash)?.queue.take()?;
         let outcome = act(self, &mut home);
         if let Some(entry) = self.entries.get_mut(&hash) {

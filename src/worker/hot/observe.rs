@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::entry::Home;
-use super::quota::Held;
+use super::entry::HotKey;
+use super::quota::KeyQuotaState;
 use super::{Due, Entry, HeldCounters, HotKeys, Rules};
 use crate::combine::{KeyQueue, QueueLimits};
 use crate::command::glob;
@@ -73,9 +73,9 @@ impl HotKeys {
         (key, place): (&Bytes, SlotAt),
         identity: &[u8],
         row: RowId,
-        held: Option<Box<Held>>,
-    ) -> Home {
-        Home {
+        held: Option<Box<KeyQuotaState>>,
+    ) -> HotKey {
+        HotKey {
             place,
             held,
             row,

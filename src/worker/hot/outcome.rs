@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::entry::Sending;
 use super::owner_request::Followed;
-use super::quota::Held;
-use super::{Home, HotKeys};
+use super::quota::KeyQuotaState;
+use super::{HotKey, HotKeys};
 use crate::combine::{Again, Settled as CombineSettled};
 use crate::resp::{encode, parse_integer_reply};
 use crate::shared::ending::Ending;
@@ -56,7 +56,7 @@ impl HotKeys {
         }
     }
 
-    fn finish(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
+    fn finish(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         let sending = std::mem::take(&mut home.sending);
         if home.is_reading() {
             return self.finish_reading(core, hash, home, sending);
@@ -88,7 +88,7 @@ impl HotKeys {
         let waits = home.replica_wait().is_some();
         let upstream_ns = sending.upstream_ns;
         home.answered_ns = core.now_ns;
-        let Home { queue, held, unconfirmed, .. } = home;
+        let HotKey { queue, held, unconfirmed, .. } = home;
         let settlement = queue.settle(&sending.replies, |waiter, settled| {
             let waiter = Waiter { upstream_ns, ..waiter };
             match if waits { granted(&settled, waiter.delta) } else { None } {
@@ -119,7 +119,7 @@ impl HotKeys {
     }
 
     /// The flush at hand is over: the next may go.
-    fn go_on(&mut self, hash: u64, home: &mut Home) {
+    fn go_on(&mut self, hash: u64, home: &mut HotKey) {
         home.owner.on_success();
         (home.said, home.apart) = (None, None);
         if !home.queue.is_empty() {
@@ -128,7 +128,7 @@ impl HotKeys {
     }
 
     /// Sends the flush where a redirection says, or here again after a moment.
-    pub(super) fn follow(&mut self, core: &mut Core, hash: u64, home: &mut Home, reply: &Bytes) {
+    pub(super) fn follow(&mut self, core: &mut Core, hash: u64, home: &mut HotKey, reply: &Bytes) {
         match home.owner.follow(core, home.place, reply) {
             Followed::AtOnce => self.look_again(hash, home),
             Followed::Later => self.try_later(core, hash, home),
@@ -140,7 +140,7 @@ impl HotKeys {
     }
 
     /// The flush at hand goes again after a pause, whatever else comes meanwhile.
-    pub(super) fn try_later(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
+    pub(super) fn try_later(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         home.owner.on_failure(core.now_ns);
         let retry_at_ns = self.next_retry_ns(core.now_ns);
         home.owner.back_off_until(retry_at_ns);
@@ -160,7 +160,7 @@ impl HotKeys {
         }
     }
 
-    pub(super) fn look_again(&mut self, hash: u64, home: &mut Home) {
+    pub(super) fn look_again(&mut self, hash: u64, home: &mut HotKey) {
         if !std::mem::replace(&mut home.dirty, true) {
             self.dirty.push_back(hash);
             self.wake();
@@ -172,7 +172,7 @@ impl HotKeys {
         &mut self,
         core: &mut Core,
         hash: u64,
-        held: Option<&mut Held>,
+        held: Option<&mut KeyQuotaState>,
         waiter: Waiter,
         settled: CombineSettled<'_>,
     ) {
@@ -225,7 +225,7 @@ impl HotKeys {
         &mut self,
         core: &mut Core,
         hash: u64,
-        held: Option<&mut Held>,
+        held: Option<&mut KeyQuotaState>,
         waiter: Waiter,
         settled: CombineSettled<'_>,
     ) {
@@ -278,7 +278,7 @@ impl HotKeys {
     }
 
     /// Takes the queue's figures into the tallies.
-    pub(super) fn tally_queue(&mut self, core: &mut Core, home: &mut Home) {
+    pub(super) fn tally_queue(&mut self, core: &mut Core, home: &mut HotKey) {
         let (now, then) = (*home.queue.counters(), home.tallied);
         home.tallied = now;
         let tally = &mut core.tallies.combine;

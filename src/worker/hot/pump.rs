@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::entry::Sending;
-use super::{FlushExit, FlushRequest, Home, HotKeys, Put};
+use super::{FlushExit, FlushRequest, HotKey, HotKeys, Put};
 use crate::combine::{Flush, FlushDecision, FlushPolicy, TOKEN_TTL_MS};
 use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first_error};
@@ -25,7 +25,7 @@ impl HotKeys {
         self.with_home(hash, |hot, home| hot.flush_home(core, exit, hash, home));
     }
 
-    fn flush_home(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, home: &mut Home) {
+    fn flush_home(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, home: &mut HotKey) {
         home.dirty = false;
         self.adopt_limits(core, hash, home);
         // Also while Redis does not answer: then above all it is to be seen what waits.
@@ -69,7 +69,7 @@ impl HotKeys {
         &mut self,
         core: &mut Core,
         exit: &mut impl FlushExit,
-        (hash, home): (u64, &mut Home),
+        (hash, home): (u64, &mut HotKey),
         flush: &Flush,
     ) {
         let mut bytes = BytesMut::new();
@@ -101,7 +101,7 @@ impl HotKeys {
     }
 
     /// Whether the flushes of a key carry tokens. Those of debts always do: what they add was answered before.
-    fn wants_tokens(&mut self, core: &Core, hash: u64, home: &Home) -> bool {
+    fn wants_tokens(&mut self, core: &Core, hash: u64, home: &HotKey) -> bool {
         core.config.combine.exactly_once
             || home.held.as_ref().is_some_and(|held| held.admission.quota().exactly_once())
             || self.entries.get(&hash).is_some_and(|entry| entry.serves_debts)
@@ -110,7 +110,7 @@ impl HotKeys {
 
     /// No increment may go before the limits of the key have been read once, and nothing before what was let through is in the
     /// counter: that is looked at again soon, and counts as a failure.
-    fn hold_up(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
+    fn hold_up(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         if home.queue.is_empty() {
             return;
         }
@@ -120,7 +120,7 @@ impl HotKeys {
     }
 
     /// Answers members whose flush could not be brought to an end in time: each has waited as long as a request that is not folded.
-    fn give_up_overdue(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
+    fn give_up_overdue(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         let Some(since_ns) = home.owner.failing_since_ns() else { return };
         let failing_ns = core.now_ns.saturating_sub(since_ns);
         let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
@@ -165,7 +165,7 @@ impl HotKeys {
 }
 
 /// What members of a flush are told that was not executed in time, without the leading `-`: what Redis said last.
-fn unsent_error(core: &Core, home: &Home) -> String {
+fn unsent_error(core: &Core, home: &HotKey) -> String {
     let said = home.said.as_deref().and_then(first_error).filter(|said| !said.starts_with(b"MOVED "));
     match said {
         Some(said) => String::from_utf8_lossy(said).into_owned(),
@@ -179,7 +179,7 @@ fn unsent_error(core: &Core, home: &Home) -> String {
 }
 
 /// Counts a flush. The wait is that of its oldest member: no other had to wait longer.
-fn tally_flush(core: &mut Core, home: &mut Home, members: u64) {
+fn tally_flush(core: &mut Core, home: &mut HotKey, members: u64) {
     let since_ns = home.waiting_since_ns.take();
     let waited_us = since_ns.map_or(0, |since_ns| core.now_ns.saturating_sub(since_ns) / 1000);
     let tally = &mut core.tallies.combine;

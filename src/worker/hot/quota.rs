@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::board::Board;
 use super::debts::OrphanedDebt;
-use super::{HeldCounters, Home, HotKeys};
+use super::{HeldCounters, HotKey, HotKeys};
 use crate::admission::{
     Admission, CommandContext, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules,
     RuleCounts, verdict_of_other_command,
@@ -77,7 +77,7 @@ impl Quotas {
 }
 
 /// The quota of a key, at the key's home.
-pub struct Held {
+pub struct KeyQuotaState {
     /// Decides.
     pub admission: Admission,
     /// One row for each part of the quota.
@@ -90,7 +90,7 @@ pub struct Held {
     limits_version: u64,
 }
 
-impl Held {
+impl KeyQuotaState {
     /// Nothing is known of the counter yet.
     fn new(quota: Arc<KeyQuota>, tallies: &mut Keyed<QuotaTally>) -> Self {
         let rows = take_rows(&quota, tallies);
@@ -199,7 +199,7 @@ impl Held {
     }
 }
 
-impl Home {
+impl HotKey {
     /// Takes over those of the polled limits that concern it, if any are new.
     pub(super) fn adopt_limits(&mut self, limits: &PolledLimits, version: u64, now_ns: u64) {
         if self.held.as_mut().is_some_and(|held| held.adopt_limits(limits, version, now_ns)) {
@@ -224,7 +224,7 @@ fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[Row
 impl HotKeys {
     /// The error for a command that names keys under enforced quotas and would pass by one of them, if it does. What it may
     /// change otherwise is noted for its client.
-    pub fn refusal_beside_quota(
+    pub fn refusal_of_several(
         &mut self,
         resolved: &Resolved<'_>,
         context: CommandContext,
@@ -292,8 +292,8 @@ impl HotKeys {
     }
 
     /// The state of a quota that begins to hold a key at its home.
-    pub(super) fn hold(&mut self, core: &mut Core, hash: u64, quota: Arc<KeyQuota>) -> Box<Held> {
-        let mut held = Box::new(Held::new(quota, &mut core.tallies.quotas));
+    pub(super) fn hold(&mut self, core: &mut Core, hash: u64, quota: Arc<KeyQuota>) -> Box<KeyQuotaState> {
+        let mut held = Box::new(KeyQuotaState::new(quota, &mut core.tallies.quotas));
         held.adopt_limits(&self.limits, self.limits_version, core.now_ns);
         self.board.enter(hash, &held);
         held
@@ -307,7 +307,7 @@ impl HotKeys {
     }
 
     /// Has a key that is looked at take over the limits that were polled, and note what it counts.
-    pub(super) fn adopt_limits(&mut self, core: &mut Core, hash: u64, home: &mut Home) {
+    pub(super) fn adopt_limits(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         if let Some(held) = &mut home.held {
             held.count_later(hash, &mut self.board);
             home.adopt_limits(&self.limits, self.limits_version, core.now_ns);
@@ -346,7 +346,7 @@ impl HotKeys {
                         let counter = || (entry.key.clone(), entry.place);
                         debts.extend(held.admission.take_owed().map(|sum| (*hash, counter(), sum)));
                     }
-                    *held = quota.map(|quota| Box::new(Held::new(quota, tallies)));
+                    *held = quota.map(|quota| Box::new(KeyQuotaState::new(quota, tallies)));
                     held.iter().for_each(|held| board.enter(*hash, held));
                 }
             }
@@ -405,7 +405,7 @@ pub(super) fn refusal_alone(
 }
 
 /// What has been counted for one of its quotas.
-fn tallied(held: &Held, rule: u16) -> QuotaTally {
+fn tallied(held: &KeyQuotaState, rule: u16) -> QuotaTally {
     let mut rules = held.admission.quota().rules();
     let counts = rules.position(|known| known == rule).and_then(|place| held.admission.counts().get(place));
     counts.map_or_else(QuotaTally::default, |counts| QuotaTally {
@@ -420,7 +420,7 @@ fn tallied(held: &Held, rule: u16) -> QuotaTally {
     })
 }
 
-pub(super) fn describe(held: &Held, rules: &QuotaRules, now_ns: u64, facts: &mut Vec<QuotaFacts>) {
+pub(super) fn describe(held: &KeyQuotaState, rules: &QuotaRules, now_ns: u64, facts: &mut Vec<QuotaFacts>) {
     let key = held.admission.quota().key().to_vec();
     facts.extend(held.admission.facts(now_ns).into_iter().map(|fact| QuotaFacts {
         key: key.clone(),

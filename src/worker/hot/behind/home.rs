@@ -211,14 +211,14 @@ impl HotKeys {
         if usize::from(waiter.worker) == core.index {
             core.effects.answer_absorbed(waiter, outcome, ReplyBytes::Borrowed(reply));
         } else {
-            let word = HomeReply::Reply(Bytes::copy_from_slice(reply), outcome);
-            self.send_reply(Bytes::new(), hash, waiter, word);
+            let reply = HomeReply::Reply(Bytes::copy_from_slice(reply), outcome);
+            self.send_reply(Bytes::new(), hash, waiter, reply);
         }
     }
 
     /// Says something to the worker of a client, at the end of this tick.
-    pub(super) fn send_reply(&mut self, key: Bytes, hash: u64, waiter: Waiter, word: HomeReply) {
-        self.behind.results[usize::from(waiter.worker)].push(HomeMessage { key, hash, waiter, word });
+    pub(super) fn send_reply(&mut self, key: Bytes, hash: u64, waiter: Waiter, reply: HomeReply) {
+        self.behind.results[usize::from(waiter.worker)].push(HomeMessage { key, hash, waiter, reply });
         self.wake();
     }
 
