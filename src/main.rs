@@ -1,116 +1,42 @@
-//! The command line: `serve` (the default), `check`, `demo`, `top`.
+//! The program: what each command of the command line does.
 //!
 //! It turns flags into a configuration and hands over. If something cannot start, one line says what happened, what was
 //! expected, and what to do.
 
+mod command_line;
+
 use std::io::IsTerminal;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use hotgate::config::{Address, Config, LoadError, Log, LogFormat, LogLevel, Overrides};
+use clap::Parser;
+use command_line::{Check, Command, CommandLine, Serve, Top};
+use hotgate::config::{Config, Log, LogFormat, LogLevel, Overrides};
 use hotgate::control::reload::ConfigSource;
 use hotgate::monitor::top::TopOptions;
 use hotgate::process::{self, Started};
 use hotgate::{demo, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
-/// The part of the help about signals.
-const SIGNALS: &str = "Signals to a running gateway:
-  HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
-  TERM, INT  Take no new clients, finish what is in flight, end (gateway.drain_timeout)";
-
-/// What `hotgate top` does with keys and writes as JSON.
-const TOP_HELP: &str = "Keys:
-  q        Quit (so does Esc, which first drops a filter)
-  Tab      The next table: hot keys, nodes, quotas
-  s, r     Sort by the next column; the other way round
-  /        Show only rows whose name holds what is typed; Enter keeps it, Esc drops it
-  Up, Down, PageUp, PageDown, Home  Scroll
-
-With --json every line is an object: {\"stats\": /api/stats, \"hotkeys\": [...], \"nodes\": [...], \"quotas\": [...]}, the rows as
-/api/hotkeys, /api/nodes and /api/quotas have them; {\"error\": \"...\"} while the gateway does not answer. Without a terminal and
-without --json one frame is printed as text.
-
-The exit code is 1 if the gateway can't be reached at first, or asks for another token.";
-
-#[derive(Parser)]
-#[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: Serve,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Stand between clients and Redis (the default).
-    #[command(after_help = SIGNALS)]
-    Serve(Serve),
-    /// Start a private Redis Cluster with a gateway before it, to try things out.
-    Demo,
-    /// Report every error of a configuration file.
-    Check(Check),
-    /// Show the hot keys of a running gateway in the terminal.
-    #[command(after_help = TOP_HELP)]
-    Top(Top),
-}
-
-#[derive(Args)]
-struct Serve {
-    /// Configuration file; conf/hotgate.toml is the manual.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Address for clients; may be given several times [file: gateway.listen].
-    #[arg(long, value_name = "IP:PORT")]
-    listen: Vec<SocketAddr>,
-    /// Address of dashboard, API and metrics [file: admin.listen].
-    #[arg(long, value_name = "IP:PORT")]
-    admin: Option<SocketAddr>,
-    /// The Redis server, or some nodes of the cluster [file: upstream.servers].
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = address)]
-    upstream: Vec<Address>,
-    /// Number of worker threads; 0 is one for each core [file: gateway.workers].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
-    workers: Option<u16>,
-    /// List every metric with its kind and meaning, and exit.
-    #[arg(long)]
-    describe_metrics: bool,
-}
-
-#[derive(Args)]
-struct Check {
-    /// The file to check.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-}
-
-#[derive(Args)]
-struct Top {
-    /// Where the gateway's dashboard is.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
-    admin: String,
-    /// The token, where the gateway asks for one [file: admin.token].
-    #[arg(long, env = "HOTGATE_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Print one frame and exit.
-    #[arg(long)]
-    once: bool,
-    /// Print JSON instead: one object a line and second.
-    #[arg(long)]
-    json: bool,
-}
+/// For whoever starts it without an argument, perhaps for the first time.
+const FIRST_STEPS: &str = "hotgate: no arguments, so this is `hotgate serve` before the Redis at 127.0.0.1:6379. `hotgate demo` shows it on a \
+                           private cluster; `hotgate --help` lists the commands";
 
 fn main() -> ExitCode {
     hotgate::panics::end_process_on_panic();
     let command_line = CommandLine::parse();
-    let outcome = match command_line.command.unwrap_or(Command::Serve(command_line.serve)) {
+    if std::env::args_os().len() <= 1 {
+        eprintln!("{FIRST_STEPS}");
+    }
+    let outcome = match command_line.command() {
         Command::Serve(arguments) => serve(&arguments),
         Command::Check(arguments) => return check(&arguments),
         Command::Demo => demo(),
         Command::Top(arguments) => top(&arguments),
+        Command::Man(arguments) => arguments.print(),
+        Command::Completions(arguments) => {
+            arguments.print();
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -128,7 +54,8 @@ fn serve(arguments: &Serve) -> Result<(), String> {
     }
     let config = arguments.load().map_err(|error| error.to_string())?;
     start_log(&config.log);
-    let source = ConfigSource { file: arguments.config.clone(), overrides: arguments.overrides() };
+    let source =
+        ConfigSource { file: arguments.file().map(ToOwned::to_owned), overrides: arguments.overrides() };
     process::run(config, source, announce).map_err(|error| error.to_string())
 }
 
@@ -177,9 +104,9 @@ fn start_log(log: &Log) {
 
 /// Prints every error, one a line, to standard output, since they are what was asked for.
 fn check(arguments: &Check) -> ExitCode {
-    match Config::load(Some(&arguments.config), &Overrides::default()) {
+    match Config::load(Some(arguments.file()), &Overrides::default()) {
         Ok(_) => {
-            println!("{}: ok", arguments.config.display());
+            println!("{}: ok", arguments.file().display());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -189,23 +116,4 @@ fn check(arguments: &Check) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-impl Serve {
-    fn overrides(&self) -> Overrides {
-        Overrides {
-            listen: self.listen.clone(),
-            admin: self.admin,
-            upstream: self.upstream.clone(),
-            workers: self.workers.map(usize::from),
-        }
-    }
-
-    fn load(&self) -> Result<Config, LoadError> {
-        Config::load(self.config.as_deref(), &self.overrides())
-    }
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    text.parse().map_err(|()| "expected host:port, such as 127.0.0.1:6379".to_owned())
 }

@@ -84,10 +84,22 @@ pub enum ProcessError {
 impl std::fmt::Display for ProcessError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Listen(address, error) => write!(
-                f,
-                "can't listen on {address}: {error}; stop what listens there or choose another address (--listen, --admin)"
-            ),
+            Self::Listen(address, error) => {
+                let advice = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "stop what listens there, choose another address (--listen, --admin), or let gateways share it \
+                         (gateway.share_port)"
+                    }
+                    io::ErrorKind::AddrNotAvailable => {
+                        "choose an address that this host has, or 0.0.0.0 for all (--listen, --admin)"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        "choose a port from 1024 on, or allow lower ones (CAP_NET_BIND_SERVICE, net.ipv4.ip_unprivileged_port_start)"
+                    }
+                    _ => "choose another address (--listen, --admin)",
+                };
+                write!(f, "can't listen on {address}: {error}; {advice}")
+            }
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
             Self::Journal(error) => error.fmt(f),
             Self::Descriptors(error) => error.fmt(f),
@@ -424,6 +436,10 @@ fn bind_all(
     let mut addresses = Vec::new();
     for wanted in &config.gateway.listen {
         let mut address = *wanted;
+        // A shared port takes every listener of this system user, also those of another gateway that was started by mistake.
+        if !config.gateway.share_port {
+            BoundListener::probe(address).map_err(|error| ProcessError::Listen(address, error))?;
+        }
         for listeners in &mut by_worker {
             let listener = BoundListener::shared(address, config.gateway.tcp_backlog)
                 .map_err(|error| ProcessError::Listen(address, error))?;

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::address::Address;
 use super::error::{ConfigError, LoadError};
 use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
 use super::sections::{Config, Upstream};
-use super::types::{Address, Secret};
+use super::types::Secret;
 use super::value::{Change, Value};
 use crate::route::ClusterId;
 

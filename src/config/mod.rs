@@ -9,6 +9,7 @@
 //! file system, once, to read the file and the secrets that it names. No secret appears in `Debug` or in an
 //! error.
 
+mod address;
 mod declare;
 mod error;
 mod load;
@@ -23,12 +24,13 @@ mod types;
 mod units;
 mod value;
 
+pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
 pub use policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteBehind};
 pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Upstream, User};
 pub use types::{
-    Address, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy, RuleMode,
-    Secret, UpstreamKindChoice,
+    LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy, RuleMode, Secret,
+    UpstreamKindChoice,
 };
 pub use value::Change;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::address::Address;
 use super::error::ConfigError;
 use super::schema::{Directive, Kind, join, visit_directives};
 
@@ -199,6 +200,7 @@ fn advice(node: &Node<'_>) -> Option<String> {
         }
         (Kind::List { .. }, DeValue::String(_)) => Some("put it in [ ]".into()),
         (Kind::Flag, DeValue::String(_)) => Some("leave the quotes out".into()),
+        (Kind::Address, DeValue::String(text)) => text.parse::<Address>().err().map(str::to_owned),
         _ => None,
     }
 }

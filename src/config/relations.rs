@@ -19,6 +19,7 @@ use crate::limits::SLICE;
 pub fn check(config: &Config, reader: &mut Reader<'_>) {
     addresses(config, reader);
     credentials(config, reader);
+    protection(config, reader);
     upstream(config, reader);
     bounds(config, reader);
     detection(config, reader);
@@ -69,6 +70,40 @@ fn credentials(config: &Config, reader: &mut Reader<'_>) {
     }
     let names = config.auth.users.iter().map(|user| &user.name);
     repeated(names, reader, |index| format!("auth.user[{index}].name"), "is the name of an earlier user");
+}
+
+/// Beyond loopback nobody comes in without a word, unless that is meant.
+fn protection(config: &Config, reader: &mut Reader<'_>) {
+    if !config.gateway.protected_mode {
+        return;
+    }
+    let open = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
+    let auth = &config.auth;
+    let has_user = auth.password.is_some() || auth.password_file.is_some() || !auth.users.is_empty();
+    if let Some(address) = config.gateway.listen.iter().find(open).filter(|_| !has_user) {
+        let message = format!(
+            "{address} can be reached from other hosts, and clients need no password; add auth.password, or \
+             gateway.protected_mode = false if everybody may come in"
+        );
+        relation(
+            reader,
+            &["gateway.listen", "gateway.protected_mode", "auth.password", "auth.password_file"],
+            message,
+        );
+    }
+    let admin = &config.admin;
+    let has_token = admin.token.is_some() || admin.token_file.is_some();
+    if let Some(address) = admin.listen.as_ref().filter(open).filter(|_| !has_token) {
+        let message = format!(
+            "{address} can be reached from other hosts, and shows keys and clients without a token; add admin.token, or \
+             gateway.protected_mode = false if everybody may look"
+        );
+        relation(
+            reader,
+            &["admin.listen", "gateway.protected_mode", "admin.token", "admin.token_file"],
+            message,
+        );
+    }
 }
 
 fn check_user(user: &User, config: &Config, path: &str, reader: &mut Reader<'_>) {

@@ -79,7 +79,7 @@ pub enum Kind {
     Url,
     /// `host:port`.
     Address,
-    /// `ip:port` to bind; port 0 takes a free one.
+    /// `ip:port` to bind, or a port on loopback; port 0 takes a free one.
     Listen,
     /// A pattern for key names, with the syntax of Redis's `KEYS`.
     Glob,
@@ -189,7 +189,7 @@ impl Kind {
             Kind::Path => "a file name".into(),
             Kind::Url => "an \"http://host[:port]/path\" address (never shown)".into(),
             Kind::Address => "\"host:port\"".into(),
-            Kind::Listen => "\"ip:port\" to bind (port 0 takes a free one)".into(),
+            Kind::Listen => "\"ip:port\" to bind, or \"port\" on loopback (port 0 takes a free one)".into(),
             Kind::Glob => "a key pattern as in Redis's KEYS".into(),
             Kind::Template => "a key name, in which $1 to $9 are what the stars of match matched".into(),
             Kind::Choice { names } => alternatives(names),

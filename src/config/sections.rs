@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address::Address;
 use super::declare::section;
 use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Rule, WriteBehind};
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
-use super::types::{Address, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
+use super::types::{LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
 
 section! {
     /// The whole file.
@@ -52,6 +53,10 @@ section! {
         listen: Vec<SocketAddr> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 6380))],
             Kind::List { of: &Kind::Listen, min: 1, max: 16 }, restart,
             "The addresses that clients connect to.";
+        protected_mode: bool = true, Kind::Flag, live,
+            "Whether a start is refused that would let everybody in from other hosts, as in redis.conf.";
+        share_port: bool = false, Kind::Flag, restart,
+            "Whether another process of the same system user may listen on the same addresses.";
         workers: Option<usize> = None, count_or(1, 256, "one for each core"), restart,
             "The number of worker threads.";
         announce: Option<Address> = None, Kind::Address, live,

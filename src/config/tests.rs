@@ -75,7 +75,7 @@ fn values_out_of_type_or_range() {
     refused("gateway.workers = 257", "gateway.workers", (1, 19), "found the integer 257");
     refused("gateway.workers = 1.5", "gateway.workers", (1, 19), "found the number 1.5");
     refused("gateway.listen = []", "gateway.listen", (1, 18), "found an array of 0");
-    refused("gateway.listen = [\"localhost:1\"]", "gateway.listen[0]", (1, 19), "ip:port");
+    refused("gateway.listen = [\"localhost\"]", "gateway.listen[0]", (1, 19), "ip:port");
     refused("upstream.connect_timeout = \"0s\"", "upstream.connect_timeout", (1, 28), "found \"0s\"");
     refused("upstream.connect_timeout = \"1 week\"", "upstream.connect_timeout", (1, 28), "units are us, ms");
     refused("limits.request_bytes_max = \"1tb\"", "limits.request_bytes_max", (1, 28), "units are b, kb");
@@ -168,8 +168,29 @@ fn relations_between_keys() {
         (4, 6),
         "user default already",
     );
+    refused("gateway.listen = [\"0.0.0.0:6380\"]", "gateway.listen", (1, 18), "add auth.password");
+    refused(
+        "gateway.listen = [\"127.0.0.1:1\", \"[::]:1\"]",
+        "gateway.listen",
+        (1, 18),
+        "[::]:1 can be reached",
+    );
+    refused("admin.listen = \"10.0.0.1:9380\"", "admin.listen", (1, 16), "add admin.token");
     refused("admin.listen = \"127.0.0.1:6380\"", "admin.listen", (1, 16), "gateway.listen already");
     refused("limits.request_bytes_max = \"1mb\"", "limits.bulk_bytes_max", (1, 1), "lower it or raise that");
+}
+
+#[test]
+fn an_open_door_is_meant_or_has_a_password() {
+    for text in [
+        "gateway.listen = [\"0.0.0.0:6380\"]\nauth.password = \"a\"",
+        "gateway.listen = [\"0.0.0.0:6380\"]\n[[auth.user]]\nname = \"a\"\npassword = \"b\"",
+        "admin.listen = \"[::]:9380\"\nadmin.token = \"a\"",
+        "gateway.listen = [\"[::ffff:127.0.0.1]:1\", \"[::1]:1\", \"127.9.9.9:1\"]",
+        "gateway.listen = [\"0.0.0.0:6380\"]\nadmin.listen = \"0.0.0.0:9380\"\ngateway.protected_mode = false",
+    ] {
+        assert!(Config::parse(text).is_ok(), "{text}: {:?}", Config::parse(text));
+    }
 }
 
 #[test]

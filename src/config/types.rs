@@ -1,56 +1,14 @@
 //! The values that are more than a number: addresses, secrets, choices.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
+use super::address::Address;
 use super::declare::choice;
 use super::reader::{Node, Reader};
 use super::schema::Kind;
 use super::units;
 use super::value::{Value, quote, read_only_key, scalar, text_fits};
-
-/// A host name or IP address with its port. IPv6 addresses are kept without their brackets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// Name or IP address.
-    pub host: String,
-    /// Never 0.
-    pub port: u16,
-}
-
-impl Address {
-    /// The address of `host`, an IPv6 one without brackets, at `port`.
-    pub fn new(host: impl Into<String>, port: u16) -> Self {
-        Address { host: host.into(), port }
-    }
-}
-
-impl FromStr for Address {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (host, port) = text.rsplit_once(':').ok_or(())?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or(())?;
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
-            None => Some(host).filter(|host| !host.contains(':')),
-        };
-        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b'@' | b'[' | b']');
-        let host = host.filter(|host| !host.is_empty() && host.bytes().all(plain)).ok_or(())?;
-        Ok(Address { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(out, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(out, "{}:{}", self.host, self.port)
-        }
-    }
-}
 
 /// Text that must not be printed: `Debug` shows only that there is one.
 #[derive(Clone, PartialEq, Eq)]
@@ -252,35 +210,6 @@ impl Value for QuotaReply {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses() {
-        let check = |text: &str, expect: Option<(&str, u16)>| {
-            let expect = expect.map(|(host, port)| Address { host: host.into(), port });
-            assert_eq!(text.parse().ok(), expect, "{text:?}");
-            if let Some(address) = expect {
-                assert_eq!(address.to_string(), text);
-            }
-        };
-        check("127.0.0.1:6379", Some(("127.0.0.1", 6379)));
-        check("redis-0.redis:7000", Some(("redis-0.redis", 7000)));
-        check("[::1]:6379", Some(("::1", 6379)));
-        for wrong in [
-            "",
-            "host",
-            "host:",
-            ":6379",
-            "host:0",
-            "host:65536",
-            "::1:6379",
-            "[x]:1",
-            "redis://h:1",
-            "a b:1",
-        ] {
-            check(wrong, None);
-        }
-        assert!("user:secret@host:6379".parse::<Address>().is_err());
-    }
 
     #[test]
     fn a_secret_is_not_printed() {

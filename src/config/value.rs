@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::address::listen_address;
 use super::reader::{Node, Reader};
 use super::schema::{Directive, Kind, join};
 use super::units;
@@ -138,9 +139,11 @@ scalar!(
     |value, _kind| value.as_str().filter(|text| !text.is_empty() && !text.contains('\0')).map(PathBuf::from),
     |this, _kind| quote(&this.display().to_string())
 );
-scalar!(SocketAddr, |value, _kind| value.as_str().and_then(|text| text.parse().ok()), |this, _kind| quote(
-    &this.to_string()
-));
+scalar!(
+    SocketAddr,
+    |value, _kind| value.as_str().and_then(|text| listen_address(text).ok()),
+    |this, _kind| quote(&this.to_string())
+);
 
 impl<T: Value> Value for Option<T> {
     fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {

@@ -36,6 +36,18 @@ impl BoundListener {
         listen(socket, address, backlog)
     }
 
+    /// Whether nobody listens on `address` yet, [`Self::shared`] or not.
+    ///
+    /// # Errors
+    /// Somebody does, or the system refuses.
+    pub fn probe(address: SocketAddr) -> io::Result<()> {
+        let socket = socket(address)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())
+    }
+
     /// Listens on `address` alone.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod webdriver;
 
 mod admin_under_attack;
 mod check_command;
+mod command_line;
 mod config_manual;
 mod dashboard;
 mod ends;

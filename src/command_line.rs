@@ -1,0 +1,211 @@
+//! The command line's definition: commands, flags and their help. Manual page and completions are made from it too.
+//!
+//! It reads nothing but its arguments. What a command does is in `main.rs`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use hotgate::config::{self, Address, Config, LoadError, Overrides};
+
+/// The part of the help about signals.
+const SIGNALS: &str = "Signals to a running gateway:
+  HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
+  TERM, INT  Take no new clients, finish what is in flight, end (gateway.drain_timeout)";
+
+/// What `hotgate top` does with keys and writes as JSON.
+const TOP_HELP: &str = "Keys:
+  q        Quit (so does Esc, which first drops a filter)
+  Tab      The next table: hot keys, nodes, quotas
+  s, r     Sort by the next column; the other way round
+  /        Show only rows whose name holds what is typed; Enter keeps it, Esc drops it
+  Up, Down, PageUp, PageDown, Home  Scroll
+
+With --json every line is an object: {\"stats\": /api/stats, \"hotkeys\": [...], \"nodes\": [...], \"quotas\": [...]}, the rows as
+/api/hotkeys, /api/nodes and /api/quotas have them; {\"error\": \"...\"} while the gateway does not answer. Without a terminal and
+without --json one frame is printed as text.
+
+The exit code is 1 if the gateway can't be reached at first, or asks for another token.";
+
+/// What was asked for.
+#[derive(Parser)]
+#[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
+#[command(long_version = env!("HOTGATE_VERSION"))]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Stand between clients and Redis (the default).
+    #[command(after_help = SIGNALS)]
+    Serve(Serve),
+    /// Start a private Redis Cluster with a gateway before it, to try things out.
+    Demo,
+    /// Report every error of a configuration file.
+    Check(Check),
+    /// Show the hot keys of a running gateway in the terminal.
+    #[command(after_help = TOP_HELP)]
+    Top(Top),
+    /// Print the manual page, or that of one command: hotgate man | man -l -
+    Man(Man),
+    /// Print completions for a shell: source <(hotgate completions bash)
+    Completions(Completions),
+}
+
+/// The flags of `serve`.
+#[derive(Args)]
+pub struct Serve {
+    /// Configuration file; conf/hotgate.toml is the manual.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for clients; a port alone is on loopback; may be given several times [file: gateway.listen].
+    #[arg(long, value_name = "IP:PORT", value_parser = config::listen_address)]
+    listen: Vec<SocketAddr>,
+    /// Address of dashboard, API and metrics; a port alone is on loopback [file: admin.listen].
+    #[arg(long, value_name = "IP:PORT", value_parser = config::listen_address)]
+    admin: Option<SocketAddr>,
+    /// The Redis server, or some nodes of the cluster; redis://HOST:PORT is the same [file: upstream.servers].
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = address)]
+    upstream: Vec<Address>,
+    /// Number of worker threads; 0 is one for each core [file: gateway.workers].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256), allow_negative_numbers = true)]
+    workers: Option<u16>,
+    /// List every metric with its kind and meaning, and exit.
+    #[arg(long)]
+    pub describe_metrics: bool,
+}
+
+/// The arguments of `check`.
+#[derive(Args)]
+pub struct Check {
+    /// The file to check.
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    file: Option<PathBuf>,
+    /// The same, as it is given to serve.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+}
+
+/// The flags of `top`.
+#[derive(Args)]
+pub struct Top {
+    /// Where the gateway's dashboard is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
+    pub admin: String,
+    /// The token, where the gateway asks for one [file: admin.token].
+    #[arg(long, env = "HOTGATE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Print one frame and exit.
+    #[arg(long)]
+    pub once: bool,
+    /// Print JSON instead: one object a line and second.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The argument of `man`.
+#[derive(Args)]
+pub struct Man {
+    /// The command; without it the page of hotgate itself.
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+/// The argument of `completions`.
+#[derive(Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+impl CommandLine {
+    /// All commands, as clap knows them.
+    fn command_tree() -> clap::Command {
+        let mut tree = <Self as CommandFactory>::command();
+        tree.build();
+        tree
+    }
+
+    /// The command that was given: without any it is `serve`.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+impl Serve {
+    /// What the flags say in place of the file.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen.clone(),
+            admin: self.admin,
+            upstream: self.upstream.clone(),
+            workers: self.workers.map(usize::from),
+        }
+    }
+
+    /// The file, if one was named.
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The configuration that file and flags make.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn load(&self) -> Result<Config, LoadError> {
+        Config::load(self.file(), &self.overrides())
+    }
+}
+
+impl Check {
+    /// The file to check.
+    pub fn file(&self) -> &Path {
+        self.file.as_deref().or(self.config.as_deref()).unwrap_or(Path::new(""))
+    }
+}
+
+impl Man {
+    /// The page, in the language of `man`.
+    ///
+    /// # Errors
+    /// There is no such command; or standard output takes no more.
+    pub fn print(&self) -> Result<(), String> {
+        let mut whole = CommandLine::command_tree();
+        let page = match &self.command {
+            None => whole,
+            Some(name) => match whole.find_subcommand_mut(name) {
+                Some(command) => command
+                    .clone()
+                    .bin_name(format!("hotgate {name}"))
+                    .display_name(format!("hotgate-{name}")),
+                None => {
+                    return Err(format!("'{name}' is no command of hotgate; `hotgate --help` lists them"));
+                }
+            },
+        };
+        clap_mangen::Man::new(page).render(&mut std::io::stdout()).map_err(|error| error.to_string())
+    }
+}
+
+impl Completions {
+    /// Prints them on standard output.
+    pub fn print(&self) {
+        clap_complete::generate(
+            self.shell,
+            &mut CommandLine::command_tree(),
+            "hotgate",
+            &mut std::io::stdout(),
+        );
+    }
+}
+
+fn address(text: &str) -> Result<Address, &'static str> {
+    text.parse()
+}
