@@ -163,7 +163,8 @@ pub const RULED_NAME_BYTES_MAX: usize = 4096;
 /// worker, and half of it for the quotas. A key whose place another has taken is judged again.
 pub const KEY_VERDICTS: usize = 8192;
 
-/// Bytes of values and requests that the queue of one combined key holds. Beyond it operations are refused.
+/// Bytes of values, fields and requests that the queue of one combined key holds, shared out among the workers. At the bound
+/// clients are held back, as they are by a full connection; each worker goes beyond its share by one request, which is short.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Limit keys that are polled, one after the other. More of them are not read, and their counters refuse; at the usual tenth
@@ -203,8 +204,8 @@ pub const AWAITED_KEYS_MAX: usize = 16;
 
 // The lowest bits of a hash are a place.
 const _: () = assert!(KEY_VERDICTS.is_power_of_two() && COPY_DROPS.is_power_of_two());
-// A flush is a request in flight as well.
-const _: () = assert!(QUEUE_BYTES_MAX <= u32::MAX as usize / 2);
+// A flush is a request in flight as well. With 64 workers it may have as much again.
+const _: () = assert!(QUEUE_BYTES_MAX + 64 * LONG_REQUEST_BYTES <= u32::MAX as usize / 2);
 // What the reads to be copied hold is 4 MiB at the most, and each goes into the log of its connection.
 const _: () = assert!(CACHE_FETCHES_MAX * COPIED_REQUEST_BYTES_MAX <= 4 * 1024 * 1024);
 const _: () = assert!(COPIED_REQUEST_BYTES_MAX < LARGE_REQUEST_BYTES);

@@ -116,9 +116,9 @@ impl<M: Member> Flight<M> {
         self.has_token() && self.clamp.is_none() && goes_short(&self.segments[..self.group])
     }
 
-    /// Operations and bytes that it holds.
-    pub fn weight(&self) -> (usize, usize) {
-        self.segments.iter().map(Segment::weight).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    /// Operations that it holds.
+    pub fn operations(&self) -> usize {
+        self.segments.iter().map(|segment| segment.operations).sum()
     }
 
     pub fn encode(&self, key: &Bytes, companion: &Bytes, out: &mut BytesMut) {

@@ -104,7 +104,7 @@ pub use script::{FLUSH_SCRIPT, TOKEN_TTL_MS, flush_script_sha};
 pub use settle::Settled;
 pub use slot_tags::{companion_key, is_companion_key, slot_tag};
 pub use spares::SpareSegments;
-pub use terms::{Again, Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement};
+pub use terms::{Again, Flush, FlushDecision, FlushPolicy, QueueCounters, Settlement};
 pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
     Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,

@@ -55,7 +55,7 @@ pub enum Op<'a> {
 impl Op<'_> {
     /// Bytes that a queue may have to keep for it.
     #[inline]
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Increment(_) | Self::Get => 0,
             Self::Set(bytes) | Self::Read { request: bytes, .. } | Self::Write { request: bytes, .. } => {

@@ -4,6 +4,8 @@
 //! writes the bytes of that flush to one connection, and passes back the replies ([`KeyQueue::settle`]) or what it
 //! knows instead ([`KeyQueue::not_executed`], [`KeyQueue::lost`], [`KeyQueue::abandon`]).
 //!
+//! Bound: none of its own. Whoever pushes sees to it that no more comes than it may hold.
+//!
 //! Invariant: at most one flush is in flight.
 //! Invariant: a flush in flight does not change. A resend carries the same operations in the same order under the same token.
 //! Invariant: with the script, the call is the first command and only reads follow it. So whatever must be sent again is a
@@ -25,11 +27,11 @@ use super::{
     plain::{self, FlushReplies},
     rights::{CommandForm, Rights},
     script::{RENEWAL_NS, RETRY_NS_MAX},
-    segment::{Kind, SEGMENT_BYTES, Segment},
+    segment::{Kind, Segment},
     settle::Settled,
     slot_tags::companion_key,
     spares::SpareSegments,
-    terms::{Flush, FlushDecision, FlushPolicy, Full, QueueCounters, QueueLimits, Settlement},
+    terms::{Flush, FlushDecision, FlushPolicy, QueueCounters, Settlement},
 };
 use crate::resp::RespVersion;
 
@@ -51,13 +53,11 @@ const PLACES_KEPT: usize = 4;
 pub struct KeyQueue<M> {
     key: Bytes,
     companion: Bytes,
-    limits: QueueLimits,
     waiting: VecDeque<Segment<M>>,
     places: Places,
     flight: Option<Flight<M>>,
     spares: SpareSegments<M>,
     operations: usize,
-    bytes: usize,
     pace: Pace,
     last_sequence: u64,
     /// When the flush was first sent that last gave the companion its full time to live.
@@ -77,18 +77,16 @@ impl<M: Member> KeyQueue<M> {
     /// An empty queue. `gateway_id` has to differ from that of every other gateway process, earlier runs of the same
     /// gateway included. Queues of one process may follow one another for the same key, if all are driven by one
     /// clock and only one at a time has anything in it.
-    pub fn new(key: Bytes, gateway_id: &[u8], limits: QueueLimits) -> Self {
+    pub fn new(key: Bytes, gateway_id: &[u8]) -> Self {
         let companion = companion_key(&key, &[b"once:", gateway_id].concat()).into();
         Self {
             key,
             companion,
-            limits,
             waiting: VecDeque::new(),
             places: Places::default(),
             flight: None,
             spares: SpareSegments::default(),
             operations: 0,
-            bytes: 0,
             pace: Pace::default(),
             last_sequence: 0,
             renewed_ns: None,
@@ -125,11 +123,6 @@ impl<M: Member> KeyQueue<M> {
         self.operations
     }
 
-    /// Takes over other limits; what is in the queue stays there.
-    pub fn set_limits(&mut self, limits: QueueLimits) {
-        self.limits = limits;
-    }
-
     /// A flush is under way, or has to be sent again.
     pub fn has_flight(&self) -> bool {
         self.flight.is_some()
@@ -147,14 +140,8 @@ impl<M: Member> KeyQueue<M> {
 
     /// Takes an operation, or as many equal ones as `member` waits for, behind all that were taken before.
     #[inline]
-    pub fn push(&mut self, op: Op, member: M, version: RespVersion) -> Result<(), Full> {
+    pub fn push(&mut self, op: Op, member: M, version: RespVersion) {
         let operations = member.operations();
-        let requests = if op.comes_apart() { operations as usize } else { 1 };
-        let bytes = self.bytes + op.bytes() * requests;
-        if self.operations >= self.limits.operations_max || bytes > self.limits.bytes_max {
-            self.counters.refused_full += 1;
-            return Err(Full);
-        }
         let comes_apart = match op {
             // Together they leave the range of a counter, so that there is no one increment for them.
             Op::Increment(delta) | Op::HashIncrement { delta, .. } => {
@@ -166,10 +153,9 @@ impl<M: Member> KeyQueue<M> {
             for place in 0..operations {
                 self.place(&op, member.one(place), version);
             }
-            return Ok(());
+            return;
         }
         self.place(&op, member, version);
-        Ok(())
     }
 
     #[inline]
@@ -197,11 +183,9 @@ impl<M: Member> KeyQueue<M> {
                 return false;
             }
         }
-        let before = segment.extra_bytes();
         if !segment.join(op, member, version) {
             return false;
         }
-        self.bytes = self.bytes - before + segment.extra_bytes();
         self.take_in(&member);
         true
     }
@@ -209,7 +193,6 @@ impl<M: Member> KeyQueue<M> {
     fn begin_segment(&mut self, op: &Op, member: M, version: RespVersion) {
         let mut segment = self.spares.take();
         segment.begin(op, member, version);
-        self.bytes += SEGMENT_BYTES + segment.extra_bytes();
         self.waiting.push_back(segment);
         self.take_in(&member);
     }
@@ -241,7 +224,7 @@ impl<M: Member> KeyQueue<M> {
         let Some(flight) = &mut self.flight else { return FlushDecision::Idle };
         let flush = Flush {
             commands: flight.commands(),
-            operations: flight.weight().0,
+            operations: flight.operations(),
             script_operations: flight.segments[..flight.group].iter().map(|segment| segment.operations).sum(),
             version: flight.segments.iter().find_map(Segment::needs_version),
             resend: flight.state == State::Due,
@@ -297,14 +280,12 @@ impl<M: Member> KeyQueue<M> {
                 cut.push(segment);
                 continue;
             }
-            let (before, place) = (segment.weight().1, cut.len());
+            let place = cut.len();
             let is_tried = !is_own_form(&segment) || self.rights.allows(segment.folded_form());
             let is_safe = cut::cut(segment, &mut reach, &mut cut) && is_tried;
             if !is_safe && last_safe.is_none() {
                 last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
             }
-            let after: usize = cut[place..].iter().map(|part| part.weight().1).sum();
-            self.bytes = self.bytes - before + after;
         }
         // Behind what may have to go again as it came nothing is to take effect before that.
         let end = last_safe.map_or(cut.len(), |last| {
@@ -329,10 +310,7 @@ impl<M: Member> KeyQueue<M> {
         let mut going: Vec<_> = segments.by_ref().take(place).collect();
         let Some(mixed) = segments.next() else { return going };
         let later: Vec<_> = segments.collect();
-        let before = mixed.weight().1;
         let [front, mut tried, rest] = cut::split_around(mixed, entry);
-        let parts = [&front, &tried, &rest].into_iter().flatten();
-        self.bytes = self.bytes + parts.map(|part| part.weight().1).sum::<usize>() - before;
         tried.iter_mut().for_each(|tried| tried.unfolded = true);
         rest.into_iter().chain(later).rev().for_each(|segment| self.waiting.push_front(segment));
         going.extend(front.into_iter().chain(tried));
@@ -393,7 +371,7 @@ impl<M: Member> KeyQueue<M> {
     /// they decide. A reply that is missing counts as one that was not understood.
     pub fn settle(&mut self, replies: &[impl AsRef<[u8]>], mut sink: impl FnMut(M, Settled)) -> Settlement {
         let Some(mut flight) = self.flight.take() else { return Settlement::default() };
-        let before = flight.weight();
+        let before = flight.operations();
         let received = FlushReplies { replies, lost: None, commands: flight.commands() };
         let settlement = flight.settle(&received, &mut sink);
         self.resume(flight, before);
@@ -401,10 +379,8 @@ impl<M: Member> KeyQueue<M> {
     }
 
     /// Gives up what is settled of a flush; what is left of it is due again.
-    fn resume(&mut self, mut flight: Flight<M>, before: (usize, usize)) {
-        let after = flight.weight();
-        self.operations = self.operations + after.0 - before.0;
-        self.bytes = self.bytes + after.1 - before.1;
+    fn resume(&mut self, mut flight: Flight<M>, before: usize) {
+        self.operations = self.operations + flight.operations() - before;
         self.rights.absorb(std::mem::take(&mut flight.rights_learned));
         self.value = flight.value.take().unwrap_or(self.value);
         self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
@@ -460,7 +436,7 @@ impl<M: Member> KeyQueue<M> {
         mut sink: impl FnMut(M, Settled),
     ) {
         let Some(mut flight) = self.flight.take() else { return };
-        let before = flight.weight();
+        let before = flight.operations();
         let received = FlushReplies { replies, lost: Some(unsent), commands: flight.commands() };
         let may_retry = now_ns.saturating_sub(flight.first_sent_ns) <= RETRY_NS_MAX;
         flight.lose(&received, may_retry, &mut sink);

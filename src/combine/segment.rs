@@ -70,9 +70,6 @@ pub(super) struct Segment<M> {
     value_read: bool,
 }
 
-/// The bytes that a segment itself counts for, so that operations that do not fold are bounded too.
-pub(super) const SEGMENT_BYTES: usize = 512;
-
 /// Entries of a recycled segment that are kept allocated: 4,096 of about 56 bytes. One that grew beyond is let go.
 const ENTRIES_KEPT: usize = 1 << 12;
 /// Likewise for its arena.
@@ -244,11 +241,6 @@ impl<M: Member> Segment<M> {
         }
     }
 
-    /// Operations and bytes that it takes of the queue's bounds.
-    pub fn weight(&self) -> (usize, usize) {
-        (self.operations, SEGMENT_BYTES + self.extra_bytes())
-    }
-
     /// How many commands it is, without the script.
     pub fn commands(&self) -> usize {
         if self.unfolded { self.operations } else { 1 }
@@ -373,10 +365,5 @@ impl<M: Member> Segment<M> {
             |ask: EntryKind| self.entries.iter().filter(|entry| entry.ask == ask).map(of).sum::<u32>();
         (self.gets, self.fold.increments) = (counted(EntryKind::Get), counted(EntryKind::Increment));
         self.operations = self.entries.iter().map(|entry| of(entry) as usize).sum();
-    }
-
-    /// Bytes in addition to the flat entries, for the queue's bound.
-    pub fn extra_bytes(&self) -> usize {
-        self.arena.len() + self.fold.runs.len() * size_of::<(i64, u32)>()
     }
 }

@@ -1,24 +1,9 @@
-//! The types at the border of a queue: bounds, policy, decisions, counters.
+//! The types at the border of a queue: policy, decisions, counters.
 
 use std::sync::Arc;
 
 use super::clamp::{Clamp, ClampReport};
 use crate::resp::RespVersion;
-
-/// The bounds of one queue.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
-    /// Operations that wait or are in flight. One member may wait for several, and goes beyond the bound with all of them
-    /// if it is below it before.
-    pub operations_max: usize,
-    /// Bytes of values, fields, requests and run lists that they hold, without about 60 bytes per member.
-    pub bytes_max: usize,
-}
-
-/// The queue is at a bound; the operation has not been taken. The member may be answered with an error or sent on
-/// its own, after what its connection has in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
 
 /// How flushes of a key are to be made. May differ from flush to flush; a resend keeps that of its flush.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +92,4 @@ pub struct QueueCounters {
     pub batch_max: u64,
     /// Flushes that were sent again, each time.
     pub resends: u64,
-    /// Operations refused because the queue was full.
-    pub refused_full: u64,
 }

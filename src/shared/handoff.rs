@@ -91,6 +91,8 @@ pub struct Waiter {
     pub verb: Verb,
     /// How its client wants the reply.
     pub version: RespVersion,
+    /// Bytes that the queue may hold for each of them.
+    pub bytes: u32,
 }
 
 impl Waiter {
@@ -106,6 +108,7 @@ impl Waiter {
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,
+            bytes: 0,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::shared::labels::Outcome;
 /// One thing that a room asks of another.
 #[derive(Debug)]
 pub enum Effect {
-    /// The connection that this client waits for has room: its request is looked at again.
+    /// The connection or the hot key that this client waits for has room: its request is looked at again.
     RoomForClient(ClientKey),
     /// The same for the queue of a hot key, by its hash.
     RoomForKey(u64),
@@ -168,7 +168,7 @@ impl Worker {
     fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
         let Waiter { to, operations, received_ns, upstream_ns, class, .. } = answer.waiter;
         if let Some(hash) = answer.hash {
-            self.hot.on_answered(hash, operations);
+            self.hot.on_answered(&mut self.core, hash, &answer.waiter);
         }
         let AnswerTo::Slot { client, sequence } = to else { return };
         let slot = ReplySlot::new(ClientKey::from_number(client), sequence);

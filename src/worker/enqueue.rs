@@ -35,6 +35,7 @@ impl Worker {
             delta: if let Op::Increment(delta) = op { delta } else { 0 },
             verb,
             version: client.session.version,
+            bytes: u32::try_from(op.bytes()).unwrap_or(u32::MAX),
         };
         self.hot.take_operation(&mut self.core, hash, op, waiter, written);
         // A quota may have answered already. Then nothing of it is under way when the client's next request is looked at.

@@ -10,6 +10,7 @@
 //!
 //! Each access is counted here as well, whatever becomes of it, unless it comes again.
 
+use super::client::{AwaitedRoom, Gate};
 use super::decide::Verdict;
 use super::flow::Flow;
 use super::hot::{HotVerdict, Standing, Turn};
@@ -98,6 +99,7 @@ impl Worker {
         };
         let times = match &verdict {
             HotVerdict::Wait => return Policy::Done(self.clients.wait_for_all(client)),
+            HotVerdict::AwaitRoom => return Policy::Done(self.await_room_of(client, key.hash)),
             HotVerdict::Combined(operations) => *operations,
             HotVerdict::Refuse(text) => return Policy::Refuse(text.clone()),
             HotVerdict::Forward | HotVerdict::Barrier | HotVerdict::Served(_) => 1,
@@ -114,7 +116,9 @@ impl Worker {
                 Policy::Done(Flow::Next)
             }
             HotVerdict::Combined(operations) => Policy::Done(Flow::NextAfter(operations - 1)),
-            HotVerdict::Forward | HotVerdict::Wait | HotVerdict::Refuse(_) => Policy::Go(handle),
+            HotVerdict::Forward | HotVerdict::Wait | HotVerdict::AwaitRoom | HotVerdict::Refuse(_) => {
+                Policy::Go(handle)
+            }
         }
     }
 
@@ -199,11 +203,25 @@ impl Worker {
         }
         // Where there may be copies, each operation is looked at for what its client has seen.
         let is_copied = self.hot.is_copied(name, key.hash);
+        let room = self.hot.room(&self.core, key.hash);
+        if room == 0 {
+            return HotVerdict::AwaitRoom;
+        }
         let Some(client) = self.clients.all.get(client_key) else { return HotVerdict::Forward };
         let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.core.config.limits) };
-        let operations = 1 + resolved.request.repeats(repeats_max) as u32;
+        let operations = 1 + resolved.request.repeats(repeats_max.min(room as usize - 1)) as u32;
         self.enqueue(client_key, key.hash, (op, verb), operations);
         HotVerdict::Combined(operations)
+    }
+
+    /// Holds a client back until a key has room again.
+    fn await_room_of(&mut self, client_key: ClientKey, hash: u64) -> Flow {
+        let Some(client) = self.clients.all.get_mut(client_key) else { return Flow::Next };
+        // Once is enough: it is looked at each time that anything of it has been answered, too.
+        if client.room_awaited.replace(AwaitedRoom::Key(hash)) != Some(AwaitedRoom::Key(hash)) {
+            self.hot.await_room(hash, client_key);
+        }
+        client.wait(Gate::Room)
     }
 
     /// Whether something of a client is in a queue, or waits for a copy.

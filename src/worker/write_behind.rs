@@ -154,6 +154,7 @@ impl Worker {
             delta: 0,
             verb: Verb::default(),
             version: client.session.version,
+            bytes: 0,
         };
         self.count_access(client_key, resolved);
         let home = self.core.home_of(hash);

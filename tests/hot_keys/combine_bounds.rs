@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::support::figures::calls;
+use crate::support::figures::{calls, figure};
 use crate::support::relay::Relay;
 use crate::support::text::{encode, one_line, request};
 use crate::support::{Client, Gateway, Server, wait_until};
@@ -186,13 +186,66 @@ fn a_reload_changes_the_bound_of_a_queue_that_is_there() {
     let mut client = gateway.client();
     client.check("INCR hot:a", ":1");
     gateway.reload(&format!("[combine]\npending_max = 2\nearly_flush_min = 2\n{RULES}"));
+    let commands = || calls(&mut server.client(), "incrby") + calls(&mut server.client(), "incr");
+    let mut sent = 1;
     wait_until("the bound is taken over", || {
         let mut others: Vec<Client> = (0..50).map(|_| gateway.client()).collect();
+        let before = (figure(&mut client, "combine_offered"), commands());
         others.iter_mut().for_each(|other| other.send(&request("INCR hot:a").repeat(100)));
-        let is_refused = |other: &mut Client| {
-            (0..100)
-                .fold(false, |refused, _| refused | one_line(&other.reply()).contains("combine.pending_max"))
-        };
-        others.iter_mut().fold(false, |refused, other| is_refused(other) | refused)
+        for other in &mut others {
+            (0..100).for_each(|_| assert_eq!(other.reply()[0], b':'));
+        }
+        sent += 5000;
+        // At most two operations to a command.
+        figure(&mut client, "combine_offered") - before.0 <= 2 * (commands() - before.1)
     });
+    assert_eq!(client.text("GET hot:a"), sent.to_string());
+}
+
+/// What waits is bounded in bytes too. What a client has sent beyond it waits in its socket.
+#[test]
+fn clients_with_large_values_are_held_back_and_get_no_error() {
+    const VALUE_BYTES: usize = 1 << 19;
+    const CLIENTS: usize = 60;
+    const EACH: usize = 16;
+    const QUEUE_BYTES_MAX: usize = 64 << 20;
+    for workers in [1, 2] {
+        let server = Server::start();
+        let gateway = start(&server.address().to_string(), workers, "");
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| gateway.client()).collect();
+        let mut admin = gateway.client();
+        clients[0].check("RPUSH hot:list first", ":1");
+        let before = gateway.resident_bytes();
+        server.pause();
+        let push = encode(&["RPUSH", "hot:list", &"x".repeat(VALUE_BYTES)].map(str::to_owned));
+        let mut lengths = vec![1];
+        std::thread::scope(|scope| {
+            let push = &push;
+            let pushing: Vec<_> = clients
+                .iter_mut()
+                .map(|client| {
+                    scope.spawn(move || {
+                        (0..EACH).for_each(|_| client.send(push));
+                        (0..EACH).map(|_| one_line(&client.reply())).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            let mut offered = 0;
+            wait_until("no more is taken", || {
+                let former = std::mem::replace(&mut offered, figure(&mut admin, "combine_offered"));
+                offered > 64 && offered == former
+            });
+            server.resume();
+            for client in pushing {
+                let replies = client.join().unwrap();
+                lengths.extend(replies.iter().map(|reply| reply[1..].parse::<usize>().unwrap()));
+            }
+        });
+        lengths.sort_unstable();
+        assert!(lengths.iter().copied().eq(1..=1 + CLIENTS * EACH), "each has its own length");
+        let grown = gateway.peak_resident_bytes().saturating_sub(before) as usize;
+        let (sent, waiting) = (CLIENTS * EACH * VALUE_BYTES, CLIENTS * VALUE_BYTES);
+        // A flush of the whole queue is made beside it, in a buffer that doubles, and goes onto the wire.
+        assert!(grown < 4 * QUEUE_BYTES_MAX + waiting, "{workers} workers: {grown} bytes for {sent}");
+    }
 }

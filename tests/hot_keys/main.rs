@@ -14,6 +14,7 @@ mod combine_bounds;
 mod combine_faults;
 mod combine_linearizable;
 mod combine_runs;
+mod errors;
 mod folded_writes;
 mod journal;
 mod journal_clock;

@@ -34,13 +34,11 @@ impl<M: Member> KeyQueue<M> {
         mut sink: impl FnMut(M, Settled),
     ) {
         for segment in std::mem::take(&mut self.waiting) {
-            let before = segment.weight();
+            let before = segment.operations;
             let (over, left) = cut::part_over(segment, &is_over);
             settle::settle_unsent(&over, error.as_bytes(), &mut sink);
-            let after =
-                left.iter().map(Segment::weight).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            self.operations = self.operations + after.0 - before.0;
-            self.bytes = self.bytes + after.1 - before.1;
+            let after: usize = left.iter().map(|segment| segment.operations).sum();
+            self.operations = self.operations + after - before;
             self.waiting.extend(left);
             self.keep_spare(over);
         }
@@ -48,9 +46,7 @@ impl<M: Member> KeyQueue<M> {
     }
 
     fn recycle(&mut self, segment: Segment<M>) {
-        let (operations, bytes) = segment.weight();
-        self.operations -= operations;
-        self.bytes -= bytes;
+        self.operations -= segment.operations;
         self.keep_spare(segment);
     }
 }

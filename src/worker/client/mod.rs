@@ -95,8 +95,17 @@ pub enum Gate {
     Open,
     /// Its next request waits until everything before it has been answered.
     Drain,
-    /// Its next request waits for room on an upstream connection.
+    /// Its next request waits for room on an upstream connection, or in the queue of a combined key.
     Room,
+}
+
+/// Where a client waits for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwaitedRoom {
+    /// On this connection.
+    Connection(UpstreamKey),
+    /// In the queue of the combined key with this hash.
+    Key(u64),
 }
 
 /// A command that holds state of a connection could not be sent, or was redirected: it is looked at again.
@@ -183,8 +192,8 @@ pub struct Client {
     pub parked: Parked,
     /// Fetches for copies that wait to be sent again, for it among others.
     pub retrying: u32,
-    /// The connection on which it waits for room.
-    pub room_awaited: Option<UpstreamKey>,
+    /// Where it waits for room.
+    pub room_awaited: Option<AwaitedRoom>,
     /// Since when its request at hand has waited for the first topology, by the worker's clock in nanoseconds.
     pub unrouted_since_ns: Option<u64>,
     /// Operations of it that are in queues of combined keys.

@@ -38,7 +38,7 @@ impl Entry {
                 && home.unconfirmed.is_empty()
                 && !home.held.as_ref().is_some_and(|held| held.admission.owes())
         };
-        self.unsettled == 0 && self.queue.as_deref().is_none_or(at_rest)
+        self.unsettled.is_none() && self.queue.as_deref().is_none_or(at_rest)
     }
 }
 

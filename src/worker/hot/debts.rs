@@ -72,18 +72,18 @@ impl HotKeys {
         let unclamped = !hash;
         if !self.entries.contains_key(&unclamped) {
             let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
-            let queue = Some(Box::new(self.new_home(core, (&key, place), &identity, RowId::OVERFLOW, None)));
+            let queue = Some(Box::new(self.new_home((&key, place), &identity, RowId::OVERFLOW, None)));
             let entry =
                 Entry { serves_debts: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
             self.entries.insert(unclamped, entry);
             self.arm(Due::Cool(unclamped), core.now_ns + QUEUE_OF_DEBTS_NS);
         }
-        if let Some(entry) = self.entries.get_mut(&unclamped) {
-            entry.unsettled += 1;
-            entry.queue.iter_mut().for_each(|home| home.charge.clone_from(&charge));
-        }
         let asking = Waiter::asking(core.index, AnswerTo::Debt, core.now_ns);
         let waiter = Waiter { class: RequestClass::Counter, delta: sum, verb: Verb::Incrby, ..asking };
+        if let Some(entry) = self.entries.get_mut(&unclamped) {
+            entry.unsettled.add(&waiter);
+            entry.queue.iter_mut().for_each(|home| home.charge.clone_from(&charge));
+        }
         self.push(core, unclamped, Op::Increment(sum), waiter, RespVersion::Resp2);
     }
 
@@ -92,13 +92,14 @@ impl HotKeys {
         &mut self,
         core: &mut Core,
         unclamped: u64,
-        sum: i64,
+        waiter: Waiter,
         (ending, reply): (Ending, &[u8]),
     ) {
+        let sum = waiter.delta;
         let mut last = false;
         if let Some(entry) = self.entries.get_mut(&unclamped) {
-            entry.unsettled -= 1;
-            last = entry.unsettled == 0;
+            entry.unsettled.settle(&waiter);
+            last = entry.unsettled.is_none();
         }
         let now_ns = core.now_ns;
         let home = self.entries.get_mut(&!unclamped).and_then(|entry| entry.queue.as_mut());

@@ -2,10 +2,9 @@
 
 use super::HotKeys;
 use crate::combine::{Member, Op};
-use crate::resp::{RespVersion, encode};
+use crate::resp::RespVersion;
 use crate::route::KeyId;
 use crate::shared::handoff::{Handoff, OwnedOp, Waiter};
-use crate::shared::labels::{ErrorKind, Outcome};
 use crate::worker::core::Core;
 use crate::worker::reply::ReplyBytes;
 
@@ -15,7 +14,7 @@ impl HotKeys {
     pub fn take_operation(&mut self, core: &mut Core, hash: u64, op: Op<'_>, waiter: Waiter, written: bool) {
         let Some(entry) = self.entries.get_mut(&hash) else { return };
         entry.active_ns = core.now_ns;
-        entry.unsettled += waiter.operations;
+        entry.unsettled.add(&waiter);
         let version = waiter.version;
         if entry.home == core.index {
             if written {
@@ -47,40 +46,16 @@ impl HotKeys {
                 if let (Op::Set(_) | Op::Write { .. }, Some(held)) = (op, held) {
                     held.admission.on_written();
                 }
-                self.push_to_queue(core, hash, op, waiter, version);
+                self.push_to_queue(hash, op, waiter, version);
             }
         }
     }
 
-    fn push_to_queue(
-        &mut self,
-        core: &mut Core,
-        hash: u64,
-        op: Op<'_>,
-        waiter: Waiter,
-        version: RespVersion,
-    ) {
+    fn push_to_queue(&mut self, hash: u64, op: Op<'_>, waiter: Waiter, version: RespVersion) {
         let Some(home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut()) else {
             return;
         };
-        if home.queue.push(op, waiter, version).is_err() {
-            let mut reply = Vec::new();
-            encode::error(
-                &mut reply,
-                "ERR hotgate: combine.pending_max operations, or 64 MiB of values, wait for this key already; the command was not sent, try again",
-            );
-            for place in 0..waiter.operations {
-                core.tallies.error(ErrorKind::Overload);
-                self.settle_member(
-                    core,
-                    hash,
-                    waiter.one(place),
-                    ReplyBytes::Borrowed(&reply),
-                    Outcome::Failed,
-                );
-            }
-            return;
-        }
+        home.queue.push(op, waiter, version);
         home.waiting_since_ns.get_or_insert(waiter.received_ns);
         if !std::mem::replace(&mut home.dirty, true) {
             self.dirty.push_back(hash);
@@ -131,7 +106,7 @@ impl HotKeys {
                     (1..alike).for_each(|_| replies.extend_from_within(..reply_bytes));
                     self.settle_member(core, hash, asking, ReplyBytes::Borrowed(&replies), outcome);
                 }
-                None => self.push_to_queue(core, hash, Op::Increment(delta), asking, version),
+                None => self.push_to_queue(hash, Op::Increment(delta), asking, version),
             }
             self.scratch = replies;
             place += alike;

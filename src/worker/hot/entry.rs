@@ -8,6 +8,7 @@ use super::apart::Apart;
 use super::govern::Passed;
 use super::owner_request::OwnerRequest;
 use super::quota::KeyQuotaState;
+use super::room::Unsettled;
 use super::unfolded::UnfoldedCommands;
 use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{Clamp, KeyQueue, QueueCounters};
@@ -45,7 +46,7 @@ pub struct Entry {
     /// Commands on it that do not fold.
     pub unfolded: UnfoldedCommands,
     /// Operations of this worker's clients that are not settled.
-    pub unsettled: u32,
+    pub unsettled: Unsettled,
     /// When it was last used, in nanoseconds of the worker's clock.
     pub active_ns: u64,
     /// The queue, at home.
@@ -123,7 +124,7 @@ impl Entry {
             pace: KeyPace::default(),
             passed: Passed::default(),
             unfolded: UnfoldedCommands::default(),
-            unsettled: 0,
+            unsettled: Unsettled::default(),
             active_ns: now_ns,
             queue,
         }

@@ -39,6 +39,7 @@ mod outcome;
 mod owner_request;
 mod pump;
 mod quota;
+mod room;
 mod told;
 mod unfolded;
 mod verdict;

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::entry::HotKey;
 use super::quota::KeyQuotaState;
 use super::{Due, Entry, HeldCounters, HotKeys, Rules};
-use crate::combine::{KeyQueue, QueueLimits};
+use crate::combine::KeyQueue;
 use crate::command::glob;
 use crate::config::{Config, RuleMode};
 use crate::detect::{Detector, DetectorConfig};
-use crate::limits::{QUEUE_BYTES_MAX, RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
+use crate::limits::{RULED_KEYS_MAX, RULED_NAME_BYTES_MAX};
 use crate::route::{KeyId, SlotAt};
 use crate::shared::keyed::RowId;
 use crate::worker::core::Core;
@@ -51,7 +51,7 @@ impl HotKeys {
         let queue = (home == core.index).then(|| {
             let row = core.tallies.combine.keys.acquire(Arc::from(&key[..]));
             let held = quota.clone().map(|quota| self.hold(core, hash, quota));
-            Box::new(self.new_home(core, (&key, place), core.gateway.id.as_bytes(), row, held))
+            Box::new(self.new_home((&key, place), core.gateway.id.as_bytes(), row, held))
         });
         let held_bytes = quota.as_ref().map_or(0, |quota| HeldCounters::weigh(quota, home == core.index));
         if quota.is_some() {
@@ -69,7 +69,6 @@ impl HotKeys {
     /// An empty queue whose tokens bear this identity.
     pub(super) fn new_home(
         &self,
-        core: &Core,
         (key, place): (&Bytes, SlotAt),
         identity: &[u8],
         row: RowId,
@@ -80,9 +79,7 @@ impl HotKeys {
             held,
             row,
             waiting_since_ns: None,
-            queue: KeyQueue::new(key.clone(), identity, queue_limits(&core.config))
-                .sharing(&self.spares)
-                .cautious(),
+            queue: KeyQueue::new(key.clone(), identity).sharing(&self.spares).cautious(),
             sending: Default::default(),
             apart: None,
             charge: None,
@@ -115,9 +112,6 @@ impl HotKeys {
         }
         for (hash, entry) in &mut self.entries {
             self.timers.arm(Due::Cool(*hash), core.now_ns);
-            if let Some(home) = &mut entry.queue {
-                home.queue.set_limits(queue_limits(&config));
-            }
             if !entry.serves_debts {
                 entry.ruled = self.rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
             }
@@ -133,8 +127,4 @@ impl HotKeys {
         self.adopt_hot_set(core, &hot_set);
         self.configure_behind(core);
     }
-}
-
-fn queue_limits(config: &Config) -> QueueLimits {
-    QueueLimits { operations_max: config.combine.pending_max, bytes_max: QUEUE_BYTES_MAX }
 }

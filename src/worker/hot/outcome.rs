@@ -257,7 +257,7 @@ impl HotKeys {
     ) {
         let ending = ending.into();
         if waiter.to == AnswerTo::Debt {
-            self.settle_debt(core, hash, waiter.delta, (ending, reply.as_slice()));
+            self.settle_debt(core, hash, waiter, (ending, reply.as_slice()));
         } else if usize::from(waiter.worker) == core.index {
             core.effects.answer(hash, waiter, ending, reply);
         } else {
@@ -267,13 +267,6 @@ impl HotKeys {
                 ReplyBytes::Owned(bytes) => answers.push_shared(Some(hash), waiter, ending, bytes),
             }
             self.wake();
-        }
-    }
-
-    /// Operations of this worker's clients on a key have been answered.
-    pub fn on_answered(&mut self, hash: u64, operations: u32) {
-        if let Some(entry) = self.entries.get_mut(&hash) {
-            entry.unsettled -= operations;
         }
     }
 

@@ -13,6 +13,8 @@ pub enum HotVerdict {
     Served(u32),
     /// Something of its client has to be answered first.
     Wait,
+    /// The key has room for nothing more of this worker's clients: it comes again when there is some.
+    AwaitRoom,
     /// It would pass by a quota: the error that it gets.
     Refuse(String),
 }

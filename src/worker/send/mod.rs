@@ -22,7 +22,7 @@ mod retry;
 
 use bytes::Bytes;
 
-use super::client::{Clients, Gate};
+use super::client::{AwaitedRoom, Clients, Gate};
 use super::core::Core;
 use super::effects::Effect;
 use super::errors::UpstreamError;
@@ -80,7 +80,8 @@ impl Sender<'_> {
         {
             client.gate = Gate::Room;
             // Once is enough: it is looked at each time that anything of it has been answered, too.
-            if client.room_awaited.replace(connection) != Some(connection)
+            let awaited = AwaitedRoom::Connection(connection);
+            if client.room_awaited.replace(awaited) != Some(awaited)
                 && let Some(upstream) = self.upstreams.connections.get_mut(connection)
             {
                 upstream.waiters.add_client(key);

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use hotgate::{
     admission::{Admission, Decision, Phase, Verb},
-    combine::{FlushDecision, FlushPolicy, KeyQueue, Member, Op, QueueLimits, window_key},
+    combine::{FlushDecision, FlushPolicy, KeyQueue, Member, Op, window_key},
     resp::RespVersion,
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -12,7 +12,6 @@ use super::{KEY, MS, quota};
 use crate::support::seeds::seeds;
 use crate::support::{Client, Server};
 
-const LIMITS: QueueLimits = QueueLimits { operations_max: 1 << 16, bytes_max: 1 << 24 };
 const RECHECK_NS: u64 = 50 * MS;
 const FULL: &str = "-QUOTA limit of 10 reached for 'sku:{8421}:reserved'\r\n";
 
@@ -47,7 +46,7 @@ struct Home {
 
 impl Home {
     fn open(server: &Server, gateway: &str, directives: &str) -> Self {
-        let queue = KeyQueue::new(Bytes::from_static(KEY), gateway.as_bytes(), LIMITS);
+        let queue = KeyQueue::new(Bytes::from_static(KEY), gateway.as_bytes());
         Self { client: server.client(), queue, admission: Admission::new(quota(directives)), now_ns: 0 }
     }
 
@@ -57,9 +56,7 @@ impl Home {
         for (index, &delta) in deltas.iter().enumerate() {
             match self.admission.decide(self.now_ns, delta) {
                 Decision::Admit | Decision::Ask => {
-                    self.queue
-                        .push(Op::Increment(delta), Caller { index, delta }, RespVersion::Resp2)
-                        .unwrap();
+                    self.queue.push(Op::Increment(delta), Caller { index, delta }, RespVersion::Resp2);
                 }
                 Decision::Refuse(denial) => {
                     let mut out = Vec::new();

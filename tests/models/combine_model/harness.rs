@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use hotgate::{
-    combine::{
-        Flush, FlushDecision, FlushPolicy, Foldable, KeyQueue, Member, Op, QueueLimits, Settled, Verb,
-        classify,
-    },
+    combine::{Flush, FlushDecision, FlushPolicy, Foldable, KeyQueue, Member, Op, Settled, Verb, classify},
     resp::{
         ReplyScan, ReplyScanner, Request, RequestLimits, RequestScan, RequestScanner, RespVersion, encode,
     },
@@ -17,7 +14,6 @@ use hotgate::{
 pub const KEY: &[u8] = b"sku:{8421}:reserved";
 /// No reply.
 pub const NONE: [&[u8]; 0] = [];
-pub const LIMITS: QueueLimits = QueueLimits { operations_max: 1 << 20, bytes_max: 1 << 26 };
 
 /// Who waits for the operation of this number, in the order of arrival, and for so many in all from there on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +137,7 @@ pub struct World<B> {
 
 impl<B: Backend> World<B> {
     pub fn new(subject: B, oracle: B, exactly_once: bool, gateway: &str) -> Self {
-        let queue = KeyQueue::new(Bytes::from_static(KEY), gateway.as_bytes(), LIMITS);
+        let queue = KeyQueue::new(Bytes::from_static(KEY), gateway.as_bytes());
         let newest = BTreeMap::new();
         let mut world = Self {
             subject,
@@ -170,7 +166,7 @@ impl<B: Backend> World<B> {
         let verb = with_request(&wire, |request| Foldable::by_name(request.name()).map(Foldable::verb));
         let verb = verb.unwrap_or_default();
         let caller = Caller { number: self.members.len() as u32, operations, connection, verb };
-        with_op(&wire, |op| self.queue.push(op, caller, version)).expect("there is room");
+        with_op(&wire, |op| self.queue.push(op, caller, version));
         let sent = Sent { wire, version, connection, answered: false, early: None };
         self.members.extend(std::iter::repeat_n(sent, operations as usize));
     }

@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use hotgate::{
-    combine::{Again, Flush, FlushDecision, FlushPolicy, Full, KeyQueue, Op, QueueLimits, Settled, Verb},
+    combine::{Again, Flush, FlushDecision, FlushPolicy, KeyQueue, Op, Settled, Verb},
     resp::RespVersion::{Resp2, Resp3},
 };
 
-use super::harness::{Caller, LIMITS, NONE, requests, split_replies};
+use super::harness::{Caller, NONE, requests, split_replies};
 
 pub(super) const INTERVAL_NS: u64 = 1_000_000;
 pub(super) const PLAIN: FlushPolicy = FlushPolicy {
@@ -19,13 +19,13 @@ pub(super) const PLAIN: FlushPolicy = FlushPolicy {
 pub(super) const ONCE: FlushPolicy = FlushPolicy { exactly_once: true, ..PLAIN };
 
 fn queue() -> KeyQueue<Caller> {
-    KeyQueue::new(Bytes::from_static(b"k"), b"g1", LIMITS)
+    KeyQueue::new(Bytes::from_static(b"k"), b"g1")
 }
 
 pub(super) fn filled(ops: &[Op]) -> KeyQueue<Caller> {
     let mut queue = queue();
     for (member, op) in ops.iter().enumerate() {
-        queue.push(*op, (member as u32).into(), Resp2).unwrap();
+        queue.push(*op, (member as u32).into(), Resp2);
     }
     queue
 }
@@ -34,7 +34,7 @@ pub(super) fn filled(ops: &[Op]) -> KeyQueue<Caller> {
 pub(super) fn filled_by_one(ops: &[Op]) -> KeyQueue<Caller> {
     let mut queue = queue();
     for (member, op) in ops.iter().enumerate() {
-        queue.push(*op, Caller { connection: 0, ..(member as u32).into() }, Resp2).unwrap();
+        queue.push(*op, Caller { connection: 0, ..(member as u32).into() }, Resp2);
     }
     queue
 }
@@ -94,7 +94,7 @@ pub(super) fn said(verb: Verb, number: u32) -> Caller {
 fn a_run_of_one_goes_as_it_came() {
     let check = |verb, delta, expect: &str| {
         let mut queue = queue();
-        queue.push(Op::Increment(delta), said(verb, 0), Resp2).unwrap();
+        queue.push(Op::Increment(delta), said(verb, 0), Resp2);
         assert_eq!(sent(&mut queue, 0, &PLAIN).1, expect);
     };
     check(Verb::Incr, 1, "INCR k");
@@ -107,9 +107,9 @@ fn a_run_of_one_goes_as_it_came() {
 fn what_may_differ_between_members_goes_again_as_it_came() {
     let mut queue = queue();
     for number in 0..3 {
-        queue.push(UP, said(Verb::Incr, number), Resp2).unwrap();
+        queue.push(UP, said(Verb::Incr, number), Resp2);
     }
-    queue.push(Op::Get, Caller::from(3), Resp3).unwrap();
+    queue.push(Op::Get, Caller::from(3), Resp3);
     assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 3");
     let overflow = "-ERR increment or decrement would overflow\r\n";
     assert_eq!(answers(&mut queue, &[overflow]), (vec![], Some(Again::OneByOne)));
@@ -127,9 +127,9 @@ fn what_overtook_its_own_connection_is_not_sent_again() {
     answers(&mut queue, &[":1\r\n"]);
     let of = |connection: u32, number: u32| Caller { connection, ..number.into() };
     for number in 0..4 {
-        queue.push(UP, of(number % 2, number), Resp2).unwrap();
+        queue.push(UP, of(number % 2, number), Resp2);
     }
-    queue.push(Op::Set(b"5"), of(1, 4), Resp2).unwrap();
+    queue.push(Op::Set(b"5"), of(1, 4), Resp2);
     assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 4; SET k 5");
     let (mut told_now, again) = answers(&mut queue, &["-LOADING x\r\n", "+OK\r\n"]);
     told_now.sort();
@@ -148,7 +148,7 @@ fn what_the_server_does_not_permit_is_not_tried_again() {
     let mut queue = queue();
     let denied = "-NOPERM this user has no permissions to run the 'incrby' command\r\n";
     for number in 0..2 {
-        queue.push(UP, said(Verb::Incr, number), Resp2).unwrap();
+        queue.push(UP, said(Verb::Incr, number), Resp2);
     }
     assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 2");
     let mut none = Vec::new();
@@ -157,7 +157,7 @@ fn what_the_server_does_not_permit_is_not_tried_again() {
     assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCR k; INCR k");
     assert_eq!(answers(&mut queue, &[":1\r\n", ":2\r\n"]).0, told(&[(0, ":1"), (1, ":2")]));
     for number in 2..4 {
-        queue.push(UP, said(Verb::Incr, number), Resp2).unwrap();
+        queue.push(UP, said(Verb::Incr, number), Resp2);
     }
     assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCR k; INCR k");
     // Whoever says INCRBY is answered as Redis answers that.
@@ -172,12 +172,12 @@ fn a_way_that_turns_is_folded_where_it_can_not_leave_the_range() {
     sent(&mut queue, 0, &PLAIN);
     answers(&mut queue, &[":100\r\n"]);
     for (number, delta) in [5, -3, 1].into_iter().enumerate() {
-        queue.push(Op::Increment(delta), (number as u32).into(), Resp2).unwrap();
+        queue.push(Op::Increment(delta), (number as u32).into(), Resp2);
     }
     assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 3");
     assert_eq!(answers(&mut queue, &[":50\r\n"]).0, told(&[(0, ":52"), (1, ":49"), (2, ":50")]));
     for (number, delta) in [5, -3].into_iter().enumerate() {
-        queue.push(Op::Increment(delta), (number as u32).into(), Resp2).unwrap();
+        queue.push(Op::Increment(delta), (number as u32).into(), Resp2);
     }
     sent(&mut queue, 2 * INTERVAL_NS, &PLAIN);
     let moved_by_others = format!(":{}\r\n", i64::MAX - 1);
@@ -188,7 +188,7 @@ fn a_way_that_turns_is_folded_where_it_can_not_leave_the_range() {
 #[test]
 fn what_was_answered_before_the_connection_was_lost_is_settled() {
     let mut queue = filled_by_one(&[UP, Op::Set(b"5"), TTL, Op::Set(b"6")]);
-    queue.push(ALL, Caller::from(4), Resp2).unwrap();
+    queue.push(ALL, Caller::from(4), Resp2);
     assert_eq!(sent(&mut queue, 0, &PLAIN).1, "INCRBY k 1; SET k 5; TTL k; SET k 6; HGETALL k");
     let mut told = Vec::new();
     queue.lost(1, &[":1\r\n"], 2, collect(&mut told));
@@ -234,7 +234,7 @@ fn one_flush_in_flight_and_the_round_trip_is_the_clock() {
     let mut queue = filled(&[UP]);
     let sent_ns = 9 * INTERVAL_NS;
     assert!(!sent(&mut queue, sent_ns, &PLAIN).0.resend);
-    queue.push(UP, Caller::from(1), Resp2).unwrap();
+    queue.push(UP, Caller::from(1), Resp2);
     assert_eq!(queue.next_flush(u64::MAX, &PLAIN), FlushDecision::InFlight);
     assert_eq!(answers(&mut queue, &[":1\r\n"]).0, told(&[(0, ":1")]));
     sent(&mut queue, sent_ns + 50_000, &PLAIN);
@@ -245,7 +245,7 @@ fn one_flush_in_flight_and_the_round_trip_is_the_clock() {
 #[test]
 fn where_the_interval_brings_much_it_is_waited_for_unless_all_seem_to_have_come() {
     let fill = |queue: &mut KeyQueue<Caller>, operations: usize| {
-        queue.push(UP, Caller { operations: operations as u32, ..0.into() }, Resp2).unwrap();
+        queue.push(UP, Caller { operations: operations as u32, ..0.into() }, Resp2);
     };
     let mut queue = queue();
     fill(&mut queue, 200);
@@ -294,7 +294,7 @@ fn reads_of_both_versions_are_shared_only_if_spelled_alike() {
     for (member, (op, version)) in
         [(TTL, Resp2), (TTL, Resp3), (ALL, Resp3), (ALL, Resp2)].into_iter().enumerate()
     {
-        queue.push(op, (member as u32).into(), version).unwrap();
+        queue.push(op, (member as u32).into(), version);
     }
     let (flush, wire) = sent(&mut queue, 0, &PLAIN);
     assert_eq!((flush.version, wire.as_str()), (Some(Resp3), "TTL k; HGETALL k"));
@@ -302,44 +302,17 @@ fn reads_of_both_versions_are_shared_only_if_spelled_alike() {
     assert_eq!(sent(&mut queue, 0, &PLAIN).0.version, Some(Resp2));
 
     let mut queue = filled(&[Op::Get]);
-    queue.push(Op::Get, Caller::from(1), Resp3).unwrap();
+    queue.push(Op::Get, Caller::from(1), Resp3);
     sent(&mut queue, 0, &PLAIN);
     assert_eq!(answers(&mut queue, &["$-1\r\n"]).0, told(&[(0, "$-1"), (1, "_")]));
 }
 
 #[test]
-fn bounds_hold_and_are_given_back() {
-    let limits = QueueLimits { operations_max: 3, bytes_max: 2000 };
-    let mut queue: KeyQueue<Caller> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
-    for member in 0..3 {
-        queue.push(UP, member.into(), Resp2).unwrap();
-    }
-    assert_eq!(queue.push(UP, Caller::from(3), Resp2), Err(Full));
-    sent(&mut queue, 0, &PLAIN);
-    assert_eq!(queue.push(UP, Caller::from(3), Resp2), Err(Full), "what is in flight counts");
-    answers(&mut queue, &[":3\r\n"]);
-    assert!(queue.is_empty());
-    assert_eq!(queue.push(Op::Set(&[0; 3000]), Caller::from(4), Resp2), Err(Full));
-    for round in 0..100 {
-        queue.push(Op::Set(&[0; 900]), round.into(), Resp2).unwrap();
-        sent(&mut queue, u64::from(round + 1) * INTERVAL_NS, &PLAIN);
-        answers(&mut queue, &["+OK\r\n"]);
-    }
-    assert_eq!(queue.counters().refused_full, 3);
-}
-
-#[test]
 fn equal_operations_that_come_together_are_answered_together() {
-    let limits = QueueLimits { operations_max: 3, bytes_max: 2000 };
-    let mut queue: KeyQueue<Caller> = KeyQueue::new(Bytes::from_static(b"k"), b"g1", limits);
+    let mut queue = queue();
     let run = |number: u32, operations| Caller { operations, ..number.into() };
-    queue.push(UP, run(0, 2), Resp2).unwrap();
-    queue.push(Op::Increment(5), run(2, 4), Resp2).unwrap();
-    assert_eq!(
-        queue.push(UP, run(6, 1), Resp2),
-        Err(Full),
-        "they may go beyond the bound, but not begin there"
-    );
+    queue.push(UP, run(0, 2), Resp2);
+    queue.push(Op::Increment(5), run(2, 4), Resp2);
     let (flush, commands) = sent(&mut queue, 0, &PLAIN);
     assert_eq!((flush.operations, &*commands), (6, "INCRBY k 22"));
     let mut answers = Vec::new();
@@ -356,7 +329,7 @@ fn what_was_not_executed_is_sent_again_as_it_was() {
     for policy in [PLAIN, ONCE] {
         let mut queue = filled(&[UP, UP, TTL]);
         let (_, first) = sent(&mut queue, 0, &policy);
-        queue.push(UP, Caller::from(3), Resp2).unwrap();
+        queue.push(UP, Caller::from(3), Resp2);
         queue.not_executed();
         let (flush, second) = sent(&mut queue, 0, &policy);
         assert!(flush.resend);
@@ -427,7 +400,7 @@ fn giving_up_tells_what_is_known() {
     let tell = |prepare: &dyn Fn(&mut KeyQueue<Caller>)| {
         let mut queue = filled(&[UP, TTL]);
         sent(&mut queue, 0, &ONCE);
-        queue.push(UP, Caller::from(2), Resp2).unwrap();
+        queue.push(UP, Caller::from(2), Resp2);
         prepare(&mut queue);
         let mut answers = Vec::new();
         queue.abandon(lost, collect(&mut answers));

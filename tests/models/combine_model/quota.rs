@@ -12,7 +12,7 @@ use hotgate::{
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use super::harness::{Backend, Caller, KEY, LIMITS};
+use super::harness::{Backend, Caller, KEY};
 use super::server::{Client, Server};
 use crate::support::seeds::seeds;
 
@@ -44,7 +44,7 @@ impl Shop {
     fn open(server: &Server, exactly_once: bool) -> Self {
         let mut client = server.client(0);
         client.ask(&[b"FLUSHALL"]);
-        let queue = KeyQueue::new(Bytes::from_static(KEY), b"g1", LIMITS);
+        let queue = KeyQueue::new(Bytes::from_static(KEY), b"g1");
         Self { client, queue, now_ns: 0, exactly_once, together: false }
     }
 
@@ -54,7 +54,7 @@ impl Shop {
         let mut number = 0;
         for run in ops.chunk_by(|one, next| self.together && one == next) {
             let caller = Caller { operations: run.len() as u32, ..number.into() };
-            self.queue.push(run[0], caller, RespVersion::Resp2).unwrap();
+            self.queue.push(run[0], caller, RespVersion::Resp2);
             number += caller.operations;
         }
         let clamp = Arc::new(clamp.clone());
@@ -321,7 +321,7 @@ fn a_clamped_flush_sent_twice_grants_once() {
     let mut shop = Shop::open(&server, true);
     let clamp = Arc::new(ceiling(3));
     for member in 0..5 {
-        shop.queue.push(Op::Increment(1), member.into(), RespVersion::Resp2).unwrap();
+        shop.queue.push(Op::Increment(1), member.into(), RespVersion::Resp2);
     }
     let policy = FlushPolicy {
         interval_ns: 1,

@@ -9,20 +9,20 @@ use hotgate::{
     resp::RespVersion,
 };
 
-use super::harness::{Backend, Caller, KEY, LIMITS, World, request};
+use super::harness::{Backend, Caller, KEY, World, request};
 use super::server::{Client, Server};
 
 const ONCE: FlushPolicy =
     FlushPolicy { interval_ns: 1, early_min: usize::MAX, exactly_once: true, clamp: None, withhold: false };
 
 fn gateway(id: &str) -> KeyQueue<Caller> {
-    KeyQueue::new(Bytes::from_static(KEY), id.as_bytes(), LIMITS)
+    KeyQueue::new(Bytes::from_static(KEY), id.as_bytes())
 }
 
 /// The bytes of a flush of some increments.
 fn flush(queue: &mut KeyQueue<Caller>, now_ns: u64, increments: u32) -> BytesMut {
     for member in 0..increments {
-        queue.push(Op::Increment(1), member.into(), RespVersion::Resp2).unwrap();
+        queue.push(Op::Increment(1), member.into(), RespVersion::Resp2);
     }
     resend(queue, now_ns)
 }
@@ -155,7 +155,7 @@ fn a_flush_in_short_is_as_exact_as_a_whole_one() {
             }
         }
         for (member, delta) in deltas.iter().enumerate() {
-            queue.push(Op::Increment(*delta), (member as u32).into(), RespVersion::Resp2).unwrap();
+            queue.push(Op::Increment(*delta), (member as u32).into(), RespVersion::Resp2);
         }
         let mut told = Vec::new();
         for now_ns in 2_000.. {

@@ -24,7 +24,7 @@ fn limiter(connections: u32, lines: &[&str]) -> KeyQueue<Caller> {
         for (place, line) in lines.iter().enumerate() {
             let number = connection * lines.len() as u32 + place as u32;
             with_write(line, |op| {
-                queue.push(op, Caller { connection, ..said(Verb::Incr, number) }, Resp2).unwrap();
+                queue.push(op, Caller { connection, ..said(Verb::Incr, number) }, Resp2);
             });
         }
     }
@@ -62,8 +62,8 @@ fn of_equal_times_to_live_the_first_is_the_only_one_that_counts() {
 #[test]
 fn a_write_that_no_script_does_goes_by_itself() {
     let mut queue = filled_by_one(&[UP]);
-    with_write("EXPIRE k 9", |op| queue.push(op, Caller { connection: 0, ..1.into() }, Resp2).unwrap());
-    queue.push(UP, Caller { connection: 0, ..2.into() }, Resp2).unwrap();
+    with_write("EXPIRE k 9", |op| queue.push(op, Caller { connection: 0, ..1.into() }, Resp2));
+    queue.push(UP, Caller { connection: 0, ..2.into() }, Resp2);
     assert!(sent(&mut queue, 0, &ONCE).1.starts_with("EVALSHA"));
     answers(&mut queue, &["*2\r\n$1\r\n=\r\n$1\r\n_\r\n"]);
     assert_eq!(sent(&mut queue, 0, &ONCE).1, "EXPIRE k 9");
