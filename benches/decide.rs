@@ -39,7 +39,7 @@ fn snapshots(topology: Topology) -> Snapshots {
         topology: Arc::new(topology),
         classes: Classes::new(&commands),
         commands: Arc::new(commands),
-        read_from: ReadFrom::Master,
+        read_from: Box::new([ReadFrom::Master]),
     }
 }
 

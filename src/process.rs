@@ -35,7 +35,7 @@ use crate::control::topology::{KeeperSettings, Published, SharedRegistry, Topolo
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
 use crate::net::{BoundListener, Listener};
-use crate::route::{ClusterId, KeyHasher, Routes};
+use crate::route::{KeyHasher, Routes};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
@@ -48,9 +48,6 @@ use crate::shared::topology::TopologyCell;
 use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::worker;
 use crate::worker::hot::behind::{Unflushed, WorkerJournal};
-
-/// The clusters, by their ids: the one that `[upstream]` describes.
-const CLUSTERS: [ClusterId; 1] = [ClusterId::DEFAULT];
 
 /// How long the start waits for the upstream before it says that it is not there yet. It goes on either way.
 const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(2);
@@ -178,7 +175,8 @@ pub async fn serve(
         config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let id = new_id();
     // Nobody knows while no server answers; then the log and the status line say it later.
-    let missing = missing_rights(&config).await.unwrap_or_default();
+    let routes = Routes::default();
+    let missing = missing_rights(&config, routes).await;
     if !missing.is_empty() {
         return Err(ProcessError::Rights(missing));
     }
@@ -192,8 +190,9 @@ pub async fn serve(
     let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
     descriptors.report(&asked, &config);
     let (stage, stage_seen) = watch::channel(Stage::Serving);
-    let (refresh, refresh_requests) = refresh_mailboxes(CLUSTERS.len());
-    let registry = SharedRegistry::new(CLUSTERS.len());
+    let clusters = config.clusters();
+    let (refresh, refresh_requests) = refresh_mailboxes(config.clusters().len());
+    let registry = SharedRegistry::new(config.clusters().len());
     let (hot_set, hot_set_seen) = watch::channel(Arc::default());
     let (polled_limits, polled_limits_seen) = watch::channel(Arc::default());
     let (overrides, overrides_seen) = watch::channel(Arc::default());
@@ -203,16 +202,17 @@ pub async fn serve(
     let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
         (0..workers).map(|_| mpsc::channel(WORKER_MAILBOX_MAX)).unzip();
     let (client_rows, mut row_inboxes) = ClientRowsPort::new(workers);
-    let (keepers, keepers_told): (Vec<_>, Vec<_>) = CLUSTERS
+    let (keepers, keepers_told): (Vec<_>, Vec<_>) = config
+        .clusters()
         .map(|cluster| watch::channel(KeeperSettings::from(config.upstream_of(cluster))))
-        .into_iter()
         .unzip();
+    let facts = config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect();
     let gateway = Arc::new(Gateway {
         config: ArcSwap::from_pointee(config),
-        routes: Routes::default(),
+        routes,
         topology: Arc::new(TopologyCell::new(registry.topology())),
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
-        facts: CLUSTERS.map(|_| Arc::new(UpstreamFactsCell::default())).into(),
+        facts,
         rights: MissingRights::default(),
         scripts: ScriptCache::default(),
         connections: Connections::default(),
@@ -259,7 +259,7 @@ pub async fn serve(
         threads.push(thread.map_err(|error| ProcessError::System("a thread", error))?);
     }
     drop(ended);
-    for ((cluster, requests), settings) in CLUSTERS.into_iter().zip(refresh_requests).zip(keepers_told) {
+    for ((cluster, requests), settings) in clusters.zip(refresh_requests).zip(keepers_told) {
         let published = Published {
             registry: registry.clone(),
             topology: Arc::clone(&gateway.topology),
@@ -267,8 +267,8 @@ pub async fn serve(
         };
         let keeper = TopologyKeeper::new(cluster, settings, requests, published, gateway.id.clone());
         tokio::spawn(keeper.run());
+        tokio::spawn(follow_commands(Arc::clone(&gateway), cluster));
     }
-    tokio::spawn(follow_commands(Arc::clone(&gateway)));
     let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
     let file = source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let quotas = QuotaList::default();
@@ -358,7 +358,7 @@ fn open_journal(
     workers: usize,
     id: &str,
 ) -> Result<(Option<Journal>, Vec<WorkerJournal>), ProcessError> {
-    let servers: Vec<String> = config.upstream.servers.iter().map(ToString::to_string).collect();
+    let servers: Vec<String> = config.all_servers().map(ToString::to_string).collect();
     let config = &config.write_behind;
     if !config.journal {
         if config.journal_path.is_dir() {
@@ -418,8 +418,7 @@ async fn wait_for_upstream(gateway: &Gateway) {
     let mut changes = gateway.topology.changes();
     let known = changes.wait_for(|version| *version > 0);
     if timeout(FIRST_LOOK_PATIENCE, known).await.is_err() {
-        let servers =
-            gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let servers: Vec<String> = gateway.config.load().all_servers().map(ToString::to_string).collect();
         tracing::warn!(
             servers = servers.join(","),
             "no upstream server has answered yet; clients get errors until one does"

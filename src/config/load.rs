@@ -37,9 +37,25 @@ pub struct Overrides {
 }
 
 impl Config {
-    /// How the servers of a cluster are reached, and as whom. Today `[upstream]` describes the only cluster.
+    /// The clusters that the configuration names, in the order of their numbers: today the one that `[upstream]` describes.
+    pub fn clusters(&self) -> impl ExactSizeIterator<Item = ClusterId> + use<> {
+        [ClusterId::DEFAULT].into_iter()
+    }
+
+    /// How the servers of a cluster are reached, and as whom.
+    #[inline]
     pub fn upstream_of(&self, _cluster: ClusterId) -> &Upstream {
         &self.upstream
+    }
+
+    /// As [`Config::upstream_of`], to be changed.
+    pub fn upstream_of_mut(&mut self, _cluster: ClusterId) -> &mut Upstream {
+        &mut self.upstream
+    }
+
+    /// The servers of all clusters that the configuration names.
+    pub fn all_servers(&self) -> impl Iterator<Item = &Address> {
+        self.clusters().flat_map(|cluster| &self.upstream_of(cluster).servers)
     }
 
     /// Reads the text of a file. Secrets in files of their own stay unread.

@@ -94,8 +94,9 @@ fn sources(
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
         hot: Box::new(move || Arc::clone(&hot.hot_set.borrow())),
         topology: Box::new(move || topology.topology.load()),
+        routes: gateway.routes,
         upstream: Box::new(move || upstream.keyless_facts().load()),
-        upstream_trouble: Box::new(move || trouble.keyless_facts().trouble()),
+        upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),
         quotas: Box::new(move || {
             let told = quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone());

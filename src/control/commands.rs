@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::command::upstream::parse_resp2;
+use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 
-/// Extends the published command table whenever the upstream tells its own.
-pub async fn follow_commands(gateway: Arc<Gateway>) {
-    let facts = gateway.keyless_facts();
+/// Extends the published command table whenever a cluster tells its own. There is one such task for each cluster; they share a thread.
+pub async fn follow_commands(gateway: Arc<Gateway>, cluster: ClusterId) {
+    let facts = gateway.facts_of(cluster);
     let mut changes = facts.changes();
     loop {
         if let Some(reply) = &facts.load().commands {

@@ -101,7 +101,7 @@ impl Descriptors {
     pub fn fit(&self, config: &Config) -> Result<Config, TooFewDescriptors> {
         let asked = Shares {
             clients: config.gateway.clients_max,
-            sessions: config.upstream.session_connections_max.saturating_mul(self.workers),
+            sessions: sessions_max(config).saturating_mul(self.workers),
             admin: config.admin.listen.map_or(0, |_| config.admin.connections_max),
             shared: self.workers * SHARED_PER_WORKER,
         };
@@ -113,7 +113,11 @@ impl Descriptors {
         let dealt = asked.fit(left, self.workers);
         let mut fitted = config.clone();
         fitted.gateway.clients_max = dealt.clients;
-        fitted.upstream.session_connections_max = dealt.sessions / self.workers;
+        for cluster in config.clusters().filter(|_| dealt.sessions < asked.sessions) {
+            let part = dealt.sessions / self.workers / config.clusters().len();
+            let bound = &mut fitted.upstream_of_mut(cluster).session_connections_max;
+            *bound = part.clamp(1, *bound);
+        }
         if config.admin.listen.is_some() {
             fitted.admin.connections_max = dealt.admin;
         }
@@ -125,7 +129,7 @@ impl Descriptors {
         let bounds = |config: &Config| {
             [
                 ("gateway.clients_max", config.gateway.clients_max),
-                ("upstream.session_connections_max", config.upstream.session_connections_max),
+                ("upstream.session_connections_max", sessions_max(config)),
                 ("admin.connections_max", config.admin.connections_max),
             ]
         };
@@ -142,6 +146,12 @@ impl Descriptors {
             }
         }
     }
+}
+
+/// Connections that one worker may open for single clients, to all clusters together.
+fn sessions_max(config: &Config) -> usize {
+    let bounds = config.clusters().map(|cluster| config.upstream_of(cluster).session_connections_max);
+    bounds.fold(0, usize::saturating_add)
 }
 
 impl Shares {
@@ -185,7 +195,7 @@ mod tests {
                     continue;
                 };
                 served_from.get_or_insert(limit);
-                let sessions = fitted.upstream.session_connections_max * workers;
+                let sessions = sessions_max(&fitted) * workers;
                 let (clients, admin) = (fitted.gateway.clients_max, fitted.admin.connections_max);
                 assert!(clients >= 1 && sessions >= workers && admin >= 2, "{limit}: {fitted:?}");
                 let shared = (UPSTREAM_PER_WORKER_MIN - 1) * workers;

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::masters::Masters;
+use super::masters::{Masters, Server};
 use crate::resp::{first_error, parse_integer_reply};
 use crate::shared::gateway::Gateway;
-use crate::shared::topology::{Address, Node, NodeIndex};
+use crate::shared::topology::{Node, NodeIndex};
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// After a refusal: each is written into the log of Redis's access lists.
@@ -28,12 +28,12 @@ pub async fn follow_key_counts(gateway: Arc<Gateway>, counts: watch::Sender<Arc<
     let mut masters = Masters::new(Arc::clone(&gateway));
     loop {
         let topology = gateway.topology.load();
-        let known: Vec<(usize, Address)> = (topology.clusters().iter().flat_map(|map| &map.masters))
+        let known: Vec<(usize, Server)> = (topology.clusters().iter().flat_map(|map| &map.masters))
             .filter_map(|index: &NodeIndex| topology.node(*index).map(|node| (index.position(), node)))
             .filter(|(_, node): &(usize, &Arc<Node>)| node.present)
-            .map(|(place, node)| (place, node.address.clone()))
+            .map(|(place, node)| (place, Server { cluster: node.cluster, address: node.address.clone() }))
             .collect();
-        let replies = masters.ask_each(known.iter().map(|(_, address)| address), b"DBSIZE").await;
+        let replies = masters.ask_each(known.iter().map(|(_, server)| server.clone()), b"DBSIZE").await;
         let says_no = |reply: &Bytes| first_error(reply).is_some_and(|text| text.starts_with(b"NOPERM"));
         let is_refused = replies.iter().flatten().any(says_no);
         let keys =

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::topology::KeeperSettings;
 use super::upstream_client::UpstreamClient;
-use crate::config::Config;
 use crate::resp::{encode, first_error};
+use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::Address;
@@ -45,8 +45,17 @@ impl Question {
     }
 }
 
-/// Questions by who is asked, each with its place among all.
-type Round = HashMap<Address, Vec<(usize, Question)>>;
+/// A server that is asked as the settings of its cluster want it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Server {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Where it listens.
+    pub address: Address,
+}
+
+/// Questions by who is asked, each with its place among all; one whose answer nobody wants has none.
+type Round = HashMap<Server, Vec<(Option<usize>, Question)>>;
 
 /// Where a node wants this once what it was asked (`ASK`). An empty host is that of the node itself.
 pub fn asked_at(reply: &[u8], node: &Address) -> Option<Address> {
@@ -61,13 +70,13 @@ pub fn asked_at(reply: &[u8], node: &Address) -> Option<Address> {
 /// See the module.
 pub struct Masters {
     gateway: Arc<Gateway>,
-    connections: HashMap<Address, UpstreamClient>,
+    connections: HashMap<Server, UpstreamClient>,
     /// Masters that did not answer, and until when they are left alone.
-    unheard: HashMap<Address, Instant>,
+    unheard: HashMap<Server, Instant>,
 }
 
 /// What one master said, by the places of the questions, and the connection if it is still good.
-type Answers = (Address, Option<UpstreamClient>, Vec<(usize, Bytes)>);
+type Answers = (Server, Option<UpstreamClient>, Vec<(Option<usize>, Bytes)>);
 
 impl Masters {
     /// No connection yet.
@@ -91,13 +100,13 @@ impl Masters {
     /// The whole reply of each of these servers to this command of one word.
     pub async fn ask_each(
         &mut self,
-        servers: impl Iterator<Item = &Address>,
+        servers: impl Iterator<Item = Server>,
         word: &'static [u8],
     ) -> Vec<Option<Bytes>> {
         let question = Question { key: Bytes::new(), words: vec![Bytes::from_static(word)] };
         let mut round = Round::new();
         servers.enumerate().for_each(|(place, server)| {
-            round.entry(server.clone()).or_default().push((place, question.clone()));
+            round.entry(server).or_default().push((Some(place), question.clone()));
         });
         let mut replies = vec![None; round.values().map(Vec::len).sum()];
         self.ask_round(round, &mut replies).await;
@@ -109,35 +118,39 @@ impl Masters {
         let now = Instant::now();
         self.unheard.retain(|_, until| *until > now);
         let mut asked = JoinSet::new();
-        for (address, questions) in round {
-            if self.unheard.contains_key(&address) {
+        for (server, questions) in round {
+            if self.unheard.contains_key(&server) {
                 continue;
             }
-            let kept = self.connections.remove(&address);
-            let config = self.gateway.config.load_full();
-            asked.spawn(ask_master(address, kept, config, questions, now + PATIENCE));
+            let kept = self.connections.remove(&server);
+            let settings = KeeperSettings::from(self.gateway.config.load().upstream_of(server.cluster));
+            asked.spawn(ask_master(server, kept, settings, questions, now + PATIENCE));
         }
         while let Some(joined) = asked.join_next().await {
-            let Ok((address, connection, answers)) = joined else { continue };
+            let Ok((server, connection, answers)) = joined else { continue };
             match connection {
-                Some(connection) => drop(self.connections.insert(address, connection)),
-                None => drop(self.unheard.insert(address, Instant::now() + LEFT_ALONE)),
+                Some(connection) => drop(self.connections.insert(server, connection)),
+                None => drop(self.unheard.insert(server, Instant::now() + LEFT_ALONE)),
             }
             for (place, reply) in answers {
-                // That to `ASKING` has none.
-                if let Some(answer) = replies.get_mut(place) {
+                if let Some(answer) = place.and_then(|place| replies.get_mut(place)) {
                     *answer = Some(reply);
                 }
             }
         }
     }
 
+    fn master_of(&self, question: &Question) -> Option<Server> {
+        let place = self.gateway.routes.place_of(&question.key);
+        Some(Server { cluster: place.cluster, address: self.gateway.master_at(place)? })
+    }
+
     /// The questions for each master.
     fn by_master(&self, questions: &[Question]) -> Round {
         let mut round = Round::new();
         for (place, question) in questions.iter().enumerate() {
-            if let Some(address) = self.gateway.master_at(self.gateway.routes.place_of(&question.key)) {
-                round.entry(address).or_default().push((place, question.clone()));
+            if let Some(server) = self.master_of(question) {
+                round.entry(server).or_default().push((Some(place), question.clone()));
             }
         }
         round
@@ -148,12 +161,12 @@ impl Masters {
         let mut round = Round::new();
         for (place, (question, reply)) in questions.iter().zip(replies).enumerate() {
             let Some(reply) = reply else { continue };
-            let master = self.gateway.master_at(self.gateway.routes.place_of(&question.key));
-            if let Some(target) = master.and_then(|master| asked_at(reply, &master)) {
-                let of_target = round.entry(target).or_default();
+            let Some(Server { cluster, address }) = self.master_of(question) else { continue };
+            if let Some(target) = asked_at(reply, &address) {
+                let of_target = round.entry(Server { cluster, address: target }).or_default();
                 let asking =
                     Question { key: question.key.clone(), words: vec![Bytes::from_static(b"ASKING")] };
-                of_target.extend([(usize::MAX, asking), (place, question.clone())]);
+                of_target.extend([(None, asking), (Some(place), question.clone())]);
             }
         }
         round
@@ -173,10 +186,10 @@ impl Masters {
 }
 
 async fn ask_master(
-    address: Address,
+    server: Server,
     kept: Option<UpstreamClient>,
-    config: Arc<Config>,
-    questions: Vec<(usize, Question)>,
+    settings: KeeperSettings,
+    questions: Vec<(Option<usize>, Question)>,
     deadline: Instant,
 ) -> Answers {
     let mut answers = Vec::with_capacity(questions.len());
@@ -184,8 +197,8 @@ async fn ask_master(
         let mut client = match kept {
             Some(client) => client,
             None => {
-                let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(&config.upstream);
-                UpstreamClient::connect(&address, &credentials, timeouts).await.ok()?
+                let KeeperSettings { credentials, timeouts, .. } = settings;
+                UpstreamClient::connect(&server.address, &credentials, timeouts).await.ok()?
             }
         };
         for chunk in questions.chunks(PIPELINE_MAX) {
@@ -201,5 +214,5 @@ async fn ask_master(
         Some(client)
     };
     let connection = timeout_at(deadline, asked).await.ok().flatten();
-    (address, connection, answers)
+    (server, connection, answers)
 }

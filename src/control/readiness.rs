@@ -15,8 +15,7 @@ pub fn readiness(gateway: &Gateway) -> Readiness {
         return Readiness::Draining;
     }
     let topology = gateway.topology.load();
-    let trouble = gateway.keyless_facts().trouble();
-    if let Some(trouble) = trouble.filter(|trouble| !trouble.serves) {
+    if let Some(trouble) = gateway.trouble_everywhere() {
         let reach_it = trouble.unheard && silent_masters(gateway, &topology).is_none();
         if reach_it && workers_reach_a_master(gateway, &topology) {
             return Readiness::Ready;
@@ -30,7 +29,7 @@ pub fn readiness(gateway: &Gateway) -> Readiness {
         return Readiness::Ready;
     }
     let servers: Vec<String> = match topology.nodes.is_empty() {
-        true => gateway.config.load().upstream.servers.iter().map(ToString::to_string).collect(),
+        true => gateway.config.load().all_servers().map(ToString::to_string).collect(),
         false => topology.nodes.iter().map(|node| node.address.to_string()).collect(),
     };
     let have = if servers.len() == 1 { "has" } else { "have" };
@@ -44,13 +43,10 @@ fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
         let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
         rows.map(|row| row.silent_ms).max().unwrap_or(0)
     };
-    let masters = &topology.cluster(gateway.routes.keyless()).masters;
-    let longest_ms = masters.iter().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
-    let names: Vec<String> = masters
-        .iter()
-        .filter_map(|master| topology.node(*master))
-        .map(|node| node.address.to_string())
-        .collect();
+    let masters = || topology.clusters().iter().flat_map(|map| &map.masters);
+    let longest_ms = masters().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;
+    let names: Vec<String> =
+        masters().filter_map(|master| topology.node(*master)).map(|node| node.address.to_string()).collect();
     let have = if names.len() == 1 { "has" } else { "have" };
     Some(format!("{} {have} not answered for {}", names.join(", "), duration_s(longest_ms as f64 / 1000.0)))
 }

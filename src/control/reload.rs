@@ -14,7 +14,6 @@ use super::descriptors::Descriptors;
 use super::rights::missing_rights;
 use super::topology::KeeperSettings;
 use crate::config::{Config, Overrides};
-use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 
 /// Where the configuration came from.
@@ -77,7 +76,7 @@ impl Reloader {
             Ok(fitted) => fitted,
             Err(error) => return tracing::error!("configuration not reloaded: {error}"),
         };
-        let missing = missing_rights(&config).await.unwrap_or_default();
+        let missing = missing_rights(&config, self.gateway.routes).await;
         if !missing.is_empty() {
             missing.iter().for_each(|missing| tracing::error!("configuration not reloaded: {missing}"));
             return;
@@ -92,8 +91,8 @@ impl Reloader {
             }
         }
         self.descriptors.report(&config, &fitted);
-        for (position, keeper) in self.keepers.iter().enumerate() {
-            keeper.send_replace(KeeperSettings::from(fitted.upstream_of(ClusterId(position as u16))));
+        for (cluster, keeper) in fitted.clusters().zip(&self.keepers) {
+            keeper.send_replace(KeeperSettings::from(fitted.upstream_of(cluster)));
         }
         self.gateway.config.store(Arc::new(fitted));
         self.asked = config;

@@ -18,6 +18,7 @@ use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::combine::companion_key;
 use crate::config::{Config, RuleMode};
 use crate::resp::first_error;
+use crate::route::{ClusterId, Routes};
 use crate::shared::gateway::Gateway;
 
 /// How long the start and a reload wait for an answer.
@@ -76,11 +77,19 @@ fn needs(config: &Config) -> Vec<Need<'_>> {
 }
 
 impl Need<'_> {
+    /// Whether keys of the pattern live in a cluster: those of a wide one may live in any.
+    fn concerns(&self, cluster: ClusterId, routes: Routes) -> bool {
+        self.is_wide() || routes.cluster_of(&sample_of(self.pattern)) == cluster
+    }
+
+    fn is_wide(&self) -> bool {
+        self.pattern == "*" || self.pattern.contains('[')
+    }
+
     /// The commands, each in a form that has no effect, but for the key behind the word at `place`.
     fn commands(&self) -> Vec<(On, &'static [&'static str])> {
         // Where the pattern is wider than a prefix, which of its keys the user may touch is between clients and Redis.
-        let is_wide = self.pattern == "*" || self.pattern.contains('[');
-        let key = if is_wide { On::Own } else { On::Key };
+        let key = if self.is_wide() { On::Own } else { On::Key };
         let mut commands: Vec<(On, &[&str])> = vec![
             (key, &["EVALSHA", "0000000000000000000000000000000000000000", "1", ""]),
             (key, &["EVAL", "return 1", "1", ""]),
@@ -116,18 +125,29 @@ impl Need<'_> {
     }
 }
 
-/// The rights that the modes of the configuration lack, as sentences without a full stop. `None` if no server answered.
-pub async fn missing_rights(config: &Config) -> Option<Vec<String>> {
-    missing_rights_by(config, &mut None).await
+/// The rights that the modes of the configuration lack, as sentences without a full stop. A cluster of which no server answers
+/// lacks none that is known.
+pub async fn missing_rights(config: &Config, routes: Routes) -> Vec<String> {
+    let mut missing = Vec::new();
+    for cluster in config.clusters() {
+        missing.extend(missing_rights_in(cluster, (config, routes), &mut None).await.unwrap_or_default());
+    }
+    missing
 }
 
-/// The same over `kept`, a connection that was made under this configuration, or else over a new one, which is kept there.
-async fn missing_rights_by(config: &Config, kept: &mut Option<UpstreamClient>) -> Option<Vec<String>> {
-    let needs = needs(config);
+/// The same for the keys of one cluster over `kept`, a connection to it that was made under this configuration, or else over a new
+/// one, which is kept there. `None` if no server of the cluster answered.
+async fn missing_rights_in(
+    cluster: ClusterId,
+    (config, routes): (&Config, Routes),
+    kept: &mut Option<UpstreamClient>,
+) -> Option<Vec<String>> {
+    let mut needs = needs(config);
+    needs.retain(|need| need.concerns(cluster, routes));
     if needs.is_empty() {
         return Some(Vec::new());
     }
-    let settings = KeeperSettings::from(&config.upstream);
+    let settings = KeeperSettings::from(config.upstream_of(cluster));
     let user = settings.credentials.user.as_deref().unwrap_or("default");
     if let Some(mut client) = kept.take()
         && let Ok(Ok(missing)) = timeout(PATIENCE, ask_all(&mut client, user, &needs)).await
@@ -256,24 +276,31 @@ fn sample_of(pattern: &str) -> Vec<u8> {
 
 /// Asks as long as the process lives, says what is new and publishes it.
 pub async fn follow_rights(gateway: Arc<Gateway>) {
-    let mut known: Vec<String> = Vec::new();
-    let (mut config, mut connection) = (gateway.config.load_full(), None);
+    let mut config = gateway.config.load_full();
+    // By cluster.
+    let mut connections: Vec<Option<UpstreamClient>> = config.clusters().map(|_| None).collect();
+    let mut answers: Vec<Vec<String>> = vec![Vec::new(); connections.len()];
     loop {
         let latest = gateway.config.load_full();
         if !Arc::ptr_eq(&latest, &config) {
-            (config, connection) = (latest, None);
+            config = latest;
+            connections.fill_with(|| None);
         }
-        let answer = missing_rights_by(&config, &mut connection).await;
-        if let Some(missing) = answer {
-            for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {
-                tracing::error!("{sentence}");
+        let known = answers.concat();
+        for (cluster, (answer, kept)) in config.clusters().zip(answers.iter_mut().zip(&mut connections)) {
+            // What no server answers is as it was.
+            if let Some(missing) = missing_rights_in(cluster, (&config, gateway.routes), kept).await {
+                *answer = missing;
             }
-            if missing.is_empty() && !known.is_empty() {
-                tracing::info!("the upstream user has all rights that the configuration needs");
-            }
-            gateway.rights.set_modes(missing.clone());
-            known = missing;
         }
+        let missing = answers.concat();
+        for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {
+            tracing::error!("{sentence}");
+        }
+        if missing.is_empty() && !known.is_empty() {
+            tracing::info!("the upstream user has all rights that the configuration needs");
+        }
+        gateway.rights.set_modes(missing);
         let commands = needs(&config).iter().map(|need| need.commands().len()).sum::<usize>();
         sleep(PAUSE.max(PAUSE_PER_COMMAND * commands as u32)).await;
     }

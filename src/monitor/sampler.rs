@@ -18,7 +18,6 @@ use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::view::{History, HotKeyView, QuotaView, Stats, View};
 use crate::detect::HotKey;
-use crate::route::ClusterId;
 use crate::shared::labels::QuotaRefusal;
 use crate::shared::quota_facts::QuotaFacts;
 use crate::shared::tallies::{CombinedKeyTally, QuotaTally};
@@ -137,7 +136,7 @@ impl Sampler {
             at_ms: clock.unix_ms,
             gateway: sources.identity.clone(),
             upstream_version: upstream.version.clone(),
-            upstream_kind: kind_name(topology.cluster(ClusterId::DEFAULT).kind),
+            upstream_kind: kind_name(topology.cluster(sources.routes.keyless()).kind),
             uptime_s: clock.unix_ms.saturating_sub(sources.identity.started_unix_ms) / 1000,
             readiness: readiness.clone(),
             status,

@@ -12,6 +12,7 @@ use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use super::turned_away::TurnedAway;
 use super::view::{Identity, Readiness};
 use crate::detect::HotSet;
+use crate::route::Routes;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::tallies::TalliesCell;
@@ -31,6 +32,8 @@ pub struct Sources {
     pub hot: Latest<Arc<HotSet>>,
     /// The nodes and who holds which slot.
     pub topology: Latest<Arc<Topology>>,
+    /// Which cluster commands without keys go to: it is the one that is shown where there is room for one.
+    pub routes: Routes,
     /// What the upstream says of itself.
     pub upstream: Latest<Arc<UpstreamFacts>>,
     /// What is wrong with the upstream as a whole, if anything is.

@@ -22,7 +22,7 @@ use super::rights::MissingRights;
 use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
 use super::topology::{Address, TopologyCell};
-use super::upstream_facts::UpstreamFactsCell;
+use super::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::detect::{HotSet, Slice};
@@ -108,6 +108,17 @@ impl Gateway {
     /// The same of the cluster that commands without keys go to.
     pub fn keyless_facts(&self) -> &Arc<UpstreamFactsCell> {
         self.facts_of(self.routes.keyless())
+    }
+
+    /// What is wrong with a cluster, if anything is with one; first of all what keeps it from serving anything.
+    pub fn trouble(&self) -> Option<Arc<UpstreamTrouble>> {
+        self.facts.iter().filter_map(|facts| facts.trouble()).min_by_key(|trouble| trouble.serves)
+    }
+
+    /// What keeps every cluster from serving anything.
+    pub fn trouble_everywhere(&self) -> Option<Arc<UpstreamTrouble>> {
+        let stops = |facts: &Arc<UpstreamFactsCell>| facts.trouble().is_some_and(|trouble| !trouble.serves);
+        self.facts.iter().all(stops).then(|| self.trouble()).flatten()
     }
 
     /// The address of the master of a slot, while it has one.

@@ -103,6 +103,8 @@ impl ClusterShards {
 
 /// The slots and nodes of one cluster.
 pub struct ClusterMap {
+    /// Which cluster it is.
+    id: ClusterId,
     /// Grows by one with every published change of this cluster; 0 before anything is known ([`ClusterMap::is_known`]).
     pub version: u64,
     /// Whether it is one server or a Redis Cluster.
@@ -140,7 +142,7 @@ impl ClusterMap {
         }
         let ranges = ranges_of(&slot_master);
         let is_ready = ranges.iter().any(|(_, _, master)| nodes[master.position()].healthy);
-        Self { version: of.version, kind: of.kind, masters, slot_master, ranges, by_host, is_ready }
+        Self { id, version: of.version, kind: of.kind, masters, slot_master, ranges, by_host, is_ready }
     }
 
     /// Whether a server has said anything about this cluster.
@@ -169,7 +171,7 @@ impl ClusterMap {
     /// Whether clients see a cluster: the upstream is one, or the configuration says so.
     pub fn is_shown_as_cluster(&self, config: &Config) -> bool {
         self.kind == UpstreamKind::Cluster
-            || config.upstream.kind == UpstreamKindChoice::Cluster
+            || config.upstream_of(self.id).kind == UpstreamKindChoice::Cluster
             || config.gateway.pose == Pose::Cluster
     }
 

@@ -43,7 +43,9 @@ impl Worker {
         let refused = matches!(error, GreetingError::Refused { .. });
         let rest_ns = match refused {
             true => REFUSED_REST_NS,
-            false => self.core.config.upstream.backoff_max.as_nanos() as u64,
+            false => {
+                self.core.upstream_of(self.core.snapshots.cluster_of_node(node)).backoff_max.as_nanos() as u64
+            }
         };
         self.hot.cache.tracking_ended(&mut self.core, key);
         let connections = &mut self.hot.cache.connections;

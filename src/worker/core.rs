@@ -10,7 +10,7 @@ use super::decide::classes::Classes;
 use super::effects::Effects;
 use super::reply_times::ReplyTimes;
 use crate::command::CommandId;
-use crate::config::Config;
+use crate::config::{self, Config, ReadFrom};
 use crate::limits::INLINE_BYTES_MAX;
 use crate::resp::RequestLimits;
 use crate::route::{ClusterId, KeyId};
@@ -53,7 +53,7 @@ impl Core {
             topology: gateway.topology.load(),
             classes: Classes::new(&commands),
             commands,
-            read_from: config.upstream.read_from,
+            read_from: read_from(&config),
         };
         let started = gateway.started;
         Self {
@@ -73,6 +73,23 @@ impl Core {
     /// Looks at the clock.
     pub fn tick(&mut self) {
         self.now_ns = self.started.elapsed().as_nanos() as u64;
+    }
+
+    /// How the servers of a cluster are reached.
+    #[inline]
+    pub fn upstream_of(&self, cluster: ClusterId) -> &config::Upstream {
+        self.config.upstream_of(cluster)
+    }
+
+    /// How long what goes to a cluster waits for a node that is away, in nanoseconds.
+    pub fn unavailable_wait_ns(&self, cluster: ClusterId) -> u64 {
+        self.upstream_of(cluster).unavailable_wait.as_nanos() as u64
+    }
+
+    /// Takes over a configuration, and returns the one before.
+    pub fn configure(&mut self, config: Arc<Config>) -> Arc<Config> {
+        self.snapshots.read_from = read_from(&config);
+        std::mem::replace(&mut self.config, config)
     }
 
     /// Which key this name is, in the cluster that it lives in.
@@ -131,4 +148,9 @@ impl Core {
         let own = &self.snapshots.topology.node(node)?.address;
         Some(Address::new(&own.host, port))
     }
+}
+
+/// Where reads of each cluster may go, by [`ClusterId`].
+fn read_from(config: &Config) -> Box<[ReadFrom]> {
+    config.clusters().map(|cluster| config.upstream_of(cluster).read_from).collect()
 }

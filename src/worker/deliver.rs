@@ -104,7 +104,7 @@ impl Worker {
         match scan {
             ReplyScan::Complete { .. } => Ok(0),
             ReplyScan::Incomplete { wanted }
-                if have.saturating_add(wanted) > self.core.config.upstream.reply_bytes_max =>
+                if have.saturating_add(wanted) > self.core.upstream_of(upstream.cluster).reply_bytes_max =>
             {
                 Err(self.give_up_reply(key, "it is longer than upstream.reply_bytes_max"))
             }

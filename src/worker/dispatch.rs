@@ -169,7 +169,7 @@ impl Worker {
 
     /// Nothing is known of its cluster yet. The request waits a little, since the gateway may just have started.
     fn await_first_topology(&mut self, key: ClientKey, cluster: ClusterId) -> Flow {
-        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = self.core.unavailable_wait_ns(cluster);
         let now_ns = self.core.now_ns;
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let since_ns = *client.unrouted_since_ns.get_or_insert(now_ns);

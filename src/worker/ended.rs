@@ -85,9 +85,9 @@ impl Ended {
         Self { class, ending: ending.into(), times: Times::Untold }
     }
 
-    /// Nobody knows whether it was executed.
-    pub fn is_unknown(&self) -> bool {
-        self.ending.is_unknown()
+    /// Its client sees the end of its connection in place of a reply.
+    pub fn hangs_up(&self) -> bool {
+        self.ending.hangs_up
     }
 }
 
@@ -109,6 +109,13 @@ impl Core {
             Times::Shared { received_ns, upstream_ns } => {
                 times.add_folded(received_ns, upstream_ns, now_ns, requests, tallies);
             }
+        }
+    }
+
+    /// Counts the error of a request of the gateway's own, which ends nobody's.
+    pub(super) fn count_error(&mut self, ending: Ending) {
+        if let Some(kind) = ending.error {
+            self.tallies.error(kind);
         }
     }
 

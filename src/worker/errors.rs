@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::LostReply;
 use crate::route::SlotAt;
 use crate::shared::upstream_facts::UpstreamFactsCell;
 
@@ -16,8 +17,8 @@ pub enum UpstreamError {
     NoReplica(SlotAt),
     /// The node could not be connected to; what the system said.
     Unreachable(String, String),
-    /// The connection broke after the request was written.
-    OutcomeUnknown(String),
+    /// The connection to this node broke after the request was written; how its client is told.
+    OutcomeUnknown(String, LostReply),
     /// The node was lost, and trying again did not help in time.
     Lost(String),
     /// The connection broke each time that the node was about to answer: so often, and what was said the last time.
@@ -57,7 +58,7 @@ impl fmt::Display for UpstreamError {
             Self::Unreachable(node, why) => {
                 write!(f, "{node} can't be reached ({why}); the command was not sent")
             }
-            Self::OutcomeUnknown(node) => write!(
+            Self::OutcomeUnknown(node, _) => write!(
                 f,
                 "the connection to {node} was lost after the command was sent; its outcome is unknown, so check before sending it again"
             ),

@@ -7,6 +7,7 @@ use super::owners::Worker;
 use super::pending::{Hook, Origin, Pending};
 use super::reply::ReplyBytes;
 use crate::resp::encode;
+use crate::shared::ending::Ending;
 use crate::shared::labels::{ErrorKind, RequestClass};
 
 impl Worker {
@@ -55,12 +56,12 @@ impl Worker {
         } else {
             text.extend_from_slice(reply.unwrap_or_default());
         }
-        let kind = match error {
-            UpstreamError::OutcomeUnknown(_) => ErrorKind::UnknownOutcome,
-            UpstreamError::Redirected(_) => ErrorKind::RedirectExhausted,
-            UpstreamError::Lost(_) | UpstreamError::Breaks(..) => ErrorKind::UpstreamLost,
-            UpstreamError::Full(_) => ErrorKind::Overload,
-            _ => ErrorKind::UpstreamUnavailable,
+        let ending = match error {
+            UpstreamError::OutcomeUnknown(_, told) => Ending::unknown(*told),
+            UpstreamError::Redirected(_) => Ending::failed(ErrorKind::RedirectExhausted),
+            UpstreamError::Lost(_) | UpstreamError::Breaks(..) => Ending::failed(ErrorKind::UpstreamLost),
+            UpstreamError::Full(_) => Ending::failed(ErrorKind::Overload),
+            _ => Ending::failed(ErrorKind::UpstreamUnavailable),
         };
         match (pending.origin, pending.origin.slot()) {
             (_, Some(slot)) => {
@@ -69,14 +70,14 @@ impl Worker {
                 {
                     client.session.give_up_exec(pending.hook == Hook::WatchedTransaction);
                 }
-                let ended = Ended::failed(pending.class, kind);
+                let ended = Ended::untimed(pending.class, ending);
                 self.clients.settle(&mut self.core, slot, ended, ReplyBytes::Borrowed(&text));
             }
             (Origin::CacheFetch(fetch, _), None) => {
-                self.core.tallies.error(kind);
+                self.core.count_error(ending);
                 self.fail_fetch(fetch, &text);
             }
-            _ => self.core.tallies.error(kind),
+            _ => self.core.count_error(ending),
         }
     }
 }

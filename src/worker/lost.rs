@@ -17,6 +17,7 @@ use super::owners::Worker;
 use super::pending::{Origin, Pending, Route};
 use super::upstream::suspects::TRIES_ALONE_MAX;
 use super::upstream::{Role, Unanswered};
+use crate::route::ClusterId;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::topology::NodeIndex;
 
@@ -33,7 +34,7 @@ impl Worker {
             .collect();
         for key in connecting {
             let Some(upstream) = self.upstreams.connections.get_mut(key) else { continue };
-            let node = upstream.node;
+            let (node, cluster) = (upstream.node, upstream.cluster);
             let name = self.core.node_name(node);
             let is_master = self.core.snapshots.topology.is_master(node);
             let parked =
@@ -48,7 +49,7 @@ impl Worker {
                         self.sender().send_to(owner.unwrap_or(node), pending, &[], request.bytes);
                     }
                     Origin::Flush(_) | Origin::Behind(_) if !is_master => {
-                        self.fail_one(request, &name, "another node has its slots now");
+                        self.fail_one(request, (cluster, &name), "another node has its slots now");
                     }
                     _ => self.sender().queue_on(key, node, pending, &[], request.bytes),
                 }
@@ -60,18 +61,18 @@ impl Worker {
     /// Settles or re-routes everything that was on the connection `key`.
     pub(super) fn fail_all(&mut self, key: UpstreamKey, why: &str) {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        let (node, role) = (upstream.node, upstream.role());
+        let (node, cluster, role) = (upstream.node, upstream.cluster, upstream.role());
         let unanswered = upstream.wire.take_unanswered();
         let waiters = std::mem::take(&mut upstream.waiters);
         waiters.let_go_on(&mut self.core.effects);
         let name = self.core.node_name(node);
         for request in unanswered {
-            self.fail_one(request, &name, why);
+            self.fail_one(request, (cluster, &name), why);
         }
         self.on_connection_ended(key, node, role);
     }
 
-    pub(super) fn fail_one(&mut self, request: Unanswered, node: &str, why: &str) {
+    fn fail_one(&mut self, request: Unanswered, (cluster, node): (ClusterId, &str), why: &str) {
         let Unanswered { mut pending, bytes, written } = request;
         // The reply that was due has been delivered already; only swallowed ones were outstanding.
         if pending.delivered == 0 {
@@ -90,12 +91,12 @@ impl Worker {
             return self.hot.settle_confirmation(&mut self.core, index, None);
         }
         let error = match written {
-            true => UpstreamError::OutcomeUnknown(node.to_owned()),
+            true => UpstreamError::OutcomeUnknown(node.to_owned(), self.core.upstream_of(cluster).lost_reply),
             false => UpstreamError::Unreachable(node.to_owned(), why.to_owned()),
         };
         // One part of a `WAIT` can't be looked at again by itself.
         if pending.class == RequestClass::Blocking && (written || !pending.is_part_of_wait()) {
-            self.end_blocking(&pending, bytes, written);
+            self.end_blocking(&pending, bytes, (!written).then_some(cluster));
         } else if pending.route == Route::Connection {
             self.settle_error(&pending, &error, None);
         } else if !written || pending.readonly {
@@ -116,30 +117,32 @@ impl Worker {
         }
     }
 
-    /// A blocking command that was sent may have taken something; one that was not sent is looked at again.
-    fn end_blocking(&mut self, pending: &Pending, bytes: Bytes, written: bool) {
+    /// A blocking command that was sent may have taken something; one that was not sent, to a cluster, is looked at again.
+    fn end_blocking(&mut self, pending: &Pending, bytes: Bytes, unsent_to: Option<ClusterId>) {
         let Origin::Client { key, .. } = pending.origin else { return };
-        if written {
-            let ended = Ended::failed(pending.class, ErrorKind::UpstreamLost);
-            self.clients.end_by_hang_up(&mut self.core, key, ended);
-        } else {
-            self.sessions().block_again(key, pending, bytes);
+        match unsent_to {
+            None => {
+                let ended = Ended::failed(pending.class, ErrorKind::UpstreamLost);
+                self.clients.end_by_hang_up(&mut self.core, key, ended);
+            }
+            Some(cluster) => self.sessions().block_again((key, cluster), pending, bytes),
         }
     }
 
     /// Answers what clients have parked on a connection that could not be made with Redis's own word for it.
     pub(super) fn answer_parked(&mut self, key: UpstreamKey, word: &str) {
         let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
-        let name = upstream.node;
+        let (node, cluster) = (upstream.node, upstream.cluster);
         let reply = format!("-{word}\r\n");
         let parked = upstream.wire.take_unanswered();
-        let error = UpstreamError::Unreachable(self.core.node_name(name), word.to_owned());
+        let name = self.core.node_name(node);
+        let error = UpstreamError::Unreachable(name.clone(), word.to_owned());
         for request in parked {
             match request.pending.origin {
                 Origin::Client { .. } | Origin::CacheFetch(..) => {
                     self.settle_error(&request.pending, &error, Some(reply.as_bytes()));
                 }
-                _ => self.fail_one(request, &self.core.node_name(name), word),
+                _ => self.fail_one(request, (cluster, &name), word),
             }
         }
     }

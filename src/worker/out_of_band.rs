@@ -22,7 +22,7 @@ impl Worker {
             Role::Session(_) => is_push,
             Role::Copies => {
                 if is_push {
-                    self.hot.on_copies_changed(&mut self.core, reply);
+                    self.hot.on_copies_changed(&mut self.core, upstream.cluster, reply);
                 }
                 is_push
             }

@@ -78,8 +78,7 @@ impl Worker {
     pub fn look_at_snapshots(&mut self) {
         let config = self.core.gateway.config.load();
         if !Arc::ptr_eq(&config, &self.core.config) {
-            let former = std::mem::replace(&mut self.core.config, Arc::clone(&config));
-            self.core.snapshots.read_from = self.core.config.upstream.read_from;
+            let former = self.core.configure(Arc::clone(&config));
             if former.limits != self.core.config.limits {
                 self.clients.all.iter_mut().for_each(|client| client.session.limits_changed = true);
             }

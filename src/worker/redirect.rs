@@ -58,12 +58,13 @@ impl Worker {
         let bytes = bytes.slice(pending.prefix_len as usize..);
         pending.start_over();
         pending.redirects = pending.redirects.saturating_add(1);
-        if usize::from(pending.redirects) > self.core.config.upstream.redirects_max && target.is_some() {
+        let cluster = self.core.snapshots.cluster_of_node(node);
+        let redirects_max = self.core.upstream_of(cluster).redirects_max;
+        if usize::from(pending.redirects) > redirects_max && target.is_some() {
             let error = UpstreamError::Redirected(pending.redirects - 1);
             self.settle_error(&pending, &error, Some(reply));
             return true;
         }
-        let cluster = self.core.snapshots.cluster_of_node(node);
         match (found.wants, target) {
             (Wants::Script, _) => self.sessions().load_script(node, pending, bytes, reply),
             (Wants::Node(_), Some(target)) => {
@@ -140,7 +141,7 @@ impl Worker {
         if pending.hook == Hook::OwnTransaction {
             // Nothing of it ran, so the connection is as it was.
             self.upstreams.release_connection(&self.core, key);
-            self.sessions().exec_again(client, &pending, reply);
+            self.sessions().exec_again((client, cluster), &pending, reply);
             return true;
         }
         if aborted || pending.hook == Hook::WatchedTransaction {
@@ -148,7 +149,7 @@ impl Worker {
             self.sessions().abort_watched(client, key, &pending);
             return true;
         }
-        self.sessions().dispatch_again(client, &pending, bytes, reply);
+        self.sessions().dispatch_again((client, cluster), &pending, bytes, reply);
         true
     }
 }

@@ -4,9 +4,11 @@
 
 use super::arena::Arena;
 use super::client::{Client, Phase};
+use super::core::Core;
 use super::owners::Worker;
 use super::upstream::{Phase as UpstreamPhase, Role, Upstream};
 use crate::shared::labels::{CloseReason, NodeState, RequestClass};
+use crate::shared::topology::NodeIndex;
 
 /// Things visited in one part: about 0.1 ms for clients whose memory is not in the processor's caches. A worker with 10,000
 /// clients has been round in a second, which is how late an idle one may be closed.
@@ -161,10 +163,12 @@ impl Worker {
                 tally.state = NodeState::Up;
             }
         }
-        for (node, tally) in self.core.tallies.nodes.iter_mut().enumerate() {
+        let Core { config, snapshots, tallies, .. } = &mut self.core;
+        for (node, tally) in tallies.nodes.iter_mut().enumerate() {
             let level = levels.get(node).cloned().unwrap_or_default();
             tally.inflight = level.inflight;
-            tally.inflight_max = level.connections * self.core.config.upstream.inflight_max as u64;
+            let settings = config.upstream_of(snapshots.cluster_of_node(NodeIndex(node as u16)));
+            tally.inflight_max = level.connections * settings.inflight_max as u64;
             tally.buffered_bytes = level.buffered_bytes;
             tally.waiting = level.waiting;
             if self.rounds.silent_since_ns.len() <= node {

@@ -22,6 +22,7 @@ use super::turn::turn;
 use super::upstream::greeting::{Connected, Greeting, GreetingError, greet};
 use super::upstream::parallel::ALONE;
 use super::upstream::{Phase, Role, Upstream};
+use crate::config;
 use crate::limits::READS_PER_TURN_MAX;
 use crate::net::Stream;
 use crate::resp::ReplyScanner;
@@ -301,7 +302,7 @@ impl Worker {
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.alive_ns = self.core.now_ns;
         let node = self.core.snapshots.topology.node(upstream.node)?;
-        let settings = self.core.config.upstream_of(node.cluster);
+        let settings = self.core.upstream_of(node.cluster);
         let greeting = Greeting {
             address: node.address.clone(),
             version: upstream.version,
@@ -435,7 +436,8 @@ impl Worker {
 
     /// Hands on what the connection carried and says how long it waits.
     fn rest(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
-        let pause = self.backoff(failures);
+        let cluster = self.upstreams.connections.get(key)?.cluster;
+        let pause = backoff(self.core.upstream_of(cluster), failures);
         let due_ns = self.core.now_ns + pause.as_nanos() as u64;
         self.upstreams.set_phase(key, Phase::Waiting(due_ns));
         let upstream = self.upstreams.connections.get(key)?;
@@ -455,14 +457,13 @@ impl Worker {
         }
         None
     }
+}
 
-    /// Doubles with each failure in a row; half of it is chance, so that workers and gateways do not come all at once.
-    fn backoff(&self, failures: u32) -> Duration {
-        let settings = &self.core.config.upstream;
-        let longest = settings
-            .backoff_min
-            .saturating_mul(1 << failures.saturating_sub(1).min(20))
-            .min(settings.backoff_max);
-        longest.mul_f64(rand::rng().random_range(0.5..=1.0))
-    }
+/// Doubles with each failure in a row; half of it is chance, so that workers and gateways do not come all at once.
+fn backoff(settings: &config::Upstream, failures: u32) -> Duration {
+    let longest = settings
+        .backoff_min
+        .saturating_mul(1 << failures.saturating_sub(1).min(20))
+        .min(settings.backoff_max);
+    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
 }

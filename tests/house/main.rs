@@ -6,6 +6,7 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod clusters;
 mod cycles;
 mod ends;
 mod rooms;
@@ -101,18 +102,6 @@ fn leaves_use_leaves_only() {
 #[test]
 fn byte_streams_know_nothing_of_what_they_carry() {
     check_uses("net", &["config", "limits"]);
-}
-
-/// A second cluster is one more in the list of clusters: whoever handles a key is told where it lives.
-#[test]
-fn no_one_takes_for_granted_which_cluster_is_meant() {
-    // The list of clusters, a topology of one server, and the name of what is shown.
-    let may = ["src/process.rs", "src/shared/topology.rs", "src/monitor/sampler.rs"];
-    for (path, text) in files("").into_iter().filter(|(path, _)| !is_test_file(path)) {
-        let says = code(&text).any(|line| line.contains("ClusterId::DEFAULT"));
-        let allowed = may.iter().any(|file| path.ends_with(file));
-        assert!(!says || allowed, "{}: a key, a node or a route says its cluster", path.display());
-    }
 }
 
 /// A second kind of byte stream is a variant in `net/`: nobody else can tell.

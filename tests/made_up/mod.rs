@@ -15,7 +15,7 @@ use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
 use hotgate::monitor::sources::Sources;
 use hotgate::monitor::view::{Identity, Readiness};
 use hotgate::net::BoundListener;
-use hotgate::route::ClusterId;
+use hotgate::route::{ClusterId, Routes};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
 use hotgate::shared::quota_changes::QuotaChangePort;
@@ -81,6 +81,7 @@ impl Stage {
             tallies: vec![self.cell.clone()],
             hot: Box::new(move || a.hot.lock().unwrap().clone()),
             topology: Box::new(move || b.topology.lock().unwrap().clone()),
+            routes: Routes::default(),
             upstream: Box::new(|| {
                 let (version, mode) = (Some("7.0.15".into()), Some("cluster".into()));
                 Arc::new(UpstreamFacts { version, mode, commands: None })

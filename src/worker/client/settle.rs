@@ -1,7 +1,7 @@
 //! (d) A reply finds its client: into its slot of the reply queue, or, unasked for, to the end of its output.
 
 use super::{Client, Clients, Gate, Phase};
-use crate::config::{Limits, LostReply};
+use crate::config::Limits;
 use crate::limits::OUTPUT_SHARE_SERVED;
 use crate::resp::encode;
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
@@ -49,7 +49,7 @@ impl Clients {
         settle: impl FnOnce(&mut Client, ReplyBytes<'a>),
     ) {
         core.count_ended(ended, requests);
-        if ended.is_unknown() && core.config.upstream.lost_reply == LostReply::Close {
+        if ended.hangs_up() {
             return self.hang_up(core, key, CloseReason::UpstreamLost);
         }
         let Some(client) = self.all.get_mut(key) else { return };

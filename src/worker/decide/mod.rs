@@ -56,8 +56,8 @@ pub struct Snapshots {
     pub commands: Arc<CommandTable>,
     /// What each command counts as.
     pub classes: classes::Classes,
-    /// Where reads may go.
-    pub read_from: ReadFrom,
+    /// Where reads of each cluster may go, by [`ClusterId`].
+    pub read_from: Box<[ReadFrom]>,
 }
 
 impl Snapshots {
@@ -65,6 +65,12 @@ impl Snapshots {
     #[inline]
     pub fn keyless(&self) -> &ClusterMap {
         self.topology.cluster(self.routes.keyless())
+    }
+
+    /// Where reads of a cluster, which the configuration has named, may go.
+    #[inline]
+    pub fn read_from(&self, cluster: ClusterId) -> ReadFrom {
+        self.read_from[cluster.position()]
     }
 
     /// The cluster that a request goes to.
@@ -322,7 +328,9 @@ fn forward_by_key(snapshots: &Snapshots, command: &Command, resolved: &Resolved<
 fn forward(snapshots: &Snapshots, route: Route, command: &Command, resolved: &Resolved<'_>) -> Verdict {
     let readonly = command.is_readonly();
     let route = match route {
-        Route::Slot(slot) if readonly && snapshots.read_from != ReadFrom::Master => Route::ReadSlot(slot),
+        Route::Slot(place) if readonly && snapshots.read_from(place.cluster) != ReadFrom::Master => {
+            Route::ReadSlot(place)
+        }
         other => other,
     };
     Verdict::Forward(Outgoing { route, readonly, class: resolved.counts_as, hook: Hook::None })

@@ -7,6 +7,7 @@ use super::owner_request::Followed;
 use super::quota::KeyQuotaState;
 use super::{HotKey, HotKeys};
 use crate::combine::{Again, Settled as CombineSettled};
+use crate::config::LostReply;
 use crate::resp::{encode, parse_integer_reply};
 use crate::shared::ending::Ending;
 use crate::shared::handoff::{AnswerTo, Waiter};
@@ -74,7 +75,7 @@ impl HotKeys {
             }
             return;
         }
-        if core.snapshots.keyless().kind == UpstreamKind::Cluster
+        if core.snapshots.topology.cluster(home.place.cluster).kind == UpstreamKind::Cluster
             && home.queue.is_refused_by_replica(&sending.replies)
         {
             // A master no more. As long as replicas are read from, its connections do not make it say who is.
@@ -145,7 +146,7 @@ impl HotKeys {
         let retry_at_ns = self.next_retry_ns(core.now_ns);
         home.owner.back_off_until(retry_at_ns);
         // However many try again, nobody waits longer than is said.
-        let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = core.unavailable_wait_ns(home.place.cluster);
         let overdue_ns = home.owner.failing_since_ns().map_or(u64::MAX, |ns| ns.saturating_add(patience_ns));
         self.look_at(retry_at_ns.min(overdue_ns), hash);
     }
@@ -183,7 +184,7 @@ impl HotKeys {
                 self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), ending);
             }
             (_, CombineSettled::OutcomeUnknown(reply)) => {
-                let ending = Ending::failed(ErrorKind::UnknownOutcome);
+                let ending = Ending::unknown(self.lost_reply_of(core, hash));
                 self.settle_member(core, hash, waiter, ReplyBytes::Borrowed(reply), ending);
             }
             (_, CombineSettled::Shared(reply)) => {
@@ -218,6 +219,12 @@ impl HotKeys {
             }
         }
         self.scratch = scratch;
+    }
+
+    /// What a client gets for a write of unknown outcome on this key.
+    fn lost_reply_of(&self, core: &Core, hash: u64) -> LostReply {
+        let settings = self.entries.get(&hash).map(|entry| core.upstream_of(entry.place.cluster));
+        settings.map_or(LostReply::Error, |settings| settings.lost_reply)
     }
 
     /// Answers one member of a flush that was given up. A quota has a word of its own for those that were surely not executed.

@@ -123,7 +123,7 @@ impl HotKeys {
     fn give_up_overdue(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         let Some(since_ns) = home.owner.failing_since_ns() else { return };
         let failing_ns = core.now_ns.saturating_sub(since_ns);
-        let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = core.unavailable_wait_ns(home.place.cluster);
         if failing_ns < patience_ns {
             return;
         }

@@ -75,7 +75,7 @@ impl Sender<'_> {
                 return Flow::Next;
             }
         }
-        let Some(exit) = self.exit_or_wait(key, node) else { return Flow::Wait };
+        let Some(exit) = self.exit_or_wait(key, route, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let suppressed = client.take_suppressed();
         let sequence = client.replies.push_waiting(suppressed);

@@ -90,24 +90,24 @@ impl Sender<'_> {
         room
     }
 
-    /// The way out for a client's request to `node`; without room it is looked at again when there is some.
-    pub fn exit_or_wait(&mut self, key: ClientKey, node: Option<NodeIndex>) -> Option<Exit> {
-        let Some(node) = node else { return self.exit_later(key, None) };
+    /// The way out for a client's request that goes this way, to `node`; without room it is looked at again when there is some.
+    pub fn exit_or_wait(&mut self, key: ClientKey, route: Route, node: Option<NodeIndex>) -> Option<Exit> {
+        let Some(node) = node else { return self.exit_later(key, route, None) };
         let connection = self.connection_of(key, node)?;
         let upstream = self.upstreams.connections.get(connection)?;
         if let Phase::Waiting(_) = upstream.phase() {
-            return self.exit_later(key, Some(node));
+            return self.exit_later(key, route, Some(node));
         }
-        let room =
-            Room::on(upstream, &self.core.config.upstream).or_else(|| self.room_or_wait(key, connection));
+        let room = Room::on(self.core, upstream).or_else(|| self.room_or_wait(key, connection));
         room.map(Exit::Now)
     }
 
-    fn exit_later(&mut self, key: ClientKey, node: Option<NodeIndex>) -> Option<Exit> {
-        if self.upstreams.retries.has_room(&self.core.config.upstream) {
+    fn exit_later(&mut self, key: ClientKey, route: Route, node: Option<NodeIndex>) -> Option<Exit> {
+        let settings = self.core.upstream_of(self.core.snapshots.cluster_of(route));
+        if self.upstreams.retries.has_room(settings) {
             return Some(Exit::Later(node));
         }
-        self.upstreams.retries.wait_for_room(key);
+        self.upstreams.retries.wait_for_room(key, settings);
         if let Some(client) = self.clients.all.get_mut(key) {
             client.gate = Gate::Room;
         }

@@ -19,7 +19,7 @@ impl Sender<'_> {
         error: UpstreamError,
         reply: Option<&[u8]>,
     ) {
-        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = self.core.unavailable_wait_ns(self.core.snapshots.cluster_of(pending.route));
         if self.core.now_ns >= pending.retry_until_ns(self.core.now_ns, patience_ns) {
             return self.fail(pending, error, reply);
         }
@@ -55,7 +55,7 @@ impl Sender<'_> {
                 Some(Retry::Send(again)) => self.send_again(again),
             }
         }
-        for waiter in self.upstreams.retries.take_waiters(&self.core.config.upstream) {
+        for waiter in self.upstreams.retries.take_waiters() {
             if let Some(client) = self.clients.all.get(waiter) {
                 client.wake();
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::command::{CommandId, Session};
 use crate::resp::Request;
-use crate::route::SlotAt;
+use crate::route::{ClusterId, SlotAt};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::NodeIndex;
@@ -50,12 +50,13 @@ impl Sessions<'_> {
         let route = slot.map_or(Route::AnyNode, Route::Slot);
         let asked = client.ask_target.take();
         let is_another_try = client.command_retry.is_some();
+        let cluster = self.core.snapshots.cluster_of(route);
         let node = match asked.map_or_else(|| self.sender().node_for(key, route), Ok) {
             Ok(node) => node,
-            Err(error) => return self.block_later(key, Some(error)),
+            Err(error) => return self.block_later((key, cluster), Some(error)),
         };
         if is_another_try && self.is_away(node, selection) {
-            return self.block_later(key, None);
+            return self.block_later((key, cluster), None);
         }
         let caching = self.caching_of(key).filter(|_| asked.is_none());
         let Some(room) = self.connection_for_session(key, node, selection) else {
@@ -82,8 +83,8 @@ impl Sessions<'_> {
     /// A blocking command can't be sent, because its node was lost or, with an error, is not known. It waits as any other
     /// would; then its client gets the error, or sees the end of its connection as it would from Redis itself, and tries again
     /// when it sees fit.
-    fn block_later(&mut self, key: ClientKey, error: Option<UpstreamError>) -> Flow {
-        if self.has_tried_too_long(key) {
+    fn block_later(&mut self, (key, cluster): (ClientKey, ClusterId), error: Option<UpstreamError>) -> Flow {
+        if self.has_tried_too_long(key, cluster) {
             if let Some(client) = self.clients.all.get_mut(key) {
                 client.command_retry = None;
             }
@@ -95,19 +96,25 @@ impl Sessions<'_> {
             }
             return Flow::Next;
         }
-        self.core.refresh(self.core.snapshots.routes.keyless(), RefreshReason::Unassigned);
+        self.core.refresh(cluster, RefreshReason::Unassigned);
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let flow = client.wait(Gate::Drain);
         self.upstreams.retries.look_later(self.core.now_ns, key);
         flow
     }
 
-    /// A session's command went to a node that does not have the slot. The client has nothing else unsettled, so its slot in
+    /// A session's command went to a node of this cluster that does not have the slot. The client has nothing else unsettled, so its slot in
     /// the reply queue is taken back and the whole request is looked at again after a moment. `false` when it has waited for
     /// too long and got `reply`.
-    pub fn dispatch_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes, reply: &[u8]) -> bool {
+    pub fn dispatch_again(
+        &mut self,
+        (key, cluster): (ClientKey, ClusterId),
+        pending: &Pending,
+        bytes: Bytes,
+        reply: &[u8],
+    ) -> bool {
         self.end_empty_subscriptions(key);
-        if self.has_tried_too_long(key) {
+        if self.has_tried_too_long(key, cluster) {
             let Some(client) = self.clients.all.get_mut(key) else { return false };
             let tries = client.command_retry.take().map_or(1, |retry| retry.tries);
             let error = UpstreamError::Redirected(u8::try_from(tries).unwrap_or(u8::MAX));
@@ -119,8 +126,8 @@ impl Sessions<'_> {
 
     /// The connection of a blocking command was lost before the command was sent: it is looked at again, as in
     /// [`Sessions::block_later`].
-    pub fn block_again(&mut self, key: ClientKey, pending: &Pending, bytes: Bytes) {
-        match self.has_tried_too_long(key) {
+    pub fn block_again(&mut self, (key, cluster): (ClientKey, ClusterId), pending: &Pending, bytes: Bytes) {
+        match self.has_tried_too_long(key, cluster) {
             true => self.end_block(key),
             false => _ = self.retract_command(key, pending, bytes),
         }
@@ -131,9 +138,9 @@ impl Sessions<'_> {
         self.clients.end_by_hang_up(self.core, key, ended);
     }
 
-    /// Counts one more try of the client's command at hand.
-    fn has_tried_too_long(&mut self, key: ClientKey) -> bool {
-        let patience_ns = self.core.config.upstream.unavailable_wait.as_nanos() as u64;
+    /// Counts one more try of the client's command at hand, which goes to this cluster.
+    fn has_tried_too_long(&mut self, key: ClientKey, cluster: ClusterId) -> bool {
+        let patience_ns = self.core.unavailable_wait_ns(cluster);
         let now_ns = self.core.now_ns;
         let Some(client) = self.clients.all.get_mut(key) else { return false };
         client.session.blocking = None;

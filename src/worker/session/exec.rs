@@ -20,6 +20,7 @@ use bytes::Bytes;
 use super::transaction::EXEC;
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::{self, Request, RespVersion, encode};
+use crate::route::ClusterId;
 use crate::worker::client::Gate;
 use crate::worker::client::invalidations::FLUSH;
 use crate::worker::client::session::Replies;
@@ -153,13 +154,13 @@ impl Sessions<'_> {
     }
 
     /// The `EXEC` was redirected, and nothing of the transaction has run: it comes again after a moment.
-    pub fn exec_again(&mut self, key: ClientKey, pending: &Pending, reply: &[u8]) {
+    pub fn exec_again(&mut self, (key, cluster): (ClientKey, ClusterId), pending: &Pending, reply: &[u8]) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let executing = client.session.transaction.take_executing();
         let mut pending = *pending;
         // The bytes that come again are those of its `EXEC`, not those that were sent.
         pending.prefix_len = 0;
-        if self.dispatch_again(key, &pending, Bytes::from_static(EXEC), reply)
+        if self.dispatch_again((key, cluster), &pending, Bytes::from_static(EXEC), reply)
             && let Some(client) = self.clients.all.get_mut(key)
         {
             client.session.transaction =

@@ -31,12 +31,12 @@ impl Sessions<'_> {
             return self.clients.wait_for_all(key);
         }
         let split::Parts { parts, plan, readonly } = parts;
-        let replicas = readonly && self.core.snapshots.read_from != ReadFrom::Master;
         let mut outgoing = Vec::with_capacity(parts.len());
         for split::Part { slot, request } in parts {
+            let replicas = readonly && self.core.snapshots.read_from(slot.cluster) != ReadFrom::Master;
             let route = if replicas { Route::ReadSlot(slot) } else { Route::Slot(slot) };
             let node = self.sender().node_for(key, route).ok();
-            let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
+            let Some(exit) = self.sender().exit_or_wait(key, route, node) else { return Flow::Wait };
             outgoing.push((exit, route, request));
         }
         self.send_parts(key, plan, readonly, outgoing)
@@ -105,8 +105,9 @@ impl Sessions<'_> {
         let mut parts = Vec::with_capacity(tries * masters.len());
         for part in 0..tries * masters.len() {
             let node = masters[part % masters.len()];
-            let Some(exit) = self.sender().exit_or_wait(key, Some(node)) else { return Flow::Wait };
-            parts.push((exit, Route::Node(node), request.bytes()));
+            let route = Route::Node(node);
+            let Some(exit) = self.sender().exit_or_wait(key, route, Some(node)) else { return Flow::Wait };
+            parts.push((exit, route, request.bytes()));
         }
         self.note_flush(key, request);
         self.note_script_command(request);
@@ -126,9 +127,10 @@ impl Sessions<'_> {
         let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
         let mut parts = Vec::with_capacity(tries);
         for _ in 0..tries {
-            let node = self.sender().node_for(key, Route::AnyNode).ok();
-            let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
-            parts.push((exit, Route::AnyNode, request.bytes()));
+            let route = Route::AnyNode;
+            let node = self.sender().node_for(key, route).ok();
+            let Some(exit) = self.sender().exit_or_wait(key, route, node) else { return Flow::Wait };
+            parts.push((exit, route, request.bytes()));
         }
         self.send_parts(key, plan, true, parts)
     }
@@ -194,8 +196,9 @@ impl Sessions<'_> {
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &arguments);
         let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
-        let Some(exit) = self.sender().exit_or_wait(key, Some(node)) else { return Flow::Wait };
-        self.send_parts(key, plan, true, vec![(exit, Route::Node(node), bytes)])
+        let route = Route::Node(node);
+        let Some(exit) = self.sender().exit_or_wait(key, route, Some(node)) else { return Flow::Wait };
+        self.send_parts(key, plan, true, vec![(exit, route, bytes)])
     }
 
     /// `WAIT` and `WAITAOF` block, and they wait for what their own connection wrote last. So each master is asked on a

@@ -97,7 +97,7 @@ impl Sessions<'_> {
     /// set back in the same stretch of the pipeline.
     fn select(&mut self, key: ClientKey, database: u32) -> Flow {
         let node = self.sender().node_for(key, Route::AnyNode).ok();
-        let Some(exit) = self.sender().exit_or_wait(key, node) else { return Flow::Wait };
+        let Some(exit) = self.sender().exit_or_wait(key, Route::AnyNode, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         client.session.selecting = Some(database);
         client.connection_number =

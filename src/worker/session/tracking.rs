@@ -207,9 +207,9 @@ impl Sessions<'_> {
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
         };
-        if self.upstreams.pools.census.owned() + nodes.len()
-            > self.core.config.upstream.session_connections_max
-        {
+        let cluster = self.core.snapshots.cluster_of(Route::AnyNode);
+        let owned = self.upstreams.pools.census.owned(cluster) + nodes.len();
+        if owned > self.core.upstream_of(cluster).session_connections_max {
             let error = UpstreamError::Full("the table of session connections");
             return self.tracking_settled(key, false, Some(error.to_string()));
         }

@@ -211,7 +211,7 @@ impl Sessions<'_> {
         let route = transaction.slot.map_or(Route::Messages, Route::Slot);
         let node = self.sender().node_for(key, route);
         if !changes {
-            let exit = self.sender().exit_or_wait(key, node.ok()).ok_or(Flow::Wait)?;
+            let exit = self.sender().exit_or_wait(key, route, node.ok()).ok_or(Flow::Wait)?;
             return Ok(Some((exit, Hook::Transaction)));
         }
         // One that selects a database or a version of the protocol has a connection of its own.

@@ -6,8 +6,11 @@
 //!
 //! Invariant: the census equals a count of all connections ([`Census::of`]). A debug build looks at each housekeeping.
 
+use smallvec::SmallVec;
+
 use super::parallel::ALONE;
 use super::{Phase, Role, Upstream, Upstreams};
+use crate::route::ClusterId;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
 
@@ -16,15 +19,35 @@ use crate::worker::names::UpstreamKey;
 pub struct Census {
     /// By node: shared connections whose last attempt failed.
     backing_off: Vec<u32>,
-    /// Connections that are one client's own.
-    owned: usize,
+    /// By cluster: connections that are one client's own.
+    owned: SmallVec<[usize; 1]>,
+}
+
+/// What is counted of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Where it goes.
+    pub node: NodeIndex,
+    /// The cluster of that.
+    pub cluster: ClusterId,
+    /// Whom it serves.
+    pub role: Role,
+    /// How far it is in its life.
+    pub phase: Phase,
+}
+
+impl Counted {
+    fn of(upstream: &Upstream) -> Self {
+        let Upstream { node, cluster, role, phase, .. } = *upstream;
+        Self { node, cluster, role, phase }
+    }
 }
 
 impl Census {
-    /// A count of all of `connections`, each with its node. For checks.
-    pub fn of(connections: impl Iterator<Item = (NodeIndex, Role, Phase)>) -> Self {
+    /// A count of all of `connections`. For checks.
+    pub fn of(connections: impl Iterator<Item = Counted>) -> Self {
         let mut census = Self::default();
-        connections.for_each(|(node, role, phase)| census.add(node, role, phase));
+        connections.for_each(|connection| census.add(connection));
         census
     }
 
@@ -34,37 +57,48 @@ impl Census {
         self.backing_off.get(node.position()).is_some_and(|backing_off| *backing_off > 0)
     }
 
-    /// Connections that are one client's own.
-    pub fn owned(&self) -> usize {
-        self.owned
+    /// Connections to a cluster that are one client's own.
+    pub fn owned(&self, cluster: ClusterId) -> usize {
+        self.owned.get(cluster.position()).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, node: NodeIndex, role: Role, phase: Phase) {
+    fn add(&mut self, Counted { node, cluster, role, phase }: Counted) {
         if is_backing_off(role, phase) {
             if self.backing_off.len() <= node.position() {
                 self.backing_off.resize(node.position() + 1, 0);
             }
             self.backing_off[node.position()] += 1;
         }
-        self.owned += usize::from(role.owner().is_some());
+        if role.owner().is_some() {
+            if self.owned.len() <= cluster.position() {
+                self.owned.resize(cluster.position() + 1, 0);
+            }
+            self.owned[cluster.position()] += 1;
+        }
     }
 
-    fn take(&mut self, node: NodeIndex, role: Role, phase: Phase) {
+    fn take(&mut self, Counted { node, cluster, role, phase }: Counted) {
         if let (true, Some(backing_off)) =
             (is_backing_off(role, phase), self.backing_off.get_mut(node.position()))
         {
             *backing_off = backing_off.saturating_sub(1);
         }
-        self.owned = self.owned.saturating_sub(usize::from(role.owner().is_some()));
+        if let (Some(_), Some(owned)) = (role.owner(), self.owned.get_mut(cluster.position())) {
+            *owned = owned.saturating_sub(1);
+        }
     }
 }
 
 impl PartialEq for Census {
-    /// Nodes that do not rest need not be named.
+    /// Nodes that are not backed off from, and clusters without such connections, need not be named.
     fn eq(&self, other: &Self) -> bool {
         let nodes = self.backing_off.len().max(other.backing_off.len());
+        let clusters = self.owned.len().max(other.owned.len());
         let at = |census: &Self, place: usize| census.backing_off.get(place).copied().unwrap_or(0);
-        self.owned == other.owned && (0..nodes).all(|place| at(self, place) == at(other, place))
+        (0..nodes).all(|place| at(self, place) == at(other, place))
+            && (0..clusters)
+                .map(|place| ClusterId(place as u16))
+                .all(|cluster| self.owned(cluster) == other.owned(cluster))
     }
 }
 
@@ -77,17 +111,17 @@ impl Upstreams {
     /// Takes a new connection in.
     pub(super) fn insert_connection(&mut self, make: impl FnOnce(UpstreamKey) -> Upstream) -> UpstreamKey {
         let key = self.connections.insert(make);
-        if let Some(Upstream { node, role, phase, .. }) = self.connections.get(key) {
-            self.pools.census.add(*node, *role, *phase);
+        if let Some(upstream) = self.connections.get(key) {
+            self.pools.census.add(Counted::of(upstream));
         }
         key
     }
 
     /// Removes a connection that has ended.
     pub fn remove_connection(&mut self, key: UpstreamKey) {
-        if let Some(Upstream { node, role, phase, .. }) = self.connections.remove(key) {
-            self.pools.census.take(node, role, phase);
-            self.pools.forget(node, key);
+        if let Some(upstream) = self.connections.remove(key) {
+            self.pools.census.take(Counted::of(&upstream));
+            self.pools.forget(upstream.node, key);
         }
     }
 
@@ -112,15 +146,14 @@ impl Upstreams {
     fn change_connection(&mut self, key: UpstreamKey, change: impl FnOnce(&mut Upstream)) {
         let Some(upstream) = self.connections.get_mut(key) else { return };
         let census = &mut self.pools.census;
-        census.take(upstream.node, upstream.role, upstream.phase);
+        census.take(Counted::of(upstream));
         change(upstream);
-        census.add(upstream.node, upstream.role, upstream.phase);
+        census.add(Counted::of(upstream));
     }
 
     /// Whether the census is what a count of all connections gives.
     pub fn is_census_right(&self) -> bool {
-        let all = self.connections.iter().map(|upstream| (upstream.node, upstream.role, upstream.phase));
-        self.pools.census == Census::of(all)
+        self.pools.census == Census::of(self.connections.iter().map(Counted::of))
     }
 }
 
@@ -160,38 +193,35 @@ mod tests {
         println!("seed {seed}");
         let mut random = StdRng::seed_from_u64(seed);
         let mut census = Census::default();
-        let mut all: Vec<(NodeIndex, Role, Phase)> = Vec::new();
+        let mut all: Vec<Counted> = Vec::new();
         for _ in 0..2000 {
             let place = random.random_range(0..=all.len());
             match all.get_mut(place) {
                 None => {
-                    let new =
-                        (NodeIndex(random.random_range(0..4)), any_role(&mut random), any_phase(&mut random));
-                    census.add(new.0, new.1, new.2);
+                    let (node, cluster) = (random.random_range(0..4), random.random_range(0..3));
+                    let (role, phase) = (any_role(&mut random), any_phase(&mut random));
+                    let new = Counted { node: NodeIndex(node), cluster: ClusterId(cluster), role, phase };
+                    census.add(new);
                     all.push(new);
                 }
                 Some(_) if random.random_bool(0.4) => {
-                    let (node, role, phase) = all.swap_remove(place);
-                    census.take(node, role, phase);
+                    census.take(all.swap_remove(place));
                 }
-                Some((node, role, phase)) => {
-                    census.take(*node, *role, *phase);
-                    *role = any_role(&mut random);
-                    *phase = any_phase(&mut random);
-                    census.add(*node, *role, *phase);
+                Some(changed) => {
+                    census.take(*changed);
+                    (changed.role, changed.phase) = (any_role(&mut random), any_phase(&mut random));
+                    census.add(*changed);
                 }
             }
             assert_eq!(census, Census::of(all.iter().copied()), "seed {seed}");
             for node in (0..6).map(NodeIndex) {
-                let backs_off =
-                    all.iter().any(|(at, role, phase)| *at == node && is_backing_off(*role, *phase));
+                let backs_off = all.iter().any(|of| of.node == node && is_backing_off(of.role, of.phase));
                 assert_eq!(census.backs_off(node), backs_off, "seed {seed}");
             }
-            assert_eq!(
-                census.owned(),
-                all.iter().filter(|(_, role, _)| role.owner().is_some()).count(),
-                "seed {seed}"
-            );
+            for cluster in (0..4).map(ClusterId) {
+                let owned = all.iter().filter(|of| of.cluster == cluster && of.role.owner().is_some());
+                assert_eq!(census.owned(cluster), owned.count(), "seed {seed}");
+            }
         }
     }
 }

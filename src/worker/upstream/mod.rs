@@ -39,6 +39,7 @@ use crate::admission::ReplicaWait;
 use crate::net::Stream;
 use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
+use crate::route::ClusterId;
 use crate::shared::topology::NodeIndex;
 use crate::worker::selection::Selection;
 
@@ -131,6 +132,8 @@ pub struct Upstream {
     pub key: UpstreamKey,
     /// The node it goes to.
     pub node: NodeIndex,
+    /// The cluster of that.
+    pub cluster: ClusterId,
     /// Whom it serves. Written by [`census`] alone.
     role: Role,
     /// The protocol version.

@@ -49,7 +49,7 @@ impl Upstreams {
                 self.turn = self.turn.wrapping_add(1);
                 match usable().nth(self.turn % usable().count().max(1)) {
                     Some(replica) => Ok(replica),
-                    None if core.snapshots.read_from == ReadFrom::PreferReplica => Ok(master),
+                    None if core.snapshots.read_from(slot.cluster) == ReadFrom::PreferReplica => Ok(master),
                     None => Err(UpstreamError::NoReplica(slot)),
                 }
             }

@@ -229,7 +229,8 @@ impl Upstreams {
         selection: Selection,
         greeting: Option<bytes::Bytes>,
     ) -> Option<UpstreamKey> {
-        (self.pools.census.owned() < core.config.upstream.session_connections_max)
+        let cluster = core.snapshots.cluster_of_node(node);
+        (self.pools.census.owned(cluster) < core.upstream_of(cluster).session_connections_max)
             .then(|| self.open_connection(core, node, role, selection, greeting))
     }
 
@@ -242,7 +243,8 @@ impl Upstreams {
         }
         let spares = &mut self.pools.node(upstream.node).spares;
         // Where few sessions are allowed, few are kept for the next.
-        let spares_max = SPARES_PER_NODE_MAX.min(core.config.upstream.session_connections_max / 4);
+        let spares_max =
+            SPARES_PER_NODE_MAX.min(core.upstream_of(upstream.cluster).session_connections_max / 4);
         if upstream.phase == Phase::Ready && spares.len() < spares_max && !upstream.to_be_unblocked {
             upstream.active_ns = core.now_ns;
             spares.push(key);
@@ -268,13 +270,15 @@ impl Upstreams {
         greeting: Option<bytes::Bytes>,
     ) -> UpstreamKey {
         // Where replicas may be read, every connection says so: a master ignores it, and a node may become a replica later.
-        let readonly = core.snapshots.read_from != ReadFrom::Master
-            && core.snapshots.keyless().kind == UpstreamKind::Cluster;
+        let cluster = core.snapshots.cluster_of_node(node);
+        let readonly = core.snapshots.read_from(cluster) != ReadFrom::Master
+            && core.snapshots.topology.cluster(cluster).kind == UpstreamKind::Cluster;
         let active_ns = core.now_ns;
         let Selection { version, database } = selection;
         let key = self.insert_connection(|key| Upstream {
             key,
             node,
+            cluster,
             role,
             version,
             database,

@@ -60,8 +60,8 @@ pub struct Retries {
     queue: VecDeque<(u64, Retry)>,
     /// Bytes of the requests in it.
     bytes: usize,
-    /// Clients whose next request waits for room here.
-    waiters: Vec<ClientKey>,
+    /// Clients whose next request waits for room here, each with the bytes below which there is some for it.
+    waiters: Vec<(ClientKey, usize)>,
     arrived: Rc<Notify>,
 }
 
@@ -122,22 +122,20 @@ impl Retries {
         }
     }
 
-    /// Whether a request may come that need not.
+    /// Whether a request may come that need not: what waits here is less than `upstream.output_buffer_max` of its cluster.
     pub fn has_room(&self, settings: &config::Upstream) -> bool {
         self.bytes < settings.output_buffer_max
     }
 
-    /// The client's next request is looked at again when there is room.
-    pub fn wait_for_room(&mut self, client: ClientKey) {
-        self.waiters.push(client);
+    /// The client's next request, to a cluster with these settings, is looked at again when there is room.
+    pub fn wait_for_room(&mut self, client: ClientKey, settings: &config::Upstream) {
+        self.waiters.push((client, settings.output_buffer_max / 2));
     }
 
     /// Those who have waited for room, once there is enough for many.
-    pub fn take_waiters(&mut self, settings: &config::Upstream) -> Vec<ClientKey> {
-        match self.bytes <= settings.output_buffer_max / 2 {
-            true => std::mem::take(&mut self.waiters),
-            false => Vec::new(),
-        }
+    pub fn take_waiters(&mut self) -> Vec<ClientKey> {
+        let bytes = self.bytes;
+        self.waiters.extract_if(.., |(_, bytes_max)| bytes <= *bytes_max).map(|(client, _)| client).collect()
     }
 
     /// Gives back what the largest crowd has left behind.

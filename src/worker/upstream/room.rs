@@ -13,7 +13,6 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Phase, Role, Upstream, Upstreams};
-use crate::config;
 use crate::resp::{RespVersion, encode};
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
@@ -42,8 +41,10 @@ impl Room {
     }
 
     /// Room on `upstream`, if it has any.
-    pub fn on(upstream: &Upstream, settings: &config::Upstream) -> Option<Self> {
-        let Upstream { wire, key, .. } = upstream;
+    #[inline]
+    pub fn on(core: &Core, upstream: &Upstream) -> Option<Self> {
+        let Upstream { wire, key, cluster, .. } = upstream;
+        let settings = core.upstream_of(*cluster);
         let has_room = wire.inflight() == 0
             || (wire.inflight() < settings.inflight_max
                 && wire.inflight_bytes() < settings.output_buffer_max);
@@ -80,7 +81,7 @@ impl RoomWaiters {
 impl Upstreams {
     /// Room on a connection, if it has any.
     pub fn room(&self, core: &Core, connection: UpstreamKey) -> Option<Room> {
-        Room::on(self.connections.get(connection)?, &core.config.upstream)
+        Room::on(core, self.connections.get(connection)?)
     }
 
     /// Room on a connection that is open or being opened, if it has any.
@@ -89,7 +90,7 @@ impl Upstreams {
         let upstream = self.connections.get(connection)?;
         match upstream.phase() {
             Phase::Waiting(_) => None,
-            Phase::Connecting | Phase::Ready => Room::on(upstream, &core.config.upstream),
+            Phase::Connecting | Phase::Ready => Room::on(core, upstream),
         }
     }
 
@@ -133,7 +134,7 @@ impl Upstreams {
         if upstream.waiters.is_empty() {
             return;
         }
-        let settings = &core.config.upstream;
+        let settings = core.upstream_of(upstream.cluster);
         let (requests_max, bytes_max) = (settings.inflight_max / 2, settings.output_buffer_max / 2);
         if upstream.wire.inflight() <= requests_max && upstream.wire.inflight_bytes() <= bytes_max {
             std::mem::take(&mut upstream.waiters).let_go_on(&mut core.effects);

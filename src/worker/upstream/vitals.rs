@@ -312,7 +312,9 @@ impl Upstreams {
                 upstream.alive_ns = upstream.alive_ns.max(pulse_ns);
             }
         }
-        let renew_ns = RENEW_NS.min(core.config.upstream.request_timeout.as_nanos() as u64 / 2);
+        let renew_ns = RENEW_NS.min(
+            core.upstream_of(core.snapshots.cluster_of_node(node)).request_timeout.as_nanos() as u64 / 2,
+        );
         if waits_ns >= renew_ns
             && let Some(key) = connection
         {
@@ -339,7 +341,7 @@ impl Upstreams {
         let Some(upstream) = self.connections.get(key).filter(|upstream| upstream.stream.is_some()) else {
             return;
         };
-        let limit_ns = core.config.upstream.request_timeout.as_nanos() as u64;
+        let limit_ns = core.upstream_of(upstream.cluster).request_timeout.as_nanos() as u64;
         let waits_ns = match upstream.role {
             Role::Confirming(wait) => wait.timeout_ms.saturating_mul(1_000_000),
             _ => 0,

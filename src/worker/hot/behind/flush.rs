@@ -435,7 +435,7 @@ impl HotKeys {
 
     /// Answers members that have waited too long for a node that can't be reached, or for the journal.
     fn give_up_overdue_members(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey) {
-        let patience_ns = core.config.upstream.unavailable_wait.as_nanos() as u64;
+        let patience_ns = core.unavailable_wait_ns(key.place.cluster);
         let failing_since_ns = key.owner.failing_since_ns();
         if failing_since_ns.is_none_or(|since_ns| core.now_ns.saturating_sub(since_ns) < patience_ns) {
             return;

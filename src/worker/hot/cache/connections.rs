@@ -8,6 +8,7 @@
 use super::Cache;
 use super::store::UNTRACKED;
 use crate::resp;
+use crate::route::ClusterId;
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::hot::HotKeys;
@@ -98,8 +99,8 @@ impl Cache {
 }
 
 impl HotKeys {
-    /// A push message on a tracking connection: the keys that have changed, or null when all have.
-    pub fn on_copies_changed(&mut self, core: &mut Core, message: &[u8]) {
+    /// A push message on a tracking connection to this cluster: the keys that have changed there, or null when all have.
+    pub fn on_copies_changed(&mut self, core: &mut Core, cluster: ClusterId, message: &[u8]) {
         let Some(mut parts) = resp::elements(message) else { return };
         if parts.next().and_then(resp::bulk_payload) != Some(b"invalidate") {
             return;
@@ -108,7 +109,7 @@ impl HotKeys {
         let dropped = match parts.next().and_then(resp::elements) {
             Some(keys) => keys
                 .filter_map(resp::bulk_payload)
-                .map(|key| store.drop_key(core.id_of(key).hash))
+                .map(|key| store.drop_key(core.gateway.key_hasher.id(cluster, key).hash))
                 .sum::<usize>(),
             None => store.drop_sources(|_| true),
         };
