@@ -51,7 +51,7 @@ pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
 }
 
 /// The top-level elements of an aggregate, each as its raw bytes, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elements<'a> {
     rest: &'a [u8],
     due: usize,

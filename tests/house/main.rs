@@ -73,6 +73,7 @@ fn check_uses(directory: &str, allowed: &[&str]) {
         "net",
         "pace",
         "process",
+        "reserve",
         "resp",
         "route",
         "shared",
@@ -97,6 +98,7 @@ fn leaves_use_leaves_only() {
     check_uses("pace", &[]);
     check_uses("combine", &["resp", "limits"]);
     check_uses("admission", &["combine", "command", "config", "resp", "limits"]);
+    check_uses("reserve", &["combine", "resp", "limits"]);
 }
 
 #[test]
@@ -194,7 +196,7 @@ fn requests_leave_through_one_exit() {
 
 #[test]
 fn leaves_do_no_io() {
-    for directory in ["resp", "command", "route", "detect", "pace", "combine", "admission"] {
+    for directory in ["resp", "command", "route", "detect", "pace", "combine", "admission", "reserve"] {
         check_absent(
             directory,
             &["std::net", "std::fs", "tokio::", "Instant::now", "SystemTime"],

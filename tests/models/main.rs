@@ -16,3 +16,4 @@ mod admission_model;
 mod combine_model;
 mod detection_accuracy;
 mod pace_simulation;
+mod reserve_model;

@@ -1,0 +1,103 @@
+//! Why an operation on a sale is refused.
+//!
+//! Owns the first word of each error, by which clients tell them apart, and its sentence. Deliberately does not name the SKU or the user: who asked knows,
+//! and a refusal is written a million times a second.
+
+use bytes::BufMut;
+
+use crate::resp::{encode, parse_integer};
+
+/// A refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal<'a> {
+    /// Fewer places are left than asked for; so many.
+    SoldOut(i64),
+    /// Closed, or over.
+    Closed,
+    /// Opens at this unix time in milliseconds.
+    NotOpen(i64),
+    /// The user would have more places than this.
+    PerUser(i64),
+    /// The user has used all his ids.
+    TooManyIds,
+    /// The user holds nothing in this sale, whose holders alone may take places.
+    NotHolder(&'a [u8]),
+    /// There is no such sale.
+    NoSku,
+    /// There is no such sale as HOLDERSOF, or the target of a move, names.
+    NoOther(&'a [u8]),
+    /// The ledger is not read.
+    LedgerFull,
+    /// There is nothing to confirm.
+    NotHeld,
+    /// The sale moved, or moves, to this one.
+    Gone(&'a [u8]),
+    /// The limit would be below the places that are taken; so many.
+    BelowTaken(i64),
+}
+
+impl<'a> Refusal<'a> {
+    /// Reads what scripts say: a word and perhaps an argument.
+    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
+        let space = memchr::memchr(b' ', text).unwrap_or(text.len());
+        let (word, argument) = (&text[..space], text.get(space + 1..).unwrap_or_default());
+        let number = || parse_integer(argument);
+        Some(match word {
+            b"SOLDOUT" => Self::SoldOut(number()?),
+            b"CLOSED" => Self::Closed,
+            b"NOTOPEN" => Self::NotOpen(number()?),
+            b"PERUSER" => Self::PerUser(number()?),
+            b"IDS" => Self::TooManyIds,
+            b"NOTHOLDER" => Self::NotHolder(argument),
+            b"NOSKU" => Self::NoSku,
+            b"NOOTHER" => Self::NoOther(argument),
+            b"LEDGERFULL" => Self::LedgerFull,
+            b"NOTHELD" => Self::NotHeld,
+            b"GONE" => Self::Gone(argument),
+            b"BELOW" => Self::BelowTaken(number()?),
+            _ => return None,
+        })
+    }
+
+    /// Writes the error reply.
+    pub fn write(&self, out: &mut impl BufMut) {
+        let shown = |sku: &[u8]| sku[..sku.len().min(128)].escape_ascii().to_string();
+        match *self {
+            Self::SoldOut(..=0) => encode::error(out, "SOLDOUT no place is left"),
+            Self::SoldOut(left) => {
+                encode::error(out, format!("SOLDOUT fewer places are left than COUNT asks for: {left}"));
+            }
+            Self::Closed => encode::error(out, "CLOSED this sale gives no places now"),
+            Self::NotOpen(start) => encode::error(out, format!("NOTOPEN this sale opens at unix-ms {start}")),
+            Self::PerUser(most) => {
+                encode::error(out, format!("PERUSER this user may have {most} places at the most"));
+            }
+            Self::TooManyIds => encode::error(
+                out,
+                "PERUSER this user has used 32 IDMP ids of this sale, which is the most; leave IDMP out to see what he holds",
+            ),
+            Self::NotHolder(other) => encode::error(
+                out,
+                format!("NOTHOLDER only who holds a place in '{}' may take from this sale", shown(other)),
+            ),
+            Self::NoSku => encode::error(out, "NOSKU there is no such sale; open it with RESERVE.OPEN"),
+            Self::NoOther(other) => {
+                encode::error(out, format!("NOSKU there is no sale '{}'; open it first", shown(other)));
+            }
+            Self::LedgerFull => encode::error(
+                out,
+                "LEDGERFULL 10000000 entries of the ledger were not read; trim what was read, or RESERVE.OPEN ... LEDGER OFF",
+            ),
+            Self::NotHeld => {
+                encode::error(
+                    out,
+                    "NOTHELD this user holds no place; its time may be over, RESERVE.ADD again",
+                );
+            }
+            Self::Gone(to) => encode::error(out, format!("GONE this sale went on as '{}'", shown(to))),
+            Self::BelowTaken(taken) => {
+                encode::error(out, format!("ERR LIMIT is below the {taken} places that are taken"));
+            }
+        }
+    }
+}

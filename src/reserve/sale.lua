@@ -1,0 +1,360 @@
+-- The common part of the scripts that change holdings: it stands before each of them.
+--
+-- KEYS[1] is the sale's hash, `{tag}hotgate:sale:<sku>`. The names of all other keys of the sale follow from it.
+--
+-- A script works in two steps. `plan` reads everything and decides, in memory. `commit` writes. So nothing is written where
+-- a key is missing, is of another type, or is on another node. Every key that `commit` writes was asked for in `plan`, also one that does
+-- not exist yet: where the slot is being moved, the server refuses there what it would refuse in `commit`.
+
+local TRYAGAIN = 'TRYAGAIN the keys of this sale are on two nodes while their slot moves'
+local PAGE = 128
+-- Fields of a bucket, in the mean, from which on one is split.
+local HOLDERS_MEAN, IDS_MEAN = 48, 16
+local LEDGER_MAX = 10000000
+-- Seconds in which holds end that one call looks at.
+local SECONDS_MAX = 16
+-- The window, in milliseconds, over which the rate of grants is smoothed.
+local RATE_MS = 10000
+
+local sale = KEYS[1]
+local head, tail = string.sub(sale, 1, 17) .. '.', string.sub(sale, 18)
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local sha1hex = redis.sha1hex
+
+local function ask(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then error(reply.err, 0) end
+  return reply
+end
+
+-- The error reply for what ended `plan`.
+local function failed(cause)
+  local text = type(cause) == 'table' and cause.err or cause
+  if string.find(text, 'non local key', 1, true) then text = TRYAGAIN end
+  return redis.error_reply(text)
+end
+
+local function part(name, index) return head .. name .. '.' .. index .. tail end
+
+-- Numbers of the sale by field; those that are missing are 0.
+local NUMBERS = { 'limit', 'peruser', 'start', 'end', 'hold', 'closed', 'taken', 'held', 'confirmed', 'seq', 'holders',
+  'buckets', 'due', 'rate', 'rated', 'ledger', 'granted', 'moved', 'moved_seq', 'transit_seq', 'idusers', 'idbuckets',
+  'gateways' }
+local s = {}
+local buckets_before, seq_before, idbuckets_before
+
+-- Reads the sale; says whether there is one. `once` is what the last flush of that gateway left.
+local function read_sale(gateway)
+  local found = ask('HMGET', sale, 'once.' .. gateway, 'holdersof', 'moving_to', unpack(NUMBERS))
+  for index, name in ipairs(NUMBERS) do s[name] = tonumber(found[index + 3] or 0) end
+  s.once, s.holdersof, s.moving_to = found[1], found[2] or '', found[3] or ''
+  buckets_before, seq_before, idbuckets_before = s.buckets, s.seq, s.idbuckets
+  return found[4]
+end
+
+local function hash_of(user) return tonumber(string.sub(sha1hex(user), 1, 8), 16) end
+
+-- Linear hashing: the bucket of a hash among so many buckets.
+local function place(hash, buckets)
+  local _, exponent = math.frexp(buckets)
+  local double = 2 ^ exponent
+  local index = hash % double
+  if index >= buckets then return index - double / 2 end
+  return index
+end
+
+-- A holding as it is stored: its kind, place in line, places that are confirmed (or were, if it moved away), and when it began; for one with
+-- places that are held, those and when their time is over.
+local function unpack_holding(h, packed)
+  local kind
+  if string.byte(packed) == 104 then
+    kind, h.seq, h.confirmed, h.time, h.held, h.expires = struct.unpack('>BI5I4I6I4I6', packed)
+  else
+    kind, h.seq, h.confirmed, h.time = struct.unpack('>BI5I4I6', packed)
+    if kind == 109 then h.moved, h.confirmed = h.confirmed, 0 end
+  end
+end
+
+local function pack_holding(h)
+  if h.moved then return struct.pack('>BI5I4I6', 109, h.seq, h.moved, h.time) end
+  if h.held == 0 then return struct.pack('>BI5I4I6', 99, h.seq, h.confirmed, h.time) end
+  return struct.pack('>BI5I4I6I4I6', 104, h.seq, h.confirmed, h.time, h.held, h.expires)
+end
+
+local function state_of(h)
+  if h.moved then return 'moved' end
+  return h.held > 0 and 'held' or 'confirmed'
+end
+
+-- What is to be written: ledger entries, users by place in line (false: removed) of each page, seqs by second.
+local events, pages, due_adds = {}, {}, {}
+
+local function note(event, h, count, state)
+  if s.ledger == 1 then
+    local at = #events
+    events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5] = event, h.seq, h.user, count, state
+  end
+end
+
+-- The page of a place in line, to be changed. It exists from its first place in line on.
+local function page_of(seq)
+  local index = math.floor(seq / PAGE)
+  local page = pages[index]
+  if not page then
+    page = {}
+    pages[index] = page
+    local key = part('pages', index)
+    if index * PAGE <= seq_before then
+      if ask('HEXISTS', key, '') == 0 then error(TRYAGAIN, 0) end
+    else
+      ask('EXISTS', key)
+    end
+  end
+  return page
+end
+
+local function remove(h)
+  page_of(h.seq)[h.seq] = false
+  s.holders = s.holders - 1
+  h.seq, h.expires, h.time = 0, 0, 0
+end
+
+local function expire(h)
+  s.taken, s.held = s.taken - h.held, s.held - h.held
+  note('expire', h, h.held, 'expired')
+  h.held, h.expires, h.changed = 0, 0, true
+  if h.confirmed == 0 then remove(h) end
+end
+
+local users, loaded = {}, {}
+
+-- What a user holds. A hold that is over ends here.
+local function load(user)
+  local h = users[user]
+  if h then return h end
+  local hash = hash_of(user)
+  local index = place(hash, buckets_before)
+  local found = ask('HMGET', part('holders', index), '', user)
+  if not found[1] then error(TRYAGAIN, 0) end
+  h = { user = user, hash = hash, place = index, seq = 0, confirmed = 0, held = 0, expires = 0, time = 0 }
+  users[user], loaded[#loaded + 1] = h, h
+  if found[2] then
+    h.stored = true
+    unpack_holding(h, found[2])
+    if h.held > 0 and h.expires <= now and h.seq > s.transit_seq then expire(h) end
+  end
+  return h
+end
+
+-- Holds by the second in which they end. The hold is looked at, so an entry may be stale.
+local seconds, second_at, entry_at, seconds_done = nil, 1, 0, {}
+
+local function due_key(second) return part('due', second) end
+
+-- Ends holds that are over: looks at up to so many entries. Says whether there may be more.
+local function take_back(most)
+  local second_now = math.floor(now / 1000)
+  if s.due == 0 or s.due > second_now then return false end
+  if not seconds then
+    seconds = ask('ZRANGEBYSCORE', head .. 'due' .. tail, '-inf', second_now, 'LIMIT', 0, SECONDS_MAX)
+    if #seconds == 0 then error(TRYAGAIN, 0) end
+  end
+  while second_at <= #seconds do
+    if most == 0 then return true end
+    local second = tonumber(seconds[second_at])
+    local seqs = ask('LRANGE', due_key(second), entry_at, entry_at + most - 1)
+    if #seqs == 0 and entry_at == 0 then error(TRYAGAIN, 0) end
+    for _, text in ipairs(seqs) do
+      local seq = tonumber(text)
+      local index = math.floor(seq / PAGE)
+      local found = ask('HMGET', part('pages', index), '', seq)
+      if not found[1] then error(TRYAGAIN, 0) end
+      if found[2] then
+        local h = load(found[2])
+        if h.seq == seq and h.held > 0 and h.expires > now and math.floor(h.expires / 1000) == second then
+          return false
+        end
+      end
+      entry_at, most = entry_at + 1, most - 1
+    end
+    if most > 0 then
+      seconds_done[#seconds_done + 1] = seconds[second_at]
+      second_at, entry_at = second_at + 1, 0
+    end
+  end
+  return #seconds == SECONDS_MAX
+end
+
+-- Holds this place in line until its end.
+local function hold(h)
+  h.expires = now + s.hold
+  local second = math.floor(h.expires / 1000)
+  local seqs = due_adds[second]
+  if not seqs then
+    seqs = {}
+    due_adds[second] = seqs
+    local scores = ask('ZMSCORE', head .. 'due' .. tail, '', second)
+    if not scores[1] then error(TRYAGAIN, 0) end
+    if scores[2] and ask('EXISTS', due_key(second)) == 0 then error(TRYAGAIN, 0) end
+    if not scores[2] then ask('EXISTS', due_key(second)) end
+  end
+  seqs[#seqs + 1] = h.seq
+end
+
+local ledger_length
+
+-- Whether the ledger has no room; asks whether it is there at all.
+local function ledger_full()
+  if s.ledger ~= 1 then return false end
+  if not ledger_length then
+    local key = head .. 'ledger' .. tail
+    ledger_length = ask('XLEN', key)
+    if ledger_length == 0 and ask('EXISTS', key) == 0 then error(TRYAGAIN, 0) end
+  end
+  return ledger_length + #events / 5 >= LEDGER_MAX
+end
+
+-- A user without a holding gets the next place in line.
+local function line_up(h)
+  s.seq, s.holders = s.seq + 1, s.holders + 1
+  h.seq, h.time = s.seq, now
+  page_of(h.seq)[h.seq] = h.user
+end
+
+-- Splits of buckets that are to be made: of which, and what moves into the new one.
+local splits = {}
+
+-- Splits buckets until the mean is in its bound, at most until their number is a power of two: beyond it, those that were split now would
+-- be split again.
+local function plan_splits(kind, entries, buckets, mean, most)
+  local _, exponent = math.frexp(buckets)
+  local level = 2 ^ (exponent - 1)
+  while entries > buckets * mean and buckets < level * 2 and most > 0 do
+    local from = buckets - level
+    local fields = ask('HGETALL', part(kind, from))
+    if #fields == 0 then error(TRYAGAIN, 0) end
+    ask('EXISTS', part(kind, buckets))
+    local moves = {}
+    for index = 1, #fields, 2 do
+      local field = fields[index]
+      if field ~= '' and hash_of(field) % (level * 2) == buckets then
+        moves[#moves + 1], moves[#moves + 2] = field, fields[index + 1]
+      end
+    end
+    splits[#splits + 1] = { kind = kind, from = from, to = buckets, moves = moves }
+    buckets, most = buckets + 1, most - 1
+  end
+  return buckets
+end
+
+-- A second whose entries were all looked at goes, and the next one is the first.
+local function plan_due()
+  if seconds and entry_at > 0 and ask('LLEN', due_key(seconds[second_at])) <= entry_at then
+    seconds_done[#seconds_done + 1] = seconds[second_at]
+    second_at, entry_at = second_at + 1, 0
+  end
+  if #seconds_done > 0 then
+    s.due = tonumber(seconds[second_at] or ask('ZRANGE', head .. 'due' .. tail, #seconds_done, #seconds_done)[1]) or 0
+  end
+  for second in pairs(due_adds) do
+    if s.due == 0 or second < s.due then s.due = second end
+  end
+end
+
+-- The last of planning: what follows from the changes.
+local function plan_rest()
+  plan_due()
+  if #events > 0 then ledger_full() end
+  if s.holders > s.buckets * HOLDERS_MEAN then
+    s.buckets = plan_splits('holders', s.holders, s.buckets, HOLDERS_MEAN, 4)
+  end
+  if s.idusers > s.idbuckets * IDS_MEAN then
+    s.idbuckets = plan_splits('ids', s.idusers, s.idbuckets, IDS_MEAN, 4)
+  end
+end
+
+local function put(lists, index, first, second)
+  local list = lists[index]
+  if not list then
+    list = {}
+    lists[index] = list
+  end
+  list[#list + 1] = first
+  if second then list[#list + 1] = second end
+end
+
+local function write_each(command, kind, lists)
+  for index, list in pairs(lists) do redis.call(command, part(kind, index), unpack(list)) end
+end
+
+-- Writes what a bucket's split moves, and what of `changed` (by name: packed, or false if it is to go) lies in the buckets of this kind.
+local function write_buckets(kind, changed, buckets)
+  local sets, removals = {}, {}
+  for _, split in ipairs(splits) do
+    if split.kind == kind then
+      put(sets, split.to, '', '')
+      for index = 1, #split.moves, 2 do
+        local name = split.moves[index]
+        put(removals, split.from, name)
+        if not changed[name] then put(sets, split.to, name, split.moves[index + 1]) end
+      end
+    end
+  end
+  for name, each in pairs(changed) do
+    local index = place(each.hash, buckets)
+    if each.packed then put(sets, index, name, each.packed)
+    elseif each.stored and index == each.place then put(removals, index, name) end
+  end
+  write_each('HSET', kind, sets)
+  write_each('HDEL', kind, removals)
+end
+
+local function write_pages()
+  local sets, removals = {}, {}
+  for index, page in pairs(pages) do
+    if index * PAGE > seq_before then put(sets, index, '', '') end
+    for seq, user in pairs(page) do
+      if user then put(sets, index, seq, user)
+      elseif seq <= seq_before then put(removals, index, seq) end
+    end
+  end
+  write_each('HSET', 'pages', sets)
+  write_each('HDEL', 'pages', removals)
+end
+
+local function write_due()
+  local key = head .. 'due' .. tail
+  for _, second in ipairs(seconds_done) do
+    redis.call('UNLINK', due_key(second))
+    redis.call('ZREM', key, second)
+  end
+  if entry_at > 0 then redis.call('LTRIM', due_key(seconds[second_at]), entry_at, -1) end
+  for second, seqs in pairs(due_adds) do
+    redis.call('RPUSH', due_key(second), unpack(seqs))
+    redis.call('ZADD', key, second, second)
+  end
+end
+
+local function write_ledger()
+  local key = head .. 'ledger' .. tail
+  for at = 1, #events, 5 do
+    redis.call('XADD', key, '*', 'event', events[at], 'seq', events[at + 1], 'user', events[at + 2],
+      'count', events[at + 3], 'state', events[at + 4], 'ms', now)
+  end
+end
+
+-- Writes all changes of holdings. The sale's own fields are the caller's to write, and come first: they are what a server without memory refuses.
+local function write_holdings()
+  local changed = {}
+  for _, h in ipairs(loaded) do
+    if h.changed then
+      if h.seq > 0 then h.packed = pack_holding(h) end
+      if h.packed or h.stored then changed[h.user] = h end
+    end
+  end
+  write_buckets('holders', changed, s.buckets)
+  write_pages()
+  write_due()
+  write_ledger()
+end

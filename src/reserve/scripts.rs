@@ -1,0 +1,78 @@
+//! The scripts, and the calls of those that run seldom.
+//!
+//! Owns which source a script has and by which SHA-1 Redis knows it. Deliberately does not load them: a call either names the script or brings it.
+
+use std::sync::LazyLock;
+
+use bytes::BytesMut;
+
+use super::{refusal::Refusal, terms::OpenTerms};
+use crate::resp::{bulk_payload, encode};
+
+/// One script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// The flush of operations.
+    Reserve,
+    /// `RESERVE.OPEN`.
+    Open,
+    /// `RESERVE.CLOSE` and `RESERVE.REOPEN`.
+    Close,
+}
+
+impl Script {
+    /// All of them, for `SCRIPT LOAD` on a fresh connection.
+    pub const ALL: [Self; 3] = [Self::Reserve, Self::Open, Self::Close];
+
+    /// Its source.
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::Reserve => concat!(include_str!("sale.lua"), include_str!("reserve.lua")),
+            Self::Open => concat!(include_str!("sale.lua"), include_str!("open.lua")),
+            Self::Close => include_str!("close.lua"),
+        }
+    }
+
+    /// The SHA-1 by which Redis knows it, in lower case hex.
+    pub fn sha(self) -> &'static str {
+        static SHAS: LazyLock<[String; Script::ALL.len()]> =
+            LazyLock::new(|| Script::ALL.map(|script| sha1_smol::Sha1::from(script.source()).hexdigest()));
+        &SHAS[self as usize]
+    }
+
+    /// Writes a call with one key. `with_body` sends the source along: Redis said that it does not know the script.
+    pub fn encode(self, key: &[u8], arguments: &[&[u8]], with_body: bool, out: &mut BytesMut) {
+        encode::array(out, 4 + arguments.len());
+        self.encode_head(key, with_body, out);
+        arguments.iter().for_each(|argument| encode::bulk(out, argument));
+    }
+
+    /// The first four words of a call.
+    pub(super) fn encode_head(self, key: &[u8], with_body: bool, out: &mut BytesMut) {
+        let (name, script): (&[u8], &str) =
+            if with_body { (b"EVAL", self.source()) } else { (b"EVALSHA", self.sha()) };
+        for word in [name, script.as_bytes(), b"1", key] {
+            encode::bulk(out, word);
+        }
+    }
+
+    /// Writes the call of `RESERVE.OPEN`.
+    pub fn encode_open(sale_key: &[u8], terms: &OpenTerms, with_body: bool, out: &mut BytesMut) {
+        let arguments = terms.arguments();
+        Self::Open.encode(sale_key, &arguments.each_ref().map(Vec::as_slice), with_body, out);
+    }
+
+    /// Writes the call of `RESERVE.CLOSE`, or of `RESERVE.REOPEN`.
+    pub fn encode_close(sale_key: &[u8], closes: bool, with_body: bool, out: &mut BytesMut) {
+        Self::Close.encode(sale_key, &[if closes { b"1" } else { b"0" }], with_body, out);
+    }
+}
+
+/// What the scripts of OPEN, CLOSE and REOPEN said: done, or a refusal. `None` for what they never say.
+pub fn open_result(reply: &[u8]) -> Option<Result<(), Refusal<'_>>> {
+    let text = bulk_payload(reply)?;
+    match text.strip_prefix(b"-") {
+        Some(refusal) => Refusal::parse(refusal).map(Err),
+        None => Some(Ok(())),
+    }
+}

@@ -1,0 +1,128 @@
+//! One who reserves: a connection to a server, the calls that a gateway would send, and their results in words.
+
+use bytes::BytesMut;
+use hotgate::reserve::{
+    FlushResults, OpKind, OpResult, ReserveCall, ReserveCommand, ReserveOp, Script, open_result, sale_key,
+    write_op_reply,
+};
+use hotgate::resp::RespVersion;
+
+use crate::support::Client;
+use crate::support::text::one_line;
+
+/// A gateway's part for one sale.
+pub struct Desk {
+    pub client: Client,
+    pub sku: String,
+    pub gateway: String,
+    pub sequence: u64,
+}
+
+impl Desk {
+    pub fn new(client: Client, sku: &str, gateway: &str) -> Desk {
+        Desk { client, sku: sku.to_owned(), gateway: gateway.to_owned(), sequence: 1 }
+    }
+
+    pub fn key(&self) -> Vec<u8> {
+        sale_key(self.sku.as_bytes()).to_vec()
+    }
+
+    /// Sends a call by its digest, and with its source if the server does not know that.
+    pub fn call(&mut self, encode: impl Fn(bool, &mut BytesMut)) -> Vec<u8> {
+        for with_body in [false, true] {
+            let mut wire = BytesMut::new();
+            encode(with_body, &mut wire);
+            self.client.send(&wire);
+            let reply = self.client.reply();
+            if !reply.starts_with(b"-NOSCRIPT") {
+                return reply;
+            }
+        }
+        panic!("the server does not take the script")
+    }
+
+    /// Sends a flush under this sequence; the reply's bytes.
+    pub fn send(&mut self, ops: &[ReserveOp], sequence: u64) -> Vec<u8> {
+        let (key, gateway) = (self.key(), self.gateway.clone());
+        let sequence = ops.iter().any(|op| op.kind.is_write()).then_some(sequence);
+        self.call(|with_body, out| {
+            let call = ReserveCall { sale_key: &key, gateway: gateway.as_bytes(), sequence, with_body };
+            call.encode(ops.iter(), out);
+        })
+    }
+
+    /// Runs a flush once; the clients' replies and the sale's phase.
+    pub fn flush(&mut self, ops: &[ReserveOp]) -> Vec<String> {
+        self.sequence += 1;
+        let reply = self.send(ops, self.sequence);
+        words(&reply, ops)
+    }
+
+    /// Runs one line of a client, without `RESERVE.` and the SKU: `ADD ann COUNT 2`.
+    pub fn ask(&mut self, line: &str) -> String {
+        let mut words = line.split(' ');
+        let name = format!("RESERVE.{}", words.next().unwrap());
+        let sku = self.sku.clone();
+        let request: Vec<&[u8]> =
+            [name.as_bytes(), sku.as_bytes()].into_iter().chain(words.map(str::as_bytes)).collect();
+        let key = self.key();
+        match ReserveCommand::parse(&request) {
+            Err(error) => format!("-{error}"),
+            Ok(ReserveCommand::Op(op)) => self.flush(&[op]).remove(0),
+            Ok(ReserveCommand::Open(terms)) => {
+                let reply = self.call(|with_body, out| Script::encode_open(&key, &terms, with_body, out));
+                outcome(&reply)
+            }
+            Ok(ReserveCommand::Close) => self.close(true),
+            Ok(ReserveCommand::Reopen) => self.close(false),
+            Ok(other) => panic!("{other:?} is not one call"),
+        }
+    }
+
+    fn close(&mut self, closes: bool) -> String {
+        let key = self.key();
+        let reply = self.call(|with_body, out| Script::encode_close(&key, closes, with_body, out));
+        outcome(&reply)
+    }
+
+    pub fn check(&mut self, line: &str, expect: &str) {
+        assert_eq!(self.ask(line), expect, "{line}");
+    }
+
+    pub fn starts(&mut self, line: &str, expect: &str) {
+        let got = self.ask(line);
+        assert!(got.starts_with(expect), "{line}: {got}, not {expect}");
+    }
+}
+
+pub fn op(kind: OpKind, user: &str) -> ReserveOp {
+    let count = (kind == OpKind::Add).then_some(1);
+    ReserveOp { count, ..ReserveOp::on(kind, user.as_bytes()) }
+}
+
+/// The replies of a flush as a client of RESP2 gets them, each in one line; `~` where it must be tried again.
+pub fn words(reply: &[u8], ops: &[ReserveOp]) -> Vec<String> {
+    let Some(results) = FlushResults::parse(reply, ops.len()) else {
+        return vec![one_line(reply); ops.len()];
+    };
+    let write = |(op, result): (&ReserveOp, OpResult)| {
+        let mut out = Vec::new();
+        write_op_reply(&mut out, RespVersion::Resp2, op.kind, &result);
+        if result == OpResult::TryAgain { "~".to_owned() } else { one_line(&out) }
+    };
+    let words: Vec<String> = ops.iter().zip(results).map(write).collect();
+    assert_eq!(words.len(), ops.len(), "{}", one_line(reply));
+    words
+}
+
+fn outcome(reply: &[u8]) -> String {
+    match open_result(reply) {
+        None => one_line(reply),
+        Some(Ok(())) => "+OK".to_owned(),
+        Some(Err(refusal)) => {
+            let mut out = Vec::new();
+            refusal.write(&mut out);
+            one_line(&out)
+        }
+    }
+}

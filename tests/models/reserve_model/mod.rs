@@ -1,0 +1,4 @@
+//! What reservations promise, checked against a pure model: the real scripts in a real server, without a gateway.
+
+mod desk;
+mod terms;
