@@ -113,6 +113,9 @@ impl Waiter {
     }
 }
 
+/// The worker itself among those who call: the numbers of its clients come nowhere near.
+const THE_WORKER: u64 = u64::MAX;
+
 impl Member for Waiter {
     fn operations(&self) -> u32 {
         self.operations
@@ -131,7 +134,7 @@ impl Member for Waiter {
     fn caller(&self) -> u64 {
         let client = match self.to {
             AnswerTo::Slot { client, .. } | AnswerTo::Barrier { client, .. } => client,
-            AnswerTo::Home(_) | AnswerTo::Debt => u64::MAX,
+            AnswerTo::Home(_) | AnswerTo::Debt => THE_WORKER,
         };
         // Clients are numbered by each worker for itself.
         client.rotate_left(16) ^ u64::from(self.worker)

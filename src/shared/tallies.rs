@@ -106,7 +106,7 @@ pub struct ClientTallies {
     pub buffered_in_bytes: u64,
     /// Level: bytes of replies that wait for their client to read.
     pub buffered_out_bytes: u64,
-    /// The bound of the two together for this worker, in bytes; 0 when unbounded.
+    /// The bound of the two together for this worker, in bytes.
     pub buffered_bytes_max: u64,
     /// Times that reading from a client was paused because a buffer was at its bound.
     pub paused: u64,
@@ -135,7 +135,7 @@ pub struct NodeTally {
     pub connect_failures: u64,
     /// Level: requests written and not yet replied to.
     pub inflight: u64,
-    /// The bound of `inflight` for this worker; 0 when unbounded.
+    /// The bound of `inflight` for the connections that this worker has to it; 0 without any.
     pub inflight_max: u64,
     /// Level: requests that wait for its reply, those apart that may block.
     pub waiting: u64,
@@ -206,7 +206,7 @@ pub struct WriteBehindTallies {
     pub refused_full: u64,
     /// Level: deltas answered and not yet acknowledged by Redis.
     pub pending: u64,
-    /// The bound of `pending`; 0 when unbounded.
+    /// The bound of `pending`; 0 while no rule wants write-behind.
     pub pending_max: u64,
     /// Level: age of the oldest of them in milliseconds; 0 without any. Merged over workers, the greatest
     /// counts.

@@ -114,6 +114,7 @@ fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: Stream) {
     let limits = worker.core.request_limits(!asks_for_password(&worker.core.config));
     let now_ns = worker.core.now_ns;
     worker.core.tallies.clients.opened += 1;
-    let key = worker.clients.all.insert(|key| Client::new(key, id, stream, (peer, local), limits, now_ns));
+    let since = (now_ns, worker.core.snapshots.topology.version);
+    let key = worker.clients.all.insert(|key| Client::new(key, id, stream, (peer, local), limits, since));
     tokio::task::spawn_local(client_task::run(Rc::clone(shared), key));
 }

@@ -7,7 +7,7 @@
 use super::client::copy_guard::Closed;
 use super::ended::Ended;
 use super::hot::HotVerdict;
-use super::hot::cache::{CacheFetch, Freshness, Read, UNTRACKED, Waiter};
+use super::hot::cache::{CacheFetch, Freshness, Read, Waiter};
 use super::names::{CacheFetchId, ClientKey, ReplySlot, UpstreamKey};
 use super::owners::Worker;
 use super::pending::{Origin, Pending};
@@ -98,12 +98,12 @@ impl Worker {
         let (connection, source, keep) = match policy {
             ReadPolicy::Tracked => {
                 let (connection, source) = self.tracking_connection(node)?;
-                (connection, source, self.core.config.read_cache.tracked_age_max)
+                (connection, Some(source), self.core.config.read_cache.tracked_age_max)
             }
             ReadPolicy::Ttl(ttl) => {
                 // Always the same connection: later reads must not be run before earlier ones.
                 let selection = Selection::of_version(read.version);
-                (self.upstreams.shared_connection(&mut self.core, node, selection, 0), UNTRACKED, ttl)
+                (self.upstreams.shared_connection(&mut self.core, node, selection, 0), None, ttl)
             }
             ReadPolicy::Collapse => return None,
         };

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::hot::cache::TrackingSource;
 use super::names::UpstreamKey;
 use super::owners::Worker;
 use super::selection::Selection;
@@ -24,7 +25,7 @@ const SILENCE_NS: u64 = 1_000_000_000;
 impl Worker {
     /// The tracking connection to a node, and the source of the copies that are read on it; otherwise one is made, unless that
     /// has just failed.
-    pub(super) fn tracking_connection(&mut self, node: NodeIndex) -> Option<(UpstreamKey, u64)> {
+    pub(super) fn tracking_connection(&mut self, node: NodeIndex) -> Option<(UpstreamKey, TrackingSource)> {
         let Self { core, upstreams, hot, .. } = self;
         if let Some(known) = hot.cache.connections.to(node) {
             return Some((known.key, known.source));

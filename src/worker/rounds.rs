@@ -3,7 +3,7 @@
 //! A round visits each thing once. As long as there are no more of them than a part has, every part is a whole round.
 
 use super::arena::Arena;
-use super::client::{Client, Phase};
+use super::client::{Client, Linger, Phase};
 use super::core::Core;
 use super::owners::Worker;
 use super::upstream::{Phase as UpstreamPhase, Role, Upstream};
@@ -194,13 +194,13 @@ fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draini
         {
             client.phase = Phase::Finishing(CloseReason::Idle);
         }
-        // What lies there is dropped first, once: closing with it unread would reset the connection.
-        Phase::Lingering(reason, until_ns) if now_ns >= until_ns => {
-            client.phase = match until_ns > 0 && client.stream.has_arrived() {
-                true => Phase::Lingering(reason, 0),
+        Phase::Lingering(reason, Linger::Until(until_ns)) if now_ns >= until_ns => {
+            client.phase = match client.stream.has_arrived() {
+                true => Phase::Lingering(reason, Linger::OnceMore),
                 false => Phase::Dead(reason),
             }
         }
+        Phase::Lingering(reason, Linger::OnceMore) => client.phase = Phase::Dead(reason),
         // Half a reply of `EXEC` would be none.
         Phase::Open if draining && client.session.transaction.replying().is_none() => {
             client.phase = Phase::Finishing(CloseReason::Drain);

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 
-use super::{Client, Clients, Gate, Phase};
+use super::{Client, Clients, Gate, Linger, Phase};
 use crate::limits::READ_AHEAD_BYTES_MAX;
 use crate::shared::labels::CloseReason;
 use crate::worker::core::Core;
@@ -110,7 +110,9 @@ impl Client {
         {
             let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
             self.phase = match (has_left, shut) {
-                (false, Poll::Ready(Ok(()))) => Phase::Lingering(reason, core.now_ns + LINGER_NS),
+                (false, Poll::Ready(Ok(()))) => {
+                    Phase::Lingering(reason, Linger::Until(core.now_ns + LINGER_NS))
+                }
                 _ => Phase::Dead(reason),
             };
             cx.waker().wake_by_ref();

@@ -83,9 +83,19 @@ pub enum Phase {
     Finishing(CloseReason),
     /// Everything was written and our side is shut. What still comes is read and dropped until the peer closes too or
     /// the time is over: closing with unread input would make the kernel send a reset, which may overtake our reply.
-    Lingering(CloseReason, u64),
+    Lingering(CloseReason, Linger),
     /// To be removed at the next look.
     Dead(CloseReason),
+}
+
+/// For how long a connection lingers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Until this worker time, in nanoseconds.
+    Until(u64),
+    /// The time is over and something has come meanwhile. It is dropped first, once: closing with it unread would reset the
+    /// connection.
+    OnceMore,
 }
 
 /// Why the client is not served further although it has sent something.
@@ -212,7 +222,7 @@ pub struct Client {
     pub written: WrittenKeys,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub connection_number: u8,
-    /// The topology under which its unsettled requests were routed.
+    /// The topology under which its unsettled requests were routed; the latest where it has none.
     pub topology_version: u64,
     /// It is in [`Clients::dirty`].
     pub dirty: bool,
@@ -249,7 +259,7 @@ impl Client {
         stream: Stream,
         (peer, local): (SocketName, SocketName),
         limits: RequestLimits,
-        now_ns: u64,
+        (now_ns, topology_version): (u64, u64),
     ) -> Self {
         let inbox = Inbox {
             intake: Intake::default(),
@@ -288,7 +298,7 @@ impl Client {
             copies: CopyGuard::default(),
             written: WrittenKeys::default(),
             connection_number: 0,
-            topology_version: 0,
+            topology_version,
             dirty: false,
             paused: false,
             write_blocked: false,

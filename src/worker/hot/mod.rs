@@ -318,9 +318,9 @@ impl HotKeys {
         }
     }
 
-    /// A number for a sending. The number 0 is nobody's.
+    /// A number for a sending, which none has had for a long time.
     fn next_sending(&mut self) -> u32 {
-        self.last_sending = self.last_sending.checked_add(1).unwrap_or(1);
+        self.last_sending = self.last_sending.wrapping_add(1);
         self.last_sending
     }
 

@@ -75,7 +75,7 @@ struct NodeVitals {
     /// The connections which that is about.
     silent: Vec<UpstreamKey>,
     /// When it was last seen that everything is paused.
-    all_paused_ns: u64,
+    all_paused_ns: Option<u64>,
 }
 
 /// What is known of all nodes.
@@ -106,8 +106,8 @@ impl Vitals {
 
     /// Everything at `node` was paused a moment ago, so that a log-in takes as long as the pause.
     pub fn is_all_paused(&self, node: NodeIndex, now_ns: u64) -> bool {
-        let paused_ns = self.nodes.get(node.position()).map_or(0, |vitals| vitals.all_paused_ns);
-        paused_ns > 0 && now_ns.saturating_sub(paused_ns) <= 2 * RENEW_NS
+        let paused_ns = self.nodes.get(node.position()).and_then(|vitals| vitals.all_paused_ns);
+        paused_ns.is_some_and(|paused_ns| now_ns.saturating_sub(paused_ns) <= 2 * RENEW_NS)
     }
 }
 
@@ -305,7 +305,7 @@ impl Upstreams {
         if waits_ns < HUNG_NS || vitals.pulse_ns < listed_ns || vitals.asked_ns.is_some() {
             return;
         }
-        vitals.all_paused_ns = vitals.pulse_ns;
+        vitals.all_paused_ns = Some(vitals.pulse_ns);
         let (pulse_ns, connection) = (vitals.pulse_ns, vitals.connection);
         for key in silent {
             if let Some(upstream) = self.connections.get_mut(*key) {

@@ -6,7 +6,7 @@
 //! [`crate::worker::copy_connections`], and kept in [`crate::worker::upstream`] as all are.
 
 use super::Cache;
-use super::store::UNTRACKED;
+use super::store::TrackingSource;
 use crate::resp;
 use crate::route::ClusterId;
 use crate::shared::topology::NodeIndex;
@@ -34,7 +34,7 @@ pub struct TrackingConnection {
     /// The connection.
     pub key: UpstreamKey,
     /// The source of the copies that were read on it.
-    pub source: u64,
+    pub source: TrackingSource,
 }
 
 impl TrackingConnections {
@@ -51,7 +51,7 @@ impl TrackingConnections {
     /// One was opened.
     pub fn add(&mut self, node: NodeIndex, key: UpstreamKey) {
         self.made += 1;
-        self.all.push(TrackingConnection { node, key, source: UNTRACKED + self.made });
+        self.all.push(TrackingConnection { node, key, source: self.made });
     }
 
     /// Whether a node may be asked for one: it has not just failed.
@@ -83,17 +83,17 @@ impl Cache {
         let connections = &mut self.connections.all;
         let Some(place) = connections.iter().position(|known| known.key == key) else { return };
         let source = connections.swap_remove(place).source;
-        self.drop_sources(core, |of| of == source);
+        self.drop_sources(core, |of| of == Some(source));
     }
 
     /// The slots have new owners, who do not know what was read from the old ones.
     pub fn drop_tracked(&mut self, core: &mut Core) {
         if self.on {
-            self.drop_sources(core, |source| source != UNTRACKED);
+            self.drop_sources(core, |source| source.is_some());
         }
     }
 
-    fn drop_sources(&mut self, core: &mut Core, gone: impl Fn(u64) -> bool) {
+    fn drop_sources(&mut self, core: &mut Core, gone: impl Fn(Option<TrackingSource>) -> bool) {
         core.tallies.read_cache.drops += u64::from(self.store.drop_sources(gone) > 0);
     }
 }

@@ -11,7 +11,7 @@ use ahash::RandomState;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::store::Reply;
+use super::store::{Reply, TrackingSource};
 use super::{Cache, Read};
 use crate::limits::CACHE_FETCHES_MAX;
 use crate::resp::{RespVersion, resp2_form};
@@ -25,8 +25,8 @@ use crate::worker::reply::ReplyBytes;
 pub struct Freshness {
     /// The connection its read is sent on; a reply from another one makes no copy.
     pub connection: UpstreamKey,
-    /// Whose invalidations it heeds: see [`super::UNTRACKED`].
-    pub source: u64,
+    /// Whose invalidations it heeds, if anybody's.
+    pub source: Option<TrackingSource>,
     /// When it is too old, in nanoseconds.
     pub until_ns: u64,
 }

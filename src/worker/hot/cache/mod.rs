@@ -78,7 +78,7 @@ use connections::TrackingConnections;
 use copyable::Copyable;
 use fetches::Fetches;
 pub use fetches::{CacheFetch, Freshness, Waiter};
-pub use store::UNTRACKED;
+pub use store::TrackingSource;
 use store::{Bounds, Store};
 
 use super::HotKeys;

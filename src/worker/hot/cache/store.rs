@@ -16,11 +16,8 @@ use slab::Slab;
 use crate::limits::COPY_DROPS;
 use crate::resp::RespVersion;
 
-/// No copy: the end of a list.
-const NONE: usize = usize::MAX;
-
-/// Whose invalidations keep a copy fresh: the serial number of a tracking connection, or this for nobody's.
-pub const UNTRACKED: u64 = 0;
+/// Whose invalidations keep a copy fresh: the serial number of a tracking connection.
+pub type TrackingSource = u64;
 
 /// What a store may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +41,19 @@ pub struct Reply {
     pub key: u64,
     /// The bytes.
     pub bytes: Bytes,
-    /// Whose invalidations keep it fresh.
-    pub source: u64,
+    /// Whose invalidations keep it fresh, if anybody's do.
+    pub source: Option<TrackingSource>,
     /// The moment at which the read was sent.
     pub sent: u64,
     /// When it is too old, in nanoseconds.
     pub until_ns: u64,
 }
 
-#[derive(Clone, Copy)]
+/// Its neighbours in a list.
+#[derive(Clone, Copy, Default)]
 struct Links {
-    before: usize,
-    after: usize,
+    before: Option<usize>,
+    after: Option<usize>,
 }
 
 struct Copy {
@@ -71,8 +69,8 @@ pub struct Store {
     names: [HashMap<Bytes, usize, RandomState>; 2],
     /// The first copy of each key.
     keys: HashMap<u64, usize, RandomState>,
-    newest: usize,
-    oldest: usize,
+    newest: Option<usize>,
+    oldest: Option<usize>,
     bytes: usize,
     bounds: Bounds,
     moment: u64,
@@ -87,8 +85,8 @@ impl Store {
             copies: Slab::new(),
             names: Default::default(),
             keys: HashMap::default(),
-            newest: NONE,
-            oldest: NONE,
+            newest: None,
+            oldest: None,
             bytes: 0,
             bounds,
             moment: 0,
@@ -163,9 +161,8 @@ impl Store {
             }
             self.remove(known);
         }
-        let alone = Links { before: NONE, after: NONE };
         let (request, version, key) = (reply.request.clone(), reply.version, reply.key);
-        let place = self.copies.insert(Copy { reply, by_use: alone, by_key: alone });
+        let place = self.copies.insert(Copy { reply, by_use: Links::default(), by_key: Links::default() });
         self.names[index_of(version)].insert(request, place);
         self.bytes += size;
         self.link_newest(place);
@@ -198,7 +195,7 @@ impl Store {
 
     /// Drops the copies of the sources that `gone` names, and sees to it that no read sent until now makes one, whatever
     /// its source. Returns how many there were.
-    pub fn drop_sources(&mut self, gone: impl Fn(u64) -> bool) -> usize {
+    pub fn drop_sources(&mut self, gone: impl Fn(Option<TrackingSource>) -> bool) -> usize {
         self.dropped_all = self.moment;
         let of_source = |(place, copy): (usize, &Copy)| gone(copy.reply.source).then_some(place);
         let places: Vec<usize> = self.copies.iter().filter_map(of_source).collect();
@@ -207,8 +204,10 @@ impl Store {
     }
 
     fn shrink(&mut self) {
-        while self.copies.len() > self.bounds.entries_max || self.bytes > self.bounds.bytes_max {
-            self.remove(self.oldest);
+        while let Some(oldest) = self.oldest
+            && (self.copies.len() > self.bounds.entries_max || self.bytes > self.bounds.bytes_max)
+        {
+            self.remove(oldest);
         }
     }
 
@@ -221,31 +220,31 @@ impl Store {
     }
 
     fn link_newest(&mut self, place: usize) {
-        let second = std::mem::replace(&mut self.newest, place);
-        self.copies[place].by_use = Links { before: NONE, after: second };
+        let second = self.newest.replace(place);
+        self.copies[place].by_use = Links { before: None, after: second };
         match second {
-            NONE => self.oldest = place,
-            second => self.copies[second].by_use.before = place,
+            None => self.oldest = Some(place),
+            Some(second) => self.copies[second].by_use.before = Some(place),
         }
     }
 
     fn unlink_use(&mut self, place: usize) {
         let Links { before, after } = self.copies[place].by_use;
         match before {
-            NONE => self.newest = after,
-            before => self.copies[before].by_use.after = after,
+            None => self.newest = after,
+            Some(before) => self.copies[before].by_use.after = after,
         }
         match after {
-            NONE => self.oldest = before,
-            after => self.copies[after].by_use.before = before,
+            None => self.oldest = before,
+            Some(after) => self.copies[after].by_use.before = before,
         }
     }
 
     fn link_key(&mut self, place: usize, key: u64) {
-        let second = self.keys.insert(key, place).unwrap_or(NONE);
-        self.copies[place].by_key = Links { before: NONE, after: second };
-        if second != NONE {
-            self.copies[second].by_key.before = place;
+        let second = self.keys.insert(key, place);
+        self.copies[place].by_key = Links { before: None, after: second };
+        if let Some(second) = second {
+            self.copies[second].by_key.before = Some(place);
         }
     }
 
@@ -253,15 +252,11 @@ impl Store {
         let key = self.copies[place].reply.key;
         let Links { before, after } = self.copies[place].by_key;
         match (before, after) {
-            (NONE, NONE) => {
-                self.keys.remove(&key);
-            }
-            (NONE, after) => {
-                self.keys.insert(key, after);
-            }
-            (before, after) => self.copies[before].by_key.after = after,
+            (None, None) => drop(self.keys.remove(&key)),
+            (None, Some(after)) => drop(self.keys.insert(key, after)),
+            (Some(before), after) => self.copies[before].by_key.after = after,
         }
-        if after != NONE {
+        if let Some(after) = after {
             self.copies[after].by_key.before = before;
         }
     }

@@ -55,20 +55,24 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Send,
-    Put { request: u8, resp3: bool, len: usize, source: u64, back: u64, lives_ns: u64 },
+    Put { request: u8, resp3: bool, len: usize, source: Option<u64>, back: u64, lives_ns: u64 },
     Get { request: u8, resp3: bool },
     DropOlder { request: u8, resp3: bool, back: u64 },
     DropKey(u8),
-    DropSource(u64),
+    DropSource(Option<u64>),
     DropAll,
     Tick(u64),
     Bounds { entries_max: usize, bytes_max: usize },
 }
 
+fn any_source() -> impl Strategy<Value = Option<u64>> {
+    proptest::option::of(1..3_u64)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => Just(Step::Send),
-        8 => (0..8_u8, any::<bool>(), 0..40_usize, 0..3_u64, 0..4_u64, 1..30_u64).prop_map(
+        8 => (0..8_u8, any::<bool>(), 0..40_usize, any_source(), 0..4_u64, 1..30_u64).prop_map(
             |(request, resp3, len, source, back, lives_ns)| Step::Put { request, resp3, len, source, back, lives_ns }
         ),
         8 => (0..8_u8, any::<bool>()).prop_map(|(request, resp3)| Step::Get { request, resp3 }),
@@ -76,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(request, resp3, back)| Step::DropOlder { request, resp3, back }
         ),
         2 => (0..3_u8).prop_map(Step::DropKey),
-        1 => (0..3_u64).prop_map(Step::DropSource),
+        1 => any_source().prop_map(Step::DropSource),
         1 => Just(Step::DropAll),
         2 => (0..10_u64).prop_map(Step::Tick),
         1 => (1..8_usize, 20..200_usize).prop_map(|(entries_max, bytes_max)| Step::Bounds { entries_max, bytes_max }),
@@ -90,20 +94,20 @@ fn version_of(resp3: bool) -> RespVersion {
 /// Both lists hold every copy, each key's those of the key.
 fn check_lists(store: &Store) {
     let mut by_use = 0;
-    let (mut at, mut before) = (store.newest, NONE);
-    while at != NONE {
+    let (mut next, mut before) = (store.newest, None);
+    while let Some(at) = next {
         assert_eq!(store.copies[at].by_use.before, before);
-        (before, at) = (at, store.copies[at].by_use.after);
+        (before, next) = (next, store.copies[at].by_use.after);
         by_use += 1;
     }
     assert_eq!((by_use, before), (store.len(), store.oldest));
     let mut by_key = 0;
     for (key, first) in &store.keys {
-        let mut at = *first;
-        while at != NONE {
+        let mut next = Some(*first);
+        while let Some(at) = next {
             assert_eq!(store.copies[at].reply.key, *key);
             by_key += 1;
-            at = store.copies[at].by_key.after;
+            next = store.copies[at].by_key.after;
         }
     }
     assert_eq!(by_key, store.len());
@@ -189,7 +193,7 @@ fn a_client_that_knows_newer_gets_no_older_copy() {
         version: RespVersion::Resp2,
         key: 7,
         bytes: Bytes::from_static(bytes),
-        source: UNTRACKED,
+        source: None,
         sent,
         until_ns: 100,
     };
