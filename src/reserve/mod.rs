@@ -71,8 +71,10 @@
 
 mod call;
 mod command;
+mod moving;
 mod names;
 mod op;
+mod page;
 mod refusal;
 mod reply;
 mod result;
@@ -82,8 +84,12 @@ mod words;
 
 pub use call::ReserveCall;
 pub use command::{ReserveCommand, StateFilter};
+pub use moving::{
+    DROPPED_PER_STEP_MAX, Departure, MOVED_PER_STEP_MAX, encode_drop, encode_move_out, steps_left,
+};
 pub use names::{REGISTRY_SHARDS, bucket_of, registry_key, registry_shard, sale_key, sku_of};
 pub use op::{OPS_PER_CALL_MAX, OpKind, ReserveOp};
+pub use page::{ListPart, ROWS_PER_CALL_MAX, Row, encode_list};
 pub use refusal::Refusal;
 pub use reply::write_op_reply;
 pub use result::{Figures, FlushResults, HoldingState, OpResult, SalePhase, SaleState, is_try_again};

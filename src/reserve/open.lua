@@ -26,6 +26,7 @@ end
 
 local function plan()
   exists = read_sale('')
+  if s.dropping == 1 then return '-DROPPING' end
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
   for index, name in ipairs(TERMS) do
     local value = ARGV[index]

@@ -34,6 +34,14 @@ pub enum Refusal<'a> {
     Gone(&'a [u8]),
     /// The limit would be below the places that are taken; so many.
     BelowTaken(i64),
+    /// The target of a move has so many places too few.
+    NoRoom(i64),
+    /// Only a closed sale is dropped.
+    NotClosed,
+    /// A sale whose holders are on their way is not dropped.
+    Moving(&'a [u8]),
+    /// The sale is being dropped.
+    Dropping,
 }
 
 impl<'a> Refusal<'a> {
@@ -54,6 +62,10 @@ impl<'a> Refusal<'a> {
             b"LEDGERFULL" => Self::LedgerFull,
             b"NOTHELD" => Self::NotHeld,
             b"GONE" => Self::Gone(argument),
+            b"NOROOM" => Self::NoRoom(number()?),
+            b"NOTCLOSED" => Self::NotClosed,
+            b"MOVING" => Self::Moving(argument),
+            b"DROPPING" => Self::Dropping,
             b"BELOW" => Self::BelowTaken(number()?),
             _ => return None,
         })
@@ -95,6 +107,18 @@ impl<'a> Refusal<'a> {
                 );
             }
             Self::Gone(to) => encode::error(out, format!("GONE this sale went on as '{}'", shown(to))),
+            Self::NoRoom(missing) => encode::error(
+                out,
+                format!("SOLDOUT the sale to move to has {missing} places too few; raise its LIMIT first"),
+            ),
+            Self::NotClosed => encode::error(out, "ERR the sale is open; RESERVE.CLOSE it first"),
+            Self::Moving(to) => encode::error(
+                out,
+                format!("ERR holders are on their way to '{}'; RESERVE.MOVE until 0 are left", shown(to)),
+            ),
+            Self::Dropping => {
+                encode::error(out, "ERR the sale is being dropped; RESERVE.DROP until 0 are left");
+            }
             Self::BelowTaken(taken) => {
                 encode::error(out, format!("ERR LIMIT is below the {taken} places that are taken"));
             }

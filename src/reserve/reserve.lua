@@ -115,7 +115,7 @@ local function add(user, count, id)
   s.taken, granted, h.changed = s.taken + count, granted + count, true
   if s.hold > 0 then
     h.held, s.held = h.held + count, s.held + count
-    hold(h)
+    hold(h, now + s.hold)
   else
     h.confirmed, s.confirmed = h.confirmed + count, s.confirmed + count
   end
@@ -186,7 +186,8 @@ local function sale_state()
 end
 
 local function figures()
-  return '%' .. table.concat({ sale_state(), s.limit, s.taken, s.held, s.confirmed, s.moved, s.holders, s.seq, s.peruser, s.start,
+  return '%' .. table.concat({ sale_state(), s.limit, s.taken, s.held, s.confirmed, s.moved,
+    s.holders - s.moved_users, s.seq, s.peruser, s.start,
     s['end'], s.hold, s.ledger, string.format('%.6g', math.max(0, rate_now())), s.holdersof, s.moving_to }, '\n')
 end
 
@@ -252,24 +253,21 @@ local function write_ids()
   end
   if idbuckets_before == 0 and s.idbuckets > 0 then redis.call('HSET', part('ids', 0), '', '') end
   write_buckets('ids', id_users, s.idbuckets)
+  if s.idbuckets > 0 then redis.call('HSET', sale, 'idusers', s.idusers, 'idbuckets', s.idbuckets) end
 end
 
 local function commit()
-  local changes = #events > 0 or granted > 0 or #forgotten > 0 or #seconds_done > 0 or entry_at > 0
+  local changes = #events > 0 or #forgotten > 0 or #seconds_done > 0 or entry_at > 0
   for _, h in ipairs(loaded) do changes = changes or h.changed end
-  if changes then
-    redis.call('HSET', sale, 'taken', s.taken, 'held', s.held, 'confirmed', s.confirmed, 'seq', s.seq, 'holders', s.holders,
-      'buckets', s.buckets, 'due', s.due, 'rate', s.rate, 'rated', s.rated, 'granted', s.granted, 'idusers', s.idusers,
-      'idbuckets', s.idbuckets)
-    if #forgotten > 0 then redis.call('HDEL', sale, unpack(forgotten)) end
+  if changes then write_holdings() end
+  if granted > 0 then
+    redis.call('HSET', sale, 'rate', s.rate, 'rated', s.rated, 'granted', s.granted)
+    write_ids()
   end
+  if #forgotten > 0 then redis.call('HDEL', sale, unpack(forgotten)) end
   if sequence ~= '' then
     redis.call('HSET', sale, 'gateways', s.gateways, 'once.' .. gateway,
       sequence .. ' ' .. now .. ' ' .. cmsgpack.pack(results))
-  end
-  if changes then
-    write_holdings()
-    write_ids()
   end
 end
 

@@ -39,8 +39,8 @@ local function part(name, index) return head .. name .. '.' .. index .. tail end
 
 -- Numbers of the sale by field; those that are missing are 0.
 local NUMBERS = { 'limit', 'peruser', 'start', 'end', 'hold', 'closed', 'taken', 'held', 'confirmed', 'seq', 'holders',
-  'buckets', 'due', 'rate', 'rated', 'ledger', 'granted', 'moved', 'moved_seq', 'transit_seq', 'idusers', 'idbuckets',
-  'gateways' }
+  'buckets', 'due', 'rate', 'rated', 'ledger', 'granted', 'moved', 'moved_users', 'moved_seq', 'transit_seq', 'idusers',
+  'idbuckets', 'gateways', 'dropping' }
 local s = {}
 local buckets_before, seq_before, idbuckets_before
 
@@ -50,7 +50,7 @@ local function read_sale(gateway)
   for index, name in ipairs(NUMBERS) do s[name] = tonumber(found[index + 3] or 0) end
   s.once, s.holdersof, s.moving_to = found[1], found[2] or '', found[3] or ''
   buckets_before, seq_before, idbuckets_before = s.buckets, s.seq, s.idbuckets
-  return found[4]
+  return found[4] and s.dropping == 0
 end
 
 local function hash_of(user) return tonumber(string.sub(sha1hex(user), 1, 8), 16) end
@@ -87,7 +87,7 @@ local function state_of(h)
   return h.held > 0 and 'held' or 'confirmed'
 end
 
--- What is to be written: ledger entries, users by place in line (false: removed) of each page, seqs by second.
+-- What is to be written: ledger entries, users by place in line (false: removed) of each page, entries of holds by second.
 local events, pages, due_adds = {}, {}, {}
 
 local function note(event, h, count, state)
@@ -147,10 +147,19 @@ local function load(user)
   return h
 end
 
--- Holds by the second in which they end. The hold is looked at, so an entry may be stale.
+-- Holds by the second in which they end. An entry is place in line * 1000 + milliseconds; the holding is looked at, so an entry may be
+-- stale.
 local seconds, second_at, entry_at, seconds_done = nil, 1, 0, {}
 
 local function due_key(second) return part('due', second) end
+
+-- Ends the hold of an entry, if it is still the one that the user has.
+local function take_back_one(entry)
+  local seq = math.floor(entry / 1000)
+  local found = ask('HMGET', part('pages', math.floor(seq / PAGE)), '', seq)
+  if not found[1] then error(TRYAGAIN, 0) end
+  if found[2] then load(found[2]) end
+end
 
 -- Ends holds that are over: looks at up to so many entries. Says whether there may be more.
 local function take_back(most)
@@ -163,19 +172,11 @@ local function take_back(most)
   while second_at <= #seconds do
     if most == 0 then return true end
     local second = tonumber(seconds[second_at])
-    local seqs = ask('LRANGE', due_key(second), entry_at, entry_at + most - 1)
-    if #seqs == 0 and entry_at == 0 then error(TRYAGAIN, 0) end
-    for _, text in ipairs(seqs) do
-      local seq = tonumber(text)
-      local index = math.floor(seq / PAGE)
-      local found = ask('HMGET', part('pages', index), '', seq)
-      if not found[1] then error(TRYAGAIN, 0) end
-      if found[2] then
-        local h = load(found[2])
-        if h.seq == seq and h.held > 0 and h.expires > now and math.floor(h.expires / 1000) == second then
-          return false
-        end
-      end
+    local entries = ask('LRANGE', due_key(second), entry_at, entry_at + most - 1)
+    if #entries == 0 and entry_at == 0 then error(TRYAGAIN, 0) end
+    for _, entry in ipairs(entries) do
+      if second * 1000 + entry % 1000 > now then return false end
+      take_back_one(entry)
       entry_at, most = entry_at + 1, most - 1
     end
     if most > 0 then
@@ -186,20 +187,19 @@ local function take_back(most)
   return #seconds == SECONDS_MAX
 end
 
--- Holds this place in line until its end.
-local function hold(h)
-  h.expires = now + s.hold
-  local second = math.floor(h.expires / 1000)
-  local seqs = due_adds[second]
-  if not seqs then
-    seqs = {}
-    due_adds[second] = seqs
+-- Holds this place in line until then.
+local function hold(h, expires)
+  h.expires = expires
+  local second = math.floor(expires / 1000)
+  local entries = due_adds[second]
+  if not entries then
+    entries = {}
+    due_adds[second] = entries
     local scores = ask('ZMSCORE', head .. 'due' .. tail, '', second)
     if not scores[1] then error(TRYAGAIN, 0) end
-    if scores[2] and ask('EXISTS', due_key(second)) == 0 then error(TRYAGAIN, 0) end
-    if not scores[2] then ask('EXISTS', due_key(second)) end
+    if ask('EXISTS', due_key(second)) == 0 and scores[2] then error(TRYAGAIN, 0) end
   end
-  seqs[#seqs + 1] = h.seq
+  entries[#entries + 1] = h.seq * 1000 + expires % 1000
 end
 
 local ledger_length
@@ -269,7 +269,7 @@ local function plan_rest()
   if s.holders > s.buckets * HOLDERS_MEAN then
     s.buckets = plan_splits('holders', s.holders, s.buckets, HOLDERS_MEAN, 4)
   end
-  if s.idusers > s.idbuckets * IDS_MEAN then
+  if idbuckets_before > 0 and s.idusers > s.idbuckets * IDS_MEAN then
     s.idbuckets = plan_splits('ids', s.idusers, s.idbuckets, IDS_MEAN, 4)
   end
 end
@@ -330,8 +330,8 @@ local function write_due()
     redis.call('ZREM', key, second)
   end
   if entry_at > 0 then redis.call('LTRIM', due_key(seconds[second_at]), entry_at, -1) end
-  for second, seqs in pairs(due_adds) do
-    redis.call('RPUSH', due_key(second), unpack(seqs))
+  for second, entries in pairs(due_adds) do
+    redis.call('RPUSH', due_key(second), unpack(entries))
     redis.call('ZADD', key, second, second)
   end
 end
@@ -344,8 +344,14 @@ local function write_ledger()
   end
 end
 
--- Writes all changes of holdings. The sale's own fields are the caller's to write, and come first: they are what a server without memory refuses.
+local function write_sale()
+  redis.call('HSET', sale, 'taken', s.taken, 'held', s.held, 'confirmed', s.confirmed, 'seq', s.seq, 'holders', s.holders,
+    'buckets', s.buckets, 'due', s.due)
+end
+
+-- Writes all changes of holdings. The sale's own fields come first: they are what a server without memory refuses.
 local function write_holdings()
+  write_sale()
   local changed = {}
   for _, h in ipairs(loaded) do
     if h.changed then

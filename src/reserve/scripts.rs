@@ -18,18 +18,49 @@ pub enum Script {
     Open,
     /// `RESERVE.CLOSE` and `RESERVE.REOPEN`.
     Close,
+    /// A part of `RESERVE.LIST`.
+    List,
+    /// A step of `RESERVE.MOVE`, at the sale that is left: its rows.
+    MoveOut,
+    /// The same step, at the sale that they come to.
+    MoveIn,
+    /// The same step, at the sale that is left: they have moved.
+    MoveDone,
+    /// A step of `RESERVE.DROP`.
+    Drop,
+}
+
+/// The source behind the part that it has in common with others.
+macro_rules! with_sale {
+    ($file:literal) => {
+        concat!(include_str!("sale.lua"), include_str!($file))
+    };
 }
 
 impl Script {
     /// All of them, for `SCRIPT LOAD` on a fresh connection.
-    pub const ALL: [Self; 3] = [Self::Reserve, Self::Open, Self::Close];
+    pub const ALL: [Self; 8] = [
+        Self::Reserve,
+        Self::Open,
+        Self::Close,
+        Self::List,
+        Self::MoveOut,
+        Self::MoveIn,
+        Self::MoveDone,
+        Self::Drop,
+    ];
 
     /// Its source.
     pub fn source(self) -> &'static str {
         match self {
-            Self::Reserve => concat!(include_str!("sale.lua"), include_str!("reserve.lua")),
-            Self::Open => concat!(include_str!("sale.lua"), include_str!("open.lua")),
+            Self::Reserve => with_sale!("reserve.lua"),
+            Self::Open => with_sale!("open.lua"),
             Self::Close => include_str!("close.lua"),
+            Self::List => with_sale!("list.lua"),
+            Self::MoveOut => with_sale!("move_out.lua"),
+            Self::MoveIn => with_sale!("move_in.lua"),
+            Self::MoveDone => with_sale!("move_done.lua"),
+            Self::Drop => with_sale!("drop.lua"),
         }
     }
 

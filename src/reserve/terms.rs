@@ -15,8 +15,8 @@ pub const ID_BYTES_MAX: usize = 64;
 /// The most places of a sale: counts are stored in four bytes.
 pub const LIMIT_MAX: i64 = u32::MAX as i64;
 
-/// Unix time in milliseconds is stored in six bytes.
-const TIME_MS_MAX: i64 = 1 << 47;
+/// The latest unix time, in the year 3554: with a hold behind it, it still has the 14 digits that scripts spell exactly.
+const TIME_MS_MAX: i64 = 49_999_999_999_999;
 
 /// The terms as given; `None` leaves a term as it is, or as by default in a new sale.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl<'a> OpenTerms<'a> {
                 b"PERUSER" => terms.per_user = number(1, LIMIT_MAX)?,
                 b"START" => terms.start_ms = number(0, TIME_MS_MAX)?,
                 b"END" => terms.end_ms = number(0, TIME_MS_MAX)?,
-                b"HOLD" => terms.hold_ms = number(0, TIME_MS_MAX / 2)?,
+                b"HOLD" => terms.hold_ms = number(0, TIME_MS_MAX)?,
                 b"LEDGER" => terms.ledger = Some(on_or_off(value)?),
                 b"HOLDERSOF" => terms.holders_of = Some(value),
                 _ => return Err(unknown_word("RESERVE.OPEN", word)),

@@ -2,10 +2,10 @@
 
 use bytes::BytesMut;
 use hotgate::reserve::{
-    FlushResults, OpKind, OpResult, ReserveCall, ReserveCommand, ReserveOp, Script, open_result, sale_key,
-    write_op_reply,
+    Figures, FlushResults, ListPart, OpKind, OpResult, ReserveCall, ReserveCommand, ReserveOp, Script,
+    StateFilter, encode_list, open_result, sale_key, write_op_reply,
 };
-use hotgate::resp::RespVersion;
+use hotgate::resp::{RespVersion, bulk_payload, elements};
 
 use crate::support::Client;
 use crate::support::text::one_line;
@@ -123,6 +123,94 @@ fn outcome(reply: &[u8]) -> String {
             let mut out = Vec::new();
             refusal.write(&mut out);
             one_line(&out)
+        }
+    }
+}
+
+/// An entry of the ledger.
+pub struct Event {
+    pub name: String,
+    pub user: String,
+    pub count: i64,
+}
+
+impl Event {
+    /// By how many places it changes what is taken.
+    pub fn places(&self) -> i64 {
+        match self.name.as_str() {
+            "add" | "move-in" => self.count,
+            "cancel" | "expire" | "move-out" => -self.count,
+            "confirm" => 0,
+            other => panic!("{other} is no event"),
+        }
+    }
+}
+
+/// What the sweeper left: the figures when nothing that is over is left.
+pub struct Settled {
+    pub taken: i64,
+    pub held: i64,
+    pub confirmed: i64,
+    pub now: i64,
+}
+
+impl Desk {
+    /// All rows of `RESERVE.LIST`, page by page.
+    pub fn rows(&mut self, after: i64, count: usize, state: &str) -> Vec<(i64, String, i64, String)> {
+        let (key, mut after, mut rows) = (self.key(), after, Vec::new());
+        let filter = match state {
+            "" => None,
+            "held" => Some(StateFilter::Held),
+            "confirmed" => Some(StateFilter::Confirmed),
+            _ => Some(StateFilter::Moved),
+        };
+        loop {
+            let reply = self.call(|with_body, out| encode_list(&key, after, count, filter, with_body, out));
+            let part = ListPart::parse(&reply).unwrap_or_else(|| panic!("{}", one_line(&reply))).unwrap();
+            assert!(part.row_count() <= count);
+            rows.extend(part.rows().map(|row| {
+                let user = String::from_utf8_lossy(row.user).into_owned();
+                (row.seq, user, row.count, row.state.word().to_owned())
+            }));
+            if part.at_end {
+                return rows;
+            }
+            assert!(part.next_after > after, "{} behind {after}", part.next_after);
+            after = part.next_after;
+        }
+    }
+
+    /// Every event, oldest first.
+    pub fn ledger(&mut self) -> Vec<Event> {
+        let key = String::from_utf8(self.key()).unwrap().replacen(":sale:", ":sale.ledger:", 1);
+        let reply = self.client.call(&["XRANGE", &key, "-", "+"]);
+        let event = |entry: &[u8]| {
+            let fields = elements(entry).unwrap().nth(1).unwrap();
+            let words: Vec<String> = elements(fields)
+                .unwrap()
+                .map(|word| String::from_utf8_lossy(bulk_payload(word).unwrap()).into_owned())
+                .collect();
+            let of = |name: &str| {
+                let at = words.iter().position(|word| word == name).unwrap();
+                words[at + 1].clone()
+            };
+            Event { name: of("event"), user: of("user"), count: of("count").parse().unwrap() }
+        };
+        elements(&reply).unwrap().map(event).collect()
+    }
+
+    /// Ends what is over, and says what is left then.
+    pub fn settle(&mut self) -> Settled {
+        loop {
+            let info = op(OpKind::Info, "");
+            let reply = self.send(std::slice::from_ref(&info), 0);
+            let mut results = FlushResults::parse(&reply, 1).unwrap();
+            let state = results.state;
+            let Some(OpResult::Figures(figures)) = results.next() else { panic!("{}", one_line(&reply)) };
+            if !state.more {
+                let Figures { taken, held, confirmed, .. } = figures;
+                return Settled { taken, held, confirmed, now: state.now_ms };
+            }
         }
     }
 }

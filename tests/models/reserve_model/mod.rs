@@ -1,4 +1,7 @@
 //! What reservations promise, checked against a pure model: the real scripts in a real server, without a gateway.
 
 mod desk;
+mod model;
+mod moves;
+mod play;
 mod terms;

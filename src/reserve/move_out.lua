@@ -1,0 +1,59 @@
+-- One step of a move, at the sale that holders leave: the first of three.
+--
+-- ARGV[1] the sale they go to; ARGV[2] how many rows at the most; ARGV[3] how many places that sale has left.
+--
+-- The rows are in transit from here on: they can't be confirmed or given back, and do not end. A step that was begun and not ended gives the
+-- same rows again. Returns the places in line behind which and up to which they are, and six strings for each: place, user, confirmed,
+-- held, end of the hold, when. Behind the last row both places are the same.
+
+local to, most, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local rows, upto = {}, nil
+
+local function rows_of(index, last)
+  local entries = ask('HGETALL', part('pages', index))
+  if #entries == 0 then error(TRYAGAIN, 0) end
+  local seqs, by_seq = {}, {}
+  for at = 1, #entries, 2 do
+    local seq = tonumber(entries[at])
+    if seq and seq > s.moved_seq and seq <= last then
+      seqs[#seqs + 1], by_seq[seq] = seq, entries[at + 1]
+    end
+  end
+  table.sort(seqs)
+  for _, seq in ipairs(seqs) do
+    if #rows >= most * 6 then return end
+    upto = seq
+    local h = load(by_seq[seq])
+    if h.seq == seq then
+      local at = #rows
+      rows[at + 1], rows[at + 2], rows[at + 3] = tostring(seq), h.user, tostring(h.confirmed)
+      rows[at + 4], rows[at + 5], rows[at + 6] = tostring(h.held), tostring(h.expires), tostring(h.time)
+    end
+  end
+end
+
+local function plan()
+  if not read_sale('') then return '-NOSKU' end
+  if s.moving_to ~= '' and s.moving_to ~= to then return '-GONE ' .. s.moving_to end
+  if s.moving_to == '' and s.taken > left then return '-NOROOM ' .. s.taken - left end
+  local resumes = s.transit_seq > s.moved_seq
+  local last = resumes and s.transit_seq or s.seq
+  if resumes then most = last - s.moved_seq end
+  local index = math.floor((s.moved_seq + 1) / PAGE)
+  local pages_most = 16
+  upto = s.moved_seq
+  while index * PAGE <= last and #rows < most * 6 and pages_most > 0 do
+    rows_of(index, last)
+    index, pages_most = index + 1, pages_most - 1
+    if #rows < most * 6 then upto = math.max(upto, math.min(last, index * PAGE - 1)) end
+  end
+  if resumes then upto = s.transit_seq end
+  plan_rest()
+end
+
+local planned, refusal = pcall(plan)
+if not planned then return failed(refusal) end
+if refusal then return refusal end
+redis.call('HSET', sale, 'moving_to', to, 'transit_seq', upto)
+write_holdings()
+return { tostring(s.moved_seq), tostring(upto), unpack(rows) }
