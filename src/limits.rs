@@ -181,6 +181,13 @@ pub const QUOTAS_TOLD_MAX: usize = 256;
 /// Such lists that may wait for the control thread. At the bound workers keep theirs.
 pub const QUOTA_NEWS_WAITING_MAX: usize = 64;
 
+/// Sales of reservations whose home is one worker. Beyond it operations on others are refused, until one has been idle for a minute. A sale
+/// that nobody waits for holds about 1 KiB.
+pub const SALES_MAX: usize = 16_384;
+
+/// Bytes of the operations of one call for a sale. A name of 100 bytes has 128 operations below 20 KiB; longer names make shorter calls.
+pub const SALE_CALL_BYTES_MAX: usize = 64 * 1024;
+
 /// Keys in write-behind mode of which one worker keeps a machine. Beyond it further ones are passed through, which is always
 /// right.
 pub const BEHIND_KEYS_MAX: usize = 16_384;

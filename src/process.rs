@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use crate::command::CommandTable;
@@ -31,6 +31,7 @@ use crate::control::quota_list::QuotaList;
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::rights::{follow_rights, missing_rights};
+use crate::control::sales::sweeper::sweep;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
@@ -237,6 +238,7 @@ pub async fn serve(
         polled_limits: polled_limits_seen,
         overrides: overrides_seen,
         quota_news,
+        sales_used: Notify::new(),
         started: Instant::now(),
     });
     let (ended, mut worker_ended) = mpsc::channel(workers);
@@ -284,6 +286,7 @@ pub async fn serve(
     tokio::spawn(quotas.clone().follow(told));
     tokio::spawn(follow_rights(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
+    tokio::spawn(sweep(Arc::clone(&gateway)));
     let reloader = Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keepers };
     tokio::spawn(follow_reloads(reloader));
     wait_for_upstream(&gateway).await;

@@ -18,6 +18,8 @@ pub enum Class {
     /// Changes the state of the connection or waits on it, so it needs an upstream connection of its own for as
     /// long as that state lasts.
     Session(Session),
+    /// Concerns a sale of reservations. Redis knows no such command: the gateway makes it of scripts.
+    Reserve(Reserve),
     /// Speaks of one server: forwarded where there is one, and as [`Class::Refuse`] where there are several.
     OneServer(&'static str),
     /// Not passed on; the text says why and what to do instead ([`super::Command::refusal`] gives the error).
@@ -30,7 +32,7 @@ impl Class {
         match self {
             Self::Key | Self::Split(_) | Self::Fan(_) | Self::AnyNode | Self::OneServer(_) => true,
             Self::Session(_) | Self::Refuse(_) => true,
-            Self::Local(_) => false,
+            Self::Local(_) | Self::Reserve(_) => false,
         }
     }
 }
@@ -107,6 +109,17 @@ pub enum Local {
     Readonly,
     Hotgate,
     Hotkeys,
+    /// What of `RESERVE.*` the control thread does: [`Reserve::Control`].
+    Reserve,
+}
+
+/// Who does a command about a sale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// The home of the sale gathers it with others: `RESERVE.ADD`, `CONFIRM`, `CANCEL`, `CHECK`, `MCHECK`, `INFO`.
+    Home,
+    /// The control thread: `RESERVE.OPEN`, `CLOSE`, `REOPEN`, `SKUS`.
+    Control,
 }
 
 /// Which state of a connection a command opens, uses or closes.

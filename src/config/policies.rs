@@ -125,6 +125,16 @@ section! {
 }
 
 section! {
+    /// `[reserve]`: how sales of reservations are looked after.
+    Reserve {
+        recheck: Duration = Duration::from_millis(50), duration(MS, MINUTE), live,
+            "How often Redis is asked whether a sale that refuses users (sold out, closed, not open yet) still does.";
+        sweep_interval: Duration = Duration::from_secs(1), duration(100 * MS, HOUR), live,
+            "How often each sale is looked at for places whose time is over; of several gateways one does it.";
+    }
+}
+
+section! {
     /// `[[quota]]`: what the counters that a pattern matches may reach.
     ///
     /// Exactly one of `limit`, `limit_key` and `floor` is set in a `Config` that was parsed.

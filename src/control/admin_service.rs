@@ -1,5 +1,5 @@
 //! Answers commands of clients that need the figures of all workers or the word of the servers: `INFO`, `CONFIG GET`,
-//! `COMMAND DOCS`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`.
+//! `COMMAND DOCS`, `CLIENT LIST|KILL|UNBLOCK`, `HOTKEYS`, `HOTGATE`, and what `RESERVE` commands change of whole sales.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use super::admin::{Monitoring, unix_ms};
 use super::masters::Masters;
 use super::quota_list::QuotaList;
 use super::upstream_questions::{Targets, UpstreamQuestions};
-use super::{client_command, command_docs, config_get, quota_reader};
+use super::{client_command, command_docs, config_get, quota_reader, sales};
 use crate::admission::{KeyQuota, QuotaRules, Verb};
 use crate::command::Local;
 use crate::detect::TopKey;
@@ -96,6 +96,7 @@ impl AdminService {
                 out.into()
             }
             Local::Hotkeys => self.hotkeys(&arguments, question),
+            Local::Reserve => sales::answer(&self.gateway, question).await,
             _ => self.hotgate(&arguments, question).await,
         }
     }

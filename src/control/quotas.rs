@@ -12,32 +12,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::masters::{self, Masters, Question};
+use super::masters::{Masters, Question};
+use super::owner;
 use super::quota_list::QuotaList;
 use super::quota_reader;
-use super::topology::KeeperSettings;
-use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::admission::{KeyQuota, PolledLimit, QuotaAction, QuotaRules, overrides_index};
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::first_error;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_changes::{QuotaChange, QuotaChangeInbox};
 use crate::shared::quota_overrides::{Overrides, changes};
-use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::Address;
 
 /// How long a change is tried. The asker waits for 5 s, so with two rounds of following it always hears what became of it.
 const CHANGE_PATIENCE: Duration = Duration::from_millis(3500);
 
 /// Changes that are carried out or wait for another of their counter. Beyond it they wait in the mailbox, which refuses when it is full.
 const CHANGES_MAX: usize = 64;
-
-/// Between attempts at a change.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the configuration is looked at while no limit is polled.
 const IDLE_PERIOD: Duration = Duration::from_millis(250);
@@ -188,55 +182,12 @@ async fn carry_out(gateway: &Gateway, change: &QuotaChange) -> Result<String, St
 
 /// Sends a write that may be repeated to the master of the key's slot, again and again until it took effect.
 async fn write(gateway: &Gateway, key: &[u8], command: &[Bytes], deadline: Instant) -> Result<(), String> {
-    let place = gateway.routes.place_of(key);
-    let arguments: Vec<&[u8]> = command.iter().map(|word| &word[..]).collect();
-    loop {
-        let why = match gateway.master_at(place) {
-            None => "the slot of the key has no master".to_owned(),
-            Some(address) => {
-                match timeout_at(
-                    deadline,
-                    send(gateway.config.load_full().upstream_of(place.cluster), &address, &arguments),
-                )
-                .await
-                .unwrap_or(Err(UpstreamError::ReplyTimeout))
-                {
-                    Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
-                        None => return Ok(()),
-                        Some(text) if !is_passing(&text) => {
-                            return Err(format!("Redis refused the change: {text}"));
-                        }
-                        Some(text) => text.into_owned(),
-                    },
-                    Err(error) => error.to_string(),
-                }
-            }
-        };
-        if Instant::now() + RETRY_PAUSE >= deadline {
-            return Err(format!("Redis could not be written: {why}"));
-        }
-        let seen_version = gateway.topology.load().cluster(place.cluster).version;
-        gateway.refresh.request(place.cluster, RefreshReason::Unassigned, seen_version);
-        sleep(RETRY_PAUSE).await;
+    let reply = owner::ask(gateway, key, command, deadline).await;
+    let reply = reply.map_err(|why| format!("Redis could not be written: {why}"))?;
+    match first_error(&reply).map(String::from_utf8_lossy) {
+        Some(text) => Err(format!("Redis refused the change: {text}")),
+        None => Ok(()),
     }
-}
-
-/// Sends it to this node, or to where a key has gone ahead of its slot, as the node says.
-async fn send(settings: &Upstream, address: &Address, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
-    let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(settings);
-    let mut client = UpstreamClient::connect(address, &credentials, timeouts).await?;
-    let reply = client.command_raw(arguments).await?;
-    let Some(target) = masters::asked_at(&reply, address) else { return Ok(reply) };
-    let mut client = UpstreamClient::connect(&target, &credentials, timeouts).await?;
-    client.command_raw(&[b"ASKING"]).await?;
-    client.command_raw(arguments).await
-}
-
-/// Another node would take it, or this one in a moment.
-fn is_passing(error: &str) -> bool {
-    ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"]
-        .iter()
-        .any(|code| error.starts_with(code))
 }
 
 /// Polls limits that quotas keep in keys of other slots, and publishes what changed; says at the start, and after a reload, which

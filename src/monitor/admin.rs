@@ -54,7 +54,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 11] = [
+const HELP: [&str; 15] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -66,6 +66,10 @@ const HELP: [&str; 11] = [
     "    Quotas: look at them, and change them at every gateway.",
     "HELP",
     "    Print this help.",
+    "Commands about sales of reservations stand by themselves:",
+    "RESERVE.OPEN|CLOSE|REOPEN|ADD|CONFIRM|CANCEL|CHECK|MCHECK|INFO <sku> ...",
+    "RESERVE.SKUS [AFTER <sku>] [COUNT <n>]",
+    "    COMMAND DOCS RESERVE.ADD and docs/reservations.md tell of each.",
 ];
 
 /// Parses what follows `HOTGATE`. The error is the text of the error reply.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::shared::tallies::{
     AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, KeyCourse, NodeTally,
-    QuotaTally, ReadCacheTallies, WorkerTallies, WriteBehindTallies,
+    QuotaTally, ReadCacheTallies, SaleCounts, SaleTallies, SaleTally, WorkerTallies, WriteBehindTallies,
 };
 
 /// The sum over all workers.
@@ -26,6 +26,8 @@ pub struct Merged {
     pub courses: HashMap<Bytes, KeyCourse>,
     /// Quotas by key and rule; the empty key stands for those beyond the bound.
     pub quotas: HashMap<(Arc<[u8]>, u16), QuotaTally>,
+    /// Sales of reservations. Each is known to one worker.
+    pub sales: HashMap<Arc<[u8]>, SaleTally>,
 }
 
 impl Merged {
@@ -53,6 +55,7 @@ impl Merged {
             admission,
             read_cache,
             quotas,
+            sales,
             detector,
             courses,
         } = worker;
@@ -77,6 +80,9 @@ impl Merged {
             *self.cache_hits.entry(key.clone()).or_default() += tally.hits;
         }
         add_detector(&mut self.all.detector, detector);
+        let SaleTallies { all: counts, keys } = sales;
+        add_sale_counts(&mut self.all.sales.all, counts);
+        self.sales.extend(keys.iter().map(|(sku, tally)| (sku.clone(), tally.clone())));
         for course in courses {
             self.add_course(course);
         }
@@ -271,6 +277,17 @@ fn add_quota(mine: &mut QuotaTally, theirs: &QuotaTally) {
     mine.unchecked += unchecked;
     mine.debts_lost += debts_lost;
     mine.rechecks += rechecks;
+}
+
+fn add_sale_counts(mine: &mut SaleCounts, theirs: &SaleCounts) {
+    let SaleCounts { offered, added, refused, refused_here, calls, carried, resends } = theirs;
+    add_each(&mut mine.offered, offered);
+    mine.added += added;
+    add_each(&mut mine.refused, refused);
+    mine.refused_here += refused_here;
+    mine.calls += calls;
+    mine.carried += carried;
+    mine.resends += resends;
 }
 
 fn add_detector(mine: &mut DetectorTallies, theirs: &DetectorTallies) {

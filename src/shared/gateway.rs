@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
@@ -95,6 +95,8 @@ pub struct Gateway {
     pub overrides: OverridesSeen,
     /// Takes what workers tell of counters that have no row of their own.
     pub quota_news: mpsc::Sender<Vec<QuotaFacts>>,
+    /// Somebody reserves through this gateway: sales are to be looked after.
+    pub sales_used: Notify,
     /// When the process started.
     pub started: Instant,
 }

@@ -8,6 +8,7 @@
 //! Deliberately absent: anything that grows with traffic (keys, addresses, users). Those are bounded where
 //! they are tallied.
 
+use crate::reserve::{OpKind, Refusal};
 use crate::resp::{bulk_payload, elements};
 
 /// Declares an enum whose variants index an array, with the label of each variant.
@@ -55,8 +56,87 @@ fixed_labels! {
         Blocking => "blocking",
         /// Subscribes or publishes.
         Pubsub => "pubsub",
+        /// `RESERVE.*`: concerns a sale of reservations.
+        Reserve => "reserve",
         /// Concerns the connection or the server, not a key: `PING`, `HELLO`, `INFO`, ...
         Local => "local",
+    }
+}
+
+fixed_labels! {
+    /// What is done with a sale of reservations at its home.
+    SaleVerb {
+        /// `RESERVE.ADD`.
+        Add => "add",
+        /// `RESERVE.CONFIRM`.
+        Confirm => "confirm",
+        /// `RESERVE.CANCEL`.
+        Cancel => "cancel",
+        /// `RESERVE.CHECK`, and each user of `RESERVE.MCHECK`.
+        Check => "check",
+        /// `RESERVE.INFO`.
+        Info => "info",
+    }
+}
+
+impl SaleVerb {
+    /// That of an operation, if clients ask for such.
+    pub fn of(kind: OpKind) -> Option<Self> {
+        Some(match kind {
+            OpKind::Add => Self::Add,
+            OpKind::Confirm => Self::Confirm,
+            OpKind::Cancel => Self::Cancel,
+            OpKind::Check => Self::Check,
+            OpKind::Info => Self::Info,
+            OpKind::Bucket => return None,
+        })
+    }
+}
+
+fixed_labels! {
+    /// Why an operation on a sale was refused.
+    SaleRefusal {
+        /// No place is left.
+        SoldOut => "sold_out",
+        /// It is closed, or over.
+        Closed => "closed",
+        /// It opens later.
+        NotOpen => "not_open",
+        /// There is no such sale.
+        NoSku => "no_sku",
+        /// The user has as many places, or ids, as a user may.
+        PerUser => "per_user",
+        /// The user holds nothing in the sale whose holders alone may take places.
+        NotHolder => "not_holder",
+        /// The ledger is not read.
+        LedgerFull => "ledger_full",
+        /// There is nothing to confirm.
+        NotHeld => "not_held",
+        /// The sale went on as another.
+        Gone => "gone",
+    }
+}
+
+impl SaleRefusal {
+    /// Which of them a refusal is.
+    pub fn of(refusal: &Refusal<'_>) -> Self {
+        match refusal {
+            Refusal::SoldOut(_) => Self::SoldOut,
+            Refusal::NotOpen(_) => Self::NotOpen,
+            Refusal::NoSku | Refusal::NoOther(_) => Self::NoSku,
+            Refusal::PerUser(_) | Refusal::TooManyIds => Self::PerUser,
+            Refusal::NotHolder(_) => Self::NotHolder,
+            Refusal::LedgerFull => Self::LedgerFull,
+            Refusal::NotHeld => Self::NotHeld,
+            Refusal::Gone(_) => Self::Gone,
+            // All others but the first are said of whole sales, not of an operation on one.
+            Refusal::Closed
+            | Refusal::BelowTaken(_)
+            | Refusal::NoRoom(_)
+            | Refusal::NotClosed
+            | Refusal::Moving(_)
+            | Refusal::Dropping => Self::Closed,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::behind::{BehindRequest, HomeMessage};
 use super::handoff::{Answers, Handoff};
+use super::reservations::SaleRequest;
 use crate::command::Local;
 use crate::resp::RespVersion;
 
@@ -63,7 +64,16 @@ pub enum WorkerMessage {
     },
     /// Operations of other workers' clients on keys whose home is this worker. Kept by the sender while the mailbox is full.
     Combine(Vec<Handoff>),
-    /// Answers to this worker's clients' operations on keys whose home is another. Likewise.
+    /// Operations of other workers' clients on sales whose home is this worker. Likewise.
+    Reserve(Vec<SaleRequest>),
+    /// An operator has changed a sale whose home is this worker. The control thread waits while the mailbox is full.
+    SaleChanged {
+        /// The sale.
+        sku: Bytes,
+        /// Its hash.
+        hash: u64,
+    },
+    /// Answers to this worker's clients' operations on keys and sales whose home is another. Likewise.
     Combined(Answers),
     /// Questions to this worker as the home of keys in write-behind mode. Likewise.
     Behind(Vec<BehindRequest>),

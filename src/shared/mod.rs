@@ -19,6 +19,7 @@ pub mod quota_changes;
 pub mod quota_facts;
 pub mod quota_overrides;
 pub mod refresh;
+pub mod reservations;
 pub mod rights;
 pub mod scripts;
 pub mod tallies;

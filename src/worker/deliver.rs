@@ -173,7 +173,7 @@ impl Worker {
         };
         let Some(pending) = upstream.wire.front() else { return Ok(()) };
         let told = match pending.origin {
-            Origin::Flush(_) | Origin::Behind(_) => NodeRefusal::of_flush(reply.as_slice()),
+            Origin::Flush(_) | Origin::Behind(_) | Origin::Sale(_) => NodeRefusal::of_flush(reply.as_slice()),
             _ => NodeRefusal::of_reply(reply.as_slice()),
         };
         if let Some(told) = told {
@@ -182,7 +182,11 @@ impl Worker {
         let is_own = pending.hook == Hook::OutOfBand
             || matches!(
                 pending.origin,
-                Origin::Flush(_) | Origin::Behind(_) | Origin::Confirmation(_) | Origin::Probe(_)
+                Origin::Flush(_)
+                    | Origin::Behind(_)
+                    | Origin::Sale(_)
+                    | Origin::Confirmation(_)
+                    | Origin::Probe(_)
             );
         if first != Some(b'-') || is_own || !self.redirect(key, reply.as_slice()) {
             self.settle_front(key, reply);
@@ -264,6 +268,7 @@ impl Worker {
                 self.clients.settle(&mut self.core, slot, Ended::forwarded(&pending), reply);
             }
             Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, pending.sent_ns, reply),
+            Origin::Sale(call) => self.hot.settle_sale(&mut self.core, call, pending.sent_ns, reply),
             Origin::Behind(flush) => {
                 self.hot.settle_behind(&mut self.core, &mut self.upstreams, flush, reply)
             }

@@ -53,7 +53,7 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
             return worker.await_first_topology(key, cluster);
         }
     }
-    let passes_queues = !is_local && !matches!(verdict, Verdict::Forward(_));
+    let passes_queues = !is_local && !matches!(verdict, Verdict::Forward(_) | Verdict::Reserve(_));
     let (access, is_barrier) = match worker.policy(key, &resolved, &verdict) {
         Policy::Go(access) => (access, false),
         Policy::GoAsBarrier(access) => (access, true),
@@ -99,6 +99,7 @@ impl Worker {
             Verdict::Session(session, slot) => {
                 self.sessions().run_session(key, session, command, slot, request)
             }
+            Verdict::Reserve(by) => self.reserve(key, resolved, by),
             Verdict::Queue { slot, readonly, part } => {
                 self.sessions().note_flush(key, request);
                 self.sessions().queue_command(key, request, slot, readonly, part)

@@ -91,6 +91,11 @@ impl Effects {
         self.push_answer(None, waiter, outcome.into(), reply);
     }
 
+    /// The same for an operation on a sale.
+    pub fn answer_reservation(&mut self, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
+        self.push_answer(None, waiter, ending, reply);
+    }
+
     fn push_answer(&mut self, hash: Option<u64>, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
         match reply {
             ReplyBytes::Borrowed(bytes) => self.answers.push_copied(hash, waiter, ending, bytes),

@@ -43,7 +43,7 @@ impl Worker {
         if let (Some(handle), Some(detector)) = (pending.access, &mut self.hot.detector) {
             detector.record_reply(handle, reply.len().min(u32::MAX as usize) as u32);
         }
-        if let Origin::Flush(_) | Origin::Behind(_) = pending.origin {
+        if let Origin::Flush(_) | Origin::Behind(_) | Origin::Sale(_) = pending.origin {
             self.core.time_own(pending.sent_ns);
         }
     }

@@ -1,5 +1,5 @@
 //! The one sender for keys of which one command is in flight at a time, to the owner of their slot: flushes of combined keys and of
-//! keys in write-behind mode, and the `WAIT`s for what quotas have granted.
+//! keys in write-behind mode, calls for sales of reservations, and the `WAIT`s for what quotas have granted.
 //!
 //! [`super::hot`] knows what is due and what is to be made of a reply, a redirection or a loss. Here its commands get a node, a
 //! connection with room on it, and go out; what became of that is told to it at once.
@@ -82,7 +82,9 @@ impl FlushExit for Upstreams {
                 }
             },
         };
-        let (Origin::Flush(key) | Origin::Behind(key)) = flush.origin else { return Put::Unreachable };
+        let (Origin::Flush(key) | Origin::Behind(key) | Origin::Sale(key)) = flush.origin else {
+            return Put::Unreachable;
+        };
         let room = match self.room_for_flush(core, node, flush.version, key.hash) {
             Some(Some(room)) => room,
             Some(None) => return Put::NoRoom,
@@ -115,6 +117,7 @@ impl Worker {
             looks += 1;
             match due {
                 Due::Queue(hash) => hot.flush_key(core, upstreams, hash),
+                Due::Sale(hash) => hot.look_into_sale(core, upstreams, hash),
                 Due::Behind(hash) => hot.look_behind(core, upstreams, hash),
                 Due::Cool(hash) => hot.cool_down(core, hash),
                 Due::Forget(hash) => hot.forget_behind(core, hash),
@@ -124,6 +127,10 @@ impl Worker {
         for _ in 0..LOOKS_PER_TURN_MAX {
             let Some(hash) = hot.take_changed() else { break };
             hot.flush_key(core, upstreams, hash);
+        }
+        for _ in 0..LOOKS_PER_TURN_MAX {
+            let Some(hash) = hot.sales.changed().pop_front() else { break };
+            hot.look_into_sale(core, upstreams, hash);
         }
         self.pump_behind(LOOKS_PER_TURN_MAX);
         self.hot.send_handoffs(&mut self.core);

@@ -48,7 +48,7 @@ impl Worker {
                     {
                         self.sender().send_to(owner.unwrap_or(node), pending, &[], request.bytes);
                     }
-                    Origin::Flush(_) | Origin::Behind(_) if !is_master => {
+                    Origin::Flush(_) | Origin::Behind(_) | Origin::Sale(_) if !is_master => {
                         self.fail_one(request, (cluster, &name), "another node has its slots now");
                     }
                     _ => self.sender().queue_on(key, node, pending, &[], request.bytes),
@@ -83,6 +83,9 @@ impl Worker {
         }
         if let Origin::Behind(flush) = pending.origin {
             return self.hot.behind_lost(&mut self.core, flush, written);
+        }
+        if let Origin::Sale(call) = pending.origin {
+            return self.hot.sale_lost(&mut self.core, call, written);
         }
         if let Origin::Probe(_) = pending.origin {
             return;

@@ -55,6 +55,8 @@ impl Worker {
                 self.clients.on_redirect_broken(&self.core, source, target_id)
             }
             WorkerMessage::Combine(batch) => self.hot.take_handoffs(&mut self.core, batch),
+            WorkerMessage::Reserve(batch) => self.hot.take_sale_requests(&mut self.core, batch),
+            WorkerMessage::SaleChanged { sku, hash } => self.hot.forget_sale(&sku, hash),
             WorkerMessage::Combined(answers) => self.deliver_all_of(&answers),
             WorkerMessage::Behind(requests) => self.hot.serve_behind(&mut self.core, requests),
             WorkerMessage::HomeReplies(results) => self.on_home_replies(results),

@@ -24,6 +24,7 @@
 //!   owners, core, turn, effects        what a worker is, and one turn of it
 //!   names, pending, reply, errors      words that all rooms use
 //!   flush, enqueue, write_behind       hot keys meet clients and connections
+//!   reserve                            so do sales of reservations
 //!   copies, copy_connections           copies of values meet them
 //! ```
 //!
@@ -61,6 +62,7 @@ mod questions;
 mod redirect;
 pub mod reply;
 pub mod reply_times;
+mod reserve;
 pub mod resolve;
 mod retries;
 pub mod retryable;

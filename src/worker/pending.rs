@@ -29,6 +29,8 @@ pub enum Origin {
     Flush(FlushKey),
     /// What the home of a key in write-behind mode has sent.
     Behind(FlushKey),
+    /// A call for a sale of reservations.
+    Sale(FlushKey),
     /// Grants that wait for replicas, by their place among such: see [`crate::worker::hot`].
     Confirmation(u32),
     /// A read of which a copy may be kept, for all clients that wait for it, in their protocol version.

@@ -256,7 +256,11 @@ fn context_of(verdict: &Verdict) -> Option<CommandContext> {
         Verdict::Forward(_) | Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => {
             Some(CommandContext::Alone)
         }
-        Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => None,
+        Verdict::Answer(_)
+        | Verdict::Reserve(_)
+        | Verdict::Refuse(_)
+        | Verdict::Abort(_)
+        | Verdict::HangUp => None,
     }
 }
 

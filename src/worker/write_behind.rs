@@ -171,9 +171,11 @@ impl Worker {
     /// What a request touches beside write-behind. What is queued in a transaction is touched by its `EXEC`.
     fn touched(&mut self, key: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> BarrierKeys {
         match verdict {
-            Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp => {
-                BarrierKeys::default()
-            }
+            Verdict::Answer(_)
+            | Verdict::Reserve(_)
+            | Verdict::Refuse(_)
+            | Verdict::Abort(_)
+            | Verdict::HangUp => BarrierKeys::default(),
             Verdict::Session(Session::Exec, _) => {
                 let Some(session) = self.clients.all.get(key).map(|client| &client.session) else {
                     return BarrierKeys::default();

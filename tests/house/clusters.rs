@@ -58,6 +58,8 @@ fn a_bare_name_gets_its_cluster_where_it_comes_in() {
         "src/worker/hot/behind/",
         "src/worker/hot/told.rs",
         "src/control/masters.rs",
+        "src/control/owner.rs",
+        "src/control/sales/",
         "src/control/quotas.rs",
         "src/control/rights.rs",
     ];

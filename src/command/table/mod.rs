@@ -12,7 +12,7 @@
 //!
 //! Deliberately does not: hold what `COMMAND DOCS` tells beyond group, version and summary.
 
-use super::class::{Class, Class::*, Fan, Local, Session, Split};
+use super::class::{Class, Class::*, Fan, Local, Reserve as By, Session, Split};
 use super::flags::{Categories, CommandFlags, KeyFlags};
 use super::keys::{Begin, Find, KeySpec};
 use std::borrow::Cow;
@@ -50,6 +50,8 @@ pub enum Group {
     Geo,
     Stream,
     Bitmap,
+    /// `RESERVE.*`, which the gateway adds to Redis as a module would.
+    Reservations,
     Module,
 }
 
@@ -73,7 +75,7 @@ impl Group {
             Self::Geo => "geo",
             Self::Stream => "stream",
             Self::Bitmap => "bitmap",
-            Self::Module => "module",
+            Self::Reservations | Self::Module => "module",
         }
     }
 }
@@ -96,6 +98,7 @@ pub(super) const GROUPS: &[(Group, Categories, &[Entry])] = &[
     connection::CONNECTION,
     connection::CLUSTER,
     server::SERVER,
+    reservations::RESERVATIONS,
 ];
 
 /// Declares the lines of one group; the bracket after its name holds the category of its commands.
@@ -129,6 +132,7 @@ mod hashes;
 mod keyspace;
 mod lists_and_sets;
 mod messaging;
+mod reservations;
 mod server;
 mod sorted_sets;
 mod streams;

@@ -34,6 +34,7 @@ fn class_of(command: &Command) -> RequestClass {
             RequestClass::Local
         }
         Class::Session(_) => RequestClass::Pubsub,
+        Class::Reserve(_) => RequestClass::Reserve,
         Class::Local(_) | Class::OneServer(_) | Class::Refuse(_) => RequestClass::Local,
         Class::Split(_) | Class::Fan(_) => RequestClass::Fan,
         _ if name.starts_with("eval") || name.starts_with("fcall") => RequestClass::Script,

@@ -104,7 +104,7 @@ pub fn answer(
             render::command(&surroundings.snapshots.commands, request, style, out);
         }
         Local::Cluster => return cluster(surroundings, session.version, request, out),
-        Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys => return Answer::Ask,
+        Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys | Local::Reserve => return Answer::Ask,
     }
     Answer::Done
 }

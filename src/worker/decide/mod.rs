@@ -7,6 +7,7 @@
 //!                                 Answer    by the gateway itself
 //!                                 Session   state of the connection
 //!                                 Queue     into the open transaction
+//!                                 Reserve   to the home of a sale of reservations, or to whoever else does it
 //!                                 Refuse    with this error
 //! ```
 //!
@@ -23,7 +24,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
-use crate::command::{Class, Command, CommandError, CommandFlags, CommandTable, Fan, Local, Session};
+use crate::command::{
+    Class, Command, CommandError, CommandFlags, CommandTable, Fan, Local, Reserve, Session,
+};
 use crate::config::ReadFrom;
 use crate::resp::Request;
 use crate::route::{ClusterId, Routes, SlotAt};
@@ -38,6 +41,11 @@ pub const NOAUTH: &[u8] = b"NOAUTH Authentication required.";
 
 /// The error for what may not be queued, as Redis words it.
 const NO_MULTI: &[u8] = b"ERR Command not allowed inside a transaction";
+
+/// What `RESERVE.*` gets in a transaction.
+const NO_RESERVE_IN_MULTI: &[u8] =
+    b"ERR hotgate: RESERVE commands can't stand in a transaction: each is atomic by itself. \
+    For several SKUs in one order add all, and cancel what was got when one fails (docs/reservations.md)";
 
 /// What precedes the error of an `EXEC` that is wrong by itself.
 const ABORTED_BY: &[u8] = b"EXECABORT Transaction discarded because of: ";
@@ -113,6 +121,8 @@ pub enum Verdict {
         /// Who does it at `EXEC`.
         part: Part,
     },
+    /// It concerns a sale of reservations.
+    Reserve(Reserve),
     /// Answer with this error.
     Refuse(Refusal),
     /// Close the connection without an answer: it is HTTP that comes.
@@ -196,6 +206,7 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
             }
         }
         Class::Session(session) => Verdict::Session(session, None),
+        Class::Reserve(reserve) => Verdict::Reserve(reserve),
         Class::OneServer(_) if snapshots.keyless().kind == UpstreamKind::Single => {
             forward(snapshots, Route::AnyNode, command, resolved)
         }
@@ -266,6 +277,10 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
             return Verdict::Session(ending, None);
         }
         Class::Local(local @ (Local::Quit | Local::Reset)) => return Verdict::Answer(local),
+        Class::Reserve(_) => {
+            poison(session);
+            return Verdict::Refuse(NO_RESERVE_IN_MULTI.into());
+        }
         _ if command.flags.contains(CommandFlags::NO_MULTI) => {
             poison(session);
             return Verdict::Refuse(NO_MULTI.into());

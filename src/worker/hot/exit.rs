@@ -34,7 +34,7 @@ pub enum Put {
 /// A flush that is to be sent.
 #[derive(Clone, Copy)]
 pub struct FlushRequest<'a> {
-    /// Who waits for the replies: [`Origin::Flush`] or [`Origin::Behind`].
+    /// Who waits for the replies: [`Origin::Flush`], [`Origin::Behind`] or [`Origin::Sale`].
     pub origin: Origin,
     /// The protocol version of the replies.
     pub version: RespVersion,

@@ -63,6 +63,14 @@ impl HotKeys {
                     self.outboxes[worker] = batch;
                 }
             }
+            if !self.sales.outbox(worker).is_empty() {
+                let batch = std::mem::take(self.sales.outbox(worker));
+                if let Some(WorkerMessage::Reserve(batch)) =
+                    self.try_send(core, worker, WorkerMessage::Reserve(batch))
+                {
+                    *self.sales.outbox(worker) = batch;
+                }
+            }
             if !self.answers[worker].is_empty() {
                 let batch = std::mem::take(&mut self.answers[worker]);
                 if let Some(WorkerMessage::Combined(batch)) =

@@ -40,6 +40,7 @@ mod owner_request;
 mod pump;
 mod quota;
 mod room;
+pub mod sales;
 mod told;
 mod unfolded;
 mod verdict;
@@ -72,6 +73,7 @@ use held_counters::HeldCounters;
 pub use observe::detector;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
+use sales::Sales;
 pub use verdict::HotVerdict;
 
 /// What is due at a time.
@@ -79,6 +81,8 @@ pub use verdict::HotVerdict;
 pub enum Due {
     /// The queue of this key is looked at.
     Queue(u64),
+    /// So is this sale of reservations.
+    Sale(u64),
     /// So is this key in write-behind mode.
     Behind(u64),
     /// This key may have cooled down.
@@ -136,6 +140,8 @@ pub struct HotKeys {
     debtors: HashSet<u64, BuildHasherDefault<Hashed>>,
     /// Keys in write-behind mode.
     pub behind: Behind,
+    /// Sales of reservations.
+    pub sales: Sales,
     /// Where replies are worded.
     scratch: Vec<u8>,
     /// What the queues of all keys have to spare.
@@ -172,6 +178,7 @@ impl HotKeys {
     pub fn new(gateway_id: &str, workers: usize, commands: &CommandTable) -> Self {
         Self {
             behind: Behind::new(gateway_id, workers),
+            sales: Sales::new(workers),
             entries: HashMap::default(),
             detector: None,
             foldable: foldable(commands),
@@ -258,7 +265,7 @@ impl HotKeys {
     /// It ends its turn. Says in how many nanoseconds there is more to do: 0 if there is now.
     pub fn end_pumping(&mut self, now_ns: u64) -> Option<u64> {
         self.pumping = false;
-        if self.woken || !self.dirty.is_empty() || self.behind.has_changed() {
+        if self.woken || !self.dirty.is_empty() || self.behind.has_changed() || self.sales.has_changed() {
             return Some(0);
         }
         self.timers.next_due_ns().map(|due_ns| due_ns.saturating_sub(now_ns))
@@ -307,7 +314,7 @@ impl HotKeys {
             self.scratch = Vec::new();
         }
         let kept_max = KEPT_BYTES_MAX / size_of::<u64>();
-        for list in [&mut self.dirty, self.behind.changed()] {
+        for list in [&mut self.dirty, self.behind.changed(), self.sales.changed()] {
             if list.is_empty() && list.capacity() > kept_max {
                 *list = VecDeque::new();
             }

@@ -151,8 +151,9 @@ impl HotKeys {
         self.look_at(retry_at_ns.min(overdue_ns), hash);
     }
 
-    /// A key that waited for room on its node's connection is looked at again.
+    /// A key or sale that waited for room on its node's connection is looked at again.
     pub fn look_at_key(&mut self, hash: u64) {
+        self.look_at_sale(hash);
         if let Some(home) = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut())
             && !std::mem::replace(&mut home.dirty, true)
         {

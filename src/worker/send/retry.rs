@@ -32,6 +32,7 @@ impl Sender<'_> {
             Origin::CacheFetch(fetch, _) => self.core.effects.push(Effect::HoldCacheFetch(fetch)),
             Origin::Flush(_)
             | Origin::Behind(_)
+            | Origin::Sale(_)
             | Origin::Confirmation(_)
             | Origin::Probe(_)
             | Origin::Swallow => {}
@@ -81,6 +82,7 @@ impl Sender<'_> {
             Origin::CacheFetch(fetch, _) => self.core.effects.push(Effect::ResumeCacheFetch(fetch)),
             Origin::Flush(_)
             | Origin::Behind(_)
+            | Origin::Sale(_)
             | Origin::Confirmation(_)
             | Origin::Probe(_)
             | Origin::Swallow => {}

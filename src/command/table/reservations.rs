@@ -1,0 +1,19 @@
+//! The gateway's own commands about sales of reservations, one a line; `table/mod.rs` explains the columns.
+//!
+//! A sale is named where other commands have their key, so that rules about keys, and clients that look for the slot of a key, find it
+//! there. None of them may stand in a transaction: what they do is a script of the gateway's own, or waits for its control thread.
+
+use super::*;
+
+commands! { RESERVATIONS: Reservations []
+    "reserve.add"     -3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Take places of a sale for a user, or tell what the user holds";
+    "reserve.cancel"  -3 [WRITE NOSCRIPT FAST NO_MULTI]          [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Give places of a sale back that a user holds";
+    "reserve.check"    3 [READONLY NOSCRIPT FAST NO_MULTI]       [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell what a user holds of a sale";
+    "reserve.close"    2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RW|UPDATE)]                                    Reserve(By::Control), "0.1.0" "Have a sale refuse whoever holds nothing of it";
+    "reserve.confirm"  3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Make what a user holds of a sale for a time the user's for good";
+    "reserve.info"     2 [READONLY NOSCRIPT FAST NO_MULTI]       [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell how a sale goes";
+    "reserve.mcheck"  -3 [READONLY NOSCRIPT NO_MULTI]            [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell what each of several users holds of a sale";
+    "reserve.open"    -4 [WRITE DENYOOM ADMIN NOSCRIPT NO_MULTI] [at(1, RW|UPDATE), after("HOLDERSOF", 2, RO|ACCESS)]   Reserve(By::Control), "0.1.0" "Open a sale, or change what it allows";
+    "reserve.reopen"   2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RW|UPDATE)]                                    Reserve(By::Control), "0.1.0" "Have a closed sale take users again";
+    "reserve.skus"    -1 [READONLY NOSCRIPT NO_MULTI]            []                                                    Reserve(By::Control), "0.1.0" "List the sales that there are";
+}

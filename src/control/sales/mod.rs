@@ -1,0 +1,193 @@
+//! Whole sales of reservations: opened, changed, closed and listed, as clients ask with `RESERVE` commands; and looked after.
+//!
+//! Each of these is a script that may be run twice, so it is sent until it has an answer, over connections of the control thread. After a
+//! change the sale's home in this process asks Redis anew; other gateways see it within `reserve.recheck`.
+//!
+//! A sale is entered into the registry before it is opened and again behind it, and leaves it when it is dropped, or by the [`sweeper`] when
+//! it has not existed for a minute. So every sale that exists can be listed, whenever a gateway dies.
+
+pub mod sweeper;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::owner;
+use crate::reserve::{
+    REGISTRY_SHARDS, ReserveCommand, Script, open_result, registry_key, registry_shard, sale_key,
+};
+use crate::resp::{bulk_payload, elements, encode, first_error};
+use crate::shared::gateway::Gateway;
+use crate::shared::mailbox::{ControlRequest, WorkerMessage};
+
+/// How long one command is tried.
+const PATIENCE: Duration = Duration::from_millis(3500);
+
+/// Answers a `RESERVE` command about a whole sale.
+pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
+    gateway.sales_used.notify_one();
+    let words: Vec<&[u8]> = question.arguments.iter().map(|word| &word[..]).collect();
+    let sku = words.get(1).copied().unwrap_or_default();
+    let outcome = match ReserveCommand::parse(&words) {
+        Err(text) => return error(&text),
+        Ok(ReserveCommand::Open(terms)) => {
+            let call =
+                |with_body, out: &mut BytesMut| Script::encode_open(&sale_key(sku), &terms, with_body, out);
+            note(question, sku, "opened or changed", open_sale(gateway, sku, call).await)
+        }
+        Ok(ReserveCommand::Close) => note(question, sku, "closed", close(gateway, sku, true).await),
+        Ok(ReserveCommand::Reopen) => note(question, sku, "reopened", close(gateway, sku, false).await),
+        Ok(ReserveCommand::Skus { after, count }) => list(gateway, after, count).await,
+        Ok(_) => return error("ERR hotgate: this is not for the control thread"),
+    };
+    outcome
+        .unwrap_or_else(|why| error(&format!("ERR hotgate: Redis did not answer in time: {why}; try again")))
+}
+
+fn error(text: &str) -> Bytes {
+    let mut out = Vec::new();
+    encode::error(&mut out, text);
+    out.into()
+}
+
+/// Writes into the log what was asked of a sale, and what came of it.
+fn note(
+    question: &ControlRequest,
+    sku: &[u8],
+    what: &str,
+    outcome: Result<Bytes, String>,
+) -> Result<Bytes, String> {
+    let by = format!("{} ({})", question.asker.address, question.asker.user);
+    let sku = sku.escape_ascii().to_string();
+    match outcome.as_ref().map(|reply| first_error(reply).map(String::from_utf8_lossy)) {
+        Ok(None) => tracing::info!(sku, by, "a sale was {what}"),
+        Ok(Some(why)) => tracing::info!(sku, by, "a sale was not {what}: {why}"),
+        Err(why) => tracing::warn!(sku, by, "whether a sale was {what} is not known: {why}"),
+    }
+    outcome
+}
+
+/// Enters a sale into the registry, opens it, and enters it again: the sweeper may have taken it out between the two.
+async fn open_sale(
+    gateway: &Gateway,
+    sku: &[u8],
+    call: impl Fn(bool, &mut BytesMut),
+) -> Result<Bytes, String> {
+    let deadline = Instant::now() + PATIENCE;
+    let registry = registry_key(registry_shard(sku));
+    let enter = words_of(&[b"ZADD", &registry, b"0", sku]);
+    let entered = owner::ask(gateway, &registry, &enter, deadline).await?;
+    if first_error(&entered).is_some() {
+        return Ok(entered);
+    }
+    let opened = run(gateway, sku, call, deadline).await?;
+    if first_error(&opened).is_none() {
+        owner::ask(gateway, &registry, &enter, deadline).await?;
+    }
+    tell_home(gateway, sku).await;
+    Ok(opened)
+}
+
+/// Closes a sale, or opens it again.
+async fn close(gateway: &Gateway, sku: &[u8], closes: bool) -> Result<Bytes, String> {
+    let call = |with_body, out: &mut BytesMut| Script::encode_close(&sale_key(sku), closes, with_body, out);
+    let reply = run(gateway, sku, call, Instant::now() + PATIENCE).await;
+    tell_home(gateway, sku).await;
+    reply
+}
+
+/// Runs a script of a sale, with its source where its node does not know it. Its word becomes the client's reply.
+async fn run(
+    gateway: &Gateway,
+    sku: &[u8],
+    call: impl Fn(bool, &mut BytesMut),
+    deadline: Instant,
+) -> Result<Bytes, String> {
+    let reply = script(gateway, sku, call, deadline).await?;
+    Ok(match open_result(&reply) {
+        Some(Ok(())) => Bytes::from_static(b"+OK\r\n"),
+        Some(Err(refusal)) => {
+            let mut out = Vec::new();
+            refusal.write(&mut out);
+            out.into()
+        }
+        None => reply,
+    })
+}
+
+/// The reply to a script of a sale.
+async fn script(
+    gateway: &Gateway,
+    sku: &[u8],
+    call: impl Fn(bool, &mut BytesMut),
+    deadline: Instant,
+) -> Result<Bytes, String> {
+    let words = |with_body| {
+        let mut bytes = BytesMut::new();
+        call(with_body, &mut bytes);
+        let words = elements(&bytes).into_iter().flatten().filter_map(bulk_payload);
+        words.map(Bytes::copy_from_slice).collect::<Vec<Bytes>>()
+    };
+    let reply = owner::ask(gateway, sku, &words(false), deadline).await?;
+    match first_error(&reply).is_some_and(|text| text.starts_with(b"NOSCRIPT")) {
+        true => owner::ask(gateway, sku, &words(true), deadline).await,
+        false => Ok(reply),
+    }
+}
+
+fn words_of(words: &[&[u8]]) -> Vec<Bytes> {
+    words.iter().map(|word| Bytes::copy_from_slice(word)).collect()
+}
+
+/// Has the home of a sale in this process ask about it anew.
+async fn tell_home(gateway: &Gateway, sku: &[u8]) {
+    let hash = gateway.key_hasher.id(gateway.routes.cluster_of(sku), sku).hash;
+    let home = (hash % gateway.workers.len() as u64) as usize;
+    if let Some(worker) = gateway.workers.get(home) {
+        // A worker that has ended knows nothing.
+        let _ =
+            worker.mailbox.send(WorkerMessage::SaleChanged { sku: Bytes::copy_from_slice(sku), hash }).await;
+    }
+}
+
+/// The names of sales behind a name, in order.
+async fn list(gateway: &Gateway, after: &[u8], count: usize) -> Result<Bytes, String> {
+    let found = names(gateway, after, count).await?;
+    let mut out = Vec::new();
+    encode::array(&mut out, found.len());
+    found.iter().for_each(|sku| encode::bulk(&mut out, sku));
+    Ok(out.into())
+}
+
+/// At most so many names of sales behind this one, in order.
+///
+/// # Errors
+/// A part of the registry could not be read: why.
+pub async fn names(gateway: &Gateway, after: &[u8], count: usize) -> Result<Vec<Bytes>, String> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut found = Vec::new();
+    for shard in 0..REGISTRY_SHARDS {
+        let key = registry_key(shard);
+        let reply = owner::ask(gateway, &key, &names_behind(&key, after, count), deadline).await?;
+        if let Some(text) = first_error(&reply) {
+            return Err(String::from_utf8_lossy(text).into_owned());
+        }
+        found.extend(names_in(&reply));
+    }
+    found.sort();
+    found.truncate(count);
+    Ok(found)
+}
+
+/// The question for names of one part of the registry.
+fn names_behind(registry: &[u8], after: &[u8], count: usize) -> Vec<Bytes> {
+    let from = if after.is_empty() { b"-".to_vec() } else { [b"(", after].concat() };
+    let count = count.to_string();
+    words_of(&[b"ZRANGEBYLEX", registry, &from, b"+", b"LIMIT", b"0", count.as_bytes()])
+}
+
+/// The names in its reply.
+fn names_in(reply: &[u8]) -> impl Iterator<Item = Bytes> + '_ {
+    elements(reply).into_iter().flatten().filter_map(bulk_payload).map(Bytes::copy_from_slice)
+}

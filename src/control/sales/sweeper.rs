@@ -1,0 +1,195 @@
+//! Looks after the sales of all gateways: places whose time is over come back though nobody asks for them, and sales that were never
+//! opened leave the registry.
+//!
+//! Each part of the registry is swept once per `reserve.sweep_interval` by one gateway: the one that sets the part's key, which ends by
+//! itself. So any number of gateways costs Redis little more than one, and nobody has to notice that another died. A round looks at a
+//! bounded number of sales of each part and goes on behind them the next time; what a round could not reach comes with a later one.
+//!
+//! A gateway through which nobody reserves asks and writes nothing: it begins with its first `RESERVE` command, and ends when no sale has
+//! been registered for a minute. Places whose time is over while no gateway sweeps come back with the next call for their sale.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, sleep};
+
+use super::{names_behind, names_in, words_of};
+use crate::control::masters::{Masters, Question};
+use crate::reserve::{FlushResults, REGISTRY_SHARDS, ReserveCall, SalePhase, registry_key, sale_key};
+use crate::resp::{bulk_payload, elements, first_error};
+use crate::shared::gateway::Gateway;
+
+/// Sales of one part of the registry that one round looks at.
+const SALES_PER_ROUND_MAX: usize = 128;
+
+/// How long a registered sale may not exist.
+const MISSING_FOR: Duration = Duration::from_secs(60);
+
+/// How long no sale may be registered until nobody looks any more.
+const IDLE_FOR: Duration = Duration::from_secs(60);
+
+/// Sales that are missing and remembered. Further ones are noticed when these have gone.
+const MISSING_MAX: usize = 4096;
+
+/// Sweeps until the process stops.
+pub async fn sweep(gateway: Arc<Gateway>) {
+    let masters = Masters::new(Arc::clone(&gateway));
+    let mut sweeper = Sweeper {
+        gateway: Arc::clone(&gateway),
+        masters,
+        after: vec![Bytes::new(); usize::from(REGISTRY_SHARDS)],
+        missing: HashMap::new(),
+    };
+    loop {
+        gateway.sales_used.notified().await;
+        let mut registered_at = Instant::now();
+        while registered_at.elapsed() < IDLE_FOR {
+            let interval = gateway.config.load().reserve.sweep_interval;
+            // Gateways that were started together do not ask together.
+            let jitter = rand::random_range(0.75..1.25);
+            sleep(interval.mul_f64(jitter)).await;
+            if sweeper.round(interval).await {
+                registered_at = Instant::now();
+            }
+        }
+    }
+}
+
+struct Sweeper {
+    gateway: Arc<Gateway>,
+    masters: Masters,
+    /// The last sale of each part that was looked at.
+    after: Vec<Bytes>,
+    /// Sales that did not exist, and since when.
+    missing: HashMap<Bytes, Instant>,
+}
+
+impl Sweeper {
+    /// Looks at the next sales of the parts that are this gateway's this time. Says whether any sale is registered, or could not be asked for.
+    async fn round(&mut self, interval: Duration) -> bool {
+        let Some(found) = self.registered().await else { return true };
+        let parts: Vec<u16> =
+            (0..REGISTRY_SHARDS).filter(|part| !found[usize::from(*part)].is_empty()).collect();
+        if parts.is_empty() {
+            return false;
+        }
+        let mut sales = Vec::new();
+        for part in self.won(&parts, interval).await {
+            let names = &found[usize::from(part)];
+            // Behind the last the first comes again.
+            let is_last = names.len() < SALES_PER_ROUND_MAX;
+            self.after[usize::from(part)] = names.last().filter(|_| !is_last).cloned().unwrap_or_default();
+            sales.extend(names.iter().map(|sku| (part, sku.clone())));
+        }
+        self.look_at(&sales).await;
+        true
+    }
+
+    /// Those of these parts of the registry that are this gateway's this time.
+    async fn won(&mut self, parts: &[u16], interval: Duration) -> Vec<u16> {
+        let for_ms = (interval.as_millis() * 3 / 4).max(1).to_string();
+        let questions: Vec<Question> = parts
+            .iter()
+            .map(|part| {
+                let key = [&registry_key(*part)[..], b"swept"].concat();
+                let words: [&[u8]; 6] =
+                    [b"SET", &key, self.gateway.id.as_bytes(), b"NX", b"PX", for_ms.as_bytes()];
+                question(&key, &words)
+            })
+            .collect();
+        let replies = self.masters.ask(&questions).await;
+        let is_won = |reply: &Option<Bytes>| reply.as_deref() == Some(b"+OK\r\n");
+        parts.iter().zip(&replies).filter(|(_, reply)| is_won(reply)).map(|(part, _)| *part).collect()
+    }
+
+    /// The next sales of each part. `None` where one could not be asked.
+    async fn registered(&mut self) -> Option<Vec<Vec<Bytes>>> {
+        let questions: Vec<Question> = (0..REGISTRY_SHARDS)
+            .map(|part| {
+                let key = registry_key(part);
+                let words = names_behind(&key, &self.after[usize::from(part)], SALES_PER_ROUND_MAX);
+                Question { key, words }
+            })
+            .collect();
+        let replies = self.masters.ask(&questions).await;
+        let names = |reply: Option<Bytes>| {
+            let reply = reply.filter(|reply| first_error(reply).is_none())?;
+            Some(names_in(&reply).collect())
+        };
+        replies.into_iter().map(names).collect()
+    }
+
+    /// Ends what is over in each of these sales, and takes those out of the registry that have been missing for long.
+    async fn look_at(&mut self, sales: &[(u16, Bytes)]) {
+        let replies = self.call(sales.iter().map(|(_, sku)| sku)).await;
+        let mut gone = Vec::new();
+        for ((part, sku), reply) in sales.iter().zip(replies) {
+            let results = reply.as_deref().and_then(|reply| FlushResults::parse(reply, 0));
+            match results.map(|results| results.state.phase) {
+                Some(SalePhase::None) => {
+                    let has_room = self.missing.len() < MISSING_MAX;
+                    let since = self.missing.get(sku).copied();
+                    match since {
+                        Some(since) if since.elapsed() >= MISSING_FOR => gone.push((*part, sku.clone())),
+                        None if has_room => {
+                            self.missing.insert(sku.clone(), Instant::now());
+                        }
+                        _ => {}
+                    }
+                }
+                Some(_) => {
+                    self.missing.remove(sku);
+                }
+                // It could not be asked.
+                None => {}
+            }
+        }
+        let questions: Vec<Question> = gone
+            .iter()
+            .map(|(part, sku)| {
+                let key = registry_key(*part);
+                question(&key, &[b"ZREM", &key, sku])
+            })
+            .collect();
+        self.masters.ask(&questions).await;
+        for (_, sku) in &gone {
+            self.missing.remove(sku);
+        }
+        // Who is in no registry any more is not looked at again.
+        self.missing.retain(|_, since| since.elapsed() < 10 * MISSING_FOR);
+    }
+
+    /// Calls the script without an operation for each of these sales; a second time with its source where it was not known.
+    async fn call(&mut self, skus: impl Iterator<Item = &Bytes>) -> Vec<Option<Bytes>> {
+        let skus: Vec<&Bytes> = skus.collect();
+        let short: Vec<Question> = skus.iter().map(|sku| self.question_about(sku, false)).collect();
+        let mut replies = self.masters.ask(&short).await;
+        let is_unknown = |reply: &Option<Bytes>| {
+            reply.as_deref().and_then(first_error).is_some_and(|text| text.starts_with(b"NOSCRIPT"))
+        };
+        let unknown: Vec<usize> = (0..replies.len()).filter(|place| is_unknown(&replies[*place])).collect();
+        let whole: Vec<Question> =
+            unknown.iter().map(|place| self.question_about(skus[*place], true)).collect();
+        for (place, reply) in unknown.into_iter().zip(self.masters.ask(&whole).await) {
+            replies[place] = reply;
+        }
+        replies
+    }
+
+    fn question_about(&self, sku: &Bytes, with_body: bool) -> Question {
+        let key = sale_key(sku);
+        let gateway = self.gateway.id.as_bytes();
+        let call = ReserveCall { sale_key: &key, gateway, sequence: None, with_body };
+        let mut bytes = BytesMut::new();
+        call.encode([].iter(), &mut bytes);
+        let words =
+            elements(&bytes).into_iter().flatten().filter_map(bulk_payload).map(Bytes::copy_from_slice);
+        Question { key: sku.clone(), words: words.collect() }
+    }
+}
+
+fn question(key: &[u8], words: &[&[u8]]) -> Question {
+    Question { key: Bytes::copy_from_slice(key), words: words_of(words) }
+}

@@ -1,0 +1,135 @@
+//! An operation comes to the home of its sale: it is refused by what is known, or waits for the next call.
+
+use super::waiting::{Item, Part};
+use super::{HotKeys, Refused, Sale};
+use crate::limits::QUEUE_BYTES_MAX;
+use crate::reserve::{OpKind, Refusal, ReserveOp};
+use crate::resp::{RespVersion, encode};
+use crate::shared::ending::Ending;
+use crate::shared::handoff::Waiter;
+use crate::shared::labels::{ErrorKind, Outcome, SaleRefusal, SaleVerb};
+use crate::shared::reservations::SaleRequest;
+use crate::worker::core::Core;
+use crate::worker::reply::ReplyBytes;
+
+/// How old an answer to `RESERVE.INFO` may be that is given again while work waits for the sale, in nanoseconds.
+const INFO_AGE_NS_MAX: u64 = 100_000_000;
+
+const TOO_MANY_SALES: &str = "ERR hotgate: this process looks after as many sales as it may already; nothing was done, try again later";
+
+const FULL: &str = "ERR hotgate: combine.pending_max operations, or 64 MiB of them, wait for this sale already; nothing was done, \
+                    try again";
+
+impl HotKeys {
+    /// Takes a request of one of this worker's clients to the home of its sale.
+    pub fn take_reservation(&mut self, core: &mut Core, request: SaleRequest<&[u8]>) {
+        let home = core.home_of(request.hash);
+        if home == core.index {
+            self.reserve_at_home(core, request);
+        } else {
+            self.sales.outbox(home).push(request.into_owned());
+            self.wake();
+        }
+    }
+
+    /// Requests of other workers' clients about sales whose home is here.
+    pub fn take_sale_requests(&mut self, core: &mut Core, batch: Vec<SaleRequest>) {
+        for SaleRequest { sku, hash, place, ops, is_list, user, waiter } in batch {
+            self.reserve_at_home(
+                core,
+                SaleRequest { sku: &sku[..], hash, place, ops, is_list, user, waiter },
+            );
+        }
+    }
+
+    fn reserve_at_home(&mut self, core: &mut Core, request: SaleRequest<&[u8]>) {
+        let SaleRequest { sku, hash, place, ops, is_list, user, waiter } = request;
+        if !self.begin_sale(core, (sku, hash), place) {
+            core.tallies.error(ErrorKind::Overload);
+            return self.fail_reservation(core, waiter, TOO_MANY_SALES, Outcome::Failed.into());
+        }
+        let Some(sale) = self.sales.homes.get_mut(&hash) else { return };
+        for verb in ops.iter().filter_map(|op| SaleVerb::of(op.kind)) {
+            core.tallies.sales.count(sale.row, |counts| counts.offered[verb.index()] += 1);
+        }
+        match ops.first().map(|op| op.kind) {
+            Some(OpKind::Add) => {
+                let seq = sale.known.facts().map_or(0, |facts| facts.seq);
+                let was_refused = self.sales.refused.contains(Refused::mark(hash, user, seq));
+                let recheck_ns = core.config.reserve.recheck.as_nanos() as u64;
+                if let Some(refusal) = sale.known.refuses(core.now_ns, recheck_ns, was_refused) {
+                    let row = sale.row;
+                    core.tallies.sales.count(row, |counts| {
+                        counts.refused[SaleRefusal::of(&refusal).index()] += 1;
+                        counts.refused_here += 1;
+                    });
+                    return self.refuse_reservation(core, waiter, refusal);
+                }
+            }
+            Some(OpKind::Info) => {
+                if let Some(reply) = sale.recent_info(core.now_ns, waiter.version) {
+                    let reply = ReplyBytes::Borrowed(&reply);
+                    return self.answer_reservation(core, waiter, reply, Outcome::Cached.into());
+                }
+            }
+            _ => {}
+        }
+        let Some(sale) = self.sales.homes.get_mut(&hash) else { return };
+        let with_bytes = ops.iter().map(ReserveOp::weight_bytes).sum::<usize>() + sale.waiting.bytes();
+        if sale.waiting.len() + ops.len() > core.config.combine.pending_max || with_bytes > QUEUE_BYTES_MAX {
+            core.tallies.error(ErrorKind::Overload);
+            return self.fail_reservation(core, waiter, FULL, Outcome::Failed.into());
+        }
+        let of = ops.len() as u32;
+        for (op, place) in ops.into_iter().zip(0..) {
+            let part = is_list.then_some(Part { place, of });
+            sale.waiting.push(Item { waiter, op, user, part });
+        }
+        self.look_at_sale(hash);
+    }
+
+    fn refuse_reservation(&mut self, core: &mut Core, waiter: Waiter, refusal: Refusal<'_>) {
+        let mut reply = std::mem::take(&mut self.scratch);
+        reply.clear();
+        refusal.write(&mut reply);
+        self.answer_reservation(core, waiter, ReplyBytes::Borrowed(&reply), Outcome::Refused.into());
+        self.scratch = reply;
+    }
+
+    /// Answers with an error: `text` with its code.
+    pub(super) fn fail_reservation(&mut self, core: &mut Core, waiter: Waiter, text: &str, ending: Ending) {
+        let mut reply = std::mem::take(&mut self.scratch);
+        reply.clear();
+        encode::error(&mut reply, text);
+        self.answer_reservation(core, waiter, ReplyBytes::Borrowed(&reply), ending);
+        self.scratch = reply;
+    }
+
+    /// Answers whoever waits, here or at another worker.
+    pub(super) fn answer_reservation(
+        &mut self,
+        core: &mut Core,
+        waiter: Waiter,
+        reply: ReplyBytes<'_>,
+        ending: Ending,
+    ) {
+        if usize::from(waiter.worker) == core.index {
+            return core.effects.answer_reservation(waiter, ending, reply);
+        }
+        let answers = &mut self.answers[usize::from(waiter.worker)];
+        match reply {
+            ReplyBytes::Borrowed(bytes) => answers.push_copied(None, waiter, ending, bytes),
+            ReplyBytes::Owned(bytes) => answers.push_shared(None, waiter, ending, bytes),
+        }
+        self.wake();
+    }
+}
+
+impl Sale {
+    /// The reply to the last `RESERVE.INFO`, if that is recent and work waits for the sale.
+    fn recent_info(&self, now_ns: u64, version: RespVersion) -> Option<Vec<u8>> {
+        let (as_of_ns, [second, third]) = self.info.as_ref().filter(|_| self.is_awaited())?;
+        let reply = if version == RespVersion::Resp2 { second } else { third };
+        (now_ns.saturating_sub(*as_of_ns) < INFO_AGE_NS_MAX).then(|| reply.clone())
+    }
+}

@@ -1,0 +1,98 @@
+//! A sale that refuses costs Redis one question per recheck; a holder gets its holding all the same; and what changes elsewhere is seen within
+//! a recheck.
+
+use crate::support::figures::calls;
+use crate::support::text::one_line;
+use crate::support::{Gateway, Server, wait_until};
+
+/// Longer than the test: what is asked of Redis is counted.
+const SELDOM: &str = "[reserve]\nrecheck = '50s'\n";
+
+fn all_calls(server: &Server) -> u64 {
+    let mut direct = server.client();
+    calls(&mut direct, "evalsha") + calls(&mut direct, "eval")
+}
+
+#[test]
+fn a_sale_that_refuses_is_asked_about_once_per_recheck() {
+    let server = Server::start();
+    let gateway = Gateway::of_two_workers(&server, SELDOM);
+    let mut client = gateway.client();
+    client.check("RESERVE.OPEN closed LIMIT 9", "+OK");
+    client.check("RESERVE.CLOSE closed", "+OK");
+    client.check("RESERVE.OPEN later LIMIT 9 START 9999999999999", "+OK");
+    client.check("RESERVE.OPEN none LIMIT 0", "+OK");
+    for (sku, word) in [
+        ("closed", "-CLOSED..."),
+        ("later", "-NOTOPEN this sale opens at unix-ms 9999999999999"),
+        ("none", "-SOLDOUT..."),
+        ("missing", "-NOSKU..."),
+    ] {
+        client.check(&format!("RESERVE.ADD {sku} first"), word);
+        let before = all_calls(&server);
+        for user in 0..50 {
+            gateway.client().check(&format!("RESERVE.ADD {sku} user{user}"), word);
+        }
+        assert_eq!(all_calls(&server), before, "{sku}");
+    }
+}
+
+#[test]
+fn who_holds_a_place_gets_it_again_when_the_sale_is_sold_out_or_closed() {
+    let server = Server::start();
+    let (here, there) = (Gateway::of_two_workers(&server, SELDOM), Gateway::of_two_workers(&server, SELDOM));
+    let mut client = here.client();
+    client.check("RESERVE.OPEN sku LIMIT 2", "+OK");
+    client.check("RESERVE.ADD sku ada", "*4 $9 confirmed :1 :1 :0");
+    there.client().check("RESERVE.ADD sku bob", "*4 $9 confirmed :2 :0 :0");
+    client.check("RESERVE.ADD sku eve", "-SOLDOUT...");
+    for word in ["-SOLDOUT...", "-CLOSED..."] {
+        for gateway in [&here, &there] {
+            let mut client = gateway.client();
+            // A stranger is asked about once.
+            client.check("RESERVE.ADD sku eve", word);
+            let before = all_calls(&server);
+            (0..20).for_each(|_| client.check("RESERVE.ADD sku eve", word));
+            assert_eq!(all_calls(&server), before);
+            client.check("RESERVE.ADD sku ada", "*4 $9 confirmed :1 :0 :0");
+            client.check("RESERVE.ADD sku bob", "*4 $9 confirmed :2 :0 :0");
+            client.check("RESERVE.ADD sku eve", word);
+        }
+        for gateway in [&here, &there] {
+            // The second is told what is known there: it asks anew.
+            gateway.client().check("RESERVE.CLOSE sku", "+OK");
+        }
+    }
+}
+
+#[test]
+fn a_place_that_is_given_back_is_known_at_once_where_it_was() {
+    let server = Server::start();
+    let gateway = Gateway::of_two_workers(&server, SELDOM);
+    let mut client = gateway.client();
+    client.check("RESERVE.OPEN sku LIMIT 1", "+OK");
+    client.check("RESERVE.ADD sku ada", "*4 $9 confirmed :1 :0 :0");
+    client.check("RESERVE.ADD sku bob", "-SOLDOUT...");
+    client.check("RESERVE.ADD sku bob", "-SOLDOUT...");
+    client.check("RESERVE.CANCEL sku ada", "*4 $9 cancelled :1 :0 :0");
+    client.check("RESERVE.ADD sku bob", "*4 $9 confirmed :2 :0 :0");
+}
+
+#[test]
+fn what_another_gateway_changes_is_seen_within_a_recheck() {
+    let server = Server::start();
+    let config = "[reserve]\nrecheck = '20ms'\n";
+    let (here, there) = (Gateway::of_two_workers(&server, config), Gateway::of_two_workers(&server, config));
+    let (mut operator, mut client) = (there.client(), here.client());
+    operator.check("RESERVE.OPEN sku LIMIT 1", "+OK");
+    client.check("RESERVE.ADD sku ada", "*4 $9 confirmed :1 :0 :0");
+    client.check("RESERVE.ADD sku bob", "-SOLDOUT...");
+    operator.check("RESERVE.OPEN sku LIMIT 3", "+OK");
+    wait_until("the limit is raised here too", || !client.ask("RESERVE.ADD sku bob").starts_with("-SOLDOUT"));
+    operator.check("RESERVE.CLOSE sku", "+OK");
+    wait_until("it is closed here too", || client.ask("RESERVE.ADD sku cyd").starts_with("-CLOSED"));
+    operator.check("RESERVE.REOPEN sku", "+OK");
+    wait_until("it is open here too", || client.ask("RESERVE.ADD sku cyd").starts_with("*4"));
+    let holds = one_line(&client.call_line("RESERVE.CHECK sku bob"));
+    assert_eq!(holds, "*4 $9 confirmed :2 :1 :0");
+}

@@ -1,0 +1,17 @@
+//! Sales of reservations through the gateway, before real servers.
+//! Each module holds one promise and names it in its first lines.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod local_refusals;
+mod said_of_commands;
+mod sweeper;
+mod verbs;
