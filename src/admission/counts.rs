@@ -35,9 +35,9 @@ pub struct Counts {
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away.
     pub unchecked: u64,
-    /// Debts given up: what was let through unchecked is not in the counter, or nobody knows whether it is. One of them may
+    /// Sums given up: what was let through unchecked is not in the counter, or nobody knows whether it is. One of them may
     /// stand for many operations.
-    pub debts_lost: u64,
+    pub owed_lost: u64,
     /// Questions to Redis about an exhausted, paused or unavailable counter.
     pub rechecks: u64,
 }
@@ -47,14 +47,14 @@ pub type RuleCounts = SmallVec<[Counts; 2]>;
 
 /// How many increments were let through and are not known to be in the counter.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct DebtCounts {
+pub(super) struct OwedCounts {
     /// Not on their way.
     pub owed: u64,
     /// On their way.
     pub paying: u64,
 }
 
-impl DebtCounts {
+impl OwedCounts {
     /// Both.
     pub fn all(self) -> u64 {
         self.owed + self.paying

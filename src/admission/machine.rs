@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    counts::{Counts, DebtCounts, RuleCounts},
+    counts::{Counts, OwedCounts, RuleCounts},
     freed::Freed,
     key_quota::KeyQuota,
     known::KnownCounter,
@@ -85,7 +85,7 @@ pub struct Admission {
     /// The part of it that is on its way to the counter.
     pub(super) paying: Option<i64>,
     /// How many increments were let through for either.
-    pub(super) debt_counts: DebtCounts,
+    pub(super) owed_counts: OwedCounts,
     /// How that is to be counted in windows.
     pub(super) charge: Option<Arc<Clamp>>,
     pub(super) owed_at_ns: u64,
@@ -112,7 +112,7 @@ impl Admission {
             freed_in_flight: Freed::default(),
             owed: 0,
             paying: None,
-            debt_counts: DebtCounts::default(),
+            owed_counts: OwedCounts::default(),
             charge: None,
             owed_at_ns: 0,
             counts: RuleCounts::from_elem(Counts::default(), quota.parts().len()),
@@ -360,7 +360,7 @@ impl Admission {
         };
         self.owed = owed;
         self.known.spend(now_ns, delta, self.quota.consumes());
-        self.debt_counts.owed += 1;
+        self.owed_counts.owed += 1;
         self.counts.iter_mut().for_each(|counts| counts.unchecked += 1);
         Ok(Decision::LetThrough(value + delta))
     }

@@ -102,7 +102,7 @@ fn a_quota_that_is_gone_hands_over_what_is_owed_beside_what_is_under_way() {
 }
 
 #[test]
-fn a_debt_that_is_refused_for_good_is_given_up() {
+fn an_owed_sum_that_is_refused_for_good_is_given_up() {
     let mut admission = open("limit=10;on_unavailable='allow'");
     admission.on_report(0, &report(7, 0));
     admission.on_unavailable(1);
@@ -114,7 +114,7 @@ fn a_debt_that_is_refused_for_good_is_given_up() {
     admission.on_owed_refused(3);
     assert_eq!((admission.owes(), admission.phase()), (false, (Phase::Open, 2)));
     assert_eq!(admission.decide(3, 5), Decision::Admit);
-    assert_eq!(admission.counts()[0].debts_lost, 2);
+    assert_eq!(admission.counts()[0].owed_lost, 2);
 }
 
 #[test]

@@ -43,13 +43,13 @@
 
 mod answer;
 mod counts;
-mod debt;
 mod facts;
 mod freed;
 mod key_quota;
 mod known;
 mod machine;
 mod other_commands;
+mod owed;
 mod polled;
 mod refusal;
 mod replica_wait;
@@ -59,11 +59,11 @@ mod template;
 mod verb;
 
 pub use counts::{Counts, Reason, RuleCounts};
-pub use debt::Debt;
 pub use facts::RuleFacts;
 pub use key_quota::{Bound, KeyQuota, Limit, Part};
 pub use machine::{Admission, Decision, Denial, Phase};
 pub use other_commands::{CommandContext, MALFORMED_DELTA, OtherCommand, verdict_of_other_command};
+pub use owed::Owed;
 pub use polled::PolledLimit;
 pub use replica_wait::ReplicaWait;
 pub use rules::QuotaRules;

@@ -68,7 +68,7 @@ impl<'a> ForAll<'a> {
         Self { reply, shared: is_large.then(|| Bytes::copy_from_slice(reply)) }
     }
 
-    fn told(&self) -> Settled<'_> {
+    fn settled(&self) -> Settled<'_> {
         self.shared.as_ref().map_or(Settled::Reply(self.reply), Settled::Shared)
     }
 }
@@ -275,8 +275,8 @@ fn settle_unchanged<M: Member>(
         scratch.clear();
         before.reply(entry.version, &mut scratch);
         let found = ForAll::new(&scratch);
-        let told = if entry.ask == EntryKind::Increment { refused } else { found.told() };
-        each(entry).for_each(|member| sink(member, told));
+        let settled = if entry.ask == EntryKind::Increment { refused } else { found.settled() };
+        each(entry).for_each(|member| sink(member, settled));
     }
 }
 
@@ -304,7 +304,7 @@ pub(super) fn settle_sets<M: Member>(
             }
         };
         let reply = ForAll::new(reply);
-        each(entry).for_each(|member| sink(member, reply.told()));
+        each(entry).for_each(|member| sink(member, reply.settled()));
     }
 }
 
@@ -314,7 +314,7 @@ pub(super) fn settle_read<M: Member>(segment: &Segment<M>, reply: &[u8], sink: &
     let reply = ForAll::new(reply);
     for entry in &segment.entries {
         let own = match entry.version {
-            _ if !null => reply.told(),
+            _ if !null => reply.settled(),
             RespVersion::Resp2 => Settled::Reply(b"$-1\r\n"),
             RespVersion::Resp3 => Settled::Reply(b"_\r\n"),
         };

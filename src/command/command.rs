@@ -1,4 +1,6 @@
 //! One command: what the table, or the upstream, says of it, and what that means for one request.
+//!
+//! Owns the answers that follow from a line of the table: class of a request, keys, arity. Deliberately holds no request.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,6 @@
 //! What is wrong with a request before any server sees it, in the words of Redis.
+//!
+//! Owns the texts. Deliberately decides nothing: whoever looks a command up finds what is wrong.
 
 use crate::resp::Request;
 

@@ -99,8 +99,8 @@ fn sources(
         upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),
         quotas: Box::new(move || {
-            let told = quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone());
-            foremost.told(told, Instant::now());
+            let published = quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone());
+            foremost.update(published, Instant::now());
             foremost.foremost(Instant::now())
         }),
         quota_page: Box::new(move |query| list.page(query, Instant::now())),

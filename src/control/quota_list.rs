@@ -34,17 +34,17 @@ type Place = (Bytes, u16);
 
 struct Row {
     facts: QuotaFacts,
-    told: Instant,
+    updated: Instant,
     /// The counts at the beginning of the rate's window.
     base: (Instant, u64, u64),
     admitted_per_s: f64,
     refused_per_s: f64,
 }
 
-/// What Redis said of a counter, and what workers had told before.
+/// What Redis said of a counter, and the levels that workers had published before.
 struct LookedUp {
     rows: Vec<QuotaFacts>,
-    beside: Vec<Option<Level>>,
+    published: Vec<Option<Level>>,
     at: Instant,
 }
 
@@ -73,11 +73,11 @@ impl QuotaList {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what workers tell.
-    pub fn told(&self, facts: impl IntoIterator<Item = QuotaFacts>, now: Instant) {
+    /// Takes what workers publish.
+    pub fn update(&self, facts: impl IntoIterator<Item = QuotaFacts>, now: Instant) {
         let mut known = self.known();
         for facts in facts {
-            known.tell(facts, now);
+            known.update(facts, now);
         }
         known.sweep(now);
     }
@@ -85,10 +85,10 @@ impl QuotaList {
     /// Takes what Redis says of one counter.
     pub fn looked_up(&self, key: &Bytes, rows: Vec<QuotaFacts>, now: Instant) {
         let mut known = self.known();
-        let beside =
+        let published =
             rows.iter().map(|row| known.rows.get(&(key.clone(), row.rule)).map(|row| level(&row.facts)));
-        let beside = beside.collect();
-        known.looked_up.insert(key.clone(), LookedUp { rows, beside, at: now });
+        let published = published.collect();
+        known.looked_up.insert(key.clone(), LookedUp { rows, published, at: now });
     }
 
     /// Takes what operators have set.
@@ -97,9 +97,9 @@ impl QuotaList {
     }
 
     /// Takes what workers tell of counters that have no row of their own, until the process stops.
-    pub async fn follow(self, mut told: mpsc::Receiver<Vec<QuotaFacts>>) {
-        while let Some(facts) = told.recv().await {
-            self.told(facts, Instant::now());
+    pub async fn follow(self, mut news: mpsc::Receiver<Vec<QuotaFacts>>) {
+        while let Some(facts) = news.recv().await {
+            self.update(facts, Instant::now());
         }
     }
 
@@ -124,10 +124,10 @@ impl QuotaList {
     /// The rows of one counter: those that Redis was asked about, or else those that workers told of.
     pub fn of_key(&self, key: &Bytes) -> Vec<QuotaRow> {
         let known = self.known();
-        let told = known.rows.iter().filter(|((known, _), _)| known == key).map(|(_, row)| &row.facts);
+        let published = known.rows.iter().filter(|((known, _), _)| known == key).map(|(_, row)| &row.facts);
         let mut rows: Vec<&QuotaFacts> = match known.looked_up.get(key) {
             Some(found) => found.rows.iter().collect(),
-            None => told.collect(),
+            None => published.collect(),
         };
         rows.sort_by_key(|facts| facts.rule);
         let row_of = |facts: &QuotaFacts| {
@@ -158,7 +158,7 @@ impl QuotaList {
             .collect();
         let matched = found.len();
         let rates = |row: Option<&Row>| {
-            let row = row.filter(|row| now.saturating_duration_since(row.told) <= RATE_AGE_MAX);
+            let row = row.filter(|row| now.saturating_duration_since(row.updated) <= RATE_AGE_MAX);
             row.map_or((0.0, 0.0), |row| (row.admitted_per_s, row.refused_per_s))
         };
         let order = |a: &(&QuotaFacts, Option<&Row>), b: &(&QuotaFacts, Option<&Row>)| {
@@ -179,7 +179,7 @@ impl QuotaList {
 }
 
 impl Known {
-    fn tell(&mut self, facts: QuotaFacts, now: Instant) {
+    fn update(&mut self, facts: QuotaFacts, now: Instant) {
         let place = (Bytes::copy_from_slice(&facts.key), facts.rule);
         let counts = (facts.tally.admitted, facts.tally.refused.iter().sum::<u64>());
         if let Some(row) = self.rows.get_mut(&place) {
@@ -190,10 +190,11 @@ impl Known {
                 (row.admitted_per_s, row.refused_per_s) = (rate(counts.0, admitted), rate(counts.1, refused));
                 row.base = (now, counts.0, counts.1);
             }
-            (row.facts, row.told) = (facts, now);
+            (row.facts, row.updated) = (facts, now);
         } else if self.rows.len() < ROWS_MAX {
             let base = (now, counts.0, counts.1);
-            self.rows.insert(place, Row { facts, told: now, base, admitted_per_s: 0.0, refused_per_s: 0.0 });
+            self.rows
+                .insert(place, Row { facts, updated: now, base, admitted_per_s: 0.0, refused_per_s: 0.0 });
         } else {
             self.unlisted += 1;
         }
@@ -206,7 +207,7 @@ impl Known {
         self.swept = Some(now);
         self.unlisted = 0;
         let is_young = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN_AFTER;
-        self.rows.retain(|_, row| is_young(row.told));
+        self.rows.retain(|_, row| is_young(row.updated));
         self.looked_up.retain(|_, found| is_young(found.at));
     }
 
@@ -217,22 +218,22 @@ impl Known {
         rows.filter(|(key, row)| !self.rows.contains_key(&((*key).clone(), row.rule))).map(|(_, row)| row)
     }
 
-    /// What Redis said, unless a worker has told something else since.
-    fn latest<'a>(&'a self, told: &'a QuotaFacts) -> &'a QuotaFacts {
-        let Some(found) = self.looked_up.get(&told.key[..]) else { return told };
-        let same = found.rows.iter().zip(&found.beside).find(|(row, _)| row.rule == told.rule);
+    /// What Redis said, unless a worker has published something else since.
+    fn latest<'a>(&'a self, published: &'a QuotaFacts) -> &'a QuotaFacts {
+        let Some(found) = self.looked_up.get(&published.key[..]) else { return published };
+        let same = found.rows.iter().zip(&found.published).find(|(row, _)| row.rule == published.rule);
         match same {
-            Some((row, beside)) if beside.is_none_or(|beside| beside == level(told)) => row,
-            _ => told,
+            Some((row, then)) if then.is_none_or(|then| then == level(published)) => row,
+            _ => published,
         }
     }
 
     fn with_changes(&self, facts: &QuotaFacts) -> QuotaFacts {
         let mut facts = facts.clone();
-        let told = self.rows.get(&(Bytes::copy_from_slice(&facts.key), facts.rule));
-        if let Some(told) = told {
-            facts.tally = told.facts.tally.clone();
-            facts.fault.clone_from(&told.facts.fault);
+        let published = self.rows.get(&(Bytes::copy_from_slice(&facts.key), facts.rule));
+        if let Some(row) = published {
+            facts.tally = row.facts.tally.clone();
+            facts.fault.clone_from(&row.facts.fault);
         }
         facts.note(self.overrides.get(&facts.key[..]));
         facts

@@ -32,7 +32,7 @@ fn keys(page: &QuotaPage) -> Vec<String> {
 #[tokio::test]
 async fn all_are_listed_and_pages_hold_them_once() {
     let (list, now) = (QuotaList::default(), Instant::now());
-    list.told((0..1_000).map(|n| facts(&format!("k{n:04}"), n, 1_000 - n as u64)), now);
+    list.update((0..1_000).map(|n| facts(&format!("k{n:04}"), n, 1_000 - n as u64)), now);
     let page = |query: QuotaQuery| list.page(&query, now);
     let first = page(QuotaQuery { count: 3, ..QuotaQuery::default() });
     assert_eq!(
@@ -55,7 +55,7 @@ async fn all_are_listed_and_pages_hold_them_once() {
 #[tokio::test]
 async fn what_redis_says_is_shown_until_a_worker_tells_otherwise() {
     let (list, now) = (QuotaList::default(), Instant::now());
-    list.told([facts("k", 10_000, 5)], now);
+    list.update([facts("k", 10_000, 5)], now);
     assert_eq!(list.spoken_of(9), [Bytes::from_static(b"k")]);
     list.looked_up(&Bytes::from_static(b"k"), vec![facts("k", 0, 0)], now);
     let shown = |list: &QuotaList| list.page(&QuotaQuery::default(), now).rows[0].facts.clone();
@@ -63,9 +63,9 @@ async fn what_redis_says_is_shown_until_a_worker_tells_otherwise() {
         (shown(&list).value, shown(&list).exhausted, shown(&list).tally.refused[0]),
         (Some(0), false, 5)
     );
-    list.told([facts("k", 10_000, 6)], now);
+    list.update([facts("k", 10_000, 6)], now);
     assert_eq!(shown(&list).value, Some(0), "the same as before tells nothing new");
-    list.told([facts("k", 1, 6)], now);
+    list.update([facts("k", 1, 6)], now);
     assert_eq!(shown(&list).value, Some(1));
 }
 
@@ -91,14 +91,14 @@ async fn a_counter_that_nobody_used_shows_while_an_operator_has_changed_it() {
 #[tokio::test]
 async fn rates_are_of_the_last_seconds_and_what_is_old_is_forgotten() {
     let (list, now) = (QuotaList::default(), Instant::now());
-    list.told([facts("k", 100, 0)], now);
+    list.update([facts("k", 100, 0)], now);
     let later = now + Duration::from_secs(2);
-    list.told([facts("k", 300, 50)], later);
+    list.update([facts("k", 300, 50)], later);
     let row = |now: Instant| {
         list.page(&QuotaQuery::default(), now).rows.first().map(|row| (row.admitted_per_s, row.refused_per_s))
     };
     assert_eq!(row(later), Some((100.0, 25.0)));
     assert_eq!(row(later + Duration::from_secs(6)), Some((0.0, 0.0)));
-    list.told([], later + FORGOTTEN_AFTER);
+    list.update([], later + FORGOTTEN_AFTER);
     assert_eq!(row(later), None);
 }

@@ -1,4 +1,6 @@
 //! About how many different connections used a key.
+//!
+//! Owns the estimate. Deliberately keeps no connection: each leaves a bit, and nothing can be taken out again.
 
 /// A multiresolution bitmap: three linear counters of 64 bits, of which the second sees one connection in 8
 /// and the third one in 64.

@@ -1,4 +1,7 @@
 //! Counting of key accesses on the data path of one worker.
+//!
+//! Owns the counts of the present slice and the table of tracked keys. Deliberately has no clock, no thread and no opinion on what
+//! is hot: the caller takes a slice when it is time, and the merger judges.
 
 use super::config::DetectorConfig;
 use super::key::KeyName;
@@ -217,7 +220,7 @@ impl Detector {
         let accesses = self.sampler.ratio.saturating_mul(taken);
         let entry = self.table.entry_mut(index)?;
         entry.add_weight(weight);
-        if entry.is_muted() {
+        if entry.is_suppressed() {
             return None;
         }
         let written = if access.write { accesses } else { 0 };

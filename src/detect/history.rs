@@ -1,4 +1,6 @@
 //! The last minute of a hot key, one point a second, for sparklines.
+//!
+//! Owns the points. Deliberately not part of any decision: whether a key is hot follows from its window.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
 //! What the merger publishes: the hot set, its keys, and the transitions in and out of it.
+//!
+//! Plain data. When a key becomes hot or cools, the merger decides ([`super::merger`]).
 
 use std::sync::Arc;
 

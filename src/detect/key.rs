@@ -1,4 +1,6 @@
 //! The name of a key in bounded memory, with the cluster in which it lives, since one key may live in several.
+//!
+//! Owns what of a long name is kept. Deliberately hashes nothing: which key a name is, the caller says (`crate::route::KeyHasher`).
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;

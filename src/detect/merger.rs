@@ -1,4 +1,7 @@
 //! From the slices of all workers to one hot set.
+//!
+//! Owns the window of each key and the decision when it becomes hot and when it cools. Deliberately asks no worker and publishes
+//! nothing: slices come in by a call, and the set goes out as a value.
 
 use std::collections::HashMap;
 use std::sync::Arc;

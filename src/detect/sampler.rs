@@ -1,4 +1,7 @@
 //! Which accesses are recorded when not all of them can be.
+//!
+//! Owns the choice: one access of each block, by chance, so that traffic in step with the blocks is not counted wrongly. What is
+//! counted for the others, the detector decides.
 
 /// Takes one of each `ratio` accesses.
 pub(super) struct Sampler {

@@ -1,4 +1,6 @@
 //! What one worker hands over at the end of a slice.
+//!
+//! Plain data: the detector fills it, the merger adds it up.
 
 use super::connections::Connections;
 use super::key::KeyName;

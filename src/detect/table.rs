@@ -45,7 +45,7 @@ impl Entry {
         self.generation
     }
 
-    pub(super) fn is_muted(&self) -> bool {
+    pub(super) fn is_suppressed(&self) -> bool {
         self.generation & IGNORED != 0
     }
 

@@ -1,4 +1,6 @@
 //! The last steps of one key, and of the traffic as a whole.
+//!
+//! Owns sums, rates and trends over them. Deliberately knows no threshold; the merger does.
 
 use super::config::MergerConfig;
 use super::connections::Connections;

@@ -286,7 +286,7 @@ fn quotas(out: &mut Exposition, view: &View) {
     each(&m::QUOTA_ADMITTED, |quota| Some(quota.admitted as f64));
     each(&m::QUOTA_WOULD_REFUSE, |quota| Some(quota.would_refuse as f64));
     each(&m::QUOTA_UNCHECKED, |quota| Some(quota.unchecked as f64));
-    each(&m::QUOTA_DEBTS_LOST, |quota| Some(quota.debts_lost as f64));
+    each(&m::QUOTA_OWED_LOST, |quota| Some(quota.debts_lost as f64));
     each(&m::QUOTA_RECHECKS, |quota| Some(quota.rechecks as f64));
     each(&m::QUOTA_LIMIT, |quota| quota.limit.map(|limit| limit as f64));
     each(&m::QUOTA_VALUE, |quota| quota.value.map(|value| value as f64));

@@ -45,12 +45,12 @@ const SECTIONS: &[(&str, Render)] = &[
     ("Stats", stats),
     ("Replication", replication),
     ("CPU", cpu),
-    ("Modules", |out, _, facts| out.rest(facts, "Modules", &[])),
-    ("Commandstats", |out, _, facts| out.rest(facts, "Commandstats", &[])),
+    ("Modules", |out, _, facts| out.servers_say(facts, "Modules", &[])),
+    ("Commandstats", |out, _, facts| out.servers_say(facts, "Commandstats", &[])),
     ("Errorstats", errorstats),
-    ("Latencystats", |out, _, facts| out.rest(facts, "Latencystats", &[])),
+    ("Latencystats", |out, _, facts| out.servers_say(facts, "Latencystats", &[])),
     ("Cluster", cluster),
-    ("Keyspace", |out, _, facts| out.rest(facts, "Keyspace", &[])),
+    ("Keyspace", |out, _, facts| out.servers_say(facts, "Keyspace", &[])),
     ("Hotgate", hotgate),
     ("Hotkeys", hotkeys),
     ("Upstreams", upstreams),
@@ -103,7 +103,7 @@ pub fn render(wanted: &[&[u8]], view: &View, facts: &InfoFacts) -> String {
     let is_known = |name: &str| SECTIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
     for name in facts.servers.sections().filter(|name| !is_known(name)) {
         if wanted.names(name) || wanted.names("everything") {
-            Section::new(&mut out, name).rest(facts, name, &[]);
+            Section::new(&mut out, name).servers_say(facts, name, &[]);
         }
     }
     out
@@ -129,7 +129,7 @@ impl<'a> Section<'a> {
     }
 
     /// What the servers say in this section, but for what has been written, which is the gateway's, and for `not`.
-    fn rest(&mut self, facts: &InfoFacts, section: &str, not: &[&str]) {
+    fn servers_say(&mut self, facts: &InfoFacts, section: &str, not: &[&str]) {
         for (field, value) in facts.servers.section(section) {
             if !self.written.contains(field) && !not.contains(&field.as_str()) {
                 self.out.push_str(&format!("{field}:{value}\r\n"));
@@ -191,7 +191,7 @@ fn clients(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
 fn memory(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     out.put("hotgate_used_memory_rss", view.process.resident_bytes);
     out.put("detector_memory_bytes", view.merged.all.detector.memory_bytes);
-    out.rest(facts, "Memory", &[]);
+    out.servers_say(facts, "Memory", &[]);
 }
 
 fn persistence(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
@@ -199,7 +199,7 @@ fn persistence(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     out.put("journal_faults", view.merged.all.write_behind.journal_faults);
     out.put("journal_refusing", view.merged.all.write_behind.journal_refusing);
     out.put("journal_syncs", view.merged.all.write_behind.journal_syncs);
-    out.rest(facts, "Persistence", &[]);
+    out.servers_say(facts, "Persistence", &[]);
 }
 
 /// Statistics of a server's own connections, which are the gateway's: they tell nothing about clients.
@@ -235,7 +235,7 @@ fn stats(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
     for kind in RedirectKind::ALL {
         out.put(&format!("redirects_{}", kind.label()), all.redirects[kind.index()]);
     }
-    out.rest(facts, "Stats", STATS_OF_CONNECTIONS);
+    out.servers_say(facts, "Stats", STATS_OF_CONNECTIONS);
 }
 
 /// Several masters have several histories, so the id is the gateway's. Lines of replicas hold addresses.
@@ -253,7 +253,7 @@ fn replication(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
         .filter(|field| is_replica(field) || matches!(*field, "master_host" | "master_port"))
         .chain(facts.several_masters.then_some("master_replid2"))
         .collect();
-    out.rest(facts, "Replication", &hidden);
+    out.servers_say(facts, "Replication", &hidden);
 }
 
 fn cpu(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
@@ -266,7 +266,7 @@ fn cpu(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
 
 /// What the servers refused, in their words, and what the gateway did, in its own.
 fn errorstats(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
-    out.rest(facts, "Errorstats", &[]);
+    out.servers_say(facts, "Errorstats", &[]);
     for kind in ErrorKind::ALL.iter().filter(|kind| view.merged.all.errors[kind.index()] > 0) {
         let count = view.merged.all.errors[kind.index()];
         out.put(&format!("errorstat_{}", kind.label()), format_args!("count={count}"));

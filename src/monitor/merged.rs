@@ -267,7 +267,7 @@ fn add_read_cache(mine: &mut ReadCacheTallies, theirs: &ReadCacheTallies) {
 }
 
 fn add_quota(mine: &mut QuotaTally, theirs: &QuotaTally) {
-    let QuotaTally { rule, admitted, admitted_units, refused, would_refuse, unchecked, debts_lost, rechecks } =
+    let QuotaTally { rule, admitted, admitted_units, refused, would_refuse, unchecked, owed_lost, rechecks } =
         theirs;
     mine.rule = *rule;
     mine.admitted += admitted;
@@ -275,7 +275,7 @@ fn add_quota(mine: &mut QuotaTally, theirs: &QuotaTally) {
     add_each(&mut mine.refused, refused);
     mine.would_refuse += would_refuse;
     mine.unchecked += unchecked;
-    mine.debts_lost += debts_lost;
+    mine.owed_lost += owed_lost;
     mine.rechecks += rechecks;
 }
 

@@ -114,7 +114,7 @@ metrics! {
     QUOTA_REFUSED: Counter "hotgate_quota_refused_total" ["key", "quota", "reason"] "Operations refused by a quota, by reason.";
     QUOTA_WOULD_REFUSE: Counter "hotgate_quota_would_refuse_total" ["key", "quota"] "Operations that a quota in shadow mode let through and would have refused.";
     QUOTA_UNCHECKED: Counter "hotgate_quota_unchecked_total" ["key", "quota"] "Operations let through unchecked while Redis was away.";
-    QUOTA_DEBTS_LOST: Counter "hotgate_quota_debts_lost_total" ["key", "quota"] "Sums of operations let through unchecked that were given up: Redis refused them for good, or did not say whether it has them.";
+    QUOTA_OWED_LOST: Counter "hotgate_quota_debts_lost_total" ["key", "quota"] "Sums of operations let through unchecked that were given up: Redis refused them for good, or did not say whether it has them.";
     QUOTA_RECHECKS: Counter "hotgate_quota_rechecks_total" ["key", "quota"] "Questions to Redis about an exhausted key.";
     QUOTA_LIMIT: Gauge "hotgate_quota_limit" ["key", "quota"] "The limit that holds for the key.";
     QUOTA_VALUE: Gauge "hotgate_quota_value" ["key", "quota"] "The value of the key's counter, as last seen at Redis.";

@@ -122,7 +122,7 @@ pub fn count(view: &mut QuotaView, tally: &QuotaTally) {
     view.refused = QuotaRefusal::ALL.iter().map(|r| (r.label(), tally.refused[r.index()])).collect();
     view.would_refuse = tally.would_refuse;
     view.unchecked = tally.unchecked;
-    view.debts_lost = tally.debts_lost;
+    view.debts_lost = tally.owed_lost;
     view.rechecks = tally.rechecks;
 }
 

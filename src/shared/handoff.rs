@@ -67,7 +67,7 @@ pub enum AnswerTo {
     /// The worker itself, which has asked the home of this index.
     Home(u32),
     /// The admission: what a quota has let through is added to its counter.
-    Debt,
+    Admission,
 }
 
 /// Who waits for a combined operation, or for several equal ones in a row.
@@ -134,7 +134,7 @@ impl Member for Waiter {
     fn caller(&self) -> u64 {
         let client = match self.to {
             AnswerTo::Slot { client, .. } | AnswerTo::Barrier { client, .. } => client,
-            AnswerTo::Home(_) | AnswerTo::Debt => THE_WORKER,
+            AnswerTo::Home(_) | AnswerTo::Admission => THE_WORKER,
         };
         // Clients are numbered by each worker for itself.
         client.rotate_left(16) ^ u64::from(self.worker)

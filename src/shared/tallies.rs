@@ -285,8 +285,8 @@ pub struct QuotaTally {
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away (`on_unavailable = "allow"`).
     pub unchecked: u64,
-    /// Debts given up: sums let through unchecked that are not, or not surely, in the counter.
-    pub debts_lost: u64,
+    /// Sums let through unchecked that were given up: they are not, or not surely, in the counter.
+    pub owed_lost: u64,
     /// Questions to Redis about an exhausted key.
     pub rechecks: u64,
 }

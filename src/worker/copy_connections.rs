@@ -16,7 +16,7 @@ use crate::shared::topology::NodeIndex;
 const TRACKING_ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
 
 /// A node that refuses to track is asked again after this long: it may have been upgraded, or its users' rights changed.
-const REFUSED_REST_NS: u64 = 60_000_000_000;
+const REFUSED_PAUSE_NS: u64 = 60_000_000_000;
 
 /// A connection that has carried nothing for this long is tested, since one that is dead without our knowing would leave
 /// its copies to their age.
@@ -42,15 +42,15 @@ impl Worker {
     /// A tracking connection could not be made: its node is left alone for a while.
     pub(super) fn tracking_failed(&mut self, key: UpstreamKey, node: NodeIndex, error: &GreetingError) {
         let refused = matches!(error, GreetingError::Refused { .. });
-        let rest_ns = match refused {
-            true => REFUSED_REST_NS,
+        let pause_ns = match refused {
+            true => REFUSED_PAUSE_NS,
             false => {
                 self.core.upstream_of(self.core.snapshots.cluster_of_node(node)).backoff_max.as_nanos() as u64
             }
         };
         self.hot.cache.tracking_ended(&mut self.core, key);
         let connections = &mut self.hot.cache.connections;
-        connections.rest(node, self.core.now_ns + rest_ns);
+        connections.back_off(node, self.core.now_ns + pause_ns);
         if refused && connections.is_first_refusal() {
             tracing::warn!(
                 node = %self.core.node_name(node), %error,

@@ -20,7 +20,7 @@ use crate::worker::pending::Origin;
 /// Serves the mailbox for as long as the worker lives.
 pub(super) async fn receive(worker: Rc<RefCell<Worker>>, mut messages: mpsc::Receiver<WorkerMessage>) {
     while let Some(message) = messages.recv().await {
-        turn(&worker, |worker| worker.hear(message));
+        turn(&worker, |worker| worker.on_message(message));
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn describe_clients(worker: Rc<RefCell<Worker>>, mut requests: 
 }
 
 impl Worker {
-    fn hear(&mut self, message: WorkerMessage) {
+    fn on_message(&mut self, message: WorkerMessage) {
         match message {
             WorkerMessage::KillClients { filter, reply } => {
                 let keys = self.matching_clients(&filter);

@@ -403,7 +403,7 @@ impl Worker {
         if failures == 1 {
             tracing::warn!(node = %self.core.node_name(node), %error, "can't connect to an upstream node; trying again");
         }
-        self.rest(key, failures, &error.to_string())
+        self.back_off(key, failures, &error.to_string())
     }
 
     /// The connection broke or was closed. As [`Worker::connect_failed`].
@@ -421,7 +421,7 @@ impl Worker {
             }
         };
         self.note_down(node, role);
-        self.rest(key, failures, &why)
+        self.back_off(key, failures, &why)
     }
 
     /// A connection failed. Its node is down unless others that all clients share are open: those serve.
@@ -435,7 +435,7 @@ impl Worker {
     }
 
     /// Hands on what the connection carried and says how long it waits.
-    fn rest(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
+    fn back_off(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
         let cluster = self.upstreams.connections.get(key)?.cluster;
         let pause = backoff(self.core.upstream_of(cluster), failures);
         let due_ns = self.core.now_ns + pause.as_nanos() as u64;

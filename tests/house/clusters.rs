@@ -56,7 +56,7 @@ fn a_bare_name_gets_its_cluster_where_it_comes_in() {
         "src/worker/session/subscribe.rs",
         "src/worker/write_behind.rs",
         "src/worker/hot/behind/",
-        "src/worker/hot/told.rs",
+        "src/worker/hot/quota_news.rs",
         "src/control/masters.rs",
         "src/control/owner.rs",
         "src/control/sales/",

@@ -10,6 +10,7 @@ mod clusters;
 mod cycles;
 mod ends;
 mod rooms;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! A private Redis Cluster, formed with the servers' own commands and without redis-cli.
+//!
+//! Owns the servers and how they find each other. Deliberately serves no client and moves no slot after the start.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

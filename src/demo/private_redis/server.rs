@@ -1,4 +1,6 @@
 //! One private Redis server: a child process on a free port of 127.0.0.1.
+//!
+//! Owns the process, its port and its password. Deliberately knows no cluster.
 
 use std::env;
 use std::fs::{self, File};

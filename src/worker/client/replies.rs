@@ -16,7 +16,7 @@ use crate::worker::reply::ReplyBytes;
 
 /// A reply that is complete but not yet due.
 #[derive(Debug)]
-enum Held {
+enum Kept {
     Inline { len: u8, bytes: [u8; HELD_INLINE_BYTES_MAX] },
     Shared(Bytes),
 }
@@ -28,7 +28,7 @@ enum Reply {
     /// Several replies are awaited, to be merged.
     Merging(Box<Merge>),
     /// ReplyBytes, behind others that are not.
-    Held(Held),
+    Kept(Kept),
 }
 
 #[derive(Debug)]
@@ -39,14 +39,14 @@ struct Slot {
 }
 
 /// Keeps a reply beyond the buffer that it came in.
-fn hold(reply: ReplyBytes<'_>) -> Held {
+fn keep(reply: ReplyBytes<'_>) -> Kept {
     match reply {
         ReplyBytes::Borrowed(bytes) if bytes.len() <= HELD_INLINE_BYTES_MAX => {
             let mut inline = [0; HELD_INLINE_BYTES_MAX];
             inline[..bytes.len()].copy_from_slice(bytes);
-            Held::Inline { len: bytes.len() as u8, bytes: inline }
+            Kept::Inline { len: bytes.len() as u8, bytes: inline }
         }
-        reply => Held::Shared(reply.into_bytes()),
+        reply => Kept::Shared(reply.into_bytes()),
     }
 }
 
@@ -143,9 +143,9 @@ impl ReplyQueue {
             }
             return;
         }
-        let held = hold(reply);
+        let held = keep(reply);
         self.held_bytes += held.len();
-        self.push(Reply::Held(held), suppressed);
+        self.push(Reply::Kept(held), suppressed);
     }
 
     /// Settles slot `sequence` (its part `part` when it merges). A sequence that is not in the queue is ignored.
@@ -158,12 +158,12 @@ impl ReplyQueue {
                 Some(whole) => ReplyBytes::Owned(whole),
                 None => return,
             },
-            Reply::Held(_) => return,
+            Reply::Kept(_) => return,
         };
         if index > 0 {
-            let held = hold(reply);
+            let held = keep(reply);
             self.held_bytes += held.len();
-            slot.reply = Reply::Held(held);
+            slot.reply = Reply::Kept(held);
             return;
         }
         let suppressed = slot.suppressed;
@@ -184,11 +184,11 @@ impl ReplyQueue {
         }
         if first > 0 {
             // The first slot holds all of them; the others have nothing to add when their turn comes.
-            let held = hold(replies);
+            let held = keep(replies);
             self.held_bytes += held.len();
             let mut held = Some(held);
             for slot in self.slots.range_mut(run) {
-                slot.reply = Reply::Held(held.take().unwrap_or(Held::NOTHING));
+                slot.reply = Reply::Kept(held.take().unwrap_or(Kept::NOTHING));
             }
             return;
         }
@@ -218,15 +218,15 @@ impl ReplyQueue {
     }
 
     fn release_held(&mut self, output: &mut Output) {
-        while matches!(self.slots.front(), Some(Slot { reply: Reply::Held(_), .. })) {
-            let Some(Slot { reply: Reply::Held(held), suppressed }) = self.pop() else { return };
+        while matches!(self.slots.front(), Some(Slot { reply: Reply::Kept(_), .. })) {
+            let Some(Slot { reply: Reply::Kept(held), suppressed }) = self.pop() else { return };
             self.held_bytes -= held.len();
             if suppressed {
                 continue;
             }
             match held {
-                Held::Inline { len, bytes } => output.tail().extend_from_slice(&bytes[..usize::from(len)]),
-                Held::Shared(bytes) => output.push(bytes),
+                Kept::Inline { len, bytes } => output.tail().extend_from_slice(&bytes[..usize::from(len)]),
+                Kept::Shared(bytes) => output.push(bytes),
             }
         }
     }
@@ -243,13 +243,13 @@ impl ReplyQueue {
     }
 }
 
-impl Held {
-    const NOTHING: Held = Held::Inline { len: 0, bytes: [0; HELD_INLINE_BYTES_MAX] };
+impl Kept {
+    const NOTHING: Kept = Kept::Inline { len: 0, bytes: [0; HELD_INLINE_BYTES_MAX] };
 
     fn len(&self) -> usize {
         match self {
-            Held::Inline { len, .. } => usize::from(*len),
-            Held::Shared(bytes) => bytes.len(),
+            Kept::Inline { len, .. } => usize::from(*len),
+            Kept::Shared(bytes) => bytes.len(),
         }
     }
 }

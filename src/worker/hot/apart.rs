@@ -5,7 +5,7 @@
 //! commands. It carries no token, since no node takes a new key beside a counter that has not moved yet. If its connection
 //! breaks, the outcome is unknown, as that of a plain increment is.
 //!
-//! Not so where a window counts beside the counter, and for debts, whose answers have left already: those wait until their keys are
+//! Not so where a window counts beside the counter, and for what is owed, whose answers have left already: those wait until their keys are
 //! together.
 
 use std::sync::Arc;
@@ -57,8 +57,8 @@ impl HotKeys {
     /// A node said that the keys of a flush are not together. Says whether it goes on apart: otherwise it is to be tried
     /// again as it was.
     pub(super) fn go_apart(&mut self, hash: u64, home: &mut HotKey, reply: &[u8]) -> bool {
-        let is_debt = self.entries.get(&hash).is_some_and(|entry| entry.serves_debts);
-        if !reply.starts_with(b"-TRYAGAIN ") || is_debt || !home.queue.take_back() {
+        let is_unclamped = self.entries.get(&hash).is_some_and(|entry| entry.is_unclamped);
+        if !reply.starts_with(b"-TRYAGAIN ") || is_unclamped || !home.queue.take_back() {
             return false;
         }
         if home.apart.take().is_some() {

@@ -97,7 +97,7 @@ impl HotKeys {
                 }
             }
         }
-        self.tell_of_quotas(core);
+        self.send_quota_news(core);
         self.held.measure(&core.config, core.gateway.workers.len(), &mut core.tallies.admission);
         let due = core.now_ns >= self.board.due_ns;
         let wanted = !self.quotas.is_empty() || self.board.published;

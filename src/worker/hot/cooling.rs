@@ -104,7 +104,7 @@ impl HotKeys {
         if entry.quota.is_some() {
             self.held.remove(entry.held_bytes);
         }
-        self.debtors.remove(&hash);
+        self.owing_keys.remove(&hash);
         if let Some(home) = &mut entry.queue {
             core.tallies.combine.keys.release(home.row);
             if let Some(held) = &mut home.held {

@@ -96,7 +96,7 @@ impl HotKeys {
             replies.clear();
             let answered = held.carry_out(decision, version, &mut replies);
             if !owed && held.admission.owes() {
-                self.debtors.insert(hash);
+                self.owing_keys.insert(hash);
                 self.look_at(core.now_ns, hash);
             }
             let asking = Waiter { operations: alike, ..waiter.one(place) };

@@ -37,8 +37,8 @@ pub struct Entry {
     pub quota: Option<Arc<KeyQuota>>,
     /// What it counts as among the counters that quotas hold, in bytes.
     pub held_bytes: usize,
-    /// It is the unclamped queue of the debts of its key; no client's operation comes here.
-    pub serves_debts: bool,
+    /// It is the queue of what is owed to its key ([`super::unclamped`]); no client's operation comes here.
+    pub is_unclamped: bool,
     /// Whether its operations pass as they came or are folded, while nothing forces them to be folded.
     pub pace: KeyPace,
     /// Its operations that passed.
@@ -65,7 +65,7 @@ pub struct HotKey {
     pub sending: Sending,
     /// The keys of its flush are on two nodes.
     pub apart: Option<Apart>,
-    /// Of a queue of debts: what the next flush is made with.
+    /// Of an unclamped queue: what the next flush is made with.
     pub charge: Option<Arc<Clamp>>,
     /// Members of the last flush whose grants wait for replicas, with their replies. Nothing is sent meanwhile.
     pub unconfirmed: Vec<(Waiter, i64)>,
@@ -120,7 +120,7 @@ impl Entry {
             hot: false,
             quota: None,
             held_bytes: 0,
-            serves_debts: false,
+            is_unclamped: false,
             pace: KeyPace::default(),
             passed: Passed::default(),
             unfolded: UnfoldedCommands::default(),
@@ -132,7 +132,7 @@ impl Entry {
 
     /// Whether its operations are folded whether the node queues or not: a rule or a quota says so.
     pub fn is_forced(&self) -> bool {
-        self.ruled || self.quota.is_some() || self.serves_debts
+        self.ruled || self.quota.is_some() || self.is_unclamped
     }
 
     /// Whether its operations go as they came.

@@ -27,7 +27,6 @@ mod board;
 pub mod cache;
 mod confirm;
 mod cooling;
-mod debts;
 mod enqueue;
 mod entry;
 mod exit;
@@ -39,9 +38,10 @@ mod outcome;
 mod owner_request;
 mod pump;
 mod quota;
+mod quota_news;
 mod room;
 pub mod sales;
-mod told;
+mod unclamped;
 mod unfolded;
 mod verdict;
 mod written;
@@ -63,7 +63,6 @@ use behind::Behind;
 use board::Board;
 use cache::Cache;
 use confirm::Confirmation;
-use debts::OrphanedDebt;
 use entry::HotKey;
 pub use entry::{Entry, Rules};
 pub use exit::{FlushExit, FlushRequest, Put, Target};
@@ -74,6 +73,7 @@ pub use observe::detector;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
 use sales::Sales;
+use unclamped::OrphanedSum;
 pub use verdict::HotVerdict;
 
 /// What is due at a time.
@@ -126,7 +126,7 @@ pub struct HotKeys {
     /// Which keys quotas hold.
     quotas: Quotas,
     /// What was let through for quotas that a reload has taken away, by the hash under which it is paid.
-    orphaned_debts: HashMap<u64, OrphanedDebt, BuildHasherDefault<Hashed>>,
+    orphaned_sums: HashMap<u64, OrphanedSum, BuildHasherDefault<Hashed>>,
     /// Grants that wait for replicas.
     confirmations: Vec<Confirmation>,
     /// Copies of replies.
@@ -137,7 +137,7 @@ pub struct HotKeys {
     limits: Arc<PolledLimits>,
     limits_version: u64,
     /// Keys that may owe something to their counters. Some that do not any more are among them.
-    debtors: HashSet<u64, BuildHasherDefault<Hashed>>,
+    owing_keys: HashSet<u64, BuildHasherDefault<Hashed>>,
     /// Keys in write-behind mode.
     pub behind: Behind,
     /// Sales of reservations.
@@ -185,13 +185,13 @@ impl HotKeys {
             held: HeldCounters::default(),
             rules: Rules::default(),
             quotas: Quotas::default(),
-            orphaned_debts: HashMap::default(),
+            orphaned_sums: HashMap::default(),
             confirmations: Vec::new(),
             cache: Cache::new(commands),
             board: Board::default(),
             limits: Arc::default(),
             limits_version: 0,
-            debtors: HashSet::default(),
+            owing_keys: HashSet::default(),
             scratch: Vec::new(),
             spares: SpareSegments::default(),
             epoch: 0,

@@ -112,7 +112,7 @@ impl HotKeys {
         }
         for (hash, entry) in &mut self.entries {
             self.timers.arm(Due::Cool(*hash), core.now_ns);
-            if !entry.serves_debts {
+            if !entry.is_unclamped {
                 entry.ruled = self.rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
             }
         }

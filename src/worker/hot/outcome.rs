@@ -242,7 +242,7 @@ impl HotKeys {
             (Some(held), CombineSettled::Unsent(_)) if waiter.delta != 0 => {
                 let answered = held.answer_unsent(core.now_ns, waiter.delta, waiter.version, &mut reply);
                 if held.admission.owes() {
-                    self.debtors.insert(hash);
+                    self.owing_keys.insert(hash);
                 }
                 answered
             }
@@ -264,8 +264,8 @@ impl HotKeys {
         ending: impl Into<Ending>,
     ) {
         let ending = ending.into();
-        if waiter.to == AnswerTo::Debt {
-            self.settle_debt(core, hash, waiter, (ending, reply.as_slice()));
+        if waiter.to == AnswerTo::Admission {
+            self.settle_owed(core, hash, waiter, (ending, reply.as_slice()));
         } else if usize::from(waiter.worker) == core.index {
             core.effects.answer(hash, waiter, ending, reply);
         } else {

@@ -21,7 +21,7 @@ pub(super) const RETRY_SPACING_NS: u64 = 50_000;
 impl HotKeys {
     /// Looks at the queue of a key, and sends what of it is to be sent now.
     pub fn flush_key(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64) {
-        self.resend_orphaned_debt(core, hash);
+        self.resend_orphaned_sum(core, hash);
         self.with_home(hash, |hot, home| hot.flush_home(core, exit, hash, home));
     }
 
@@ -31,7 +31,7 @@ impl HotKeys {
         // Also while Redis does not answer: then above all it is to be seen what waits.
         self.tally_queue(core, home);
         self.give_up_overdue(core, hash, home);
-        self.settle_debts(core, hash, home);
+        self.flush_owed(core, hash, home);
         if !home.unconfirmed.is_empty() {
             // Whoever confirms them has it looked at again.
             return;
@@ -100,11 +100,11 @@ impl HotKeys {
         tally_flush(core, home, flush.operations as u64);
     }
 
-    /// Whether the flushes of a key carry tokens. Those of debts always do: what they add was answered before.
+    /// Whether the flushes of a key carry tokens. Those of unclamped queues always do: what they add was answered before.
     fn wants_tokens(&mut self, core: &Core, hash: u64, home: &HotKey) -> bool {
         core.config.combine.exactly_once
             || home.held.as_ref().is_some_and(|held| held.admission.quota().exactly_once())
-            || self.entries.get(&hash).is_some_and(|entry| entry.serves_debts)
+            || self.entries.get(&hash).is_some_and(|entry| entry.is_unclamped)
             || self.rules.wants_tokens(home.queue.key(), hash)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A key that a quota holds is combined from its first increment, hot or not, and whatever rules say: the clamp is in the flush.
 //! What is decided without Redis is [`crate::admission`]'s; this drives it.
-//! What is to be added without a clamp goes its own way ([`super::debts`]).
+//! What is to be added without a clamp goes its own way ([`super::unclamped`]).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::board::Board;
-use super::debts::OrphanedDebt;
+use super::unclamped::OrphanedSum;
 use super::{HeldCounters, HotKey, HotKeys};
 use crate::admission::{
     Admission, CommandContext, Counts, Decision, KeyQuota, MALFORMED_DELTA, OtherCommand, QuotaRules,
@@ -192,7 +192,7 @@ impl KeyQuotaState {
             }
             tally.would_refuse += now.would_refuse - then.would_refuse;
             tally.unchecked += now.unchecked - then.unchecked;
-            tally.debts_lost += now.debts_lost - then.debts_lost;
+            tally.owed_lost += now.owed_lost - then.owed_lost;
             tally.rechecks += now.rechecks - then.rechecks;
             *then = *now;
         }
@@ -318,11 +318,11 @@ impl HotKeys {
     pub(super) fn configure_quotas(&mut self, core: &mut Core) {
         self.quotas = Quotas::new(&core.config.quotas);
         let tallies = &mut core.tallies.quotas;
-        let mut debts = Vec::new();
-        let HotKeys { entries, quotas, board, orphaned_debts, .. } = self;
+        let mut owed_sums = Vec::new();
+        let HotKeys { entries, quotas, board, orphaned_sums, .. } = self;
         for (hash, entry) in entries {
             let quota = quotas.of(&entry.key, *hash);
-            if entry.serves_debts || entry.quota == quota {
+            if entry.is_unclamped || entry.quota == quota {
                 continue;
             }
             let at_home = entry.home == core.index;
@@ -338,22 +338,22 @@ impl HotKeys {
                 (held, quota) => {
                     if let Some(held) = held {
                         board.leave(held, tallies);
-                        if let Some(debt) = held.admission.debt() {
+                        if let Some(owed) = held.admission.owed() {
                             let orphan =
-                                OrphanedDebt { key: entry.key.clone(), place: entry.place, debt, unsent: 0 };
-                            orphaned_debts.insert(!*hash, orphan);
+                                OrphanedSum { key: entry.key.clone(), place: entry.place, owed, unsent: 0 };
+                            orphaned_sums.insert(!*hash, orphan);
                         }
                         let counter = || (entry.key.clone(), entry.place);
-                        debts.extend(held.admission.take_owed().map(|sum| (*hash, counter(), sum)));
+                        owed_sums.extend(held.admission.take_owed().map(|sum| (*hash, counter(), sum)));
                     }
                     *held = quota.map(|quota| Box::new(KeyQuotaState::new(quota, tallies)));
                     held.iter().for_each(|held| board.enter(*hash, held));
                 }
             }
         }
-        for (hash, counter, sum) in debts {
+        for (hash, counter, sum) in owed_sums {
             // Without a quota nothing counts in windows.
-            self.send_debt(core, hash, counter, sum, None);
+            self.send_owed(core, hash, counter, sum, None);
         }
         let mut counters = HeldCounters::default();
         let held = self.entries.values().filter(|entry| entry.quota.is_some());
@@ -415,7 +415,7 @@ fn tallied(held: &KeyQuotaState, rule: u16) -> QuotaTally {
         refused: counts.refused,
         would_refuse: counts.would_refuse,
         unchecked: counts.unchecked,
-        debts_lost: counts.debts_lost,
+        owed_lost: counts.owed_lost,
         rechecks: counts.rechecks,
     })
 }

@@ -22,7 +22,7 @@ pub struct TrackingConnections {
     /// How many were made: their serial numbers.
     made: u64,
     /// Nodes that could not be had, and when they may be asked again.
-    resting: Vec<(NodeIndex, u64)>,
+    backed_off: Vec<(NodeIndex, u64)>,
     /// That a node refuses has been said.
     told: bool,
 }
@@ -56,13 +56,13 @@ impl TrackingConnections {
 
     /// Whether a node may be asked for one: it has not just failed.
     pub fn may_open(&mut self, node: NodeIndex, now_ns: u64) -> bool {
-        self.resting.retain(|(_, until_ns)| *until_ns > now_ns);
-        self.resting.iter().all(|(resting, _)| *resting != node)
+        self.backed_off.retain(|(_, until_ns)| *until_ns > now_ns);
+        self.backed_off.iter().all(|(other, _)| *other != node)
     }
 
     /// A node is not asked until then.
-    pub fn rest(&mut self, node: NodeIndex, until_ns: u64) {
-        self.resting.push((node, until_ns));
+    pub fn back_off(&mut self, node: NodeIndex, until_ns: u64) {
+        self.backed_off.push((node, until_ns));
     }
 
     /// Whether nobody has been told yet that a node refuses. From now on somebody has.
@@ -72,7 +72,7 @@ impl TrackingConnections {
 
     /// Nodes that refused may be asked again.
     pub fn forgive(&mut self) {
-        self.resting.clear();
+        self.backed_off.clear();
         self.told = false;
     }
 }

@@ -11,7 +11,7 @@ use crate::worker::core::Core;
 
 impl HotKeys {
     /// Tells of counters that have counted and have no row of their own, a bounded number at a time.
-    pub(super) fn tell_of_quotas(&mut self, core: &Core) {
+    pub(super) fn send_quota_news(&mut self, core: &Core) {
         if self.board.untold.is_empty() {
             return;
         }

@@ -1,8 +1,8 @@
-//! Debts: what `on_unavailable = "allow"` let through has to be added without a clamp, so it may not share a flush with what
-//! is clamped.
+//! The unclamped queue of a counter: what `on_unavailable = "allow"` let through is owed to the counter, and has to be added without
+//! a clamp, so it may not share a flush with what is clamped.
 //!
-//! It goes through an unclamped queue of its own, apart from the key's: an entry under the complement of the key's hash, with tokens of its
-//! own, which the pump treats as any other. How much is owed, and when it is to be paid, the admission knows.
+//! The queue is an entry under the complement of the key's hash, with tokens of its own, which the pump treats as any other. How much
+//! is owed, and when it is added, the admission knows ([`crate::admission::Owed`]).
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::behind::Unflushed;
 use super::entry::{Entry, HotKey};
 use super::{Due, HotKeys};
-use crate::admission::Debt;
+use crate::admission::Owed;
 use crate::combine::{Clamp, Op, Verb};
 use crate::resp::{RespVersion, first_error, parse_integer_reply};
 use crate::route::SlotAt;
@@ -21,8 +21,8 @@ use crate::shared::keyed::RowId;
 use crate::shared::labels::RequestClass;
 use crate::worker::core::Core;
 
-/// How long the queue of a debt is kept at least.
-const QUEUE_OF_DEBTS_NS: u64 = 1_000_000_000;
+/// How long an unclamped queue is kept at least.
+const UNCLAMPED_QUEUE_NS: u64 = 1_000_000_000;
 
 /// How the errors begin that an increment gets for what its key holds, however often it is tried. All others pass, or are an
 /// operator's to repair.
@@ -34,11 +34,11 @@ const ERRORS_FOR_GOOD: [&[u8]; 3] = [
 
 /// What was let through for a quota that a reload has taken away. It goes on being paid, and nobody else remembers it.
 #[derive(Debug)]
-pub(super) struct OrphanedDebt {
+pub(super) struct OrphanedSum {
     pub key: Bytes,
     /// Where it lives.
     pub place: SlotAt,
-    pub debt: Debt,
+    pub owed: Owed,
     /// What of it is in no queue.
     pub unsent: i64,
 }
@@ -50,18 +50,18 @@ fn is_for_good(error: &[u8]) -> bool {
 impl HotKeys {
     /// Adds what was let through unchecked, if it is time to try; otherwise sees to it that it is looked at again. What is on
     /// its way needs no look: its outcome brings one.
-    pub(super) fn settle_debts(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
+    pub(super) fn flush_owed(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         let Some(held) = &mut home.held else { return };
         if let Some(sum) = held.admission.owed_to_flush(core.now_ns) {
             let charge = held.admission.charge();
-            self.send_debt(core, hash, (home.queue.key().clone(), home.place), sum, charge);
+            self.send_owed(core, hash, (home.queue.key().clone(), home.place), sum, charge);
         } else if let Some(due_ns) = held.admission.owed_due_ns() {
             self.look_at(due_ns, hash);
         }
     }
 
-    /// Puts a debt into the unclamped queue of the key. `charge` is what its flush is made with.
-    pub(super) fn send_debt(
+    /// Puts a sum that is owed into the unclamped queue of the key. `charge` is what its flush is made with.
+    pub(super) fn send_owed(
         &mut self,
         core: &mut Core,
         hash: u64,
@@ -74,11 +74,11 @@ impl HotKeys {
             let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
             let queue = Some(Box::new(self.new_home((&key, place), &identity, RowId::OVERFLOW, None)));
             let entry =
-                Entry { serves_debts: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
+                Entry { is_unclamped: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
             self.entries.insert(unclamped, entry);
-            self.arm(Due::Cool(unclamped), core.now_ns + QUEUE_OF_DEBTS_NS);
+            self.arm(Due::Cool(unclamped), core.now_ns + UNCLAMPED_QUEUE_NS);
         }
-        let asking = Waiter::asking(core.index, AnswerTo::Debt, core.now_ns);
+        let asking = Waiter::asking(core.index, AnswerTo::Admission, core.now_ns);
         let waiter = Waiter { class: RequestClass::Counter, delta: sum, verb: Verb::Incrby, ..asking };
         if let Some(entry) = self.entries.get_mut(&unclamped) {
             entry.unsettled.add(&waiter);
@@ -87,8 +87,8 @@ impl HotKeys {
         self.push(core, unclamped, Op::Increment(sum), waiter, RespVersion::Resp2);
     }
 
-    /// What came of a debt. `unclamped` is the hash of its own queue.
-    pub(super) fn settle_debt(
+    /// What came of a sum that was owed. `unclamped` is the hash of its own queue.
+    pub(super) fn settle_owed(
         &mut self,
         core: &mut Core,
         unclamped: u64,
@@ -104,10 +104,10 @@ impl HotKeys {
         let now_ns = core.now_ns;
         let home = self.entries.get_mut(&!unclamped).and_then(|entry| entry.queue.as_mut());
         let Some(HotKey { held: Some(held), owner, queue, .. }) = home.map(|home| &mut **home) else {
-            return self.settle_orphaned_debt(core, unclamped, sum, (ending, reply), last);
+            return self.settle_orphaned_sum(core, unclamped, sum, (ending, reply), last);
         };
         if last {
-            self.orphaned_debts.remove(&unclamped);
+            self.orphaned_sums.remove(&unclamped);
         }
         match parse_integer_reply(reply) {
             Some(value) => {
@@ -142,8 +142,8 @@ impl HotKeys {
         self.look_at(now_ns, !unclamped);
     }
 
-    /// What came of a debt whose quota is gone from the configuration. `last` says that no other is under way for its key.
-    fn settle_orphaned_debt(
+    /// What came of a sum whose quota is gone from the configuration. `last` says that no other is under way for its key.
+    fn settle_orphaned_sum(
         &mut self,
         core: &mut Core,
         unclamped: u64,
@@ -156,8 +156,8 @@ impl HotKeys {
         let in_counter = parse_integer_reply(reply).is_some();
         if !in_counter && !ending.is_unknown() && !is_for_good(error) {
             // Its queue may be in use right now.
-            let new = || OrphanedDebt { key: key.clone(), place: *place, debt: Debt::default(), unsent: 0 };
-            let orphan = self.orphaned_debts.entry(unclamped).or_insert_with(new);
+            let new = || OrphanedSum { key: key.clone(), place: *place, owed: Owed::default(), unsent: 0 };
+            let orphan = self.orphaned_sums.entry(unclamped).or_insert_with(new);
             orphan.unsent = orphan.unsent.saturating_add(sum);
             return self.look_at(core.now_ns, unclamped);
         }
@@ -170,27 +170,27 @@ impl HotKeys {
             );
         }
         if last {
-            self.orphaned_debts.remove(&unclamped);
+            self.orphaned_sums.remove(&unclamped);
         }
     }
 
     /// Sends again what surely did not come into a counter whose quota is gone.
-    pub(super) fn resend_orphaned_debt(&mut self, core: &mut Core, unclamped: u64) {
-        let Some(orphan) = self.orphaned_debts.get_mut(&unclamped) else { return };
+    pub(super) fn resend_orphaned_sum(&mut self, core: &mut Core, unclamped: u64) {
+        let Some(orphan) = self.orphaned_sums.get_mut(&unclamped) else { return };
         let sum = std::mem::take(&mut orphan.unsent);
         if sum != 0 {
             let counter = (orphan.key.clone(), orphan.place);
-            self.send_debt(core, !unclamped, counter, sum, None);
+            self.send_owed(core, !unclamped, counter, sum, None);
         }
     }
 
     /// Says of each key what was let through and is not known to be in its counter, when the process has to end.
     pub fn report_unpaid(&self) -> Unflushed {
-        let held = |entry: &Entry| entry.queue.as_ref()?.held.as_ref()?.admission.debt();
+        let held = |entry: &Entry| entry.queue.as_ref()?.held.as_ref()?.admission.owed();
         let of_quotas = self.entries.values().filter_map(|entry| Some((&entry.key, held(entry)?)));
-        let orphaned = self.orphaned_debts.values().map(|orphan| (&orphan.key, orphan.debt));
+        let orphaned = self.orphaned_sums.values().map(|orphan| (&orphan.key, orphan.owed));
         let mut unpaid = Unflushed::default();
-        for (key, Debt { sum, increments, in_doubt }) in of_quotas.chain(orphaned) {
+        for (key, Owed { sum, increments, in_doubt }) in of_quotas.chain(orphaned) {
             unpaid.keys += 1;
             unpaid.increments += increments as usize;
             tracing::error!(
@@ -206,19 +206,19 @@ impl HotKeys {
 
     /// Whether something that was let through is not in its counter yet.
     pub fn owes(&mut self) -> bool {
-        let HotKeys { debtors, entries, orphaned_debts, .. } = self;
-        if !orphaned_debts.is_empty() {
+        let HotKeys { owing_keys, entries, orphaned_sums, .. } = self;
+        if !orphaned_sums.is_empty() {
             return true;
         }
         let owes = |entry: &Entry| {
             let held = entry.queue.as_ref().and_then(|home| home.held.as_ref());
             held.is_some_and(|held| held.admission.owes())
         };
-        while let Some(hash) = debtors.iter().next().copied() {
+        while let Some(hash) = owing_keys.iter().next().copied() {
             if entries.get(&hash).is_some_and(owes) {
                 return true;
             }
-            debtors.remove(&hash);
+            owing_keys.remove(&hash);
         }
         false
     }
