@@ -108,5 +108,6 @@ pub use terms::{Again, Flush, FlushDecision, FlushPolicy, QueueCounters, Settlem
 pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
     Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
+    WriteBehindReply, WriteBehindWaiting,
 };
 pub use write_form::WriteForm;

@@ -9,8 +9,9 @@
 //!
 //! A total that is old and has nothing pending is asked for again before it is used. If Redis does not answer, it is used anyway.
 //!
-//! Other commands are barriers: everything taken before them is flushed, then they go ([`Action::Release`]), and
-//! operations behind them wait, because the value after the barrier must be asked for.
+//! Another command needs a barrier: everything taken before it is flushed, then the barrier holds the key ([`Action::Hold`]) until
+//! the command has been answered. Operations behind it wait, because the value after the command must be asked for. Several
+//! barriers may hold a key at once.
 //!
 //! # What is promised
 //!
@@ -73,22 +74,42 @@ pub struct WriteBehindIdentity<'a> {
     pub token_floor: u64,
 }
 
+/// Who waits, in order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBehindWaiting<M, B> {
+    /// This member, for the answer to its operation.
+    Op(WriteBehindOp, M),
+    /// This barrier, to hold the key.
+    Barrier(B),
+}
+
+/// What a reply to what was sent has settled.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WriteBehindReply {
+    /// What the key holds is known, or that it holds no counter.
+    Base,
+    /// The same has to be sent again, for this reason.
+    Again(Retry),
+    /// The flush is over.
+    Over(FlushOutcome),
+}
+
 /// The next action. Ask again until it is one of the last three.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action<M> {
-    /// Send `GET` of the key, once, and hand in the reply ([`WriteBehindKey::base`]).
+pub enum Action<M, B> {
+    /// Send `GET` of the key, once, and hand in the reply ([`WriteBehindKey::settle`]).
     AskBase,
     /// Send the bytes of [`WriteBehindKey::encode`]: behind the journal's record of it, if there is a journal.
     Flush(DeltaFlush),
-    /// Send this member's own command the ordinary way, and tell when it is answered ([`WriteBehindKey::released_done`]).
-    Release(M),
+    /// The key is passed through: send this member's operation the ordinary way.
+    PassThrough(WriteBehindOp, M),
+    /// This barrier holds the key from now on, until [`WriteBehindKey::end_hold`].
+    Hold(B),
     /// A flush is over without a reply.
     Over(FlushOutcome),
-    /// Waiting operations can be answered now ([`WriteBehindKey::resume`]).
-    Resume,
     /// Ask again at this time, in nanoseconds on the caller's clock.
     NotBefore(u64),
-    /// A reply is awaited; ask again when it has come.
+    /// A reply is awaited, or the end of a hold; ask again when it has come.
     InFlight,
     /// Nothing is pending.
     Idle,

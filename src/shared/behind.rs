@@ -1,4 +1,4 @@
-//! What workers tell each other about keys in write-behind mode: questions to the home of a key, and what it says.
+//! What workers tell each other about keys in write-behind mode: requests to the home of a key, and what it replies.
 //!
 //! As in [`super::handoff`] a client is named by a number that only its own worker can use.
 
@@ -10,66 +10,83 @@ use super::handoff::Waiter;
 use super::labels::Outcome;
 use crate::combine::WriteBehindOp;
 use crate::config::Config;
+use crate::route::KeyId;
 
-/// What is asked of a home.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BehindAsk {
-    /// Take this operation.
-    Take(WriteBehindOp),
-    /// Flush what was taken before, and then let another command on the key pass.
-    Barrier,
-    /// That command has been answered, or its client is gone.
-    Done,
-    /// Name all keys that the home keeps anything of, and flush them soon: a command without declared keys comes.
-    List,
-    /// Doubt the totals that are known: a worker's rules have changed, and under the old ones its clients may have written
-    /// beside the home.
-    Doubt,
-    /// Say whether anything is left of keys that the rules do not name any more. The sequence is the home's number.
-    Leftovers,
+/// Which key it is, and its name there.
+pub type NamedKey = (KeyId, Bytes);
+
+/// Names the barrier of one command of a client, for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BarrierId {
+    /// The client's worker.
+    pub worker: u16,
+    /// The client's number.
+    pub client: u64,
+    /// Which barrier of its worker.
+    pub number: u32,
 }
 
-/// One question on its way to the home of its key.
+/// A request to a home.
 #[derive(Clone, Debug)]
-pub struct BehindRequest {
-    /// The key.
-    pub key: Bytes,
-    /// Its hash.
-    pub hash: u64,
-    /// What is asked.
-    pub ask: BehindAsk,
-    /// Who asks. For commands with a barrier the sequence is its number.
-    pub waiter: Waiter,
+pub enum BehindRequest {
+    /// Take this operation.
+    Take {
+        /// The key.
+        key: NamedKey,
+        /// The operation.
+        op: WriteBehindOp,
+        /// Who waits for its reply.
+        waiter: Waiter,
+        /// What the home has to know of the worker and of the client.
+        asker: Asker,
+    },
+    /// Flush what was taken before of these keys, and take nothing more of them until the end of the barrier.
+    Barrier {
+        /// Its name.
+        id: BarrierId,
+        /// The keys, all of this home.
+        keys: Vec<NamedKey>,
+        /// Beside them all that the home keeps anything of, or will: a command without declared keys comes.
+        all: bool,
+    },
+    /// The command of this barrier has been answered, or will never be sent.
+    EndBarrier(BarrierId),
+    /// Say whether anything is left of keys that the rules do not name any more.
+    AskDrained {
+        /// Who asks.
+        worker: usize,
+        /// Under which of its rules.
+        epoch: u32,
+    },
 }
 
-/// What a home says.
+/// What a home has to know of whoever brings an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The rules of its worker want the key in write-behind mode. If not, it was, and comes by its home to keep order.
+    pub wants: bool,
+    /// Until this time, in nanoseconds of the process's clock, its client may have written the key beside its home.
+    pub beside_until_ns: u64,
+}
+
+/// What a home replies.
 #[derive(Clone, Debug)]
 pub enum HomeReply {
-    /// This is the reply.
-    Reply(Bytes, Outcome),
+    /// The reply to an operation.
+    Answer(Waiter, Bytes, Outcome),
     /// The key is passed through: send the operation yourself, the ordinary way.
-    PassThrough(WriteBehindOp),
-    /// The command may pass, and the home is to be told when it is answered.
-    Granted,
-    /// The command may pass, and the home keeps nothing of the key.
-    Free,
-    /// The command may not pass, for this error.
-    Refused(&'static str),
-    /// These are the home's keys, by hash.
-    Keys(Vec<(u64, Bytes)>),
-    /// Whether anything is left of keys that these rules do not name.
-    Leftovers(Arc<Config>, bool),
-}
-
-/// A reply of a home on its way back.
-#[derive(Clone, Debug)]
-pub struct HomeMessage {
-    /// The key that was asked about.
-    pub key: Bytes,
-    /// Its hash.
-    pub hash: u64,
-    /// Who asked.
-    pub waiter: Waiter,
-    /// What is said.
-    pub reply: HomeReply,
+    PassThrough(NamedKey, WriteBehindOp, Waiter),
+    /// The barrier holds all keys of this home; or it can't be had, for this error.
+    Barrier(BarrierId, Result<(), &'static str>),
+    /// Whether this home, under these rules, keeps nothing of keys that they do not name.
+    Drained {
+        /// The home.
+        home: usize,
+        /// As it was asked.
+        epoch: u32,
+        /// The rules.
+        config: Arc<Config>,
+        /// Whether it does.
+        drained: bool,
+    },
 }

@@ -57,15 +57,6 @@ pub enum AnswerTo {
         /// The slot.
         sequence: u32,
     },
-    /// A client's barrier past keys in write-behind mode.
-    Barrier {
-        /// The client's number.
-        client: u64,
-        /// Which of its barriers.
-        number: u32,
-    },
-    /// The worker itself, which has asked the home of this index.
-    Home(u32),
     /// The admission: what a quota has let through is added to its counter.
     Admission,
 }
@@ -133,8 +124,8 @@ impl Member for Waiter {
 
     fn caller(&self) -> u64 {
         let client = match self.to {
-            AnswerTo::Slot { client, .. } | AnswerTo::Barrier { client, .. } => client,
-            AnswerTo::Home(_) | AnswerTo::Admission => THE_WORKER,
+            AnswerTo::Slot { client, .. } => client,
+            AnswerTo::Admission => THE_WORKER,
         };
         // Clients are numbered by each worker for itself.
         client.rotate_left(16) ^ u64::from(self.worker)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::behind::{BehindRequest, HomeMessage};
+use super::behind::{BehindRequest, HomeReply};
 use super::handoff::{Answers, Handoff};
 use super::reservations::SaleRequest;
 use crate::command::Local;
@@ -78,7 +78,7 @@ pub enum WorkerMessage {
     /// Questions to this worker as the home of keys in write-behind mode. Likewise.
     Behind(Vec<BehindRequest>),
     /// What the homes of such keys say to this worker's clients. Likewise.
-    HomeReplies(Vec<HomeMessage>),
+    HomeReplies(Vec<HomeReply>),
     /// Deliver a message to the clients subscribed to this channel at the gateway.
     Publish {
         /// The channel.

@@ -59,7 +59,7 @@ impl Worker {
             WorkerMessage::SaleChanged { sku, hash } => self.hot.forget_sale(&sku, hash),
             WorkerMessage::Combined(answers) => self.deliver_all_of(&answers),
             WorkerMessage::Behind(requests) => self.hot.serve_behind(&mut self.core, requests),
-            WorkerMessage::HomeReplies(results) => self.on_home_replies(results),
+            WorkerMessage::HomeReplies(replies) => self.on_home_replies(replies),
             WorkerMessage::Publish { channel, payload } => {
                 self.clients.publish_locally(&self.core, &channel, &payload)
             }

@@ -1,8 +1,9 @@
 //! Commands meet keys in write-behind mode: increments and reads of such a key go to its home, and any other command that touches
 //! one needs a barrier first.
 //!
-//! Keys are asked for in hash order, so there is no deadlock. Each home flushes what it took before and lets the command pass; while
-//! the command is under way nothing that came behind it is answered there. When its reply has left, the homes are told.
+//! The homes are asked one after the other, in the order of workers. Each flushes what it took before and then holds its keys; while the
+//! command is under way nothing that came behind it is answered there. When its reply has left, the homes are told. Why that is right
+//! and never stands still, [`super::hot::behind`] says.
 //!
 //! A command that writes and names no keys needs the barrier of all keys of all homes, and so does a `SORT` whose patterns
 //! lead to keys that it does not name. Reads of the whole keyspace (`SCAN`, `KEYS`, `DBSIZE`) need none, and may miss what is
@@ -12,21 +13,23 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::client::Gate;
-use super::client::behind::{Barrier, BarrierKeys, BehindKeys, sort};
+use super::client::behind::{Barrier, BarrierKeys};
 use super::decide::{Part, Verdict};
 use super::flow::Flow;
 use super::names::ClientKey;
 use super::owners::Worker;
 use super::pending::{Hook, Origin, Outgoing, Pending, Route};
 use super::reply::ReplyBytes;
-use super::resolve::{KeyAt, Resolved};
+use super::resolve::Resolved;
 use super::turn::turn;
 use crate::combine::{Op, Verb, WriteBehindOp};
 use crate::command::{Fan, Session};
 use crate::resp::encode;
-use crate::shared::behind::{BehindAsk, BehindRequest, HomeMessage, HomeReply};
+use crate::route::SlotAt;
+use crate::shared::behind::{Asker, BarrierId, BehindRequest, HomeReply, NamedKey};
 use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::{ErrorKind, RequestClass};
 
@@ -38,7 +41,7 @@ pub(super) async fn follow_journal(worker: Rc<RefCell<Worker>>) {
     while more {
         more = news.changed().await;
         turn(&worker, |worker| {
-            worker.hot.take_journal_progress(&mut worker.core, &mut worker.upstreams);
+            worker.hot.take_journal_progress(&mut worker.core);
         });
     }
 }
@@ -50,9 +53,9 @@ impl Worker {
             let Some(hash) = self.hot.behind.changed().pop_front() else { break };
             self.hot.look_behind(&mut self.core, &mut self.upstreams, hash);
         }
-        let (requests, results) = self.hot.exchange_behind(&mut self.core);
+        let (requests, replies) = self.hot.exchange_behind(&mut self.core);
         self.hot.serve_behind(&mut self.core, requests);
-        self.on_home_replies(results);
+        self.on_home_replies(replies);
     }
 
     /// Takes a request to the home of its key, or has it wait for its barrier. `None` lets it go its way.
@@ -65,9 +68,10 @@ impl Worker {
         if !self.hot.behind.is_on() {
             return None;
         }
-        if self.hot.behind.is_closing() && self.clients.all.get(key)?.combined > 0 {
-            // The home of a key that is in write-behind mode no more may hand an operation of it back.
-            return Some(self.wait_for_barrier(key));
+        // The home of a key that was in write-behind mode may have something of the client that it hands back.
+        let pass_epoch = self.hot.pass_epoch();
+        if !self.clients.all.get_mut(key)?.may_pass(pass_epoch) {
+            return Some(self.clients.wait_for_all(key));
         }
         if let Some(op) = self.absorbable(key, resolved, verdict) {
             return self.take_behind(key, resolved, op);
@@ -83,23 +87,19 @@ impl Worker {
                 return Some(self.refuse(key, ErrorKind::UpstreamUnavailable, text));
             }
             Some(barrier @ Barrier { until: None, .. }) if barrier.is_open() => return None,
-            Some(Barrier { until: None, .. }) => return Some(self.wait_for_barrier(key)),
-            // An earlier command holds keys.
+            Some(Barrier { until: None, .. }) => return Some(self.clients.wait_for_all(key)),
+            // An earlier command has one.
             Some(_) | None => {}
         }
         let touched = self.touched(key, resolved, verdict);
-        if touched.keys.is_empty() && !touched.all {
+        if touched.is_empty() {
             return None;
         }
         let client = self.clients.all.get(key)?;
         if client.barrier.is_none() && client.replies.is_empty() {
             self.begin_barrier(key, touched);
         }
-        Some(self.wait_for_barrier(key))
-    }
-
-    fn wait_for_barrier(&mut self, key: ClientKey) -> Flow {
-        self.clients.all.get_mut(key).map_or(Flow::Next, |client| client.wait(Gate::Drain))
+        Some(self.clients.wait_for_all(key))
     }
 
     /// The operation, if write-behind may answer it, and the place of its key.
@@ -128,14 +128,19 @@ impl Worker {
         resolved: &Resolved<'_>,
         op: WriteBehindOp,
     ) -> Option<Flow> {
-        let (KeyAt { hash, .. }, key) = resolved.only_key()?;
-        if !self.hot.is_behind(key, hash) {
+        let (at, name) = resolved.only_key()?;
+        let id = at.id();
+        if !self.hot.goes_by_home(name, id.hash) {
             return None;
         }
+        let wants = self.hot.wants_behind(name, id.hash);
         let client = self.clients.all.get_mut(client_key)?;
         if !client.may_combine(self.hot.epoch) {
             return Some(client.wait(Gate::Drain));
         }
+        let rules_since_ns = self.hot.behind.rules_since_ns();
+        let beside_until_ns = client.beside_until_ns(rules_since_ns, self.core.now_ns);
+        let asker = Asker { wants, beside_until_ns };
         client.combined += 1;
         let suppressed = client.take_suppressed();
         let waiter = Waiter {
@@ -157,13 +162,13 @@ impl Worker {
             bytes: 0,
         };
         self.count_access(client_key, resolved);
-        let home = self.core.home_of(hash);
+        let home = self.core.home_of(id.hash);
         if home == self.core.index {
-            self.hot.take_at_home(&mut self.core, key, hash, op, waiter);
+            self.hot.take_at_home(&mut self.core, (id, name), op, waiter, asker);
             self.deliver_answers();
         } else {
-            let ask = BehindAsk::Take(op);
-            self.hot.ask(home, BehindRequest { key: Bytes::copy_from_slice(key), hash, ask, waiter });
+            let key = (id, Bytes::copy_from_slice(name));
+            self.hot.ask(home, BehindRequest::Take { key, op, waiter, asker });
         }
         Some(Flow::Next)
     }
@@ -217,82 +222,76 @@ impl Worker {
         }
         if resolved.keys.is_empty() {
             let script = resolved.counts_as == RequestClass::Script;
-            return BarrierKeys { keys: BehindKeys::new(), all: resolved.writes() || script };
+            return BarrierKeys { all: resolved.writes() || script, ..BarrierKeys::default() };
         }
         let database = self.clients.all.get(key).map_or(0, |client| client.session.database_ahead());
         // The database that `COPY` and `MOVE` name may be this one.
         let elsewhere = database != 0 && !resolved.writes();
         let mut touched =
             BarrierKeys { all: !elsewhere && resolved.follows_patterns, ..BarrierKeys::default() };
-        for (KeyAt { hash, .. }, name) in resolved.named_keys() {
-            if !elsewhere && self.hot.is_behind(name, hash) {
-                touched.keys.push((hash, Bytes::copy_from_slice(name)));
+        for (at, name) in resolved.named_keys().filter(|_| !elsewhere) {
+            if self.hot.goes_by_home(name, at.hash) {
+                touched.keys.push((at.id(), Bytes::copy_from_slice(name)));
             }
         }
+        touched.sort();
         touched
     }
 
     fn begin_barrier(&mut self, key: ClientKey, touched: BarrierKeys) {
+        let homes: SmallVec<[usize; 1]> = (0..self.core.gateway.workers.len())
+            .filter(|home| {
+                touched.all || touched.keys.iter().any(|(id, _)| self.core.home_of(id.hash) == *home)
+            })
+            .collect();
         let number = self.hot.behind.next_barrier();
-        let workers = self.core.gateway.workers.len();
-        let mut barrier = Barrier {
-            number,
-            unlisted: if touched.all { workers } else { 0 },
-            wanted: touched.keys,
-            passed: 0,
-            held: BehindKeys::new(),
-            refused: None,
-            until: None,
-        };
-        sort(&mut barrier.wanted);
-        let waiter = self.barrier_waiter(key, number);
-        match barrier.wanted.first().cloned() {
-            _ if touched.all => (0..workers).for_each(|worker| {
-                let request = BehindRequest { key: Bytes::new(), hash: 0, ask: BehindAsk::List, waiter };
-                self.hot.ask(worker, request);
-            }),
-            Some((hash, name)) => self.ask_for_barrier(hash, name, waiter),
-            None => {}
-        }
         if let Some(client) = self.clients.all.get_mut(key) {
+            let barrier = Barrier { number, homes, granted: 0, touched, refused: None, until: None };
             client.barrier = Some(Box::new(barrier));
         }
+        self.ask_next_home(key);
     }
 
-    fn barrier_waiter(&self, key: ClientKey, number: u32) -> Waiter {
-        let to = AnswerTo::Barrier { client: key.to_number(), number };
-        Waiter::asking(self.core.index, to, self.core.now_ns)
+    /// Asks the next home for a client's barrier, or lets the client go on if there is none.
+    fn ask_next_home(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.all.get(key) else { return };
+        let Some(barrier) = client.barrier.as_deref() else { return };
+        let Some(home) = barrier.homes.get(barrier.granted).copied() else { return client.wake() };
+        let is_of_home = |(id, _): &&NamedKey| self.core.home_of(id.hash) == home;
+        let keys = barrier.touched.keys.iter().filter(is_of_home).cloned().collect();
+        let (id, all) = (self.barrier_id(key, barrier), barrier.touched.all);
+        self.hot.ask(home, BehindRequest::Barrier { id, keys, all });
     }
 
-    fn ask_for_barrier(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
-        let home = self.core.home_of(hash);
-        self.hot.ask(home, BehindRequest { key, hash, ask: BehindAsk::Barrier, waiter });
+    fn barrier_id(&self, key: ClientKey, barrier: &Barrier) -> BarrierId {
+        BarrierId { worker: self.core.index as u16, client: key.to_number(), number: barrier.number }
     }
 
-    /// What homes say to clients of this worker.
-    pub fn on_home_replies(&mut self, results: Vec<HomeMessage>) {
-        for HomeMessage { key, hash, waiter, reply } in results {
+    /// What homes say to this worker and its clients.
+    pub fn on_home_replies(&mut self, replies: Vec<HomeReply>) {
+        for reply in replies {
             match reply {
-                HomeReply::Reply(reply, outcome) => {
+                HomeReply::Answer(waiter, reply, outcome) => {
                     let reply = ReplyBytes::Borrowed(&reply);
                     self.core.effects.answer_absorbed(waiter, outcome, reply);
                 }
-                HomeReply::PassThrough(op) => self.send_passed_through(&key, op, waiter),
-                HomeReply::Leftovers(config, left) => {
-                    self.hot.on_leftovers(&mut self.core, waiter, &config, left);
+                HomeReply::PassThrough(key, op, waiter) => self.send_passed_through(&key, op, waiter),
+                HomeReply::Barrier(id, granted) => self.on_barrier_reply(id, granted),
+                HomeReply::Drained { home, epoch, config, drained } => {
+                    self.hot.on_drained(&self.core, (home, epoch), &config, drained);
                 }
-                reply => self.on_barrier_reply(key, hash, waiter, reply),
             }
         }
     }
 
     /// Sends an operation that its home passes through. Later ones wait for its answer, so that they can't overtake it.
-    fn send_passed_through(&mut self, name: &[u8], op: WriteBehindOp, waiter: Waiter) {
+    fn send_passed_through(&mut self, (id, name): &NamedKey, op: WriteBehindOp, waiter: Waiter) {
         let AnswerTo::Slot { client, sequence } = waiter.to else { return };
         let key = ClientKey::from_number(client);
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.combined -= 1;
         client.combine_after = client.replies.next_sequence();
+        client.beside_until_ns = None;
         let mut bytes = Vec::new();
         match op {
             WriteBehindOp::Get => encode::command(&mut bytes, &[b"GET", name]),
@@ -300,7 +299,7 @@ impl Worker {
                 encode::command(&mut bytes, &[b"INCRBY", name, itoa::Buffer::new().format(delta).as_bytes()]);
             }
         }
-        let route = Route::Slot(self.core.snapshots.routes.place_of(name));
+        let route = Route::Slot(SlotAt::of(id.cluster, name));
         let readonly = op == WriteBehindOp::Get;
         let outgoing = Outgoing { route, readonly, class: waiter.class, hook: Hook::None };
         let origin = Origin::client(key, sequence);
@@ -311,41 +310,20 @@ impl Worker {
         }
     }
 
-    fn on_barrier_reply(&mut self, name: Bytes, hash: u64, waiter: Waiter, reply: HomeReply) {
-        let AnswerTo::Barrier { client, number } = waiter.to else { return };
-        let key = ClientKey::from_number(client);
-        let client = self.clients.all.get_mut(key);
-        let barrier = client.and_then(|client| client.barrier.as_deref_mut());
-        let Some(barrier) = barrier.filter(|barrier| barrier.number == number) else {
-            // The client has gone, and no command will come.
-            if matches!(reply, HomeReply::Granted) {
-                self.leave(hash, name, waiter);
+    /// What a home says of a barrier; nothing if its command was given up meanwhile, which the home is told.
+    fn on_barrier_reply(&mut self, id: BarrierId, granted: Result<(), &'static str>) {
+        let key = ClientKey::from_number(id.client);
+        let Some(client) = self.clients.all.get_mut(key) else { return };
+        let barrier = client.barrier.as_deref_mut().filter(|barrier| barrier.number == id.number);
+        let Some(barrier) = barrier else { return };
+        match granted {
+            Ok(()) => {
+                barrier.granted += 1;
+                self.ask_next_home(key);
             }
-            return;
-        };
-        match reply {
-            HomeReply::Granted => {
-                barrier.passed += 1;
-                barrier.held.push((hash, name));
-            }
-            HomeReply::Free => barrier.passed += 1,
-            HomeReply::Refused(text) => barrier.refused = Some(text),
-            HomeReply::Keys(keys) => {
-                barrier.wanted.extend(keys);
-                barrier.unlisted -= 1;
-                sort(&mut barrier.wanted);
-            }
-            HomeReply::Reply(..) | HomeReply::PassThrough(_) | HomeReply::Leftovers(..) => {}
-        }
-        let next = barrier.wanted.get(barrier.passed).cloned();
-        match next {
-            Some((hash, name)) if barrier.unlisted == 0 && barrier.refused.is_none() => {
-                self.ask_for_barrier(hash, name, waiter);
-            }
-            _ => {
-                if let Some(client) = self.clients.all.get(key) {
-                    client.wake();
-                }
+            Err(text) => {
+                barrier.refused = Some(text);
+                client.wake();
             }
         }
     }
@@ -379,14 +357,9 @@ impl Worker {
     /// Tells homes that a command is over, or will never come.
     pub fn release_barrier(&mut self, key: ClientKey, barrier: Option<Box<Barrier>>) {
         let Some(barrier) = barrier else { return };
-        let waiter = self.barrier_waiter(key, barrier.number);
-        for (hash, name) in barrier.held {
-            self.leave(hash, name, waiter);
+        let id = self.barrier_id(key, &barrier);
+        for home in barrier.asked() {
+            self.hot.ask(*home, BehindRequest::EndBarrier(id));
         }
-    }
-
-    fn leave(&mut self, hash: u64, key: Bytes, waiter: Waiter) {
-        let home = self.core.home_of(hash);
-        self.hot.ask(home, BehindRequest { key, hash, ask: BehindAsk::Done, waiter });
     }
 }

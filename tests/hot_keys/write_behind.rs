@@ -371,6 +371,31 @@ fn a_rule_that_comes_and_goes_keeps_the_order_of_each_connection() {
     }
 }
 
+/// What a connection wrote before the rule came, and what Redis did only after others had been told of the counter by the home.
+#[test]
+fn a_write_that_was_under_way_when_the_rule_came_is_found_by_its_connection() {
+    let server = Server::start();
+    let gateway = before(&server.address().to_string(), "", 2);
+    let mut clients = clients(&gateway, 6);
+    // What homes ask is RESP2, on other connections.
+    let mut writer = gateway.speaking(support::Version::Resp3);
+    let mut direct = server.client();
+    direct.check("CLIENT PAUSE 60000 WRITE", "+OK");
+    writer.send_line("INCRBY wb:late 5");
+    wait_until("it waits at the server", || direct.ask("INFO clients").contains("blocked_clients:1"));
+    gateway.reload(LAZY);
+    let bound = "hotgate_write_behind_pending_max 1000000";
+    wait_until("both workers have the rule", || gateway.get("/metrics").1.contains(bound));
+    // Redis answers reads meanwhile.
+    clients.iter_mut().for_each(|client| client.check("GET wb:late", "$-1"));
+    direct.check("CLIENT UNPAUSE", "+OK");
+    writer.expect("INCRBY wb:late 5", ":5");
+    writer.check("GET wb:late", "$1 5");
+    writer.check("INCR wb:late", ":6");
+    clients[0].check("INCR wb:late", ":7");
+    direct.check("GET wb:late", "$1 5");
+}
+
 #[test]
 fn sigterm_flushes_what_is_pending() {
     let server = Server::start();

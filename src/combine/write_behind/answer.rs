@@ -56,10 +56,9 @@ pub enum Taken {
     Answer {
         /// The reply.
         answer: Answer,
-        /// The delta that it added.
+        /// The delta that it added, if it did.
+        /// With a journal the reply has to wait until this and all deltas before it are on disk: it tells of them.
         delta: Option<Delta>,
-        /// With a journal the reply has to wait until all deltas up to this one are on disk: it tells of them.
-        after: u64,
     },
     /// It is answered or released later.
     Waits,
@@ -136,7 +135,7 @@ pub struct WriteBehindFacts {
     pub pending_deltas: usize,
     /// Their sum.
     pub pending_sum: i64,
-    /// Some of them may be in Redis: an earlier sending of the flush under way was lost.
+    /// Some of them may be in Redis: a flush of them was given out to be sent, and its outcome is not known.
     pub in_doubt: bool,
     /// When the oldest of them was taken, in nanoseconds on the caller's clock.
     pub oldest_unflushed_ns: Option<u64>,

@@ -109,8 +109,6 @@ pub enum FlushOutcome {
         /// The value after it.
         total: i64,
     },
-    /// Not over.
-    Again(Retry),
     /// It surely has not taken effect, and its deltas gather again.
     Returned {
         /// Its token, which is not used again.
@@ -221,6 +219,16 @@ impl Flight {
         }
     }
 
+    /// Whether it is to be sent.
+    pub fn is_due(&self) -> bool {
+        self.state == State::Due
+    }
+
+    /// Whether it may have taken effect: by an earlier sending, or by the one under way.
+    pub fn may_have_landed(&self) -> bool {
+        self.doubtful || !self.is_due()
+    }
+
     pub fn resend(&mut self, doubtful: bool) {
         self.state = State::Due;
         self.doubtful |= doubtful;
@@ -244,7 +252,8 @@ impl Flight {
         .encode(&[step], out);
     }
 
-    pub fn settle(&mut self, reply: &[u8]) -> FlushOutcome {
+    /// The end of the flush, or why it has to be sent again.
+    pub fn settle(&mut self, reply: &[u8]) -> Result<FlushOutcome, Retry> {
         if is_retryable(reply) {
             return self.again(Retry::Elsewhere);
         }
@@ -254,15 +263,15 @@ impl Flight {
                 self.again(Retry::NoScript)
             }
             // Only a later flush of this key can have made it stale, and that goes when this one is over.
-            Some(text) if text.starts_with(b"STALE") => FlushOutcome::Unknown(self.loss(text)),
+            Some(text) if text.starts_with(b"STALE") => Ok(FlushOutcome::Unknown(self.loss(text))),
             Some(text) => self.again(Retry::Refused(printable(text))),
             None if self.asks_first => self.settle_question(reply),
             None => self.settle_script(reply),
         }
     }
 
-    fn settle_question(&mut self, reply: &[u8]) -> FlushOutcome {
-        match probe::read(reply, self.token) {
+    fn settle_question(&mut self, reply: &[u8]) -> Result<FlushOutcome, Retry> {
+        Ok(match probe::read(reply, self.token) {
             Some(Remembered::This(before)) => match before.and_then(|before| before.checked_add(self.sum)) {
                 Some(total) => {
                     FlushOutcome::Applied { token: self.token, sum: self.sum, count: self.count, total }
@@ -271,15 +280,15 @@ impl Flight {
             },
             Some(Remembered::Earlier) => {
                 self.asks_first = false;
-                self.again(Retry::Asked)
+                return self.again(Retry::Asked);
             }
             Some(Remembered::Later) => FlushOutcome::Unknown(self.loss(b"STALE a later flush was applied")),
             Some(Remembered::Nothing) => FlushOutcome::Unknown(self.loss(FORGOTTEN)),
             None => FlushOutcome::Unknown(self.loss(NOT_UNDERSTOOD)),
-        }
+        })
     }
 
-    fn settle_script(&mut self, reply: &[u8]) -> FlushOutcome {
+    fn settle_script(&mut self, reply: &[u8]) -> Result<FlushOutcome, Retry> {
         let mut strings = elements(reply).into_iter().flatten().map_while(bulk_payload);
         let verdict = strings.next().and_then(Verdict::parse);
         let before = strings.next().and_then(ValueBefore::parse);
@@ -287,38 +296,38 @@ impl Flight {
             Some(Verdict::All) => true,
             Some(Verdict::Some(counts)) => match counts.as_slice() {
                 [(1, None)] => true,
-                [(0, None)] => return FlushOutcome::Lost(self.loss(OVERFLOW)),
+                [(0, None)] => return Ok(FlushOutcome::Lost(self.loss(OVERFLOW))),
                 _ => false,
             },
             Some(Verdict::Failed(text)) => return self.refused(text),
             Some(Verdict::Fault(_)) | None => false,
         };
         let total = before.and_then(integer).and_then(|before| before.checked_add(self.sum));
-        match total.filter(|_| all) {
+        Ok(match total.filter(|_| all) {
             Some(total) => {
                 FlushOutcome::Applied { token: self.token, sum: self.sum, count: self.count, total }
             }
             None => FlushOutcome::Unknown(self.loss(NOT_UNDERSTOOD)),
-        }
+        })
     }
 
     /// The script ran under this token, and Redis refused the increment in it.
-    fn refused(&mut self, text: &[u8]) -> FlushOutcome {
+    fn refused(&mut self, text: &[u8]) -> Result<FlushOutcome, Retry> {
         let for_good = [b"WRONGTYPE".as_slice(), b"ERR value is not an integer", OVERFLOW];
         if for_good.iter().any(|prefix| text.starts_with(prefix)) {
-            return FlushOutcome::Lost(self.loss(text));
+            return Ok(FlushOutcome::Lost(self.loss(text)));
         }
         if self.doubtful {
             // A sending that is still under way must find this token and no later one: it may be applied yet, or have
             // been where the node that answered has not heard of it.
             return self.again(Retry::Refused(printable(text)));
         }
-        self.returned(text)
+        Ok(self.returned(text))
     }
 
-    fn again(&mut self, retry: Retry) -> FlushOutcome {
+    fn again(&mut self, retry: Retry) -> Result<FlushOutcome, Retry> {
         self.state = State::Due;
-        FlushOutcome::Again(retry)
+        Err(retry)
     }
 
     fn returned(&self, reason: &[u8]) -> FlushOutcome {

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Action, Answer, Delta, FlushOutcome, PendingBudget, Recovered, Taken, WriteBehindFacts,
-    WriteBehindIdentity, WriteBehindOp, WriteBehindPolicy,
+    Action, Answer, Delta, FlushOutcome, PendingBudget, Recovered, Retry, Taken, WriteBehindFacts,
+    WriteBehindIdentity, WriteBehindOp, WriteBehindPolicy, WriteBehindReply, WriteBehindWaiting,
     base::{Base, Total},
     flight::{self, Flight},
     gathered::Gathered,
@@ -21,18 +21,13 @@ use crate::combine::slot_tags::companion_key;
 /// and key gathers a thousand; beyond the bound they are refused.
 const WAITING_MAX: usize = 16_384;
 
-#[derive(Debug)]
-enum Waiting<M> {
-    Op(WriteBehindOp, M),
-    Barrier(M),
-}
-
-/// One counter in write-behind mode. `M` is who to answer: small, and opaque here.
+/// One counter in write-behind mode. `M` is who to answer, `B` names a barrier: both small, and opaque here.
 ///
 /// Ownership: the home worker of the key. Invariant: operations are answered in order of arrival.
 /// Invariant: what is in flight and what has gathered add up within 64 bits, so that they can be one sum again.
+/// Invariant: while a barrier holds the key, nothing is pending and its value is not known here.
 #[derive(Debug)]
-pub struct WriteBehindKey<M> {
+pub struct WriteBehindKey<M, B> {
     key: Bytes,
     companion: Bytes,
     token_floor: u64,
@@ -40,19 +35,21 @@ pub struct WriteBehindKey<M> {
     base: Base,
     gathered: Gathered,
     flight: Option<Flight>,
-    waiting: VecDeque<Waiting<M>>,
-    /// Commands released and not answered yet. While there are any the value in Redis is not asked for.
-    released: usize,
+    waiting: VecDeque<WriteBehindWaiting<M, B>>,
+    /// Barriers that hold the key. While there are any the value in Redis is not asked for.
+    holds: usize,
     /// Redis refused a flush, or holds no counter: nothing more is absorbed.
     pass_through: bool,
     not_before_ns: u64,
+    /// What a former process left is flushed without waiting for the interval.
+    at_once: bool,
     delta_sequence: u64,
     /// With a journal: deltas that are not on disk yet, by sequence.
     unwritten: VecDeque<Delta>,
     facts: WriteBehindFacts,
 }
 
-impl<M: Copy> WriteBehindKey<M> {
+impl<M: Copy, B> WriteBehindKey<M, B> {
     /// A key whose value is not known yet.
     pub fn new(key: Bytes, identity: WriteBehindIdentity) -> Self {
         let companion = companion_key(&key, &[b"once:", identity.gateway_id].concat()).into();
@@ -65,9 +62,10 @@ impl<M: Copy> WriteBehindKey<M> {
             gathered: Gathered::default(),
             flight: None,
             waiting: VecDeque::new(),
-            released: 0,
+            holds: 0,
             pass_through: false,
             not_before_ns: 0,
+            at_once: false,
             delta_sequence: 0,
             unwritten: VecDeque::new(),
             facts: WriteBehindFacts::default(),
@@ -86,6 +84,7 @@ impl<M: Copy> WriteBehindKey<M> {
         let mut this = Self::new(key, identity);
         this.gathered = Gathered { sum: recovered.sum, count: recovered.count, oldest_ns: now_ns };
         this.delta_sequence = recovered.sequence;
+        this.at_once = true;
         this.flight = recovered.in_doubt.map(|flush| Flight::in_doubt(flush, now_ns, recovered.sequence));
         this.facts.replays = u64::from(this.flight.is_some());
         budget.take_over(this.pending());
@@ -103,14 +102,9 @@ impl<M: Copy> WriteBehindKey<M> {
         self.pass_through
     }
 
-    /// Whether operations or barriers wait.
-    pub fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Nothing is pending, on its way, or waiting: the owner may drop the machine and lose nothing.
     pub fn is_empty(&self) -> bool {
-        self.pending() == 0 && self.waiting.is_empty() && self.released == 0 && !self.base.is_asked()
+        self.pending() == 0 && self.waiting.is_empty() && self.holds == 0 && !self.base.is_asked()
     }
 
     /// Takes an increment or a `GET` behind all that were taken before it.
@@ -133,30 +127,47 @@ impl<M: Copy> WriteBehindKey<M> {
         {
             return taken;
         }
-        self.wait(Waiting::Op(op, member))
+        self.wait(WriteBehindWaiting::Op(op, member))
     }
 
-    /// Takes any other command on the key: it is released once all that was taken before it is flushed.
-    pub fn barrier(&mut self, member: M) -> Taken {
-        if self.pass_through && self.is_empty() {
-            return Taken::PassThrough;
-        }
-        self.wait(Waiting::Barrier(member))
+    /// Takes a barrier: it holds the key once all that was taken before it is flushed or has been passed through
+    /// ([`Action::Hold`]). False if too much waits for the key already.
+    #[must_use]
+    pub fn barrier(&mut self, barrier: B) -> bool {
+        self.wait(WriteBehindWaiting::Barrier(barrier)) == Taken::Waits
     }
 
-    /// A released command has been answered, or will never be.
-    pub fn released_done(&mut self) {
-        self.released = self.released.saturating_sub(1);
+    /// A barrier holds the key, of which nothing has been taken yet.
+    pub fn hold(&mut self) {
+        self.holds += 1;
     }
 
-    /// What to do now. With `draining` what has gathered goes without waiting for its interval.
+    /// A barrier that holds the key ends.
+    pub fn end_hold(&mut self) {
+        self.holds = self.holds.saturating_sub(1);
+    }
+
+    /// Answers the operation that waits in front, if that is possible now. To be asked until there is none.
+    pub fn resume(
+        &mut self,
+        now_ns: u64,
+        policy: &WriteBehindPolicy,
+        budget: &mut PendingBudget,
+    ) -> Option<(M, Taken)> {
+        let Some(&WriteBehindWaiting::Op(op, member)) = self.waiting.front() else { return None };
+        let taken = self.absorb(op, now_ns, policy, budget)?;
+        self.waiting.pop_front();
+        Some((member, taken))
+    }
+
+    /// What to do now that nothing can be resumed. With `draining` what has gathered goes without waiting for its interval.
     pub fn next(
         &mut self,
         now_ns: u64,
         policy: &WriteBehindPolicy,
         draining: bool,
         budget: &mut PendingBudget,
-    ) -> Action<M> {
+    ) -> Action<M, B> {
         if let Some(flight) = &mut self.flight {
             return match flight.next(now_ns) {
                 flight::Next::Wait => Action::InFlight,
@@ -173,13 +184,19 @@ impl<M: Copy> WriteBehindKey<M> {
         if self.gathered.count > 0 {
             return self.next_flush(now_ns, policy, draining || !self.waiting.is_empty());
         }
-        match self.waiting.front() {
-            Some(Waiting::Op(..)) if !self.pass_through && self.released > 0 => Action::InFlight,
-            Some(Waiting::Op(..)) if !self.pass_through && self.base.total().is_some() => Action::Resume,
-            Some(Waiting::Op(..)) if !self.pass_through && self.base.ask() => Action::AskBase,
-            Some(Waiting::Op(..)) if !self.pass_through => Action::InFlight,
-            Some(_) => self.release(),
-            None => Action::Idle,
+        if let Some(WriteBehindWaiting::Op(..)) = self.waiting.front()
+            && !self.pass_through
+        {
+            return if self.holds == 0 && self.base.ask() { Action::AskBase } else { Action::InFlight };
+        }
+        let Some(waiting) = self.waiting.pop_front() else { return Action::Idle };
+        self.base.forget();
+        match waiting {
+            WriteBehindWaiting::Op(op, member) => Action::PassThrough(op, member),
+            WriteBehindWaiting::Barrier(barrier) => {
+                self.holds += 1;
+                Action::Hold(barrier)
+            }
         }
     }
 
@@ -190,97 +207,73 @@ impl<M: Copy> WriteBehindKey<M> {
         }
     }
 
-    /// Takes the reply to [`Action::AskBase`] and answers what waited for it. A key that holds no counter is passed
-    /// through: what waits is released, and Redis itself says what is wrong. False if the reply tells nothing of the
-    /// key (an error of the server): then the base has failed.
-    pub fn base(
-        &mut self,
-        reply: &[u8],
-        now_ns: u64,
-        policy: &WriteBehindPolicy,
-        budget: &mut PendingBudget,
-        sink: impl FnMut(M, Taken),
-    ) -> bool {
-        let Some(learned) = parse_base(reply) else { return false };
-        if !self.base.is_asked() {
-            return true;
-        }
-        match learned {
-            Learned::Counter(total) => {
-                self.base.learn(total, now_ns);
-                self.resume(now_ns, policy, budget, sink);
-            }
-            Learned::NoCounter => self.stop_absorbing(),
-        }
-        true
-    }
-
-    /// The base cannot be had now. A key that has been known answers on from its old total, as it does while a flush
-    /// cannot be sent. False for one that has not.
-    pub fn base_unreachable(
-        &mut self,
-        now_ns: u64,
-        policy: &WriteBehindPolicy,
-        budget: &mut PendingBudget,
-        sink: impl FnMut(M, Taken),
-    ) -> bool {
-        let known = self.base.fall_back(now_ns);
-        if known {
-            self.resume(now_ns, policy, budget, sink);
-        }
-        known
-    }
-
-    /// Hands back all that waits, in order, for the owner to answer with its error: the base could not be had, or what is
-    /// pending not be flushed, for too long. The next operation asks for the base again if it is not known.
-    pub fn abandon_waiting(&mut self, mut sink: impl FnMut(M)) {
-        self.base.give_up_asking();
-        while let Some(Waiting::Op(_, member) | Waiting::Barrier(member)) = self.waiting.pop_front() {
-            sink(member);
-        }
-    }
-
-    /// Takes the reply to the flush, and answers what waited for it.
+    /// Takes the reply to what was sent: to [`Action::AskBase`], or to the flush.
     pub fn settle(
         &mut self,
         reply: &[u8],
         now_ns: u64,
         policy: &WriteBehindPolicy,
         budget: &mut PendingBudget,
-        sink: impl FnMut(M, Taken),
-    ) -> Option<FlushOutcome> {
-        let flight = self.flight.as_mut()?;
-        let overtaken = flight.overtaken;
-        let outcome = flight.settle(reply);
+    ) -> WriteBehindReply {
+        let Some(flight) = &mut self.flight else { return self.settle_base(reply, now_ns) };
+        let outcome = match flight.settle(reply) {
+            Ok(outcome) => outcome,
+            Err(retry) => return WriteBehindReply::Again(retry),
+        };
         match &outcome {
-            FlushOutcome::Applied { .. } if overtaken => {}
-            FlushOutcome::Applied { total, .. } => {
+            FlushOutcome::Applied { total, .. } if !flight.overtaken => {
                 self.base.learn(Total { value: *total, exists: true }, now_ns);
             }
-            FlushOutcome::Again(_) => return Some(outcome),
             FlushOutcome::Returned { .. } => {
                 self.not_before_ns = now_ns + policy.flush_interval_ns;
             }
             FlushOutcome::Lost(_) => self.stop_absorbing(),
-            FlushOutcome::Unknown(_) => {}
+            FlushOutcome::Applied { .. } | FlushOutcome::Unknown(_) => {}
         }
         self.land(&outcome, budget);
-        self.resume(now_ns, policy, budget, sink);
-        Some(outcome)
+        WriteBehindReply::Over(outcome)
     }
 
-    /// The flush has surely not taken effect: it was never written. It is due again under the same token.
-    pub fn not_executed(&mut self) {
-        if let Some(flight) = &mut self.flight {
-            flight.resend(false);
+    /// A key that holds no counter is passed through: Redis itself says what is wrong. A reply that tells nothing of the key
+    /// (an error of the server) has it asked for again.
+    fn settle_base(&mut self, reply: &[u8], now_ns: u64) -> WriteBehindReply {
+        let Some(learned) = parse_base(reply) else {
+            self.base.give_up_asking();
+            return WriteBehindReply::Again(Retry::Elsewhere);
+        };
+        match learned {
+            _ if !self.base.is_asked() => {}
+            Learned::Counter(total) => self.base.learn(total, now_ns),
+            Learned::NoCounter => self.stop_absorbing(),
+        }
+        WriteBehindReply::Base
+    }
+
+    /// There will be no reply to what was to be sent: it is due again, the flush under the same token. `written` says that it was
+    /// written at least in part before its connection was lost, so that a flush may have taken effect.
+    pub fn lost(&mut self, written: bool) {
+        match &mut self.flight {
+            Some(flight) => flight.resend(written),
+            None => self.base.give_up_asking(),
         }
     }
 
-    /// The connection was lost after the flush had been written, at least in part. It is due again under the same token.
-    pub fn outcome_unknown(&mut self) {
-        if let Some(flight) = &mut self.flight {
-            flight.resend(true);
-        }
+    /// The base cannot be had now. A key that has been known answers on from its old total, as it does while a flush
+    /// cannot be sent. False for one that has not.
+    pub fn fall_back(&mut self, now_ns: u64) -> bool {
+        self.base.fall_back(now_ns)
+    }
+
+    /// Hands back what waits in front, for the owner to answer with its error: the base could not be had, or what is pending
+    /// not be flushed, for too long. The next operation asks for the base again if it is not known.
+    pub fn abandon_one(&mut self) -> Option<WriteBehindWaiting<M, B>> {
+        self.base.give_up_asking();
+        self.waiting.pop_front()
+    }
+
+    /// Whether a flush is to be sent, now or when its time has come.
+    pub fn has_due_flush(&self) -> bool {
+        self.flight.as_ref().map_or(self.gathered.count > 0, Flight::is_due)
     }
 
     /// Whether the next flush is yet to be made.
@@ -288,19 +281,12 @@ impl<M: Copy> WriteBehindKey<M> {
         self.flight.is_none() && self.gathered.count > 0
     }
 
-    /// Takes the flush back that is to be sent again and has surely not taken effect: its deltas gather again. Returns its
-    /// token, which is not used again.
+    /// Takes the flush back that is not on the wire and has surely not taken effect: its deltas gather again. Returns its token,
+    /// which is not used again.
     pub fn take_back_flush(&mut self) -> Option<u64> {
         let flight = self.flight.take_if(|flight| !flight.doubtful)?;
         self.gathered.take_back(flight.deltas());
         Some(flight.token)
-    }
-
-    /// The journal could not take the record of this flush, so it was not sent: its deltas gather again.
-    pub fn flush_not_written(&mut self, token: u64) {
-        if let Some(flight) = self.flight.take_if(|flight| flight.token == token && !flight.doubtful) {
-            self.gathered.take_back(flight.deltas());
-        }
     }
 
     /// All deltas up to this sequence are on disk.
@@ -330,17 +316,22 @@ impl<M: Copy> WriteBehindKey<M> {
         WriteBehindFacts {
             pending_deltas: self.pending(),
             pending_sum: flying.wrapping_add(self.gathered.sum),
-            in_doubt: self.flight.as_ref().is_some_and(|flight| flight.doubtful),
+            in_doubt: self.flight.as_ref().is_some_and(Flight::may_have_landed),
             oldest_unflushed_ns: oldest,
             ..self.facts
         }
+    }
+
+    /// Deltas that no flush has taken yet.
+    pub fn gathered(&self) -> usize {
+        self.gathered.count
     }
 
     fn pending(&self) -> usize {
         self.gathered.count + self.flight.as_ref().map_or(0, |flight| flight.count)
     }
 
-    fn wait(&mut self, waiting: Waiting<M>) -> Taken {
+    fn wait(&mut self, waiting: WriteBehindWaiting<M, B>) -> Taken {
         if self.waiting.len() >= WAITING_MAX {
             return Taken::Refused;
         }
@@ -377,10 +368,10 @@ impl<M: Copy> WriteBehindKey<M> {
         let value = total.value.checked_add(own)?;
         let WriteBehindOp::Increment(delta) = op else {
             let answer = if total.exists || self.pending() > 0 { Answer::Bulk(value) } else { Answer::Null };
-            return Some(Taken::Answer { answer, delta: None, after: self.delta_sequence });
+            return Some(Taken::Answer { answer, delta: None });
         };
         let Some(value) = value.checked_add(delta) else {
-            return Some(Taken::Answer { answer: Answer::Overflow, delta: None, after: self.delta_sequence });
+            return Some(Taken::Answer { answer: Answer::Overflow, delta: None });
         };
         own.checked_add(delta)?;
         let mut gathered = self.gathered;
@@ -398,32 +389,19 @@ impl<M: Copy> WriteBehindKey<M> {
             self.unwritten.push_back(delta);
         }
         let answer = Answer::Integer(value);
-        Some(Taken::Answer { answer, delta: Some(delta), after: self.delta_sequence })
+        Some(Taken::Answer { answer, delta: Some(delta) })
     }
 
-    /// Answers what waits in front, as far as that is possible now.
-    pub fn resume(
-        &mut self,
-        now_ns: u64,
-        policy: &WriteBehindPolicy,
-        budget: &mut PendingBudget,
-        mut sink: impl FnMut(M, Taken),
-    ) {
-        while let Some(&Waiting::Op(op, member)) = self.waiting.front() {
-            let Some(taken) = self.absorb(op, now_ns, policy, budget) else { break };
-            self.waiting.pop_front();
-            sink(member, taken);
-        }
-    }
-
-    fn next_flush(&mut self, now_ns: u64, policy: &WriteBehindPolicy, at_once: bool) -> Action<M> {
-        let at_once = at_once || self.pass_through || self.gathered.count >= policy.flush_deltas_max;
+    fn next_flush(&mut self, now_ns: u64, policy: &WriteBehindPolicy, at_once: bool) -> Action<M, B> {
+        let at_once =
+            at_once || self.at_once || self.pass_through || self.gathered.count >= policy.flush_deltas_max;
         let due = if at_once { 0 } else { self.gathered.oldest_ns + policy.flush_interval_ns };
         let due = due.max(self.not_before_ns);
         if now_ns < due {
             return Action::NotBefore(due);
         }
         self.token_last = (self.token_floor + now_ns / 1000 + 1).max(self.token_last + 1);
+        self.at_once = false;
         let deltas = std::mem::take(&mut self.gathered);
         let ttl_ms = flight::token_ttl_ms(policy.journal);
         let mut flight = Flight::new(self.token_last, deltas, self.delta_sequence, ttl_ms, now_ns);
@@ -431,17 +409,6 @@ impl<M: Copy> WriteBehindKey<M> {
         self.flight = Some(flight);
         self.facts.flushes += 1;
         Action::Flush(flush)
-    }
-
-    fn release(&mut self) -> Action<M> {
-        match self.waiting.pop_front() {
-            Some(Waiting::Op(_, member) | Waiting::Barrier(member)) => {
-                self.base.forget();
-                self.released += 1;
-                Action::Release(member)
-            }
-            None => Action::Idle,
-        }
     }
 
     /// The flight is over: its deltas are accounted for.
@@ -456,9 +423,7 @@ impl<M: Copy> WriteBehindKey<M> {
                 // That it landed is the guess which keeps the answers from running backwards; the next flush tells.
                 self.base.assume_added(flight.sum);
             }
-            FlushOutcome::Returned { .. } | FlushOutcome::Again(_) => {
-                return self.gathered.take_back(flight.deltas());
-            }
+            FlushOutcome::Returned { .. } => return self.gathered.take_back(flight.deltas()),
         }
         budget.give_back(flight.count);
     }

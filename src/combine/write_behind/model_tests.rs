@@ -116,16 +116,16 @@ enum Sent {
 struct World {
     rng: SmallRng,
     redis: Redis,
-    machine: WriteBehindKey<u32>,
+    machine: WriteBehindKey<u32, u32>,
     budget: PendingBudget,
     now_ns: u64,
     sent: Option<Sent>,
     /// Bytes of lost connections, which may be executed at any later time.
     late: Vec<Vec<u8>>,
-    released: Vec<u32>,
+    holding: Vec<u32>,
     next_member: u32,
     ops: HashMap<u32, WriteBehindOp>,
-    /// Members in the order in which they were taken and not answered or released.
+    /// Members and barriers in the order in which they were taken and neither answered, passed through nor holding the key.
     open: VecDeque<u32>,
     taken: (i128, usize),
     over: (i128, usize),
@@ -147,7 +147,7 @@ impl World {
             now_ns: 1_000,
             sent: None,
             late: Vec::new(),
-            released: Vec::new(),
+            holding: Vec::new(),
             next_member: 0,
             ops: HashMap::new(),
             open: VecDeque::new(),
@@ -165,7 +165,7 @@ impl World {
             43..60 => self.now_ns += self.rng.random_range(0..2_000_000),
             60..75 => self.pump(false),
             75..93 => self.network(),
-            93..95 => self.answer_released(),
+            93..95 => self.end_hold(),
             95 => self.arrive_late(),
             96 => self.machine.doubt_total(),
             97 => self.redis.script_known = false,
@@ -202,10 +202,8 @@ impl World {
 
     fn barrier(&mut self) {
         self.next_member += 1;
-        match self.machine.barrier(self.next_member) {
-            Taken::Waits => self.open.push_back(self.next_member),
-            taken => assert_eq!(taken, Taken::PassThrough),
-        }
+        assert!(self.machine.barrier(self.next_member));
+        self.open.push_back(self.next_member);
     }
 
     fn answered(&mut self, member: u32, taken: Taken) {
@@ -231,6 +229,10 @@ impl World {
 
     fn pump(&mut self, draining: bool) {
         loop {
+            while let Some((member, taken)) = self.machine.resume(self.now_ns, &POLICY, &mut self.budget) {
+                assert_eq!(self.open.pop_front(), Some(member));
+                self.answered(member, taken);
+            }
             match self.machine.next(self.now_ns, &POLICY, draining, &mut self.budget) {
                 Action::AskBase => self.sent = Some(Sent::Base),
                 Action::Flush(_) => {
@@ -239,16 +241,18 @@ impl World {
                     assert!(self.sent.is_none(), "one flush at a time");
                     self.sent = Some(Sent::Flush(wire.to_vec()));
                 }
-                Action::Release(member) => {
+                Action::Hold(barrier) => {
+                    assert_eq!(self.budget.deltas(), 0, "all before it is flushed");
+                    assert_eq!(self.open.pop_front(), Some(barrier));
+                    self.holding.push(barrier);
+                }
+                Action::PassThrough(op, member) => {
                     assert_eq!(self.budget.deltas(), 0, "all before it is flushed");
                     assert_eq!(self.open.pop_front(), Some(member));
-                    self.released.push(member);
+                    assert_eq!(self.ops[&member], op);
+                    assert!(self.alone.is_none(), "a counter is not passed through");
                 }
                 Action::Over(outcome) => self.over(&outcome),
-                Action::Resume => self.reply(|machine, now_ns, budget, told| {
-                    machine.resume(now_ns, &POLICY, budget, |member, taken| told.push((member, taken)));
-                    None
-                }),
                 Action::NotBefore(at) => {
                     assert!(at > self.now_ns);
                     return;
@@ -260,7 +264,6 @@ impl World {
 
     fn over(&mut self, outcome: &FlushOutcome) {
         let (sum, count) = match outcome {
-            FlushOutcome::Again(_) => return,
             FlushOutcome::Applied { token, sum, count, .. } => {
                 assert_eq!(self.redis.landed.get(token), Some(sum), "an acknowledged flush landed");
                 self.applied.insert(*token);
@@ -289,67 +292,48 @@ impl World {
         let fate = self.rng.random_range(0..10);
         match (sent, fate) {
             (Sent::Base, 0) => {
-                let mut failed = Vec::new();
-                self.machine.abandon_waiting(|member| failed.push(member));
-                failed.into_iter().for_each(|member| assert_eq!(self.open.pop_front(), Some(member)));
+                while let Some(waiting) = self.machine.abandon_one() {
+                    let (WriteBehindWaiting::Op(_, failed) | WriteBehindWaiting::Barrier(failed)) = waiting;
+                    assert_eq!(self.open.pop_front(), Some(failed));
+                }
             }
+            (Sent::Base, 1) => self.machine.lost(true),
             (Sent::Base, _) => {
                 let reply = self.redis.get();
-                self.reply(|machine, now_ns, budget, told| {
-                    assert!(machine.base(&reply, now_ns, &POLICY, budget, |member, taken| {
-                        told.push((member, taken));
-                    }));
-                    None
-                });
+                assert_eq!(self.settle(&reply), WriteBehindReply::Base);
             }
             (Sent::Flush(wire), 0) => {
                 self.late.push(wire);
-                self.machine.outcome_unknown();
+                self.machine.lost(true);
             }
             (Sent::Flush(wire), 1) => {
                 self.redis.flush(&wire);
-                self.machine.outcome_unknown();
+                self.machine.lost(true);
             }
             (Sent::Flush(_), 2) => {
-                self.machine.not_executed();
+                self.machine.lost(false);
                 if self.rng.random() {
                     self.machine.take_back_flush();
                 }
             }
             (Sent::Flush(wire), _) => {
                 let reply = self.redis.flush(&wire);
-                self.reply(|machine, now_ns, budget, told| {
-                    machine.settle(&reply, now_ns, &POLICY, budget, |member, taken| {
-                        told.push((member, taken));
-                    })
-                });
+                match self.settle(&reply) {
+                    WriteBehindReply::Over(outcome) => self.over(&outcome),
+                    WriteBehindReply::Again(_) => {}
+                    WriteBehindReply::Base => panic!("a flush was sent"),
+                }
             }
         }
     }
 
-    fn reply(
-        &mut self,
-        hand_in: impl FnOnce(
-            &mut WriteBehindKey<u32>,
-            u64,
-            &mut PendingBudget,
-            &mut Vec<(u32, Taken)>,
-        ) -> Option<FlushOutcome>,
-    ) {
-        let mut told = Vec::new();
-        let outcome = hand_in(&mut self.machine, self.now_ns, &mut self.budget, &mut told);
-        if let Some(outcome) = outcome {
-            self.over(&outcome);
-        }
-        for (member, taken) in told {
-            assert_eq!(self.open.pop_front(), Some(member));
-            self.answered(member, taken);
-        }
+    fn settle(&mut self, reply: &[u8]) -> WriteBehindReply {
+        self.machine.settle(reply, self.now_ns, &POLICY, &mut self.budget)
     }
 
-    fn answer_released(&mut self) {
-        if self.released.pop().is_some() {
-            self.machine.released_done();
+    fn end_hold(&mut self) {
+        if self.holding.pop().is_some() {
+            self.machine.end_hold();
         }
     }
 
@@ -373,8 +357,8 @@ impl World {
     fn finish(&mut self) {
         self.redis.fault = None;
         for _ in 0..10_000 {
-            while !self.released.is_empty() {
-                self.answer_released();
+            while !self.holding.is_empty() {
+                self.end_hold();
             }
             self.pump(true);
             if self.machine.is_empty() && self.sent.is_none() {

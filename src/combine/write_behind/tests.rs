@@ -13,7 +13,7 @@ const POLICY: WriteBehindPolicy = WriteBehindPolicy {
 };
 
 struct Key {
-    machine: WriteBehindKey<u32>,
+    machine: WriteBehindKey<u32, u32>,
     budget: PendingBudget,
 }
 
@@ -25,11 +25,12 @@ impl Key {
         assert_eq!(key.next(0), Action::AskBase);
         assert_eq!(key.next(0), Action::InFlight);
         let reply = format!("${}\r\n{base}\r\n", base.len());
-        assert!(key.machine.base(reply.as_bytes(), 0, &POLICY, &mut key.budget, |_, _| {}));
+        assert_eq!(key.reply(&reply), WriteBehindReply::Base);
+        assert_eq!(key.resume(0), Some(Answer::Bulk(base.parse().unwrap())));
         key
     }
 
-    fn next(&mut self, now_ns: u64) -> Action<u32> {
+    fn next(&mut self, now_ns: u64) -> Action<u32, u32> {
         self.machine.next(now_ns, &POLICY, false, &mut self.budget)
     }
 
@@ -46,7 +47,18 @@ impl Key {
     }
 
     fn settle(&mut self, reply: &str) -> Option<FlushOutcome> {
-        self.machine.settle(reply.as_bytes(), 0, &POLICY, &mut self.budget, |_, _| {})
+        match self.reply(reply) {
+            WriteBehindReply::Over(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    fn reply(&mut self, reply: &str) -> WriteBehindReply {
+        self.machine.settle(reply.as_bytes(), 0, &POLICY, &mut self.budget)
+    }
+
+    fn resume(&mut self, now_ns: u64) -> Option<Answer> {
+        self.machine.resume(now_ns, &POLICY, &mut self.budget).and_then(|(_, taken)| answer(taken))
     }
 }
 
@@ -145,7 +157,7 @@ fn what_the_journal_refuses_is_taken_back() {
     let Action::Flush(flush) = key.next(1_000_000) else { panic!("a flush is due") };
     key.machine.retract(2, &mut key.budget);
     key.machine.retract(3, &mut key.budget);
-    key.machine.flush_not_written(flush.token);
+    assert_eq!((flush.count, key.machine.take_back_flush()), (3, None), "it went with what it held");
     assert_eq!(key.get(), Some(Answer::Bulk(11)));
     assert_eq!(key.budget.deltas(), 1);
     assert!(matches!(key.next(1_000_000), Action::Flush(DeltaFlush { sum: 1, count: 1, .. })));
@@ -161,15 +173,14 @@ fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
     };
     let mut budget = PendingBudget::new(10);
     let key = || Bytes::from_static(b"k");
-    let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &recovered(0), 0, &mut budget);
+    let mut machine = WriteBehindKey::<u32, u32>::recovered(key(), IDENTITY, &recovered(0), 0, &mut budget);
     assert_eq!(budget.deltas(), 3);
     let flush = DeltaFlush { token: 55, sum: 5, count: 2, through: 9, resend: true };
     assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::Flush(flush));
     assert_eq!(machine.take(WriteBehindOp::Get, 1, 0, &POLICY, &mut budget), Taken::Waits);
-    let mut told = Vec::new();
-    machine
-        .settle(strings("=", "$10").as_bytes(), 0, &POLICY, &mut budget, |_, taken| told.push(answer(taken)));
-    assert_eq!(told, [Some(Answer::Bulk(18))]);
+    machine.settle(strings("=", "$10").as_bytes(), 0, &POLICY, &mut budget);
+    let told = machine.resume(0, &POLICY, &mut budget);
+    assert_eq!(told.and_then(|(_, taken)| answer(taken)), Some(Answer::Bulk(18)));
     assert!(matches!(
         machine.next(1_000_000, &POLICY, false, &mut budget),
         Action::Flush(DeltaFlush { token: 1101, sum: 3, .. })
@@ -177,28 +188,30 @@ fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
 
     const HOUR_NS: u64 = 3_600_000_000_000;
     let mut machine =
-        WriteBehindKey::<u32>::recovered(key(), IDENTITY, &recovered(12 * HOUR_NS - 1), 1, &mut budget);
+        WriteBehindKey::<u32, u32>::recovered(key(), IDENTITY, &recovered(12 * HOUR_NS - 1), 1, &mut budget);
     assert_eq!(machine.next(1, &POLICY, false, &mut budget), Action::Flush(flush), "after a night");
     let old = recovered(12 * HOUR_NS + 1);
     // Redis is asked, whatever clocks say, and nothing is sent before it has answered.
     let mut asked = |reply: &str| {
-        let mut machine = WriteBehindKey::<u32>::recovered(key(), IDENTITY, &old, 1, &mut budget);
+        let mut machine = WriteBehindKey::<u32, u32>::recovered(key(), IDENTITY, &old, 1, &mut budget);
         assert_eq!(machine.next(1, &POLICY, false, &mut budget), Action::Flush(flush));
         let mut wire = BytesMut::new();
         machine.encode(&mut wire);
         assert!(wire.starts_with(b"*2\r\n$3\r\nGET\r\n"), "{wire:?}");
-        let outcome = machine.settle(reply.as_bytes(), 1, &POLICY, &mut budget, |_, _| {});
-        (machine, outcome)
+        let reply = machine.settle(reply.as_bytes(), 1, &POLICY, &mut budget);
+        (machine, reply)
     };
     let (machine, outcome) = asked("$-1\r\n");
-    let Some(FlushOutcome::Unknown(loss)) = outcome else { panic!("Redis may have forgotten the token") };
+    let WriteBehindReply::Over(FlushOutcome::Unknown(loss)) = outcome else {
+        panic!("Redis may have forgotten the token")
+    };
     assert_eq!((loss.token, loss.sum, loss.count), (55, 5, 2));
     assert!(loss.reason.contains("by this machine's clock"), "{}", loss.reason);
     assert_eq!(machine.facts().unknown_outcomes, 1);
     let (_, outcome) = asked("$10\r\n55 \u{12}\r\n");
-    assert!(matches!(outcome, Some(FlushOutcome::Unknown(_))), "{outcome:?}");
+    assert!(matches!(outcome, WriteBehindReply::Over(FlushOutcome::Unknown(_))), "{outcome:?}");
     let (mut machine, outcome) = asked("$4\r\n54 x\r\n");
-    assert_eq!(outcome, Some(FlushOutcome::Again(Retry::Asked)), "it has never taken effect");
+    assert_eq!(outcome, WriteBehindReply::Again(Retry::Asked), "it has never taken effect");
     assert_eq!(machine.next(2, &POLICY, false, &mut PendingBudget::new(10)), Action::Flush(flush));
     let mut wire = BytesMut::new();
     machine.encode(&mut wire);
@@ -212,13 +225,13 @@ fn a_flush_that_has_not_taken_effect_is_taken_back_and_one_in_doubt_is_not() {
     assert!(key.machine.has_unsent());
     let Action::Flush(first) = key.next(1_000_000) else { panic!("it is due") };
     assert!(!key.machine.has_unsent());
-    key.machine.not_executed();
+    key.machine.lost(false);
     assert_eq!(key.machine.take_back_flush(), Some(first.token));
     assert!(key.machine.has_unsent());
     let Action::Flush(second) = key.next(1_000_000) else { panic!("it is due again") };
     assert_eq!((second.sum, second.count, second.resend), (4, 1, false));
     assert!(second.token > first.token);
-    key.machine.outcome_unknown();
+    key.machine.lost(true);
     assert_eq!(key.machine.take_back_flush(), None);
     assert_eq!(key.next(1_000_000), Action::Flush(DeltaFlush { resend: true, ..second }));
 }
@@ -232,19 +245,19 @@ fn an_old_total_is_asked_for_again_and_serves_while_it_cannot_be_had() {
     let later = POLICY.base_age_ns_max + 1;
     assert_eq!(take(&mut key, later), Taken::Waits);
     assert_eq!(key.next(later), Action::AskBase);
-    let mut told = Vec::new();
-    let sink = |_, taken| told.push(answer(taken));
-    assert!(key.machine.base_unreachable(later, &POLICY, &mut key.budget, sink));
-    assert_eq!(told, [Some(Answer::Integer(11))]);
+    key.machine.lost(false);
+    assert!(key.machine.fall_back(later));
+    assert_eq!(key.resume(later), Some(Answer::Integer(11)));
     // What comes behind a barrier knows nothing of before.
-    key.machine.barrier(2);
+    assert!(key.machine.barrier(2));
     assert!(matches!(key.next(later), Action::Flush(_)));
     key.settle(&strings("=", "$10"));
-    assert_eq!(key.next(later), Action::Release(2));
-    key.machine.released_done();
+    assert_eq!(key.next(later), Action::Hold(2));
     assert_eq!(take(&mut key, later), Taken::Waits);
+    assert_eq!(key.next(later), Action::InFlight, "nobody asks while the key is held");
+    key.machine.end_hold();
     assert_eq!(key.next(later), Action::AskBase);
-    assert!(!key.machine.base_unreachable(later, &POLICY, &mut key.budget, |_, _| {}));
+    assert!(!key.machine.fall_back(later));
 }
 
 #[test]
@@ -252,10 +265,18 @@ fn a_key_that_is_no_counter_is_passed_through() {
     let mut machine = WriteBehindKey::new(Bytes::from_static(b"k"), IDENTITY);
     let mut budget = PendingBudget::new(10);
     machine.take(WriteBehindOp::Increment(1), 7, 0, &POLICY, &mut budget);
-    assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::AskBase);
-    assert!(!machine.base(b"-LOADING Redis is loading\r\n", 0, &POLICY, &mut budget, |_, _| {}));
-    assert!(machine.base(b"-WRONGTYPE not a string\r\n", 0, &POLICY, &mut budget, |_, _| {}));
-    assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::Release(7));
-    machine.released_done();
-    assert_eq!(machine.barrier(8), Taken::PassThrough);
+    let ask = |machine: &mut WriteBehindKey<u32, u32>, reply: &[u8], budget: &mut PendingBudget| {
+        assert_eq!(machine.next(0, &POLICY, false, budget), Action::AskBase);
+        machine.settle(reply, 0, &POLICY, budget)
+    };
+    let loading = ask(&mut machine, b"-LOADING Redis is loading\r\n", &mut budget);
+    assert_eq!(loading, WriteBehindReply::Again(Retry::Elsewhere));
+    assert_eq!(ask(&mut machine, b"-WRONGTYPE not a string\r\n", &mut budget), WriteBehindReply::Base);
+    let passed = Action::PassThrough(WriteBehindOp::Increment(1), 7);
+    assert_eq!(machine.next(0, &POLICY, false, &mut budget), passed);
+    assert_eq!(machine.take(WriteBehindOp::Get, 8, 0, &POLICY, &mut budget), Taken::PassThrough);
+    // A barrier holds it all the same: it may be taken for a counter again before the command is over.
+    assert!(machine.barrier(9));
+    assert_eq!(machine.next(0, &POLICY, false, &mut budget), Action::Hold(9));
+    assert!(!machine.is_empty());
 }

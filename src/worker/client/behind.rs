@@ -1,10 +1,11 @@
 //! What a client has to do with keys in write-behind mode: those that its commands touch, and the barrier of one past their homes.
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// Keys in write-behind mode, by hash.
-pub type BehindKeys = SmallVec<[(u64, Bytes); 1]>;
+use crate::shared::behind::NamedKey;
+
+/// Keys in write-behind mode, in the order of their hashes.
+pub type BehindKeys = SmallVec<[NamedKey; 1]>;
 
 /// The keys that a command touches, as far as they are in write-behind mode.
 #[derive(Clone, Debug, Default)]
@@ -20,14 +21,12 @@ pub struct BarrierKeys {
 pub struct Barrier {
     /// Which barrier of its worker it is: a word of a home for an earlier one is not taken for it.
     pub number: u32,
-    /// Homes that have yet to name their keys.
-    pub unlisted: usize,
-    /// In the order of hashes.
-    pub wanted: BehindKeys,
-    /// So many of them, the first, let it pass.
-    pub passed: usize,
-    /// Those among them that are to be told when the command is answered.
-    pub held: BehindKeys,
+    /// The homes whose word it needs, in the order in which they are asked: one after the other.
+    pub homes: SmallVec<[usize; 1]>,
+    /// So many of them, the first, hold their keys for it.
+    pub granted: usize,
+    /// What it needs held.
+    pub touched: BarrierKeys,
     /// The error with which a home refused it.
     pub refused: Option<&'static str>,
     /// The slot behind the command's own in the reply queue, once the command is on its way.
@@ -42,21 +41,31 @@ impl Barrier {
 
     /// Whether all homes let it pass.
     pub fn is_open(&self) -> bool {
-        self.unlisted == 0 && self.passed == self.wanted.len()
+        self.granted == self.homes.len()
+    }
+
+    /// The homes that have been asked.
+    pub fn asked(&self) -> &[usize] {
+        &self.homes[..self.homes.len().min(self.granted + 1)]
     }
 }
 
 impl BarrierKeys {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.all
+    }
+
     /// Adds what another command touches.
     pub fn add(&mut self, other: BarrierKeys) {
         self.all |= other.all;
         self.keys.extend(other.keys);
-        sort(&mut self.keys);
+        self.sort();
     }
-}
 
-/// In the order of hashes, each key once.
-pub fn sort(keys: &mut BehindKeys) {
-    keys.sort_unstable_by_key(|(hash, _)| *hash);
-    keys.dedup_by_key(|(hash, _)| *hash);
+    /// Puts the keys in order, each once.
+    pub fn sort(&mut self) {
+        self.keys.sort_unstable_by_key(|(id, _)| id.hash);
+        self.keys.dedup_by_key(|(id, _)| id.hash);
+    }
 }

@@ -26,6 +26,15 @@ impl Client {
         self.replies.has_left(self.combine_after)
     }
 
+    /// Until when it may have written keys in write-behind mode beside their homes: before the rules in force were taken over, or as
+    /// a home handed something back. All of that has been answered when something more of it is combined, as now.
+    pub fn beside_until_ns(&mut self, rules_since_ns: u64, now_ns: u64) -> u64 {
+        let is_found = |until_ns: &u64| *until_ns >= rules_since_ns || self.connected_ns >= rules_since_ns;
+        let until_ns = self.beside_until_ns.filter(is_found).unwrap_or(now_ns);
+        self.beside_until_ns = Some(until_ns);
+        until_ns
+    }
+
     /// How many requests equal to one that is combined may go with it.
     pub fn repeats_max(&self, limits: &Limits) -> usize {
         if self.session.replies != Replies::On || self.barrier.is_some() {

@@ -214,6 +214,10 @@ pub struct Client {
     pub pass_epoch: u32,
     /// It may combine once every slot before this one has left its reply queue.
     pub combine_after: u32,
+    /// Until when it may have written keys in write-behind mode beside their homes, in nanoseconds of the process's clock, as far as
+    /// that has been found out under the rules in force. Nobody's time while an operation that a home has handed back may be under
+    /// way.
+    pub beside_until_ns: Option<u64>,
     /// The way of a command past keys in write-behind mode.
     pub barrier: Option<Box<behind::Barrier>>,
     /// Which copies of replies it may not be served.
@@ -294,6 +298,7 @@ impl Client {
             combine_epoch: 0,
             pass_epoch: 0,
             combine_after: 0,
+            beside_until_ns: Some(0),
             barrier: None,
             copies: CopyGuard::default(),
             written: WrittenKeys::default(),

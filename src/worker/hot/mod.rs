@@ -55,8 +55,10 @@ use crate::combine::{Foldable, SpareSegments};
 use crate::command::{CommandId, CommandTable};
 use crate::detect::Detector;
 use crate::limits::KEPT_BYTES_MAX;
+use crate::route::ClusterId;
 use crate::shared::handoff::{Answers, Handoff, Waiter};
 use crate::shared::quota_board::PolledLimits;
+use crate::worker::core::Core;
 use crate::worker::timers::Timers;
 
 use behind::Behind;
@@ -70,6 +72,7 @@ use govern::Govern;
 pub use govern::{Standing, Turn};
 use held_counters::HeldCounters;
 pub use observe::detector;
+use owner_request::OwnerRequest;
 use pump::{RETRY_PAUSE_NS, RETRY_SPACING_NS};
 use quota::Quotas;
 use sales::Sales;
@@ -306,6 +309,17 @@ impl HotKeys {
     fn next_retry_ns(&mut self, now_ns: u64) -> u64 {
         self.last_retry_ns = (now_ns + RETRY_PAUSE_NS).max(self.last_retry_ns + RETRY_SPACING_NS);
         self.last_retry_ns
+    }
+
+    /// The command of a key has failed, and goes again after a pause. Says when the key is to be looked at.
+    fn back_off(&mut self, core: &Core, cluster: ClusterId, owner: &mut OwnerRequest) -> u64 {
+        owner.on_failure(core.now_ns);
+        let retry_at_ns = self.next_retry_ns(core.now_ns);
+        owner.back_off_until(retry_at_ns);
+        // However many try again, nobody waits longer than is said.
+        let patience_ns = core.unavailable_wait_ns(cluster);
+        let overdue_ns = owner.failing_since_ns().map_or(u64::MAX, |ns| ns.saturating_add(patience_ns));
+        retry_at_ns.min(overdue_ns)
     }
 
     /// Gives back what the largest burst has left behind.

@@ -142,13 +142,8 @@ impl HotKeys {
 
     /// The flush at hand goes again after a pause, whatever else comes meanwhile.
     pub(super) fn try_later(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
-        home.owner.on_failure(core.now_ns);
-        let retry_at_ns = self.next_retry_ns(core.now_ns);
-        home.owner.back_off_until(retry_at_ns);
-        // However many try again, nobody waits longer than is said.
-        let patience_ns = core.unavailable_wait_ns(home.place.cluster);
-        let overdue_ns = home.owner.failing_since_ns().map_or(u64::MAX, |ns| ns.saturating_add(patience_ns));
-        self.look_at(retry_at_ns.min(overdue_ns), hash);
+        let due_ns = self.back_off(core, home.place.cluster, &mut home.owner);
+        self.look_at(due_ns, hash);
     }
 
     /// A key or sale that waited for room on its node's connection is looked at again.

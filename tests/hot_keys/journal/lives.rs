@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use hotgate::{
     combine::{
         Action, FlushInDoubt, FlushOutcome, PendingBudget, Recovered, Taken, WriteBehindIdentity,
-        WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
+        WriteBehindKey, WriteBehindOp, WriteBehindPolicy, WriteBehindReply,
     },
     journal::{FlushEnd, Journal, JournalClient, Opened, Record},
     resp::{Request, RequestLimits, RequestScan, RequestScanner, encode, parse_integer},
@@ -63,7 +63,7 @@ impl Redis {
 
 /// One life of a gateway that is killed at a random moment.
 struct Life {
-    machine: WriteBehindKey<u32>,
+    machine: WriteBehindKey<u32, u32>,
     budget: PendingBudget,
     client: JournalClient,
     journal: Journal,
@@ -118,13 +118,10 @@ impl Life {
 
     /// One thing that is due, over a network that may fail; deltas that were answered by it are written as well.
     fn pump(&mut self, redis: &mut Redis, fate: u32, acknowledged: &mut i64) -> bool {
-        let mut answered = Vec::new();
         match self.machine.next(self.now_ns, &POLICY, true, &mut self.budget) {
             Action::AskBase => {
                 let reply = redis.get();
-                self.machine.base(&reply, self.now_ns, &POLICY, &mut self.budget, |_, taken| {
-                    answered.push(taken);
-                });
+                self.machine.settle(&reply, self.now_ns, &POLICY, &mut self.budget);
             }
             Action::Flush(flush) => {
                 if !flush.resend {
@@ -140,23 +137,15 @@ impl Life {
                 let mut wire = BytesMut::new();
                 self.machine.encode(&mut wire);
                 match fate {
-                    0 => self.machine.outcome_unknown(),
+                    0 => self.machine.lost(true),
                     1 => {
                         redis.flush(&wire);
-                        self.machine.outcome_unknown();
+                        self.machine.lost(true);
                     }
                     _ => {
                         let reply = redis.flush(&wire);
-                        let outcome = self.machine.settle(
-                            &reply,
-                            self.now_ns,
-                            &POLICY,
-                            &mut self.budget,
-                            |_, taken| {
-                                answered.push(taken);
-                            },
-                        );
-                        let Some(FlushOutcome::Applied { token, .. }) = outcome else {
+                        let outcome = self.machine.settle(&reply, self.now_ns, &POLICY, &mut self.budget);
+                        let WriteBehindReply::Over(FlushOutcome::Applied { token, .. }) = outcome else {
                             panic!("{outcome:?}")
                         };
                         let end = FlushEnd::Acknowledged;
@@ -168,7 +157,7 @@ impl Life {
             Action::Idle => return false,
             other => panic!("{other:?}"),
         }
-        for taken in answered {
+        while let Some((_, taken)) = self.machine.resume(self.now_ns, &POLICY, &mut self.budget) {
             let Taken::Answer { delta: Some(delta), .. } = taken else { panic!("{taken:?}") };
             let (sum, sequence) = (delta.delta, delta.sequence);
             write(&mut self.client, Record::Deltas { key: Self::key(), sum, count: 1, sequence }).unwrap();

@@ -1,9 +1,9 @@
 //! What is shown of write-behind, and what is said of increments that a stop leaves behind.
 
-use super::{BehindKey, Stage};
+use super::BehindKey;
+use crate::config::RuleMode;
 use crate::worker::core::Core;
-use crate::worker::hot::Due;
-use crate::worker::hot::HotKeys;
+use crate::worker::hot::{Due, HotKeys};
 
 /// A key that nobody uses is forgotten after this long.
 const IDLE_NS: u64 = 10_000_000_000;
@@ -33,16 +33,16 @@ impl Unflushed {
 
 impl HotKeys {
     /// Takes what the machine of a key has counted into the tallies.
-    pub(super) fn tally_behind(&mut self, core: &mut Core, hash: u64, key: &mut BehindKey) {
-        let (now, then) = (key.machine.facts(), key.tallied);
+    pub(super) fn tally_behind(&mut self, core: &mut Core, key: &mut BehindKey) {
+        let (now, then, hash) = (key.machine.facts(), key.tallied, key.id.hash);
         key.tallied = now;
         match now.oldest_unflushed_ns {
             Some(since_ns) => self.behind.pending_since.set(hash, since_ns),
             None if then.oldest_unflushed_ns.is_some() => self.behind.pending_since.disarm(hash),
             None => {}
         }
-        if key.machine.passes_through() && key.passed_through_ns == 0 {
-            key.passed_through_ns = core.now_ns;
+        if key.machine.passes_through() && key.passed_through_ns.is_none() {
+            key.passed_through_ns = Some(core.now_ns);
             self.arm(Due::Forget(hash), core.now_ns + PASSED_THROUGH_NS);
         }
         let tally = &mut core.tallies.write_behind;
@@ -61,18 +61,17 @@ impl HotKeys {
     }
 
     /// Puts a new key into the table.
-    pub(super) fn keep_key(&mut self, hash: u64, key: BehindKey) {
-        self.arm(Due::Forget(hash), key.active_ns + IDLE_NS);
-        self.behind.keys.insert(hash, Box::new(key));
+    pub(super) fn keep_key(&mut self, key: BehindKey) {
+        self.arm(Due::Forget(key.id.hash), key.active_ns + IDLE_NS);
+        self.behind.keys.insert(key.id.hash, Some(Box::new(key)));
     }
 
     /// Forgets a key of which nothing is left and that nobody uses, or looks at it again when that may be so.
     pub fn forget_behind(&mut self, core: &mut Core, hash: u64) {
-        let Some(key) = self.behind.keys.get(&hash) else { return };
-        let passed_ns =
-            key.passed_through_ns.checked_add(PASSED_THROUGH_NS).filter(|_| key.passed_through_ns > 0);
-        let over_ns = passed_ns.unwrap_or(u64::MAX).min(key.active_ns + IDLE_NS);
-        if over_ns > core.now_ns || !key.machine.is_empty() || key.stage != Stage::Rest || key.dirty {
+        let Some(key) = self.behind.get_mut(hash) else { return };
+        let passed_ns = key.passed_through_ns.map_or(u64::MAX, |since_ns| since_ns + PASSED_THROUGH_NS);
+        let over_ns = passed_ns.min(key.active_ns + IDLE_NS);
+        if over_ns > core.now_ns || !key.machine.is_empty() || key.dirty {
             return self.arm(Due::Forget(hash), over_ns.max(core.now_ns + UNSETTLED_NS));
         }
         core.tallies.combine.keys.release(key.row);
@@ -87,7 +86,8 @@ impl HotKeys {
         let behind = &mut self.behind;
         let tally = &mut core.tallies.write_behind;
         tally.pending = behind.budget.deltas() as u64;
-        tally.pending_max = if behind.on { behind.budget.deltas_max() as u64 } else { 0 };
+        let is_used = self.rules.any(RuleMode::WriteBehind) || !behind.keys.is_empty();
+        tally.pending_max = if is_used { behind.budget.deltas_max() as u64 } else { 0 };
         if let Some(facts) = behind.journal.as_ref().and_then(|side| side.facts()) {
             tally.journal_bytes = facts.bytes;
             tally.journal_syncs = facts.commits;
@@ -96,8 +96,7 @@ impl HotKeys {
         }
         let oldest_ns = behind.pending_since.next_due_ns().unwrap_or(now_ns);
         tally.oldest_pending_ms = now_ns.saturating_sub(oldest_ns) / 1_000_000;
-        behind.switch(&self.rules);
-        self.ask_for_leftovers(core);
+        self.ask_drained(core);
     }
 
     /// Has all that is pending flushed, since the process is to end.
@@ -116,7 +115,7 @@ impl HotKeys {
     pub fn report_unflushed(&mut self) -> Unflushed {
         let mut unflushed = Unflushed::default();
         let journaled = self.behind.journal.is_some();
-        for key in self.behind.keys.values() {
+        for key in self.behind.all() {
             let facts = key.machine.facts();
             if facts.pending_deltas == 0 {
                 continue;
@@ -124,9 +123,10 @@ impl HotKeys {
             unflushed.keys += 1;
             unflushed.increments += facts.pending_deltas;
             let (sum, increments) = (facts.pending_sum, facts.pending_deltas);
-            let in_doubt = facts.in_doubt || key.stage == Stage::FlushSent;
+            // A flush whose start waits for the disk has not been sent.
+            let in_doubt = facts.in_doubt && key.start.is_none();
             tracing::error!(
-                key = key.name(),
+                key = key.shown(),
                 sum,
                 increments,
                 in_doubt,

@@ -1,17 +1,15 @@
-//! The home of a key answers: operations and barriers of clients, its own and those of other workers.
-//!
-//! Invariant: while a key is driven it is out of the table, and nothing that looks for it there runs meanwhile. So what a
-//! home says to its own worker waits for the end of the pump like all else.
+//! The home of a key replies: to operations and barriers of clients, its own and those of other workers.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BehindKey, Member, journal};
-use crate::combine::{Answer, Delta, Taken, WriteBehindKey, WriteBehindOp};
+use super::{BehindKey, journal};
+use crate::combine::{Answer, Taken, WriteBehindKey, WriteBehindOp};
 use crate::limits::BEHIND_KEYS_MAX;
 use crate::resp::encode;
-use crate::shared::behind::{BehindAsk, BehindRequest, HomeMessage, HomeReply};
+use crate::route::KeyId;
+use crate::shared::behind::{Asker, BarrierId, BehindRequest, HomeReply, NamedKey};
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome};
 use crate::shared::mailbox::WorkerMessage;
@@ -25,6 +23,15 @@ const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait fo
 const FORBIDDEN: &str = "ERR hotgate: Redis does not let the gateway's user flush write-behind increments (the gateway's log and status line name the \
                          missing right); the command was not taken, try again later";
 
+/// A barrier past keys of this home.
+#[derive(Default)]
+pub(super) struct HomeBarrier {
+    /// So many keys have yet to be held. It is granted when there is none.
+    awaited: usize,
+    /// Those that it holds, by hash.
+    held: Vec<u64>,
+}
+
 impl HotKeys {
     /// Asks the home of a key, at the end of this tick.
     pub fn ask(&mut self, home: usize, request: BehindRequest) {
@@ -32,31 +39,18 @@ impl HotKeys {
         self.wake();
     }
 
-    /// Serves questions, of this worker or another.
+    /// Serves requests, of this worker or another.
     pub fn serve_behind(&mut self, core: &mut Core, requests: Vec<BehindRequest>) {
         for request in requests {
-            let BehindRequest { key, hash, ask, waiter } = request;
-            match ask {
-                BehindAsk::Take(op) => self.take_at_home(core, &key, hash, op, waiter),
-                BehindAsk::Barrier => self.bar_at_home(core, key, hash, waiter),
-                BehindAsk::Done => {
-                    if let Some(key) = self.behind.keys.get_mut(&hash) {
-                        key.machine.released_done();
-                        self.look(hash);
-                    }
+            match request {
+                BehindRequest::Take { key: (id, name), op, waiter, asker } => {
+                    self.take_at_home(core, (id, &name), op, waiter, asker);
                 }
-                BehindAsk::Doubt => self.doubt_totals_at_home(core),
-                BehindAsk::Leftovers => {
-                    let left = self.has_leftovers();
-                    let config = Arc::clone(&core.config);
-                    self.send_reply(key, hash, waiter, HomeReply::Leftovers(config, left));
-                }
-                BehindAsk::List => {
-                    let keys = &self.behind.keys;
-                    let named = keys.iter().map(|(hash, key)| (*hash, key.machine.key().clone()));
-                    let named: Vec<(u64, Bytes)> = named.collect();
-                    named.iter().for_each(|(hash, _)| self.hurry(*hash));
-                    self.send_reply(key, hash, waiter, HomeReply::Keys(named));
+                BehindRequest::Barrier { id, keys, all } => self.begin_barrier(core, id, keys, all),
+                BehindRequest::EndBarrier(id) => self.end_barrier(id),
+                BehindRequest::AskDrained { worker, epoch } => {
+                    let reply = self.drained(core, epoch);
+                    self.send_reply(worker, reply);
                 }
             }
         }
@@ -66,164 +60,190 @@ impl HotKeys {
     pub fn take_at_home(
         &mut self,
         core: &mut Core,
-        key: &[u8],
-        hash: u64,
+        (id, name): (KeyId, &[u8]),
         op: WriteBehindOp,
         waiter: Waiter,
+        asker: Asker,
     ) {
-        let member = Member { waiter, op: Some(op) };
-        let wanted = self.begin_behind(core, key, hash);
-        let now_ns = core.now_ns;
-        let behind = &mut self.behind;
-        let Some(entry) = behind.keys.get_mut(&hash).filter(|entry| entry.machine.key() == key) else {
-            return self.send_reply(Bytes::copy_from_slice(key), hash, waiter, HomeReply::PassThrough(op));
+        let wanted = asker.wants && self.begin_behind(core, id, name);
+        let key = self.behind.keys.get_mut(&id.hash);
+        let Some(mut key) = key.and_then(|key| key.take_if(|key| key.machine.key() == name)) else {
+            let reply = HomeReply::PassThrough((id, Bytes::copy_from_slice(name)), op, waiter);
+            return self.send_reply(usize::from(waiter.worker), reply);
         };
-        entry.active_ns = now_ns;
-        if behind.forbidden && op != WriteBehindOp::Get {
+        key.active_ns = core.now_ns;
+        if asker.beside_until_ns > key.doubted_ns {
+            key.doubted_ns = core.now_ns.max(asker.beside_until_ns);
+            key.machine.doubt_total();
+        }
+        if !wanted && !key.machine.passes_through() {
+            key.machine.stop_absorbing();
+            self.look_again_behind(&mut key);
+        }
+        if self.behind.forbidden && op != WriteBehindOp::Get {
             core.tallies.error(ErrorKind::UpstreamUnavailable);
-            return self.fail_member(core, hash, waiter, FORBIDDEN);
-        }
-        if !wanted {
-            entry.machine.stop_absorbing();
-        }
-        let taken = entry.machine.take(op, member, now_ns, &behind.policy, &mut behind.budget);
-        match taken {
-            Taken::Answer { answer, delta, .. } => {
-                let refused = match &mut behind.journal {
-                    Some(side) => side.admit(entry, hash, member, answer, delta),
-                    None => Ok(true),
-                };
-                if delta.is_some() {
-                    entry.deltas_since_look += 1;
-                }
-                if refused.is_err()
-                    && let Some(Delta { sequence, .. }) = delta
-                {
-                    entry.machine.retract(sequence, &mut behind.budget);
-                }
-                let due = entry.deltas_since_look >= behind.policy.flush_deltas_max;
-                if delta.is_some() && (due || entry.timer_ns == 0) {
-                    self.look(hash);
-                }
-                match refused {
-                    Ok(true) => self.answer_member(core, hash, waiter, answer),
-                    Ok(false) => {}
-                    Err(refused) => self.fail_member(core, hash, waiter, &journal::refusal(&refused)),
-                }
-            }
-            Taken::Waits => self.look(hash),
-            Taken::Refused => self.refuse_member(core, hash, member),
-            Taken::PassThrough => {
-                self.send_reply(Bytes::copy_from_slice(key), hash, waiter, HomeReply::PassThrough(op))
+            self.fail_member(core, waiter, FORBIDDEN);
+        } else {
+            let behind = &mut self.behind;
+            let taken = key.machine.take(op, waiter, core.now_ns, &behind.policy, &mut behind.budget);
+            match taken {
+                Taken::Waits => self.look_again_behind(&mut key),
+                Taken::PassThrough => self.pass_through(&key, op, waiter),
+                Taken::Answer { .. } | Taken::Refused => self.settle_behind_op(core, &mut key, waiter, taken),
             }
         }
-    }
-
-    fn bar_at_home(&mut self, core: &mut Core, key: Bytes, hash: u64, waiter: Waiter) {
-        self.begin_behind(core, &key, hash);
-        let now_ns = core.now_ns;
-        let Some(entry) = self.behind.keys.get_mut(&hash) else {
-            return self.send_reply(key, hash, waiter, HomeReply::Free);
-        };
-        entry.active_ns = now_ns;
-        match entry.machine.barrier(Member { waiter, op: None }) {
-            Taken::Refused => self.send_reply(key, hash, waiter, HomeReply::Refused(TOO_MANY)),
-            Taken::PassThrough => self.send_reply(key, hash, waiter, HomeReply::Free),
-            Taken::Waits | Taken::Answer { .. } => self.look(hash),
-        }
+        self.put_back(key);
     }
 
     /// Makes the machine of a key, if there is none and there is room. Says whether the rules want one: those of the worker
     /// that asks may be older.
-    fn begin_behind(&mut self, core: &mut Core, key: &[u8], hash: u64) -> bool {
-        if !self.wants_behind(key, hash) {
+    fn begin_behind(&mut self, core: &mut Core, id: KeyId, name: &[u8]) -> bool {
+        if !self.wants_behind(name, id.hash) {
             return false;
         }
-        if self.behind.keys.contains_key(&hash) || self.behind.keys.len() >= BEHIND_KEYS_MAX {
+        if self.behind.keys.contains_key(&id.hash) || self.behind.keys.len() >= BEHIND_KEYS_MAX {
             return true;
         }
-        let row = core.tallies.combine.keys.acquire(Arc::from(key));
-        let machine = WriteBehindKey::new(Bytes::copy_from_slice(key), self.behind.identity());
-        let place = core.snapshots.routes.place_of(key);
-        self.keep_key(hash, BehindKey::new(machine, place, row, core.now_ns));
+        let row = core.tallies.combine.keys.acquire(Arc::from(name));
+        let mut machine = WriteBehindKey::new(Bytes::copy_from_slice(name), self.behind_identity());
+        for barrier in &self.behind.barriers_of_all {
+            if let Some(barrier) = self.behind.barriers.get_mut(barrier) {
+                barrier.held.push(id.hash);
+                machine.hold();
+            }
+        }
+        self.keep_key(BehindKey::new(id, machine, row, core.now_ns));
         true
     }
 
-    /// Answers members of a key that waited, in order. What the journal refuses takes all behind it along, since each was
-    /// answered with those before it.
-    pub(super) fn answer_resumed(
-        &mut self,
-        core: &mut Core,
-        hash: u64,
-        key: &mut BehindKey,
-        told: Vec<(Member, Taken)>,
-    ) {
-        let mut failed = None;
-        for (member, taken) in told {
-            let Taken::Answer { answer, delta, .. } = taken else {
-                self.refuse_member(core, hash, member);
-                continue;
-            };
-            let behind = &mut self.behind;
-            let admitted = match (&failed, &mut behind.journal) {
-                (Some(_), _) => Ok(false),
-                (None, Some(side)) => side.admit(key, hash, member, answer, delta),
-                (None, None) => Ok(true),
-            };
-            if let Err(refused) = &admitted {
-                failed = Some(journal::refusal(refused));
+    /// Puts a barrier into the queues of its keys, all at once.
+    fn begin_barrier(&mut self, core: &mut Core, id: BarrierId, keys: Vec<NamedKey>, all: bool) {
+        for (key, name) in &keys {
+            self.begin_behind(core, *key, name);
+        }
+        let hashes: Vec<u64> = match all {
+            true => self.behind.keys.keys().copied().collect(),
+            false => keys.iter().map(|(key, _)| key.hash).collect(),
+        };
+        let mut barrier = HomeBarrier::default();
+        for hash in hashes {
+            let Some(key) = self.behind.get_mut(hash) else { continue };
+            key.active_ns = core.now_ns;
+            if !key.machine.barrier(id) {
+                // Where it stands already it ends as soon as its turn has come.
+                return self.reply_to_barrier(id, Err(TOO_MANY));
             }
-            match (&failed, admitted) {
-                (Some(text), _) => {
-                    if let Some(Delta { sequence, .. }) = delta {
-                        key.machine.retract(sequence, &mut behind.budget);
-                    }
-                    self.fail_member(core, hash, member.waiter, text);
-                }
-                (None, Ok(true)) => self.answer_member(core, hash, member.waiter, answer),
-                (None, _) => {}
+            barrier.awaited += 1;
+            self.look(hash);
+        }
+        let is_granted = barrier.awaited == 0;
+        if all {
+            self.behind.barriers_of_all.insert(id);
+        }
+        self.behind.barriers.insert(id, barrier);
+        if is_granted {
+            self.reply_to_barrier(id, Ok(()));
+        }
+    }
+
+    /// A barrier holds this key too from now on; if it has ended meanwhile, it does not.
+    pub(super) fn hold_for(&mut self, key: &mut BehindKey, id: BarrierId) {
+        let Some(barrier) = self.behind.barriers.get_mut(&id) else { return key.machine.end_hold() };
+        barrier.held.push(key.id.hash);
+        barrier.awaited -= 1;
+        if barrier.awaited == 0 {
+            self.reply_to_barrier(id, Ok(()));
+        }
+    }
+
+    /// Lets go the keys that a barrier holds.
+    pub(super) fn end_barrier(&mut self, id: BarrierId) {
+        let Some(barrier) = self.behind.barriers.remove(&id) else { return };
+        self.behind.barriers_of_all.remove(&id);
+        for hash in barrier.held {
+            if let Some(key) = self.behind.get_mut(hash) {
+                key.machine.end_hold();
+                self.look(hash);
             }
         }
     }
 
-    pub(super) fn answer_member(&mut self, core: &mut Core, hash: u64, waiter: Waiter, answer: Answer) {
+    pub(super) fn reply_to_barrier(&mut self, id: BarrierId, granted: Result<(), &'static str>) {
+        self.send_reply(usize::from(id.worker), HomeReply::Barrier(id, granted));
+    }
+
+    pub(super) fn pass_through(&mut self, key: &BehindKey, op: WriteBehindOp, waiter: Waiter) {
+        self.send_reply(usize::from(waiter.worker), HomeReply::PassThrough(key.named(), op, waiter));
+    }
+
+    /// Ends an operation that the machine has answered or refused. What the journal refuses is taken back before another is
+    /// answered on top of it.
+    pub(super) fn settle_behind_op(
+        &mut self,
+        core: &mut Core,
+        key: &mut BehindKey,
+        waiter: Waiter,
+        taken: Taken,
+    ) {
+        let Taken::Answer { answer, delta } = taken else {
+            core.tallies.write_behind.refused_full += 1;
+            core.tallies.error(ErrorKind::Overload);
+            return self.fail_member(core, waiter, TOO_MANY);
+        };
+        let behind = &mut self.behind;
+        let admitted = match &mut behind.journal {
+            Some(side) => side.admit(key, waiter, answer, delta),
+            None => Ok(true),
+        };
+        if let (Err(_), Some(delta)) = (&admitted, delta) {
+            key.machine.retract(delta.sequence, &mut behind.budget);
+        }
+        // What waits for Redis is looked at when it begins to, and when it is enough for a flush.
+        let gathered = key.machine.gathered();
+        let is_news = gathered == 1 || gathered.is_multiple_of(behind.policy.flush_deltas_max);
+        if delta.is_some() && is_news {
+            self.look_again_behind(key);
+        }
+        match admitted {
+            Ok(true) => self.answer_member(core, waiter, answer),
+            // It waits for the disk.
+            Ok(false) => {}
+            Err(refused) => self.fail_member(core, waiter, &journal::refusal(&refused)),
+        }
+    }
+
+    pub(super) fn answer_member(&mut self, core: &mut Core, waiter: Waiter, answer: Answer) {
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
         answer.encode(waiter.version, &mut reply);
-        self.reply_member(core, hash, waiter, &reply, Outcome::Absorbed);
+        self.reply_member(core, waiter, &reply, Outcome::Absorbed);
         self.scratch = reply;
     }
 
     /// Answers a member with an error of ours: `text` with its code.
-    pub(super) fn fail_member(&mut self, core: &mut Core, hash: u64, waiter: Waiter, text: &str) {
+    pub(super) fn fail_member(&mut self, core: &mut Core, waiter: Waiter, text: &str) {
         let mut reply = Vec::new();
         encode::error(&mut reply, text);
-        self.reply_member(core, hash, waiter, &reply, Outcome::Failed);
+        self.reply_member(core, waiter, &reply, Outcome::Failed);
     }
 
-    fn refuse_member(&mut self, core: &mut Core, hash: u64, member: Member) {
-        core.tallies.write_behind.refused_full += 1;
-        core.tallies.error(ErrorKind::Overload);
-        self.fail_member(core, hash, member.waiter, TOO_MANY);
-    }
-
-    fn reply_member(&mut self, core: &mut Core, hash: u64, waiter: Waiter, reply: &[u8], outcome: Outcome) {
-        if usize::from(waiter.worker) == core.index {
+    fn reply_member(&mut self, core: &mut Core, waiter: Waiter, reply: &[u8], outcome: Outcome) {
+        let worker = usize::from(waiter.worker);
+        if worker == core.index {
             core.effects.answer_absorbed(waiter, outcome, ReplyBytes::Borrowed(reply));
         } else {
-            let reply = HomeReply::Reply(Bytes::copy_from_slice(reply), outcome);
-            self.send_reply(Bytes::new(), hash, waiter, reply);
+            self.send_reply(worker, HomeReply::Answer(waiter, Bytes::copy_from_slice(reply), outcome));
         }
     }
 
-    /// Says something to the worker of a client, at the end of this tick.
-    pub(super) fn send_reply(&mut self, key: Bytes, hash: u64, waiter: Waiter, reply: HomeReply) {
-        self.behind.results[usize::from(waiter.worker)].push(HomeMessage { key, hash, waiter, reply });
+    /// Says something to a worker, at the end of this tick.
+    fn send_reply(&mut self, worker: usize, reply: HomeReply) {
+        self.behind.replies[worker].push(reply);
         self.wake();
     }
 
     /// Sends what has gathered for other workers. What has gathered for this one is for it to serve.
-    pub fn exchange_behind(&mut self, core: &mut Core) -> (Vec<BehindRequest>, Vec<HomeMessage>) {
+    pub fn exchange_behind(&mut self, core: &mut Core) -> (Vec<BehindRequest>, Vec<HomeReply>) {
         let own = core.index;
         for worker in (0..self.behind.outboxes.len()).filter(|worker| *worker != own) {
             let requests = std::mem::take(&mut self.behind.outboxes[worker]);
@@ -233,15 +253,14 @@ impl HotKeys {
             {
                 self.behind.outboxes[worker] = requests;
             }
-            let results = std::mem::take(&mut self.behind.results[worker]);
-            if !results.is_empty()
-                && let Some(WorkerMessage::HomeReplies(results)) =
-                    self.try_send(core, worker, WorkerMessage::HomeReplies(results))
+            let replies = std::mem::take(&mut self.behind.replies[worker]);
+            if !replies.is_empty()
+                && let Some(WorkerMessage::HomeReplies(replies)) =
+                    self.try_send(core, worker, WorkerMessage::HomeReplies(replies))
             {
-                self.behind.results[worker] = results;
+                self.behind.replies[worker] = replies;
             }
         }
-        let own = (&mut self.behind.outboxes[core.index], &mut self.behind.results[core.index]);
-        (std::mem::take(own.0), std::mem::take(own.1))
+        (std::mem::take(&mut self.behind.outboxes[own]), std::mem::take(&mut self.behind.replies[own]))
     }
 }

@@ -10,17 +10,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::{Behind, BehindKey, Member, identity_of};
+use super::{Behind, BehindKey, identity_of};
 use crate::combine::{
     Answer, Delta, DeltaFlush, FlushInDoubt, Recovered, WriteBehindIdentity, WriteBehindKey,
 };
 use crate::journal::{
     FlushEnd, JournalClient, JournalFacts, JournalNews, OpenKey, Record, RefusedRecord, Ticket,
 };
+use crate::route::KeyId;
+use crate::shared::handoff::Waiter;
 use crate::shared::labels::ErrorKind;
 use crate::worker::core::Core;
 use crate::worker::hot::HotKeys;
-use crate::worker::hot::exit::FlushExit;
 
 /// What a worker is given of the process's journal.
 pub struct WorkerJournal {
@@ -54,9 +55,9 @@ struct Waiting {
 
 enum What {
     /// A reply, and the delta that it acknowledges.
-    Reply { member: Member, answer: Answer, sequence: Option<u64> },
-    /// The start of the flush with this token.
-    Flush(u64),
+    Reply { waiter: Waiter, answer: Answer, sequence: Option<u64> },
+    /// The start of the flush at hand.
+    Start,
 }
 
 /// The error that a client gets for what the journal refused.
@@ -82,8 +83,7 @@ impl JournalSide {
     pub fn admit(
         &mut self,
         key: &mut BehindKey,
-        hash: u64,
-        member: Member,
+        waiter: Waiter,
         answer: Answer,
         delta: Option<Delta>,
     ) -> Result<bool, RefusedRecord> {
@@ -93,16 +93,16 @@ impl JournalSide {
                 self.client.append(Record::Deltas { key: name, sum: delta, count: 1, sequence })?;
             key.journaled_sequence = sequence;
         }
-        if self.ticket_last <= self.durable_through {
+        if self.has_on_disk(self.ticket_last) {
             return Ok(true);
         }
-        let what = What::Reply { member, answer, sequence: delta.map(|delta| delta.sequence) };
-        self.waiting.push_back(Waiting { ticket: self.ticket_last, hash, what });
+        let what = What::Reply { waiter, answer, sequence: delta.map(|delta| delta.sequence) };
+        self.waiting.push_back(Waiting { ticket: self.ticket_last, hash: key.id.hash, what });
         Ok(false)
     }
 
     /// Writes down that a flush begins; it may be sent when that is on disk.
-    pub fn start(&mut self, key: &BehindKey, hash: u64, flush: &DeltaFlush) -> Result<Ticket, RefusedRecord> {
+    pub fn start(&mut self, key: &BehindKey, flush: &DeltaFlush) -> Result<Ticket, RefusedRecord> {
         let record = Record::FlushStarted {
             key: key.machine.key().clone(),
             token: flush.token,
@@ -111,7 +111,8 @@ impl JournalSide {
             first_sent_unix_ms: unix_ms(),
         };
         self.ticket_last = self.client.append(record)?;
-        self.waiting.push_back(Waiting { ticket: self.ticket_last, hash, what: What::Flush(flush.token) });
+        let (ticket, hash) = (self.ticket_last, key.id.hash);
+        self.waiting.push_back(Waiting { ticket, hash, what: What::Start });
         Ok(self.ticket_last)
     }
 
@@ -130,8 +131,13 @@ impl JournalSide {
         !self.waiting.is_empty()
     }
 
+    /// Whether all up to this ticket is on disk.
+    pub fn has_on_disk(&self, ticket: Ticket) -> bool {
+        ticket <= self.durable_through
+    }
+
     fn pop_durable(&mut self) -> Option<Waiting> {
-        let durable = self.waiting.front()?.ticket <= self.durable_through;
+        let durable = self.has_on_disk(self.waiting.front()?.ticket);
         if durable { self.waiting.pop_front() } else { None }
     }
 }
@@ -146,15 +152,15 @@ impl HotKeys {
         let waiting = VecDeque::new();
         behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
         for (name, open) in recovered.iter() {
-            let hash = core.id_of(name).hash;
-            if core.home_of(hash) == core.index {
-                self.recover(core, name, hash, open);
+            let id = core.id_of(name);
+            if core.home_of(id.hash) == core.index {
+                self.recover(core, id, name, open);
             }
         }
         self.configure_behind(core);
     }
 
-    fn recover(&mut self, core: &mut Core, name: &Bytes, hash: u64, open: &OpenKey) {
+    fn recover(&mut self, core: &mut Core, id: KeyId, name: &Bytes, open: &OpenKey) {
         let in_doubt = open.flush.map(|flush| FlushInDoubt {
             token: flush.token,
             sum: flush.deltas.sum,
@@ -181,28 +187,27 @@ impl HotKeys {
         let identity = WriteBehindIdentity { gateway_id: &behind.identity, token_floor: behind.token_floor };
         let machine =
             WriteBehindKey::recovered(name.clone(), identity, &recovered, now_ns, &mut behind.budget);
-        let place = core.snapshots.routes.place_of(name);
-        let mut key = BehindKey::new(machine, place, row, now_ns);
+        let mut key = BehindKey::new(id, machine, row, now_ns);
         (key.journaled_sequence, key.durable_sequence) = (open.sequence, open.sequence);
-        self.keep_key(hash, key);
-        self.hurry(hash);
+        self.keep_key(key);
+        self.look(id.hash);
     }
 
     /// Lets go what is on disk now, and takes back what the journal refused.
-    pub fn take_journal_progress(&mut self, core: &mut Core, exit: &mut impl FlushExit) {
+    pub fn take_journal_progress(&mut self, core: &mut Core) {
         let Some(side) = &mut self.behind.journal else { return };
         let progressed = side.client.progress();
         side.durable_through = progressed.durable_through;
         while let Some(waiting) = self.behind.journal.as_mut().and_then(JournalSide::pop_durable) {
             match waiting.what {
-                What::Reply { member, answer, sequence } => {
-                    if let (Some(sequence), Some(key)) = (sequence, self.behind.keys.get_mut(&waiting.hash)) {
+                What::Reply { waiter, answer, sequence } => {
+                    if let (Some(sequence), Some(key)) = (sequence, self.behind.get_mut(waiting.hash)) {
                         key.machine.durable(sequence);
                         key.durable_sequence = sequence;
                     }
-                    self.answer_member(core, waiting.hash, member.waiter, answer);
+                    self.answer_member(core, waiter, answer);
                 }
-                What::Flush(_) => self.flush_written(core, exit, waiting.hash, waiting.ticket),
+                What::Start => self.look(waiting.hash),
             }
         }
         if let Some(refused) = progressed.refused {
@@ -217,21 +222,19 @@ impl HotKeys {
         side.ticket_last = side.durable_through;
         let text = refusal(refused);
         for Waiting { hash, what, .. } in waiting {
-            let behind = &mut self.behind;
-            let key = behind.keys.get_mut(&hash);
             match what {
-                What::Reply { member, sequence, .. } => {
-                    if let (Some(key), Some(sequence)) = (key, sequence) {
-                        key.machine.retract(sequence, &mut behind.budget);
-                        key.journaled_sequence = key.durable_sequence;
-                    }
+                What::Reply { waiter, sequence, .. } => {
+                    self.with_behind(hash, |hot, key| {
+                        if let Some(sequence) = sequence {
+                            key.machine.retract(sequence, &mut hot.behind.budget);
+                            key.journaled_sequence = key.durable_sequence;
+                        }
+                        hot.look_again_behind(key);
+                    });
                     core.tallies.error(ErrorKind::Overload);
-                    self.fail_member(core, hash, member.waiter, &text);
-                    self.look(hash);
+                    self.fail_member(core, waiter, &text);
                 }
-                What::Flush(token) => self.with_behind(core, hash, |hot, core, key| {
-                    hot.flush_not_written(core, hash, key, token, &text);
-                }),
+                What::Start => self.with_behind(hash, |hot, key| hot.start_refused(core, key, &text)),
             }
         }
     }
