@@ -118,7 +118,7 @@ pub enum Local {
 pub enum Reserve {
     /// The home of the sale gathers it with others: `RESERVE.ADD`, `CONFIRM`, `CANCEL`, `CHECK`, `MCHECK`, `INFO`.
     Home,
-    /// The control thread: `RESERVE.OPEN`, `CLOSE`, `REOPEN`, `SKUS`.
+    /// The control thread: `RESERVE.OPEN`, `CLOSE`, `REOPEN`, `LIST`, `SKUS`, `MOVE`, `DROP`.
     Control,
 }
 

@@ -67,7 +67,7 @@ const HELP: [&str; 15] = [
     "HELP",
     "    Print this help.",
     "Commands about sales of reservations stand by themselves:",
-    "RESERVE.OPEN|CLOSE|REOPEN|ADD|CONFIRM|CANCEL|CHECK|MCHECK|INFO <sku> ...",
+    "RESERVE.OPEN|CLOSE|REOPEN|ADD|CONFIRM|CANCEL|CHECK|MCHECK|INFO|LIST|MOVE|DROP <sku> ...",
     "RESERVE.SKUS [AFTER <sku>] [COUNT <n>]",
     "    COMMAND DOCS RESERVE.ADD and docs/reservations.md tell of each.",
 ];

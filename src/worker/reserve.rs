@@ -3,7 +3,7 @@
 //! | command | goes |
 //! |---|---|
 //! | `RESERVE.ADD CONFIRM CANCEL CHECK MCHECK INFO` | to the home of the sale, where it travels with others (`hot/sales`) |
-//! | `RESERVE.OPEN CLOSE REOPEN SKUS` | to the control thread, over its own connections |
+//! | `RESERVE.OPEN CLOSE REOPEN LIST SKUS MOVE DROP` | to the control thread, over its own connections |
 //!
 //! Order: those of the first row keep that of their client, since they stand in one queue. One of another row waits until the client has
 //! nothing in a queue, and later ones of the first wait for its reply.

@@ -12,6 +12,8 @@ mod support;
 
 mod faults;
 mod local_refusals;
+mod model;
+mod moves;
 mod said_of_commands;
 mod sweeper;
 mod verbs;

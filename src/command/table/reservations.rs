@@ -11,8 +11,11 @@ commands! { RESERVATIONS: Reservations []
     "reserve.check"    3 [READONLY NOSCRIPT FAST NO_MULTI]       [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell what a user holds of a sale";
     "reserve.close"    2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RW|UPDATE)]                                    Reserve(By::Control), "0.1.0" "Have a sale refuse whoever holds nothing of it";
     "reserve.confirm"  3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Make what a user holds of a sale for a time the user's for good";
+    "reserve.drop"    -2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RM|DELETE)]                                    Reserve(By::Control), "0.1.0" "Remove a closed sale and all that is known of it, in steps";
     "reserve.info"     2 [READONLY NOSCRIPT FAST NO_MULTI]       [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell how a sale goes";
+    "reserve.list"    -2 [READONLY NOSCRIPT NO_MULTI]            [at(1, RO|ACCESS)]                                    Reserve(By::Control), "0.1.0" "List who holds places of a sale, page by page";
     "reserve.mcheck"  -3 [READONLY NOSCRIPT NO_MULTI]            [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell what each of several users holds of a sale";
+    "reserve.move"    -3 [WRITE DENYOOM ADMIN NOSCRIPT NO_MULTI] [two(1, RW|UPDATE)]                                   Reserve(By::Control), "0.1.0" "Carry all holders of a sale over to another, in steps";
     "reserve.open"    -4 [WRITE DENYOOM ADMIN NOSCRIPT NO_MULTI] [at(1, RW|UPDATE), after("HOLDERSOF", 2, RO|ACCESS)]   Reserve(By::Control), "0.1.0" "Open a sale, or change what it allows";
     "reserve.reopen"   2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RW|UPDATE)]                                    Reserve(By::Control), "0.1.0" "Have a closed sale take users again";
     "reserve.skus"    -1 [READONLY NOSCRIPT NO_MULTI]            []                                                    Reserve(By::Control), "0.1.0" "List the sales that there are";

@@ -1,4 +1,4 @@
-//! Whole sales of reservations: opened, changed, closed and listed, as clients ask with `RESERVE` commands; and looked after.
+//! Whole sales of reservations: opened, changed, closed, listed, moved and dropped, as clients ask with `RESERVE` commands; and looked after.
 //!
 //! Each of these is a script that may be run twice, so it is sent until it has an answer, over connections of the control thread. After a
 //! change the sale's home in this process asks Redis anew; other gateways see it within `reserve.recheck`.
@@ -6,6 +6,7 @@
 //! A sale is entered into the registry before it is opened and again behind it, and leaves it when it is dropped, or by the [`sweeper`] when
 //! it has not existed for a minute. So every sale that exists can be listed, whenever a gateway dies.
 
+mod steps;
 pub mod sweeper;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::owner;
 use crate::reserve::{
-    REGISTRY_SHARDS, ReserveCommand, Script, open_result, registry_key, registry_shard, sale_key,
+    REGISTRY_SHARDS, Refusal, ReserveCommand, Script, open_result, registry_key, registry_shard, sale_key,
 };
 use crate::resp::{bulk_payload, elements, encode, first_error};
 use crate::shared::gateway::Gateway;
@@ -39,7 +40,19 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
         Ok(ReserveCommand::Close) => note(question, sku, "closed", close(gateway, sku, true).await),
         Ok(ReserveCommand::Reopen) => note(question, sku, "reopened", close(gateway, sku, false).await),
         Ok(ReserveCommand::Skus { after, count }) => list(gateway, after, count).await,
-        Ok(_) => return error("ERR hotgate: this is not for the control thread"),
+        Ok(ReserveCommand::List { after, count, state }) => {
+            steps::list(gateway, sku, (after, count, state)).await
+        }
+        Ok(ReserveCommand::Move { to, count }) => {
+            note(question, sku, "moved", steps::move_holders(gateway, (sku, to), count).await)
+        }
+        Ok(ReserveCommand::Drop { count }) => {
+            note(question, sku, "dropped", steps::drop_sale(gateway, sku, count).await)
+        }
+        // They are done at the sale's home.
+        Ok(ReserveCommand::Op(_) | ReserveCommand::CheckMany(_)) => {
+            return error("ERR hotgate: not asked here");
+        }
     };
     outcome
         .unwrap_or_else(|why| error(&format!("ERR hotgate: Redis did not answer in time: {why}; try again")))
@@ -48,6 +61,12 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
 fn error(text: &str) -> Bytes {
     let mut out = Vec::new();
     encode::error(&mut out, text);
+    out.into()
+}
+
+fn refused(refusal: &Refusal<'_>) -> Bytes {
+    let mut out = Vec::new();
+    refusal.write(&mut out);
     out.into()
 }
 
@@ -107,11 +126,7 @@ async fn run(
     let reply = script(gateway, sku, call, deadline).await?;
     Ok(match open_result(&reply) {
         Some(Ok(())) => Bytes::from_static(b"+OK\r\n"),
-        Some(Err(refusal)) => {
-            let mut out = Vec::new();
-            refusal.write(&mut out);
-            out.into()
-        }
+        Some(Err(refusal)) => refused(&refusal),
         None => reply,
     })
 }
