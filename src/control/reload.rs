@@ -35,7 +35,7 @@ pub struct Reloader {
     pub asked: Config,
     /// Fits them.
     pub descriptors: Descriptors,
-    /// Told of what concerns the keeper of each cluster, by [`ClusterId`].
+    /// Told of what concerns the keeper of each cluster, by [`crate::route::ClusterId`].
     pub keepers: Vec<watch::Sender<KeeperSettings>>,
 }
 
