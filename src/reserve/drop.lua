@@ -5,28 +5,28 @@
 
 local most = tonumber(ARGV[1])
 local due_set, ledger = head .. 'due' .. tail, head .. 'ledger' .. tail
-local removed, fields, seconds, left = {}, {}, {}, 0
+local removed, seconds, left = {}, {}, 0
 
 local function drop_key(key)
-  if ask('EXISTS', key) == 0 then error(TRYAGAIN, 0) end
+  if call('EXISTS', key) == 0 then error(TRYAGAIN, 0) end
   removed[#removed + 1] = key
   most = most - 1
 end
 
--- Removes the last of so many keys, and remembers how many stay.
-local function drop_parts(name, field, count)
+-- Removes the last of so many keys; returns how many stay.
+local function drop_parts(name, count)
   while count > 0 and most > 0 do
     count = count - 1
     drop_key(part(name, count))
   end
-  fields[#fields + 1], fields[#fields + 2] = field, count
   left = left + count
+  return count
 end
 
 local function drop_seconds()
-  local count = ask('ZCARD', due_set)
+  local count = call('ZCARD', due_set)
   if count == 0 then error(TRYAGAIN, 0) end
-  for _, second in ipairs(ask('ZRANGE', due_set, 0, most)) do
+  for _, second in ipairs(call('ZRANGE', due_set, 0, most)) do
     if second ~= '' and most > 0 then
       drop_key(part('due', second))
       seconds[#seconds + 1] = second
@@ -40,9 +40,11 @@ local function plan()
   if not found and s.dropping == 0 then return '-NOSKU' end
   if s.dropping == 0 and s.closed == 0 and s.moving_to == '' then return '-NOTCLOSED' end
   if s.moving_to ~= '' and s.holders > s.moved_users then return '-MOVING ' .. s.moving_to end
-  drop_parts('holders', 'buckets', s.buckets)
-  drop_parts('ids', 'idbuckets', s.idbuckets)
-  drop_parts('pages', 'drop_pages', tonumber(ask('HGET', sale, 'drop_pages') or math.floor(s.seq / PAGE) + 1))
+  if s.dropping == 0 then s.drop_pages = math.floor(s.seq / PAGE) + 1 end
+  s.dropping = 1
+  s.buckets = drop_parts('holders', s.buckets)
+  s.idbuckets = drop_parts('ids', s.idbuckets)
+  s.drop_pages = drop_parts('pages', s.drop_pages)
   drop_seconds()
   -- The sorted set, the ledger and the sale go together.
   if left == 0 and most >= 3 then
@@ -57,7 +59,7 @@ end
 local planned, refusal = pcall(plan)
 if not planned then return failed(refusal) end
 if refusal then return refusal end
-redis.call('HSET', sale, 'dropping', 1, unpack(fields))
-if #seconds > 0 then redis.call('ZREM', due_set, unpack(seconds)) end
-if #removed > 0 then redis.call('UNLINK', unpack(removed)) end
+write_sale()
+if #seconds > 0 then call('ZREM', due_set, unpack(seconds)) end
+if #removed > 0 then call('UNLINK', unpack(removed)) end
 return tostring(left)

@@ -13,7 +13,7 @@ local rows, reached = {}, nil
 
 -- The places in line of a page behind `after`, in order, and who has them.
 local function places_of(index)
-  local entries = ask('HGETALL', part('pages', index))
+  local entries = call('HGETALL', part('pages', index))
   if #entries == 0 then error(TRYAGAIN, 0) end
   local seqs, by_seq = {}, {}
   for at = 1, #entries, 2 do

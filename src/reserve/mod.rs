@@ -35,7 +35,7 @@
 //! # Time
 //!
 //! Redis's clock decides, read once per call. A hold that is over ends when somebody looks at its holder, when a call takes back holds that
-//! are over (64 of them at most; 128 more where a place is missing), and when the sweeper calls without an operation. Those that end in one
+//! are over (32 of them at most; 32 more where a place is missing), and when the sweeper calls without an operation. Those that end in one
 //! second are one list, so that ending them needs no search. A list entry is compared with the holding, so a confirmed or cancelled hold leaves
 //! its entry behind and that is dropped. Where more holds are over than a call may take back and no place is free, the operation is told to
 //! try again ([`OpResult::TryAgain`]): it is not sold out.
@@ -93,5 +93,5 @@ pub use page::{ListPart, ROWS_PER_CALL_MAX, Row, encode_list};
 pub use refusal::Refusal;
 pub use reply::write_op_reply;
 pub use result::{Figures, FlushResults, HoldingState, OpResult, SalePhase, SaleState, is_try_again};
-pub use scripts::{Script, open_result};
+pub use scripts::{COMMANDS, KEY_PATTERN, Script, open_result};
 pub use terms::{ID_BYTES_MAX, LIMIT_MAX, OpenTerms, USER_BYTES_MAX};

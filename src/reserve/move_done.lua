@@ -17,7 +17,7 @@ local function plan()
   if upto ~= s.transit_seq or upto <= s.moved_seq then return end
   local index = math.floor((s.moved_seq + 1) / PAGE)
   while index * PAGE <= upto do
-    local entries = ask('HGETALL', part('pages', index))
+    local entries = call('HGETALL', part('pages', index))
     if #entries == 0 then error(TRYAGAIN, 0) end
     for at = 1, #entries, 2 do
       local seq = tonumber(entries[at])
@@ -36,7 +36,7 @@ end
 local planned, answer = pcall(plan)
 if not planned then return failed(answer) end
 if answer == 'moved' then
-  redis.call('HSET', sale, 'moved', s.moved, 'moved_users', s.moved_users, 'moved_seq', s.moved_seq)
+  write_sale()
   write_holdings()
 elseif answer then
   return answer

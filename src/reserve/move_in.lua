@@ -24,7 +24,7 @@ end
 local function plan()
   if not read_sale('') then return '-NOSKU' end
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
-  local done = tonumber(ask('HGET', sale, mark) or 0)
+  local done = tonumber(call('HGET', sale, mark) or 0)
   if upto <= done then return 'ok' end
   take_back(64)
   local places = 0
@@ -41,6 +41,6 @@ end
 local planned, answer = pcall(plan)
 if not planned then return failed(answer) end
 if answer then return answer end
+write_sale(mark, upto)
 write_holdings()
-redis.call('HSET', sale, mark, upto)
 return 'ok'

@@ -10,7 +10,7 @@ local to, most, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local rows, upto = {}, nil
 
 local function rows_of(index, last)
-  local entries = ask('HGETALL', part('pages', index))
+  local entries = call('HGETALL', part('pages', index))
   if #entries == 0 then error(TRYAGAIN, 0) end
   local seqs, by_seq = {}, {}
   for at = 1, #entries, 2 do
@@ -54,6 +54,7 @@ end
 local planned, refusal = pcall(plan)
 if not planned then return failed(refusal) end
 if refusal then return refusal end
-redis.call('HSET', sale, 'moving_to', to, 'transit_seq', upto)
+s.transit_seq = upto
+write_sale('moving_to', to)
 write_holdings()
 return { tostring(s.moved_seq), tostring(upto), unpack(rows) }

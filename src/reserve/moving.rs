@@ -10,7 +10,7 @@ use super::{refusal::Refusal, scripts::Script};
 use crate::resp::{Elements, bulk_payload, elements, parse_integer};
 
 /// Holders that one step moves: so no call takes longer than 2 ms.
-pub const MOVED_PER_STEP_MAX: usize = 128;
+pub const MOVED_PER_STEP_MAX: usize = 64;
 
 /// Keys that one step drops: so no call takes longer than 2 ms.
 pub const DROPPED_PER_STEP_MAX: usize = 200;

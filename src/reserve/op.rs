@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 /// How many operations one call may have: so no call takes longer than 2 ms.
-pub const OPS_PER_CALL_MAX: usize = 128;
+pub const OPS_PER_CALL_MAX: usize = 64;
 
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,12 +1,10 @@
 -- Opens a sale, or changes one that is open.
 --
--- ARGV: limit, peruser, start, end, hold, holdersof, ledger; '' leaves a value as it is (or, at first, as by default).
+-- ARGV: limit, peruser, start, end, hold, ledger, holdersof; '' leaves a value as it is (or, at first, as by default).
 -- Returns 'opened', 'changed', or '-CODE argument'.
 
-local TERMS = { 'limit', 'peruser', 'start', 'end', 'hold', 'holdersof', 'ledger' }
-local DEFAULTS = { '0', '1', '0', '0', '0', '', '1' }
+local TERMS = { 'limit', 'peruser', 'start', 'stop', 'hold', 'ledger' }
 
-local terms = {}
 local exists
 
 -- Runs each command that the hot script writes with, so that a right that is missing shows here and not in the middle of a flush.
@@ -29,37 +27,32 @@ local function plan()
   if s.dropping == 1 then return '-DROPPING' end
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
   for index, name in ipairs(TERMS) do
-    local value = ARGV[index]
-    if value == '' and not exists then value = DEFAULTS[index] end
-    if value ~= '' or (name == 'holdersof' and not exists) then
-      terms[#terms + 1], terms[#terms + 2] = name, value
-    end
+    if ARGV[index] ~= '' then s[name] = tonumber(ARGV[index]) end
   end
-  if tonumber(ARGV[1]) < s.taken then return '-BELOW ' .. s.taken end
-  if ARGV[6] ~= '' and ask('EXISTS', string.sub(sale, 1, 17) .. ':' .. ARGV[6]) == 0 then
-    return '-NOOTHER ' .. ARGV[6]
+  if s.limit < s.taken then return '-BELOW ' .. s.taken end
+  if ARGV[7] ~= '' then
+    s.holdersof = ARGV[7]
+    if call('EXISTS', string.sub(sale, 1, 17) .. ':' .. s.holdersof) == 0 then return '-NOOTHER ' .. s.holdersof end
   end
-  ask('EXISTS', head .. 'ledger' .. tail)
+  call('EXISTS', head .. 'ledger' .. tail)
   if not exists then
-    ask('EXISTS', part('holders', 0))
-    ask('EXISTS', part('pages', 0))
-    ask('EXISTS', head .. 'due' .. tail)
+    call('EXISTS', part('holders', 0))
+    call('EXISTS', part('pages', 0))
+    call('EXISTS', head .. 'due' .. tail)
   end
   try_rights()
 end
 
 local function commit()
+  write_sale('holdersof', s.holdersof)
   if not exists then
-    redis.call('HSET', sale, 'buckets', 1, 'created', now, unpack(terms))
-    redis.call('HSET', part('holders', 0), '', '')
-    redis.call('HSET', part('pages', 0), '', '')
-    redis.call('ZADD', head .. 'due' .. tail, '+inf', '')
-  else
-    redis.call('HSET', sale, unpack(terms))
+    call('HSET', part('holders', 0), '', '')
+    call('HSET', part('pages', 0), '', '')
+    call('ZADD', head .. 'due' .. tail, '+inf', '')
   end
   -- An empty stream: there is no other command that makes one and needs no further right.
-  if redis.call('EXISTS', head .. 'ledger' .. tail) == 0 then
-    redis.call('XADD', head .. 'ledger' .. tail, 'MAXLEN', 0, '*', 'event', 'open')
+  if call('EXISTS', head .. 'ledger' .. tail) == 0 then
+    call('XADD', head .. 'ledger' .. tail, 'MAXLEN', 0, '*', 'event', 'open')
   end
 end
 

@@ -9,7 +9,7 @@ use super::{command::StateFilter, refusal::Refusal, result::HoldingState, script
 use crate::resp::{Elements, bulk_payload, elements, encode, parse_integer};
 
 /// Rows that one call reads: so it takes less than 2 ms.
-pub const ROWS_PER_CALL_MAX: usize = 256;
+pub const ROWS_PER_CALL_MAX: usize = 100;
 
 /// One part of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,16 +11,16 @@
 --   for I '%' and the figures; for B a list of the number of buckets and the users
 
 -- Entries of holds looked at: by every call, and in addition by one that misses a place.
-local TAKE_BACK, TAKE_BACK_MORE = 64, 128
+local TAKE_BACK, TAKE_BACK_MORE = 32, 32
 local IDS_MAX = 32
 local ONCE_MS, GATEWAYS_MAX = 600000, 64
 
 local gateway, sequence = ARGV[1], ARGV[2]
 local results = {}
-local more, granted, given_back = false, 0, TAKE_BACK_MORE
+local more, took_more, granted = false, false, 0
 
 local function holding(h)
-  return '=' .. state_of(h) .. ' ' .. h.seq .. ' ' .. (h.moved or h.confirmed + h.held) .. ' ' .. s.limit - s.taken .. ' ' .. h.expires
+  return format('=%s %d %d %d %d', state_of(h), h.seq, h.moved or h.confirmed + h.held, s.limit - s.taken, h.expires)
 end
 
 -- What the user's ids gave, as one string of entries: length, id, seq.
@@ -32,12 +32,12 @@ local function load_ids(h)
   ids = { hash = h.hash, list = '', count = 0, seqs = {} }
   id_users[h.user] = ids
   if s.idbuckets == 0 then
-    ask('EXISTS', part('ids', 0))
+    call('EXISTS', part('ids', 0))
     return ids
   end
   if idbuckets_before == 0 then return ids end
   ids.place = place(h.hash, idbuckets_before)
-  local found = ask('HMGET', part('ids', ids.place), '', h.user)
+  local found = call('HMGET', part('ids', ids.place), '', h.user)
   if not found[1] then error(TRYAGAIN, 0) end
   ids.stored, ids.list = found[2], found[2] or ''
   local at = 1
@@ -63,11 +63,14 @@ local other
 
 local function places_in_other(h)
   if not other then
-    other = ask('HGET', string.sub(sale, 1, 17) .. ':' .. s.holdersof, 'buckets') or '0'
+    local numbers = call('HGET', string.sub(sale, 1, 17) .. ':' .. s.holdersof, 'numbers')
+    -- The buckets are the fourteenth; none while it is dropped.
+    local list = numbers and cmsgpack.unpack(numbers) or { [8] = 1 }
+    other = list[8] == 0 and list[14] or 0
   end
-  if other == '0' then return 0 end
-  local key = head .. 'holders.' .. place(h.hash, tonumber(other)) .. ':' .. s.holdersof
-  local found = ask('HMGET', key, '', h.user)
+  if other == 0 then return 0 end
+  local key = head .. 'holders.' .. place(h.hash, other) .. ':' .. s.holdersof
+  local found = call('HMGET', key, '', h.user)
   if not found[1] then error(TRYAGAIN, 0) end
   if not found[2] then return 0 end
   local theirs = { held = 0, expires = 0 }
@@ -77,7 +80,7 @@ end
 
 local function refusal_of_add(h, count)
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
-  if s.closed == 1 or (s['end'] > 0 and now >= s['end']) then return '-CLOSED' end
+  if s.closed == 1 or (s.stop > 0 and now >= s.stop) then return '-CLOSED' end
   if now < s.start then return '-NOTOPEN ' .. s.start end
   local places = h.confirmed + h.held + count
   if s.holdersof ~= '' then
@@ -87,9 +90,8 @@ local function refusal_of_add(h, count)
   end
   if places > s.peruser then return '-PERUSER ' .. s.peruser end
   if ledger_full() then return '-LEDGERFULL' end
-  while s.taken + count > s.limit and more and given_back > 0 do
-    given_back = given_back - 32
-    more = take_back(32)
+  if s.taken + count > s.limit and more and not took_more then
+    took_more, more = true, take_back(TAKE_BACK_MORE)
   end
   if s.taken + count > s.limit then return more and '~' or '-SOLDOUT ' .. s.limit - s.taken end
 end
@@ -163,7 +165,7 @@ end
 
 local function bucket(user)
   local key = part('holders', place(hash_of(user), buckets_before))
-  local names = ask('HKEYS', key)
+  local names = call('HKEYS', key)
   if #names == 0 then error(TRYAGAIN, 0) end
   -- The sentinel's name gives way to what the reader needs to know.
   for index, name in ipairs(names) do
@@ -180,15 +182,14 @@ end
 local function sale_state()
   if s.moving_to ~= '' then return 'moved' end
   if s.closed == 1 then return 'closed' end
-  if s['end'] > 0 and now >= s['end'] then return 'ended' end
+  if s.stop > 0 and now >= s.stop then return 'ended' end
   if now < s.start then return 'notopen' end
   return s.taken >= s.limit and not more and 'soldout' or 'open'
 end
 
 local function figures()
-  return '%' .. table.concat({ sale_state(), s.limit, s.taken, s.held, s.confirmed, s.moved,
-    s.holders - s.moved_users, s.seq, s.peruser, s.start,
-    s['end'], s.hold, s.ledger, string.format('%.6g', math.max(0, rate_now())), s.holdersof, s.moving_to }, '\n')
+  return '%' .. table.concat({ sale_state(), s.limit, s.taken, s.held, s.confirmed, s.moved, s.holders - s.moved_users, s.seq,
+    s.peruser, s.start, s.stop, s.hold, s.ledger, format('%.6g', math.max(0, rate_now())), s.holdersof, s.moving_to }, '\n')
 end
 
 local function run(letter, user, count, id)
@@ -219,9 +220,9 @@ local forgotten = {}
 local function forget_gateways()
   s.gateways = s.gateways + 1
   if s.gateways <= GATEWAYS_MAX then return end
-  for _, name in ipairs(ask('HKEYS', sale)) do
+  for _, name in ipairs(call('HKEYS', sale)) do
     if string.sub(name, 1, 5) == 'once.' then
-      local at = tonumber(string.match(ask('HGET', sale, name), '^%d+ (%d+)'))
+      local at = tonumber(string.match(call('HGET', sale, name), '^%d+ (%d+)'))
       if at + ONCE_MS < now then forgotten[#forgotten + 1] = name end
     end
   end
@@ -231,14 +232,14 @@ end
 local function plan()
   if not read_sale(gateway) then
     for index = 1, (#ARGV - 2) / 4 do results[index] = '-NOSKU' end
-    results[#results + 1] = 'none 0 0 0 0 0 0 ' .. now .. ' 0 '
+    results[#results + 1] = 'none 0 0 0 0 0 0 ' .. now_text .. ' 0 '
     return false
   end
   if applied() then return false end
   more = take_back(TAKE_BACK)
   for at = 3, #ARGV, 4 do results[#results + 1] = run(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
-  results[#results + 1] = sale_state() .. ' ' .. s.taken .. ' ' .. s.limit .. ' ' .. s.seq .. ' ' .. s.start .. ' ' .. s['end'] .. ' '
-    .. buckets_before .. ' ' .. now .. ' ' .. (more and 1 or 0) .. ' ' .. s.moving_to
+  results[#results + 1] = format('%s %d %d %d %d %d %d %s %d ', sale_state(), s.taken, s.limit, s.seq, s.start, s.stop, buckets_before,
+    now_text, more and 1 or 0) .. s.moving_to
   if sequence ~= '' and not s.once then forget_gateways() end
   plan_rest()
   if granted > 0 then
@@ -251,24 +252,21 @@ local function write_ids()
   for user, ids in pairs(id_users) do
     if ids.changed then ids.packed = ids.list else id_users[user] = nil end
   end
-  if idbuckets_before == 0 and s.idbuckets > 0 then redis.call('HSET', part('ids', 0), '', '') end
+  if idbuckets_before == 0 and s.idbuckets > 0 then call('HSET', part('ids', 0), '', '') end
   write_buckets('ids', id_users, s.idbuckets)
-  if s.idbuckets > 0 then redis.call('HSET', sale, 'idusers', s.idusers, 'idbuckets', s.idbuckets) end
 end
 
 local function commit()
   local changes = #events > 0 or #forgotten > 0 or #seconds_done > 0 or entry_at > 0
   for _, h in ipairs(loaded) do changes = changes or h.changed end
-  if changes then write_holdings() end
-  if granted > 0 then
-    redis.call('HSET', sale, 'rate', s.rate, 'rated', s.rated, 'granted', s.granted)
-    write_ids()
-  end
-  if #forgotten > 0 then redis.call('HDEL', sale, unpack(forgotten)) end
   if sequence ~= '' then
-    redis.call('HSET', sale, 'gateways', s.gateways, 'once.' .. gateway,
-      sequence .. ' ' .. now .. ' ' .. cmsgpack.pack(results))
+    write_sale('once.' .. gateway, sequence .. ' ' .. now_text .. ' ' .. cmsgpack.pack(results))
+  elseif changes then
+    write_sale()
   end
+  if #forgotten > 0 then call('HDEL', sale, unpack(forgotten)) end
+  if changes then write_holdings() end
+  if next(id_users) then write_ids() end
 end
 
 local planned, writes = pcall(plan)

@@ -20,48 +20,58 @@ local sale = KEYS[1]
 local head, tail = string.sub(sale, 1, 17) .. '.', string.sub(sale, 18)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local sha1hex = redis.sha1hex
+local now_text = string.format('%d', now)
+local call, sha1hex, format, sub = redis.call, redis.sha1hex, string.format, string.sub
 
-local function ask(...)
-  local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err then error(reply.err, 0) end
-  return reply
-end
 
 -- The error reply for what ended `plan`.
 local function failed(cause)
-  local text = type(cause) == 'table' and cause.err or cause
+  local text = string.gsub(type(cause) == 'table' and cause.err or cause, '^@user_script: %d+: ', '')
   if string.find(text, 'non local key', 1, true) then text = TRYAGAIN end
   return redis.error_reply(text)
 end
 
 local function part(name, index) return head .. name .. '.' .. index .. tail end
 
--- Numbers of the sale by field; those that are missing are 0.
-local NUMBERS = { 'limit', 'peruser', 'start', 'end', 'hold', 'closed', 'taken', 'held', 'confirmed', 'seq', 'holders',
-  'buckets', 'due', 'rate', 'rated', 'ledger', 'granted', 'moved', 'moved_users', 'moved_seq', 'transit_seq', 'idusers',
-  'idbuckets', 'gateways', 'dropping' }
-local s = {}
+-- The sale in memory. Its numbers are one field of the hash: a field for each would take a call several microseconds.
+local s
 local buckets_before, seq_before, idbuckets_before
 
 -- Reads the sale; says whether there is one. `once` is what the last flush of that gateway left.
 local function read_sale(gateway)
-  local found = ask('HMGET', sale, 'once.' .. gateway, 'holdersof', 'moving_to', unpack(NUMBERS))
-  for index, name in ipairs(NUMBERS) do s[name] = tonumber(found[index + 3] or 0) end
-  s.once, s.holdersof, s.moving_to = found[1], found[2] or '', found[3] or ''
+  local found = call('HMGET', sale, 'numbers', 'once.' .. gateway, 'holdersof', 'moving_to')
+  s = { limit = 0, peruser = 1, start = 0, stop = 0, hold = 0, closed = 0, ledger = 1, dropping = 0, taken = 0, held = 0,
+    confirmed = 0, seq = 0, holders = 0, buckets = 1, due = 0, rate = 0, rated = 0, granted = 0, idusers = 0, idbuckets = 0,
+    gateways = 0, moved = 0, moved_users = 0, moved_seq = 0, transit_seq = 0, drop_pages = 0,
+    once = found[2], holdersof = found[3] or '', moving_to = found[4] or '' }
+  if found[1] then
+    s.limit, s.peruser, s.start, s.stop, s.hold, s.closed, s.ledger, s.dropping, s.taken, s.held, s.confirmed, s.seq, s.holders,
+      s.buckets, s.due, s.rate, s.rated, s.granted, s.idusers, s.idbuckets, s.gateways, s.moved, s.moved_users, s.moved_seq,
+      s.transit_seq, s.drop_pages = unpack(cmsgpack.unpack(found[1]))
+  end
   buckets_before, seq_before, idbuckets_before = s.buckets, s.seq, s.idbuckets
-  return found[4] and s.dropping == 0
+  return found[1] and s.dropping == 0
 end
 
-local function hash_of(user) return tonumber(string.sub(sha1hex(user), 1, 8), 16) end
+-- The sale's numbers as `read_sale` reads them.
+local function packed_numbers()
+  return cmsgpack.pack({ s.limit, s.peruser, s.start, s.stop, s.hold, s.closed, s.ledger, s.dropping, s.taken, s.held, s.confirmed,
+    s.seq, s.holders, s.buckets, s.due, s.rate, s.rated, s.granted, s.idusers, s.idbuckets, s.gateways, s.moved, s.moved_users,
+    s.moved_seq, s.transit_seq, s.drop_pages })
+end
+
+local function hash_of(user) return tonumber(sub(sha1hex(user), 1, 8), 16) end
+
+local level_of, level = 0, 1
 
 -- Linear hashing: the bucket of a hash among so many buckets.
 local function place(hash, buckets)
-  local _, exponent = math.frexp(buckets)
-  local double = 2 ^ exponent
-  local index = hash % double
-  if index >= buckets then return index - double / 2 end
-  return index
+  if buckets ~= level_of then
+    local _, exponent = math.frexp(buckets)
+    level_of, level = buckets, 2 ^ (exponent - 1)
+  end
+  local index = hash % (level * 2)
+  return index < buckets and index or index - level
 end
 
 -- A holding as it is stored: its kind, place in line, places that are confirmed (or were, if it moved away), and when it began; for one with
@@ -93,7 +103,8 @@ local events, pages, due_adds = {}, {}, {}
 local function note(event, h, count, state)
   if s.ledger == 1 then
     local at = #events
-    events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5] = event, h.seq, h.user, count, state
+    events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5] = event, format('%d', h.seq), h.user,
+      format('%d', count), state
   end
 end
 
@@ -106,9 +117,9 @@ local function page_of(seq)
     pages[index] = page
     local key = part('pages', index)
     if index * PAGE <= seq_before then
-      if ask('HEXISTS', key, '') == 0 then error(TRYAGAIN, 0) end
+      if call('HEXISTS', key, '') == 0 then error(TRYAGAIN, 0) end
     else
-      ask('EXISTS', key)
+      call('EXISTS', key)
     end
   end
   return page
@@ -135,9 +146,10 @@ local function load(user)
   if h then return h end
   local hash = hash_of(user)
   local index = place(hash, buckets_before)
-  local found = ask('HMGET', part('holders', index), '', user)
+  local found = call('HMGET', part('holders', index), '', user)
   if not found[1] then error(TRYAGAIN, 0) end
-  h = { user = user, hash = hash, place = index, seq = 0, confirmed = 0, held = 0, expires = 0, time = 0 }
+  h = { user = user, hash = hash, place = index, seq = 0, confirmed = 0, held = 0, expires = 0, time = 0, moved = false,
+    stored = false, changed = false, packed = false }
   users[user], loaded[#loaded + 1] = h, h
   if found[2] then
     h.stored = true
@@ -156,7 +168,7 @@ local function due_key(second) return part('due', second) end
 -- Ends the hold of an entry, if it is still the one that the user has.
 local function take_back_one(entry)
   local seq = math.floor(entry / 1000)
-  local found = ask('HMGET', part('pages', math.floor(seq / PAGE)), '', seq)
+  local found = call('HMGET', part('pages', math.floor(seq / PAGE)), '', seq)
   if not found[1] then error(TRYAGAIN, 0) end
   if found[2] then load(found[2]) end
 end
@@ -166,13 +178,13 @@ local function take_back(most)
   local second_now = math.floor(now / 1000)
   if s.due == 0 or s.due > second_now then return false end
   if not seconds then
-    seconds = ask('ZRANGEBYSCORE', head .. 'due' .. tail, '-inf', second_now, 'LIMIT', 0, SECONDS_MAX)
+    seconds = call('ZRANGEBYSCORE', head .. 'due' .. tail, '-inf', second_now, 'LIMIT', 0, SECONDS_MAX)
     if #seconds == 0 then error(TRYAGAIN, 0) end
   end
   while second_at <= #seconds do
     if most == 0 then return true end
     local second = tonumber(seconds[second_at])
-    local entries = ask('LRANGE', due_key(second), entry_at, entry_at + most - 1)
+    local entries = call('LRANGE', due_key(second), entry_at, entry_at + most - 1)
     if #entries == 0 and entry_at == 0 then error(TRYAGAIN, 0) end
     for _, entry in ipairs(entries) do
       if second * 1000 + entry % 1000 > now then return false end
@@ -195,11 +207,11 @@ local function hold(h, expires)
   if not entries then
     entries = {}
     due_adds[second] = entries
-    local scores = ask('ZMSCORE', head .. 'due' .. tail, '', second)
+    local scores = call('ZMSCORE', head .. 'due' .. tail, '', second)
     if not scores[1] then error(TRYAGAIN, 0) end
-    if ask('EXISTS', due_key(second)) == 0 and scores[2] then error(TRYAGAIN, 0) end
+    if call('EXISTS', due_key(second)) == 0 and scores[2] then error(TRYAGAIN, 0) end
   end
-  entries[#entries + 1] = h.seq * 1000 + expires % 1000
+  entries[#entries + 1] = format('%d%03d', h.seq, expires % 1000)
 end
 
 local ledger_length
@@ -209,8 +221,8 @@ local function ledger_full()
   if s.ledger ~= 1 then return false end
   if not ledger_length then
     local key = head .. 'ledger' .. tail
-    ledger_length = ask('XLEN', key)
-    if ledger_length == 0 and ask('EXISTS', key) == 0 then error(TRYAGAIN, 0) end
+    ledger_length = call('XLEN', key)
+    if ledger_length == 0 and call('EXISTS', key) == 0 then error(TRYAGAIN, 0) end
   end
   return ledger_length + #events / 5 >= LEDGER_MAX
 end
@@ -229,16 +241,16 @@ local splits = {}
 -- be split again.
 local function plan_splits(kind, entries, buckets, mean, most)
   local _, exponent = math.frexp(buckets)
-  local level = 2 ^ (exponent - 1)
-  while entries > buckets * mean and buckets < level * 2 and most > 0 do
-    local from = buckets - level
-    local fields = ask('HGETALL', part(kind, from))
+  local whole = 2 ^ (exponent - 1)
+  while entries > buckets * mean and buckets < whole * 2 and most > 0 do
+    local from = buckets - whole
+    local fields = call('HGETALL', part(kind, from))
     if #fields == 0 then error(TRYAGAIN, 0) end
-    ask('EXISTS', part(kind, buckets))
+    call('EXISTS', part(kind, buckets))
     local moves = {}
     for index = 1, #fields, 2 do
       local field = fields[index]
-      if field ~= '' and hash_of(field) % (level * 2) == buckets then
+      if field ~= '' and hash_of(field) % (whole * 2) == buckets then
         moves[#moves + 1], moves[#moves + 2] = field, fields[index + 1]
       end
     end
@@ -250,12 +262,12 @@ end
 
 -- A second whose entries were all looked at goes, and the next one is the first.
 local function plan_due()
-  if seconds and entry_at > 0 and ask('LLEN', due_key(seconds[second_at])) <= entry_at then
+  if seconds and entry_at > 0 and call('LLEN', due_key(seconds[second_at])) <= entry_at then
     seconds_done[#seconds_done + 1] = seconds[second_at]
     second_at, entry_at = second_at + 1, 0
   end
   if #seconds_done > 0 then
-    s.due = tonumber(seconds[second_at] or ask('ZRANGE', head .. 'due' .. tail, #seconds_done, #seconds_done)[1]) or 0
+    s.due = tonumber(seconds[second_at] or call('ZRANGE', head .. 'due' .. tail, #seconds_done, #seconds_done)[1]) or 0
   end
   for second in pairs(due_adds) do
     if s.due == 0 or second < s.due then s.due = second end
@@ -267,10 +279,10 @@ local function plan_rest()
   plan_due()
   if #events > 0 then ledger_full() end
   if s.holders > s.buckets * HOLDERS_MEAN then
-    s.buckets = plan_splits('holders', s.holders, s.buckets, HOLDERS_MEAN, 4)
+    s.buckets = plan_splits('holders', s.holders, s.buckets, HOLDERS_MEAN, 2)
   end
   if idbuckets_before > 0 and s.idusers > s.idbuckets * IDS_MEAN then
-    s.idbuckets = plan_splits('ids', s.idusers, s.idbuckets, IDS_MEAN, 4)
+    s.idbuckets = plan_splits('ids', s.idusers, s.idbuckets, IDS_MEAN, 2)
   end
 end
 
@@ -285,7 +297,7 @@ local function put(lists, index, first, second)
 end
 
 local function write_each(command, kind, lists)
-  for index, list in pairs(lists) do redis.call(command, part(kind, index), unpack(list)) end
+  for index, list in pairs(lists) do call(command, part(kind, index), unpack(list)) end
 end
 
 -- Writes what a bucket's split moves, and what of `changed` (by name: packed, or false if it is to go) lies in the buckets of this kind.
@@ -315,8 +327,8 @@ local function write_pages()
   for index, page in pairs(pages) do
     if index * PAGE > seq_before then put(sets, index, '', '') end
     for seq, user in pairs(page) do
-      if user then put(sets, index, seq, user)
-      elseif seq <= seq_before then put(removals, index, seq) end
+      if user then put(sets, index, format('%d', seq), user)
+      elseif seq <= seq_before then put(removals, index, format('%d', seq)) end
     end
   end
   write_each('HSET', 'pages', sets)
@@ -326,32 +338,31 @@ end
 local function write_due()
   local key = head .. 'due' .. tail
   for _, second in ipairs(seconds_done) do
-    redis.call('UNLINK', due_key(second))
-    redis.call('ZREM', key, second)
+    call('UNLINK', due_key(second))
+    call('ZREM', key, second)
   end
-  if entry_at > 0 then redis.call('LTRIM', due_key(seconds[second_at]), entry_at, -1) end
+  if entry_at > 0 then call('LTRIM', due_key(seconds[second_at]), entry_at, -1) end
   for second, entries in pairs(due_adds) do
-    redis.call('RPUSH', due_key(second), unpack(entries))
-    redis.call('ZADD', key, second, second)
+    call('RPUSH', due_key(second), unpack(entries))
+    call('ZADD', key, second, second)
   end
 end
 
 local function write_ledger()
   local key = head .. 'ledger' .. tail
   for at = 1, #events, 5 do
-    redis.call('XADD', key, '*', 'event', events[at], 'seq', events[at + 1], 'user', events[at + 2],
-      'count', events[at + 3], 'state', events[at + 4], 'ms', now)
+    call('XADD', key, '*', 'event', events[at], 'seq', events[at + 1], 'user', events[at + 2],
+      'count', events[at + 3], 'state', events[at + 4], 'ms', now_text)
   end
 end
 
-local function write_sale()
-  redis.call('HSET', sale, 'taken', s.taken, 'held', s.held, 'confirmed', s.confirmed, 'seq', s.seq, 'holders', s.holders,
-    'buckets', s.buckets, 'due', s.due)
+-- Before anything else: it is what a server without memory refuses.
+local function write_sale(...)
+  call('HSET', sale, 'numbers', packed_numbers(), ...)
 end
 
--- Writes all changes of holdings. The sale's own fields come first: they are what a server without memory refuses.
+-- Writes all changes of holdings, behind the sale itself.
 local function write_holdings()
-  write_sale()
   local changed = {}
   for _, h in ipairs(loaded) do
     if h.changed then

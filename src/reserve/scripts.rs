@@ -9,6 +9,39 @@ use bytes::BytesMut;
 use super::{refusal::Refusal, terms::OpenTerms};
 use crate::resp::{bulk_payload, encode};
 
+/// The commands that the scripts run. With `EVALSHA`, `EVAL` and `SCRIPT LOAD` they are all the rights that reservations need at Redis,
+/// on the keys [`KEY_PATTERN`].
+pub const COMMANDS: [&str; 25] = [
+    "time",
+    "exists",
+    "unlink",
+    "hget",
+    "hmget",
+    "hgetall",
+    "hkeys",
+    "hexists",
+    "hset",
+    "hdel",
+    "zadd",
+    "zrem",
+    "zrange",
+    "zrangebyscore",
+    "zmscore",
+    "zcard",
+    "rpush",
+    "lrange",
+    "llen",
+    "ltrim",
+    "xadd",
+    "xlen",
+    "evalsha",
+    "eval",
+    "script",
+];
+
+/// The keys of all sales, as an ACL has it.
+pub const KEY_PATTERN: &str = "~{???}hotgate:sale*";
+
 /// One script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
@@ -55,7 +88,7 @@ impl Script {
         match self {
             Self::Reserve => with_sale!("reserve.lua"),
             Self::Open => with_sale!("open.lua"),
-            Self::Close => include_str!("close.lua"),
+            Self::Close => with_sale!("close.lua"),
             Self::List => with_sale!("list.lua"),
             Self::MoveOut => with_sale!("move_out.lua"),
             Self::MoveIn => with_sale!("move_in.lua"),

@@ -91,8 +91,8 @@ impl<'a> OpenTerms<'a> {
             number(self.start_ms),
             number(self.end_ms),
             number(self.hold_ms),
-            self.holders_of.unwrap_or_default().to_vec(),
             number(self.ledger.map(i64::from)),
+            self.holders_of.unwrap_or_default().to_vec(),
         ]
     }
 }

@@ -5,14 +5,17 @@ use hotgate::reserve::{
     Figures, FlushResults, ListPart, OpKind, OpResult, ReserveCall, ReserveCommand, ReserveOp, Script,
     StateFilter, encode_list, open_result, sale_key, write_op_reply,
 };
-use hotgate::resp::{RespVersion, bulk_payload, elements};
+use hotgate::resp::{RespVersion, bulk_payload, elements, encode};
 
 use crate::support::Client;
 use crate::support::text::one_line;
 
 /// A gateway's part for one sale.
 pub struct Desk {
-    pub client: Client,
+    /// One for each node that may have the sale.
+    clients: Vec<Client>,
+    /// The node that had it last.
+    at: usize,
     pub sku: String,
     pub gateway: String,
     pub sequence: u64,
@@ -20,25 +23,45 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(client: Client, sku: &str, gateway: &str) -> Desk {
-        Desk { client, sku: sku.to_owned(), gateway: gateway.to_owned(), sequence: 1 }
+        Self::of_nodes(vec![client], sku, gateway)
+    }
+
+    /// The sale is at the first of these, and may come to the second.
+    pub fn of_nodes(clients: Vec<Client>, sku: &str, gateway: &str) -> Desk {
+        Desk { clients, at: 0, sku: sku.to_owned(), gateway: gateway.to_owned(), sequence: 1 }
+    }
+
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.clients[self.at]
     }
 
     pub fn key(&self) -> Vec<u8> {
         sale_key(self.sku.as_bytes()).to_vec()
     }
 
-    /// Sends a call by its digest, and with its source if the server does not know that.
+    /// Sends a call by its digest, and with its source if the server does not know that. Follows redirections.
     pub fn call(&mut self, encode: impl Fn(bool, &mut BytesMut)) -> Vec<u8> {
-        for with_body in [false, true] {
+        let (mut with_body, mut asking) = (false, false);
+        for _ in 0..6 {
             let mut wire = BytesMut::new();
             encode(with_body, &mut wire);
-            self.client.send(&wire);
-            let reply = self.client.reply();
-            if !reply.starts_with(b"-NOSCRIPT") {
+            let at = if asking { 1 - self.at } else { self.at };
+            if asking {
+                self.clients[at].check("ASKING", "+OK");
+            }
+            self.clients[at].send(&wire);
+            let reply = self.clients[at].reply();
+            if reply.starts_with(b"-NOSCRIPT") {
+                with_body = true;
+            } else if reply.starts_with(b"-ASK ") {
+                asking = true;
+            } else if reply.starts_with(b"-MOVED ") {
+                (self.at, asking) = (1 - self.at, false);
+            } else {
                 return reply;
             }
         }
-        panic!("the server does not take the script")
+        panic!("the call goes round in circles")
     }
 
     /// Sends a flush under this sequence; the reply's bytes.
@@ -183,7 +206,7 @@ impl Desk {
     /// Every event, oldest first.
     pub fn ledger(&mut self) -> Vec<Event> {
         let key = String::from_utf8(self.key()).unwrap().replacen(":sale:", ":sale.ledger:", 1);
-        let reply = self.client.call(&["XRANGE", &key, "-", "+"]);
+        let reply = self.call(|_, out| encode::command(out, &[b"XRANGE", key.as_bytes(), b"-", b"+"]));
         let event = |entry: &[u8]| {
             let fields = elements(entry).unwrap().nth(1).unwrap();
             let words: Vec<String> = elements(fields)

@@ -4,4 +4,6 @@ mod desk;
 mod model;
 mod moves;
 mod play;
+mod rights;
+mod slots;
 mod terms;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hotgate::reserve::{OpKind, ReserveOp};
 
 /// Entries of holds that one call looks at without need.
-const TAKEN_BACK: usize = 64;
+const TAKEN_BACK: usize = 32;
 
 #[derive(Clone, Debug, Default)]
 pub struct Holding {

@@ -168,7 +168,7 @@ fn a_move_that_breaks_off_anywhere_loses_nobody() {
             shop.from.starts("ADD ann", "-NOSKU");
         }
         let pattern = format!("*sale*:{}", shop.from.sku);
-        assert!(shop.to.client.list(&format!("KEYS {pattern}")).is_empty());
+        assert!(shop.to.client().list(&format!("KEYS {pattern}")).is_empty());
         shop.from.check("OPEN LIMIT 1", "+OK");
         shop.from.check("ADD ann", "*4 $9 confirmed :1 :0 :0");
     }

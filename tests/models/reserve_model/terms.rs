@@ -157,9 +157,9 @@ fn the_bucket_of_a_user_tells_who_holds_nothing() {
     let server = Server::start();
     let mut desk = desk(&server);
     desk.check("OPEN LIMIT 5000", "+OK");
-    for first in (0..600).step_by(100) {
+    for first in (0..600).step_by(60) {
         let ops: Vec<_> =
-            (first..first + 100).map(|user| super::desk::op(OpKind::Add, &format!("user{user}"))).collect();
+            (first..first + 60).map(|user| super::desk::op(OpKind::Add, &format!("user{user}"))).collect();
         desk.flush(&ops);
     }
     for user in ["stranger", "user17", "x"] {
