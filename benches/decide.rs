@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use hotgate::access::{DEFAULT_USER, User, Users};
 use hotgate::command::CommandTable;
 use hotgate::config::ReadFrom;
 use hotgate::resp::{Request, RequestLimits, RequestScan, RequestScanner};
@@ -34,10 +35,14 @@ fn cluster() -> Topology {
 
 fn snapshots(topology: Topology) -> Snapshots {
     let commands = CommandTable::builtin();
+    let rules = ["on", "nopass", "~key:*", "+@read", "+@write"];
+    let users = Users::of([User::unrestricted(DEFAULT_USER, None, &commands)]);
+    let users = users.with_rules(b"shop", &rules, &commands).unwrap_or_default();
     Snapshots {
         routes: Routes::default(),
         topology: Arc::new(topology),
         classes: Classes::new(&commands),
+        users: Arc::new(users),
         commands: Arc::new(commands),
         read_from: Box::new([ReadFrom::Master]),
     }
@@ -61,13 +66,20 @@ fn decisions(criterion: &mut Criterion) {
         let mut scanner = RequestScanner::new(limits);
         assert!(matches!(scanner.scan(bytes), RequestScan::Complete { .. }));
         let request = Request::new(bytes, scanner.spans());
-        let mut session = Session::new(true);
+        let mut session = Session::new(single.users.anybody());
+        let mut restricted = Session::new(single.users.get(b"shop"));
         let hasher = KeyHasher::default();
         let mut group = criterion.benchmark_group(name);
         group.bench_function("resolve and decide, one server", |bench| {
             bench.iter(|| {
                 let resolved = resolve(&single, &hasher, &mut session, black_box(&request)).ok();
                 resolved.map(|resolved| decide(&single, &mut session, &resolved))
+            });
+        });
+        group.bench_function("resolve and decide, one server, a user with rules", |bench| {
+            bench.iter(|| {
+                let resolved = resolve(&single, &hasher, &mut restricted, black_box(&request)).ok();
+                resolved.map(|resolved| decide(&single, &mut restricted, &resolved))
             });
         });
         group.bench_function("resolve and decide, cluster", |bench| {

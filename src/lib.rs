@@ -52,11 +52,12 @@
 //! | [`shared`] | between threads | snapshots, tallies, mailboxes |
 //! | [`control`] | cold | topology, reload, the hot set, commands about the whole process |
 //! | [`monitor`] | cold | metrics, INFO and HOTKEYS views, HTTP, dashboard, `hotgate top` |
-//! | [`resp`] [`command`] [`route`] [`detect`] [`pace`] [`combine`] [`admission`] [`reserve`] [`config`] | leaf | protocol, command table, where a key lives, heavy hitters, when to fold, fold and settle, quotas, reservations, configuration |
+//! | [`resp`] [`command`] [`access`] [`route`] [`detect`] [`pace`] [`combine`] [`admission`] [`reserve`] [`config`] | leaf | protocol, command table, who may do what, where a key lives, heavy hitters, when to fold, fold and settle, quotas, reservations, configuration |
 //! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
 //! | [`net`] | any thread | byte streams: listen, accept, connect; the only place that names sockets |
 //! | [`demo`] | tool | a private Redis Cluster with the gateway before it |
 
+pub mod access;
 pub mod admission;
 pub mod combine;
 pub mod command;

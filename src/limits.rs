@@ -188,6 +188,9 @@ pub const SALES_MAX: usize = 16_384;
 /// Bytes of the operations of one call for a sale. A name of 100 bytes has 128 operations below 20 KiB; longer names make shorter calls.
 pub const SALE_CALL_BYTES_MAX: usize = 64 * 1024;
 
+/// Denials that wait to be told in `ACL LOG`. At the bound further ones are counted only.
+pub const DENIALS_WAITING_MAX: usize = 1024;
+
 /// Keys in write-behind mode of which one worker keeps a machine. Beyond it further ones are passed through, which is always
 /// right.
 pub const BEHIND_KEYS_MAX: usize = 16_384;

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::command::CommandTable;
 use crate::config::Config;
+use crate::control::acl::{AclService, follow_denials};
 use crate::control::admin;
 use crate::control::admin_service::{AdminService, answer_questions};
 use crate::control::commands::follow_commands;
@@ -33,9 +34,10 @@ use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::rights::{follow_rights, missing_rights};
 use crate::control::sales::sweeper::sweep;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
+use crate::control::users::users_of;
 use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
-use crate::limits::{CONTROL_MAILBOX_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
-use crate::net::{BoundListener, Listener};
+use crate::limits::{CONTROL_MAILBOX_MAX, DENIALS_WAITING_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
+use crate::net::{BoundListener, Listener, listen_advice};
 use crate::route::{KeyHasher, Routes};
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
@@ -47,6 +49,7 @@ use crate::shared::rights::MissingRights;
 use crate::shared::scripts::ScriptCache;
 use crate::shared::topology::TopologyCell;
 use crate::shared::upstream_facts::UpstreamFactsCell;
+use crate::shared::users::UsersCell;
 use crate::worker;
 use crate::worker::hot::behind::{Unflushed, WorkerJournal};
 
@@ -64,6 +67,8 @@ pub enum ProcessError {
     Worker(usize, String),
     /// There are too few file descriptors.
     Descriptors(TooFewDescriptors),
+    /// The file of users is wrong: one line each.
+    Users(Vec<String>),
     /// The upstream user may not do what the configuration needs: sentences without a full stop.
     Rights(Vec<String>),
     /// The journal of write-behind can't be opened.
@@ -83,20 +88,7 @@ impl std::fmt::Display for ProcessError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Listen(address, error) => {
-                let advice = match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        "stop what listens there, choose another address (--listen, --admin), or let gateways share it \
-                         (gateway.share_port)"
-                    }
-                    io::ErrorKind::AddrNotAvailable => {
-                        "choose an address that this host has, or 0.0.0.0 for all (--listen, --admin)"
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        "choose a port from 1024 on, or allow lower ones (CAP_NET_BIND_SERVICE, net.ipv4.ip_unprivileged_port_start)"
-                    }
-                    _ => "choose another address (--listen, --admin)",
-                };
-                write!(f, "can't listen on {address}: {error}; {advice}")
+                write!(f, "can't listen on {address}: {error}; {}", listen_advice(error))
             }
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
             Self::Journal(error) => error.fmt(f),
@@ -128,6 +120,9 @@ impl std::fmt::Display for ProcessError {
             }
             Self::Rights(missing) => {
                 write!(f, "{}; grant that, or take it out of the configuration", missing.join("; "))
+            }
+            Self::Users(errors) => {
+                write!(f, "auth.acl_file: {}; mend it, or name another file", errors.join("; "))
             }
             Self::Worker(index, why) => write!(f, "worker {index} ended by itself: {why}"),
         }
@@ -181,6 +176,7 @@ pub async fn serve(
     if !missing.is_empty() {
         return Err(ProcessError::Rights(missing));
     }
+    let users = users_of(&config.auth, &CommandTable::builtin()).map_err(ProcessError::Users)?;
     let (journal, mut journals) = open_journal(&config, workers, &id)?;
     let journaled = journal.is_some();
     let limit = raise_limit();
@@ -198,6 +194,7 @@ pub async fn serve(
     let (polled_limits, polled_limits_seen) = watch::channel(Arc::default());
     let (overrides, overrides_seen) = watch::channel(Arc::default());
     let (quota_news, told) = mpsc::channel(QUOTA_NEWS_WAITING_MAX);
+    let (denials, denials_told) = mpsc::channel(DENIALS_WAITING_MAX);
     let (slice_sender, slices) = mpsc::channel(workers);
     let (control, questions) = mpsc::channel(CONTROL_MAILBOX_MAX);
     let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) =
@@ -213,6 +210,7 @@ pub async fn serve(
         routes,
         topology: Arc::new(TopologyCell::new(registry.topology())),
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
+        users: UsersCell::new(users, denials),
         facts,
         rights: MissingRights::default(),
         scripts: ScriptCache::default(),
@@ -279,7 +277,10 @@ pub async fn serve(
     if let Some((listener, _)) = admin_listener {
         admin::listen(&gateway, &monitoring, listener);
     }
-    let service = Arc::new(AdminService::new(Arc::clone(&gateway), Arc::clone(&monitoring), quotas.clone()));
+    let acl = Arc::new(AclService::new(Arc::clone(&gateway)));
+    tokio::spawn(follow_denials(Arc::clone(&acl), denials_told));
+    let service = AdminService::new(Arc::clone(&gateway), Arc::clone(&monitoring), quotas.clone(), acl);
+    let service = Arc::new(service);
     tokio::spawn(merge_hot_set(Arc::clone(&gateway), slices, hot_set, monitoring, Arc::clone(&service)));
     tokio::spawn(answer_questions(service, questions));
     tokio::spawn(serve_changes(Arc::clone(&gateway), quota_change_inbox, overrides, quotas.clone()));

@@ -102,6 +102,8 @@ pub enum Local {
     Role,
     /// `ACL WHOAMI`: the user that the client is to the gateway.
     Whoami,
+    /// `ACL`: the users of the gateway. The servers' own users are not its matter.
+    Acl,
     /// `CLUSTER SLOTS`, `CLUSTER SHARDS`, `CLUSTER NODES`, ...; `COUNTKEYSINSLOT` and `GETKEYSINSLOT` among them,
     /// which only the owner of the slot can answer.
     Cluster,

@@ -4,13 +4,18 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::class::{Class, Session};
-use super::flags::{Categories, CommandFlags};
+use super::flags::{Categories, CommandFlags, KeyFlags};
 use super::keys::{
     Begin, KeyError, KeyPositions, KeyRange, KeySpec, has_sort_pattern, legacy_range, migrate_keys,
 };
 use super::table::{Entry, Group};
 use crate::resp::Request;
+
+/// Keys of a request as argument indexes, with what the command does with each.
+pub type KeyUses = SmallVec<[(u32, KeyFlags); 4]>;
 
 /// The number of a command in its [`super::CommandTable`]; what it names never changes, also not when the upstream's
 /// own commands are added.
@@ -84,6 +89,21 @@ impl Command {
         !self.subcommands.is_empty()
     }
 
+    /// The numbers of its subcommands.
+    pub fn subcommand_ids(&self) -> &[CommandId] {
+        &self.subcommands
+    }
+
+    /// Whether it is one.
+    pub fn is_subcommand(&self) -> bool {
+        self.container.is_some()
+    }
+
+    /// Whether its requests may name keys.
+    pub fn has_keys(&self) -> bool {
+        self.key_specs.iter().any(KeySpec::names_keys)
+    }
+
     /// Whether it changes data by itself. A script (`EVAL`, `FCALL`) may and is neither this nor [`Self::is_readonly`].
     pub fn is_write(&self) -> bool {
         self.flags.contains(CommandFlags::WRITE)
@@ -117,6 +137,29 @@ impl Command {
             out.truncate(before);
         }
         found
+    }
+
+    /// Appends the positions of the keys and what the command does with each. The channels of `SPUBLISH` and its kin are no keys here.
+    ///
+    /// # Errors
+    /// As for [`Self::keys`].
+    pub fn key_uses(&self, request: &Request, out: &mut KeyUses) -> Result<(), KeyError> {
+        if !self.has_keys() || self.names_no_keys(request) {
+            return Ok(());
+        }
+        let mut positions = KeyPositions::new();
+        if &*self.name == "migrate" {
+            migrate_keys(request, &mut positions)?;
+            let flags = self.key_specs.first().map_or(KeyFlags::NONE, |spec| spec.flags);
+            out.extend(positions.into_iter().map(|position| (position, flags)));
+            return Ok(());
+        }
+        for spec in self.key_specs.iter().filter(|spec| spec.names_keys()) {
+            positions.clear();
+            spec.find(request, &mut positions)?;
+            out.extend(positions.iter().map(|position| (*position, spec.flags)));
+        }
+        if out.is_empty() && self.flags.contains(CommandFlags::MOVABLEKEYS) { Err(KeyError) } else { Ok(()) }
     }
 
     fn find_movable_keys(&self, request: &Request, out: &mut KeyPositions) -> Result<(), KeyError> {

@@ -42,6 +42,11 @@ macro_rules! flag_set {
                 Self::NAMES.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name)).map(|(flag, _)| *flag)
             }
 
+            /// The names of all flags, in Redis's order.
+            pub fn all_names() -> impl Iterator<Item = &'static str> {
+                Self::NAMES.iter().map(|(_, name)| *name)
+            }
+
             /// The names of the flags in this set, in Redis's order.
             pub fn names(self) -> impl Iterator<Item = &'static str> {
                 Self::NAMES.iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| *name)

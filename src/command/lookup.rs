@@ -232,9 +232,7 @@ mod tests {
         ] {
             assert_eq!(carried(&table, line).1, expect, "{line}");
         }
-        for line in
-            ["CONFIG SET a b", "DEBUG SLEEP 1", "CLUSTER MEET a 1", "ACL SETUSER x", "CLIENT PAUSE 1", "SYNC"]
-        {
+        for line in ["CONFIG SET a b", "DEBUG SLEEP 1", "CLUSTER MEET a 1", "CLIENT PAUSE 1", "SYNC"] {
             assert!(matches!(carried(&table, line).1, Class::Refuse(_)), "{line}");
         }
     }

@@ -25,7 +25,7 @@ mod table;
 pub mod upstream;
 
 pub use class::{Class, Fan, Local, Reserve, Session, Split};
-pub use command::{Command, CommandId};
+pub use command::{Command, CommandId, KeyUses};
 pub use error::CommandError;
 pub use flags::{Categories, CommandFlags, KeyFlags};
 pub use keys::{KeyError, KeyPositions, KeyRange, KeySpec};

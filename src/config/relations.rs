@@ -13,6 +13,8 @@ use super::reader::Reader;
 use super::sections::{Config, User};
 use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
+use crate::access::Users;
+use crate::command::CommandTable;
 use crate::limits::SLICE;
 
 /// Reports every relation that does not hold.
@@ -65,6 +67,13 @@ fn credentials(config: &Config, reader: &mut Reader<'_>) {
         let message = "a user needs upstream.password or upstream.password_file beside it".to_owned();
         relation(reader, &["upstream.user", "upstream.password", "upstream.password_file"], message);
     }
+    if config.auth.acl_file.is_some() {
+        let auth = &config.auth;
+        exclusive(reader, "auth.acl_file", &auth.acl_file, "auth.password", &auth.password);
+        exclusive(reader, "auth.acl_file", &auth.acl_file, "auth.password_file", &auth.password_file);
+        let user = auth.users.first();
+        exclusive(reader, "auth.acl_file", &auth.acl_file, "auth.user", &user);
+    }
     for (index, user) in config.auth.users.iter().enumerate() {
         check_user(user, config, &format!("auth.user[{index}]"), reader);
     }
@@ -79,7 +88,10 @@ fn protection(config: &Config, reader: &mut Reader<'_>) {
     }
     let open = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
     let auth = &config.auth;
-    let has_user = auth.password.is_some() || auth.password_file.is_some() || !auth.users.is_empty();
+    let has_user = auth.password.is_some()
+        || auth.password_file.is_some()
+        || auth.acl_file.is_some()
+        || !auth.users.is_empty();
     if let Some(address) = config.gateway.listen.iter().find(open).filter(|_| !has_user) {
         let message = format!(
             "{address} can be reached from other hosts, and clients need no password; add auth.password, or \
@@ -109,8 +121,18 @@ fn protection(config: &Config, reader: &mut Reader<'_>) {
 fn check_user(user: &User, config: &Config, path: &str, reader: &mut Reader<'_>) {
     let [name, password, file] = ["name", "password", "password_file"].map(|key| format!("{path}.{key}"));
     exclusive(reader, &password, &user.password, &file, &user.password_file);
-    if user.password.is_none() && user.password_file.is_none() {
-        let message = "expected a password or a password_file, found neither; give one".to_owned();
+    if let Some(rules) = &user.rules {
+        let words: Vec<&str> = rules.reveal().split_ascii_whitespace().collect();
+        if let Err(why) = Users::default().with_rules(user.name.as_bytes(), &words, &CommandTable::builtin())
+        {
+            reader.error(
+                &format!("{path}.rules"),
+                format!("expected rules as for ACL SETUSER: {}", why.without_rule()),
+            );
+        }
+    }
+    if user.password.is_none() && user.password_file.is_none() && user.rules.is_none() {
+        let message = "expected a password, a password_file or rules, found none; give one".to_owned();
         relation(reader, &[&password, &file], message);
     }
     let has_default = config.auth.password.is_some() || config.auth.password_file.is_some();

@@ -85,6 +85,10 @@ section! {
             "The password of the user default, as requirepass in redis.conf; empty asks for no password.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
+        acl_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file of users and their rules as Redis's ACL SAVE writes it, instead of password and [[auth.user]].";
+        login_timeout: Option<Duration> = Some(Duration::from_secs(30)), duration_or(SECOND, HOUR, "never"), live,
+            "How long a client that has to log in may take for it.";
         users as "user": Vec<User> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: User::DIRECTIVES }, min: 0, max: 1000 }, live,
             "A user who may connect with AUTH name password.";
@@ -100,6 +104,8 @@ section! {
             "The user's password.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
+        rules: Option<Secret> = None, Kind::Secret, live,
+            "What the user may do, in the syntax of Redis's ACL; empty is everything.";
     }
 }
 

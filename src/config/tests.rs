@@ -155,7 +155,7 @@ fn relations_between_keys() {
         (3, 12),
         "admin.token is given too",
     );
-    refused("[[auth.user]]\nname=\"a\"", "auth.user[0].password", (1, 1), "found neither");
+    refused("[[auth.user]]\nname=\"a\"", "auth.user[0].password", (1, 1), "found none");
     refused(
         "[[auth.user]]\nname=\"a\"\npassword=\"1\"\n[[auth.user]]\nname=\"a\"\npassword=\"2\"",
         "auth.user[1].name",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::acl::AclService;
 use super::admin::{Monitoring, unix_ms};
 use super::masters::Masters;
 use super::quota_list::QuotaList;
@@ -38,13 +39,19 @@ pub struct AdminService {
     /// The keys with the most accesses and with the most bytes, as of the last second.
     top: ArcSwap<Vec<TopKey>>,
     quotas: QuotaList,
+    acl: Arc<AclService>,
 }
 
 impl AdminService {
     /// A service without a session.
-    pub fn new(gateway: Arc<Gateway>, monitoring: Arc<Monitoring>, quotas: QuotaList) -> Self {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        monitoring: Arc<Monitoring>,
+        quotas: QuotaList,
+        acl: Arc<AclService>,
+    ) -> Self {
         let servers = UpstreamQuestions::new(Arc::clone(&gateway));
-        Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default(), quotas }
+        Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default(), quotas, acl }
     }
 
     /// Takes a new ranking of keys, once a second, for the session and for later answers.
@@ -86,6 +93,11 @@ impl AdminService {
                 let mut out = Vec::new();
                 let (table, names) = (self.gateway.commands.load(), arguments.get(1..).unwrap_or_default());
                 command_docs::answer(&table, &self.servers, names, question.version, &mut out).await;
+                out.into()
+            }
+            Local::Acl => {
+                let mut out = Vec::new();
+                self.acl.answer(question, &mut out).await;
                 out.into()
             }
             Local::Info => self.info(&arguments, question).await,

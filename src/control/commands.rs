@@ -15,7 +15,9 @@ pub async fn follow_commands(gateway: Arc<Gateway>, cluster: ClusterId) {
             match redis_protocol::resp2::decode::decode(reply) {
                 Ok(Some((frame, _))) => {
                     let table = gateway.commands.load().with_upstream(parse_resp2(&frame));
+                    let users = gateway.users.load().for_table(&table);
                     gateway.commands.store(Arc::new(table));
+                    gateway.users.store(users);
                 }
                 _ => tracing::warn!(
                     "the upstream's COMMAND reply can't be read; only the gateway's own commands are known"

@@ -3,6 +3,7 @@
 //! No request passes through here. So the control thread may wait, allocate and retry. What it learns leaves it as a snapshot
 //! in `shared`.
 
+pub mod acl;
 pub mod admin;
 pub mod admin_service;
 pub mod backoff;
@@ -25,3 +26,4 @@ pub mod sales;
 pub mod topology;
 pub mod upstream_client;
 mod upstream_questions;
+pub mod users;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::descriptors::Descriptors;
 use super::rights::missing_rights;
 use super::topology::KeeperSettings;
+use super::users::{publish, users_of};
 use crate::config::{Config, Overrides};
 use crate::shared::gateway::Gateway;
 
@@ -76,6 +77,14 @@ impl Reloader {
             Ok(fitted) => fitted,
             Err(error) => return tracing::error!("configuration not reloaded: {error}"),
         };
+        let users = match users_of(&config.auth, &self.gateway.commands.load()) {
+            Ok(users) => users,
+            Err(errors) => {
+                return errors
+                    .iter()
+                    .for_each(|error| tracing::error!("configuration not reloaded: auth.acl_file: {error}"));
+            }
+        };
         let missing = missing_rights(&config, self.gateway.routes).await;
         if !missing.is_empty() {
             missing.iter().for_each(|missing| tracing::error!("configuration not reloaded: {missing}"));
@@ -94,7 +103,11 @@ impl Reloader {
         for (cluster, keeper) in fitted.clusters().zip(&self.keepers) {
             keeper.send_replace(KeeperSettings::from(fitted.upstream_of(cluster)));
         }
+        let has_other_users = self.gateway.config.load().auth != fitted.auth;
         self.gateway.config.store(Arc::new(fitted));
+        if has_other_users {
+            publish(&self.gateway, users).await;
+        }
         self.asked = config;
         tracing::info!(changes = changes.len(), "configuration reloaded");
     }

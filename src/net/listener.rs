@@ -77,6 +77,22 @@ impl BoundListener {
     }
 }
 
+/// What to do where an address can't be listened on.
+pub fn listen_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "stop what listens there, choose another address (--listen, --admin), or let gateways share it (gateway.share_port)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "choose an address that this host has, or 0.0.0.0 for all (--listen, --admin)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "choose a port from 1024 on, or allow lower ones (CAP_NET_BIND_SERVICE, net.ipv4.ip_unprivileged_port_start)"
+        }
+        _ => "choose another address (--listen, --admin)",
+    }
+}
+
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -13,7 +13,7 @@ mod name;
 mod stream;
 
 pub use connect::{ConnectError, connect};
-pub use listener::{BoundListener, Listener};
+pub use listener::{BoundListener, Listener, listen_advice};
 pub use name::SocketName;
 pub use stream::Stream;
 

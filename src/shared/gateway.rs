@@ -23,6 +23,7 @@ use super::scripts::ScriptCache;
 use super::tallies::TalliesCell;
 use super::topology::{Address, TopologyCell};
 use super::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
+use super::users::UsersCell;
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::detect::{HotSet, Slice};
@@ -61,6 +62,8 @@ pub struct Gateway {
     pub topology: Arc<TopologyCell>,
     /// The commands that are known.
     pub commands: ArcSwap<CommandTable>,
+    /// Who may do what.
+    pub users: UsersCell,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].
     pub facts: Vec<Arc<UpstreamFactsCell>>,
     /// The rights that its user lacks there.

@@ -219,6 +219,8 @@ fixed_labels! {
         Protocol => "protocol",
         /// Nothing came for longer than the idle timeout.
         Idle => "idle",
+        /// It did not log in within the time for it.
+        Login => "login",
         /// Messages that it had not asked for piled up beyond the output buffer's bound.
         OutputBuffer => "output_buffer",
         /// It took nothing of what waited for it for longer than the stall timeout.

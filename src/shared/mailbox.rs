@@ -37,6 +37,8 @@ pub enum WorkerMessage {
         /// Takes the number of clients closed.
         reply: oneshot::Sender<u64>,
     },
+    /// The users have changed: look at them now, and say when it is done.
+    UsersChanged(oneshot::Sender<()>),
     /// End the blocking command of a client, as `CLIENT UNBLOCK` does.
     Unblock {
         /// The client.

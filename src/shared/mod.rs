@@ -25,3 +25,4 @@ pub mod scripts;
 pub mod tallies;
 pub mod topology;
 pub mod upstream_facts;
+pub mod users;

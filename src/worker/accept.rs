@@ -14,8 +14,8 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::client::Client;
+use super::client::session::Session;
 use super::client_task;
-use super::decide::local::asks_for_password;
 use super::owners::Worker;
 use super::turn::turn;
 use crate::net::{Listener, Stream};
@@ -111,10 +111,12 @@ fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: Stream) {
         return;
     };
     stream.set_options(worker.core.config.gateway.tcp_keepalive);
-    let limits = worker.core.request_limits(!asks_for_password(&worker.core.config));
+    let session = Session::new(worker.core.snapshots.users.anybody());
+    let limits = worker.core.request_limits(session.authenticated);
     let now_ns = worker.core.now_ns;
     worker.core.tallies.clients.opened += 1;
     let since = (now_ns, worker.core.snapshots.topology.version);
-    let key = worker.clients.all.insert(|key| Client::new(key, id, stream, (peer, local), limits, since));
+    let names = (peer, local);
+    let key = worker.clients.all.insert(|key| Client::new(key, id, stream, names, (session, limits), since));
     tokio::task::spawn_local(client_task::run(Rc::clone(shared), key));
 }

@@ -54,6 +54,7 @@ impl Core {
             classes: Classes::new(&commands),
             commands,
             read_from: read_from(&config),
+            users: gateway.users.load(),
         };
         let started = gateway.started;
         Self {

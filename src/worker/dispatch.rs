@@ -76,7 +76,10 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
 
 /// Whether the gateway itself does what was decided, at once.
 fn is_local(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Abort(_) | Verdict::HangUp)
+    matches!(
+        verdict,
+        Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Deny(..) | Verdict::Abort(_) | Verdict::HangUp
+    )
 }
 
 /// The cluster that a request goes to, or the first of them.
@@ -104,6 +107,7 @@ impl Worker {
                 self.sessions().note_flush(key, request);
                 self.sessions().queue_command(key, request, slot, readonly, part)
             }
+            Verdict::Deny(denied, text) => self.deny(key, resolved, denied, &text),
             Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp | Verdict::Refuse(_) => {
                 self.act_here(key, verdict, command)
             }

@@ -44,6 +44,10 @@ impl Worker {
                 // The asker may have given up.
                 let _ = reply.send(keys.len() as u64);
             }
+            WorkerMessage::UsersChanged(reply) => {
+                self.look_at_snapshots();
+                let _ = reply.send(());
+            }
             WorkerMessage::Unblock { id, error, reply } => self.unblock(id, error, reply),
             WorkerMessage::FindClient { id, reply } => {
                 let _ = reply.send(self.clients.by_id(id).map(ClientKey::to_number));

@@ -40,6 +40,7 @@ mod copy_connections;
 pub mod core;
 pub mod decide;
 mod deliver;
+pub mod denials;
 pub mod dispatch;
 pub mod effects;
 pub mod ended;
@@ -75,6 +76,7 @@ pub mod timers;
 pub mod turn;
 pub mod upstream;
 mod upstream_task;
+mod users;
 mod write_behind;
 
 use std::cell::RefCell;

@@ -91,6 +91,11 @@ impl Worker {
             self.hot.set_commands(&commands);
             self.clients.all.iter_mut().for_each(|client| client.session.last_command.clear());
         }
+        let users = self.core.gateway.users.peek();
+        if !Arc::ptr_eq(&users, &self.core.snapshots.users) {
+            let users = Arc::clone(&users);
+            self.take_users(users);
+        }
         let topology = self.core.gateway.topology.load();
         if topology.version != self.core.snapshots.topology.version {
             self.core.snapshots.topology = topology;

@@ -259,6 +259,7 @@ fn context_of(verdict: &Verdict) -> Option<CommandContext> {
         Verdict::Answer(_)
         | Verdict::Reserve(_)
         | Verdict::Refuse(_)
+        | Verdict::Deny(..)
         | Verdict::Abort(_)
         | Verdict::HangUp => None,
     }

@@ -2,6 +2,8 @@
 //!
 //! A round visits each thing once. As long as there are no more of them than a part has, every part is a whole round.
 
+use std::time::Duration;
+
 use super::arena::Arena;
 use super::client::{Client, Linger, Phase};
 use super::core::Core;
@@ -105,7 +107,11 @@ impl NodeLevels {
 impl Worker {
     /// Ends clients whose time is over, and measures.
     pub(super) fn visit_clients(&mut self) {
-        let idle_ns = self.core.config.limits.idle_timeout.map(|timeout| timeout.as_nanos() as u64);
+        let nanoseconds = |timeout: Duration| timeout.as_nanos() as u64;
+        let patience = Patience {
+            idle_ns: self.core.config.limits.idle_timeout.map(nanoseconds),
+            login_ns: self.core.config.auth.login_timeout.map(nanoseconds),
+        };
         let (now_ns, draining) = (self.core.now_ns, self.core.draining);
         let stall_timeout = self.core.config.limits.output_stall_timeout;
         let mut stalled = Vec::new();
@@ -117,7 +123,7 @@ impl Worker {
             levels.buffered_in_bytes += kept as u64;
             levels.buffered_out_bytes += (client.output.len() + client.replies.held_bytes()) as u64;
             client.give_back();
-            end_if_overdue(client, now_ns, idle_ns, draining);
+            end_if_overdue(client, now_ns, &patience, draining);
             if client.stall.is_due(now_ns, stall_timeout) {
                 stalled.push(client.key);
             }
@@ -181,9 +187,22 @@ impl Worker {
     }
 }
 
-fn end_if_overdue(client: &mut Client, now_ns: u64, idle_ns: Option<u64>, draining: bool) {
-    let idle = idle_ns.is_some_and(|limit| now_ns.saturating_sub(client.active_ns) > limit);
+/// How long a client may take.
+struct Patience {
+    /// To say anything again.
+    idle_ns: Option<u64>,
+    /// To log in, where that is asked for.
+    login_ns: Option<u64>,
+}
+
+fn end_if_overdue(client: &mut Client, now_ns: u64, patience: &Patience, draining: bool) {
+    let is_over = |limit_ns: Option<u64>, since_ns: u64| {
+        limit_ns.is_some_and(|limit_ns| now_ns.saturating_sub(since_ns) > limit_ns)
+    };
+    let idle = is_over(patience.idle_ns, client.active_ns);
+    let knocks = !client.session.authenticated && is_over(patience.login_ns, client.connected_ns);
     match client.phase {
+        Phase::Open if knocks => client.phase = Phase::Finishing(CloseReason::Login),
         Phase::Open
             if idle
                 && client.replies.is_empty()

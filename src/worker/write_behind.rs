@@ -179,6 +179,7 @@ impl Worker {
             Verdict::Answer(_)
             | Verdict::Reserve(_)
             | Verdict::Refuse(_)
+            | Verdict::Deny(..)
             | Verdict::Abort(_)
             | Verdict::HangUp => BarrierKeys::default(),
             Verdict::Session(Session::Exec, _) => {

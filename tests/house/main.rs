@@ -64,6 +64,7 @@ fn check_uses(directory: &str, allowed: &[&str]) {
         "admission",
         "combine",
         "command",
+        "access",
         "config",
         "control",
         "demo",
@@ -95,7 +96,8 @@ fn leaves_use_leaves_only() {
     check_uses("command", &["resp", "limits"]);
     check_uses("route", &["resp"]);
     check_uses("detect", &["route", "limits"]);
-    check_uses("config", &["route", "limits"]);
+    check_uses("access", &["command", "resp"]);
+    check_uses("config", &["access", "command", "route", "limits"]);
     check_uses("pace", &[]);
     check_uses("combine", &["resp", "limits"]);
     check_uses("admission", &["combine", "command", "config", "resp", "limits"]);

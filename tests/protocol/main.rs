@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod auth;
 mod clients_bound;
 mod cluster_pose;

@@ -143,8 +143,6 @@ const CHANGES_ONE_NODE: &str = "it changes one server of many; send it to that s
 const SPEAKS_OF_ONE_NODE: &str = "it speaks of one server of many; ask that server directly";
 const BETWEEN_SERVERS: &str = "it is for the traffic between servers; send it to the server directly";
 const TOPOLOGY: &str = "it changes or inspects the cluster behind the gateway; send it to a node directly";
-const USERS: &str =
-    "clients of the gateway are its own users, set in its configuration; ask the server directly";
 const SHARED_CONNECTION: &str = "clients of the gateway share its connections to the server";
 const PAUSES_EVERYONE: &str = "it would pause every client of the gateway; send it to the server directly";
 

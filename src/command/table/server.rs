@@ -3,19 +3,19 @@
 use super::*;
 
 commands! { SERVER: Server []
-    "acl"                     -2 []                                 []                 Refuse(USERS),             "6.0.0" "A container for Access List Control commands ";
-    "acl|cat"                 -2 [NOSCRIPT LOADING STALE]           []                 AnyNode,                   "6.0.0" "List the ACL categories or the commands inside a category";
-    "acl|deluser"             -3 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "Remove the specified ACL users and the associated rules";
-    "acl|dryrun"              -4 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "7.0.0" "Returns whether the user can execute the given command without executing the command";
-    "acl|genpass"             -2 [NOSCRIPT LOADING STALE]           []                 AnyNode,                   "6.0.0" "Generate a pseudorandom secure password to use for ACL users";
-    "acl|getuser"              3 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "Get the rules for a specific ACL user";
-    "acl|help"                 2 [LOADING STALE]                    []                 AnyNode,                   "6.0.0" "Show helpful text about the different subcommands";
-    "acl|list"                 2 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "List the current ACL rules in ACL config file format";
-    "acl|load"                 2 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "Reload the ACLs from the configured ACL file";
-    "acl|log"                 -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "List latest events denied because of ACLs in place";
-    "acl|save"                 2 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "Save the current ACL rules in the configured ACL file";
-    "acl|setuser"             -3 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "Modify or create the rules for a specific ACL user";
-    "acl|users"                2 [ADMIN NOSCRIPT LOADING STALE]     []                 Refuse(USERS),             "6.0.0" "List the username of all the configured ACL rules";
+    "acl"                     -2 []                                 []                 Local(Local::Acl),           "6.0.0" "A container for Access List Control commands ";
+    "acl|cat"                 -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Acl),         "6.0.0" "List the ACL categories or the commands inside a category";
+    "acl|deluser"             -3 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "Remove the specified ACL users and the associated rules";
+    "acl|dryrun"              -4 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "7.0.0" "Returns whether the user can execute the given command without executing the command";
+    "acl|genpass"             -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Acl),         "6.0.0" "Generate a pseudorandom secure password to use for ACL users";
+    "acl|getuser"              3 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "Get the rules for a specific ACL user";
+    "acl|help"                 2 [LOADING STALE]                    []                 Local(Local::Acl),         "6.0.0" "Show helpful text about the different subcommands";
+    "acl|list"                 2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "List the current ACL rules in ACL config file format";
+    "acl|load"                 2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "Reload the ACLs from the configured ACL file";
+    "acl|log"                 -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "List latest events denied because of ACLs in place";
+    "acl|save"                 2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "Save the current ACL rules in the configured ACL file";
+    "acl|setuser"             -3 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "Modify or create the rules for a specific ACL user";
+    "acl|users"                2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Acl),         "6.0.0" "List the username of all the configured ACL rules";
     "acl|whoami"               2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Whoami),      "6.0.0" "Return the name of the user associated to the current connection";
     "bgrewriteaof"             1 [ADMIN NOSCRIPT NO_ASYNC_LOADING]  []                 Refuse(CHANGES_ONE_NODE),  "1.0.0" "Asynchronously rewrite the append-only file";
     "bgsave"                  -1 [ADMIN NOSCRIPT NO_ASYNC_LOADING]  []                 Refuse(CHANGES_ONE_NODE),  "1.0.0" "Asynchronously save the dataset to disk";

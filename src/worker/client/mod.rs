@@ -262,7 +262,7 @@ impl Client {
         id: u64,
         stream: Stream,
         (peer, local): (SocketName, SocketName),
-        limits: RequestLimits,
+        (session, limits): (Session, RequestLimits),
         (now_ns, topology_version): (u64, u64),
     ) -> Self {
         let inbox = Inbox {
@@ -284,7 +284,7 @@ impl Client {
             pushed_bytes: 0,
             stall: Stall::default(),
             window: Window::default(),
-            session: Session::new(limits.authenticated),
+            session,
             phase: Phase::Open,
             gate: Gate::Open,
             exclusive: false,

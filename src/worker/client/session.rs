@@ -2,12 +2,15 @@
 //!
 //! Plain data, changed by `decide` and by replies that confirm a change. Holds no socket and sends nothing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::behind::BarrierKeys;
 use super::subscriptions::Subscriptions;
 use super::tracking::Tracking;
 use super::transaction::{TransactionState, Watch};
+use crate::access::{DEFAULT_USER, User};
 use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
 use crate::worker::names::UpstreamKey;
@@ -69,6 +72,8 @@ pub struct Session {
     pub library_version: Bytes,
     /// Who authenticated; `default` until someone else did.
     pub user: Bytes,
+    /// That user, if it may not do everything.
+    pub restricted: Option<Arc<User>>,
     /// May send commands.
     pub authenticated: bool,
     /// `CLIENT REPLY`.
@@ -107,16 +112,17 @@ impl Session {
         Selection { version: self.version, database: self.database }
     }
 
-    /// A new connection's session.
-    pub fn new(authenticated: bool) -> Self {
-        Self {
+    /// A new connection's session. Whoever need not log in is the user `default`.
+    pub fn new(default: Option<&Arc<User>>) -> Self {
+        let mut session = Self {
             version: RespVersion::Resp2,
             database: 0,
             name: Bytes::new(),
             library_name: Bytes::new(),
             library_version: Bytes::new(),
-            user: Bytes::from_static(b"default"),
-            authenticated,
+            user: Bytes::from_static(DEFAULT_USER),
+            restricted: None,
+            authenticated: false,
             replies: Replies::On,
             transaction: TransactionState::Closed,
             watch: Watch::Nothing,
@@ -130,13 +136,27 @@ impl Session {
             last_command: LastCommand::default(),
             script: None,
             limits_changed: false,
-            plain: authenticated,
+            plain: false,
+        };
+        if let Some(user) = default {
+            session.become_user(user);
         }
+        session
+    }
+
+    /// From now on it is this user's.
+    pub fn become_user(&mut self, user: &Arc<User>) {
+        self.user = Bytes::copy_from_slice(&user.name);
+        self.restricted = (!user.is_unrestricted()).then(|| Arc::clone(user));
+        self.limits_changed |= !self.authenticated;
+        self.authenticated = true;
+        self.refresh_plain();
     }
 
     /// To be called after any change of the state above.
     pub fn refresh_plain(&mut self) {
         self.plain = self.authenticated
+            && self.restricted.is_none()
             && !self.transaction.is_special()
             && self.subscriptions.is_none()
             && self.tracking.is_none()

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::Snapshots;
 use super::pose::{self, AdvertisedAddress};
+use crate::access::{DEFAULT_USER, Users};
 use crate::command::Local;
 use crate::command::render::{self, Style};
 use crate::config::Config;
@@ -17,7 +18,8 @@ use crate::route::SlotAt;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::client::session::{Replies, Session};
 
-const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+/// The error for a wrong password, as Redis words it.
+pub const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";
 const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 const SYNTAX: &str = "ERR syntax error";
@@ -68,6 +70,8 @@ pub enum Answer {
     Select(u32),
     /// `CLIENT REPLY OFF` or `SKIP`: nothing is written.
     Silent,
+    /// The user of this name does not exist, is off or has another password.
+    Denied(Bytes),
 }
 
 /// Answers.
@@ -94,8 +98,8 @@ pub fn answer(
         Local::Readonly if !surroundings.shown_as_cluster() => encode::error(out, surroundings.no_cluster()),
         Local::Readonly => encode::simple(out, "OK"),
         Local::Whoami => encode::bulk(out, &session.user),
-        Local::Auth => auth(surroundings.config, session, request, out),
-        Local::Hello => hello(surroundings, session, request, out),
+        Local::Auth => return auth(&surroundings.snapshots.users, session, request, out),
+        Local::Hello => return hello(surroundings, session, request, out),
         Local::Select => return select(surroundings, request, out),
         Local::Client => return client(surroundings, session, request, out),
         Local::Command if is_docs(request) => return Answer::Ask,
@@ -104,7 +108,9 @@ pub fn answer(
             render::command(&surroundings.snapshots.commands, request, style, out);
         }
         Local::Cluster => return cluster(surroundings, session.version, request, out),
-        Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys | Local::Reserve => return Answer::Ask,
+        Local::Acl | Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys | Local::Reserve => {
+            return Answer::Ask;
+        }
     }
     Answer::Done
 }
@@ -136,59 +142,28 @@ fn role(out: &mut Vec<u8>) {
     encode::array(out, 0);
 }
 
-fn auth(config: &Config, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
+fn auth(users: &Users, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+    let takes_any = users.get(DEFAULT_USER).is_some_and(|user| user.takes_any_password());
     let (user, password) = match (request.len(), request.arg(1), request.arg(2)) {
-        (2, Some(password), _) if config.auth.password.is_none() => {
-            let _ = password;
-            return encode::error(out, NO_PASSWORD_SET);
+        (2, Some(_), _) if takes_any => {
+            encode::error(out, NO_PASSWORD_SET);
+            return Answer::Done;
         }
-        (2, Some(password), _) => (&b"default"[..], password),
+        (2, Some(password), _) => (DEFAULT_USER, password),
         (3, Some(user), Some(password)) => (user, password),
-        _ => return encode::error(out, SYNTAX),
-    };
-    if log_in(config, session, user, password) {
-        encode::simple(out, "OK");
-    } else {
-        encode::error(out, WRONGPASS);
-    }
-}
-
-/// Whether the password is right; if so, the session is that user's.
-fn log_in(config: &Config, session: &mut Session, user: &[u8], password: &[u8]) -> bool {
-    let right = knows_password(config, user, password);
-    if right {
-        session.user = Bytes::copy_from_slice(user);
-        session.limits_changed = !session.authenticated;
-        session.authenticated = true;
-        session.refresh_plain();
-    }
-    right
-}
-
-fn knows_password(config: &Config, user: &[u8], password: &[u8]) -> bool {
-    let named = config.auth.users.iter().find(|known| known.name.as_bytes() == user);
-    match named {
-        Some(known) => {
-            known.password.as_ref().is_some_and(|secret| same(secret.reveal().as_bytes(), password))
+        _ => {
+            encode::error(out, SYNTAX);
+            return Answer::Done;
         }
-        None if user == b"default" => match &config.auth.password {
-            Some(secret) => same(secret.reveal().as_bytes(), password),
-            // As in Redis, where the user `default` without a password takes any.
-            None => !asks_for_password(config),
-        },
-        None => false,
+    };
+    match users.authenticate(user, password) {
+        Some(user) => {
+            session.become_user(user);
+            encode::simple(out, "OK");
+            Answer::Done
+        }
+        None => Answer::Denied(Bytes::copy_from_slice(user)),
     }
-}
-
-/// Whether clients have to authenticate at all.
-pub fn asks_for_password(config: &Config) -> bool {
-    config.auth.password.is_some() || !config.auth.users.is_empty()
-}
-
-/// Compares without telling by its time how much was right.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    let difference = left.iter().zip(right).fold(0, |difference, (left, right)| difference | (left ^ right));
-    left.len() == right.len() && difference == 0
 }
 
 /// What a `HELLO` asks for.
@@ -231,33 +206,44 @@ impl<'a> Hello<'a> {
 }
 
 /// The version that a `HELLO` of an authenticated client, which speaks `version`, will choose; nothing if it will be refused.
-pub fn version_chosen(config: &Config, version: RespVersion, request: &Request<'_>) -> Option<RespVersion> {
+pub fn version_chosen(users: &Users, version: RespVersion, request: &Request<'_>) -> Option<RespVersion> {
     let hello = Hello::parse(version, request).ok()?;
-    let right = hello.credentials.is_none_or(|(user, password)| knows_password(config, user, password));
+    let right = hello.credentials.is_none_or(|(user, password)| users.authenticate(user, password).is_some());
     right.then_some(hello.version)
 }
 
-fn hello(surroundings: &Surroundings<'_>, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) {
+fn hello(
+    surroundings: &Surroundings<'_>,
+    session: &mut Session,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Answer {
     let hello = match Hello::parse(session.version, request) {
         Ok(hello) => hello,
-        Err(text) => return encode::error(out, text),
+        Err(text) => {
+            encode::error(out, text);
+            return Answer::Done;
+        }
     };
-    if let Some((user, password)) = hello.credentials
-        && !log_in(surroundings.config, session, user, password)
-    {
-        return encode::error(out, WRONGPASS);
+    if let Some((user, password)) = hello.credentials {
+        match surroundings.snapshots.users.authenticate(user, password) {
+            Some(user) => session.become_user(user),
+            None => return Answer::Denied(Bytes::copy_from_slice(user)),
+        }
     }
     if !session.authenticated {
-        return encode::error(
+        encode::error(
             out,
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         );
+        return Answer::Done;
     }
     session.version = hello.version;
     if let Some(name) = hello.name {
         session.name = Bytes::copy_from_slice(name);
     }
     hello_reply(surroundings, hello.version, out);
+    Answer::Done
 }
 
 fn hello_reply(surroundings: &Surroundings<'_>, version: RespVersion, out: &mut Vec<u8>) {

@@ -24,6 +24,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
+use crate::access::{Denied, Users};
 use crate::command::{
     Class, Command, CommandError, CommandFlags, CommandTable, Fan, Local, Reserve, Session,
 };
@@ -66,6 +67,8 @@ pub struct Snapshots {
     pub classes: classes::Classes,
     /// Where reads of each cluster may go, by [`ClusterId`].
     pub read_from: Box<[ReadFrom]>,
+    /// Who may do what.
+    pub users: Arc<Users>,
 }
 
 impl Snapshots {
@@ -125,6 +128,8 @@ pub enum Verdict {
     Reserve(Reserve),
     /// Answer with this error.
     Refuse(Refusal),
+    /// Answer with this error: its user may not do that.
+    Deny(Denied, Refusal),
     /// Close the connection without an answer: it is HTTP that comes.
     HangUp,
     /// As [`Verdict::Refuse`], and what is watched and queued is forgotten: an `EXEC` that is no such.
@@ -146,6 +151,10 @@ pub enum Part {
 
 /// Decides on a request of a known command.
 pub fn decide(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
+    if let Some((denied, text)) = denied(snapshots, session, resolved) {
+        poison(session);
+        return Verdict::Deny(denied, text);
+    }
     if session.authenticated && own_keys::names_own_key(resolved) {
         poison(session);
         return Verdict::Refuse(own_keys::OWN_KEY.into());
@@ -154,6 +163,19 @@ pub fn decide(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Res
         true => by_class(snapshots, resolved),
         false => in_state(snapshots, session, resolved),
     }
+}
+
+/// Why a user may not send this, if it is one who may not do everything.
+#[inline(always)]
+fn denied(
+    snapshots: &Snapshots,
+    session: &ClientSession,
+    resolved: &Resolved<'_>,
+) -> Option<(Denied, Refusal)> {
+    let user = session.restricted.as_ref().filter(|_| session.authenticated)?;
+    let command = snapshots.commands.get(resolved.command);
+    let denied = user.check(resolved.command, command, resolved.request).err()?;
+    Some((denied, denied.message(user, command).into()))
 }
 
 /// Decides on a request of which the command is not known, or has not these arguments.

@@ -54,7 +54,7 @@ impl Sessions<'_> {
                 // Redis says what is wrong with it.
                 _ => Step::Redis(1),
             },
-            Part::Hello => match local::version_chosen(&self.core.config, version, request) {
+            Part::Hello => match local::version_chosen(&self.core.snapshots.users, version, request) {
                 Some(chosen) if chosen != version => Step::Hello(chosen, kept()),
                 _ => Step::Here(kept()),
             },

@@ -15,6 +15,7 @@ use crate::worker::client::session::Session;
 use crate::worker::client::{Gate, Phase};
 use crate::worker::decide::local::{self, Answer, Surroundings};
 use crate::worker::decide::pose::AdvertisedAddress;
+use crate::worker::denials::denial;
 use crate::worker::effects::Effect;
 use crate::worker::flow::Flow;
 use crate::worker::names::{ClientKey, UpstreamKey};
@@ -71,6 +72,13 @@ impl Sessions<'_> {
             Answer::Reset => {
                 self.reset(key);
                 self.reply(key, &reply);
+            }
+            Answer::Denied(user) => {
+                if let Some(client) = self.clients.all.get(key) {
+                    let told = denial(client, "auth", request.name().to_ascii_lowercase(), &user);
+                    self.core.gateway.users.send(told);
+                }
+                return self.refuse(key, ErrorKind::ClientAuth, local::WRONGPASS);
             }
             Answer::Ask => self.ask_control(key, local, request),
             Answer::Forward(slot) => {
@@ -157,9 +165,8 @@ impl Sessions<'_> {
 
     /// `RESET`: everything that the connection was told is forgotten.
     fn reset(&mut self, key: ClientKey) {
-        let authenticated = !local::asks_for_password(&self.core.config);
         let Some(client) = self.clients.all.get_mut(key) else { return };
-        let old = std::mem::replace(&mut client.session, Session::new(authenticated));
+        let old = std::mem::replace(&mut client.session, Session::new(self.core.snapshots.users.anybody()));
         client.session.limits_changed = true;
         self.release_session(old);
     }

@@ -1,0 +1,188 @@
+//! Whether a user may send a request.
+
+use smallvec::SmallVec;
+
+use super::patterns::KeyUse;
+use super::selector::Selector;
+use super::user::User;
+use crate::command::{Command, CommandFlags, CommandId, Group, KeyFlags, KeyUses};
+use crate::resp::Request;
+
+/// Why a request is denied. Later ones say more, so they are told when several selectors deny it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Denied {
+    /// The user may not run the command.
+    Command,
+    /// It may, but not with the key that is this argument; 0 where the arguments do not tell the keys, or more are touched than are
+    /// named.
+    Key(usize),
+    /// It may, but not with the channel that is this argument.
+    Channel(usize),
+}
+
+/// One key of a request and what is done with it.
+type Use = (usize, KeyUse);
+
+/// The keys of a request, or nothing where the arguments do not tell.
+type Uses = Option<SmallVec<[Use; 4]>>;
+
+impl User {
+    /// Whether it may send a request of this command.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, id: CommandId, command: &Command, request: &Request<'_>) -> Result<(), Denied> {
+        if self.is_unrestricted() {
+            return Ok(());
+        }
+        let uses = uses_of(command, request);
+        let touches_unnamed = touches_unnamed_keys(command, request);
+        let mut denied = Denied::Command;
+        for selector in self.all_selectors() {
+            match check_selector(selector, (id, command), request, (&uses, touches_unnamed)) {
+                Ok(()) => return Ok(()),
+                Err(why) => denied = denied.max(why),
+            }
+        }
+        Err(denied)
+    }
+}
+
+fn check_selector(
+    selector: &Selector,
+    (id, command): (CommandId, &Command),
+    request: &Request<'_>,
+    (uses, touches_unnamed): (&Uses, bool),
+) -> Result<(), Denied> {
+    let is_open = command.flags.contains(CommandFlags::NO_AUTH);
+    if !is_open && (runs_code(command) || !selector.commands.allow(id, request.arg(1))) {
+        return Err(Denied::Command);
+    }
+    if !selector.keys.are_all() {
+        let Some(uses) = uses else { return Err(Denied::Key(0)) };
+        let allowed = |(position, wanted): &Use| {
+            selector.keys.allow(request.arg(*position).unwrap_or_default(), *wanted)
+        };
+        if let Some((position, _)) = uses.iter().find(|used| !allowed(used)) {
+            return Err(Denied::Key(*position));
+        }
+        let may_touch = selector.keys.all_readable() && !is_of_module(command);
+        if touches_unnamed && !may_touch {
+            return Err(Denied::Key(0));
+        }
+    }
+    if !selector.channels.are_all() && command.flags.contains(CommandFlags::PUBSUB) {
+        check_channels(selector, command, request)?;
+    }
+    Ok(())
+}
+
+/// Scripts and functions run with the rights of the gateway, not with the user's.
+fn runs_code(command: &Command) -> bool {
+    command.group == Group::Scripting
+        && matches!(&*command.name, "eval" | "eval_ro" | "evalsha" | "evalsha_ro" | "fcall" | "fcall_ro")
+}
+
+fn is_of_module(command: &Command) -> bool {
+    command.group == Group::Module
+}
+
+/// Whether a request touches keys that it does not name.
+fn touches_unnamed_keys(command: &Command, request: &Request<'_>) -> bool {
+    command.follows_patterns(request) || (is_of_module(command) && !command.has_keys())
+}
+
+fn check_channels(selector: &Selector, command: &Command, request: &Request<'_>) -> Result<(), Denied> {
+    let (channels, is_pattern) = match &*command.name {
+        "subscribe" | "ssubscribe" => (1..request.len(), false),
+        "psubscribe" => (1..request.len(), true),
+        "publish" | "spublish" => (1..2, false),
+        _ => return Ok(()),
+    };
+    let denied =
+        |position: &usize| !selector.channels.allow(request.arg(*position).unwrap_or_default(), is_pattern);
+    channels.into_iter().find(denied).map_or(Ok(()), |position| Err(Denied::Channel(position)))
+}
+
+/// What a request does with each of its keys.
+fn uses_of(command: &Command, request: &Request<'_>) -> Uses {
+    let mut found = KeyUses::new();
+    command.key_uses(request, &mut found).ok()?;
+    let uses =
+        found.into_iter().map(|(position, flags)| (position as usize, use_of(command, request, flags)));
+    Some(uses.collect())
+}
+
+fn use_of(command: &Command, request: &Request<'_>, flags: KeyFlags) -> KeyUse {
+    let changes = KeyFlags::UPDATE.with(KeyFlags::INSERT).with(KeyFlags::DELETE);
+    let usual = KeyUse { reads: flags.contains(KeyFlags::ACCESS), writes: flags.intersects(changes) };
+    if !flags.contains(KeyFlags::VARIABLE_FLAGS) {
+        return usual;
+    }
+    match &*command.name {
+        // Without GET it tells nothing of the old value.
+        "set" => KeyUse { reads: has_word(request, 3, &[b"get"]), ..usual },
+        "bitfield" => KeyUse { writes: has_word(request, 2, &[b"set", b"incrby"]), ..usual },
+        _ => usual,
+    }
+}
+
+fn has_word(request: &Request<'_>, from: usize, words: &[&[u8]]) -> bool {
+    request.args().skip(from).any(|argument| words.iter().any(|word| argument.eq_ignore_ascii_case(word)))
+}
+
+impl Denied {
+    /// The text of the client's error, without its leading `-`, in the words of Redis 7.
+    pub fn message(self, user: &User, command: &Command) -> Vec<u8> {
+        match self {
+            Self::Command => [b"NOPERM ", self.explain(user, command, b"").as_slice()].concat(),
+            Self::Key(_) => b"NOPERM No permissions to access a key".to_vec(),
+            Self::Channel(_) => b"NOPERM No permissions to access a channel".to_vec(),
+        }
+    }
+
+    /// What `ACL DRYRUN` says, which names the key or channel `object`.
+    pub fn explain(self, user: &User, command: &Command, object: &[u8]) -> Vec<u8> {
+        let name = user.name.as_slice();
+        match self {
+            Self::Command => {
+                let why: &[u8] = match runs_code(command) {
+                    true => b": scripts run with the gateway's rights, so only users who may do everything run them",
+                    false => b"",
+                };
+                [
+                    b"User ",
+                    name,
+                    b" has no permissions to run the '",
+                    command.name.as_bytes(),
+                    b"' command",
+                    why,
+                ]
+                .concat()
+            }
+            Self::Key(_) => {
+                [b"User ", name, b" has no permissions to access the '", object, b"' key"].concat()
+            }
+            Self::Channel(_) => {
+                [b"User ", name, b" has no permissions to access the '", object, b"' channel"].concat()
+            }
+        }
+    }
+
+    /// The argument that is denied: the command itself, a key or a channel.
+    pub fn argument(self) -> usize {
+        match self {
+            Self::Command => 0,
+            Self::Key(position) | Self::Channel(position) => position,
+        }
+    }
+
+    /// Redis's word for the reason in `ACL LOG`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Key(_) => "key",
+            Self::Channel(_) => "channel",
+        }
+    }
+}
