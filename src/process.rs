@@ -35,7 +35,7 @@ use crate::control::rights::{follow_rights, missing_rights};
 use crate::control::sales::sweeper::sweep;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::control::users::users_of;
-use crate::journal::{Journal, JournalOptions, OpenError, Recovery, Tear, TornTail};
+use crate::journal::{Journal, JournalCluster, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, DENIALS_WAITING_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
 use crate::net::{BoundListener, Listener, listen_advice};
 use crate::route::{KeyHasher, Routes};
@@ -362,7 +362,12 @@ fn open_journal(
     workers: usize,
     id: &str,
 ) -> Result<(Option<Journal>, Vec<WorkerJournal>), ProcessError> {
-    let servers: Vec<String> = config.all_servers().map(ToString::to_string).collect();
+    let clusters = config.clusters().map(|cluster| {
+        let servers: Vec<String> =
+            config.upstream_of(cluster).servers.iter().map(ToString::to_string).collect();
+        JournalCluster { name: config.cluster_name(cluster).to_owned(), servers: servers.join(",") }
+    });
+    let clusters = clusters.collect();
     let config = &config.write_behind;
     if !config.journal {
         if config.journal_path.is_dir() {
@@ -377,7 +382,7 @@ fn open_journal(
     let options = JournalOptions {
         directory: config.journal_path.clone(),
         gateway_id: id.to_owned(),
-        upstream: servers.join(","),
+        clusters,
         adopt: config.journal_adopt,
         bytes_max: config.journal_bytes_max,
         clients: workers,

@@ -18,7 +18,7 @@ use super::schema::{Directive, Kind, visit_directives};
 use super::sections::{Config, Upstream};
 use super::types::Secret;
 use super::value::{Change, Value};
-use crate::route::ClusterId;
+use crate::route::{ClusterId, DEFAULT_CLUSTER};
 
 /// The largest file that a secret is read from. A larger file was named by mistake.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
@@ -40,6 +40,11 @@ impl Config {
     /// The clusters that the configuration names, in the order of their numbers: today the one that `[upstream]` describes.
     pub fn clusters(&self) -> impl ExactSizeIterator<Item = ClusterId> + use<> {
         [ClusterId::DEFAULT].into_iter()
+    }
+
+    /// What a cluster is called.
+    pub fn cluster_name(&self, _cluster: ClusterId) -> &str {
+        DEFAULT_CLUSTER
     }
 
     /// How the servers of a cluster are reached, and as whom.

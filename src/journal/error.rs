@@ -17,6 +17,13 @@ pub enum OpenError {
         /// The directory.
         directory: PathBuf,
     },
+    /// It holds increments of a cluster that the configuration does not name.
+    NoCluster {
+        /// The directory.
+        directory: PathBuf,
+        /// The cluster.
+        name: String,
+    },
     /// It holds increments that were acknowledged before other servers.
     OtherUpstream {
         /// The directory.
@@ -53,6 +60,12 @@ impl std::fmt::Display for OpenError {
                  write_behind.journal_adopt = true",
                 directory.display()
             ),
+            Self::NoCluster { directory, name } => write!(
+                out,
+                "journal {} holds increments of counters in the cluster {name}, which the configuration does not name: \
+                 start once with it to have them flushed there",
+                directory.display()
+            ),
             Self::Damaged { file, offset, what } => write!(
                 out,
                 "journal {} is damaged at byte {offset}: {what}. It is not guessed at: restore the file from a copy, \
@@ -67,7 +80,10 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
-            Self::InUse { .. } | Self::OtherUpstream { .. } | Self::Damaged { .. } => None,
+            Self::InUse { .. }
+            | Self::NoCluster { .. }
+            | Self::OtherUpstream { .. }
+            | Self::Damaged { .. } => None,
         }
     }
 }

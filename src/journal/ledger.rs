@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
-use super::record::{FlushEnd, RECORD_BYTES_MAX, Record};
+use super::record::{FlushEnd, JournalKey, RECORD_BYTES_MAX, Record};
+use crate::route::ClusterId;
 
 /// The records of one key in a checkpoint: the deltas of the flush, the flush, the deltas behind it.
 const CHECKPOINT_RECORDS_MAX: usize = 3;
@@ -47,7 +46,7 @@ pub struct OpenKey {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
-    keys: BTreeMap<Bytes, OpenKey>,
+    keys: BTreeMap<JournalKey, OpenKey>,
     token_last: u64,
     checkpoint_bytes_max: u64,
 }
@@ -67,8 +66,17 @@ impl Ledger {
     }
 
     /// Every key on which something is pending.
-    pub fn keys(&self) -> impl ExactSizeIterator<Item = (&Bytes, &OpenKey)> {
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = (&JournalKey, &OpenKey)> {
         self.keys.iter()
+    }
+
+    /// The same, with another number for each cluster. Of one that has none, nothing may be pending.
+    pub fn renumbered(self, number_of: &[Option<ClusterId>]) -> Self {
+        let keys = self.keys.into_iter().filter_map(|(key, open)| {
+            let cluster = number_of.get(key.cluster.position()).copied().flatten()?;
+            Some((JournalKey { cluster, ..key }, open))
+        });
+        Self { keys: keys.collect(), ..self }
     }
 
     /// The largest size of a checkpoint, in bytes.
@@ -95,8 +103,8 @@ impl Ledger {
     }
 
     /// Puts a key back to what it was. A token that was used stays used.
-    pub fn restore(&mut self, key: &Bytes, open: Option<OpenKey>) {
-        let bytes = (CHECKPOINT_RECORDS_MAX * (RECORD_BYTES_MAX + key.len())) as u64;
+    pub fn restore(&mut self, key: &JournalKey, open: Option<OpenKey>) {
+        let bytes = (CHECKPOINT_RECORDS_MAX * (RECORD_BYTES_MAX + key.name.len())) as u64;
         let was_open = match open {
             Some(open) => {
                 self.checkpoint_bytes_max += bytes;

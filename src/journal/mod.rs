@@ -35,7 +35,8 @@
 //! # What it deliberately does not do
 //!
 //! No Redis, no policy, no clock except to space its attempts. It is no leaf: it owns files and a thread. It imports nothing
-//! of the crate.
+//! of the crate but the numbers of clusters. These are of one process, so a file lists the clusters' names, and what is read
+//! gets the numbers of this process.
 
 mod client;
 mod disk;
@@ -50,26 +51,27 @@ mod writer;
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{SyncSender, sync_channel},
     thread::JoinHandle,
     time::Instant,
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use client::{JournalClient, JournalNews, Progressed, Ticket};
 pub use disk::{Disk, DiskFile, SystemDisk};
 pub use error::{OpenError, RefusedRecord};
+pub use frame::JournalCluster;
 pub use ledger::{Gathered, OpenFlush, OpenKey};
-pub use record::{FlushEnd, Record};
+pub use record::{FlushEnd, JournalKey, Record};
 pub use segments::TornTail;
 pub use tail::Tear;
 pub use writer::JournalFacts;
 
+use crate::route::ClusterId;
 use client::Message;
-use segments::Segments;
+use segments::{Found, Segments};
 use writer::{Port, Writer};
 
 /// Records that wait for the disk. At a million deltas per second that is what comes in during a sync of 16 ms; beyond
@@ -83,9 +85,9 @@ pub struct JournalOptions {
     pub directory: PathBuf,
     /// The id that it gets if it is made now.
     pub gateway_id: String,
-    /// The servers that flushes go to, each with its port, separated by commas. What is pending from before servers of which
-    /// none is among these is refused: it is not theirs.
-    pub upstream: String,
+    /// The clusters that flushes go to, by [`ClusterId`]. What is pending from before servers of which none is among those of its
+    /// cluster is refused: it is not theirs.
+    pub clusters: Vec<JournalCluster>,
     /// Flush what is pending to these servers, even if the journal names others.
     pub adopt: bool,
     /// The size of all its files together, in bytes. While a new segment is made it can be exceeded by some
@@ -103,7 +105,7 @@ pub struct Recovery {
     /// The highest token that was used; all new ones have to be higher.
     pub token_floor: u64,
     /// The pending deltas, by key. They stay in the journal until their flushes are settled.
-    pub keys: Vec<(Bytes, OpenKey)>,
+    pub keys: Vec<(JournalKey, OpenKey)>,
     /// The torn tails that were cut off.
     pub torn: Option<TornTail>,
 }
@@ -133,21 +135,17 @@ impl Journal {
 
     /// The same, with another way to write. Reading and locking are the operating system's in any case.
     pub fn open_on(options: JournalOptions, disk: Box<dyn Disk>) -> Result<Opened, OpenError> {
-        let JournalOptions { directory, gateway_id, upstream, adopt, bytes_max, clients } = options;
+        let JournalOptions { directory, gateway_id, clusters, adopt, bytes_max, clients } = options;
         let lock = segments::lock(&directory)?;
-        let found = segments::find(&directory)?;
-        if let Some(before) =
-            found.upstream.as_ref().filter(|before| !adopt && !shares_server(before, &upstream))
-            && found.ledger.keys().len() > 0
-        {
-            return Err(OpenError::OtherUpstream { directory, before: before.clone(), now: upstream });
-        }
+        let mut found = segments::find(&directory)?;
+        let number_of = numbers_of(&found, &clusters, adopt, &directory)?;
+        found.ledger = found.ledger.renumbered(&number_of);
         let io_error = |error: io::Error| OpenError::Io { path: directory.clone(), error };
         let mut segments = Segments {
             disk,
             directory: directory.clone(),
             gateway_id: found.gateway_id.unwrap_or(gateway_id),
-            upstream,
+            clusters,
             next_number: found.next_number,
             obsolete: found.obsolete,
             lock,
@@ -195,6 +193,33 @@ impl Journal {
     pub fn follow_facts(&self) -> watch::Receiver<JournalFacts> {
         self.facts.clone()
     }
+}
+
+/// The number that each cluster of a file has now. Nothing is pending for one that has none.
+fn numbers_of(
+    found: &Found,
+    now: &[JournalCluster],
+    adopt: bool,
+    directory: &Path,
+) -> Result<Vec<Option<ClusterId>>, OpenError> {
+    let mut numbers = Vec::new();
+    for (place, before) in found.clusters.iter().enumerate() {
+        let position = now.iter().position(|cluster| cluster.name == before.name);
+        numbers.push(position.map(|position| ClusterId(position as u16)));
+        if !found.ledger.keys().any(|(key, _)| key.cluster.position() == place) {
+            continue;
+        }
+        let directory = || directory.to_owned();
+        let Some(position) = position else {
+            return Err(OpenError::NoCluster { directory: directory(), name: before.name.clone() });
+        };
+        let (before, now) = (&before.servers, &now[position].servers);
+        if !adopt && !before.is_empty() && !shares_server(before, now) {
+            let (before, now) = (before.clone(), now.clone());
+            return Err(OpenError::OtherUpstream { directory: directory(), before, now });
+        }
+    }
+    Ok(numbers)
 }
 
 /// Whether a server is in both lists.

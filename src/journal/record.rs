@@ -1,8 +1,29 @@
 //! One fact in the journal, and its bytes.
 //!
-//! Owns the spelling: little-endian numbers of fixed width, the key behind its length. Integrity is the frame's business.
+//! Owns the spelling: little-endian numbers of fixed width, the key as its cluster and its name behind its length. Integrity is the
+//! frame's business.
 
 use bytes::{Buf, BufMut, Bytes};
+
+use crate::route::ClusterId;
+
+/// A counter: its name, in its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalKey {
+    /// The cluster. In a file it is a position in the list of the file's header.
+    pub cluster: ClusterId,
+    /// The name.
+    pub name: Bytes,
+}
+
+/// How a version of the format spells keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyForm {
+    /// By the name alone: there was one cluster.
+    Name,
+    /// By cluster and name.
+    ClusterAndName,
+}
 
 /// One record. The records of one key are in the order of their events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +31,7 @@ pub enum Record {
     /// Deltas were taken. One, or in a checkpoint all that are pending.
     Deltas {
         /// The counter.
-        key: Bytes,
+        key: JournalKey,
         /// Their sum.
         sum: i64,
         /// How many they are.
@@ -21,7 +42,7 @@ pub enum Record {
     /// A flush takes all deltas of the key that stand before it, and is about to be sent.
     FlushStarted {
         /// The counter.
-        key: Bytes,
+        key: JournalKey,
         /// The token, later than any before it.
         token: u64,
         /// The sum of the deltas. The reader of the journal checks it.
@@ -34,7 +55,7 @@ pub enum Record {
     /// The flush is over.
     FlushSettled {
         /// The counter.
-        key: Bytes,
+        key: JournalKey,
         /// Its token.
         token: u64,
         /// How it ended.
@@ -54,11 +75,11 @@ pub enum FlushEnd {
 }
 
 /// Bytes of a record beside its key: the widest, `FlushStarted`.
-pub(super) const RECORD_BYTES_MAX: usize = 1 + 4 + 8 * 4;
+pub(super) const RECORD_BYTES_MAX: usize = 1 + 2 + 4 + 8 * 4;
 
 impl Record {
     /// The counter that it tells of.
-    pub fn key(&self) -> &Bytes {
+    pub fn key(&self) -> &JournalKey {
         match self {
             Self::Deltas { key, .. } | Self::FlushStarted { key, .. } | Self::FlushSettled { key, .. } => key,
         }
@@ -71,9 +92,10 @@ impl Record {
             Self::FlushSettled { key, end, .. } => (3 + *end as u8, key),
         };
         out.put_u8(kind);
+        out.put_u16_le(key.cluster.0);
         // Redis bounds a key to 512 MiB.
-        out.put_u32_le(key.len() as u32);
-        out.put_slice(key);
+        out.put_u32_le(key.name.len() as u32);
+        out.put_slice(&key.name);
         match *self {
             Self::Deltas { sum, count, sequence, .. } => {
                 out.put_i64_le(sum);
@@ -91,10 +113,15 @@ impl Record {
     }
 
     /// Takes one record from the front. `None` if there is none that this version knows.
-    pub(super) fn decode(input: &mut &[u8]) -> Option<Self> {
+    pub(super) fn decode(input: &mut &[u8], form: KeyForm) -> Option<Self> {
         let kind = input.try_get_u8().ok()?;
+        let cluster = match form {
+            KeyForm::Name => 0,
+            KeyForm::ClusterAndName => input.try_get_u16_le().ok()?,
+        };
         let length = input.try_get_u32_le().ok()? as usize;
-        let key = Bytes::copy_from_slice(input.split_off(..length)?);
+        let name = Bytes::copy_from_slice(input.split_off(..length)?);
+        let key = JournalKey { cluster: ClusterId(cluster), name };
         Some(match kind {
             1 => Self::Deltas {
                 key,

@@ -13,7 +13,7 @@ use std::{
 use super::{
     disk::{Disk, DiskFile},
     error::OpenError,
-    frame::{self, FrameWriter, Header},
+    frame::{self, FrameWriter, Header, JournalCluster},
     frame_head::FRAME_HEAD_BYTES,
     ledger::{Contradiction, Ledger},
     tail::Tear,
@@ -45,7 +45,7 @@ pub struct TornTail {
 #[derive(Debug)]
 pub(super) struct Found {
     pub gateway_id: Option<String>,
-    pub upstream: Option<String>,
+    pub clusters: Vec<JournalCluster>,
     pub ledger: Ledger,
     pub torn: Option<TornTail>,
     /// Files that the next segment makes superfluous.
@@ -89,7 +89,7 @@ pub(super) fn find(directory: &Path) -> Result<Found, OpenError> {
     };
     let mut found = Found {
         gateway_id: None,
-        upstream: None,
+        clusters: Vec::new(),
         ledger: Ledger::default(),
         torn: None,
         obsolete: Vec::new(),
@@ -121,8 +121,7 @@ fn read(bytes: &[u8], path: PathBuf, found: &mut Found) -> Result<(), OpenError>
     let damaged = |offset, what| OpenError::Damaged { file: path.clone(), offset, what };
     let scan = frame::scan(bytes).map_err(|damage| damaged(damage.offset, damage.what))?;
     found.gateway_id = Some(String::from_utf8_lossy(&scan.header.gateway_id).into_owned());
-    let upstream = String::from_utf8_lossy(&scan.header.upstream).into_owned();
-    found.upstream = Some(upstream).filter(|upstream| !upstream.is_empty());
+    found.clusters = scan.header.clusters;
     found.ledger = Ledger::new(scan.header.token_floor);
     for (offset, record) in &scan.records {
         found.ledger.apply(record).map_err(|Contradiction(what)| damaged(*offset, what))?;
@@ -202,7 +201,7 @@ pub(super) struct Segments {
     pub disk: Box<dyn Disk>,
     pub directory: PathBuf,
     pub gateway_id: String,
-    pub upstream: String,
+    pub clusters: Vec<JournalCluster>,
     pub next_number: u64,
     pub obsolete: Vec<PathBuf>,
     /// Keeps the directory for this process as long as the file has its name.
@@ -278,7 +277,7 @@ impl Segments {
         }
         let header = Header {
             gateway_id: self.gateway_id.clone().into_bytes(),
-            upstream: self.upstream.clone().into_bytes(),
+            clusters: self.clusters.clone(),
             salt,
             token_floor: ledger.token_last(),
             checkpoint_bytes: checkpoint.len() as u64,

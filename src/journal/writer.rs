@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     error::RefusedRecord,
     frame_head::FRAME_HEAD_BYTES,
     ledger::{Contradiction, Ledger, OpenKey},
-    record::Record,
+    record::{JournalKey, Record},
     segments::{AppendError, FRAME_BYTES_MAX, Segment, Segments},
 };
 
@@ -114,7 +113,7 @@ struct Group {
     frame: Vec<u8>,
     records: u64,
     /// What the ledger said before each record.
-    before: Vec<(Bytes, Option<OpenKey>)>,
+    before: Vec<(JournalKey, Option<OpenKey>)>,
     settled: Vec<Record>,
 }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Gateway, Server, wait_until};
 use bytes::Bytes;
-use hotgate::journal::{Journal, JournalClient, JournalOptions, Record};
+use hotgate::journal::{Journal, JournalClient, JournalCluster, JournalKey, JournalOptions, Record};
+use hotgate::route::ClusterId;
 use tempfile::TempDir;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -14,7 +15,7 @@ fn options(directory: &Path, gateway_id: &str, server: &Server) -> JournalOption
     JournalOptions {
         directory: directory.to_owned(),
         gateway_id: gateway_id.to_owned(),
-        upstream: server.address().to_string(),
+        clusters: vec![JournalCluster { name: "default".to_owned(), servers: server.address().to_string() }],
         adopt: false,
         bytes_max: 1 << 20,
         clients: 1,
@@ -33,7 +34,7 @@ fn write(client: &mut JournalClient, record: Record) {
 /// A journal with one flush in doubt, that was begun at this moment.
 fn journal_with(options: JournalOptions, token: u64, sum: i64, first_sent_unix_ms: u64) {
     let mut opened = Journal::open(options).expect("a new directory");
-    let key = Bytes::from_static(b"wb:1");
+    let key = JournalKey { cluster: ClusterId::DEFAULT, name: Bytes::from_static(b"wb:1") };
     let client = &mut opened.clients[0];
     write(client, Record::Deltas { key: key.clone(), sum, count: 1, sequence: 1 });
     write(client, Record::FlushStarted { key, token, sum, through: 1, first_sent_unix_ms });

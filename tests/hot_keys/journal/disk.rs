@@ -3,11 +3,10 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use hotgate::journal::{FlushEnd, Gathered, Journal, OpenError, Opened, Record, RefusedRecord};
 use tempfile::TempDir;
 
-use super::{NO_SPACE, NO_SYNC, TestDisk, WELL, deltas, open, open_on, options, segment, wait, write};
+use super::{NO_SPACE, NO_SYNC, TestDisk, WELL, deltas, key, open, open_on, options, segment, wait, write};
 use crate::support::wait_until;
 
 #[test]
@@ -149,7 +148,7 @@ fn a_full_journal_still_takes_flushes_and_then_has_room() {
     };
     assert_eq!(error, RefusedRecord::Full);
     for number in 0..written {
-        let key = Bytes::from(name(number));
+        let key = key(0, &name(number));
         let started =
             Record::FlushStarted { key: key.clone(), token: 1, sum: 1, through: 1, first_sent_unix_ms: 0 };
         write(client, started).unwrap();

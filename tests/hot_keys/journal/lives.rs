@@ -2,19 +2,19 @@
 
 use std::{fs, path::Path};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use hotgate::{
     combine::{
         Action, FlushInDoubt, FlushOutcome, PendingBudget, Recovered, Taken, WriteBehindIdentity,
         WriteBehindKey, WriteBehindOp, WriteBehindPolicy, WriteBehindReply,
     },
-    journal::{FlushEnd, Journal, JournalClient, Opened, Record},
+    journal::{FlushEnd, Journal, JournalClient, JournalKey, Opened, Record},
     resp::{Request, RequestLimits, RequestScan, RequestScanner, encode, parse_integer},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tempfile::TempDir;
 
-use super::{open, write};
+use super::{key, open, write};
 use crate::support::seeds::seeds;
 
 /// One counter and its companion.
@@ -94,12 +94,12 @@ impl Life {
         });
         let (sum, count) = (open.unflushed.sum, open.unflushed.count as usize);
         let recovered = Recovered { in_doubt, sum, count, sequence: open.sequence };
-        let machine = WriteBehindKey::recovered(Self::key(), identity, &recovered, 0, &mut budget);
+        let machine = WriteBehindKey::recovered(Self::key().name, identity, &recovered, 0, &mut budget);
         Self { machine, budget, client: clients.remove(0), journal, now_ns: 0 }
     }
 
-    fn key() -> Bytes {
-        Bytes::from_static(b"sku")
+    fn key() -> JournalKey {
+        key(0, "sku")
     }
 
     /// Increments once; true if that was acknowledged at once.

@@ -5,6 +5,7 @@
 mod disk;
 mod lives;
 mod segment;
+mod versions;
 
 use std::{
     fs, io,
@@ -17,9 +18,10 @@ use std::{
 
 use bytes::Bytes;
 use hotgate::journal::{
-    Disk, DiskFile, Journal, JournalClient, JournalOptions, OpenError, Opened, Record, RefusedRecord,
-    SystemDisk, Ticket,
+    Disk, DiskFile, Journal, JournalClient, JournalCluster, JournalKey, JournalOptions, OpenError, Opened,
+    Record, RefusedRecord, SystemDisk, Ticket,
 };
+use hotgate::route::ClusterId;
 
 /// Fails as it is told to, and never syncs: a test cuts files off, not the power.
 #[derive(Clone, Default)]
@@ -77,11 +79,20 @@ impl DiskFile for TestFile {
     }
 }
 
+fn cluster(name: &str, servers: &str) -> JournalCluster {
+    JournalCluster { name: name.to_owned(), servers: servers.to_owned() }
+}
+
+/// A counter in the cluster of this position.
+fn key(cluster: u16, name: &str) -> JournalKey {
+    JournalKey { cluster: ClusterId(cluster), name: Bytes::copy_from_slice(name.as_bytes()) }
+}
+
 fn options(directory: &Path, clients: usize) -> JournalOptions {
     JournalOptions {
         directory: directory.to_owned(),
         gateway_id: "g1".to_owned(),
-        upstream: "redis:6379".to_owned(),
+        clusters: vec![cluster("default", "redis:6379"), cluster("other", "redis:6390")],
         adopt: false,
         bytes_max: 1 << 20,
         clients,
@@ -130,5 +141,5 @@ fn write(client: &mut JournalClient, record: Record) -> Result<(), RefusedRecord
 }
 
 fn deltas(key: &str, sum: i64, sequence: u64) -> Record {
-    Record::Deltas { key: Bytes::copy_from_slice(key.as_bytes()), sum, count: 1, sequence }
+    Record::Deltas { key: self::key(0, key), sum, count: 1, sequence }
 }

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, fs};
 
-use bytes::Bytes;
 use hotgate::journal::{
-    FlushEnd, Gathered, Journal, JournalOptions, OpenError, OpenFlush, OpenKey, Opened, Record, Tear,
+    FlushEnd, Gathered, Journal, JournalKey, JournalOptions, OpenError, OpenFlush, OpenKey, Opened, Record,
+    Tear,
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tempfile::TempDir;
 
-use super::{deltas, open, options, segment, write};
+use super::{deltas, key, open, options, segment, write};
 
-type State = BTreeMap<Bytes, OpenKey>;
+type State = BTreeMap<JournalKey, OpenKey>;
 
 /// A history that a gateway could have: some keys, each with deltas and flushes.
 struct History {
@@ -27,7 +27,8 @@ impl History {
 
     /// The next record, and whether it is the end of a flush. The state is the test's own account of it.
     fn next(&mut self) -> (Record, bool) {
-        let key = Bytes::from(["a", "{b}", "sku:8421"][self.rng.random_range(0..3)]);
+        let (cluster, name) = [(0, "a"), (1, "a"), (0, "sku:8421")][self.rng.random_range(0..3)];
+        let key = key(cluster, name);
         let mut open = self.state.get(&key).copied().unwrap_or_default();
         let (record, end) = match open.flush {
             Some(flush) if self.rng.random_ratio(1, 2) => {
@@ -245,53 +246,4 @@ fn replay_is_idempotent_and_keeps_the_identity() {
     assert_eq!(first, second);
     assert_eq!(second.gateway_id, "g1", "Redis knows the flushes by it");
     assert!(second.token_floor > 0);
-}
-
-/// A journal of the first version says nothing of the upstream.
-#[test]
-fn a_journal_of_the_first_version_is_taken_over() {
-    let recorded = Recorded::new(5).bytes;
-    let upstream_at = 16 + "g1".len();
-    let length = 4 + "redis:6379".len();
-    assert_eq!(&recorded[upstream_at + 4..upstream_at + length], b"redis:6379");
-    let header_end = upstream_at + length + 20;
-    let mut first = [&recorded[..upstream_at], &recorded[upstream_at + length..header_end]].concat();
-    first[8] = 1;
-    first.extend(crc32fast::hash(&first).to_le_bytes());
-    first.extend(&recorded[header_end + 4..]);
-    let (_directory, opened) = open_bytes(&first);
-    assert_eq!(opened.unwrap().recovery, open_bytes(&recorded).1.unwrap().recovery);
-}
-
-#[test]
-fn what_was_acknowledged_for_other_servers_is_refused_unless_it_is_adopted() {
-    let recorded = Recorded::new(5).bytes;
-    for (upstream, adopt, opens) in [
-        ("redis:6379", false, true),
-        ("redis:6380,redis:6379", false, true),
-        ("redis:6380", false, false),
-        ("redis:6380", true, true),
-    ] {
-        let directory = TempDir::new().unwrap();
-        fs::write(directory.path().join("00000000000000000007.segment"), &recorded).unwrap();
-        let options =
-            || JournalOptions { upstream: upstream.to_owned(), adopt, ..options(directory.path(), 1) };
-        match Journal::open(options()) {
-            Ok(opened) => {
-                assert!(opens && !opened.recovery.keys.is_empty(), "{upstream}");
-                drop(opened);
-                // From then on it is theirs.
-                assert!(Journal::open(JournalOptions { adopt: false, ..options() }).is_ok(), "{upstream}");
-            }
-            Err(error) => {
-                assert!(!opens && matches!(error, OpenError::OtherUpstream { .. }), "{upstream}: {error}");
-                let text = error.to_string();
-                assert!(text.contains("redis:6379") && text.contains("journal_adopt = true"), "{text}");
-            }
-        }
-    }
-    let directory = TempDir::new().unwrap();
-    drop(open(directory.path()).unwrap());
-    let others = JournalOptions { upstream: "redis:6380".to_owned(), ..options(directory.path(), 1) };
-    assert!(Journal::open(others).is_ok(), "nothing is pending");
 }

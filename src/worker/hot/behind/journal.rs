@@ -15,7 +15,7 @@ use crate::combine::{
     Answer, Delta, DeltaFlush, FlushInDoubt, Recovered, WriteBehindIdentity, WriteBehindKey,
 };
 use crate::journal::{
-    FlushEnd, JournalClient, JournalFacts, JournalNews, OpenKey, Record, RefusedRecord, Ticket,
+    FlushEnd, JournalClient, JournalFacts, JournalKey, JournalNews, OpenKey, Record, RefusedRecord, Ticket,
 };
 use crate::route::KeyId;
 use crate::shared::handoff::Waiter;
@@ -34,7 +34,7 @@ pub struct WorkerJournal {
     /// No token up to this one may be used again.
     pub token_floor: u64,
     /// What a former process left: every worker picks what it is home to.
-    pub recovered: Arc<[(Bytes, OpenKey)]>,
+    pub recovered: Arc<[(JournalKey, OpenKey)]>,
 }
 
 /// A worker's end of the journal, and what waits for it.
@@ -78,6 +78,12 @@ impl Behind {
     }
 }
 
+impl BehindKey {
+    fn journaled(&self) -> JournalKey {
+        JournalKey { cluster: self.id.cluster, name: self.machine.key().clone() }
+    }
+}
+
 impl JournalSide {
     /// Writes a delta down. `true` when the reply need not wait for the disk; else it waits here.
     pub fn admit(
@@ -88,9 +94,8 @@ impl JournalSide {
         delta: Option<Delta>,
     ) -> Result<bool, RefusedRecord> {
         if let Some(Delta { sequence, delta }) = delta {
-            let name = key.machine.key().clone();
-            self.ticket_last =
-                self.client.append(Record::Deltas { key: name, sum: delta, count: 1, sequence })?;
+            let record = Record::Deltas { key: key.journaled(), sum: delta, count: 1, sequence };
+            self.ticket_last = self.client.append(record)?;
             key.journaled_sequence = sequence;
         }
         if self.has_on_disk(self.ticket_last) {
@@ -104,7 +109,7 @@ impl JournalSide {
     /// Writes down that a flush begins; it may be sent when that is on disk.
     pub fn start(&mut self, key: &BehindKey, flush: &DeltaFlush) -> Result<Ticket, RefusedRecord> {
         let record = Record::FlushStarted {
-            key: key.machine.key().clone(),
+            key: key.journaled(),
             token: flush.token,
             sum: flush.sum,
             through: key.journaled_sequence,
@@ -118,7 +123,7 @@ impl JournalSide {
 
     /// Writes down how a flush ended.
     pub fn settle(&mut self, key: &BehindKey, token: u64, end: FlushEnd) {
-        self.client.settle(Record::FlushSettled { key: key.machine.key().clone(), token, end });
+        self.client.settle(Record::FlushSettled { key: key.journaled(), token, end });
     }
 
     /// What the journal has done, if this worker is the one that counts it.
@@ -151,8 +156,8 @@ impl HotKeys {
         (behind.identity, behind.token_floor) = (identity_of(&gateway_id), token_floor);
         let waiting = VecDeque::new();
         behind.journal = Some(JournalSide { client, facts, durable_through: 0, ticket_last: 0, waiting });
-        for (name, open) in recovered.iter() {
-            let id = core.id_of(name);
+        for (JournalKey { cluster, name }, open) in recovered.iter() {
+            let id = core.gateway.key_hasher.id(*cluster, name);
             if core.home_of(id.hash) == core.index {
                 self.recover(core, id, name, open);
             }
