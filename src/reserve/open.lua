@@ -34,7 +34,7 @@ local function plan()
     s.holdersof = ARGV[7]
     if call('EXISTS', string.sub(sale, 1, 17) .. ':' .. s.holdersof) == 0 then return '-NOOTHER ' .. s.holdersof end
   end
-  call('EXISTS', head .. 'ledger' .. tail)
+  if call('EXISTS', head .. 'ledger' .. tail) == 0 and exists then error(TRYAGAIN, 0) end
   if not exists then
     call('EXISTS', part('holders', 0))
     call('EXISTS', part('pages', 0))
@@ -49,9 +49,7 @@ local function commit()
     call('HSET', part('holders', 0), '', '')
     call('HSET', part('pages', 0), '', '')
     call('ZADD', head .. 'due' .. tail, '+inf', '')
-  end
-  -- An empty stream: there is no other command that makes one and needs no further right.
-  if call('EXISTS', head .. 'ledger' .. tail) == 0 then
+    -- An empty stream: there is no other command that makes one and needs no further right.
     call('XADD', head .. 'ledger' .. tail, 'MAXLEN', 0, '*', 'event', 'open')
   end
 end

@@ -161,9 +161,15 @@ end
 
 -- Holds by the second in which they end. An entry is place in line * 1000 + milliseconds; the holding is looked at, so an entry may be
 -- stale.
-local seconds, second_at, entry_at, seconds_done = nil, 1, 0, {}
+local seconds, second_at, entry_at, seconds_done, entries_done = nil, 1, 0, {}, {}
 
 local function due_key(second) return part('due', second) end
+
+-- All entries of a second were looked at.
+local function end_second()
+  seconds_done[#seconds_done + 1], entries_done[#entries_done + 1] = seconds[second_at], entry_at
+  second_at, entry_at = second_at + 1, 0
+end
 
 -- Ends the hold of an entry, if it is still the one that the user has.
 local function take_back_one(entry)
@@ -191,10 +197,7 @@ local function take_back(most)
       take_back_one(entry)
       entry_at, most = entry_at + 1, most - 1
     end
-    if most > 0 then
-      seconds_done[#seconds_done + 1] = seconds[second_at]
-      second_at, entry_at = second_at + 1, 0
-    end
+    if most > 0 then end_second() end
   end
   return #seconds == SECONDS_MAX
 end
@@ -262,10 +265,7 @@ end
 
 -- A second whose entries were all looked at goes, and the next one is the first.
 local function plan_due()
-  if seconds and entry_at > 0 and call('LLEN', due_key(seconds[second_at])) <= entry_at then
-    seconds_done[#seconds_done + 1] = seconds[second_at]
-    second_at, entry_at = second_at + 1, 0
-  end
+  if seconds and entry_at > 0 and call('LLEN', due_key(seconds[second_at])) <= entry_at then end_second() end
   if #seconds_done > 0 then
     s.due = tonumber(seconds[second_at] or call('ZRANGE', head .. 'due' .. tail, #seconds_done, #seconds_done)[1]) or 0
   end
@@ -335,17 +335,22 @@ local function write_pages()
   write_each('HDEL', 'pages', removals)
 end
 
+-- What is added comes first, so that no list goes that is needed again: where the slot is being moved, it could not be made again.
 local function write_due()
   local key = head .. 'due' .. tail
-  for _, second in ipairs(seconds_done) do
-    call('UNLINK', due_key(second))
-    call('ZREM', key, second)
-  end
-  if entry_at > 0 then call('LTRIM', due_key(seconds[second_at]), entry_at, -1) end
   for second, entries in pairs(due_adds) do
     call('RPUSH', due_key(second), unpack(entries))
     call('ZADD', key, second, second)
   end
+  for index, second in ipairs(seconds_done) do
+    if due_adds[tonumber(second)] then
+      call('LTRIM', due_key(second), entries_done[index], -1)
+    else
+      call('UNLINK', due_key(second))
+      call('ZREM', key, second)
+    end
+  end
+  if entry_at > 0 then call('LTRIM', due_key(seconds[second_at]), entry_at, -1) end
 end
 
 local function write_ledger()

@@ -12,7 +12,7 @@ use crate::support::seeds::seeds;
 fn nothing_is_granted_wrongly_while_a_slot_moves() {
     let cluster = Cluster::start();
     let (mut done, mut put_off) = (0, 0);
-    for seed in seeds(6) {
+    for seed in seeds(12) {
         println!("seed {seed}");
         let sku = format!("{{moving{seed}}}:mask");
         let from = cluster.master_of(&sku);
