@@ -35,10 +35,12 @@ const ROUNDS: usize = 3;
 const ROUND_TIME: Duration = Duration::from_millis(500);
 
 /// Commands that take turns on each connection, on one key.
-const CASES: [&[&str]; 9] = [
+const CASES: [&[&str]; 11] = [
     &["INCR k"],
     &["INCR k", "EXPIRE k 60"],
     &["INCR k", "EXPIRE k 60 NX"],
+    &["MULTI", "INCR k", "EXPIRE k 60", "EXEC"],
+    &["MULTI", "HINCRBY k views 1", "HINCRBY k likes 1", "EXEC"],
     &["SET k value EX 60"],
     &["SET k value NX PX 60000"],
     &["HSET k price 5 stock 7"],

@@ -8,6 +8,7 @@ use super::{
     member::Member,
     op::Op,
     segment::{Entry, EntryKind, Kind, Segment},
+    write_form::{Whose, WriteForm},
 };
 use crate::resp::parse_integer;
 
@@ -23,6 +24,8 @@ pub(super) struct ValueRange {
     string: Option<(i64, i64)>,
     /// The field of the hash that was incremented last was near zero.
     hash_is_calm: bool,
+    /// Before, in the same flush, fields may be moved far.
+    fields_are_moved: bool,
 }
 
 pub(super) fn near_zero(value: i64) -> bool {
@@ -32,13 +35,15 @@ pub(super) fn near_zero(value: i64) -> bool {
 impl ValueRange {
     /// Where the string has this value.
     pub fn new(value: Option<i64>, hash_is_calm: bool) -> Self {
-        Self { string: value.map(|value| (value, value)), hash_is_calm }
+        Self { string: value.map(|value| (value, value)), hash_is_calm, fields_are_moved: false }
     }
 
     /// Whether the increments of a segment can't leave the range of a counter on their way.
-    fn holds<M: Member>(self, segment: &Segment<M>) -> bool {
+    pub fn holds<M: Member>(self, segment: &Segment<M>) -> bool {
         let starts_near_zero = match segment.kind {
             Kind::HashCounter => self.hash_is_calm,
+            // That its fields are near zero, its own kind has shown.
+            Kind::Transaction(shape) if shape.verb.is_none() => !self.fields_are_moved,
             _ => self.string.is_some_and(|(least, most)| near_zero(least) && near_zero(most)),
         };
         starts_near_zero && near_zero(segment.fold.high) && near_zero(segment.fold.low)
@@ -47,7 +52,10 @@ impl ValueRange {
     /// Takes in a segment that goes before: whether or not it is refused.
     pub fn widen<M: Member>(&mut self, segment: &Segment<M>) {
         let fold = &segment.fold;
-        self.hash_is_calm &= !matches!(segment.kind, Kind::Write(form) if form.sets_fields());
+        let sets_fields = matches!(segment.kind, Kind::Write(form) if form.sets_fields());
+        self.hash_is_calm &= !sets_fields;
+        let moves_far = !(near_zero(fold.high) && near_zero(fold.low));
+        self.fields_are_moved |= sets_fields || (segment.kind == Kind::HashCounter && moves_far);
         let Some((least, most)) = self.string else { return };
         self.string = match segment.kind {
             Kind::Counter => Some((least.saturating_add(fold.low), most.saturating_add(fold.high))),
@@ -55,6 +63,9 @@ impl ValueRange {
             Kind::Write(form) if form.sets_string() => None,
             // At the end of its time the key is gone, and a counter begins at 0.
             Kind::Write(_) => Some((least.min(0), most.max(0))),
+            Kind::Transaction(_) => {
+                Some((least.saturating_add(fold.low).min(0), most.saturating_add(fold.high).max(0)))
+            }
             Kind::HashCounter | Kind::Read { .. } => Some((least, most)),
         };
     }
@@ -103,7 +114,7 @@ pub(super) fn cut<M: Member>(
     is_safe
 }
 
-/// Splits a segment of a counter into what stands before an entry, that entry, and what stands behind it.
+/// Splits a segment of a counter, or of transactions, into what stands before an entry, that entry, and what stands behind it.
 pub(super) fn split_around<M: Member>(segment: Segment<M>, entry: usize) -> [Vec<Segment<M>>; 3] {
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     for (place, Entry { member, delta, ask, version }) in segment.entries.into_iter().enumerate() {
@@ -121,8 +132,8 @@ pub(super) fn split_around<M: Member>(segment: Segment<M>, entry: usize) -> [Vec
     parts
 }
 
-/// Parts a waiting segment into what of it is over, and what waits on. Where one request stands for several members and is over for the
-/// first of them, it is over for all; of a run of `SET`s the later ones wait on.
+/// Parts a waiting segment into what of it is over, and what waits on. Where the request of one member stands for all, and it is over
+/// for that member, it is over for all: nobody else's is kept. Of a run of `SET`s the later ones wait on.
 pub(super) fn part_over<M: Member>(
     mut segment: Segment<M>,
     is_over: impl Fn(&M) -> bool,
@@ -131,7 +142,13 @@ pub(super) fn part_over<M: Member>(
         return (Segment::new(), vec![segment]);
     }
     match segment.kind {
-        Kind::Write(_) => (segment, Vec::new()),
+        Kind::Write(form) if !can_lose(&segment, form, &is_over) => (segment, Vec::new()),
+        Kind::Write(form) => {
+            let elements = pushed_by(&segment, &is_over);
+            form.drop_first(&mut segment.arena, elements);
+            let over = segment.take_members(is_over);
+            (over, vec![segment])
+        }
         Kind::Sets => {
             let goes_on = |entry: &Entry<M>| entry.ask == EntryKind::Set && !is_over(&entry.member);
             let first = segment.entries.iter().position(goes_on).unwrap_or(segment.entries.len());
@@ -142,14 +159,36 @@ pub(super) fn part_over<M: Member>(
             let over = segment.take_members(is_over);
             (over, if segment.entries.is_empty() { Vec::new() } else { vec![segment] })
         }
-        Kind::Counter | Kind::HashCounter => {
+        Kind::Counter | Kind::HashCounter | Kind::Transaction(_) => {
             let over = segment.take_members(is_over);
             (over, fold_anew(segment))
         }
     }
 }
 
-/// Folds the operations of a counter, of which some are gone.
+/// Whether the request of a run of writes stands without those members for whom it is over.
+fn can_lose<M: Member>(segment: &Segment<M>, form: WriteForm, is_over: impl Fn(&M) -> bool) -> bool {
+    let is_over = |entry: Option<&Entry<M>>| entry.is_none_or(|entry| is_over(&entry.member));
+    match form.whose() {
+        Whose::Equal => !segment.entries.iter().all(|entry| is_over(Some(entry))),
+        Whose::First => !is_over(segment.entries.first()),
+        Whose::Last => !is_over(segment.entries.last()),
+        // Those of the first ones can be cut off.
+        Whose::All => {
+            let front = segment.entries.iter().take_while(|entry| is_over(Some(entry))).count();
+            front < segment.entries.len()
+                && !segment.entries[front..].iter().any(|entry| is_over(Some(entry)))
+        }
+    }
+}
+
+/// How many elements those members push for whom it is over.
+fn pushed_by<M: Member>(segment: &Segment<M>, is_over: impl Fn(&M) -> bool) -> usize {
+    let over = segment.entries.iter().filter(|entry| is_over(&entry.member));
+    over.map(|entry| entry.delta.max(0) as usize).sum()
+}
+
+/// Folds the operations of a counter, or transactions, of which some are gone.
 fn fold_anew<M: Member>(segment: Segment<M>) -> Vec<Segment<M>> {
     let mut parts: Vec<Segment<M>> = Vec::new();
     for Entry { member, delta, ask, version } in segment.entries {
@@ -164,10 +203,11 @@ fn fold_anew<M: Member>(segment: Segment<M>) -> Vec<Segment<M>> {
     parts
 }
 
-fn op_of(kind: Kind, field: &[u8], delta: i64, ask: EntryKind) -> Op<'_> {
+fn op_of(kind: Kind, arena: &[u8], delta: i64, ask: EntryKind) -> Op<'_> {
     match (kind, ask) {
-        (Kind::HashCounter, EntryKind::Increment) => Op::HashIncrement { field, delta },
-        (Kind::HashCounter, _) => Op::HashGet { field },
+        (Kind::Transaction(shape), _) => Op::Transaction { commands: arena, shape, delta },
+        (Kind::HashCounter, EntryKind::Increment) => Op::HashIncrement { field: arena, delta },
+        (Kind::HashCounter, _) => Op::HashGet { field: arena },
         (_, EntryKind::Increment) => Op::Increment(delta),
         _ => Op::Get,
     }

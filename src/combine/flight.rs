@@ -56,6 +56,8 @@ pub(super) struct Flight<M> {
     pub value: Option<Option<i64>>,
     /// Whether the field that was incremented last is near zero.
     pub hash_is_calm: Option<bool>,
+    /// Its writes may have moved fields of a hash far.
+    pub fields_are_moved: bool,
     /// The rights that its replies showed.
     pub rights_learned: RightsLearned,
     /// Its write is told in short, and its companion keeps the time to live that it has.
@@ -92,6 +94,7 @@ impl<M: Member> Flight<M> {
             finished: Vec::new(),
             value: None,
             hash_is_calm: None,
+            fields_are_moved: false,
             rights_learned: RightsLearned::default(),
             short: false,
             unusual: false,
@@ -165,6 +168,7 @@ impl<M: Member> Flight<M> {
         (settlement.again, settlement.denied) = (outcome.again, outcome.denied);
         self.rights_learned = outcome.rights_learned;
         self.hash_is_calm = outcome.hash_is_calm.or(self.hash_is_calm);
+        self.fields_are_moved |= outcome.fields_are_moved;
         if outcome.written {
             self.value = Some(outcome.value);
         }

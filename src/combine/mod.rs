@@ -5,7 +5,7 @@
 //!
 //! While a flush of a key is in flight, later operations on the key wait in its queue. When the flush is settled, the waiting
 //! operations are folded into the next one. A run of increments becomes their sum, a run of `SET`s the last one, a run of equal
-//! reads one read; other writes fold by their forms ([`WriteForm`]). The one reply from Redis settles all of them. Increments get
+//! reads one read; other writes fold by their forms ([`WriteForm`]), and transactions that count by their shape ([`transaction_op`]). The one reply from Redis settles all of them. Increments get
 //! the partial sums in order of arrival, so their replies are unique and without gaps. A `GET` among them gets the value at its place.
 //!
 //! No waiting operation has been answered, so Redis might have run them in any order that keeps each connection's own order.
@@ -86,6 +86,9 @@ mod settle;
 mod slot_tags;
 mod spares;
 mod terms;
+mod transaction;
+mod transaction_shape;
+mod transactions;
 mod wire;
 mod write_behind;
 mod write_form;
@@ -105,6 +108,9 @@ pub use settle::Settled;
 pub use slot_tags::{companion_key, is_companion_key, slot_tag};
 pub use spares::SpareSegments;
 pub use terms::{Again, Flush, FlushDecision, FlushPolicy, QueueCounters, Settlement};
+pub use transaction::transaction_op;
+pub use transaction_shape::TransactionShape;
+pub use transactions::{EXEC, MULTI};
 pub use write_behind::{
     Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
     Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,

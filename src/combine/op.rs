@@ -6,9 +6,10 @@
 use super::{
     foldable_write::{FoldableWrite, set_with_options},
     member::Verb,
+    transaction_shape::TransactionShape,
     write_form::WriteForm,
 };
-use crate::resp::{Request, parse_integer};
+use crate::resp::{Request, RequestLimits, RequestScanner, parse_integer};
 
 /// The most arguments of a read that the flush script makes. It hands them to a call of Lua, whose stack takes no more than
 /// 8,000 (`LUAI_MAXCSTACK`), and an error there would end the script half-way. No read that means anything has as many.
@@ -50,6 +51,15 @@ pub enum Op<'a> {
         /// How it folds.
         form: WriteForm,
     },
+    /// A transaction that folds with others of its shape. Where a write is, it may be. See [`transaction_op`](super::transaction_op).
+    Transaction {
+        /// Its commands without `MULTI` and `EXEC`, one behind the other.
+        commands: &'a [u8],
+        /// What it has in common with those that it folds with.
+        shape: TransactionShape,
+        /// What it adds to the string; else the largest step of a field.
+        delta: i64,
+    },
 }
 
 impl Op<'_> {
@@ -58,16 +68,25 @@ impl Op<'_> {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Increment(_) | Self::Get => 0,
-            Self::Set(bytes) | Self::Read { request: bytes, .. } | Self::Write { request: bytes, .. } => {
-                bytes.len()
-            }
+            Self::Set(bytes)
+            | Self::Read { request: bytes, .. }
+            | Self::Write { request: bytes, .. }
+            | Self::Transaction { commands: bytes, .. } => bytes.len(),
             Self::HashIncrement { field, .. } | Self::HashGet { field } => field.len(),
         }
     }
 
     /// Each of a run of them is a command of its own, or brings bytes of its own.
     pub(super) fn comes_apart(&self) -> bool {
-        matches!(self, Self::Write { form: WriteForm::Alone | WriteForm::Push(_), .. })
+        matches!(
+            self,
+            Self::Write { form: WriteForm::Alone | WriteForm::Push(_), .. } | Self::Transaction { .. }
+        )
+    }
+
+    /// Only where flushes are plain: the script has no step for it.
+    pub fn is_plain_only(&self) -> bool {
+        matches!(self, Self::Write { .. } | Self::Transaction { .. })
     }
 }
 
@@ -101,6 +120,9 @@ pub enum Foldable {
     /// A write that folds by its form.
     Write(FoldableWrite),
 }
+
+/// The longest name of a command that folds, `ZREVRANGEBYSCORE`.
+const NAME_BYTES_MAX: usize = 16;
 
 /// Reads with a scalar reply. `ZSCORE` is not one: RESP3 answers it with a double. Nor are `PTTL` and `PEXPIRETIME`, whose
 /// integers may be beyond the 2^53 that a number of Lua holds.
@@ -161,8 +183,11 @@ const READS: &[&[u8]] = &[
 impl Foldable {
     /// The command of this name, in any case. `None` if it never folds.
     pub fn by_name(name: &[u8]) -> Option<Self> {
-        let upper = name.to_ascii_uppercase();
-        Some(match upper.as_slice() {
+        let mut upper = [0; NAME_BYTES_MAX];
+        let upper = upper.get_mut(..name.len())?;
+        upper.copy_from_slice(name);
+        upper.make_ascii_uppercase();
+        Some(match &*upper {
             b"INCR" => Self::Incr,
             b"DECR" => Self::Decr,
             b"INCRBY" => Self::Incrby,
@@ -223,10 +248,20 @@ pub fn classify<'a>(request: &Request<'a>) -> Option<Op<'a>> {
     Foldable::by_name(request.name())?.op(request)
 }
 
+/// A scanner for requests that a scanner has passed before.
+pub(super) fn scanner_of(requests: &[u8]) -> RequestScanner {
+    RequestScanner::new(RequestLimits {
+        bulk_bytes_max: requests.len(),
+        arguments_max: requests.len(),
+        inline_bytes_max: requests.len(),
+        authenticated: true,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::{RequestLimits, RequestScan, RequestScanner};
+    use crate::resp::RequestScan;
 
     /// A scanner that has found one inline request.
     fn scanned(line: &str) -> RequestScanner {

@@ -19,7 +19,7 @@ use super::{
     rights::{self, CommandForm, RightsLearned},
     segment::{EntryKind, Kind, Segment},
     settle::{self, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, ValueBefore, Verdict},
-    writes,
+    transactions, writes,
 };
 use crate::{
     combine::{cut::near_zero, retryable::is_retryable, terms::Again},
@@ -85,6 +85,8 @@ pub(super) struct PlainOutcome {
     pub value: Option<i64>,
     /// The field that was incremented last is near zero.
     pub hash_is_calm: Option<bool>,
+    /// Fields may not be near zero any more.
+    pub fields_are_moved: bool,
 }
 
 /// Settles what the news decide, and leaves in `segments` what has to be sent again. `first` is the place of their first
@@ -129,12 +131,18 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
         match fate {
             Fate::Answered | Fate::Refused => {
                 learn(&segment, command, received, &mut outcome.rights_learned);
-                let value = answer(&segment, command, received, sink);
+                let value = match segment.kind {
+                    Kind::Transaction(_) => answer_transactions(&mut segment, command, received, sink),
+                    _ => answer(&segment, command, received, sink),
+                };
                 match segment.kind {
                     Kind::HashCounter => {
                         outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
+                        outcome.fields_are_moved |= segment.is_write() && !value.is_some_and(near_zero);
                     }
-                    Kind::Write(form) if form.sets_fields() => outcome.hash_is_calm = Some(false),
+                    Kind::Write(form) if form.sets_fields() => {
+                        (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
+                    }
                     Kind::Write(form) if !form.sets_string() => {}
                     _ if segment.is_write() => (outcome.written, outcome.value) = (true, value),
                     _ => {}
@@ -143,6 +151,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
             }
             Fate::Lost => {
                 (outcome.written, outcome.value) = (true, None);
+                outcome.fields_are_moved = true;
                 settle::settle_unknown(&segment, UNKNOWN, sink);
                 finished.push(segment);
             }
@@ -206,8 +215,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
     }
     let Some(text) = first_error(reply).filter(|_| segment.is_write()) else { return Fate::Answered };
     let is_refused = rights::is_refused(reply);
-    let is_own_form =
-        segment.kind == Kind::Counter && !segment.all_say(Verb::Incrby) && segment.operations > 1;
+    let is_own_form = segment.is_own_form();
     if is_refused && is_own_form {
         outcome.denied = true;
         outcome.rights_learned.learn(CommandForm::Increment(Verb::Incrby), reply);
@@ -285,6 +293,33 @@ fn answer<M: Member, R: AsRef<[u8]>>(
     after
 }
 
+/// Answers transactions from the replies to their `EXEC`s. Returns the value that their string has behind them.
+fn answer_transactions<M: Member, R: AsRef<[u8]>>(
+    segment: &mut Segment<M>,
+    command: usize,
+    received: &FlushReplies<R>,
+    sink: &mut impl FnMut(M, Settled),
+) -> Option<i64> {
+    let last = received.of(if segment.unfolded { command + segment.operations - 1 } else { command });
+    let News::Reply(last) = last else {
+        segment.is_calm = Some(false);
+        return answer(segment, command, received, sink);
+    };
+    let (value, is_calm) = match (segment.unfolded, first_error(last)) {
+        (true, _) => {
+            answer(segment, command, received, sink);
+            transactions::learn(segment, last)
+        }
+        (false, None) => transactions::settle(segment, last, sink),
+        (false, Some(text)) => {
+            settle::settle_error(segment, text, sink);
+            (None, false)
+        }
+    };
+    segment.is_calm = Some(is_calm);
+    value
+}
+
 /// The value before a fold that led to `after`. `None` if the way there would have left the range: then one by one the
 /// members would have fared otherwise.
 fn start_of(fold: &Fold, after: i64) -> Option<i64> {
@@ -301,8 +336,9 @@ fn learn<M: Member, R: AsRef<[u8]>>(
     received: &FlushReplies<R>,
     rights_learned: &mut RightsLearned,
 ) {
+    let is_transaction = matches!(segment.kind, Kind::Transaction(_));
     // What goes is what all have said: there is nothing to learn.
-    if segment.is_plain_only() {
+    if segment.is_plain_only() && !(is_transaction && !segment.unfolded && segment.is_own_form()) {
         return;
     }
     let is_folded = !segment.unfolded && segment.is_write() && segment.operations > 1;

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     cut::{self, ValueRange},
     flight::{Flight, FlushForm, State},
-    member::{Member, Verb},
+    member::Member,
     op::Op,
     pace::Pace,
     places::Places,
@@ -32,6 +32,7 @@ use super::{
     slot_tags::companion_key,
     spares::SpareSegments,
     terms::{Flush, FlushDecision, FlushPolicy, QueueCounters, Settlement},
+    transaction::{Shapes, Trial},
 };
 use crate::resp::RespVersion;
 
@@ -70,6 +71,8 @@ pub struct KeyQueue<M> {
     hash_is_calm: bool,
     /// The command forms that the server allows.
     rights: Rights,
+    /// The transactions that were tried.
+    shapes: Shapes,
     counters: QueueCounters,
 }
 
@@ -94,6 +97,7 @@ impl<M: Member> KeyQueue<M> {
             value: None,
             hash_is_calm: false,
             rights: Rights::default(),
+            shapes: Shapes::default(),
             counters: QueueCounters::default(),
         }
     }
@@ -251,7 +255,9 @@ impl<M: Member> KeyQueue<M> {
         } else if clamp.is_some() {
             (FlushForm::Script { sequence: None }, group)
         } else {
-            self.rights.forget(now_ns);
+            if self.rights.forget(now_ns) {
+                self.shapes.forget();
+            }
             segments = self.cut_plain(segments);
             (FlushForm::Plain, 0)
         };
@@ -274,14 +280,14 @@ impl<M: Member> KeyQueue<M> {
         let mut reach = ValueRange::new(self.value, self.hash_is_calm);
         let mut last_safe = None;
         for mut segment in self.hold_back_untried(segments) {
-            if segment.unfolded || self.is_denied(&segment) {
+            if segment.unfolded || self.is_denied(&segment) || self.is_as_it_came(&segment, reach) {
                 segment.unfolded = true;
                 reach.widen(&segment);
                 cut.push(segment);
                 continue;
             }
             let place = cut.len();
-            let is_tried = !is_own_form(&segment) || self.rights.allows(segment.folded_form());
+            let is_tried = !segment.is_own_form() || self.rights.allows(segment.folded_form());
             let is_safe = cut::cut(segment, &mut reach, &mut cut) && is_tried;
             if !is_safe && last_safe.is_none() {
                 last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
@@ -302,7 +308,13 @@ impl<M: Member> KeyQueue<M> {
     fn hold_back_untried(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
         let untried = segments.iter().enumerate().find_map(|(place, segment)| {
             let allowed = |form| self.rights.allows(form);
-            let entry = if self.is_denied(segment) { None } else { segment.first_not(allowed) };
+            let entry = match segment.kind {
+                _ if self.is_denied(segment) || segment.operations == 1 => None,
+                Kind::Transaction(shape) => {
+                    (self.shapes.trial_of(&segment.arena, shape) == Trial::Due).then_some(0)
+                }
+                _ => segment.first_not(allowed),
+            };
             entry.map(|entry| (place, entry))
         });
         let Some((place, entry)) = untried else { return segments };
@@ -319,8 +331,15 @@ impl<M: Member> KeyQueue<M> {
 
     /// Whether the server refuses what a segment folds into, or what one of its members says.
     fn is_denied(&self, segment: &Segment<M>) -> bool {
-        (is_own_form(segment) && self.rights.denies(segment.folded_form()))
+        (segment.is_own_form() && self.rights.denies(segment.folded_form()))
             || segment.first_not(|form| !self.rights.denies(form)).is_some()
+    }
+
+    /// Whether transactions can't be one, as far as is known.
+    fn is_as_it_came(&self, segment: &Segment<M>, reach: ValueRange) -> bool {
+        let Kind::Transaction(shape) = segment.kind else { return false };
+        let is_calm = self.shapes.trial_of(&segment.arena, shape) == Trial::Calm;
+        segment.operations == 1 || !(is_calm && reach.holds(segment))
     }
 
     /// How many of the waiting segments the next flush takes when each is a command of its own.
@@ -383,12 +402,21 @@ impl<M: Member> KeyQueue<M> {
         self.operations = self.operations + flight.operations() - before;
         self.rights.absorb(std::mem::take(&mut flight.rights_learned));
         self.value = flight.value.take().unwrap_or(self.value);
-        self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
         self.is_unusual |= std::mem::take(&mut flight.unusual);
         if std::mem::take(&mut flight.renewed) {
             self.renewed_ns = Some(flight.first_sent_ns);
         }
-        flight.finished.drain(..).for_each(|segment| self.keep_spare(segment));
+        self.hash_is_calm = flight.hash_is_calm.take().unwrap_or(self.hash_is_calm);
+        for segment in flight.finished.drain(..) {
+            if let (Kind::Transaction(shape), Some(is_calm)) = (segment.kind, segment.is_calm) {
+                self.shapes.learn(&segment.arena, shape, is_calm);
+            }
+            self.keep_spare(segment);
+        }
+        // What a transaction before them has shown holds no more.
+        if std::mem::take(&mut flight.fields_are_moved) {
+            self.shapes.on_fields_moved();
+        }
         if !flight.segments.is_empty() {
             flight.state = State::Due;
             self.flight = Some(flight);
@@ -458,9 +486,4 @@ impl<M: Member> KeyQueue<M> {
             self.waiting = VecDeque::new();
         }
     }
-}
-
-/// Whether a segment is folded into a command that not all of its members said.
-fn is_own_form<M: Member>(segment: &Segment<M>) -> bool {
-    segment.is_clampable() && segment.operations > 1 && !segment.all_say(Verb::Incrby)
 }

@@ -13,6 +13,9 @@ use crate::resp::first_error;
 /// from a running gateway sees it taken within this time.
 const RIGHTS_NS: u64 = 10_000_000_000;
 
+/// Before the reason why a transaction was not run.
+const ABORTED_BY: &[u8] = b"EXECABORT Transaction discarded because of: ";
+
 /// The form of a command as a client sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommandForm {
@@ -62,8 +65,10 @@ impl RightsLearned {
 
 /// Whether the user may not say this, or there is no such command under this name.
 pub(super) fn is_refused(reply: &[u8]) -> bool {
-    first_error(reply)
-        .is_some_and(|text| text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command"))
+    first_error(reply).is_some_and(|text| {
+        let text = text.strip_prefix(ABORTED_BY).unwrap_or(text);
+        text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command")
+    })
 }
 
 /// The forms that are known to be allowed or denied.
@@ -80,11 +85,13 @@ impl Rights {
         Self { is_cautious: true, ..Self::default() }
     }
 
-    /// Forgets what is too old.
-    pub fn forget(&mut self, now_ns: u64) {
-        if self.is_cautious && now_ns.saturating_sub(self.learned_ns) > RIGHTS_NS {
+    /// Forgets what is too old, and says whether it was.
+    pub fn forget(&mut self, now_ns: u64) -> bool {
+        let is_old = self.is_cautious && now_ns.saturating_sub(self.learned_ns) > RIGHTS_NS;
+        if is_old {
             (self.known, self.learned_ns) = (RightsLearned::default(), now_ns);
         }
+        is_old
     }
 
     pub fn absorb(&mut self, rights_learned: RightsLearned) {
@@ -123,6 +130,8 @@ mod tests {
         check("-WRONGTYPE Operation\r\n", true, false);
         check("-OOM command not allowed\r\n", true, false);
         check("-NOPERM this user has no permissions to run the 'incr' command\r\n", false, true);
+        check("-EXECABORT Transaction discarded because of: NOPERM this user\r\n", false, true);
+        check("-EXECABORT Transaction discarded because of: OOM command\r\n", true, false);
         check("-ERR unknown command 'incr', with args beginning with: \r\n", false, true);
         check("-MOVED 1 h:1\r\n", false, false);
         check("-LOADING Redis is loading\r\n", false, false);

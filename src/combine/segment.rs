@@ -10,6 +10,7 @@ use super::{
     member::{Member, Verb},
     op::Op,
     rights::CommandForm,
+    transaction_shape::TransactionShape,
     write_form::WriteForm,
 };
 use crate::resp::RespVersion;
@@ -27,6 +28,8 @@ pub(super) enum Kind {
     Read { scalar: bool, version: RespVersion },
     /// Writes of one form; the request that goes is in the arena.
     Write(WriteForm),
+    /// Transactions of one shape; the commands of the first are in the arena.
+    Transaction(TransactionShape),
 }
 
 /// The kind of one entry's operation.
@@ -34,7 +37,7 @@ pub(super) enum Kind {
 pub(super) enum EntryKind {
     /// The counter after its delta.
     Increment,
-    /// `OK`; in a `Write` what its form says.
+    /// `OK`; in a `Write` or `Transaction` what its form says.
     Set,
     /// In a `Counter` or `HashCounter` the value at this point, in a `Read` the reply, in `Sets` the range of the
     /// arena that its delta holds.
@@ -45,7 +48,7 @@ pub(super) enum EntryKind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<M> {
     pub member: M,
-    /// The delta of an increment; of a push how many elements; in `Sets` for a `GET` the value's place: start in the upper
+    /// The delta of an increment, or of that in a transaction; of a push how many elements; in `Sets` for a `GET` the value's place: start in the upper
     /// half, length in the lower.
     pub delta: i64,
     pub ask: EntryKind,
@@ -64,6 +67,8 @@ pub(super) struct Segment<M> {
     pub gets: u32,
     /// It goes as it came: one command for each operation.
     pub unfolded: bool,
+    /// What its replies said of the counters of a transaction: whether they are near zero.
+    pub is_calm: Option<bool>,
     /// Where in the arena the last `SET`'s value begins.
     value_start: usize,
     /// Some `GET` has been answered with the last value, so that it has to stay.
@@ -85,6 +90,7 @@ impl<M: Member> Segment<M> {
             operations: 0,
             gets: 0,
             unfolded: false,
+            is_calm: None,
             value_start: 0,
             value_read: false,
         }
@@ -100,6 +106,7 @@ impl<M: Member> Segment<M> {
         self.operations = 0;
         self.gets = 0;
         self.unfolded = false;
+        self.is_calm = None;
         self.value_start = 0;
         self.value_read = false;
     }
@@ -122,6 +129,10 @@ impl<M: Member> Segment<M> {
                 self.add(Entry { member, delta: form.elements(request), ask: EntryKind::Set, version });
                 self.kind = Kind::Write(form);
                 return;
+            }
+            Op::Transaction { commands, shape, .. } => {
+                self.arena.extend_from_slice(commands);
+                Kind::Transaction(shape)
             }
         };
         let joined = self.join(op, member, version);
@@ -158,6 +169,14 @@ impl<M: Member> Segment<M> {
                 if form == other && form.take(&mut self.arena, request) =>
             {
                 (EntryKind::Set, form.elements(request))
+            }
+            (Kind::Transaction(shape), Op::Transaction { commands, shape: other, delta })
+                if shape.is_shared(&self.arena, other, commands)
+                    && (!shape.may_be_null
+                        || self.needs_version().is_none_or(|needed| needed == version))
+                    && self.fold.add(delta, operations) =>
+            {
+                (EntryKind::Set, delta)
             }
             _ => return false,
         };
@@ -200,14 +219,14 @@ impl<M: Member> Segment<M> {
     pub fn is_write(&self) -> bool {
         match self.kind {
             Kind::Counter | Kind::HashCounter => self.fold.increments > 0,
-            Kind::Sets | Kind::Write(_) => true,
+            Kind::Sets | Kind::Write(_) | Kind::Transaction(_) => true,
             Kind::Read { .. } => false,
         }
     }
 
     /// No script does it.
     pub fn is_plain_only(&self) -> bool {
-        matches!(self.kind, Kind::Write(_))
+        matches!(self.kind, Kind::Write(_) | Kind::Transaction(_))
     }
 
     /// A read whose reply survives the barrier through Lua unchanged.
@@ -229,7 +248,7 @@ impl<M: Member> Segment<M> {
                 self.fold.monotone()
                     && self.entries.first().is_some_and(|first| first.ask == EntryKind::Increment)
             }
-            Kind::Sets | Kind::Read { .. } | Kind::Write(_) => true,
+            Kind::Sets | Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => true,
         }
     }
 
@@ -237,6 +256,7 @@ impl<M: Member> Segment<M> {
     pub fn needs_version(&self) -> Option<RespVersion> {
         match self.kind {
             Kind::Read { scalar: false, version } => Some(version),
+            Kind::Transaction(shape) if shape.may_be_null => self.entries.first().map(|first| first.version),
             _ => None,
         }
     }
@@ -246,8 +266,16 @@ impl<M: Member> Segment<M> {
         if self.unfolded { self.operations } else { 1 }
     }
 
+    /// Whether it is folded into a command that not all of its members said.
+    pub fn is_own_form(&self) -> bool {
+        let is_counter = self.is_clampable() && !self.all_say(Verb::Incrby);
+        let is_counted =
+            matches!(self.kind, Kind::Transaction(shape) if !matches!(shape.verb, None | Some(Verb::Incrby)));
+        self.operations > 1 && (is_counter || is_counted)
+    }
+
     /// Whether each increment was said in this way.
-    pub fn all_say(&self, verb: Verb) -> bool {
+    fn all_say(&self, verb: Verb) -> bool {
         self.entries.iter().all(|entry| entry.ask != EntryKind::Increment || entry.member.verb() == verb)
     }
 
@@ -265,7 +293,9 @@ impl<M: Member> Segment<M> {
         match self.kind {
             Kind::HashCounter => CommandForm::HashIncrement,
             Kind::Sets => CommandForm::Set,
-            Kind::Counter | Kind::Read { .. } | Kind::Write(_) => CommandForm::Increment(Verb::Incrby),
+            Kind::Counter | Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => {
+                CommandForm::Increment(Verb::Incrby)
+            }
         }
     }
 
@@ -342,7 +372,7 @@ impl<M: Member> Segment<M> {
         let mut out = Self { kind: self.kind, unfolded: true, ..Self::new() };
         out.entries = self.entries.extract_if(.., taken).collect();
         if !out.entries.is_empty() {
-            self.unfolded |= matches!(self.kind, Kind::Counter | Kind::HashCounter);
+            self.unfolded |= matches!(self.kind, Kind::Counter | Kind::HashCounter | Kind::Transaction(_));
             self.recount();
             out.recount();
         }

@@ -4,14 +4,16 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     member::{Member, Verb},
+    op::scanner_of,
     segment::{EntryKind, Kind, Segment},
-    writes,
+    transactions, writes,
 };
-use crate::resp::{RequestLimits, RequestScan, RequestScanner, encode};
+use crate::resp::{RequestScan, encode};
 
 /// The command that a segment folds into, or its commands as they came.
 pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
-    if segment.unfolded || (segment.operations == 1 && segment.kind == Kind::Counter) {
+    let is_as_it_came = segment.unfolded && !matches!(segment.kind, Kind::Transaction(_));
+    if is_as_it_came || (segment.operations == 1 && segment.kind == Kind::Counter) {
         return encode_operations(key, segment, out);
     }
     if !segment.is_write() {
@@ -25,6 +27,7 @@ pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &
         Kind::Sets => encode::command(out, &[b"SET", key, segment.last_value()]),
         Kind::Read { .. } => encode_read(key, segment, out),
         Kind::Write(form) => writes::encode(segment, form, out),
+        Kind::Transaction(shape) => transactions::encode(key, segment, shape, out),
     }
 }
 
@@ -64,18 +67,13 @@ pub(super) fn read_arguments<'a, M: Member>(key: &'a [u8], segment: &'a Segment<
     match segment.kind {
         Kind::Counter | Kind::Sets => vec![b"GET", key],
         Kind::HashCounter => vec![b"HGET", key, &segment.arena],
-        Kind::Read { .. } | Kind::Write(_) => arguments(&segment.arena),
+        Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => arguments(&segment.arena),
     }
 }
 
 /// Splits a request that a scanner has passed before.
 fn arguments(request: &[u8]) -> Vec<&[u8]> {
-    let mut scanner = RequestScanner::new(RequestLimits {
-        bulk_bytes_max: request.len(),
-        arguments_max: request.len(),
-        inline_bytes_max: request.len(),
-        authenticated: true,
-    });
+    let mut scanner = scanner_of(request);
     let scan = scanner.scan(request);
     debug_assert!(matches!(scan, RequestScan::Complete { .. }), "{scan:?}");
     let place = |start: u32, len: u32| request.get(start as usize..start as usize + len as usize);

@@ -34,6 +34,17 @@ pub enum WriteForm {
     Alone,
 }
 
+/// Whose request goes for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// All have the same.
+    Equal,
+    First,
+    Last,
+    /// It has the elements of all.
+    All,
+}
+
 /// A write that undoes what an equal one before it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
@@ -121,6 +132,25 @@ impl WriteForm {
     /// How many elements a request pushes; 0 where it pushes none. A member waits for one such request only.
     pub(super) fn elements(self, request: &[u8]) -> i64 {
         if matches!(self, Self::Push(_)) { words(request).skip(2).count() as i64 } else { 0 }
+    }
+
+    /// Whose request goes.
+    pub(super) fn whose(self) -> Whose {
+        match self {
+            Self::Once => Whose::Equal,
+            Self::First(_) | Self::Fields(FieldWrite::Hsetnx) | Self::Alone => Whose::First,
+            Self::Last(_) | Self::Fields(_) => Whose::Last,
+            Self::Push(_) => Whose::All,
+        }
+    }
+
+    /// Takes the first so many elements out of the pushes that go as one.
+    pub(super) fn drop_first(self, goes: &mut Vec<u8>, elements: usize) {
+        if !matches!(self, Self::Push(_)) || elements == 0 {
+            return;
+        }
+        let [start, end] = [2, 2 + elements].map(|words| goes.len() - behind_words(goes, words).len());
+        goes.drain(start..end);
     }
 
     /// Takes another request into the one that goes. False if it does not fold with that; nothing is changed then.
@@ -226,6 +256,17 @@ mod tests {
         check(WriteForm::Fields(FieldWrite::Zadd), "ZADD k 1 a", "ZADD k 1 b", None);
         check(WriteForm::Push(PushVerb::Lpush), "LPUSH k a b", "LPUSH k c", Some("LPUSH k a b c"));
         check(WriteForm::Alone, "EXPIREAT k 5", "EXPIREAT k 5", None);
+    }
+
+    #[test]
+    fn elements_leave_from_the_front() {
+        let form = WriteForm::Push(PushVerb::Rpush);
+        let mut goes = request("RPUSH k a b");
+        assert!(form.take(&mut goes, &request("RPUSH k c")) && form.take(&mut goes, &request("RPUSH k d")));
+        form.drop_first(&mut goes, 0);
+        form.drop_first(&mut goes, 3);
+        let words: Vec<&[u8]> = words(&goes).collect();
+        assert_eq!(words, [&b"RPUSH"[..], b"k", b"d"]);
     }
 
     #[test]

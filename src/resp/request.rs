@@ -4,7 +4,7 @@
 //! command, and no other encoding than the array of bulk strings that goes onto the wire.
 
 /// A range of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// The first byte, counted from the first byte of the request.
     pub start: u32,

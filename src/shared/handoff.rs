@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ending::Ending;
 use super::labels::RequestClass;
-use crate::combine::{Member, Verb, WriteForm};
+use crate::combine::{Member, TransactionShape, Verb, WriteForm};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
 use crate::route::KeyId;
@@ -28,6 +28,8 @@ pub enum OwnedOp {
     Read(Bytes, bool),
     /// A write, whole, and how it folds.
     Write(Bytes, WriteForm),
+    /// A transaction, what it has in common with others, and its delta.
+    Transaction(Bytes, TransactionShape, i64),
 }
 
 /// One operation on its way to the home of its key.

@@ -11,7 +11,7 @@ use super::names::{ReplySlot, UpstreamKey};
 use super::owners::Worker;
 use super::pending::{Hook, Origin};
 use super::reply::ReplyBytes;
-use super::retryable::Retryable;
+use super::retryable::{Retryable, Wants};
 use super::upstream::parallel::ALONE;
 use super::upstream::{NextReply, Role, Turn};
 use super::upstream_task::ConnectionEnd;
@@ -166,8 +166,9 @@ impl Worker {
         }
         let reply = match upstream.refused_inside.take() {
             Some(error) if reply.as_slice().starts_with(ABORTED) => {
-                let by: &[u8] = b"-EXECABORT Transaction discarded because of: ";
-                ReplyBytes::Owned([by, &error, b"\r\n"].concat().into())
+                let is_flush =
+                    matches!(upstream.wire.front().map(|front| front.origin), Some(Origin::Flush(_)));
+                ReplyBytes::Owned(explained(&error, is_flush).into())
             }
             _ => reply,
         };
@@ -288,6 +289,18 @@ impl Worker {
             }
         }
     }
+}
+
+/// The reply of a transaction that was not run, with the error for which it was not. A flush is told that error alone where it asks for
+/// another try.
+fn explained(error: &[u8], is_flush: bool) -> Vec<u8> {
+    let alone = [b"-", error, b"\r\n"].concat();
+    let wants = Retryable::of(&alone).map(|found| found.wants);
+    if is_flush && matches!(wants, Some(Wants::Node(_) | Wants::NodeOnce(_) | Wants::Patience)) {
+        return alone;
+    }
+    let by: &[u8] = b"-EXECABORT Transaction discarded because of: ";
+    [by, &alone[1..]].concat()
 }
 
 /// Whether somebody waits for a reply that may be too long, and would otherwise ask again.

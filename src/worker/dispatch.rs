@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::client::Gate;
-use super::decide::{Snapshots, Verdict, decide, decide_unknown};
+use super::decide::{Part, Snapshots, Verdict, decide, decide_unknown};
 use super::ended::Ended;
 use super::flow::Flow;
 use super::names::ClientKey;
@@ -15,7 +15,7 @@ use super::owners::Worker;
 use super::policy::Policy;
 use super::reply::ReplyBytes;
 use super::resolve::{Resolved, resolve};
-use crate::command::CommandId;
+use crate::command::{CommandId, Session};
 use crate::resp::{Request, encode};
 use crate::route::ClusterId;
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
@@ -42,7 +42,7 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
         Err(error) => {
             let verdict = decide_unknown(&mut client.session, request, &error);
             let flow = worker.act_here(key, verdict, None);
-            return worker.taken(key, None, flow, false);
+            return worker.taken(key, None, flow, Passed::Nothing);
         }
     };
     let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
@@ -53,14 +53,20 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
             return worker.await_first_topology(key, cluster);
         }
     }
-    let passes_queues = !is_local && !matches!(verdict, Verdict::Forward(_) | Verdict::Reserve(_));
+    let passed = match &verdict {
+        Verdict::Forward(_) | Verdict::Reserve(_) => Passed::Nothing,
+        _ if is_local => Passed::Nothing,
+        // It is sent at `EXEC`, if at all.
+        Verdict::Queue { .. } | Verdict::Session(Session::Multi | Session::Discard, _) => Passed::Copies,
+        _ => Passed::QueuesAndCopies,
+    };
     let (access, is_barrier) = match worker.policy(key, &resolved, &verdict) {
         Policy::Go(access) => (access, false),
         Policy::GoAsBarrier(access) => (access, true),
-        Policy::Done(flow) => return worker.taken(key, Some(&resolved), flow, passes_queues),
+        Policy::Done(flow) => return worker.taken(key, Some(&resolved), flow, Passed::Nothing),
         Policy::Refuse(text) => {
             let flow = worker.refuse_by_quota(key, &text);
-            return worker.taken(key, Some(&resolved), flow, passes_queues);
+            return worker.taken(key, Some(&resolved), flow, passed);
         }
     };
     let flow = match verdict {
@@ -71,7 +77,17 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     if is_barrier {
         worker.bar_combining(key);
     }
-    worker.taken(key, Some(&resolved), flow, passes_queues)
+    worker.taken(key, Some(&resolved), flow, passed)
+}
+
+/// What a request that was sent went past.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Nothing,
+    /// Copies of the keys that it names.
+    Copies,
+    /// Those, and the queues of combined keys.
+    QueuesAndCopies,
 }
 
 /// Whether the gateway itself does what was decided, at once.
@@ -105,6 +121,9 @@ impl Worker {
             Verdict::Reserve(by) => self.reserve(key, resolved, by),
             Verdict::Queue { slot, readonly, part } => {
                 self.sessions().note_flush(key, request);
+                if part == Part::Redis {
+                    self.note_queued_keys(key, resolved);
+                }
                 self.sessions().queue_command(key, request, slot, readonly, part)
             }
             Verdict::Deny(denied, text) => self.deny(key, resolved, denied, &text),
@@ -130,17 +149,10 @@ impl Worker {
         }
     }
 
-    /// Notes that a request was taken, unless it has to wait, and with it what later ones have to know of it. `passes_queues`
-    /// says that it went past the queues of combined keys, and copies.
+    /// Notes that a request was taken, unless it has to wait, and with it what later ones have to know of it.
     // Each request comes through here: the call would cost it some twenty instructions.
     #[inline(always)]
-    fn taken(
-        &mut self,
-        key: ClientKey,
-        resolved: Option<&Resolved<'_>>,
-        flow: Flow,
-        passes_queues: bool,
-    ) -> Flow {
+    fn taken(&mut self, key: ClientKey, resolved: Option<&Resolved<'_>>, flow: Flow, passed: Passed) -> Flow {
         let requests = match flow {
             Flow::Next => 1,
             Flow::NextAfter(repeats) => 1 + u64::from(repeats),
@@ -153,11 +165,11 @@ impl Worker {
         client.session.last_seen = command.or(client.session.last_seen);
         client.session.forget_caching(command, &self.core.snapshots.commands);
         let has_barrier = client.barrier.is_some();
-        if passes_queues {
+        if passed == Passed::QueuesAndCopies {
             client.combine_after = client.replies.next_sequence();
-            if let Some(resolved) = resolved {
-                self.passed_copies(key, resolved);
-            }
+        }
+        if let (Passed::Copies | Passed::QueuesAndCopies, Some(resolved)) = (passed, resolved) {
+            self.passed_copies(key, resolved);
         }
         if has_barrier {
             self.mark_barrier(key);

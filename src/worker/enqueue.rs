@@ -48,5 +48,6 @@ fn class_of(op: &Op<'_>) -> RequestClass {
         Op::Increment(_) | Op::HashIncrement { .. } => RequestClass::Counter,
         Op::Get | Op::HashGet { .. } | Op::Read { .. } => RequestClass::Read,
         Op::Set(_) | Op::Write { .. } => RequestClass::Write,
+        Op::Transaction { .. } => RequestClass::Transaction,
     }
 }

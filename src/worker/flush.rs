@@ -91,8 +91,11 @@ impl FlushExit for Upstreams {
             None => return Put::Unreachable,
         };
         let prefix: &[u8] = if asking { ASKING } else { b"" };
-        let pending = Pending::flush(flush.origin, node, asking, core.now_ns);
-        self.send_all(room, pending, prefix, flush.commands);
+        let now_ns = core.now_ns;
+        let commands = flush.commands.iter().map(|command| {
+            (Pending::flush(flush.origin, node, (asking, command.leading), now_ns), &command.bytes)
+        });
+        self.send_all(room, prefix, commands);
         Put::Sent(node)
     }
 

@@ -23,7 +23,7 @@
 //! ```text
 //!   owners, core, turn, effects        what a worker is, and one turn of it
 //!   names, pending, reply, errors      words that all rooms use
-//!   flush, enqueue, write_behind       hot keys meet clients and connections
+//!   flush, enqueue, transactions, write_behind   hot keys meet clients and connections
 //!   reserve                            so do sales of reservations
 //!   copies, copy_connections           copies of values meet them
 //! ```
@@ -73,6 +73,7 @@ pub mod send;
 pub mod serve;
 pub mod session;
 pub mod timers;
+mod transactions;
 pub mod turn;
 pub mod upstream;
 mod upstream_task;

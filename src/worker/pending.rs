@@ -255,11 +255,13 @@ impl Pending {
         Self::on_connection(Origin::Swallow, RequestClass::Local, now_ns)
     }
 
-    /// Work of a hot key for the owner of its slot, behind `ASKING` if the slot is on its way there.
-    pub fn flush(origin: Origin, node: NodeIndex, asking: bool, now_ns: u64) -> Self {
-        let (route, class, hook) = (Route::Node(node), RequestClass::Local, Hook::None);
+    /// Work of a hot key for the owner of its slot, behind `ASKING` if the slot is on its way there. A transaction has so many
+    /// replies `inside`, before that to its `EXEC`.
+    pub fn flush(origin: Origin, node: NodeIndex, (asking, inside): (bool, u32), now_ns: u64) -> Self {
+        let hook = if inside > 0 { Hook::Transaction } else { Hook::None };
+        let (route, class) = (Route::Node(node), RequestClass::Local);
         let outgoing = Outgoing { route, readonly: false, class, hook };
-        Self { leading: u32::from(asking), ..Self::new(origin, outgoing, now_ns) }
+        Self { leading: u32::from(asking) + inside, ..Self::new(origin, outgoing, now_ns) }
     }
 
     /// A `WAIT` for the replicas of what was granted in the group of this number; a `PING` precedes it.

@@ -11,7 +11,7 @@
 //! Each access is counted here as well, whatever becomes of it, unless it comes again.
 
 use super::client::{AwaitedRoom, Gate};
-use super::decide::Verdict;
+use super::decide::{Part, Verdict};
 use super::flow::Flow;
 use super::hot::{HotVerdict, Standing, Turn};
 use super::names::ClientKey;
@@ -19,7 +19,7 @@ use super::owners::Worker;
 use super::resolve::{KeyAt, Resolved};
 use crate::admission::CommandContext;
 use crate::combine::{Foldable, Op, Verb};
-use crate::command::CommandFlags;
+use crate::command::{CommandFlags, Session};
 use crate::detect::{Access, EntryHandle};
 use crate::limits::LONG_REQUEST_BYTES;
 use crate::shared::labels::RequestClass;
@@ -40,6 +40,10 @@ impl Worker {
     /// Asks the policies of its keys about a request of which `verdict` was decided.
     pub(super) fn policy(&mut self, client: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> Policy {
         let forwards = matches!(verdict, Verdict::Forward(_));
+        let is_queued = matches!(verdict, Verdict::Queue { part: Part::Redis, .. });
+        if is_queued {
+            self.count_access(client, resolved);
+        }
         if self.hot.is_idle() && !self.hot.behind.is_on() {
             return Policy::Go(if forwards { self.count_access(client, resolved) } else { None });
         }
@@ -72,6 +76,9 @@ impl Worker {
         match (only, verdict) {
             (Some((key, name)), _) => self.policy_of_one(client, resolved, (key, name), (foldable, op)),
             (None, Verdict::Forward(_)) => self.policy_of_several(client, resolved),
+            (None, Verdict::Session(Session::Exec, _)) => self.policy_of_exec(client, resolved),
+            // It begins or ends at the gateway.
+            (None, Verdict::Session(Session::Multi | Session::Discard, _)) => Policy::Go(None),
             // What may touch any key waits for what is in queues, and what is combined later waits for it.
             (None, Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..))
                 if self.has_combined(client) =>
@@ -146,7 +153,7 @@ impl Worker {
     }
 
     /// Takes an operation on one key into the queue of its home, if it may be combined now.
-    fn combine(
+    pub(super) fn combine(
         &mut self,
         client_key: ClientKey,
         resolved: &Resolved<'_>,
@@ -171,9 +178,8 @@ impl Worker {
                 return HotVerdict::Forward;
             }
         }
-        let op = op.filter(|(op, _)| {
-            !matches!(op, Op::Write { .. }) || !self.hot.is_scripted(&self.core, name, key.hash)
-        });
+        let op =
+            op.filter(|(op, _)| !op.is_plain_only() || !self.hot.is_scripted(&self.core, name, key.hash));
         if op.is_none() {
             self.hot.note_unfolded(key.hash, resolved.command);
         }
@@ -202,20 +208,20 @@ impl Worker {
             return HotVerdict::Barrier;
         }
         // Where there may be copies, each operation is looked at for what its client has seen.
-        let is_copied = self.hot.is_copied(name, key.hash);
+        let by_itself = self.hot.is_copied(name, key.hash) || matches!(op, Op::Transaction { .. });
         let room = self.hot.room(&self.core, key.hash);
         if room == 0 {
             return HotVerdict::AwaitRoom;
         }
         let Some(client) = self.clients.all.get(client_key) else { return HotVerdict::Forward };
-        let repeats_max = if is_copied { 0 } else { client.repeats_max(&self.core.config.limits) };
+        let repeats_max = if by_itself { 0 } else { client.repeats_max(&self.core.config.limits) };
         let operations = 1 + resolved.request.repeats(repeats_max.min(room as usize - 1)) as u32;
         self.enqueue(client_key, key.hash, (op, verb), operations);
         HotVerdict::Combined(operations)
     }
 
     /// Holds a client back until a key has room again.
-    fn await_room_of(&mut self, client_key: ClientKey, hash: u64) -> Flow {
+    pub(super) fn await_room_of(&mut self, client_key: ClientKey, hash: u64) -> Flow {
         let Some(client) = self.clients.all.get_mut(client_key) else { return Flow::Next };
         // Once is enough: it is looked at each time that anything of it has been answered, too.
         if client.room_awaited.replace(AwaitedRoom::Key(hash)) != Some(AwaitedRoom::Key(hash)) {
@@ -225,7 +231,7 @@ impl Worker {
     }
 
     /// Whether something of a client is in a queue, or waits for a copy.
-    fn has_combined(&self, client: ClientKey) -> bool {
+    pub(super) fn has_combined(&self, client: ClientKey) -> bool {
         self.clients.all.get(client).is_some_and(|client| client.combined > 0 || client.copies.awaits())
     }
 

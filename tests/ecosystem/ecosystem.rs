@@ -191,6 +191,17 @@ fn ioredis_works_before_one_server() {
 }
 
 #[test]
+fn clients_work_where_every_key_is_folded() {
+    let config = "[[rule]]\nmatch = '*'\nmode = 'combine'\n";
+    let gateway = shared::gateway(module_path!(), config);
+    ["2", "3"].iter().for_each(|protocol| redis_py(&gateway, "plain", protocol));
+    ioredis(&gateway, "plain");
+    let gateway = Gateway::before(&shared::cluster(module_path!()).0).config(config).start();
+    redis_py(&gateway, "cluster", "2");
+    ioredis(&gateway, "cluster");
+}
+
+#[test]
 fn ioredis_works_before_a_cluster() {
     for mode in ["plain", "cluster"] {
         ioredis(&shared::cluster(module_path!()).1, mode);

@@ -58,6 +58,18 @@ async function transactions(client) {
   }
 }
 
+async function limiters(client) {
+  const key = `{${prefix}:tx}:window`;
+  await client.del(key);
+  const own = Array.from({ length: 8 }, () => connect());
+  const count = async (who) => who.multi().incr(key).expire(key, 1000).exec();
+  const told = await Promise.all(Array.from({ length: 400 }, (_, number) => count(own[number % own.length])));
+  const counts = told.map((replies) => replies[0][1]).sort((one, other) => one - other);
+  assert.deepEqual(counts, Array.from({ length: 400 }, (_, place) => place + 1));
+  told.forEach((replies) => assert.deepEqual(replies[1], [null, 1]));
+  own.forEach((one) => one.disconnect());
+}
+
 async function pubSub(client) {
   const subscriber = connect();
   const wanted = ['one', 'two', 'three'];
@@ -94,7 +106,7 @@ async function blocking(client) {
 
 async function main() {
   const client = connect();
-  for (const promise of [basics, pipelines, transactions, pubSub, scripts, blocking]) {
+  for (const promise of [basics, pipelines, transactions, limiters, pubSub, scripts, blocking]) {
     await promise(client);
     console.log('ok', promise.name);
   }

@@ -92,6 +92,32 @@ def transactions(client):
     assert client.get(f"{tag}a") == "2"
 
 
+def limiters(client):
+    """Threads count in one window: each count is given out once, however the transactions come together."""
+    key = f"{{{prefix}:tx}}:window"
+    client.delete(key)
+    told = []
+
+    def count():
+        own = connect()
+        for _ in range(50):
+            with own.pipeline(transaction=True) as pipeline:
+                pipeline.incr(key)
+                pipeline.expire(key, 1000)
+                pipeline.ttl(key)
+                told.append(tuple(pipeline.execute()))
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(count for count, _, _ in told) == list(range(1, 401))
+    # In a cluster's pipeline the client leaves the reply of EXPIRE a number.
+    others = [one for one in told if one[1] != 1 or one[2] not in (999, 1000)]
+    assert not others, others
+
+
 def pub_sub(client):
     subscriber = client.pubsub()
     subscriber.subscribe(f"{prefix}:channel")
@@ -139,7 +165,7 @@ def blocking(client):
 
 
 client = connect()
-for promise in (basics, many_keys, pipelines, transactions, pub_sub, scripts, blocking):
+for promise in (basics, many_keys, pipelines, transactions, limiters, pub_sub, scripts, blocking):
     promise(client)
     print("ok", promise.__name__)
 if mode == "cluster":

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::figures::calls;
 use crate::support::increments::Increments;
 use crate::support::migration::Migration;
-use crate::support::text::request;
+use crate::support::text::{one_line, request};
 use crate::support::{Client, Cluster, Gateway, Server, Turn, seed, wait_until};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -163,6 +164,47 @@ fn a_slot_moves_as_a_whole_and_its_master_hands_over() {
         println!("{kind}: {value}, {:?}", account.errors.first());
         account.check_whole(value.parse().unwrap(), seed);
     }
+}
+
+/// Transactions are folded all the while, also while their key is at the node that imports its slot. Each has its own count.
+#[test]
+fn transactions_of_a_hot_key_go_where_their_slot_goes() {
+    let _alone = ONE_AT_A_TIME.take();
+    let cluster = Cluster::start();
+    let gateway = Gateway::before(&cluster).config(RULES).start();
+    let key = key("folded");
+    let limiter: Vec<u8> = ["MULTI", &format!("INCR {key}"), &format!("EXPIRE {key} 1000"), "EXEC"]
+        .iter()
+        .flat_map(|line| request(line))
+        .collect();
+    let mut clients: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
+    let mut counted = 0;
+    let mut count = |when: &str| {
+        for _ in 0..5 {
+            clients.iter_mut().for_each(|client| client.send(&limiter));
+            let mut told: Vec<i64> = Vec::new();
+            for client in &mut clients {
+                (0..3).for_each(|_| drop(client.reply()));
+                let reply = one_line(&client.reply());
+                let value = reply.strip_prefix("*2 :").and_then(|rest| rest.strip_suffix(" :1"));
+                told.push(value.unwrap_or_else(|| panic!("{when}: {reply}")).parse().unwrap());
+            }
+            told.sort_unstable();
+            assert!(told.iter().copied().eq(counted + 1..=counted + 8), "{when}: {told:?} behind {counted}");
+            counted += 8;
+        }
+    };
+    for _ in 0..2 {
+        count("before the move");
+        let migration = Migration::begin(&cluster, &key);
+        count("still here");
+        migration.move_key(&key);
+        count("already there");
+        migration.end();
+        count("behind the move");
+    }
+    let folded = calls(&mut cluster.client(cluster.master_of(&key)), "incrby");
+    assert!(folded > 0, "nothing was folded");
 }
 
 /// How many of those who came, one behind the other, while a server was away and loaded were told of it. It has loaded as soon as

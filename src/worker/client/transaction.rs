@@ -7,12 +7,16 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::behind::BarrierKeys;
-use crate::resp::{RespVersion, encode};
+use crate::resp::{RespVersion, Span, encode};
 use crate::route::SlotAt;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
+
+/// Keys of one transaction that are told apart.
+const KEYS_NOTED_MAX: usize = 8;
 
 /// How far a client is between `MULTI` and the last reply of `EXEC`.
 #[derive(Debug, Default)]
@@ -57,6 +61,10 @@ pub struct Transaction {
     pub scripts: bool,
     /// The keys in write-behind mode that they touch.
     pub touched: BarrierKeys,
+    /// The keys that they name, by hash: the first ones.
+    pub key_hashes: SmallVec<[u64; 2]>,
+    /// Where among the commands the name of the first key stands.
+    pub first_key: Span,
 }
 
 /// Queued commands, by who does them.
@@ -166,6 +174,29 @@ impl TransactionState {
 }
 
 impl Transaction {
+    /// The command that is queued next names a key, which stands there in its bytes.
+    pub fn note_key(&mut self, hash: u64, at: Span) {
+        if self.key_hashes.is_empty() {
+            self.first_key = Span { start: self.commands.len() as u32 + at.start, len: at.len };
+        }
+        if self.key_hashes.len() < KEYS_NOTED_MAX && !self.key_hashes.contains(&hash) {
+            self.key_hashes.push(hash);
+        }
+    }
+
+    /// The only key that its commands name: its hash and its name.
+    pub fn only_key(&self) -> Option<(u64, &[u8])> {
+        let [hash] = *self.key_hashes else { return None };
+        let behind = self.commands.get(self.first_key.start as usize..)?;
+        Some((hash, behind.get(..self.first_key.len as usize)?))
+    }
+
+    /// Whether Redis runs all of it, as it was queued.
+    pub fn may_fold(&self) -> bool {
+        let is_behind = self.touched.all || !self.touched.keys.is_empty();
+        self.count > 0 && !self.poisoned && !self.scripts && !self.has_part() && !is_behind
+    }
+
     /// Queues a command.
     pub fn queue(&mut self, step: Step, request: &[u8]) {
         match &step {

@@ -87,7 +87,7 @@ impl HotKeys {
     ) {
         let Some(Apart::Reading { reads, found, asked, .. }) = &mut home.apart else { return };
         let Some(read) = reads.get(found.len()).filter(|_| !*asked) else { return };
-        let request = [read.request()];
+        let request = [read.request().into()];
         *asked = true;
         let sending = self.next_sending();
         let origin = Origin::Flush(FlushKey { hash, sending });

@@ -43,7 +43,7 @@ impl HotKeys {
         match (op, held) {
             (Op::Increment(delta), Some(_)) => self.push_by_quota(core, hash, delta, waiter, version),
             (op, held) => {
-                if let (Op::Set(_) | Op::Write { .. }, Some(held)) = (op, held) {
+                if let (Op::Set(_) | Op::Write { .. } | Op::Transaction { .. }, Some(held)) = (op, held) {
                     held.admission.on_written();
                 }
                 self.push_to_queue(hash, op, waiter, version);

@@ -39,7 +39,22 @@ pub struct FlushRequest<'a> {
     /// The protocol version of the replies.
     pub version: RespVersion,
     /// Its commands, each with a reply of its own.
-    pub commands: &'a [Bytes],
+    pub commands: &'a [FlushCommand],
+}
+
+/// A command of a flush, or a transaction, of which the reply to `EXEC` counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlushCommand {
+    /// As it goes onto the wire.
+    pub bytes: Bytes,
+    /// Replies that come before the one that counts: to `MULTI` and to what is queued.
+    pub leading: u32,
+}
+
+impl From<Bytes> for FlushCommand {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, leading: 0 }
+    }
 }
 
 /// The way of a flush to the owner of its slot.

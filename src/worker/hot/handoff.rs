@@ -29,6 +29,9 @@ impl OwnedOp {
             Op::HashGet { field } => Self::HashGet(Bytes::copy_from_slice(field)),
             Op::Read { request, scalar } => Self::Read(Bytes::copy_from_slice(request), *scalar),
             Op::Write { request, form } => Self::Write(Bytes::copy_from_slice(request), *form),
+            Op::Transaction { commands, shape, delta } => {
+                Self::Transaction(Bytes::copy_from_slice(commands), *shape, *delta)
+            }
         }
     }
 
@@ -41,6 +44,9 @@ impl OwnedOp {
             Self::HashGet(field) => Op::HashGet { field },
             Self::Read(request, scalar) => Op::Read { request, scalar: *scalar },
             Self::Write(request, form) => Op::Write { request, form: *form },
+            Self::Transaction(commands, shape, delta) => {
+                Op::Transaction { commands, shape: *shape, delta: *delta }
+            }
         }
     }
 }

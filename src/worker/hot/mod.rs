@@ -67,7 +67,7 @@ use cache::Cache;
 use confirm::Confirmation;
 use entry::HotKey;
 pub use entry::{Entry, Rules};
-pub use exit::{FlushExit, FlushRequest, Put, Target};
+pub use exit::{FlushCommand, FlushExit, FlushRequest, Put, Target};
 use govern::Govern;
 pub use govern::{Standing, Turn};
 use held_counters::HeldCounters;

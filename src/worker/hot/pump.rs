@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::entry::Sending;
-use super::{FlushExit, FlushRequest, HotKey, HotKeys, Put};
-use crate::combine::{Flush, FlushDecision, FlushPolicy, TOKEN_TTL_MS};
+use super::{FlushCommand, FlushExit, FlushRequest, HotKey, HotKeys, Put};
+use crate::combine::{EXEC, Flush, FlushDecision, FlushPolicy, MULTI, TOKEN_TTL_MS};
 use crate::limits::{INLINE_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::resp::{RequestLimits, RequestScan, RequestScanner, RespVersion, first_error};
 use crate::worker::core::Core;
@@ -188,10 +188,10 @@ fn tally_flush(core: &mut Core, home: &mut HotKey, members: u64) {
     tally.keys.row(home.row).added_wait_us_sum += waited_us * members;
 }
 
-/// The commands of a flush one by one: each awaits a reply of its own.
-fn split_commands(bytes: &Bytes, commands: usize) -> Vec<Bytes> {
-    if commands == 1 {
-        return vec![bytes.clone()];
+/// The commands of a flush one by one: each awaits a reply of its own. A transaction is one of them.
+fn split_commands(bytes: &Bytes, commands: usize) -> Vec<FlushCommand> {
+    if commands == 1 && !bytes.starts_with(MULTI) {
+        return vec![bytes.clone().into()];
     }
     let limits = RequestLimits {
         bulk_bytes_max: QUEUE_BYTES_MAX,
@@ -202,11 +202,41 @@ fn split_commands(bytes: &Bytes, commands: usize) -> Vec<Bytes> {
     let mut scanner = RequestScanner::new(limits);
     let mut rest = bytes.clone();
     let mut split = Vec::with_capacity(commands);
-    while let RequestScan::Complete { len } = scanner.scan(&rest) {
-        split.push(rest.split_to(len));
+    let (mut at, mut leading, mut is_inside) = (0, 0, false);
+    while let RequestScan::Complete { len } = scanner.scan(&rest[at..]) {
+        let request = &rest[at..at + len];
+        (at, is_inside) = (at + len, (is_inside || request == MULTI) && request != EXEC);
+        if is_inside {
+            leading += 1;
+        } else {
+            split.push(FlushCommand { bytes: rest.split_to(at), leading });
+            (at, leading) = (0, 0);
+        }
         if rest.is_empty() {
             break;
         }
     }
     split
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_one_command_of_a_flush() {
+        let get: &[u8] = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+        let incr: &[u8] = b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n";
+        let whole = [MULTI, incr, get, EXEC].concat();
+        let check = |parts: &[&[u8]], expect: &[(&[u8], u32)]| {
+            let split = split_commands(&parts.concat().into(), expect.len());
+            let found: Vec<(&[u8], u32)> =
+                split.iter().map(|command| (&command.bytes[..], command.leading)).collect();
+            assert_eq!(found, expect);
+        };
+        check(&[get], &[(get, 0)]);
+        check(&[get, incr], &[(get, 0), (incr, 0)]);
+        check(&[&whole], &[(&whole, 3)]);
+        check(&[get, &whole, &whole, incr], &[(get, 0), (&whole, 3), (&whole, 3), (incr, 0)]);
+    }
 }

@@ -150,9 +150,14 @@ impl Upstreams {
     }
 
     /// Puts the commands of one flush on the connection that has room for it; each awaits a reply of its own.
-    pub fn send_all(&mut self, room: Room, pending: Pending, prefix: &[u8], commands: &[Bytes]) {
+    pub fn send_all<'a>(
+        &mut self,
+        room: Room,
+        prefix: &[u8],
+        commands: impl Iterator<Item = (Pending, &'a Bytes)>,
+    ) {
         if let Some(upstream) = self.connections.get_mut(room.connection) {
-            commands.iter().for_each(|command| put(upstream, pending, &[prefix, command]));
+            commands.for_each(|(pending, command)| put(upstream, pending, &[prefix, command]));
         }
     }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use hotgate::{
-    combine::{Flush, FlushDecision, FlushPolicy, Foldable, KeyQueue, Member, Op, Settled, Verb, classify},
+    combine::{
+        EXEC, Flush, FlushDecision, FlushPolicy, Foldable, KeyQueue, MULTI, Member, Op, Settled, Verb,
+        classify, transaction_op,
+    },
     resp::{
         ReplyScan, ReplyScanner, Request, RequestLimits, RequestScan, RequestScanner, RespVersion, encode,
     },
@@ -64,6 +67,9 @@ pub fn split_replies(caller: Caller, mut bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
 
 /// Something that runs commands.
 pub trait Backend {
+    /// No time passes, so that what counts from now can be compared.
+    const TIME_STANDS_STILL: bool;
+
     /// Runs the pipelined requests and returns their replies.
     fn run(&mut self, wire: &[u8], version: RespVersion) -> Vec<Vec<u8>>;
 }
@@ -103,8 +109,37 @@ pub fn request(words: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Hands the operation of a request to whoever wants it.
+/// A transaction of these requests, each in words.
+pub fn transaction(lines: &[Vec<&[u8]>]) -> Vec<u8> {
+    let requests = lines.iter().flat_map(|words| request(words));
+    MULTI.iter().copied().chain(requests).chain(EXEC.iter().copied()).collect()
+}
+
+/// The replies to what a gateway tells of: of a transaction that to its `EXEC`, with the reason why it was not run.
+pub fn run_whole(server: &mut impl Backend, wire: &[u8], version: RespVersion) -> Vec<Vec<u8>> {
+    let mut whole = Vec::new();
+    let mut inside: Option<Option<Vec<u8>>> = None;
+    for (words, reply) in requests(wire).iter().zip(server.run(wire, version)) {
+        match (words[0].as_slice(), &mut inside) {
+            (b"MULTI", _) => inside = Some(None),
+            (b"EXEC", refused) => {
+                let refused = refused.take().flatten().filter(|_| reply.starts_with(b"-EXECABORT"));
+                let by: &[u8] = b"-EXECABORT Transaction discarded because of: ";
+                whole.push(refused.map_or(reply, |error| [by, &error[1..]].concat()));
+            }
+            (_, Some(refused)) if reply.starts_with(b"-") => _ = refused.get_or_insert(reply),
+            (_, Some(_)) => {}
+            (_, None) => whole.push(reply),
+        }
+    }
+    whole
+}
+
+/// Hands the operation of a request, or of a transaction, to whoever wants it.
 pub fn with_op<R>(wire: &[u8], take: impl FnOnce(Op) -> R) -> R {
+    if let Some(commands) = wire.strip_prefix(MULTI).and_then(|rest| rest.strip_suffix(EXEC)) {
+        return take(transaction_op(commands).expect("it folds"));
+    }
     with_request(wire, |request| take(classify(request).expect("it folds")))
 }
 
@@ -211,7 +246,7 @@ impl<B: Backend> World<B> {
 
     /// Runs a flush and checks every answer that comes of it.
     pub fn deliver(&mut self, flush: &Flush, wire: &[u8]) {
-        let replies = self.subject.run(wire, flush.version.unwrap_or(RespVersion::Resp2));
+        let replies = run_whole(&mut self.subject, wire, flush.version.unwrap_or(RespVersion::Resp2));
         assert_eq!(replies.len(), flush.commands);
         let mut answers = Vec::new();
         self.queue.settle(&replies, |caller, settled| match settled {
@@ -229,7 +264,8 @@ impl<B: Backend> World<B> {
         let index = member as usize;
         // A way that turns was folded on the strength of a value that is not there any more.
         let not_understood = reply.starts_with(b"-ERR hotgate: outcome unknown: the reply");
-        self.void |= not_understood && self.written_beside && !self.exactly_once;
+        let is_plain = !self.exactly_once || self.members[index].wire.starts_with(MULTI);
+        self.void |= not_understood && self.written_beside && is_plain;
         if self.void {
             self.settled += 1;
             return;
@@ -253,7 +289,7 @@ impl<B: Backend> World<B> {
         }
         let expect = match member.early.take() {
             Some(early) => early,
-            None => self.oracle.run(&member.wire, member.version).remove(0),
+            None => run_whole(&mut self.oracle, &member.wire, member.version).remove(0),
         };
         assert_eq!(
             String::from_utf8_lossy(reply),
@@ -269,13 +305,13 @@ impl<B: Backend> World<B> {
             return self.lose_plain(flush, wire, executed);
         }
         if executed {
-            let replies = self.subject.run(wire, flush.version.unwrap_or(RespVersion::Resp2));
+            let replies = run_whole(&mut self.subject, wire, flush.version.unwrap_or(RespVersion::Resp2));
             // A flush refused for want of memory has changed nothing and is not remembered: the retry applies it.
             let refused = replies[0].windows(4).any(|bytes| bytes == b"!OOM");
             let took_effect = !replies[0].starts_with(b"-") && !refused;
             for member in self.members.iter_mut().skip(self.settled).take(flush.script_operations) {
                 if took_effect && member.early.is_none() {
-                    member.early = Some(self.oracle.run(&member.wire, member.version).remove(0));
+                    member.early = Some(run_whole(&mut self.oracle, &member.wire, member.version).remove(0));
                 }
             }
         }
@@ -285,7 +321,7 @@ impl<B: Backend> World<B> {
     /// Without tokens: some replies have come, and some commands had not been written.
     fn lose_plain(&mut self, flush: &Flush, wire: &[u8], executed: bool) {
         let replies = match executed {
-            true => self.subject.run(wire, flush.version.unwrap_or(RespVersion::Resp2)),
+            true => run_whole(&mut self.subject, wire, flush.version.unwrap_or(RespVersion::Resp2)),
             false => Vec::new(),
         };
         let heard = replies.len() * (self.now_ns as usize % 3) / 2;

@@ -3,7 +3,7 @@
 use hotgate::resp::RespVersion;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use super::harness::{Backend, KEY, World, request};
+use super::harness::{Backend, KEY, World, request, transaction};
 
 const ODD_VALUES: &[&str] = &[
     "0",
@@ -52,7 +52,7 @@ const DELTAS: &[i64] = &[
 
 /// Commands without their key, by flavour: the limiter, strings with options, a document, a list, a set, a sorted set, a sketch. The
 /// times to live differ by more than a test takes.
-const LINES: [&[&str]; 7] = [
+const LINES: [&[&str]; 11] = [
     &[
         "INCR",
         "INCR",
@@ -124,16 +124,76 @@ const LINES: [&[&str]; 7] = [
         "ZADD NX 6 c",
     ],
     &["PFADD a", "PFADD a", "PFADD b", "PFADD a b c", "EXPIRE 1000"],
+    // Transactions: their commands one behind the other, and a number that is drawn.
+    &[
+        "INCR; EXPIRE 1000",
+        "INCR; EXPIRE 1000",
+        "INCR; EXPIRE 1000 NX",
+        "INCRBY N; PEXPIRE 2000000 XX",
+        "INCRBY N; PEXPIRE 2000000 XX",
+        "DECRBY 3; EXPIRE 1000; GET",
+        "INCR; EXPIRE 5000; EXISTS",
+        "SET 5 NX; INCR; TYPE",
+        "SET 0 NX EX 1000; INCR",
+        "SETNX 3; EXPIRE 1000; INCRBY 2",
+        "INCR",
+        "GET",
+        "EXPIRE 2000",
+        "SET 7",
+        "SET 9 EX 3000",
+    ],
+    &[
+        "INCR; EXPIRETIME",
+        "INCR; EXPIRETIME",
+        "INCRBY N; EXPIRETIME; GET",
+        "EXPIREAT 3000000000",
+        "EXPIREAT 5",
+        "PERSIST",
+        "GET",
+        "INCRBY 4",
+    ],
+    &[
+        "HINCRBY a 1; EXPIRE 1000",
+        "HINCRBY a 1; EXPIRE 1000",
+        "HINCRBY a -2; HINCRBY b 3; HGET a",
+        "HINCRBY a 4611686018427387904; HINCRBY b 1",
+        "HINCRBY a 1",
+        "HSET a 9223372036854775807",
+        "HSET a 2",
+        "HGET a",
+        "HDEL a",
+    ],
+    // Where time stands still.
+    &[
+        "INCR; EXPIRE 1000 NX; TTL",
+        "INCR; EXPIRE 1000 NX; TTL",
+        "INCR; TTL",
+        "DECRBY 3; EXPIRE 1000 GT; GET; PTTL",
+        "INCR; EXPIRE 500 LT; TTL",
+        "INCR; EXPIRE 2000 XX GT",
+        "SET 5 NX EX 30; TTL; INCR",
+        "EXPIRE 700",
+        "PERSIST",
+    ],
 ];
 
 /// A random command that folds. `flavour` 0: a counter with its reads, 1: with `SET` as well, 2: hashes too, 3: only
 /// `INCR` and `DECR`, from 4 on: [`LINES`].
 fn random_request(rng: &mut SmallRng, flavour: u32) -> Vec<u8> {
     if let Some(lines) = (flavour as usize).checked_sub(4).map(|place| LINES[place]) {
-        let words: Vec<&str> = lines[rng.random_range(0..lines.len())].split(' ').collect();
-        let mut words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
-        words.insert(1, KEY);
-        return request(&words);
+        let line = lines[rng.random_range(0..lines.len())];
+        let number = DELTAS[rng.random_range(0..DELTAS.len())].to_string();
+        let worded = |line: &'static str| {
+            let word = |word: &'static str| if word == "N" { number.as_bytes() } else { word.as_bytes() };
+            let mut words: Vec<&[u8]> = line.split(' ').map(word).collect();
+            words.insert(1, KEY);
+            words
+        };
+        let is_transaction = line.contains("; ") || line.starts_with("INCRBY N");
+        return match is_transaction {
+            true => transaction(&line.split("; ").map(worded).collect::<Vec<_>>()),
+            false => request(&worded(line)),
+        };
     }
     let delta = DELTAS[rng.random_range(0..DELTAS.len())];
     let small = rng.random_range(-3..10i64);
@@ -182,7 +242,8 @@ fn random_outside<B: Backend>(world: &mut World<B>, rng: &mut SmallRng) {
 /// One random history: bursts of operations, faults, and other writers between the flushes.
 pub fn play<B: Backend>(world: &mut World<B>, seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let flavour = rng.random_range(0..4 + LINES.len() as u32);
+    let flavours = LINES.len() as u32 - u32::from(!B::TIME_STANDS_STILL);
+    let flavour = rng.random_range(0..4 + flavours);
     let faults = rng.random_bool(0.5);
     let versions = [RespVersion::Resp2, RespVersion::Resp3];
     for _ in 0..rng.random_range(1..12) {

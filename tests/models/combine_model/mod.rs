@@ -7,6 +7,7 @@ mod model;
 mod quota;
 mod server;
 mod token;
+mod transactions;
 mod writes;
 
 use self::harness::{Backend, KEY, World, request};

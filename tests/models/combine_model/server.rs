@@ -103,6 +103,8 @@ impl Client {
 }
 
 impl Backend for Client {
+    const TIME_STANDS_STILL: bool = false;
+
     fn run(&mut self, wire: &[u8], version: RespVersion) -> Vec<Vec<u8>> {
         match version {
             RespVersion::Resp2 => self.resp2.run(wire),

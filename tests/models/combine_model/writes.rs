@@ -87,6 +87,50 @@ fn a_write_in_doubt_is_told_to_all_and_one_that_moved_goes_again_whole() {
 }
 
 #[test]
+fn whose_time_is_over_leaves_and_the_others_wait_on() {
+    let check = |lines: &[&str], over: &[u32], goes: &str, replies: &[&str], expect: &[(u32, &str)]| {
+        let mut queue = limiter(0, &[]);
+        for (number, line) in lines.iter().enumerate() {
+            with_write(line, |op| queue.push(op, (number as u32).into(), Resp2));
+        }
+        let mut unsent = Vec::new();
+        queue.abandon_waiting("ERR over", |caller| over.contains(&caller.number), collect(&mut unsent));
+        let numbers: Vec<u32> = unsent.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, over, "{lines:?}");
+        assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, goes, "{lines:?}");
+        assert_eq!(answers(&mut queue, replies).0, told(expect), "{lines:?}");
+        assert!(queue.is_empty());
+    };
+    check(&["EXPIRE k 9"; 3], &[0], "EXPIRE k 9", &[":1\r\n"], &[(1, ":1"), (2, ":1")]);
+    check(&["EXPIRE k 9 NX"; 3], &[0, 1], "EXPIRE k 9 NX", &[":1\r\n"], &[(2, ":1")]);
+    check(&["SADD k a"; 3], &[2], "SADD k a", &[":1\r\n"], &[(0, ":1"), (1, ":0")]);
+    check(&["HSET k f 1", "HSET k f 2"], &[0], "HSET k f 2", &[":1\r\n"], &[(1, ":1")]);
+    check(&["SET k a NX", "SET k b NX"], &[1], "SET k a NX", &["+OK\r\n"], &[(0, "+OK")]);
+    check(
+        &["RPUSH k a b", "RPUSH k c", "RPUSH k d"],
+        &[0],
+        "RPUSH k c d",
+        &[":5\r\n"],
+        &[(1, ":4"), (2, ":5")],
+    );
+    // The bytes of the others are not kept.
+    for (lines, over) in [
+        (["SET k a NX", "SET k b NX", "SET k c NX"], 0),
+        (["HSET k f 1", "HSET k f 2", "HSET k f 3"], 2),
+        (["HSETNX k f 1", "HSETNX k f 2", "HSETNX k f 3"], 0),
+        (["RPUSH k a", "RPUSH k b", "RPUSH k c"], 1),
+    ] {
+        let mut queue = limiter(0, &[]);
+        for (number, line) in lines.iter().enumerate() {
+            with_write(line, |op| queue.push(op, (number as u32).into(), Resp2));
+        }
+        let mut unsent = Vec::new();
+        queue.abandon_waiting("ERR over", |caller| caller.number == over, collect(&mut unsent));
+        assert_eq!((unsent.len(), queue.is_empty()), (3, true), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_length_that_cannot_be_is_no_answer() {
     let check = |reply: &str, expect: &[(u32, &str)]| {
         let mut queue = limiter(2, &["RPUSH k a b"]);

@@ -155,7 +155,7 @@ impl HotKeys {
         let flush = FlushRequest {
             origin: Origin::Behind(FlushKey { hash: key.id.hash, sending }),
             version: RespVersion::Resp2,
-            commands: &[request],
+            commands: &[request.into()],
         };
         if !matches!(key.owner.send(core, exit, (key.place, sending), flush), Put::Sent(_)) {
             key.machine.lost(false);

@@ -91,7 +91,7 @@ impl HotKeys {
         let request = FlushRequest {
             origin: Origin::Sale(FlushKey { hash, sending }),
             version: RespVersion::Resp2,
-            commands: &[bytes.freeze()],
+            commands: &[bytes.freeze().into()],
         };
         match sale.owner.send(core, exit, (sale.place, sending), request) {
             Put::Sent(_) => flight.sent = true,

@@ -14,6 +14,12 @@ impl Model {
         let has_key = self.keys.contains_key(key);
         Some(match name {
             "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" => self.expire(name, key, rest),
+            "TTL" | "PTTL" => Reply::Integer(match self.expiry.get(key) {
+                _ if !has_key => -2,
+                None => -1,
+                Some(at) if name == "TTL" => (at - NOW_MS + 500) / 1000,
+                Some(at) => at - NOW_MS,
+            }),
             "PERSIST" => Reply::Integer(i64::from(has_key && self.expiry.remove(key).is_some())),
             "SETNX" if has_key => Reply::Integer(0),
             "SETNX" => {

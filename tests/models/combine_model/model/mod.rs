@@ -30,6 +30,8 @@ pub struct Model {
     remembered: HashMap<Vec<u8>, (u64, Vec<Vec<u8>>)>,
     out_of_memory: bool,
     pub script_known: bool,
+    /// What an open transaction has queued; nothing once something of it was refused.
+    queued: Option<Option<Vec<Vec<Vec<u8>>>>>,
 }
 
 /// A reply before it is spelled.
@@ -52,6 +54,8 @@ const OVERFLOW: Reply = Reply::Error("ERR increment or decrement would overflow"
 const OUT_OF_MEMORY: Reply = Reply::Error("OOM command not allowed when used memory > 'maxmemory'.");
 
 impl Backend for Model {
+    const TIME_STANDS_STILL: bool = true;
+
     fn run(&mut self, wire: &[u8], version: RespVersion) -> Vec<Vec<u8>> {
         requests(wire).iter().map(|request| spell(&self.execute(request), version)).collect()
     }
@@ -61,6 +65,9 @@ impl Model {
     fn execute(&mut self, request: &[Vec<u8>]) -> Reply {
         let name = String::from_utf8(request[0].to_ascii_uppercase()).unwrap();
         let arg = |index: usize| request[index].as_slice();
+        if let Some(reply) = self.in_transaction(&name, request) {
+            return reply;
+        }
         if takes_memory(&name) && self.out_of_memory {
             return OUT_OF_MEMORY;
         }
@@ -118,6 +125,30 @@ impl Model {
             other => {
                 self.run_other(other, request).unwrap_or_else(|| panic!("the model does not know {other}"))
             }
+        }
+    }
+
+    /// `MULTI`, `EXEC`, and what comes between them.
+    fn in_transaction(&mut self, name: &str, request: &[Vec<u8>]) -> Option<Reply> {
+        match (name, &mut self.queued) {
+            ("MULTI", queued) => {
+                *queued = Some(Some(Vec::new()));
+                Some(Reply::Status("OK"))
+            }
+            ("EXEC", queued) => Some(match queued.take().flatten() {
+                Some(commands) => Reply::Array(commands.iter().map(|words| self.execute(words)).collect()),
+                None => Reply::Error("EXECABORT Transaction discarded because of previous errors."),
+            }),
+            // Whatever it is: to be queued takes memory.
+            (_, Some(queued)) if self.out_of_memory => {
+                *queued = None;
+                Some(OUT_OF_MEMORY)
+            }
+            (_, Some(queued)) => {
+                queued.get_or_insert_default().push(request.to_vec());
+                Some(Reply::Status("QUEUED"))
+            }
+            (_, None) => None,
         }
     }
 
@@ -237,7 +268,7 @@ impl Model {
             return UNUSUAL;
         }
         match self.add(key, sum) {
-            Reply::Integer(after) if after.abs() <= 99_999_999_999_999 => {
+            Reply::Integer(after) if after.unsigned_abs() <= 99_999_999_999_999 => {
                 self.remembered.insert(companion.to_vec(), (sequence, vec![after.to_string().into_bytes()]));
                 Reply::Integer(after)
             }
