@@ -77,6 +77,9 @@ fn announce(started: &Started) {
     for address in &started.listen {
         println!("hotgate: listening on {address}");
     }
+    for address in &started.tls {
+        println!("hotgate: listening for TLS on {address}");
+    }
     if let Some(address) = started.admin {
         println!("hotgate: admin on http://{address}");
     }

@@ -9,6 +9,8 @@
 //! Stopping: listeners close and clients finish what they have in flight (`Stage::Draining`); after
 //! `gateway.drain_timeout`, or at once when all have gone, what is left is cut (`Stage::Stopped`); threads are joined.
 
+mod bind;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use crate::config::Config;
 use crate::control::acl::{AclService, follow_denials};
 use crate::control::admin;
 use crate::control::admin_service::{AdminService, answer_questions};
+use crate::control::certificates::{Certificates, follow_certificates};
 use crate::control::commands::follow_commands;
 use crate::control::descriptors::{Descriptors, TooFewDescriptors, open_now, raise_limit};
 use crate::control::hot_set::merge_hot_set;
@@ -37,8 +40,10 @@ use crate::control::topology::{KeeperSettings, Published, SharedRegistry, Topolo
 use crate::control::users::users_of;
 use crate::journal::{Journal, JournalCluster, JournalOptions, OpenError, Recovery, Tear, TornTail};
 use crate::limits::{CONTROL_MAILBOX_MAX, DENIALS_WAITING_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
-use crate::net::{BoundListener, Listener, listen_advice};
+use crate::net::listen_advice;
+use crate::net::tls::TlsError;
 use crate::route::{KeyHasher, Routes};
+use crate::shared::certificates::CertificatesCell;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
@@ -52,6 +57,7 @@ use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::shared::users::UsersCell;
 use crate::worker;
 use crate::worker::hot::behind::{Unflushed, WorkerJournal};
+use bind::{Bound, bind_admin, bind_all};
 
 /// How long the start waits for the upstream before it says that it is not there yet. It goes on either way.
 const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(2);
@@ -71,6 +77,8 @@ pub enum ProcessError {
     Users(Vec<String>),
     /// The upstream user may not do what the configuration needs: sentences without a full stop.
     Rights(Vec<String>),
+    /// A certificate, a key or an authority can't be used.
+    Tls(TlsError),
     /// The journal of write-behind can't be opened.
     Journal(OpenError),
     /// The process ended before Redis had all that was answered. The log names the keys.
@@ -92,6 +100,7 @@ impl std::fmt::Display for ProcessError {
             }
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
             Self::Journal(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::Descriptors(error) => error.fmt(f),
             Self::Unflushed { unflushed, journaled, unpaid } => {
                 let fate = match journaled {
@@ -136,6 +145,8 @@ impl std::error::Error for ProcessError {}
 pub struct Started {
     /// The addresses for clients, with real ports.
     pub listen: Vec<SocketAddr>,
+    /// Those for clients with TLS.
+    pub tls: Vec<SocketAddr>,
     /// The address of the HTTP side, if there is one.
     pub admin: Option<SocketAddr>,
 }
@@ -170,9 +181,10 @@ pub async fn serve(
     let workers =
         config.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let id = new_id();
+    let certificates = Certificates::open(&config).map_err(ProcessError::Tls)?;
     // Nobody knows while no server answers; then the log and the status line say it later.
     let routes = Routes::default();
-    let missing = missing_rights(&config, routes).await;
+    let missing = missing_rights(&config, routes, &certificates.dialers).await;
     if !missing.is_empty() {
         return Err(ProcessError::Rights(missing));
     }
@@ -180,7 +192,8 @@ pub async fn serve(
     let (journal, mut journals) = open_journal(&config, workers, &id)?;
     let journaled = journal.is_some();
     let limit = raise_limit();
-    let (listen, mut listeners) = bind_all(&config, workers)?;
+    let (Bound { plain, tls }, mut listeners) = bind_all(&config, workers, certificates.acceptor.as_ref())?;
+    let listen: Vec<SocketAddr> = plain.iter().chain(&tls).copied().collect();
     let admin_listener = bind_admin(&config)?;
     let descriptors = Descriptors::new(limit, open_now(), workers, &config);
     let asked = config;
@@ -202,7 +215,8 @@ pub async fn serve(
     let (client_rows, mut row_inboxes) = ClientRowsPort::new(workers);
     let (keepers, keepers_told): (Vec<_>, Vec<_>) = config
         .clusters()
-        .map(|cluster| watch::channel(KeeperSettings::from(config.upstream_of(cluster))))
+        .zip(&certificates.dialers)
+        .map(|(cluster, dialer)| watch::channel(KeeperSettings::new(config.upstream_of(cluster), dialer)))
         .unzip();
     let facts = config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect();
     let gateway = Arc::new(Gateway {
@@ -212,6 +226,8 @@ pub async fn serve(
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
         users: UsersCell::new(users, denials),
         facts,
+        dialers: certificates.dialers.clone(),
+        certificates: CertificatesCell::default(),
         rights: MissingRights::default(),
         scripts: ScriptCache::default(),
         connections: Connections::default(),
@@ -232,7 +248,7 @@ pub async fn serve(
         hot_set: hot_set_seen,
         slices: slice_sender,
         id,
-        listen: listen.clone(),
+        listen,
         polled_limits: polled_limits_seen,
         overrides: overrides_seen,
         quota_news,
@@ -288,10 +304,13 @@ pub async fn serve(
     tokio::spawn(follow_rights(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
     tokio::spawn(sweep(Arc::clone(&gateway)));
-    let reloader = Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keepers };
+    let reloaded = Arc::new(Notify::new());
+    gateway.certificates.store(certificates.in_use());
+    tokio::spawn(follow_certificates(Arc::clone(&gateway), certificates, Arc::clone(&reloaded)));
+    let reloader = Reloader { gateway: Arc::clone(&gateway), source, asked, descriptors, keepers, reloaded };
     tokio::spawn(follow_reloads(reloader));
     wait_for_upstream(&gateway).await;
-    started(&Started { listen, admin: admin_address });
+    started(&Started { listen: plain, tls, admin: admin_address });
     #[cfg(debug_assertions)]
     crate::panics::provoke_anywhere();
 
@@ -433,42 +452,6 @@ async fn wait_for_upstream(gateway: &Gateway) {
             "no upstream server has answered yet; clients get errors until one does"
         );
     }
-}
-
-/// One listener per address and worker, all workers on the same port.
-fn bind_all(
-    config: &Config,
-    workers: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<BoundListener>>), ProcessError> {
-    let mut by_worker: Vec<Vec<BoundListener>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for wanted in &config.gateway.listen {
-        let mut address = *wanted;
-        // A shared port takes every listener of this system user, also those of another gateway that was started by mistake.
-        if !config.gateway.share_port {
-            BoundListener::probe(address).map_err(|error| ProcessError::Listen(address, error))?;
-        }
-        for listeners in &mut by_worker {
-            let listener = BoundListener::shared(address, config.gateway.tcp_backlog)
-                .map_err(|error| ProcessError::Listen(address, error))?;
-            // With port 0 the first worker gets a port, and the others the same.
-            address = listener.address().map_err(|error| ProcessError::Listen(address, error))?;
-            listeners.push(listener);
-        }
-        addresses.push(address);
-    }
-    Ok((addresses, by_worker))
-}
-
-/// The listener of the HTTP side, if there is one, and where it listens.
-fn bind_admin(config: &Config) -> Result<Option<(Listener, SocketAddr)>, ProcessError> {
-    let Some(address) = config.admin.listen else { return Ok(None) };
-    let bind = || {
-        let bound = BoundListener::alone(address)?;
-        let real = bound.address()?;
-        Ok((bound.accepting()?, real))
-    };
-    bind().map(Some).map_err(|error| ProcessError::Listen(address, error))
 }
 
 /// 40 hexadecimal digits of chance, the form of a cluster node's id.

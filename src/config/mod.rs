@@ -28,9 +28,9 @@ pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
 pub use policies::{Admission, Combine, Detect, Quota, ReadCache, Reserve, Rule, WriteBehind};
-pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Upstream, User};
+pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
-    LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy, RuleMode, Secret,
-    UpstreamKindChoice,
+    ClientAuth, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
+    RuleMode, Secret, UpstreamKindChoice,
 };
 pub use value::Change;

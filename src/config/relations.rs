@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::policies::Quota;
 use super::reader::Reader;
 use super::sections::{Config, User};
-use super::types::{ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
+use super::types::{ClientAuth, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 use crate::access::Users;
 use crate::command::CommandTable;
@@ -23,6 +23,7 @@ pub fn check(config: &Config, reader: &mut Reader<'_>) {
     credentials(config, reader);
     protection(config, reader);
     upstream(config, reader);
+    certificates(config, reader);
     bounds(config, reader);
     detection(config, reader);
     rules(config, reader);
@@ -36,11 +37,24 @@ fn addresses(config: &Config, reader: &mut Reader<'_>) {
     let fixed = |listen: &&std::net::SocketAddr| listen.port() != 0;
     let listen = &config.gateway.listen;
     repeated(listen.iter().filter(fixed), reader, |_| "gateway.listen".to_owned(), "is listed twice");
+    repeated(config.tls.listen.iter().filter(fixed), reader, |_| "tls.listen".to_owned(), "is listed twice");
+    if let Some(twice) = config.tls.listen.iter().filter(fixed).find(|address| listen.contains(address)) {
+        let message = format!("{twice} is in gateway.listen already; give one of them another port");
+        relation(reader, &["tls.listen", "gateway.listen"], message);
+    }
+    if listen.is_empty() && config.tls.listen.is_empty() {
+        let message = "expected an address here or in tls.listen, found none; give one".to_owned();
+        relation(reader, &["gateway.listen", "tls.listen"], message);
+    }
     let servers = &config.upstream.servers;
     repeated(servers, reader, |index| format!("upstream.servers[{index}]"), "is listed twice");
-    if let Some(admin) = config.admin.listen.filter(|admin| fixed(&admin) && listen.contains(admin)) {
-        let message = format!("{admin} is in gateway.listen already; give one of them another port");
-        relation(reader, &["admin.listen", "gateway.listen"], message);
+    if let Some(admin) = config.admin.listen.filter(|admin| fixed(&admin)) {
+        for (key, others) in [("gateway.listen", listen), ("tls.listen", &config.tls.listen)] {
+            if others.contains(&admin) {
+                let message = format!("{admin} is in {key} already; give one of them another port");
+                relation(reader, &["admin.listen", key], message);
+            }
+        }
     }
 }
 
@@ -87,7 +101,7 @@ fn protection(config: &Config, reader: &mut Reader<'_>) {
         return;
     }
     let open = |address: &&std::net::SocketAddr| !address.ip().to_canonical().is_loopback();
-    let auth = &config.auth;
+    let (auth, tls) = (&config.auth, &config.tls);
     let has_user = auth.password.is_some()
         || auth.password_file.is_some()
         || auth.acl_file.is_some()
@@ -100,6 +114,24 @@ fn protection(config: &Config, reader: &mut Reader<'_>) {
         relation(
             reader,
             &["gateway.listen", "gateway.protected_mode", "auth.password", "auth.password_file"],
+            message,
+        );
+    }
+    let must_show = tls.client_auth == ClientAuth::Required;
+    if let Some(address) = tls.listen.iter().find(open).filter(|_| !has_user && !must_show) {
+        let message = format!(
+            "{address} can be reached from other hosts, and clients need neither password nor certificate; add auth.password or \
+             tls.client_auth = \"required\", or gateway.protected_mode = false if everybody may come in"
+        );
+        relation(
+            reader,
+            &[
+                "tls.listen",
+                "gateway.protected_mode",
+                "auth.password",
+                "auth.password_file",
+                "tls.client_auth",
+            ],
             message,
         );
     }
@@ -140,6 +172,23 @@ fn check_user(user: &User, config: &Config, path: &str, reader: &mut Reader<'_>)
         let message =
             "auth.password is the password of the user default already; drop one of them".to_owned();
         relation(reader, &[&name, "auth.password", "auth.password_file"], message);
+    }
+}
+
+/// A certificate needs its key, and whoever speaks TLS with clients needs both.
+fn certificates(config: &Config, reader: &mut Reader<'_>) {
+    let Config { upstream, tls, .. } = config;
+    together(reader, ("upstream.cert_file", &upstream.cert_file), ("upstream.key_file", &upstream.key_file));
+    together(reader, ("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file));
+    if !tls.listen.is_empty() && tls.cert_file.is_none() && tls.key_file.is_none() {
+        let message =
+            "expected tls.cert_file and tls.key_file beside it, found neither; give both".to_owned();
+        relation(reader, &["tls.listen", "tls.cert_file", "tls.key_file"], message);
+    }
+    if tls.client_auth != ClientAuth::No && tls.client_ca_file.is_none() {
+        let message =
+            "expected tls.client_ca_file beside it, which says whose certificates hold; give it".to_owned();
+        relation(reader, &["tls.client_auth", "tls.client_ca_file"], message);
     }
 }
 
@@ -313,6 +362,17 @@ fn exclusive<A, B>(reader: &mut Reader<'_>, key: &str, one: &Option<A>, other_ke
     if one.is_some() && other.is_some() {
         let message = format!("{key} is given too; drop one of them");
         relation(reader, &[other_key, key], message);
+    }
+}
+
+fn together<T>(
+    reader: &mut Reader<'_>,
+    (key, one): (&str, &Option<T>),
+    (other_key, other): (&str, &Option<T>),
+) {
+    let (given, missing) = if one.is_some() { (key, other_key) } else { (other_key, key) };
+    if one.is_some() != other.is_some() {
+        relation(reader, &[given, missing], format!("expected {missing} beside it, found none; give both"));
     }
 }
 

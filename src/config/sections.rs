@@ -10,13 +10,15 @@ use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Reserve, Rul
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
-use super::types::{LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
+use super::types::{ClientAuth, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
 
 section! {
     /// The whole file.
     Config {
         gateway: Gateway = Gateway::default(), Kind::Table { directives: Gateway::DIRECTIVES }, live,
             "Where clients connect, and how the process runs.";
+        tls: Tls = Tls::default(), Kind::Table { directives: Tls::DIRECTIVES }, live,
+            "Clients that connect with TLS.";
         auth: Auth = Auth::default(), Kind::Table { directives: Auth::DIRECTIVES }, live,
             "Who may connect.";
         upstream: Upstream = Upstream::default(), Kind::Table { directives: Upstream::DIRECTIVES }, live,
@@ -53,7 +55,7 @@ section! {
     /// `[gateway]`: where clients connect, and how the process runs.
     Gateway {
         listen: Vec<SocketAddr> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 6380))],
-            Kind::List { of: &Kind::Listen, min: 1, max: 16 }, restart,
+            Kind::List { of: &Kind::Listen, min: 0, max: 16 }, restart,
             "The addresses that clients connect to.";
         protected_mode: bool = true, Kind::Flag, live,
             "Whether a start is refused that would let everybody in from other hosts, as in redis.conf.";
@@ -75,6 +77,41 @@ section! {
             "How long a client connection is silent before the kernel checks whether the client is still there.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending increments.";
+    }
+}
+
+section! {
+    /// `[tls]`: where and how clients connect with TLS.
+    Tls {
+        listen: Vec<SocketAddr> = Vec::new(), Kind::List { of: &Kind::Listen, min: 0, max: 16 }, restart,
+            "The addresses that clients connect to with TLS, beside those of gateway.listen.";
+        cert_file: Option<PathBuf> = None, Kind::Path, live,
+            "The certificate that clients are shown, with its chain.";
+        key_file: Option<PathBuf> = None, Kind::Path, live,
+            "The private key of that certificate.";
+        client_ca_file: Option<PathBuf> = None, Kind::Path, live,
+            "The authorities that may have signed the certificates of clients.";
+        client_auth: ClientAuth = ClientAuth::No, Kind::Choice { names: ClientAuth::NAMES }, live,
+            "Whether clients are asked for a certificate, and whether they must have one.";
+        handshakes_max: usize = 128, count(1, 65_536), restart,
+            "The number of handshakes of one worker at once.";
+        handshake_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), restart,
+            "How long a handshake may take.";
+        certificates as "certificate": Vec<TlsCertificate> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: TlsCertificate::DIRECTIVES }, min: 0, max: 100 }, live,
+            "A certificate for clients that ask for one of these names (SNI); others get that of [tls].";
+    }
+}
+
+section! {
+    /// `[[tls.certificate]]`: a certificate for clients that ask for a name.
+    TlsCertificate {
+        names: Vec<String>, Kind::List { of: &Kind::Text, min: 1, max: 100 }, live,
+            "The names; \"*.example.com\" stands for every name with one label before it. It must be given.";
+        cert_file: PathBuf, Kind::Path, live,
+            "The certificate, with its chain; it must be given.";
+        key_file: PathBuf, Kind::Path, live,
+            "Its private key; it must be given.";
     }
 }
 
@@ -115,6 +152,16 @@ section! {
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
             Kind::List { of: &Kind::Address, min: 1, max: 1000 }, restart,
             "The server, or some nodes of the cluster.";
+        tls: bool = false, Kind::Flag, restart,
+            "Whether the gateway speaks TLS with its servers, on every connection.";
+        ca_file: Option<PathBuf> = None, Kind::Path, live,
+            "The authorities that may have signed the servers' certificates; empty trusts those of the system.";
+        cert_file: Option<PathBuf> = None, Kind::Path, live,
+            "The certificate of the gateway, with its chain, for servers that ask for one.";
+        key_file: Option<PathBuf> = None, Kind::Path, live,
+            "The private key of that certificate.";
+        server_name: Option<String> = None, Kind::Text, live,
+            "The name that the servers' certificates must have; empty takes the host of each server's address.";
         kind: UpstreamKindChoice = UpstreamKindChoice::Auto,
             Kind::Choice { names: UpstreamKindChoice::NAMES }, restart,
             "Whether the upstream is one server or a cluster; auto asks it.";

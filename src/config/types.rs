@@ -45,6 +45,18 @@ choice! {
 }
 
 choice! {
+    /// Whether clients are asked for a certificate.
+    ClientAuth {
+        /// They are not.
+        No = "no",
+        /// They are; one that has none is let in, one whose certificate does not hold is not.
+        Optional = "optional",
+        /// Only clients with a certificate are let in.
+        Required = "required",
+    }
+}
+
+choice! {
     /// What the gateway poses as.
     Pose {
         /// The kind of the upstream.

@@ -86,6 +86,7 @@ fn sources(
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let certificates = Arc::clone(gateway);
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (key_counts, counted) = watch::channel(Arc::default());
     tokio::spawn(follow_key_counts(Arc::clone(gateway), key_counts));
@@ -98,6 +99,7 @@ fn sources(
         upstream: Box::new(move || upstream.keyless_facts().load()),
         upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),
+        certificates: Box::new(move || certificates.certificates.load()),
         quotas: Box::new(move || {
             let published = quotas.workers.iter().flat_map(|worker| worker.quotas.load().facts.clone());
             foremost.update(published, Instant::now());

@@ -91,7 +91,9 @@ impl Descriptors {
     /// What is left of `limit` when `taken` are open and the workers and the journal have not started yet.
     pub fn new(limit: usize, taken: usize, workers: usize, config: &Config) -> Self {
         let journal = if config.write_behind.journal { JOURNAL } else { 0 };
-        Self { limit, taken: taken + workers * PER_WORKER + CONTROL + journal, workers }
+        // Who is in the middle of a handshake is no client yet.
+        let handshakes = if config.tls.listen.is_empty() { 0 } else { workers * config.tls.handshakes_max };
+        Self { limit, taken: taken + workers * PER_WORKER + handshakes + CONTROL + journal, workers }
     }
 
     /// The configuration as far as there are descriptors for it.

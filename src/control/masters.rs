@@ -123,7 +123,7 @@ impl Masters {
                 continue;
             }
             let kept = self.connections.remove(&server);
-            let settings = KeeperSettings::from(self.gateway.config.load().upstream_of(server.cluster));
+            let settings = KeeperSettings::of_cluster(&self.gateway, server.cluster);
             asked.spawn(ask_master(server, kept, settings, questions, now + PATIENCE));
         }
         while let Some(joined) = asked.join_next().await {
@@ -196,10 +196,9 @@ async fn ask_master(
     let asked = async {
         let mut client = match kept {
             Some(client) => client,
-            None => {
-                let KeeperSettings { credentials, timeouts, .. } = settings;
-                UpstreamClient::connect(&server.address, &credentials, timeouts).await.ok()?
-            }
+            None => UpstreamClient::connect(&server.address, &settings.credentials, settings.timeouts)
+                .await
+                .ok()?,
         };
         for chunk in questions.chunks(PIPELINE_MAX) {
             let (mut request, mut replies) = (BytesMut::new(), Vec::with_capacity(chunk.len()));

@@ -7,6 +7,7 @@ pub mod acl;
 pub mod admin;
 pub mod admin_service;
 pub mod backoff;
+pub mod certificates;
 mod client_command;
 mod command_docs;
 pub mod commands;

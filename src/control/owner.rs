@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::masters;
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
-use crate::config::Upstream;
 use crate::resp::first_error;
 use crate::shared::gateway::Gateway;
 use crate::shared::refresh::RefreshReason;
@@ -35,8 +34,8 @@ pub async fn ask(
         let why = match gateway.master_at(place) {
             None => "the slot of the key has no master".to_owned(),
             Some(address) => {
-                let config = gateway.config.load_full();
-                let sent = send(config.upstream_of(place.cluster), &address, &arguments);
+                let settings = KeeperSettings::of_cluster(gateway, place.cluster);
+                let sent = send(&settings, &address, &arguments);
                 match timeout_at(deadline, sent).await.unwrap_or(Err(UpstreamError::ReplyTimeout)) {
                     Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
                         Some(text) if is_passing(&text) => text.into_owned(),
@@ -56,12 +55,16 @@ pub async fn ask(
 }
 
 /// Sends it to this node, or to where a key has gone ahead of its slot, as the node says.
-async fn send(settings: &Upstream, address: &Address, arguments: &[&[u8]]) -> Result<Bytes, UpstreamError> {
-    let KeeperSettings { credentials, timeouts, .. } = KeeperSettings::from(settings);
-    let mut client = UpstreamClient::connect(address, &credentials, timeouts).await?;
+async fn send(
+    settings: &KeeperSettings,
+    address: &Address,
+    arguments: &[&[u8]],
+) -> Result<Bytes, UpstreamError> {
+    let KeeperSettings { credentials, timeouts, .. } = settings;
+    let mut client = UpstreamClient::connect(address, credentials, *timeouts).await?;
     let reply = client.command_raw(arguments).await?;
     let Some(target) = masters::asked_at(&reply, address) else { return Ok(reply) };
-    let mut client = UpstreamClient::connect(&target, &credentials, timeouts).await?;
+    let mut client = UpstreamClient::connect(&target, credentials, *timeouts).await?;
     client.command_raw(&[b"ASKING"]).await?;
     client.command_raw(arguments).await
 }

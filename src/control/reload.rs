@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::descriptors::Descriptors;
 use super::rights::missing_rights;
@@ -38,6 +38,8 @@ pub struct Reloader {
     pub descriptors: Descriptors,
     /// Told of what concerns the keeper of each cluster, by [`crate::route::ClusterId`].
     pub keepers: Vec<watch::Sender<KeeperSettings>>,
+    /// Told that the configuration is another, for whoever reads files that it names.
+    pub reloaded: Arc<Notify>,
 }
 
 /// Reloads at each SIGHUP.
@@ -85,7 +87,7 @@ impl Reloader {
                     .for_each(|error| tracing::error!("configuration not reloaded: auth.acl_file: {error}"));
             }
         };
-        let missing = missing_rights(&config, self.gateway.routes).await;
+        let missing = missing_rights(&config, self.gateway.routes, &self.gateway.dialers).await;
         if !missing.is_empty() {
             missing.iter().for_each(|missing| tracing::error!("configuration not reloaded: {missing}"));
             return;
@@ -101,13 +103,15 @@ impl Reloader {
         }
         self.descriptors.report(&config, &fitted);
         for (cluster, keeper) in fitted.clusters().zip(&self.keepers) {
-            keeper.send_replace(KeeperSettings::from(fitted.upstream_of(cluster)));
+            let dialer = self.gateway.dialer_of(cluster);
+            keeper.send_replace(KeeperSettings::new(fitted.upstream_of(cluster), dialer));
         }
         let has_other_users = self.gateway.config.load().auth != fitted.auth;
         self.gateway.config.store(Arc::new(fitted));
         if has_other_users {
             publish(&self.gateway, users).await;
         }
+        self.reloaded.notify_one();
         self.asked = config;
         tracing::info!(changes = changes.len(), "configuration reloaded");
     }

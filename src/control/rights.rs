@@ -17,6 +17,7 @@ use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::combine::companion_key;
 use crate::config::{Config, RuleMode};
+use crate::net::Dialer;
 use crate::resp::first_error;
 use crate::route::{ClusterId, Routes};
 use crate::shared::gateway::Gateway;
@@ -127,10 +128,11 @@ impl Need<'_> {
 
 /// The rights that the modes of the configuration lack, as sentences without a full stop. A cluster of which no server answers
 /// lacks none that is known.
-pub async fn missing_rights(config: &Config, routes: Routes) -> Vec<String> {
+pub async fn missing_rights(config: &Config, routes: Routes, dialers: &[Dialer]) -> Vec<String> {
     let mut missing = Vec::new();
-    for cluster in config.clusters() {
-        missing.extend(missing_rights_in(cluster, (config, routes), &mut None).await.unwrap_or_default());
+    for (cluster, dialer) in config.clusters().zip(dialers) {
+        let found = missing_rights_in(cluster, (config, routes), dialer, &mut None).await;
+        missing.extend(found.unwrap_or_default());
     }
     missing
 }
@@ -140,6 +142,7 @@ pub async fn missing_rights(config: &Config, routes: Routes) -> Vec<String> {
 async fn missing_rights_in(
     cluster: ClusterId,
     (config, routes): (&Config, Routes),
+    dialer: &Dialer,
     kept: &mut Option<UpstreamClient>,
 ) -> Option<Vec<String>> {
     let mut needs = needs(config);
@@ -147,7 +150,7 @@ async fn missing_rights_in(
     if needs.is_empty() {
         return Some(Vec::new());
     }
-    let settings = KeeperSettings::from(config.upstream_of(cluster));
+    let settings = KeeperSettings::new(config.upstream_of(cluster), dialer);
     let user = settings.credentials.user.as_deref().unwrap_or("default");
     if let Some(mut client) = kept.take()
         && let Ok(Ok(missing)) = timeout(PATIENCE, ask_all(&mut client, user, &needs)).await
@@ -289,7 +292,9 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
         let known = answers.concat();
         for (cluster, (answer, kept)) in config.clusters().zip(answers.iter_mut().zip(&mut connections)) {
             // What no server answers is as it was.
-            if let Some(missing) = missing_rights_in(cluster, (&config, gateway.routes), kept).await {
+            if let Some(missing) =
+                missing_rights_in(cluster, (&config, gateway.routes), gateway.dialer_of(cluster), kept).await
+            {
                 *answer = missing;
             }
         }

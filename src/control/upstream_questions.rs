@@ -164,8 +164,7 @@ impl UpstreamQuestions {
         address: Address,
         words: &[&[u8]],
     ) -> impl Future<Output = Option<Bytes>> + Send + 'static {
-        let settings =
-            KeeperSettings::from(self.gateway.config.load().upstream_of(self.gateway.routes.keyless()));
+        let settings = KeeperSettings::of_cluster(&self.gateway, self.gateway.routes.keyless());
         let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
         let connections = Arc::clone(&self.connections);
         async move {

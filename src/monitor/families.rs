@@ -3,13 +3,13 @@
 //! A metric that is declared and not rendered here fails a test, and so does one rendered twice. What a label
 //! may hold is said in `metrics.rs`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
 use super::exposition::{Exposition, Metric};
 use super::metrics as m;
 use super::view::Readiness;
-use super::view::{QuotaView, View};
+use super::view::{CertificateView, QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
     CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
@@ -47,6 +47,7 @@ pub fn render(view: &View) -> String {
     gateway(&mut out, view);
     requests(&mut out, view);
     clients(&mut out, view);
+    certificates(&mut out, view);
     nodes(&mut out, view);
     hot_keys(&mut out, view);
     combining(&mut out, view);
@@ -62,6 +63,22 @@ fn gateway(out: &mut Exposition, view: &View) {
     out.family(&m::BUILD_INFO).sample(&[&view.stats.gateway.version], 1.0);
     out.family(&m::READY).sample(&[], flag(view.readiness == Readiness::Ready));
     out.family(&m::WORKERS).sample(&[], view.stats.gateway.workers as f64);
+}
+
+fn certificates(out: &mut Exposition, view: &View) {
+    let certificates = &view.stats.totals.certificates;
+    let mut family = out.family(&m::CERTIFICATE_EXPIRES);
+    for certificate in certificates {
+        if let (Some(file), Some(expires_in_s)) = (&certificate.file, certificate.expires_in_s) {
+            family.sample(&[&certificate.table, file], expires_in_s as f64);
+        }
+    }
+    let tables: BTreeSet<&str> = certificates.iter().map(|certificate| certificate.table.as_str()).collect();
+    let mut family = out.family(&m::CERTIFICATES_REFUSED);
+    for table in tables {
+        let refused = |row: &CertificateView| row.table == table && row.refused.is_some();
+        family.sample(&[table], flag(certificates.iter().any(refused)));
+    }
 }
 
 fn admin(out: &mut Exposition, view: &View) {

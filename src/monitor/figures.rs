@@ -119,6 +119,8 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
         resident_bytes: process.resident_bytes,
         descriptors: process.fds,
         descriptors_max: process.fds_max,
+        // The sampler knows them.
+        certificates: Vec::new(),
     }
 }
 

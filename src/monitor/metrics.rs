@@ -43,6 +43,9 @@ metrics! {
     BUFFERED_BYTES: Gauge "hotgate_client_buffered_bytes" ["direction"] "Bytes of requests not yet on their way (in) and of replies not yet read by their clients (out).";
     BUFFERED_BYTES_MAX: Gauge "hotgate_client_buffered_bytes_max" [] "The bound of all client buffers together; 0 when there is none.";
 
+    CERTIFICATE_EXPIRES: Gauge "hotgate_tls_certificate_expires_seconds" ["table", "file"] "How long a certificate that peers are shown still holds; negative when it has expired.";
+    CERTIFICATES_REFUSED: Gauge "hotgate_tls_refused" ["table"] "1 while the files of certificates can't be used as they are now and those before are in force; the status line says why.";
+
     MISSING_RIGHTS: Gauge "hotgate_upstream_missing_rights" [] "Things that the gateway would do and its upstream user may not; the status line names them.";
     NODE_UP: Gauge "hotgate_upstream_node_up" ["node", "role"] "1 while a node of the topology can be reached, else 0.";
     NODE_STATE: Gauge "hotgate_upstream_node_state" ["node", "state"] "1 for the worst state of the workers' connections to the node: idle, up, connecting, down.";

@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod board;
+mod certificates;
 pub mod exposition;
 pub mod families;
 mod figures;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::certificates;
 use super::figures::{Window, kind_name, node_of, nodes, now, totals};
 use super::history::Ring;
 use super::merged::Merged;
@@ -115,6 +116,7 @@ impl Sampler {
         now.worker_waits = of_workers(&base, snapshot, window.seconds, |thread| thread.waited_s);
         now.admin_turned_away_per_s = turned_away_per_s(&window, &base, snapshot);
         let mut totals = totals(merged, &process);
+        totals.certificates = certificates::rows(&(sources.certificates)(), clock.unix_ms);
         // The workers' own count is as old as what they published last.
         totals.clients = (sources.connected)();
         totals.admin_turned_away =

@@ -13,6 +13,7 @@ use super::turned_away::TurnedAway;
 use super::view::{Identity, Readiness};
 use crate::detect::HotSet;
 use crate::route::Routes;
+use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::tallies::TalliesCell;
@@ -40,6 +41,8 @@ pub struct Sources {
     pub upstream_trouble: Latest<Option<Arc<UpstreamTrouble>>>,
     /// Rights that the upstream user lacks, as sentences without a full stop.
     pub missing_rights: Latest<Vec<String>>,
+    /// The certificates that are in force.
+    pub certificates: Latest<Arc<Vec<CertificatesInUse>>>,
     /// Of the keys that quotas hold, those that matter most.
     pub quotas: Latest<Vec<QuotaRow>>,
     /// A page of all of them.

@@ -226,12 +226,27 @@ pub struct Totals {
     pub detector_memory_bytes: u64,
     /// What the HTTP side turned away, by reason.
     pub admin_turned_away: BTreeMap<&'static str, u64>,
+    /// Level: the certificates that are in force.
+    pub certificates: Vec<CertificateView>,
     /// Level: resident memory of the process.
     pub resident_bytes: u64,
     /// Level: open file descriptors.
     pub descriptors: u64,
     /// Their bound; 0 when there is none or it is not known.
     pub descriptors_max: u64,
+}
+
+/// A certificate that peers are shown, or the table of a use of TLS that shows none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CertificateView {
+    /// The table of the configuration that names it.
+    pub table: String,
+    /// Its file.
+    pub file: Option<String>,
+    /// For how long it still holds, in seconds; negative when it has expired.
+    pub expires_in_s: Option<i64>,
+    /// Why the files of the table are not in force as they are now: a clause.
+    pub refused: Option<String>,
 }
 
 /// One hot key.

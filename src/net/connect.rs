@@ -28,6 +28,10 @@ pub enum ConnectError {
     Unreachable(io::Error),
     /// The last address that was tried did not answer in time.
     Timeout,
+    /// It answered, and there is no TLS session with it: a clause that says why.
+    Tls(String),
+    /// It answered, and not to the greeting of TLS.
+    HandshakeTimeout,
 }
 
 impl fmt::Display for ConnectError {
@@ -37,6 +41,8 @@ impl fmt::Display for ConnectError {
             Self::ResolveTimeout => out.write_str("the resolver did not answer in time"),
             Self::NoAddress => out.write_str("the name has no address"),
             Self::Timeout => out.write_str("timed out"),
+            Self::Tls(why) => out.write_str(why),
+            Self::HandshakeTimeout => out.write_str("no answer to the greeting of TLS: it may not speak TLS"),
         }
     }
 }
@@ -69,7 +75,7 @@ async fn dial(address: SocketAddr) -> io::Result<Stream> {
 }
 
 /// What `future` comes to, or nothing when it takes longer than `patience`.
-async fn within<F: Future>(patience: Option<Duration>, future: F) -> Option<F::Output> {
+pub(super) async fn within<F: Future>(patience: Option<Duration>, future: F) -> Option<F::Output> {
     match patience {
         Some(patience) => timeout(patience, future).await.ok(),
         None => Some(future.await),

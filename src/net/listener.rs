@@ -9,6 +9,7 @@ use std::net::{self, SocketAddr};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+use super::tls::Acceptor;
 use super::{SocketName, Stream};
 
 /// Handshakes that wait to be accepted by a listener that is not shared: the HTTP side, whose askers are few.
@@ -19,6 +20,8 @@ const BACKLOG_ALONE: u32 = 1024;
 pub enum BoundListener {
     /// Plain TCP.
     Tcp(net::TcpListener),
+    /// TLS over TCP.
+    Tls(net::TcpListener, Acceptor),
 }
 
 impl BoundListener {
@@ -56,13 +59,21 @@ impl BoundListener {
         listen(socket(address)?, address, BACKLOG_ALONE)
     }
 
+    /// Speaks TLS with its peers.
+    #[must_use]
+    pub fn with_tls(self, acceptor: Acceptor) -> Self {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => Self::Tls(listener, acceptor),
+        }
+    }
+
     /// Where it listens: the real port, if it was asked to listen on port 0.
     ///
     /// # Errors
     /// The system refuses.
     pub fn address(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr(),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr(),
         }
     }
 
@@ -73,6 +84,9 @@ impl BoundListener {
     pub fn accepting(self) -> io::Result<Listener> {
         match self {
             Self::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
+            Self::Tls(listener, acceptor) => {
+                TcpListener::from_std(listener).map(|listener| Listener::Tls(listener, acceptor))
+            }
         }
     }
 }
@@ -111,17 +125,28 @@ fn listen(socket: Socket, address: SocketAddr, backlog: u32) -> io::Result<Bound
 pub enum Listener {
     /// Plain TCP.
     Tcp(TcpListener),
+    /// TLS over TCP.
+    Tls(TcpListener, Acceptor),
 }
 
 impl Listener {
-    /// The next peer. Dropping the future loses none.
+    /// The next peer, with which a handshake may be still to be done. Dropping the future loses none.
     ///
     /// # Errors
     /// Descriptors are short, or the peer has gone before it was accepted: the next may succeed.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(tcp, _)| Stream::Tcp(tcp)),
+            Self::Tls(listener, acceptor) => {
+                let (tcp, _) = listener.accept().await?;
+                acceptor.session(tcp).map(|session| Stream::Tls(Box::new(session)))
+            }
         }
+    }
+
+    /// Whether its peers begin with a handshake.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(..))
     }
 
     /// Where it listens.
@@ -130,7 +155,7 @@ impl Listener {
     /// The system refuses.
     pub fn local(&self) -> io::Result<SocketName> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(SocketName::Ip),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().map(SocketName::Ip),
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Byte streams: how they come to be, and what they are made of.
 //!
 //! Clients, upstream nodes, the control side and the HTTP side all talk over a [`Stream`]: some come from a [`Listener`], others
-//! from [`connect()`]. Today every stream is plain TCP. TLS and Unix sockets become variants of [`Stream`], `Listener` and
-//! [`SocketName`], and nothing outside this directory changes with them: no other file names a socket type.
+//! from [`connect()`] or a [`Dialer`]. What a stream is made of is a variant of [`Stream`], `Listener` and
+//! [`SocketName`], and nothing outside this directory changes with it: no other file names a socket type.
 //!
 //! Owns system calls on sockets and what they mean. Deliberately knows no protocol, keeps no connection alive and never retries:
 //! that is the business of whoever holds the stream.
 
 mod connect;
+mod dialer;
 mod listener;
 mod name;
 mod stream;
+pub mod tls;
 
 pub use connect::{ConnectError, connect};
+pub use dialer::Dialer;
 pub use listener::{BoundListener, Listener, listen_advice};
 pub use name::SocketName;
 pub use stream::Stream;

@@ -11,7 +11,8 @@
 //!   behind them or not; both queues of a connection do.
 //! - Bytes count as arrived wherever they lie. A variant that decodes ahead says [`Stream::has_arrived`] and reads
 //!   without waiting for as long as it holds bytes that were not delivered, since the system will not report them again.
-//! - A handshake, where there is one, takes place in the first reads and writes. Accepting never waits for a client.
+//! - A handshake, where there is one, is done before [`Stream::try_write`] takes anything: the data path takes over no stream that
+//!   [`Stream::is_handshaking`]. [`AsyncRead`] and [`AsyncWrite`] do it by themselves. Accepting never waits for a client.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -24,12 +25,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::SocketName;
+use super::tls::TlsStream;
 
 /// See the module.
 #[derive(Debug)]
 pub enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
@@ -40,6 +44,7 @@ impl Stream {
     pub fn peer(&self) -> io::Result<SocketName> {
         match self {
             Self::Tcp(tcp) => tcp.peer_addr().map(SocketName::Ip),
+            Self::Tls(tls) => tls.socket().peer_addr().map(SocketName::Ip),
         }
     }
 
@@ -50,34 +55,66 @@ impl Stream {
     pub fn local(&self) -> io::Result<SocketName> {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().map(SocketName::Ip),
+            Self::Tls(tls) => tls.socket().local_addr().map(SocketName::Ip),
         }
     }
 
     /// Sends small writes at once, and has the system look for a peer that is silent for `keepalive`. Without these the
     /// connection works all the same, a little worse, so a refusal is ignored.
     pub fn set_options(&self, keepalive: Option<Duration>) {
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) => tls.socket(),
+        };
+        let _ = tcp.set_nodelay(true);
+        if let Some(period) = keepalive {
+            let options = TcpKeepalive::new().with_time(period);
+            let _ = SockRef::from(tcp).set_tcp_keepalive(&options);
+        }
+    }
+
+    /// Whether a handshake is still to be done.
+    pub fn is_handshaking(&self) -> bool {
         match self {
-            Self::Tcp(tcp) => {
-                let _ = tcp.set_nodelay(true);
-                if let Some(period) = keepalive {
-                    let options = TcpKeepalive::new().with_time(period);
-                    let _ = SockRef::from(tcp).set_tcp_keepalive(&options);
-                }
-            }
+            Self::Tcp(_) => false,
+            Self::Tls(tls) => tls.is_handshaking(),
+        }
+    }
+
+    /// Ready when the handshake may take its next step.
+    ///
+    /// # Errors
+    /// The stream is broken.
+    pub fn poll_handshake_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_handshake_ready(cx),
+        }
+    }
+
+    /// Takes the next step of the handshake, if the stream begins with one. Ready when bytes may be exchanged.
+    ///
+    /// # Errors
+    /// The peer refuses us, is refused, speaks something else, or has gone.
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_handshake(cx),
         }
     }
 
     /// Whether something has arrived that was not read: bytes, or the end of them. It asks the system, and not what the runtime
     /// knows, which may be older than a stop of the process. To be asked before a time limit is held against a peer.
     pub fn has_arrived(&self) -> bool {
-        match self {
-            Self::Tcp(tcp) => {
-                let mut byte = [MaybeUninit::uninit()];
-                match SockRef::from(tcp).peek(&mut byte) {
-                    Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-                    Ok(_) => true,
-                }
-            }
+        let tcp = match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Tls(tls) if tls.has_decoded() => return true,
+            Self::Tls(tls) => tls.socket(),
+        };
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(tcp).peek(&mut byte) {
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Ok(_) => true,
         }
     }
 
@@ -90,6 +127,7 @@ impl Stream {
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.try_write(bytes),
+            Self::Tls(tls) => tls.write(&[IoSlice::new(bytes)], false),
         }
     }
 
@@ -101,6 +139,7 @@ impl Stream {
     pub fn try_write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => tcp.try_write_vectored(slices),
+            Self::Tls(tls) => tls.write(slices, false),
         }
     }
 
@@ -112,6 +151,7 @@ impl Stream {
     pub fn press(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(tcp) => SockRef::from(&*tcp).send_vectored(slices),
+            Self::Tls(tls) => tls.write(slices, true),
         }
     }
 
@@ -120,6 +160,7 @@ impl Stream {
     pub fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(tcp) => tcp.poll_write_ready(cx),
+            Self::Tls(tls) => tls.socket().poll_write_ready(cx),
         }
     }
 }
@@ -133,6 +174,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
         }
     }
 }
@@ -141,6 +183,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
         }
     }
 
@@ -151,24 +194,28 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum ProtocolError {
     UnauthenticatedBulkLength,
     /// An inline request did not end within its bound.
     TooBigInline,
+    /// A TLS client greets on a port that does not speak TLS. Redis waits for the end of a line instead.
+    TlsGreeting,
     /// An inline request has a quote that is not closed, or that is closed in the middle of a word.
     UnbalancedQuotes,
 }
@@ -61,6 +63,7 @@ impl ProtocolError {
             Self::InvalidBulkLength => "Protocol error: invalid bulk length",
             Self::UnauthenticatedBulkLength => "Protocol error: unauthenticated bulk length",
             Self::TooBigInline => "Protocol error: too big inline request",
+            Self::TlsGreeting => "Protocol error: this port does not speak TLS",
             Self::UnbalancedQuotes => "Protocol error: unbalanced quotes in request",
         }
     }

@@ -23,6 +23,9 @@ use super::{
     ProtocolError, Request, Span, encode, header::short_header, inline::split_args, integer::parse_integer,
 };
 
+/// The first bytes of a TLS greeting: a handshake, of any version (RFC 8446, section 5.1).
+const TLS_GREETING: [u8; 2] = [0x16, 0x03];
+
 /// Before it authenticated, a client has no use for more than `AUTH` and `HELLO` take. Both bounds are Redis' own
 /// (`processMultibulkBuffer`), so that strangers cannot make the server hold memory.
 const UNAUTHENTICATED_ARGUMENTS_MAX: u64 = 10;
@@ -300,6 +303,9 @@ impl RequestScanner {
     /// Reads an inline request: up to the first `\n`, less a `\r` before it.
     #[cold]
     fn scan_line(&mut self, buf: &[u8]) -> RequestScan {
+        if buf.starts_with(&TLS_GREETING) {
+            return RequestScan::Malformed(ProtocolError::TlsGreeting);
+        }
         let window = &buf[..buf.len().min(self.limits.inline_bytes_max.saturating_add(1))];
         let unseen = &window[self.searched.min(window.len())..];
         let end = match memchr2(b'\n', 0, unseen) {

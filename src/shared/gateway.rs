@@ -10,6 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::certificates::CertificatesCell;
 use super::client_rows::ClientRowsPort;
 use super::connections::Connections;
 use super::held::HeldNodes;
@@ -27,6 +28,7 @@ use super::users::UsersCell;
 use crate::command::CommandTable;
 use crate::config::Config;
 use crate::detect::{HotSet, Slice};
+use crate::net::Dialer;
 use crate::route::{ClusterId, KeyHasher, Routes, SlotAt};
 
 /// Where the process is in its life.
@@ -66,6 +68,10 @@ pub struct Gateway {
     pub users: UsersCell,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].
     pub facts: Vec<Arc<UpstreamFactsCell>>,
+    /// How those servers are reached; see [`Gateway::dialer_of`].
+    pub dialers: Vec<Dialer>,
+    /// The certificates that are in force.
+    pub certificates: CertificatesCell,
     /// The rights that its user lacks there.
     pub rights: MissingRights,
     /// Scripts loaded through the gateway.
@@ -108,6 +114,11 @@ impl Gateway {
     /// What the servers of a cluster, which the configuration has named, say of themselves.
     pub fn facts_of(&self, cluster: ClusterId) -> &Arc<UpstreamFactsCell> {
         &self.facts[cluster.position()]
+    }
+
+    /// How the servers of a cluster, which the configuration has named, are reached.
+    pub fn dialer_of(&self, cluster: ClusterId) -> &Dialer {
+        &self.dialers[cluster.position()]
     }
 
     /// The same of the cluster that commands without keys go to.

@@ -241,6 +241,10 @@ fixed_labels! {
     RejectReason {
         /// As many clients as `maxclients` allows are connected.
         MaxClients => "max_clients",
+        /// There was no TLS session with it.
+        Handshake => "handshake",
+        /// It spoke plain text on a port for TLS.
+        PlainText => "plain_text",
         /// The gateway is shutting down.
         Draining => "draining",
     }

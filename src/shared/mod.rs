@@ -4,6 +4,7 @@
 //! without a lock; a mailbox is bounded, and what does not fit is refused to the sender.
 
 pub mod behind;
+pub mod certificates;
 pub mod client_rows;
 pub mod connections;
 pub mod ending;

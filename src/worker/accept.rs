@@ -11,11 +11,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use super::client::Client;
 use super::client::session::Session;
 use super::client_task;
+use super::handshakes::Handshakes;
 use super::owners::Worker;
 use super::turn::turn;
 use crate::net::{Listener, Stream};
@@ -34,11 +36,15 @@ const SHORTAGE: Duration = Duration::from_secs(1);
 const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// Accepts clients until it is aborted.
-pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener) {
+pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, handshakes: Rc<Handshakes>) {
     let mut shortage = Shortage { spare: spare(), ..Shortage::default() };
     loop {
+        let place = if listener.is_tls() { handshakes.place().await } else { None };
         match listener.accept().await {
             Ok(stream) if shortage.is_recent() => turn(&worker, |worker| refuse(worker, stream)),
+            Ok(stream) if stream.is_handshaking() => {
+                tokio::task::spawn_local(let_in(Rc::clone(&worker), stream, Rc::clone(&handshakes), place));
+            }
             Ok(stream) => turn(&worker, |acting| admit(acting, &worker, stream)),
             Err(error) => {
                 shortage.note(&error);
@@ -61,6 +67,24 @@ pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener) {
             }
         }
     }
+}
+
+/// Does the handshake of a client in the place that it has taken, and admits it.
+async fn let_in(
+    worker: Rc<RefCell<Worker>>,
+    stream: Stream,
+    handshakes: Rc<Handshakes>,
+    place: Option<OwnedSemaphorePermit>,
+) {
+    let outcome = handshakes.run(stream).await;
+    drop(place);
+    turn(&worker, |acting| match outcome {
+        Ok(_) if acting.core.draining => {
+            acting.core.tallies.clients.rejected[RejectReason::Draining.index()] += 1;
+        }
+        Ok(stream) => admit(acting, &worker, stream),
+        Err(reason) => acting.core.tallies.clients.rejected[reason.index()] += 1,
+    });
 }
 
 /// That clients could not be accepted, and the means to tell them.
@@ -96,7 +120,8 @@ fn spare() -> Option<File> {
 
 fn refuse(worker: &mut Worker, mut stream: Stream) {
     worker.core.tallies.clients.rejected[RejectReason::MaxClients.index()] += 1;
-    // A new socket's buffer is empty, so this either goes out whole or the client has gone.
+    // A new socket's buffer is empty, so this either goes out whole or the client has gone. With TLS, what comes before the
+    // handshake is not heard.
     let _ = stream.try_write(TOO_MANY);
 }
 

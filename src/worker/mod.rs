@@ -49,6 +49,7 @@ pub mod errors;
 mod finish;
 pub mod flow;
 pub mod flush;
+mod handshakes;
 pub mod hot;
 pub mod intake;
 mod lost;
@@ -95,6 +96,7 @@ use crate::net::BoundListener;
 use crate::shared::client_rows::ClientRowsInbox;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::mailbox::WorkerMessage;
+use handshakes::Handshakes;
 use hot::behind::{Unflushed, WorkerJournal};
 use owners::Worker;
 use turn::turn;
@@ -145,8 +147,12 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
         turn(&worker, |worker| worker.hot.open_journal(&mut worker.core, journal));
     }
     let mut accepting = Vec::new();
+    let handshakes = {
+        let tls = &worker.borrow().core.config.tls;
+        Handshakes::new(tls.handshakes_max, tls.handshake_timeout)
+    };
     for listener in setup.listeners {
-        let accept = accept::accept(Rc::clone(&worker), listener.accepting()?);
+        let accept = accept::accept(Rc::clone(&worker), listener.accepting()?, Rc::clone(&handshakes));
         accepting.push(tokio::task::spawn_local(accept));
     }
     tokio::task::spawn_local(retries::run_retries(Rc::clone(&worker)));

@@ -10,12 +10,15 @@ use super::dispatch::dispatch;
 use super::flow::Flow;
 use super::owners::Worker;
 use crate::limits::LARGE_REQUEST_BYTES;
-use crate::resp::{Request, RequestScan};
+use crate::resp::{ProtocolError, Request, RequestScan};
 use crate::shared::labels::{CloseReason, ErrorKind};
 
 use super::names::ClientKey;
 use super::reply::ReplyBytes;
 use super::session::exec::NextPiece;
+
+/// Between two lines of the log about clients that speak TLS on a plain port, in nanoseconds.
+const TLS_LOG_PERIOD_NS: u64 = 60_000_000_000;
 
 /// Why serving stopped.
 enum Stop {
@@ -130,6 +133,9 @@ fn serve_slice(
                 return (consumed, Stop::Input(wanted));
             }
             RequestScan::Malformed(error) => {
+                if error == ProtocolError::TlsGreeting {
+                    worker.log_tls_greeting(key);
+                }
                 worker.refuse_bytes(key, &error.message());
                 return (input.len(), Stop::Input(0));
             }
@@ -210,6 +216,20 @@ impl Worker {
             client.gate = Gate::Open;
         }
         may_go_on
+    }
+
+    /// Says now and then that a client speaks TLS where plain text is expected: it can't read the error that it gets.
+    fn log_tls_greeting(&mut self, key: ClientKey) {
+        let now_ns = self.core.now_ns;
+        let logged_ns = self.clients.tls_logged_ns;
+        if logged_ns.is_none_or(|logged_ns| now_ns.saturating_sub(logged_ns) >= TLS_LOG_PERIOD_NS) {
+            self.clients.tls_logged_ns = Some(now_ns);
+            let peer = self.clients.all.get(key).map(|client| client.peer.to_string());
+            tracing::warn!(
+                peer,
+                "closed a client that speaks TLS on a plain port: have it use a port of tls.listen, or no TLS"
+            );
+        }
     }
 
     /// Answers bytes that are no request: the error is the last thing that the client gets.

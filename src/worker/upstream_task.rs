@@ -305,6 +305,7 @@ impl Worker {
         let settings = self.core.upstream_of(node.cluster);
         let greeting = Greeting {
             address: node.address.clone(),
+            dialer: self.core.gateway.dialer_of(node.cluster).clone(),
             version: upstream.version,
             user: settings.user.clone(),
             password: settings.password.as_ref().map(|secret| secret.reveal().to_owned()),

@@ -75,8 +75,7 @@ fn one_connection_gets_the_replies_of_redis() {
     println!("HOTGATE_SEED={seed}");
     for config in ["", "[combine]\nexactly_once = true\n", "[gateway]\nworkers = 2\n"] {
         let (plain, behind) = (Server::start(), Server::start());
-        let gateway =
-            Gateway::before(&behind.address().to_string()).config(&format!("{config}{RULES}")).start();
+        let gateway = Gateway::before(&behind.seed()).config(&format!("{config}{RULES}")).start();
         for version in BOTH_VERSIONS {
             let mut clients = [Client::speaking(plain.address(), version), gateway.speaking(version)];
             clients.iter_mut().for_each(|client| client.check("FLUSHALL", "+OK"));

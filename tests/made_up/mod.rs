@@ -88,6 +88,7 @@ impl Stage {
             }),
             upstream_trouble: Box::new(|| None),
             missing_rights: Box::new(Vec::new),
+            certificates: Box::new(Arc::default),
             quotas: Box::new(move || c.quota_rows(&QuotaQuery { count: 256, ..QuotaQuery::default() }).rows),
             quota_page: Box::new(move |query| e.quota_rows(query)),
             key_counts: Box::new(|| Arc::new([(0, 812_000), (1, 301_000), (2, 298_000)].into())),

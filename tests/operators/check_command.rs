@@ -43,7 +43,7 @@ fn every_error_is_reported_in_one_go() {
          drain_timeout = \"1s\"\n\n[detect]\nenter_rate = 100\n\n[[quota]]\nlimit = -1\n",
         1,
         &[
-            "FILE:2:10: gateway.listen: expected a list of 1 to 16, each \"ip:port\" to bind, or \"port\" on loopback (port 0 takes a free one), \
+            "FILE:2:10: gateway.listen: expected a list of 0 to 16, each \"ip:port\" to bind, or \"port\" on loopback (port 0 takes a free one), \
              found \"127.0.0.1:6380\"; put it in [ ]",
             "FILE:3:1: gateway.worker: unknown key; did you mean `workers`?",
             "FILE:6:19: upstream.connect_timeout: expected a duration from \"1ms\" to \"1m\", found the integer 100; \

@@ -31,11 +31,31 @@ fn changes_of_all_directives() -> Vec<Changed> {
     changes
 }
 
+/// A file that is there.
+const FILE: &str = "/etc/hostname";
+/// Another, for what has to stand beside a directive: each file differs from the one before in the directive itself.
+const OTHER_FILE: &str = "/etc/passwd";
+
 fn file(path: &str, value: &str) -> String {
     match path {
         "rule" => "[[rule]]\nmatch = \"x\"\n".to_owned(),
         "quota" => "[[quota]]\nmatch = \"x\"\nlimit = 1\n".to_owned(),
         "auth.user" => "[[auth.user]]\nname = \"x\"\npassword = \"y\"\n".to_owned(),
+        "tls.certificate" => {
+            format!("[[tls.certificate]]\nnames = [\"x\"]\ncert_file = {FILE:?}\nkey_file = {FILE:?}\n")
+        }
+        "tls.listen" => {
+            format!("{path} = {value}\ntls.cert_file = {OTHER_FILE:?}\ntls.key_file = {OTHER_FILE:?}\n")
+        }
+        "tls.client_auth" if value != "\"no\"" => {
+            format!("{path} = {value}\ntls.client_ca_file = {OTHER_FILE:?}\n")
+        }
+        "tls.cert_file" | "upstream.cert_file" => {
+            format!("{path} = {value}\n{} = {OTHER_FILE:?}\n", path.replace("cert_file", "key_file"))
+        }
+        "tls.key_file" | "upstream.key_file" => {
+            format!("{path} = {value}\n{} = {OTHER_FILE:?}\n", path.replace("key_file", "cert_file"))
+        }
         "upstream.user" => format!("{path} = {value}\nupstream.password = \"of the user\"\n"),
         _ => format!("{path} = {value}\n"),
     }
@@ -61,7 +81,7 @@ fn candidates(path: &str, directive: &Directive) -> Vec<String> {
         }
         Kind::Text | Kind::Secret | Kind::Template | Kind::Glob => vec!["\"x\"".to_owned()],
         // What is read at each reload has to be there.
-        Kind::Path if path.ends_with("_file") => vec![format!("{:?}", "/etc/hostname")],
+        Kind::Path if path.ends_with("_file") => vec![format!("{FILE:?}")],
         Kind::Path => vec!["\"elsewhere\"".to_owned()],
         Kind::Url => vec!["\"http://127.0.0.1:1/\"".to_owned()],
         Kind::Address => vec!["\"127.0.0.1:1\"".to_owned()],

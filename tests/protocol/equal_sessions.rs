@@ -8,6 +8,7 @@
 //! A failure prints the seed; `HOTGATE_SEED=n` runs the same sequence again.
 
 use crate::support::generator::{Generator, Keys};
+use crate::support::secured::Secured;
 use crate::support::text::{shown, words};
 use crate::support::{self, BOTH_VERSIONS, Client, Cluster, Gateway, Server};
 use rand::rngs::SmallRng;
@@ -263,6 +264,13 @@ fn reply(client: &mut Client, command: &Arguments, whose: &str, context: &str) -
 fn in_front_of_one_server() {
     let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::with(SMALL_ENCODINGS));
     compare(&plain, &Gateway::before_server(&behind), true);
+}
+
+#[test]
+fn over_tls_in_front_of_one_server() {
+    let secured = Secured::new();
+    let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::secured(secured, SMALL_ENCODINGS));
+    compare(&plain, &Gateway::before(&behind).secured(secured).start(), true);
 }
 
 #[test]

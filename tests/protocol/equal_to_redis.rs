@@ -9,12 +9,13 @@
 //! - the order within a hash table, which hangs on each server's hash seed: sets here hold integers, and hashes are told
 //!   to stay lists ([`SMALL_ENCODINGS`]).
 //!
-//! That holds with folding forced on, off, and switched at random by reloads under way.
+//! That holds with folding forced on, off, and switched at random by reloads under way, and with TLS on both sides.
 //!
 //! A failure prints the seed; `HOTGATE_SEED=n` runs the same sequence again.
 
 use crate::support::folding::{Folding, Switch};
 use crate::support::generator::{Generator, Keys};
+use crate::support::secured::Secured;
 use crate::support::text::{encode, shown};
 use crate::support::{self, BOTH_VERSIONS, Client, Cluster, Gateway, Server, Version};
 
@@ -105,8 +106,27 @@ fn start(upstream: impl ToString, folding: Folding) -> [Gateway; 1] {
 fn in_front_of_one_server() {
     let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::with(SMALL_ENCODINGS));
     for folding in Folding::ALL {
-        check(&plain, &start(behind.address(), folding), Keys::Anywhere, folding);
+        check(&plain, &start(behind.seed(), folding), Keys::Anywhere, folding);
     }
+}
+
+#[test]
+fn over_tls_in_front_of_one_server() {
+    let secured = Secured::new();
+    let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::secured(secured, SMALL_ENCODINGS));
+    for folding in [Folding::Off, Folding::Switching] {
+        let start = Gateway::before(&behind).secured(secured).config(&folding.rule(PATTERN));
+        check(&plain, &[start.start()], Keys::Anywhere, folding);
+    }
+}
+
+#[test]
+fn over_tls_in_front_of_a_cluster() {
+    let secured = Secured::new();
+    let (plain, cluster) = (Server::with(SMALL_ENCODINGS), Cluster::secured(secured, SMALL_ENCODINGS));
+    let folding = Folding::Switching;
+    let start = Gateway::before(&cluster).secured(secured).config(&folding.rule(PATTERN));
+    check(&plain, &[start.start()], Keys::AcrossSlots, folding);
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod pipeline_order;
 mod says_of_itself;
 mod sessions;
 mod subscriptions;
+mod tls;
 mod told_of_the_servers;
 mod tracking;
 mod transactions;

@@ -11,13 +11,17 @@ use tempfile::TempDir;
 use super::client::{Client, Version};
 use super::redis::{Cluster, Server, signal};
 use super::relay::Relay;
+use super::secured::{self, Secured};
 use super::{PATIENCE, reaper, wait_for};
 
 /// A running `hotgate serve`. Killed when dropped; its log is shown when a test fails.
 pub struct Gateway {
     child: Child,
     pub address: SocketAddr,
+    /// Where clients connect with TLS, if they may.
+    pub tls: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    secured: Option<&'static Secured>,
     directory: TempDir,
 }
 
@@ -29,6 +33,7 @@ pub struct Start {
     flags: Vec<String>,
     ulimits: Vec<String>,
     environment: Vec<(String, String)>,
+    secured: Option<&'static Secured>,
 }
 
 impl Start {
@@ -40,6 +45,12 @@ impl Start {
 
     pub fn flag(mut self, name: &str, value: &str) -> Start {
         self.flags.extend([name.to_string(), value.to_string()]);
+        self
+    }
+
+    /// TLS with servers and clients. Plain test clients are brought there by a tunnel.
+    pub fn secured(mut self, secured: &'static Secured) -> Start {
+        self.secured = Some(secured);
         self
     }
 
@@ -73,8 +84,12 @@ impl Start {
     /// Starts the program and waits until it says that it is ready.
     pub fn start(self) -> Gateway {
         let (mut child, directory) = self.spawn();
-        let (address, admin) = announced(&mut child);
-        Gateway { child, address, admin, directory }
+        let Announced { plain, tls, admin } = announced(&mut child);
+        let address = match (self.secured, tls) {
+            (Some(secured), Some(tls)) => secured.tunnel(tls),
+            _ => plain.or(tls).expect("the gateway names its listener"),
+        };
+        Gateway { child, address, tls, admin, secured: self.secured, directory }
     }
 
     /// Starts the program where it has to refuse that, and returns its exit code and its log.
@@ -89,7 +104,8 @@ impl Start {
         let directory = tempfile::Builder::new().prefix("hotgate-test-gateway").tempdir().unwrap();
         reaper::remove_at_end(directory.path());
         let config = directory.path().join("hotgate.toml");
-        std::fs::write(&config, &self.config).unwrap();
+        let secured = self.secured.map(|secured| secured.config(&self.config));
+        std::fs::write(&config, secured.as_ref().unwrap_or(&self.config)).unwrap();
         let log = directory.path().join("log");
         let child = self
             .program()
@@ -141,7 +157,7 @@ impl Upstream for String {
 
 impl Upstream for Server {
     fn addresses(&self) -> String {
-        self.address().to_string()
+        self.seed()
     }
 }
 
@@ -166,7 +182,7 @@ impl<T: Upstream + ?Sized> Upstream for &T {
 impl Gateway {
     /// How to start a gateway before a server, a cluster, a relay, or what is at these addresses (`HOST:PORT[,HOST:PORT...]`).
     pub fn before(upstream: &(impl Upstream + ?Sized)) -> Start {
-        Start { upstream: upstream.addresses(), ..Start::default() }
+        Start { upstream: upstream.addresses(), secured: secured::everywhere(), ..Start::default() }
     }
 
     /// How to start a gateway whose file gives all addresses.
@@ -201,7 +217,9 @@ impl Gateway {
 
     /// Gives the program another configuration file, and tells it.
     pub fn reload(&self, toml: &str) {
-        std::fs::write(self.directory.path().join("hotgate.toml"), toml).unwrap();
+        let secured = self.secured.map(|secured| secured.config(toml));
+        std::fs::write(self.directory.path().join("hotgate.toml"), secured.as_deref().unwrap_or(toml))
+            .unwrap();
         signal(self.child.id(), "HUP");
     }
 
@@ -270,9 +288,17 @@ impl Drop for Gateway {
     }
 }
 
+/// The first address of each kind that the program prints.
+#[derive(Default)]
+struct Announced {
+    plain: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
 /// Reads what the program prints about its listeners until it says `ready`. A thread of its own goes on reading, so
 /// that the program never blocks on its standard output.
-fn announced(child: &mut Child) -> (SocketAddr, Option<SocketAddr>) {
+fn announced(child: &mut Child) -> Announced {
     let (sender, lines) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || {
@@ -280,15 +306,17 @@ fn announced(child: &mut Child) -> (SocketAddr, Option<SocketAddr>) {
             let _ = sender.send(line);
         }
     });
-    let (mut address, mut admin) = (None, None);
+    let mut said = Announced::default();
     loop {
         let line = lines.recv_timeout(PATIENCE).expect("the gateway says that it is ready");
         if let Some(found) = line.strip_prefix("hotgate: listening on ") {
-            address = address.or_else(|| found.parse().ok());
+            said.plain = said.plain.or_else(|| found.parse().ok());
+        } else if let Some(found) = line.strip_prefix("hotgate: listening for TLS on ") {
+            said.tls = said.tls.or_else(|| found.parse().ok());
         } else if let Some(found) = line.strip_prefix("hotgate: admin on http://") {
-            admin = found.trim_end_matches('/').parse().ok();
+            said.admin = found.trim_end_matches('/').parse().ok();
         } else if line == "hotgate: ready" {
-            return (address.expect("the gateway names its listener"), admin);
+            return said;
         }
     }
 }

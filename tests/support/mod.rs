@@ -10,6 +10,7 @@
     reason = "every test binary compiles this module and uses the part that it needs"
 )]
 
+pub mod certificates;
 pub mod client;
 pub mod copies;
 pub mod figures;
@@ -22,9 +23,11 @@ pub mod migration;
 pub mod reaper;
 pub mod redis;
 pub mod relay;
+pub mod secured;
 pub mod seeds;
 pub mod shared;
 pub mod text;
+pub mod tunnel;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

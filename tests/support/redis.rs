@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use hotgate::demo::private_redis::{PrivateCluster, PrivateRedisError, PrivateServer};
 
+use super::certificates::tls_port;
 use super::client::Client;
+use super::secured::{self, Secured};
 use super::{wait_for, wait_until};
 
 /// Starting servers is asynchronous; everything else about them is not.
@@ -17,7 +19,10 @@ fn started<T>(start: impl Future<Output = Result<T, PrivateRedisError>>) -> T {
 }
 
 /// One redis process. Killed when dropped.
-pub struct Server(PrivateServer);
+pub struct Server {
+    server: PrivateServer,
+    secured: Option<&'static Secured>,
+}
 
 impl Server {
     /// A server with default options.
@@ -27,7 +32,23 @@ impl Server {
 
     /// A server with further command-line options (`["--requirepass", "secret"]`).
     pub fn with(options: &[&str]) -> Server {
-        Server(started(PrivateServer::start(options)))
+        Self::start_with(options, secured::everywhere())
+    }
+
+    /// A server that speaks TLS beside its plain port; gateways before it use the former.
+    pub fn secured(secured: &'static Secured, options: &[&str]) -> Server {
+        Self::start_with(options, Some(secured))
+    }
+
+    fn start_with(options: &[&str], secured: Option<&'static Secured>) -> Server {
+        let more = secured.map_or_else(Vec::new, Secured::server_options);
+        let options: Vec<&str> = options.iter().copied().chain(more.iter().map(String::as_str)).collect();
+        Server { server: started(PrivateServer::start(&options)), secured }
+    }
+
+    /// As `--upstream` takes it.
+    pub fn seed(&self) -> String {
+        seed(self.port(), self.secured)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -35,7 +56,7 @@ impl Server {
     }
 
     pub fn port(&self) -> u16 {
-        self.0.address().port
+        self.server.address().port
     }
 
     pub fn client(&self) -> Client {
@@ -44,23 +65,28 @@ impl Server {
 
     /// SIGKILL; the process is gone when this returns.
     pub fn kill(&mut self) {
-        self.0.kill();
+        self.server.kill();
     }
 
     /// Starts it again on the same port with the same options; its data are gone.
     pub fn restart(&mut self) {
-        started(self.0.restart());
+        started(self.server.restart());
     }
 
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn pause(&self) {
-        self.0.pause().unwrap();
+        self.server.pause().unwrap();
     }
 
     /// SIGCONT.
     pub fn resume(&self) {
-        self.0.resume().unwrap();
+        self.server.resume().unwrap();
     }
+}
+
+fn seed(port: u16, secured: Option<&Secured>) -> String {
+    let port = if secured.is_some() { tls_port(port) } else { port };
+    format!("127.0.0.1:{port}")
 }
 
 /// Sends `signal` to a process. After `STOP` it stands still when this returns: one thread of it takes the signal when it
@@ -84,6 +110,7 @@ fn threads_stopped(pid: u32) -> bool {
 /// Three masters (nodes 0 to 2 at first) with a replica each.
 pub struct Cluster {
     cluster: PrivateCluster,
+    secured: Option<&'static Secured>,
     nodes: usize,
 }
 
@@ -94,9 +121,20 @@ impl Cluster {
 
     /// A cluster whose servers have further command-line options.
     pub fn with(options: &[&str]) -> Cluster {
-        let cluster = started(PrivateCluster::start(3, 1, options));
+        Self::start_with(options, secured::everywhere())
+    }
+
+    /// A cluster that speaks TLS, its nodes among each other too.
+    pub fn secured(secured: &'static Secured, options: &[&str]) -> Cluster {
+        Self::start_with(options, Some(secured))
+    }
+
+    fn start_with(options: &[&str], secured: Option<&'static Secured>) -> Cluster {
+        let more = secured.map_or_else(Vec::new, Secured::node_options);
+        let options: Vec<&str> = options.iter().copied().chain(more.iter().map(String::as_str)).collect();
+        let cluster = started(PrivateCluster::start(3, 1, &options));
         let nodes = cluster.addresses().len();
-        Cluster { cluster, nodes }
+        Cluster { cluster, secured, nodes }
     }
 
     pub fn len(&self) -> usize {
@@ -149,8 +187,9 @@ impl Cluster {
 
     /// `host:port` of every node, with commas between.
     pub fn seeds(&self) -> String {
-        let addresses: Vec<String> = self.cluster.addresses().iter().map(ToString::to_string).collect();
-        addresses.join(",")
+        let seeds: Vec<String> =
+            self.cluster.addresses().iter().map(|address| seed(address.port, self.secured)).collect();
+        seeds.join(",")
     }
 
     /// A replica of the master with this number.

@@ -1,7 +1,7 @@
 //! Says what stands at an address that cannot serve as an upstream, and what to change.
 //!
 //! Mostly it reads replies that are there already. Only if a server closes the connection without a word is it asked again,
-//! with a TLS greeting, because such a server usually expects TLS.
+//! with a TLS greeting, because such a server usually expects TLS; and one with which there is no TLS session is asked plainly.
 
 use std::time::Duration;
 
@@ -79,6 +79,16 @@ pub async fn speaks_tls(address: &Address, patience: Duration) -> bool {
         stream.read_u8().await.ok()
     };
     timeout(patience, exchange).await.is_ok_and(|first| first.is_some_and(|byte| TLS_ANSWERS.contains(&byte)))
+}
+
+/// Whether a server with which there is no TLS session speaks the Redis protocol without it.
+pub async fn speaks_plainly(address: &Address, patience: Duration) -> bool {
+    let exchange = async {
+        let mut stream = connect(address, None).await.ok()?;
+        stream.write_all(b"PING\r\n").await.ok()?;
+        stream.read_u8().await.ok()
+    };
+    timeout(patience, exchange).await.is_ok_and(|first| first.is_some_and(|byte| b"+-".contains(&byte)))
 }
 
 /// The shortest greeting of a TLS client (RFC 5246, section 7.4.1.2).

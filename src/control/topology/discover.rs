@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::choose::ClusterAnswer;
-use super::diagnose::{check_identity, explain, speaks_tls};
+use super::diagnose::{check_identity, explain, speaks_plainly, speaks_tls};
 use super::info::{ClusterState, field};
-use super::parse::{parse_shards, parse_slots};
+use super::parse::{Asked, parse_shards, parse_slots};
 use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient, UpstreamError};
 use crate::shared::topology::{Address, UpstreamKind};
 
@@ -156,7 +156,11 @@ async fn ask(address: &Address, asking: &DiscoveryOptions) -> Result<Answer, Fai
         None => ask_kind(&mut client).await?,
     };
     match kind {
-        UpstreamKind::Cluster => ask_cluster(&mut client, &address.host).await.map(Answer::Cluster),
+        UpstreamKind::Cluster => {
+            ask_cluster(&mut client, Asked { host: &address.host, tls: asking.credentials.dialer.is_tls() })
+                .await
+                .map(Answer::Cluster)
+        }
         UpstreamKind::Single => {
             let mut info = String::new();
             for section in [&b"replication"[..], b"persistence"] {
@@ -185,9 +189,14 @@ async fn introduce(address: &Address, asking: &DiscoveryOptions) -> Result<Upstr
     match greeting.await {
         Ok((client, info)) => check_identity(&info, &asking.own_id).map(|()| client).map_err(Failure::Wrong),
         Err(UpstreamError::Broken(_) | UpstreamError::Unreadable(_))
-            if speaks_tls(address, asking.timeouts.connect).await =>
+            if !asking.credentials.dialer.is_tls() && speaks_tls(address, asking.timeouts.connect).await =>
         {
-            let why = "it speaks TLS, which the gateway does not: name a plain port in upstream.servers";
+            let why = "it speaks TLS: set upstream.tls, or name a plain port in upstream.servers";
+            Err(Failure::Wrong(why.to_owned()))
+        }
+        Err(UpstreamError::Tls(_)) if speaks_plainly(address, asking.timeouts.connect).await => {
+            let why =
+                "it does not speak TLS: name its TLS port in upstream.servers, or take upstream.tls out";
             Err(Failure::Wrong(why.to_owned()))
         }
         Err(error) => Err(error.into()),
@@ -218,7 +227,7 @@ async fn ask_kind(client: &mut UpstreamClient) -> Result<UpstreamKind, UpstreamE
     }
 }
 
-async fn ask_cluster(client: &mut UpstreamClient, asked: &str) -> Result<ClusterAnswer, Failure> {
+async fn ask_cluster(client: &mut UpstreamClient, asked: Asked<'_>) -> Result<ClusterAnswer, Failure> {
     let shards = match client.command(&[b"CLUSTER", b"SHARDS"]).await {
         // An older server, or a user who may not ask for it.
         Err(UpstreamError::Refused(_)) => None,

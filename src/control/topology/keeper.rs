@@ -25,7 +25,9 @@ use super::view::ClusterView;
 use crate::config::{Upstream, UpstreamKindChoice};
 use crate::control::backoff::{Backoff, jittered};
 use crate::control::upstream_client::{Credentials, Timeouts};
+use crate::net::Dialer;
 use crate::route::ClusterId;
+use crate::shared::gateway::Gateway;
 use crate::shared::refresh::{RefreshReason, RefreshRequest};
 use crate::shared::topology::{Address, Node, Role, Topology, TopologyCell, UpstreamKind};
 use crate::shared::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
@@ -58,8 +60,14 @@ pub struct KeeperSettings {
     pub refresh_interval: Duration,
 }
 
-impl From<&Upstream> for KeeperSettings {
-    fn from(upstream: &Upstream) -> Self {
+impl KeeperSettings {
+    /// Those that are in force for the servers of a cluster.
+    pub fn of_cluster(gateway: &Gateway, cluster: ClusterId) -> Self {
+        Self::new(gateway.config.load().upstream_of(cluster), gateway.dialer_of(cluster))
+    }
+
+    /// Those of the servers that `upstream` describes and that are reached by `dialer`.
+    pub fn new(upstream: &Upstream, dialer: &Dialer) -> Self {
         Self {
             seeds: upstream.servers.clone(),
             kind: match upstream.kind {
@@ -67,7 +75,11 @@ impl From<&Upstream> for KeeperSettings {
                 UpstreamKindChoice::Single => Some(UpstreamKind::Single),
                 UpstreamKindChoice::Cluster => Some(UpstreamKind::Cluster),
             },
-            credentials: Credentials { user: upstream.user.clone(), password: upstream.password.clone() },
+            credentials: Credentials {
+                user: upstream.user.clone(),
+                password: upstream.password.clone(),
+                dialer: dialer.clone(),
+            },
             timeouts: Timeouts { connect: upstream.connect_timeout, reply: upstream.request_timeout },
             refresh_interval: upstream.topology_refresh,
         }

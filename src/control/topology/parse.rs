@@ -22,25 +22,34 @@ const HOST_LEN_MAX: usize = 255;
 /// A node id has 40 hexadecimal digits; other servers of the same protocol have others, but no novels.
 const ID_LEN_MAX: usize = 64;
 
+/// How the node that replies was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// At which host.
+    pub host: &'a str,
+    /// With TLS, as all nodes are to be reached then.
+    pub tls: bool,
+}
+
 type ViewResult<T> = Result<T, ViewError>;
 
-/// Reads the reply to `CLUSTER SHARDS` of the node at host `asked`.
+/// Reads the reply to `CLUSTER SHARDS` of the node that was `asked`.
 ///
 /// # Errors
 /// Every [`ViewError`].
-pub fn parse_shards(reply: &OwnedFrame, asked: &str) -> ViewResult<ClusterView> {
+pub fn parse_shards(reply: &OwnedFrame, asked: Asked<'_>) -> ViewResult<ClusterView> {
     let shards = array(reply, "an array of shards")?;
     ClusterView::new(
         shards.iter().filter_map(|shard| parse_shard(shard, asked).transpose()).collect::<Result<_, _>>()?,
     )
 }
 
-/// Reads the reply to `CLUSTER SLOTS` of the node at host `asked`. It knows nothing of failures: a failed replica is not
+/// Reads the reply to `CLUSTER SLOTS` of the node that was `asked`. It knows nothing of failures: a failed replica is not
 /// in it, and a failed master is called healthy.
 ///
 /// # Errors
 /// Every [`ViewError`] but [`ViewError::AmbiguousMaster`].
-pub fn parse_slots(reply: &OwnedFrame, asked: &str) -> ViewResult<ClusterView> {
+pub fn parse_slots(reply: &OwnedFrame, asked: Asked<'_>) -> ViewResult<ClusterView> {
     let mut shards: Vec<ShardView> = Vec::new();
     let mut by_master: HashMap<(String, Address), usize> = HashMap::new();
     for entry in array(reply, "an array of slot ranges")? {
@@ -65,7 +74,7 @@ pub fn parse_slots(reply: &OwnedFrame, asked: &str) -> ViewResult<ClusterView> {
 }
 
 /// `None` for a shard that has no slots and no master.
-fn parse_shard(shard: &OwnedFrame, asked: &str) -> ViewResult<Option<ShardView>> {
+fn parse_shard(shard: &OwnedFrame, asked: Asked<'_>) -> ViewResult<Option<ShardView>> {
     let fields = map(shard, "a shard as a map")?;
     let slots = array(field(&fields, "slots")?, "an array of slots")?;
     if !slots.len().is_multiple_of(2) {
@@ -89,14 +98,16 @@ fn parse_shard(shard: &OwnedFrame, asked: &str) -> ViewResult<Option<ShardView>>
     }
 }
 
-fn parse_shards_node(node: &OwnedFrame, asked: &str) -> ViewResult<(NodeView, bool)> {
+fn parse_shards_node(node: &OwnedFrame, asked: Asked<'_>) -> ViewResult<(NodeView, bool)> {
     let fields = map(node, "a node as a map")?;
     let ip = fields.get("ip").map_or(Ok(None), |ip| optional_text(ip))?;
-    // A node that serves only TLS has `tls-port` alone: nothing this gateway can connect to.
-    let port = fields.get("port").map_or(Ok(0), |port| self::port(port))?;
+    // A node has both ports, or one of them; without the wanted one there is nothing to connect to. (`CLUSTER SLOTS` has that of the
+    // connection that asks.)
+    let port_field = if asked.tls { "tls-port" } else { "port" };
+    let port = fields.get(port_field).map_or(Ok(0), |port| self::port(port))?;
     let view = NodeView {
         id: id(field(&fields, "id")?)?,
-        address: Address::new(host(optional_text(field(&fields, "endpoint")?)?, ip, asked)?, port),
+        address: Address::new(host(optional_text(field(&fields, "endpoint")?)?, ip, asked.host)?, port),
         // Documented as `failed`, sent as `fail`. `loading` is how Redis 7.0 calls every replica that has not yet been
         // sent anything, so it is no sign of trouble.
         healthy: !optional_text(field(&fields, "health")?)?.is_some_and(|health| health.starts_with("fail")),
@@ -104,7 +115,7 @@ fn parse_shards_node(node: &OwnedFrame, asked: &str) -> ViewResult<(NodeView, bo
     Ok((view, optional_text(field(&fields, "role")?)? == Some("master")))
 }
 
-fn parse_slots_node(node: &OwnedFrame, asked: &str) -> ViewResult<NodeView> {
+fn parse_slots_node(node: &OwnedFrame, asked: Asked<'_>) -> ViewResult<NodeView> {
     let parts = array(node, "a node as an array")?;
     let (Some(endpoint), Some(node_port)) = (parts.first(), parts.get(1)) else {
         return Err(ViewError::Malformed("a node with host and port"));
@@ -114,7 +125,7 @@ fn parse_slots_node(node: &OwnedFrame, asked: &str) -> ViewResult<NodeView> {
     let further =
         parts.get(3).map_or(Ok(HashMap::new()), |further| map(further, "a node's further names"))?;
     let ip = further.get("ip").map_or(Ok(None), |ip| optional_text(ip))?;
-    let host = host(optional_text(endpoint)?, ip, asked)?;
+    let host = host(optional_text(endpoint)?, ip, asked.host)?;
     Ok(NodeView { id, address: Address::new(host, port(node_port)?), healthy: true })
 }
 

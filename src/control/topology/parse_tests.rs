@@ -1,6 +1,8 @@
 use super::*;
 use redis_protocol::resp2::decode::decode;
 
+const ASKED: Asked<'_> = Asked { host: "asked", tls: false };
+
 /// Writes RESP2 from a short notation, so that the cases read like redis-cli's output: a JSON value whose strings are
 /// bulk strings, numbers integers, and null null.
 fn frame(notation: &str) -> OwnedFrame {
@@ -39,18 +41,33 @@ fn shard(slots: &str, nodes: &[String]) -> String {
 }
 
 fn check_shards(shards: &[String], expect: Result<&[&str], ViewError>) {
-    let got = parse_shards(&frame(&format!("[{}]", shards.join(","))), "asked");
+    let got = parse_shards(&frame(&format!("[{}]", shards.join(","))), ASKED);
     let expect = expect.map(|lines| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>());
     assert_eq!(got.as_ref().map(show).map_err(Clone::clone), expect, "{shards:?}");
 }
 
 fn check_slots(reply: &str, expect: Result<&[&str], ViewError>) {
     let expect = expect.map(|lines| lines.iter().map(|&line| line.to_owned()).collect::<Vec<_>>());
-    assert_eq!(
-        parse_slots(&frame(reply), "asked").as_ref().map(show).map_err(Clone::clone),
-        expect,
-        "{reply}"
-    );
+    assert_eq!(parse_slots(&frame(reply), ASKED).as_ref().map(show).map_err(Clone::clone), expect, "{reply}");
+}
+
+#[test]
+fn a_node_is_reached_at_the_port_for_the_way_it_is_asked() {
+    let nodes = |ports: &str| {
+        let node =
+            format!(r#"["id","a",{ports},"ip","10.0.0.9","endpoint","a","role","master","health","online"]"#);
+        frame(&format!("[{}]", shard("[0,16383]", &[node])))
+    };
+    let (both, plain) = (nodes(r#""port",7000,"tls-port",7100"#), nodes(r#""port",7000"#));
+    for (tls, reply, expect) in
+        [(false, &both, 7000), (true, &both, 7100), (false, &plain, 7000), (true, &plain, 0)]
+    {
+        let view = parse_shards(reply, Asked { host: "asked", tls }).unwrap();
+        assert_eq!(
+            view.shards.first().map(|shard| shard.master.address.port),
+            Some(expect).filter(|port| *port > 0)
+        );
+    }
 }
 
 #[test]
@@ -146,7 +163,7 @@ fn hostile_replies_are_refused() {
     check_slots(r#"[[0,1,["h"]]]"#, Err(malformed("a node with host and port")));
     check_slots(r#"[[0,1,["h",1,"a",["ip"]]]]"#, Err(malformed("a node's further names")));
     check_slots(r#"[[0,100,["h",1,"a"]],[100,200,["i",1,"b"]]]"#, Err(ViewError::Overlap(100)));
-    assert_eq!(parse_slots(&OwnedFrame::Null, "asked"), Err(malformed("an array of slot ranges")));
+    assert_eq!(parse_slots(&OwnedFrame::Null, ASKED), Err(malformed("an array of slot ranges")));
 }
 
 proptest::proptest! {
@@ -154,8 +171,8 @@ proptest::proptest! {
     #[test]
     fn no_reply_makes_the_parsers_fail_otherwise(bytes in r"(\*[0-4]\r\n|:-?[0-9]{1,5}\r\n|\$5\r\nslots\r\n|\$5\r\nnodes\r\n|\$-1\r\n){1,40}") {
         if let Ok(Some((frame, _))) = decode(bytes.as_bytes()) {
-            let _ = parse_shards(&frame, "asked");
-            let _ = parse_slots(&frame, "asked");
+            let _ = parse_shards(&frame, ASKED);
+            let _ = parse_slots(&frame, ASKED);
         }
     }
 }

@@ -210,6 +210,7 @@ async fn a_cluster_that_refuses_shards_is_read_by_slots() {
         credentials: Credentials {
             user: Some("slots".to_owned()),
             password: Some(crate::config::Secret::new("x")),
+            ..Credentials::default()
         },
         timeouts: TIMEOUTS,
         refresh_interval: Duration::from_secs(3600),

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::config::Secret;
-use crate::net::{ConnectError, Stream, connect};
+use crate::net::{ConnectError, Dialer, Stream};
 use crate::resp::encode;
 use crate::shared::topology::Address;
 use frame_gauge::{FrameGauge, GaugeError};
@@ -27,12 +27,14 @@ use frame_gauge::{FrameGauge, GaugeError};
 const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The gateway's login at the upstream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// The ACL user; `None` for the default user.
     pub user: Option<String>,
     /// The password; `None` when the server asks for none.
     pub password: Option<Secret>,
+    /// How it is reached: plainly, or with TLS and a certificate of the gateway.
+    pub dialer: Dialer,
 }
 
 /// How long to wait for a server.
@@ -51,6 +53,8 @@ pub enum UpstreamError {
     Resolve(String),
     /// No connection: refused, unreachable, or timed out.
     Connect(String),
+    /// There is no TLS session with the server: a clause that says why.
+    Tls(String),
     /// The server did not accept the credentials. The server's words.
     Auth(String),
     /// The connection broke before the reply was whole.
@@ -68,6 +72,7 @@ impl fmt::Display for UpstreamError {
         match self {
             Self::Resolve(why) => write!(f, "cannot resolve: {why}"),
             Self::Connect(why) => write!(f, "cannot connect: {why}"),
+            Self::Tls(why) => f.write_str(why),
             Self::Auth(why) => write!(f, "credentials refused: {why}"),
             Self::Broken(why) => write!(f, "connection lost: {why}"),
             Self::ReplyTimeout => f.write_str("no reply in time"),
@@ -87,6 +92,7 @@ impl From<ConnectError> for UpstreamError {
                 Self::Resolve(why)
             }
             ConnectError::Unreachable(_) | ConnectError::Timeout => Self::Connect(why),
+            ConnectError::Tls(_) | ConnectError::HandshakeTimeout => Self::Tls(why),
         }
     }
 }
@@ -109,7 +115,7 @@ impl UpstreamClient {
         credentials: &Credentials,
         timeouts: Timeouts,
     ) -> Result<Self, UpstreamError> {
-        let stream = connect(address, Some(timeouts.connect)).await?;
+        let stream = credentials.dialer.connect(address, Some(timeouts.connect)).await?;
         let mut client = Self { stream, received: BytesMut::new(), reply_timeout: timeouts.reply };
         client.authenticate(credentials).await?;
         Ok(client)

@@ -5,7 +5,11 @@ use tokio::net::TcpListener;
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), reply: Duration::from_secs(5) };
 
 fn credentials(user: Option<&str>, password: &str) -> Credentials {
-    Credentials { user: user.map(str::to_owned), password: Some(Secret::new(password)) }
+    Credentials {
+        user: user.map(str::to_owned),
+        password: Some(Secret::new(password)),
+        ..Credentials::default()
+    }
 }
 
 #[tokio::test]

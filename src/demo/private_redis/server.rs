@@ -51,7 +51,8 @@ pub struct PrivateServer {
 
 impl PrivateServer {
     /// Starts a server with further command line arguments, for example `["--requirepass", "secret"]`, which override
-    /// what is set here, and waits until it accepts connections. It keeps no data on disk unless told to.
+    /// what is set here, and waits until it accepts connections. It keeps no data on disk unless told to. An argument `{port+1000}`
+    /// is a port so far above the server's own.
     ///
     /// # Errors
     /// Every [`PrivateRedisError`] but `NoCluster`.
@@ -216,7 +217,7 @@ fn spawn(path: &Path, arguments: &[String], port: u16) -> Result<Child, PrivateR
         .args(["--save", "", "--appendonly", "no"])
         .arg("--dir")
         .arg(path)
-        .args(arguments)
+        .args(arguments.iter().map(|argument| with_port(argument, port)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -224,6 +225,13 @@ fn spawn(path: &Path, arguments: &[String], port: u16) -> Result<Child, PrivateR
         .process_group(0)
         .spawn()?;
     Ok(child)
+}
+
+/// An argument in which `{port+1000}` stands for a port that lies so far above the server's own.
+fn with_port(argument: &str, port: u16) -> String {
+    let distance =
+        argument.strip_prefix("{port+").and_then(|rest| rest.strip_suffix('}')?.parse::<u16>().ok());
+    distance.map_or_else(|| argument.to_owned(), |distance| port.saturating_add(distance).to_string())
 }
 
 /// Ready is what the server's own log says: a connection would not tell this server from another that took the port

@@ -7,6 +7,7 @@
 //! Each threshold is declared next to its rule. It equals the one in `conf/prometheus/alerts.yml` if both judge the same thing.
 
 mod admin;
+mod certificates;
 mod clients;
 mod gateway;
 mod hot_keys;
@@ -60,6 +61,7 @@ pub fn judge(input: &StatusInput<'_>) -> Status {
     let mut found = Findings::default();
     upstream::judge(input, &mut found);
     gateway::judge(input, &mut found);
+    certificates::judge(&input.totals.certificates, &mut found);
     clients::judge(input, &mut found);
     hot_keys::judge(input, &mut found);
     quotas::judge(input.quotas, &mut found);

@@ -139,6 +139,8 @@ pub struct Clients {
     pub listen_again_at: Vec<(ClientKey, u64)>,
     /// The worker's clock when the log last said that a client sends HTTP.
     pub http_logged_ns: Option<u64>,
+    /// The same of a client that speaks TLS on a plain port.
+    pub tls_logged_ns: Option<u64>,
 }
 
 impl Clients {
@@ -150,6 +152,7 @@ impl Clients {
             redirected: (0..workers).map(|_| Backlog::default()).collect(),
             listen_again_at: Vec::new(),
             http_logged_ns: None,
+            tls_logged_ns: None,
         }
     }
 

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::limits::REPLY_LINE_BYTES_MAX;
-use crate::net::{ConnectError, Stream, connect};
+use crate::net::{ConnectError, Dialer, Stream};
 use crate::resp::{self, ReplyScan, ReplyScanner, RespVersion, encode};
 use crate::shared::topology::Address;
 
@@ -22,6 +22,8 @@ pub(super) const CONNECTION_NAME: &[u8] = b"hotgate";
 pub struct Greeting {
     /// Where to connect.
     pub address: Address,
+    /// How to connect.
+    pub dialer: Dialer,
     /// The protocol version.
     pub version: RespVersion,
     /// The user, if not `default`.
@@ -95,7 +97,8 @@ pub struct Connected {
 pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     let started = Instant::now();
     // The caller's patience covers the log-in too.
-    let mut stream = connect(&greeting.address, None).await.map_err(GreetingError::Connect)?;
+    let mut stream =
+        greeting.dialer.connect(&greeting.address, None).await.map_err(GreetingError::Connect)?;
     let connect_ns = started.elapsed().as_nanos() as u64;
     if greeting.bare {
         return Ok(Connected { stream, server_id: None, connect_ns, early: BytesMut::new() });
