@@ -30,6 +30,7 @@ pub struct Frame {
     stats_with_history: OnceLock<Bytes>,
     hotkeys: OnceLock<Bytes>,
     nodes: OnceLock<Bytes>,
+    sales: OnceLock<Bytes>,
     stream: OnceLock<Arc<str>>,
 }
 
@@ -44,6 +45,7 @@ impl Frame {
             stats_with_history: OnceLock::new(),
             hotkeys: OnceLock::new(),
             nodes: OnceLock::new(),
+            sales: OnceLock::new(),
             stream: OnceLock::new(),
         }
     }
@@ -90,6 +92,13 @@ impl Frame {
             }))
         };
         self.nodes.get_or_init(render).clone()
+    }
+
+    /// The JSON of `/api/sales`.
+    pub fn sales(&self) -> Bytes {
+        let view = &self.view;
+        let render = || to_json(&json!({ "at_ms": view.at_ms, "sales": view.sales }));
+        self.sales.get_or_init(render).clone()
     }
 
     /// The data of one event of `/api/stream`: everything but the history, on one line.

@@ -8,11 +8,13 @@ use std::hash::Hash;
 
 use super::exposition::{Exposition, Metric};
 use super::metrics as m;
+use super::sales::SaleView;
 use super::view::Readiness;
 use super::view::{CertificateView, QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
     CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
+    SaleRefusal, SaleVerb,
 };
 use crate::shared::tallies::NodeTally;
 
@@ -53,6 +55,7 @@ pub fn render(view: &View) -> String {
     combining(&mut out, view);
     write_behind(&mut out, view);
     quotas(&mut out, view);
+    sales(&mut out, view);
     detector(&mut out, view);
     admin(&mut out, view);
     process(&mut out, view);
@@ -310,6 +313,34 @@ fn quotas(out: &mut Exposition, view: &View) {
     each(&m::QUOTA_USED, |quota| quota.used_share);
     each(&m::QUOTA_PAUSED, |quota| Some(flag(quota.paused)));
     each(&m::QUOTA_EXHAUSTED, |quota| Some(flag(quota.exhausted)));
+}
+
+fn sales(out: &mut Exposition, view: &View) {
+    let counts = &view.merged.all.sales.all;
+    let mut family = out.family(&m::SALE_OPERATIONS);
+    for verb in SaleVerb::ALL {
+        family.sample(&[verb.label()], counts.offered[verb.index()] as f64);
+    }
+    out.family(&m::SALE_ADDED).sample(&[], counts.added as f64);
+    let mut family = out.family(&m::SALE_REFUSED);
+    for reason in SaleRefusal::ALL {
+        family.sample(&[reason.label()], counts.refused[reason.index()] as f64);
+    }
+    out.family(&m::SALE_REFUSED_HERE).sample(&[], counts.refused_here as f64);
+    out.family(&m::SALE_CALLS).sample(&[], counts.calls as f64);
+    out.family(&m::SALE_CARRIED).sample(&[], counts.carried as f64);
+    out.family(&m::SALE_RESENDS).sample(&[], counts.resends as f64);
+    let sales = distinct(&view.sales, view.metric_keys_max, |sale| sale.key.clone());
+    let mut each = |metric, of: fn(&SaleView) -> f64| {
+        let mut family = out.family(metric);
+        sales.iter().for_each(|sale| {
+            family.sample(&[&sale.key], of(sale));
+        });
+    };
+    each(&m::SALE_LIMIT, |sale| sale.limit as f64);
+    each(&m::SALE_TAKEN, |sale| sale.taken as f64);
+    each(&m::SALE_OPEN, |sale| flag(sale.state == "open"));
+    each(&m::SALE_SOLD_OUT, |sale| flag(sale.state == "soldout"));
 }
 
 fn detector(out: &mut Exposition, view: &View) {

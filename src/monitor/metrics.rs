@@ -6,7 +6,7 @@
 //! alerts that name a metric which is not here.
 //!
 //! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node`
-//! is bounded by the topology; `key` by the top K of the hot set and by the quota keys tallied.
+//! is bounded by the topology; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
 
 use super::exposition::{Kind, Metric};
 
@@ -124,6 +124,18 @@ metrics! {
     QUOTA_USED: Gauge "hotgate_quota_used_ratio" ["key", "quota"] "The part of the limit that is used, 0 to 1; for stock counted down, of the highest stock seen.";
     QUOTA_PAUSED: Gauge "hotgate_quota_paused" ["key", "quota"] "1 while an operator's pause refuses everything for the key.";
     QUOTA_EXHAUSTED: Gauge "hotgate_quota_exhausted" ["key", "quota"] "1 while the key is sold out.";
+
+    SALE_OPERATIONS: Counter "hotgate_sale_operations_total" ["operation"] "Operations on sales of reservations: add, confirm, cancel, check, info.";
+    SALE_ADDED: Counter "hotgate_sale_added_total" [] "RESERVE.ADDs that were told what their user holds.";
+    SALE_REFUSED: Counter "hotgate_sale_refused_total" ["reason"] "Operations on sales that were refused, by reason.";
+    SALE_REFUSED_HERE: Counter "hotgate_sale_refused_here_total" [] "Those that were refused without a question to Redis.";
+    SALE_CALLS: Counter "hotgate_sale_calls_total" [] "Calls of the script that carries operations on sales.";
+    SALE_CARRIED: Counter "hotgate_sale_carried_total" [] "Operations in those calls.";
+    SALE_RESENDS: Counter "hotgate_sale_resends_total" [] "Calls that were lost with their connection and sent again.";
+    SALE_LIMIT: Gauge "hotgate_sale_limit" ["sku"] "The places of a sale.";
+    SALE_TAKEN: Gauge "hotgate_sale_taken" ["sku"] "The places of a sale that are taken, as Redis said last.";
+    SALE_OPEN: Gauge "hotgate_sale_open" ["sku"] "1 while a sale gives places, else 0.";
+    SALE_SOLD_OUT: Gauge "hotgate_sale_sold_out" ["sku"] "1 while a sale is sold out, else 0.";
 
     DETECTOR_ACCESSES: Counter "hotgate_detector_accesses_total" [] "Key accesses that the hot-key detector saw.";
     DETECTOR_SAMPLED: Counter "hotgate_detector_sampled_total" [] "Key accesses that it counted; fewer than it saw only while sampling under pressure.";

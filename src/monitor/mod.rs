@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod notify;
 pub mod process_figures;
 pub mod quota_page;
+pub mod sales;
 pub mod sampler;
 pub mod server_info;
 pub mod sources;

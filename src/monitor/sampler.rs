@@ -14,6 +14,7 @@ use super::history::Ring;
 use super::merged::Merged;
 use super::process_figures::{ProcessFigures, ThreadFigures};
 use super::quota_page::{QuotaQuery, QuotaRow, count, view_of};
+use super::sales;
 use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
@@ -121,6 +122,7 @@ impl Sampler {
         totals.clients = (sources.connected)();
         totals.admin_turned_away =
             Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
+        let sales = sales::views(merged, &base.merged, window.seconds, &sources.key_names);
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
         let nodes = nodes(&window, merged, &refusals, &topology, &(sources.key_counts)());
@@ -133,6 +135,7 @@ impl Sampler {
             hot_keys: &hot_keys,
             nodes: &nodes,
             quotas: &quotas,
+            sales: &sales,
         });
         let stats = Stats {
             at_ms: clock.unix_ms,
@@ -154,6 +157,7 @@ impl Sampler {
             nodes,
             quotas,
             quotas_total,
+            sales,
             process,
             missing_rights: missing_rights.len() as u64,
             readiness,

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
+use super::sales::SaleView;
 use super::verdict::Status;
 use crate::detect::HotSet;
 
@@ -34,6 +35,8 @@ pub struct View {
     pub quotas: Vec<QuotaView>,
     /// How many there are, those that are not shown included.
     pub quotas_total: u64,
+    /// Sales of reservations that are used through this gateway, those with the most places taken first.
+    pub sales: Vec<SaleView>,
     /// Processor, memory, descriptors, threads.
     pub process: ProcessFigures,
     /// Things that the upstream user may not do and the gateway would.

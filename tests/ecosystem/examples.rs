@@ -51,6 +51,43 @@ fn every_example_sells_until_it_is_sold_out() {
     }
 }
 
+/// What each example of a sale prints.
+const SALE: [&str; 8] = [
+    "ada: confirmed 1",
+    "bob: confirmed 2",
+    "eve: sold out",
+    "ada: confirmed 1",
+    "order of eve: refused",
+    "bob gives back: cancelled",
+    "order of eve: complete",
+    "in line: ada eve",
+];
+
+#[test]
+fn every_example_of_a_sale_takes_orders_whole_or_not_at_all() {
+    let libraries = libraries();
+    let (server, cluster) = (Server::start(), Cluster::start());
+    cluster.wait_until_whole();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
+    for (upstream, address) in [("server", server.address().to_string()), ("cluster", cluster.seeds())] {
+        let gateway = Gateway::before(&address).start();
+        let port = gateway.address.port().to_string();
+        let python = libraries.join("python/bin/python");
+        for (program, file) in [
+            (python, "sale_redis_py.py"),
+            ("node".into(), "sale_ioredis.js"),
+            ("node".into(), "sale_node_redis.js"),
+        ] {
+            let mut command = Command::new(program);
+            command.arg(examples.join(file)).env("NODE_PATH", libraries.join("node/node_modules"));
+            let output = command.args([&port, file]).stdin(Stdio::null()).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(text.lines().collect::<Vec<_>>(), SALE, "{upstream} {file}: {errors}");
+        }
+    }
+}
+
 #[test]
 fn the_page_lists_every_example() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");

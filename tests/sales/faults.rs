@@ -1,6 +1,7 @@
 //! Whatever breaks between the gateway and Redis, an operation on a sale is done once: the call is sent again under its number until its outcome is
 //! known, and waits for a node as any request does.
 
+use crate::books::taken;
 use crate::support::migration::Migration;
 use crate::support::relay::Relay;
 use crate::support::text::one_line;
@@ -8,18 +9,6 @@ use crate::support::{self, Client, Cluster, Gateway, Server, wait_until};
 
 /// Patience beyond any fault of these tests.
 const PATIENT: &str = "[upstream]\nunavailable_wait = '50s'\nbackoff_max = '100ms'\n";
-
-/// Places of a sale that are taken, by the sale's own count and by its ledger.
-fn taken(server: &mut Client, sku: &str) -> (i64, i64) {
-    let keys = server.list(&format!("KEYS *hotgate:sale*:{sku}"));
-    let of = |part: &str| {
-        keys.iter().find(|key| key.contains(part)).unwrap_or_else(|| panic!("{part}: {keys:?}")).clone()
-    };
-    let taken = server.text(&format!("HGET {} taken", of("hotgate:sale:"))).parse().unwrap();
-    let entries = server.list(&format!("XRANGE {} - +", of("sale.ledger:")));
-    let sum = |event: &str| entries.iter().filter(|word| *word == event).count() as i64;
-    (taken, sum("add") - sum("cancel"))
-}
 
 #[test]
 fn a_call_whose_connection_is_lost_is_done_once() {

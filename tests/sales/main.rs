@@ -10,10 +10,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod books;
 mod faults;
 mod local_refusals;
 mod model;
 mod moves;
+mod rights;
 mod said_of_commands;
 mod sweeper;
 mod verbs;

@@ -103,6 +103,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
+        .route("/api/sales", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().sales())))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))

@@ -12,9 +12,11 @@ mod clients;
 mod gateway;
 mod hot_keys;
 mod quotas;
+mod sales;
 mod upstream;
 mod words;
 
+use super::sales::SaleView;
 use super::verdict::{Finding, Level, Status};
 use super::view::{HotKeyView, NodeView, Now, QuotaView, Readiness, Totals};
 pub use upstream::SILENT_MS;
@@ -44,6 +46,8 @@ pub struct StatusInput<'a> {
     pub nodes: &'a [NodeView],
     /// Keys under quotas.
     pub quotas: &'a [QuotaView],
+    /// Sales of reservations.
+    pub sales: &'a [SaleView],
 }
 
 /// Where rules put what they found.
@@ -65,6 +69,7 @@ pub fn judge(input: &StatusInput<'_>) -> Status {
     clients::judge(input, &mut found);
     hot_keys::judge(input, &mut found);
     quotas::judge(input.quotas, &mut found);
+    sales::judge(input.sales, &mut found);
     admin::judge(input.now, &mut found);
     let Findings(mut findings) = found;
     // The sort is stable: among equals the order of the rules holds.

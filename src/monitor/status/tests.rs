@@ -123,6 +123,7 @@ fn check(case: Case, level: Level, sentence: &str) {
         hot_keys: &case.hot_keys,
         nodes: &case.nodes,
         quotas: &case.quotas,
+        sales: &[],
     });
     assert_eq!((status.level, status.sentence.as_str()), (level, sentence));
 }
@@ -323,6 +324,7 @@ fn the_others_follow_worst_first() {
         hot_keys: &case.hot_keys,
         nodes: &case.nodes,
         quotas: &case.quotas,
+        sales: &[],
     });
     assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Notice, Level::Notice]);
 }
@@ -436,6 +438,7 @@ fn a_folded_key_of_a_dead_node_is_not_said_to_be_combined() {
             hot_keys: &case.hot_keys,
             nodes: &case.nodes,
             quotas: &case.quotas,
+            sales: &[],
         });
         std::iter::once(status.sentence)
             .chain(status.others.into_iter().map(|other| other.sentence))

@@ -1,0 +1,78 @@
+//! Sales need these rights of the gateway's user at Redis and no others: the list of docs/reservations.md.
+
+use crate::support::{Gateway, Server, wait_until};
+
+/// The rights that the page lists.
+fn rights() -> String {
+    let page = include_str!("../../docs/reservations.md");
+    let (_, behind) = page.split_once("ACL SETUSER hotgate on >secret").expect("the page lists the rights");
+    let (list, _) = behind.split_once("```").unwrap();
+    list.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn gateway_with(server: &Server, rights: &str) -> Gateway {
+    server.client().check(&format!("ACL SETUSER gate reset on >secret +info {rights}"), "+OK");
+    let config = "[upstream]\nuser = 'gate'\npassword = 'secret'\n[reserve]\nsweep_interval = '100ms'\n";
+    Gateway::before(&server).config(config).start()
+}
+
+#[test]
+fn the_rights_of_the_page_are_enough() {
+    let server = Server::start();
+    let gateway = gateway_with(&server, &rights());
+    let mut client = gateway.client();
+    client.check("RESERVE.OPEN {1}old LIMIT 500 PERUSER 3 HOLD 200", "+OK");
+    client.check("RESERVE.OPEN {1}new LIMIT 500 PERUSER 3 HOLDERSOF {1}old", "+OK");
+    for user in 0..200 {
+        client.check(&format!("RESERVE.ADD {{1}}old {user} IDMP a"), "*4 $4 held...");
+        if user % 2 == 0 {
+            client.check(&format!("RESERVE.CONFIRM {{1}}old {user}"), "*4 $9 confirmed...");
+        }
+    }
+    client.check("RESERVE.ADD {1}new 2", "*4 $9 confirmed...");
+    client.check("RESERVE.CANCEL {1}old 4", "*4 $9 cancelled...");
+    wait_until("holds end by themselves", || client.ask("RESERVE.LIST {1}old STATE held") == "*0");
+    client.check("RESERVE.MOVE {1}old {1}new", ":0");
+    client.check("RESERVE.CLOSE {1}old", "-GONE...");
+    client.check("RESERVE.SKUS", "*2...");
+    client.check("RESERVE.CLOSE {1}new", "+OK");
+    client.check("RESERVE.DROP {1}new", ":0");
+    let log = server.client().list("ACL LOG");
+    let denied: Vec<&String> =
+        log.windows(2).filter(|pair| pair[0] == "object").map(|pair| &pair[1]).collect();
+    // What each connection tries, and does without.
+    let others = ["client|setname", "client|id", "command", "dbsize"];
+    assert!(denied.iter().all(|command| others.contains(&command.as_str())), "{denied:?}");
+}
+
+#[test]
+fn each_of_them_is_needed() {
+    let all = rights();
+    let words: Vec<&str> = all.split(' ').collect();
+    assert!(words.len() > 20, "{words:?}");
+    for missing in words.iter().filter(|word| word.starts_with('+')) {
+        let name = &missing[1..];
+        let used = include_str!("../../src/reserve/sale.lua").to_lowercase()
+            + &include_str!("../../src/reserve/reserve.lua").to_lowercase()
+            + &include_str!("../../src/reserve/open.lua").to_lowercase()
+            + &include_str!("../../src/reserve/list.lua").to_lowercase()
+            + &include_str!("../../src/reserve/move_in.lua").to_lowercase()
+            + &include_str!("../../src/reserve/drop.lua").to_lowercase()
+            + "'evalsha' 'eval' 'zrangebylex' 'set'";
+        assert!(used.contains(&format!("'{name}'")), "nothing runs {name}");
+    }
+}
+
+/// A right that is missing shows when a sale is opened, and not in the middle of one.
+#[test]
+fn a_missing_right_shows_when_a_sale_is_opened() {
+    let server = Server::start();
+    for missing in ["+xadd", "+hset", "+ltrim", "+zadd"] {
+        let rights = rights().replace(missing, "");
+        let gateway = gateway_with(&server, &rights);
+        let reply = gateway.client().ask("RESERVE.OPEN sku LIMIT 5");
+        let denied = reply.starts_with("-NOPERM") || reply.contains("can't run this command");
+        assert!(denied, "{missing}: {reply}");
+        server.client().check("FLUSHALL", "+OK");
+    }
+}
