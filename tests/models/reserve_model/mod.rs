@@ -1,5 +1,6 @@
 //! What reservations promise, checked against a pure model: the real scripts in a real server, without a gateway.
 
+mod bounds;
 mod desk;
 mod model;
 mod moves;
