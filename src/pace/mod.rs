@@ -29,6 +29,12 @@
 //! *Folding*: at most one flush per key is on the wire, so the queue goes away, and with it every sign of the load. Only an
 //! attempt can show whether the node could take the load now.
 //!
+//! *Turns* ([`Turns`]): very many keys, or gateways, can make a queue of flushes alone. When a queue stands although nothing is left
+//! to be folded, flushes leave by turns: at most 8 at a time per gateway and node, half as many every 10 ms that the queue
+//! stands, and a quarter more for every 5 ms that it does not. Nobody probes meanwhile, since where there is no room for flushes
+//! there is none for what would pass. However long the queue, a turn comes round within about 10 ms, so callers do not pay
+//! without bound for others.
+//!
 //! *Probing*: that attempt. In rounds of 1 ms, 32 operations pass, then 64, and so on; the others are folded. A round that makes
 //! round trips longer than *before the probe began* ends the probe, and the key waits: 100 ms after its first
 //! folding, twice as long after each failure in a row, up to 3.2 s, with some randomness. When a round has nothing left to
@@ -48,14 +54,18 @@
 //! # Outage, many keys, many gateways
 //!
 //! A node that does not answer has a queue, so within about 10 ms its hot keys fold: their operations wait here, within the bound
-//! of their queues. When it answers again, each key has one flush, and not everything that waited at once. Then the probe.
+//! of their queues. When it answers again, each key has one flush, and not everything that waited at once; many keys have their
+//! flushes by turns. Then the probe.
 //!
 //! Keys that share a node fold by halves, the heaviest first, until the queue is gone. One key at a time probes, and none while
-//! the queue is not gone yet: its effect could not be told.
+//! the queue is not gone yet: its effect could not be told. A key with few operations at the node does not fold, because one
+//! flush would be no fewer: so of many keys with little load each some pass while others fold.
 //!
 //! Gateways do not coordinate this. Each worker of each gateway sees the queue and folds its own operations. They try again at
 //! different times, because their waits are random. While there is room, the next may pass as well. When there is none, whoever
-//! sees the queue folds and waits longer. In no state do all of them together overload the node for more than a few windows.
+//! sees the queue folds and waits longer. In no state do all of them together overload the node for more than a few windows. In the
+//! simulation 16 gateways with 128 keys each, which offer three times what the node takes, leave a queue of 0.6 ms at most. With a
+//! flush per key at all times it was 2.3 ms. The longest wait for a turn was 13 ms.
 //!
 //! # What it deliberately does not do
 //!
@@ -66,7 +76,9 @@
 mod gauge;
 mod key;
 mod node;
+mod turns;
 
 pub use gauge::{Gauge, Window};
 pub use key::{Course, KeyPace, REST_NS_MAX, REST_NS_MIN, heaviest};
 pub use node::{NodePace, ROUND_NS, STANDING_WINDOWS, WINDOW_NS};
+pub use turns::{FLUSHES_MAX, Turns};

@@ -1,6 +1,7 @@
 //! One node as one worker sees it: how long a round trip takes when nothing queues, and which key probes now.
 
 use super::gauge::Window;
+use super::turns::Turns;
 
 /// A round trip that is longer than the floor by less than this is not worth a thought: it is the jitter of schedulers.
 const EXCESS_NS_MIN: u64 = 200_000;
@@ -18,7 +19,7 @@ pub const STANDING_WINDOWS: u32 = 2;
 const FLOOR_AGE_NS: u64 = 300_000_000_000;
 
 /// A queue that folding has not ended within this is that of others.
-const OWN_QUEUE_NS_MAX: u64 = 3_000_000_000;
+pub(super) const OWN_QUEUE_NS_MAX: u64 = 3_000_000_000;
 
 /// A probe that has had no end by then is given up, so that other keys have their turn.
 const PROBE_NS_MAX: u64 = 300_000_000;
@@ -65,6 +66,8 @@ pub struct NodePace {
     prober: Option<Prober>,
     /// Since when a queue has stood.
     queue_since_ns: Option<u64>,
+    /// The turns of the flushes that go there.
+    pub turns: Turns,
 }
 
 impl NodePace {
@@ -100,9 +103,13 @@ impl NodePace {
         queue_ns
     }
 
-    /// Lets a key probe, unless another does, or a queue is still being got rid of. One that stands for long in spite of folding is
-    /// not of this worker's making.
+    /// Lets a key probe, unless another does, flushes leave by turns, or a queue is still being got rid of. One that stands for long
+    /// in spite of folding is not of this worker's making.
     pub fn begin_probe(&mut self, now_ns: u64, hash: u64) -> bool {
+        // Where there is too much for flushes there is too much for what would pass.
+        if self.turns.limit().is_some() {
+            return false;
+        }
         if self.queue_since_ns.is_some_and(|since_ns| now_ns.saturating_sub(since_ns) < OWN_QUEUE_NS_MAX) {
             return false;
         }

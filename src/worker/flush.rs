@@ -124,6 +124,7 @@ impl Worker {
                 Due::Behind(hash) => hot.look_behind(core, upstreams, hash),
                 Due::Cool(hash) => hot.cool_down(core, hash),
                 Due::Forget(hash) => hot.forget_behind(core, hash),
+                Due::Turns(node) => hot.look_at_turns(core, node),
                 Due::Mailboxes => {}
             }
         }

@@ -25,6 +25,7 @@ mod read_cache;
 mod read_cache_faults;
 mod rights;
 mod story;
+mod turns;
 mod write_behind;
 mod write_behind_faults;
 mod write_behind_silence;

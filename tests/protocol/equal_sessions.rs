@@ -226,7 +226,8 @@ fn is_not_passed_on(reply: &[u8]) -> bool {
     reply.starts_with(b"-ERR hotgate: ") && String::from_utf8_lossy(reply).contains("is not passed on")
 }
 
-fn compare(plain: &Server, gateway: &Gateway, single: bool) {
+/// `between` is done before each round.
+fn compare(plain: &Server, gateway: &Gateway, single: bool, mut between: impl FnMut(&mut SmallRng)) {
     for version in BOTH_VERSIONS {
         let seed = support::seed();
         let clients = |address| -> [Client; 2] { [(); 2].map(|()| Client::speaking(address, version)) };
@@ -237,6 +238,7 @@ fn compare(plain: &Server, gateway: &Gateway, single: bool) {
         let mut sessions = Sessions::new(seed, single);
         let mut past: Vec<String> = Vec::new();
         for round in 0..ROUNDS {
+            between(&mut sessions.random);
             for (who, command) in sessions.round() {
                 let line: Vec<String> = command.iter().map(|argument| shown(argument)).collect();
                 past.push(format!("{who}: {}", line.join(" ")));
@@ -263,19 +265,34 @@ fn reply(client: &mut Client, command: &Arguments, whose: &str, context: &str) -
 #[test]
 fn in_front_of_one_server() {
     let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::with(SMALL_ENCODINGS));
-    compare(&plain, &Gateway::before_server(&behind), true);
+    compare(&plain, &Gateway::before_server(&behind), true, |_| {});
 }
 
 #[test]
 fn over_tls_in_front_of_one_server() {
     let secured = Secured::new();
     let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::secured(secured, SMALL_ENCODINGS));
-    compare(&plain, &Gateway::before(&behind).secured(secured).start(), true);
+    compare(&plain, &Gateway::before(&behind).secured(secured).start(), true, |_| {});
 }
 
 #[test]
 fn in_front_of_a_cluster() {
     let plain = Server::with(SMALL_ENCODINGS);
     let cluster = Cluster::with(SMALL_ENCODINGS);
-    compare(&plain, &Gateway::before_cluster(&cluster), false);
+    compare(&plain, &Gateway::before_cluster(&cluster), false, |_| {});
+}
+
+/// Every key is folded, and then none is, while sessions are under way.
+#[test]
+fn while_folding_is_switched_at_random() {
+    let (plain, behind) = (Server::with(SMALL_ENCODINGS), Server::with(SMALL_ENCODINGS));
+    let gateway = Gateway::before(&behind).config("[gateway]\nworkers = 2\n").start();
+    let mut folds = false;
+    compare(&plain, &gateway, true, |random| {
+        if random.random_bool(0.2) {
+            folds = !folds;
+            let rule = if folds { "[[rule]]\nmatch = '*'\nmode = 'combine'\n" } else { "" };
+            gateway.reload(&format!("[gateway]\nworkers = 2\n{rule}"));
+        }
+    });
 }

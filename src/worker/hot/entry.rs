@@ -73,6 +73,8 @@ pub struct HotKey {
     pub answered_ns: u64,
     /// It is in the list of changed queues.
     pub dirty: bool,
+    /// It waits for its turn to flush.
+    pub in_line: bool,
     /// How far the flush at hand is on its way to the owner of the slot.
     pub owner: OwnerRequest,
     /// What Redis said last to the flush at hand, where that was that it does not serve the slot at present.

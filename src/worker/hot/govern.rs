@@ -34,7 +34,7 @@ pub struct Passed {
 }
 
 impl Govern {
-    fn node(&mut self, node: NodeIndex) -> &mut NodePace {
+    pub(super) fn node(&mut self, node: NodeIndex) -> &mut NodePace {
         let place = node.position();
         if place >= self.nodes.len() {
             self.nodes.resize_with(place + 1, NodePace::default);
@@ -134,13 +134,19 @@ impl HotKeys {
         let queue_ns = pace.on_window(now_ns, &window);
         let standing = gauge.count_standing(queue_ns.is_some());
         if let Some(hash) = pace.prober() {
-            self.end_round(now_ns, node, hash, &window);
-        } else if let Some(excess_ns) = queue_ns {
-            if standing >= STANDING_WINDOWS {
-                let tally = core.tallies.node(node.position());
-                tally.queue_us = tally.queue_us.max(excess_ns / 1000);
-                self.fold_heaviest(core, node, &window, excess_ns);
-            }
+            return self.end_round(now_ns, node, hash, &window);
+        }
+        let flushes = if queue_ns.is_some() { pace.turns.take_sent() } else { 0 };
+        let stands = queue_ns.filter(|_| standing >= STANDING_WINDOWS);
+        let mut is_done = true;
+        if let Some(excess_ns) = stands {
+            let tally = core.tallies.node(node.position());
+            tally.queue_us = tally.queue_us.max(excess_ns / 1000);
+            is_done = self.fold_heaviest(core, node, (&window, excess_ns), flushes);
+        }
+        let workers = core.gateway.workers.len();
+        self.govern.node(node).turns.on_window(now_ns, &window, (stands.is_some(), is_done), workers);
+        if queue_ns.is_some() {
             self.govern.count_anew(now_ns);
         }
     }
@@ -168,8 +174,15 @@ impl HotKeys {
         }
     }
 
-    /// A queue stands at a node: the keys with most operations there fold from now on.
-    fn fold_heaviest(&mut self, core: &Core, node: NodeIndex, window: &Window, excess_ns: u64) {
+    /// A queue stands at a node: the keys with most operations there fold from now on. Returns whether there was none to be folded,
+    /// and no more operations passed than flushes went.
+    fn fold_heaviest(
+        &mut self,
+        core: &Core,
+        node: NodeIndex,
+        (window, excess_ns): (&Window, u64),
+        flushes: u64,
+    ) -> bool {
         let now_ns = core.now_ns;
         let counted_ns = now_ns.saturating_sub(self.govern.counting_since_ns);
         let counting = self.govern.counting;
@@ -182,9 +195,11 @@ impl HotKeys {
             let entry = self.entries.get(hash)?;
             (topology.master_of(entry.place) == Some(node)).then(|| (passed(entry), *hash))
         });
-        let chosen = pace::heaviest(of_node, window, counted_ns);
+        let of_node: Vec<(u32, u64)> = of_node.collect();
+        let all: u64 = of_node.iter().map(|(operations, _)| u64::from(*operations)).sum();
+        let chosen = pace::heaviest(of_node.into_iter(), window, counted_ns);
         if chosen.is_empty() {
-            return;
+            return all <= flushes;
         }
         for hash in chosen {
             if let Some(entry) = self.entries.get_mut(&hash) {
@@ -193,6 +208,7 @@ impl HotKeys {
         }
         // What was sent before has to be answered before anything of its client is folded.
         self.epoch = self.epoch.wrapping_add(1);
+        false
     }
 }
 

@@ -41,6 +41,7 @@ mod quota;
 mod quota_news;
 mod room;
 pub mod sales;
+mod turns;
 mod unclamped;
 mod unfolded;
 mod verdict;
@@ -58,6 +59,7 @@ use crate::limits::KEPT_BYTES_MAX;
 use crate::route::ClusterId;
 use crate::shared::handoff::{Answers, Handoff, Waiter};
 use crate::shared::quota_board::PolledLimits;
+use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::timers::Timers;
 
@@ -92,6 +94,8 @@ pub enum Due {
     Cool(u64),
     /// Nobody may need this key in write-behind mode any more.
     Forget(u64),
+    /// Keys wait for their turns to flush at this node.
+    Turns(NodeIndex),
     /// A mailbox was full.
     Mailboxes,
 }

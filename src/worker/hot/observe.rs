@@ -86,6 +86,7 @@ impl HotKeys {
             unconfirmed: Vec::new(),
             answered_ns: 0,
             dirty: false,
+            in_line: false,
             owner: Default::default(),
             said: None,
             tallied: Default::default(),

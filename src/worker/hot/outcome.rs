@@ -41,9 +41,11 @@ impl HotKeys {
 
     fn finish_sending(&mut self, core: &mut Core, flush: FlushKey) {
         let hash = flush.hash;
+        let mut over = None;
         let grants = self.with_home(hash, |hot, home| {
             let node = home.sending.node;
             if home.sending.replies.len() + home.sending.lost >= home.sending.expected {
+                over = node;
                 hot.finish(core, hash, home);
             }
             hot.tally_queue(core, home);
@@ -52,6 +54,9 @@ impl HotKeys {
             }
             node.zip(home.replica_wait().filter(|_| !home.unconfirmed.is_empty()))
         });
+        if let Some(node) = over {
+            self.end_turn(core, hash, node);
+        }
         if let Some(Some((node, wait))) = grants {
             self.confirm(core, hash, node, wait);
         }

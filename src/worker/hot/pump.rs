@@ -45,6 +45,9 @@ impl HotKeys {
         if home.is_reading() {
             return self.read_apart(core, exit, hash, home);
         }
+        if !self.begin_turn(core, hash, home) {
+            return;
+        }
         let apart = home.clamp_apart();
         let is_apart = apart.is_some();
         let clamp = home.held.as_ref().and_then(|held| held.admission.clamp().cloned());
@@ -58,9 +61,16 @@ impl HotKeys {
         };
         match home.queue.next_flush(core.now_ns, &policy) {
             FlushDecision::Send(flush) => self.send_flush(core, exit, (hash, home), &flush),
-            FlushDecision::Withheld => self.hold_up(core, hash, home),
-            FlushDecision::NotBefore(due_ns) => self.look_at(due_ns, hash),
-            FlushDecision::InFlight | FlushDecision::Idle => {}
+            FlushDecision::InFlight => {}
+            FlushDecision::Idle => self.pass_turn_on(core, hash, home),
+            FlushDecision::NotBefore(due_ns) => {
+                self.pass_turn_on(core, hash, home);
+                self.look_at(due_ns, hash);
+            }
+            FlushDecision::Withheld => {
+                self.pass_turn_on(core, hash, home);
+                self.hold_up(core, hash, home);
+            }
         }
     }
 
@@ -86,13 +96,18 @@ impl HotKeys {
         match home.owner.send(core, exit, (home.place, sending), request) {
             Put::Sent(node) => {
                 home.sending = Sending { node: Some(node), expected: flush.commands, ..Sending::default() };
+                self.count_flush(node);
                 if let Some(wait) = home.replica_wait() {
                     exit.prepare_confirmation(core, node, wait);
                 }
             }
             // It is looked at again when there is room.
-            Put::NoRoom => home.queue.not_executed(),
+            Put::NoRoom => {
+                self.pass_turn_on(core, hash, home);
+                home.queue.not_executed();
+            }
             Put::Unreachable => {
+                self.pass_turn_on(core, hash, home);
                 home.queue.not_executed();
                 self.try_later(core, hash, home);
             }
@@ -155,6 +170,7 @@ impl HotKeys {
         });
         // A reply that still comes is nobody's.
         home.owner.disown();
+        self.pass_turn_on(core, hash, home);
         (home.sending, home.apart) = (Sending::default(), None);
         // The walk over those who wait is made some times in as long as they do.
         match home.queue.waiting_members().map(|waiter| waiter.received_ns).min() {
