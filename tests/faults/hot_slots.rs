@@ -245,14 +245,7 @@ fn refused_while_it_loads(server: &mut Server, gateway: &Gateway, kinds: &[&str]
 #[test]
 fn a_server_loads_and_each_waits_as_long_as_it_would_for_a_cold_key() {
     const KINDS: [&str; 5] = ["cold", "folded", "once", "limited", "surely"];
-    let mut server = Server::with(&[
-        "--save",
-        "3600 1",
-        "--key-load-delay",
-        "3000",
-        "--loading-process-events-interval-bytes",
-        "1024",
-    ]);
+    let mut server = Server::slow_to_load();
     let gateway =
         Gateway::before(&server).config(&format!("[upstream]\nunavailable_wait = '2s'\n{RULES}")).start();
     let mut client = gateway.client();

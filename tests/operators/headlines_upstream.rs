@@ -63,14 +63,7 @@ fn slots_on_their_way_are_told_of() {
 
 #[test]
 fn a_server_that_loads_its_data_is_told_of() {
-    let mut server = Server::with(&[
-        "--save",
-        "3600 1",
-        "--key-load-delay",
-        "3000",
-        "--loading-process-events-interval-bytes",
-        "1024",
-    ]);
+    let mut server = Server::slow_to_load();
     let mut direct = server.client();
     let value = "x".repeat(100);
     (0..3000).for_each(|n| direct.check(&format!("SET k{n} {value}"), "+OK"));

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod listed;
 mod quotas;
 mod quotas_faults;
 mod quotas_followed;

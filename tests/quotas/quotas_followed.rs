@@ -5,7 +5,8 @@
 
 use std::time::Instant;
 
-use crate::support::{Client, Cluster, Gateway, Server, wait_for, wait_until};
+use crate::listed::{api, row};
+use crate::support::{Client, Cluster, Gateway, Server, wait_until};
 use hotgate::admission::overrides_index;
 use hotgate::combine::override_key;
 use serde_json::Value;
@@ -14,18 +15,6 @@ const QUOTA: &str = "[[quota]]\nmatch = 'sku:*'\nlimit = 1000000\n";
 
 fn start(cluster: &Cluster) -> Gateway {
     Gateway::before(cluster).config(QUOTA).start()
-}
-
-fn api(gateway: &Gateway, path: &str) -> Value {
-    let (code, text) = wait_for("an answer", || Some(gateway.get(path)).filter(|(code, _)| *code != 429));
-    assert_eq!(code, 200, "{path}: {text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// The row of a key, if the list has one.
-fn row(gateway: &Gateway, key: &str) -> Option<Value> {
-    let list = api(gateway, &format!("/api/quotas?search={}&count=1000", key.replace(':', "%3A")));
-    list["quotas"].as_array().unwrap().iter().find(|row| row["key"] == key).cloned()
 }
 
 /// Sets a limit at one gateway, and waits until another shows it.

@@ -1,7 +1,8 @@
 //! What operators are shown of quotas is so: a change, also one made elsewhere or by `FLUSHALL`, shows in the headline, in the list
 //! and in `GET` at every gateway, whether or not anybody uses the counter; and the list is whole.
 
-use crate::support::{Client, Gateway, Server, wait_for, wait_until};
+use crate::listed::{api, row};
+use crate::support::{Client, Gateway, Server, wait_until};
 use serde_json::Value;
 
 const QUOTAS: &str = "[[quota]]\nmatch = 'sku:*'\nlimit = 1000\n[[quota]]\nmatch = 'stock:*'\nfloor = 0\n\
@@ -10,19 +11,6 @@ const QUOTAS: &str = "[[quota]]\nmatch = 'sku:*'\nlimit = 1000\n[[quota]]\nmatch
 fn start(server: &Server) -> Gateway {
     let config = format!("[gateway]\nworkers = 2\n{QUOTAS}");
     Gateway::before(&server.address().to_string()).config(&config).start()
-}
-
-/// What the API answers. Asked too often, it says so: then it is asked again.
-fn api(gateway: &Gateway, path: &str) -> Value {
-    let (code, text) = wait_for("an answer", || Some(gateway.get(path)).filter(|(code, _)| *code != 429));
-    assert_eq!(code, 200, "{path}: {text}");
-    serde_json::from_str(&text).unwrap()
-}
-
-/// The row of a key, if the list has one.
-fn row(gateway: &Gateway, key: &str) -> Option<Value> {
-    let list = api(gateway, &format!("/api/quotas?search={}&count=1000", key.replace(':', "%3A")));
-    list["quotas"].as_array().unwrap().iter().find(|row| row["key"] == key).cloned()
 }
 
 fn sentences(gateway: &Gateway) -> String {

@@ -51,6 +51,12 @@ impl Server {
         seed(self.port(), self.secured)
     }
 
+    /// A server that saves its data, and after a restart loads it key by key so slowly that clients see it load.
+    pub fn slow_to_load() -> Server {
+        let interval = ["--loading-process-events-interval-bytes", "1024"];
+        Server::with(&[&["--save", "3600 1", "--key-load-delay", "3000"][..], &interval].concat())
+    }
+
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port()).into()
     }

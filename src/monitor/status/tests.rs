@@ -113,8 +113,8 @@ impl Default for Case {
     }
 }
 
-fn check(case: Case, level: Level, sentence: &str) {
-    let status = judge(&StatusInput {
+fn judged(case: &Case) -> Status {
+    judge(&StatusInput {
         readiness: &case.readiness,
         upstream_trouble: None,
         missing_rights: &[],
@@ -124,7 +124,11 @@ fn check(case: Case, level: Level, sentence: &str) {
         nodes: &case.nodes,
         quotas: &case.quotas,
         sales: &[],
-    });
+    })
+}
+
+fn check(case: Case, level: Level, sentence: &str) {
+    let status = judged(&case);
     assert_eq!((status.level, status.sentence.as_str()), (level, sentence));
 }
 
@@ -315,17 +319,7 @@ fn the_others_follow_worst_first() {
         hot_keys: vec![hot("k", 0.5, None, None)],
         ..Case::default()
     };
-    let status = judge(&StatusInput {
-        readiness: &case.readiness,
-        upstream_trouble: None,
-        missing_rights: &[],
-        now: &case.now,
-        totals: &case.totals,
-        hot_keys: &case.hot_keys,
-        nodes: &case.nodes,
-        quotas: &case.quotas,
-        sales: &[],
-    });
+    let status = judged(&case);
     assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Notice, Level::Notice]);
 }
 
@@ -429,17 +423,7 @@ fn a_folded_key_of_a_dead_node_is_not_said_to_be_combined() {
         ..Case::default()
     };
     let others = |case: Case| -> Vec<String> {
-        let status = judge(&StatusInput {
-            readiness: &case.readiness,
-            upstream_trouble: None,
-            missing_rights: &[],
-            now: &case.now,
-            totals: &case.totals,
-            hot_keys: &case.hot_keys,
-            nodes: &case.nodes,
-            quotas: &case.quotas,
-            sales: &[],
-        });
+        let status = judged(&case);
         std::iter::once(status.sentence)
             .chain(status.others.into_iter().map(|other| other.sentence))
             .collect()
