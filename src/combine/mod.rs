@@ -112,8 +112,8 @@ pub use transaction::transaction_op;
 pub use transaction_shape::TransactionShape;
 pub use transactions::{EXEC, MULTI};
 pub use write_behind::{
-    Action, Answer, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum, PendingBudget, Recovered,
-    Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindOp, WriteBehindPolicy,
-    WriteBehindReply, WriteBehindWaiting,
+    Action, Answer, BarrierTurn, Barriers, Delta, DeltaFlush, FlushInDoubt, FlushOutcome, Loss, LossSum,
+    PendingBudget, Recovered, Retry, Taken, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey,
+    WriteBehindOp, WriteBehindPolicy, WriteBehindReply, WriteBehindWaiting,
 };
 pub use write_form::WriteForm;

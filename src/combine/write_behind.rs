@@ -35,6 +35,9 @@
 //! could not be written ([`WriteBehindKey::retract`]). No hashes. No quotas: a clamp needs Redis's decision before the reply.
 
 mod answer;
+#[cfg(test)]
+mod barrier_model_tests;
+mod barriers;
 mod base;
 mod flight;
 mod gathered;
@@ -47,6 +50,7 @@ mod reply;
 mod tests;
 
 pub use answer::{Answer, Delta, LossSum, PendingBudget, Taken, WriteBehindFacts, WriteBehindOp};
+pub use barriers::{BarrierTurn, Barriers};
 pub use flight::{DeltaFlush, FlushInDoubt, FlushOutcome, Loss, Recovered, Retry};
 pub use key::WriteBehindKey;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{BehindKey, journal};
-use crate::combine::{Answer, Taken, WriteBehindKey, WriteBehindOp};
+use crate::combine::{Answer, BarrierTurn, Taken, WriteBehindKey, WriteBehindOp};
 use crate::limits::BEHIND_KEYS_MAX;
 use crate::resp::encode;
 use crate::route::KeyId;
@@ -22,15 +22,6 @@ const TOO_MANY: &str = "ERR hotgate: write_behind.pending_max increments wait fo
 
 const FORBIDDEN: &str = "ERR hotgate: Redis does not let the gateway's user flush write-behind increments (the gateway's log and status line name the \
                          missing right); the command was not taken, try again later";
-
-/// A barrier past keys of this home.
-#[derive(Default)]
-pub(super) struct HomeBarrier {
-    /// So many keys have yet to be held. It is granted when there is none.
-    awaited: usize,
-    /// Those that it holds, by hash.
-    held: Vec<u64>,
-}
 
 impl HotKeys {
     /// Asks the home of a key, at the end of this tick.
@@ -106,12 +97,7 @@ impl HotKeys {
         }
         let row = core.tallies.combine.keys.acquire(Arc::from(name));
         let mut machine = WriteBehindKey::new(Bytes::copy_from_slice(name), self.behind_identity());
-        for barrier in &self.behind.barriers_of_all {
-            if let Some(barrier) = self.behind.barriers.get_mut(barrier) {
-                barrier.held.push(id.hash);
-                machine.hold();
-            }
-        }
+        (0..self.behind.barriers.hold_new_key(id.hash)).for_each(|_| machine.hold());
         self.keep_key(BehindKey::new(id, machine, row, core.now_ns));
         true
     }
@@ -125,7 +111,7 @@ impl HotKeys {
             true => self.behind.keys.keys().copied().collect(),
             false => keys.iter().map(|(key, _)| key.hash).collect(),
         };
-        let mut barrier = HomeBarrier::default();
+        let mut awaited = 0;
         for hash in hashes {
             let Some(key) = self.behind.get_mut(hash) else { continue };
             key.active_ns = core.now_ns;
@@ -133,34 +119,26 @@ impl HotKeys {
                 // Where it stands already it ends as soon as its turn has come.
                 return self.reply_to_barrier(id, Err(TOO_MANY));
             }
-            barrier.awaited += 1;
+            awaited += 1;
             self.look(hash);
         }
-        let is_granted = barrier.awaited == 0;
-        if all {
-            self.behind.barriers_of_all.insert(id);
-        }
-        self.behind.barriers.insert(id, barrier);
-        if is_granted {
+        if self.behind.barriers.begin(id, awaited, all) {
             self.reply_to_barrier(id, Ok(()));
         }
     }
 
-    /// A barrier holds this key too from now on; if it has ended meanwhile, it does not.
+    /// A barrier has come to the front of the queue of a key.
     pub(super) fn hold_for(&mut self, key: &mut BehindKey, id: BarrierId) {
-        let Some(barrier) = self.behind.barriers.get_mut(&id) else { return key.machine.end_hold() };
-        barrier.held.push(key.id.hash);
-        barrier.awaited -= 1;
-        if barrier.awaited == 0 {
-            self.reply_to_barrier(id, Ok(()));
+        match self.behind.barriers.on_turn(id, key.id.hash) {
+            BarrierTurn::Waits => {}
+            BarrierTurn::Granted => self.reply_to_barrier(id, Ok(())),
+            BarrierTurn::Ended => key.machine.end_hold(),
         }
     }
 
     /// Lets go the keys that a barrier holds.
     pub(super) fn end_barrier(&mut self, id: BarrierId) {
-        let Some(barrier) = self.behind.barriers.remove(&id) else { return };
-        self.behind.barriers_of_all.remove(&id);
-        for hash in barrier.held {
+        for hash in self.behind.barriers.end(id) {
             if let Some(key) = self.behind.get_mut(hash) {
                 key.machine.end_hold();
                 self.look(hash);

@@ -51,7 +51,7 @@ mod journal;
 mod rules;
 mod silence;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
 use bytes::Bytes;
@@ -60,7 +60,7 @@ pub use figures::Unflushed;
 pub use journal::WorkerJournal;
 
 use crate::combine::{
-    PendingBudget, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindPolicy,
+    Barriers, PendingBudget, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindPolicy,
 };
 use crate::journal::Ticket;
 use crate::route::{KeyId, SlotAt};
@@ -70,7 +70,6 @@ use crate::shared::keyed::RowId;
 use crate::worker::hot::owner_request::OwnerRequest;
 use crate::worker::hot::{Hashed, HotKeys};
 use crate::worker::timers::Timers;
-use home::HomeBarrier;
 use journal::JournalSide;
 use rules::FormerRules;
 use silence::LooksFirst;
@@ -122,9 +121,7 @@ pub struct Behind {
     forbidden: bool,
     journal: Option<JournalSide>,
     /// Barriers past keys of this home: as many as clients have commands that wait for one or are under way.
-    barriers: HashMap<BarrierId, HomeBarrier>,
-    /// Those of them that hold keys which are yet to come as well.
-    barriers_of_all: HashSet<BarrierId>,
+    barriers: Barriers<BarrierId>,
     /// Keys to be looked at in this tick.
     dirty: VecDeque<u64>,
     /// Since when increments of keys have waited, by key.
@@ -156,8 +153,7 @@ impl Behind {
             token_floor: 0,
             forbidden: false,
             journal: None,
-            barriers: HashMap::new(),
-            barriers_of_all: HashSet::new(),
+            barriers: Barriers::default(),
             dirty: VecDeque::new(),
             pending_since: Timers::default(),
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
