@@ -31,6 +31,7 @@ use crate::control::certificates::{Certificates, follow_certificates};
 use crate::control::commands::follow_commands;
 use crate::control::descriptors::{Descriptors, TooFewDescriptors, open_now, raise_limit};
 use crate::control::hot_set::merge_hot_set;
+use crate::control::probes::follow_probes;
 use crate::control::quota_list::QuotaList;
 use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
@@ -45,9 +46,11 @@ use crate::net::tls::TlsError;
 use crate::route::{KeyHasher, Routes};
 use crate::shared::certificates::CertificatesCell;
 use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::config_file::ConfigFile;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::held::HeldNodes;
+use crate::shared::probes::Probes;
 use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::refresh::refresh_mailboxes;
 use crate::shared::rights::MissingRights;
@@ -221,6 +224,7 @@ pub async fn serve(
     let facts = config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect();
     let gateway = Arc::new(Gateway {
         config: ArcSwap::from_pointee(config),
+        config_file: ConfigFile::default(),
         routes,
         topology: Arc::new(TopologyCell::new(registry.topology())),
         commands: ArcSwap::from_pointee(CommandTable::builtin()),
@@ -228,6 +232,7 @@ pub async fn serve(
         facts,
         dialers: certificates.dialers.clone(),
         certificates: CertificatesCell::default(),
+        probes: Probes::default(),
         rights: MissingRights::default(),
         scripts: ScriptCache::default(),
         connections: Connections::default(),
@@ -302,6 +307,7 @@ pub async fn serve(
     tokio::spawn(serve_changes(Arc::clone(&gateway), quota_change_inbox, overrides, quotas.clone()));
     tokio::spawn(quotas.clone().follow(told));
     tokio::spawn(follow_rights(Arc::clone(&gateway)));
+    tokio::spawn(follow_probes(Arc::clone(&gateway)));
     tokio::spawn(poll_limits(Arc::clone(&gateway), polled_limits));
     tokio::spawn(sweep(Arc::clone(&gateway)));
     let reloaded = Arc::new(Notify::new());

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::key_counts::follow_key_counts;
+use super::conditions::conditions;
 use super::quota_list::QuotaList;
 use super::readiness::readiness;
 use crate::config::Config;
@@ -88,8 +87,7 @@ fn sources(
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let certificates = Arc::clone(gateway);
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
-    let (key_counts, counted) = watch::channel(Arc::default());
-    tokio::spawn(follow_key_counts(Arc::clone(gateway), key_counts));
+    let (probed, conditioned) = (Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -106,7 +104,8 @@ fn sources(
             foremost.foremost(Instant::now())
         }),
         quota_page: Box::new(move |query| list.page(query, Instant::now())),
-        key_counts: Box::new(move || Arc::clone(&counted.borrow())),
+        probes: Box::new(move || probed.probes.all()),
+        conditions: Box::new(move || conditions(&conditioned)),
         connected: Box::new(move || connected.connections.open()),
         readiness: Box::new(move || readiness(&ready)),
         notices,

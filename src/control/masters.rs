@@ -97,22 +97,6 @@ impl Masters {
         replies
     }
 
-    /// The whole reply of each of these servers to this command of one word.
-    pub async fn ask_each(
-        &mut self,
-        servers: impl Iterator<Item = Server>,
-        word: &'static [u8],
-    ) -> Vec<Option<Bytes>> {
-        let question = Question { key: Bytes::new(), words: vec![Bytes::from_static(word)] };
-        let mut round = Round::new();
-        servers.enumerate().for_each(|(place, server)| {
-            round.entry(server).or_default().push((Some(place), question.clone()));
-        });
-        let mut replies = vec![None; round.values().map(Vec::len).sum()];
-        self.ask_round(round, &mut replies).await;
-        replies
-    }
-
     /// Asks all servers of a round side by side, but for those that are left alone.
     async fn ask_round(&mut self, round: Round, replies: &mut [Option<Bytes>]) {
         let now = Instant::now();

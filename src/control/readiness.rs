@@ -3,6 +3,8 @@
 //! The topology keeper and the workers use different connections. If the server turns the keeper away (`maxclients`, a changed
 //! password) while the workers' connections are open and answer, clients are still served.
 
+use tokio::time::Instant;
+
 use crate::monitor::status::{SILENT_MS, duration_s};
 use crate::monitor::view::Readiness;
 use crate::shared::gateway::{Gateway, Stage};
@@ -36,12 +38,17 @@ pub fn readiness(gateway: &Gateway) -> Readiness {
     Readiness::UpstreamUnreachable { why: format!("{} {have} not answered yet", servers.join(", ")) }
 }
 
-/// A sentence, if every master leaves the workers' requests unanswered: no key can be served then.
+/// A sentence, if every master leaves the workers' requests, or the questions of the control thread, unanswered: no key can be served then.
 fn silent_masters(gateway: &Gateway, topology: &Topology) -> Option<String> {
     let tallies: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
+    let now = Instant::now();
+    let probed_ms = |master: &NodeIndex| {
+        let node = topology.node(*master)?;
+        Some(gateway.probes.of(node.cluster, &node.address)?.unanswered_ms(now))
+    };
     let silent_ms = |master: &NodeIndex| {
         let rows = tallies.iter().filter_map(|tallies| tallies.nodes.get(master.position()));
-        rows.map(|row| row.silent_ms).max().unwrap_or(0)
+        rows.map(|row| row.silent_ms).chain(probed_ms(master)).max().unwrap_or(0)
     };
     let masters = || topology.clusters().iter().flat_map(|map| &map.masters);
     let longest_ms = masters().map(silent_ms).min().filter(|ms| *ms >= SILENT_MS)?;

@@ -50,47 +50,39 @@ pub async fn follow_reloads(mut reloader: Reloader) {
     };
     while hangup.recv().await.is_some() {
         let source = &reloader.source;
-        match Config::load(source.file.as_deref(), &source.overrides) {
+        let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
             Ok(file) => reloader.publish(file).await,
-            Err(error) => {
-                for line in error.lines() {
-                    tracing::error!("configuration not reloaded: {line}");
-                }
+            Err(error) => Err(error.lines()),
+        };
+        let told = &reloader.gateway.config_file;
+        match outcome {
+            Ok(restart_needed) => told.taken(restart_needed),
+            Err(refused) => {
+                refused.iter().for_each(|why| tracing::error!("configuration not reloaded: {why}"));
+                told.refused(refused);
             }
         }
     }
 }
 
 impl Reloader {
-    async fn publish(&mut self, file: Config) {
-        let config = match self.asked.reloaded(file.clone()) {
-            Ok(config) => config,
-            Err(errors) => {
-                for error in errors {
-                    tracing::error!(
-                        "configuration not reloaded: {error}; this holds with what the running process keeps until a \
-                         restart"
-                    );
-                }
-                return;
-            }
-        };
-        let fitted = match self.descriptors.fit(&config) {
-            Ok(fitted) => fitted,
-            Err(error) => return tracing::error!("configuration not reloaded: {error}"),
-        };
-        let users = match users_of(&config.auth, &self.gateway.commands.load()) {
-            Ok(users) => users,
-            Err(errors) => {
-                return errors
-                    .iter()
-                    .for_each(|error| tracing::error!("configuration not reloaded: auth.acl_file: {error}"));
-            }
-        };
+    /// Takes what a reload may take. Returns the directives that have changed and that only a restart takes.
+    ///
+    /// # Errors
+    /// Why nothing was taken, as clauses.
+    async fn publish(&mut self, file: Config) -> Result<Vec<String>, Vec<String>> {
+        let config = self.asked.reloaded(file.clone()).map_err(|errors| {
+            let why =
+                |error| format!("{error}; this holds with what the running process keeps until a restart");
+            errors.into_iter().map(why).collect::<Vec<_>>()
+        })?;
+        let fitted = self.descriptors.fit(&config).map_err(|error| vec![error.to_string()])?;
+        let users = users_of(&config.auth, &self.gateway.commands.load()).map_err(|errors| {
+            errors.iter().map(|error| format!("auth.acl_file: {error}")).collect::<Vec<_>>()
+        })?;
         let missing = missing_rights(&config, self.gateway.routes, &self.gateway.dialers).await;
         if !missing.is_empty() {
-            missing.iter().for_each(|missing| tracing::error!("configuration not reloaded: {missing}"));
-            return;
+            return Err(missing);
         }
         let changes = self.asked.changes(&file);
         for change in &changes {
@@ -114,5 +106,6 @@ impl Reloader {
         self.reloaded.notify_one();
         self.asked = config;
         tracing::info!(changes = changes.len(), "configuration reloaded");
+        Ok(changes.into_iter().filter(|change| !change.reloadable).map(|change| change.path).collect())
     }
 }

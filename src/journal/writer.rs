@@ -51,6 +51,8 @@ pub struct JournalFacts {
     pub faulty: bool,
     /// Pending deltas fill it.
     pub full: bool,
+    /// Why it refuses them, as the system numbers its errors, if it said.
+    pub os_error: Option<i32>,
 }
 
 /// The thread's state of one client.
@@ -200,18 +202,22 @@ impl Writer {
                 tracing::error!(?record, what, "a record contradicts the journal");
             }
         }
-        let fault = match error {
-            AppendError::Write(error) => RefusedRecord::NotWritten(error.to_string().into()),
-            AppendError::Sync(error) => RefusedRecord::NotSynced(error.to_string().into()),
+        let (fault, os_error) = match error {
+            AppendError::Write(error) => {
+                (RefusedRecord::NotWritten(error.to_string().into()), error.raw_os_error())
+            }
+            AppendError::Sync(error) => {
+                (RefusedRecord::NotSynced(error.to_string().into()), error.raw_os_error())
+            }
         };
         for port in self.ports.iter_mut().filter(|port| port.accepted > port.durable) {
             port.refuse(fault.clone());
             port.accepted = port.durable;
         }
-        self.fail(fault);
+        self.fail(fault, os_error);
     }
 
-    fn fail(&mut self, fault: RefusedRecord) {
+    fn fail(&mut self, fault: RefusedRecord, os_error: Option<i32>) {
         // Said once, however often it is tried again meanwhile.
         if self.fault.as_ref() != Some(&fault) {
             tracing::error!(%fault, "the journal refuses increments until it can be written again");
@@ -219,6 +225,7 @@ impl Writer {
         self.segment = None;
         self.retry_at = Instant::now() + RETRY_INTERVAL;
         self.facts.faults += 1;
+        self.facts.os_error = os_error;
         self.fault = Some(fault);
     }
 
@@ -241,7 +248,8 @@ impl Writer {
             }
             Err(error) => {
                 let directory = self.segments.directory.display();
-                self.fail(RefusedRecord::NotWritten(format!("{directory}: {error}").into()));
+                let fault = RefusedRecord::NotWritten(format!("{directory}: {error}").into());
+                self.fail(fault, error.raw_os_error());
             }
         }
     }
@@ -255,6 +263,7 @@ impl Writer {
         self.facts.segment_bytes = self.segment.as_ref().map_or(0, Segment::bytes);
         self.facts.open_keys = self.ledger.keys().len();
         self.facts.faulty = self.segment.is_none();
+        self.facts.os_error = self.facts.os_error.filter(|_| self.segment.is_none());
         self.facts.full = self.fault == Some(RefusedRecord::Full);
         // First the facts, so that whoever has just been refused finds the reason in them.
         self.told.send_replace(self.facts);

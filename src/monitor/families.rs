@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
+use super::condition_families;
 use super::exposition::{Exposition, Metric};
 use super::metrics as m;
 use super::sales::SaleView;
@@ -59,6 +60,7 @@ pub fn render(view: &View) -> String {
     detector(&mut out, view);
     admin(&mut out, view);
     process(&mut out, view);
+    condition_families::render(&mut out, view);
     out.finish()
 }
 
@@ -175,7 +177,6 @@ fn nodes(out: &mut Exposition, view: &View) {
             family.sample(&[node], of(tally));
         }
     };
-    seconds(&m::NODE_SILENT, |tally| tally.silent_ms as f64 / 1e3);
     seconds(&m::NODE_QUEUE, |tally| tally.queue_us as f64 / 1e6);
     let mut family = out.family(&m::NODE_REFUSALS);
     for (node, tally) in &rows {

@@ -1,35 +1,16 @@
 //! Rates and levels of a view, computed from two merged tallies and the topology.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::merged::Merged;
 use super::process_figures::ProcessFigures;
-use super::view::{NodeView, Now, Quantiles, Totals};
+use super::view::{Now, Quantiles, Totals};
+use super::window::Window;
 use crate::detect::KeyName;
 use crate::route::SlotAt;
 use crate::shared::histogram::{Latency, Octaves};
-use crate::shared::labels::{
-    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
-};
-use crate::shared::tallies::NodeTally;
-use crate::shared::topology::{ClusterMap, Role, Topology, UpstreamKind};
-
-/// Two snapshots and the seconds between them.
-pub struct Window<'a> {
-    /// The older of the two.
-    pub base: &'a Merged,
-    /// The time between them.
-    pub seconds: f64,
-}
-
-impl Window<'_> {
-    /// The rate per second of a count that was `base` and is `now`.
-    pub fn rate(&self, now: u64, base: u64) -> f64 {
-        // Rows by key start anew when a key comes back; what they hold then happened within the window.
-        let happened = if now >= base { now - base } else { now };
-        happened as f64 / self.seconds
-    }
-}
+use crate::shared::labels::{CloseReason, ErrorKind, Outcome, RedirectKind, RejectReason, RequestClass};
+use crate::shared::topology::{Topology, UpstreamKind};
 
 /// The rates of a window: the difference of its two tallies.
 pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
@@ -68,6 +49,9 @@ pub fn now(window: &Window<'_>, merged: &Merged) -> Now {
         worker_waits: Vec::new(),
         clients_rejected_per_s: window.rate(all.clients.rejected[at_bound], base.clients.rejected[at_bound]),
         clients_stalled_per_s: closed(CloseReason::OutputBuffer) + closed(CloseReason::OutputStalled),
+        write_behind_refused_per_s: window
+            .rate(all.write_behind.refused_full, base.write_behind.refused_full),
+        admission_refused_per_s: window.rate(all.admission.refused_full, base.admission.refused_full),
         admin_turned_away_per_s: BTreeMap::new(),
     }
 }
@@ -109,6 +93,8 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
         write_behind_unknown: all.write_behind.unknown_outcomes,
         write_behind_lost: all.write_behind.lost_deltas,
         journal_refusing: all.write_behind.journal_refusing,
+        journal_full: all.write_behind.journal_full,
+        journal_os_error: all.write_behind.journal_os_error,
         read_cache_hits: all.read_cache.hits,
         read_cache_misses: all.read_cache.misses,
         detector_accesses: all.detector.accesses,
@@ -124,66 +110,6 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
     }
 }
 
-/// The present nodes with their load, in the order of node indexes. What they refuse is told over a window of its own.
-pub fn nodes(
-    window: &Window<'_>,
-    merged: &Merged,
-    refusals: &Window<'_>,
-    topology: &Topology,
-    key_counts: &HashMap<usize, u64>,
-) -> Vec<NodeView> {
-    let nothing = NodeTally::default();
-    let at = |merged: &Merged, place: usize| merged.all.nodes.get(place).cloned().unwrap_or_default();
-    let all_per_s: f64 = (0..merged.all.nodes.len())
-        .map(|place| {
-            let base = window.base.all.nodes.get(place).unwrap_or(&nothing);
-            window.rate(merged.all.nodes[place].requests, base.requests)
-        })
-        .sum();
-    let present = topology.nodes.iter().enumerate().filter(|(_, node)| node.present);
-    present
-        .map(|(place, node)| {
-            let (tally, base) = (at(merged, place), at(window.base, place));
-            let refused = at(refusals.base, place).refusals;
-            let replies = tally.reply_us.since(&base.reply_us);
-            let requests_per_s = window.rate(tally.requests, base.requests);
-            let bytes = |tally: &NodeTally| tally.bytes_in + tally.bytes_out;
-            NodeView {
-                node: node.address.to_string(),
-                role: match node.role {
-                    Role::Master => "master",
-                    Role::Replica => "replica",
-                },
-                // What workers are connected to is up, even if the keeper can't connect any more.
-                up: (node.healthy || tally.state == NodeState::Up) && tally.state != NodeState::Down,
-                state: tally.state.label(),
-                slots: slots_of(place, topology.cluster(node.cluster)),
-                keys: key_counts.get(&place).copied(),
-                requests_per_s,
-                share: if all_per_s > 0.0 { requests_per_s / all_per_s } else { 0.0 },
-                errors_per_s: window.rate(tally.errors, base.errors),
-                refusals_per_s: NodeRefusal::ALL
-                    .iter()
-                    .map(|r| (r.label(), refusals.rate(tally.refusals[r.index()], refused[r.index()])))
-                    .filter(|(_, rate)| *rate > 0.0)
-                    .collect(),
-                requests: tally.requests,
-                errors: tally.errors,
-                bytes_per_s: window.rate(bytes(&tally), bytes(&base)),
-                silent_ms: tally.silent_ms,
-                queue_us: tally.queue_us,
-                waiting: tally.waiting,
-                inflight: tally.inflight,
-                inflight_max: tally.inflight_max,
-                reconnects: tally.reconnects,
-                p50_us: replies.quantile(0.5),
-                p99_us: replies.quantile(0.99),
-                place,
-            }
-        })
-        .collect()
-}
-
 /// The address of the master that holds a key; empty while no one does.
 pub fn node_of(key: &KeyName, topology: &Topology) -> String {
     let place = SlotAt::of(key.cluster(), key.bytes());
@@ -197,9 +123,4 @@ pub fn kind_name(kind: UpstreamKind) -> &'static str {
         UpstreamKind::Single => "single",
         UpstreamKind::Cluster => "cluster",
     }
-}
-
-fn slots_of(place: usize, map: &ClusterMap) -> u32 {
-    let own = map.ranges().filter(|(_, _, master)| master.position() == place);
-    own.map(|(start, end, _)| u32::from(end) - u32::from(start) + 1).sum()
 }

@@ -177,6 +177,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         inflight_max,
         waiting,
         silent_ms,
+        held_ms,
         queue_us,
         buffered_bytes,
         reply_us,
@@ -194,6 +195,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.inflight_max += inflight_max;
     mine.waiting += waiting;
     mine.silent_ms = mine.silent_ms.max(*silent_ms);
+    mine.held_ms = mine.held_ms.max(*held_ms);
     mine.queue_us = mine.queue_us.max(*queue_us);
     mine.buffered_bytes += buffered_bytes;
     mine.reply_us.merge(reply_us);
@@ -236,6 +238,8 @@ fn add_write_behind(mine: &mut WriteBehindTallies, theirs: &WriteBehindTallies) 
         journal_syncs,
         journal_faults,
         journal_refusing,
+        journal_full,
+        journal_os_error,
     } = theirs;
     mine.absorbed += absorbed;
     mine.acknowledged += acknowledged;
@@ -253,6 +257,8 @@ fn add_write_behind(mine: &mut WriteBehindTallies, theirs: &WriteBehindTallies) 
     mine.journal_syncs += journal_syncs;
     mine.journal_faults += journal_faults;
     mine.journal_refusing += journal_refusing;
+    mine.journal_full += journal_full;
+    mine.journal_os_error = mine.journal_os_error.max(*journal_os_error);
 }
 
 fn add_read_cache(mine: &mut ReadCacheTallies, theirs: &ReadCacheTallies) {

@@ -24,6 +24,11 @@ macro_rules! metrics {
 
 metrics! {
     BUILD_INFO: Gauge "hotgate_build_info" ["version"] "Always 1; the label says which version runs.";
+    RELOAD_REFUSED: Gauge "hotgate_config_reload_refused" [] "1 while the configuration file was not taken over by the last reload, else 0.";
+    RESTART_NEEDED: Gauge "hotgate_config_restart_needed" [] "Directives that have changed in the file and that only a restart takes.";
+    WORKER_LATE: Gauge "hotgate_worker_late_seconds" ["thread"] "How long a worker has not come round; below a second that is nothing.";
+    STANDSTILLS: Counter "hotgate_standstills_total" [] "Times that the process stood still for longer than a second.";
+    CLOCK_JUMPS: Counter "hotgate_clock_jumps_total" [] "Times that the system's clock was set by more than a second.";
     READY: Gauge "hotgate_ready" [] "1 while the upstream is reachable and the gateway is not draining, else 0.";
     WORKERS: Gauge "hotgate_workers" [] "Worker threads.";
 
@@ -47,6 +52,11 @@ metrics! {
     CERTIFICATES_REFUSED: Gauge "hotgate_tls_refused" ["table"] "1 while the files of certificates can't be used as they are now and those before are in force; the status line says why.";
 
     MISSING_RIGHTS: Gauge "hotgate_upstream_missing_rights" [] "Things that the gateway would do and its upstream user may not; the status line names them.";
+    NODE_TROUBLE: Gauge "hotgate_upstream_node_trouble" ["node", "trouble"] "1 while the node is so when the gateway asks it, else 0: paused, refusing, turning_away, unresolved, unlinked, stranger, without_replica.";
+    NODE_CLIENTS: Gauge "hotgate_upstream_node_clients" ["node"] "Clients that a node has; absent where it does not say.";
+    NODE_CLIENTS_MAX: Gauge "hotgate_upstream_node_clients_max" ["node"] "The node's maxclients; absent where it does not say.";
+    UNSERVED_SLOTS: Gauge "hotgate_upstream_unserved_slots" [] "Slots of the cluster that no master has.";
+    UNUSABLE_SERVERS: Gauge "hotgate_upstream_unusable_servers" [] "Servers in upstream.servers that are no nodes and can't be used; the status line names them.";
     NODE_UP: Gauge "hotgate_upstream_node_up" ["node", "role"] "1 while a node of the topology can be reached, else 0.";
     NODE_STATE: Gauge "hotgate_upstream_node_state" ["node", "state"] "1 for the worst state of the workers' connections to the node: idle, up, connecting, down.";
     NODE_REQUESTS: Counter "hotgate_upstream_node_requests_total" ["node"] "Requests written to the node.";
@@ -57,6 +67,7 @@ metrics! {
     NODE_INFLIGHT: Gauge "hotgate_upstream_node_inflight" ["node"] "Requests written to the node and not yet replied to.";
     NODE_INFLIGHT_MAX: Gauge "hotgate_upstream_node_inflight_max" ["node"] "The bound of the node's inflight requests; 0 when there is none.";
     NODE_SILENT: Gauge "hotgate_upstream_node_silent_seconds" ["node"] "How long the node has left requests unanswered without sending anything; 0 while it answers.";
+    NODE_HELD: Gauge "hotgate_upstream_node_held_seconds" ["node"] "How long the node has held a request back by its own account; 0 while it holds none.";
     NODE_QUEUE: Gauge "hotgate_upstream_node_queue_seconds" ["node"] "How much longer than alone requests take because a queue stands at the node; 0 without one.";
     NODE_BUFFERED_BYTES: Gauge "hotgate_upstream_node_buffered_bytes" ["node"] "Bytes that wait to be written to the node.";
     NODE_CONNECTS: Counter "hotgate_upstream_node_connects_total" ["node"] "Connections established to the node.";

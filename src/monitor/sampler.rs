@@ -8,17 +8,25 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::certificates;
-use super::figures::{Window, kind_name, node_of, nodes, now, totals};
+pub use super::clock::Clock;
+use super::figures::{kind_name, node_of, now, totals};
 use super::history::Ring;
+use super::losses::{Loss, Losses};
 use super::merged::Merged;
+use super::node_view::{NodeInput, nodes};
 use super::process_figures::{ProcessFigures, ThreadFigures};
 use super::quota_page::{QuotaQuery, QuotaRow, count, view_of};
 use super::sales;
+use super::shards::Shards;
 use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
-use super::view::{History, HotKeyView, QuotaView, Stats, View};
+use super::upsets::{Upsets, UpsetsView};
+use super::view::{Conditions, History, HotKeyView, NodeView, QuotaView, Stats, View};
+use super::window::Window;
 use crate::detect::HotKey;
 use crate::shared::labels::QuotaRefusal;
 use crate::shared::quota_facts::QuotaFacts;
@@ -36,15 +44,6 @@ const SELL_OUT_WINDOW_MS: u64 = 5_000;
 /// Snapshots kept: five seconds at four a second, and one older.
 const PAST_MAX: usize = (SELL_OUT_WINDOW_MS / TICK_MS) as usize + 1;
 
-/// Two clocks, read by the caller.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// Milliseconds on a clock that never goes back.
-    pub monotonic_ms: u64,
-    /// Milliseconds since 1970.
-    pub unix_ms: u64,
-}
-
 /// The sampler's memory.
 pub struct Sampler {
     sources: Arc<Sources>,
@@ -53,6 +52,9 @@ pub struct Sampler {
     ring: Ring,
     /// The highest stock seen of each key that counts down, for its progress.
     stock_max: HashMap<(Vec<u8>, u16), i64>,
+    losses: Losses,
+    upsets: Upsets,
+    shards: Shards,
 }
 
 #[derive(Clone)]
@@ -69,7 +71,16 @@ struct Snapshot {
 impl Sampler {
     /// A sampler that has seen nothing yet.
     pub fn new(sources: Arc<Sources>) -> Self {
-        Self { sources, version: 0, past: VecDeque::new(), ring: Ring::default(), stock_max: HashMap::new() }
+        Self {
+            sources,
+            version: 0,
+            past: VecDeque::new(),
+            ring: Ring::default(),
+            stock_max: HashMap::new(),
+            losses: Losses::default(),
+            upsets: Upsets::default(),
+            shards: Shards::default(),
+        }
     }
 
     /// Takes a sample. The first has no rates.
@@ -79,8 +90,9 @@ impl Sampler {
         let process = ProcessFigures::read();
         let (monotonic_ms, threads) = (clock.monotonic_ms, Arc::from(process.threads.as_slice()));
         let turned_away = self.sources.turned_away.counts();
+        let upsets = self.upsets.take(clock, &cells);
         let snapshot = Snapshot { monotonic_ms, merged, cpu_s: process.cpu_s(), turned_away, threads };
-        let view = self.view(clock, &snapshot, process);
+        let view = self.view(clock, &snapshot, process, upsets);
         if !self.past.is_empty() {
             self.ring.offer(clock.unix_ms, &view.stats.now);
         }
@@ -96,7 +108,13 @@ impl Sampler {
         self.ring.columns()
     }
 
-    fn view(&mut self, clock: Clock, snapshot: &Snapshot, process: ProcessFigures) -> View {
+    fn view(
+        &mut self,
+        clock: Clock,
+        snapshot: &Snapshot,
+        process: ProcessFigures,
+        upsets: UpsetsView,
+    ) -> View {
         self.version += 1;
         let sources = Arc::clone(&self.sources);
         let (hot, topology) = ((sources.hot)(), (sources.topology)());
@@ -125,7 +143,19 @@ impl Sampler {
         let sales = sales::views(merged, &base.merged, window.seconds, &sources.key_names);
         let hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
-        let nodes = nodes(&window, merged, &refusals, &topology, &(sources.key_counts)());
+        let nodes = self.nodes(
+            clock,
+            &NodeInput {
+                window: &window,
+                refusals: &refusals,
+                merged,
+                topology: &topology,
+                probes: &(sources.probes)(),
+                now: Instant::now(),
+            },
+        );
+        let losses = self.losses(clock, merged);
+        let conditions = Conditions { upsets, ..(sources.conditions)() };
         let status = status::judge(&StatusInput {
             readiness: &readiness,
             upstream_trouble: trouble.as_deref().filter(|trouble| trouble.serves).map(|t| t.why.as_str()),
@@ -136,6 +166,8 @@ impl Sampler {
             nodes: &nodes,
             quotas: &quotas,
             sales: &sales,
+            losses: &losses,
+            conditions: &conditions,
         });
         let stats = Stats {
             at_ms: clock.unix_ms,
@@ -147,6 +179,7 @@ impl Sampler {
             status,
             now,
             totals,
+            losses,
         };
         View {
             version: self.version,
@@ -160,6 +193,7 @@ impl Sampler {
             sales,
             process,
             missing_rights: missing_rights.len() as u64,
+            conditions,
             readiness,
             notices: sources.notices.view(),
             topology_version: topology.version,
@@ -172,6 +206,18 @@ impl Sampler {
     fn base(&self, snapshot: &Snapshot, age_ms: u64) -> Snapshot {
         let old_enough = |past: &&Snapshot| past.monotonic_ms + age_ms <= snapshot.monotonic_ms;
         self.past.iter().rev().find(old_enough).or(self.past.front()).unwrap_or(snapshot).clone()
+    }
+
+    fn nodes(&mut self, clock: Clock, input: &NodeInput<'_>) -> Vec<NodeView> {
+        let mut nodes = nodes(input);
+        self.shards.mark(clock.monotonic_ms, &mut nodes);
+        nodes
+    }
+
+    fn losses(&mut self, clock: Clock, merged: &Merged) -> Vec<Loss> {
+        let mut losses = self.losses.take(clock, merged);
+        losses.iter_mut().for_each(|loss| loss.sentence = status::describe(loss));
+        losses
     }
 
     fn hot_key(&self, window: &Window<'_>, merged: &Merged, hot: &HotKey, topology: &Topology) -> HotKeyView {
@@ -242,6 +288,7 @@ impl Sampler {
         let refused = |why: QuotaRefusal| window.rate(tally.refused[why.index()], base.refused[why.index()]);
         view.refused_unavailable_per_s = refused(QuotaRefusal::Unavailable);
         view.refused_fault_per_s = refused(QuotaRefusal::Fault);
+        view.refused_unconfirmed_per_s = refused(QuotaRefusal::Unconfirmed);
         let sold = long.base.quotas.get(&place).unwrap_or(&nothing).admitted_units;
         let sold_per_s = long.rate(tally.admitted_units, sold);
         let left = fact.remaining().filter(|left| view.units_per_s > 0.0 && *left > 0);

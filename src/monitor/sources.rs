@@ -3,18 +3,18 @@
 //!
 //! Nothing in `Sources` blocks: closures return the latest snapshot, mailboxes are bounded and refuse.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::keys::KeyNames;
 use super::notify::NoticeFigures;
 use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use super::turned_away::TurnedAway;
-use super::view::{Identity, Readiness};
+use super::view::{Conditions, Identity, Readiness};
 use crate::detect::HotSet;
 use crate::route::Routes;
 use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::tallies::TalliesCell;
 use crate::shared::topology::Topology;
@@ -47,8 +47,10 @@ pub struct Sources {
     pub quotas: Latest<Vec<QuotaRow>>,
     /// A page of all of them.
     pub quota_page: Box<dyn Fn(&QuotaQuery) -> QuotaPage + Send + Sync>,
-    /// How many keys each master holds, by its place among the node indexes, as far as that is known.
-    pub key_counts: Latest<Arc<HashMap<usize, u64>>>,
+    /// What each node said when it was last asked.
+    pub probes: Latest<Rows>,
+    /// What is wrong besides what is counted, but for what the sampler sees itself.
+    pub conditions: Latest<Conditions>,
     /// Clients that are connected now.
     pub connected: Latest<u64>,
     /// Whether traffic should come here.

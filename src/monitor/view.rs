@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::losses::Loss;
 use super::merged::Merged;
+pub use super::node_view::NodeView;
 use super::process_figures::ProcessFigures;
 use super::sales::SaleView;
+use super::upsets::UpsetsView;
 use super::verdict::Status;
 use crate::detect::HotSet;
 
@@ -41,6 +44,8 @@ pub struct View {
     pub process: ProcessFigures,
     /// Things that the upstream user may not do and the gateway would.
     pub missing_rights: u64,
+    /// What is wrong besides what is counted.
+    pub conditions: Conditions,
     /// Whether traffic should come here.
     pub readiness: Readiness,
     /// Notices and webhook deliveries, by result.
@@ -74,6 +79,8 @@ pub struct Stats {
     pub now: Now,
     /// Since the start.
     pub totals: Totals,
+    /// What was lost since the start, and since when; only kinds that occurred.
+    pub losses: Vec<Loss>,
 }
 
 /// The identity of this gateway, fixed for the life of the process.
@@ -153,6 +160,10 @@ pub struct Now {
     pub clients_rejected_per_s: f64,
     /// Clients closed because they do not read.
     pub clients_stalled_per_s: f64,
+    /// Increments that write-behind refused because as many are pending as may be.
+    pub write_behind_refused_per_s: f64,
+    /// Increments refused because no room is left to remember their counter for quotas.
+    pub admission_refused_per_s: f64,
     /// What the HTTP side turned away per second, by reason; only reasons that occurred.
     pub admin_turned_away_per_s: BTreeMap<&'static str, f64>,
 }
@@ -215,6 +226,10 @@ pub struct Totals {
     pub write_behind_lost: u64,
     /// Level: whether the journal refuses increments now, 1 or 0.
     pub journal_refusing: u64,
+    /// Level: whether it does because what Redis has not taken fills it, 1 or 0.
+    pub journal_full: u64,
+    /// Why it refuses them otherwise, as the system numbers its errors; 0 where that is not known.
+    pub journal_os_error: i32,
     /// Reads answered from the read cache.
     pub read_cache_hits: u64,
     /// Cacheable reads that asked Redis.
@@ -250,6 +265,23 @@ pub struct CertificateView {
     pub expires_in_s: Option<i64>,
     /// Why the files of the table are not in force as they are now: a clause.
     pub refused: Option<String>,
+}
+
+/// What is wrong besides what is counted.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// Slots of clusters that no master has.
+    pub unserved_slots: u32,
+    /// Servers that the configuration names and that can't be used, with why, as clauses.
+    pub unusable_servers: Vec<String>,
+    /// Servers that it names and that belong to another cluster.
+    pub stray_servers: Vec<String>,
+    /// What happened to the gateway's own threads and clock.
+    pub upsets: UpsetsView,
+    /// Why the last reload was refused, as clauses; empty if it was not.
+    pub reload_refused: Vec<String>,
+    /// Directives that were changed in the file and that only a restart takes.
+    pub restart_needed: Vec<String>,
 }
 
 /// One hot key.
@@ -314,56 +346,6 @@ pub struct HotKeyView {
     pub cache_hits_total: u64,
 }
 
-/// One upstream node.
-#[derive(Clone, Debug, Serialize)]
-pub struct NodeView {
-    /// `host:port`.
-    pub node: String,
-    /// `master` or `replica`.
-    pub role: &'static str,
-    /// Reachable as far as the cluster and the workers know.
-    pub up: bool,
-    /// The worst state of a worker's connection: `idle`, `up`, `connecting`, `down`.
-    pub state: &'static str,
-    /// Slots that it owns.
-    pub slots: u32,
-    /// Keys that it holds in database 0; `None` of a replica, and where that is not known.
-    pub keys: Option<u64>,
-    /// Requests written per second.
-    pub requests_per_s: f64,
-    /// Its part of all requests written, 0 to 1.
-    pub share: f64,
-    /// Errors and losses per second.
-    pub errors_per_s: f64,
-    /// Error replies per second about a state of the server, by the reply's first word; only words that occurred.
-    pub refusals_per_s: BTreeMap<&'static str, f64>,
-    /// Requests since the start.
-    pub requests: u64,
-    /// Errors since the start.
-    pub errors: u64,
-    /// Bytes to and from it per second.
-    pub bytes_per_s: f64,
-    /// How long it has left requests unanswered without sending anything, in milliseconds; 0 while it answers.
-    pub silent_ms: u64,
-    /// How much longer than alone requests take because a queue stands at it, in microseconds; 0 without one.
-    pub queue_us: u64,
-    /// Requests that it has to answer, those apart that may block.
-    pub waiting: u64,
-    /// Requests not yet replied to.
-    pub inflight: u64,
-    /// Their bound; 0 when there is none.
-    pub inflight_max: u64,
-    /// Connections established again after a loss.
-    pub reconnects: u64,
-    /// Median reply time, rounded up to a power of two, in microseconds.
-    pub p50_us: u64,
-    /// All but one reply in a hundred took at most this.
-    pub p99_us: u64,
-    /// Its place among the node indexes. Not in the JSON.
-    #[serde(skip)]
-    pub place: usize,
-}
-
 /// One key under one quota.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct QuotaView {
@@ -413,6 +395,8 @@ pub struct QuotaView {
     pub refused_unavailable_per_s: f64,
     /// Refused per second because the quota can't be applied.
     pub refused_fault_per_s: f64,
+    /// Refused per second because too few replicas confirmed in time.
+    pub refused_unconfirmed_per_s: f64,
     /// Operations that `enforce` would have refused.
     pub would_refuse: u64,
     /// Operations let through unchecked while Redis was away.

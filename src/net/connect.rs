@@ -68,6 +68,16 @@ pub async fn connect(address: &Address, patience: Option<Duration>) -> Result<St
     Err(last)
 }
 
+/// Looks whether a host name has an address still. An IP address has itself.
+///
+/// # Errors
+/// [`ConnectError::Resolve`], [`ConnectError::ResolveTimeout`] or [`ConnectError::NoAddress`].
+pub async fn resolve(address: &Address, patience: Duration) -> Result<(), ConnectError> {
+    let resolved = within(Some(patience), lookup_host((address.host.as_str(), address.port))).await;
+    let mut resolved = resolved.ok_or(ConnectError::ResolveTimeout)?.map_err(ConnectError::Resolve)?;
+    resolved.next().map(drop).ok_or(ConnectError::NoAddress)
+}
+
 async fn dial(address: SocketAddr) -> io::Result<Stream> {
     let stream = Stream::Tcp(TcpStream::connect(address).await?);
     stream.set_options(None);

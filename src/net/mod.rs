@@ -14,7 +14,7 @@ mod name;
 mod stream;
 pub mod tls;
 
-pub use connect::{ConnectError, connect};
+pub use connect::{ConnectError, connect, resolve};
 pub use dialer::Dialer;
 pub use listener::{BoundListener, Listener, listen_advice};
 pub use name::SocketName;

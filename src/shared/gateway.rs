@@ -12,9 +12,11 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::certificates::CertificatesCell;
 use super::client_rows::ClientRowsPort;
+use super::config_file::ConfigFile;
 use super::connections::Connections;
 use super::held::HeldNodes;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
+use super::probes::Probes;
 use super::quota_board::{PolledLimits, QuotaBoard};
 use super::quota_facts::QuotaFacts;
 use super::quota_overrides::OverridesSeen;
@@ -58,6 +60,8 @@ pub struct WorkerHandle {
 pub struct Gateway {
     /// The configuration in force.
     pub config: ArcSwap<Config>,
+    /// How its file and the process differ.
+    pub config_file: ConfigFile,
     /// Which cluster each key lives in.
     pub routes: Routes,
     /// Where the slots of each cluster are.
@@ -72,6 +76,8 @@ pub struct Gateway {
     pub dialers: Vec<Dialer>,
     /// The certificates that are in force.
     pub certificates: CertificatesCell,
+    /// What each node said when it was last asked.
+    pub probes: Probes,
     /// The rights that its user lacks there.
     pub rights: MissingRights,
     /// Scripts loaded through the gateway.

@@ -345,6 +345,12 @@ fixed_labels! {
     }
 }
 
+impl Default for NodeState {
+    fn default() -> Self {
+        Self::Idle
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 pub mod behind;
 pub mod certificates;
 pub mod client_rows;
+pub mod config_file;
 pub mod connections;
 pub mod ending;
 pub mod gateway;
@@ -15,6 +16,7 @@ pub mod histogram;
 pub mod keyed;
 pub mod labels;
 pub mod mailbox;
+pub mod probes;
 pub mod quota_board;
 pub mod quota_changes;
 pub mod quota_facts;

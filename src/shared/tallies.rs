@@ -116,7 +116,7 @@ pub struct ClientTallies {
 }
 
 /// A worker's dealings with one upstream node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NodeTally {
     /// The state of the worker's connection.
     pub state: NodeState,
@@ -145,6 +145,9 @@ pub struct NodeTally {
     /// Level: how long it has sent nothing while requests waited for it or it could not be reached, in milliseconds; 0 while
     /// it answers. Merged over workers, the greatest counts.
     pub silent_ms: u64,
+    /// Level: how long it has held a request back by its own account, in milliseconds; 0 while it holds none. Merged over
+    /// workers, the greatest counts.
+    pub held_ms: u64,
     /// Level: how much longer than alone requests take for as long as a queue stands at it, in microseconds; it fades within a
     /// second. Merged over workers, the greatest counts.
     pub queue_us: u64,
@@ -222,6 +225,10 @@ pub struct WriteBehindTallies {
     pub journal_faults: u64,
     /// Level: whether the journal refuses records now, 1 or 0.
     pub journal_refusing: u64,
+    /// Level: whether it does because pending deltas fill it, 1 or 0.
+    pub journal_full: u64,
+    /// Why it refuses them otherwise, as the system numbers its errors; 0 where that is not known.
+    pub journal_os_error: i32,
 }
 
 /// The counters whose state a worker remembers for quotas.
@@ -380,29 +387,6 @@ impl Default for WorkerTallies {
             sales: SaleTallies::default(),
             detector: DetectorTallies::default(),
             courses: Vec::new(),
-        }
-    }
-}
-
-impl Default for NodeTally {
-    fn default() -> Self {
-        Self {
-            state: NodeState::Idle,
-            requests: 0,
-            errors: 0,
-            refusals: [0; NodeRefusal::COUNT],
-            bytes_in: 0,
-            bytes_out: 0,
-            connects: 0,
-            reconnects: 0,
-            connect_failures: 0,
-            inflight: 0,
-            inflight_max: 0,
-            waiting: 0,
-            silent_ms: 0,
-            queue_us: 0,
-            buffered_bytes: 0,
-            reply_us: Octaves::default(),
         }
     }
 }

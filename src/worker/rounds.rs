@@ -69,6 +69,8 @@ struct NodeLevels {
     heard_ns: u64,
     /// Since when the request that waits longest has, if one does.
     asked_ns: Option<u64>,
+    /// When the oldest of the requests was sent that the node holds back by its own account, if it holds one.
+    held_since_ns: Option<u64>,
 }
 
 impl NodeLevels {
@@ -88,6 +90,11 @@ impl NodeLevels {
         let front = upstream.wire.front().filter(|front| front.class != RequestClass::Blocking);
         if let Some(front) = front.filter(|_| !listens) {
             self.waiting += upstream.wire.inflight() as u64;
+            if upstream.held {
+                let sent_ns = front.sent_ns;
+                self.held_since_ns =
+                    Some(self.held_since_ns.map_or(sent_ns, |sooner_ns| sooner_ns.min(sent_ns)));
+            }
             let asked_ns = front.sent_ns.max(heard_ns);
             self.asked_ns = Some(self.asked_ns.map_or(asked_ns, |sooner_ns| sooner_ns.min(asked_ns)));
         }
@@ -177,6 +184,8 @@ impl Worker {
             tally.inflight_max = level.connections * settings.inflight_max as u64;
             tally.buffered_bytes = level.buffered_bytes;
             tally.waiting = level.waiting;
+            tally.held_ms =
+                level.held_since_ns.map_or(0, |since_ns| now_ns.saturating_sub(since_ns) / 1_000_000);
             if self.rounds.silent_since_ns.len() <= node {
                 self.rounds.silent_since_ns.resize(node + 1, None);
             }

@@ -13,15 +13,16 @@ use hotgate::monitor::notify::NoticeFigures;
 use hotgate::monitor::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
 use hotgate::monitor::sources::Sources;
-use hotgate::monitor::view::{Identity, Readiness};
+use hotgate::monitor::view::{Conditions, Identity, Readiness};
 use hotgate::net::BoundListener;
 use hotgate::route::{ClusterId, Routes};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
+use hotgate::shared::probes::{NodeProbe, Rows};
 use hotgate::shared::quota_changes::QuotaChangePort;
 use hotgate::shared::quota_facts::{Changed, QuotaFacts};
 use hotgate::shared::tallies::{QuotaTally, TalliesCell, WorkerTallies};
-use hotgate::shared::topology::{Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
+use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
 use hotgate::shared::upstream_facts::UpstreamFacts;
 
 pub const SKU: &[u8] = b"sku:{8421}:reserved";
@@ -36,6 +37,8 @@ pub struct Stage {
     pub topology: Mutex<Arc<Topology>>,
     pub quotas: Mutex<Vec<QuotaFacts>>,
     pub readiness: Mutex<Readiness>,
+    pub probes: Mutex<Rows>,
+    pub conditions: Mutex<Conditions>,
 }
 
 impl Default for Stage {
@@ -46,13 +49,15 @@ impl Default for Stage {
             topology: Mutex::new(Arc::new(cluster())),
             quotas: Mutex::new(vec![quota(SKU, 0, 1_000_000), quota(b"sku:{77}:reserved", 0, 20_000)]),
             readiness: Mutex::new(Readiness::Ready),
+            probes: Mutex::new(answering()),
+            conditions: Mutex::default(),
         }
     }
 }
 
 impl Stage {
     pub fn sources(self: &Arc<Self>) -> Sources {
-        let [a, b, c, d, e, f] = [(); 6].map(|()| self.clone());
+        let [a, b, c, d, e, f, g, h] = [(); 8].map(|()| self.clone());
         let (clients, inboxes) = ClientRowsPort::new(1);
         for mut inbox in inboxes {
             tokio::spawn(async move {
@@ -91,7 +96,8 @@ impl Stage {
             certificates: Box::new(Arc::default),
             quotas: Box::new(move || c.quota_rows(&QuotaQuery { count: 256, ..QuotaQuery::default() }).rows),
             quota_page: Box::new(move |query| e.quota_rows(query)),
-            key_counts: Box::new(|| Arc::new([(0, 812_000), (1, 301_000), (2, 298_000)].into())),
+            probes: Box::new(move || g.probes.lock().unwrap().clone()),
+            conditions: Box::new(move || h.conditions.lock().unwrap().clone()),
             connected: Box::new(move || f.cell.load().clients.current),
             readiness: Box::new(move || d.readiness.lock().unwrap().clone()),
             notices: Arc::new(NoticeFigures::default()),
@@ -156,10 +162,30 @@ pub fn quota(key: &[u8], rule: u16, limit: i64) -> QuotaFacts {
     }
 }
 
+/// All nodes answer, and the masters say how many keys they hold.
+fn answering() -> Rows {
+    let row = |place: usize| {
+        let keys = [Some(812_000), Some(301_000), Some(298_000), None, None, None][place];
+        let probe = NodeProbe {
+            keys,
+            clients: Some((40, 10_000)),
+            is_linked: keys.is_none().then_some(true),
+            ..NodeProbe::default()
+        };
+        ((ClusterId::DEFAULT, node_address(place)), probe)
+    };
+    (0..6).map(row).collect()
+}
+
+/// The address of a node of [`cluster`].
+pub fn node_address(place: usize) -> Address {
+    format!("10.0.3.{}:6379", 10 + place).parse().unwrap()
+}
+
 /// Three masters, each with a replica.
 pub fn cluster() -> Topology {
     let node = |port: u16, role| {
-        let address = format!("10.0.3.{}:6379", 10 + port).parse().unwrap();
+        let address = node_address(usize::from(port));
         Arc::new(Node {
             cluster: ClusterId::DEFAULT,
             address,
@@ -268,6 +294,12 @@ impl Sale {
             self.history.push((sku / tick) as u32);
         }
         self.publish(background / tick, sku / tick, second);
+    }
+
+    /// So many write-behind increments are refused.
+    pub fn lose(&mut self, increments: u64) {
+        self.tallies.write_behind.lost_deltas += increments;
+        self.stage.cell.publish(&self.tallies);
     }
 
     /// So many requests more in this tick.
@@ -441,6 +473,8 @@ impl Served {
     pub fn tick(&mut self) {
         self.clock.monotonic_ms += TICK_MS;
         self.clock.unix_ms += TICK_MS;
+        // A worker publishes whatever it does.
+        self.stage.cell.publish(&self.stage.cell.load());
         let view = self.sampler.tick(self.clock);
         self.board.publish(Frame::new(view, self.sampler.history()));
     }

@@ -24,6 +24,8 @@ mod ends;
 mod headlines;
 mod headlines_gateway;
 mod headlines_keys;
+mod headlines_process;
+mod headlines_unasked;
 mod headlines_upstream;
 mod http_api;
 mod log;

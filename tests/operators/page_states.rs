@@ -10,12 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotgate::detect::{Class, HotSet, Rates};
-use hotgate::monitor::view::Readiness;
+use hotgate::monitor::view::{Conditions, Readiness};
+use hotgate::route::ClusterId;
+use hotgate::shared::labels::NodeRefusal;
+use hotgate::shared::probes::NodeProbe;
 use hotgate::shared::topology::Topology;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::dashboard::keep_sampling;
-use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage, hot_key, quota};
+use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage, hot_key, node_address, quota};
 use crate::webdriver::Browser;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,7 +74,8 @@ async fn check_state(browser: &Browser, axe: &str, state: &str) {
         browser.resize(width, height).await;
         for theme in ["light", "dark"] {
             browser.theme(theme).await;
-            browser.screenshot(&target("page").join(format!("{state}-{theme}-{width}.png"))).await;
+            let file = format!("{state}-{theme}-{width}.png");
+            screenshot_of_all(browser, (width, height), &target("page").join(file)).await;
             let found = violations(browser, axe).await;
             faults.extend(found.into_iter().map(|line| format!("{state}, {theme}, {width}: {line}")));
             let wide = browser.run("return document.documentElement.scrollWidth > window.innerWidth").await;
@@ -84,6 +89,14 @@ async fn check_state(browser: &Browser, axe: &str, state: &str) {
     // That a token was asked for is the browser's to log.
     let errors = browser.errors().await.into_iter().filter(|line| !line.contains("401 (Unauthorized)"));
     assert_eq!(errors.collect::<Vec<_>>(), Vec::<String>::new(), "{state}");
+}
+
+/// The whole page, however far down it goes.
+async fn screenshot_of_all(browser: &Browser, (width, height): (u32, u32), path: &Path) {
+    let whole = browser.run("return document.documentElement.scrollHeight").await;
+    browser.resize(width, (whole.as_u64().unwrap() as u32).clamp(height, 6_000)).await;
+    browser.screenshot(path).await;
+    browser.resize(width, height).await;
 }
 
 async fn text(browser: &Browser, id: &str) -> String {
@@ -164,6 +177,49 @@ async fn a_gateway_that_is_lost_and_one_without_traffic_can_be_read_by_everyone(
         browser.screenshot(&target("page").join(format!("lost-{theme}-{width}.png"))).await;
         assert_eq!(violations(&browser, &axe).await, Vec::<String>::new(), "lost, {theme}");
     }
+}
+
+/// Much is wrong at once: the gravest comes first, each node says what it is, and what was lost stays.
+#[tokio::test]
+async fn a_gateway_in_trouble_can_be_read_by_everyone() {
+    let axe = axe();
+    let (served, mut sale) = served(OPENS_S, OPENS_S + 2.0, None).await;
+    let (url, stage) = (served.url.clone(), served.stage.clone());
+    sale.lose(3);
+    let here = |place: usize| (ClusterId::DEFAULT, node_address(place));
+    {
+        let mut probes = stage.probes.lock().unwrap();
+        let silent = NodeProbe { unanswered_since: Some(Instant::now()), ..NodeProbe::default() };
+        let gone = NodeProbe { unreachable: Some("cannot connect: refused".into()), ..NodeProbe::default() };
+        let refusing = NodeProbe { refusal: Some(NodeRefusal::Loading), ..NodeProbe::default() };
+        let unlinked = NodeProbe { is_linked: Some(false), ..NodeProbe::default() };
+        let full = NodeProbe { clients: Some((9_990, 10_000)), keys: Some(301_000), ..NodeProbe::default() };
+        probes.extend([(here(0), silent), (here(1), full), (here(3), gone), (here(4), unlinked)]);
+        probes.insert(here(5), refusing);
+        *stage.conditions.lock().unwrap() = Conditions {
+            reload_refused: vec!["/etc/hotgate/hotgate.toml:12:1: gateway.worker: unknown key".into()],
+            restart_needed: vec!["gateway.listen".into()],
+            unusable_servers: vec!["redis-old.internal:6379: cannot resolve: no such host".into()],
+            ..Conditions::default()
+        };
+    }
+    keep_sampling(served, sale, OPENS_S + 2.0);
+    let browser = Browser::start().await;
+    browser.open(&url).await;
+    let told =
+        "return document.getElementById('sentence').innerText.startsWith('10.0.3.10:6379 has not answered')";
+    browser.until(told, PATIENCE).await;
+    // What was lost is a line while that is recent, and stays beside the figures after it.
+    browser.until("return !document.getElementById('losses').hidden", PATIENCE).await;
+    let lost = text(&browser, "losses").await;
+    assert!(lost.starts_with("3 write-behind increments are lost: Redis refused them ("), "{lost}");
+    let badges = "return [...document.querySelectorAll('#nodes .badge')].map(badge => badge.innerText.replace(/[0-9]+ s/, '')).join()";
+    let badges = browser.run(badges).await;
+    assert_eq!(badges, "silent for ,up,up,down,no link,loading");
+    let roles = text(&browser, "nodes").await;
+    assert!(roles.contains("master, 5,461 slots, no replica"), "{roles}");
+    assert!(roles.contains("replica of 10.0.3.11:6379"), "{roles}");
+    check_state(&browser, &axe, "trouble").await;
 }
 
 /// One server, without a cluster.

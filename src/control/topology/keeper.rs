@@ -329,10 +329,17 @@ impl TopologyKeeper {
     /// The answer to believe; `None` if no answer can be used.
     fn judge(&self, discovery: &mut Discovery, seeds: &[Address]) -> Option<(UpstreamKind, ClusterView)> {
         let mut of_cluster = Vec::new();
+        let is_familiar = |answer: &Answer| match answer {
+            Answer::Cluster(answer) => self.is_familiar(&answer.view),
+            Answer::Single { .. } => false,
+        };
+        // A cluster that was built anew has none of the nodes that were known. While one of them answers, it was not, and a server that
+        // is named and knows none of them belongs elsewhere.
+        let is_new = !discovery.answers.iter().any(|(_, answer)| is_familiar(answer));
         for (address, answer) in &discovery.answers {
-            let Answer::Cluster(answer) = answer else { continue };
-            if seeds.contains(address) || self.is_familiar(&answer.view) {
-                of_cluster.push(answer.clone());
+            let Answer::Cluster(of) = answer else { continue };
+            if is_familiar(answer) || (is_new && seeds.contains(address)) {
+                of_cluster.push(of.clone());
             } else {
                 discovery.failures.push((address.clone(), "it belongs to another cluster now".to_owned()));
                 discovery.is_wrong = true;

@@ -22,6 +22,7 @@ mod parse;
 mod registry;
 mod view;
 
+pub use info::{ClusterState, field};
 pub use keeper::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 
 #[cfg(test)]

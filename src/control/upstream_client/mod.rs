@@ -51,10 +51,12 @@ pub struct Timeouts {
 pub enum UpstreamError {
     /// The host name has no address, or the resolver did not answer in time.
     Resolve(String),
-    /// No connection: refused, unreachable, or timed out.
+    /// No connection: refused or unreachable.
     Connect(String),
     /// There is no TLS session with the server: a clause that says why.
     Tls(String),
+    /// No connection in time.
+    ConnectTimeout,
     /// The server did not accept the credentials. The server's words.
     Auth(String),
     /// The connection broke before the reply was whole.
@@ -73,6 +75,7 @@ impl fmt::Display for UpstreamError {
             Self::Resolve(why) => write!(f, "cannot resolve: {why}"),
             Self::Connect(why) => write!(f, "cannot connect: {why}"),
             Self::Tls(why) => f.write_str(why),
+            Self::ConnectTimeout => f.write_str("cannot connect: timed out"),
             Self::Auth(why) => write!(f, "credentials refused: {why}"),
             Self::Broken(why) => write!(f, "connection lost: {why}"),
             Self::ReplyTimeout => f.write_str("no reply in time"),
@@ -91,8 +94,9 @@ impl From<ConnectError> for UpstreamError {
             ConnectError::Resolve(_) | ConnectError::ResolveTimeout | ConnectError::NoAddress => {
                 Self::Resolve(why)
             }
-            ConnectError::Unreachable(_) | ConnectError::Timeout => Self::Connect(why),
             ConnectError::Tls(_) | ConnectError::HandshakeTimeout => Self::Tls(why),
+            ConnectError::Unreachable(_) => Self::Connect(why),
+            ConnectError::Timeout => Self::ConnectTimeout,
         }
     }
 }
@@ -108,7 +112,7 @@ impl UpstreamClient {
     /// Connects and authenticates.
     ///
     /// # Errors
-    /// [`UpstreamError::Resolve`], [`UpstreamError::Connect`] and [`UpstreamError::Auth`], and those of
+    /// [`UpstreamError::Resolve`], [`UpstreamError::Connect`], [`UpstreamError::ConnectTimeout`] and [`UpstreamError::Auth`], and those of
     /// [`UpstreamClient::command`] while authenticating.
     pub async fn connect(
         address: &Address,

@@ -3,7 +3,7 @@
 // one, so the stream is read with fetch.
 
 import { Chart } from "./charts.js";
-import { bytes, clock, micros, percent, rate, span, whole } from "./format.js";
+import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { clientsTable, hotKeysTable, nodesTable, quotasTable, setClock } from "./tables.js";
 
 const TOKEN = "hotgate-token";
@@ -102,7 +102,7 @@ function extend(stats) {
 
 const ICON_TONES = { ok: "#1a7f4e", notice: "#1668b8", warning: "#e09a1a", critical: "#d92d33" };
 
-function showStatus({ status, now, gateway, upstream_version, upstream_kind, uptime_s }) {
+function showStatus({ status, losses, now, gateway, upstream_version, upstream_kind, uptime_s }) {
   if (at("status").dataset.level !== status.level || !at("favicon").dataset.level) {
     at("status").dataset.level = status.level;
     at("favicon").dataset.level = status.level;
@@ -118,6 +118,15 @@ function showStatus({ status, now, gateway, upstream_version, upstream_kind, upt
     return item;
   });
   at("others").replaceChildren(...others);
+  // While all of it is recent, the status line says it.
+  const lost = losses.filter(({ count, recent }) => count > recent).map(({ sentence, first_at_ms, last_at_ms }) => {
+    const item = document.createElement("li");
+    item.textContent = sentence;
+    item.title = `first ${moment(first_at_ms)}, last ${moment(last_at_ms)}`;
+    return item;
+  });
+  at("losses").replaceChildren(...lost);
+  at("losses").hidden = lost.length === 0;
   document.title = `${rate(now.requests_per_s)}/s · ${status.level === "ok" ? "quiet" : status.level} · hotgate`;
   const upstream = upstream_version ? `Redis ${upstream_version}` : "Redis";
   put("gateway", `${gateway.listen.join(", ")}  →  ${upstream}, ${upstream_kind === "cluster" ? "cluster" : "one server"}`);

@@ -38,6 +38,10 @@ export function bytes(count) {
   return `${unit === 0 || count >= 100 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
 }
 
+export function moment(ms) {
+  return new Date(ms).toLocaleString([], { hour12: false });
+}
+
 export function clock(ms) {
   return new Date(ms).toLocaleTimeString([], { hour12: false });
 }

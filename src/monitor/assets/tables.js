@@ -149,11 +149,29 @@ function offered(cell, key) {
 let servingNodes = 0;
 
 const NODE_TONES = { up: "ok", connecting: "warning", down: "critical", idle: "" };
+const SILENT_MS = 1000;
+
+// What is wrong with a node in a word; otherwise how the workers are connected to it.
+function nodeState({ up, state, silent_ms, role, probe }) {
+  if (silent_ms >= SILENT_MS) return [probe.paused ? "paused" : `silent for ${span(silent_ms / 1000)}`, role === "master" ? "critical" : "warning"];
+  if (!up) return [probe.unlinked && !probe.unreachable ? "no link" : "down", role === "master" ? "critical" : "warning"];
+  if (probe.refuses) return [probe.refuses, role === "master" ? "critical" : "warning"];
+  if (probe.turns_away) return ["turns away", "warning"];
+  if (probe.stranger) return ["another server", "warning"];
+  return [state, NODE_TONES[state]];
+}
+
+function nodeRole({ role, slots, master, lost_replicas }) {
+  const parts = [master ? `replica of ${master}` : role];
+  if (slots > 0) parts.push(`${whole(slots)} slots`);
+  if (lost_replicas) parts.push("no replica");
+  return parts.join(", ");
+}
 
 export function nodesTable() {
   const table = new Table("nodes", node => node.node, [
-    ["key", (cell, node) => twoLines(cell, node.node, node.slots > 0 ? `${node.role}, ${whole(node.slots)} slots` : node.role)],
-    ["plain", (cell, node) => badge(cell, node.up ? node.state : "down", node.up ? NODE_TONES[node.state] : "critical")],
+    ["key", (cell, node) => twoLines(cell, node.node, nodeRole(node))],
+    ["plain", (cell, node) => badge(cell, ...nodeState(node))],
     ["num strong", (cell, node) => set(cell, `${rate(node.requests_per_s)}/s`)],
     ["num", (cell, node) => bar(cell, node.share, percent(node.share), node.share > 0.6 && servingNodes > 1 ? "warning" : "")],
     ["num", (cell, node) => {
@@ -168,7 +186,7 @@ export function nodesTable() {
     ["num", (cell, node) => set(cell, node.p50_us > 0 ? `≤ ${micros(node.p50_us)} · ${micros(node.p99_us)}` : "–")],
     ["num", (cell, node) => twoLines(cell, `${bytes(node.bytes_per_s)}/s`, node.keys === null ? "" : node.keys === 1 ? "1 key" : `${whole(node.keys)} keys`)],
     ["num", (cell, node) => set(cell, whole(node.reconnects))],
-  ], node => node.up && node.requests_per_s === 0 && node.inflight === 0);
+  ], node => nodeState(node)[1] !== "critical" && nodeState(node)[1] !== "warning" && node.requests_per_s === 0 && node.inflight === 0);
   return {
     show: nodes => {
       servingNodes = nodes.filter(node => node.slots > 0 || node.role === "master").length;

@@ -1,35 +1,19 @@
-//! The gateway itself: errors, buffers, processor time, write-behind and its journal.
+//! The gateway itself: processor time, threads and clock, the bound on counters, the configuration file.
 
-use super::{Findings, Level, StatusInput, is_nearly_full, percent, rate, whole};
-use crate::monitor::view::{Now, Totals};
+use super::{Findings, Level, StatusInput, duration_s, percent, rate};
+use crate::monitor::upsets::UpsetsView;
+use crate::monitor::view::{Conditions, Now};
 
-/// Errors as a part of requests from which they are worth a warning, and a part that is an emergency.
-const ERROR_SHARE_WARNING: f64 = 0.01;
-const ERROR_SHARE_CRITICAL: f64 = 0.05;
-/// A single error a second is no trend, whatever its share of little traffic.
-const ERRORS_PER_S_MIN: f64 = 1.0;
 /// The part of a second for which a worker's thread may have something to do before its clients wait for it.
 const WORKER_BUSY_SHARE: f64 = 0.97;
 /// A busy worker that gets no processor for so much of the time lacks processors rather than workers.
 const WORKER_STARVED_SHARE: f64 = 0.25;
 
 pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
-    judge_errors(input.now, found);
     judge_workers(input.now, found);
-    judge_write_behind(input.totals, found);
-}
-
-fn judge_errors(now: &Now, found: &mut Findings) {
-    // One request may count several errors, and a lost connection counts one beside those of its requests.
-    let share = (now.errors_per_s / now.requests_per_s.max(1.0)).min(1.0);
-    if now.errors_per_s < ERRORS_PER_S_MIN || share < ERROR_SHARE_WARNING {
-        return;
-    }
-    let level = if share >= ERROR_SHARE_CRITICAL { Level::Critical } else { Level::Warning };
-    let most = now.errors_by_kind_per_s.iter().max_by(|a, b| a.1.total_cmp(b.1));
-    let kind = most.map_or(String::new(), |(kind, _)| format!(", most of them {}", kind.replace('_', " ")));
-    found
-        .add(level, format!("{} of all requests fail ({}/s){kind}.", percent(share), rate(now.errors_per_s)));
+    judge_upsets(&input.conditions.upsets, found);
+    judge_admission(input.now, found);
+    judge_reload(input.conditions, found);
 }
 
 fn judge_workers(now: &Now, found: &mut Findings) {
@@ -55,24 +39,66 @@ fn judge_workers(now: &Now, found: &mut Findings) {
     found.add(Level::Warning, format!("{who}: {what}."));
 }
 
-fn judge_write_behind(totals: &Totals, found: &mut Findings) {
-    if is_nearly_full(totals.write_behind_pending, totals.write_behind_pending_max) {
-        let (pending, age_s) =
-            (totals.write_behind_pending as f64, totals.write_behind_oldest_ms as f64 / 1000.0);
+/// A worker that is held up serves none of its clients; what stood still a moment ago explains what was late.
+fn judge_upsets(upsets: &UpsetsView, found: &mut Findings) {
+    for (worker, ms) in &upsets.late_workers {
+        let seconds = duration_s(*ms as f64 / 1000.0);
         found.add(
-            Level::Warning,
-            format!("{} write-behind deltas wait, the oldest for {age_s:.1} s.", rate(pending)),
+            Level::Critical,
+            format!("worker-{worker} has not come round for {seconds}: all of its clients wait."),
         );
     }
-    if totals.write_behind_unknown > 0 {
-        let count = whole(totals.write_behind_unknown as i64);
-        found.add(Level::Warning, format!("The outcome of {count} write-behind flushes is not known."));
+    if let Some(ms) = upsets.standstill_ms {
+        let seconds = duration_s(ms as f64 / 1000.0);
+        found.add(
+            Level::Warning,
+            format!("The gateway has stood still for {seconds}: it was stopped, or had no processor."),
+        );
     }
-    if totals.write_behind_lost > 0 {
-        let count = whole(totals.write_behind_lost as i64);
-        found.add(Level::Warning, format!("{count} write-behind increments are lost: Redis refused them."));
+    if let Some(ms) = upsets.jump_ms {
+        let seconds = duration_s(ms.unsigned_abs() as f64 / 1000.0);
+        let way = if ms > 0 { "ahead" } else { "back" };
+        found.add(
+            Level::Notice,
+            format!("The system's clock jumped {seconds} {way}: times shown of before are off by that."),
+        );
     }
-    if totals.journal_refusing > 0 {
-        found.add(Level::Critical, "The write-behind journal refuses increments: its disk is full or fails.");
+}
+
+/// The file and the process differ.
+fn judge_reload(conditions: &Conditions, found: &mut Findings) {
+    if let Some(first) = conditions.reload_refused.first() {
+        let more = match conditions.reload_refused.len() {
+            1 => String::new(),
+            count => format!(", and {} more, which the log has", count - 1),
+        };
+        found.add(
+            Level::Warning,
+            format!("The configuration file was not taken over, the last one holds: {first}{more}."),
+        );
+    }
+    if !conditions.restart_needed.is_empty() {
+        let (directives, have) = match conditions.restart_needed.len() {
+            1 => (conditions.restart_needed[0].clone(), "has"),
+            _ => (conditions.restart_needed.join(", "), "have"),
+        };
+        found.add(
+            Level::Notice,
+            format!("{directives} {have} changed in the file: only a restart takes that."),
+        );
+    }
+}
+
+/// Counters under quotas that can't be remembered are refused.
+fn judge_admission(now: &Now, found: &mut Findings) {
+    if now.admission_refused_per_s > 0.0 {
+        let per_s = rate(now.admission_refused_per_s);
+        found.add(
+            Level::Critical,
+            format!(
+                "{per_s} increments/s under quotas are refused: as many counters are remembered as admission.keys_max and \
+                 admission.bytes_max allow."
+            ),
+        );
     }
 }

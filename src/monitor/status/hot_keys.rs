@@ -1,6 +1,6 @@
 //! Keys that take a large part of the traffic, and what becomes of it.
 
-use super::upstream::LATE_US;
+use super::nodes::LATE_US;
 use super::{Findings, Level, StatusInput, percent, rate};
 use crate::monitor::view::HotKeyView;
 

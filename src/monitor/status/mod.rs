@@ -7,19 +7,26 @@
 //! Each threshold is declared next to its rule. It equals the one in `conf/prometheus/alerts.yml` if both judge the same thing.
 
 mod admin;
+mod balance;
 mod certificates;
 mod clients;
+mod errors;
 mod gateway;
 mod hot_keys;
+mod losses;
+mod nodes;
 mod quotas;
 mod sales;
 mod upstream;
 mod words;
+mod write_behind;
 
+use super::losses::Loss;
 use super::sales::SaleView;
 use super::verdict::{Finding, Level, Status};
-use super::view::{HotKeyView, NodeView, Now, QuotaView, Readiness, Totals};
-pub use upstream::SILENT_MS;
+use super::view::{Conditions, HotKeyView, NodeView, Now, QuotaView, Readiness, Totals};
+pub use losses::describe;
+pub use nodes::SILENT_MS;
 pub use words::{duration_s, duration_us, percent, rate, whole};
 
 /// How full a buffer or queue may be before it is worth a warning.
@@ -48,6 +55,10 @@ pub struct StatusInput<'a> {
     pub quotas: &'a [QuotaView],
     /// Sales of reservations.
     pub sales: &'a [SaleView],
+    /// What was lost since the start.
+    pub losses: &'a [Loss],
+    /// What is wrong besides what is counted.
+    pub conditions: &'a Conditions,
 }
 
 /// Where rules put what they found.
@@ -64,13 +75,19 @@ impl Findings {
 pub fn judge(input: &StatusInput<'_>) -> Status {
     let mut found = Findings::default();
     upstream::judge(input, &mut found);
+    nodes::judge(input, &mut found);
+    upstream::judge_slots(input, &mut found);
+    balance::judge(input, &mut found);
     gateway::judge(input, &mut found);
     certificates::judge(&input.totals.certificates, &mut found);
+    write_behind::judge(input, &mut found);
+    losses::judge(input.losses, &mut found);
     clients::judge(input, &mut found);
     hot_keys::judge(input, &mut found);
     quotas::judge(input.quotas, &mut found);
     sales::judge(input.sales, &mut found);
     admin::judge(input.now, &mut found);
+    errors::judge(input.now, &mut found);
     let Findings(mut findings) = found;
     // The sort is stable: among equals the order of the rules holds.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));
@@ -100,5 +117,7 @@ fn is_nearly_full(level: u64, bound: u64) -> bool {
     bound > 0 && level as f64 >= FULL_SHARE_WARNING * bound as f64
 }
 
+#[cfg(test)]
+mod condition_tests;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,11 @@ fn judge_one(quota: &QuotaView, found: &mut Findings) {
         found.add(Level::Critical, format!("{key} is refused by its quota: {why}{refusing}."));
     } else if quota.refused_unavailable_per_s > 0.0 {
         found.add(Level::Critical, format!("{key} is refused because Redis is away{refusing}."));
+    } else if quota.refused_unconfirmed_per_s > 0.0 {
+        found.add(
+            Level::Warning,
+            format!("{key} is refused because too few replicas confirm in time (wait_replicas){refusing}."),
+        );
     } else if quota.paused {
         found.add(Level::Notice, format!("{key} is paused by an operator{refusing}."));
     } else if quota.exhausted && lasting {

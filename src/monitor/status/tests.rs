@@ -34,31 +34,8 @@ fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> Hot
     }
 }
 
-fn node(name: &str, role: &'static str, up: bool) -> NodeView {
-    NodeView {
-        node: name.into(),
-        role,
-        up,
-        state: "up",
-        slots: 5_461,
-        keys: None,
-        requests_per_s: 0.0,
-        share: 0.0,
-        errors_per_s: 0.0,
-        refusals_per_s: Default::default(),
-        requests: 0,
-        errors: 0,
-        bytes_per_s: 0.0,
-        silent_ms: 0,
-        queue_us: 0,
-        waiting: 0,
-        inflight: 0,
-        inflight_max: 0,
-        reconnects: 0,
-        p50_us: 0,
-        p99_us: 0,
-        place: 0,
-    }
+pub(super) fn node(name: &str, role: &'static str, up: bool) -> NodeView {
+    NodeView { node: name.into(), role, up, state: "up", slots: 5_461, ..NodeView::default() }
 }
 
 fn quota(key: &str) -> QuotaView {
@@ -69,33 +46,20 @@ fn quota(key: &str) -> QuotaView {
         value: Some(500_000),
         remaining: Some(500_000),
         used_share: Some(0.5),
-        counts_down: false,
-        window_ms: None,
         enforce: true,
-        paused: false,
-        exhausted: false,
-        units_per_s: 0.0,
-        admitted_per_s: 0.0,
-        refused_per_s: 0.0,
-        sold_out_in_s: None,
-        admitted: 0,
-        refused: Default::default(),
-        refused_unavailable_per_s: 0.0,
-        would_refuse: 0,
-        unchecked: 0,
-        debts_lost: 0,
-        rechecks: 0,
         ..QuotaView::default()
     }
 }
 
-struct Case {
-    readiness: Readiness,
-    now: Now,
-    totals: Totals,
-    hot_keys: Vec<HotKeyView>,
-    nodes: Vec<NodeView>,
-    quotas: Vec<QuotaView>,
+pub(super) struct Case {
+    pub readiness: Readiness,
+    pub now: Now,
+    pub totals: Totals,
+    pub hot_keys: Vec<HotKeyView>,
+    pub nodes: Vec<NodeView>,
+    pub quotas: Vec<QuotaView>,
+    pub losses: Vec<Loss>,
+    pub conditions: Conditions,
 }
 
 impl Default for Case {
@@ -109,26 +73,39 @@ impl Default for Case {
             hot_keys: Vec::new(),
             nodes: Vec::new(),
             quotas: Vec::new(),
+            losses: Vec::new(),
+            conditions: Conditions::default(),
         }
     }
 }
 
-fn judged(case: &Case) -> Status {
-    judge(&StatusInput {
-        readiness: &case.readiness,
-        upstream_trouble: None,
-        missing_rights: &[],
-        now: &case.now,
-        totals: &case.totals,
-        hot_keys: &case.hot_keys,
-        nodes: &case.nodes,
-        quotas: &case.quotas,
-        sales: &[],
-    })
+impl Case {
+    pub(super) fn status(&self) -> Status {
+        judge(&StatusInput {
+            readiness: &self.readiness,
+            upstream_trouble: None,
+            missing_rights: &[],
+            now: &self.now,
+            totals: &self.totals,
+            hot_keys: &self.hot_keys,
+            nodes: &self.nodes,
+            quotas: &self.quotas,
+            sales: &[],
+            losses: &self.losses,
+            conditions: &self.conditions,
+        })
+    }
+
+    /// The first line and the others, in their order.
+    pub(super) fn sentences(&self) -> Vec<String> {
+        let status = self.status();
+        let others = status.others.into_iter().map(|other| other.sentence);
+        std::iter::once(status.sentence).chain(others).collect()
+    }
 }
 
-fn check(case: Case, level: Level, sentence: &str) {
-    let status = judged(&case);
+pub(super) fn check(case: Case, level: Level, sentence: &str) {
+    let status = case.status();
     assert_eq!((status.level, status.sentence.as_str()), (level, sentence));
 }
 
@@ -275,17 +252,26 @@ fn bounds_in_sight() {
         Level::Warning,
         "90 write-behind deltas wait, the oldest for 2.5 s.",
     );
-    let totals = Totals { write_behind_lost: 3, ..Totals::default() };
-    check(
-        Case { totals, ..Case::default() },
-        Level::Warning,
-        "3 write-behind increments are lost: Redis refused them.",
-    );
-    let totals = Totals { journal_refusing: 1, ..Totals::default() };
-    check(
-        Case { totals, ..Case::default() },
-        Level::Critical,
-        "The write-behind journal refuses increments: its disk is full or fails.",
+    let journal = |journal_full, journal_os_error| Case {
+        totals: Totals { journal_refusing: 1, journal_full, journal_os_error, ..Totals::default() },
+        ..Case::default()
+    };
+    for (case, why) in [
+        (journal(0, 0), "it can't be written, see the log"),
+        (journal(0, 30), "it can't be written: Read-only file system (os error 30)"),
+        (journal(1, 0), "what Redis has not taken fills write_behind.journal_bytes_max"),
+    ] {
+        check(case, Level::Critical, &format!("The write-behind journal refuses increments: {why}."));
+    }
+    let now = Now { write_behind_refused_per_s: 40.0, admission_refused_per_s: 2.0, ..Now::default() };
+    assert_eq!(
+        Case { now, ..Case::default() }.sentences(),
+        [
+            "2 increments/s under quotas are refused: as many counters are remembered as admission.keys_max and \
+             admission.bytes_max allow.",
+            "Write-behind refuses 40 increments/s: Redis has not taken write_behind.pending_max that were answered \
+             before.",
+        ]
     );
 }
 
@@ -319,7 +305,7 @@ fn the_others_follow_worst_first() {
         hot_keys: vec![hot("k", 0.5, None, None)],
         ..Case::default()
     };
-    let status = judged(&case);
+    let status = case.status();
     assert_eq!(status.others.iter().map(|f| f.level).collect::<Vec<_>>(), [Level::Notice, Level::Notice]);
 }
 
@@ -422,13 +408,7 @@ fn a_folded_key_of_a_dead_node_is_not_said_to_be_combined() {
         nodes: vec![node("10.0.0.1:7000", "master", up)],
         ..Case::default()
     };
-    let others = |case: Case| -> Vec<String> {
-        let status = judged(&case);
-        std::iter::once(status.sentence)
-            .chain(status.others.into_iter().map(|other| other.sentence))
-            .collect()
-    };
-    assert_eq!(others(case(true)), ["k takes 50 % of all requests (69,000/s), combined to 900/s."]);
-    let dead = others(case(false));
+    assert_eq!(case(true).sentences(), ["k takes 50 % of all requests (69,000/s), combined to 900/s."]);
+    let dead = case(false).sentences();
     assert_eq!(dead[1..], ["k takes 50 % of all requests (69,000/s)."]);
 }

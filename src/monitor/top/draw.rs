@@ -92,6 +92,11 @@ fn head(looks: &Looks, columns: u16) -> Vec<Line<'static>> {
         let sentence = format!("  [{}] {}", text(&other["level"]), text(&other["sentence"]));
         lines.extend(wrapped(&sentence, columns, style_of(&text(&other["level"]))));
     }
+    // What is lost stays lost: it is told of when its cause has ended too. While all of it is recent, the status line says it.
+    let losses = looks.frame["stats"]["losses"].as_array().into_iter().flatten();
+    for loss in losses.filter(|loss| loss["count"] != loss["recent"]) {
+        lines.extend(wrapped(&format!("  {}", text(&loss["sentence"])), columns, style_of("warning")));
+    }
     lines.extend(figures(looks, columns));
     lines
 }

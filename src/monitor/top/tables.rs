@@ -6,7 +6,7 @@
 use ratatui::style::{Color, Style};
 use serde_json::Value;
 
-use crate::monitor::status::{duration_s, duration_us, percent, rate, whole};
+use crate::monitor::status::{SILENT_MS, duration_s, duration_us, percent, rate, whole};
 
 /// Characters for a sparkline's eight heights.
 const SPARKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -131,15 +131,28 @@ fn to_redis(row: &Value) -> String {
     }
 }
 
+/// What is wrong with a node in a word; otherwise how the workers are connected to it.
 fn state(row: &Value) -> String {
-    if row["up"] == true { text(&row["state"]) } else { "down".to_owned() }
+    let (probe, silent_ms) = (&row["probe"], of(row, "silent_ms"));
+    let says = |field: &str| probe[field].as_str().is_some_and(|word| !word.is_empty());
+    match row {
+        _ if silent_ms >= SILENT_MS as f64 && probe["paused"] == true => "paused".to_owned(),
+        _ if silent_ms >= SILENT_MS as f64 => "silent".to_owned(),
+        row if row["up"] != true && probe["unlinked"] == true && !says("unreachable") => "no link".to_owned(),
+        row if row["up"] != true => "down".to_owned(),
+        _ if says("refuses") => text(&probe["refuses"]),
+        _ if says("turns_away") => "turns away".to_owned(),
+        _ if probe["stranger"] == true => "stranger".to_owned(),
+        row => text(&row["state"]),
+    }
 }
 
 fn state_style(row: &Value) -> Style {
     match state(row).as_str() {
-        "down" => Style::new().fg(Color::Red),
+        "up" | "idle" => Style::new(),
         "connecting" => Style::new().fg(Color::Yellow),
-        _ => Style::new(),
+        _ if row["role"] == "replica" => Style::new().fg(Color::Yellow),
+        _ => Style::new().fg(Color::Red),
     }
 }
 

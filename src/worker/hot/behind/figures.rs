@@ -93,6 +93,8 @@ impl HotKeys {
             tally.journal_syncs = facts.commits;
             tally.journal_faults = facts.faults;
             tally.journal_refusing = u64::from(facts.faulty || facts.full);
+            tally.journal_full = u64::from(facts.full);
+            tally.journal_os_error = facts.os_error.unwrap_or(0);
         }
         let oldest_ns = behind.pending_since.next_due_ns().unwrap_or(now_ns);
         tally.oldest_pending_ms = now_ns.saturating_sub(oldest_ns) / 1_000_000;

@@ -1,0 +1,52 @@
+//! What is wrong besides what is counted, for monitoring: slots without a master, servers that are named and no use, and a configuration
+//! file that was not taken over.
+
+use crate::monitor::view::Conditions;
+use crate::shared::gateway::Gateway;
+use crate::shared::probes::NodeProbe;
+use crate::shared::topology::{SLOTS, Topology, UpstreamKind};
+
+/// As far as the control thread knows it.
+pub fn conditions(gateway: &Gateway) -> Conditions {
+    let topology = gateway.topology.load();
+    let file = gateway.config_file.load();
+    let (unusable_servers, stray_servers) = unusable_servers(gateway, &topology);
+    Conditions {
+        unserved_slots: unserved_slots(&topology),
+        unusable_servers,
+        stray_servers,
+        reload_refused: file.refused.clone(),
+        restart_needed: file.restart_needed.clone(),
+        ..Conditions::default()
+    }
+}
+
+/// Of clusters of which something is known.
+fn unserved_slots(topology: &Topology) -> u32 {
+    let known = topology.clusters().iter().filter(|map| map.is_known() && map.kind == UpstreamKind::Cluster);
+    known.map(|map| u32::from(SLOTS - map.assigned_slots())).sum()
+}
+
+/// Servers of the configuration that are no nodes, for those are told of as nodes: the ones that can't be used, and those of another cluster.
+fn unusable_servers(gateway: &Gateway, topology: &Topology) -> (Vec<String>, Vec<String>) {
+    let config = gateway.config.load();
+    let (mut unusable, mut stray) = (Vec::new(), Vec::new());
+    for cluster in config.clusters() {
+        for address in &config.upstream_of(cluster).servers {
+            let found = topology.cluster(cluster).find(&address.host, address.port);
+            if found.and_then(|index| topology.node(index)).is_some_and(|node| node.present) {
+                continue;
+            }
+            let Some(probe) = gateway.probes.of(cluster, address) else { continue };
+            unusable.extend(fault(&probe).map(|why| format!("{address}: {why}")));
+            stray.extend(probe.stranger_id.map(|_| address.to_string()));
+        }
+    }
+    (unusable, stray)
+}
+
+/// Why nothing could be asked there.
+fn fault(probe: &NodeProbe) -> Option<String> {
+    let silent = probe.unanswered_since.map(|_| "it does not answer".to_owned());
+    probe.unreachable.clone().or(probe.turns_away.clone()).or(probe.unresolved.clone()).or(silent)
+}

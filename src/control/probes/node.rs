@@ -1,0 +1,310 @@
+//! One node that is asked again and again, and what became of the last question.
+//!
+//! ```text
+//!   answered in time ------------------> the row says what was heard; the next round comes after the period
+//!   not within PATIENCE ---------------> the connection is dropped, and a new one is tried at once
+//!   new connection: pulse, then log-in and questions
+//!       no pulse ----------------------> it hangs, or the way to it is cut: waited for on this connection
+//!       pulse, and nothing else -------> it holds all commands back (`CLIENT PAUSE`)
+//! ```
+//!
+//! The pulse is `ECHO` without its argument, which a server refuses before it looks at log-in, pauses and scripts. It is asked for only
+//! after a silence, since servers count such refusals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::replies::{Heard, Question, Role, read, request, turned_away};
+use crate::control::topology::ClusterState;
+use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient, UpstreamError};
+use crate::net::resolve;
+use crate::resp::{encode, first_error};
+use crate::route::ClusterId;
+use crate::shared::gateway::Gateway;
+use crate::shared::probes::NodeProbe;
+use crate::shared::refresh::RefreshReason;
+use crate::shared::topology::{self, Address, Node, UpstreamKind};
+
+/// How long an answer may take before a new connection is tried.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a new connection to a silent node is waited on, so that a node that hangs for long is not given one connection after the
+/// other. If it answers meanwhile, that is heard at once.
+const PATIENCE_SILENT: Duration = Duration::from_secs(5);
+/// How long a connection may take to be made.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// Between questions that count keys, clients and replicas.
+const COUNT_PERIOD: Duration = Duration::from_millis(900);
+/// A question that the user may not ask is asked again after this: each refusal is written into the log of Redis's access lists.
+const FORBIDDEN_PERIOD: Duration = Duration::from_secs(60);
+
+/// `ECHO` without its argument.
+const PULSE: &[u8] = b"*1\r\n$4\r\nECHO\r\n";
+
+/// The task's state.
+pub struct Probed {
+    gateway: Arc<Gateway>,
+    cluster: ClusterId,
+    address: Address,
+    connection: Option<UpstreamClient>,
+    row: NodeProbe,
+    /// The role that it last told of.
+    role: Option<Role>,
+    /// What it last held of its cluster.
+    state: Option<ClusterState>,
+    counted: Option<Instant>,
+    forbidden: HashMap<Question, Instant>,
+}
+
+/// Why a round ended without its replies.
+enum Failure {
+    /// Nothing came in time.
+    Silent,
+    /// It has a pulse, and nothing else comes.
+    Paused,
+    /// The connection that was kept is closed; a new one may be as good as ever.
+    Closed,
+    /// There is no connection.
+    Unreachable(UpstreamError),
+    /// It does not serve this connection.
+    TurnedAway(String),
+}
+
+impl Probed {
+    /// Nothing has been asked yet.
+    pub fn new(gateway: Arc<Gateway>, cluster: ClusterId, address: Address) -> Self {
+        Self {
+            gateway,
+            cluster,
+            address,
+            connection: None,
+            row: NodeProbe::default(),
+            role: None,
+            state: None,
+            counted: None,
+            forbidden: HashMap::new(),
+        }
+    }
+
+    /// Asks once in each `period`, and at once after a silence.
+    pub async fn follow(mut self, period: watch::Receiver<Duration>) {
+        loop {
+            let began = Instant::now();
+            let was_well = self.row.answers();
+            let again = self.round(began).await;
+            self.gateway.probes.put(self.cluster, &self.address, self.row.clone());
+            if was_well && !self.row.answers() {
+                self.look_at_topology(RefreshReason::ConnectionFailed(self.address.clone()));
+            }
+            if !again {
+                let period = *period.borrow();
+                sleep_until(began + period).await;
+            }
+        }
+    }
+
+    /// One round of questions. Returns whether the next follows at once.
+    async fn round(&mut self, began: Instant) -> bool {
+        let node = self.node();
+        let questions = self.questions(began, node.as_deref());
+        let counts = self.counted.is_none_or(|counted| began >= counted + COUNT_PERIOD);
+        match self.exchange(&questions).await {
+            Ok(replies) => {
+                self.row.unanswered_since = None;
+                (self.row.is_paused, self.row.unreachable, self.row.turns_away) = (false, None, None);
+                let mut row = self.row.clone();
+                let heard = read(&questions, &replies, |id| self.is_known(node.as_deref(), id), &mut row);
+                self.row = row;
+                if self.row.turns_away.is_some() {
+                    self.connection = None;
+                }
+                self.forbidden.extend(heard.forbidden.iter().map(|question| (*question, began)));
+                if counts {
+                    self.counted = Some(began);
+                    self.compare(node.as_deref(), heard);
+                    self.row.unresolved = self.unresolved().await;
+                }
+                false
+            }
+            Err(failure) => {
+                // A new connection may be as good as ever.
+                let again = self.row.unanswered_since.is_none()
+                    && matches!(failure, Failure::Silent | Failure::Closed);
+                self.fail(failure, began);
+                again
+            }
+        }
+    }
+
+    /// The node that has this address, if it is known as one.
+    fn node(&self) -> Option<Arc<Node>> {
+        let topology = self.gateway.topology.load();
+        let found = topology.cluster(self.cluster).find(&self.address.host, self.address.port)?;
+        topology.node(found).filter(|node| node.present).cloned()
+    }
+
+    /// Whether a server with this id in its cluster may have this address: the node that has it, or any if only the configuration names it.
+    fn is_known(&self, node: Option<&Node>, id: &str) -> bool {
+        match node {
+            Some(node) => node.id.is_empty() || node.id == id,
+            None => self.gateway.topology.load().nodes.iter().any(|known| known.present && known.id == id),
+        }
+    }
+
+    fn questions(&self, now: Instant, node: Option<&Node>) -> Vec<Question> {
+        let mut questions = vec![Question::Ping];
+        if self.counted.is_none_or(|counted| now >= counted + COUNT_PERIOD) {
+            if let Some(node) = node {
+                questions.extend([Question::Role, Question::Clients]);
+                questions.extend((node.role == topology::Role::Master).then_some(Question::Keys));
+            }
+            let topology = self.gateway.topology.load();
+            let map = topology.cluster(self.cluster);
+            let is_cluster = map.is_known() && map.kind == UpstreamKind::Cluster;
+            if is_cluster {
+                questions.push(Question::Id);
+                questions.extend(node.map(|_| Question::State));
+            }
+        }
+        let may =
+            |question: &Question| self.forbidden.get(question).is_none_or(|at| now >= *at + FORBIDDEN_PERIOD);
+        questions.retain(|question| *question == Question::Ping || may(question));
+        questions
+    }
+
+    /// Sends the questions, over the connection that is kept or a new one.
+    async fn exchange(&mut self, questions: &[Question]) -> Result<Vec<Bytes>, Failure> {
+        let mut replies = Vec::with_capacity(questions.len());
+        let request = request(questions);
+        if let Some(mut kept) = self.connection.take() {
+            return match timeout(PATIENCE, kept.pipeline(&request, questions.len(), &mut replies)).await {
+                Ok(Ok(())) => {
+                    self.connection = Some(kept);
+                    Ok(replies)
+                }
+                Ok(Err(UpstreamError::ReplyTimeout)) | Err(_) => Err(Failure::Silent),
+                Ok(Err(_)) => Err(Failure::Closed),
+            };
+        }
+        let was_silent = self.row.unanswered_since.is_some();
+        let mut client = self.connect().await?;
+        if was_silent {
+            let pulse = timeout(PATIENCE_SILENT, client.pipeline(PULSE, 1, &mut replies)).await;
+            ended(pulse).map_err(|failure| failure.unwrap_or(Failure::Silent))?;
+            // A server that takes no more clients says so to whatever comes first.
+            if let Some(why) = replies.pop().and_then(|reply| turned_away(&reply)) {
+                return Err(Failure::TurnedAway(why));
+            }
+        }
+        let (login, count) = self.login();
+        let asked = [&login[..], &request[..]].concat();
+        let outcome = timeout(PATIENCE, client.pipeline(&asked, count + questions.len(), &mut replies)).await;
+        let logged_in: Vec<Bytes> = replies.drain(..count.min(replies.len())).collect();
+        if let Some(why) = logged_in.iter().find_map(|reply| login_fault(reply)) {
+            return Err(Failure::TurnedAway(why));
+        }
+        let without = if was_silent { Failure::Paused } else { Failure::Silent };
+        ended(outcome).map_err(|failure| failure.unwrap_or(without))?;
+        self.connection = Some(client);
+        Ok(replies)
+    }
+
+    async fn connect(&self) -> Result<UpstreamClient, Failure> {
+        // Each wait is bounded where it is made.
+        let timeouts = Timeouts { connect: CONNECT_PATIENCE, reply: 2 * PATIENCE_SILENT };
+        let dialer = self.gateway.dialer_of(self.cluster).clone();
+        let nobody = Credentials { dialer, ..Credentials::default() };
+        let was_silent = self.row.unanswered_since.is_some();
+        let connected = UpstreamClient::connect(&self.address, &nobody, timeouts).await;
+        connected.map_err(|error| match error {
+            UpstreamError::ConnectTimeout => Failure::Silent,
+            // A server that hangs takes connections, and shakes no hands.
+            UpstreamError::Tls(_) if was_silent => Failure::Silent,
+            error => Failure::Unreachable(error),
+        })
+    }
+
+    /// `AUTH`, and how many replies it has.
+    fn login(&self) -> (BytesMut, usize) {
+        let config = self.gateway.config.load();
+        let upstream = config.upstream_of(self.cluster);
+        let (user, password) = (upstream.user.as_ref(), upstream.password.as_ref());
+        let mut login = BytesMut::new();
+        let Some(password) = password else { return (login, 0) };
+        let mut words: Vec<&[u8]> = vec![b"AUTH"];
+        words.extend(user.map(|user| user.as_bytes()));
+        words.push(password.reveal().as_bytes());
+        encode::command(&mut login, &words);
+        (login, 1)
+    }
+
+    fn fail(&mut self, failure: Failure, began: Instant) {
+        self.row.refusal = None;
+        self.row.is_paused = matches!(failure, Failure::Paused);
+        match failure {
+            Failure::Silent | Failure::Paused => {
+                self.row.unanswered_since.get_or_insert(began);
+            }
+            Failure::Closed => {}
+            Failure::Unreachable(error) => {
+                self.row.unanswered_since = None;
+                self.row.unresolved = matches!(error, UpstreamError::Resolve(_)).then(|| error.to_string());
+                self.row.unreachable = Some(error.to_string());
+            }
+            Failure::TurnedAway(why) => {
+                self.row.unanswered_since = None;
+                self.row.turns_away = Some(why);
+            }
+        }
+    }
+
+    /// Has the topology looked at if what the node said does not fit it.
+    fn compare(&mut self, node: Option<&Node>, heard: Heard) {
+        let Some(node) = node else { return };
+        let role = heard.role;
+        let topology = self.gateway.topology.load();
+        let is_single = topology.cluster(self.cluster).kind == UpstreamKind::Single;
+        let changed = matches!((heard.state, self.state), (Some(now), Some(then)) if now != then);
+        self.state = heard.state.or(self.state);
+        let is_news = match (&role, &self.role) {
+            (Some(now @ Role::Master(_)), Some(then @ Role::Master(_))) => is_single && now != then,
+            (Some(now), Some(then)) => now != then,
+            _ => false,
+        };
+        self.role = role.or(self.role.take());
+        if is_news || changed || !node.healthy || self.row.stranger_id.is_some() {
+            self.look_at_topology(RefreshReason::Silence(self.address.clone()));
+        }
+    }
+
+    fn look_at_topology(&self, reason: RefreshReason) {
+        let seen_version = self.gateway.topology.load().cluster(self.cluster).version;
+        self.gateway.refresh.request(self.cluster, reason, seen_version);
+    }
+
+    /// Whether a name has an address still. An address needs none.
+    async fn unresolved(&self) -> Option<String> {
+        resolve(&self.address, PATIENCE).await.err().map(|error| UpstreamError::from(error).to_string())
+    }
+}
+
+/// The end of an exchange, with what is wrong with the connection; `None` where nothing came in time.
+fn ended(outcome: Result<Result<(), UpstreamError>, Elapsed>) -> Result<(), Option<Failure>> {
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(UpstreamError::ReplyTimeout)) | Err(_) => Err(None),
+        Ok(Err(error)) => Err(Some(Failure::Unreachable(error))),
+    }
+}
+
+/// Why a log-in failed. A server that knows no password takes everybody.
+fn login_fault(reply: &[u8]) -> Option<String> {
+    let text = first_error(reply)?;
+    let is_open = text.starts_with(b"ERR AUTH") || text.starts_with(b"ERR Client sent AUTH");
+    if is_open { None } else { turned_away(reply) }
+}

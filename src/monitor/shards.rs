@@ -1,0 +1,62 @@
+//! Which masters have lost their replicas: a cluster that never had any is not told that it has none.
+
+use super::view::NodeView;
+
+/// A cluster that has had no replica for so long is taken for one that is to have none.
+const FORGOTTEN_MS: u64 = 24 * 3_600_000;
+
+/// Remembers when a replica was last known.
+#[derive(Debug, Default)]
+pub struct Shards {
+    seen_ms: Option<u64>,
+}
+
+impl Shards {
+    /// Marks the masters that have slots and no replica that is up, if there are, or lately were, replicas.
+    pub fn mark(&mut self, now_ms: u64, nodes: &mut [NodeView]) {
+        if nodes.iter().any(|node| node.role == "replica") {
+            self.seen_ms = Some(now_ms);
+        }
+        let is_remembered = self.seen_ms.is_some_and(|seen_ms| now_ms < seen_ms + FORGOTTEN_MS);
+        for node in nodes.iter_mut().filter(|node| node.role == "master" && node.slots > 0) {
+            node.lost_replicas = is_remembered && node.replicas_up == 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(replicas_up: [Option<u32>; 2]) -> Vec<NodeView> {
+        let master = |up: Option<u32>| NodeView {
+            role: "master",
+            slots: 8_192,
+            replicas: up.map_or(0, |_| 1),
+            replicas_up: up.unwrap_or(0),
+            ..NodeView::default()
+        };
+        let replica = |_| NodeView { role: "replica", ..NodeView::default() };
+        let replicas = replicas_up.iter().flatten().map(replica);
+        replicas_up.iter().map(|up| master(*up)).chain(replicas).collect()
+    }
+
+    #[test]
+    fn what_never_had_replicas_has_lost_none() {
+        let mut shards = Shards::default();
+        let mut check = |now_ms: u64, replicas_up, lost: [bool; 2]| {
+            let mut nodes = nodes(replicas_up);
+            shards.mark(now_ms, &mut nodes);
+            assert_eq!([nodes[0].lost_replicas, nodes[1].lost_replicas], lost, "{now_ms}");
+        };
+        check(0, [None, None], [false, false]);
+        check(1, [Some(1), Some(1)], [false, false]);
+        // One is down, and one is gone.
+        check(2, [Some(0), Some(1)], [true, false]);
+        check(3, [None, Some(1)], [true, false]);
+        // The last one goes, and a day later that is as it should be.
+        check(4, [None, None], [true, true]);
+        check(FORGOTTEN_MS + 2, [None, None], [true, true]);
+        check(FORGOTTEN_MS + 3, [None, None], [false, false]);
+    }
+}
