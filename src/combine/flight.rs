@@ -188,8 +188,7 @@ impl<M: Member> Flight<M> {
         let unsent = received.lost.is_some_and(|unsent| unsent >= received.commands);
         let retries = self.has_token() && may_retry;
         if !(unsent || retries) {
-            self.give_up_write(sink);
-            self.end_write();
+            self.lose_write(sink);
         }
         self.doubtful |= !unsent && self.group > 0;
         Settlement::default()
@@ -199,6 +198,22 @@ impl<M: Member> Flight<M> {
     fn end_write(&mut self) {
         self.finished.extend(self.segments.drain(..self.group));
         self.group = 0;
+        self.doubtful = false;
+    }
+
+    /// The write is lost, and nobody knows what became of it. The reads among it go again by themselves.
+    fn lose_write(&mut self, sink: &mut impl FnMut(M, Settled)) {
+        for mut segment in std::mem::take(&mut self.segments) {
+            if self.group > 0 {
+                self.group -= 1;
+                if segment.is_write() {
+                    let writes = segment.take_writes();
+                    settle_unknown(&writes, UNKNOWN, sink);
+                }
+            }
+            let to = if segment.operations > 0 { &mut self.segments } else { &mut self.finished };
+            to.push(segment);
+        }
         self.doubtful = false;
     }
 

@@ -67,6 +67,7 @@ enum Fate {
     /// A write that was refused. It had no effect, and its members get the error.
     Refused,
     /// A write of unknown outcome.
+    /// Its reads go again, as they would by themselves.
     Lost,
     /// It goes again, but for this many operations at its front, which are answered.
     Again(usize, Option<Again>),
@@ -130,6 +131,8 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     for (mut segment, (command, fate)) in std::mem::take(segments).into_iter().zip(fates) {
         match fate {
             Fate::Answered | Fate::Refused => {
+                let in_doubt = reads_in_doubt(&segment, segment.operations, command, received);
+                segments.extend(in_doubt);
                 learn(&segment, command, received, &mut outcome.rights_learned);
                 let value = match segment.kind {
                     Kind::Transaction(_) => answer_transactions(&mut segment, command, received, sink),
@@ -152,13 +155,19 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
             Fate::Lost => {
                 (outcome.written, outcome.value) = (true, None);
                 outcome.fields_are_moved = true;
-                settle::settle_unknown(&segment, UNKNOWN, sink);
-                finished.push(segment);
+                let writes = segment.take_writes();
+                settle::settle_unknown(&writes, UNKNOWN, sink);
+                let (to, segment) = match segment.operations {
+                    0 => (&mut *finished, segment),
+                    _ => (&mut *segments, segment),
+                };
+                to.push(segment);
             }
             Fate::Again(answered, again) => {
                 if segment.unfolded && answered > 0 {
                     learn(&segment, command, received, &mut outcome.rights_learned);
                 }
+                segments.extend(reads_in_doubt(&segment, answered, command, received));
                 for place in 0..answered {
                     answer_one(&segment, place, command + place, received, sink);
                 }
@@ -196,8 +205,12 @@ fn fate<M: Member, R: AsRef<[u8]>>(
                     News::Reply(reply) => first_error(reply).is_some(),
                     _ => false,
                 };
-                let is_refused = segment.is_write() && (0..answered).all(is_error);
-                return if is_refused { Fate::Refused } else { Fate::Answered };
+                let is_lost = |place: usize| matches!(received.of(command + place), News::Unknown);
+                return match segment.is_write() {
+                    true if (0..answered).all(is_lost) => Fate::Lost,
+                    true if (0..answered).all(is_error) => Fate::Refused,
+                    _ => Fate::Answered,
+                };
             }
             News::Reply(_) => Some(Again::Elsewhere { reply: command + answered }),
             _ => None,
@@ -234,7 +247,8 @@ fn refuse_overtaken<M: Member>(
 ) {
     let mut behind: Vec<u64> = Vec::new();
     for (segment, (_, fate)) in segments.iter_mut().zip(fates).rev() {
-        if *fate == Fate::Refused {
+        // What was lost is unknown, and orders nothing.
+        if matches!(fate, Fate::Refused | Fate::Lost) {
             continue;
         }
         let Fate::Again(answered, _) = *fate else {
@@ -358,6 +372,19 @@ fn learn<M: Member, R: AsRef<[u8]>>(
     }
 }
 
+/// The reads among the first operations of an unfolded segment whose replies were lost: they go again.
+fn reads_in_doubt<M: Member, R: AsRef<[u8]>>(
+    segment: &Segment<M>,
+    answered: usize,
+    command: usize,
+    received: &FlushReplies<R>,
+) -> Option<Segment<M>> {
+    if !segment.unfolded || received.lost.is_none() {
+        return None;
+    }
+    segment.reads_at((0..answered).filter(|place| matches!(received.of(command + place), News::Unknown)))
+}
+
 /// Answers one operation of an unfolded segment with its own reply.
 fn answer_one<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
@@ -375,6 +402,8 @@ fn answer_one<M: Member, R: AsRef<[u8]>>(
         }
         News::Reply(b"") => Settled::OutcomeUnknown(settle::error(&mut spelled, NOT_UNDERSTOOD)),
         News::Reply(reply) => Settled::Reply(reply),
+        // See `reads_in_doubt`.
+        News::Unknown if entry.ask == EntryKind::Get => return,
         News::Unknown | News::Unsent => Settled::OutcomeUnknown(settle::error(&mut spelled, UNKNOWN)),
     };
     sink(member, settled);

@@ -388,6 +388,31 @@ impl<M: Member> Segment<M> {
         front
     }
 
+    /// Takes the writes out of what was lost: what is left are its reads, which may go again as one.
+    pub fn take_writes(&mut self) -> Self {
+        let writes = self.take_entries(|entry| entry.ask != EntryKind::Get);
+        if self.kind == Kind::Sets {
+            // They were to be told what was set. Now they read what is there.
+            self.kind = Kind::Counter;
+            self.arena.clear();
+        }
+        self.fold.clear();
+        self.unfolded = false;
+        writes
+    }
+
+    /// The reads among the operations at these places of an unfolded segment, as one of their own.
+    pub fn reads_at(&self, mut places: impl Iterator<Item = usize>) -> Option<Self> {
+        let mut reads = Self { kind: self.kind, arena: self.arena.clone(), ..Self::new() };
+        let read = |place| self.operation(place).filter(|(entry, _)| entry.ask == EntryKind::Get);
+        reads.entries = places
+            .by_ref()
+            .filter_map(|place| read(place).map(|(entry, member)| Entry { member, ..*entry }))
+            .collect();
+        reads.recount();
+        (reads.operations > 0).then_some(reads)
+    }
+
     /// Counts the operations anew. The fold is not; nothing looks at that of an unfolded segment but for whether it writes.
     fn recount(&mut self) {
         let of = |entry: &Entry<M>| entry.member.operations();

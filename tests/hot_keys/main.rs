@@ -15,6 +15,7 @@ mod combine_faults;
 mod combine_linearizable;
 mod combine_runs;
 mod errors;
+mod folded_in_doubt;
 mod folded_transactions;
 mod folded_writes;
 mod journal;

@@ -142,3 +142,41 @@ fn a_length_that_cannot_be_is_no_answer() {
     check(":3\r\n", &[(0, unknown), (1, unknown)]);
     check("+OK\r\n", &[(0, unknown), (1, unknown)]);
 }
+
+#[test]
+fn reads_of_a_lost_flush_go_again() {
+    let check = |lines: &[&str], wire: &str, unknown: &[u32], again: &str| {
+        let mut queue = limiter(0, &[]);
+        for (number, line) in lines.iter().enumerate() {
+            with_write(line, |op| queue.push(op, (number as u32).into(), Resp2));
+        }
+        assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, wire);
+        let mut told = Vec::new();
+        queue.lost(1, &NONE, 0, collect(&mut told));
+        let numbers: Vec<u32> = told.iter().map(|(number, _)| *number).collect();
+        assert!(told.iter().all(|(_, text)| text.contains("outcome unknown")), "{told:?}");
+        assert_eq!(numbers, unknown, "{lines:?}");
+        assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, again, "{lines:?}");
+    };
+    check(&["INCR k", "GET k", "INCR k", "GET k"], "INCRBY k 2", &[0, 2], "GET k");
+    check(&["SET k v", "GET k", "SET k w"], "SET k w", &[0, 2], "GET k");
+    check(&["HINCRBY k f 1", "HGET k f"], "HINCRBY k f 1", &[0], "HGET k f");
+    check(&["INCR k", "TTL k", "EXPIRE k 9"], "INCRBY k 1; TTL k; EXPIRE k 9", &[0, 2], "TTL k");
+}
+
+#[test]
+fn reads_among_what_goes_as_it_came_go_again_when_it_is_lost() {
+    let mut queue = limiter(0, &[]);
+    for (number, line) in ["INCR k", "GET k", "INCR k"].into_iter().enumerate() {
+        with_write(line, |op| queue.push(op, said(Verb::Incr, number as u32), Resp2));
+    }
+    sent(&mut queue, INTERVAL_NS, &PLAIN);
+    assert_eq!(answers(&mut queue, &["-NOPERM this user may not\r\n"]), (vec![], Some(Again::OneByOne)));
+    let (_, wire) = sent(&mut queue, INTERVAL_NS, &PLAIN);
+    assert_eq!(wire, "INCR k; GET k; INCR k");
+    let mut told = Vec::new();
+    queue.lost(1, &[":1\r\n"], 0, collect(&mut told));
+    assert_eq!(told.remove(0), (0, ":1\r\n".to_owned()));
+    assert!(matches!(&told[..], [(2, text)] if text.contains("outcome unknown")), "{told:?}");
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "GET k");
+}
