@@ -108,8 +108,16 @@ mod tests {
         let mut worker = WorkerTallies::default();
         let row = worker.sales.keys.acquire(Arc::from(&b"sku"[..]));
         let tally = worker.sales.keys.row(row);
-        tally.facts =
-            Some(SaleFacts { phase, taken, limit: 100, seq: taken, start_ms: 0, end_ms: 0, now_ms: 0 });
+        tally.facts = Some(SaleFacts {
+            phase,
+            taken,
+            limit: 100,
+            seq: taken,
+            buckets: 1,
+            start_ms: 0,
+            end_ms: 0,
+            now_ms: 0,
+        });
         tally.counts.refused[SaleRefusal::SoldOut.index()] = refused;
         worker.sales.keys.acquire(Arc::from(&b"unknown"[..]));
         Merged::of([&worker])

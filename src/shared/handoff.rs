@@ -61,6 +61,8 @@ pub enum AnswerTo {
     },
     /// The admission: what a quota has let through is added to its counter.
     Admission,
+    /// The home of a sale, which asks who holds places of it.
+    SaleHome,
 }
 
 /// Who waits for a combined operation, or for several equal ones in a row.
@@ -127,7 +129,7 @@ impl Member for Waiter {
     fn caller(&self) -> u64 {
         let client = match self.to {
             AnswerTo::Slot { client, .. } => client,
-            AnswerTo::Admission => THE_WORKER,
+            AnswerTo::Admission | AnswerTo::SaleHome => THE_WORKER,
         };
         // Clients are numbered by each worker for itself.
         client.rotate_left(16) ^ u64::from(self.worker)

@@ -49,6 +49,8 @@ pub struct SaleFacts {
     pub limit: i64,
     /// The last place in line.
     pub seq: i64,
+    /// How many buckets the holders are in.
+    pub buckets: u32,
     /// From when on it gives places, in unix time; 0 for always.
     pub start_ms: i64,
     /// Until when; 0 for ever.
@@ -59,7 +61,8 @@ pub struct SaleFacts {
 
 impl From<&SaleState<'_>> for SaleFacts {
     fn from(state: &SaleState<'_>) -> Self {
-        let &SaleState { phase, taken, limit, seq, start_ms, end_ms, now_ms, .. } = state;
-        Self { phase, taken, limit, seq, start_ms, end_ms, now_ms }
+        let &SaleState { phase, taken, limit, seq, buckets, start_ms, end_ms, now_ms, .. } = state;
+        let buckets = u32::try_from(buckets).unwrap_or_default();
+        Self { phase, taken, limit, seq, buckets, start_ms, end_ms, now_ms }
     }
 }

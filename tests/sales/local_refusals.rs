@@ -65,6 +65,36 @@ fn who_holds_a_place_gets_it_again_when_the_sale_is_sold_out_or_closed() {
     }
 }
 
+/// Whoever holds nothing is refused without a question once the buckets of the holders have been read: strangers cost Redis a few calls, however
+/// many come, and every holder is still found.
+#[test]
+fn a_sold_out_sale_is_not_asked_about_each_stranger() {
+    let server = Server::start();
+    let gateway = Gateway::of_two_workers(&server, SELDOM);
+    let mut client = gateway.client();
+    client.check("RESERVE.OPEN sku LIMIT 200", "+OK");
+    for user in 0..200 {
+        client.check(&format!("RESERVE.ADD sku holder{user}"), "*4 $9 confirmed...");
+    }
+    for stranger in 0..100 {
+        client.check(&format!("RESERVE.ADD sku early{stranger}"), "-SOLDOUT...");
+    }
+    let before = all_calls(&server);
+    for stranger in 0..1000 {
+        client.check(&format!("RESERVE.ADD sku stranger{stranger}"), "-SOLDOUT...");
+    }
+    assert_eq!(all_calls(&server), before, "a thousand strangers cost nothing");
+    for user in 0..200 {
+        client
+            .check(&format!("RESERVE.ADD sku holder{user}"), &format!("*4 $9 confirmed :{} :0 :0", user + 1));
+    }
+    // A place that is given ends what was read: the new holder is found.
+    client.check("RESERVE.CANCEL sku holder7", "*4 $9 cancelled...");
+    client.check("RESERVE.ADD sku stranger7", "*4 $9 confirmed :201 :0 :0");
+    client.check("RESERVE.ADD sku stranger8", "-SOLDOUT...");
+    client.check("RESERVE.ADD sku stranger7", "*4 $9 confirmed :201 :0 :0");
+}
+
 #[test]
 fn a_place_that_is_given_back_is_known_at_once_where_it_was() {
     let server = Server::start();

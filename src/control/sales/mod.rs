@@ -23,7 +23,7 @@ use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::{ControlRequest, WorkerMessage};
 
 /// How long one command is tried.
-const PATIENCE: Duration = Duration::from_millis(3500);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Answers a `RESERVE` command about a whole sale.
 pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {

@@ -2,8 +2,8 @@
 
 use super::waiting::{Item, Part};
 use super::{Due, Flight, HotKeys, RETRY_PAUSE_NS, Refused, Sale};
-use crate::reserve::{FlushResults, OpKind, OpResult, Refusal, write_op_reply};
-use crate::resp::{RespVersion, encode, first_error};
+use crate::reserve::{FlushResults, OpKind, OpResult, Refusal, bucket_of, write_op_reply};
+use crate::resp::{RespVersion, bulk_payload, encode, first_error};
 use crate::shared::ending::Ending;
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::{ErrorKind, Outcome, SaleRefusal};
@@ -28,7 +28,12 @@ impl HotKeys {
         mut results: FlushResults<'_>,
     ) {
         let facts = SaleFacts::from(&results.state);
+        // Nobody came to hold a place since the last reply.
+        let is_steady = sale.known.facts().is_some_and(|known| known.seq == facts.seq);
         sale.known.learn(core.now_ns, facts);
+        if sale.holders.is_over(&facts) {
+            self.sales.holders -= sale.holders.clear();
+        }
         self.note_facts(core, sale, facts);
         for item in flight.items {
             let item = Item { waiter: Waiter { upstream_ns, ..item.waiter }, ..item };
@@ -42,6 +47,12 @@ impl HotKeys {
                 continue;
             };
             match result {
+                OpResult::Bucket { users, .. } => {
+                    let hash_of = |name| core.gateway.key_hasher.id(sale.place.cluster, name).hash;
+                    let users = is_steady.then(|| users.filter_map(bulk_payload).map(hash_of).collect());
+                    let bucket = bucket_of(&item.op.user, facts.buckets);
+                    self.sales.holders += sale.holders.learn(&facts, bucket, users);
+                }
                 OpResult::TryAgain if self.may_wait(core, sale, &item) => sale.told_to_wait.push(item),
                 OpResult::TryAgain => self.fail_item(core, sale, &item, (BUSY, Outcome::Failed.into())),
                 result => {
@@ -139,6 +150,11 @@ impl HotKeys {
         item: &Item,
         (text, ending): (&str, Ending),
     ) {
+        if item.op.kind == OpKind::Bucket {
+            // It is asked for again.
+            self.sales.holders -= sale.holders.clear();
+            return;
+        }
         if let Some(Part { place: 0, .. }) = item.part {
             sale.partial_error = None;
         }

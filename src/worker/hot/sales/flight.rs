@@ -43,7 +43,9 @@ impl HotKeys {
             return self.arm(Due::Sale(hash), since_ns + idle_ns);
         }
         core.tallies.sales.keys.release(sale.row);
-        self.sales.homes.remove(&hash);
+        if let Some(mut sale) = self.sales.homes.remove(&hash) {
+            self.sales.holders -= sale.holders.clear();
+        }
     }
 
     fn drive_sale(&mut self, core: &mut Core, exit: &mut impl FlushExit, hash: u64, sale: &mut Sale) {

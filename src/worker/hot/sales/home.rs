@@ -1,12 +1,13 @@
 //! An operation comes to the home of its sale: it is refused by what is known, or waits for the next call.
 
+use super::holders::{Holds, USERS_MAX};
 use super::waiting::{Item, Part};
 use super::{HotKeys, Refused, Sale};
 use crate::limits::QUEUE_BYTES_MAX;
-use crate::reserve::{OpKind, Refusal, ReserveOp};
+use crate::reserve::{OpKind, Refusal, ReserveOp, SalePhase, bucket_of};
 use crate::resp::{RespVersion, encode};
 use crate::shared::ending::Ending;
-use crate::shared::handoff::Waiter;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome, SaleRefusal, SaleVerb};
 use crate::shared::reservations::SaleRequest;
 use crate::worker::core::Core;
@@ -55,7 +56,10 @@ impl HotKeys {
         match ops.first().map(|op| op.kind) {
             Some(OpKind::Add) => {
                 let seq = sale.known.facts().map_or(0, |facts| facts.seq);
-                let was_refused = self.sales.refused.contains(Refused::mark(hash, user, seq));
+                let name = ops.first().map_or(&b""[..], |op| &op.user);
+                let holds_nothing = self.sales.holders < USERS_MAX && sale.holds_nothing(name, user, waiter);
+                let was_refused =
+                    holds_nothing || self.sales.refused.contains(Refused::mark(hash, user, seq));
                 let recheck_ns = core.config.reserve.recheck.as_nanos() as u64;
                 if let Some(refusal) = sale.known.refuses(core.now_ns, recheck_ns, was_refused) {
                     let row = sale.row;
@@ -126,6 +130,26 @@ impl HotKeys {
 }
 
 impl Sale {
+    /// Whether a user surely holds nothing. Where the sale refuses and the user's bucket is not known, that is asked for with the next call.
+    fn holds_nothing(&mut self, name: &[u8], user: u64, waiter: Waiter) -> bool {
+        let Some(facts) = self.known.facts().copied().filter(|facts| facts.taken > 0) else { return false };
+        if !matches!(facts.phase, SalePhase::SoldOut | SalePhase::Closed | SalePhase::Ended) {
+            return false;
+        }
+        let bucket = bucket_of(name, facts.buckets);
+        match self.holders.of(&facts, bucket, user) {
+            Holds::Nothing => true,
+            Holds::Perhaps => false,
+            Holds::Unknown => {
+                self.holders.ask(&facts, bucket);
+                let waiter =
+                    Waiter::asking(usize::from(waiter.worker), AnswerTo::SaleHome, waiter.received_ns);
+                self.waiting.push(Item { waiter, op: ReserveOp::on(OpKind::Bucket, name), user, part: None });
+                false
+            }
+        }
+    }
+
     /// The reply to the last `RESERVE.INFO`, if that is recent and work waits for the sale.
     fn recent_info(&self, now_ns: u64, version: RespVersion) -> Option<Vec<u8>> {
         let (as_of_ns, [second, third]) = self.info.as_ref().filter(|_| self.is_awaited())?;

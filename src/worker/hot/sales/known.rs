@@ -2,8 +2,9 @@
 //!
 //! A sale that is sold out, closed, not open yet, or not there is asked about once per `reserve.recheck`; whoever comes between is
 //! refused. But a holder who asks again gets its holding, whatever became of the sale. So where somebody holds places, only those
-//! are refused here whom Redis itself has refused since the last place was given: until the next is given, nobody of them can have
-//! come to hold one. A place that is given changes the last number given (`seq`), and whoever was refused before is asked about anew.
+//! are refused here who are not among the holders ([`super::holders`]), or whom Redis itself has refused, since the last place was given:
+//! until the next is given, nobody of them can have come to hold one. A place that is given changes the last number given (`seq`), and
+//! whoever was refused before is asked about anew.
 //!
 //! Has no clock and does no IO: the time is passed in.
 
@@ -106,7 +107,7 @@ mod tests {
     const RECHECK_NS: u64 = 50 * MS;
 
     fn state(phase: SalePhase, taken: i64) -> SaleFacts {
-        SaleFacts { phase, taken, limit: 10, seq: 10, start_ms: 2_000, end_ms: 0, now_ms: 1_000 }
+        SaleFacts { phase, taken, limit: 10, seq: 10, buckets: 1, start_ms: 2_000, end_ms: 0, now_ms: 1_000 }
     }
 
     #[test]

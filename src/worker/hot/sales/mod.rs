@@ -21,6 +21,7 @@
 mod answers;
 mod figures;
 mod flight;
+mod holders;
 mod home;
 mod known;
 mod waiting;
@@ -39,6 +40,7 @@ use crate::shared::ending::Ending;
 use crate::shared::keyed::RowId;
 use crate::shared::reservations::SaleRequest;
 use crate::worker::core::Core;
+use holders::Holders;
 use known::{Known, Refused};
 use waiting::{Item, Waiting};
 
@@ -65,6 +67,7 @@ struct Sale {
     /// What Redis said last to the call at hand, where that was that it does not serve the slot at present.
     said: Option<Bytes>,
     known: Known,
+    holders: Holders,
     /// The reply to the last `RESERVE.INFO`, in both versions of the protocol, and when it came.
     info: Option<(u64, [Vec<u8>; 2])>,
     /// What has come of a reply that is an array, or the error that it is instead.
@@ -94,6 +97,8 @@ struct Flight {
 pub struct Sales {
     homes: HashMap<u64, Box<Sale>, BuildHasherDefault<Hashed>>,
     refused: Refused,
+    /// Users that all sales remember of their buckets.
+    holders: usize,
     /// Sales to be looked at in this tick.
     dirty: VecDeque<u64>,
     /// Operations for the homes of other workers, by worker.
@@ -108,6 +113,7 @@ impl Sales {
         Self {
             homes: HashMap::default(),
             refused: Refused::default(),
+            holders: 0,
             dirty: VecDeque::new(),
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             last_sequence: 0,
@@ -142,6 +148,7 @@ impl Sale {
             owner: OwnerRequest::default(),
             said: None,
             known: Known::default(),
+            holders: Holders::default(),
             info: None,
             partial: Vec::new(),
             partial_error: None,
