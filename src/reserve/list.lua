@@ -38,8 +38,8 @@ local function plan()
       reached = seq
       if h.seq == seq and (state == '' or state == state_of(h)) then
         local at = #rows
-        rows[at + 1], rows[at + 2], rows[at + 3] = tostring(seq), h.user, tostring(h.moved or h.confirmed + h.held)
-        rows[at + 4], rows[at + 5] = state_of(h), tostring(h.time)
+        rows[at + 1], rows[at + 2], rows[at + 3] = format('%d', seq), h.user, format('%d', h.moved or h.confirmed + h.held)
+        rows[at + 4], rows[at + 5] = state_of(h), format('%d', h.time)
       end
     end
     index = index + 1

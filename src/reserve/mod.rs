@@ -12,7 +12,7 @@
 //! | key | what | goes |
 //! |---|---|---|
 //! | `{tag}hotgate:sale:<sku>` | hash: terms, counts, the last flush of each gateway | with DROP, last |
-//! | `...sale.holders.<n>:<sku>` | hash: user to holding, at most about 100 a bucket | with DROP |
+//! | `...sale.holders.<n>:<sku>` | hash: user to holding, at most about 50 a bucket | with DROP |
 //! | `...sale.pages.<n>:<sku>` | hash: 128 places in line to users | with DROP; an entry with its holding |
 //! | `...sale.due:<sku>` | sorted set of the seconds in which holds end | with DROP; a second when it is over |
 //! | `...sale.due.<second>:<sku>` | list of the places in line whose hold ends then | when it is over |
@@ -26,8 +26,8 @@
 //! One hash of ten million fields stalls Redis when it grows, cannot be moved to another node, and takes several times the memory of its
 //! content. So holders are in buckets that are small enough for Redis's compact form (a listpack). The bucket of a user follows from
 //! his SHA-1. The number of buckets grows one by one with the holders (*linear hashing*, Litwin 1980): when the
-//! mean is above 48, the next bucket in turn is split in two. So an operation costs the same at ten holders and at ten million, and
-//! no operation pays for more than a few splits of a hundred fields. Buckets never become fewer.
+//! mean is above 24, the next bucket in turn is split in two. So an operation costs the same at ten holders and at ten million, and
+//! no operation pays for more than a few splits of fifty fields. Buckets never become fewer.
 //!
 //! Every holder has a place in line, `seq`, given in order and never twice. A page has 128 of them, so reading on behind a
 //! `seq` finds its page by division: the last page costs what the first does.

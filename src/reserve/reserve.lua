@@ -12,7 +12,8 @@
 
 -- Entries of holds looked at: by every call, and in addition by one that misses a place.
 local TAKE_BACK, TAKE_BACK_MORE = 32, 32
-local IDS_MAX = 32
+-- Ids of a user, and users of a bucket of ids in the mean, from which on one is split.
+local IDS_MAX, IDS_MEAN = 32, 16
 local ONCE_MS, GATEWAYS_MAX = 600000, 64
 
 local gateway, sequence = ARGV[1], ARGV[2]
@@ -242,6 +243,9 @@ local function plan()
     now_text, more and 1 or 0) .. s.moving_to
   if sequence ~= '' and not s.once then forget_gateways() end
   plan_rest()
+  if next(id_users) and idbuckets_before > 0 and s.idusers > s.idbuckets * IDS_MEAN then
+    s.idbuckets = plan_splits('ids', s.idusers, s.idbuckets, IDS_MEAN, 4)
+  end
   if granted > 0 then
     s.rate, s.rated, s.granted = math.max(0, rate_now()) + granted * 1000 / RATE_MS, now, s.granted + granted
   end
@@ -257,7 +261,7 @@ local function write_ids()
 end
 
 local function commit()
-  local changes = #events > 0 or #forgotten > 0 or #seconds_done > 0 or entry_at > 0
+  local changes = #events > 0 or #splits > 0 or #forgotten > 0 or #seconds_done > 0 or entry_at > 0
   for _, h in ipairs(loaded) do changes = changes or h.changed end
   if sequence ~= '' then
     write_sale('once.' .. gateway, sequence .. ' ' .. now_text .. ' ' .. cmsgpack.pack(results))

@@ -8,8 +8,8 @@
 
 local TRYAGAIN = 'TRYAGAIN the keys of this sale are on two nodes while their slot moves'
 local PAGE = 128
--- Fields of a bucket, in the mean, from which on one is split.
-local HOLDERS_MEAN, IDS_MEAN = 48, 16
+-- Holders of a bucket, in the mean, from which on one is split.
+local HOLDERS_MEAN = 24
 local LEDGER_MAX = 10000000
 -- Seconds in which holds end that one call looks at.
 local SECONDS_MAX = 16
@@ -279,10 +279,7 @@ local function plan_rest()
   plan_due()
   if #events > 0 then ledger_full() end
   if s.holders > s.buckets * HOLDERS_MEAN then
-    s.buckets = plan_splits('holders', s.holders, s.buckets, HOLDERS_MEAN, 2)
-  end
-  if idbuckets_before > 0 and s.idusers > s.idbuckets * IDS_MEAN then
-    s.idbuckets = plan_splits('ids', s.idusers, s.idbuckets, IDS_MEAN, 2)
+    s.buckets = plan_splits('holders', s.holders, s.buckets, HOLDERS_MEAN, 3)
   end
 end
 
