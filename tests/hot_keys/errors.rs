@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-/// Where combined keys are: what concerns quotas and write-behind alone is opt-in, and has words of its own.
+/// Where combined keys are: what concerns quotas, write-behind and sales alone is opt-in, and has words of its own.
 const SOURCES: [&str; 2] = ["src/worker/hot", "src/combine"];
-const OPT_IN: [&str; 4] = [
+const OPT_IN: [&str; 5] = [
     "src/worker/hot/behind",
     "src/combine/write_behind",
     "src/worker/hot/quota.rs",
     "src/worker/hot/held_counters.rs",
+    "src/worker/hot/sales",
 ];
 
 /// Words of Redis that code compares with, and does not say.
