@@ -333,8 +333,10 @@ impl NodeRefusal {
 
 fixed_labels! {
     /// The state of a worker's connection to an upstream node; merged over workers, the greatest counts.
+    #[derive(Default)]
     NodeState {
         /// Never needed so far.
+        #[default]
         Idle => "idle",
         /// Connected, and replying.
         Up => "up",
@@ -342,12 +344,6 @@ fixed_labels! {
         Connecting => "connecting",
         /// The last attempt failed; the next waits for its backoff.
         Down => "down",
-    }
-}
-
-impl Default for NodeState {
-    fn default() -> Self {
-        Self::Idle
     }
 }
 
