@@ -29,7 +29,11 @@ impl Selector {
         inner
             .split(u8::is_ascii_whitespace)
             .filter(|rule| !rule.is_empty())
-            .try_for_each(|rule| selector.apply(rule, table))?;
+            // Written into a file, such a rule would end the selector.
+            .try_for_each(|rule| match rule.ends_with(b")") {
+                true => Err(RuleError::Syntax),
+                false => selector.apply(rule, table),
+            })?;
         Ok(selector)
     }
 

@@ -56,7 +56,7 @@ impl Users {
         rules: &[R],
         table: &CommandTable,
     ) -> Result<Self, ChangeError> {
-        if has_spaces(name) {
+        if name.is_empty() || has_spaces(name) {
             return Err(ChangeError::Name);
         }
         let mut user = self.get(name).map_or_else(|| User::new(name, table), |known| User::clone(known));
