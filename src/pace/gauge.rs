@@ -3,6 +3,12 @@
 //! One request at a time is timed: the first of a write, from the write to its reply. That costs one comparison per read of the
 //! connection, not one per request.
 
+/// How long a window is.
+pub const WINDOW_NS: u64 = 5_000_000;
+
+/// A queue that folding has not ended within this is that of others.
+pub(super) const OWN_QUEUE_NS_MAX: u64 = 3_000_000_000;
+
 /// A window of time on one connection. Its shortest round trip shows whether a queue stood all the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {

@@ -78,7 +78,7 @@ mod key;
 mod node;
 mod turns;
 
-pub use gauge::{Gauge, Window};
+pub use gauge::{Gauge, WINDOW_NS, Window};
 pub use key::{Course, KeyPace, REST_NS_MAX, REST_NS_MIN, heaviest};
-pub use node::{NodePace, ROUND_NS, STANDING_WINDOWS, WINDOW_NS};
+pub use node::{NodePace, ROUND_NS, STANDING_WINDOWS};
 pub use turns::{FLUSHES_MAX, Turns};

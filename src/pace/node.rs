@@ -1,13 +1,10 @@
 //! One node as one worker sees it: how long a round trip takes when nothing queues, and which key probes now.
 
-use super::gauge::Window;
+use super::gauge::{OWN_QUEUE_NS_MAX, WINDOW_NS, Window};
 use super::turns::Turns;
 
 /// A round trip that is longer than the floor by less than this is not worth a thought: it is the jitter of schedulers.
 const EXCESS_NS_MIN: u64 = 200_000;
-
-/// How long a window is.
-pub const WINDOW_NS: u64 = 5_000_000;
 
 /// While a key probes: one round of its probe. A queue that the probe makes is noticed within this.
 pub const ROUND_NS: u64 = 1_000_000;
@@ -17,9 +14,6 @@ pub const STANDING_WINDOWS: u32 = 2;
 
 /// The floor is the shortest round trip of between one and two of these.
 const FLOOR_AGE_NS: u64 = 300_000_000_000;
-
-/// A queue that folding has not ended within this is that of others.
-pub(super) const OWN_QUEUE_NS_MAX: u64 = 3_000_000_000;
 
 /// A probe that has had no end by then is given up, so that other keys have their turn.
 const PROBE_NS_MAX: u64 = 300_000_000;

@@ -12,8 +12,7 @@
 
 use std::collections::VecDeque;
 
-use super::gauge::Window;
-use super::node::{OWN_QUEUE_NS_MAX, WINDOW_NS};
+use super::gauge::{OWN_QUEUE_NS_MAX, WINDOW_NS, Window};
 
 /// Flushes that one gateway has in flight at one node when a queue begins to stand there, over all its workers.
 pub const FLUSHES_MAX: usize = 8;
