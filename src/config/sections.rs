@@ -99,7 +99,7 @@ section! {
             "How long a handshake may take.";
         certificates as "certificate": Vec<TlsCertificate> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: TlsCertificate::DIRECTIVES }, min: 0, max: 100 }, live,
-            "A certificate for clients that ask for one of these names (SNI); others get that of [tls].";
+            "A certificate for clients that ask for one of these names (SNI); others get the one above.";
     }
 }
 
