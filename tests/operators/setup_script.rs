@@ -39,7 +39,7 @@ fn installed_beside(present: &[&str], has_venv: bool) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "redis-server",
     "redis-cli",
     "redis-benchmark",
@@ -52,6 +52,7 @@ const ALL: [&str; 12] = [
     "cc",
     "script",
     "prlimit",
+    "openssl",
 ];
 
 #[test]
