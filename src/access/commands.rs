@@ -16,7 +16,7 @@ struct Rule {
 pub struct CommandRules {
     /// It began with all commands, those of the future among them.
     from_all: bool,
-    /// Nothing was taken away from that.
+    /// No rule takes anything away from that.
     all: bool,
     /// In their order. A rule that a later one makes void is gone.
     rules: Vec<Rule>,
@@ -101,7 +101,6 @@ impl CommandRules {
             self.allowed[word] |= bit;
         } else {
             self.allowed[word] &= !bit;
-            self.all = false;
         }
     }
 
@@ -113,6 +112,7 @@ impl CommandRules {
         };
         self.rules.retain(|rule| !is_void(&rule.text));
         self.rules.push(Rule { allow, text });
+        self.all = self.from_all && self.rules.iter().all(|rule| rule.allow);
     }
 
     /// Whether a command may be called with this first argument.
