@@ -77,13 +77,14 @@ impl Reloader {
             errors.into_iter().map(why).collect::<Vec<_>>()
         })?;
         let fitted = self.descriptors.fit(&config).map_err(|error| vec![error.to_string()])?;
-        let users = users_of(&config.auth, &self.gateway.commands.load()).map_err(|errors| {
-            errors.iter().map(|error| format!("auth.acl_file: {error}")).collect::<Vec<_>>()
-        })?;
         let missing = missing_rights(&config, self.gateway.routes, &self.gateway.dialers).await;
         if !missing.is_empty() {
             return Err(missing);
         }
+        // Behind the last wait: the servers may have told of other commands meanwhile.
+        let users = users_of(&config.auth, &self.gateway.commands.load()).map_err(|errors| {
+            errors.iter().map(|error| format!("auth.acl_file: {error}")).collect::<Vec<_>>()
+        })?;
         let changes = self.asked.changes(&file);
         for change in &changes {
             match change.reloadable {

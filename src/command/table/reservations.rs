@@ -6,11 +6,11 @@
 use super::*;
 
 commands! { RESERVATIONS: Reservations []
-    "reserve.add"     -3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Take places of a sale for a user, or tell what the user holds";
-    "reserve.cancel"  -3 [WRITE NOSCRIPT FAST NO_MULTI]          [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Give places of a sale back that a user holds";
+    "reserve.add"     -3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|ACCESS|UPDATE)]                             Reserve(By::Home),    "0.1.0" "Take places of a sale for a user, or tell what the user holds";
+    "reserve.cancel"  -3 [WRITE NOSCRIPT FAST NO_MULTI]          [at(1, RW|ACCESS|UPDATE)]                             Reserve(By::Home),    "0.1.0" "Give places of a sale back that a user holds";
     "reserve.check"    3 [READONLY NOSCRIPT FAST NO_MULTI]       [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell what a user holds of a sale";
     "reserve.close"    2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RW|UPDATE)]                                    Reserve(By::Control), "0.1.0" "Have a sale refuse whoever holds nothing of it";
-    "reserve.confirm"  3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|UPDATE)]                                    Reserve(By::Home),    "0.1.0" "Make what a user holds of a sale for a time the user's for good";
+    "reserve.confirm"  3 [WRITE DENYOOM NOSCRIPT FAST NO_MULTI]  [at(1, RW|ACCESS|UPDATE)]                             Reserve(By::Home),    "0.1.0" "Make what a user holds of a sale for a time the user's for good";
     "reserve.drop"    -2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RM|DELETE)]                                    Reserve(By::Control), "0.1.0" "Remove a closed sale and all that is known of it, in steps";
     "reserve.info"     2 [READONLY NOSCRIPT FAST NO_MULTI]       [at(1, RO|ACCESS)]                                    Reserve(By::Home),    "0.1.0" "Tell how a sale goes";
     "reserve.list"    -2 [READONLY NOSCRIPT NO_MULTI]            [at(1, RO|ACCESS)]                                    Reserve(By::Control), "0.1.0" "List who holds places of a sale, page by page";
