@@ -16,6 +16,13 @@ pub(super) struct Bound {
     pub tls: Vec<SocketAddr>,
 }
 
+impl Bound {
+    /// Both.
+    pub(super) fn all(&self) -> Vec<SocketAddr> {
+        self.plain.iter().chain(&self.tls).copied().collect()
+    }
+}
+
 /// One listener per address and worker, all workers on the same port.
 pub(super) fn bind_all(
     config: &Config,

@@ -1,19 +1,23 @@
 //! A bounded table of tallies by key.
 //!
 //! A worker takes a row when a key becomes interesting (hot, or under a quota), keeps the row's number in its own state of that
-//! key, and counts without a lookup. Rows are bounded. Keys beyond the bound share the overflow row, so counting never
+//! key, and counts without a lookup. Rows are bounded. Keys beyond the bound share the shared row, so counting never
 //! fails and totals stay right. A row that is given back loses its counts: totals that must never shrink are kept elsewhere.
 
 use std::sync::Arc;
 
-/// The number of a row. It is valid until [`Keyed::release`].
+/// Where a key is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowId(u32);
-
-impl RowId {
-    /// The row that all keys beyond the bound share.
-    pub const OVERFLOW: RowId = RowId(u32::MAX);
+pub enum RowId {
+    /// In a row of its own, valid until [`Keyed::release`].
+    Own(RowIndex),
+    /// In the row that all keys beyond the bound share.
+    Shared,
 }
+
+/// The number of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowIndex(u32);
 
 /// At most a fixed number of rows of `T`, each with its key.
 #[derive(Clone, Debug)]
@@ -30,38 +34,40 @@ impl<T: Default> Keyed<T> {
         Self { rows: Vec::new(), free: Vec::new(), overflow: T::default(), rows_max }
     }
 
-    /// Takes a row for `key`, or the overflow row when all are taken. The caller keeps at most one row per
+    /// Takes a row for `key`, or the shared row when all are taken. The caller keeps at most one row per
     /// key.
     pub fn acquire(&mut self, key: Arc<[u8]>) -> RowId {
         if let Some(row) = self.free.pop() {
             self.rows[row as usize] = Some((key, T::default()));
-            return RowId(row);
+            return RowId::Own(RowIndex(row));
         }
         if self.rows.len() >= self.rows_max {
-            return RowId::OVERFLOW;
+            return RowId::Shared;
         }
         self.rows.push(Some((key, T::default())));
-        RowId(self.rows.len() as u32 - 1)
+        RowId::Own(RowIndex(self.rows.len() as u32 - 1))
     }
 
     /// Gives a row back. Its counts end here.
     pub fn release(&mut self, row: RowId) {
-        if let Some(slot) = self.rows.get_mut(row.0 as usize)
+        if let RowId::Own(RowIndex(row)) = row
+            && let Some(slot) = self.rows.get_mut(row as usize)
             && slot.take().is_some()
         {
-            self.free.push(row.0);
+            self.free.push(row);
         }
     }
 
-    /// The row's counts; of a row that was given back, the overflow row's.
+    /// The row's counts; of a row that was given back, the shared row's.
     pub fn row(&mut self, row: RowId) -> &mut T {
-        match self.rows.get_mut(row.0 as usize) {
+        let RowId::Own(RowIndex(row)) = row else { return &mut self.overflow };
+        match self.rows.get_mut(row as usize) {
             Some(Some((_, tally))) => tally,
             _ => &mut self.overflow,
         }
     }
 
-    /// Every row in use, with its key; the overflow row is not among them.
+    /// Every row in use, with its key; the shared row is not among them.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, &T)> {
         self.rows.iter().flatten().map(|(key, tally)| (key, tally))
     }
@@ -112,6 +118,6 @@ mod tests {
         let second = table.acquire(key("b"));
         assert_eq!(*table.row(second), 0);
         assert_eq!(table.iter().map(|(key, _)| &key[..]).collect::<Vec<_>>(), [b"b"]);
-        assert_eq!(table.acquire(key("c")), RowId::OVERFLOW, "a double release must not free two rows");
+        assert_eq!(table.acquire(key("c")), RowId::Shared, "a double release must not free two rows");
     }
 }

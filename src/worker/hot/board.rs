@@ -40,7 +40,7 @@ pub(super) struct Board {
 impl Board {
     /// A quota holds this key now.
     pub fn enter(&mut self, hash: u64, held: &KeyQuotaState) {
-        if !held.rows().contains(&RowId::OVERFLOW) {
+        if !held.rows().contains(&RowId::Shared) {
             self.shown.push(hash);
         }
         for name in held.admission.quota().polled() {
@@ -92,7 +92,7 @@ impl HotKeys {
             let home = self.entries.get_mut(&hash).and_then(|entry| entry.queue.as_mut());
             if let Some(held) = home.and_then(|home| home.held.as_mut()) {
                 held.tally(&mut core.tallies.quotas);
-                if held.rows().contains(&RowId::OVERFLOW) {
+                if held.rows().contains(&RowId::Shared) {
                     self.board.untold.insert(hash);
                 }
             }
@@ -114,7 +114,7 @@ impl HotKeys {
             let Some(home) = home else { return false };
             home.adopt_limits(&self.limits, self.limits_version, core.now_ns);
             let Some(held) = &home.held else { return false };
-            let has_rows = !held.rows().contains(&RowId::OVERFLOW);
+            let has_rows = !held.rows().contains(&RowId::Shared);
             if has_rows {
                 describe(held, self.quotas.rules(), core.now_ns, &mut facts);
             }

@@ -114,8 +114,7 @@ impl KeyQuotaState {
     fn reconfigure(&mut self, quota: Arc<KeyQuota>, tallies: &mut Keyed<QuotaTally>, now_ns: u64) {
         self.tally(tallies);
         if quota.is_alike(self.admission.quota()) {
-            for (row, rule) in self.rows.iter().zip(quota.rules()).filter(|(row, _)| **row != RowId::OVERFLOW)
-            {
+            for (row, rule) in self.rows.iter().zip(quota.rules()).filter(|(row, _)| **row != RowId::Shared) {
                 tallies.row(*row).rule = rule;
             }
         } else {
@@ -213,7 +212,7 @@ fn take_rows(quota: &KeyQuota, tallies: &mut Keyed<QuotaTally>) -> SmallVec<[Row
     let name: Arc<[u8]> = Arc::from(&quota.key()[..]);
     let rows = quota.rules().map(|rule| {
         let row = tallies.acquire(Arc::clone(&name));
-        if row != RowId::OVERFLOW {
+        if row != RowId::Shared {
             tallies.row(row).rule = rule;
         }
         row

@@ -72,7 +72,7 @@ impl HotKeys {
         let unclamped = !hash;
         if !self.entries.contains_key(&unclamped) {
             let identity = [core.gateway.id.as_bytes(), b":debts"].concat();
-            let queue = Some(Box::new(self.new_home((&key, place), &identity, RowId::OVERFLOW, None)));
+            let queue = Some(Box::new(self.new_home((&key, place), &identity, RowId::Shared, None)));
             let entry =
                 Entry { is_unclamped: true, ..Entry::new(key, place, core.index, core.now_ns, queue) };
             self.entries.insert(unclamped, entry);

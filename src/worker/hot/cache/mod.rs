@@ -199,7 +199,7 @@ impl Cache {
             }
             None => {
                 let row = tally.keys.acquire(Arc::from(read.name));
-                if row != RowId::OVERFLOW {
+                if row != RowId::Shared {
                     self.rows.insert(read.hash, (row, core.now_ns));
                 }
                 row
