@@ -15,6 +15,7 @@ mod support;
 mod webdriver;
 
 mod admin_under_attack;
+mod book;
 mod certificates;
 mod check_command;
 mod command_line;
