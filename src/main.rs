@@ -80,6 +80,9 @@ fn announce(started: &Started) {
     for address in &started.tls {
         println!("hotgate: listening for TLS on {address}");
     }
+    if let Some(path) = &started.unix {
+        println!("hotgate: listening on unix:{}", path.display());
+    }
     if let Some(address) = started.admin {
         println!("hotgate: admin on http://{address}");
     }

@@ -23,6 +23,7 @@ mod workers;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -46,6 +47,8 @@ pub struct Started {
     pub listen: Vec<SocketAddr>,
     /// Those for clients with TLS.
     pub tls: Vec<SocketAddr>,
+    /// The Unix socket for clients, if there is one.
+    pub unix: Option<PathBuf>,
     /// The address of the HTTP side, if there is one.
     pub admin: Option<SocketAddr>,
 }
@@ -86,7 +89,12 @@ pub async fn serve(
     let (admin, admin_address) = admin.unzip();
     control::start(&gateway, ends, Reloadable { source, asked, descriptors, certificates }, admin);
     wait_for_upstream(&gateway).await;
-    started(&Started { listen: bound.plain, tls: bound.tls, admin: admin_address });
+    started(&Started {
+        listen: bound.plain.clone(),
+        tls: bound.tls.clone(),
+        unix: bound.unix.as_ref().map(|file| file.path().to_owned()),
+        admin: admin_address,
+    });
     #[cfg(debug_assertions)]
     crate::panics::provoke_anywhere();
 
@@ -103,6 +111,8 @@ pub async fn serve(
         }
     };
     workers.join();
+    // The file of the Unix socket goes when nobody accepts any more.
+    drop(bound);
     // What the workers handed over last is on disk before the process ends.
     drop(journal);
     outcome

@@ -4,14 +4,15 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 
-/// A host name or IP address with its port. IPv6 addresses are kept without their brackets.
+/// A host name or IP address with its port, or the path of a Unix socket. IPv6 addresses are kept without their brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// Name or IP address.
+    /// Name or IP address; of a Unix socket its path, which begins with a slash as no host does.
     pub host: String,
-    /// Never 0.
+    /// Never 0, but of a Unix socket.
     pub port: u16,
 }
 
@@ -20,13 +21,23 @@ impl Address {
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Address { host: host.into(), port }
     }
+
+    /// The path, if it is a Unix socket's.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.host.starts_with('/').then(|| Path::new(&self.host))
+    }
+
+    /// Whether a server can be there: a cluster shows a node whose address it does not know with port 0.
+    pub fn is_somewhere(&self) -> bool {
+        self.port != 0 || self.unix_path().is_some()
+    }
 }
 
 /// The port of a server whose URL names none: Redis's own.
 const REDIS_PORT: u16 = 6379;
 
 /// What a server's address must be.
-const ADDRESS_EXPECTED: &str = "expected host:port, such as 127.0.0.1:6379 or [::1]:6379";
+const ADDRESS_EXPECTED: &str = "expected host:port, such as 127.0.0.1:6379 or [::1]:6379, or unix: and a path, such as unix:/run/redis/redis.sock";
 
 /// An address to listen on: `ip:port`, or a port alone, `:port` or `localhost:port`, which are all on loopback. To be reached from
 /// elsewhere has to be written out: `0.0.0.0:6380`.
@@ -52,7 +63,16 @@ impl FromStr for Address {
 
     /// `host:port`, an IPv6 host in brackets. `redis://host` and `redis://host:port` are the same as long as they hold nothing else:
     /// who logs in is told by directives of their own, and clients choose databases.
+    ///
+    /// `unix:` or `unix://` and an absolute path is a Unix socket.
     fn from_str(text: &str) -> Result<Self, &'static str> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path.starts_with('/') && !path.contains(char::is_control) {
+                true => Ok(Address::new(path, 0)),
+                false => Err("expected an absolute path behind unix:, such as unix:/run/redis/redis.sock"),
+            };
+        }
         let Some((scheme, rest)) = text.split_once("://") else {
             return parse_address(text).ok_or(ADDRESS_EXPECTED);
         };
@@ -88,7 +108,9 @@ fn parse_address(text: &str) -> Option<Address> {
 
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
+        if self.unix_path().is_some() {
+            write!(out, "unix:{}", self.host)
+        } else if self.host.contains(':') {
             write!(out, "[{}]:{}", self.host, self.port)
         } else {
             write!(out, "{}:{}", self.host, self.port)
@@ -112,7 +134,21 @@ mod tests {
         check("127.0.0.1:6379", Some(("127.0.0.1", 6379)));
         check("redis-0.redis:7000", Some(("redis-0.redis", 7000)));
         check("[::1]:6379", Some(("::1", 6379)));
-        for wrong in ["", "host", "host:", ":6379", "host:0", "host:65536", "::1:6379", "[x]:1", "a b:1"] {
+        check("unix:/run/redis:1/redis.sock", Some(("/run/redis:1/redis.sock", 0)));
+        for wrong in [
+            "",
+            "host",
+            "host:",
+            ":6379",
+            "host:0",
+            "host:65536",
+            "::1:6379",
+            "[x]:1",
+            "a b:1",
+            "unix:",
+            "unix:redis.sock",
+            "/run:1",
+        ] {
             check(wrong, None);
         }
         assert!("user:secret@host:6379".parse::<Address>().is_err());

@@ -31,6 +31,6 @@ pub use policies::{Admission, Combine, Detect, Quota, ReadCache, Reserve, Rule, 
 pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
     ClientAuth, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
-    RuleMode, Secret, UpstreamKindChoice,
+    RuleMode, Secret, SocketMode, UpstreamKindChoice,
 };
 pub use value::Change;

@@ -200,7 +200,9 @@ fn advice(node: &Node<'_>) -> Option<String> {
         }
         (Kind::List { .. }, DeValue::String(_)) => Some("put it in [ ]".into()),
         (Kind::Flag, DeValue::String(_)) => Some("leave the quotes out".into()),
-        (Kind::Address, DeValue::String(text)) => text.parse::<Address>().err().map(str::to_owned),
+        (Kind::Address | Kind::Server, DeValue::String(text)) => {
+            text.parse::<Address>().err().map(str::to_owned)
+        }
         _ => None,
     }
 }

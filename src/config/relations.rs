@@ -42,10 +42,17 @@ fn addresses(config: &Config, reader: &mut Reader<'_>) {
         let message = format!("{twice} is in gateway.listen already; give one of them another port");
         relation(reader, &["tls.listen", "gateway.listen"], message);
     }
-    if listen.is_empty() && config.tls.listen.is_empty() {
-        let message = "expected an address here or in tls.listen, found none; give one".to_owned();
-        relation(reader, &["gateway.listen", "tls.listen"], message);
+    if listen.is_empty() && config.tls.listen.is_empty() && config.gateway.unix_socket.is_none() {
+        let message =
+            "expected an address here, in tls.listen or in gateway.unix_socket, found none; give one"
+                .to_owned();
+        relation(reader, &["gateway.listen", "tls.listen", "gateway.unix_socket"], message);
     }
+    if config.gateway.announce.as_ref().is_some_and(|address| address.unix_path().is_some()) {
+        let message = "expected host:port, found a Unix socket, which other hosts can't reach".to_owned();
+        relation(reader, &["gateway.announce"], message);
+    }
+    unix_servers(config, reader);
     let servers = &config.upstream.servers;
     repeated(servers, reader, |index| format!("upstream.servers[{index}]"), "is listed twice");
     if let Some(admin) = config.admin.listen.filter(|admin| fixed(&admin)) {
@@ -55,6 +62,22 @@ fn addresses(config: &Config, reader: &mut Reader<'_>) {
                 relation(reader, &["admin.listen", key], message);
             }
         }
+    }
+}
+
+/// The nodes of a cluster are at addresses that it names itself, and TLS is spoken over TCP.
+fn unix_servers(config: &Config, reader: &mut Reader<'_>) {
+    let upstream = &config.upstream;
+    let Some(server) = upstream.servers.iter().find(|server| server.unix_path().is_some()) else { return };
+    if upstream.servers.len() > 1 {
+        let message = format!("{server} is one server: name it alone, or only servers by host:port");
+        relation(reader, &["upstream.servers"], message);
+    }
+    if upstream.tls {
+        let message = format!(
+            "{server} is a Unix socket, which has no TLS; name the server by host:port, or leave TLS out"
+        );
+        relation(reader, &["upstream.tls", "upstream.servers"], message);
     }
 }
 

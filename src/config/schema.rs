@@ -79,6 +79,8 @@ pub enum Kind {
     Url,
     /// `host:port`.
     Address,
+    /// `host:port`, or `unix:` and a path.
+    Server,
     /// `ip:port` to bind, or a port on loopback; port 0 takes a free one.
     Listen,
     /// A pattern for key names, with the syntax of Redis's `KEYS`.
@@ -189,6 +191,7 @@ impl Kind {
             Kind::Path => "a file name".into(),
             Kind::Url => "an \"http://host[:port]/path\" address (never shown)".into(),
             Kind::Address => "\"host:port\"".into(),
+            Kind::Server => "\"host:port\" or \"unix:/path\"".into(),
             Kind::Listen => "\"ip:port\" to bind, or \"port\" on loopback (port 0 takes a free one)".into(),
             Kind::Glob => "a key pattern as in Redis's KEYS".into(),
             Kind::Template => "a key name, in which $1 to $9 are what the stars of match matched".into(),

@@ -10,7 +10,9 @@ use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Reserve, Rul
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
-use super::types::{ClientAuth, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, UpstreamKindChoice};
+use super::types::{
+    ClientAuth, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, SocketMode, UpstreamKindChoice,
+};
 
 section! {
     /// The whole file.
@@ -57,6 +59,10 @@ section! {
         listen: Vec<SocketAddr> = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 6380))],
             Kind::List { of: &Kind::Listen, min: 0, max: 16 }, restart,
             "The addresses that clients connect to.";
+        unix_socket: Option<PathBuf> = None, Kind::Path, restart,
+            "A Unix socket that clients connect to, beside the addresses of gateway.listen; empty is none.";
+        unix_socket_mode: SocketMode = SocketMode::Owner, Kind::Choice { names: SocketMode::NAMES }, restart,
+            "Who may connect to that socket: the gateway's own system user, also its group, or everybody on the host.";
         protected_mode: bool = true, Kind::Flag, live,
             "Whether a start is refused that would let everybody in from other hosts, as in redis.conf.";
         share_port: bool = false, Kind::Flag, restart,
@@ -150,7 +156,7 @@ section! {
     /// `[upstream]`: the Redis server or cluster behind the gateway.
     Upstream {
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
-            Kind::List { of: &Kind::Address, min: 1, max: 1000 }, restart,
+            Kind::List { of: &Kind::Server, min: 1, max: 1000 }, restart,
             "The server, or some nodes of the cluster.";
         tls: bool = false, Kind::Flag, restart,
             "Whether the gateway speaks TLS with its servers, on every connection.";

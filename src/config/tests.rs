@@ -74,7 +74,7 @@ fn values_out_of_type_or_range() {
     refused("limits = 3", "limits", (1, 10), "expected a table, found the integer 3");
     refused("gateway.workers = 257", "gateway.workers", (1, 19), "found the integer 257");
     refused("gateway.workers = 1.5", "gateway.workers", (1, 19), "found the number 1.5");
-    refused("gateway.listen = []", "gateway.listen", (1, 18), "here or in tls.listen, found none");
+    refused("gateway.listen = []", "gateway.listen", (1, 18), "or in gateway.unix_socket, found none");
     refused("gateway.listen = [\"localhost\"]", "gateway.listen[0]", (1, 19), "ip:port");
     refused("upstream.connect_timeout = \"0s\"", "upstream.connect_timeout", (1, 28), "found \"0s\"");
     refused("upstream.connect_timeout = \"1 week\"", "upstream.connect_timeout", (1, 28), "units are us, ms");

@@ -57,6 +57,29 @@ choice! {
 }
 
 choice! {
+    /// Who may connect to the gateway's Unix socket, as file permissions.
+    SocketMode {
+        /// The gateway's own system user.
+        Owner = "600",
+        /// That, and its group.
+        Group = "660",
+        /// Everybody on this host.
+        Everybody = "666",
+    }
+}
+
+impl SocketMode {
+    /// The permissions as the system takes them.
+    pub fn bits(self) -> u32 {
+        match self {
+            SocketMode::Owner => 0o600,
+            SocketMode::Group => 0o660,
+            SocketMode::Everybody => 0o666,
+        }
+    }
+}
+
+choice! {
     /// What the gateway poses as.
     Pose {
         /// The kind of the upstream.

@@ -93,6 +93,9 @@ fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
     let config = gateway.config.load();
     let seconds = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_secs()).to_string();
     let cluster = gateway.topology.load().cluster(gateway.routes.keyless()).is_shown_as_cluster(&config);
+    let path = |path: &Option<std::path::PathBuf>| {
+        path.as_ref().map_or(String::new(), |path| path.display().to_string())
+    };
     let hosts: Vec<String> = gateway.listen.iter().map(|address| address.ip().to_string()).collect();
     let mut owned = vec![
         ("maxclients", config.gateway.clients_max.to_string()),
@@ -102,6 +105,8 @@ fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
         ("client-query-buffer-limit", config.limits.request_bytes_max.to_string()),
         ("bind", hosts.join(" ")),
         ("port", gateway.listen.first().map_or(0, std::net::SocketAddr::port).to_string()),
+        ("unixsocket", path(&config.gateway.unix_socket)),
+        ("unixsocketperm", config.gateway.unix_socket_mode.name().to_owned()),
         ("tcp-backlog", config.gateway.tcp_backlog.to_string()),
         ("cluster-enabled", if cluster { "yes" } else { "no" }.to_owned()),
         // Clients see a master.

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
 use super::Stream;
@@ -55,6 +55,13 @@ impl std::error::Error for ConnectError {}
 /// # Errors
 /// Those of the last address that was tried.
 pub async fn connect(address: &Address, patience: Option<Duration>) -> Result<Stream, ConnectError> {
+    if let Some(path) = address.unix_path() {
+        return match within(patience, UnixStream::connect(path)).await {
+            Some(Ok(socket)) => Ok(Stream::Unix(socket, path.into())),
+            Some(Err(error)) => Err(ConnectError::Unreachable(error)),
+            None => Err(ConnectError::Timeout),
+        };
+    }
     let resolved = within(patience, lookup_host((address.host.as_str(), address.port))).await;
     let resolved = resolved.ok_or(ConnectError::ResolveTimeout)?.map_err(ConnectError::Resolve)?;
     let mut last = ConnectError::NoAddress;
@@ -68,11 +75,14 @@ pub async fn connect(address: &Address, patience: Option<Duration>) -> Result<St
     Err(last)
 }
 
-/// Looks whether a host name has an address still. An IP address has itself.
+/// Looks whether a host name has an address still. An IP address has itself, a Unix socket its path.
 ///
 /// # Errors
 /// [`ConnectError::Resolve`], [`ConnectError::ResolveTimeout`] or [`ConnectError::NoAddress`].
 pub async fn resolve(address: &Address, patience: Duration) -> Result<(), ConnectError> {
+    if address.unix_path().is_some() {
+        return Ok(());
+    }
     let resolved = within(Some(patience), lookup_host((address.host.as_str(), address.port))).await;
     let mut resolved = resolved.ok_or(ConnectError::ResolveTimeout)?.map_err(ConnectError::Resolve)?;
     resolved.next().map(drop).ok_or(ConnectError::NoAddress)

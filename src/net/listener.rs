@@ -5,9 +5,12 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
+use std::os::unix::net as unix;
+use std::path::Path;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use super::tls::Acceptor;
 use super::{SocketName, Stream};
@@ -22,6 +25,8 @@ pub enum BoundListener {
     Tcp(net::TcpListener),
     /// TLS over TCP.
     Tls(net::TcpListener, Acceptor),
+    /// A Unix socket, at this path.
+    Unix(unix::UnixListener, Arc<Path>),
 }
 
 impl BoundListener {
@@ -59,21 +64,23 @@ impl BoundListener {
         listen(socket(address)?, address, BACKLOG_ALONE)
     }
 
-    /// Speaks TLS with its peers.
+    /// Speaks TLS with its peers. A Unix socket stays as it is: its file says who may connect.
     #[must_use]
     pub fn with_tls(self, acceptor: Acceptor) -> Self {
         match self {
             Self::Tcp(listener) | Self::Tls(listener, _) => Self::Tls(listener, acceptor),
+            Self::Unix(..) => self,
         }
     }
 
     /// Where it listens: the real port, if it was asked to listen on port 0.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The system refuses, or it is a Unix socket.
     pub fn address(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr(),
+            Self::Unix(..) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -86,6 +93,9 @@ impl BoundListener {
             Self::Tcp(listener) => TcpListener::from_std(listener).map(Listener::Tcp),
             Self::Tls(listener, acceptor) => {
                 TcpListener::from_std(listener).map(|listener| Listener::Tls(listener, acceptor))
+            }
+            Self::Unix(listener, path) => {
+                UnixListener::from_std(listener).map(|listener| Listener::Unix(listener, path))
             }
         }
     }
@@ -103,6 +113,7 @@ pub fn listen_advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "choose a port from 1024 on, or allow lower ones (CAP_NET_BIND_SERVICE, net.ipv4.ip_unprivileged_port_start)"
         }
+        io::ErrorKind::AlreadyExists => "remove that file, or choose another path (gateway.unix_socket)",
         _ => "choose another address (--listen, --admin)",
     }
 }
@@ -127,6 +138,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// TLS over TCP.
     Tls(TcpListener, Acceptor),
+    /// A Unix socket, at this path.
+    Unix(UnixListener, Arc<Path>),
 }
 
 impl Listener {
@@ -140,6 +153,10 @@ impl Listener {
             Self::Tls(listener, acceptor) => {
                 let (tcp, _) = listener.accept().await?;
                 acceptor.session(tcp).map(|session| Stream::Tls(Box::new(session)))
+            }
+            Self::Unix(listener, path) => {
+                let (socket, _) = listener.accept().await?;
+                Ok(Stream::Unix(socket, Arc::clone(path)))
             }
         }
     }
@@ -156,6 +173,7 @@ impl Listener {
     pub fn local(&self) -> io::Result<SocketName> {
         match self {
             Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().map(SocketName::Ip),
+            Self::Unix(_, path) => Ok(SocketName::Unix(Arc::clone(path))),
         }
     }
 }

@@ -13,12 +13,14 @@ mod listener;
 mod name;
 mod stream;
 pub mod tls;
+mod unix;
 
 pub use connect::{ConnectError, connect, resolve};
 pub use dialer::Dialer;
 pub use listener::{BoundListener, Listener, listen_advice};
 pub use name::SocketName;
 pub use stream::Stream;
+pub use unix::{SocketFile, listen_at};
 
 #[cfg(test)]
 mod tests;

@@ -16,13 +16,15 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::SocketName;
 use super::tls::TlsStream;
@@ -34,6 +36,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream>),
+    /// A Unix socket, at this path.
+    Unix(UnixStream, Arc<Path>),
 }
 
 impl Stream {
@@ -45,6 +49,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.peer_addr().map(SocketName::Ip),
             Self::Tls(tls) => tls.socket().peer_addr().map(SocketName::Ip),
+            Self::Unix(_, path) => Ok(SocketName::Unix(Arc::clone(path))),
         }
     }
 
@@ -56,6 +61,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.local_addr().map(SocketName::Ip),
             Self::Tls(tls) => tls.socket().local_addr().map(SocketName::Ip),
+            Self::Unix(_, path) => Ok(SocketName::Unix(Arc::clone(path))),
         }
     }
 
@@ -65,6 +71,8 @@ impl Stream {
         let tcp = match self {
             Self::Tcp(tcp) => tcp,
             Self::Tls(tls) => tls.socket(),
+            // It sends at once, and hears of the end of its peer at once.
+            Self::Unix(..) => return,
         };
         let _ = tcp.set_nodelay(true);
         if let Some(period) = keepalive {
@@ -76,7 +84,7 @@ impl Stream {
     /// Whether a handshake is still to be done.
     pub fn is_handshaking(&self) -> bool {
         match self {
-            Self::Tcp(_) => false,
+            Self::Tcp(_) | Self::Unix(..) => false,
             Self::Tls(tls) => tls.is_handshaking(),
         }
     }
@@ -87,7 +95,7 @@ impl Stream {
     /// The stream is broken.
     pub fn poll_handshake_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(..) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_handshake_ready(cx),
         }
     }
@@ -98,7 +106,7 @@ impl Stream {
     /// The peer refuses us, is refused, speaks something else, or has gone.
     pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(_) => Poll::Ready(Ok(())),
+            Self::Tcp(_) | Self::Unix(..) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_handshake(cx),
         }
     }
@@ -106,13 +114,14 @@ impl Stream {
     /// Whether something has arrived that was not read: bytes, or the end of them. It asks the system, and not what the runtime
     /// knows, which may be older than a stop of the process. To be asked before a time limit is held against a peer.
     pub fn has_arrived(&self) -> bool {
-        let tcp = match self {
-            Self::Tcp(tcp) => tcp,
+        let socket = match self {
+            Self::Tcp(tcp) => SockRef::from(tcp),
             Self::Tls(tls) if tls.has_decoded() => return true,
-            Self::Tls(tls) => tls.socket(),
+            Self::Tls(tls) => SockRef::from(tls.socket()),
+            Self::Unix(unix, _) => SockRef::from(unix),
         };
         let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(tcp).peek(&mut byte) {
+        match socket.peek(&mut byte) {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             Ok(_) => true,
         }
@@ -128,6 +137,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.try_write(bytes),
             Self::Tls(tls) => tls.write(&[IoSlice::new(bytes)], false),
+            Self::Unix(unix, _) => unix.try_write(bytes),
         }
     }
 
@@ -140,6 +150,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.try_write_vectored(slices),
             Self::Tls(tls) => tls.write(slices, false),
+            Self::Unix(unix, _) => unix.try_write_vectored(slices),
         }
     }
 
@@ -152,6 +163,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => SockRef::from(&*tcp).send_vectored(slices),
             Self::Tls(tls) => tls.write(slices, true),
+            Self::Unix(unix, _) => SockRef::from(&*unix).send_vectored(slices),
         }
     }
 
@@ -161,6 +173,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_write_ready(cx),
             Self::Tls(tls) => tls.socket().poll_write_ready(cx),
+            Self::Unix(unix, _) => unix.poll_write_ready(cx),
         }
     }
 }
@@ -175,6 +188,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, buffer),
+            Self::Unix(unix, _) => Pin::new(unix).poll_read(cx, buffer),
         }
     }
 }
@@ -184,6 +198,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+            Self::Unix(unix, _) => Pin::new(unix).poll_write(cx, bytes),
         }
     }
 
@@ -195,6 +210,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
+            Self::Unix(unix, _) => Pin::new(unix).poll_write_vectored(cx, slices),
         }
     }
 
@@ -202,6 +218,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(tcp) => tcp.is_write_vectored(),
             Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Unix(unix, _) => unix.is_write_vectored(),
         }
     }
 
@@ -209,6 +226,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            Self::Unix(unix, _) => Pin::new(unix).poll_flush(cx),
         }
     }
 
@@ -216,6 +234,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+            Self::Unix(unix, _) => Pin::new(unix).poll_shutdown(cx),
         }
     }
 }

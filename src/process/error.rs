@@ -1,19 +1,18 @@
 //! Why the process can't start, or ends without all of its work: the lines that an operator reads.
 
 use std::io;
-use std::net::SocketAddr;
 
 use crate::control::descriptors::TooFewDescriptors;
 use crate::journal::OpenError;
-use crate::net::listen_advice;
 use crate::net::tls::TlsError;
+use crate::net::{SocketName, listen_advice};
 use crate::worker::hot::behind::Unflushed;
 
 /// Why the process can't start or go on.
 #[derive(Debug)]
 pub enum ProcessError {
     /// An address can't be listened on.
-    Listen(SocketAddr, io::Error),
+    Listen(SocketName, io::Error),
     /// The system refuses a thread, a runtime or a signal handler.
     System(&'static str, io::Error),
     /// A worker thread ended by itself.

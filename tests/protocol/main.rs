@@ -36,4 +36,5 @@ mod told_of_the_servers;
 mod tracking;
 mod transactions;
 mod unblock;
+mod unix_sockets;
 mod whole_keyspace;

@@ -38,7 +38,7 @@ fn config(client: &mut Client, patterns: &str) -> BTreeMap<String, String> {
 }
 
 /// What the gateway says for itself.
-const OWNED: [&str; 11] = [
+const OWNED: [&str; 13] = [
     "maxclients",
     "timeout",
     "tcp-keepalive",
@@ -46,6 +46,8 @@ const OWNED: [&str; 11] = [
     "client-query-buffer-limit",
     "bind",
     "port",
+    "unixsocket",
+    "unixsocketperm",
     "tcp-backlog",
     "cluster-enabled",
     "replicaof",

@@ -87,7 +87,8 @@ impl Start {
         let Announced { plain, tls, admin } = announced(&mut child);
         let address = match (self.secured, tls) {
             (Some(secured), Some(tls)) => secured.tunnel(tls),
-            _ => plain.or(tls).expect("the gateway names its listener"),
+            // One that listens on a Unix socket only has no port.
+            _ => plain.or(tls).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
         };
         Gateway { child, address, tls, admin, secured: self.secured, directory }
     }

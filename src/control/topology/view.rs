@@ -129,7 +129,7 @@ fn merged(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
 /// nobody can serve its slots at the place where the view has them.
 fn keep_one_node_per_address(shards: &mut Vec<ShardView>) {
     let mut taken: HashSet<Address> = HashSet::new();
-    let mut take = |node: &NodeView| node.address.port != 0 && taken.insert(node.address.clone());
+    let mut take = |node: &NodeView| node.address.is_somewhere() && taken.insert(node.address.clone());
     shards.sort_by_key(|shard| (shard.ranges.is_empty(), !shard.master.healthy));
     shards.retain(|shard| take(&shard.master));
     for healthy in [true, false] {

@@ -8,7 +8,7 @@
 //! It decides and does no IO; `listener` carries it out.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
@@ -27,7 +27,7 @@ pub struct Source(IpAddr);
 impl Source {
     /// The one that an address belongs to.
     pub fn of(peer: &SocketName) -> Self {
-        let SocketName::Ip(address) = peer;
+        let SocketName::Ip(address) = peer else { return Self(Ipv4Addr::LOCALHOST.into()) };
         match address.ip().to_canonical() {
             IpAddr::V6(v6) => Self(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into()),
             v4 => Self(v4),

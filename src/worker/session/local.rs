@@ -1,5 +1,7 @@
 //! Commands that the gateway answers: at once where the worker knows the answer, later where the control thread does.
 
+use std::net::SocketAddr;
+
 use super::Sessions;
 use crate::worker::ended::Ended;
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use crate::command::{CommandId, Local};
+use crate::net::SocketName;
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 use crate::shared::mailbox::{Asker, ControlRequest};
@@ -43,12 +46,11 @@ impl Sessions<'_> {
         }
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let announced = self.core.config.gateway.announce.as_ref();
-        let host = announced.map_or_else(|| client.local.host(), |address| address.host.clone());
-        let advertised = AdvertisedAddress {
-            host: &host,
-            port: announced.map_or(client.local.port(), |address| address.port),
-            gateway_id: &self.core.gateway.id,
+        let (host, port) = match announced {
+            Some(address) => (address.host.clone(), address.port),
+            None => shown_address(&client.local, &self.core.gateway.listen),
         };
+        let advertised = AdvertisedAddress { host: &host, port, gateway_id: &self.core.gateway.id };
         let facts = self.core.gateway.keyless_facts().load();
         let surroundings = Surroundings {
             snapshots: &self.core.snapshots,
@@ -194,5 +196,14 @@ impl Sessions<'_> {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let sequence = client.replies.push_waiting(suppressed);
         self.core.effects.push(Effect::AwaitControl { key, sequence, answer });
+    }
+}
+
+/// Where a client is told that every node is: at what it has dialled, or at the first port if that was a Unix socket, which no `CLUSTER`
+/// command can name.
+fn shown_address(dialled: &SocketName, listen: &[SocketAddr]) -> (String, u16) {
+    match (dialled, listen.first()) {
+        (SocketName::Unix(_), Some(first)) => (first.ip().to_string(), first.port()),
+        _ => (dialled.host(), dialled.port()),
     }
 }
