@@ -13,20 +13,14 @@
     reason = "a bench stops at the first thing that is not as it must be"
 )]
 
-#[path = "rush/lanes.rs"]
-#[allow(dead_code, reason = "the open loop is for another bench")]
-mod lanes;
-#[path = "rush/outcome.rs"]
-#[allow(dead_code, reason = "the open loop is for another bench")]
-mod outcome;
 #[path = "rush/processes.rs"]
 #[allow(dead_code, reason = "this bench asks less of the servers")]
 mod processes;
 
 use std::time::Duration;
 
+use hotgate::demo::load::{Catalogue, Connections, Stop};
 use hotgate::demo::private_redis::PrivateServer;
-use lanes::{Catalogue, Lanes};
 use processes::{Gateway, LOAD_CORE, SERVER_CORE, ask, command_calls, cpu_seconds, pin, wait_for};
 
 const CONNECTIONS: usize = 200;
@@ -102,10 +96,10 @@ fn main() {
 fn round(server: &PrivateServer, gateway: &Gateway, catalogue: &Catalogue, requests: &[u32]) -> Round {
     let port = server.address().port;
     ask(port, "DEL k");
-    let mut lanes = Lanes::connect(&[gateway.port], CONNECTIONS);
+    let mut connections = Connections::open(&[gateway.port], CONNECTIONS, &Stop::default()).unwrap();
     let calls = || command_calls(port).values().sum::<u64>();
     let before = (calls(), cpu_seconds(server.pid()));
-    let seen = lanes.saturate_with(catalogue, requests, PIPELINE, ROUND_TIME);
+    let seen = connections.saturate_with(catalogue, requests, PIPELINE, ROUND_TIME).unwrap();
     let redis_us = (cpu_seconds(server.pid()) - before.1) * 1e6;
     let commands = calls() - before.0;
     assert_eq!(seen.errors, 0, "requests were answered with errors");

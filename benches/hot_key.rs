@@ -19,20 +19,14 @@
 
 #[path = "rush/awake.rs"]
 mod awake;
-#[path = "rush/lanes.rs"]
-#[allow(dead_code, reason = "the open loop is for the other bench")]
-mod lanes;
-#[path = "rush/outcome.rs"]
-#[allow(dead_code, reason = "the open loop is for the other bench")]
-mod outcome;
 #[path = "rush/processes.rs"]
 #[allow(dead_code, reason = "this bench asks less of the servers")]
 mod processes;
 
 use std::time::Duration;
 
+use hotgate::demo::load::{Catalogue, Connections, Stop};
 use hotgate::demo::private_redis::PrivateServer;
-use lanes::{Catalogue, Lanes};
 use processes::{Gateway, LOAD_CORE, SERVER_CORE, ask, cpu_seconds, pin, wait_for};
 
 const CLIENTS: usize = 50;
@@ -78,9 +72,9 @@ fn main() {
     println!("one hot key, {CLIENTS} clients, medians of {ROUNDS} rounds. {}", awake.remark());
     for pipeline in PIPELINES {
         let round = |port: u16, pid: u32, request: u32| {
-            let mut lanes = Lanes::connect(&[port], CLIENTS);
+            let mut connections = Connections::open(&[port], CLIENTS, &Stop::default()).unwrap();
             let before = (cpu_seconds(pid), cpu_seconds(server.pid()));
-            let seen = lanes.saturate(&catalogue, request, pipeline, ROUND_TIME);
+            let seen = connections.saturate(&catalogue, request, pipeline, ROUND_TIME).unwrap();
             assert_eq!(seen.errors, 0, "requests were answered with errors");
             let us = |seconds: f64| seconds * 1e6 / seen.replies as f64;
             Round {
@@ -109,7 +103,8 @@ fn print_cost_of_tokens(server: &PrivateServer, plain: &Gateway, catalogue: &Cat
         Gateway::start(&server.address().to_string(), &format!("[combine]\nexactly_once = true\n{RULES}"));
     let flush_us = |gateway: &Gateway, command: &str| {
         ask(port, "CONFIG RESETSTAT");
-        Lanes::connect(&[gateway.port], CLIENTS).saturate(catalogue, increment, 1, ROUND_TIME);
+        let mut connections = Connections::open(&[gateway.port], CLIENTS, &Stop::default()).unwrap();
+        connections.saturate(catalogue, increment, 1, ROUND_TIME).unwrap();
         command_us(port, command)
     };
     let (mut with, mut without) = (Vec::new(), Vec::new());

@@ -4,10 +4,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use hotgate::config::{self, Address, Config, LoadError, Overrides};
+use hotgate::demo::{DemoOptions, Show};
 
 /// The part of the help about signals.
 const SIGNALS: &str = "Signals to a running gateway:
@@ -28,6 +30,11 @@ without --json one frame is printed as text.
 
 The exit code is 1 if the gateway can't be reached at first, or asks for another token.";
 
+/// What `hotgate demo` needs and leaves.
+const DEMO_HELP: &str = "It starts redis-server or valkey-server from PATH, in a temporary directory, on free ports of 127.0.0.1, loads them for up to
+a minute, and prints what it measures. Each load asks for up to three times what that Redis takes, on this machine only.
+After the story all of it stays, to be played with, until Ctrl-C; the tables end by themselves. Nothing is kept in either case.";
+
 /// What was asked for.
 #[derive(Parser)]
 #[command(name = "hotgate", version, about, args_conflicts_with_subcommands = true, after_help = SIGNALS)]
@@ -45,8 +52,9 @@ pub enum Command {
     /// Stand between clients and Redis (the default).
     #[command(after_help = SIGNALS)]
     Serve(Serve),
-    /// Start a private Redis Cluster with a gateway before it, to try things out.
-    Demo,
+    /// Show what the gateway does, on private Redis servers: a sale that overloads Redis, straight and through the gateway.
+    #[command(after_help = DEMO_HELP)]
+    Demo(Demo),
     /// Report every error of a configuration file.
     Check(Check),
     /// Show the hot keys of a running gateway in the terminal.
@@ -79,6 +87,20 @@ pub struct Serve {
     /// List every metric with its kind and meaning, and exit.
     #[arg(long)]
     pub describe_metrics: bool,
+}
+
+/// The flags of `demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// Print a table instead: one key straight, with combining off, with the defaults, and an overload of each.
+    #[arg(long)]
+    compare: bool,
+    /// Sell a quota out instead, through two gateways.
+    #[arg(long, conflicts_with = "compare")]
+    quotas: bool,
+    /// How long each load lasts.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: Option<u64>,
 }
 
 /// The arguments of `check`.
@@ -161,6 +183,18 @@ impl Serve {
     /// Those of [`Config::load`].
     pub fn load(&self) -> Result<Config, LoadError> {
         Config::load(self.file(), &self.overrides())
+    }
+}
+
+impl Demo {
+    /// What to show, and how long.
+    pub fn options(&self) -> DemoOptions {
+        let show = match (self.compare, self.quotas) {
+            (true, _) => Show::Compare,
+            (_, true) => Show::Quotas,
+            _ => Show::Story,
+        };
+        DemoOptions { show, load_time: self.seconds.map(Duration::from_secs) }
     }
 }
 

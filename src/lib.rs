@@ -55,7 +55,7 @@
 //! | [`resp`] [`command`] [`access`] [`route`] [`detect`] [`pace`] [`combine`] [`admission`] [`reserve`] [`config`] | leaf | protocol, command table, who may do what, where a key lives, heavy hitters, when to fold, fold and settle, quotas, reservations, configuration |
 //! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
 //! | [`net`] | any thread | byte streams: listen, accept, connect; the only place that names sockets |
-//! | [`demo`] | tool | a private Redis Cluster with the gateway before it |
+//! | [`demo`] | tool | private Redis servers with gateways before them, and a load on both |
 
 pub mod access;
 pub mod admission;

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let outcome = match command_line.command() {
         Command::Serve(arguments) => serve(&arguments),
         Command::Check(arguments) => return check(&arguments),
-        Command::Demo => demo(),
+        Command::Demo(arguments) => demo::run(arguments.options()).map_err(|error| error.to_string()),
         Command::Top(arguments) => top(&arguments),
         Command::Man(arguments) => arguments.print(),
         Command::Completions(arguments) => {
@@ -57,12 +57,6 @@ fn serve(arguments: &Serve) -> Result<(), String> {
     let source =
         ConfigSource { file: arguments.file().map(ToOwned::to_owned), overrides: arguments.overrides() };
     process::run(config, source, announce).map_err(|error| error.to_string())
-}
-
-fn demo() -> Result<(), String> {
-    start_log(&Log { level: LogLevel::Warn, ..Log::default() });
-    let gateway = |config, shutdown| process::serve(config, ConfigSource::default(), shutdown, |_| {});
-    demo::run(gateway).map_err(|error| error.to_string())
 }
 
 fn top(arguments: &Top) -> Result<(), String> {

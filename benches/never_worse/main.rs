@@ -14,20 +14,14 @@
     reason = "a bench stops at the first thing that is not as it must be"
 )]
 
-#[path = "../rush/lanes.rs"]
-#[allow(dead_code, reason = "the open loop is for the other bench")]
-mod lanes;
-#[path = "../rush/outcome.rs"]
-#[allow(dead_code, reason = "the open loop is for the other bench")]
-mod outcome;
 #[path = "../rush/processes.rs"]
 #[allow(dead_code, reason = "this bench asks less of the servers")]
 mod processes;
 
 use std::time::Duration;
 
+use hotgate::demo::load::{Catalogue, Connections, Saturated, Stop};
 use hotgate::demo::private_redis::PrivateServer;
-use lanes::{Catalogue, Lanes};
 use processes::{Gateway, command_calls, wait_for};
 
 const OFF: &str = "[combine]\nenabled = false\n";
@@ -106,8 +100,8 @@ fn main() {
                         continue;
                     }
                     let cell = measure(&wanted, name, &gateways, port, |port, time| {
-                        let mut lanes = Lanes::connect(&[port], *clients);
-                        let seen = lanes.saturate_with(&catalogue, requests, *pipeline, time);
+                        let mut connections = Connections::open(&[port], *clients, &Stop::default()).unwrap();
+                        let seen = connections.saturate_with(&catalogue, requests, *pipeline, time).unwrap();
                         assert_eq!(seen.errors, 0, "requests were answered with errors");
                         seen
                     });
@@ -138,7 +132,7 @@ fn measure(
     name: String,
     gateways: &[Gateway; 3],
     redis: u16,
-    run: impl Fn(u16, Duration) -> lanes::Saturated,
+    run: impl Fn(u16, Duration) -> Saturated,
 ) -> Cell {
     let mut cell =
         Cell { name, per_second: Default::default(), median_us: Default::default(), commands: 0.0 };

@@ -21,11 +21,8 @@
     reason = "a bench stops at the first thing that is not as it must be"
 )]
 
-mod arrivals;
 mod awake;
 mod floor;
-mod lanes;
-mod outcome;
 mod picture;
 mod processes;
 mod report;
@@ -35,16 +32,14 @@ mod stage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arrivals::{CLASSES, Sale};
-use lanes::Lanes;
-use outcome::Outcome;
+use hotgate::demo::load::{CLASSES, Connections, Offer, Outcome, Sale, Stop};
 use processes::{Gateway, LOAD_CORE, cpu_seconds};
 use stage::Stage;
 
 /// Connections to each place, as many as application servers that have one connection for all they do.
-const LANES: usize = 16;
+const CONNECTIONS: usize = 16;
 
-/// Requests per lane that bring Redis to its limit.
+/// Requests per connection that bring Redis to its limit.
 const PROBE_DEPTH: usize = 1024;
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
@@ -107,8 +102,9 @@ fn main() {
 
 /// Increments per second that Redis alone can take.
 fn probe(stage: &Stage, sale: &Sale) -> f64 {
-    let mut lanes = Lanes::connect(&[stage.ports[stage.hot_node]], LANES);
-    lanes.saturate(&sale.catalogue, sale.increment(), PROBE_DEPTH, PROBE_TIME).per_second()
+    let port = stage.ports[stage.hot_node];
+    let mut connections = Connections::open(&[port], CONNECTIONS, &Stop::default()).unwrap();
+    connections.saturate(&sale.catalogue, sale.increment(), PROBE_DEPTH, PROBE_TIME).unwrap().per_second()
 }
 
 fn run(
@@ -119,14 +115,15 @@ fn run(
     factor: f64,
     capacity: f64,
 ) -> Run {
-    let mut lanes = Lanes::connect(ports, LANES);
+    let mut connections = Connections::open(ports, CONNECTIONS, &Stop::default()).unwrap();
     let gateway_cpu = || gateway.map_or(0.0, |gateway| cpu_seconds(gateway.pid()));
     let load_cpu = || cpu_seconds(std::process::id());
     let (work_before, gateway_before, load_before) = (stage.work(), gateway_cpu(), load_cpu());
     let arrivals = sale.arrivals(factor * capacity, BACKGROUND_RATE);
-    let outcome = lanes.offer(&sale.catalogue, arrivals, RUN_TIME, CLASSES);
+    let offer = Offer { time: RUN_TIME, classes: CLASSES };
+    let outcome = connections.offer(&sale.catalogue, arrivals, offer).unwrap();
     let (gateway_after, load_after, work_after) = (gateway_cpu(), load_cpu(), stage.work());
-    drop(lanes);
+    drop(connections);
     stage.settle();
     Run {
         factor,

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use hotgate::demo::load::{Class, HOT, SAME_NODE};
+
 use crate::Run;
-use crate::arrivals::{HOT, SAME_NODE};
-use crate::outcome::Class;
 
 const PANEL_WIDTH: f64 = 460.0;
 const PANEL_HEIGHT: f64 = 400.0;

@@ -81,15 +81,9 @@ pub fn pin(pid: u32, core: usize) {
     }
 }
 
-/// Processor time of all threads of a process so far, in seconds. The scheduler counts it in nanoseconds
-/// (`/proc/PID/task/TID/schedstat`, first field: Documentation/scheduler/sched-stats.rst).
+/// Processor time of all threads of a process so far, in seconds.
 pub fn cpu_seconds(pid: u32) -> f64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
-    let nanoseconds = |thread: fs::DirEntry| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0)
-    };
-    threads.map_while(Result::ok).map(nanoseconds).sum::<u64>() as f64 / 1e9
+    hotgate::demo::machine::cpu_seconds(pid)
 }
 
 /// How often a Redis server has run each command, by `INFO commandstats`.

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::arrivals::{HOT, OTHER_NODES, SAME_NODE};
-use crate::outcome::Class;
+use hotgate::demo::load::{Class, HOT, OTHER_NODES, SAME_NODE};
+
 use crate::sold_out::SoldOut;
-use crate::{BACKGROUND_RATE, LANES, Run};
+use crate::{BACKGROUND_RATE, CONNECTIONS, Run};
 
 const HOT_COMMANDS_SHARE_MAX: f64 = 0.005;
 const REDIS_CPU_SHARE_MAX: f64 = 0.05;
@@ -20,7 +20,7 @@ const LATENESS_US_MAX: u64 = 2_000;
 pub fn text(capacity: f64, without: &[Run], with: &[Run], sold_out: &SoldOut, awake: &str) -> String {
     let mut text = format!(
         "The mask sale\n\n\
-         Redis alone takes {capacity:.0} increments of one key per second (append-only file, {LANES} connections, one core).\n\
+         Redis alone takes {capacity:.0} increments of one key per second (append-only file, {CONNECTIONS} connections, one core).\n\
          Latencies in ms from the moment a request was due; what was not answered at the end counts with its age.\n\
          Background: {BACKGROUND_RATE:.0} GET and SET per second over three nodes, on the same connections.\n\
          Redis and the gateway share one core, the load has the other with the two nodes that do not own the SKU.\n",

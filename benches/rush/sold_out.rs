@@ -8,10 +8,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::arrivals::HOT_KEY;
+use hotgate::demo::load::{Arrival, Catalogue, Connections, HOT_KEY, Offer, Outcome, Stop};
+
 use crate::floor::Floor;
-use crate::lanes::{Arrival, Catalogue, Lanes};
-use crate::outcome::Outcome;
 use crate::processes::{Gateway, cpu_seconds};
 use crate::stage::Stage;
 
@@ -44,22 +43,24 @@ pub fn run(stage: &Stage) -> SoldOut {
     let increment = catalogue.add(&[b"INCR", key.as_bytes()], 0, 0);
     let ping = catalogue.add(&[b"PING"], 0, 0);
 
-    let mut lanes = Lanes::connect(&[gateway.port], CLIENTS);
+    let connect = |port| Connections::open(&[port], CLIENTS, &Stop::default()).unwrap();
+    let mut buyers = connect(gateway.port);
     let arrivals = |count: u32| {
         (0..count).map(move |number| Arrival { due_us: number * (1_000_000 / RATE), request: increment })
     };
-    lanes.offer(&catalogue, arrivals(RATE), Duration::from_secs(1), 1);
+    let offer = |time| Offer { time, classes: 1 };
+    buyers.offer(&catalogue, arrivals(RATE), offer(Duration::from_secs(1))).unwrap();
     let mut monitors: Vec<Monitor> = stage.ports.iter().map(|port| Monitor::start(*port)).collect();
-    let outcome = lanes.offer(&catalogue, arrivals(u32::MAX), RUN_TIME, 1);
+    let outcome = buyers.offer(&catalogue, arrivals(u32::MAX), offer(RUN_TIME)).unwrap();
     let commands: usize = monitors.iter_mut().map(Monitor::commands).sum();
-    drop(lanes);
+    drop(buyers);
 
     let floor = Floor::start();
-    let mut to_gateway = Lanes::connect(&[gateway.port], CLIENTS);
-    let mut to_floor = Lanes::connect(&[floor.port], CLIENTS);
-    let cost_us = |lanes: &mut Lanes, pid, request| {
+    let mut to_gateway = connect(gateway.port);
+    let mut to_floor = connect(floor.port);
+    let cost_us = |connections: &mut Connections, pid, request| {
         let before = cpu_seconds(pid);
-        let seen = lanes.saturate(&catalogue, request, PIPELINE, ROUND_TIME);
+        let seen = connections.saturate(&catalogue, request, PIPELINE, ROUND_TIME).unwrap();
         (cpu_seconds(pid) - before) * 1e6 / seen.replies as f64
     };
     let (mut refusals, mut pings, mut floors) = (Vec::new(), Vec::new(), Vec::new());

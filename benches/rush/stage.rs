@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use hotgate::demo::load::HOT_KEY;
 use hotgate::demo::private_redis::PrivateCluster;
 use hotgate::resp::key_slot;
 
-use crate::arrivals::HOT_KEY;
 use crate::processes::{LOAD_CORE, SERVER_CORE, ask, command_calls, cpu_seconds, pin, wait_for};
 
 const MASTERS: usize = 3;

@@ -1,55 +1,84 @@
-//! `hotgate demo`: a private Redis Cluster with the gateway in front of it, for someone who just cloned this.
+//! `hotgate demo`: private Redis servers with gateways before them, and a load on both, for someone who just cloned this.
 //!
-//! The cluster is real: three masters from the server program on PATH, in a temporary directory, on free ports of
-//! 127.0.0.1. The gateway is the one that `hotgate serve` runs, in this process.
+//! ```text
+//!   main thread                        thread of the load
+//!     starts servers and gateways,       story:    a sale straight to Redis, then the same through hotgate
+//!     waits for a signal,                compare:  one key straight, combining off, defaults; at rest and overloaded
+//!     ends all of it                     sold_out: a quota of two gateways until nothing is left
+//! ```
 //!
-//! All of it goes when the demo ends: on Ctrl-C and SIGTERM the gateway drains and then the servers are killed; a start
-//! that fails half way kills what it had started; and after a `kill -9` of the demo a watchdog process does the same
-//! within a moment (see `private_redis`). What remains in no case: data, processes, files.
+//! The servers are real: the server program on PATH, in a temporary directory, on free ports of 127.0.0.1. The gateways are
+//! `hotgate serve` of this program. What is printed was measured in this run: nothing is known beforehand.
+//!
+//! All of it goes when the demo ends: on Ctrl-C and SIGTERM, also while things start, the load stops and the servers are killed; a
+//! start that fails half way kills what it had started; and after a `kill -9` of the demo a watchdog process does the same within a
+//! moment (see `private_redis`). What remains in no case: data, processes, files.
 
+mod compare;
+mod figures;
+pub mod load;
+pub mod machine;
 pub mod private_redis;
+mod sold_out;
+mod story;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
+use tokio::sync::oneshot;
 
-use crate::config::{Address, Config, UpstreamKindChoice};
-use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient};
-use private_redis::{PrivateCluster, PrivateRedisError};
+use load::{LoadError, Stop};
+use private_redis::{
+    Ports, PrivateCluster, PrivateGateway, PrivateRedisError, PrivateServer, find_server_program,
+};
 
 /// Masters of the private cluster: as few as Redis recommends at least.
 const MASTERS: usize = 3;
 
-/// Between two looks whether the gateway answers.
-const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// Combining off: the gateway to compare with.
+const COMBINING_OFF: &str = "[combine]\nenabled = false\n";
 
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(1), reply: Duration::from_secs(1) };
+/// What is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// A sale that overloads Redis, straight and through the gateway. Then all of it stays, to be played with.
+    Story,
+    /// The table of one key: straight, combining off, defaults.
+    Compare,
+    /// A quota that is sold out through two gateways.
+    Quotas,
+}
 
-/// Completes when the gateway is to drain and end.
-pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct DemoOptions {
+    /// What to show.
+    pub show: Show,
+    /// How long each load of it lasts; each has its own default.
+    pub load_time: Option<Duration>,
+}
 
 /// Why there is no demo.
 #[derive(Debug)]
 pub enum DemoError {
-    /// The private cluster did not start.
-    Redis(PrivateRedisError),
-    /// The gateway did not start, or failed. Its words.
-    Gateway(String),
-    /// No runtime, no signal handler, or no free port.
+    /// The private servers or a gateway before them did not start.
+    Start(PrivateRedisError),
+    /// A load ended early.
+    Load(LoadError),
+    /// No runtime, no signal handler, no thread.
     Io(io::Error),
 }
 
 impl fmt::Display for DemoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Redis(error) => error.fmt(f),
-            Self::Gateway(why) => f.write_str(why),
+            Self::Start(error) => error.fmt(f),
+            Self::Load(error) => error.fmt(f),
             Self::Io(error) => write!(f, "cannot start the demo: {error}"),
         }
     }
@@ -59,7 +88,13 @@ impl std::error::Error for DemoError {}
 
 impl From<PrivateRedisError> for DemoError {
     fn from(error: PrivateRedisError) -> Self {
-        Self::Redis(error)
+        Self::Start(error)
+    }
+}
+
+impl From<LoadError> for DemoError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
     }
 }
 
@@ -69,187 +104,206 @@ impl From<io::Error> for DemoError {
     }
 }
 
-/// Runs the demo until a signal ends it. `start_gateway` serves with the configuration it is given until the shutdown
-/// completes; it runs on a current-thread runtime that this makes.
+/// Completes when a signal asks for the end.
+type Shutdown = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Runs the demo until it has shown all, or a signal ends it.
 ///
 /// # Errors
 /// Every [`DemoError`]; everything that had been started is gone by then.
-pub fn run<Gateway, Failure>(start_gateway: impl FnOnce(Config, Shutdown) -> Gateway) -> Result<(), DemoError>
-where
-    Gateway: Future<Output = Result<(), Failure>>,
-    Failure: fmt::Display,
-{
+pub fn run(options: DemoOptions) -> Result<(), DemoError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let shutdown = Box::pin(async move {
+        let shutdown: Shutdown = Box::pin(async move {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
         });
-        run_until(shutdown, start_gateway, &mut io::stdout()).await
+        run_until(shutdown, options).await
     })
 }
 
-async fn run_until<Gateway, Failure>(
-    mut shutdown: Shutdown,
-    start_gateway: impl FnOnce(Config, Shutdown) -> Gateway,
-    out: &mut impl Write,
-) -> Result<(), DemoError>
-where
-    Gateway: Future<Output = Result<(), Failure>>,
-    Failure: fmt::Display,
-{
-    let cluster = tokio::select! {
-        cluster = PrivateCluster::start(MASTERS, 0, &[]) => cluster?,
+/// The servers and gateways of one demo. Dropping it ends them.
+struct Stage {
+    servers: Servers,
+    gateways: Vec<PrivateGateway>,
+}
+
+enum Servers {
+    Single(PrivateServer),
+    Cluster(PrivateCluster),
+}
+
+async fn run_until(mut shutdown: Shutdown, options: DemoOptions) -> Result<(), DemoError> {
+    let stage = tokio::select! {
+        stage = start(options.show) => stage?,
         () = &mut shutdown => return Ok(()),
     };
-    let mut config = Config::default();
-    config.upstream.servers = cluster.addresses();
-    config.upstream.kind = UpstreamKindChoice::Cluster;
-    let listen = free_address(6380)?;
-    let admin = free_address(9380)?;
-    config.gateway.listen = vec![listen];
-    config.admin.listen = Some(admin);
-    let gateway = start_gateway(config, shutdown);
-    tokio::pin!(gateway);
-    let served = tokio::select! {
-        served = &mut gateway => served,
-        () = until_it_answers(listen) => {
-            // A closed standard output is no reason to end the demo.
-            let _ = out.write_all(guide(&cluster, listen, admin).as_bytes()).and_then(|()| out.flush());
-            gateway.await
+    let stop = Stop::default();
+    let (finished, mut shown) = oneshot::channel();
+    let load = spawn_load(&stage, options, stop.clone(), finished)?;
+    let outcome = tokio::select! {
+        outcome = &mut shown => outcome.unwrap_or(Err(LoadError::Stopped)),
+        () = &mut shutdown => Err(LoadError::Stopped),
+    };
+    if outcome.is_ok() && options.show == Show::Story {
+        say(&guide(&stage));
+        shutdown.await;
+    }
+    // Without its servers the load can't wait for one of them.
+    stop.set();
+    drop(stage);
+    let _ = load.join();
+    match outcome {
+        Ok(()) | Err(LoadError::Stopped) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Starts what is needed to show this.
+async fn start(show: Show) -> Result<Stage, PrivateRedisError> {
+    // A missing program is said before anything is made.
+    find_server_program()?;
+    say(match show {
+        Show::Story => {
+            "Starting a private Redis Cluster of three masters, and hotgate before it. Ctrl-C ends all of it."
+        }
+        Show::Compare => "Starting a private Redis, and two gateways before it. Ctrl-C ends all of it.",
+        Show::Quotas => {
+            "Starting a private Redis, and two gateways that share a quota. Ctrl-C ends all of it."
+        }
+    });
+    let (servers, addresses) = match show {
+        Show::Story => {
+            let cluster = PrivateCluster::start(MASTERS, 0, &[]).await?;
+            let addresses = cluster.addresses();
+            (Servers::Cluster(cluster), addresses)
+        }
+        Show::Compare | Show::Quotas => {
+            let server = PrivateServer::start(&[]).await?;
+            let addresses = vec![server.address()];
+            (Servers::Single(server), addresses)
         }
     };
-    served.map_err(|failure| DemoError::Gateway(failure.to_string()))
+    let quota = sold_out::config();
+    let configs: &[(&str, Ports)] = match show {
+        Show::Story => &[("", Ports::Usual)],
+        Show::Compare => &[(COMBINING_OFF, Ports::Free), ("", Ports::Free)],
+        Show::Quotas => &[(&quota, Ports::Usual), (&quota, Ports::Free)],
+    };
+    let mut gateways = Vec::new();
+    for (config, ports) in configs {
+        gateways.push(PrivateGateway::start(&addresses, config, *ports).await?);
+    }
+    Ok(Stage { servers, gateways })
 }
 
-/// The usual port of 127.0.0.1, or any other when that is taken.
-fn free_address(usual_port: u16) -> io::Result<SocketAddr> {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, usual_port));
-    TcpListener::bind(usual)
-        .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .and_then(|listener| listener.local_addr())
+/// The load has a thread of its own: it never waits, and it may be kept on a core.
+fn spawn_load(
+    stage: &Stage,
+    options: DemoOptions,
+    stop: Stop,
+    finished: oneshot::Sender<Result<(), LoadError>>,
+) -> io::Result<thread::JoinHandle<()>> {
+    let cores = machine::Cores::of_this_machine()?;
+    let gateways = stage.gateways.iter().map(Peer::from).collect();
+    let servers = match &stage.servers {
+        Servers::Single(server) => vec![Peer::from(server)],
+        Servers::Cluster(cluster) => (0..MASTERS).map(|node| Peer::from(cluster.node(node))).collect(),
+    };
+    let ground = Ground { cores, servers, gateways, stop };
+    thread::Builder::new().name("load".to_owned()).spawn(move || {
+        let outcome = match options.show {
+            Show::Story => story::show(&ground, options.load_time),
+            Show::Compare => compare::show(&ground, options.load_time),
+            Show::Quotas => sold_out::show(&ground, options.load_time),
+        };
+        // The receiver is gone only when a signal came first.
+        let _ = finished.send(outcome);
+    })
 }
 
-async fn until_it_answers(listen: SocketAddr) {
-    let address = Address::new(listen.ip().to_string(), listen.port());
-    loop {
-        if let Ok(mut client) = UpstreamClient::connect(&address, &Credentials::default(), TIMEOUTS).await
-            && client.command(&[b"GET", b"hotgate:demo"]).await.is_ok()
-        {
-            return;
-        }
-        sleep(POLL_INTERVAL).await;
+/// What the thread of the load knows of the stage.
+struct Ground {
+    cores: machine::Cores,
+    servers: Vec<Peer>,
+    gateways: Vec<Peer>,
+    stop: Stop,
+}
+
+/// A process that is loaded or watched.
+#[derive(Clone, Copy)]
+struct Peer {
+    port: u16,
+    pid: u32,
+    /// The dashboard of a gateway.
+    admin: Option<std::net::SocketAddr>,
+}
+
+impl From<&PrivateServer> for Peer {
+    fn from(server: &PrivateServer) -> Self {
+        Self { port: server.address().port, pid: server.pid(), admin: None }
     }
 }
 
-fn guide(cluster: &PrivateCluster, listen: SocketAddr, admin: SocketAddr) -> String {
-    let nodes: Vec<String> = cluster.addresses().iter().map(ToString::to_string).collect();
+impl From<&PrivateGateway> for Peer {
+    fn from(gateway: &PrivateGateway) -> Self {
+        Self { port: gateway.listen().port(), pid: gateway.pid(), admin: Some(gateway.admin()) }
+    }
+}
+
+impl Ground {
+    /// Where the dashboard of a gateway is, as a sentence.
+    fn page(&self, gateway: usize) -> String {
+        let admin = self.gateways.get(gateway).and_then(|gateway| gateway.admin);
+        admin.map(|admin| format!("Watch it on http://{admin}/")).unwrap_or_default()
+    }
+}
+
+/// Prints a paragraph. A closed standard output is no reason to end the demo.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+}
+
+/// The sentence that belongs under figures if the load could not keep its own time.
+fn lateness_remark(lateness_ms: f64) -> Option<String> {
+    (lateness_ms > LATENESS_MS_MAX).then(|| {
+        format!(
+            "THIS MACHINE WAS BUSY: the load itself was {lateness_ms:.0} ms late (p99), and that is in every latency above. Repeat it \
+             when the machine is quiet."
+        )
+    })
+}
+
+/// A load on a quiet machine is late by less than this, at its 99th percentile.
+const LATENESS_MS_MAX: f64 = 5.0;
+
+fn guide(stage: &Stage) -> String {
+    let Some(gateway) = stage.gateways.first() else { return String::new() };
+    let nodes: Vec<String> = match &stage.servers {
+        Servers::Single(server) => vec![server.address().to_string()],
+        Servers::Cluster(cluster) => cluster.addresses().iter().map(ToString::to_string).collect(),
+    };
     let program = std::env::args().next().unwrap_or_else(|| "hotgate".to_owned());
+    let (listen, admin) = (gateway.listen(), gateway.admin());
     let port = listen.port();
     format!(
-        "\n\
-         A private Redis Cluster runs at {nodes}.\n\
-         hotgate stands before it at {listen}. Try, in another terminal:\n\
+        "All of it still runs: the cluster at {nodes}, hotgate before it at {listen}. In another terminal:\n\
          \n\
          \x20 redis-cli -p {port} INCR 'sku:{{8421}}:reserved'\n\
-         \x20 redis-benchmark -p {port} -c 50 -n 1000000 INCR 'sku:{{8421}}:reserved'    # a hot counter\n\
-         \x20 redis-benchmark -p {port} -c 50 -n 1000000 -r 100000 -t get,incr         # no hot key\n\
+         \x20 redis-benchmark -p {port} -c 50 -P 64 -n 5000000 INCR 'sku:{{8421}}:reserved'    # a hot counter\n\
+         \x20 redis-benchmark -p {port} -c 50 -n 1000000 -r 100000 -t get,incr               # no hot key\n\
          \x20 redis-cli -p {port} HOTKEYS GET\n\
          \x20 {program} top --admin http://{admin}\n\
+         \x20 {program} demo --compare    # one key straight, with combining off, with the defaults: a table\n\
+         \x20 {program} demo --quotas     # a limit that is sold out\n\
          \n\
          Dashboard: http://{admin}/\n\
-         Ctrl-C ends all of it; nothing is kept.\n",
+         Ctrl-C ends all of it; nothing is kept.",
         nodes = nodes.join(", "),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::RefCell;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// Answers anything with a null, as the gateway would answer `GET` of a key that is not there.
-    async fn stand_in(config: Config, shutdown: Shutdown) -> Result<(), String> {
-        let listener =
-            tokio::net::TcpListener::bind(config.gateway.listen[0]).await.map_err(|e| e.to_string())?;
-        let serve = async {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut request = [0; 256];
-                if stream.read(&mut request).await.is_ok() {
-                    let _ = stream.write_all(b"$-1\r\n").await;
-                }
-            }
-        };
-        tokio::select! {
-            () = serve => Ok(()),
-            () = shutdown => Ok(()),
-        }
-    }
-
-    async fn is_gone(address: &Address) -> bool {
-        UpstreamClient::connect(address, &Credentials::default(), TIMEOUTS).await.is_err()
-    }
-
-    /// Tells when the guide has been written.
-    struct Announced(Option<tokio::sync::oneshot::Sender<()>>, Vec<u8>);
-
-    impl Write for Announced {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.1.extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            self.0.take().map(|sender| sender.send(()));
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn the_demo_serves_until_it_is_told_to_end_and_leaves_nothing() {
-        let (sender, announced) = tokio::sync::oneshot::channel();
-        let mut out = Announced(Some(sender), Vec::new());
-        let shutdown = Box::pin(async { announced.await.unwrap_or(()) });
-        let given = RefCell::new(None);
-        let start = |config: Config, shutdown| {
-            *given.borrow_mut() = Some(config.clone());
-            stand_in(config, shutdown)
-        };
-        run_until(shutdown, start, &mut out).await.unwrap();
-        let config = given.into_inner().unwrap();
-        assert_eq!(config.upstream.servers.len(), MASTERS);
-        let guide = String::from_utf8(out.1).unwrap();
-        assert!(
-            guide.contains(&format!("-p {} INCR 'sku:{{8421}}:reserved'", config.gateway.listen[0].port()))
-        );
-        for server in &config.upstream.servers {
-            assert!(is_gone(server).await);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_gateway_that_fails_takes_the_cluster_with_it() {
-        let servers = RefCell::new(Vec::new());
-        let fail = async |config: Config, _shutdown: Shutdown| {
-            *servers.borrow_mut() = config.upstream.servers;
-            Err("no".to_owned())
-        };
-        let outcome = run_until(Box::pin(std::future::pending()), fail, &mut io::sink()).await;
-        assert!(matches!(outcome, Err(DemoError::Gateway(why)) if why == "no"));
-        for server in servers.take() {
-            assert!(is_gone(&server).await);
-        }
-    }
-
-    #[tokio::test]
-    async fn ending_the_demo_while_it_starts_starts_no_gateway() {
-        let never = async |_: Config, _: Shutdown| -> Result<(), String> { panic!("started") };
-        run_until(Box::pin(std::future::ready(())), never, &mut io::sink()).await.unwrap();
-    }
 }

@@ -21,6 +21,7 @@ mod check_command;
 mod command_line;
 mod config_manual;
 mod dashboard;
+mod demo;
 mod ends;
 mod headlines;
 mod headlines_gateway;

@@ -88,6 +88,7 @@ fn every_flag_exists() {
     let help = program(&["serve", "--help"])
         + &program(&["check", "--help"])
         + &program(&["top", "--help"])
+        + &program(&["demo", "--help"])
         + &program(&["--help"]);
     let known: BTreeSet<&str> = help.split_whitespace().filter(|word| word.starts_with("--")).collect();
     for (page, text) in pages() {

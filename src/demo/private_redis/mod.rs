@@ -1,5 +1,5 @@
-//! Redis servers that belong to this process: started in a temporary directory on free ports of 127.0.0.1, and gone
-//! with it.
+//! Redis servers that belong to this process, and gateways before them: started in a temporary directory on free ports of 127.0.0.1,
+//! and gone with it.
 //!
 //! Used by `hotgate demo`, by the tests and by the benches, so that all of them run against the real thing. Nothing of
 //! the machine's own Redis is read or touched: no configuration file, no default port, no persistence.
@@ -9,9 +9,11 @@
 
 mod cluster;
 mod directory;
+mod gateway;
 mod server;
 
 pub use cluster::PrivateCluster;
+pub use gateway::{Ports, PrivateGateway};
 pub use server::{PrivateServer, find_server_program};
 
 use std::fmt;
@@ -37,11 +39,11 @@ impl fmt::Display for PrivateRedisError {
         match self {
             Self::NoServerProgram => f.write_str(
                 "no redis-server or valkey-server on PATH, or none where HOTGATE_TEST_SERVER says: install one, for example with \
-                 `sudo apt-get install -y redis-server`",
+                 `sudo apt-get install -y redis-server`, `sudo dnf install valkey` or `brew install redis`",
             ),
-            Self::Io(error) => write!(f, "cannot start a private Redis: {error}"),
-            Self::Exited(log) => write!(f, "the private Redis ended at its start; it wrote: {log}"),
-            Self::NotReady(log) => write!(f, "the private Redis did not become ready; it wrote: {log}"),
+            Self::Io(error) => write!(f, "cannot start a private server: {error}"),
+            Self::Exited(log) => write!(f, "a private server ended at its start; it wrote: {log}"),
+            Self::NotReady(log) => write!(f, "a private server did not become ready; it wrote: {log}"),
             Self::NoCluster(what) => write!(f, "the private cluster did not form: {what}"),
         }
     }

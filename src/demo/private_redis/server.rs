@@ -3,26 +3,17 @@
 //! Owns the process, its port and its password. Deliberately knows no cluster.
 
 use std::env;
-use std::fs::{self, File};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::Rng;
-use tokio::time::{Instant, sleep};
 
 use super::PrivateRedisError;
-use super::directory::{ServerDirectory, end_child, forget_pid, write_pid};
+use super::directory::{Running, ServerDirectory};
 use crate::shared::topology::Address;
-
-/// A server is up within a tenth of a second on an idle machine; a loaded one may take this long.
-const START_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// Between two looks at the server's log.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A free port may be taken by another process between the look and the server's own bind; so often another is tried.
 const PORT_ATTEMPTS_MAX: usize = 20;
@@ -39,9 +30,9 @@ const BUS_PORT_DISTANCE: u16 = 10_000;
 
 /// One running (or killed, and perhaps to be restarted) server.
 ///
-/// Owned by its starter; dropping it kills the process. Not bound to a runtime: only starting needs one.
+/// Owned by its starter; dropping it kills the process, and so does giving up its start half way. Not bound to a runtime: only starting needs one.
 pub struct PrivateServer {
-    child: Child,
+    running: Running,
     port: u16,
     arguments: Vec<String>,
     path: PathBuf,
@@ -68,8 +59,8 @@ impl PrivateServer {
     ) -> Result<Self, PrivateRedisError> {
         let path = directory.server_directory(name)?;
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (child, port) = start_on_free_port(&path, &arguments).await?;
-        Ok(Self { child, port, arguments, path, _directory: directory })
+        let (running, port) = start_on_free_port(&path, &arguments).await?;
+        Ok(Self { running, port, arguments, path, _directory: directory })
     }
 
     /// Where it listens (or listened, when it was killed).
@@ -79,13 +70,12 @@ impl PrivateServer {
 
     /// The process id; changes with a restart.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.id()
     }
 
     /// Ends the server at once (SIGKILL), as a crash would.
     pub fn kill(&mut self) {
-        end_child(&mut self.child);
-        forget_pid(&self.path);
+        self.running.kill();
     }
 
     /// Starts it again, killing it first if it runs: same port, directory (so a cluster node keeps its id) and arguments.
@@ -94,7 +84,7 @@ impl PrivateServer {
     /// As [`PrivateServer::start`]; also when the port was taken meanwhile.
     pub async fn restart(&mut self) -> Result<(), PrivateRedisError> {
         self.kill();
-        self.child = start_on(&self.path, &self.arguments, self.port).await?;
+        self.running = start_on(&self.path, &self.arguments, self.port).await?;
         Ok(())
     }
 
@@ -104,7 +94,7 @@ impl PrivateServer {
     /// As [`PrivateServer::start`].
     pub async fn restart_elsewhere(&mut self) -> Result<(), PrivateRedisError> {
         self.kill();
-        (self.child, self.port) = start_on_free_port(&self.path, &self.arguments).await?;
+        (self.running, self.port) = start_on_free_port(&self.path, &self.arguments).await?;
         Ok(())
     }
 
@@ -126,7 +116,7 @@ impl PrivateServer {
 
     /// The server's log since its last start.
     pub fn log(&self) -> String {
-        read_log(&self.path)
+        self.running.log()
     }
 
     /// Where its files are.
@@ -143,12 +133,6 @@ impl PrivateServer {
         } else {
             Err(std::io::Error::other(format!("cannot send SIG{name} to process {pid}")).into())
         }
-    }
-}
-
-impl Drop for PrivateServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -181,12 +165,12 @@ fn free_port() -> Option<u16> {
     (0..100).map(|_| rng.random_range(PORTS)).find(|&port| is_free(port) && is_free(port + BUS_PORT_DISTANCE))
 }
 
-async fn start_on_free_port(path: &Path, arguments: &[String]) -> Result<(Child, u16), PrivateRedisError> {
+async fn start_on_free_port(path: &Path, arguments: &[String]) -> Result<(Running, u16), PrivateRedisError> {
     let mut last_error = PrivateRedisError::NotReady("no free port found".to_owned());
     for _ in 0..PORT_ATTEMPTS_MAX {
         let Some(port) = free_port() else { break };
         match start_on(path, arguments, port).await {
-            Ok(child) => return Ok((child, port)),
+            Ok(running) => return Ok((running, port)),
             Err(PrivateRedisError::Exited(log)) if log.contains("Address already in use") => {
                 last_error = PrivateRedisError::Exited(log);
             }
@@ -196,35 +180,16 @@ async fn start_on_free_port(path: &Path, arguments: &[String]) -> Result<(Child,
     Err(last_error)
 }
 
-async fn start_on(path: &Path, arguments: &[String], port: u16) -> Result<Child, PrivateRedisError> {
-    let mut child = spawn(path, arguments, port)?;
-    let ready = match write_pid(path, child.id()) {
-        Ok(()) => wait_until_ready(&mut child, path).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Err(error) = ready {
-        end_child(&mut child);
-        forget_pid(path);
-        return Err(error);
-    }
-    Ok(child)
-}
-
-fn spawn(path: &Path, arguments: &[String], port: u16) -> Result<Child, PrivateRedisError> {
-    let log = File::create(path.join("log"))?;
-    let child = Command::new(find_server_program()?)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"])
-        .args(["--save", "", "--appendonly", "no"])
-        .arg("--dir")
-        .arg(path)
-        .args(arguments.iter().map(|argument| with_port(argument, port)))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        // Out of the terminal's foreground group: on Ctrl-C the gateway drains first, then the servers go.
-        .process_group(0)
-        .spawn()?;
-    Ok(child)
+async fn start_on(path: &Path, arguments: &[String], port: u16) -> Result<Running, PrivateRedisError> {
+    let port_argument = port.to_string();
+    let own = ["--port", &port_argument, "--bind", "127.0.0.1", "--daemonize", "no", "--save", ""];
+    let mut all: Vec<OsString> = own.iter().map(OsString::from).collect();
+    all.extend(["--appendonly", "no", "--dir"].map(OsString::from));
+    all.push(path.into());
+    all.extend(arguments.iter().map(|argument| with_port(argument, port).into()));
+    let mut running = Running::start(&find_server_program()?, &all, path)?;
+    running.wait_until_it_says(READY_LINE).await?;
+    Ok(running)
 }
 
 /// An argument in which `{port+1000}` stands for a port that lies so far above the server's own.
@@ -232,32 +197,4 @@ fn with_port(argument: &str, port: u16) -> String {
     let distance =
         argument.strip_prefix("{port+").and_then(|rest| rest.strip_suffix('}')?.parse::<u16>().ok());
     distance.map_or_else(|| argument.to_owned(), |distance| port.saturating_add(distance).to_string())
-}
-
-/// Ready is what the server's own log says: a connection would not tell this server from another that took the port
-/// first, and an answer may need a password.
-async fn wait_until_ready(child: &mut Child, path: &Path) -> Result<(), PrivateRedisError> {
-    let deadline = Instant::now() + START_TIME_MAX;
-    loop {
-        if read_log(path).contains(READY_LINE) {
-            return Ok(());
-        }
-        if child.try_wait()?.is_some() {
-            return Err(PrivateRedisError::Exited(log_tail(path)));
-        }
-        if Instant::now() >= deadline {
-            return Err(PrivateRedisError::NotReady(log_tail(path)));
-        }
-        sleep(POLL_INTERVAL).await;
-    }
-}
-
-fn read_log(path: &Path) -> String {
-    fs::read(path.join("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-}
-
-fn log_tail(path: &Path) -> String {
-    let log = read_log(path);
-    let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(6)..].join(" | ")
 }

@@ -1,4 +1,4 @@
-//! When each request of the sale is due, and which: fixed by a seed, whatever the servers do.
+//! The load of a sale: when each request is due, and which, fixed by a seed, whatever the servers do.
 //!
 //! Two Poisson processes run beside each other: the increments of one SKU, and the traffic of an ordinary day, which draws
 //! keys by Zipf's law with exponent 1 (Breslau et al., "Web Caching and Zipf-like Distributions", INFOCOM 1999, found 0.64
@@ -7,14 +7,18 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::lanes::{Arrival, Catalogue};
+use super::{Arrival, Catalogue};
 
+/// The counter of the SKU that is on sale.
 pub const HOT_KEY: &str = "sku:{8421}:reserved";
 
-/// The classes of an outcome.
+/// The class of the increments of [`HOT_KEY`].
 pub const HOT: usize = 0;
+/// The class of other keys on its node.
 pub const SAME_NODE: usize = 1;
+/// The class of keys on other nodes.
 pub const OTHER_NODES: usize = 2;
+/// How many classes there are.
 pub const CLASSES: usize = 3;
 
 const BACKGROUND_KEYS: usize = 10_000;
@@ -24,6 +28,7 @@ const SEED: u64 = 8421;
 
 /// The requests of the sale.
 pub struct Sale {
+    /// Rendered.
     pub catalogue: Catalogue,
     increment: u32,
     /// Reads and writes of the background keys, most popular first.
@@ -34,8 +39,8 @@ pub struct Sale {
 }
 
 impl Sale {
-    /// `node_of` tells the node of a key, `route_of` the group of lanes that leads to a node.
-    pub fn new(node_of: impl Fn(&[u8]) -> usize, route_of: impl Fn(usize) -> usize) -> Sale {
+    /// `node_of` tells the node of a key, `route_of` the group of connections that leads to a node.
+    pub fn new(node_of: impl Fn(&[u8]) -> usize, route_of: impl Fn(usize) -> usize) -> Self {
         let mut catalogue = Catalogue::default();
         let hot_node = node_of(HOT_KEY.as_bytes());
         let increment = catalogue.add(&[b"INCR", HOT_KEY.as_bytes()], route_of(hot_node), HOT);
@@ -47,7 +52,7 @@ impl Sale {
             reads.push(catalogue.add(&[b"GET", key.as_bytes()], route_of(node), class));
             writes.push(catalogue.add(&[b"SET", key.as_bytes(), VALUE], route_of(node), class));
         }
-        Sale { catalogue, increment, reads, writes, popularity: zipf(BACKGROUND_KEYS) }
+        Self { catalogue, increment, reads, writes, popularity: zipf(BACKGROUND_KEYS) }
     }
 
     /// The number of the increment in the catalogue.
