@@ -14,7 +14,7 @@ use hotgate::demo::{DemoOptions, Show};
 /// The part of the help about signals.
 const SIGNALS: &str = "Signals to a running gateway:
   HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
-  TERM, INT  Take no new clients, finish what is in flight, end (gateway.drain_timeout)";
+  TERM, INT  Say no at /readyz (for gateway.drain_delay), take no new clients, finish what is in flight, end (gateway.drain_timeout)";
 
 /// What `hotgate top` does with keys and writes as JSON.
 const TOP_HELP: &str = "Keys:
@@ -55,7 +55,7 @@ pub enum Command {
     /// Show what the gateway does, on private Redis servers: a sale that overloads Redis, straight and through the gateway.
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
-    /// Report every error of a configuration file.
+    /// Report every error of a configuration file, or whether a running gateway is ready.
     Check(Check),
     /// Show the hot keys of a running gateway in the terminal.
     #[command(after_help = TOP_HELP)]
@@ -84,6 +84,9 @@ pub struct Serve {
     /// Number of worker threads; 0 is one for each core [file: gateway.workers].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256), allow_negative_numbers = true)]
     workers: Option<u16>,
+    /// How long SIGTERM leaves clients coming while /readyz already says no [file: gateway.drain_delay].
+    #[arg(long, value_name = "DURATION", value_parser = config::drain_delay)]
+    drain_delay: Option<Duration>,
     /// List every metric with its kind and meaning, and exit.
     #[arg(long)]
     pub describe_metrics: bool,
@@ -107,11 +110,17 @@ pub struct Demo {
 #[derive(Args)]
 pub struct Check {
     /// The file to check.
-    #[arg(value_name = "FILE", required_unless_present = "config")]
+    #[arg(value_name = "FILE", required_unless_present_any = ["config", "ready"])]
     file: Option<PathBuf>,
     /// The same, as it is given to serve.
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    /// Ask a running gateway instead: exit code 0 if clients may come, 1 otherwise.
+    #[arg(long, conflicts_with_all = ["file", "config"])]
+    pub ready: bool,
+    /// Where that gateway's HTTP side is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380", requires = "ready")]
+    pub admin: String,
 }
 
 /// The flags of `top`.
@@ -169,6 +178,7 @@ impl Serve {
             admin: self.admin,
             upstream: self.upstream.clone(),
             workers: self.workers.map(usize::from),
+            drain_delay: self.drain_delay,
         }
     }
 

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     }
     let outcome = match command_line.command() {
         Command::Serve(arguments) => serve(&arguments),
+        Command::Check(arguments) if arguments.ready => ask_ready(&arguments),
         Command::Check(arguments) => return check(&arguments),
         Command::Demo(arguments) => demo::run(arguments.options()).map_err(|error| error.to_string()),
         Command::Top(arguments) => top(&arguments),
@@ -57,6 +58,11 @@ fn serve(arguments: &Serve) -> Result<(), String> {
     let source =
         ConfigSource { file: arguments.file().map(ToOwned::to_owned), overrides: arguments.overrides() };
     process::run(config, source, announce).map_err(|error| error.to_string())
+}
+
+fn ask_ready(arguments: &Check) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(monitor::ask_ready::ask_ready(&arguments.admin))
 }
 
 fn top(arguments: &Top) -> Result<(), String> {

@@ -9,7 +9,7 @@
 //! Starting: [`prepare`] gets what can refuse a start, [`wiring`] makes what the threads share, [`workers`] and [`control`]
 //! start on it.
 //!
-//! Stopping: listeners close and clients finish what they have in flight (`Stage::Draining`); after
+//! Stopping: `/readyz` says no for `gateway.drain_delay` (`Stage::Leaving`); listeners close and clients finish what they have in flight (`Stage::Draining`); after
 //! `gateway.drain_timeout`, or at once when all have gone, what is left is cut (`Stage::Stopped`); threads are joined.
 
 mod bind;
@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::control::reload::ConfigSource;
+use crate::control::service_manager;
 use crate::shared::gateway::{Gateway, Stage};
 use control::Reloadable;
 pub use error::ProcessError;
@@ -89,6 +90,7 @@ pub async fn serve(
     let (admin, admin_address) = admin.unzip();
     control::start(&gateway, ends, Reloadable { source, asked, descriptors, certificates }, admin);
     wait_for_upstream(&gateway).await;
+    service_manager::say_ready();
     started(&Started {
         listen: bound.plain.clone(),
         tls: bound.tls.clone(),
@@ -100,7 +102,7 @@ pub async fn serve(
 
     tokio::pin!(shutdown);
     let failed = tokio::select! {
-        () = &mut shutdown => None,
+        () = &mut shutdown => workers.leave(&gateway, &stage).await,
         error = workers.failed() => Some(error),
     };
     let outcome = match failed {

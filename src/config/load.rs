@@ -6,6 +6,7 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -34,6 +35,8 @@ pub struct Overrides {
     pub upstream: Vec<Address>,
     /// `--workers`, for `gateway.workers`; 0 is one for each core.
     pub workers: Option<usize>,
+    /// `--drain-delay`, for `gateway.drain_delay`.
+    pub drain_delay: Option<Duration>,
 }
 
 impl Config {
@@ -170,6 +173,9 @@ impl Overrides {
         }
         if let Some(workers) = self.workers {
             config.gateway.workers = Some(workers).filter(|workers| *workers != 0);
+        }
+        if let Some(delay) = self.drain_delay {
+            config.gateway.drain_delay = delay;
         }
     }
 }

@@ -33,4 +33,5 @@ pub use types::{
     ClientAuth, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
     RuleMode, Secret, SocketMode, UpstreamKindChoice,
 };
+pub use units::drain_delay;
 pub use value::Change;

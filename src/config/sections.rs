@@ -81,6 +81,8 @@ section! {
         tcp_keepalive: Option<Duration> = Some(Duration::from_secs(300)),
             duration_or(SECOND, 24 * HOUR, "no probes"), live,
             "How long a client connection is silent before the kernel checks whether the client is still there.";
+        drain_delay: Duration = Duration::ZERO, duration(0, HOUR), live,
+            "How long SIGTERM leaves clients coming while `/readyz` already says no.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending increments.";
     }

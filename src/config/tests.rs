@@ -248,10 +248,12 @@ fn flags_override_the_file_and_are_held_against_it() {
         admin: Some("127.0.0.1:8".parse().unwrap()),
         upstream: vec!["a:1".parse().unwrap()],
         workers: Some(3),
+        drain_delay: Some(Duration::from_secs(4)),
     };
     let config = Config::load(None, &overrides).unwrap();
     assert_eq!((config.gateway.listen, config.admin.listen), (overrides.listen.clone(), overrides.admin));
     assert_eq!((config.upstream.servers, config.gateway.workers), (overrides.upstream, Some(3)));
+    assert_eq!(config.gateway.drain_delay, Duration::from_secs(4));
 
     let clash =
         Overrides { admin: Some(overrides.listen[0]), listen: overrides.listen, ..Overrides::default() };

@@ -38,6 +38,15 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(*microseconds).map(Duration::from_micros)
 }
 
+/// Reads the delay of `--drain-delay`, within the range of `gateway.drain_delay`.
+///
+/// # Errors
+/// What was expected instead.
+pub fn drain_delay(text: &str) -> Result<Duration, &'static str> {
+    let within = |delay: &Duration| *delay <= Duration::from_secs(3600);
+    parse_duration(text).filter(within).ok_or("expected a duration from 0s to 1h, such as 5s")
+}
+
 /// Reads `"64mb"` or `"1000"`. `None` for all else and for what does not fit 64 bits.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = split_unit(text)?;

@@ -25,6 +25,7 @@ pub mod readiness;
 pub mod reload;
 pub mod rights;
 pub mod sales;
+pub mod service_manager;
 pub mod topology;
 pub mod upstream_client;
 mod upstream_questions;

@@ -13,8 +13,10 @@ use crate::shared::topology::{NodeIndex, Topology};
 
 /// Whether clients can be served, for the HTTP side and everything that monitoring shows.
 pub fn readiness(gateway: &Gateway) -> Readiness {
-    if *gateway.stage.borrow() != Stage::Serving {
-        return Readiness::Draining;
+    match *gateway.stage.borrow() {
+        Stage::Serving => {}
+        Stage::Leaving => return Readiness::Leaving,
+        Stage::Draining | Stage::Stopped => return Readiness::Draining,
     }
     let topology = gateway.topology.load();
     if let Some(trouble) = gateway.trouble_everywhere() {

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::descriptors::Descriptors;
 use super::rights::missing_rights;
+use super::service_manager;
 use super::topology::KeeperSettings;
 use super::users::{publish, users_of};
 use crate::config::{Config, Overrides};
@@ -49,6 +50,7 @@ pub async fn follow_reloads(mut reloader: Reloader) {
         return;
     };
     while hangup.recv().await.is_some() {
+        service_manager::say_reloading();
         let source = &reloader.source;
         let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
             Ok(file) => reloader.publish(file).await,
@@ -62,6 +64,7 @@ pub async fn follow_reloads(mut reloader: Reloader) {
                 told.refused(refused);
             }
         }
+        service_manager::say_ready();
     }
 }
 

@@ -16,6 +16,7 @@
 //! INFO says of the data.
 
 pub mod admin;
+pub mod ask_ready;
 pub mod board;
 mod certificates;
 pub mod clock;

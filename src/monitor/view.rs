@@ -111,6 +111,8 @@ pub enum Readiness {
         /// What is wrong, as a clause: which node, what error.
         why: String,
     },
+    /// The gateway is about to drain (`gateway.drain_delay`): who still comes is served.
+    Leaving,
     /// The gateway is finishing what is in flight and takes no new clients.
     Draining,
 }

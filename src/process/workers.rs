@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::ProcessError;
 use super::wiring::WorkerInboxes;
+use crate::control::service_manager;
 use crate::net::BoundListener;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::worker;
@@ -50,6 +51,23 @@ impl Workers {
             threads.push(thread.map_err(|error| ProcessError::System("a thread", error))?);
         }
         Ok(Self { threads, ends })
+    }
+
+    /// For `gateway.drain_delay` clients are still taken while `/readyz` says no, so that balancers notice first. An error if a worker ends
+    /// by itself meanwhile.
+    pub(super) async fn leave(
+        &mut self,
+        gateway: &Gateway,
+        stage: &watch::Sender<Stage>,
+    ) -> Option<ProcessError> {
+        service_manager::say_stopping();
+        let delay = gateway.config.load().gateway.drain_delay;
+        if delay.is_zero() {
+            return None;
+        }
+        tracing::info!(?delay, "about to drain: /readyz says no, and clients are still taken");
+        stage.send_replace(Stage::Leaving);
+        timeout(delay, self.failed()).await.ok()
     }
 
     /// Completes when one ends that nobody has told to.

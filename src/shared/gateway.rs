@@ -38,6 +38,8 @@ use crate::route::{ClusterId, KeyHasher, Routes, SlotAt};
 pub enum Stage {
     /// Serving.
     Serving,
+    /// Balancers are told to send nobody more; who comes is still served.
+    Leaving,
     /// No new clients; what is in flight is finished.
     Draining,
     /// What is left is cut off.

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::{Gateway, Server, wait_until};
+
 struct Outcome {
     code: Option<i32>,
     stdout: String,
@@ -109,4 +111,25 @@ fn serve_refuses_a_wrong_file_in_one_line() {
     let outcome = hotgate(&["serve", "--config", file.to_str().unwrap()]);
     assert_eq!((outcome.code, outcome.stderr.lines().count()), (Some(1), 1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains(":2:11: gateway.workers: ") && outcome.stderr.contains("and 1 more"));
+}
+
+#[test]
+fn whether_a_gateway_is_ready_is_an_exit_code() {
+    let mut gateway = Gateway::before_server(&Server::start());
+    let ask = |admin: &str| {
+        let arguments = ["check", "--ready", "--admin", admin];
+        let output = Command::new(env!("CARGO_BIN_EXE_hotgate")).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let admin = format!("http://{}", gateway.admin.unwrap());
+    // Its server is gone already.
+    wait_until("it is not ready", || ask(&admin).0 == Some(1));
+    let (_, said) = ask(&admin);
+    assert!(said.contains("503 to /readyz") && said.contains("upstream_unreachable"), "{said}");
+    gateway.kill();
+    let (code, said) = ask(&admin);
+    assert!(code == Some(1) && said.contains(&admin), "{said}");
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    assert_eq!(ask(&format!("http://{}/", gateway.admin.unwrap())), (Some(0), String::new()));
 }

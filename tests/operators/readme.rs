@@ -19,7 +19,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     let docs = ["docs", "docs/examples"].map(|directory| std::fs::read_dir(root.join(directory)).unwrap());
     let found = docs.into_iter().flatten().map(|entry| entry.unwrap().path());
     let found = found.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name));
+    let top = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root.join(name));
     let pages: Vec<_> = top
         .into_iter()
         .chain(found)

@@ -8,6 +8,9 @@ use crate::shared::labels::RedirectKind;
 pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     match input.readiness {
         Readiness::Ready => {}
+        Readiness::Leaving => {
+            found.add(Level::Notice, "About to drain: balancers are told so, and who still comes is served.");
+        }
         Readiness::Draining => {
             found.add(Level::Notice, "Draining: what is in flight is finished, no new clients are taken.");
         }
