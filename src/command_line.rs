@@ -129,6 +129,9 @@ pub struct Top {
     /// Where the gateway's dashboard is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
     pub admin: String,
+    /// The authorities that may have signed its certificate, where the URL is https; without it those that the system trusts.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// The token, where the gateway asks for one [file: admin.token].
     #[arg(long, env = "HOTGATE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

@@ -12,6 +12,7 @@ use clap::Parser;
 use command_line::{Check, Command, CommandLine, Serve, Top};
 use hotgate::config::{Config, Log, LogFormat, LogLevel, Overrides};
 use hotgate::control::reload::ConfigSource;
+use hotgate::monitor::http_client::HttpClient;
 use hotgate::monitor::top::TopOptions;
 use hotgate::process::{self, Started};
 use hotgate::{demo, monitor};
@@ -66,8 +67,10 @@ fn ask_ready(arguments: &Check) -> Result<(), String> {
 }
 
 fn top(arguments: &Top) -> Result<(), String> {
-    let Top { admin, token, once, json } = arguments;
-    let options = TopOptions { admin: admin.clone(), token: token.clone(), once: *once, json: *json };
+    let Top { admin, ca_file, token, once, json } = arguments;
+    let client =
+        HttpClient::new(admin, ca_file.as_deref()).map_err(|why| format!("--admin {admin}: {why}"))?;
+    let options = TopOptions { admin: admin.clone(), client, token: token.clone(), once: *once, json: *json };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(monitor::top::run(&options))
 }
@@ -84,7 +87,8 @@ fn announce(started: &Started) {
         println!("hotgate: listening on unix:{}", path.display());
     }
     if let Some(address) = started.admin {
-        println!("hotgate: admin on http://{address}");
+        let scheme = if started.admin_speaks_tls { "https" } else { "http" };
+        println!("hotgate: admin on {scheme}://{address}");
     }
     println!("hotgate: ready");
 }

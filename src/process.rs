@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::control::reload::ConfigSource;
 use crate::control::service_manager;
+use crate::net::Listener;
 use crate::shared::gateway::{Gateway, Stage};
 use control::Reloadable;
 pub use error::ProcessError;
@@ -52,6 +53,8 @@ pub struct Started {
     pub unix: Option<PathBuf>,
     /// The address of the HTTP side, if there is one.
     pub admin: Option<SocketAddr>,
+    /// Whether it speaks TLS.
+    pub admin_speaks_tls: bool,
 }
 
 /// Runs the gateway until SIGTERM or SIGINT, then drains it.
@@ -88,6 +91,7 @@ pub async fn serve(
     let WrittenAhead { journal, ends: journals } = journal;
     let mut workers = Workers::start(&gateway, workers, listeners, journals)?;
     let (admin, admin_address) = admin.unzip();
+    let admin_speaks_tls = admin.as_ref().is_some_and(Listener::is_tls);
     control::start(&gateway, ends, Reloadable { source, asked, descriptors, certificates }, admin);
     wait_for_upstream(&gateway).await;
     service_manager::say_ready();
@@ -96,6 +100,7 @@ pub async fn serve(
         tls: bound.tls.clone(),
         unix: bound.unix.as_ref().map(|file| file.path().to_owned()),
         admin: admin_address,
+        admin_speaks_tls,
     });
     #[cfg(debug_assertions)]
     crate::panics::provoke_anywhere();

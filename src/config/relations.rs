@@ -203,6 +203,8 @@ fn certificates(config: &Config, reader: &mut Reader<'_>) {
     let Config { upstream, tls, .. } = config;
     together(reader, ("upstream.cert_file", &upstream.cert_file), ("upstream.key_file", &upstream.key_file));
     together(reader, ("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file));
+    let admin = &config.admin;
+    together(reader, ("admin.cert_file", &admin.cert_file), ("admin.key_file", &admin.key_file));
     if !tls.listen.is_empty() && tls.cert_file.is_none() && tls.key_file.is_none() {
         let message =
             "expected tls.cert_file and tls.key_file beside it, found neither; give both".to_owned();

@@ -75,7 +75,7 @@ pub enum Kind {
     Secret,
     /// A file name.
     Path,
-    /// An `http://` address; it may hold a token, so it is never shown either.
+    /// An `http://` or `https://` address; it may hold a token, so it is never shown either.
     Url,
     /// `host:port`.
     Address,
@@ -189,7 +189,9 @@ impl Kind {
             Kind::Text => "a string".into(),
             Kind::Secret => "a string (never shown)".into(),
             Kind::Path => "a file name".into(),
-            Kind::Url => "an \"http://host[:port]/path\" address (never shown)".into(),
+            Kind::Url => {
+                "an \"http://host[:port]/path\" or \"https://host[:port]/path\" address (never shown)".into()
+            }
             Kind::Address => "\"host:port\"".into(),
             Kind::Server => "\"host:port\" or \"unix:/path\"".into(),
             Kind::Listen => "\"ip:port\" to bind, or \"port\" on loopback (port 0 takes a free one)".into(),

@@ -235,6 +235,10 @@ section! {
         listen: Option<SocketAddr> = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9380))),
             Kind::Listen, restart,
             "The address of the HTTP side; empty turns it off.";
+        cert_file: Option<PathBuf> = None, Kind::Path, restart,
+            "The certificate of the HTTP side, with its chain; with one it speaks TLS (https) and nothing else.";
+        key_file: Option<PathBuf> = None, Kind::Path, restart,
+            "The private key of that certificate.";
         token: Option<Secret> = None, Kind::Secret, live,
             "The bearer token that every page but /healthz and /readyz asks for. Without a token everybody may \
              look and nobody may change anything.";
@@ -248,6 +252,8 @@ section! {
             "The number of hot keys, and of quotas' keys, that get a label of their own in /metrics.";
         webhook_url: Option<Secret> = None, Kind::Url, restart,
             "Where a JSON message is posted when a key becomes hot and when it cools; empty posts none.";
+        webhook_ca_file: Option<PathBuf> = None, Kind::Path, restart,
+            "The authorities that may have signed the certificate of an https webhook; empty trusts those of the system.";
         webhook_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), restart,
             "How long one attempt to post may take.";
         webhook_attempts_max: usize = 5, count(1, 100), restart,

@@ -223,7 +223,9 @@ fn duration(text: &str, kind: &Kind) -> Option<Duration> {
 
 pub(super) fn text_fits(text: &str, kind: &Kind) -> bool {
     match kind {
-        Kind::Url => text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty()),
+        Kind::Url => {
+            ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme))
+        }
         _ => !text.is_empty(),
     }
 }

@@ -11,6 +11,7 @@ use super::readiness::readiness;
 use crate::config::Config;
 use crate::monitor::board::{Board, Frame, keep_fresh};
 use crate::monitor::http::{HttpOptions, serve};
+use crate::monitor::http_client::HttpClient;
 use crate::monitor::keys::KeyNames;
 use crate::monitor::notify::webhook::{WebhookQueue, WebhookSettings};
 use crate::monitor::notify::{NoticeFigures, Notifier};
@@ -128,6 +129,7 @@ fn webhook_settings(config: &Config) -> Option<WebhookSettings> {
     let admin = &config.admin;
     admin.webhook_url.as_ref().map(|url| WebhookSettings {
         url: url.reveal().to_owned(),
+        client: HttpClient::new(url.reveal(), admin.webhook_ca_file.as_deref()),
         timeout: admin.webhook_timeout,
         attempts_max: admin.webhook_attempts_max,
         queue_max: admin.webhook_queue_max,

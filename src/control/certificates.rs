@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::config::{Config, Tls, Upstream};
+use crate::config::{Admin, Config, Tls, Upstream};
 use crate::net::Dialer;
 use crate::net::tls::{Acceptor, ClientTls, ServerTls, Shown, TlsError, TlsFiles};
 use crate::shared::certificates::CertificatesInUse;
@@ -57,6 +57,33 @@ impl Source for Tls {
 
     fn make(&self, files: &TlsFiles) -> Result<(ServerTls, Vec<Shown>), TlsError> {
         ServerTls::of(self, files)
+    }
+}
+
+/// The certificate of the HTTP side, as a table of those who are let in.
+#[derive(Clone, PartialEq)]
+struct AdminSide(Tls);
+
+impl AdminSide {
+    /// None while it speaks no TLS.
+    fn of(config: &Config) -> Option<Self> {
+        let Admin { cert_file, key_file, .. } = &config.admin;
+        cert_file
+            .is_some()
+            .then(|| Self(Tls { cert_file: cert_file.clone(), key_file: key_file.clone(), ..Tls::default() }))
+    }
+}
+
+impl Source for AdminSide {
+    const TABLE: &'static str = "admin";
+    type Made = ServerTls;
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        ServerTls::files_of(&self.0)
+    }
+
+    fn make(&self, files: &TlsFiles) -> Result<(ServerTls, Vec<Shown>), TlsError> {
+        ServerTls::of(&self.0, files)
     }
 }
 
@@ -115,6 +142,7 @@ pub struct Certificates {
     /// By [`ClusterId`](crate::route::ClusterId), as the dialers.
     upstreams: Vec<Option<Use<Upstream>>>,
     clients: Option<Use<Tls>>,
+    admin: Option<(Use<AdminSide>, Acceptor)>,
     /// How the servers of each cluster are reached.
     pub dialers: Vec<Dialer>,
     /// How clients are let in with TLS.
@@ -141,13 +169,23 @@ impl Certificates {
             let (used, tls) = Use::open(&config.tls)?;
             (opened.clients, opened.acceptor) = (Some(used), Some(Acceptor::new(tls)));
         }
+        if let Some(side) = AdminSide::of(config) {
+            let (used, tls) = Use::open(&side)?;
+            opened.admin = Some((used, Acceptor::new(tls)));
+        }
         Ok(opened)
+    }
+
+    /// How askers of the HTTP side are let in, if it speaks TLS.
+    pub fn admin_acceptor(&self) -> Option<&Acceptor> {
+        self.admin.as_ref().map(|(_, acceptor)| acceptor)
     }
 
     /// What is in force, to be published.
     pub fn in_use(&self) -> Vec<CertificatesInUse> {
         let upstreams = self.upstreams.iter().flatten().map(|used| used.in_use.clone());
-        upstreams.chain(self.clients.iter().map(|used| used.in_use.clone())).collect()
+        let clients = self.clients.iter().map(|used| used.in_use.clone());
+        upstreams.chain(clients).chain(self.admin.iter().map(|(used, _)| used.in_use.clone())).collect()
     }
 
     fn look(&mut self, config: &Config) {
@@ -157,6 +195,11 @@ impl Certificates {
             {
                 dialer.renew(tls);
             }
+        }
+        if let (Some((used, acceptor)), Some(side)) = (&mut self.admin, AdminSide::of(config))
+            && let Some(tls) = used.look(&side)
+        {
+            acceptor.renew(tls);
         }
         if let (Some(used), Some(acceptor)) = (&mut self.clients, &self.acceptor)
             && let Some(tls) = used.look(&config.tls)

@@ -75,11 +75,18 @@ fn bind_unix(
 }
 
 /// The listener of the HTTP side, if there is one, and where it listens.
-pub(super) fn bind_admin(config: &Config) -> Result<Option<(Listener, SocketAddr)>, ProcessError> {
+pub(super) fn bind_admin(
+    config: &Config,
+    acceptor: Option<&Acceptor>,
+) -> Result<Option<(Listener, SocketAddr)>, ProcessError> {
     let Some(address) = config.admin.listen else { return Ok(None) };
     let bind = || {
         let bound = BoundListener::alone(address)?;
         let real = bound.address()?;
+        let bound = match acceptor {
+            Some(acceptor) => bound.with_tls(acceptor.clone()),
+            None => bound,
+        };
         Ok((bound.accepting()?, real))
     };
     bind().map(Some).map_err(|error| ProcessError::Listen(address.into(), error))

@@ -72,7 +72,8 @@ impl Prepared {
         let (journal, ends) = open_journal(&asked, workers, &id)?;
         let limit = raise_limit();
         let (bound, listeners) = bind_all(&asked, workers, certificates.acceptor.as_ref())?;
-        let sockets = Sockets { workers: listeners, admin: bind_admin(&asked)? };
+        let sockets =
+            Sockets { workers: listeners, admin: bind_admin(&asked, certificates.admin_acceptor())? };
         let descriptors = Descriptors::new(limit, open_now(), workers, &asked);
         let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
         descriptors.report(&asked, &config);

@@ -14,6 +14,7 @@ mod support;
 #[path = "../webdriver/mod.rs"]
 mod webdriver;
 
+mod admin_tls;
 mod admin_under_attack;
 mod book;
 mod certificates;

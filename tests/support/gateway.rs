@@ -314,8 +314,8 @@ fn announced(child: &mut Child) -> Announced {
             said.plain = said.plain.or_else(|| found.parse().ok());
         } else if let Some(found) = line.strip_prefix("hotgate: listening for TLS on ") {
             said.tls = said.tls.or_else(|| found.parse().ok());
-        } else if let Some(found) = line.strip_prefix("hotgate: admin on http://") {
-            said.admin = found.trim_end_matches('/').parse().ok();
+        } else if let Some(found) = line.strip_prefix("hotgate: admin on ") {
+            said.admin = found.split_once("://").and_then(|(_, address)| address.parse().ok());
         } else if line == "hotgate: ready" {
             return said;
         }

@@ -1,10 +1,10 @@
 //! Accepts connections and serves them, with time limits.
 //!
-//! `connections` bounds how many there are, and says which one gives way to the next. A header must be complete within
-//! [`HEADER_PATIENCE`], however steadily its bytes come. A connection without progress for [`PATIENCE`] is closed, for
+//! `connections` bounds how many there are, and says which one gives way to the next. A handshake, and then each header, must be
+//! complete within [`HEADER_PATIENCE`], however steadily its bytes come. A connection without progress for [`PATIENCE`] is closed, for
 //! example one that does not read its event stream. `guard` bounds what a request may take after its header.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::connections::{Connections, Course, Doing, Source};
 use crate::monitor::turned_away::{Reason, TurnedAway};
@@ -84,12 +84,17 @@ pub async fn serve(
 }
 
 async fn serve_one(
-    stream: net::Stream,
+    mut stream: net::Stream,
     address: net::SocketName,
     app: Router,
     course: Arc<Course>,
     turned_away: Arc<TurnedAway>,
 ) {
+    match timeout(HEADER_PATIENCE, poll_fn(|cx| stream.poll_handshake(cx))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return,
+        Err(_) => return turned_away.count(Reason::SlowHeader),
+    }
     let asked = Arc::new(AtomicBool::new(false));
     let unfinished = Arc::new(AtomicBool::new(false));
     let io = TokioIo::new(PatientStream::new(stream, Arc::clone(&unfinished)));

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::NoticeFigures;
-use crate::monitor::http_client::exchange;
+use crate::monitor::http_client::HttpClient;
 
 /// The pause before the second attempt; each further one doubles it.
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -27,8 +27,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Where and how to post.
 #[derive(Clone)]
 pub struct WebhookSettings {
-    /// `http://...`; may hold a secret and is never logged.
+    /// `http://...` or `https://...`; may hold a secret and is never logged.
     pub url: String,
+    /// How it is reached, or why it can't be.
+    pub client: Result<HttpClient, String>,
     /// How long one attempt may take.
     pub timeout: Duration,
     /// Attempts for each message; at least 1.
@@ -75,8 +77,9 @@ async fn deliver(settings: &WebhookSettings, message: Bytes) -> Result<(), Strin
     let mut pause = BACKOFF_MIN;
     let mut attempt = 1;
     loop {
-        let answer =
-            exchange(Method::POST, &settings.url, None, Some(message.clone()), settings.timeout).await;
+        let client = settings.client.as_ref().map_err(Clone::clone)?;
+        let json = Some(message.clone());
+        let answer = client.exchange(Method::POST, &settings.url, None, json, settings.timeout).await;
         let why = match answer {
             Ok(response) if (200..300).contains(&response.status) => return Ok(()),
             Ok(response) if is_final(response.status) => {
@@ -125,7 +128,8 @@ mod tests {
     }
 
     fn settings(url: String) -> WebhookSettings {
-        WebhookSettings { url, timeout: Duration::from_secs(5), attempts_max: 3, queue_max: 4 }
+        let client = HttpClient::new(&url, None);
+        WebhookSettings { url, client, timeout: Duration::from_secs(5), attempts_max: 3, queue_max: 4 }
     }
 
     async fn until(condition: impl Fn() -> bool) {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::TopOptions;
 use super::looks::Looks;
-use crate::monitor::http_client::exchange;
 
 /// How long the gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +43,7 @@ async fn ask(options: &TopOptions, path: &str) -> Result<Value, Fault> {
     let base = options.admin.trim_end_matches('/');
     let token = options.token.as_deref().filter(|token| !token.is_empty());
     let url = format!("{base}/api/{path}");
-    let answer = exchange(Method::GET, &url, token, None, PATIENCE).await;
+    let answer = options.client.exchange(Method::GET, &url, token, None, PATIENCE).await;
     let response = answer.map_err(|why| Fault::Passing(format!("hotgate at {base}: {why}")))?;
     match (response.status, token) {
         (200, _) => {}

@@ -22,6 +22,7 @@ use ratatui::layout::Rect;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::monitor::http_client::HttpClient;
 use draw::Screen;
 use fetch::{Fault, fetch};
 use looks::{Looks, Next};
@@ -43,6 +44,8 @@ const EVENTS_MAX: usize = 64;
 pub struct TopOptions {
     /// Where the gateway's HTTP side is.
     pub admin: String,
+    /// How it is reached.
+    pub client: HttpClient,
     /// Its token, where one is configured.
     pub token: Option<String>,
     /// Print one frame and end.

@@ -1,6 +1,6 @@
 //! What a server is told and asked for in a handshake: the authorities, our certificate, and the name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -63,12 +63,14 @@ impl ClientTls {
         Ok((Self { config: Arc::new(config), server_name }, shown))
     }
 
-    /// Public servers, with the authorities that the system trusts.
+    /// Servers that these authorities have signed, or those that the system trusts.
     ///
     /// # Errors
-    /// The system has none.
-    pub fn public() -> Result<Self, TlsError> {
-        Self::of(&Upstream::default(), &TlsFiles::default()).map(|(tls, _)| tls)
+    /// The file can't be used, or the system has none.
+    pub fn signed_by(ca_file: Option<&Path>) -> Result<Self, TlsError> {
+        let upstream = Upstream { ca_file: ca_file.map(Path::to_owned), ..Upstream::default() };
+        let files = TlsFiles::read(Self::files_of(&upstream))?;
+        Self::of(&upstream, &files).map(|(tls, _)| tls)
     }
 
     /// A session with the server at `host` that has yet to begin.
