@@ -256,7 +256,9 @@ fn compare(
         }
         QuotaSort::Key => Ordering::Equal,
         QuotaSort::Foremost => {
-            b.paused.cmp(&a.paused).then_with(|| b_rates.1.total_cmp(&a_rates.1)).then_with(used)
+            // Those that refuse about as much keep their places.
+            let refuses = |rate: f64| (rate + 1.0).log2() as u32;
+            b.paused.cmp(&a.paused).then_with(|| refuses(b_rates.1).cmp(&refuses(a_rates.1))).then_with(used)
         }
     };
     by.then_with(|| (&a.key, a.rule).cmp(&(&b.key, b.rule)))

@@ -4,7 +4,8 @@
 //! have been away at the start, and an access list may change. `ACL DRYRUN` answers if the user may call it. Otherwise the
 //! commands are tried in forms that do nothing: Redis checks rights before it checks arguments.
 //!
-//! Combining by default needs no such check: it learns from replies, and does without what is refused.
+//! Combining by default needs no such check: it learns from replies, and does without what is refused. Once it was refused, it is asked
+//! whether it still would be, so that what is told of it ends in time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::net::Dialer;
 use crate::resp::first_error;
 use crate::route::{ClusterId, Routes};
 use crate::shared::gateway::Gateway;
+use crate::shared::rights::FOLD_REFUSED;
 
 /// How long the start and a reload wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,6 +44,8 @@ struct Need<'a> {
     window: bool,
     replicas: bool,
     token: bool,
+    /// Only what folds counters that no mode concerns.
+    only_fold: bool,
 }
 
 /// The target of a command that is tried.
@@ -51,9 +55,20 @@ enum On {
     Own,
 }
 
-fn needs(config: &Config) -> Vec<Need<'_>> {
-    let plain = Need { mode: "", pattern: "*", quota: false, window: false, replicas: false, token: true };
+fn needs(config: &Config, asks_fold: bool) -> Vec<Need<'_>> {
+    let plain = Need {
+        mode: "",
+        pattern: "*",
+        quota: false,
+        window: false,
+        replicas: false,
+        token: true,
+        only_fold: false,
+    };
     let mut needs = Vec::new();
+    if asks_fold {
+        needs.push(Need { only_fold: true, ..plain });
+    }
     if config.combine.exactly_once {
         needs.push(Need { mode: "combine.exactly_once", ..plain });
     }
@@ -73,6 +88,7 @@ fn needs(config: &Config) -> Vec<Need<'_>> {
         window: quota.window.is_some(),
         replicas: quota.wait_replicas > 0,
         token: quota.exactly_once,
+        ..plain
     }));
     needs
 }
@@ -89,6 +105,9 @@ impl Need<'_> {
 
     /// The commands, each in a form that has no effect, but for the key behind the word at `place`.
     fn commands(&self) -> Vec<(On, &'static [&'static str])> {
+        if self.only_fold {
+            return vec![(On::Own, &["INCRBY", "", "x"])];
+        }
         // Where the pattern is wider than a prefix, which of its keys the user may touch is between clients and Redis.
         let key = if self.is_wide() { On::Own } else { On::Key };
         let mut commands: Vec<(On, &[&str])> = vec![
@@ -131,22 +150,22 @@ impl Need<'_> {
 pub async fn missing_rights(config: &Config, routes: Routes, dialers: &[Dialer]) -> Vec<String> {
     let mut missing = Vec::new();
     for (cluster, dialer) in config.clusters().zip(dialers) {
-        let found = missing_rights_in(cluster, (config, routes), dialer, &mut None).await;
+        let found =
+            missing_rights_in(cluster, (&needs(config, false)[..], config, routes), dialer, &mut None).await;
         missing.extend(found.unwrap_or_default());
     }
     missing
 }
 
-/// The same for the keys of one cluster over `kept`, a connection to it that was made under this configuration, or else over a new
-/// one, which is kept there. `None` if no server of the cluster answered.
+/// The same of these needs for the keys of one cluster over `kept`, a connection to it that was made under this configuration, or else
+/// over a new one, which is kept there. `None` if no server of the cluster answered.
 async fn missing_rights_in(
     cluster: ClusterId,
-    (config, routes): (&Config, Routes),
+    (needs, config, routes): (&[Need<'_>], &Config, Routes),
     dialer: &Dialer,
     kept: &mut Option<UpstreamClient>,
 ) -> Option<Vec<String>> {
-    let mut needs = needs(config);
-    needs.retain(|need| need.concerns(cluster, routes));
+    let needs: Vec<&Need<'_>> = needs.iter().filter(|need| need.concerns(cluster, routes)).collect();
     if needs.is_empty() {
         return Some(Vec::new());
     }
@@ -179,12 +198,15 @@ async fn missing_rights_in(
 async fn ask_all(
     client: &mut UpstreamClient,
     user: &str,
-    needs: &[Need<'_>],
+    needs: &[&Need<'_>],
 ) -> Result<Vec<String>, UpstreamError> {
     let mut missing = Vec::new();
     for need in needs {
         let rights = ask(client, user, need).await?;
-        if !rights.is_empty() {
+        if need.only_fold {
+            // Which keys it may touch is between clients and Redis.
+            missing.extend(rights.contains("+incrby").then(|| FOLD_REFUSED.to_owned()));
+        } else if !rights.is_empty() {
             missing.push(sentence(user, need, &rights));
         }
     }
@@ -290,13 +312,23 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
             connections.fill_with(|| None);
         }
         let known = answers.concat();
+        let asks_fold = gateway.rights.is_fold_refused();
+        let needs = needs(&config, asks_fold);
+        let (mut is_fold_refused, mut all_answer) = (false, true);
         for (cluster, (answer, kept)) in config.clusters().zip(answers.iter_mut().zip(&mut connections)) {
+            let asked = (&needs[..], &*config, gateway.routes);
+            let dialer = gateway.dialer_of(cluster);
             // What no server answers is as it was.
-            if let Some(missing) =
-                missing_rights_in(cluster, (&config, gateway.routes), gateway.dialer_of(cluster), kept).await
-            {
-                *answer = missing;
-            }
+            let Some(mut missing) = missing_rights_in(cluster, asked, dialer, kept).await else {
+                all_answer = false;
+                continue;
+            };
+            is_fold_refused |= missing.iter().any(|sentence| sentence == FOLD_REFUSED);
+            missing.retain(|sentence| sentence != FOLD_REFUSED);
+            *answer = missing;
+        }
+        if asks_fold && (is_fold_refused || all_answer) {
+            gateway.rights.fold_would_be_refused(is_fold_refused);
         }
         let missing = answers.concat();
         for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {
@@ -306,7 +338,7 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
             tracing::info!("the upstream user has all rights that the configuration needs");
         }
         gateway.rights.set_modes(missing);
-        let commands = needs(&config).iter().map(|need| need.commands().len()).sum::<usize>();
+        let commands = needs.iter().map(|need| need.commands().len()).sum::<usize>();
         sleep(PAUSE.max(PAUSE_PER_COMMAND * commands as u32)).await;
     }
 }

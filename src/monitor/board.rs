@@ -32,6 +32,7 @@ pub struct Frame {
     nodes: OnceLock<Bytes>,
     sales: OnceLock<Bytes>,
     stream: OnceLock<Arc<str>>,
+    event: OnceLock<Bytes>,
 }
 
 impl Frame {
@@ -47,6 +48,7 @@ impl Frame {
             nodes: OnceLock::new(),
             sales: OnceLock::new(),
             stream: OnceLock::new(),
+            event: OnceLock::new(),
         }
     }
 
@@ -115,6 +117,12 @@ impl Frame {
             Arc::from(frame.to_string())
         };
         self.stream.get_or_init(render).clone()
+    }
+
+    /// The same as the event that all streams send.
+    pub fn event(&self) -> Bytes {
+        let render = || Bytes::from(format!("event: frame\ndata: {}\n\n", self.stream()));
+        self.event.get_or_init(render).clone()
     }
 }
 

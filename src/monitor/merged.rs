@@ -167,6 +167,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         state,
         requests,
         errors,
+        last_error,
         refusals,
         bytes_in,
         bytes_out,
@@ -184,6 +185,9 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     } = theirs;
     mine.state = mine.state.max(*state);
     mine.requests += requests;
+    if *errors > mine.errors {
+        mine.last_error = *last_error;
+    }
     mine.errors += errors;
     add_each(&mut mine.refusals, refusals);
     mine.bytes_in += bytes_in;

@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod ask_ready;
 pub mod board;
+mod calm;
 mod certificates;
 pub mod clock;
 mod condition_families;

@@ -35,6 +35,9 @@ pub struct NodeView {
     pub share: f64,
     /// Errors and losses per second.
     pub errors_per_s: f64,
+    /// What its latest error reply said, up to what may name data; its first word only where names of keys are hashed. Empty where there
+    /// was none.
+    pub last_error: String,
     /// Error replies per second about a state of the server, by the reply's first word; only words that occurred.
     pub refusals_per_s: BTreeMap<&'static str, f64>,
     /// Requests since the start.
@@ -137,7 +140,7 @@ pub struct NodeInput<'a> {
     pub now: Instant,
 }
 
-/// The present nodes with their load, in the order of node indexes.
+/// The present nodes with their load: the masters before the replicas, each in the order of node indexes.
 pub fn nodes(input: &NodeInput<'_>) -> Vec<NodeView> {
     let nothing = NodeTally::default();
     let (merged, base) = (input.merged, input.window.base);
@@ -152,6 +155,8 @@ pub fn nodes(input: &NodeInput<'_>) -> Vec<NodeView> {
     for master in input.topology.clusters().iter().flat_map(|map| &map.masters) {
         input.join_shard(*master, &mut views);
     }
+    // The sort is stable.
+    views.sort_by_key(|view| view.role != "master");
     views
 }
 
@@ -183,6 +188,7 @@ impl NodeInput<'_> {
             requests_per_s,
             share: if all_per_s > 0.0 { requests_per_s / all_per_s } else { 0.0 },
             errors_per_s: self.window.rate(tally.errors, base.errors),
+            last_error: tally.last_error.text().to_owned(),
             refusals_per_s: NodeRefusal::ALL
                 .iter()
                 .map(refusal_per_s)

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::calm::Calm;
 use super::certificates;
 pub use super::clock::Clock;
 use super::figures::{kind_name, node_of, now, totals};
 use super::history::Ring;
+use super::keys::KeyNames;
 use super::losses::{Loss, Losses};
 use super::merged::Merged;
 use super::node_view::{NodeInput, nodes};
@@ -55,6 +57,8 @@ pub struct Sampler {
     losses: Losses,
     upsets: Upsets,
     shards: Shards,
+    /// The order of hot keys.
+    hottest: Calm,
 }
 
 #[derive(Clone)]
@@ -80,6 +84,7 @@ impl Sampler {
             losses: Losses::default(),
             upsets: Upsets::default(),
             shards: Shards::default(),
+            hottest: Calm::default(),
         }
     }
 
@@ -141,8 +146,9 @@ impl Sampler {
         totals.admin_turned_away =
             Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
         let sales = sales::views(merged, &base.merged, window.seconds, &sources.key_names);
-        let hot_keys: Vec<_> =
+        let mut hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
+        self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);
         let nodes = self.nodes(
             clock,
             &NodeInput {
@@ -210,6 +216,11 @@ impl Sampler {
 
     fn nodes(&mut self, clock: Clock, input: &NodeInput<'_>) -> Vec<NodeView> {
         let mut nodes = nodes(input);
+        if self.sources.key_names != KeyNames::Plain {
+            nodes.iter_mut().for_each(|node| {
+                node.last_error = node.last_error.split(' ').next().unwrap_or_default().to_owned();
+            });
+        }
         self.shards.mark(clock.monotonic_ms, &mut nodes);
         nodes
     }

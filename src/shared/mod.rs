@@ -9,6 +9,7 @@ pub mod client_rows;
 pub mod config_file;
 pub mod connections;
 pub mod ending;
+pub mod error_words;
 pub mod gateway;
 pub mod handoff;
 pub mod held;

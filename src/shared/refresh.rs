@@ -26,6 +26,9 @@ pub enum RefreshReason {
     Silence(Address),
     /// A write was refused with `READONLY`: the server is no longer master.
     ReadOnly(Address),
+    /// What a node says of itself, or of its cluster, is not what it said before. Whatever was published meanwhile may be of before that, so it
+    /// is looked at in any case.
+    Changed(Address),
 }
 
 /// A request as the keeper receives it.

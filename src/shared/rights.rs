@@ -9,7 +9,11 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-/// For how long a refused fold counts as a right that is missing: a hot key tries again more often.
+/// What is told of a fold that is refused.
+pub const FOLD_REFUSED: &str =
+    "The upstream user may not say INCRBY, so hot counters go to Redis as they come: allow it +incrby";
+
+/// For how long a refused fold counts as a right that is missing, where no server says meanwhile whether it is.
 const REFUSED_MS: u64 = 30_000;
 /// A refusal after such a pause is news, and is logged.
 const FORGOTTEN_MS: u64 = 600_000;
@@ -37,6 +41,12 @@ impl MissingRights {
         before_ms == 0 || now_ms.saturating_sub(before_ms) > FORGOTTEN_MS
     }
 
+    /// Redis says whether it would refuse one now.
+    pub fn fold_would_be_refused(&self, refused: bool) {
+        let now_ms = self.started.elapsed().as_millis() as u64 + 1;
+        self.fold_refused_ms.store(if refused { now_ms } else { 0 }, Ordering::Relaxed);
+    }
+
     /// A fold is refused these days, so that hot counters go as they come.
     pub fn is_fold_refused(&self) -> bool {
         let last_ms = self.fold_refused_ms.load(Ordering::Relaxed);
@@ -50,8 +60,7 @@ impl MissingRights {
 
     /// All that is missing, as sentences without a full stop.
     pub fn sentences(&self) -> Vec<String> {
-        let fold = "The upstream user may not say INCRBY, so hot counters go to Redis as they come: allow it +incrby";
-        let folds = self.is_fold_refused().then(|| fold.to_owned());
+        let folds = self.is_fold_refused().then(|| FOLD_REFUSED.to_owned());
         self.modes.load().iter().cloned().chain(folds).collect()
     }
 }

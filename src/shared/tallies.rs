@@ -19,6 +19,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use super::error_words::ErrorWords;
 use super::histogram::{Latency, Octaves};
 use super::keyed::{Keyed, RowId};
 use super::labels::{
@@ -124,6 +125,8 @@ pub struct NodeTally {
     pub requests: u64,
     /// Error replies, and requests lost with a connection or a deadline.
     pub errors: u64,
+    /// What the latest error reply said. Merged over workers, the one of the worker with most errors counts.
+    pub last_error: ErrorWords,
     /// Error replies that tell of a state of the server, by `NodeRefusal`.
     pub refusals: [u64; NodeRefusal::COUNT],
     /// Bytes read from the node.

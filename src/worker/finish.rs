@@ -8,6 +8,7 @@ use super::pending::{Hook, Origin, Pending};
 use super::reply::ReplyBytes;
 use crate::resp::encode;
 use crate::shared::ending::Ending;
+use crate::shared::error_words::ErrorWords;
 use crate::shared::labels::{ErrorKind, RequestClass};
 
 impl Worker {
@@ -38,6 +39,7 @@ impl Worker {
         // A server that asks for the body of a script gets it; nothing has failed.
         if reply.first() == Some(&b'-') && !reply.starts_with(b"-NOSCRIPT") {
             tally.errors += 1;
+            tally.last_error = ErrorWords::of_reply(reply);
             tallies.error(ErrorKind::UpstreamReply);
         }
         if let (Some(handle), Some(detector)) = (pending.access, &mut self.hot.detector) {

@@ -232,3 +232,52 @@ async fn a_body_that_does_not_come_is_given_up() {
     assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
     until_counted(&mut served, Reason::SlowRequest, 1).await;
 }
+
+/// A war room of dashboards, of which half do not read, beside connections that trickle and a flood without the token.
+#[tokio::test]
+async fn everything_at_once_leaves_probes_their_answers() {
+    let mut served = gateway().await;
+    let address = address(&served);
+    let streams = (0..CONNECTIONS_MAX as u8).map(|place| {
+        tokio::spawn(async move {
+            loop {
+                let mut stream = send(address, 1 + place % 8, &get("/api/stream", Some(TOKEN))).await;
+                let mut event = [0; 4096];
+                while place % 2 == 0 && matches!(stream.read(&mut event).await, Ok(1..)) {}
+                // Whoever does not read holds the connection until it is closed.
+                let _ = tokio::time::timeout(PATIENCE, stream.readable()).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+    });
+    let trickles = (0..CONNECTIONS_MAX as u8).map(|place| {
+        tokio::spawn(async move {
+            loop {
+                let mut stream = connect(address, 10 + place % 8).await;
+                for byte in get("/healthz", None).iter().cycle() {
+                    if stream.write_all(&[*byte | 0x20]).await.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        })
+    });
+    let floods = (0..4).map(|host| {
+        tokio::spawn(async move {
+            loop {
+                let mut stream = send(address, 20 + host, &get("/api/stats", None).repeat(20)).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let attack: Vec<_> = streams.chain(trickles).chain(floods).collect();
+    until_counted(&mut served, Reason::Connections, 10).await;
+    for round in 0..15 {
+        check_probes(&served, &format!("beside everything, round {round}")).await;
+        // More often than its rate allows, `/metrics` would be refused for that.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    attack.iter().for_each(tokio::task::JoinHandle::abort);
+}

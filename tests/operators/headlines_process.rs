@@ -143,11 +143,12 @@ fn increments_for_which_there_is_no_room_are_told_of() {
     let gateway = Gateway::before(&server).config(&full).start();
     gateway.client().check("INCR wb:1", ":1");
     // Nothing can be flushed meanwhile.
-    server.client().check("CLIENT PAUSE 6000 WRITE", "+OK");
+    server.client().check("CLIENT PAUSE 600000 WRITE", "+OK");
     let traffic = Traffic::start(&gateway, 2, &["INCR wb:1"]);
     let seen = told(&gateway, "write-behind full", &["Write-behind refuses", "write_behind.pending_max"]);
     assert_eq!(seen.level, "critical", "{seen:?}");
     drop(traffic);
+    server.client().check("CLIENT UNPAUSE", "+OK");
     quiet_again(&gateway, "write-behind full");
 
     let few = "[gateway]\nworkers = 1\n[[quota]]\nmatch = 'sku:*'\nlimit = 1000\n[admission]\nkeys_max = 1\n";

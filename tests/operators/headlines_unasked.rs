@@ -149,6 +149,34 @@ fn a_server_whose_clients_are_at_their_bound_is_told_of() {
     quiet_again(&gateway, "node's maxclients");
 }
 
+/// Connections that have logged in serve on; the next ones will not.
+#[test]
+fn a_password_that_has_changed_is_told_of_before_it_is_needed() {
+    for (before, after, words) in [
+        ("", "sesame", "it refuses the gateway's login (NOAUTH"),
+        ("sesame", "changed", "it refuses the gateway's login (WRONGPASS"),
+    ] {
+        let server = Server::with(&["--requirepass", before]);
+        let password = if before.is_empty() { String::new() } else { format!("password = '{before}'\n") };
+        let config = format!("[gateway]\nworkers = 1\n[upstream]\ntopology_refresh = '1h'\n{password}");
+        let gateway = Gateway::before(&server).config(&config).start();
+        quiet_again(&gateway, "password changed");
+        let mut client = gateway.client();
+        client.check("SET k v", "+OK");
+        let mut direct = server.client();
+        if !before.is_empty() {
+            direct.check(&format!("AUTH {before}"), "+OK");
+        }
+        direct.check(&format!("CONFIG SET requirepass {after}"), "+OK");
+        let seen = told(&gateway, "password changed", &["turns the gateway's new connections away", words]);
+        assert_eq!((seen.level.as_str(), seen.ready), ("warning", true), "{seen:?}");
+        client.check("GET k", "$1 v");
+        let back = if before.is_empty() { "\"\"" } else { before };
+        direct.check(&format!("CONFIG SET requirepass {back}"), "+OK");
+        quiet_again(&gateway, "password changed");
+    }
+}
+
 /// A gateway whose file names these servers.
 fn before(servers: &[&str], config: &str) -> Gateway {
     let addresses = "[gateway]\nlisten = ['127.0.0.1:0']\n[admin]\nlisten = '127.0.0.1:0'\n";
@@ -200,6 +228,30 @@ fn a_named_server_of_another_cluster_is_told_of() {
     quiet_again(&gateway, "another cluster");
 }
 
+/// While its replica has its slots it is not a node that serves, and it is none of another cluster either.
+#[test]
+fn a_master_that_comes_back_is_no_stranger() {
+    let mut cluster = Cluster::with(&["--cluster-node-timeout", "2000"]);
+    cluster.wait_until_whole();
+    let named: Vec<String> =
+        (0..cluster.len()).map(|node| format!("127.0.0.1:{}", cluster.port(node))).collect();
+    let gateway = before(&named.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    quiet_again(&gateway, "comes back");
+    let dead = cluster.master_of("k");
+    let heir = cluster.replica_of(dead);
+    cluster.kill(dead);
+    told(&gateway, "comes back", &[&named[dead]]);
+    wait_until("the replica takes over", || cluster.client(heir).list("ROLE")[0] == "master");
+    gone(&gateway, "comes back", &named[dead]);
+    cluster.restart(dead);
+    wait_until("it is a replica, and known as one", || {
+        let status = stats(&gateway)["status"].to_string();
+        assert!(!status.contains("another server") && !status.contains("another cluster"), "{status}");
+        cluster.client(dead).list("ROLE")[0] == "slave" && nodes(&gateway) == cluster.len()
+    });
+    gone(&gateway, "comes back", "lost its replica");
+}
+
 /// Has the nodes of a cluster in turn raise its epoch, until it is as high and all of them know.
 fn raise_epoch(cluster: &Cluster, epoch: u64) {
     let mut masters: Vec<_> = cluster.masters().into_iter().map(|node| cluster.client(node)).collect();
@@ -223,7 +275,8 @@ fn raise_epoch(cluster: &Cluster, epoch: u64) {
 fn slots_without_a_master_are_told_of() {
     let cluster = Cluster::with(&["--cluster-require-full-coverage", "no"]);
     cluster.wait_until_whole();
-    let gateway = Gateway::before_cluster(&cluster);
+    // What one node says differently has the others asked, however seldom they are asked otherwise.
+    let gateway = Gateway::before(&cluster).config("[upstream]\ntopology_refresh = '1h'\n").start();
     quiet_again(&gateway, "slots without a master");
     let owner = cluster.master_of("k");
     let slot = cluster.client(owner).integer("CLUSTER KEYSLOT k");

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::sight::{Traffic, gone, quiet_again, sight, told};
 use crate::support::migration::Migration;
@@ -112,4 +113,55 @@ fn a_right_that_is_short_is_told_of() {
     quiet_again(&gateway, "missing right, used");
     drop(traffic);
     assert!(sight(&gateway).ready);
+}
+
+/// What hot counters are folded into may be refused although clients may count.
+#[test]
+fn a_right_that_only_folding_needs_is_told_of_until_it_is_given() {
+    let server = Server::start();
+    let gateway = Gateway::before(&server)
+        .config("[gateway]\nworkers = 1\n[[rule]]\nmatch = 'folded'\nmode = 'combine'\n")
+        .start();
+    quiet_again(&gateway, "missing right of folding");
+    server.client().check("ACL SETUSER default -incrby", "+OK");
+    let traffic = Traffic::start(&gateway, 20, &["INCR folded"]);
+    let seen = told(&gateway, "missing right of folding", &["may not say INCRBY", "+incrby"]);
+    assert_eq!((seen.level.as_str(), seen.ready), ("warning", true), "{seen:?}");
+    drop(traffic);
+    server.client().check("ACL SETUSER default +incrby", "+OK");
+    quiet_again(&gateway, "missing right of folding");
+}
+
+#[test]
+fn what_a_server_says_to_requests_that_fail_is_told() {
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    server.client().check("SET text words", "+OK");
+    let traffic = Traffic::start(&gateway, 2, &["INCR text"]);
+    let name = server.address().to_string();
+    let words = ["of all requests fail", &name, "\"ERR value is not an integer or out of range\""];
+    let seen = told(&gateway, "failing requests", &words);
+    assert_eq!((seen.level.as_str(), seen.ready), ("critical", true), "{seen:?}");
+    drop(traffic);
+    gone(&gateway, "failing requests", "requests fail");
+}
+
+/// With requests that wait for it, one that refuses connections is not said to be silent.
+#[test]
+fn a_dead_server_with_traffic_stays_named_as_dead() {
+    let mut server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    let traffic = Traffic::start(&gateway, 3, &["SET k v", "GET k"]);
+    wait_until("it goes on", || sight(&gateway).ready);
+    server.kill();
+    told(&gateway, "dead with traffic", &[&server.address().to_string(), "cannot connect"]);
+    let until = Instant::now() + Duration::from_secs(4);
+    wait_until("four seconds of it", || {
+        let seen = sight(&gateway);
+        assert!(seen.sentence.contains("cannot connect") && !seen.ready, "{seen:?}");
+        Instant::now() >= until
+    });
+    server.restart();
+    quiet_again(&gateway, "dead with traffic");
+    drop(traffic);
 }

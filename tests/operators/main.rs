@@ -27,6 +27,7 @@ mod ends;
 mod headlines;
 mod headlines_gateway;
 mod headlines_keys;
+mod headlines_pairs;
 mod headlines_process;
 mod headlines_unasked;
 mod headlines_upstream;

@@ -112,8 +112,9 @@ impl Probed {
     async fn round(&mut self, began: Instant) -> bool {
         let node = self.node();
         let questions = self.questions(began, node.as_deref());
-        let counts = self.counted.is_none_or(|counted| began >= counted + COUNT_PERIOD);
-        match self.exchange(&questions).await {
+        let counts = self.counts(began);
+        let login = if counts { self.login_again() } else { (BytesMut::new(), 0) };
+        match self.exchange(&questions, login).await {
             Ok(replies) => {
                 self.row.unanswered_since = None;
                 (self.row.is_paused, self.row.unreachable, self.row.turns_away) = (false, None, None);
@@ -148,17 +149,26 @@ impl Probed {
         topology.node(found).filter(|node| node.present).cloned()
     }
 
-    /// Whether a server with this id in its cluster may have this address: the node that has it, or any if only the configuration names it.
+    /// Whether a server with this id in its cluster may have this address: the node that has it, or any of the cluster if only the
+    /// configuration names it. One that failed and comes back is not present for a while, and no stranger.
     fn is_known(&self, node: Option<&Node>, id: &str) -> bool {
         match node {
             Some(node) => node.id.is_empty() || node.id == id,
-            None => self.gateway.topology.load().nodes.iter().any(|known| known.present && known.id == id),
+            None => {
+                let topology = self.gateway.topology.load();
+                topology.nodes.iter().any(|known| known.cluster == self.cluster && known.id == id)
+            }
         }
+    }
+
+    /// Whether this round counts, and asks whatever need not be asked each time.
+    fn counts(&self, now: Instant) -> bool {
+        self.counted.is_none_or(|counted| now >= counted + COUNT_PERIOD)
     }
 
     fn questions(&self, now: Instant, node: Option<&Node>) -> Vec<Question> {
         let mut questions = vec![Question::Ping];
-        if self.counted.is_none_or(|counted| now >= counted + COUNT_PERIOD) {
+        if self.counts(now) {
             if let Some(node) = node {
                 questions.extend([Question::Role, Question::Clients]);
                 questions.extend((node.role == topology::Role::Master).then_some(Question::Keys));
@@ -177,19 +187,30 @@ impl Probed {
         questions
     }
 
-    /// Sends the questions, over the connection that is kept or a new one.
-    async fn exchange(&mut self, questions: &[Question]) -> Result<Vec<Bytes>, Failure> {
+    /// Sends the questions, over the connection that is kept, where the log-in is asked `again` before them, or a new one.
+    async fn exchange(
+        &mut self,
+        questions: &[Question],
+        again: (BytesMut, usize),
+    ) -> Result<Vec<Bytes>, Failure> {
         let mut replies = Vec::with_capacity(questions.len());
         let request = request(questions);
         if let Some(mut kept) = self.connection.take() {
-            return match timeout(PATIENCE, kept.pipeline(&request, questions.len(), &mut replies)).await {
-                Ok(Ok(())) => {
-                    self.connection = Some(kept);
-                    Ok(replies)
-                }
-                Ok(Err(UpstreamError::ReplyTimeout)) | Err(_) => Err(Failure::Silent),
-                Ok(Err(_)) => Err(Failure::Closed),
-            };
+            let (login, count) = again;
+            let asked = [&login[..], &request[..]].concat();
+            let outcome =
+                timeout(PATIENCE, kept.pipeline(&asked, count + questions.len(), &mut replies)).await;
+            match outcome {
+                Ok(Ok(())) => {}
+                Ok(Err(UpstreamError::ReplyTimeout)) | Err(_) => return Err(Failure::Silent),
+                Ok(Err(_)) => return Err(Failure::Closed),
+            }
+            // A new connection says in which words it is refused.
+            if replies.drain(..count).any(|reply| login_fault(&reply).is_some()) {
+                return Err(Failure::Closed);
+            }
+            self.connection = Some(kept);
+            return Ok(replies);
         }
         let was_silent = self.row.unanswered_since.is_some();
         let mut client = self.connect().await?;
@@ -243,6 +264,18 @@ impl Probed {
         (login, 1)
     }
 
+    /// The same on a connection that has logged in, to hear of a password that has changed before a new connection does. Where none is
+    /// set, the user of all connections is asked whether any would do. A certificate may have chosen another user.
+    fn login_again(&self) -> (BytesMut, usize) {
+        let (login, count) = self.login();
+        if count > 0 || self.gateway.dialer_of(self.cluster).is_tls() {
+            return (login, count);
+        }
+        let mut login = BytesMut::new();
+        encode::command(&mut login, &[b"AUTH", b"default", b"any"]);
+        (login, 1)
+    }
+
     fn fail(&mut self, failure: Failure, began: Instant) {
         self.row.refusal = None;
         self.row.is_paused = matches!(failure, Failure::Paused);
@@ -269,16 +302,17 @@ impl Probed {
         let role = heard.role;
         let topology = self.gateway.topology.load();
         let is_single = topology.cluster(self.cluster).kind == UpstreamKind::Single;
-        let changed = matches!((heard.state, self.state), (Some(now), Some(then)) if now != then);
+        // What is heard first may have changed since the topology was looked at.
+        let is_new_state = heard.state.is_some() && heard.state != self.state;
         self.state = heard.state.or(self.state);
-        let is_news = match (&role, &self.role) {
-            (Some(now @ Role::Master(_)), Some(then @ Role::Master(_))) => is_single && now != then,
-            (Some(now), Some(then)) => now != then,
+        let is_new_role = match (&role, &self.role) {
+            (Some(Role::Master(_)), Some(Role::Master(_))) => is_single && role != self.role,
+            (Some(_), _) => role != self.role,
             _ => false,
         };
         self.role = role.or(self.role.take());
-        if is_news || changed || !node.healthy || self.row.stranger_id.is_some() {
-            self.look_at_topology(RefreshReason::Silence(self.address.clone()));
+        if is_new_role || is_new_state || !node.healthy || self.row.stranger_id.is_some() {
+            self.look_at_topology(RefreshReason::Changed(self.address.clone()));
         }
     }
 

@@ -67,6 +67,9 @@ pub fn explain(error: &UpstreamError) -> String {
         UpstreamError::Refused(text) if text.starts_with("NOAUTH") => {
             format!("it wants a password ({text}): set upstream.password")
         }
+        UpstreamError::Refused(text) if text.starts_with("BUSY") => {
+            "it is busy with a script that does not end: SCRIPT KILL ends it".to_owned()
+        }
         other => other.to_string(),
     }
 }

@@ -229,13 +229,15 @@ impl TopologyKeeper {
         }
     }
 
-    /// What was noticed under an older topology has been answered by the present one, unless it names a new address.
+    /// What was noticed under an older topology has been answered by the present one, unless it names a new address, or may be newer than
+    /// what the present one was made from.
     fn is_news(&self, request: &RefreshRequest) -> bool {
         let registry = self.registry.lock();
         let knows = |target| registry.knows(self.cluster, target);
         let names_new_address =
             matches!(&request.reason, RefreshReason::Redirected(target) if !knows(target));
-        request.seen_version >= registry.version_of(self.cluster) || names_new_address
+        let has_changed = matches!(request.reason, RefreshReason::Changed(_));
+        request.seen_version >= registry.version_of(self.cluster) || names_new_address || has_changed
     }
 
     fn drain_requests(&mut self, first: RefreshRequest) -> Vec<Address> {

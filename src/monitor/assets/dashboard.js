@@ -4,7 +4,7 @@
 
 import { Chart } from "./charts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
-import { clientsTable, hotKeysTable, nodesTable, quotasTable, setClock } from "./tables.js";
+import { clientsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
 
 const TOKEN = "hotgate-token";
 const HISTORY_SLOTS = 600;
@@ -70,6 +70,7 @@ function showFrame(frame) {
   if (stats.at_ms !== lastFigures) lastFrameMs = performance.now();
   lastFigures = stats.at_ms;
   setClock(stats.at_ms);
+  setRefusals(frame.quotas);
   extend(stats);
   showStatus(stats);
   showTiles(stats);

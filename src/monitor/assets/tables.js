@@ -13,6 +13,14 @@ export function setClock(atMs) {
   nowMs = atMs;
 }
 
+// How much of each key quotas refuse a second, as of the last frame: what is refused here goes to no Redis and is not combined.
+let refusals = new Map();
+
+export function setRefusals(quotas) {
+  refusals = new Map();
+  for (const { key, refused_per_s } of quotas) refusals.set(key, (refusals.get(key) ?? 0) + refused_per_s);
+}
+
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -132,6 +140,11 @@ export function hotKeysTable() {
 }
 
 function offered(cell, key) {
+  const refused = refusals.get(key.key) ?? 0;
+  if (refused >= key.requests_per_s / 2 && refused >= 1) {
+    cell.classList.remove("faint");
+    return twoLines(cell, `${rate(key.flushed_per_s ?? 0)}/s`, `${rate(refused)}/s refused here`);
+  }
   if (key.offered_per_s === null) {
     const cached = key.cache_hits_per_s > 0;
     cell.classList.toggle("faint", !cached);

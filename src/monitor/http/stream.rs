@@ -1,7 +1,7 @@
 //! `/api/stream`: server-sent events, one frame a second.
 //!
-//! Each event is the latest frame at its time, shared with all other streams. A slow reader misses frames and costs no memory. A
-//! reader that stops is cut off by the time limit of its connection.
+//! Each event is the latest frame at its time. Its bytes are made once for all streams. A slow reader misses frames and costs no
+//! memory. A reader that stops is cut off by the time limit of its connection.
 //!
 //! Streams take at most half of the connections, and one address at most three quarters of that. A page that comes later
 //! polls instead.
@@ -11,11 +11,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Extension, State};
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
-use axum::response::Response;
-use axum::response::sse::{Event, Sse};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -88,10 +87,10 @@ pub async fn open(
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = unfold((shared, period, place), async |(shared, mut period, place)| {
         period.tick().await;
-        let event = Event::default().event("frame").data(&*shared.board.latest().stream());
+        let event = shared.board.latest().event();
         Some((Ok::<_, Infallible>(event), (shared, period, place)))
     });
-    Sse::new(events).into_response()
+    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response()
 }
 
 #[cfg(test)]

@@ -21,6 +21,12 @@ fn a_node_that_nobody_asks_is_told_of() {
     let hung = NodeView { silent_ms: 2_000, probe: only_probed.clone(), ..node("a:1", "master", true) };
     let sentence = "a:1 has not answered for 2 s; no client has asked it meanwhile.";
     check(case(vec![hung.clone()]), Level::Critical, sentence);
+    let late = NodeView { silent_ms: 740, waiting: 3, ..node("a:1", "master", true) };
+    check(case(vec![late]), Level::Notice, "a:1 has not answered for 0.7 s; 3 requests wait.");
+    // It refuses connections, and the requests that waited for it are as silent.
+    let unreachable = ProbeView { unreachable: "cannot connect: refused".into(), ..ProbeView::default() };
+    let dead = NodeView { silent_ms: 9_000, up: false, probe: unreachable, ..node("a:1", "master", false) };
+    check(case(vec![dead]), Level::Critical, "Master a:1 is down; its 5,461 slots are not served.");
     let paused = ProbeView { paused: true, ..only_probed };
     let paused = NodeView { probe: paused, waiting: 3, ..hung };
     let sentence = "a:1 has held all commands back for 2 s (CLIENT PAUSE); 3 requests wait.";

@@ -1,7 +1,7 @@
 //! Keys that take a large part of the traffic, and what becomes of it.
 
 use super::nodes::LATE_US;
-use super::{Findings, Level, StatusInput, percent, rate};
+use super::{Findings, Level, StatusInput, name, percent, rate};
 use crate::monitor::view::HotKeyView;
 
 /// The share of all key accesses from which one key is worth a sentence.
@@ -16,7 +16,7 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
         }
         let load = format!(
             "{} takes {} of all requests ({}/s)",
-            key.key,
+            name(&key.key),
             percent(key.share),
             rate(key.requests_per_s)
         );

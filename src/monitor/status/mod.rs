@@ -27,7 +27,7 @@ use super::verdict::{Finding, Level, Status};
 use super::view::{Conditions, HotKeyView, NodeView, Now, QuotaView, Readiness, Totals};
 pub use losses::describe;
 pub use nodes::SILENT_MS;
-pub use words::{duration_s, duration_us, percent, rate, whole};
+pub use words::{duration_s, duration_us, name, percent, rate, whole};
 
 /// How full a buffer or queue may be before it is worth a warning.
 const FULL_SHARE_WARNING: f64 = 0.8;
@@ -67,7 +67,12 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn add(&mut self, level: Level, sentence: impl Into<String>) {
-        self.0.push(Finding { level, sentence: sentence.into() });
+        let mut sentence = sentence.into();
+        // What a server said of itself may end with a full stop of its own.
+        if sentence.ends_with("..") && !sentence.ends_with("...") {
+            sentence.pop();
+        }
+        self.0.push(Finding { level, sentence });
     }
 }
 
@@ -87,7 +92,7 @@ pub fn judge(input: &StatusInput<'_>) -> Status {
     quotas::judge(input.quotas, &mut found);
     sales::judge(input.sales, &mut found);
     admin::judge(input.now, &mut found);
-    errors::judge(input.now, &mut found);
+    errors::judge(input, &mut found);
     let Findings(mut findings) = found;
     // The sort is stable: among equals the order of the rules holds.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.level));

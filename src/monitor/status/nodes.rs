@@ -7,6 +7,8 @@ use crate::shared::topology::SLOTS;
 
 /// How long a node may leave requests unanswered. `/readyz` uses it as well.
 pub const SILENT_MS: u64 = 1_000;
+/// How long it may do so without a notice.
+const LATE_MS: u64 = 500;
 /// How much longer than alone requests may take at a node before it is said that they queue, in microseconds.
 pub(super) const LATE_US: u64 = 2_000;
 /// A node of whose replies one in a hundred takes at least this long is slow, in microseconds. It is a bound of the histogram, so what
@@ -35,8 +37,14 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     judge_replicas(input.nodes, found);
 }
 
+/// It takes connections, and says nothing. One that takes none is down.
 pub(super) fn is_silent(node: &NodeView) -> bool {
-    node.silent_ms >= SILENT_MS
+    node.silent_ms >= SILENT_MS && node.probe.unreachable.is_empty()
+}
+
+/// It may be about to be silent: nobody should read meanwhile that all is quiet.
+fn is_late(node: &NodeView) -> bool {
+    node.silent_ms >= LATE_MS && node.waiting > 0 && node.up && node.probe.unreachable.is_empty()
 }
 
 /// It says so itself, and not that it is busy, which is told of by its replies.
@@ -66,6 +74,9 @@ fn judge_reach(node: &NodeView, is_told: bool, found: &mut Findings) {
             Level::Warning,
             format!("{name} has held commands back for {seconds} (CLIENT PAUSE, a failover, or a script); {waiting}."),
         );
+    } else if is_late(node) {
+        let (seconds, waiting) = (node.silent_ms as f64 / 1000.0, waiting(node));
+        found.add(Level::Notice, format!("{name} has not answered for {seconds:.1} s; {waiting}."));
     } else if !node.up && is_master && *slots == u32::from(SLOTS) {
         if !is_told {
             found.add(Level::Critical, format!("Redis at {name} can't be reached."));

@@ -1,6 +1,6 @@
 //! Quotas: who is refused, and why.
 
-use super::{Findings, Level, duration_s, rate, whole};
+use super::{Findings, Level, duration_s, name, rate, whole};
 use crate::monitor::view::QuotaView;
 
 /// How much of a limit is used when a sale nears its end.
@@ -15,7 +15,7 @@ pub(super) fn judge(quotas: &[QuotaView], found: &mut Findings) {
 }
 
 fn judge_one(quota: &QuotaView, found: &mut Findings) {
-    let key = &quota.key;
+    let key = name(&quota.key);
     let refusing = if quota.refused_per_s >= 1.0 {
         format!(", refusing {}/s", rate(quota.refused_per_s))
     } else {

@@ -1,6 +1,6 @@
 //! Sales of reservations: which end, and which have ended.
 
-use super::{Findings, Level, duration_s, rate, whole};
+use super::{Findings, Level, duration_s, name, rate, whole};
 use crate::monitor::sales::SaleView;
 
 /// How much of a sale is taken when it nears its end, as with quotas.
@@ -8,7 +8,7 @@ const TAKEN_SHARE: f64 = 0.9;
 
 pub(super) fn judge(sales: &[SaleView], found: &mut Findings) {
     for sale in sales {
-        let (sku, left) = (&sale.key, whole((sale.limit - sale.taken).max(0)));
+        let (sku, left) = (name(&sale.key), whole((sale.limit - sale.taken).max(0)));
         let refusing = if sale.refused_per_s >= 1.0 {
             format!(", refusing {}/s", rate(sale.refused_per_s))
         } else {

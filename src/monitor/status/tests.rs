@@ -228,9 +228,21 @@ fn errors_need_a_share_and_a_rate() {
         Case { now, ..Case::default() }
     };
     check(errors(5.0), Level::Ok, "All quiet: 1,000/s, p99 0.0 µs, no hot keys.");
-    check(errors(20.0), Level::Warning, "2.0 % of all requests fail (20/s), most of them timeout.");
-    check(errors(200.0), Level::Critical, "20 % of all requests fail (200/s), most of them timeout.");
-    check(errors(2_400.0), Level::Critical, "100 % of all requests fail (2,400/s), most of them timeout.");
+    check(
+        errors(20.0),
+        Level::Warning,
+        "2.0 % of all requests fail (20/s): Redis does not reply within upstream.request_timeout.",
+    );
+    check(
+        errors(200.0),
+        Level::Critical,
+        "20 % of all requests fail (200/s): Redis does not reply within upstream.request_timeout.",
+    );
+    check(
+        errors(2_400.0),
+        Level::Critical,
+        "100 % of all requests fail (2,400/s): Redis does not reply within upstream.request_timeout.",
+    );
 }
 
 #[test]

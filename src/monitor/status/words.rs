@@ -1,5 +1,19 @@
 //! Figures as people read them: shares, rates, times.
 
+/// The longest name in a sentence, in characters, as on the page.
+const NAME_MAX: usize = 56;
+
+/// A name of a key, cut in the middle if it is long: names often differ at their ends.
+pub fn name(key: &str) -> std::borrow::Cow<'_, str> {
+    let length = key.chars().count();
+    if length <= NAME_MAX {
+        return key.into();
+    }
+    let head: String = key.chars().take(NAME_MAX / 2).collect();
+    let tail: String = key.chars().skip(length - (NAME_MAX / 2 - 1)).collect();
+    format!("{head}…{tail}").into()
+}
+
 /// A share as `61 %`.
 pub fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.0995 {
@@ -55,6 +69,14 @@ pub fn duration_s(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(name("sku:{1}:reserved"), "sku:{1}:reserved");
+        let long = format!("tenant:{{4711}}:{}:items", "購".repeat(60));
+        assert_eq!(name(&long), format!("tenant:{{4711}}:{}…{}:items", "購".repeat(14), "購".repeat(21)));
+        assert_eq!(name(&"x".repeat(56)), "x".repeat(56));
+    }
 
     #[test]
     fn numbers_as_people_read_them() {

@@ -161,17 +161,18 @@ fn draw_table(looks: &Looks, table: Table, keys: bool, area: Rect, buffer: &mut 
     let width = |column: &Column| if column.width == 0 { name_width } else { column.width };
     let look = looks.look(table);
     let rows = looks.rows(table);
+    let hidden = hidden(rows.len(), look.scrolled, usize::from(area.height.saturating_sub(1)));
     let title = |(place, column): &(usize, &Column)| {
         let mark = match (look.sorted == Some(*place), look.reversed) {
             (true, false) => "▼",
             (true, true) => "▲",
             _ => "",
         };
-        let chosen = keys && *place == 0 && table == looks.focus;
-        cell(
-            fit(&format!("{}{}{mark}", if chosen { "> " } else { "" }, column.title), width(column).into()),
-            column.right,
-        )
+        let (chosen, hidden) = match *place {
+            0 => (if keys && table == looks.focus { "> " } else { "" }, hidden.as_str()),
+            _ => ("", ""),
+        };
+        cell(fit(&format!("{chosen}{}{mark}{hidden}", column.title), width(column).into()), column.right)
     };
     let head =
         Row::new(columns.iter().map(title)).style(Style::new().add_modifier(Modifier::BOLD | Modifier::DIM));
@@ -193,6 +194,17 @@ fn draw_table(looks: &Looks, table: Table, keys: bool, area: Rect, buffer: &mut 
             _ => "(none)",
         };
         Line::from(nothing).dim().render(Rect { y: area.y + 1, height: 1, ..area }, buffer);
+    }
+}
+
+/// Which rows of how many are seen; nothing where all are.
+fn hidden(rows: usize, scrolled: usize, lines: usize) -> String {
+    let first = scrolled.min(rows.saturating_sub(1));
+    let last = (first + lines).min(rows);
+    if first == 0 && last == rows || lines == 0 {
+        String::new()
+    } else {
+        format!(" {}-{last} of {rows}", first + 1)
     }
 }
 

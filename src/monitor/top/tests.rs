@@ -129,6 +129,20 @@ fn a_small_screen_keeps_the_cause_and_the_table_that_is_looked_at() {
 }
 
 #[test]
+fn rows_that_do_not_fit_are_counted() {
+    let all = |looks: &Looks, lines| screen(looks, 100, lines).join("\n");
+    let mut looks = looks();
+    let node = looks.frame["nodes"][1].clone();
+    looks.frame["nodes"] = json!(vec![node; 9]);
+    assert!(all(&looks, 20).contains("NODE 1-4 of 9"), "{}", all(&looks, 20));
+    press(&mut looks, "\t");
+    looks.press(KeyEvent::new(KeyCode::Down, KeyModifiers::NONE));
+    assert!(all(&looks, 40).contains("> NODE 2-9 of 9"), "{}", all(&looks, 40));
+    looks.press(KeyEvent::new(KeyCode::Home, KeyModifiers::NONE));
+    assert!(!all(&looks, 60).contains(" of 9"), "{}", all(&looks, 60));
+}
+
+#[test]
 fn keys_sort_filter_and_quit() {
     let mut looks = looks();
     let names = |looks: &Looks, table: Table, field: &str| -> Vec<String> {
