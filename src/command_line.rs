@@ -2,6 +2,7 @@
 //!
 //! It reads nothing but its arguments. What a command does is in `main.rs`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use hotgate::config::{self, Address, Config, LoadError, Overrides};
 use hotgate::demo::{DemoOptions, Show};
+use hotgate::ledger::Verb;
 
 /// The part of the help about signals.
 const SIGNALS: &str = "Signals to a running gateway:
@@ -60,6 +62,8 @@ pub enum Command {
     /// Show the hot keys of a running gateway in the terminal.
     #[command(after_help = TOP_HELP)]
     Top(Top),
+    /// Bring what happens in sales of reservations into an SQL database, as a process of its own.
+    Ledger(Ledger),
     /// Print the manual page, or that of one command: hotgate man | man -l -
     Man(Man),
     /// Print completions for a shell: source <(hotgate completions bash)
@@ -143,6 +147,39 @@ pub struct Top {
     pub json: bool,
 }
 
+/// The flags of `ledger`.
+#[derive(Args)]
+pub struct Ledger {
+    /// Configuration file, the gateway's: [upstream] says where Redis is, [ledger] where the database is.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// End when the database has what there is.
+    #[arg(long)]
+    pub once: bool,
+    #[command(subcommand)]
+    verb: Option<LedgerVerb>,
+}
+
+/// What is done with the ledger instead of following.
+#[derive(Subcommand)]
+enum LedgerVerb {
+    /// Compare Redis and the database, holder by holder. The exit code is 1 if they differ.
+    Verify {
+        /// The sale; without it all of them.
+        sku: Option<OsString>,
+    },
+    /// Give the holders of a sale back to a Redis that does not have it.
+    Restore {
+        /// The sale.
+        sku: OsString,
+    },
+    /// Take Redis's word for a sale that is halted, so that it can be followed again.
+    Resync {
+        /// The sale.
+        sku: OsString,
+    },
+}
+
 /// The argument of `man`.
 #[derive(Args)]
 pub struct Man {
@@ -208,6 +245,26 @@ impl Demo {
             _ => Show::Story,
         };
         DemoOptions { show, load_time: self.seconds.map(Duration::from_secs) }
+    }
+}
+
+impl Ledger {
+    /// The configuration of the file.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn load(&self) -> Result<Config, LoadError> {
+        Config::load(self.config.as_deref(), &Overrides::default())
+    }
+
+    /// What is done instead of following.
+    pub fn verb(&self) -> Option<Verb> {
+        let bytes = |sku: &OsString| sku.as_encoded_bytes().to_vec();
+        Some(match self.verb.as_ref()? {
+            LedgerVerb::Verify { sku } => Verb::Verify(sku.as_ref().map(bytes)),
+            LedgerVerb::Restore { sku } => Verb::Restore(bytes(sku)),
+            LedgerVerb::Resync { sku } => Verb::Resync(bytes(sku)),
+        })
     }
 }
 

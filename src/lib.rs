@@ -54,6 +54,7 @@
 //! | [`monitor`] | cold | metrics, INFO and HOTKEYS views, HTTP, dashboard, `hotgate top` |
 //! | [`resp`] [`command`] [`access`] [`route`] [`detect`] [`pace`] [`combine`] [`admission`] [`reserve`] [`config`] | leaf | protocol, command table, who may do what, where a key lives, heavy hitters, when to fold, fold and settle, quotas, reservations, configuration |
 //! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
+//! | [`ledger`] | its own process | what happens in sales, brought into an SQL database |
 //! | [`net`] | any thread | byte streams: listen, accept, connect; the only place that names sockets |
 //! | [`demo`] | tool | private Redis servers with gateways before them, and a load on both |
 
@@ -66,6 +67,7 @@ pub mod control;
 pub mod demo;
 pub mod detect;
 pub mod journal;
+pub mod ledger;
 pub mod limits;
 pub mod monitor;
 pub mod net;

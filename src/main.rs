@@ -9,13 +9,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use command_line::{Check, Command, CommandLine, Serve, Top};
+use command_line::{Check, Command, CommandLine, Ledger, Serve, Top};
 use hotgate::config::{Config, Log, LogFormat, LogLevel, Overrides};
 use hotgate::control::reload::ConfigSource;
 use hotgate::monitor::http_client::HttpClient;
 use hotgate::monitor::top::TopOptions;
 use hotgate::process::{self, Started};
-use hotgate::{demo, monitor};
+use hotgate::{demo, ledger, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
 /// For whoever starts it without an argument, perhaps for the first time.
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => return check(&arguments),
         Command::Demo(arguments) => demo::run(arguments.options()).map_err(|error| error.to_string()),
         Command::Top(arguments) => top(&arguments),
+        Command::Ledger(arguments) => ledger(&arguments),
         Command::Man(arguments) => arguments.print(),
         Command::Completions(arguments) => {
             arguments.print();
@@ -73,6 +74,27 @@ fn top(arguments: &Top) -> Result<(), String> {
     let options = TopOptions { admin: admin.clone(), client, token: token.clone(), once: *once, json: *json };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(monitor::top::run(&options))
+}
+
+fn ledger(arguments: &Ledger) -> Result<(), String> {
+    let config = arguments.load().map_err(|error| error.to_string())?;
+    start_log(&config.log);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(async {
+        if let Some(verb) = arguments.verb() {
+            return match ledger::act(config, verb, |line| println!("{line}")).await? {
+                true => Ok(()),
+                false => Err("Redis and the database differ".to_owned()),
+            };
+        }
+        let stop = process::stop_signal().map_err(|error| error.to_string())?;
+        match ledger::run(config, arguments.once, stop).await? {
+            ledger::Ended::Well => Ok(()),
+            ledger::Ended::Halted(sales) => Err(format!(
+                "{sales} sales are halted, because entries of them are missing; the log names them"
+            )),
+        }
+    })
 }
 
 /// Prints the addresses of the gateway on standard output.

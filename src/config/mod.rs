@@ -27,7 +27,7 @@ mod value;
 pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
-pub use policies::{Admission, Combine, Detect, Quota, ReadCache, Reserve, Rule, WriteBehind};
+pub use policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
 pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
     ClientAuth, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::declare::section;
 use super::schema::{GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, duration, size};
-use super::types::{OnUnavailable, QuotaReply, ReadPolicy, RuleMode};
+use super::types::{OnUnavailable, QuotaReply, ReadPolicy, RuleMode, Secret};
 
 section! {
     /// `[detect]`: when a key counts as hot.
@@ -131,6 +131,18 @@ section! {
             "How often Redis is asked whether a sale that refuses users (sold out, closed, not open yet) still does.";
         sweep_interval: Duration = Duration::from_secs(1), duration(100 * MS, HOUR), live,
             "How often each sale is looked at for places whose time is over; of several gateways one does it.";
+    }
+}
+
+section! {
+    /// `[ledger]`: reservations in an SQL database, which `hotgate ledger` writes.
+    Ledger {
+        url: Option<Secret> = None, Kind::Secret, restart,
+            "The database that hotgate ledger writes reservations into; empty is none.";
+        lag_max: usize = 100_000, count(1, 10_000_000), live,
+            "The number of entries of one sale that the database may lack.";
+        required: bool = false, Kind::Flag, live,
+            "Whether a sale beyond lag_max gives no places until the database has caught up.";
     }
 }
 

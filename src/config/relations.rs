@@ -26,6 +26,10 @@ pub fn check(config: &Config, reader: &mut Reader<'_>) {
     certificates(config, reader);
     bounds(config, reader);
     detection(config, reader);
+    if config.ledger.required && config.ledger.url.is_none() {
+        let message = "expected a database in ledger.url, found none: no sale would give places".to_owned();
+        relation(reader, &["ledger.required", "ledger.url"], message);
+    }
     rules(config, reader);
     for (index, quota) in config.quotas.iter().enumerate() {
         check_quota(quota, &format!("quota[{index}]"), reader);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::declare::section;
-use super::policies::{Admission, Combine, Detect, Quota, ReadCache, Reserve, Rule, WriteBehind};
+use super::policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
@@ -40,6 +40,8 @@ section! {
             "The bounds that all quotas share.";
         reserve: Reserve = Reserve::default(), Kind::Table { directives: Reserve::DIRECTIVES }, live,
             "How sales of reservations (RESERVE commands) are looked after.";
+        ledger: Ledger = Ledger::default(), Kind::Table { directives: Ledger::DIRECTIVES }, live,
+            "Reservations in an SQL database: hotgate ledger, a process of its own, writes them.";
         admin: Admin = Admin::default(), Kind::Table { directives: Admin::DIRECTIVES }, live,
             "The HTTP side: dashboard, API, metrics, webhook.";
         log: Log = Log::default(), Kind::Table { directives: Log::DIRECTIVES }, live,

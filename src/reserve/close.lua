@@ -2,10 +2,17 @@
 --
 -- ARGV[1] '1' to close, '0' to open again. Returns 'ok' or '-CODE argument'.
 
-local planned, exists = pcall(read_sale, '')
-if not planned then return failed(exists) end
-if not exists then return '-NOSKU' end
-if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
-s.closed = tonumber(ARGV[1])
+local function plan()
+  if not read_sale('') then return '-NOSKU' end
+  if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
+  s.closed = tonumber(ARGV[1])
+  ledger_full()
+  if s.ledger == 1 then note_terms() end
+end
+
+local planned, refusal = pcall(plan)
+if not planned then return failed(refusal) end
+if refusal then return refusal end
 write_sale()
+write_ledger()
 return 'ok'

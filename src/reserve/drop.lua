@@ -40,6 +40,9 @@ local function plan()
   if not found and s.dropping == 0 then return '-NOSKU' end
   if s.dropping == 0 and s.closed == 0 and s.moving_to == '' then return '-NOTCLOSED' end
   if s.moving_to ~= '' and s.holders > s.moved_users then return '-MOVING ' .. s.moving_to end
+  -- A ledger that somebody follows is read to its end before it goes.
+  local is_followed = s.ledger == 1 and (s.entries_read > 0 or s.unread_max > 0)
+  if s.dropping == 0 and is_followed and s.entries > s.entries_read then return '-UNREAD ' .. s.entries - s.entries_read end
   if s.dropping == 0 then s.drop_pages = math.floor(s.seq / PAGE) + 1 end
   s.dropping = 1
   s.buckets = drop_parts('holders', s.buckets)

@@ -64,6 +64,13 @@
 //! - A user has 32 ids; the 33rd is refused (`PERUSER`).
 //! - The ledger has 10,000,000 entries at most. An ADD that would be one more is refused (`LEDGERFULL`); other operations are not.
 //!
+//! # The ledger
+//!
+//! Entries are numbered from 1 on without a gap: the number is the entry's id in the stream. It is counted in the sale's numbers, in the step that
+//! writes the entry. So a reader that misses one knows, whatever a failover, a clock or a hand did. Each has what the holding is behind it, so a
+//! reader may apply one twice. The reader says up to which entry it has them for good ([`LedgerStatus`]); the sale keeps that beside the count,
+//! so a grant sees without a further look whether too many are unread. Two sales of one name are told apart by when they were opened.
+//!
 //! # What it deliberately does not do
 //!
 //! No IO, no clock, no retries, no queue, and no choice of what is asked when: it names keys, reads commands, writes calls and reads their
@@ -71,6 +78,7 @@
 
 mod call;
 mod command;
+mod ledger;
 mod moving;
 mod names;
 mod op;
@@ -84,10 +92,14 @@ mod words;
 
 pub use call::ReserveCall;
 pub use command::{ReserveCommand, StateFilter};
+pub use ledger::{
+    LedgerStatus, RestoredRow, encode_ledger, encode_restore_begin, encode_restore_end, encode_restore_rows,
+    encode_whole_rows, whole_rows,
+};
 pub use moving::{
     DROPPED_PER_STEP_MAX, Departure, MOVED_PER_STEP_MAX, encode_drop, encode_move_out, steps_left,
 };
-pub use names::{REGISTRY_SHARDS, bucket_of, registry_key, registry_shard, sale_key, sku_of};
+pub use names::{REGISTRY_SHARDS, bucket_of, ledger_key, registry_key, registry_shard, sale_key, sku_of};
 pub use op::{OPS_PER_CALL_MAX, OpKind, ReserveOp};
 pub use page::{ListPart, ROWS_PER_CALL_MAX, Row, encode_list};
 pub use refusal::Refusal;

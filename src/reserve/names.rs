@@ -19,6 +19,11 @@ pub fn sale_key(sku: &[u8]) -> Bytes {
     companion_key(sku, b"sale").into()
 }
 
+/// The sale's stream of what happened.
+pub fn ledger_key(sku: &[u8]) -> Bytes {
+    companion_key(sku, b"sale.ledger").into()
+}
+
 /// The SKU in the name of a sale's hash.
 pub fn sku_of(sale_key: &[u8]) -> &[u8] {
     sale_key.get(HEAD_BYTES..).unwrap_or_default()
@@ -55,6 +60,7 @@ mod tests {
             let key = sale_key(sku.as_bytes());
             assert_eq!(key_slot(&key), key_slot(sku.as_bytes()), "{sku}");
             assert_eq!(sku_of(&key), sku.as_bytes());
+            assert_eq!(key_slot(&ledger_key(sku.as_bytes())), key_slot(&key));
         }
     }
 

@@ -1,6 +1,7 @@
 -- Opens a sale, or changes one that is open.
 --
--- ARGV: limit, peruser, start, end, hold, ledger, holdersof; '' leaves a value as it is (or, at first, as by default).
+-- ARGV: limit, peruser, start, end, hold, ledger, holdersof, the most entries of the ledger that may be unread (0: any number); '' leaves a
+-- value as it is (or, at first, as by default).
 -- Returns 'opened', 'changed', or '-CODE argument'.
 
 local TERMS = { 'limit', 'peruser', 'start', 'stop', 'hold', 'ledger' }
@@ -26,6 +27,8 @@ local function plan()
   exists = read_sale('')
   if s.dropping == 1 then return '-DROPPING' end
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
+  local ledger_before = exists and s.ledger or 0
+  if ARGV[8] ~= '' then s.unread_max = tonumber(ARGV[8]) end
   for index, name in ipairs(TERMS) do
     if ARGV[index] ~= '' then s[name] = tonumber(ARGV[index]) end
   end
@@ -39,7 +42,9 @@ local function plan()
     call('EXISTS', part('holders', 0))
     call('EXISTS', part('pages', 0))
     call('EXISTS', head .. 'due' .. tail)
+    s.opened = now
   end
+  if s.ledger == 1 or ledger_before == 1 then note_terms() end
   try_rights()
 end
 
@@ -50,8 +55,9 @@ local function commit()
     call('HSET', part('pages', 0), '', '')
     call('ZADD', head .. 'due' .. tail, '+inf', '')
     -- An empty stream: there is no other command that makes one and needs no further right.
-    call('XADD', head .. 'ledger' .. tail, 'MAXLEN', 0, '*', 'event', 'open')
+    call('XADD', head .. 'ledger' .. tail, 'MAXLEN', 0, '0-1', 'event', 'open')
   end
+  write_ledger()
 end
 
 local planned, refusal = pcall(plan)

@@ -26,8 +26,8 @@ pub enum Refusal<'a> {
     NoSku,
     /// There is no such sale as HOLDERSOF, or the target of a move, names.
     NoOther(&'a [u8]),
-    /// The ledger is not read.
-    LedgerFull,
+    /// So many entries of the ledger were not read, and more may not be.
+    LedgerFull(i64),
     /// There is nothing to confirm.
     NotHeld,
     /// The sale moved, or moves, to this one.
@@ -42,6 +42,10 @@ pub enum Refusal<'a> {
     Moving(&'a [u8]),
     /// The sale is being dropped.
     Dropping,
+    /// So many entries of its ledger are not in the database yet.
+    Unread(i64),
+    /// A sale that exists is not given back.
+    Exists,
 }
 
 impl<'a> Refusal<'a> {
@@ -59,13 +63,15 @@ impl<'a> Refusal<'a> {
             b"NOTHOLDER" => Self::NotHolder(argument),
             b"NOSKU" => Self::NoSku,
             b"NOOTHER" => Self::NoOther(argument),
-            b"LEDGERFULL" => Self::LedgerFull,
+            b"LEDGERFULL" => Self::LedgerFull(number()?),
             b"NOTHELD" => Self::NotHeld,
             b"GONE" => Self::Gone(argument),
             b"NOROOM" => Self::NoRoom(number()?),
             b"NOTCLOSED" => Self::NotClosed,
             b"MOVING" => Self::Moving(argument),
             b"DROPPING" => Self::Dropping,
+            b"EXISTS" => Self::Exists,
+            b"UNREAD" => Self::Unread(number()?),
             b"BELOW" => Self::BelowTaken(number()?),
             _ => return None,
         })
@@ -96,9 +102,11 @@ impl<'a> Refusal<'a> {
             Self::NoOther(other) => {
                 encode::error(out, format!("NOSKU there is no sale '{}'; open it first", shown(other)));
             }
-            Self::LedgerFull => encode::error(
+            Self::LedgerFull(unread) => encode::error(
                 out,
-                "LEDGERFULL 10000000 entries of the ledger were not read; trim what was read, or RESERVE.OPEN ... LEDGER OFF",
+                format!(
+                    "LEDGERFULL {unread} entries of the ledger were not read; see that `hotgate ledger` runs, trim what was read, or RESERVE.OPEN ... LEDGER OFF"
+                ),
             ),
             Self::NotHeld => {
                 encode::error(
@@ -119,6 +127,13 @@ impl<'a> Refusal<'a> {
             Self::Dropping => {
                 encode::error(out, "ERR the sale is being dropped; RESERVE.DROP until 0 are left");
             }
+            Self::Exists => encode::error(out, "ERR there is such a sale in Redis"),
+            Self::Unread(entries) => encode::error(
+                out,
+                format!(
+                    "ERR {entries} entries of the ledger are not in the database yet; see that `hotgate ledger` runs, and try again"
+                ),
+            ),
             Self::BelowTaken(taken) => {
                 encode::error(out, format!("ERR LIMIT is below the {taken} places that are taken"));
             }

@@ -90,7 +90,8 @@ local function refusal_of_add(h, count)
     if places > theirs then return '-PERUSER ' .. theirs end
   end
   if places > s.peruser then return '-PERUSER ' .. s.peruser end
-  if ledger_full() then return '-LEDGERFULL' end
+  local unread = ledger_full()
+  if unread then return format('-LEDGERFULL %d', unread) end
   if s.taken + count > s.limit and more and not took_more then
     took_more, more = true, take_back(TAKE_BACK_MORE)
   end
@@ -133,9 +134,10 @@ local function confirm(user)
   if h.seq == 0 then return '-NOTHELD' end
   if h.seq <= s.transit_seq then return '~' end
   if h.held > 0 then
-    note('confirm', h, h.held, 'confirmed')
-    s.held, s.confirmed = s.held - h.held, s.confirmed + h.held
-    h.held, h.confirmed, h.expires, h.changed = 0, h.confirmed + h.held, 0, true
+    local places = h.held
+    s.held, s.confirmed = s.held - places, s.confirmed + places
+    h.held, h.confirmed, h.expires, h.changed = 0, h.confirmed + places, 0, true
+    note('confirm', h, places, 'confirmed')
   end
   return holding(h)
 end

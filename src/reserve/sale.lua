@@ -42,12 +42,12 @@ local function read_sale(gateway)
   local found = call('HMGET', sale, 'numbers', 'once.' .. gateway, 'holdersof', 'moving_to')
   s = { limit = 0, peruser = 1, start = 0, stop = 0, hold = 0, closed = 0, ledger = 1, dropping = 0, taken = 0, held = 0,
     confirmed = 0, seq = 0, holders = 0, buckets = 1, due = 0, rate = 0, rated = 0, granted = 0, idusers = 0, idbuckets = 0,
-    gateways = 0, moved = 0, moved_users = 0, moved_seq = 0, transit_seq = 0, drop_pages = 0,
-    once = found[2], holdersof = found[3] or '', moving_to = found[4] or '' }
+    gateways = 0, moved = 0, moved_users = 0, moved_seq = 0, transit_seq = 0, drop_pages = 0, entries = 0, entries_read = 0,
+    unread_max = 0, opened = 0, once = found[2], holdersof = found[3] or '', moving_to = found[4] or '' }
   if found[1] then
     s.limit, s.peruser, s.start, s.stop, s.hold, s.closed, s.ledger, s.dropping, s.taken, s.held, s.confirmed, s.seq, s.holders,
       s.buckets, s.due, s.rate, s.rated, s.granted, s.idusers, s.idbuckets, s.gateways, s.moved, s.moved_users, s.moved_seq,
-      s.transit_seq, s.drop_pages = unpack(cmsgpack.unpack(found[1]))
+      s.transit_seq, s.drop_pages, s.entries, s.entries_read, s.unread_max, s.opened = unpack(cmsgpack.unpack(found[1]))
   end
   buckets_before, seq_before, idbuckets_before = s.buckets, s.seq, s.idbuckets
   return found[1] and s.dropping == 0
@@ -57,7 +57,7 @@ end
 local function packed_numbers()
   return cmsgpack.pack({ s.limit, s.peruser, s.start, s.stop, s.hold, s.closed, s.ledger, s.dropping, s.taken, s.held, s.confirmed,
     s.seq, s.holders, s.buckets, s.due, s.rate, s.rated, s.granted, s.idusers, s.idbuckets, s.gateways, s.moved, s.moved_users,
-    s.moved_seq, s.transit_seq, s.drop_pages })
+    s.moved_seq, s.transit_seq, s.drop_pages, s.entries, s.entries_read, s.unread_max, s.opened })
 end
 
 local function hash_of(user) return tonumber(sub(sha1hex(user), 1, 8), 16) end
@@ -100,12 +100,27 @@ end
 -- What is to be written: ledger entries, users by place in line (false: removed) of each page, entries of holds by second.
 local events, pages, due_adds = {}, {}, {}
 
+local EVENT = 6
+
+-- Entries of the ledger are numbered from 1 on without a gap: whoever reads them sees what is missing.
+local function note_words(event, seq, user, count, state, has)
+  local at = #events
+  events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5], events[at + 6] = event, format('%d', seq), user,
+    format('%d', count), state, has
+  s.entries = s.entries + 1
+end
+
+-- Notes what happened to a holding, behind it: the entry has what is confirmed and held then, until when, and since when.
 local function note(event, h, count, state)
   if s.ledger == 1 then
-    local at = #events
-    events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5] = event, format('%d', h.seq), h.user,
-      format('%d', count), state
+    note_words(event, h.seq, h.user, count, state, format('%d %d %d %d', h.confirmed, h.held, h.expires, h.time))
   end
+end
+
+-- Notes the terms of the sale: a user there is the sale whose holders alone may take from it.
+local function note_terms()
+  note_words('terms', 0, s.holdersof, s.limit, s.closed == 1 and 'closed' or 'open',
+    format('%d %d %d %d %d', s.peruser, s.start, s.stop, s.hold, s.ledger))
 end
 
 -- The page of a place in line, to be changed. It exists from its first place in line on.
@@ -132,9 +147,10 @@ local function remove(h)
 end
 
 local function expire(h)
-  s.taken, s.held = s.taken - h.held, s.held - h.held
-  note('expire', h, h.held, 'expired')
+  local places = h.held
+  s.taken, s.held = s.taken - places, s.held - places
   h.held, h.expires, h.changed = 0, 0, true
+  note('expire', h, places, 'expired')
   if h.confirmed == 0 then remove(h) end
 end
 
@@ -219,7 +235,7 @@ end
 
 local ledger_length
 
--- Whether the ledger has no room; asks whether it is there at all.
+-- How many entries the ledger has that were not read, if it has no room; asks whether it is there at all.
 local function ledger_full()
   if s.ledger ~= 1 then return false end
   if not ledger_length then
@@ -227,7 +243,8 @@ local function ledger_full()
     ledger_length = call('XLEN', key)
     if ledger_length == 0 and call('EXISTS', key) == 0 then error(TRYAGAIN, 0) end
   end
-  return ledger_length + #events / 5 >= LEDGER_MAX
+  if ledger_length + #events / EVENT >= LEDGER_MAX then return LEDGER_MAX end
+  return s.unread_max > 0 and s.entries - s.entries_read >= s.unread_max and s.unread_max
 end
 
 -- A user without a holding gets the next place in line.
@@ -352,9 +369,11 @@ end
 
 local function write_ledger()
   local key = head .. 'ledger' .. tail
-  for at = 1, #events, 5 do
-    call('XADD', key, '*', 'event', events[at], 'seq', events[at + 1], 'user', events[at + 2],
-      'count', events[at + 3], 'state', events[at + 4], 'ms', now_text)
+  local number = s.entries - #events / EVENT
+  for at = 1, #events, EVENT do
+    number = number + 1
+    call('XADD', key, format('%d-0', number), 'event', events[at], 'seq', events[at + 1], 'user', events[at + 2],
+      'count', events[at + 3], 'state', events[at + 4], 'ms', now_text, 'has', events[at + 5])
   end
 end
 

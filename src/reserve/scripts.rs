@@ -61,6 +61,10 @@ pub enum Script {
     MoveDone,
     /// A step of `RESERVE.DROP`.
     Drop,
+    /// What the reader of the ledger asks and says.
+    Ledger,
+    /// A step of giving the holders of a sale back to an empty Redis.
+    Restore,
 }
 
 /// The source behind the part that it has in common with others.
@@ -72,7 +76,7 @@ macro_rules! with_sale {
 
 impl Script {
     /// All of them, for `SCRIPT LOAD` on a fresh connection.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Reserve,
         Self::Open,
         Self::Close,
@@ -81,6 +85,8 @@ impl Script {
         Self::MoveIn,
         Self::MoveDone,
         Self::Drop,
+        Self::Ledger,
+        Self::Restore,
     ];
 
     /// Its source.
@@ -94,6 +100,8 @@ impl Script {
             Self::MoveIn => with_sale!("move_in.lua"),
             Self::MoveDone => with_sale!("move_done.lua"),
             Self::Drop => with_sale!("drop.lua"),
+            Self::Ledger => with_sale!("ledger.lua"),
+            Self::Restore => with_sale!("restore.lua"),
         }
     }
 

@@ -35,6 +35,9 @@ pub struct OpenTerms<'a> {
     pub holders_of: Option<&'a [u8]>,
     /// Whether what happens is written to the ledger. It is by default.
     pub ledger: Option<bool>,
+    /// How many entries of the ledger may be unread until no place is given any more; 0, the default: any number. No client says it: the
+    /// gateway's configuration does.
+    pub unread_max: Option<i64>,
 }
 
 impl<'a> OpenTerms<'a> {
@@ -82,7 +85,7 @@ impl<'a> OpenTerms<'a> {
     }
 
     /// The arguments of the script.
-    pub(super) fn arguments(&self) -> [Vec<u8>; 7] {
+    pub(super) fn arguments(&self) -> [Vec<u8>; 8] {
         let number =
             |value: Option<i64>| value.map(|value| value.to_string().into_bytes()).unwrap_or_default();
         [
@@ -93,6 +96,7 @@ impl<'a> OpenTerms<'a> {
             number(self.hold_ms),
             number(self.ledger.map(i64::from)),
             self.holders_of.unwrap_or_default().to_vec(),
+            number(self.unread_max),
         ]
     }
 }

@@ -126,7 +126,7 @@ impl SaleRefusal {
             Refusal::NoSku | Refusal::NoOther(_) => Self::NoSku,
             Refusal::PerUser(_) | Refusal::TooManyIds => Self::PerUser,
             Refusal::NotHolder(_) => Self::NotHolder,
-            Refusal::LedgerFull => Self::LedgerFull,
+            Refusal::LedgerFull(_) => Self::LedgerFull,
             Refusal::NotHeld => Self::NotHeld,
             Refusal::Gone(_) => Self::Gone,
             // All others but the first are said of whole sales, not of an operation on one.
@@ -135,7 +135,9 @@ impl SaleRefusal {
             | Refusal::NoRoom(_)
             | Refusal::NotClosed
             | Refusal::Moving(_)
-            | Refusal::Dropping => Self::Closed,
+            | Refusal::Dropping
+            | Refusal::Unread(_)
+            | Refusal::Exists => Self::Closed,
         }
     }
 }

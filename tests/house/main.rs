@@ -70,6 +70,7 @@ fn check_uses(directory: &str, allowed: &[&str]) {
         "demo",
         "detect",
         "journal",
+        "ledger",
         "limits",
         "monitor",
         "net",
@@ -102,6 +103,16 @@ fn leaves_use_leaves_only() {
     check_uses("combine", &["resp", "limits"]);
     check_uses("admission", &["combine", "command", "config", "resp", "limits"]);
     check_uses("reserve", &["combine", "resp", "limits"]);
+}
+
+/// It is a process of its own: it finds servers as the control side does, and nobody imports it.
+#[test]
+fn the_ledger_stands_alone() {
+    let may = ["config", "control", "net", "reserve", "resp", "route", "shared", "limits"];
+    check_uses("ledger", &may);
+    for directory in ["shared", "control", "monitor", "journal", "worker"] {
+        check_absent(directory, &["crate::ledger"], "only main.rs knows the ledger");
+    }
 }
 
 #[test]

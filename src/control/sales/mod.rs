@@ -32,7 +32,8 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
     let sku = words.get(1).copied().unwrap_or_default();
     let outcome = match ReserveCommand::parse(&words) {
         Err(text) => return error(&text),
-        Ok(ReserveCommand::Open(terms)) => {
+        Ok(ReserveCommand::Open(mut terms)) => {
+            terms.unread_max = unread_max(gateway);
             let call =
                 |with_body, out: &mut BytesMut| Script::encode_open(&sale_key(sku), &terms, with_body, out);
             note(question, sku, "opened or changed", open_sale(gateway, sku, call).await)
@@ -56,6 +57,13 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
     };
     outcome
         .unwrap_or_else(|why| error(&format!("ERR hotgate: Redis did not answer in time: {why}; try again")))
+}
+
+/// How many entries of its ledger may be unread until a sale gives no more places: 0 where the configuration does not ask for it.
+fn unread_max(gateway: &Gateway) -> Option<i64> {
+    let config = gateway.config.load();
+    let required = config.ledger.required.then_some(config.ledger.lag_max as i64);
+    Some(required.unwrap_or(0))
 }
 
 fn error(text: &str) -> Bytes {

@@ -189,6 +189,25 @@ impl UpstreamClient {
         timeout(reply_timeout, exchange).await.unwrap_or(Err(UpstreamError::ReplyTimeout))
     }
 
+    /// Sends one command whose reply [`UpstreamClient::next_reply`] brings.
+    ///
+    /// # Errors
+    /// The connection broke, or takes nothing.
+    pub async fn send(&mut self, arguments: &[&[u8]]) -> Result<(), UpstreamError> {
+        let mut request = BytesMut::new();
+        encode::command(&mut request, arguments);
+        let sent = timeout(self.reply_timeout, self.stream.write_all(&request)).await;
+        sent.unwrap_or(Err(io::ErrorKind::TimedOut.into())).map_err(broken)
+    }
+
+    /// The next reply, or what the server says unasked; `None` if nothing comes in this time. It may be dropped at any await.
+    ///
+    /// # Errors
+    /// Those of [`UpstreamClient::command_raw`].
+    pub async fn next_reply(&mut self, patience: Duration) -> Result<Option<Bytes>, UpstreamError> {
+        timeout(patience, self.read_reply()).await.map_or(Ok(None), |reply| reply.map(Some))
+    }
+
     async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), UpstreamError> {
         let Some(password) = credentials.password.as_ref().map(|secret| secret.reveal().as_bytes()) else {
             return Ok(());

@@ -163,7 +163,7 @@ impl Event {
         match self.name.as_str() {
             "add" | "move-in" => self.count,
             "cancel" | "expire" | "move-out" => -self.count,
-            "confirm" => 0,
+            "confirm" | "terms" => 0,
             other => panic!("{other} is no event"),
         }
     }

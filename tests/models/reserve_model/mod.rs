@@ -2,6 +2,7 @@
 
 mod bounds;
 mod desk;
+mod ledger;
 mod model;
 mod moves;
 mod play;

@@ -1,0 +1,373 @@
+//! The loop: which sales are looked at next, and what is made of it.
+//!
+//! A round takes sales off the queue, asks their masters, writes what they say in one transaction, and tells the sales how
+//! far the database is. It owns the sales, the connections and the database. Its bounds: sales and entries of a round; the queue has each
+//! sale at most once.
+//!
+//! Whatever fails, the round's sales are queued again. If the database fails, it is opened again and the positions are read anew, because nobody
+//! knows what became of the transaction.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::Ended;
+use super::names::text_of;
+use super::node::{News, Node, Questions};
+use super::registry::{self, RegistryPart};
+use super::sale::Sale;
+use super::store::{Database, Position, Store, StoreError};
+use super::upstream::{Server, Upstream};
+use crate::reserve::ledger_key;
+use crate::resp::first_error;
+
+/// Messages of Redis that wait. Beyond it the servers wait, in the buffers of the sockets.
+const NEWS_MAX: usize = 4096;
+
+/// Between attempts to reach a database or a server, doubled up to the second.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long the start waits for a first server.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// In this time each sale is looked at, whatever Redis said.
+const INSURANCE: Duration = Duration::from_secs(60);
+
+/// How often something is due that nobody says: a part of the insurance, servers that were away.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Between rounds that write little: entries that come meanwhile share a transaction.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// See the module.
+pub struct Follower {
+    pub(super) servers: Upstream,
+    pub(super) database: Database,
+    pub(super) store: Option<Store>,
+    pub(super) positions: HashMap<String, Position>,
+    /// By their streams.
+    pub(super) sales: HashMap<Bytes, Sale>,
+    /// Their streams, in the order in which the insurance takes them.
+    pub(super) order: Vec<Bytes>,
+    pub(super) insured: usize,
+    pub(super) queue: VecDeque<Bytes>,
+    pub(super) registry: Vec<RegistryPart>,
+    pub(super) nodes: HashMap<Server, Node>,
+    /// Servers that were away, until when they are left alone.
+    pub(super) away: HashMap<Server, Instant>,
+    pub(super) news: mpsc::Receiver<News>,
+    pub(super) tell_news: mpsc::Sender<News>,
+    /// What was last logged of each cause, so that it is logged once.
+    pub(super) complaints: HashSet<String>,
+}
+
+impl Follower {
+    /// Knows nothing yet.
+    pub fn new(servers: Upstream, database: Database) -> Self {
+        let (tell_news, news) = mpsc::channel(NEWS_MAX);
+        Self {
+            servers,
+            database,
+            store: None,
+            positions: HashMap::new(),
+            sales: HashMap::new(),
+            order: Vec::new(),
+            insured: 0,
+            queue: VecDeque::new(),
+            registry: registry::parts(),
+            nodes: HashMap::new(),
+            away: HashMap::new(),
+            news,
+            tell_news,
+            complaints: HashSet::new(),
+        }
+    }
+
+    /// Follows for ever; with `once` until the database has what there is.
+    ///
+    /// # Errors
+    /// The tables are of a later version. Everything else is tried again.
+    pub async fn run(&mut self, once: bool) -> Result<Ended, StoreError> {
+        self.servers.wait_until_known(FIRST_LOOK).await;
+        let mut changes = self.servers.changes();
+        let mut next_tick = Instant::now() + TICK;
+        loop {
+            self.open_store().await?;
+            self.drain_news();
+            if changes.has_changed().unwrap_or(false) {
+                changes.borrow_and_update();
+                self.look_where_moved();
+            }
+            if Instant::now() >= next_tick {
+                next_tick = Instant::now() + TICK;
+                self.insure();
+            }
+            self.read_registry().await;
+            let written = self.round().await?;
+            if once && self.is_done() {
+                return Ok(self.ended());
+            }
+            if self.queue.is_empty() && !self.registry.iter().any(|part| part.is_due) {
+                tokio::select! {
+                    Some(news) = self.news.recv() => self.on_news(news),
+                    _ = changes.changed() => self.look_where_moved(),
+                    () = tokio::time::sleep_until(next_tick) => {}
+                }
+            }
+            if written < 1000 && !once {
+                sleep(GATHER).await;
+            }
+        }
+    }
+
+    /// Everything was read, nobody is away, and nothing waits.
+    fn is_done(&self) -> bool {
+        let all_read = !self.registry.iter().any(|part| part.is_due);
+        all_read && self.queue.is_empty() && self.news.is_empty()
+    }
+
+    fn ended(&self) -> Ended {
+        match self.sales.values().filter(|sale| sale.halted.is_some()).count() {
+            0 => Ended::Well,
+            halted => Ended::Halted(halted),
+        }
+    }
+
+    /// Opens the database until it is open and this process has its lock, and knows the positions.
+    async fn open_store(&mut self) -> Result<(), StoreError> {
+        let mut pause = PAUSE;
+        while self.store.is_none() {
+            match self.try_store().await {
+                Ok(true) => {
+                    if self.complaints.remove("database") {
+                        tracing::info!("the database takes rows again");
+                    }
+                    return Ok(());
+                }
+                Ok(false) => self.complain(
+                    "database",
+                    "another ledger process works on this database; this one waits for its end",
+                ),
+                Err(error @ StoreError::Later { .. }) => return Err(error),
+                Err(error) => self.complain("database", &format!("the database does not take rows: {error}")),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        Ok(())
+    }
+
+    async fn try_store(&mut self) -> Result<bool, StoreError> {
+        let mut store = Store::open(&self.database).await?;
+        if !store.take_lock().await? {
+            return Ok(false);
+        }
+        self.positions = store.positions().await?.into_iter().collect();
+        self.store = Some(store);
+        let streams: Vec<Bytes> = self.sales.keys().cloned().collect();
+        for stream in streams {
+            if let Some(sale) = self.sales.get_mut(&stream) {
+                *sale = Sale::new(sale.sku.clone(), self.positions.get(&sale.text).cloned());
+            }
+        }
+        self.queue.clear();
+        self.queue_all(|_| true);
+        Ok(true)
+    }
+
+    /// Says it once, until it is over.
+    pub(super) fn complain(&mut self, about: &str, what: &str) {
+        if self.complaints.insert(about.to_owned()) {
+            tracing::warn!("{what}");
+        }
+    }
+
+    fn queue_all(&mut self, wanted: impl Fn(&Sale) -> bool) {
+        for (stream, sale) in &mut self.sales {
+            if !sale.is_queued && wanted(sale) {
+                sale.is_queued = true;
+                self.queue.push_back(stream.clone());
+            }
+        }
+    }
+
+    pub(super) fn queue_one(&mut self, stream: &Bytes) {
+        if let Some(sale) = self.sales.get_mut(stream)
+            && !sale.is_queued
+        {
+            sale.is_queued = true;
+            self.queue.push_back(stream.clone());
+        }
+    }
+
+    fn drain_news(&mut self) {
+        while let Ok(news) = self.news.try_recv() {
+            self.on_news(news);
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Changed(key) => match self.registry.iter_mut().find(|part| part.key == key) {
+                Some(part) => part.is_due = true,
+                None => self.queue_one(&key),
+            },
+            News::AllChanged(server) => self.lose(&server),
+            News::Lost(server, why) => {
+                self.complain(&server.address.to_string(), &format!("lost {}: {why}", server.address));
+                self.lose(&server);
+            }
+        }
+    }
+
+    /// Nobody knows any more what changed at a server: all that it has is read again.
+    pub(super) fn lose(&mut self, server: &Server) {
+        self.nodes.remove(server);
+        self.servers.doubt(server.cluster);
+        self.queue_all(|sale| sale.server.as_ref() == Some(server));
+        for part in self.registry.iter_mut().filter(|part| part.server.as_ref() == Some(server)) {
+            part.is_due = true;
+        }
+    }
+
+    /// The topology has changed: sales whose master is another one are looked at there.
+    fn look_where_moved(&mut self) {
+        let servers = &self.servers;
+        let mut moved = Vec::new();
+        for (stream, sale) in &mut self.sales {
+            if sale.server != servers.master_of(&sale.sku) {
+                sale.forget();
+                moved.push(stream.clone());
+            }
+        }
+        moved.iter().for_each(|stream| self.queue_one(stream));
+        for part in &mut self.registry {
+            part.is_due |= part.server != self.servers.master_of(&part.key);
+        }
+    }
+
+    /// Queues the next part of all sales.
+    fn insure(&mut self) {
+        let count = self.order.len().div_ceil((INSURANCE.as_secs() / TICK.as_secs()) as usize);
+        for _ in 0..count {
+            self.insured = (self.insured + 1) % self.order.len().max(1);
+            if let Some(stream) = self.order.get(self.insured).cloned() {
+                self.queue_one(&stream);
+            }
+        }
+    }
+
+    /// The connection to a server; `None` while it is away.
+    async fn node(&mut self, server: &Server) -> Option<&mut Node> {
+        if self.away.get(server).is_some_and(|until| Instant::now() < *until) {
+            return None;
+        }
+        if !self.nodes.contains_key(server) {
+            match Node::connect(&self.servers, server, self.tell_news.clone()).await {
+                Ok(node) => {
+                    self.away.remove(server);
+                    if self.complaints.remove(&server.address.to_string()) {
+                        tracing::info!("{} answers again", server.address);
+                    }
+                    self.nodes.insert(server.clone(), node);
+                }
+                Err(why) => {
+                    self.complain(
+                        &server.address.to_string(),
+                        &format!("{} can't be read: {why}", server.address),
+                    );
+                    self.away.insert(server.clone(), Instant::now() + PAUSE * 3);
+                    self.servers.doubt(server.cluster);
+                    return None;
+                }
+            }
+        }
+        self.nodes.get_mut(server)
+    }
+
+    /// Asks a server; what it did not answer is to be asked again.
+    pub(super) async fn ask(&mut self, server: &Server, questions: &Questions) -> Option<Vec<Bytes>> {
+        let asked = self.node(server).await?.ask(questions).await;
+        match asked {
+            Ok(replies) => Some(replies),
+            Err(error) => {
+                self.complain(&server.address.to_string(), &format!("lost {}: {error}", server.address));
+                self.lose(server);
+                self.away.insert(server.clone(), Instant::now() + PAUSE);
+                None
+            }
+        }
+    }
+
+    /// Reads the parts of the registry that changed: sales come and go.
+    async fn read_registry(&mut self) {
+        for at in 0..self.registry.len() {
+            if !self.registry[at].is_due {
+                continue;
+            }
+            let Some(names) = self.read_part(at).await else { return };
+            self.take_names(at, names);
+        }
+    }
+
+    /// All names of a part. `None` where its server does not say.
+    async fn read_part(&mut self, at: usize) -> Option<HashSet<Bytes>> {
+        let key = self.registry[at].key.clone();
+        let server = self.servers.master_of(&key);
+        self.registry[at].server.clone_from(&server);
+        let mut names = HashSet::new();
+        let Some(server) = server else {
+            self.servers.doubt_key(&key);
+            sleep(PAUSE).await;
+            return None;
+        };
+        // What changes from here on is told.
+        self.registry[at].is_due = false;
+        let mut after = Bytes::new();
+        loop {
+            let mut questions = Questions::default();
+            questions.push(|out| registry::encode_page(&key, &after, out));
+            let replies = self.ask(&server, &questions).await;
+            let page = replies.as_ref().and_then(|replies| registry::page_of(replies.first()?));
+            let Some(page) = page else {
+                self.registry[at].is_due = true;
+                if let Some(text) = replies.iter().flatten().find_map(|reply| first_error(reply)) {
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    self.complain("registry", &format!("the names of sales can't be read: {text}"));
+                    self.servers.doubt(server.cluster);
+                }
+                sleep(PAUSE).await;
+                return None;
+            };
+            let is_last = page.len() < registry::NAMES_PER_CALL;
+            after = page.last().cloned().unwrap_or_default();
+            names.extend(page);
+            if is_last {
+                self.complaints.remove("registry");
+                return Some(names);
+            }
+        }
+    }
+
+    fn take_names(&mut self, at: usize, names: HashSet<Bytes>) {
+        let gone: Vec<Bytes> = self.registry[at].names.difference(&names).cloned().collect();
+        for sku in gone {
+            let stream = ledger_key(&sku);
+            self.sales.remove(&stream);
+        }
+        let come: Vec<Bytes> = names.difference(&self.registry[at].names).cloned().collect();
+        for sku in come {
+            let text = text_of(&sku);
+            let sale = Sale::new(sku, self.positions.get(&text).cloned());
+            let stream = sale.stream.clone();
+            self.sales.insert(stream.clone(), sale);
+            self.queue_one(&stream);
+        }
+        self.registry[at].names = names;
+        self.order = self.sales.keys().cloned().collect();
+    }
+}

@@ -1,0 +1,147 @@
+//! `hotgate ledger resync`: takes Redis's word for a sale that is halted, so that it can be followed again.
+//!
+//! The entries that are missing stay missing: what happened between is not known. But who holds what is, so the rows become what Redis has. A holding that the
+//! database has and Redis has not becomes `lost`, and each is named. It may break off anywhere and be run again: the sale stays halted until all rows are right.
+//!
+//! The sale need not stand still. Reading goes on behind the last entry that was written before the holders were read, and each entry has a holding's
+//! whole state.
+
+use bytes::Bytes;
+
+use super::asker::Asker;
+use super::entry::entries_of;
+use super::names::text_of;
+use super::store::{HoldingRow, Position, RowState, SaleStep, Store, StoreError, TermsRow};
+use super::verify::status_of;
+use crate::reserve::{
+    FlushResults, HoldingState, LedgerStatus, OpKind, OpResult, ReserveCall, ReserveOp, RestoredRow,
+    SalePhase, encode_whole_rows, ledger_key, sale_key, whole_rows,
+};
+
+/// Makes the rows of one sale what Redis has; passes what is lost to `say`. Returns how many holdings are lost.
+///
+/// # Errors
+/// Redis does not have the sale, or a side does not answer: in words.
+pub async fn resync(
+    asker: &mut Asker,
+    store: &mut Store,
+    sku: &[u8],
+    mut say: impl FnMut(String),
+) -> Result<usize, String> {
+    let words = |error: StoreError| error.to_string();
+    let text = text_of(sku);
+    let status = status_of(asker, sku).await?.ok_or("Redis has no such sale")?;
+    let mut at = store
+        .positions()
+        .await
+        .map_err(words)?
+        .into_iter()
+        .find(|(name, _)| *name == text)
+        .map(|(_, position)| position);
+    // Until the last step it is halted, whoever looks.
+    let halted = Some("it is being resynchronized".to_owned());
+    let under_way = Position { opened_ms: status.opened_ms, entry: 0, checksum: 0, halted };
+    let (mut after, mut lost) = (0, 0);
+    loop {
+        let key = sale_key(sku);
+        let reply = asker.call(sku, |with_body, out| encode_whole_rows(&key, after, with_body, out)).await?;
+        let (found, upto, at_end) =
+            whole_rows(&reply).ok_or("Redis gives no list of holders that can be read")?;
+        let upto = if at_end { i64::MAX } else { upto };
+        let mut rows: Vec<HoldingRow> = found.iter().map(|row| row_of(row, &status)).collect();
+        let mut behind = after;
+        while behind < upto {
+            let page = store.page((&text, status.opened_ms), behind, 1000).await.map_err(words)?;
+            let Some(last) = page.last() else { break };
+            behind = last.seq;
+            for was in page.into_iter().filter(|row| row.seq <= upto && row.state.has_places()) {
+                let is = rows.iter().find(|row| row.seq == was.seq);
+                if is.is_none_or(|is| is.user != was.user) {
+                    lost += 1;
+                    say(format!(
+                        "{text}: place {}: '{}' had {} {}, and Redis has nothing of it",
+                        was.seq,
+                        was.user,
+                        was.count,
+                        was.state.word()
+                    ));
+                }
+                if is.is_none() {
+                    rows.push(HoldingRow {
+                        count: 0,
+                        held: 0,
+                        state: RowState::Lost,
+                        changed_ms: status.now_ms,
+                        ..was
+                    });
+                }
+            }
+        }
+        let step = SaleStep { sku: text.clone(), to: under_way.clone(), rows, terms: None, entries: 0 };
+        store.apply(&[(at, step)]).await.map_err(words)?;
+        at = Some(under_way.clone());
+        if at_end {
+            break;
+        }
+        after = upto;
+    }
+    let to = Position {
+        opened_ms: status.opened_ms,
+        entry: status.last,
+        checksum: checksum(asker, sku, status.last).await?,
+        halted: None,
+    };
+    let terms = Some(terms_of(asker, sku, &status).await?);
+    let step = SaleStep { sku: text, to, rows: Vec::new(), terms, entries: 0 };
+    store.apply(&[(at, step)]).await.map_err(words)?;
+    Ok(lost)
+}
+
+fn row_of((row, state): &(RestoredRow, HoldingState), status: &LedgerStatus) -> HoldingRow {
+    HoldingRow {
+        seq: row.seq,
+        user: text_of(&row.user),
+        count: row.confirmed + row.held,
+        held: row.held,
+        state: RowState::of_word(state.word()).unwrap_or(RowState::Confirmed),
+        since_ms: row.since_ms,
+        expires_ms: row.expires_ms,
+        changed_ms: status.now_ms,
+        entry: status.last,
+    }
+}
+
+/// The checksum of an entry; 0 where it is not there any more: then nothing is compared with it.
+async fn checksum(asker: &mut Asker, sku: &[u8], number: i64) -> Result<i64, String> {
+    let (stream, id) = (ledger_key(sku), format!("{number}-0"));
+    let reply: Bytes = asker.command(sku, &[b"XRANGE", &stream, id.as_bytes(), id.as_bytes()]).await?;
+    let entry = entries_of(&reply).and_then(|entries| entries.into_iter().next());
+    Ok(entry.map_or(0, |entry| entry.checksum))
+}
+
+/// The terms that the sale has now.
+async fn terms_of(asker: &mut Asker, sku: &[u8], status: &LedgerStatus) -> Result<TermsRow, String> {
+    let key = sale_key(sku);
+    let ops = [ReserveOp::on(OpKind::Info, b"")];
+    let reply = asker
+        .call(sku, |with_body, out| {
+            let call = ReserveCall { sale_key: &key, gateway: b"ledger", sequence: None, with_body };
+            call.encode(ops.iter(), out);
+        })
+        .await?;
+    let figures = FlushResults::parse(&reply, 1).and_then(|mut results| results.next());
+    let Some(OpResult::Figures(figures)) = figures else {
+        return Err("Redis gives no figures of the sale that can be read".to_owned());
+    };
+    Ok(TermsRow {
+        limit: figures.limit,
+        per_user: figures.per_user,
+        start_ms: figures.start_ms,
+        end_ms: figures.end_ms,
+        hold_ms: figures.hold_ms,
+        holders_of: text_of(figures.holders_of),
+        is_closed: figures.phase == SalePhase::Closed,
+        is_on: figures.ledger,
+        entry: status.last,
+    })
+}

@@ -1,0 +1,209 @@
+//! One round: sales off the queue, their masters asked one after the other, one transaction, and the sales told.
+//!
+//! The other half of the follower, which owns all that this works on.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::fault;
+use super::follower::{Follower, PAUSE};
+use super::names::name_of;
+use super::node::Questions;
+use super::sale::{Look, Sale};
+use super::store::{Step, StoreError};
+use super::upstream::Server;
+use crate::reserve::ledger_key;
+use crate::resp::first_error;
+
+/// Sales that one round looks at.
+const SALES_PER_ROUND_MAX: usize = 256;
+
+/// Entries that one round takes of sales with much to read: the next round has the others.
+const ENTRIES_PER_ROUND: i64 = 20_000;
+
+impl Follower {
+    /// Looks at the next sales; returns how many entries were written.
+    pub(super) async fn round(&mut self) -> Result<usize, StoreError> {
+        let by_server = self.take_round().await;
+        let mut steps: Vec<Step> = Vec::new();
+        let (mut halts, mut looked_at) = (Vec::new(), Vec::new());
+        for (server, streams) in by_server {
+            for (stream, look) in self.look(&server, streams).await {
+                looked_at.push(stream.clone());
+                match look {
+                    Look::Gone => {}
+                    Look::Nothing => drop(self.complaints.remove("sale")),
+                    Look::Again => self.queue_one(&stream),
+                    Look::Later(why) => {
+                        self.complain("sale", &format!("a sale can't be read now: {why}"));
+                        self.servers.doubt(server.cluster);
+                        self.away.insert(server.clone(), Instant::now() + PAUSE);
+                        self.queue_one(&stream);
+                    }
+                    Look::Write(step) => steps.push(*step),
+                    Look::Halt(opened_ms, gap) => halts.push((stream, opened_ms, gap.to_string())),
+                }
+            }
+        }
+        if !steps.is_empty() {
+            fault::point("after_read");
+        }
+        if let Err(error) = self.write(&steps, &halts).await {
+            if matches!(error, StoreError::Later { .. }) {
+                return Err(error);
+            }
+            self.complain("database", &format!("the database does not take rows: {error}"));
+            self.store = None;
+            sleep(PAUSE).await;
+            return Ok(0);
+        }
+        let written = steps.iter().map(|(_, step)| step.entries).sum();
+        self.take_positions(steps);
+        self.send_progress(looked_at).await;
+        if written > 0 {
+            fault::point("after_tell");
+        }
+        Ok(written)
+    }
+
+    /// The next sales of the queue, by their masters. Those whose master is not known, or away, wait.
+    async fn take_round(&mut self) -> HashMap<Server, Vec<Bytes>> {
+        let mut by_server: HashMap<Server, Vec<Bytes>> = HashMap::new();
+        let (mut taken, mut entries, mut put_back) = (0, 0, Vec::new());
+        while taken < SALES_PER_ROUND_MAX && entries < ENTRIES_PER_ROUND {
+            let Some(stream) = self.queue.pop_front() else { break };
+            let Some(sale) = self.sales.get_mut(&stream) else { continue };
+            let server = self.servers.master_of(&sale.sku);
+            let is_away =
+                |server: &Server| self.away.get(server).is_some_and(|until| Instant::now() < *until);
+            match server {
+                Some(server) if !is_away(&server) => {
+                    sale.is_queued = false;
+                    sale.server = Some(server.clone());
+                    entries += sale.behind();
+                    taken += 1;
+                    by_server.entry(server).or_default().push(stream);
+                }
+                other => {
+                    if other.is_none() {
+                        self.servers.doubt_key(&sale.sku);
+                    }
+                    put_back.push(stream);
+                    if put_back.len() >= SALES_PER_ROUND_MAX {
+                        break;
+                    }
+                }
+            }
+        }
+        if by_server.is_empty() && !put_back.is_empty() {
+            sleep(PAUSE).await;
+        }
+        self.queue.extend(put_back);
+        by_server
+    }
+
+    /// Asks one master about some of its sales.
+    async fn look(&mut self, server: &Server, streams: Vec<Bytes>) -> Vec<(Bytes, Look)> {
+        let mut questions = Questions::default();
+        let mut counts = Vec::new();
+        for stream in &streams {
+            let asked = self.sales.get(stream).map(Sale::questions).unwrap_or_default();
+            counts.push(asked.len());
+            asked.into_iter().for_each(|bytes| questions.push(|out| *out = bytes));
+        }
+        let mut replies = self.ask(server, &questions).await;
+        if replies.as_ref().is_some_and(|replies| self.has_forgotten(server, replies)) {
+            replies = None;
+        }
+        let Some(replies) = replies else {
+            streams.iter().for_each(|stream| self.queue_one(stream));
+            return Vec::new();
+        };
+        let mut rest = &replies[..];
+        let mut looks = Vec::new();
+        for (stream, count) in streams.into_iter().zip(counts) {
+            let (of_sale, behind) = rest.split_at(count.min(rest.len()));
+            rest = behind;
+            if let Some(sale) = self.sales.get_mut(&stream) {
+                let look = sale.look(of_sale);
+                looks.push((stream, look));
+            }
+        }
+        looks
+    }
+
+    /// The server does not know the script any more: a new connection brings it.
+    fn has_forgotten(&mut self, server: &Server, replies: &[Bytes]) -> bool {
+        let forgotten =
+            replies.iter().any(|reply| first_error(reply).is_some_and(|text| text.starts_with(b"NOSCRIPT")));
+        if forgotten {
+            self.lose(server);
+        }
+        forgotten
+    }
+
+    async fn write(&mut self, steps: &[Step], halts: &[(Bytes, i64, String)]) -> Result<(), StoreError> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        if !steps.is_empty() {
+            store.apply(steps).await?;
+        }
+        for (stream, opened_ms, why) in halts {
+            let Some(sale) = self.sales.get_mut(stream) else { continue };
+            store.set_halted(&sale.text, *opened_ms, Some(why)).await?;
+            tracing::error!(
+                sku = sale.text,
+                "halted: {why}; compare with `hotgate ledger verify`, and go on with `hotgate ledger resync`"
+            );
+            sale.halted = Some(why.clone());
+            sale.forget();
+        }
+        Ok(())
+    }
+
+    /// The transaction was committed.
+    fn take_positions(&mut self, steps: Vec<Step>) {
+        for (from, step) in steps {
+            self.complaints.remove("sale");
+            let stream = ledger_key(&name_of(&step.sku));
+            let Some(sale) = self.sales.get_mut(&stream) else { continue };
+            if from.is_some_and(|from| from.opened_ms != step.to.opened_ms) {
+                tracing::warn!(
+                    sku = sale.text,
+                    "a sale of this name was opened anew; the rows of the one before stay, with its time of opening"
+                );
+            }
+            self.positions.insert(step.sku, step.to.clone());
+            sale.moved_to(step.to);
+        }
+    }
+
+    /// Says to sales that do not know it how far the database is. What can't be said now is said with the next look.
+    async fn send_progress(&mut self, streams: Vec<Bytes>) {
+        let required = self.servers.config.ledger.required;
+        let unread_max = if required { self.servers.config.ledger.lag_max as i64 } else { 0 };
+        let mut by_server: HashMap<Server, (Questions, Vec<Bytes>)> = HashMap::new();
+        for stream in streams {
+            let Some(sale) = self.sales.get_mut(&stream) else { continue };
+            let Some(server) = sale.server.clone().filter(|_| sale.is_untold) else { continue };
+            let Some(call) = sale.progress_call(unread_max) else { continue };
+            let (questions, streams) = by_server.entry(server).or_default();
+            questions.push(|out| *out = call);
+            streams.push(stream);
+        }
+        for (server, (questions, streams)) in by_server {
+            let replies = self.ask(&server, &questions).await.unwrap_or_default();
+            self.has_forgotten(&server, &replies);
+            for (at, stream) in streams.iter().enumerate() {
+                let Some(sale) = self.sales.get_mut(stream) else { continue };
+                sale.is_untold = false;
+                let heard = replies.get(at).map(|reply| sale.take_status(reply));
+                sale.is_untold |= !matches!(heard, Some(Ok(())));
+                if sale.is_untold || sale.behind() > 0 {
+                    self.queue_one(stream);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The SQL database: what is kept in it, and what a store does with it.
+//!
+//! | table | what |
+//! |---|---|
+//! | `reservation` | a holding: (sku, opened_ms, seq) is its key, `reservation_user` its index by user |
+//! | `reservation_now` | the same of the sale that has the name now (a view) |
+//! | `ledger_sale` | the terms of each sale |
+//! | `ledger_position` | of each name: which sale of it, up to which entry, and why it is halted if it is |
+//! | `ledger_schema` | the version of the tables |
+//!
+//! Each kind of database is one file, which owns its connection, its lock and its words. All of them keep the same promises: [`Store::apply`]
+//! writes all or nothing, durably, and only where nobody else has moved a position; after any error the outcome is unknown, and the store is opened
+//! again. Deliberately no layer over all of SQL: each speaks its own, where batches are fast.
+
+mod postgres;
+mod schema;
+mod sqlite;
+
+use crate::config::Secret;
+pub use postgres::PostgresStore;
+pub use sqlite::SqliteStore;
+
+/// Which database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// A file.
+    Sqlite(std::path::PathBuf),
+    /// A PostgreSQL server; its address may hold a password.
+    Postgres(Secret),
+}
+
+/// What became of a holding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RowState {
+    /// Some of its places wait to be confirmed.
+    Held,
+    /// All are final.
+    Confirmed,
+    /// Given back.
+    Cancelled,
+    /// Its time was over.
+    Expired,
+    /// It went to another sale.
+    Moved,
+    /// It was granted, and Redis lost it.
+    Lost,
+}
+
+/// A row of `reservation`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldingRow {
+    /// The place in line.
+    pub seq: i64,
+    /// Whose it is.
+    pub user: String,
+    /// How many places; of a holding that moved, how many it had.
+    pub count: i64,
+    /// Those of them that wait to be confirmed,
+    pub held: i64,
+    /// What became of it.
+    pub state: RowState,
+    /// Since when.
+    pub since_ms: i64,
+    /// Until when they wait; 0 if none does.
+    pub expires_ms: i64,
+    /// When it changed last.
+    pub changed_ms: i64,
+    /// The entry that says so.
+    pub entry: i64,
+}
+
+/// A row of `ledger_sale`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TermsRow {
+    /// How many places there are.
+    pub limit: i64,
+    /// How many of them a user may have.
+    pub per_user: i64,
+    /// From when on; 0 for none.
+    pub start_ms: i64,
+    /// Until when; 0 for none.
+    pub end_ms: i64,
+    /// How long a place is held.
+    pub hold_ms: i64,
+    /// The sale whose holders alone may take places; empty for none.
+    pub holders_of: String,
+    /// An operator closed it.
+    pub is_closed: bool,
+    /// Entries are written.
+    pub is_on: bool,
+    /// The entry that says so.
+    pub entry: i64,
+}
+
+/// A row of `ledger_position`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Which sale of the name: when it was opened.
+    pub opened_ms: i64,
+    /// The last entry that the database has; 0 for none.
+    pub entry: i64,
+    /// Its checksum.
+    pub checksum: i64,
+    /// Why nothing more of the sale is applied.
+    pub halted: Option<String>,
+}
+
+/// What one transaction writes of one sale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaleStep {
+    /// Its name.
+    pub sku: String,
+    /// The position behind it.
+    pub to: Position,
+    /// Its holdings that changed.
+    pub rows: Vec<HoldingRow>,
+    /// Its terms, if they changed.
+    pub terms: Option<TermsRow>,
+    /// How many entries that were.
+    pub entries: usize,
+}
+
+/// A step, and the position that the database must still have; `None` where it has none of the name.
+pub type Step = (Option<Position>, SaleStep);
+
+/// Why the database did not do it. What became of a transaction is not known.
+#[derive(Debug)]
+pub enum StoreError {
+    /// It can't be reached, is busy, is full, or refuses: its words.
+    Failed(String),
+    /// Somebody else moved a position: there are two processes.
+    Moved(String),
+    /// Its tables are of a later version than this program knows.
+    Later {
+        /// Theirs.
+        version: i64,
+    },
+}
+
+impl std::fmt::Display for StoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed(why) => f.write_str(why),
+            Self::Moved(sku) => {
+                write!(
+                    f,
+                    "another process has moved the position of '{sku}'; its rows were not written a second time"
+                )
+            }
+            Self::Later { version } => write!(
+                f,
+                "the tables are of version {version}, and this program knows {}; run the program that made them, or a later one",
+                schema::VERSION
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl RowState {
+    const ALL: [Self; 6] =
+        [Self::Held, Self::Confirmed, Self::Cancelled, Self::Expired, Self::Moved, Self::Lost];
+
+    /// Its word in the table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Confirmed => "confirmed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Moved => "moved",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The state of this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
+    /// The state of a holding behind an entry with this word that leaves it so many places: where some are left it is not gone.
+    pub fn of_entry(word: &[u8], confirmed: i64, held: i64) -> Option<Self> {
+        let said = Self::ALL.into_iter().find(|state| state.word().as_bytes() == word)?;
+        Some(match said {
+            Self::Moved => Self::Moved,
+            _ if held > 0 => Self::Held,
+            _ if confirmed > 0 => Self::Confirmed,
+            gone => gone,
+        })
+    }
+
+    /// Whether places are taken by it.
+    pub fn has_places(self) -> bool {
+        matches!(self, Self::Held | Self::Confirmed)
+    }
+}
+
+impl Database {
+    /// The database of an address.
+    ///
+    /// # Errors
+    /// It is none that is known here: a sentence that names what is.
+    pub fn of_url(url: &str) -> Result<Self, String> {
+        match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Secret::new(url))),
+            // It may hold a password.
+            _ => Err("ledger.url names no database that is known here: sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
+        }
+    }
+}
+
+/// An open database.
+pub enum Store {
+    /// A file.
+    Sqlite(SqliteStore),
+    /// A PostgreSQL server.
+    Postgres(Box<PostgresStore>),
+}
+
+impl Store {
+    /// Opens it, and makes or changes its tables.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        match database {
+            Database::Sqlite(path) => SqliteStore::open(path).map(Self::Sqlite),
+            Database::Postgres(url) => Ok(Self::Postgres(Box::new(PostgresStore::open(url.reveal()).await?))),
+        }
+    }
+
+    /// Takes the lock of the one process that works. False while another has it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.take_lock(),
+            Self::Postgres(store) => store.take_lock().await,
+        }
+    }
+
+    /// All positions, by name.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.positions(),
+            Self::Postgres(store) => store.positions().await,
+        }
+    }
+
+    /// Writes all steps in one transaction.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.apply(steps),
+            Self::Postgres(store) => store.apply(steps).await,
+        }
+    }
+
+    /// Halts a sale, or lets it go on (`None`).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_halted(
+        &mut self,
+        sku: &str,
+        opened_ms: i64,
+        why: Option<&str>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.set_halted(sku, opened_ms, why),
+            Self::Postgres(store) => store.set_halted(sku, opened_ms, why).await,
+        }
+    }
+
+    /// At most so many holdings of a sale behind this place in line, in line.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn page(
+        &mut self,
+        (sku, opened_ms): (&str, i64),
+        after: i64,
+        count: usize,
+    ) -> Result<Vec<HoldingRow>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.page((sku, opened_ms), after, count),
+            Self::Postgres(store) => store.page((sku, opened_ms), after, count).await,
+        }
+    }
+
+    /// The terms of a sale.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.terms(sku, opened_ms),
+            Self::Postgres(store) => store.terms(sku, opened_ms).await,
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! PostgreSQL. Rows of a transaction travel as arrays in one statement (`unnest`), so a batch costs one round trip, whatever its size.
+//!
+//! The lock of the one process that works is an advisory lock of the session that writes: it ends with the connection, and so does the transaction.
+//! Commits are durable (`synchronous_commit = on`), whatever the server's default is.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row, Statement, Transaction};
+
+use super::schema;
+use super::{HoldingRow, Position, RowState, Step, StoreError, TermsRow};
+
+/// The number of the lock: `hotgate` in ASCII.
+const LOCK: i64 = 0x686f_7467_6174_65;
+
+/// How long the server may take for a connection, and for a statement.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub struct PostgresStore {
+    client: Client,
+    connection: JoinHandle<()>,
+    statements: Statements,
+}
+
+struct Statements {
+    begin_positions: Statement,
+    move_positions: Statement,
+    upsert: Statement,
+    set_terms: Statement,
+    page: Statement,
+}
+
+const BEGIN_POSITIONS: &str = "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
+    ON CONFLICT (sku) DO NOTHING";
+
+const MOVE_POSITIONS: &str = "UPDATE ledger_position p
+    SET opened_ms = n.opened_ms, entry = n.entry, checksum = n.checksum, halted = n.halted
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])
+        AS n (sku, opened_ms, entry, checksum, halted, from_opened, from_entry, from_checksum)
+    WHERE p.sku = n.sku AND p.opened_ms = n.from_opened AND p.entry = n.from_entry AND p.checksum = n.from_checksum";
+
+const UPSERT: &str = "INSERT INTO reservation
+    (sku, opened_ms, seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+        $9::bigint[], $10::bigint[], $11::bigint[])
+    ON CONFLICT (sku, opened_ms, seq) DO UPDATE SET user_id = excluded.user_id, count = excluded.count, held = excluded.held,
+    state = excluded.state, since_ms = excluded.since_ms, expires_ms = excluded.expires_ms, changed_ms = excluded.changed_ms,
+    entry = excluded.entry";
+
+const SET_TERMS: &str = "INSERT INTO ledger_sale
+    (sku, opened_ms, places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    ON CONFLICT (sku, opened_ms) DO UPDATE SET places = excluded.places, per_user = excluded.per_user, start_ms = excluded.start_ms,
+    end_ms = excluded.end_ms, hold_ms = excluded.hold_ms, holders_of = excluded.holders_of, is_closed = excluded.is_closed,
+    is_on = excluded.is_on, entry = excluded.entry";
+
+const PAGE: &str =
+    "SELECT seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry FROM reservation
+    WHERE sku = $1 AND opened_ms = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // Its own text leaves out what the server said.
+        match error.as_db_error() {
+            Some(said) => Self::Failed(format!("PostgreSQL: {} ({})", said.message(), said.code().code())),
+            None => Self::Failed(format!("PostgreSQL: {error}")),
+        }
+    }
+}
+
+/// Does it in time, or not at all: a server that hangs is one that is away.
+async fn in_time<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = || Err(StoreError::Failed("PostgreSQL does not answer in time".to_owned()));
+    timeout(patience, work).await.unwrap_or_else(|_| late())
+}
+
+impl PostgresStore {
+    /// Connects, and makes or changes the tables.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        in_time(CONNECT_PATIENCE, async {
+            let (mut client, connection) = tokio_postgres::connect(url, NoTls).await?;
+            // Why it ended is what the next statement says.
+            let connection = tokio::spawn(async move { drop(connection.await) });
+            client.batch_execute("SET synchronous_commit = on; SET client_min_messages = warning").await?;
+            migrate(&mut client).await?;
+            let statements = Statements {
+                begin_positions: client.prepare(BEGIN_POSITIONS).await?,
+                move_positions: client.prepare(MOVE_POSITIONS).await?,
+                upsert: client.prepare(UPSERT).await?,
+                set_terms: client.prepare(SET_TERMS).await?,
+                page: client.prepare(PAGE).await?,
+            };
+            Ok(Self { client, connection, statements })
+        })
+        .await
+    }
+
+    /// See [`super::Store::take_lock`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
+        in_time(PATIENCE, async {
+            Ok(self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.try_get(0)?)
+        })
+        .await
+    }
+
+    /// See [`super::Store::positions`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
+        in_time(PATIENCE, async {
+            let query = "SELECT sku, opened_ms, entry, checksum, halted FROM ledger_position";
+            let mut positions = Vec::new();
+            for row in self.client.query(query, &[]).await? {
+                let position = Position {
+                    opened_ms: row.try_get(1)?,
+                    entry: row.try_get(2)?,
+                    checksum: row.try_get(3)?,
+                    halted: row.try_get(4)?,
+                };
+                positions.push((row.try_get(0)?, position));
+            }
+            Ok(positions)
+        })
+        .await
+    }
+
+    /// See [`super::Store::apply`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
+        let Self { client, statements, .. } = self;
+        in_time(PATIENCE, async {
+            let transaction = client.transaction().await?;
+            write_steps(&transaction, statements, steps).await?;
+            super::super::fault::point("before_commit");
+            transaction.commit().await?;
+            super::super::fault::point("after_commit");
+            Ok(())
+        })
+        .await
+    }
+
+    /// See [`super::Store::set_halted`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_halted(
+        &mut self,
+        sku: &str,
+        opened_ms: i64,
+        why: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let query =
+            "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES ($1, $2, 0, 0, $3)
+            ON CONFLICT (sku) DO UPDATE SET halted = excluded.halted";
+        in_time(PATIENCE, async {
+            Ok(self.client.execute(query, &[&sku, &opened_ms, &why]).await.map(drop)?)
+        })
+        .await
+    }
+
+    /// See [`super::Store::page`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn page(
+        &mut self,
+        (sku, opened_ms): (&str, i64),
+        after: i64,
+        count: usize,
+    ) -> Result<Vec<HoldingRow>, StoreError> {
+        in_time(PATIENCE, async {
+            let rows = self
+                .client
+                .query(&self.statements.page, &[&sku, &opened_ms, &after, &(count as i64)])
+                .await?;
+            rows.iter().map(holding_of).collect()
+        })
+        .await
+    }
+
+    /// See [`super::Store::terms`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
+        let query =
+            "SELECT places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry FROM ledger_sale
+            WHERE sku = $1 AND opened_ms = $2";
+        in_time(PATIENCE, async {
+            let Some(row) = self.client.query_opt(query, &[&sku, &opened_ms]).await? else { return Ok(None) };
+            Ok(Some(TermsRow {
+                limit: row.try_get(0)?,
+                per_user: row.try_get(1)?,
+                start_ms: row.try_get(2)?,
+                end_ms: row.try_get(3)?,
+                hold_ms: row.try_get(4)?,
+                holders_of: row.try_get(5)?,
+                is_closed: row.try_get(6)?,
+                is_on: row.try_get(7)?,
+                entry: row.try_get(8)?,
+            }))
+        })
+        .await
+    }
+}
+
+/// Brings the tables to the version of now, one process at a time.
+async fn migrate(client: &mut Client) -> Result<(), StoreError> {
+    let transaction = client.transaction().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&(LOCK + 1)]).await?;
+    transaction.execute(schema::OF_VERSION, &[]).await?;
+    let found: Option<i64> =
+        transaction.query_one("SELECT max(version) FROM ledger_schema", &[]).await?.try_get(0)?;
+    let version = found.unwrap_or(0);
+    if version > schema::VERSION {
+        return Err(StoreError::Later { version });
+    }
+    for statement in schema::POSTGRES.iter().skip(version as usize).copied().flatten() {
+        transaction.execute(*statement, &[]).await?;
+    }
+    if version < schema::VERSION {
+        transaction.execute("DELETE FROM ledger_schema", &[]).await?;
+        transaction.execute("INSERT INTO ledger_schema (version) VALUES ($1)", &[&schema::VERSION]).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+async fn write_steps(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    steps: &[Step],
+) -> Result<(), StoreError> {
+    write_positions(transaction, statements, steps).await?;
+    write_rows(transaction, statements, steps).await?;
+    for (_, step) in steps {
+        let Some(terms) = &step.terms else { continue };
+        let TermsRow { limit, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry } =
+            terms;
+        let values: [&(dyn ToSql + Sync); 11] = [
+            &step.sku,
+            &step.to.opened_ms,
+            limit,
+            per_user,
+            start_ms,
+            end_ms,
+            hold_ms,
+            holders_of,
+            is_closed,
+            is_on,
+            entry,
+        ];
+        transaction.execute(&statements.set_terms, &values).await?;
+    }
+    Ok(())
+}
+
+async fn write_positions(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    steps: &[Step],
+) -> Result<(), StoreError> {
+    for is_new in [true, false] {
+        let of: Vec<&Step> = steps.iter().filter(|(from, _)| from.is_none() == is_new).collect();
+        if of.is_empty() {
+            continue;
+        }
+        let skus: Vec<&str> = of.iter().map(|(_, step)| step.sku.as_str()).collect();
+        let number =
+            |number: fn(&Position) -> i64| of.iter().map(|(_, step)| number(&step.to)).collect::<Vec<i64>>();
+        let opened = number(|position| position.opened_ms);
+        let entries = number(|position| position.entry);
+        let checksums = number(|position| position.checksum);
+        let halted: Vec<Option<&str>> = of.iter().map(|(_, step)| step.to.halted.as_deref()).collect();
+        let from = |number: fn(&Position) -> i64| {
+            of.iter().filter_map(|(from, _)| from.as_ref().map(number)).collect::<Vec<i64>>()
+        };
+        let from_opened = from(|position| position.opened_ms);
+        let from_entry = from(|position| position.entry);
+        let from_checksum = from(|position| position.checksum);
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&skus, &opened, &entries, &checksums, &halted];
+        let statement = match is_new {
+            true => &statements.begin_positions,
+            false => {
+                values.extend([&from_opened as &(dyn ToSql + Sync), &from_entry, &from_checksum]);
+                &statements.move_positions
+            }
+        };
+        if transaction.execute(statement, &values).await? != of.len() as u64 {
+            return Err(StoreError::Moved(skus.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+async fn write_rows(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    steps: &[Step],
+) -> Result<(), StoreError> {
+    let all = || steps.iter().flat_map(|(_, step)| step.rows.iter().map(move |row| (step, row)));
+    if all().next().is_none() {
+        return Ok(());
+    }
+    let skus: Vec<&str> = all().map(|(step, _)| step.sku.as_str()).collect();
+    let opened: Vec<i64> = all().map(|(step, _)| step.to.opened_ms).collect();
+    let users: Vec<&str> = all().map(|(_, row)| row.user.as_str()).collect();
+    let states: Vec<&str> = all().map(|(_, row)| row.state.word()).collect();
+    let number = |number: fn(&HoldingRow) -> i64| all().map(|(_, row)| number(row)).collect::<Vec<i64>>();
+    let (seqs, counts) = (number(|row| row.seq), number(|row| row.count));
+    let (held, since) = (number(|row| row.held), number(|row| row.since_ms));
+    let (expires, changed) = (number(|row| row.expires_ms), number(|row| row.changed_ms));
+    let entries = number(|row| row.entry);
+    let values: [&(dyn ToSql + Sync); 11] =
+        [&skus, &opened, &seqs, &users, &counts, &held, &states, &since, &expires, &changed, &entries];
+    transaction.execute(&statements.upsert, &values).await?;
+    Ok(())
+}
+
+fn holding_of(row: &Row) -> Result<HoldingRow, StoreError> {
+    let word: String = row.try_get(4)?;
+    let state = RowState::of_word(&word)
+        .ok_or_else(|| StoreError::Failed(format!("'{word}' is no state of a reservation")))?;
+    Ok(HoldingRow {
+        seq: row.try_get(0)?,
+        user: row.try_get(1)?,
+        count: row.try_get(2)?,
+        held: row.try_get(3)?,
+        state,
+        since_ms: row.try_get(5)?,
+        expires_ms: row.try_get(6)?,
+        changed_ms: row.try_get(7)?,
+        entry: row.try_get(8)?,
+    })
+}

@@ -1,0 +1,291 @@
+//! SQLite: a file, for one machine. The default.
+//!
+//! The write-ahead log is synced with every commit (`synchronous = FULL`): Redis forgets what was committed. The lock of the one process that works is that of a
+//! file beside the database, which the system takes back when the process ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::schema;
+use super::{HoldingRow, Position, RowState, SaleStep, Step, StoreError, TermsRow};
+
+/// How long a statement waits for others that use the file.
+const BUSY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Statements kept ready.
+const STATEMENTS_MAX: usize = 16;
+
+/// See the module.
+pub struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+    /// Locked while it is there.
+    lock: Option<File>,
+}
+
+const UPSERT: &str = "INSERT INTO reservation
+    (sku, opened_ms, seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    ON CONFLICT (sku, opened_ms, seq) DO UPDATE SET user_id = excluded.user_id, count = excluded.count, held = excluded.held,
+    state = excluded.state, since_ms = excluded.since_ms, expires_ms = excluded.expires_ms, changed_ms = excluded.changed_ms,
+    entry = excluded.entry";
+
+const BEGIN_POSITION: &str =
+    "INSERT INTO ledger_position (sku, opened_ms, entry, checksum) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (sku) DO NOTHING";
+
+const MOVE_POSITION: &str =
+    "UPDATE ledger_position SET opened_ms = ?2, entry = ?3, checksum = ?4, halted = ?8
+    WHERE sku = ?1 AND opened_ms = ?5 AND entry = ?6 AND checksum = ?7";
+
+const SET_TERMS: &str = "INSERT OR REPLACE INTO ledger_sale
+    (sku, opened_ms, places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file, which is made if it is missing.
+    ///
+    /// # Errors
+    /// It can't be opened, or its tables are of a later version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let named = |error: rusqlite::Error| StoreError::Failed(format!("{}: {error}", path.display()));
+        let mut connection = Connection::open(path).map_err(named)?;
+        connection.busy_timeout(BUSY_PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(named)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut connection)?;
+        Ok(Self { connection, path: path.to_owned(), lock: None })
+    }
+
+    /// See [`super::Store::take_lock`].
+    ///
+    /// # Errors
+    /// The file of the lock can't be made.
+    pub fn take_lock(&mut self) -> Result<bool, StoreError> {
+        if self.lock.is_some() {
+            return Ok(true);
+        }
+        let mut name = self.path.clone().into_os_string();
+        name.push(".lock");
+        let failed = |error: std::io::Error| {
+            StoreError::Failed(format!("the lock {}: {error}", Path::new(&name).display()))
+        };
+        let file = File::options().create(true).append(true).open(&name).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(true)
+            }
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// See [`super::Store::positions`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
+        let mut statement =
+            self.connection.prepare("SELECT sku, opened_ms, entry, checksum, halted FROM ledger_position")?;
+        let rows = statement.query_map([], |row| {
+            let position = Position {
+                opened_ms: row.get(1)?,
+                entry: row.get(2)?,
+                checksum: row.get(3)?,
+                halted: row.get(4)?,
+            };
+            Ok((row.get(0)?, position))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// See [`super::Store::apply`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (from, step) in steps {
+            write_step(&transaction, from.as_ref(), step)?;
+        }
+        super::super::fault::point("before_commit");
+        transaction.commit()?;
+        super::super::fault::point("after_commit");
+        Ok(())
+    }
+
+    /// See [`super::Store::set_halted`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn set_halted(&mut self, sku: &str, opened_ms: i64, why: Option<&str>) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?1, ?2, 0, 0, ?3)
+                ON CONFLICT (sku) DO UPDATE SET halted = excluded.halted",
+            params![sku, opened_ms, why],
+        )?;
+        Ok(())
+    }
+
+    /// See [`super::Store::page`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn page(
+        &mut self,
+        (sku, opened_ms): (&str, i64),
+        after: i64,
+        count: usize,
+    ) -> Result<Vec<HoldingRow>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry FROM reservation
+                WHERE sku = ?1 AND opened_ms = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
+        )?;
+        let rows = statement.query_map(params![sku, opened_ms, after, count as i64], holding_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// See [`super::Store::terms`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry FROM ledger_sale
+                WHERE sku = ?1 AND opened_ms = ?2",
+        )?;
+        let row = statement.query_row(params![sku, opened_ms], |row| {
+            Ok(TermsRow {
+                limit: row.get(0)?,
+                per_user: row.get(1)?,
+                start_ms: row.get(2)?,
+                end_ms: row.get(3)?,
+                hold_ms: row.get(4)?,
+                holders_of: row.get(5)?,
+                is_closed: row.get(6)?,
+                is_on: row.get(7)?,
+                entry: row.get(8)?,
+            })
+        });
+        Ok(row.optional()?)
+    }
+}
+
+/// Brings the tables to the version of now.
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute(schema::OF_VERSION, [])?;
+    let found: Option<i64> =
+        transaction.query_row("SELECT max(version) FROM ledger_schema", [], |row| row.get(0))?;
+    let version = found.unwrap_or(0);
+    if version > schema::VERSION {
+        return Err(StoreError::Later { version });
+    }
+    for statement in schema::SQLITE.iter().skip(version as usize).copied().flatten() {
+        transaction.execute(statement, [])?;
+    }
+    if version < schema::VERSION {
+        transaction.execute("DELETE FROM ledger_schema", [])?;
+        transaction.execute("INSERT INTO ledger_schema (version) VALUES (?1)", [schema::VERSION])?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn write_step(
+    transaction: &Transaction<'_>,
+    from: Option<&Position>,
+    step: &SaleStep,
+) -> Result<(), StoreError> {
+    let SaleStep { sku, to, rows, terms, .. } = step;
+    let moved = match from {
+        None => transaction.prepare_cached(BEGIN_POSITION)?.execute(params![
+            sku,
+            to.opened_ms,
+            to.entry,
+            to.checksum
+        ])?,
+        Some(from) => transaction.prepare_cached(MOVE_POSITION)?.execute(params![
+            sku,
+            to.opened_ms,
+            to.entry,
+            to.checksum,
+            from.opened_ms,
+            from.entry,
+            from.checksum,
+            to.halted
+        ])?,
+    };
+    if moved != 1 {
+        return Err(StoreError::Moved(sku.clone()));
+    }
+    let mut upsert = transaction.prepare_cached(UPSERT)?;
+    for row in rows {
+        let HoldingRow { seq, user, count, held, state, since_ms, expires_ms, changed_ms, entry } = row;
+        upsert.execute(params![
+            sku,
+            to.opened_ms,
+            seq,
+            user,
+            count,
+            held,
+            state.word(),
+            since_ms,
+            expires_ms,
+            changed_ms,
+            entry
+        ])?;
+    }
+    if let Some(terms) = terms {
+        let TermsRow { limit, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry } =
+            terms;
+        transaction.prepare_cached(SET_TERMS)?.execute(params![
+            sku,
+            to.opened_ms,
+            limit,
+            per_user,
+            start_ms,
+            end_ms,
+            hold_ms,
+            holders_of,
+            is_closed,
+            is_on,
+            entry
+        ])?;
+    }
+    Ok(())
+}
+
+fn holding_of(row: &Row<'_>) -> rusqlite::Result<HoldingRow> {
+    let word: String = row.get(4)?;
+    let state = RowState::of_word(&word).ok_or_else(|| {
+        let unknown = format!("'{word}' is no state of a reservation");
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, unknown.into())
+    })?;
+    Ok(HoldingRow {
+        seq: row.get(0)?,
+        user: row.get(1)?,
+        count: row.get(2)?,
+        held: row.get(3)?,
+        state,
+        since_ms: row.get(5)?,
+        expires_ms: row.get(6)?,
+        changed_ms: row.get(7)?,
+        entry: row.get(8)?,
+    })
+}
+
+#[cfg(test)]
+#[path = "sqlite_tests.rs"]
+mod tests;

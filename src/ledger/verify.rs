@@ -1,0 +1,268 @@
+//! `hotgate ledger verify`: Redis and the database beside each other, holder by holder.
+//!
+//! Both change meanwhile, so what differs is looked at again and again for a while; what still differs then is a difference. Owns the
+//! comparison and its words. Changes nothing.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::asker::Asker;
+use super::names::{name_of, text_of};
+use super::store::{HoldingRow, Position, RowState, Store};
+use crate::reserve::{
+    LedgerStatus, ListPart, ROWS_PER_CALL_MAX, Refusal, encode_ledger, encode_list, sale_key,
+};
+
+/// Differences of one sale that are named.
+const NAMED_MAX: usize = 1000;
+
+/// How often what differs is looked at again, and how long after.
+const LOOKS: usize = 12;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A holder, as either side has him.
+type Holder = (i64, String, i64, RowState, i64);
+
+/// Compares one sale, or all of them; passes each difference to `say`. Returns how many there are.
+///
+/// # Errors
+/// A side does not answer.
+pub async fn verify(
+    asker: &mut Asker,
+    store: &mut Store,
+    sku: Option<&[u8]>,
+    mut say: impl FnMut(String),
+) -> Result<usize, String> {
+    let positions = store.positions().await.map_err(|error| error.to_string())?;
+    let mut names: Vec<Vec<u8>> = match sku {
+        Some(sku) => vec![sku.to_vec()],
+        None => asker.names().await?.iter().map(|name| name.to_vec()).collect(),
+    };
+    if sku.is_none() {
+        names.extend(positions.iter().map(|(text, _)| name_of(text)));
+        names.sort();
+        names.dedup();
+    }
+    let mut differences = 0;
+    for name in names {
+        let text = text_of(&name);
+        for difference in compare(asker, store, &name).await? {
+            differences += 1;
+            say(format!("{text}: {difference}"));
+        }
+    }
+    Ok(differences)
+}
+
+/// How a sale's ledger stands in Redis; `None` where there is no such sale.
+///
+/// # Errors
+/// Redis does not say.
+pub async fn status_of(asker: &mut Asker, sku: &[u8]) -> Result<Option<LedgerStatus>, String> {
+    let key = sale_key(sku);
+    let reply = asker.call(sku, |with_body, out| encode_ledger(&key, None, with_body, out)).await?;
+    match LedgerStatus::parse(&reply) {
+        Some(Ok(status)) => Ok(Some(status)),
+        Some(Err(Refusal::NoSku)) => Ok(None),
+        _ => Err("Redis says nothing of the sale that can be read".to_owned()),
+    }
+}
+
+async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec<String>, String> {
+    let text = text_of(sku);
+    let position = position_of(store, &text).await?;
+    let status = status_of(asker, sku).await?;
+    let (status, position) = match (status, position) {
+        (None, None) => {
+            return Ok(vec!["there is no such sale, neither in Redis nor in the database".to_owned()]);
+        }
+        (Some(status), None) if status.last == 0 => return Ok(Vec::new()),
+        (Some(status), None) => {
+            return Ok(vec![format!("the database does not know it; Redis has {} entries", status.last)]);
+        }
+        (None, Some(position)) => return only_in_sql(store, &text, &position).await,
+        (Some(status), Some(position)) => (status, position),
+    };
+    let mut differences = Vec::new();
+    if let Some(why) = position.halted {
+        differences.push(format!("halted: {why}"));
+    }
+    if position.opened_ms != status.opened_ms {
+        differences.push(format!(
+            "Redis has the sale that was opened at unix-ms {}, the database the one of {}",
+            status.opened_ms, position.opened_ms
+        ));
+        return Ok(differences);
+    }
+    differences.extend(compare_holders(asker, store, sku, position.opened_ms).await?);
+    if differences.is_empty() {
+        let read = position_of(store, &text).await?.map_or(0, |position| position.entry);
+        if read < status.last {
+            differences.push(format!(
+                "the database has entries up to {read} of {}; is `hotgate ledger` running?",
+                status.last
+            ));
+        }
+    }
+    Ok(differences)
+}
+
+async fn position_of(store: &mut Store, text: &str) -> Result<Option<Position>, String> {
+    let positions = store.positions().await.map_err(|error| error.to_string())?;
+    Ok(positions.into_iter().find(|(name, _)| name == text).map(|(_, position)| position))
+}
+
+/// A sale that Redis does not have: dropped, or lost.
+async fn only_in_sql(store: &mut Store, text: &str, position: &Position) -> Result<Vec<String>, String> {
+    let mut holders = 0;
+    let mut after = 0;
+    loop {
+        let page =
+            store.page((text, position.opened_ms), after, 1000).await.map_err(|error| error.to_string())?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        holders += page.iter().filter(|row| row.state.has_places()).count();
+    }
+    Ok(match holders {
+        0 => Vec::new(),
+        holders => vec![format!(
+            "Redis does not have it, the database has {holders} holders; dropped, or to be given back by `hotgate ledger restore`"
+        )],
+    })
+}
+
+/// Walks both sides in line.
+async fn compare_holders(
+    asker: &mut Asker,
+    store: &mut Store,
+    sku: &[u8],
+    opened_ms: i64,
+) -> Result<Vec<String>, String> {
+    let mut doubtful: Vec<i64> = Vec::new();
+    let (mut after, mut more) = (0, false);
+    loop {
+        let (redis, upto, at_end) = redis_page(asker, sku, after, ROWS_PER_CALL_MAX).await?;
+        let sql = sql_between(store, sku, opened_ms, (after, if at_end { i64::MAX } else { upto })).await?;
+        doubtful.extend(differing(&redis, &sql));
+        if doubtful.len() > NAMED_MAX {
+            doubtful.truncate(NAMED_MAX);
+            more = true;
+            break;
+        }
+        if at_end {
+            break;
+        }
+        after = upto;
+    }
+    let mut differences = Vec::new();
+    for look in 0..LOOKS {
+        if doubtful.is_empty() {
+            break;
+        }
+        sleep(PAUSE).await;
+        let is_last = look + 1 == LOOKS;
+        let mut still = Vec::new();
+        for seq in doubtful {
+            let (redis, ..) = redis_page(asker, sku, seq - 1, 1).await?;
+            let redis: Vec<Holder> = redis.into_iter().filter(|holder| holder.0 == seq).collect();
+            let sql = sql_between(store, sku, opened_ms, (seq - 1, seq)).await?;
+            if redis == sql {
+                continue;
+            }
+            still.push(seq);
+            if is_last {
+                differences.push(format!(
+                    "place {seq}: Redis has {}, the database {}",
+                    shown(redis.first()),
+                    shown(sql.first())
+                ));
+            }
+        }
+        doubtful = still;
+    }
+    if more && !differences.is_empty() {
+        differences.push("and more behind these".to_owned());
+    }
+    Ok(differences)
+}
+
+fn shown(holder: Option<&Holder>) -> String {
+    match holder {
+        None => "nobody".to_owned(),
+        Some((_, user, count, state, since)) => {
+            format!("'{user}', {count} {}, since {since}", state.word())
+        }
+    }
+}
+
+/// The places at which the two sides differ.
+fn differing(redis: &[Holder], sql: &[Holder]) -> Vec<i64> {
+    let missing = |one: &[Holder], other: &[Holder]| -> Vec<i64> {
+        let other: std::collections::HashSet<&Holder> = other.iter().collect();
+        one.iter().filter(|holder| !other.contains(holder)).map(|holder| holder.0).collect()
+    };
+    let mut seqs = missing(redis, sql);
+    seqs.extend(missing(sql, redis));
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs
+}
+
+/// A page of Redis, the place up to which it goes, and whether nothing is behind it.
+async fn redis_page(
+    asker: &mut Asker,
+    sku: &[u8],
+    after: i64,
+    count: usize,
+) -> Result<(Vec<Holder>, i64, bool), String> {
+    let key = sale_key(sku);
+    let reply =
+        asker.call(sku, |with_body, out| encode_list(&key, after, count, None, with_body, out)).await?;
+    match ListPart::parse(&reply) {
+        Some(Ok(part)) => {
+            let holder = |row: crate::reserve::Row<'_>| {
+                let state = RowState::of_word(row.state.word()).unwrap_or(RowState::Confirmed);
+                (row.seq, text_of(row.user), row.count, state, row.at_ms)
+            };
+            Ok((part.rows().map(holder).collect(), part.next_after, part.at_end))
+        }
+        Some(Err(Refusal::NoSku)) => Ok((Vec::new(), after, true)),
+        _ => Err("Redis gives no list of holders that can be read".to_owned()),
+    }
+}
+
+/// The holders of the database behind one place and up to another. A hold that is over counts for nothing, as in Redis.
+async fn sql_between(
+    store: &mut Store,
+    sku: &[u8],
+    opened_ms: i64,
+    (mut after, upto): (i64, i64),
+) -> Result<Vec<Holder>, String> {
+    let (text, now_ms, mut holders) = (text_of(sku), now_ms(), Vec::new());
+    loop {
+        let page = store.page((&text, opened_ms), after, 1000).await.map_err(|error| error.to_string())?;
+        let Some(last) = page.last() else { return Ok(holders) };
+        after = last.seq;
+        holders.extend(page.iter().filter(|row| row.seq <= upto).filter_map(|row| holder_of(row, now_ms)));
+        if after >= upto {
+            return Ok(holders);
+        }
+    }
+}
+
+fn holder_of(row: &HoldingRow, now_ms: i64) -> Option<Holder> {
+    let is_over = row.state == RowState::Held && row.expires_ms <= now_ms;
+    let (count, state) = match is_over {
+        true if row.count == row.held => return None,
+        true => (row.count - row.held, RowState::Confirmed),
+        false => (row.count, row.state),
+    };
+    let is_listed = state.has_places() || state == RowState::Moved;
+    is_listed.then(|| (row.seq, row.user.clone(), count, state, row.since_ms))
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,20 @@
+//! The ledger as a process: what happens in sales is in the database, in order, once, whatever dies.
+//! Each module holds one promise and names it in its first lines.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod books;
+mod clusters;
+mod databases;
+mod deaths;
+mod follows;
+mod gaps;
+mod process;
+mod verbs;

@@ -1,0 +1,196 @@
+//! The real `hotgate ledger` as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use crate::databases::Postgres;
+use crate::support::gateway::Upstream;
+use crate::support::{reaper, secured, wait_for};
+
+/// A place for a database: it outlives the processes that write it.
+pub struct Place {
+    directory: TempDir,
+    upstream: String,
+    further: String,
+    server: Option<Postgres>,
+}
+
+/// A process. Killed when dropped.
+pub struct Ledger {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Place {
+    /// For the sales of what is there.
+    pub fn before(upstream: &(impl Upstream + ?Sized)) -> Place {
+        let directory = tempfile::Builder::new().prefix("hotgate-test-ledger").tempdir().unwrap();
+        reaper::remove_at_end(directory.path());
+        Place { directory, upstream: upstream.addresses(), further: String::new(), server: None }
+    }
+
+    /// The rows go to this server.
+    pub fn on(mut self, server: Postgres) -> Place {
+        self.server = Some(server);
+        self
+    }
+
+    pub fn server(&mut self) -> &mut Postgres {
+        self.server.as_mut().expect("the rows go to a server")
+    }
+
+    /// The rows of a query, as text; none while there is no database.
+    pub fn query(&self, sql: &str) -> Vec<Vec<String>> {
+        if let Some(server) = &self.server {
+            return server.query(sql);
+        }
+        if !self.path().exists() {
+            return Vec::new();
+        }
+        let database = self.database();
+        let Ok(mut statement) = database.prepare(sql) else { return Vec::new() };
+        let columns = statement.column_count();
+        let text = |value: rusqlite::types::ValueRef| match value {
+            rusqlite::types::ValueRef::Integer(number) => number.to_string(),
+            rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            other => format!("{other:?}"),
+        };
+        let rows =
+            statement.query_map([], |row| (0..columns).map(|column| row.get_ref(column).map(text)).collect());
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Further lines of `[ledger]`.
+    pub fn config(mut self, lines: &str) -> Place {
+        self.further.push_str(lines);
+        self
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("reservations.db")
+    }
+
+    /// The database, once there is one.
+    pub fn database(&self) -> Connection {
+        let database = Connection::open(self.path()).unwrap();
+        database.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+        database
+    }
+
+    /// As `ledger.url` has it.
+    pub fn url(&self) -> String {
+        match &self.server {
+            Some(server) => server.url(),
+            None => format!("sqlite:{}", self.path().display()),
+        }
+    }
+
+    /// The file of the configuration.
+    pub fn file(&self) -> PathBuf {
+        let servers: Vec<String> = self.upstream.split(',').map(|server| format!("'{server}'")).collect();
+        let Place { further, .. } = self;
+        let toml = format!(
+            "[upstream]\nservers = [{}]\n[ledger]\nurl = '{}'\n{further}",
+            servers.join(", "),
+            self.url()
+        );
+        let toml = secured::everywhere().map_or(toml.clone(), |secured| secured.config(&toml));
+        let file = self.directory.path().join("hotgate.toml");
+        std::fs::write(&file, toml).unwrap();
+        file
+    }
+
+    /// Starts a process that follows.
+    pub fn start(&self) -> Ledger {
+        self.start_with(&[], "", &[])
+    }
+
+    /// Starts one with further arguments, under limits of the shell, with these in its environment.
+    pub fn start_with(&self, arguments: &[&str], limits: &str, environment: &[(&str, &str)]) -> Ledger {
+        let log = tempfile::Builder::new().prefix("log").tempfile_in(self.directory.path()).unwrap();
+        let (log_file, log) = log.keep().unwrap();
+        let script = format!("trap '' XFSZ; {limits} exec \"$0\" \"$@\"");
+        let child = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hotgate"), "ledger", "--config"])
+            .arg(self.file())
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stderr(log_file)
+            .spawn()
+            .unwrap();
+        reaper::kill_at_end(child.id());
+        Ledger { child, log }
+    }
+
+    /// Runs one until the database has what there is; the exit code and the log.
+    pub fn once(&self) -> (Option<i32>, String) {
+        let mut ledger = self.start_with(&["--once"], "", &[]);
+        let status = ledger.wait();
+        (status.code(), ledger.log())
+    }
+
+    /// Runs a verb to its end; the exit code and what it told.
+    pub fn verb(&self, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotgate"));
+        let output = command.args(["ledger", "--config"]).arg(self.file()).args(words).output().unwrap();
+        if !output.status.success() {
+            println!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// As [`Place::once`], where all is well.
+    pub fn catch_up(&self) {
+        let (code, log) = self.once();
+        assert_eq!(code, Some(0), "{log}");
+    }
+}
+
+impl Ledger {
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// SIGKILL; the process is gone when this returns.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        reaper::spare(self.child.id());
+    }
+
+    pub fn terminate(&mut self) -> ExitStatus {
+        crate::support::redis::signal(self.child.id(), "TERM");
+        self.wait()
+    }
+
+    /// Waits for its own end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let (child, log) = (&mut self.child, &self.log);
+        let status = wait_for("the ledger ends", || child.try_wait().unwrap());
+        reaper::spare(self.child.id());
+        if status.code().is_none() {
+            println!("ended by a signal; its log: {}", read(log));
+        }
+        status
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the ledger\n{}", self.log());
+        }
+        self.kill();
+    }
+}
+
+fn read(log: &Path) -> String {
+    std::fs::read_to_string(log).unwrap_or_default()
+}
