@@ -89,7 +89,33 @@ fn is_of_module(command: &Command) -> bool {
 
 /// Whether a request touches keys that it does not name.
 fn touches_unnamed_keys(command: &Command, request: &Request<'_>) -> bool {
-    command.follows_patterns(request) || (is_of_module(command) && !command.has_keys())
+    command.follows_patterns(request)
+        || (is_of_module(command) && !command.has_keys())
+        || shows_any_key(command, request)
+}
+
+/// Whether it is a command of the gateway's own that shows whatever keys there are.
+fn shows_any_key(command: &Command, request: &Request<'_>) -> bool {
+    match &*command.name {
+        "hotgate|hotkeys" | "hotgate|top" | "hotgate|stats" => true,
+        "hotgate|quotas" => !shows_one_counter(request),
+        _ => false,
+    }
+}
+
+/// The counter that a command of the gateway's own names, and what it does with it. To the data path these commands have no keys: no
+/// quota holds them up, and they touch nothing at Redis that a queue would have to wait for.
+fn counter_of(command: &Command, request: &Request<'_>) -> Option<Use> {
+    match &*command.name {
+        "hotgate|quota" => Some((3, KeyUse { reads: false, writes: true })),
+        "hotgate|quotas" if shows_one_counter(request) => Some((3, KeyUse { reads: true, writes: false })),
+        _ => None,
+    }
+}
+
+/// `HOTGATE QUOTAS GET key`.
+fn shows_one_counter(request: &Request<'_>) -> bool {
+    request.arg(2).is_some_and(|word| word.eq_ignore_ascii_case(b"get"))
 }
 
 fn check_channels(selector: &Selector, command: &Command, request: &Request<'_>) -> Result<(), Denied> {
@@ -106,6 +132,9 @@ fn check_channels(selector: &Selector, command: &Command, request: &Request<'_>)
 
 /// What a request does with each of its keys.
 fn uses_of(command: &Command, request: &Request<'_>) -> Uses {
+    if let Some(used) = counter_of(command, request) {
+        return Some(SmallVec::from_iter([used]));
+    }
     let mut found = KeyUses::new();
     command.key_uses(request, &mut found).ok()?;
     let uses =

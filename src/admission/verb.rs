@@ -52,7 +52,7 @@ pub enum QuotaAction {
 
 /// The lines of `HOTGATE QUOTA HELP`.
 pub const QUOTA_HELP: &[&str] = &[
-    "HOTGATE QUOTA <subcommand> [<arg> ...]. Subcommands are:",
+    "HOTGATE QUOTA <subcommand> [<arg> ...], or HOTGATE QUOTAS where it only reads. Subcommands are:",
     "LIST [MATCH <text>] [SORT USED|REFUSED|GRANTED|KEY] [OFFSET <n>] [COUNT <n>]",
     "    Show the counters that this gateway knows under a quota, most used first, 100 at a time, as Redis has them.",
     "COUNT",

@@ -22,6 +22,9 @@ const NAME_BYTES_MAX: usize = 64;
 /// all its modules; ids are 16 bits wide.
 const COMMANDS_MAX: usize = 8192;
 
+/// The words behind `HOTGATE QUOTA` and `HOTGATE QUOTAS` that change nothing.
+const READING_WORDS: [&[u8]; 4] = [b"list", b"count", b"get", b"help"];
+
 /// All commands, by number and by name.
 #[derive(Clone, Debug)]
 pub struct CommandTable {
@@ -177,12 +180,25 @@ impl CommandTable {
             && let Some(name) = request.arg(1)
         {
             id = self.subcommand(id, name).ok_or(CommandError::UnknownSubcommand)?;
+            id = self.reading_form(id, request).unwrap_or(id);
             command = self.get(id);
         }
         if !command.accepts(request.len()) {
             return Err(CommandError::Arity { of_subcommand: command.container.is_some() });
         }
         Ok(id)
+    }
+}
+
+impl CommandTable {
+    /// `HOTGATE QUOTA` with a word that only reads is the command `hotgate|quotas`: who may look need not be able to change.
+    fn reading_form(&self, id: CommandId, request: &Request) -> Option<CommandId> {
+        if self.get(id).class != Class::Local(Local::Hotgate) || &*self.get(id).name != "hotgate|quota" {
+            return None;
+        }
+        let word = request.arg(2)?;
+        let reads = READING_WORDS.iter().any(|reading| word.eq_ignore_ascii_case(reading));
+        reads.then(|| self.lookup_full_name(b"hotgate|quotas"))?
     }
 }
 
@@ -226,7 +242,7 @@ mod tests {
             ("CONFIG get x", Class::Local(Local::Config)),
             ("COMMAND", Class::Local(Local::Command)),
             ("CLIENT TRACKING on", Class::Session(Session::Tracking)),
-            ("HOTGATE anything at all", Class::Local(Local::Hotgate)),
+            ("HOTGATE quota set k limit 5", Class::Local(Local::Hotgate)),
             ("OBJECT ENCODING a", Class::Key),
             ("OBJECT HELP", Class::AnyNode),
         ] {
@@ -235,6 +251,24 @@ mod tests {
         for line in ["CONFIG SET a b", "DEBUG SLEEP 1", "CLUSTER MEET a 1", "CLIENT PAUSE 1", "SYNC"] {
             assert!(matches!(carried(&table, line).1, Class::Refuse(_)), "{line}");
         }
+    }
+
+    #[test]
+    fn reading_of_quotas_is_a_command_of_its_own() {
+        let table = CommandTable::builtin();
+        for (line, expect) in [
+            ("HOTGATE QUOTA SET k LIMIT 5", "hotgate|quota"),
+            ("HOTGATE quota pause get", "hotgate|quota"),
+            ("HOTGATE QUOTA GET k", "hotgate|quotas"),
+            ("hotgate quota LIST MATCH x", "hotgate|quotas"),
+            ("HOTGATE QUOTAS", "hotgate|quotas"),
+            ("HOTGATE QUOTAS SET k LIMIT 5", "hotgate|quotas"),
+        ] {
+            assert_eq!(carried(&table, line).0, expect, "{line}");
+        }
+        let error = |line: &str| table.resolve(&Arguments::of_line(line).request()).unwrap_err();
+        assert_eq!(error("HOTGATE QUOTA PAUSE"), CommandError::Arity { of_subcommand: true });
+        assert_eq!(error("HOTGATE anything at all"), CommandError::UnknownSubcommand);
     }
 
     #[test]

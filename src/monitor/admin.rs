@@ -54,7 +54,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 15] = [
+const HELP: [&str; 17] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -62,8 +62,10 @@ const HELP: [&str; 15] = [
     "    What `hotgate top` shows, as lines of text.",
     "STATS",
     "    The status, the last second and the totals of this gateway.",
-    "QUOTA LIST|COUNT|GET <key>|SET <key> LIMIT <n>|RESET <key>|PAUSE <key>|RESUME <key>|HELP",
-    "    Quotas: look at them, and change them at every gateway.",
+    "QUOTA SET <key> LIMIT <n>|RESET <key>|PAUSE <key>|RESUME <key>",
+    "    Change the quota of a counter at every gateway.",
+    "QUOTAS [LIST [<option> ...]|COUNT|GET <key>|HELP]",
+    "    Look at the counters under quotas. QUOTA takes these words as well.",
     "HELP",
     "    Print this help.",
     "Commands about sales of reservations stand by themselves:",
@@ -83,8 +85,17 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"STATS", []) => Ok(AdminCommand::Stats),
         (b"HELP", []) => Ok(AdminCommand::Help),
         (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
+        (b"QUOTAS", rest) => reading_verb(rest).map(AdminCommand::Quota),
         (b"TOP" | b"STATS" | b"HELP", _) => Err(wrong_arguments(name)),
         _ => Err(format!("ERR unknown subcommand '{}'. Try HOTGATE HELP.", keys::text(name))),
+    }
+}
+
+/// What follows `QUOTAS`: rules may allow that to who may change nothing, so nothing is changed by it.
+fn reading_verb(rest: &[&[u8]]) -> Result<Verb, String> {
+    match Verb::parse(if rest.is_empty() { &[b"LIST"] } else { rest })? {
+        Verb::Change(..) => Err("ERR HOTGATE QUOTAS changes nothing; HOTGATE QUOTA does".into()),
+        reading => Ok(reading),
     }
 }
 
@@ -202,6 +213,7 @@ mod tests {
             ("hotkeys write count 3", hotkeys(HotRank::Writes, 3)),
             ("hotkeys COUNT 1000 bytes", hotkeys(HotRank::Bytes, 1_000)),
             ("top", Ok(AdminCommand::Top)),
+            ("quotas count", Ok(AdminCommand::Quota(Verb::Count))),
             ("quota count", Ok(AdminCommand::Quota(Verb::Count))),
             ("QUOTA GET k", Ok(AdminCommand::Quota(Verb::Get("k".into())))),
         ] {
@@ -217,6 +229,7 @@ mod tests {
             ("hotkeys count", "ERR syntax error"),
             ("hotkeys sideways", "ERR syntax error"),
             ("stats now", "ERR wrong number of arguments for 'hotgate|stats' command"),
+            ("quotas pause k", "ERR HOTGATE QUOTAS changes nothing; HOTGATE QUOTA does"),
             ("quota set k", "ERR wrong number of arguments for 'hotgate|quota|set' command"),
         ] {
             assert_eq!(parsed(line).unwrap_err(), expect, "{line}");

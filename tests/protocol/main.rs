@@ -18,6 +18,7 @@ mod commands_cluster;
 mod commands_single;
 mod equal_sessions;
 mod equal_to_redis;
+mod gateway_verbs;
 mod large_pipelines;
 mod large_values;
 mod malformed_input;

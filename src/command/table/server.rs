@@ -38,7 +38,13 @@ commands! { SERVER: Server []
     "failover"                -1 [ADMIN NOSCRIPT STALE]             []                 Refuse(CHANGES_ONE_NODE),  "6.2.0" "Start a coordinated failover between this server and one of its replicas";
     "flushall"                -1 [WRITE @ DANGEROUS KEYSPACE]       []                 Fan(Fan::AllOk),           "1.0.0" "Remove all keys from all databases";
     "flushdb"                 -1 [WRITE @ DANGEROUS KEYSPACE]       []                 Fan(Fan::AllOk),           "1.0.0" "Remove all keys from the current database";
-    "hotgate"                 -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Hotgate),     "0.1.0" "Operate the gateway: HOTGATE HELP tells its subcommands";
+    "hotgate"                 -2 []                                 []                 Local(Local::Hotgate),     "0.1.0" "A container for the gateway's own commands";
+    "hotgate|help"             2 [LOADING STALE]                    []                 Local(Local::Hotgate),     "0.1.0" "Tell what there is";
+    "hotgate|hotkeys"         -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show the hot keys with their figures";
+    "hotgate|quota"           -4 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Hotgate),     "0.1.0" "Change the quota of a counter at every gateway: SET, PAUSE, RESUME, RESET";
+    "hotgate|quotas"          -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show counters under quotas: LIST, GET, COUNT";
+    "hotgate|stats"            2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show the figures of the gateway";
+    "hotgate|top"              2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show what hotgate top shows, as text";
     "hotkeys"                 -2 []                                 []                 Local(Local::Hotkeys),     "8.6.0" "A container for hot key commands";
     "hotkeys|get"              2 [ADMIN NOSCRIPT]                   []                 Local(Local::Hotkeys),     "8.6.0" "Return the hot keys";
     "hotkeys|help"             2 [LOADING STALE]                    []                 Local(Local::Hotkeys),     "8.6.0" "Show helpful text about the different subcommands";
