@@ -120,6 +120,7 @@ pub async fn serve(
     workers.join();
     // The file of the Unix socket goes when nobody accepts any more.
     drop(bound);
+    gateway.audit.close();
     // What the workers handed over last is on disk before the process ends.
     drop(journal);
     outcome

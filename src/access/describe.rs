@@ -18,6 +18,19 @@ pub fn describe(user: &User) -> Vec<u8> {
     line
 }
 
+/// The same without its passwords, for whoever may know what a user may do and not how to become it.
+pub fn describe_rights(user: &User) -> String {
+    let mut line: Vec<u8> = user.flags().collect::<Vec<_>>().join(" ").into_bytes();
+    for (index, selector) in user.all_selectors().enumerate() {
+        line.extend_from_slice(if index == 0 { b" " } else { b" (" });
+        selector.describe(&mut line);
+        if index > 0 {
+            line.push(b')');
+        }
+    }
+    String::from_utf8_lossy(&line).into_owned()
+}
+
 /// The parts of `ACL GETUSER`.
 #[derive(Debug)]
 pub struct Described {

@@ -30,7 +30,7 @@ mod user;
 mod users;
 mod verdict;
 
-pub use describe::{Described, describe};
+pub use describe::{Described, describe, describe_rights};
 pub use error::{ChangeError, RuleError};
 pub use selector::Selector;
 pub use user::User;

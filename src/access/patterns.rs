@@ -23,7 +23,24 @@ impl KeyUse {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KeyPattern {
     pattern: Vec<u8>,
+    /// It is a text that names begin with and a star, as most are: then it need not be walked.
+    is_prefix: bool,
     allows: KeyUse,
+}
+
+impl KeyPattern {
+    fn new(pattern: &[u8], allows: KeyUse) -> Self {
+        let is_plain = |text: &[u8]| !text.iter().any(|byte| b"*?[\\".contains(byte));
+        let is_prefix = pattern.strip_suffix(b"*").is_some_and(is_plain);
+        Self { pattern: pattern.to_vec(), is_prefix, allows }
+    }
+
+    fn matches(&self, key: &[u8]) -> bool {
+        match self.is_prefix {
+            true => key.starts_with(&self.pattern[..self.pattern.len() - 1]),
+            false => glob::matches(&self.pattern, key),
+        }
+    }
 }
 
 /// Which keys may be used, and how.
@@ -78,18 +95,14 @@ impl KeyPatterns {
                 known.allows.reads |= allows.reads;
                 known.allows.writes |= allows.writes;
             }
-            None => self.patterns.push(KeyPattern { pattern: pattern.to_vec(), allows }),
+            None => self.patterns.push(KeyPattern::new(pattern, allows)),
         }
         Some(())
     }
 
     /// Whether a key may be used so: one pattern has to allow all of it.
     pub fn allow(&self, key: &[u8], wanted: KeyUse) -> bool {
-        self.all
-            || self
-                .patterns
-                .iter()
-                .any(|known| known.allows.covers(wanted) && glob::matches(&known.pattern, key))
+        self.all || self.patterns.iter().any(|known| known.allows.covers(wanted) && known.matches(key))
     }
 
     /// As rules, one space between them.
@@ -165,4 +178,28 @@ impl ChannelPatterns {
 /// Whether a name or a pattern could not be written into a file of rules.
 pub fn has_spaces(text: &[u8]) -> bool {
     text.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_matched_as_the_pattern_that_it_is() {
+        let patterns: &[&[u8]] =
+            &[b"app:*", b"*", b"a*b*", b"app:?*", b"[ab]*", b"a\\**", b"app:", b"a\\*", b"", b"x**"];
+        let keys: &[&[u8]] = &[b"app:1", b"app:", b"ap", b"", b"ab", b"a*b", b"a*", b"x", b"xyz", b"b\xff"];
+        for pattern in patterns {
+            for key in keys {
+                let found = KeyPattern::new(pattern, KeyUse::ALL).matches(key);
+                assert_eq!(
+                    found,
+                    glob::matches(pattern, key),
+                    "{} {}",
+                    pattern.escape_ascii(),
+                    key.escape_ascii()
+                );
+            }
+        }
+    }
 }

@@ -17,6 +17,8 @@ pub struct User {
     enabled: bool,
     /// Any password will do.
     takes_any_password: bool,
+    /// Somebody gave it its commands by a rule, so that it may have servers administered: nobody does so just because nobody said who may.
+    has_given_commands: bool,
     /// `RESTORE` need not look at what it restores. The servers decide that by the gateway's user; here it is kept for those who ask.
     skips_sanitizing: bool,
     /// SHA-256, in lower case hexadecimal.
@@ -36,6 +38,7 @@ impl User {
             name: name.to_vec(),
             enabled: false,
             takes_any_password: false,
+            has_given_commands: false,
             skips_sanitizing: false,
             passwords: Vec::new(),
             root,
@@ -76,7 +79,11 @@ impl User {
             }
             b"clearselectors" => self.selectors.clear(),
             b"reset" => *self = Self::new(&self.name, table),
-            _ => return self.apply_particular(rule, table),
+            lower => {
+                self.apply_particular(rule, table)?;
+                self.has_given_commands |=
+                    lower.starts_with(b"+") || lower.starts_with(b"(") || lower == b"allcommands";
+            }
         }
         Ok(())
     }
@@ -130,6 +137,11 @@ impl User {
         self.takes_any_password
     }
 
+    /// Whether what it may do was given to it by a rule.
+    pub fn has_given_commands(&self) -> bool {
+        self.has_given_commands
+    }
+
     /// Whether it may do everything, so that nothing has to be asked.
     pub fn is_unrestricted(&self) -> bool {
         self.all_selectors().any(Selector::is_all)
@@ -143,6 +155,11 @@ impl User {
     /// The hashes of its passwords.
     pub(super) fn passwords(&self) -> &[String] {
         &self.passwords
+    }
+
+    /// Whether another of this name has the same passwords.
+    pub fn has_passwords_of(&self, other: &Self) -> bool {
+        self.passwords == other.passwords
     }
 
     /// Redis's words for its flags, in Redis's order.

@@ -27,11 +27,21 @@ type Use = (usize, KeyUse);
 type Uses = Option<SmallVec<[Use; 4]>>;
 
 impl User {
+    /// Whether it may read every key, so that it may be shown which there are.
+    pub fn reads_all_keys(&self) -> bool {
+        self.all_selectors().any(|selector| selector.keys.all_readable())
+    }
+
     /// Whether it may send a request of this command.
     ///
     /// # Errors
     /// Why not.
     pub fn check(&self, id: CommandId, command: &Command, request: &Request<'_>) -> Result<(), Denied> {
+        if let Some((position, flags)) = command.only_key()
+            && position < request.len()
+        {
+            return self.check_one(id, request, (position, use_of(command, request, flags)));
+        }
         if self.is_unrestricted() {
             return Ok(());
         }
@@ -43,6 +53,24 @@ impl User {
                 Ok(()) => return Ok(()),
                 Err(why) => denied = denied.max(why),
             }
+        }
+        Err(denied)
+    }
+}
+
+impl User {
+    /// The same for a command with one key, which is most of what restricted users send: nothing is looked for and nothing allocated.
+    fn check_one(&self, id: CommandId, request: &Request<'_>, (position, wanted): Use) -> Result<(), Denied> {
+        let key = request.arg(position).unwrap_or_default();
+        let mut denied = Denied::Command;
+        for selector in self.all_selectors() {
+            if !selector.commands.allow(id, request.arg(1)) {
+                continue;
+            }
+            if selector.keys.allow(key, wanted) {
+                return Ok(());
+            }
+            denied = denied.max(Denied::Key(position));
         }
         Err(denied)
     }
@@ -97,7 +125,7 @@ fn touches_unnamed_keys(command: &Command, request: &Request<'_>) -> bool {
 /// Whether it is a command of the gateway's own that shows whatever keys there are.
 fn shows_any_key(command: &Command, request: &Request<'_>) -> bool {
     match &*command.name {
-        "hotgate|hotkeys" | "hotgate|top" | "hotgate|stats" => true,
+        "hotgate|hotkeys" | "hotgate|top" | "hotgate|stats" | "reserve.skus" => true,
         "hotgate|quotas" => !shows_one_counter(request),
         _ => false,
     }

@@ -30,8 +30,8 @@ pub enum Verb {
     Count,
     /// The state of one counter.
     Get(Bytes),
-    /// Something is to be changed for one counter.
-    Change(Bytes, QuotaAction),
+    /// Something is to be changed for one counter, and why; empty if that is not said.
+    Change(Bytes, QuotaAction, Bytes),
     /// The help text.
     Help,
 }
@@ -68,6 +68,7 @@ pub const QUOTA_HELP: &[&str] = &[
     "    What sets or removes the counter, as far as its quota allows that, goes on.",
     "RESUME <key>",
     "    Undo PAUSE, at once.",
+    "Each change may end with REASON <text>, which HOTGATE AUDIT shows.",
     "HELP",
     "    Print this help.",
 ];
@@ -80,16 +81,25 @@ impl Verb {
             return Err("ERR wrong number of arguments for 'hotgate|quota' command".to_owned());
         };
         let lower = name.to_ascii_lowercase();
+        let changes = matches!(lower.as_slice(), b"set" | b"reset" | b"pause" | b"resume");
+        let (rest, reason) = match rest {
+            [rest @ .., word, why] if changes && !rest.is_empty() && word.eq_ignore_ascii_case(b"reason") => {
+                (rest, Bytes::copy_from_slice(why))
+            }
+            rest => (rest, Bytes::new()),
+        };
         let key = rest.first().map(|key| Bytes::copy_from_slice(key)).unwrap_or_default();
         let (verb, wanted) = match lower.as_slice() {
             b"list" => return list(rest),
             b"count" => (Self::Count, 0),
             b"help" => (Self::Help, 0),
             b"get" => (Self::Get(key), 1),
-            b"reset" => (Self::Change(key, QuotaAction::Reset), 1),
-            b"pause" => (Self::Change(key, QuotaAction::Pause), 1),
-            b"resume" => (Self::Change(key, QuotaAction::Resume), 1),
-            b"set" if rest.len() == 3 => return set_limit(key, rest[1], rest[2]),
+            b"reset" => (Self::Change(key, QuotaAction::Reset, reason), 1),
+            b"pause" => (Self::Change(key, QuotaAction::Pause, reason), 1),
+            b"resume" => (Self::Change(key, QuotaAction::Resume, reason), 1),
+            b"set" if rest.len() == 3 => {
+                return Ok(Self::Change(key, limit_of(rest[1], rest[2])?, reason));
+            }
             b"set" => (Self::Help, 3),
             _ => {
                 let name = name[..name.len().min(128)].escape_ascii();
@@ -105,6 +115,16 @@ impl Verb {
 }
 
 impl QuotaAction {
+    /// The word of `HOTGATE QUOTA` that asks for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Limit(_) => "set",
+            Self::Reset => "reset",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
     /// Whether it makes sense for what holds the key, if anything does; the error is a sentence for the operator. What undoes
     /// a change is taken for any key, so that what was changed under an earlier configuration can be undone.
     pub fn check(self, key: &[u8], quota: Option<&KeyQuota>) -> Result<(), String> {
@@ -178,12 +198,12 @@ fn list(mut rest: &[&[u8]]) -> Result<Verb, String> {
     if rest.is_empty() { Ok(Verb::List { search, sort, offset, count }) } else { Err(syntax()) }
 }
 
-fn set_limit(key: Bytes, word: &[u8], limit: &[u8]) -> Result<Verb, String> {
+fn limit_of(word: &[u8], limit: &[u8]) -> Result<QuotaAction, String> {
     if !word.eq_ignore_ascii_case(b"limit") {
         return Err("ERR syntax error: expected HOTGATE QUOTA SET key LIMIT n".to_owned());
     }
     match parse_integer(limit).filter(|limit| (-CLAMP_VALUE_MAX..=CLAMP_VALUE_MAX).contains(limit)) {
-        Some(limit) => Ok(Verb::Change(key, QuotaAction::Limit(limit))),
+        Some(limit) => Ok(QuotaAction::Limit(limit)),
         None => Err(format!("ERR limit is not an integer from 0 to {CLAMP_VALUE_MAX}")),
     }
 }
@@ -211,11 +231,14 @@ mod tests {
         check("COUNT", Verb::Count);
         check("help", Verb::Help);
         check("get k", Verb::Get(key()));
-        check("SET k limit 1000", Verb::Change(key(), QuotaAction::Limit(1000)));
-        check("SET k LIMIT -5", Verb::Change(key(), QuotaAction::Limit(-5)));
-        check("RESET k", Verb::Change(key(), QuotaAction::Reset));
-        check("PAUSE k", Verb::Change(key(), QuotaAction::Pause));
-        check("RESUME k", Verb::Change(key(), QuotaAction::Resume));
+        check("SET k limit 1000", Verb::Change(key(), QuotaAction::Limit(1000), Bytes::new()));
+        check("SET k LIMIT -5", Verb::Change(key(), QuotaAction::Limit(-5), Bytes::new()));
+        check("RESET k", Verb::Change(key(), QuotaAction::Reset, Bytes::new()));
+        check("PAUSE k", Verb::Change(key(), QuotaAction::Pause, Bytes::new()));
+        let because = |why: &'static str| Bytes::from_static(why.as_bytes());
+        check("SET k LIMIT 5 reason sale", Verb::Change(key(), QuotaAction::Limit(5), because("sale")));
+        check("PAUSE k REASON x", Verb::Change(key(), QuotaAction::Pause, because("x")));
+        check("RESUME k", Verb::Change(key(), QuotaAction::Resume, Bytes::new()));
     }
 
     #[test]

@@ -32,10 +32,15 @@ impl Class {
         match self {
             Self::Key | Self::Split(_) | Self::Fan(_) | Self::AnyNode | Self::OneServer(_) => true,
             Self::Session(_) | Self::Refuse(_) => true,
-            Self::Local(_) | Self::Reserve(_) => false,
+            Self::Local(local) => matches!(local, Local::Administer | Local::ResetLog),
+            Self::Reserve(_) => false,
         }
     }
 }
+
+/// Why administration of the servers ([`Local::Administer`]) is refused to somebody to whom nobody gave it.
+pub const GIVEN_BY_RULE: &str = "it administers the servers, which a user may who is given that by a rule \
+    ([[auth.user]] rules, auth.acl_file or ACL SETUSER)";
 
 /// How a multi-key request is taken apart by slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub enum Fan {
     /// `WAIT`: the smallest integer. It blocks, so each leg needs a connection that nobody else waits behind; and
     /// the server waits for what that very connection saw last, so the leg must follow the client's writes.
     Min,
+    /// `LASTSAVE`: the smallest integer.
+    Oldest,
     /// `WAITAOF`: position by position the smallest integer. What [`Fan::Min`] says of the legs holds here too.
     MinArray,
     /// `SCAN`: one master after the other; the cursor carries the node.
@@ -109,7 +116,12 @@ pub enum Local {
     Cluster,
     /// `READONLY READWRITE ASKING`: the word between a cluster's client and one node, which the gateway is not.
     Readonly,
+    /// `HOTGATE`.
     Hotgate,
+    /// Administration of the servers, which the control thread passes on to all masters for users who were given that by a rule.
+    Administer,
+    /// `SLOWLOG RESET` and its like: emptied at all masters, for whoever may, and noted.
+    ResetLog,
     Hotkeys,
     /// What of `RESERVE.*` the control thread does: [`Reserve::Control`].
     Reserve,

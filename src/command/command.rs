@@ -121,6 +121,23 @@ impl Command {
         if self.arity < 0 { arguments >= wanted } else { arguments == wanted }
     }
 
+    /// Where its one key is and what it does with that, if it has one at a fixed place.
+    #[inline]
+    pub fn only_key(&self) -> Option<(usize, KeyFlags)> {
+        let range = self.key_range;
+        match &*self.key_specs {
+            [spec]
+                if range.first > 0
+                    && range.first == range.last
+                    && spec.names_keys()
+                    && !self.flags.contains(CommandFlags::MOVABLEKEYS) =>
+            {
+                Some((range.first as usize, spec.flags))
+            }
+            _ => None,
+        }
+    }
+
     /// Appends the positions of the keys to `out`. The channels of `SPUBLISH` and its kin count as keys here, since they
     /// too decide the slot. None found is `Ok` for a command without keys and for a script that names none.
     ///

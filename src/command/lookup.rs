@@ -76,7 +76,8 @@ impl CommandTable {
         let id = match known.copied() {
             Some(id) => {
                 let known = &mut self.commands[usize::from(id.0)];
-                if !matches!(known.class, Class::Local(local) if local != Local::Command) {
+                let answers = matches!(known.class, Class::Local(local) if !matches!(local, Local::Command | Local::Administer | Local::ResetLog));
+                if !answers {
                     known.arity = upstream.arity;
                 }
                 known.absent = false;
@@ -248,7 +249,10 @@ mod tests {
         ] {
             assert_eq!(carried(&table, line).1, expect, "{line}");
         }
-        for line in ["CONFIG SET a b", "DEBUG SLEEP 1", "CLUSTER MEET a 1", "CLIENT PAUSE 1", "SYNC"] {
+        for line in ["CONFIG SET a b", "DEBUG SLEEP 1", "CLIENT PAUSE 1", "SAVE", "MODULE LOAD x"] {
+            assert_eq!(carried(&table, line).1, Class::Local(Local::Administer), "{line}");
+        }
+        for line in ["REPLICAOF a 1", "SHUTDOWN", "CLUSTER MEET a 1", "SYNC"] {
             assert!(matches!(carried(&table, line).1, Class::Refuse(_)), "{line}");
         }
     }

@@ -24,7 +24,7 @@ pub mod render;
 mod table;
 pub mod upstream;
 
-pub use class::{Class, Fan, Local, Reserve, Session, Split};
+pub use class::{Class, Fan, GIVEN_BY_RULE, Local, Reserve, Session, Split};
 pub use command::{Command, CommandId, KeyUses};
 pub use error::CommandError;
 pub use flags::{Categories, CommandFlags, KeyFlags};

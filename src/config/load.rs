@@ -195,6 +195,9 @@ fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
     }
     read("upstream.password_file".to_owned(), &config.upstream.password_file, &mut config.upstream.password);
     read("admin.token_file".to_owned(), &config.admin.token_file, &mut config.admin.token);
+    for (index, bearer) in config.admin.bearers.iter_mut().enumerate() {
+        read(format!("admin.bearer[{index}].token_file"), &bearer.token_file, &mut bearer.token);
+    }
 }
 
 /// The file's first line, or what is wrong with it in words that do not repeat any of it.

@@ -28,9 +28,9 @@ pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
 pub use policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
-pub use sections::{Admin, Auth, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
+pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
-    ClientAuth, LogFormat, LogLevel, LostReply, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
+    ClientAuth, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
     RuleMode, Secret, SocketMode, UpstreamKindChoice,
 };
 pub use units::drain_delay;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::policies::Quota;
 use super::reader::Reader;
-use super::sections::{Config, User};
+use super::sections::{Bearer, Config, User};
 use super::types::{ClientAuth, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 use crate::access::Users;
@@ -101,6 +101,16 @@ fn credentials(config: &Config, reader: &mut Reader<'_>) {
         &config.upstream.password_file,
     );
     exclusive(reader, "admin.token", &config.admin.token, "admin.token_file", &config.admin.token_file);
+    for (index, bearer) in config.admin.bearers.iter().enumerate() {
+        check_bearer(bearer, &format!("admin.bearer[{index}]"), reader);
+    }
+    let names = config.admin.bearers.iter().map(|bearer| &bearer.name);
+    repeated(
+        names,
+        reader,
+        |index| format!("admin.bearer[{index}].name"),
+        "is the name of an earlier bearer",
+    );
     if config.upstream.user.is_some()
         && config.upstream.password.is_none()
         && config.upstream.password_file.is_none()
@@ -163,7 +173,7 @@ fn protection(config: &Config, reader: &mut Reader<'_>) {
         );
     }
     let admin = &config.admin;
-    let has_token = admin.token.is_some() || admin.token_file.is_some();
+    let has_token = admin.token.is_some() || admin.token_file.is_some() || !admin.bearers.is_empty();
     if let Some(address) = admin.listen.as_ref().filter(open).filter(|_| !has_token) {
         let message = format!(
             "{address} can be reached from other hosts, and shows keys and clients without a token; add admin.token, or \
@@ -174,6 +184,21 @@ fn protection(config: &Config, reader: &mut Reader<'_>) {
             &["admin.listen", "gateway.protected_mode", "admin.token", "admin.token_file"],
             message,
         );
+    }
+}
+
+fn check_bearer(bearer: &Bearer, path: &str, reader: &mut Reader<'_>) {
+    let [token, file, hash] = ["token", "token_file", "token_hash"].map(|key| format!("{path}.{key}"));
+    exclusive(reader, &token, &bearer.token, &file, &bearer.token_file);
+    exclusive(reader, &token, &bearer.token, &hash, &bearer.token_hash);
+    exclusive(reader, &file, &bearer.token_file, &hash, &bearer.token_hash);
+    if bearer.token.is_none() && bearer.token_file.is_none() && bearer.token_hash.is_none() {
+        let message = "expected a token, a token_file or a token_hash, found none; give one".to_owned();
+        relation(reader, &[&token, &file, &hash], message);
+    }
+    let is_hash = |text: &String| text.len() == 64 && text.bytes().all(|letter| letter.is_ascii_hexdigit());
+    if bearer.token_hash.as_ref().is_some_and(|text| !is_hash(text)) {
+        relation(reader, &[&hash], "expected the 64 hexadecimal digits of a SHA-256".to_owned());
     }
 }
 

@@ -11,7 +11,7 @@ use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
 use super::types::{
-    ClientAuth, LogFormat, LogLevel, LostReply, Pose, ReadFrom, Secret, SocketMode, UpstreamKindChoice,
+    ClientAuth, LogFormat, LogLevel, LostReply, May, Pose, ReadFrom, Secret, SocketMode, UpstreamKindChoice,
 };
 
 section! {
@@ -78,6 +78,8 @@ section! {
             "Whether clients see what is upstream, or always a cluster whose nodes are all at the gateway's address.";
         clients_max: usize = 10_000, count(1, 1_000_000), live,
             "The number of clients that may be connected to the process at once.";
+        unauthenticated_clients_max: usize = 5000, count(1, 1_000_000), live,
+            "The number of connected clients that have not logged in, where that is asked for.";
         tcp_backlog: u32 = 511, count(1, 65_535), restart,
             "The connections that the kernel holds for each worker until they are accepted.";
         tcp_keepalive: Option<Duration> = Some(Duration::from_secs(300)),
@@ -87,6 +89,9 @@ section! {
             "How long SIGTERM leaves clients coming while `/readyz` already says no.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending increments.";
+        state_dir: Option<PathBuf> = None, Kind::Path, restart,
+            "The directory for what the gateway knows beyond a restart: the changes that operators made. Empty keeps them \
+             in memory.";
     }
 }
 
@@ -248,6 +253,9 @@ section! {
             "A file whose first line is that token, instead of token.";
         connections_max: usize = 64, count(1, 4096), restart,
             "The number of HTTP connections at once, event streams included.";
+        bearers as "bearer": Vec<Bearer> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Bearer::DIRECTIVES }, min: 0, max: 32 }, live,
+            "Somebody with a token of its own, beside admin.token, which may change everything.";
         hash_key_names: bool = false, Kind::Flag, restart,
             "Whether metrics, API, log and webhook show keys by a hash, for names that must stay private.";
         metric_keys_max: usize = 20, count(0, 1000), restart,
@@ -262,6 +270,22 @@ section! {
             "The number of attempts to post one message, with backoff between them.";
         webhook_queue_max: usize = 1024, count(1, 65_536), restart,
             "The number of messages that wait to be posted.";
+    }
+}
+
+section! {
+    /// `[[admin.bearer]]`: who may use the HTTP side, by a token of its own.
+    Bearer {
+        name: String, Kind::Text, live,
+            "The name under which its changes are noted; it must be given.";
+        token: Option<Secret> = None, Kind::Secret, live,
+            "The bearer token.";
+        token_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that token, instead of token.";
+        token_hash: Option<String> = None, Kind::Text, live,
+            "The SHA-256 of that token in hexadecimal digits, instead of token.";
+        may: May = May::Read, Kind::Choice { names: May::NAMES }, live,
+            "Whether it may only look, or change what can be changed as well.";
     }
 }
 

@@ -228,17 +228,25 @@ fn no_secret_is_shown() {
 #[test]
 fn a_reload_knows_what_it_may_take() {
     let changes = |text: &str| Config::default().changes(&Config::parse(text).unwrap());
-    let change = |path: &str, reloadable| Change { path: path.to_owned(), reloadable };
+    let change = |path: &str, reloadable, before: &str, after: &str| Change {
+        path: path.to_owned(),
+        reloadable,
+        before: before.to_owned(),
+        after: after.to_owned(),
+    };
     assert_eq!(changes(""), []);
     assert_eq!(
         changes("gateway.workers = 2\ngateway.clients_max = 5\nlog.level = \"info\"\nauth.password = \"x\""),
         [
-            change("gateway.workers", false),
-            change("gateway.clients_max", true),
-            change("auth.password", true)
+            change("gateway.workers", false, "0", "2"),
+            change("gateway.clients_max", true, "10000", "5"),
+            change("auth.password", true, "\"\"", "\"(hidden)\""),
         ]
     );
-    assert_eq!(changes("[[quota]]\nmatch = \"a\"\nlimit = 1"), [change("quota", true)]);
+    assert_eq!(
+        changes("[[quota]]\nmatch = \"a\"\nlimit = 1"),
+        [change("quota", true, "0 tables", "1 table")]
+    );
 }
 
 #[test]

@@ -90,6 +90,16 @@ choice! {
 }
 
 choice! {
+    /// What the bearer of a token may do over HTTP.
+    May {
+        /// Look.
+        Read = "read",
+        /// Change as well.
+        Change = "change",
+    }
+}
+
+choice! {
     /// Where read-only commands go.
     ReadFrom {
         /// To the master, always.

@@ -21,6 +21,10 @@ pub struct Change {
     pub path: String,
     /// Whether a live reload takes it.
     pub reloadable: bool,
+    /// The value before, as TOML; empty for tables, and nothing of a secret.
+    pub before: String,
+    /// The other value.
+    pub after: String,
 }
 
 /// A type that a directive can have.
@@ -31,10 +35,16 @@ pub trait Value: Sized + Clone + PartialEq {
     /// The value as TOML; empty for what TOML can only leave out.
     fn render(&self, kind: &Kind) -> String;
 
+    /// The value in few words, without anything secret.
+    fn describe(&self, kind: &Kind) -> String {
+        self.render(kind)
+    }
+
     /// Appends what differs.
     fn changes(&self, other: &Self, path: &str, directive: &Directive, out: &mut Vec<Change>) {
         if self != other {
-            out.push(Change { path: path.to_owned(), reloadable: directive.reload });
+            let [before, after] = [self, other].map(|value| value.describe(&directive.kind));
+            out.push(Change { path: path.to_owned(), reloadable: directive.reload, before, after });
         }
     }
 
@@ -178,6 +188,14 @@ impl<T: Value> Value for Vec<T> {
         let Kind::List { of, .. } = kind else { return String::new() };
         let items: Vec<String> = self.iter().map(|item| item.render(of)).collect();
         format!("[{}]", items.join(", "))
+    }
+
+    fn describe(&self, kind: &Kind) -> String {
+        match (kind, self.len()) {
+            (Kind::List { of: Kind::Table { .. }, .. }, 1) => "1 table".to_owned(),
+            (Kind::List { of: Kind::Table { .. }, .. }, count) => format!("{count} tables"),
+            _ => self.render(kind),
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 use super::users::{publish, users_of_file};
-use crate::access::{DEFAULT_USER, Described, describe};
+use crate::access::{DEFAULT_USER, Described, Users, describe, describe_rights};
 use crate::command::{Categories, CommandError};
 use crate::resp::{Request, RespVersion, Span, encode, parse_integer};
+use crate::shared::audit::AuditEntry;
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::ControlRequest;
 use crate::shared::users::Denial;
@@ -97,9 +98,9 @@ impl AclService {
             (b"cat", [category]) => self.category(category, out),
             (b"dryrun", [user, command @ ..]) => self.dry_run(user, command, out),
             (b"genpass", rest) => generate_password(rest.first().copied(), out),
-            (b"log", rest) => self.show_log(rest.first().copied(), version, out),
+            (b"log", rest) => self.show_log(rest.first().copied(), question, out),
             (b"load", []) => self.load(question, out).await,
-            (b"save", []) => self.save(out),
+            (b"save", []) => self.save(question, out),
             (b"help", []) => list_of_help(out),
             _ => encode::error(out, "ERR syntax error"),
         }
@@ -107,10 +108,19 @@ impl AclService {
 
     async fn set_user(&self, name: &[u8], rules: &[&[u8]], question: &ControlRequest, out: &mut Vec<u8>) {
         let table = self.gateway.commands.load();
-        match self.gateway.users.load().with_rules(name, rules, &table) {
+        let former = self.gateway.users.load();
+        match former.with_rules(name, rules, &table) {
             Ok(users) => {
+                let rights =
+                    |users: &Users| users.get(name).map_or_else(String::new, |user| describe_rights(user));
+                let (before, mut after) = (rights(&former), rights(&users));
+                let [old, new] = [former.get(name), users.get(name)];
+                if old.zip(new).is_some_and(|(old, new)| !old.has_passwords_of(new)) {
+                    after.push_str(", with other passwords");
+                }
                 publish(&self.gateway, users).await;
-                tell_of_change("set", name, question);
+                let entry = AuditEntry::new(&question.asker.author(), "acl setuser", text_of(name));
+                self.gateway.audit.record(entry.from_to(before, after));
                 encode::simple(out, "OK");
             }
             Err(why) => encode::error(out, format!("ERR {why}")),
@@ -124,8 +134,10 @@ impl AclService {
         let former = self.gateway.users.load();
         let (users, gone) = former.without(names);
         publish(&self.gateway, users).await;
-        let known = names.iter().filter(|name| former.get(name).is_some());
-        known.for_each(|name| tell_of_change("removed", name, question));
+        for user in names.iter().filter_map(|name| former.get(name)) {
+            let entry = AuditEntry::new(&question.asker.author(), "acl deluser", text_of(&user.name));
+            self.gateway.audit.record(entry.from_to(describe_rights(user), ""));
+        }
         encode::integer(out, gone as i64);
     }
 
@@ -193,11 +205,13 @@ impl AclService {
         }
     }
 
-    fn show_log(&self, argument: Option<&[u8]>, version: RespVersion, out: &mut Vec<u8>) {
+    fn show_log(&self, argument: Option<&[u8]>, question: &ControlRequest, out: &mut Vec<u8>) {
         let count = match argument {
             None => 10,
             Some(word) if word.eq_ignore_ascii_case(b"reset") => {
-                self.log().entries.clear();
+                let denials = std::mem::take(&mut self.log().entries).len();
+                let entry = AuditEntry::new(&question.asker.author(), "acl log reset", "");
+                self.gateway.audit.record(entry.from_to(format!("{denials} entries"), ""));
                 return encode::simple(out, "OK");
             }
             Some(number) => match parse_integer(number) {
@@ -207,7 +221,7 @@ impl AclService {
         };
         let (log, now_ms) = (self.log(), now_ms());
         encode::array(out, count.min(log.entries.len()));
-        log.entries.iter().take(count).for_each(|entry| entry.show(now_ms, version, out));
+        log.entries.iter().take(count).for_each(|entry| entry.show(now_ms, question.version, out));
     }
 
     fn acl_file(&self, out: &mut Vec<u8>) -> Option<PathBuf> {
@@ -225,8 +239,10 @@ impl AclService {
         let table = self.gateway.commands.load_full();
         match users_of_file(&file, &table) {
             Ok(users) => {
+                let [before, after] = [&self.gateway.users.load(), &users].map(names_of);
                 publish(&self.gateway, users).await;
-                tell_of_change("loaded", b"", question);
+                let entry = AuditEntry::new(&question.asker.author(), "acl load", file.display().to_string());
+                self.gateway.audit.record(entry.from_to(before, after));
                 encode::simple(out, "OK");
             }
             Err(errors) => encode::error(out, format!("ERR {}", errors.join(" "))),
@@ -234,7 +250,7 @@ impl AclService {
     }
 
     /// Writes another file and puts it in the place of the old one, so that no half of one is ever read.
-    fn save(&self, out: &mut Vec<u8>) {
+    fn save(&self, question: &ControlRequest, out: &mut Vec<u8>) {
         let Some(file) = self.acl_file(out) else { return };
         let text = self.gateway.users.load().to_file();
         let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -245,7 +261,11 @@ impl AclService {
                 new.persist(&file).map_err(|error| error.error)
             });
         match written {
-            Ok(_) => encode::simple(out, "OK"),
+            Ok(_) => {
+                let file = file.display().to_string();
+                self.gateway.audit.record(AuditEntry::new(&question.asker.author(), "acl save", file));
+                encode::simple(out, "OK");
+            }
             Err(error) => {
                 tracing::error!(file = %file.display(), "the users can't be saved: {error}");
                 encode::error(out, format!("ERR hotgate: {} can't be written: {error}", file.display()));
@@ -309,12 +329,14 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-fn tell_of_change(what: &str, name: &[u8], question: &ControlRequest) {
-    tracing::info!(
-        user = %String::from_utf8_lossy(name),
-        by = %format!("{} ({})", question.asker.address, question.asker.user),
-        "a user was {what} by ACL"
-    );
+fn text_of(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// The names of users, for a change of all of them.
+fn names_of(users: &Users) -> String {
+    let names: Vec<String> = users.iter().map(|user| text_of(&user.name)).collect();
+    format!("users {}", names.join(", "))
 }
 
 fn list(out: &mut Vec<u8>, texts: impl Iterator<Item = Vec<u8>>) {

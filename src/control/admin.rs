@@ -8,11 +8,10 @@ use tokio::time::Instant;
 use super::conditions::conditions;
 use super::quota_list::QuotaList;
 use super::readiness::readiness;
-use crate::config::Config;
+use crate::config::{Admin, Config, May};
 use crate::monitor::board::{Board, Frame, keep_fresh};
-use crate::monitor::http::{HttpOptions, serve};
+use crate::monitor::http::{AdminToken, HttpOptions, serve};
 use crate::monitor::http_client::HttpClient;
-use crate::monitor::keys::KeyNames;
 use crate::monitor::notify::webhook::{WebhookQueue, WebhookSettings};
 use crate::monitor::notify::{NoticeFigures, Notifier};
 use crate::monitor::sampler::{Clock, Sampler};
@@ -20,6 +19,7 @@ use crate::monitor::sources::Sources;
 use crate::monitor::view::Identity;
 use crate::net::Listener;
 use crate::shared::gateway::Gateway;
+use crate::shared::keys::KeyNames;
 use crate::shared::quota_changes::QuotaChangePort;
 
 /// The parts of monitoring. Live as long as the process.
@@ -41,7 +41,7 @@ pub fn start(
 ) -> Monitoring {
     let config = gateway.config.load();
     let figures = Arc::new(NoticeFigures::default());
-    let key_names = key_names(&config);
+    let key_names = gateway.key_names.clone();
     let webhook =
         webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
@@ -56,15 +56,44 @@ pub fn start(
 /// Serves the HTTP side on `listener`.
 pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listener) {
     let shared = Arc::clone(gateway);
-    let token = move || shared.config.load().admin.token.as_ref().map(|token| token.reveal().to_owned());
-    let options =
-        HttpOptions { token: Box::new(token), connections_max: gateway.config.load().admin.connections_max };
+    let tokens = move || tokens_of(&shared.config.load().admin);
+    let options = HttpOptions {
+        tokens: Box::new(tokens),
+        connections_max: gateway.config.load().admin.connections_max,
+    };
     let (board, sources) = (Arc::clone(&monitoring.board), Arc::clone(&monitoring.sources));
     tokio::spawn(async move {
         if let Err(error) = serve(listener, board, sources, options).await {
             tracing::error!(%error, "the HTTP side ended: no dashboard, API and metrics until a restart");
         }
     });
+}
+
+/// The tokens that are configured.
+fn tokens_of(admin: &Admin) -> Arc<[AdminToken]> {
+    let first = admin.token.as_ref().filter(|token| !token.reveal().is_empty());
+    let first = first.map(|token| AdminToken::new("admin.token", token.reveal(), true));
+    let named = admin.bearers.iter().filter_map(|bearer| {
+        let may_change = bearer.may == May::Change;
+        match (&bearer.token, &bearer.token_hash) {
+            (Some(token), _) => Some(AdminToken::new(&bearer.name, token.reveal(), may_change)),
+            (None, Some(hash)) => {
+                let digest = digest_of(hash)?;
+                Some(AdminToken { name: bearer.name.clone(), digest, may_change })
+            }
+            (None, None) => None,
+        }
+    });
+    first.into_iter().chain(named).collect()
+}
+
+/// What hexadecimal digits stand for.
+fn digest_of(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    for (place, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 fn sources(
@@ -86,7 +115,7 @@ fn sources(
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let certificates = Arc::clone(gateway);
+    let (certificates, audited) = (Arc::clone(gateway), Arc::clone(gateway));
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (probed, conditioned) = (Arc::clone(gateway), Arc::clone(gateway));
     Sources {
@@ -115,12 +144,13 @@ fn sources(
         metric_keys_max: gateway.config.load().admin.metric_keys_max,
         clients: gateway.client_rows.clone(),
         quota_changes,
+        audit: Box::new(move |count| audited.audit.latest(count)),
     }
 }
 
 /// The token is the salt: gateways that share it, and every restart, give a key the same label, and who does not know it
 /// can't try out names.
-fn key_names(config: &Config) -> KeyNames {
+pub fn key_names(config: &Config) -> KeyNames {
     let salt = config.admin.token.as_ref().map_or("", |token| token.reveal());
     if config.admin.hash_key_names { KeyNames::Hashed(salt.to_owned()) } else { KeyNames::Plain }
 }

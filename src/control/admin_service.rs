@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::acl::AclService;
 use super::admin::{Monitoring, unix_ms};
+use super::administer::Administration;
 use super::masters::Masters;
 use super::quota_list::QuotaList;
 use super::upstream_questions::{Targets, UpstreamQuestions};
@@ -21,11 +22,12 @@ use crate::monitor::admin::{self, AdminCommand};
 use crate::monitor::board::Frame;
 use crate::monitor::hotkeys::{Hotkeys, HotkeysContext, Usage};
 use crate::monitor::info::{self, InfoFacts};
-use crate::monitor::keys::KeyNames;
 use crate::monitor::quota_page::{QuotaQuery, QuotaRow, QuotaSort, view_of};
 use crate::monitor::server_info::ServerInfo;
 use crate::resp::{self, encode};
+use crate::shared::audit::AuditEntry;
 use crate::shared::gateway::Gateway;
+use crate::shared::keys::{self, KeyNames};
 use crate::shared::mailbox::ControlRequest;
 use crate::shared::topology::UpstreamKind;
 
@@ -40,6 +42,7 @@ pub struct AdminService {
     top: ArcSwap<Vec<TopKey>>,
     quotas: QuotaList,
     acl: Arc<AclService>,
+    administration: Administration,
 }
 
 impl AdminService {
@@ -51,7 +54,17 @@ impl AdminService {
         acl: Arc<AclService>,
     ) -> Self {
         let servers = UpstreamQuestions::new(Arc::clone(&gateway));
-        Self { gateway, monitoring, servers, hotkeys: Mutex::default(), top: ArcSwap::default(), quotas, acl }
+        let administration = Administration::new(Arc::clone(&gateway));
+        Self {
+            administration,
+            gateway,
+            monitoring,
+            servers,
+            hotkeys: Mutex::default(),
+            top: ArcSwap::default(),
+            quotas,
+            acl,
+        }
     }
 
     /// Takes a new ranking of keys, once a second, for the session and for later answers.
@@ -107,6 +120,7 @@ impl AdminService {
                 config_get::answer(&self.gateway, &self.servers, patterns, question.version, &mut out).await;
                 out.into()
             }
+            Local::Administer | Local::ResetLog => self.administration.at_all(question).await,
             Local::Hotkeys => self.hotkeys(&arguments, question),
             Local::Reserve => sales::answer(&self.gateway, question).await,
             _ => self.hotgate(&arguments, question).await,
@@ -130,7 +144,11 @@ impl AdminService {
             window_ms: config.detect.window.as_millis() as u64,
             servers,
         };
-        let text = info::render(sections, &self.monitoring.board.latest().view, &facts);
+        let mut text = info::render(sections, &self.monitoring.board.latest().view, &facts);
+        let users = self.gateway.users.load();
+        if !users.get(question.asker.user.as_bytes()).is_some_and(|user| user.reads_all_keys()) {
+            text = info::without_keys(&text);
+        }
         let mut out = Vec::new();
         encode::verbatim(&mut out, question.version, "txt", text.as_bytes());
         out.into()
@@ -160,16 +178,29 @@ impl AdminService {
             map: topology.cluster(self.gateway.routes.keyless()),
             usage: usage(&self.monitoring.board.latest()),
         };
-        self.session().answer(arguments, &context).freeze()
+        let answer = self.session().answer(arguments, &context).freeze();
+        let word = arguments.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+        let changes = matches!(word.as_slice(), b"start" | b"stop" | b"reset");
+        if changes && resp::first_error(&answer).is_none() {
+            let change = format!("hotkeys {}", String::from_utf8_lossy(&word));
+            let told: Vec<String> = arguments.iter().skip(1).map(|word| keys::text(word)).collect();
+            let entry = AuditEntry::new(&question.asker.author(), change, "");
+            self.gateway.audit.record(entry.from_to("", told.join(" ")));
+        }
+        answer
     }
 
     async fn hotgate(&self, arguments: &[&[u8]], question: &ControlRequest) -> Bytes {
         let mut out = Vec::new();
         match admin::parse(arguments) {
             Err(error) => encode::error(&mut out, error),
-            Ok(AdminCommand::Quota(Verb::Change(key, action))) => {
-                let by = format!("{} ({})", question.asker.address, question.asker.user);
-                match self.monitoring.sources.quota_changes.change(key.to_vec(), action, by).await {
+            Ok(AdminCommand::Node) => return self.administration.at_node(question).await,
+            Ok(AdminCommand::Audit(count)) => {
+                return admin::listed(&self.gateway.audit.latest(count), question.version).freeze();
+            }
+            Ok(AdminCommand::Quota(Verb::Change(key, action, reason))) => {
+                let (by, reason) = (question.asker.author(), keys::text(&reason));
+                match self.monitoring.sources.quota_changes.change(key.to_vec(), action, by, reason).await {
                     Ok(text) => encode::simple(&mut out, text),
                     Err(error) => encode::error(&mut out, format!("ERR hotgate: {error}")),
                 }
@@ -231,7 +262,7 @@ impl AdminService {
     fn shown(&self, rows: &[QuotaRow], question: &ControlRequest) -> Bytes {
         let names = KeyNames::Plain;
         let rows: Vec<_> = rows.iter().map(|row| view_of(names.label(&row.facts.key), row)).collect();
-        admin::quotas(&rows, question.version).freeze()
+        admin::listed(&rows, question.version).freeze()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::resp::{encode, parse_integer};
+use crate::shared::audit::AuditEntry;
 use crate::shared::client_rows::ClientRow;
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::{ClientFilter, ControlRequest, WorkerMessage};
@@ -171,6 +172,9 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
             killed += count.await.unwrap_or(0);
         }
     }
+    let told = words[2..].join(" ");
+    let entry = AuditEntry::new(&question.asker.author(), "client kill", told);
+    gateway.audit.record(entry.from_to("", format!("{killed} clients closed")));
     match (old_form, killed) {
         (true, 0) => encode::error(out, "ERR No such client"),
         (true, _) => encode::simple(out, "OK"),
@@ -210,7 +214,7 @@ fn kill_filter(gateway: &Gateway, words: &[String], own_id: u64) -> Result<Clien
 }
 
 fn is_user(gateway: &Gateway, name: &str) -> bool {
-    name == "default" || gateway.config.load().auth.users.iter().any(|user| user.name == name)
+    gateway.users.load().get(name.as_bytes()).is_some()
 }
 
 async fn unblock(gateway: &Gateway, words: &[String], out: &mut Vec<u8>) {

@@ -4,6 +4,8 @@
 //! The gateway removes from the answer what it owns itself, and what its clients must not see: passwords between gateway and
 //! server, and addresses of servers.
 
+use bytes::Bytes;
+
 use super::upstream_questions::{Targets, UpstreamQuestions};
 use crate::command::glob::matches_ignoring_case;
 use crate::resp::{self, RespVersion, encode};
@@ -33,6 +35,10 @@ const WITHHELD: &[&str] = &[
     "tls-port",
     "cluster-port",
 ];
+
+/// Passwords of the server, which nobody learns from the gateway.
+const SECRET: &[&str] =
+    &["requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass"];
 
 /// Answers `CONFIG GET pattern [pattern ...]`.
 ///
@@ -78,6 +84,17 @@ pub async fn answer(
     let theirs = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).filter(|(name, _)| is_shown(name));
     let shown: Vec<_> = mine.into_iter().chain(theirs).collect();
     write(version, &shown, out);
+}
+
+/// A whole RESP2 reply to `CONFIG GET` of a server, without its passwords, in the version of the client.
+pub fn without_secrets(reply: Bytes, version: RespVersion) -> Bytes {
+    let Some(elements) = resp::elements(&reply) else { return reply };
+    let words: Vec<&[u8]> = elements.filter_map(resp::bulk_payload).collect();
+    let is_secret = |name: &[u8]| SECRET.iter().any(|secret| secret.as_bytes().eq_ignore_ascii_case(name));
+    let pairs = words.chunks_exact(2).map(|pair| (pair[0], pair[1])).filter(|(name, _)| !is_secret(name));
+    let mut out = Vec::new();
+    write(version, &pairs.collect::<Vec<_>>(), &mut out);
+    out.into()
 }
 
 fn write(version: RespVersion, parameters: &[(&[u8], &[u8])], out: &mut Vec<u8>) {

@@ -6,7 +6,9 @@
 pub mod acl;
 pub mod admin;
 pub mod admin_service;
-pub mod backoff;
+mod administer;
+pub mod audit_file;
+mod backoff;
 pub mod certificates;
 mod client_command;
 mod command_docs;
@@ -22,6 +24,7 @@ pub mod quota_list;
 mod quota_reader;
 pub mod quotas;
 pub mod readiness;
+mod refused_administration;
 pub mod reload;
 pub mod rights;
 pub mod sales;

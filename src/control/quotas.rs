@@ -22,10 +22,11 @@ use crate::admission::{KeyQuota, PolledLimit, QuotaAction, QuotaRules, overrides
 use crate::config::Config;
 use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::first_error;
+use crate::shared::audit::AuditEntry;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_changes::{QuotaChange, QuotaChangeInbox};
-use crate::shared::quota_overrides::{Overrides, changes};
+use crate::shared::quota_overrides::{Override, Overrides, changes};
 
 /// How long a change is tried. The asker waits for 5 s, so with two rounds of following it always hears what became of it.
 const CHANGE_PATIENCE: Duration = Duration::from_millis(3500);
@@ -105,13 +106,14 @@ struct Follower {
 
 impl Follower {
     async fn changed(&mut self, change: QuotaChange, outcome: Result<String, String>) {
-        let key = change.key.escape_ascii().to_string();
-        match &outcome {
-            Ok(done) => tracing::info!(key, by = change.by, "quota changed: {done}"),
-            Err(why) => {
-                tracing::warn!(key, by = change.by, action = ?change.action, "quota not changed: {why}")
-            }
-        }
+        let before = shown(self.overrides.borrow().get(&change.key[..]));
+        let key = self.gateway.key_names.label(&change.key);
+        let entry = AuditEntry::new(&change.by, format!("quota {}", change.action.word()), key)
+            .because(&change.reason);
+        self.gateway.audit.record(match &outcome {
+            Ok(done) => entry.from_to(before, done),
+            Err(why) => entry.from_to(before, "").failed(why),
+        });
         self.changed.insert(change.key.clone().into(), Instant::now() + FOLLOWED_FOR);
         self.follow().await;
         // The asker may have given up.
@@ -161,12 +163,20 @@ impl Follower {
     }
 }
 
+/// What operators have set for a counter, in words.
+fn shown(set: Option<&Override>) -> String {
+    let Some(set) = set.filter(|set| !set.is_empty()) else { return "what is configured".to_owned() };
+    let limit = set.limit.map(|limit| format!("limit {limit}"));
+    let words: Vec<String> = limit.into_iter().chain(set.paused.then(|| "paused".to_owned())).collect();
+    words.join(", ")
+}
+
 async fn carry_out(gateway: &Gateway, change: &QuotaChange) -> Result<String, String> {
     let key = Bytes::copy_from_slice(&change.key);
     let quota = QuotaRules::compile(&gateway.config.load().quotas).of(&key);
     change.action.check(&key, quota.as_ref())?;
     let deadline = Instant::now() + CHANGE_PATIENCE;
-    write(gateway, &key, &change.action.command(&key, &change.by), deadline).await?;
+    write(gateway, &key, &change.action.command(&key, &change.by.to_string()), deadline).await?;
     let index = overrides_index();
     if let Err(why) = write(gateway, &index, &change.action.index_command(&key), deadline).await {
         // The change is made, and flushes heed it.

@@ -15,7 +15,8 @@ use super::rights::missing_rights;
 use super::service_manager;
 use super::topology::KeeperSettings;
 use super::users::{publish, users_of};
-use crate::config::{Config, Overrides};
+use crate::config::{Change, Config, Overrides};
+use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::gateway::Gateway;
 
 /// Where the configuration came from.
@@ -68,6 +69,18 @@ pub async fn follow_reloads(mut reloader: Reloader) {
     }
 }
 
+/// What a reload changed. Who sent the signal is not known.
+fn note(gateway: &Gateway, changes: &[Change]) {
+    let by = Author { user: "-".to_owned(), address: "SIGHUP".to_owned() };
+    for change in changes {
+        let entry = AuditEntry::new(&by, "reload", &change.path).from_to(&change.before, &change.after);
+        gateway.audit.record(match change.reloadable {
+            true => entry,
+            false => entry.failed("only a restart takes it"),
+        });
+    }
+}
+
 impl Reloader {
     /// Takes what a reload may take. Returns the directives that have changed and that only a restart takes.
     ///
@@ -107,6 +120,7 @@ impl Reloader {
         if has_other_users {
             publish(&self.gateway, users).await;
         }
+        note(&self.gateway, &changes);
         self.reloaded.notify_one();
         self.asked = config;
         tracing::info!(changes = changes.len(), "configuration reloaded");

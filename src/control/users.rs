@@ -48,13 +48,16 @@ pub fn users_of_file(file: &Path, table: &CommandTable) -> Result<Users, Vec<Str
 
 /// A user who may do everything, unless it has rules.
 fn user_of(configured: &ConfiguredUser, table: &CommandTable) -> Result<User, Vec<String>> {
-    let mut rules: Vec<Vec<u8>> = vec![b"on".to_vec()];
-    rules.extend(configured.password.as_ref().map(|password| [b">", password.reveal().as_bytes()].concat()));
-    let given = configured.rules.as_ref().map_or("~* &* +@all", Secret::reveal);
-    rules.extend(given.split_ascii_whitespace().map(|rule| rule.as_bytes().to_vec()));
     let name = configured.name.as_bytes();
+    let password = configured.password.as_ref().map(Secret::reveal);
+    let Some(rules) = configured.rules.as_ref().map(Secret::reveal) else {
+        return Ok(User::unrestricted(name, password.map(str::as_bytes), table));
+    };
+    let mut all: Vec<Vec<u8>> = vec![b"on".to_vec()];
+    all.extend(password.map(|password| [b">", password.as_bytes()].concat()));
+    all.extend(rules.split_ascii_whitespace().map(|rule| rule.as_bytes().to_vec()));
     let users = Users::default()
-        .with_rules(name, &rules, table)
+        .with_rules(name, &all, table)
         .map_err(|error| vec![error.without_rule().to_owned()])?;
     users.get(name).map(|user| User::clone(user)).ok_or_else(Vec::new)
 }

@@ -5,14 +5,14 @@
 //! types, so that the two never differ.
 
 use bytes::BytesMut;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::board::Frame;
-use super::keys;
 use super::top;
-use super::view::QuotaView;
 use crate::admission::{QUOTA_HELP, Verb};
 use crate::resp::{RespVersion, encode, parse_integer};
+use crate::shared::keys;
 
 /// Keys in an answer when no COUNT is given.
 const COUNT_DEFAULT: usize = 10;
@@ -37,6 +37,10 @@ pub enum AdminCommand {
     Stats,
     /// `QUOTA ...`
     Quota(Verb),
+    /// `NODE host:port command ...`
+    Node,
+    /// `AUDIT [n]`: how many at most.
+    Audit(usize),
     /// `HELP`
     Help,
 }
@@ -54,7 +58,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 17] = [
+const HELP: [&str; 21] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -66,6 +70,10 @@ const HELP: [&str; 17] = [
     "    Change the quota of a counter at every gateway.",
     "QUOTAS [LIST [<option> ...]|COUNT|GET <key>|HELP]",
     "    Look at the counters under quotas. QUOTA takes these words as well.",
+    "NODE <host:port> <command> [<arg> ...]",
+    "    Ask one server, or administer it, for a user who is given that by a rule.",
+    "AUDIT [<n>]",
+    "    The last changes that operators made: who, what, before, after. 10 unless told otherwise.",
     "HELP",
     "    Print this help.",
     "Commands about sales of reservations stand by themselves:",
@@ -83,10 +91,16 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"HOTKEYS", rest) => hotkeys(rest),
         (b"TOP", []) => Ok(AdminCommand::Top),
         (b"STATS", []) => Ok(AdminCommand::Stats),
+        (b"NODE", [_, _, ..]) => Ok(AdminCommand::Node),
+        (b"AUDIT", []) => Ok(AdminCommand::Audit(COUNT_DEFAULT)),
+        (b"AUDIT", [count]) => match parse_integer(count).filter(|n| (1..=COUNT_MAX).contains(n)) {
+            Some(count) => Ok(AdminCommand::Audit(count as usize)),
+            None => Err(format!("ERR value is not an integer from 1 to {COUNT_MAX}")),
+        },
         (b"HELP", []) => Ok(AdminCommand::Help),
         (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
         (b"QUOTAS", rest) => reading_verb(rest).map(AdminCommand::Quota),
-        (b"TOP" | b"STATS" | b"HELP", _) => Err(wrong_arguments(name)),
+        (b"TOP" | b"STATS" | b"HELP" | b"AUDIT" | b"NODE", _) => Err(wrong_arguments(name)),
         _ => Err(format!("ERR unknown subcommand '{}'. Try HOTGATE HELP.", keys::text(name))),
     }
 }
@@ -124,14 +138,14 @@ fn wrong_arguments(name: &[u8]) -> String {
     format!("ERR wrong number of arguments for 'hotgate|{name}' command")
 }
 
-/// Rows of quotas.
-pub fn quotas(rows: &[QuotaView], version: RespVersion) -> BytesMut {
+/// Rows of quotas or of changes.
+pub fn listed(rows: &[impl Serialize], version: RespVersion) -> BytesMut {
     let mut out = BytesMut::new();
     put(&mut out, version, &json(&rows));
     out
 }
 
-/// Answers a reading command from a frame. What is asked about quotas is not answered here: `None`.
+/// Answers a reading command from a frame. What is asked about quotas and changes is not answered here: `None`.
 pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let view = &frame.view;
@@ -157,7 +171,7 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
         AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
         AdminCommand::Help => put_lines(&mut out, &HELP),
         AdminCommand::Quota(Verb::Help) => put_lines(&mut out, QUOTA_HELP),
-        AdminCommand::Quota(_) => return None,
+        AdminCommand::Quota(_) | AdminCommand::Audit(_) | AdminCommand::Node => return None,
     }
     Some(out)
 }
@@ -213,6 +227,8 @@ mod tests {
             ("hotkeys write count 3", hotkeys(HotRank::Writes, 3)),
             ("hotkeys COUNT 1000 bytes", hotkeys(HotRank::Bytes, 1_000)),
             ("top", Ok(AdminCommand::Top)),
+            ("audit", Ok(AdminCommand::Audit(COUNT_DEFAULT))),
+            ("AUDIT 1000", Ok(AdminCommand::Audit(1000))),
             ("quotas count", Ok(AdminCommand::Quota(Verb::Count))),
             ("quota count", Ok(AdminCommand::Quota(Verb::Count))),
             ("QUOTA GET k", Ok(AdminCommand::Quota(Verb::Get("k".into())))),
@@ -228,6 +244,7 @@ mod tests {
             ("hotkeys count 0", "ERR COUNT must be between 1 and 1000"),
             ("hotkeys count", "ERR syntax error"),
             ("hotkeys sideways", "ERR syntax error"),
+            ("audit 1001", "ERR value is not an integer from 1 to 1000"),
             ("stats now", "ERR wrong number of arguments for 'hotgate|stats' command"),
             ("quotas pause k", "ERR HOTGATE QUOTAS changes nothing; HOTGATE QUOTA does"),
             ("quota set k", "ERR wrong number of arguments for 'hotgate|quota|set' command"),

@@ -8,11 +8,11 @@
 
 use std::collections::HashSet;
 
-use super::keys;
 use super::process_figures::ThreadFigures;
 use super::server_info::ServerInfo;
 use super::view::Readiness;
 use super::view::View;
+use crate::shared::keys;
 use crate::shared::labels::{ErrorKind, Outcome, RedirectKind};
 
 /// What INFO needs and a view does not hold.
@@ -90,6 +90,15 @@ pub fn needs_servers(wanted: &[&[u8]]) -> bool {
     let own =
         |section: &&[u8]| OF_THE_GATEWAY.iter().any(|name| section.eq_ignore_ascii_case(name.as_bytes()));
     wanted.is_empty() || !wanted.iter().all(own)
+}
+
+/// The same without the lines that name keys, for whoever may not read all of them.
+pub fn without_keys(text: &str) -> String {
+    let names_none = |line: &&str| {
+        let numbered = line.strip_prefix("hotkey").or(line.strip_prefix("quota"));
+        !numbered.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    text.split_inclusive("\r\n").filter(names_none).collect()
 }
 
 /// The text of `INFO [section ...]`. Sections that only the servers have, as modules do, come last, when they are named or

@@ -30,7 +30,6 @@ pub mod hotkeys;
 pub mod http;
 pub mod http_client;
 pub mod info;
-pub mod keys;
 pub mod losses;
 pub mod merged;
 pub mod metrics;

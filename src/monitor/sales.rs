@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::keys::KeyNames;
 use super::merged::Merged;
 use crate::reserve::SalePhase;
+use crate::shared::keys::KeyNames;
 use crate::shared::labels::{SaleRefusal, SaleVerb};
 use crate::shared::tallies::SaleTally;
 

@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
-use super::keys::KeyNames;
 use super::notify::NoticeFigures;
 use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use super::turned_away::TurnedAway;
 use super::view::{Conditions, Identity, Readiness};
 use crate::detect::HotSet;
 use crate::route::Routes;
+use crate::shared::audit::AuditEntry;
 use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::keys::KeyNames;
 use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::tallies::TalliesCell;
@@ -65,6 +66,8 @@ pub struct Sources {
     pub metric_keys_max: usize,
     /// Where rows of connected clients come from.
     pub clients: ClientRowsPort,
+    /// The last changes of operators, at most so many, the latest first.
+    pub audit: Box<dyn Fn(usize) -> Vec<AuditEntry> + Send + Sync>,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,
 }

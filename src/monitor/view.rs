@@ -289,7 +289,7 @@ pub struct Conditions {
 /// One hot key.
 #[derive(Clone, Debug, Serialize)]
 pub struct HotKeyView {
-    /// The key as people read it; see `monitor::keys`.
+    /// The key as people read it; see `shared::keys`.
     pub key: String,
     /// `read`, `write`, `counter` or `bytes`.
     pub class: &'static str,

@@ -21,6 +21,8 @@ pub enum ProcessError {
     Descriptors(TooFewDescriptors),
     /// The file of users is wrong: one line each.
     Users(Vec<String>),
+    /// The directory for what survives a restart can't be used.
+    StateDirectory(io::Error),
     /// The upstream user may not do what the configuration needs: sentences without a full stop.
     Rights(Vec<String>),
     /// A certificate, a key or an authority can't be used.
@@ -45,6 +47,12 @@ impl std::fmt::Display for ProcessError {
                 write!(f, "can't listen on {address}: {error}; {}", listen_advice(error))
             }
             Self::System(what, error) => write!(f, "the system refused {what}: {error}"),
+            Self::StateDirectory(error) => {
+                write!(
+                    f,
+                    "gateway.state_dir can't be used: {error}; name a directory that the process may write to"
+                )
+            }
             Self::Journal(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Descriptors(error) => error.fmt(f),

@@ -1,6 +1,7 @@
 //! What the process needs before its first thread runs. Whatever can refuse a start refuses it here, before a client can connect.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 
 use super::ProcessError;
@@ -9,6 +10,7 @@ use super::journal::open_journal;
 use crate::access::Users;
 use crate::command::CommandTable;
 use crate::config::Config;
+use crate::control::audit_file;
 use crate::control::certificates::Certificates;
 use crate::control::descriptors::{Descriptors, open_now, raise_limit};
 use crate::control::rights::missing_rights;
@@ -16,6 +18,7 @@ use crate::control::users::users_of;
 use crate::journal::Journal;
 use crate::net::{BoundListener, Listener};
 use crate::route::Routes;
+use crate::shared::audit::Audit;
 use crate::worker::hot::behind::WorkerJournal;
 
 /// All of it. `process` hands each part to its owner.
@@ -28,6 +31,8 @@ pub(super) struct Prepared {
     pub routes: Routes,
     pub certificates: Certificates,
     pub users: Users,
+    /// The changes that operators made, in this life and in former ones.
+    pub audit: Arc<Audit>,
     /// Tells this gateway from all others and from its own former lives.
     pub id: String,
     /// Where clients may connect.
@@ -69,6 +74,8 @@ impl Prepared {
             return Err(ProcessError::Rights(missing));
         }
         let users = users_of(&asked.auth, &CommandTable::builtin()).map_err(ProcessError::Users)?;
+        let directory = asked.gateway.state_dir.as_deref();
+        let audit = Arc::new(audit_file::start(directory).map_err(ProcessError::StateDirectory)?);
         let (journal, ends) = open_journal(&asked, workers, &id)?;
         let limit = raise_limit();
         let (bound, listeners) = bind_all(&asked, workers, certificates.acceptor.as_ref())?;
@@ -78,7 +85,19 @@ impl Prepared {
         let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
         descriptors.report(&asked, &config);
         let journal = WrittenAhead { journal, ends };
-        Ok(Self { asked, config, descriptors, routes, certificates, users, id, bound, sockets, journal })
+        Ok(Self {
+            asked,
+            config,
+            descriptors,
+            routes,
+            certificates,
+            users,
+            audit,
+            id,
+            bound,
+            sockets,
+            journal,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::prepare::Prepared;
 use crate::command::CommandTable;
+use crate::control::admin::key_names;
 use crate::control::topology::{KeeperSettings, SharedRegistry};
 use crate::detect::{HotSet, Slice};
 use crate::limits::{CONTROL_MAILBOX_MAX, DENIALS_WAITING_MAX, QUOTA_NEWS_WAITING_MAX, WORKER_MAILBOX_MAX};
@@ -95,6 +96,8 @@ impl Wiring {
             topology: Arc::new(TopologyCell::new(registry.topology())),
             commands: ArcSwap::from_pointee(CommandTable::builtin()),
             users: UsersCell::new(prepared.users.clone(), denial_sender),
+            key_names: key_names(config),
+            audit: Arc::clone(&prepared.audit),
             facts: config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect(),
             dialers: certificates.dialers.clone(),
             certificates: CertificatesCell::default(),

@@ -10,11 +10,13 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::audit::Audit;
 use super::certificates::CertificatesCell;
 use super::client_rows::ClientRowsPort;
 use super::config_file::ConfigFile;
 use super::connections::Connections;
 use super::held::HeldNodes;
+use super::keys::KeyNames;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
 use super::probes::Probes;
 use super::quota_board::{PolledLimits, QuotaBoard};
@@ -72,6 +74,10 @@ pub struct Gateway {
     pub commands: ArcSwap<CommandTable>,
     /// Who may do what.
     pub users: UsersCell,
+    /// How keys are named where people read them.
+    pub key_names: KeyNames,
+    /// What operators changed.
+    pub audit: Arc<Audit>,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].
     pub facts: Vec<Arc<UpstreamFactsCell>>,
     /// How those servers are reached; see [`Gateway::dialer_of`].

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Author;
 use super::behind::{BehindRequest, HomeReply};
 use super::handoff::{Answers, Handoff};
 use super::reservations::SaleRequest;
@@ -131,6 +132,17 @@ pub struct Asker {
     pub address: String,
     /// Its user, `default` unless it authenticated as another.
     pub user: String,
+    /// That user may have servers administered.
+    pub administers: bool,
+    /// The database that it has selected.
+    pub database: u32,
+}
+
+impl Asker {
+    /// Who asks, for what is noted of changes.
+    pub fn author(&self) -> Author {
+        Author { user: self.user.clone(), address: self.address.clone() }
+    }
 }
 
 /// The sending end of the control thread's mailbox.

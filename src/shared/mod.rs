@@ -3,6 +3,7 @@
 //! Invariant: nothing here makes a worker wait. A snapshot is immutable, replaced whole by the control thread and read
 //! without a lock; a mailbox is bounded, and what does not fit is refused to the sender.
 
+pub mod audit;
 pub mod behind;
 pub mod certificates;
 pub mod client_rows;
@@ -15,6 +16,7 @@ pub mod handoff;
 pub mod held;
 pub mod histogram;
 pub mod keyed;
+pub mod keys;
 pub mod labels;
 pub mod mailbox;
 pub mod probes;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::audit::Author;
 use crate::admission::QuotaAction;
 use crate::limits::QUOTA_CHANGES_WAITING_MAX;
 
@@ -22,8 +23,10 @@ pub struct QuotaChange {
     pub key: Vec<u8>,
     /// What to do.
     pub action: QuotaAction,
-    /// Who asked: address and user, for the log.
-    pub by: String,
+    /// Who asked.
+    pub by: Author,
+    /// Why, if that was said.
+    pub reason: String,
     /// Where the verdict goes: what holds now, or why nothing changed.
     pub verdict: oneshot::Sender<Result<String, String>>,
 }
@@ -48,9 +51,15 @@ impl QuotaChangePort {
     ///
     /// Errors are sentences for the operator: no quota holds the key, the limit is out of range, Redis could
     /// not be written, too many changes are waiting, or no verdict came in time.
-    pub async fn change(&self, key: Vec<u8>, action: QuotaAction, by: String) -> Result<String, String> {
+    pub async fn change(
+        &self,
+        key: Vec<u8>,
+        action: QuotaAction,
+        by: Author,
+        reason: String,
+    ) -> Result<String, String> {
         let (verdict, answer) = oneshot::channel();
-        let change = QuotaChange { key, action, by, verdict };
+        let change = QuotaChange { key, action, by, reason, verdict };
         if self.changes.try_send(change).is_err() {
             return Err(
                 "quota changes are not taken at the moment: too many wait, or the gateway is stopping".into(),
@@ -68,6 +77,10 @@ impl QuotaChangePort {
 mod tests {
     use super::*;
 
+    fn me() -> Author {
+        Author { user: "me".into(), address: "here".into() }
+    }
+
     #[tokio::test]
     async fn a_change_gets_its_verdict() {
         let (port, mut inbox) = QuotaChangePort::new();
@@ -81,10 +94,10 @@ mod tests {
             }
         });
         assert_eq!(
-            port.change(b"k".to_vec(), QuotaAction::Pause, "me".into()).await,
-            Ok("done by me".into())
+            port.change(b"k".to_vec(), QuotaAction::Pause, me(), String::new()).await,
+            Ok("done by here (me)".into())
         );
-        assert!(port.change(b"k".to_vec(), QuotaAction::Limit(-1), "me".into()).await.is_err());
+        assert!(port.change(b"k".to_vec(), QuotaAction::Limit(-1), me(), String::new()).await.is_err());
     }
 
     #[tokio::test]
@@ -92,10 +105,12 @@ mod tests {
         let (port, inbox) = QuotaChangePort::new();
         for _ in 0..QUOTA_CHANGES_WAITING_MAX {
             let port = port.clone();
-            tokio::spawn(async move { port.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await });
+            tokio::spawn(
+                async move { port.change(b"k".to_vec(), QuotaAction::Pause, me(), String::new()).await },
+            );
         }
         tokio::task::yield_now().await;
-        let refused = port.change(b"k".to_vec(), QuotaAction::Pause, String::new()).await;
+        let refused = port.change(b"k".to_vec(), QuotaAction::Pause, me(), String::new()).await;
         assert!(refused.unwrap_err().contains("too many"));
         drop(inbox);
     }

@@ -143,5 +143,9 @@ fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: Stream) {
     let since = (now_ns, worker.core.snapshots.topology.version);
     let names = (peer, local);
     let key = worker.clients.all.insert(|key| Client::new(key, id, stream, names, (session, limits), since));
+    worker.clients.note_login(key);
+    let (all, workers) =
+        (worker.core.config.gateway.unauthenticated_clients_max, worker.core.gateway.workers.len());
+    worker.clients.bound_unauthenticated(all.div_ceil(workers.max(1)));
     tokio::task::spawn_local(client_task::run(Rc::clone(shared), key));
 }

@@ -63,6 +63,9 @@ impl Worker {
     fn end_client(&mut self, key: ClientKey) {
         let Some(client) = self.clients.all.remove(key) else { return };
         self.release_barrier(key, client.barrier);
+        if client.knocks {
+            self.clients.logins.end();
+        }
         self.core.gateway.connections.release();
         if let Phase::Dead(reason) = client.phase {
             self.core.tallies.clients.closed[reason.index()] += 1;

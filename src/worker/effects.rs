@@ -5,6 +5,7 @@
 //! between turns, so it is as long as what one turn reads can make it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -42,6 +43,15 @@ pub enum Effect {
         sequence: u32,
         /// The answer.
         answer: oneshot::Receiver<Bytes>,
+    },
+    /// Tell a client after this pause that its log-in failed.
+    RefuseLogin {
+        /// The client.
+        key: ClientKey,
+        /// The slot of its reply queue.
+        sequence: u32,
+        /// How long it waits.
+        pause: Duration,
     },
     /// Find the client with this id at another worker, to which a `CLIENT TRACKING` redirects.
     FindRedirect {
@@ -132,6 +142,7 @@ impl Worker {
             Effect::EndBarrier(key) => self.end_barrier(key),
             Effect::ReleaseBarrier(key, barrier) => self.release_barrier(key, Some(barrier)),
             Effect::AwaitControl { key, sequence, answer } => self.await_control(key, sequence, answer),
+            Effect::RefuseLogin { key, sequence, pause } => self.refuse_login_later(key, sequence, pause),
             Effect::FindRedirect { key, sequence, asked, id } => {
                 self.find_redirect(key, sequence, *asked, id)
             }

@@ -190,8 +190,8 @@ fn drain(worker: &mut Worker, stopped: bool) -> Option<Ended> {
     let is_over = stopped || (left == 0 && !worker.hot.owes() && !worker.hot.has_unflushed());
     is_over.then(|| Ended {
         cut_off: worker.clients.all.len(),
-        unflushed: worker.hot.report_unflushed(),
-        unpaid: worker.hot.report_unpaid(),
+        unflushed: worker.hot.report_unflushed(&worker.core.gateway.key_names),
+        unpaid: worker.hot.report_unpaid(&worker.core.gateway.key_names),
     })
 }
 

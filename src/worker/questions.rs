@@ -1,16 +1,20 @@
 //! What a client asks of other threads: a task waits for the answer and takes its turn when that has come.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::client::tracking::Redirect;
 use super::client::tracking_options::Asked;
+use super::decide::local::WRONGPASS;
 use super::ended::Ended;
 use super::names::{ClientKey, ReplySlot};
 use super::owners::Worker;
 use super::reply::ReplyBytes;
 use super::turn::turn;
-use crate::shared::labels::RequestClass;
+use crate::resp::encode;
+use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::shared::mailbox::WorkerMessage;
 
 impl Worker {
@@ -24,6 +28,21 @@ impl Worker {
             turn(&worker, |worker| {
                 let (slot, ended) = (ReplySlot::new(key, sequence), Ended::answered(RequestClass::Local));
                 worker.clients.settle(&mut worker.core, slot, ended, ReplyBytes::Owned(answer));
+            });
+        });
+    }
+
+    /// The log-in in slot `sequence` of a client's reply queue failed, as the ones before it from there.
+    pub(super) fn refuse_login_later(&mut self, key: ClientKey, sequence: u32, pause: Duration) {
+        let Some(worker) = self.me.upgrade() else { return };
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            turn(&worker, |worker| {
+                let mut text = Vec::new();
+                encode::error(&mut text, WRONGPASS);
+                let ended = Ended::failed(RequestClass::Local, ErrorKind::ClientAuth);
+                let slot = ReplySlot::new(key, sequence);
+                worker.clients.settle(&mut worker.core, slot, ended, ReplyBytes::Borrowed(&text));
             });
         });
     }

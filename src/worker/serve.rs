@@ -196,6 +196,7 @@ fn refresh_limits(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) {
         && client.session.limits_changed
     {
         client.session.limits_changed = false;
+        worker.clients.note_login(key);
         inbox.scanner.set_limits(worker.core.request_limits(client_authenticated(worker, key)));
     }
 }

@@ -22,6 +22,7 @@ mod memory_at_rest;
 mod panics;
 mod slow_reader;
 mod soak;
+mod strangers;
 mod time_limits;
 mod topology_changes;
 mod upstream_bounds;

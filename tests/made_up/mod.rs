@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use hotgate::admission::QuotaAction;
 use hotgate::detect::{Class, HotKey, HotSet, KeyName, Rates};
 use hotgate::monitor::board::{Board, Frame};
-use hotgate::monitor::http::{HttpOptions, serve};
-use hotgate::monitor::keys::KeyNames;
+use hotgate::monitor::http::{AdminToken, HttpOptions, serve};
 use hotgate::monitor::notify::NoticeFigures;
 use hotgate::monitor::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
@@ -16,7 +15,9 @@ use hotgate::monitor::sources::Sources;
 use hotgate::monitor::view::{Conditions, Identity, Readiness};
 use hotgate::net::BoundListener;
 use hotgate::route::{ClusterId, Routes};
+use hotgate::shared::audit::{Audit, AuditEntry};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
+use hotgate::shared::keys::KeyNames;
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
 use hotgate::shared::probes::{NodeProbe, Rows};
 use hotgate::shared::quota_changes::QuotaChangePort;
@@ -39,6 +40,7 @@ pub struct Stage {
     pub readiness: Mutex<Readiness>,
     pub probes: Mutex<Rows>,
     pub conditions: Mutex<Conditions>,
+    pub audit: Audit,
 }
 
 impl Default for Stage {
@@ -51,13 +53,14 @@ impl Default for Stage {
             readiness: Mutex::new(Readiness::Ready),
             probes: Mutex::new(answering()),
             conditions: Mutex::default(),
+            audit: Audit::new(Vec::new(), None),
         }
     }
 }
 
 impl Stage {
     pub fn sources(self: &Arc<Self>) -> Sources {
-        let [a, b, c, d, e, f, g, h] = [(); 8].map(|()| self.clone());
+        let [a, b, c, d, e, f, g, h, i] = [(); 9].map(|()| self.clone());
         let (clients, inboxes) = ClientRowsPort::new(1);
         for mut inbox in inboxes {
             tokio::spawn(async move {
@@ -71,6 +74,9 @@ impl Stage {
         tokio::spawn(async move {
             while let Some(change) = changes.recv().await {
                 let verdict = stage.change(&change.key, change.action);
+                let key = KeyNames::Plain.label(&change.key);
+                let entry = AuditEntry::new(&change.by, format!("quota {}", change.action.word()), key);
+                stage.audit.record(entry.from_to("what is configured", "another").because(change.reason));
                 let _ = change.verdict.send(verdict);
             }
         });
@@ -105,6 +111,7 @@ impl Stage {
             key_names: KeyNames::Plain,
             metric_keys_max: 20,
             clients,
+            audit: Box::new(move |count| i.audit.latest(count)),
             quota_changes,
         }
     }
@@ -447,7 +454,9 @@ impl Served {
         let board = Arc::new(Board::new(Frame::new(view, sampler.history())));
         let listener = BoundListener::alone(([127, 0, 0, 1], 0).into()).unwrap();
         let url = format!("http://{}", listener.address().unwrap());
-        let options = HttpOptions { token: Box::new(move || token.map(str::to_owned)), connections_max: 64 };
+        let tokens: Arc<[AdminToken]> =
+            token.map(|token| AdminToken::new("admin.token", token, true)).into_iter().collect();
+        let options = HttpOptions { tokens: Box::new(move || tokens.clone()), connections_max: 64 };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let shown = board.clone();
         // A runtime of its own, whose end closes every connection at once, as the end of the process would.

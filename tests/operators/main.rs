@@ -16,6 +16,7 @@ mod webdriver;
 
 mod admin_tls;
 mod admin_under_attack;
+mod audit;
 mod book;
 mod certificates;
 mod check_command;

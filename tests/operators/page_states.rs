@@ -361,6 +361,16 @@ async fn quotas_are_counted_searched_paged_and_changed() {
         .until("return !document.querySelector('#quotas tbody tr').innerText.includes('set by')", PATIENCE)
         .await;
 
+    // What was changed is listed, the latest first.
+    browser.run("document.getElementById('changes-panel').open = true").await;
+    browser.until("return document.querySelectorAll('#changes tbody tr').length === 2", PATIENCE).await;
+    browser
+        .until(
+            "return document.querySelector('#changes tbody tr').innerText.includes('quota reset')",
+            PATIENCE,
+        )
+        .await;
+
     // One for a key that is not in the list.
     browser.run("document.getElementById('quota-other').click()").await;
     browser.run("document.getElementById('change-name').value = 'sku:{new}:reserved'; document.getElementById('change-limit').value = '5'; document.getElementById('change-do').click()").await;

@@ -41,6 +41,7 @@ fn file(path: &str, value: &str) -> String {
         "rule" => "[[rule]]\nmatch = \"x\"\n".to_owned(),
         "quota" => "[[quota]]\nmatch = \"x\"\nlimit = 1\n".to_owned(),
         "auth.user" => "[[auth.user]]\nname = \"x\"\npassword = \"y\"\n".to_owned(),
+        "admin.bearer" => "[[admin.bearer]]\nname = \"x\"\ntoken = \"y\"\n".to_owned(),
         // It is read as rules at once, and none are right.
         "auth.acl_file" => format!("{path} = \"/dev/null\"\n"),
         "tls.certificate" => {

@@ -11,6 +11,7 @@
 mod support;
 
 mod access;
+mod administration;
 mod auth;
 mod clients_bound;
 mod cluster_pose;
@@ -29,6 +30,7 @@ mod other_servers;
 mod own_keys;
 mod own_word;
 mod pipeline_order;
+mod restricted;
 mod says_of_itself;
 mod sessions;
 mod subscriptions;

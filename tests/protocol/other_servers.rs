@@ -79,10 +79,8 @@ fn the_log_of_commands_is_asked_of_a_server() {
     let server = Server::start();
     let gateway = Gateway::before_server(&server);
     if knows(&mut server.client(), "COMMANDLOG LEN slow") {
-        gateway.client().check(
-            "COMMANDLOG GET 1 slow",
-            "-ERR hotgate: 'commandlog|get' is not passed on: it speaks of one server...",
-        );
+        gateway.client().check("COMMANDLOG RESET slow", "+OK");
+        assert!(gateway.client().integer("COMMANDLOG LEN slow") >= 0);
     }
     // The gateway's own: the server may have one, or none.
     gateway.client().check("HOTKEYS GET", "*0");

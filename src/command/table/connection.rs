@@ -15,14 +15,14 @@ commands! { CONNECTION: Connection [CONNECTION]
     "client|list"         -2 [ADMIN NOSCRIPT LOADING STALE]     [] Local(Local::Client),      "2.4.0" "Get the list of client connections";
     "client|no-evict"      3 [ADMIN NOSCRIPT LOADING STALE]     [] Local(Local::Client),      "7.0.0" "Set client eviction mode for the current connection";
     "client|no-touch"      3 [NOSCRIPT LOADING STALE]           [] Local(Local::Client),      "7.2.0" "Set whether commands of the client alter the LRU or LFU of keys";
-    "client|pause"        -3 [ADMIN NOSCRIPT LOADING STALE]     [] Refuse(PAUSES_EVERYONE),   "2.9.50" "Stop processing commands from clients for some time";
+    "client|pause"        -3 [ADMIN NOSCRIPT LOADING STALE]     [] Local(Local::Administer),    "2.9.50" "Stop processing commands from clients for some time";
     "client|reply"         3 [NOSCRIPT LOADING STALE]           [] Local(Local::Client),      "3.2.0" "Instruct the server whether to reply to commands";
     "client|setinfo"       4 [NOSCRIPT LOADING STALE]           [] Local(Local::Client),      "7.2.0" "Set the name or version of the client library";
     "client|setname"       3 [NOSCRIPT LOADING STALE]           [] Local(Local::Client),      "2.6.9" "Set the current connection name";
     "client|tracking"     -3 [NOSCRIPT LOADING STALE]           [] Session(Session::Tracking), "6.0.0" "Enable or disable server assisted client side caching support";
     "client|trackinginfo"  2 [NOSCRIPT LOADING STALE]           [] Session(Session::Tracking), "6.2.0" "Return information about server assisted client side caching for the current connection";
     "client|unblock"      -3 [ADMIN NOSCRIPT LOADING STALE]     [] Local(Local::Client),      "5.0.0" "Unblock a client blocked in a blocking command from a different connection";
-    "client|unpause"       2 [ADMIN NOSCRIPT LOADING STALE]     [] Refuse(PAUSES_EVERYONE),   "6.2.0" "Resume processing of clients that were paused";
+    "client|unpause"       2 [ADMIN NOSCRIPT LOADING STALE]     [] Local(Local::Administer),    "6.2.0" "Resume processing of clients that were paused";
     "echo"                 2 [LOADING STALE FAST]               [] Local(Local::Echo),        "1.0.0" "Echo the given string";
     "hello"               -1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] [] Local(Local::Hello),       "6.0.0" "Handshake with Redis";
     "ping"                -1 [FAST]                             [] Local(Local::Ping),        "1.0.0" "Ping the server";

@@ -139,12 +139,11 @@ mod streams;
 mod strings;
 
 /// Why a command is refused, and what to do instead.
-const CHANGES_ONE_NODE: &str = "it changes one server of many; send it to that server directly";
-const SPEAKS_OF_ONE_NODE: &str = "it speaks of one server of many; ask that server directly";
+const CHANGES_ONE_NODE: &str = "it would cut the gateway off from the server, or change what it is to it; send it to the server directly";
+const SPEAKS_OF_ONE_NODE: &str = "it speaks of one server of many; HOTGATE NODE host:port asks one";
 const BETWEEN_SERVERS: &str = "it is for the traffic between servers; send it to the server directly";
 const TOPOLOGY: &str = "it changes or inspects the cluster behind the gateway; send it to a node directly";
 const SHARED_CONNECTION: &str = "clients of the gateway share its connections to the server";
-const PAUSES_EVERYONE: &str = "it would pause every client of the gateway; send it to the server directly";
 
 // The flags of keys as plain numbers, because `|` on a type of one's own is not for constants.
 const RO: u16 = KeyFlags::RO.bits();

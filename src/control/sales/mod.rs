@@ -19,7 +19,9 @@ use crate::reserve::{
     REGISTRY_SHARDS, Refusal, ReserveCommand, Script, open_result, registry_key, registry_shard, sale_key,
 };
 use crate::resp::{bulk_payload, elements, encode, first_error};
+use crate::shared::audit::AuditEntry;
 use crate::shared::gateway::Gateway;
+use crate::shared::keys;
 use crate::shared::mailbox::{ControlRequest, WorkerMessage};
 
 /// How long one command is tried.
@@ -36,19 +38,19 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
             terms.unread_max = unread_max(gateway);
             let call =
                 |with_body, out: &mut BytesMut| Script::encode_open(&sale_key(sku), &terms, with_body, out);
-            note(question, sku, "opened or changed", open_sale(gateway, sku, call).await)
+            note(gateway, question, open_sale(gateway, sku, call).await)
         }
-        Ok(ReserveCommand::Close) => note(question, sku, "closed", close(gateway, sku, true).await),
-        Ok(ReserveCommand::Reopen) => note(question, sku, "reopened", close(gateway, sku, false).await),
+        Ok(ReserveCommand::Close) => note(gateway, question, close(gateway, sku, true).await),
+        Ok(ReserveCommand::Reopen) => note(gateway, question, close(gateway, sku, false).await),
         Ok(ReserveCommand::Skus { after, count }) => list(gateway, after, count).await,
         Ok(ReserveCommand::List { after, count, state }) => {
             steps::list(gateway, sku, (after, count, state)).await
         }
         Ok(ReserveCommand::Move { to, count }) => {
-            note(question, sku, "moved", steps::move_holders(gateway, (sku, to), count).await)
+            note(gateway, question, steps::move_holders(gateway, (sku, to), count).await)
         }
         Ok(ReserveCommand::Drop { count }) => {
-            note(question, sku, "dropped", steps::drop_sale(gateway, sku, count).await)
+            note(gateway, question, steps::drop_sale(gateway, sku, count).await)
         }
         // They are done at the sale's home.
         Ok(ReserveCommand::Op(_) | ReserveCommand::CheckMany(_)) => {
@@ -78,21 +80,39 @@ fn refused(refusal: &Refusal<'_>) -> Bytes {
     out.into()
 }
 
-/// Writes into the log what was asked of a sale, and what came of it.
+/// Notes what was asked of a sale, and what came of it.
 fn note(
+    gateway: &Gateway,
     question: &ControlRequest,
-    sku: &[u8],
-    what: &str,
     outcome: Result<Bytes, String>,
 ) -> Result<Bytes, String> {
-    let by = format!("{} ({})", question.asker.address, question.asker.user);
-    let sku = sku.escape_ascii().to_string();
-    match outcome.as_ref().map(|reply| first_error(reply).map(String::from_utf8_lossy)) {
-        Ok(None) => tracing::info!(sku, by, "a sale was {what}"),
-        Ok(Some(why)) => tracing::info!(sku, by, "a sale was not {what}: {why}"),
-        Err(why) => tracing::warn!(sku, by, "whether a sale was {what} is not known: {why}"),
-    }
+    let words: Vec<String> = question.arguments.iter().map(|word| gateway.key_names.label(word)).collect();
+    let text = |word: &Bytes| String::from_utf8_lossy(word).to_ascii_lowercase();
+    let change = question.arguments.first().map(text).unwrap_or_default();
+    let sku = words.get(1).cloned().unwrap_or_default();
+    let entry = AuditEntry::new(&question.asker.author(), change, sku);
+    gateway.audit.record(
+        match outcome.as_ref().map(|reply| first_error(reply).map(String::from_utf8_lossy)) {
+            Ok(None) => entry.from_to("", asked(gateway, question)),
+            Ok(Some(why)) => entry.failed(why),
+            Err(why) => entry.failed(format!("not known: {why}")),
+        },
+    );
     outcome
+}
+
+/// The arguments behind the name of the sale, with names of other sales as they may be shown.
+fn asked(gateway: &Gateway, question: &ControlRequest) -> String {
+    let name = question.arguments.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    let is_name = |place: usize| match name.as_slice() {
+        b"reserve.move" => place == 0,
+        _ => place > 0 && question.arguments[place + 1].eq_ignore_ascii_case(b"HOLDERSOF"),
+    };
+    let words = question.arguments.iter().skip(2).enumerate().map(|(place, word)| match is_name(place) {
+        true => gateway.key_names.label(word),
+        false => keys::text(word),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Enters a sale into the registry, opens it, and enters it again: the sweeper may have taken it out between the two.

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::config::Secret;
 use crate::net::{ConnectError, Dialer, Stream};
-use crate::resp::encode;
+use crate::resp::{ReplyScan, ReplyScanner, RespVersion, encode, first_error};
 use crate::shared::topology::Address;
 use frame_gauge::{FrameGauge, GaugeError};
 
@@ -106,6 +106,7 @@ pub struct UpstreamClient {
     stream: Stream,
     received: BytesMut,
     reply_timeout: Duration,
+    version: RespVersion,
 }
 
 impl UpstreamClient {
@@ -120,7 +121,12 @@ impl UpstreamClient {
         timeouts: Timeouts,
     ) -> Result<Self, UpstreamError> {
         let stream = credentials.dialer.connect(address, Some(timeouts.connect)).await?;
-        let mut client = Self { stream, received: BytesMut::new(), reply_timeout: timeouts.reply };
+        let mut client = Self {
+            stream,
+            received: BytesMut::new(),
+            reply_timeout: timeouts.reply,
+            version: RespVersion::Resp2,
+        };
         client.authenticate(credentials).await?;
         Ok(client)
     }
@@ -165,6 +171,19 @@ impl UpstreamClient {
             self.read_reply().await
         };
         timeout(reply_timeout, exchange).await.unwrap_or(Err(UpstreamError::ReplyTimeout))
+    }
+
+    /// Speaks RESP3 from here on, for a client that does and gets the replies as they are.
+    ///
+    /// # Errors
+    /// Those of [`UpstreamClient::command_raw`]; [`UpstreamError::Refused`] by a server before Redis 6.
+    pub async fn speak_resp3(&mut self) -> Result<(), UpstreamError> {
+        self.version = RespVersion::Resp3;
+        let reply = self.command_raw(&[b"HELLO", b"3"]).await?;
+        match first_error(&reply) {
+            Some(text) => Err(UpstreamError::Refused(String::from_utf8_lossy(text).into_owned())),
+            None => Ok(()),
+        }
     }
 
     /// Sends `request`, which is as many commands as there are to be replies, and appends each whole reply to `replies`, an error
@@ -224,13 +243,24 @@ impl UpstreamClient {
     }
 
     async fn read_reply(&mut self) -> Result<Bytes, UpstreamError> {
-        let mut gauge = FrameGauge::default();
+        let (mut gauge, mut scanner) = (FrameGauge::default(), ReplyScanner::new());
         loop {
-            match gauge.advance(&self.received) {
-                Ok(Some(len)) => return Ok(self.received.split_to(len).freeze()),
-                Ok(None) => {}
-                Err(GaugeError::TooDeep) => return Err(UpstreamError::Unreadable("nested too deep")),
-                Err(GaugeError::Malformed) => return Err(UpstreamError::Unreadable("not RESP2")),
+            let whole = match self.version {
+                RespVersion::Resp2 => gauge.advance(&self.received).map_err(|error| match error {
+                    GaugeError::TooDeep => UpstreamError::Unreadable("nested too deep"),
+                    GaugeError::Malformed => UpstreamError::Unreadable("not RESP2"),
+                })?,
+                // Nobody decodes these, so they may nest as they like.
+                RespVersion::Resp3 => match scanner.scan(&self.received) {
+                    ReplyScan::Complete { len } => Some(len),
+                    ReplyScan::Incomplete { .. } => None,
+                    ReplyScan::TooLong | ReplyScan::Malformed(_) => {
+                        return Err(UpstreamError::Unreadable("not RESP3"));
+                    }
+                },
+            };
+            if let Some(len) = whole {
+                return Ok(self.received.split_to(len).freeze());
             }
             if self.received.len() >= REPLY_BYTES_MAX {
                 return Err(UpstreamError::Unreadable("longer than any answer to what was asked"));

@@ -4,7 +4,7 @@
 
 import { Chart } from "./charts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
-import { clientsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
+import { changesTable, clientsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
 
 const TOKEN = "hotgate-token";
 const HISTORY_SLOTS = 600;
@@ -21,7 +21,7 @@ const put = (id, text) => { const element = at(id); if (element.textContent !== 
 const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "\u00a0")).join(" · "));
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable() };
+const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable() };
 const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
@@ -238,6 +238,17 @@ async function watchClients() {
   }
 }
 
+async function watchChanges() {
+  for (;;) {
+    if (at("changes-panel").open) {
+      try {
+        tables.changes.show((await (await ask("api/audit")).json()).changes);
+      } catch (error) { console.warn("no list of changes:", error); }
+    }
+    await pause(CLIENTS_PERIOD_MS);
+  }
+}
+
 // The quotas: the first ones come with every frame; what is searched for, sorted or further on is asked for.
 const wanted = { search: "", sort: "foremost", offset: 0 };
 const isFirst = () => wanted.search === "" && wanted.sort === "foremost" && wanted.offset === 0;
@@ -334,4 +345,5 @@ async function send(change) {
 setInterval(showConnection, 500);
 followForEver();
 watchClients();
+watchChanges();
 watchQuotas();

@@ -1,4 +1,4 @@
-// The four tables. Rows are kept by identity and updated in place, so that nothing flickers and a selection survives.
+// The five tables. Rows are kept by identity and updated in place, so that nothing flickers and a selection survives.
 // Everything that came from the gateway goes through textContent: a key name is data, never markup.
 
 import { drawSparkline, sparkline } from "./charts.js";
@@ -271,5 +271,16 @@ export function clientsTable() {
     ["num", (cell, client) => set(cell, whole(client.requests))],
     ["", (cell, client) => set(cell, client.last_command || "–")],
     ["num", (cell, client) => set(cell, bytes(client.buffered_in_bytes + client.buffered_out_bytes))],
+  ]);
+}
+
+export function changesTable() {
+  return new Table("changes", change => change.id, [
+    ["key", (cell, change) => nameLines(cell, change.object || change.change, change.times > 1 ? `${change.change}, ${whole(change.times)} times` : change.change)],
+    ["", (cell, change) => twoLines(cell, change.user, change.address)],
+    ["num", (cell, change) => set(cell, span((nowMs - change.last_ms) / 1000))],
+    ["", (cell, change) => set(cell, shortened(change.before) || "–")],
+    ["", (cell, change) => set(cell, change.outcome === "done" ? shortened(change.after) || "–" : `not done: ${change.outcome}`)],
+    ["", (cell, change) => set(cell, change.reason || "–")],
   ]);
 }

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Shared, json_bytes};
-use crate::monitor::keys;
 use crate::shared::client_rows::ClientRow;
+use crate::shared::keys;
 
 /// Rows in an answer; a worker spends about a microsecond on each.
 const ROWS_MAX: usize = 1_000;

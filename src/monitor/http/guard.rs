@@ -2,7 +2,7 @@
 //!
 //! - On loopback the `Host` header must name loopback. Otherwise a web page could reach the API through a DNS name that
 //!   resolves to 127.0.0.1 (DNS rebinding). On other addresses any host name may be right.
-//! - A configured token is compared by digest and in constant time, so timing leaks neither its length nor its beginning.
+//! - Tokens are compared by digest, all of them and in constant time, so timing leaks neither length nor beginning of one.
 //! - Requests per second are bounded, per source and in total, separately for each class ([`super::allowance`]). Beyond the bound
 //!   a request gets 429 and a closed connection, before any work is done for it. `/healthz` and `/readyz` are always answered.
 //! - A request that is not done within [`REQUEST_PATIENCE`] is given up: its body did not come.
@@ -17,7 +17,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use sha1_smol::Sha1;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
@@ -32,27 +32,62 @@ use crate::net::SocketName;
 /// How long a request may take from its header to its answer: twice what a change of a quota may.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
+/// A token that lets somebody in.
+#[derive(Clone, Debug)]
+pub struct AdminToken {
+    /// The name under which changes are noted.
+    pub name: String,
+    /// SHA-256 of the token itself.
+    pub digest: [u8; 32],
+    /// Whether its bearer may change something.
+    pub may_change: bool,
+}
+
+impl AdminToken {
+    /// A token in clear.
+    pub fn new(name: &str, token: &str, may_change: bool) -> Self {
+        Self { name: name.to_owned(), digest: Sha256::digest(token.as_bytes()).into(), may_change }
+    }
+}
+
+/// Who sends a request that was let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// No token is configured, so nobody says who it is.
+    Anybody,
+    /// The bearer of this token, which may look only.
+    MayRead(String),
+    /// The bearer of this token.
+    MayChange(String),
+}
+
 /// See the module.
 pub struct Guard {
     loopback: bool,
-    token: Latest<Option<String>>,
+    tokens: Latest<Arc<[AdminToken]>>,
     allowance: Mutex<Allowance>,
 }
 
 impl Guard {
     /// A guard for a server that listens on `address`.
-    pub fn new(address: &SocketName, token: Latest<Option<String>>) -> Self {
+    pub fn new(address: &SocketName, tokens: Latest<Arc<[AdminToken]>>) -> Self {
         let allowance = Mutex::new(Allowance::new(Instant::now()));
-        Self { loopback: address.is_loopback(), token, allowance }
+        Self { loopback: address.is_loopback(), tokens, allowance }
     }
 
-    /// The token that is required; `None` when none is configured.
-    pub fn token(&self) -> Option<String> {
-        (self.token)().filter(|token| !token.is_empty())
+    /// Who sends a request; nothing if a token is required and this has none that holds.
+    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        let tokens = (self.tokens)();
+        if tokens.is_empty() {
+            return Some(Caller::Anybody);
+        }
+        let found = bearer_of(headers, &tokens)?;
+        let name = found.name.clone();
+        Some(if found.may_change { Caller::MayChange(name) } else { Caller::MayRead(name) })
     }
 
     fn is_stranger(&self, headers: &HeaderMap) -> bool {
-        self.token().is_some_and(|token| !carries(headers, &token))
+        self.caller(headers).is_none()
     }
 
     /// Where a request is counted; `None` for a probe.
@@ -115,13 +150,14 @@ fn last(mut response: Response) -> Response {
     response
 }
 
-/// Lets a request through when it carries the token, or when none is configured.
-pub async fn require_token(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    if !shared.guard.is_stranger(request.headers()) {
+/// Lets a request through when it carries a token, or when none is configured. Its handler learns who sends it.
+pub async fn require_token(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
+    if let Some(caller) = shared.guard.caller(request.headers()) {
+        request.extensions_mut().insert(caller);
         return next.run(request).await;
     }
     let sentence = match request.headers().contains_key(header::AUTHORIZATION) {
-        true => "this is not the admin token (admin.token)",
+        true => "this is not the admin token (admin.token, admin.bearer)",
         false => "the admin token is required: Authorization: Bearer ...",
     };
     let mut response = shared.turn_away(Reason::Token, StatusCode::UNAUTHORIZED, sentence);
@@ -131,17 +167,18 @@ pub async fn require_token(State(shared): State<Arc<Shared>>, request: Request, 
     response
 }
 
-fn carries(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let given = given.and_then(|value| value.split_at_checked(7));
-    let Some((scheme, given)) = given else { return false };
-    scheme.eq_ignore_ascii_case(b"bearer ") && equal(given, token.as_bytes())
-}
-
-/// Equality whose time depends on the lengths of neither beginning nor match: digests are compared whole.
-fn equal(given: &[u8], expected: &[u8]) -> bool {
-    let (given, expected) = (Sha1::from(given).digest().bytes(), Sha1::from(expected).digest().bytes());
-    given.iter().zip(expected).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+/// The token that a request carries. All are looked at, each whole.
+fn bearer_of<'t>(headers: &HeaderMap, tokens: &'t [AdminToken]) -> Option<&'t AdminToken> {
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes)?;
+    let (scheme, given) = given.split_at_checked(7)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return None;
+    }
+    let digest: [u8; 32] = Sha256::digest(given).into();
+    let same = |token: &AdminToken| {
+        token.digest.iter().zip(&digest).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    };
+    tokens.iter().fold(None, |found, token| if same(token) { Some(token) } else { found })
 }
 
 fn names_loopback(host: &str) -> bool {
@@ -171,17 +208,19 @@ mod tests {
 
     #[test]
     fn tokens() {
+        let known = [AdminToken::new("ops", "sesame", true), AdminToken::new("page", "look", false)];
         let with = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-            carries(&headers, "sesame")
+            bearer_of(&headers, &known).map(|token| token.name.as_str())
         };
-        assert!(with("Bearer sesame") && with("bearer sesame"));
+        assert_eq!(with("Bearer sesame"), Some("ops"));
+        assert_eq!(with("bearer look"), Some("page"));
         for value in
             ["sesame", "Bearer", "Bearer ", "Bearer sesam", "Bearer sesame ", "Basic sesame", "Bearer SESAME"]
         {
-            assert!(!with(value), "{value:?}");
+            assert_eq!(with(value), None, "{value:?}");
         }
-        assert!(!carries(&HeaderMap::new(), "sesame"));
+        assert!(bearer_of(&HeaderMap::new(), &known).is_none());
     }
 }

@@ -5,7 +5,7 @@
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
 //! | `/` and its script and style | everyone | the page, which asks for the token itself |
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
-//! | `POST /api/quotas` | who has the token, which must be configured | a change of a quota |
+//! | `POST /api/quotas` | who has a token that may change | a change of a quota |
 //!
 //! It does not slow the data path down: it runs on the control thread, answers from the board, whose renderings are made at most
 //! four times a second, and is bounded in connections, streams and requests per second.
@@ -18,6 +18,7 @@
 
 mod allowance;
 mod assets;
+mod audit;
 mod clients;
 mod connections;
 mod guard;
@@ -40,6 +41,7 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use clients::ClientsCache;
 use guard::Guard;
+pub use guard::{AdminToken, Caller};
 use serde::Deserialize;
 use serde_json::json;
 use stream::Streams;
@@ -49,9 +51,8 @@ const BODY_BYTES_MAX: usize = 32 * 1024;
 
 /// How the HTTP side is to be run.
 pub struct HttpOptions {
-    /// The token that holds now; a reload may change it. `None` or empty: everyone may look and nobody may
-    /// change anything.
-    pub token: Latest<Option<String>>,
+    /// The tokens that hold now; a reload may change them. None: everyone may look and nobody may change anything.
+    pub tokens: Latest<Arc<[AdminToken]>>,
     /// Connections at once; for the next one another gives way.
     pub connections_max: usize,
 }
@@ -91,7 +92,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
     let shared = Arc::new(Shared {
         board,
         sources,
-        guard: Guard::new(&address, options.token),
+        guard: Guard::new(&address, options.tokens),
         clients: ClientsCache::default(),
         streams: Streams::new(options.connections_max),
     });
@@ -104,6 +105,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
         .route("/api/sales", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().sales())))
+        .route("/api/audit", get(audit::list))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))

@@ -3,7 +3,7 @@
 //! `GET /api/quotas?search=TEXT&sort=used|refused|granted|key|foremost&offset=N&count=N` tells how many counters there are and how
 //! many were found, and gives those of the page; without anything the first 50, most used first.
 //!
-//! A change's page: //! It needs the token, and a token must be configured: without one everyone who reaches the port would be an
+//! A change needs a token that may change: without one everyone who reaches the port would be an
 //! operator. A browser sends no bearer token by itself, so that a foreign page can't make changes in an
 //! operator's name.
 
@@ -11,18 +11,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Query, State};
+use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::guard::Caller;
 use super::listener::Peer;
 use super::{Shared, error};
 use crate::admission::QuotaAction;
-use crate::monitor::keys;
 use crate::monitor::quota_page::{COUNT_DEFAULT, COUNT_MAX, QuotaQuery, QuotaSort, view_of};
 use crate::monitor::sources::Sources;
+use crate::shared::audit::Author;
+use crate::shared::keys;
 
 /// The body: `{"key": "sku:{8421}:reserved", "action": "limit", "limit": 1000000}`.
 #[derive(Deserialize)]
@@ -34,20 +36,30 @@ pub struct Change {
     action: String,
     /// With `limit`: 0 or more.
     limit: Option<i64>,
+    /// Why, for [`super::audit`].
+    #[serde(default)]
+    reason: String,
 }
 
 /// The handler.
 pub async fn change(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    Extension(caller): Extension<Caller>,
     body: Result<Json<Change>, JsonRejection>,
 ) -> Response {
-    if shared.guard.token().is_none() {
-        return error(
-            StatusCode::FORBIDDEN,
-            "changes need an admin token: set admin.token in the configuration",
-        );
-    }
+    let user = match caller {
+        Caller::MayChange(name) => name,
+        Caller::MayRead(name) => {
+            let sentence =
+                format!("the token of {name} may only read; give it admin.bearer.may = \"change\"");
+            return error(StatusCode::FORBIDDEN, &sentence);
+        }
+        Caller::Anybody => {
+            let sentence = "changes need an admin token: set admin.token in the configuration";
+            return error(StatusCode::FORBIDDEN, sentence);
+        }
+    };
     let change = match body {
         Ok(Json(change)) => change,
         Err(rejection) => return error(rejection.status(), &rejection.body_text()),
@@ -59,7 +71,8 @@ pub async fn change(
     let Some(key) = key(&shared.sources, &change.key) else {
         return error(StatusCode::BAD_REQUEST, "the key is not written as /api/quotas writes it");
     };
-    match shared.sources.quota_changes.change(key, action, format!("{peer} over HTTP")).await {
+    let by = Author { user, address: format!("{peer} over HTTP") };
+    match shared.sources.quota_changes.change(key, action, by, change.reason).await {
         Ok(done) => Json(json!({ "done": done })).into_response(),
         Err(why) => error(StatusCode::CONFLICT, &why),
     }

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use tracing::info;
 
-use super::keys::KeyNames;
 use super::view::NoticesView;
 use crate::detect::{Class, Transition, TransitionKind};
+use crate::shared::keys::KeyNames;
 use webhook::WebhookQueue;
 
 /// The channel on which clients of the gateway hear of hot keys; the name that users of Valkey asked for.

@@ -122,7 +122,7 @@ impl Merge {
 pub fn plan_of(fan: Fan, version: RespVersion, seed: u64) -> Plan {
     match fan {
         Fan::Sum => Plan::Sum,
-        Fan::Min => Plan::Min,
+        Fan::Min | Fan::Oldest => Plan::Min,
         Fan::ConcatArrays => Plan::Union(version),
         Fan::AndArray => Plan::And,
         Fan::PubsubNumsub => Plan::ChannelCounts(version),

@@ -20,6 +20,7 @@ mod combining;
 mod connection;
 pub mod copy_guard;
 pub mod invalidations;
+pub mod logins;
 pub mod merge;
 pub mod output;
 pub mod replies;
@@ -52,6 +53,7 @@ use crate::shared::labels::CloseReason;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
 use copy_guard::CopyGuard;
+use logins::Logins;
 use output::Output;
 use replies::ReplyQueue;
 use session::Session;
@@ -137,6 +139,8 @@ pub struct Clients {
     pub redirected: Vec<Backlog>,
     /// Tracking clients in broadcast mode that have lost a connection, and when to listen again.
     pub listen_again_at: Vec<(ClientKey, u64)>,
+    /// Who has not logged in, and from where log-ins failed.
+    pub logins: Logins,
     /// The worker's clock when the log last said that a client sends HTTP.
     pub http_logged_ns: Option<u64>,
     /// The same of a client that speaks TLS on a plain port.
@@ -151,9 +155,36 @@ impl Clients {
             dirty: Vec::new(),
             redirected: (0..workers).map(|_| Backlog::default()).collect(),
             listen_again_at: Vec::new(),
+            logins: Logins::default(),
             http_logged_ns: None,
             tls_logged_ns: None,
         }
+    }
+
+    /// A connection that may or may not have logged in since it was looked at last is counted as what it is.
+    pub fn note_login(&mut self, key: ClientKey) {
+        let Some(client) = self.all.get_mut(key) else { return };
+        match (client.knocks, client.session.authenticated) {
+            (true, true) => self.logins.end(),
+            (false, false) => self.logins.begin(key),
+            _ => return,
+        }
+        client.knocks = !client.knocks;
+    }
+
+    /// Closes connections that have not logged in, those that came first, until there are at most so many.
+    pub fn bound_unauthenticated(&mut self, max: usize) {
+        while self.logins.count() > max {
+            let Some(oldest) = self.logins.take_oldest() else { return };
+            let Some(client) = self.all.get_mut(oldest).filter(|client| client.knocks) else { continue };
+            client.knocks = false;
+            self.logins.end();
+            if !client.session.authenticated {
+                self.close(oldest, CloseReason::Login);
+            }
+        }
+        let all = &self.all;
+        self.logins.forget_unless(|key| all.get(key).is_some_and(|client| client.knocks));
     }
 
     /// The client with this id, if it is one of these.
@@ -191,6 +222,8 @@ pub struct Client {
     pub window: Window,
     /// What the client said of itself.
     pub session: Session,
+    /// It is counted among those that have not logged in.
+    pub knocks: bool,
     /// How far it is in its life.
     pub phase: Phase,
     /// Why it waits.
@@ -288,6 +321,7 @@ impl Client {
             stall: Stall::default(),
             window: Window::default(),
             session,
+            knocks: false,
             phase: Phase::Open,
             gate: Gate::Open,
             exclusive: false,

@@ -74,6 +74,8 @@ pub struct Session {
     pub user: Bytes,
     /// That user, if it may not do everything.
     pub restricted: Option<Arc<User>>,
+    /// What that user may do was given to it by a rule, so it may have servers administered.
+    pub administers: bool,
     /// May send commands.
     pub authenticated: bool,
     /// `CLIENT REPLY`.
@@ -122,6 +124,7 @@ impl Session {
             library_version: Bytes::new(),
             user: Bytes::from_static(DEFAULT_USER),
             restricted: None,
+            administers: false,
             authenticated: false,
             replies: Replies::On,
             transaction: TransactionState::Closed,
@@ -148,6 +151,7 @@ impl Session {
     pub fn become_user(&mut self, user: &Arc<User>) {
         self.user = Bytes::copy_from_slice(&user.name);
         self.restricted = (!user.is_unrestricted()).then(|| Arc::clone(user));
+        self.administers = user.has_given_commands();
         self.limits_changed |= !self.authenticated;
         self.authenticated = true;
         self.refresh_plain();
@@ -156,7 +160,6 @@ impl Session {
     /// To be called after any change of the state above.
     pub fn refresh_plain(&mut self) {
         self.plain = self.authenticated
-            && self.restricted.is_none()
             && !self.transaction.is_special()
             && self.subscriptions.is_none()
             && self.tracking.is_none()

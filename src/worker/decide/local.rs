@@ -108,7 +108,14 @@ pub fn answer(
             render::command(&surroundings.snapshots.commands, request, style, out);
         }
         Local::Cluster => return cluster(surroundings, session.version, request, out),
-        Local::Acl | Local::Config | Local::Info | Local::Hotgate | Local::Hotkeys | Local::Reserve => {
+        Local::Administer
+        | Local::ResetLog
+        | Local::Acl
+        | Local::Config
+        | Local::Info
+        | Local::Hotgate
+        | Local::Hotkeys
+        | Local::Reserve => {
             return Answer::Ask;
         }
     }

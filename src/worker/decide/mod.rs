@@ -26,7 +26,7 @@ use std::sync::Arc;
 use super::client::session::Session as ClientSession;
 use crate::access::{Denied, Users};
 use crate::command::{
-    Class, Command, CommandError, CommandFlags, CommandTable, Fan, Local, Reserve, Session,
+    Class, Command, CommandError, CommandFlags, CommandTable, Fan, GIVEN_BY_RULE, Local, Reserve, Session,
 };
 use crate::config::ReadFrom;
 use crate::resp::Request;
@@ -306,6 +306,10 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
         _ if command.flags.contains(CommandFlags::NO_MULTI) => {
             poison(session);
             return Verdict::Refuse(NO_MULTI.into());
+        }
+        Class::Local(Local::Administer) if !session.administers => {
+            poison(session);
+            return Verdict::Refuse(command.refusal(GIVEN_BY_RULE).into_bytes().into());
         }
         Class::OneServer(_) if single => Part::Redis,
         Class::Refuse(_) if single && command.name.starts_with("cluster|") => Part::Here,

@@ -107,7 +107,7 @@ impl HotKeys {
         }
         if settlement.denied && core.gateway.rights.on_fold_refused() {
             tracing::warn!(
-                key = %home.queue.key().escape_ascii(),
+                key = core.gateway.key_names.label(home.queue.key()),
                 "the upstream user may not say INCRBY, which many INCR, DECR and DECRBY of a hot key become: they go as they come; \
                  allow it +incrby"
             );

@@ -18,6 +18,7 @@ use crate::route::SlotAt;
 use crate::shared::ending::Ending;
 use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::keyed::RowId;
+use crate::shared::keys::KeyNames;
 use crate::shared::labels::RequestClass;
 use crate::worker::core::Core;
 
@@ -117,7 +118,7 @@ impl HotKeys {
             }
             None if ending.is_unknown() => {
                 held.admission.on_owed_unknown();
-                let key = held.admission.quota().key().escape_ascii().to_string();
+                let key = core.gateway.key_names.label(held.admission.quota().key());
                 tracing::warn!(
                     key,
                     sum,
@@ -127,7 +128,7 @@ impl HotKeys {
             None if first_error(reply).is_some_and(is_for_good) => {
                 held.admission.on_owed_refused(now_ns);
                 owner.forgive(queue.is_in_doubt(), now_ns);
-                let key = held.admission.quota().key().escape_ascii().to_string();
+                let key = core.gateway.key_names.label(held.admission.quota().key());
                 let error = first_error(reply).unwrap_or_default().escape_ascii().to_string();
                 tracing::warn!(
                     key,
@@ -163,7 +164,7 @@ impl HotKeys {
         }
         if !in_counter {
             tracing::warn!(
-                key = key.escape_ascii().to_string(),
+                key = core.gateway.key_names.label(key),
                 sum,
                 error = error.escape_ascii().to_string(),
                 "a sum that a quota let through unchecked is lost, or may be: the quota is gone from the configuration"
@@ -185,7 +186,7 @@ impl HotKeys {
     }
 
     /// Says of each key what was let through and is not known to be in its counter, when the process has to end.
-    pub fn report_unpaid(&self) -> Unflushed {
+    pub fn report_unpaid(&self, names: &KeyNames) -> Unflushed {
         let held = |entry: &Entry| entry.queue.as_ref()?.held.as_ref()?.admission.owed();
         let of_quotas = self.entries.values().filter_map(|entry| Some((&entry.key, held(entry)?)));
         let orphaned = self.orphaned_sums.values().map(|orphan| (&orphan.key, orphan.owed));
@@ -194,7 +195,7 @@ impl HotKeys {
             unpaid.keys += 1;
             unpaid.increments += increments as usize;
             tracing::error!(
-                key = key.escape_ascii().to_string(),
+                key = names.label(key),
                 sum,
                 increments,
                 in_doubt,

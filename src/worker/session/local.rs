@@ -8,7 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use crate::command::{CommandId, Local};
+use crate::command::{CommandId, GIVEN_BY_RULE, Local};
 use crate::net::SocketName;
 use crate::resp::{Request, RespVersion, encode};
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
@@ -36,6 +36,10 @@ impl Sessions<'_> {
         request: &Request<'_>,
     ) -> Flow {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        if local == Local::Administer && !client.session.administers {
+            let name = command.map(|id| self.core.snapshots.commands.get(id).refusal(GIVEN_BY_RULE));
+            return self.refuse(key, ErrorKind::NotCarried, name.unwrap_or_default());
+        }
         // These change what later replies look like, or end the connection: whatever came before has to be out first.
         let changes = matches!(local, Local::Hello | Local::Select | Local::Reset);
         if changes && !client.replies.is_empty() {
@@ -80,7 +84,7 @@ impl Sessions<'_> {
                     let told = denial(client, "auth", request.name().to_ascii_lowercase(), &user);
                     self.core.gateway.users.send(told);
                 }
-                return self.refuse(key, ErrorKind::ClientAuth, local::WRONGPASS);
+                return self.refuse_login(key);
             }
             Answer::Ask => self.ask_control(key, local, request),
             Answer::Forward(slot) => {
@@ -100,6 +104,20 @@ impl Sessions<'_> {
             client.copies.change_version(client.replies.next_sequence().wrapping_sub(1));
             self.adapt_own_connections(key);
         }
+        Flow::Next
+    }
+
+    /// Tells a client that its log-in failed: at once, or after a pause if too many from its address did.
+    fn refuse_login(&mut self, key: ClientKey) -> Flow {
+        let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
+        let pause = self.clients.logins.failed(&client.peer.host(), self.core.now_ns);
+        if pause.is_zero() || client.session.transaction.replying().is_some() {
+            return self.refuse(key, ErrorKind::ClientAuth, local::WRONGPASS);
+        }
+        client.exclusive = true;
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
+        self.core.effects.push(Effect::RefuseLogin { key, sequence, pause });
         Flow::Next
     }
 
@@ -185,6 +203,8 @@ impl Sessions<'_> {
                 client_id: client.id,
                 address: client.peer.to_string(),
                 user: String::from_utf8_lossy(&client.session.user).into_owned(),
+                administers: client.session.administers,
+                database: client.session.database,
             },
             reply,
         };

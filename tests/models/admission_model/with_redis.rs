@@ -111,7 +111,7 @@ impl Home {
     /// Carries out what an operator asks for.
     fn operator(&mut self, line: &str) {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let Ok(Verb::Change(key, action)) = Verb::parse(&words) else { panic!("{line} is no change") };
+        let Ok(Verb::Change(key, action, _)) = Verb::parse(&words) else { panic!("{line} is no change") };
         action.check(&key, Some(self.admission.quota())).unwrap();
         let reply = self.client.call(&action.command(&key, "a model"));
         assert!(!reply.starts_with(b"-"), "{line}: {}", String::from_utf8_lossy(&reply));

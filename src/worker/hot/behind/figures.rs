@@ -2,6 +2,7 @@
 
 use super::BehindKey;
 use crate::config::RuleMode;
+use crate::shared::keys::KeyNames;
 use crate::worker::core::Core;
 use crate::worker::hot::{Due, HotKeys};
 
@@ -114,7 +115,7 @@ impl HotKeys {
     }
 
     /// Says of each key what could not be flushed.
-    pub fn report_unflushed(&mut self) -> Unflushed {
+    pub fn report_unflushed(&mut self, names: &KeyNames) -> Unflushed {
         let mut unflushed = Unflushed::default();
         let journaled = self.behind.journal.is_some();
         for key in self.behind.all() {
@@ -128,7 +129,7 @@ impl HotKeys {
             // A flush whose start waits for the disk has not been sent.
             let in_doubt = facts.in_doubt && key.start.is_none();
             tracing::error!(
-                key = key.shown(),
+                key = key.shown(names),
                 sum,
                 increments,
                 in_doubt,

@@ -131,7 +131,7 @@ impl HotKeys {
 
     /// The journal does not take the start of a flush, so that its deltas gather again.
     pub(super) fn start_refused(&mut self, core: &mut Core, key: &mut BehindKey, why: &str) {
-        tracing::debug!(key = key.shown(), why, "a write-behind flush is put off");
+        tracing::debug!(key = key.shown(&core.gateway.key_names), why, "a write-behind flush is put off");
         key.machine.take_back_flush();
         key.start = None;
         self.put_off(core, key, NOT_JOURNALED);
@@ -233,7 +233,11 @@ impl HotKeys {
             WriteBehindReply::Again(Retry::Refused(why)) => {
                 self.note_refusal(core, key, why);
                 if !key.owner.is_failing() {
-                    tracing::warn!(key = key.shown(), error = why, "Redis refuses a write-behind flush");
+                    tracing::warn!(
+                        key = key.shown(&core.gateway.key_names),
+                        error = why,
+                        "Redis refuses a write-behind flush"
+                    );
                 }
                 self.pause(core, key);
             }
@@ -274,7 +278,7 @@ impl HotKeys {
                 // Once, until it does.
                 if !key.owner.is_failing() {
                     tracing::warn!(
-                        key = key.shown(),
+                        key = key.shown(&core.gateway.key_names),
                         reason,
                         "a write-behind flush did not take effect, and will go again"
                     );
@@ -288,7 +292,7 @@ impl HotKeys {
                     what = "whether acknowledged increments are in Redis is not known";
                 }
                 let (sum, increments, reason) = (loss.sum, loss.count, &loss.reason);
-                tracing::error!(key = key.shown(), sum, increments, reason, "{what}");
+                tracing::error!(key = key.shown(&core.gateway.key_names), sum, increments, reason, "{what}");
                 (loss.token, FlushEnd::GivenUp)
             }
         };

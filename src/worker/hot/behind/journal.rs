@@ -181,7 +181,7 @@ impl HotKeys {
             sequence: open.sequence,
         };
         tracing::info!(
-            key = name.escape_ascii().to_string(),
+            key = core.gateway.key_names.label(name),
             increments = recovered.count + in_doubt.map_or(0, |flush| flush.count),
             in_doubt = in_doubt.is_some(),
             "taken over from the journal"

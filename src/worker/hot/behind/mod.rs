@@ -67,6 +67,7 @@ use crate::route::{KeyId, SlotAt};
 use crate::shared::behind::{BarrierId, BehindRequest, HomeReply};
 use crate::shared::handoff::Waiter;
 use crate::shared::keyed::RowId;
+use crate::shared::keys::KeyNames;
 use crate::worker::hot::owner_request::OwnerRequest;
 use crate::worker::hot::{Hashed, HotKeys};
 use crate::worker::timers::Timers;
@@ -211,8 +212,9 @@ impl BehindKey {
         }
     }
 
-    fn shown(&self) -> String {
-        self.machine.key().escape_ascii().to_string()
+    /// Its name for the log.
+    fn shown(&self, names: &KeyNames) -> String {
+        names.label(self.machine.key())
     }
 
     fn named(&self) -> (KeyId, Bytes) {

@@ -1,0 +1,237 @@
+//! The changes of operators on disk: `audit.jsonl` in `gateway.state_dir`, one JSON object a line.
+//!
+//! Owns a thread, which writes and syncs what is noted, off every other thread. Two files hold at most [`FILE_BYTES_MAX`] each: when
+//! `audit.jsonl` is full it becomes `audit.1.jsonl`, in place of the former one. At the start both are read. A line that can't be
+//! read, as the last one after a crash, is passed over.
+//!
+//! One process writes at a time. Another that was started in the same directory waits for the lock with what it has to write, and
+//! writes when the former has ended.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::shared::audit::{Audit, AuditEntry, ENTRIES_MAX, Writer};
+
+/// The size of each of the two files, about two thousand changes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Changes that may wait to be written. Beyond it further ones are kept in memory only.
+const WAITING_MAX: usize = 256;
+
+/// Between two attempts to write what could not be written.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Reads what former processes noted in the directory, and starts the thread that writes there. Without a directory the list is
+/// in memory only.
+///
+/// # Errors
+/// The directory can't be made, or what is in it can't be read.
+pub fn start(directory: Option<&Path>) -> io::Result<Audit> {
+    let Some(directory) = directory else { return Ok(Audit::new(Vec::new(), None)) };
+    fs::create_dir_all(directory)?;
+    let files = Files::of(directory);
+    let former = files.read()?;
+    let (sender, entries) = sync_channel(WAITING_MAX);
+    let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(files, &entries))?;
+    Ok(Audit::new(former, Some(Writer { entries: sender, thread })))
+}
+
+struct Files {
+    current: PathBuf,
+    former: PathBuf,
+    lock: PathBuf,
+}
+
+impl Files {
+    fn of(directory: &Path) -> Self {
+        let named = |name| directory.join(name);
+        Self { current: named("audit.jsonl"), former: named("audit.1.jsonl"), lock: named("audit.lock") }
+    }
+
+    /// What is in both, the oldest first.
+    fn read(&self) -> io::Result<Vec<AuditEntry>> {
+        let mut entries = Vec::new();
+        for file in [&self.former, &self.current] {
+            let mut text = Vec::new();
+            match File::open(file) {
+                // A rotation may be due, so the current one may be longer by one entry.
+                Ok(file) => file.take(2 * FILE_BYTES_MAX).read_to_end(&mut text)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for line in text.split(|byte| *byte == b'\n') {
+                let Ok(entry) = serde_json::from_slice::<AuditEntry>(line) else { continue };
+                // One that counts is written again.
+                match entries.last_mut().filter(|last: &&mut AuditEntry| last.id == entry.id) {
+                    Some(last) => *last = entry,
+                    None => entries.push(entry),
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The files, if no other process writes to them.
+    fn open(&self) -> io::Result<Option<Open>> {
+        let owned = |options: &mut OpenOptions, path| options.create(true).mode(0o600).open(path);
+        let lock = owned(OpenOptions::new().write(true).truncate(false), &self.lock)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        let mut file = owned(OpenOptions::new().read(true).append(true), &self.current)?;
+        let mut bytes = file.metadata()?.len();
+        if bytes > 0 {
+            // A crash may have torn the last line, which must not swallow the next.
+            file.write_all(b"\n")?;
+            bytes += 1;
+        }
+        Ok(Some(Open { _lock: lock, file, bytes }))
+    }
+}
+
+/// The file that is written to, and the lock that says so.
+struct Open {
+    _lock: File,
+    file: File,
+    bytes: u64,
+}
+
+/// Writes what comes until nothing more can come.
+fn write_all(files: Files, entries: &Receiver<AuditEntry>) {
+    let (mut waiting, mut open, mut complained) = (VecDeque::new(), None, false);
+    loop {
+        let ended = match entries.recv_timeout(RETRY_PAUSE) {
+            Ok(entry) => {
+                waiting.push_back(entry);
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        if let Err(error) = write_waiting(&files, &mut open, &mut waiting) {
+            open = None;
+            if !complained {
+                let file = files.current.display();
+                tracing::error!(%file, "operators' changes can't be written, and wait in memory: {error}");
+            }
+            complained = true;
+        } else if waiting.is_empty() && complained {
+            tracing::info!("operators' changes are written again");
+            complained = false;
+        }
+        while waiting.len() > ENTRIES_MAX {
+            waiting.pop_front();
+        }
+        if ended {
+            if !waiting.is_empty() {
+                let changes = waiting.len();
+                tracing::error!(changes, "the process ends before operators' changes could be written");
+            }
+            return;
+        }
+    }
+}
+
+fn write_waiting(
+    files: &Files,
+    open: &mut Option<Open>,
+    waiting: &mut VecDeque<AuditEntry>,
+) -> io::Result<()> {
+    while let Some(entry) = waiting.front() {
+        if open.is_none() {
+            *open = files.open()?;
+        }
+        let Some(current) = open else { return Ok(()) };
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        if current.bytes + line.len() as u64 > FILE_BYTES_MAX {
+            fs::rename(&files.current, &files.former)?;
+            let options = OpenOptions::new().create(true).append(true).mode(0o600).open(&files.current);
+            (current.file, current.bytes) = (options?, 0);
+        }
+        current.file.write_all(&line)?;
+        current.file.sync_data()?;
+        current.bytes += line.len() as u64;
+        waiting.pop_front();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::audit::Author;
+
+    fn record(audit: &Audit, object: &str) {
+        audit.record(AuditEntry::new(&Author::default(), "quota pause", object).because("r".repeat(900)));
+    }
+
+    fn objects(audit: &Audit) -> Vec<String> {
+        audit.latest(usize::MAX).into_iter().rev().map(|entry| entry.object).collect()
+    }
+
+    #[test]
+    fn what_was_noted_is_there_after_a_restart_even_behind_a_torn_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = start(Some(directory.path())).unwrap();
+        record(&first, "a");
+        first.close();
+        let file = directory.path().join("audit.jsonl");
+        let mut torn = fs::read(&file).unwrap();
+        torn.extend_from_slice(b"{\"id\":2,\"obj");
+        fs::write(&file, torn).unwrap();
+        let second = start(Some(directory.path())).unwrap();
+        record(&second, "b");
+        second.close();
+        let third = start(Some(directory.path())).unwrap();
+        assert_eq!(objects(&third), ["a", "b"]);
+        assert_eq!(third.latest(1)[0].id, 2);
+        third.close();
+    }
+
+    #[test]
+    fn the_files_are_bounded_and_hold_the_latest() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::of(directory.path());
+        let total = 3 * FILE_BYTES_MAX / 1000;
+        let entry = |id: u64| {
+            let entry = AuditEntry::new(&Author::default(), "quota pause", "k").because("r".repeat(900));
+            AuditEntry { id, ..entry }
+        };
+        let (mut open, mut waiting) = (None, (1..=total).map(entry).collect());
+        write_waiting(&files, &mut open, &mut waiting).unwrap();
+        for name in ["audit.jsonl", "audit.1.jsonl"] {
+            assert!(fs::metadata(directory.path().join(name)).unwrap().len() <= FILE_BYTES_MAX, "{name}");
+        }
+        let ids: Vec<u64> = files.read().unwrap().iter().map(|entry| entry.id).collect();
+        assert!(ids.len() > 900 && ids.is_sorted(), "{}", ids.len());
+        assert_eq!(ids.last(), Some(&total));
+    }
+
+    #[test]
+    fn a_second_process_writes_once_the_first_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = start(Some(directory.path())).unwrap();
+        record(&first, "a");
+        let files = Files::of(directory.path());
+        while files.read().unwrap().is_empty() {
+            thread::yield_now();
+        }
+        let second = start(Some(directory.path())).unwrap();
+        record(&second, "b");
+        record(&first, "c");
+        first.close();
+        second.close();
+        let third = start(Some(directory.path())).unwrap();
+        assert_eq!(objects(&third), ["a", "c", "b"]);
+        third.close();
+    }
+}
