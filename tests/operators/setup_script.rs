@@ -39,7 +39,7 @@ fn installed_beside(present: &[&str], has_venv: bool) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "redis-server",
     "redis-cli",
     "redis-benchmark",
@@ -53,6 +53,7 @@ const ALL: [&str; 13] = [
     "script",
     "prlimit",
     "openssl",
+    "psql",
 ];
 
 #[test]
