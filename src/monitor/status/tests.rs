@@ -176,8 +176,11 @@ fn a_silent_node_says_how_long_and_for_whom() {
     let readiness = Readiness::UpstreamUnreachable { why: "10.0.0.3:6379 has not answered for 3 s".into() };
     check(Case { nodes: vec![hung], readiness, ..Case::default() }, Level::Critical, sentence);
     let slow = NodeView { silent_ms: 900, waiting: 41, ..node("10.0.0.3:6379", "master", true) };
+    let sentence = "10.0.0.3:6379 has not answered for 0.9 s; 41 requests wait.";
+    check(Case { nodes: vec![slow.clone()], ..Case::default() }, Level::Notice, sentence);
+    let short = NodeView { silent_ms: 400, ..slow };
     check(
-        Case { nodes: vec![slow], ..Case::default() },
+        Case { nodes: vec![short], ..Case::default() },
         Level::Ok,
         "All quiet: 12,300/s, p99 820 µs, no hot keys.",
     );
