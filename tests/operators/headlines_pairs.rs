@@ -4,14 +4,12 @@
 use crate::sight::{Traffic, gone, sight, stats, told};
 use crate::support::{Client, Gateway, Server};
 
-const CONFIG: &str = "[gateway]\nworkers = 1\n[[quota]]\nmatch = 'sku:*'\nlimit = 1000000\n[[quota]]\nmatch = 'few:*'\nlimit = 5\n\
-                      recheck = '100ms'\n[[quota]]\nmatch = 'lost:*'\nlimit_key = 'max:$1'\n";
+const CONFIG: &str = "[gateway]\nworkers = 1\n[[quota]]\nmatch = 'sku:*'\nlimit = 1000000\n[[quota]]\nmatch = 'lost:*'\nlimit_key = 'max:$1'\n";
 
 /// A fault, from notices to what is critical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Paused,
-    SoldOut,
     ReloadRefused,
     NodeFull,
     LimitGone,
@@ -47,7 +45,6 @@ impl Fault {
         let of_node = |what: &str| format!("{name} {what}");
         match self {
             Self::Paused => "sku:1 is paused".into(),
-            Self::SoldOut => "few:1 is sold out".into(),
             Self::ReloadRefused => "configuration file was not taken over".into(),
             Self::NodeFull => "maxclients".into(),
             Self::LimitGone => "max:1".into(),
@@ -64,7 +61,6 @@ impl Stage<'_> {
             Fault::Paused => self.client.check("HOTGATE QUOTA PAUSE sku:1", "+paused"),
             Fault::ReloadRefused => self.gateway.reload(&format!("{CONFIG}[no_such_table]\n")),
             Fault::Hung => self.server.pause(),
-            Fault::SoldOut => self.go_on(fault, &["INCR few:1"]),
             _ => {
                 let clients = self.direct.text("CLIENT LIST").lines().count();
                 drop(self.direct.ask(&fault.commands(clients)[0]));
@@ -86,13 +82,9 @@ impl Stage<'_> {
             Fault::Paused => self.client.check("HOTGATE QUOTA RESUME sku:1", "+resumed"),
             Fault::ReloadRefused => self.gateway.reload(CONFIG),
             Fault::Hung => self.server.resume(),
-            Fault::SoldOut => {}
             _ => drop(self.direct.ask(&fault.commands(0)[1])),
         }
         self.traffic.retain(|(of, _)| *of != fault);
-        if fault == Fault::SoldOut {
-            self.client.ask("HOTGATE QUOTA SET few:1 1000000");
-        }
     }
 }
 
@@ -100,7 +92,7 @@ impl Stage<'_> {
 fn the_graver_of_two_comes_first_and_the_other_behind_it() {
     for (lesser, graver) in [
         (Fault::Paused, Fault::ReloadRefused),
-        (Fault::SoldOut, Fault::NodeFull),
+        (Fault::Paused, Fault::NodeFull),
         (Fault::Paused, Fault::OutOfMemory),
         (Fault::ReloadRefused, Fault::MissingRight),
         (Fault::ReloadRefused, Fault::Hung),
