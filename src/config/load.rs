@@ -98,6 +98,20 @@ impl Config {
         })
     }
 
+    /// The same with what the files that it names for secrets hold now.
+    ///
+    /// # Errors
+    /// One of them can't be read, or holds none: clauses.
+    pub fn with_secrets_of_now(&self) -> Result<Config, Vec<String>> {
+        let mut config = self.clone();
+        let mut reader = Reader::new("", Config::DIRECTIVES);
+        read_secrets(&mut config, &mut reader);
+        match reader.into_errors() {
+            errors if errors.is_empty() => Ok(config),
+            errors => Err(errors.iter().map(ToString::to_string).collect()),
+        }
+    }
+
     /// Every directive whose value differs in `other`, and whether a live reload takes it.
     pub fn changes(&self, other: &Config) -> Vec<Change> {
         let mut changes = Vec::new();

@@ -17,6 +17,7 @@ pub fn conditions(gateway: &Gateway) -> Conditions {
         stray_servers,
         reload_refused: file.refused.clone(),
         restart_needed: file.restart_needed.clone(),
+        secrets_refused: file.secrets_refused.clone(),
         ..Conditions::default()
     }
 }

@@ -1,4 +1,7 @@
-//! Live reload: SIGHUP reads the configuration file again.
+//! Live reload: SIGHUP reads the configuration file again, and files that hold secrets are looked at by themselves.
+//!
+//! A password that is replaced in its file ([`SECRETS_PERIOD`]) is taken without a word from anybody, and nothing else with it: what the
+//! configuration file has become meanwhile waits for its SIGHUP.
 //!
 //! All or nothing: a file with errors changes nothing, and every error is logged. Directives that need a restart keep their
 //! running value, and the log names them. The published configuration is what the process does from then on, so its readers
@@ -6,9 +9,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::descriptors::Descriptors;
 use super::rights::missing_rights;
@@ -18,6 +23,10 @@ use super::users::{publish, users_of};
 use crate::config::{Change, Config, Overrides};
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::gateway::Gateway;
+
+/// Between two looks at the files that hold secrets. A new content is taken when two looks have found it, so one that is half written
+/// is not.
+const SECRETS_PERIOD: Duration = Duration::from_secs(3);
 
 /// Where the configuration came from.
 #[derive(Clone, Debug, Default)]
@@ -44,13 +53,31 @@ pub struct Reloader {
     pub reloaded: Arc<Notify>,
 }
 
-/// Reloads at each SIGHUP.
+/// What looks at the files that hold secrets have come to.
+#[derive(Default)]
+struct SecretLooks {
+    /// The last one found this, which differs from what is in force.
+    found: Option<Config>,
+    /// This could not be taken.
+    refused: Option<Config>,
+}
+
+/// Reloads at each SIGHUP, and looks at the files that hold secrets between them.
 pub async fn follow_reloads(mut reloader: Reloader) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::warn!("can't listen for SIGHUP: the configuration can't be reloaded");
         return;
     };
-    while hangup.recv().await.is_some() {
+    let mut looks = SecretLooks::default();
+    loop {
+        match timeout(SECRETS_PERIOD, hangup.recv()).await {
+            Ok(Some(())) => {}
+            Ok(None) => return,
+            Err(_) => {
+                reloader.look_at_secrets(&mut looks).await;
+                continue;
+            }
+        }
         service_manager::say_reloading();
         let source = &reloader.source;
         let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
@@ -82,6 +109,35 @@ fn note(gateway: &Gateway, changes: &[Change]) {
 }
 
 impl Reloader {
+    /// Takes the secrets that files hold now, if the last look has found the same.
+    async fn look_at_secrets(&mut self, looks: &mut SecretLooks) {
+        let now = match self.asked.with_secrets_of_now() {
+            Ok(now) => now,
+            Err(refused) => return self.refuse_secrets(refused),
+        };
+        if looks.refused.as_ref() == Some(&now) {
+            return;
+        }
+        if !self.gateway.config_file.load().secrets_refused.is_empty() {
+            self.gateway.config_file.secrets_refused(Vec::new());
+        }
+        if now == self.asked {
+            *looks = SecretLooks::default();
+        } else if looks.found.as_ref() != Some(&now) {
+            looks.found = Some(now);
+        } else if let Err(refused) = self.publish(now.clone()).await {
+            looks.refused = Some(now);
+            self.refuse_secrets(refused);
+        }
+    }
+
+    fn refuse_secrets(&self, refused: Vec<String>) {
+        if self.gateway.config_file.load().secrets_refused != refused {
+            refused.iter().for_each(|why| tracing::error!("the former secret holds: {why}"));
+            self.gateway.config_file.secrets_refused(refused);
+        }
+    }
+
     /// Takes what a reload may take. Returns the directives that have changed and that only a restart takes.
     ///
     /// # Errors

@@ -284,6 +284,8 @@ pub struct Conditions {
     pub reload_refused: Vec<String>,
     /// Directives that were changed in the file and that only a restart takes.
     pub restart_needed: Vec<String>,
+    /// What is wrong with files that hold secrets, as clauses; empty if nothing is.
+    pub secrets_refused: Vec<String>,
 }
 
 /// One hot key.

@@ -13,6 +13,8 @@ pub struct ReloadOutcome {
     pub refused: Vec<String>,
     /// Directives that have changed and that only a restart takes.
     pub restart_needed: Vec<String>,
+    /// Files with secrets that can't be used as they are now, as clauses; the former secrets hold.
+    pub secrets_refused: Vec<String>,
 }
 
 /// Where it is put down.
@@ -27,12 +29,18 @@ impl ConfigFile {
 
     /// The last reload was refused for these reasons. What an earlier one left for the restart is left still.
     pub fn refused(&self, refused: Vec<String>) {
-        let restart_needed = self.0.load().restart_needed.clone();
-        self.0.store(Arc::new(ReloadOutcome { refused, restart_needed }));
+        let former = ReloadOutcome::clone(&self.0.load());
+        self.0.store(Arc::new(ReloadOutcome { refused, ..former }));
+    }
+
+    /// What is wrong with the files that hold secrets, if anything is.
+    pub fn secrets_refused(&self, secrets_refused: Vec<String>) {
+        let former = ReloadOutcome::clone(&self.0.load());
+        self.0.store(Arc::new(ReloadOutcome { secrets_refused, ..former }));
     }
 
     /// The last reload took all but these directives.
     pub fn taken(&self, restart_needed: Vec<String>) {
-        self.0.store(Arc::new(ReloadOutcome { refused: Vec::new(), restart_needed }));
+        self.0.store(Arc::new(ReloadOutcome { restart_needed, ..ReloadOutcome::default() }));
     }
 }

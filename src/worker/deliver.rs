@@ -280,6 +280,9 @@ impl Worker {
             Origin::Probe(question) => {
                 self.upstreams.settle_probe(&self.core, key, question, reply.as_slice());
             }
+            Origin::Swallow if pending.hook == Hook::LogIn => {
+                self.upstreams.note_log_in(&self.core, key, reply.as_slice());
+            }
             Origin::Swallow => {
                 if let Some(Role::Events(owner)) =
                     self.upstreams.connections.get(key).map(|upstream| upstream.role())

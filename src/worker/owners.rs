@@ -83,6 +83,12 @@ impl Worker {
                 self.clients.all.iter_mut().for_each(|client| client.session.limits_changed = true);
             }
             self.configure_hot(Some(&former));
+            for cluster in self.core.config.clusters() {
+                let (was, is) = (former.upstream_of(cluster), self.core.config.upstream_of(cluster));
+                if (&was.user, &was.password) != (&is.user, &is.password) {
+                    self.upstreams.log_in_again(&self.core, cluster);
+                }
+            }
         }
         let commands = self.core.gateway.commands.load();
         if !Arc::ptr_eq(&commands, &self.core.snapshots.commands) {

@@ -97,6 +97,8 @@ pub enum Hook {
     OutOfBand,
     /// A transaction on a watched connection; afterwards the connection goes back to the pool.
     WatchedTransaction,
+    /// `AUTH` on a connection that is logged in: a refusal is logged.
+    LogIn,
 }
 
 /// How a request goes out. It is moved, not copied: once.
@@ -253,6 +255,11 @@ impl Pending {
     /// A command of which nobody awaits the reply.
     pub fn swallowed(now_ns: u64) -> Self {
         Self::on_connection(Origin::Swallow, RequestClass::Local, now_ns)
+    }
+
+    /// The gateway's own `AUTH` on a connection that has been in use.
+    pub fn log_in(now_ns: u64) -> Self {
+        Self { hook: Hook::LogIn, ..Self::swallowed(now_ns) }
     }
 
     /// Work of a hot key for the owner of its slot, behind `ASKING` if the slot is on its way there. A transaction has so many

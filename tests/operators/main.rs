@@ -41,6 +41,7 @@ mod page_states;
 mod prometheus_rules;
 mod readme;
 mod reload;
+mod secrets;
 mod service;
 mod setup_script;
 mod sight;

@@ -53,10 +53,10 @@ fn file(path: &str, value: &str) -> String {
         "tls.client_auth" if value != "\"no\"" => {
             format!("{path} = {value}\ntls.client_ca_file = {OTHER_FILE:?}\n")
         }
-        "tls.cert_file" | "upstream.cert_file" => {
+        "tls.cert_file" | "upstream.cert_file" | "admin.cert_file" => {
             format!("{path} = {value}\n{} = {OTHER_FILE:?}\n", path.replace("cert_file", "key_file"))
         }
-        "tls.key_file" | "upstream.key_file" => {
+        "tls.key_file" | "upstream.key_file" | "admin.key_file" => {
             format!("{path} = {value}\n{} = {OTHER_FILE:?}\n", path.replace("key_file", "cert_file"))
         }
         "upstream.user" => format!("{path} = {value}\nupstream.password = \"of the user\"\n"),

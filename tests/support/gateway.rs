@@ -232,9 +232,18 @@ impl Gateway {
 
     /// The status and the body of what the admin side answers to a GET.
     pub fn get(&self, path: &str) -> (u16, String) {
+        self.get_with(path, "")
+    }
+
+    /// The same by who has this token.
+    pub fn get_with_token(&self, path: &str, token: &str) -> (u16, String) {
+        self.get_with(path, &format!("Authorization: Bearer {token}\r\n"))
+    }
+
+    fn get_with(&self, path: &str, header: &str) -> (u16, String) {
         let admin = self.admin.expect("the admin side listens");
         let mut stream = std::net::TcpStream::connect(admin).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n{header}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -77,6 +77,9 @@ fn judge_reload(conditions: &Conditions, found: &mut Findings) {
             format!("The configuration file was not taken over, the last one holds: {first}{more}."),
         );
     }
+    if let Some(first) = conditions.secrets_refused.first() {
+        found.add(Level::Warning, format!("A secret was not taken over, the former one holds: {first}."));
+    }
     if !conditions.restart_needed.is_empty() {
         let (directives, have) = match conditions.restart_needed.len() {
             1 => (conditions.restart_needed[0].clone(), "has"),

@@ -17,6 +17,7 @@
 
 mod census;
 pub mod greeting;
+mod log_in;
 mod node;
 pub mod parallel;
 mod pool;

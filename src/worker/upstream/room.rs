@@ -6,8 +6,8 @@
 //! [`crate::worker::send`].
 //!
 //! Some words need not ask, since there are few of them on a connection: what a session's own connection is told when
-//! its client has changed version or database (the client asks for room first), a `WAIT` for grants, and what a node is asked
-//! about itself ([`super::vitals`], the `PING` that tests a connection for copies).
+//! its client has changed version or database (the client asks for room first), a `WAIT` for grants, a new log-in
+//! ([`super::log_in`]), and what a node is asked about itself ([`super::vitals`], the `PING` that tests a connection for copies).
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -169,7 +169,7 @@ impl Upstreams {
         }
     }
 
-    /// Puts a question about a node itself on the connection for such.
+    /// Puts words of the gateway's own on a connection: a question about the node itself, or a log-in.
     pub(super) fn send_question(
         &mut self,
         core: &Core,

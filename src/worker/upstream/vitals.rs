@@ -19,6 +19,7 @@
 
 use smallvec::SmallVec;
 
+use super::log_in::log_in_words;
 use super::{Phase, Role, Upstream, Upstreams};
 use crate::limits::{SLICE, UPSTREAM_CONNECTIONS_ASKED_MAX};
 use crate::net::Stream;
@@ -170,10 +171,7 @@ impl Upstreams {
         self.put_question(core, key, Question::Pulse, PULSE);
         let config = std::sync::Arc::clone(&core.config);
         let settings = config.upstream_of(core.snapshots.cluster_of_node(node));
-        if let Some(password) = &settings.password {
-            let mut words: Vec<&[u8]> = vec![b"AUTH"];
-            words.extend(settings.user.as_ref().map(|user| user.as_bytes()));
-            words.push(password.reveal().as_bytes());
+        if let Some(words) = log_in_words(settings) {
             self.send_unheard(core, key, &words);
         }
         self.send_unheard(core, key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
