@@ -233,9 +233,9 @@ impl Redis {
         }
     }
 
-    /// Pages at both ends, in turns.
+    /// Pages at both ends, in turns: the medians of Redis's own time for each call.
     fn pages(&mut self, holders: usize) {
-        let mut costs = [0.0, 0.0];
+        let mut costs = [Vec::new(), Vec::new()];
         // From the same place in a page of the script: one that begins in its middle needs two.
         let last_row = 10 + (holders - 10 - ROUNDS * 5 - 100) / 128 * 128;
         for round in 0..ROUNDS * 5 {
@@ -244,10 +244,14 @@ impl Redis {
                 let key = sale_key(LARGE.as_bytes());
                 let reply = self.call(|out| encode_list(&key, after as i64, 100, None, false, out));
                 assert!(reply.starts_with(b"*502"), "{}", String::from_utf8_lossy(&reply));
-                costs[end] += self.figure("commandstats", "cmdstat_evalsha:calls=1,usec=");
+                costs[end].push(self.figure("commandstats", "cmdstat_evalsha:calls=1,usec="));
             }
         }
-        let [first, last] = costs.map(|us| us / (ROUNDS * 5) as f64);
+        // Medians: what else the machine does meets single calls.
+        let [first, last] = costs.map(|mut us| {
+            us.sort_by(f64::total_cmp);
+            us[us.len() / 2]
+        });
         println!(
             "a page of 100 rows: {first:.0} µs at row 10, {last:.0} µs at row {} (at most 10 % more: {})",
             last_row,
