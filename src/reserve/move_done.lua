@@ -17,14 +17,10 @@ local function plan()
   if upto ~= s.transit_seq or upto <= s.moved_seq then return end
   local index = math.floor((s.moved_seq + 1) / PAGE)
   while index * PAGE <= upto do
-    local entries = call('HGETALL', part('pages', index))
-    if #entries == 0 then error(TRYAGAIN, 0) end
-    for at = 1, #entries, 2 do
-      local seq = tonumber(entries[at])
-      if seq and seq > s.moved_seq and seq <= upto then
-        local h = load(entries[at + 1])
-        if h.seq == seq and not h.moved then leave(h) end
-      end
+    local users, first = users_of_page(index), index * PAGE
+    for place = math.max(1, s.moved_seq + 2 - first), math.min(PAGE, upto + 1 - first) do
+      local h = users[place] and load(users[place])
+      if h and h.seq == first + place - 1 and not h.moved then leave(h) end
     end
     index = index + 1
   end

@@ -10,24 +10,17 @@ local to, most, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local rows, upto = {}, nil
 
 local function rows_of(index, last)
-  local entries = call('HGETALL', part('pages', index))
-  if #entries == 0 then error(TRYAGAIN, 0) end
-  local seqs, by_seq = {}, {}
-  for at = 1, #entries, 2 do
-    local seq = tonumber(entries[at])
-    if seq and seq > s.moved_seq and seq <= last then
-      seqs[#seqs + 1], by_seq[seq] = seq, entries[at + 1]
-    end
-  end
-  table.sort(seqs)
-  for _, seq in ipairs(seqs) do
-    if #rows >= most * 6 then return end
-    upto = seq
-    local h = load(by_seq[seq])
-    if h.seq == seq then
-      local at = #rows
-      rows[at + 1], rows[at + 2], rows[at + 3] = tostring(seq), h.user, tostring(h.confirmed)
-      rows[at + 4], rows[at + 5], rows[at + 6] = tostring(h.held), tostring(h.expires), tostring(h.time)
+  local users, first = users_of_page(index), index * PAGE
+  for place = math.max(1, s.moved_seq + 2 - first), math.min(PAGE, last + 1 - first) do
+    if users[place] then
+      if #rows >= most * 6 then return end
+      upto = first + place - 1
+      local h = load(users[place])
+      if h.seq == upto then
+        local at = #rows
+        rows[at + 1], rows[at + 2], rows[at + 3] = tostring(upto), h.user, tostring(h.confirmed)
+        rows[at + 4], rows[at + 5], rows[at + 6] = tostring(h.held), tostring(h.expires), tostring(h.time)
+      end
     end
   end
 end

@@ -140,6 +140,18 @@ local function page_of(seq)
   return page
 end
 
+-- Who has the places in line of a page, by their position in it, from 1 on: a table by the places themselves would be slower the higher they are.
+local function users_of_page(index)
+  local entries = call('HGETALL', part('pages', index))
+  if #entries == 0 then error(TRYAGAIN, 0) end
+  local users = {}
+  for at = 1, #entries, 2 do
+    local seq = tonumber(entries[at])
+    if seq then users[seq - index * PAGE + 1] = entries[at + 1] end
+  end
+  return users
+end
+
 local function remove(h)
   page_of(h.seq)[h.seq] = false
   s.holders = s.holders - 1
