@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::conditions::conditions;
 use super::quota_list::QuotaList;
 use super::readiness::readiness;
+use super::sales;
 use crate::config::{Admin, Config, May};
 use crate::monitor::board::{Board, Frame, keep_fresh};
 use crate::monitor::http::{AdminToken, HttpOptions, serve};
@@ -117,7 +118,7 @@ fn sources(
     let (ready, quotas, trouble) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (certificates, audited) = (Arc::clone(gateway), Arc::clone(gateway));
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
-    let (probed, conditioned) = (Arc::clone(gateway), Arc::clone(gateway));
+    let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -145,6 +146,10 @@ fn sources(
         clients: gateway.client_rows.clone(),
         quota_changes,
         audit: Box::new(move |count| audited.audit.latest(count)),
+        sale_command: Box::new(move |words, by| {
+            let gateway = Arc::clone(&asked);
+            Box::pin(async move { sales::answer(&gateway, &words, &by).await })
+        }),
     }
 }
 

@@ -122,7 +122,9 @@ impl AdminService {
             }
             Local::Administer | Local::ResetLog => self.administration.at_all(question).await,
             Local::Hotkeys => self.hotkeys(&arguments, question),
-            Local::Reserve => sales::answer(&self.gateway, question).await,
+            Local::Reserve => {
+                sales::answer(&self.gateway, &question.arguments, &question.asker.author()).await
+            }
             _ => self.hotgate(&arguments, question).await,
         }
     }

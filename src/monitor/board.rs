@@ -19,6 +19,9 @@ use super::view::{History, View};
 /// Quotas in an event of the stream: the foremost ones. The others are asked for by page.
 const QUOTAS_STREAMED_MAX: usize = 50;
 
+/// Sales in an event of the stream: those with the most places taken.
+const SALES_STREAMED_MAX: usize = 20;
+
 /// A view and what was rendered of it so far.
 pub struct Frame {
     /// The view.
@@ -113,6 +116,8 @@ impl Frame {
                 "nodes": view.nodes,
                 "quotas": view.quotas.iter().take(QUOTAS_STREAMED_MAX).collect::<Vec<_>>(),
                 "quotas_total": view.quotas_total,
+                "sales": view.sales.iter().take(SALES_STREAMED_MAX).collect::<Vec<_>>(),
+                "sales_total": view.sales.len(),
             });
             Arc::from(frame.to_string())
         };

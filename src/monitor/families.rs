@@ -323,6 +323,8 @@ fn sales(out: &mut Exposition, view: &View) {
         family.sample(&[verb.label()], counts.offered[verb.index()] as f64);
     }
     out.family(&m::SALE_ADDED).sample(&[], counts.added as f64);
+    out.family(&m::SALE_CONFIRMED).sample(&[], counts.confirmed as f64);
+    out.family(&m::SALE_CANCELLED).sample(&[], counts.cancelled as f64);
     let mut family = out.family(&m::SALE_REFUSED);
     for reason in SaleRefusal::ALL {
         family.sample(&[reason.label()], counts.refused[reason.index()] as f64);
@@ -340,6 +342,7 @@ fn sales(out: &mut Exposition, view: &View) {
     };
     each(&m::SALE_LIMIT, |sale| sale.limit as f64);
     each(&m::SALE_TAKEN, |sale| sale.taken as f64);
+    each(&m::SALE_HELD, |sale| sale.held as f64);
     each(&m::SALE_OPEN, |sale| flag(sale.state == "open"));
     each(&m::SALE_SOLD_OUT, |sale| flag(sale.state == "soldout"));
 }

@@ -290,9 +290,12 @@ fn add_quota(mine: &mut QuotaTally, theirs: &QuotaTally) {
 }
 
 fn add_sale_counts(mine: &mut SaleCounts, theirs: &SaleCounts) {
-    let SaleCounts { offered, added, refused, refused_here, calls, carried, resends } = theirs;
+    let SaleCounts { offered, added, confirmed, cancelled, refused, refused_here, calls, carried, resends } =
+        theirs;
     add_each(&mut mine.offered, offered);
     mine.added += added;
+    mine.confirmed += confirmed;
+    mine.cancelled += cancelled;
     add_each(&mut mine.refused, refused);
     mine.refused_here += refused_here;
     mine.calls += calls;

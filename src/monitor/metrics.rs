@@ -138,6 +138,8 @@ metrics! {
 
     SALE_OPERATIONS: Counter "hotgate_sale_operations_total" ["operation"] "Operations on sales of reservations: add, confirm, cancel, check, info.";
     SALE_ADDED: Counter "hotgate_sale_added_total" [] "RESERVE.ADDs that were told what their user holds.";
+    SALE_CONFIRMED: Counter "hotgate_sale_confirmed_total" [] "RESERVE.CONFIRMs that were told that the places are confirmed.";
+    SALE_CANCELLED: Counter "hotgate_sale_cancelled_total" [] "RESERVE.CANCELs that gave places back.";
     SALE_REFUSED: Counter "hotgate_sale_refused_total" ["reason"] "Operations on sales that were refused, by reason.";
     SALE_REFUSED_HERE: Counter "hotgate_sale_refused_here_total" [] "Those that were refused without a question to Redis.";
     SALE_CALLS: Counter "hotgate_sale_calls_total" [] "Calls of the script that carries operations on sales.";
@@ -145,6 +147,7 @@ metrics! {
     SALE_RESENDS: Counter "hotgate_sale_resends_total" [] "Calls that were lost with their connection and sent again.";
     SALE_LIMIT: Gauge "hotgate_sale_limit" ["sku"] "The places of a sale.";
     SALE_TAKEN: Gauge "hotgate_sale_taken" ["sku"] "The places of a sale that are taken, as Redis said last.";
+    SALE_HELD: Gauge "hotgate_sale_held" ["sku"] "The places of a sale that wait to be confirmed, as Redis said last.";
     SALE_OPEN: Gauge "hotgate_sale_open" ["sku"] "1 while a sale gives places, else 0.";
     SALE_SOLD_OUT: Gauge "hotgate_sale_sold_out" ["sku"] "1 while a sale is sold out, else 0.";
 

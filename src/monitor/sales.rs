@@ -23,6 +23,10 @@ pub struct SaleView {
     pub limit: i64,
     /// How many of them are taken.
     pub taken: i64,
+    /// How many of these wait to be confirmed.
+    pub held: i64,
+    /// How many of these are final.
+    pub confirmed: i64,
     /// The part of them that is taken, 0 to 1.
     pub taken_share: f64,
     /// Places taken per second, over all gateways; fewer than none where more are given back.
@@ -37,6 +41,8 @@ pub struct SaleView {
     pub offered: Vec<(&'static str, u64)>,
     /// `RESERVE.ADD`s that were told what their user holds.
     pub added: u64,
+    /// `RESERVE.CANCEL`s that gave places back.
+    pub cancelled: u64,
     /// Operations refused, by reason.
     pub refused: Vec<(&'static str, u64)>,
     /// Those refused without a question to Redis.
@@ -77,6 +83,8 @@ fn view(
         state: facts.phase.word(),
         limit: facts.limit,
         taken: facts.taken,
+        held: facts.held,
+        confirmed: facts.taken - facts.held,
         taken_share: if facts.limit > 0 { facts.taken as f64 / facts.limit as f64 } else { 1.0 },
         taken_per_s,
         sold_out_in_s: goes.then(|| left / taken_per_s),
@@ -87,6 +95,7 @@ fn view(
             .map(|verb| (verb.label(), tally.counts.offered[verb.index()]))
             .collect(),
         added: tally.counts.added,
+        cancelled: tally.counts.cancelled,
         refused: SaleRefusal::ALL
             .iter()
             .map(|why| (why.label(), tally.counts.refused[why.index()]))
@@ -111,6 +120,7 @@ mod tests {
         tally.facts = Some(SaleFacts {
             phase,
             taken,
+            held: 15,
             limit: 100,
             seq: taken,
             buckets: 1,
@@ -129,6 +139,7 @@ mod tests {
         let views = views(&now, &base, 2.0, &KeyNames::Plain);
         let [sale] = &views[..] else { panic!("{views:?}") };
         assert_eq!((sale.state, sale.taken, sale.limit), ("open", 60, 100));
+        assert_eq!((sale.held, sale.confirmed), (15, 45));
         assert_eq!((sale.taken_share, sale.taken_per_s, sale.sold_out_in_s), (0.6, 10.0, Some(4.0)));
         assert_eq!((sale.refused_per_s, sale.refused[0]), (15.0, ("sold_out", 30)));
         let sold_out = merged(SalePhase::SoldOut, 100, 30);

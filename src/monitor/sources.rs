@@ -3,7 +3,10 @@
 //!
 //! Nothing in `Sources` blocks: closures return the latest snapshot, mailboxes are bounded and refuse.
 
+use std::pin::Pin;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::notify::NoticeFigures;
 use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
@@ -11,7 +14,7 @@ use super::turned_away::TurnedAway;
 use super::view::{Conditions, Identity, Readiness};
 use crate::detect::HotSet;
 use crate::route::Routes;
-use crate::shared::audit::AuditEntry;
+use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::keys::KeyNames;
@@ -23,6 +26,10 @@ use crate::shared::upstream_facts::{UpstreamFacts, UpstreamTrouble};
 
 /// A closure that returns the latest snapshot of something.
 pub type Latest<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// See [`Sources::sale_command`]: the words of the command, and who asks.
+pub type SaleCommand =
+    Box<dyn Fn(Vec<Bytes>, Author) -> Pin<Box<dyn Future<Output = Bytes> + Send>> + Send + Sync>;
 
 /// Everything that monitoring reads.
 pub struct Sources {
@@ -70,4 +77,6 @@ pub struct Sources {
     pub audit: Box<dyn Fn(usize) -> Vec<AuditEntry> + Send + Sync>,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,
+    /// Runs a `RESERVE` command about a whole sale, for whom it is told, and gives Redis's reply. An asker waits; connections are bounded.
+    pub sale_command: SaleCommand,
 }

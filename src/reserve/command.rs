@@ -13,6 +13,9 @@ use super::words::{Words, integer, unknown_word};
 const COUNT_MAX: i64 = 1000;
 const COUNT_DEFAULT: i64 = 100;
 
+/// Users of one MCHECK: whoever comes behind it waits for the calls of all of them.
+const USERS_CHECKED_MAX: usize = 1000;
+
 /// Which holdings `RESERVE.LIST` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateFilter {
@@ -93,6 +96,9 @@ impl<'a> ReserveCommand<'a> {
             b"check" => on_user(OpKind::Check),
             b"mcheck" => {
                 first()?;
+                if rest.len() > USERS_CHECKED_MAX {
+                    return Err(format!("ERR RESERVE.MCHECK takes at most {USERS_CHECKED_MAX} users"));
+                }
                 let users = rest.iter().map(|name| user(name).map(Bytes::copy_from_slice));
                 users.collect::<Result<_, _>>().map(Self::CheckMany)
             }

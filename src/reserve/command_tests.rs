@@ -35,9 +35,14 @@ fn reads_what_clients_say() {
     check("reserve.drop s", ReserveCommand::Drop { count: None });
     check("reserve.skus AFTER s COUNT 2", ReserveCommand::Skus { after: b"s", count: 2 });
     check("reserve.skus", ReserveCommand::Skus { after: b"", count: 100 });
-    check("reserve.open s LIMIT 5", ReserveCommand::Open(OpenTerms { limit: 5, ..OpenTerms::default() }));
+    check(
+        "reserve.open s LIMIT 5",
+        ReserveCommand::Open(OpenTerms { limit: Some(5), ..OpenTerms::default() }),
+    );
+    let extended = OpenTerms { end_ms: Some(20), ..OpenTerms::default() };
+    check("reserve.open s END 20", ReserveCommand::Open(extended));
     let all = OpenTerms {
-        limit: 5,
+        limit: Some(5),
         per_user: Some(2),
         start_ms: Some(10),
         end_ms: Some(20),
@@ -75,6 +80,7 @@ fn says_what_is_wrong() {
     check("reserve.open s LIMIT 5 HOLDERSOF t", "CROSSSLOT HOLDERSOF t is in another slot");
     check("reserve.open s LIMIT 5 LEDGER maybe", "LEDGER is ON or OFF, not 'maybe'");
     check("reserve.open s LIMIT 5 COLOUR red", "RESERVE.OPEN has no word 'COLOUR'");
+    check(&format!("reserve.mcheck s{}", " u".repeat(1001)), "RESERVE.MCHECK takes at most 1000 users");
     check("reserve.list s STATE sold", "STATE is held, confirmed or moved, not 'sold'");
     check("reserve.list s COUNT 1001", "COUNT takes an integer from 1 to 1000");
     check("reserve.move s s", "moved to itself");

@@ -235,14 +235,14 @@ end
 local function plan()
   if not read_sale(gateway) then
     for index = 1, (#ARGV - 2) / 4 do results[index] = '-NOSKU' end
-    results[#results + 1] = 'none 0 0 0 0 0 0 ' .. now_text .. ' 0 '
+    results[#results + 1] = 'none 0 0 0 0 0 0 0 ' .. now_text .. ' 0 '
     return false
   end
   if applied() then return false end
   more = take_back(TAKE_BACK)
   for at = 3, #ARGV, 4 do results[#results + 1] = run(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
-  results[#results + 1] = format('%s %d %d %d %d %d %d %s %d ', sale_state(), s.taken, s.limit, s.seq, s.start, s.stop, buckets_before,
-    now_text, more and 1 or 0) .. s.moving_to
+  results[#results + 1] = format('%s %d %d %d %d %d %d %d %s %d ', sale_state(), s.taken, s.held, s.limit, s.seq, s.start, s.stop,
+    buckets_before, now_text, more and 1 or 0) .. s.moving_to
   if sequence ~= '' and not s.once then forget_gateways() end
   plan_rest()
   if next(id_users) and idbuckets_before > 0 and s.idusers > s.idbuckets * IDS_MEAN then

@@ -156,6 +156,8 @@ pub struct SaleState<'a> {
     pub phase: SalePhase,
     /// How many places are taken.
     pub taken: i64,
+    /// How many of them wait to be confirmed.
+    pub held: i64,
     /// Of so many.
     pub limit: i64,
     /// The last place in line: while it stays, no new user holds anything.
@@ -257,21 +259,22 @@ impl<'a> Figures<'a> {
         })
     }
 
-    /// In how many milliseconds the last place is gone at this rate; `None` if never.
+    /// In how many milliseconds the last place is gone at this rate; `None` if never, and where none is given.
     pub fn sell_out_ms(&self) -> Option<i64> {
         let left = (self.limit - self.taken).max(0) as f64;
-        (self.rate > 0.001).then(|| (left / self.rate * 1000.0) as i64)
+        (self.phase == SalePhase::Open && self.rate > 0.001).then(|| (left / self.rate * 1000.0) as i64)
     }
 }
 
 impl<'a> SaleState<'a> {
     fn parse(text: &'a [u8]) -> Option<Self> {
-        let mut words = text.splitn(10, |byte| *byte == b' ');
+        let mut words = text.splitn(11, |byte| *byte == b' ');
         let phase = SalePhase::parse(words.next()?)?;
         let mut number = || parse_integer(words.next()?);
         Some(Self {
             phase,
             taken: number()?,
+            held: number()?,
             limit: number()?,
             seq: number()?,
             start_ms: number()?,

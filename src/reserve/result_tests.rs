@@ -3,7 +3,7 @@ use super::*;
 use crate::resp::RespVersion::{self, Resp2, Resp3};
 use crate::resp::encode;
 
-const STATE: &str = "soldout 5 5 9 10 20 2 30 0 {s}later sale";
+const STATE: &str = "soldout 5 3 5 9 10 20 2 30 0 {s}later sale";
 
 fn wire(words: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -55,6 +55,14 @@ fn results_become_replies() {
         "{figures}"
     );
     assert!(figures.ends_with("$11 sell-out-ms :2000 "), "{figures}");
+    for state in ["moved", "closed", "soldout"] {
+        let figures =
+            reply(&format!("%{state}\n9\n4\n1\n3\n0\n4\n8\n1\n0\n0\n50\n1\n2.5\n\n"), OpKind::Info, Resp3);
+        assert!(
+            figures.ends_with("$11 sell-out-ms _ "),
+            "a sale that gives none does not sell out: {figures}"
+        );
+    }
 }
 
 #[test]
@@ -64,6 +72,7 @@ fn the_state_stands_behind_the_results() {
     let state = SaleState {
         phase: SalePhase::SoldOut,
         taken: 5,
+        held: 3,
         limit: 5,
         seq: 9,
         start_ms: 10,

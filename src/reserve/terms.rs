@@ -21,8 +21,8 @@ const TIME_MS_MAX: i64 = 49_999_999_999_999;
 /// The terms as given; `None` leaves a term as it is, or as by default in a new sale.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenTerms<'a> {
-    /// How many places there are.
-    pub limit: i64,
+    /// How many places there are. A new sale needs it.
+    pub limit: Option<i64>,
     /// How many of them a user may have. 1 by default.
     pub per_user: Option<i64>,
     /// From when on places are given, in unix time. 0, the default: from the beginning.
@@ -43,13 +43,12 @@ pub struct OpenTerms<'a> {
 impl<'a> OpenTerms<'a> {
     pub(super) fn parse(sku: &[u8], mut words: Words<'_, 'a>) -> Result<Self, String> {
         let mut terms = Self::default();
-        let mut limit = None;
         while let Some(word) = words.next() {
             let name = word.to_ascii_uppercase();
             let value = words.value(&name)?;
             let number = |least, most| integer(&name, value, least, most).map(Some);
             match name.as_slice() {
-                b"LIMIT" => limit = number(0, LIMIT_MAX)?,
+                b"LIMIT" => terms.limit = number(0, LIMIT_MAX)?,
                 b"PERUSER" => terms.per_user = number(1, LIMIT_MAX)?,
                 b"START" => terms.start_ms = number(0, TIME_MS_MAX)?,
                 b"END" => terms.end_ms = number(0, TIME_MS_MAX)?,
@@ -59,8 +58,9 @@ impl<'a> OpenTerms<'a> {
                 _ => return Err(unknown_word("RESERVE.OPEN", word)),
             }
         }
-        terms.limit =
-            limit.ok_or("ERR RESERVE.OPEN needs LIMIT: RESERVE.OPEN sku LIMIT n [PERUSER m] [START unix-ms] [END unix-ms] [HOLD ms] [HOLDERSOF sku] [LEDGER ON|OFF]")?;
+        if terms == Self::default() {
+            return Err("ERR RESERVE.OPEN needs LIMIT, or what is to change of a sale: RESERVE.OPEN sku LIMIT n [PERUSER m] [START unix-ms] [END unix-ms] [HOLD ms] [HOLDERSOF sku] [LEDGER ON|OFF]".to_owned());
+        }
         terms.check(sku)?;
         Ok(terms)
     }
@@ -89,7 +89,7 @@ impl<'a> OpenTerms<'a> {
         let number =
             |value: Option<i64>| value.map(|value| value.to_string().into_bytes()).unwrap_or_default();
         [
-            self.limit.to_string().into_bytes(),
+            number(self.limit),
             number(self.per_user),
             number(self.start_ms),
             number(self.end_ms),

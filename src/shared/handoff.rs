@@ -143,7 +143,7 @@ impl Member for Waiter {
 /// What a member is told.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The hash of the combined key among whose unsettled operations it counts, if it does.
+    /// The hash of the combined key, or the sale, among whose unsettled operations it counts, if it does.
     pub hash: Option<u64>,
     /// The waiting client.
     pub waiter: Waiter,

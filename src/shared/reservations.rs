@@ -45,6 +45,8 @@ pub struct SaleFacts {
     pub phase: SalePhase,
     /// How many places are taken.
     pub taken: i64,
+    /// How many of them wait to be confirmed.
+    pub held: i64,
     /// Of so many.
     pub limit: i64,
     /// The last place in line.
@@ -61,8 +63,8 @@ pub struct SaleFacts {
 
 impl From<&SaleState<'_>> for SaleFacts {
     fn from(state: &SaleState<'_>) -> Self {
-        let &SaleState { phase, taken, limit, seq, buckets, start_ms, end_ms, now_ms, .. } = state;
+        let &SaleState { phase, taken, held, limit, seq, buckets, start_ms, end_ms, now_ms, .. } = state;
         let buckets = u32::try_from(buckets).unwrap_or_default();
-        Self { phase, taken, limit, seq, buckets, start_ms, end_ms, now_ms }
+        Self { phase, taken, held, limit, seq, buckets, start_ms, end_ms, now_ms }
     }
 }

@@ -317,6 +317,10 @@ pub struct SaleCounts {
     pub offered: [u64; SaleVerb::COUNT],
     /// `RESERVE.ADD`s that were told what their user holds.
     pub added: u64,
+    /// `RESERVE.CONFIRM`s that were told that the places are confirmed.
+    pub confirmed: u64,
+    /// `RESERVE.CANCEL`s that gave places back.
+    pub cancelled: u64,
     /// Operations refused, by `SaleRefusal`.
     pub refused: [u64; SaleRefusal::COUNT],
     /// Those among them that were refused without a question to Redis.

@@ -22,7 +22,7 @@ use super::upstream_task::maintain;
 use crate::limits::KEPT_BYTES_MAX;
 use crate::shared::ending::Ending;
 use crate::shared::handoff::{Answer, AnswerBytes, AnswerTo, Answers, Waiter};
-use crate::shared::labels::Outcome;
+use crate::shared::labels::{Outcome, RequestClass};
 
 /// One thing that a room asks of another.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Effects {
         self.queue.push_back(effect);
     }
 
-    /// Has a client of this worker answered that waits for operations on the hot key of this hash. `reply` are as many replies
+    /// Has a client of this worker answered that waits for operations on the hot key, or the sale, of this hash. `reply` are as many replies
     /// as it waits for.
     pub fn answer(&mut self, hash: u64, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
         self.push_answer(Some(hash), waiter, ending, reply);
@@ -99,11 +99,6 @@ impl Effects {
     /// The same for an operation on a key in write-behind mode.
     pub fn answer_absorbed(&mut self, waiter: Waiter, outcome: Outcome, reply: ReplyBytes<'_>) {
         self.push_answer(None, waiter, outcome.into(), reply);
-    }
-
-    /// The same for an operation on a sale.
-    pub fn answer_reservation(&mut self, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
-        self.push_answer(None, waiter, ending, reply);
     }
 
     fn push_answer(&mut self, hash: Option<u64>, waiter: Waiter, ending: Ending, reply: ReplyBytes<'_>) {
@@ -183,8 +178,12 @@ impl Worker {
 
     fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
         let Waiter { to, operations, received_ns, upstream_ns, class, .. } = answer.waiter;
-        if let Some(hash) = answer.hash {
-            self.hot.on_answered(&mut self.core, hash, &answer.waiter);
+        match answer.hash {
+            Some(sale) if class == RequestClass::Reserve => {
+                self.hot.on_reservation_answered(&mut self.core, sale, &answer.waiter);
+            }
+            Some(key) => self.hot.on_answered(&mut self.core, key, &answer.waiter),
+            None => {}
         }
         let AnswerTo::Slot { client, sequence } = to else { return };
         let slot = ReplySlot::new(ClientKey::from_number(client), sequence);

@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::client::Gate;
+use super::client::{AwaitedRoom, Gate};
 use super::flow::Flow;
 use super::names::ClientKey;
 use super::owners::Worker;
@@ -64,6 +64,17 @@ impl Worker {
         }
     }
 
+    /// Holds a client back until a sale has room again.
+    fn await_sale_room_of(&mut self, client_key: ClientKey, hash: u64) -> Flow {
+        let Some(client) = self.clients.all.get_mut(client_key) else { return Flow::Next };
+        let awaited = Some(AwaitedRoom::Sale(hash));
+        // Once is enough: it is looked at each time that anything of it has been answered, too.
+        if std::mem::replace(&mut client.room_awaited, awaited) != awaited {
+            self.hot.await_sale_room(hash, client_key);
+        }
+        client.wait(Gate::Room)
+    }
+
     /// Takes operations to the home of their sale.
     fn reserve_at_home(
         &mut self,
@@ -80,21 +91,27 @@ impl Worker {
         if !client.may_combine(self.hot.epoch) {
             return client.wait(Gate::Drain);
         }
-        client.combined += 1;
-        let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_waiting(suppressed);
-        let waiter = Waiter {
-            to: AnswerTo::Slot { client: client_key.to_number(), sequence },
+        // What they hold in the queue; a request of more is bounded by its number of users.
+        let bytes = ops.iter().map(ReserveOp::weight_bytes).sum::<usize>() as u32;
+        let mut waiter = Waiter {
+            to: AnswerTo::Slot { client: client_key.to_number(), sequence: 0 },
             operations: 1,
             worker: self.core.index as u16,
             received_ns: self.core.now_ns,
             upstream_ns: 0,
             class: RequestClass::Reserve,
-            bytes: 0,
+            bytes,
             delta: 0,
             verb: CounterVerb::default(),
             version: client.session.version,
         };
+        if !self.hot.enter_sale(&self.core, hash, &waiter) {
+            return self.await_sale_room_of(client_key, hash);
+        }
+        client.combined += 1;
+        let suppressed = client.take_suppressed();
+        let sequence = client.replies.push_waiting(suppressed);
+        waiter.to = AnswerTo::Slot { client: client_key.to_number(), sequence };
         self.count_access(client_key, resolved);
         let request = SaleRequest { sku, hash, place, ops, is_list, user, waiter };
         self.hot.take_reservation(&mut self.core, request);

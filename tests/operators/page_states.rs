@@ -22,7 +22,7 @@ use crate::dashboard::keep_sampling;
 use crate::made_up::{OPENS_S, SKU, Sale, Served, Stage, hot_key, node_address, quota};
 use crate::webdriver::Browser;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 const LONG_KEY: &str = "tenant:{4711}:basket:of:the:customer:with:a:name:that:goes:on:and:on:until:nobody:reads:it:any:more:lines";
 
 fn target(name: &str) -> PathBuf {
@@ -32,7 +32,7 @@ fn target(name: &str) -> PathBuf {
 }
 
 /// The text of axe-core.
-fn axe() -> String {
+pub fn axe() -> String {
     let directory = target("axe");
     let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/webdriver/install");
     let status = Command::new(install).arg(&directory).stdin(Stdio::null()).status().unwrap();
@@ -68,7 +68,7 @@ async fn violations(browser: &Browser, axe: &str) -> Vec<String> {
 }
 
 /// Checks the state that the page is in, in both themes and sizes.
-async fn check_state(browser: &Browser, axe: &str, state: &str) {
+pub async fn check_state(browser: &Browser, axe: &str, state: &str) {
     let mut faults = Vec::new();
     for (width, height) in [(1280, 1000), (390, 844)] {
         browser.resize(width, height).await;

@@ -19,18 +19,18 @@ use crate::reserve::{
     REGISTRY_SHARDS, Refusal, ReserveCommand, Script, open_result, registry_key, registry_shard, sale_key,
 };
 use crate::resp::{bulk_payload, elements, encode, first_error};
-use crate::shared::audit::AuditEntry;
+use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::gateway::Gateway;
 use crate::shared::keys;
-use crate::shared::mailbox::{ControlRequest, WorkerMessage};
+use crate::shared::mailbox::WorkerMessage;
 
 /// How long one command is tried.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Answers a `RESERVE` command about a whole sale.
-pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
+/// Answers a `RESERVE` command about a whole sale. `by` says who asks, for the audit.
+pub async fn answer(gateway: &Gateway, arguments: &[Bytes], by: &Author) -> Bytes {
     gateway.sales_used.notify_one();
-    let words: Vec<&[u8]> = question.arguments.iter().map(|word| &word[..]).collect();
+    let words: Vec<&[u8]> = arguments.iter().map(|word| &word[..]).collect();
     let sku = words.get(1).copied().unwrap_or_default();
     let outcome = match ReserveCommand::parse(&words) {
         Err(text) => return error(&text),
@@ -38,19 +38,19 @@ pub async fn answer(gateway: &Gateway, question: &ControlRequest) -> Bytes {
             terms.unread_max = unread_max(gateway);
             let call =
                 |with_body, out: &mut BytesMut| Script::encode_open(&sale_key(sku), &terms, with_body, out);
-            note(gateway, question, open_sale(gateway, sku, call).await)
+            note(gateway, (arguments, by), open_sale(gateway, sku, call).await)
         }
-        Ok(ReserveCommand::Close) => note(gateway, question, close(gateway, sku, true).await),
-        Ok(ReserveCommand::Reopen) => note(gateway, question, close(gateway, sku, false).await),
+        Ok(ReserveCommand::Close) => note(gateway, (arguments, by), close(gateway, sku, true).await),
+        Ok(ReserveCommand::Reopen) => note(gateway, (arguments, by), close(gateway, sku, false).await),
         Ok(ReserveCommand::Skus { after, count }) => list(gateway, after, count).await,
         Ok(ReserveCommand::List { after, count, state }) => {
             steps::list(gateway, sku, (after, count, state)).await
         }
         Ok(ReserveCommand::Move { to, count }) => {
-            note(gateway, question, steps::move_holders(gateway, (sku, to), count).await)
+            note(gateway, (arguments, by), steps::move_holders(gateway, (sku, to), count).await)
         }
         Ok(ReserveCommand::Drop { count }) => {
-            note(gateway, question, steps::drop_sale(gateway, sku, count).await)
+            note(gateway, (arguments, by), steps::drop_sale(gateway, sku, count).await)
         }
         // They are done at the sale's home.
         Ok(ReserveCommand::Op(_) | ReserveCommand::CheckMany(_)) => {
@@ -80,20 +80,19 @@ fn refused(refusal: &Refusal<'_>) -> Bytes {
     out.into()
 }
 
-/// Notes what was asked of a sale, and what came of it.
+/// Notes what was asked of a sale, by whom, and what came of it.
 fn note(
     gateway: &Gateway,
-    question: &ControlRequest,
+    (arguments, by): (&[Bytes], &Author),
     outcome: Result<Bytes, String>,
 ) -> Result<Bytes, String> {
-    let words: Vec<String> = question.arguments.iter().map(|word| gateway.key_names.label(word)).collect();
     let text = |word: &Bytes| String::from_utf8_lossy(word).to_ascii_lowercase();
-    let change = question.arguments.first().map(text).unwrap_or_default();
-    let sku = words.get(1).cloned().unwrap_or_default();
-    let entry = AuditEntry::new(&question.asker.author(), change, sku);
+    let change = arguments.first().map(text).unwrap_or_default();
+    let sku = arguments.get(1).map(|sku| gateway.key_names.label(sku)).unwrap_or_default();
+    let entry = AuditEntry::new(by, change, sku);
     gateway.audit.record(
         match outcome.as_ref().map(|reply| first_error(reply).map(String::from_utf8_lossy)) {
-            Ok(None) => entry.from_to("", asked(gateway, question)),
+            Ok(None) => entry.from_to("", asked(gateway, arguments)),
             Ok(Some(why)) => entry.failed(why),
             Err(why) => entry.failed(format!("not known: {why}")),
         },
@@ -102,13 +101,13 @@ fn note(
 }
 
 /// The arguments behind the name of the sale, with names of other sales as they may be shown.
-fn asked(gateway: &Gateway, question: &ControlRequest) -> String {
-    let name = question.arguments.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+fn asked(gateway: &Gateway, arguments: &[Bytes]) -> String {
+    let name = arguments.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
     let is_name = |place: usize| match name.as_slice() {
         b"reserve.move" => place == 0,
-        _ => place > 0 && question.arguments[place + 1].eq_ignore_ascii_case(b"HOLDERSOF"),
+        _ => place > 0 && arguments.get(place + 1).is_some_and(|word| word.eq_ignore_ascii_case(b"HOLDERSOF")),
     };
-    let words = question.arguments.iter().skip(2).enumerate().map(|(place, word)| match is_name(place) {
+    let words = arguments.iter().skip(2).enumerate().map(|(place, word)| match is_name(place) {
         true => gateway.key_names.label(word),
         false => keys::text(word),
     });

@@ -5,15 +5,16 @@
 //! itself. So any number of gateways costs Redis little more than one, and nobody has to notice that another died. A round looks at a
 //! bounded number of sales of each part and goes on behind them the next time; what a round could not reach comes with a later one.
 //!
-//! A gateway through which nobody reserves asks and writes nothing: it begins with its first `RESERVE` command, and ends when no sale has
-//! been registered for a minute. Places whose time is over while no gateway sweeps come back with the next call for their sale.
+//! A gateway through which nobody reserves reads the registry, sixteen small keys, once in [`IDLE_INTERVALS`] intervals, and writes nothing. Where it finds a
+//! sale, which another gateway opened, it sweeps as all do; where it may not read, it waits for its first `RESERVE` command. So holds end whoever
+//! of the gateways is left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{names_behind, names_in, words_of};
 use crate::control::masters::{Masters, Question};
@@ -24,11 +25,14 @@ use crate::shared::gateway::Gateway;
 /// Sales of one part of the registry that one round looks at.
 const SALES_PER_ROUND_MAX: usize = 128;
 
-/// How long a registered sale may not exist.
-const MISSING_FOR: Duration = Duration::from_secs(60);
+/// How long a registered sale may not exist: longer than the whole of an OPEN, which enters it first.
+const MISSING_FOR: Duration = Duration::from_secs(10);
 
-/// How long no sale may be registered until nobody looks any more.
-const IDLE_FOR: Duration = Duration::from_secs(60);
+/// How often the interval passes between two looks where no sale is registered.
+const IDLE_INTERVALS: u32 = 60;
+
+/// For how many rounds no sale may be registered until looks become so rare.
+const IDLE_ROUNDS: u32 = 60;
 
 /// Sales that are missing and remembered. Further ones are noticed when these have gone.
 const MISSING_MAX: usize = 4096;
@@ -42,19 +46,35 @@ pub async fn sweep(gateway: Arc<Gateway>) {
         after: vec![Bytes::new(); usize::from(REGISTRY_SHARDS)],
         missing: HashMap::new(),
     };
+    let mut idle_rounds = IDLE_ROUNDS;
     loop {
-        gateway.sales_used.notified().await;
-        let mut registered_at = Instant::now();
-        while registered_at.elapsed() < IDLE_FOR {
-            let interval = gateway.config.load().reserve.sweep_interval;
-            // Gateways that were started together do not ask together.
-            let jitter = rand::random_range(0.75..1.25);
-            sleep(interval.mul_f64(jitter)).await;
-            if sweeper.round(interval).await {
-                registered_at = Instant::now();
+        let interval = gateway.config.load().reserve.sweep_interval;
+        // Gateways that were started together do not ask together.
+        let pause = interval.mul_f64(rand::random_range(0.75..1.25));
+        if idle_rounds < IDLE_ROUNDS {
+            sleep(pause).await;
+        } else if timeout(pause * IDLE_INTERVALS, gateway.sales_used.notified()).await.is_ok() {
+            idle_rounds = 0;
+        }
+        match sweeper.round(interval).await {
+            Found::Sales => idle_rounds = 0,
+            Found::Nothing => idle_rounds = (idle_rounds + 1).min(IDLE_ROUNDS),
+            Found::NoRight => {
+                gateway.sales_used.notified().await;
+                idle_rounds = 0;
             }
         }
     }
+}
+
+/// What the registry has.
+enum Found {
+    /// Sales, or it could not be asked.
+    Sales,
+    /// No sale.
+    Nothing,
+    /// The gateway's user may not read it.
+    NoRight,
 }
 
 struct Sweeper {
@@ -67,13 +87,16 @@ struct Sweeper {
 }
 
 impl Sweeper {
-    /// Looks at the next sales of the parts that are this gateway's this time. Says whether any sale is registered, or could not be asked for.
-    async fn round(&mut self, interval: Duration) -> bool {
-        let Some(found) = self.registered().await else { return true };
+    /// Looks at the next sales of the parts that are this gateway's this time. Says what the registry has.
+    async fn round(&mut self, interval: Duration) -> Found {
+        let found = match self.registered().await {
+            Ok(found) => found,
+            Err(found) => return found,
+        };
         let parts: Vec<u16> =
             (0..REGISTRY_SHARDS).filter(|part| !found[usize::from(*part)].is_empty()).collect();
         if parts.is_empty() {
-            return false;
+            return Found::Nothing;
         }
         let mut sales = Vec::new();
         for part in self.won(&parts, interval).await {
@@ -84,7 +107,7 @@ impl Sweeper {
             sales.extend(names.iter().map(|sku| (part, sku.clone())));
         }
         self.look_at(&sales).await;
-        true
+        Found::Sales
     }
 
     /// Those of these parts of the registry that are this gateway's this time.
@@ -104,8 +127,8 @@ impl Sweeper {
         parts.iter().zip(&replies).filter(|(_, reply)| is_won(reply)).map(|(part, _)| *part).collect()
     }
 
-    /// The next sales of each part. `None` where one could not be asked.
-    async fn registered(&mut self) -> Option<Vec<Vec<Bytes>>> {
+    /// The next sales of each part; what to do where one could not be asked.
+    async fn registered(&mut self) -> Result<Vec<Vec<Bytes>>, Found> {
         let questions: Vec<Question> = (0..REGISTRY_SHARDS)
             .map(|part| {
                 let key = registry_key(part);
@@ -115,8 +138,12 @@ impl Sweeper {
             .collect();
         let replies = self.masters.ask(&questions).await;
         let names = |reply: Option<Bytes>| {
-            let reply = reply.filter(|reply| first_error(reply).is_none())?;
-            Some(names_in(&reply).collect())
+            let reply = reply.ok_or(Found::Sales)?;
+            match first_error(&reply) {
+                Some(error) if error.starts_with(b"NOPERM") => Err(Found::NoRight),
+                Some(_) => Err(Found::Sales),
+                None => Ok(names_in(&reply).collect()),
+            }
         };
         replies.into_iter().map(names).collect()
     }

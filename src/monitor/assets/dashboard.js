@@ -5,6 +5,7 @@
 import { Chart } from "./charts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { changesTable, clientsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
+import { salesPanel } from "./sales.js";
 
 const TOKEN = "hotgate-token";
 const HISTORY_SLOTS = 600;
@@ -21,7 +22,7 @@ const put = (id, text) => { const element = at(id); if (element.textContent !== 
 const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "\u00a0")).join(" · "));
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable() };
+const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), sales: salesPanel(post) };
 const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
@@ -77,6 +78,7 @@ function showFrame(frame) {
   tables.hot.show(frame.hotkeys);
   tables.nodes.show(frame.nodes);
   showQuotas(frame);
+  tables.sales.show(frame.sales, frame.sales_total);
   const counted = (count, all) => (count ? `${count}${all ? ` ${all}` : ""}` : "");
   put("hot-count", counted(frame.hotkeys.length));
   put("node-count", counted(frame.nodes.length));
@@ -208,8 +210,8 @@ async function poll(signal) {
       if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
       return answer.json();
     };
-    const [stats, hot, nodes, quotas] = await Promise.all(["stats", "hotkeys", "nodes", "quotas"].map(part));
-    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total });
+    const [stats, hot, nodes, quotas, { sales }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales"].map(part));
+    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length });
     await pause(POLL_PERIOD_MS);
   }
 }
@@ -323,22 +325,22 @@ function askChange(quota, action) {
     event.preventDefault();
     const key = isOther ? at("change-name").value : quota.key;
     const change = { key, action, ...(action === "limit" ? { limit: Number(at("change-limit").value) } : {}) };
-    const fault = await send(change);
-    if (fault !== null) return put("change-fault", fault);
+    const { fault } = await post("api/quotas", change);
+    if (fault) return put("change-fault", fault);
     at("change-dialog").close();
     await askQuotas().catch(() => {});
   };
 }
 
-// Null when done, else why not.
-async function send(change) {
+// What the gateway answered to a change, or as `fault` why it was not done.
+async function post(path, change) {
   try {
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change) };
-    const response = await ask("api/quotas", options);
+    const response = await ask(path, options);
     const answer = await response.json();
-    return response.ok ? null : answer.error;
+    return response.ok ? answer : { fault: answer.error };
   } catch {
-    return "The gateway did not answer; look at the quota before trying again.";
+    return { fault: "The gateway did not answer; look at how it stands before trying again." };
   }
 }
 

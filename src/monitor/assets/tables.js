@@ -1,4 +1,4 @@
-// The five tables. Rows are kept by identity and updated in place, so that nothing flickers and a selection survives.
+// The tables; that of sales is in sales.js. Rows are kept by identity and updated in place, so that nothing flickers and a selection survives.
 // Everything that came from the gateway goes through textContent: a key name is data, never markup.
 
 import { drawSparkline, sparkline } from "./charts.js";
@@ -21,7 +21,7 @@ export function setRefusals(quotas) {
   for (const { key, refused_per_s } of quotas) refusals.set(key, (refusals.get(key) ?? 0) + refused_per_s);
 }
 
-function set(element, text) {
+export function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -34,12 +34,12 @@ export function shortened(name) {
   return `${letters.slice(0, NAME_MAX / 2).join("")}…${letters.slice(1 - NAME_MAX / 2).join("")}`;
 }
 
-function nameLines(cell, name, under) {
+export function nameLines(cell, name, under) {
   twoLines(cell, shortened(name), under);
   cell.main.title = name;
 }
 
-function badge(cell, text, tone) {
+export function badge(cell, text, tone) {
   cell.chip ??= cell.appendChild(document.createElement("span"));
   cell.chip.className = "badge";
   cell.chip.dataset.tone = tone;
@@ -47,7 +47,7 @@ function badge(cell, text, tone) {
 }
 
 // A cell's main text with a smaller line under it.
-function twoLines(cell, text, under) {
+export function twoLines(cell, text, under) {
   if (!cell.main) {
     cell.main = cell.appendChild(document.createElement("span"));
     cell.under = cell.appendChild(document.createElement("span"));
@@ -57,7 +57,7 @@ function twoLines(cell, text, under) {
   set(cell.under, under);
 }
 
-function bar(cell, share, text, tone, wide) {
+export function bar(cell, share, text, tone, wide) {
   if (!cell.bar) {
     cell.label = document.createElement("span");
     cell.bar = document.createElement("span");
@@ -73,7 +73,7 @@ function bar(cell, share, text, tone, wide) {
 
 // A table whose rows are identified by `identity(row)`; `columns` are [class, fill(cell, row)] in the order of the head. Quiet
 // rows are dimmed, and cut short on a phone.
-class Table {
+export class Table {
   constructor(id, identity, columns, isQuiet = () => false) {
     this.table = document.getElementById(id);
     this.body = this.table.tBodies[0];

@@ -61,6 +61,24 @@ pub enum Caller {
     MayChange(String),
 }
 
+impl Caller {
+    /// The name of the token, if it may change anything.
+    ///
+    /// # Errors
+    /// It may not: a sentence.
+    pub fn who_may_change(self) -> Result<String, String> {
+        match self {
+            Self::MayChange(name) => Ok(name),
+            Self::MayRead(name) => {
+                Err(format!("the token of {name} may only read; give it admin.bearer.may = \"change\""))
+            }
+            Self::Anybody => {
+                Err("changes need an admin token: set admin.token in the configuration".to_owned())
+            }
+        }
+    }
+}
+
 /// See the module.
 pub struct Guard {
     loopback: bool,

@@ -5,7 +5,7 @@
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
 //! | `/` and its script and style | everyone | the page, which asks for the token itself |
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
-//! | `POST /api/quotas` | who has a token that may change | a change of a quota |
+//! | `POST /api/quotas`, `POST /api/sales` | who has a token that may change | a change of a quota, of a sale |
 //!
 //! It does not slow the data path down: it runs on the control thread, answers from the board, whose renderings are made at most
 //! four times a second, and is bounded in connections, streams and requests per second.
@@ -24,6 +24,7 @@ mod connections;
 mod guard;
 mod listener;
 mod quotas;
+mod sales;
 mod stream;
 
 use std::sync::Arc;
@@ -104,7 +105,11 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
-        .route("/api/sales", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().sales())))
+        .route(
+            "/api/sales",
+            get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().sales()))
+                .post(sales::change),
+        )
         .route("/api/audit", get(audit::list))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))

@@ -48,17 +48,9 @@ pub async fn change(
     Extension(caller): Extension<Caller>,
     body: Result<Json<Change>, JsonRejection>,
 ) -> Response {
-    let user = match caller {
-        Caller::MayChange(name) => name,
-        Caller::MayRead(name) => {
-            let sentence =
-                format!("the token of {name} may only read; give it admin.bearer.may = \"change\"");
-            return error(StatusCode::FORBIDDEN, &sentence);
-        }
-        Caller::Anybody => {
-            let sentence = "changes need an admin token: set admin.token in the configuration";
-            return error(StatusCode::FORBIDDEN, sentence);
-        }
+    let user = match caller.who_may_change() {
+        Ok(user) => user,
+        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
     };
     let change = match body {
         Ok(Json(change)) => change,

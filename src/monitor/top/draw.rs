@@ -1,4 +1,4 @@
-//! Lays the screen out: what is wrong, the figures, three tables below each other, and what the keys do.
+//! Lays the screen out: what is wrong, the figures, the tables below each other, and what the keys do.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
@@ -28,8 +28,7 @@ pub fn render(looks: &Looks, keys: bool, area: Rect, buffer: &mut Buffer) {
     let lines = (head.len() as u16).min(area.height);
     Paragraph::new(head).render(Rect { height: lines, ..area }, buffer);
     let below = Rect { y: area.y + lines, height: area.height.saturating_sub(lines + help), ..area };
-    let shown: Vec<Table> =
-        Table::ALL.into_iter().filter(|table| *table != Table::Quotas || has_quotas(looks)).collect();
+    let shown: Vec<Table> = Table::ALL.into_iter().filter(|table| is_shown(looks, *table)).collect();
     let heights = heights(looks, &shown, below.height);
     let mut y = below.y;
     for (table, height) in shown.into_iter().zip(heights) {
@@ -41,8 +40,14 @@ pub fn render(looks: &Looks, keys: bool, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn has_quotas(looks: &Looks) -> bool {
-    looks.frame["quotas"].as_array().is_some_and(|rows| !rows.is_empty())
+/// Not everybody has quotas and sales: without one there is no table.
+fn is_shown(looks: &Looks, table: Table) -> bool {
+    let has = |field: &str| looks.frame[field].as_array().is_some_and(|rows| !rows.is_empty());
+    match table {
+        Table::HotKeys | Table::Nodes => true,
+        Table::Quotas => has("quotas"),
+        Table::Sales => has("sales"),
+    }
 }
 
 /// Lines for each table, its head and the free line above it included: the one with the focus takes what the others leave.

@@ -29,10 +29,10 @@ impl Fault {
     }
 }
 
-/// One frame: `{"stats": ..., "hotkeys": [...], "nodes": [...], "quotas": [...]}`.
+/// One frame: `{"stats": ..., "hotkeys": [...], "nodes": [...], "quotas": [...], "sales": [...]}`.
 pub async fn fetch(options: &TopOptions, _looks: &Looks) -> Result<Value, Fault> {
     let mut frame = json!({ "stats": ask(options, "stats").await? });
-    for part in ["hotkeys", "nodes", "quotas"] {
+    for part in ["hotkeys", "nodes", "quotas", "sales"] {
         let field = if part == "hotkeys" { "keys" } else { part };
         frame[part] = ask(options, part).await?.get_mut(field).map_or(json!([]), Value::take);
     }

@@ -3,9 +3,9 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
 
-use super::tables::{Column, HOT_KEYS, NODES, QUOTAS, text};
+use super::tables::{Column, HOT_KEYS, NODES, QUOTAS, SALES, text};
 
-/// The three tables, in the order in which they stand below each other.
+/// The tables, in the order in which they stand below each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// Hot keys.
@@ -14,11 +14,13 @@ pub enum Table {
     Nodes,
     /// Quotas.
     Quotas,
+    /// Sales of reservations.
+    Sales,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::HotKeys, Self::Nodes, Self::Quotas];
+    pub const ALL: [Self; 4] = [Self::HotKeys, Self::Nodes, Self::Quotas, Self::Sales];
 
     /// Its columns; the first one is the name.
     pub const fn columns(self) -> &'static [Column] {
@@ -26,6 +28,7 @@ impl Table {
             Self::HotKeys => HOT_KEYS,
             Self::Nodes => NODES,
             Self::Quotas => QUOTAS,
+            Self::Sales => SALES,
         }
     }
 
@@ -35,6 +38,7 @@ impl Table {
             Self::HotKeys => "hotkeys",
             Self::Nodes => "nodes",
             Self::Quotas => "quotas",
+            Self::Sales => "sales",
         }
     }
 
@@ -75,7 +79,7 @@ pub struct Looks {
     /// The table that keys are for.
     pub focus: Table,
     /// How each is looked at.
-    pub tables: [Look; 3],
+    pub tables: [Look; Table::ALL.len()],
     /// Only rows whose name holds this are shown.
     pub filter: String,
     /// The filter is being typed.
@@ -88,7 +92,7 @@ impl Default for Looks {
             frame: Value::Null,
             fault: None,
             focus: Table::HotKeys,
-            tables: [Look::default(); 3],
+            tables: [Look::default(); Table::ALL.len()],
             filter: String::new(),
             typing: false,
         }

@@ -1,4 +1,4 @@
-//! What stands in which column of the three tables, from which width of the screen on, and what it is sorted by.
+//! What stands in which column of the tables, from which width of the screen on, and what it is sorted by.
 //!
 //! Everything that came from the gateway was escaped there; what could steer a terminal is dropped here too, so that a key's name
 //! is only ever text.
@@ -103,6 +103,26 @@ pub const QUOTAS: &[Column] = &[
     ),
 ];
 
+/// The sales of reservations.
+pub const SALES: &[Column] = &[
+    words("SALE", 0, 0, |row, _| text(&row["key"])),
+    Column { style: sale_style, ..words("STATE", 9, 0, |row, _| sale_state(row).to_owned()) },
+    Column { right: false, ..figure("TAKEN", 17, 90, |row, _| taken(row), |row| of(row, "taken_share")) },
+    figure("LEFT", 13, 0, |row, _| whole(left(row)), |row| -(left(row) as f64)),
+    figure("LIMIT", 13, 120, |row, _| count(row, "limit"), |row| of(row, "limit")),
+    figure("HELD", 11, 110, |row, _| count(row, "held"), |row| of(row, "held")),
+    figure("CONFIRMED", 13, 130, |row, _| count(row, "confirmed"), |row| of(row, "confirmed")),
+    figure("TAKEN/S", 9, 70, |row, _| rate(of(row, "taken_per_s")), |row| of(row, "taken_per_s")),
+    figure("REFUSED/S", 10, 0, |row, _| rate(of(row, "refused_per_s")), |row| of(row, "refused_per_s")),
+    figure(
+        "ENDS IN",
+        9,
+        100,
+        |row, _| known(row, "sold_out_in_s", duration_s),
+        |row| -of(row, "sold_out_in_s"),
+    ),
+];
+
 fn of(row: &Value, field: &str) -> f64 {
     row[field].as_f64().unwrap_or(0.0)
 }
@@ -178,8 +198,40 @@ fn quota_style(row: &Value) -> Style {
     }
 }
 
+fn sale_state(row: &Value) -> &'static str {
+    match row["state"].as_str().unwrap_or_default() {
+        "open" => "open",
+        "notopen" => "later",
+        "soldout" => "sold out",
+        "closed" => "closed",
+        "ended" => "ended",
+        "moved" => "moved",
+        _ => "not there",
+    }
+}
+
+fn sale_style(row: &Value) -> Style {
+    match sale_state(row) {
+        "sold out" => Style::new().fg(Color::Blue),
+        "closed" | "not there" => Style::new().fg(Color::Yellow),
+        _ => Style::new(),
+    }
+}
+
+fn left(row: &Value) -> i64 {
+    let number = |field: &str| row[field].as_i64().unwrap_or(0);
+    (number("limit") - number("taken")).max(0)
+}
+
+fn taken(row: &Value) -> String {
+    bar(of(row, "taken_share"))
+}
+
 fn used(row: &Value) -> String {
-    let Some(share) = row["used_share"].as_f64() else { return "not known".to_owned() };
+    row["used_share"].as_f64().map_or("not known".to_owned(), bar)
+}
+
+fn bar(share: f64) -> String {
     let full = (share.clamp(0.0, 1.0) * BAR_CHARS as f64).round() as usize;
     format!("{}{} {}", "#".repeat(full), ".".repeat(BAR_CHARS - full), percent(share))
 }

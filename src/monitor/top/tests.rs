@@ -44,6 +44,10 @@ fn frame() -> Value {
             { "key": "k1", "used_share": 0.5, "remaining": 500_000, "limit": 1_000_000, "exhausted": false, "enforce": true },
             { "key": "k2", "used_share": 1.0, "exhausted": true, "enforce": true, "window_ms": 1000 },
         ],
+        "sales": [{
+            "key": "mask", "state": "soldout", "limit": 1_200, "taken": 1_100, "held": 30, "confirmed": 1_070, "taken_share": 0.92,
+            "taken_per_s": 7.0, "refused_per_s": 66.0, "sold_out_in_s": null,
+        }],
     })
 }
 

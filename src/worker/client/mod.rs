@@ -118,6 +118,8 @@ pub enum AwaitedRoom {
     Connection(UpstreamKey),
     /// In the queue of the combined key with this hash.
     Key(u64),
+    /// In that of the sale.
+    Sale(u64),
 }
 
 /// A command that holds state of a connection could not be sent, or was redirected: it is looked at again.

@@ -42,6 +42,24 @@ impl Unsettled {
         self.bytes -= bytes_of(waiter);
     }
 
+    /// Whether one more may come: in any case if nothing is unsettled.
+    pub(super) fn has_room(&self, share: Share) -> bool {
+        self.is_none() || (self.operations < share.operations && self.bytes < share.bytes)
+    }
+
+    /// A client waits for room.
+    pub(super) fn await_room(&mut self, client: ClientKey) {
+        self.waiters.push(client);
+    }
+
+    /// The clients that wait, if half of the share is free.
+    pub(super) fn take_waiters(&mut self, share: Share) -> Vec<ClientKey> {
+        match !self.waiters.is_empty() && self.is_within(share, 2) {
+            true => std::mem::take(&mut self.waiters),
+            false => Vec::new(),
+        }
+    }
+
     fn is_within(&self, share: Share, divisor: u32) -> bool {
         self.operations <= share.operations / divisor && self.bytes <= share.bytes / u64::from(divisor)
     }
@@ -53,7 +71,7 @@ fn bytes_of(waiter: &Waiter) -> u64 {
 
 /// One worker's part of the bounds of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Share {
+pub(super) struct Share {
     operations: u32,
     bytes: u64,
 }
@@ -67,7 +85,8 @@ impl Share {
         }
     }
 
-    fn of_worker(core: &Core) -> Self {
+    /// That of the worker.
+    pub fn of_worker(core: &Core) -> Self {
         Self::of(core.config.combine.pending_max, core.index, core.gateway.workers.len())
     }
 }
@@ -86,7 +105,7 @@ impl HotKeys {
     /// A client's next request is looked at again when there is room.
     pub fn await_room(&mut self, hash: u64, client: ClientKey) {
         if let Some(entry) = self.entries.get_mut(&hash) {
-            entry.unsettled.waiters.push(client);
+            entry.unsettled.await_room(client);
         }
     }
 
@@ -95,10 +114,8 @@ impl HotKeys {
         let Some(entry) = self.entries.get_mut(&hash) else { return };
         let unsettled = &mut entry.unsettled;
         unsettled.settle(waiter);
-        if !unsettled.waiters.is_empty() && unsettled.is_within(Share::of_worker(core), 2) {
-            for client in std::mem::take(&mut unsettled.waiters) {
-                core.effects.push(Effect::RoomForClient(client));
-            }
+        for client in unsettled.take_waiters(Share::of_worker(core)) {
+            core.effects.push(Effect::RoomForClient(client));
         }
     }
 }

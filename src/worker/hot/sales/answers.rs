@@ -5,7 +5,7 @@ use super::{Due, Flight, HotKeys, RETRY_PAUSE_NS, Refused, Sale};
 use crate::reserve::{FlushResults, OpKind, OpResult, Refusal, bucket_of, write_op_reply};
 use crate::resp::{RespVersion, bulk_payload, encode, first_error};
 use crate::shared::ending::Ending;
-use crate::shared::handoff::Waiter;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome, SaleRefusal};
 use crate::shared::reservations::SaleFacts;
 use crate::worker::core::Core;
@@ -53,6 +53,8 @@ impl HotKeys {
                     let bucket = bucket_of(&item.op.user, facts.buckets);
                     self.sales.holders += sale.holders.learn(&facts, bucket, users);
                 }
+                // The home wanted to know how the sale stands.
+                _ if item.waiter.to == AnswerTo::SaleHome => {}
                 OpResult::TryAgain if self.may_wait(core, sale, &item) => sale.told_to_wait.push(item),
                 OpResult::TryAgain => self.fail_item(core, sale, &item, (BUSY, Outcome::Failed.into())),
                 result => {
@@ -76,8 +78,12 @@ impl HotKeys {
         (item, result): (&Item, &OpResult<'_>),
     ) {
         match (item.op.kind, result) {
-            (OpKind::Add, OpResult::Holding { .. }) => {
-                core.tallies.sales.count(sale.row, |counts| counts.added += 1);
+            (kind @ (OpKind::Add | OpKind::Confirm | OpKind::Cancel), OpResult::Holding { .. }) => {
+                core.tallies.sales.count(sale.row, |counts| match kind {
+                    OpKind::Add => counts.added += 1,
+                    OpKind::Confirm => counts.confirmed += 1,
+                    _ => counts.cancelled += 1,
+                });
             }
             (kind, OpResult::Refused(refusal)) => {
                 let reason = SaleRefusal::of(refusal).index();
@@ -111,7 +117,12 @@ impl HotKeys {
             let mut reply = std::mem::take(&mut self.scratch);
             reply.clear();
             write_op_reply(&mut reply, version, item.op.kind, result);
-            self.answer_reservation(core, item.waiter, ReplyBytes::Borrowed(&reply), outcome.into());
+            self.answer_reservation(
+                core,
+                (sale.hash, item.waiter),
+                ReplyBytes::Borrowed(&reply),
+                outcome.into(),
+            );
             self.scratch = reply;
             return;
         };
@@ -131,10 +142,10 @@ impl HotKeys {
         if item.ends() {
             let reply = std::mem::take(&mut sale.partial);
             match sale.partial_error.take() {
-                Some((text, ending)) => self.fail_reservation(core, item.waiter, &text, ending),
+                Some((text, ending)) => self.fail_reservation(core, (sale.hash, item.waiter), &text, ending),
                 None => self.answer_reservation(
                     core,
-                    item.waiter,
+                    (sale.hash, item.waiter),
                     ReplyBytes::Owned(reply.into()),
                     outcome.into(),
                 ),
@@ -150,8 +161,8 @@ impl HotKeys {
         item: &Item,
         (text, ending): (&str, Ending),
     ) {
-        if item.op.kind == OpKind::Bucket {
-            // It is asked for again.
+        if item.waiter.to == AnswerTo::SaleHome {
+            // Nobody else waits; a bucket is asked for again.
             self.sales.holders -= sale.holders.clear();
             return;
         }
@@ -164,7 +175,7 @@ impl HotKeys {
         }
         sale.partial = Vec::new();
         let (text, ending) = sale.partial_error.take().unwrap_or_else(|| (text.to_owned(), ending));
-        self.fail_reservation(core, item.waiter, &text, ending);
+        self.fail_reservation(core, (sale.hash, item.waiter), &text, ending);
     }
 
     /// Whether an operation that was told to try again may wait longer.

@@ -91,7 +91,7 @@ mod tests {
 
     fn facts(seq: i64, buckets: u32) -> SaleFacts {
         let (phase, taken, limit) = (SalePhase::SoldOut, 10, 10);
-        SaleFacts { phase, taken, limit, seq, buckets, start_ms: 0, end_ms: 0, now_ms: 0 }
+        SaleFacts { phase, taken, held: 0, limit, seq, buckets, start_ms: 0, end_ms: 0, now_ms: 0 }
     }
 
     #[test]

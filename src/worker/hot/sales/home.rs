@@ -3,7 +3,6 @@
 use super::holders::{Holds, USERS_MAX};
 use super::waiting::{Item, Part};
 use super::{HotKeys, Refused, Sale};
-use crate::limits::QUEUE_BYTES_MAX;
 use crate::reserve::{OpKind, Refusal, ReserveOp, SalePhase, bucket_of};
 use crate::resp::{RespVersion, encode};
 use crate::shared::ending::Ending;
@@ -17,9 +16,6 @@ use crate::worker::reply::ReplyBytes;
 const INFO_AGE_NS_MAX: u64 = 100_000_000;
 
 const TOO_MANY_SALES: &str = "ERR hotgate: this process looks after as many sales as it may already; nothing was done, try again later";
-
-const FULL: &str = "ERR hotgate: combine.pending_max operations, or 64 MiB of them, wait for this sale already; nothing was done, \
-                    try again";
 
 impl HotKeys {
     /// Takes a request of one of this worker's clients to the home of its sale.
@@ -47,7 +43,7 @@ impl HotKeys {
         let SaleRequest { sku, hash, place, ops, is_list, user, waiter } = request;
         if !self.begin_sale(core, (sku, hash), place) {
             core.tallies.error(ErrorKind::Overload);
-            return self.fail_reservation(core, waiter, TOO_MANY_SALES, Outcome::Failed.into());
+            return self.fail_reservation(core, (hash, waiter), TOO_MANY_SALES, Outcome::Failed.into());
         }
         let Some(sale) = self.sales.homes.get_mut(&hash) else { return };
         for verb in ops.iter().filter_map(|op| SaleVerb::of(op.kind)) {
@@ -67,23 +63,18 @@ impl HotKeys {
                         counts.refused[SaleRefusal::of(&refusal).index()] += 1;
                         counts.refused_here += 1;
                     });
-                    return self.refuse_reservation(core, waiter, refusal);
+                    return self.refuse_reservation(core, (hash, waiter), refusal);
                 }
             }
             Some(OpKind::Info) => {
                 if let Some(reply) = sale.recent_info(core.now_ns, waiter.version) {
                     let reply = ReplyBytes::Borrowed(&reply);
-                    return self.answer_reservation(core, waiter, reply, Outcome::Cached.into());
+                    return self.answer_reservation(core, (hash, waiter), reply, Outcome::Cached.into());
                 }
             }
             _ => {}
         }
         let Some(sale) = self.sales.homes.get_mut(&hash) else { return };
-        let with_bytes = ops.iter().map(ReserveOp::weight_bytes).sum::<usize>() + sale.waiting.bytes();
-        if sale.waiting.len() + ops.len() > core.config.combine.pending_max || with_bytes > QUEUE_BYTES_MAX {
-            core.tallies.error(ErrorKind::Overload);
-            return self.fail_reservation(core, waiter, FULL, Outcome::Failed.into());
-        }
         let of = ops.len() as u32;
         for (op, place) in ops.into_iter().zip(0..) {
             let part = is_list.then_some(Part { place, of });
@@ -92,38 +83,44 @@ impl HotKeys {
         self.look_at_sale(hash);
     }
 
-    fn refuse_reservation(&mut self, core: &mut Core, waiter: Waiter, refusal: Refusal<'_>) {
+    fn refuse_reservation(&mut self, core: &mut Core, asked: (u64, Waiter), refusal: Refusal<'_>) {
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
         refusal.write(&mut reply);
-        self.answer_reservation(core, waiter, ReplyBytes::Borrowed(&reply), Outcome::Refused.into());
+        self.answer_reservation(core, asked, ReplyBytes::Borrowed(&reply), Outcome::Refused.into());
         self.scratch = reply;
     }
 
     /// Answers with an error: `text` with its code.
-    pub(super) fn fail_reservation(&mut self, core: &mut Core, waiter: Waiter, text: &str, ending: Ending) {
+    pub(super) fn fail_reservation(
+        &mut self,
+        core: &mut Core,
+        asked: (u64, Waiter),
+        text: &str,
+        ending: Ending,
+    ) {
         let mut reply = std::mem::take(&mut self.scratch);
         reply.clear();
         encode::error(&mut reply, text);
-        self.answer_reservation(core, waiter, ReplyBytes::Borrowed(&reply), ending);
+        self.answer_reservation(core, asked, ReplyBytes::Borrowed(&reply), ending);
         self.scratch = reply;
     }
 
-    /// Answers whoever waits, here or at another worker.
+    /// Answers whoever waits for something of the sale of this hash, here or at another worker.
     pub(super) fn answer_reservation(
         &mut self,
         core: &mut Core,
-        waiter: Waiter,
+        (hash, waiter): (u64, Waiter),
         reply: ReplyBytes<'_>,
         ending: Ending,
     ) {
         if usize::from(waiter.worker) == core.index {
-            return core.effects.answer_reservation(waiter, ending, reply);
+            return core.effects.answer(hash, waiter, ending, reply);
         }
         let answers = &mut self.answers[usize::from(waiter.worker)];
         match reply {
-            ReplyBytes::Borrowed(bytes) => answers.push_copied(None, waiter, ending, bytes),
-            ReplyBytes::Owned(bytes) => answers.push_shared(None, waiter, ending, bytes),
+            ReplyBytes::Borrowed(bytes) => answers.push_copied(Some(hash), waiter, ending, bytes),
+            ReplyBytes::Owned(bytes) => answers.push_shared(Some(hash), waiter, ending, bytes),
         }
         self.wake();
     }

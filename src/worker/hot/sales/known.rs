@@ -107,7 +107,17 @@ mod tests {
     const RECHECK_NS: u64 = 50 * MS;
 
     fn state(phase: SalePhase, taken: i64) -> SaleFacts {
-        SaleFacts { phase, taken, limit: 10, seq: 10, buckets: 1, start_ms: 2_000, end_ms: 0, now_ms: 1_000 }
+        SaleFacts {
+            phase,
+            taken,
+            held: 0,
+            limit: 10,
+            seq: 10,
+            buckets: 1,
+            start_ms: 2_000,
+            end_ms: 0,
+            now_ms: 1_000,
+        }
     }
 
     #[test]

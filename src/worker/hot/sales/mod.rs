@@ -13,8 +13,8 @@
 //! connection the same call is sent again until its outcome is known or the number may be forgotten. Redirections, a node that is away and
 //! scripts that are missing are waited for as by any request.
 //!
-//! Bounds: operations that wait for one sale, in number (`combine.pending_max`) and bytes; sales whose home is one worker; a
-//! call, in operations and bytes. Who comes beyond the first two gets an error, and nothing was done.
+//! Bounds: requests that wait for one sale, in number (`combine.pending_max`) and bytes, beyond which clients are held back ([`room`]); sales
+//! whose home is one worker, beyond which there is an error, and nothing was done; a call, in operations and bytes.
 //!
 //! Deliberately absent: any count of places. Only the script grants.
 
@@ -24,6 +24,7 @@ mod flight;
 mod holders;
 mod home;
 mod known;
+mod room;
 mod waiting;
 
 use std::collections::{HashMap, VecDeque};
@@ -32,11 +33,13 @@ use std::hash::BuildHasherDefault;
 use bytes::Bytes;
 
 use super::owner_request::OwnerRequest;
+use super::room::Unsettled;
 use super::{Due, Hashed, HotKeys, RETRY_PAUSE_NS};
 use crate::limits::SALES_MAX;
-use crate::reserve::sale_key;
+use crate::reserve::{OpKind, ReserveOp, sale_key};
 use crate::route::SlotAt;
 use crate::shared::ending::Ending;
+use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::keyed::RowId;
 use crate::shared::reservations::SaleRequest;
 use crate::worker::core::Core;
@@ -53,6 +56,7 @@ const IDLE_MISSING_NS: u64 = 1_000_000_000;
 /// A sale at its home.
 struct Sale {
     sku: Bytes,
+    hash: u64,
     /// The name of its first key in Redis.
     key: Bytes,
     place: SlotAt,
@@ -99,6 +103,8 @@ pub struct Sales {
     refused: Refused,
     /// Users that all sales remember of their buckets.
     holders: usize,
+    /// What of this worker's clients is unsettled, by sale.
+    unsettled: HashMap<u64, Unsettled, BuildHasherDefault<Hashed>>,
     /// Sales to be looked at in this tick.
     dirty: VecDeque<u64>,
     /// Operations for the homes of other workers, by worker.
@@ -114,6 +120,7 @@ impl Sales {
             homes: HashMap::default(),
             refused: Refused::default(),
             holders: 0,
+            unsettled: HashMap::default(),
             dirty: VecDeque::new(),
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             last_sequence: 0,
@@ -137,9 +144,10 @@ impl Sales {
 }
 
 impl Sale {
-    fn new(sku: &[u8], place: SlotAt, row: RowId, now_ns: u64) -> Self {
+    fn new((sku, hash): (&[u8], u64), place: SlotAt, row: RowId, now_ns: u64) -> Self {
         Self {
             sku: Bytes::copy_from_slice(sku),
+            hash,
             key: sale_key(sku),
             place,
             waiting: Waiting::default(),
@@ -193,16 +201,22 @@ impl HotKeys {
         }
         core.gateway.sales_used.notify_one();
         let row = core.tallies.sales.keys.acquire(sku.into());
-        self.sales.homes.insert(hash, Box::new(Sale::new(sku, place, row, core.now_ns)));
+        self.sales.homes.insert(hash, Box::new(Sale::new((sku, hash), place, row, core.now_ns)));
         self.arm(Due::Sale(hash), core.now_ns + IDLE_MISSING_NS);
         true
     }
 
-    /// A sale was changed by an operator of this gateway: what is known of it is asked anew.
-    pub fn forget_sale(&mut self, sku: &[u8], hash: u64) {
-        if let Some(sale) = self.sales.homes.get_mut(&hash).filter(|sale| sale.sku == sku) {
-            sale.known.forget();
-            sale.info = None;
+    /// A sale was changed by an operator of this gateway: how it stands is asked anew, also for those who look at it.
+    pub fn look_at_changed_sale(&mut self, core: &mut Core, sku: &[u8], hash: u64) {
+        let place = core.gateway.routes.place_of(sku);
+        if !self.begin_sale(core, (sku, hash), place) {
+            return;
         }
+        let waiter = Waiter::asking(core.index, AnswerTo::SaleHome, core.now_ns);
+        let Some(sale) = self.sales.homes.get_mut(&hash) else { return };
+        sale.known.forget();
+        sale.info = None;
+        sale.waiting.push(Item { waiter, op: ReserveOp::on(OpKind::Info, b""), user: 0, part: None });
+        self.look_at_sale(hash);
     }
 }

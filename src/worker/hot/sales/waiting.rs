@@ -1,6 +1,7 @@
 //! The operations on one sale that wait, in the order in which they came.
 //!
-//! It knows neither the wire nor what the operations mean. Taking, putting back and giving up keep the order.
+//! It knows neither the wire nor what the operations mean. Taking, putting back and giving up keep the order. Has no bound of its own: workers hold
+//! their clients back ([`super::room`]).
 
 use std::collections::VecDeque;
 
@@ -40,20 +41,9 @@ impl Item {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     items: VecDeque<Item>,
-    bytes: usize,
 }
 
 impl Waiting {
-    /// Operations that wait.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// About the bytes that they hold.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -66,14 +56,12 @@ impl Waiting {
 
     /// Adds one behind all others.
     pub fn push(&mut self, item: Item) {
-        self.bytes += item.op.weight_bytes();
         self.items.push_back(item);
     }
 
     /// Takes the first.
     pub fn pop(&mut self) -> Option<Item> {
         let item = self.items.pop_front()?;
-        self.bytes -= item.op.weight_bytes();
         self.give_back();
         Some(item)
     }
@@ -88,7 +76,6 @@ impl Waiting {
             }
             (bytes, count) = (with_it, count + 1);
         }
-        self.bytes -= bytes;
         let taken = self.items.drain(..count).collect();
         self.give_back();
         taken
@@ -97,7 +84,6 @@ impl Waiting {
     /// Puts what was taken back before all others.
     pub fn put_back(&mut self, items: Vec<Item>) {
         for item in items.into_iter().rev() {
-            self.bytes += item.op.weight_bytes();
             self.items.push_front(item);
         }
     }
@@ -133,15 +119,14 @@ mod tests {
             waiting.push(item(number, name));
         }
         let each = ReserveOp::on(OpKind::Check, b"").weight_bytes();
-        assert_eq!((waiting.len(), waiting.bytes()), (4, 4 * each + 15));
+        assert_eq!(waiting.items.len(), 4);
         let taken = waiting.take(2, 1_000_000);
         assert_eq!(users(&taken), [1, 2]);
         waiting.put_back(taken);
-        assert_eq!((waiting.len(), waiting.bytes()), (4, 4 * each + 15));
+        assert_eq!(waiting.items.len(), 4);
         assert_eq!(waiting.pop().map(|item| item.user), Some(1));
         assert_eq!(users(&waiting.take(1000, 2 * each + 8)), [2, 3]);
         assert_eq!(users(&waiting.take(0, 0)), [4], "one goes in any case");
         assert!(waiting.is_empty() && waiting.take(1, 1).is_empty());
-        assert_eq!((waiting.len(), waiting.bytes()), (0, 0));
     }
 }
