@@ -54,6 +54,7 @@ const ALL: [&str; 14] = [
     "prlimit",
     "openssl",
     "psql",
+    "faketime",
 ];
 
 #[test]

@@ -11,11 +11,15 @@
 mod support;
 
 mod books;
+mod clocks;
 mod faults;
+mod interrupted_moves;
 mod local_refusals;
+mod lost_master;
 mod model;
 mod moves;
 mod rights;
 mod said_of_commands;
 mod sweeper;
+mod users;
 mod verbs;

@@ -10,6 +10,15 @@ use hotgate::resp::{ReplyScan, ReplyScanner};
 
 use super::{Gateway, Server};
 
+/// On which side of a request a relay stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The server does not get it.
+    Before,
+    /// The gateway does not get the reply.
+    Behind,
+}
+
 /// The relay; its threads end with the connections, and the listener with the process.
 pub struct Relay {
     address: SocketAddr,
@@ -22,6 +31,9 @@ struct State {
     hold_replies: AtomicBool,
     /// While it is set, connections are accepted and closed at once.
     refuse: AtomicBool,
+    /// The request to stop at, and on which side.
+    stop: Mutex<Option<(Vec<u8>, Stop)>>,
+    is_stopped: AtomicBool,
     accepted: AtomicUsize,
     /// What is said in place of short answers.
     instead: Mutex<Option<Vec<u8>>>,
@@ -46,6 +58,8 @@ impl Relay {
             server,
             hold_replies: AtomicBool::new(false),
             refuse: AtomicBool::new(false),
+            stop: Mutex::new(None),
+            is_stopped: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
             instead: Mutex::new(None),
             sent: Mutex::new(Vec::new()),
@@ -69,6 +83,21 @@ impl Relay {
 
     pub fn hold_replies(&self, hold: bool) {
         self.state.hold_replies.store(hold, Ordering::SeqCst);
+    }
+
+    /// Stops at the next request that has these bytes, until [`Relay::go_on`].
+    pub fn stop_at(&self, bytes: &[u8], stop: Stop) {
+        *self.state.stop.lock().unwrap() = Some((bytes.to_vec(), stop));
+    }
+
+    /// Whether such a request has come.
+    pub fn is_stopped(&self) -> bool {
+        self.state.is_stopped.load(Ordering::SeqCst)
+    }
+
+    pub fn go_on(&self) {
+        self.hold_replies(false);
+        self.state.is_stopped.store(false, Ordering::SeqCst);
     }
 
     pub fn refuse(&self, refuse: bool) {
@@ -112,6 +141,22 @@ impl Relay {
 }
 
 impl State {
+    fn stop_before(&self, bytes: &[u8]) {
+        let stop = {
+            let mut asked = self.stop.lock().unwrap();
+            let is_it =
+                |(wanted, _): &&(Vec<u8>, Stop)| bytes.windows(wanted.len()).any(|part| part == wanted);
+            let Some((_, stop)) = asked.as_ref().filter(is_it).cloned() else { return };
+            *asked = None;
+            stop
+        };
+        self.hold_replies.store(stop == Stop::Behind, Ordering::SeqCst);
+        self.is_stopped.store(true, Ordering::SeqCst);
+        while stop == Stop::Before && self.is_stopped.load(Ordering::SeqCst) {
+            std::thread::park_timeout(std::time::Duration::from_millis(1));
+        }
+    }
+
     fn relay(state: &Arc<State>, client: TcpStream) {
         let Ok(server) = TcpStream::connect(state.server) else { return };
         let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
@@ -123,6 +168,7 @@ impl State {
         std::thread::spawn(move || {
             pump(&mut from_client, &mut to_server, |bytes| {
                 requests.sent.lock().unwrap().extend_from_slice(bytes);
+                requests.stop_before(bytes);
                 None
             });
         });
