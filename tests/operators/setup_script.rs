@@ -39,7 +39,7 @@ fn installed_beside(present: &[&str], has_venv: bool) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-const ALL: [&str; 14] = [
+const ALL: [&str; 15] = [
     "redis-server",
     "redis-cli",
     "redis-benchmark",

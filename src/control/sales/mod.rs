@@ -105,7 +105,9 @@ fn asked(gateway: &Gateway, arguments: &[Bytes]) -> String {
     let name = arguments.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
     let is_name = |place: usize| match name.as_slice() {
         b"reserve.move" => place == 0,
-        _ => place > 0 && arguments.get(place + 1).is_some_and(|word| word.eq_ignore_ascii_case(b"HOLDERSOF")),
+        _ => {
+            place > 0 && arguments.get(place + 1).is_some_and(|word| word.eq_ignore_ascii_case(b"HOLDERSOF"))
+        }
     };
     let words = arguments.iter().skip(2).enumerate().map(|(place, word)| match is_name(place) {
         true => gateway.key_names.label(word),

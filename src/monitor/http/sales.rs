@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Json};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
@@ -16,9 +16,9 @@ use serde_json::json;
 use super::guard::Caller;
 use super::listener::Peer;
 use super::{Shared, error};
+use crate::resp::{first_error, parse_integer};
 use crate::shared::audit::Author;
 use crate::shared::keys;
-use crate::resp::{first_error, parse_integer};
 
 /// The body: `{"key": "mask", "action": "open", "limit": 1000000}`.
 #[derive(Deserialize)]
@@ -60,7 +60,8 @@ pub async fn change(
         Ok(words) => words,
         Err(sentence) => return error(StatusCode::BAD_REQUEST, sentence),
     };
-    let reply = (shared.sources.sale_command)(words, Author { user, address: format!("{peer} over HTTP") }).await;
+    let reply =
+        (shared.sources.sale_command)(words, Author { user, address: format!("{peer} over HTTP") }).await;
     match first_error(&reply) {
         Some(text) => error(StatusCode::CONFLICT, &String::from_utf8_lossy(text)),
         None => {
