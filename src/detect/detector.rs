@@ -196,6 +196,12 @@ impl Detector {
         self.refresh_admit_weight();
     }
 
+    /// Whether a key is never tracked.
+    #[must_use]
+    pub fn ignores(&self, key: &[u8]) -> bool {
+        (self.ignore)(key)
+    }
+
     /// Replaces the predicate for keys that are never tracked. Tracked keys are forgotten, since the new one
     /// may judge them differently; the heavy ones are back after one access.
     pub fn set_ignore(&mut self, ignore: Ignore) {

@@ -171,13 +171,14 @@ fn nodes(out: &mut Exposition, view: &View) {
     each(&m::NODE_CONNECTS, |tally| tally.connects);
     each(&m::NODE_RECONNECTS, |tally| tally.reconnects);
     each(&m::NODE_CONNECT_FAILURES, |tally| tally.connect_failures);
-    let mut seconds = |metric, of: fn(&NodeTally) -> f64| {
+    let mut levels = |metric, of: fn(&NodeTally) -> f64| {
         let mut family = out.family(metric);
         for (node, tally) in &rows {
             family.sample(&[node], of(tally));
         }
     };
-    seconds(&m::NODE_QUEUE, |tally| tally.queue_us as f64 / 1e6);
+    levels(&m::NODE_QUEUE, |tally| tally.queue_us as f64 / 1e6);
+    levels(&m::NODE_FLUSHES_MAX, |tally| tally.flushes_max);
     let mut family = out.family(&m::NODE_REFUSALS);
     for (node, tally) in &rows {
         for refusal in NodeRefusal::ALL {
@@ -244,6 +245,9 @@ fn combining(out: &mut Exposition, view: &View) {
     let combine = &view.merged.all.combine;
     out.family(&m::COMBINE_OFFERED).sample(&[], combine.offered as f64);
     out.family(&m::COMBINE_FLUSHED).sample(&[], combine.flushed as f64);
+    out.family(&m::COMBINE_CROWDS).sample(&[], combine.crowds as f64);
+    out.family(&m::COMBINE_TURN_WAITS).sample(&[], combine.turn_waits as f64);
+    out.family(&m::COMBINE_TURN_WAIT).sample(&[], combine.turn_wait_us as f64 / 1e6);
     out.family(&m::COMBINE_REPLAYED).sample(&[], combine.replayed as f64);
     let batch = &combine.batch_size;
     out.family(&m::COMBINE_BATCH).histogram(&[], octaves(batch, 1.0), batch.count(), batch.sum() as f64);

@@ -302,6 +302,9 @@ fn hotgate(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     }
     out.put("combine_offered", all.combine.offered);
     out.put("combine_flushed", all.combine.flushed);
+    out.put("combine_crowds", all.combine.crowds);
+    out.put("combine_turn_waits", all.combine.turn_waits);
+    out.put("combine_turn_wait_us", all.combine.turn_wait_us);
     out.put("combine_replayed", all.combine.replayed);
     out.put("combine_batch_p50", totals.combine_batch_p50);
     out.put("combine_batch_p99", totals.combine_batch_p99);

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::shared::courses::KeyCourse;
 use crate::shared::tallies::{
-    AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, KeyCourse, NodeTally,
+    AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally,
     QuotaTally, ReadCacheTallies, SaleCounts, SaleTallies, SaleTally, WorkerTallies, WriteBehindTallies,
 };
 
@@ -107,17 +108,33 @@ impl Merged {
         unfolded.extend(
             theirs.unfolded.iter().filter(|name| !unfolded.contains(name)).cloned().collect::<Vec<_>>(),
         );
+        // Flushes leave at its home only.
+        let flushes_max = [mine.flushes_max, theirs.flushes_max].into_iter().flatten().reduce(f64::min);
+        let turn_wait_us = mine.turn_wait_us.max(theirs.turn_wait_us);
         if (mine.course, mine.for_ms) < (theirs.course, theirs.for_ms) {
             *mine = theirs.clone();
         }
-        mine.unfolded = unfolded;
+        (mine.flushes_max, mine.turn_wait_us, mine.unfolded) = (flushes_max, turn_wait_us, unfolded);
     }
 
     fn add_combine(&mut self, theirs: &CombineTallies) {
-        let CombineTallies { offered, flushed, replayed, batch_size, added_wait_us, keys } = theirs;
+        let CombineTallies {
+            offered,
+            flushed,
+            crowds,
+            turn_waits,
+            turn_wait_us,
+            replayed,
+            batch_size,
+            added_wait_us,
+            keys,
+        } = theirs;
         let mine = &mut self.all.combine;
         mine.offered += offered;
         mine.flushed += flushed;
+        mine.crowds += crowds;
+        mine.turn_waits += turn_waits;
+        mine.turn_wait_us += turn_wait_us;
         mine.replayed += replayed;
         mine.batch_size.merge(batch_size);
         mine.added_wait_us.merge(added_wait_us);
@@ -180,6 +197,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         silent_ms,
         held_ms,
         queue_us,
+        flushes_max,
         buffered_bytes,
         reply_us,
     } = theirs;
@@ -201,6 +219,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.silent_ms = mine.silent_ms.max(*silent_ms);
     mine.held_ms = mine.held_ms.max(*held_ms);
     mine.queue_us = mine.queue_us.max(*queue_us);
+    mine.flushes_max += flushes_max;
     mine.buffered_bytes += buffered_bytes;
     mine.reply_us.merge(reply_us);
 }

@@ -69,6 +69,7 @@ metrics! {
     NODE_SILENT: Gauge "hotgate_upstream_node_silent_seconds" ["node"] "How long the node has left requests unanswered without sending anything; 0 while it answers.";
     NODE_HELD: Gauge "hotgate_upstream_node_held_seconds" ["node"] "How long the node has held a request back by its own account; 0 while it holds none.";
     NODE_QUEUE: Gauge "hotgate_upstream_node_queue_seconds" ["node"] "How much longer than alone requests take because a queue stands at the node; 0 without one.";
+    NODE_FLUSHES_MAX: Gauge "hotgate_upstream_node_flushes_max" ["node"] "Flushes of folded keys that may be in flight to the node at a time, because flushes alone made a queue there; 0 while they need no turns.";
     NODE_BUFFERED_BYTES: Gauge "hotgate_upstream_node_buffered_bytes" ["node"] "Bytes that wait to be written to the node.";
     NODE_CONNECTS: Counter "hotgate_upstream_node_connects_total" ["node"] "Connections established to the node.";
     NODE_RECONNECTS: Counter "hotgate_upstream_node_reconnects_total" ["node"] "Connections established to the node after an earlier one was lost.";
@@ -88,6 +89,9 @@ metrics! {
 
     COMBINE_OFFERED: Counter "hotgate_combine_offered_total" [] "Operations of clients that entered combining.";
     COMBINE_FLUSHED: Counter "hotgate_combine_flushed_total" [] "Commands sent to Redis for combined operations.";
+    COMBINE_CROWDS: Counter "hotgate_combine_crowds_total" [] "Keys that could fold before they were in the hot set, because at least 64 of their operations were outstanding at a node where a queue stood.";
+    COMBINE_TURN_WAITS: Counter "hotgate_combine_turn_waits_total" [] "Flushes that waited for their turn at a node where flushes alone made a queue.";
+    COMBINE_TURN_WAIT: Counter "hotgate_combine_turn_wait_seconds_total" [] "How long flushes waited for their turn, summed up.";
     COMBINE_REPLAYED: Counter "hotgate_combine_replayed_total" [] "Batches that failed as a whole and were replayed one by one.";
     COMBINE_BATCH: Histogram "hotgate_combine_batch_operations" [] "Operations folded into one flush.";
     COMBINE_WAIT: Histogram "hotgate_combine_added_wait_seconds" [] "The wait that combining added before the flush of an operation was written.";

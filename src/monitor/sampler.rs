@@ -264,6 +264,8 @@ impl Sampler {
             course_for_ms: course.map_or(0, |course| course.for_ms),
             queue_us: course.map_or(0, |course| course.excess_us),
             probe_in_ms: course.and_then(|course| course.probe_in_ms),
+            flushes_max: course.and_then(|course| course.flushes_max),
+            turn_wait_us: course.map_or(0, |course| course.turn_wait_us),
             unfolded: course.map(|course| course.unfolded.clone()).unwrap_or_default(),
             history: Arc::clone(&hot.history),
             offered_total: total(|t| t.offered),

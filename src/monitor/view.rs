@@ -334,6 +334,10 @@ pub struct HotKeyView {
     pub queue_us: u64,
     /// When an attempt to let them pass comes, in milliseconds; `None` while they are not folded.
     pub probe_in_ms: Option<u64>,
+    /// How many flushes may be in flight to its node at a time, where they leave by turns; otherwise `None`.
+    pub flushes_max: Option<f64>,
+    /// The longest that a flush of it has waited for its turn lately, in microseconds; 0 where it need not.
+    pub turn_wait_us: u64,
     /// Commands on it that do not fold: they go by themselves, also while the key is folded.
     pub unfolded: Vec<String>,
     /// Accesses in each of the last whole seconds, oldest first.

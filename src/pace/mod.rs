@@ -29,6 +29,9 @@
 //! *Folding*: at most one flush per key is on the wire, so the queue goes away, and with it every sign of the load. Only an
 //! attempt can show whether the node could take the load now.
 //!
+//! *Who may fold*: the keys of the hot set, and every key that has 64 operations outstanding where a queue stands ([`crowds()`]). So a
+//! key that leaps up folds within 20 ms, and not only when detection has seen it twice.
+//!
 //! *Turns* ([`Turns`]): very many keys, or gateways, can make a queue of flushes alone. When a queue stands although nothing is left
 //! to be folded, flushes leave by turns: at most 8 at a time per gateway and node, half as many every 10 ms that the queue
 //! stands, and a quarter more for every 5 ms that it does not. Nobody probes meanwhile, since where there is no room for flushes
@@ -73,11 +76,13 @@
 //! `worker/hot` makes sure that passing and folding do not overtake each other. It does not decide when the flushes of a folded
 //! key leave: that is [`crate::combine`].
 
+mod crowds;
 mod gauge;
 mod key;
 mod node;
 mod turns;
 
+pub use crowds::{CROWD_MIN, CrowdLooks, LOOKED_AT_MAX, crowds};
 pub use gauge::{Gauge, WINDOW_NS, Window};
 pub use key::{Course, KeyPace, REST_NS_MAX, REST_NS_MIN, heaviest};
 pub use node::{NodePace, ROUND_NS, STANDING_WINDOWS};

@@ -1,5 +1,6 @@
 //! One node as one worker sees it: how long a round trip takes when nothing queues, and which key probes now.
 
+use super::crowds::CrowdLooks;
 use super::gauge::{OWN_QUEUE_NS_MAX, WINDOW_NS, Window};
 use super::turns::Turns;
 
@@ -62,6 +63,8 @@ pub struct NodePace {
     queue_since_ns: Option<u64>,
     /// The turns of the flushes that go there.
     pub turns: Turns,
+    /// When its connections are looked at for crowds.
+    pub crowd_looks: CrowdLooks,
 }
 
 impl NodePace {

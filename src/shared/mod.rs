@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod client_rows;
 pub mod config_file;
 pub mod connections;
+pub mod courses;
 pub mod ending;
 pub mod error_words;
 pub mod gateway;

@@ -17,8 +17,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 
+use super::courses::KeyCourse;
 use super::error_words::ErrorWords;
 use super::histogram::{Latency, Octaves};
 use super::keyed::{Keyed, RowId};
@@ -28,7 +28,6 @@ use super::labels::{
 };
 use super::reservations::SaleFacts;
 use crate::limits::KEYS_TALLIED_MAX;
-use crate::pace::Course;
 
 /// Everything that one worker counts. See the module for who may touch it.
 #[derive(Clone, Debug)]
@@ -66,25 +65,6 @@ pub struct WorkerTallies {
     pub detector: DetectorTallies,
     /// Levels: what is done with the operations on each key of the published hot set.
     pub courses: Vec<KeyCourse>,
-}
-
-/// Whether one worker passes or folds the operations on a hot key.
-#[derive(Clone, Debug)]
-pub struct KeyCourse {
-    /// The key.
-    pub key: Bytes,
-    /// Whether they pass or are folded.
-    pub course: Course,
-    /// A rule or a quota folds them, whatever Redis has time for.
-    pub forced: bool,
-    /// How long this has been so, in milliseconds; 0 where it has been so from the beginning.
-    pub for_ms: u64,
-    /// For how long requests queued at the node when folding began, in microseconds.
-    pub excess_us: u64,
-    /// When an attempt to let them pass comes, in milliseconds from now; `None` while they are not folded.
-    pub probe_in_ms: Option<u64>,
-    /// Commands on it that do not fold.
-    pub unfolded: Vec<String>,
 }
 
 /// A worker's client connections.
@@ -154,6 +134,8 @@ pub struct NodeTally {
     /// Level: how much longer than alone requests take for as long as a queue stands at it, in microseconds; it fades within a
     /// second. Merged over workers, the greatest counts.
     pub queue_us: u64,
+    /// Level: how many flushes of folded keys may be in flight to it, if they leave by turns; otherwise 0.
+    pub flushes_max: f64,
     /// Level: bytes that wait to be written.
     pub buffered_bytes: u64,
     /// Times of its replies in microseconds.
@@ -167,6 +149,12 @@ pub struct CombineTallies {
     pub offered: u64,
     /// Commands sent to Redis for them.
     pub flushed: u64,
+    /// Keys that could fold before they were in the hot set, because so many of their operations were outstanding.
+    pub crowds: u64,
+    /// Flushes that had to wait for their turn at their node, and how long they did, in microseconds.
+    pub turn_waits: u64,
+    /// As above.
+    pub turn_wait_us: u64,
     /// Flushes whose outcome was an error and whose members were replayed one by one.
     pub replayed: u64,
     /// Operations per flush.
@@ -403,6 +391,9 @@ impl Default for CombineTallies {
         Self {
             offered: 0,
             flushed: 0,
+            crowds: 0,
+            turn_waits: 0,
+            turn_wait_us: 0,
             replayed: 0,
             batch_size: Octaves::default(),
             added_wait_us: Octaves::default(),

@@ -38,6 +38,7 @@ mod client_task;
 mod copies;
 mod copy_connections;
 pub mod core;
+mod crowds;
 pub mod decide;
 mod deliver;
 pub mod denials;

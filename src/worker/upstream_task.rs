@@ -290,7 +290,9 @@ fn look_at_pace(worker: &mut Worker, key: UpstreamKey) {
     // What waits for its turn on the connection of suspects does not wait for the node.
     if matches!(upstream.role(), Role::Shared(number) if number != ALONE) {
         let answered = upstream.wire.answered();
-        worker.hot.look_at_pace(&mut worker.core, upstream.node, &mut upstream.gauge, answered);
+        if worker.hot.look_at_pace(&mut worker.core, upstream.node, &mut upstream.gauge, answered) {
+            worker.look_for_crowds(key);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{code, files, is_test_file};
 
 /// The composition: it sees all rooms, which do not see it.
-const COMPOSITION: [&str; 16] = [
+const COMPOSITION: [&str; 17] = [
     "owners",
     "turn",
     "dispatch",
@@ -15,6 +15,7 @@ const COMPOSITION: [&str; 16] = [
     "policy",
     "copies",
     "copy_connections",
+    "crowds",
     "deliver",
     "out_of_band",
     "redirect",

@@ -154,8 +154,9 @@ function offered(cell, key) {
   cell.classList.remove("faint");
   const saved = key.offered_per_s > 0 ? Math.max(0, 1 - key.flushed_per_s / key.offered_per_s) : 0;
   const waited = key.added_wait_us === null ? "" : `, +${micros(key.added_wait_us).replace(" ", "\u00a0")}`;
+  const turns = key.turn_wait_us > 0 ? `, ${micros(key.turn_wait_us).replace(" ", "\u00a0")} for its turn` : "";
   const pending = key.pending > 0 ? `, ${whole(key.pending)} pending` : "";
-  twoLines(cell, `${rate(key.offered_per_s)} → ${rate(key.flushed_per_s)}/s`, `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % saved${waited}${pending}`);
+  twoLines(cell, `${rate(key.offered_per_s)} → ${rate(key.flushed_per_s)}/s`, `${(saved * 100).toFixed(saved > 0.99 ? 1 : 0)} % saved${waited}${turns}${pending}`);
 }
 
 // A node that takes most of the load while others could is worth a look; a lone one takes all of it.

@@ -26,6 +26,8 @@ fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> Hot
         course_for_ms: 0,
         queue_us: 0,
         probe_in_ms: None,
+        flushes_max: None,
+        turn_wait_us: 0,
         unfolded: Vec::new(),
         history: Arc::from([]),
         offered_total: 0,

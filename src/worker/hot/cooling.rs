@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::crowds::CROWD_IDLE_NS;
 use super::{Due, Entry, HotKey, HotKeys};
 
 use crate::config::RuleMode;
@@ -28,7 +29,14 @@ fn sample_ratio(accesses: u64, duration_ns: u64, ratio_max: u32) -> u32 {
 impl Entry {
     /// When it has been out of use for long enough.
     pub(super) fn idle_due_ns(&self) -> u64 {
-        self.active_ns.saturating_add(if self.quota.is_some() { QUOTA_IDLE_NS } else { RULED_IDLE_NS })
+        let (used_ns, idle_ns) = match (self.quota.is_some(), self.crowded && !self.ruled) {
+            (true, _) => (self.active_ns, QUOTA_IDLE_NS),
+            // While it passes nobody notes when it is used.
+            (false, true) if self.passes() => (self.active_ns.max(self.pace.since_ns()), CROWD_IDLE_NS),
+            (false, true) => (self.active_ns, CROWD_IDLE_NS),
+            (false, false) => (self.active_ns, RULED_IDLE_NS),
+        };
+        used_ns.saturating_add(idle_ns)
     }
 
     /// Nothing of it waits, is on its way, or is owed.
@@ -76,7 +84,12 @@ impl HotKeys {
                 && !self.quotas.holds(key, hash);
             match self.entries.get_mut(&hash) {
                 _ if excluded => continue,
-                Some(entry) => entry.hot = entry.key == key,
+                Some(entry) => {
+                    entry.hot = entry.key == key;
+                    if entry.hot && entry.crowded {
+                        self.leave_crowds(hash);
+                    }
+                }
                 None => self.begin(core, Bytes::copy_from_slice(key), id, true),
             }
             self.hot_keys.push(hash);
@@ -103,6 +116,9 @@ impl HotKeys {
     fn give_back_entry(&mut self, core: &mut Core, hash: u64, entry: &mut Entry) {
         if entry.quota.is_some() {
             self.held.remove(entry.held_bytes);
+        }
+        if entry.crowded {
+            self.leave_crowds(hash);
         }
         self.owing_keys.remove(&hash);
         if let Some(home) = &mut entry.queue {

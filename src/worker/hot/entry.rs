@@ -33,6 +33,8 @@ pub struct Entry {
     pub ruled: bool,
     /// It is in the published hot set.
     pub hot: bool,
+    /// It has a crowd, and is not in the hot set ([`super::crowds`]).
+    pub crowded: bool,
     /// What holds it.
     pub quota: Option<Arc<KeyQuota>>,
     /// What it counts as among the counters that quotas hold, in bytes.
@@ -75,6 +77,10 @@ pub struct HotKey {
     pub dirty: bool,
     /// It waits for its turn to flush.
     pub in_line: bool,
+    /// Since when the flush that is next has waited for its turn, in nanoseconds.
+    pub turn_since_ns: Option<u64>,
+    /// The longest such wait since it was shown last.
+    pub turn_wait_ns: u64,
     /// How far the flush at hand is on its way to the owner of the slot.
     pub owner: OwnerRequest,
     /// What Redis said last to the flush at hand, where that was that it does not serve the slot at present.
@@ -120,6 +126,7 @@ impl Entry {
             home,
             ruled: false,
             hot: false,
+            crowded: false,
             quota: None,
             held_bytes: 0,
             is_unclamped: false,
@@ -144,7 +151,7 @@ impl Entry {
 
     /// Whether it is still to be combined when nothing of it is unsettled.
     pub fn is_wanted(&self) -> bool {
-        self.hot || self.ruled || self.quota.is_some()
+        self.hot || self.ruled || self.crowded || self.quota.is_some()
     }
 }
 

@@ -10,7 +10,7 @@ use rand::Rng;
 use super::verdict::HotVerdict;
 use super::{Entry, HotKeys};
 use crate::pace::{self, Course, Gauge, NodePace, STANDING_WINDOWS, Window};
-use crate::shared::tallies::KeyCourse;
+use crate::shared::courses::KeyCourse;
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 
@@ -125,16 +125,24 @@ impl HotKeys {
         self.govern.node(node).on_connect(connect_ns);
     }
 
-    /// A shared connection to a node was read until nothing more had come, after so many replies.
-    pub fn look_at_pace(&mut self, core: &mut Core, node: NodeIndex, gauge: &mut Gauge, answered: u64) {
+    /// A shared connection to a node was read until nothing more had come, after so many replies. Returns whether it is to be
+    /// looked at for crowds.
+    pub fn look_at_pace(
+        &mut self,
+        core: &mut Core,
+        node: NodeIndex,
+        gauge: &mut Gauge,
+        answered: u64,
+    ) -> bool {
         let now_ns = core.now_ns;
         let window_ns = self.govern.node(node).window_ns();
-        let Some(window) = gauge.on_look(now_ns, answered, window_ns) else { return };
+        let Some(window) = gauge.on_look(now_ns, answered, window_ns) else { return false };
         let pace = self.govern.node(node);
         let queue_ns = pace.on_window(now_ns, &window);
         let standing = gauge.count_standing(queue_ns.is_some());
         if let Some(hash) = pace.prober() {
-            return self.end_round(now_ns, node, hash, &window);
+            self.end_round(now_ns, node, hash, &window);
+            return false;
         }
         let flushes = if queue_ns.is_some() { pace.turns.take_sent() } else { 0 };
         let stands = queue_ns.filter(|_| standing >= STANDING_WINDOWS);
@@ -149,6 +157,7 @@ impl HotKeys {
         if queue_ns.is_some() {
             self.govern.count_anew(now_ns);
         }
+        stands.is_some() && self.govern.node(node).crowd_looks.is_due(now_ns)
     }
 
     /// A round of a key's probe is over.
@@ -191,7 +200,7 @@ impl HotKeys {
             _ => 0,
         };
         let topology = &core.snapshots.topology;
-        let of_node = self.hot_keys.iter().filter_map(|hash| {
+        let of_node = self.hot_keys.iter().chain(&self.crowds).filter_map(|hash| {
             let entry = self.entries.get(hash)?;
             (topology.master_of(entry.place) == Some(node)).then(|| (passed(entry), *hash))
         });
@@ -213,14 +222,25 @@ impl HotKeys {
 }
 
 impl HotKeys {
-    /// Shows what is done with the keys of the published hot set, which bounds them.
-    pub fn publish_courses(&self, core: &mut Core) {
+    /// Shows what is done with the keys of the published hot set, and with crowds. Both are bounded.
+    pub fn publish_courses(&mut self, core: &mut Core) {
         let now_ns = core.now_ns;
+        for (place, node) in self.govern.nodes.iter().enumerate() {
+            core.tallies.node(place).flushes_max = node.turns.limit().unwrap_or(0.0);
+        }
         let ms = |ns: u64| ns / 1_000_000;
         let commands = &core.snapshots.commands;
         core.tallies.courses.clear();
-        for hash in &self.hot_keys {
-            let Some(entry) = self.entries.get(hash) else { continue };
+        for hash in self.hot_keys.iter().chain(&self.crowds) {
+            let Some(entry) = self.entries.get_mut(hash) else { continue };
+            let node = core.snapshots.topology.master_of(entry.place);
+            let turns = node.and_then(|node| self.govern.nodes.get(node.position())).map(|node| &node.turns);
+            let turn_wait_ns = entry.queue.as_mut().map_or(0, |home| {
+                let waits_ns = home.turn_since_ns.map_or(0, |since_ns| now_ns.saturating_sub(since_ns));
+                // It fades within a second, as that of the node does.
+                home.turn_wait_ns /= 2;
+                (2 * home.turn_wait_ns).max(waits_ns)
+            });
             let (pace, forced) = (&entry.pace, entry.is_forced());
             core.tallies.courses.push(KeyCourse {
                 key: entry.key.clone(),
@@ -232,6 +252,8 @@ impl HotKeys {
                 },
                 excess_us: pace.excess_ns() / 1000,
                 probe_in_ms: pace.next_probe_ns().map(|due_ns| ms(due_ns.saturating_sub(now_ns))),
+                flushes_max: turns.and_then(|turns| turns.limit()),
+                turn_wait_us: turn_wait_ns / 1000,
                 unfolded: entry.unfolded.iter().map(|id| commands.get(id).name.to_string()).collect(),
             });
         }

@@ -27,6 +27,7 @@ mod board;
 pub mod cache;
 mod confirm;
 mod cooling;
+mod crowds;
 mod enqueue;
 mod entry;
 mod exit;
@@ -167,6 +168,8 @@ pub struct HotKeys {
     last_retry_ns: u64,
     /// The keys that are in the hot set.
     hot_keys: Vec<u64>,
+    /// Those that are combined for their crowds, and are not in the hot set.
+    crowds: Vec<u64>,
     /// The pump.
     waker: Option<Waker>,
     woken: bool,
@@ -208,6 +211,7 @@ impl HotKeys {
             last_sending: 0,
             last_retry_ns: 0,
             hot_keys: Vec::new(),
+            crowds: Vec::new(),
             waker: None,
             woken: false,
             pumping: false,

@@ -87,6 +87,8 @@ impl HotKeys {
             answered_ns: 0,
             dirty: false,
             in_line: false,
+            turn_since_ns: None,
+            turn_wait_ns: 0,
             owner: Default::default(),
             said: None,
             tallied: Default::default(),
@@ -124,6 +126,7 @@ impl HotKeys {
         self.cache.connections.forgive();
         self.configure_quotas(core);
         self.hot_set_version = None;
+        self.leave_all_crowds(core);
         let hot_set = Arc::clone(&core.gateway.hot_set.borrow());
         self.adopt_hot_set(core, &hot_set);
         self.configure_behind(core);

@@ -9,13 +9,20 @@ use crate::worker::core::Core;
 
 impl HotKeys {
     /// Whether the flush of a key may go now. Otherwise the key waits for its turn.
-    pub(super) fn begin_turn(&mut self, core: &Core, hash: u64, home: &mut HotKey) -> bool {
+    pub(super) fn begin_turn(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) -> bool {
         let Some(node) = core.snapshots.topology.master_of(home.place) else { return true };
         let turns = &mut self.govern.node(node).turns;
         if turns.begin(core.now_ns, hash) {
             home.in_line = false;
+            if let Some(since_ns) = home.turn_since_ns.take() {
+                let wait_ns = core.now_ns.saturating_sub(since_ns);
+                home.turn_wait_ns = home.turn_wait_ns.max(wait_ns);
+                core.tallies.combine.turn_waits += 1;
+                core.tallies.combine.turn_wait_us += wait_ns / 1000;
+            }
             return true;
         }
+        home.turn_since_ns.get_or_insert(core.now_ns);
         if !std::mem::replace(&mut home.in_line, true) {
             turns.wait(hash);
             if let Some(due_ns) = turns.due_ns(core.now_ns) {

@@ -395,6 +395,16 @@ impl Wire {
         self.pop().map(|pending| (pending, bytes))
     }
 
+    /// The oldest requests with their bytes, those left out that keep their bytes apart.
+    pub fn oldest(&self) -> impl Iterator<Item = (&Pending, &[u8])> {
+        let mut log = &self.log[self.start..];
+        self.inflight.iter().filter(|pending| !pending.large).map(move |pending| {
+            let (bytes, rest) = log.split_at(pending.len as usize);
+            log = rest;
+            (pending, bytes)
+        })
+    }
+
     /// Copies of the requests for which `wants` says so, given their bytes, oldest first. Nobody waits any more for the
     /// replies to the originals.
     pub fn disown(&mut self, mut wants: impl FnMut(&Pending, &[u8]) -> bool) -> Vec<(Pending, Bytes)> {

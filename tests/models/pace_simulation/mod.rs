@@ -59,6 +59,25 @@ fn three_times_what_redis_takes_folds_and_few_commands_reach_it() {
     });
 }
 
+/// A key that leaps up has its backlog before detection has seen it twice.
+#[test]
+fn a_key_that_detection_has_not_seen_folds_by_its_crowd() {
+    each_seed(|seed| {
+        let mut world = World::new(seed, 1, 1, Load::Open(CAPACITY_PER_S / 10)).with_nothing_hot();
+        assert_eq!(world.run(SECOND).folded, 0);
+        world.set_load(Load::Open(7 * CAPACITY_PER_S));
+        let leap = world.run(200 * MS);
+        // Until detection would have seen it the backlog would be that of 1.2 seconds.
+        assert!(leap.longest_ns < 200 * MS, "{leap:?}");
+        world.run(3 * SECOND);
+        let seen = world.run(SECOND);
+        assert!(seen.longest_ns < 20 * MS && seen.folded_share() > 0.9, "{seen:?}");
+        // Many keys of which none has a crowd are nobody's to fold.
+        let mut world = World::new(seed, 1, 400, Load::Open(CAPACITY_PER_S / 300)).with_nothing_hot();
+        assert_eq!(world.run(100 * MS).folded, 0);
+    });
+}
+
 #[test]
 fn load_around_the_capacity_settles_from_both_sides() {
     each_seed(|seed| {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use hotgate::pace::{Course, Gauge, KeyPace, NodePace, STANDING_WINDOWS, heaviest};
+use hotgate::pace::{Course, Gauge, KeyPace, NodePace, STANDING_WINDOWS, crowds, heaviest};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -47,6 +47,8 @@ pub struct Key {
     ready: u64,
     leaving: u64,
     passed: u32,
+    /// It may fold: it is in the hot set, or had a crowd.
+    pub eligible: bool,
 }
 
 /// Something on the wire: a reply comes at `done_ns`.
@@ -103,8 +105,17 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, gateways: usize, keys: usize, load: Load) -> Self {
         let ready = if let Load::Closed(clients) = load { clients as u64 } else { 0 };
-        let key =
-            Key { load, waiting: 0, since_ns: 0, flying: 0, in_line: false, ready, leaving: 0, passed: 0 };
+        let key = Key {
+            load,
+            waiting: 0,
+            since_ns: 0,
+            flying: 0,
+            in_line: false,
+            ready,
+            leaving: 0,
+            passed: 0,
+            eligible: true,
+        };
         let worker = || {
             let mut node = NodePace::default();
             node.on_connect(NODE.round_trip_ns);
@@ -128,6 +139,12 @@ impl World {
             now_ns: SECOND,
             rng: SmallRng::seed_from_u64(seed),
         }
+    }
+
+    /// Detection has not called any key hot, and will not.
+    pub fn with_nothing_hot(mut self) -> Self {
+        self.workers.iter_mut().flat_map(|worker| &mut worker.keys).for_each(|key| key.eligible = false);
+        self
     }
 
     pub fn set_load(&mut self, load: Load) {
@@ -287,15 +304,22 @@ impl Worker {
         let flushes = if queue_ns.is_some() { self.node.turns.take_sent() } else { 0 };
         let mut is_done = true;
         if let Some(excess_ns) = stands {
-            let passed = self.keys.iter().enumerate().map(|(index, key)| (key.passed, index as u64));
+            let eligible = self.keys.iter().enumerate().filter(|(_, key)| key.eligible);
+            let passed = eligible.map(|(index, key)| (key.passed, index as u64));
             let chosen = heaviest(passed, &window, now_ns - self.counted_since_ns);
-            let passed: u32 = self.keys.iter().map(|key| key.passed).sum();
+            let passed: u32 = self.keys.iter().filter(|key| key.eligible).map(|key| key.passed).sum();
             is_done = chosen.is_empty() && u64::from(passed) <= flushes;
             for index in chosen {
                 self.paces[index as usize].fold(now_ns, excess_ns, rng.random());
             }
         }
         self.node.turns.on_window(now_ns, &window, (stands.is_some(), is_done), 1);
+        if stands.is_some() && self.node.crowd_looks.is_due(now_ns) {
+            let found = crowds(self.wire.iter().filter(|sent| !sent.is_flush).map(|sent| sent.key));
+            let is_new = |key: &usize| !std::mem::replace(&mut self.keys[*key].eligible, true);
+            let new = found.iter().copied().filter(is_new).count();
+            self.node.crowd_looks.on_look(now_ns, new == 0);
+        }
         if queue_ns.is_some() {
             self.keys.iter_mut().for_each(|key| key.passed = 0);
             self.counted_since_ns = now_ns;

@@ -54,6 +54,23 @@ fn one_by_one_a_request_is_written_when_the_one_before_it_is_answered() {
 }
 
 #[test]
+fn the_oldest_requests_are_shown_with_their_bytes() {
+    let mut wire = Wire::default();
+    wire.push(Pending::swallowed(1), &[b"ask", b"first"]);
+    wire.push_large(Pending::swallowed(2), Bytes::from_static(b"large"));
+    wire.push(Pending::swallowed(3), &[b"third"]);
+    wire.push(Pending::swallowed(4), &[b"fourth"]);
+    let shown = |wire: &Wire| -> Vec<(u64, Vec<u8>)> {
+        wire.oldest().map(|(pending, bytes)| (pending.received_ns, bytes.to_vec())).collect()
+    };
+    let expect = [(1, b"askfirst".to_vec()), (3, b"third".to_vec()), (4, b"fourth".to_vec())];
+    assert_eq!(shown(&wire), expect);
+    wire.advance_written(3);
+    wire.pop();
+    assert_eq!(shown(&wire), expect[1..]);
+}
+
+#[test]
 fn a_request_is_answered_with_the_time_when_it_began_to_be_written() {
     let mut wire = Wire::default();
     let push = |wire: &mut Wire, name: &[u8]| {
