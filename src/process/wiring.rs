@@ -29,6 +29,7 @@ use crate::shared::quota_overrides::Overrides;
 use crate::shared::refresh::{RefreshRequest, refresh_mailboxes};
 use crate::shared::rights::MissingRights;
 use crate::shared::scripts::ScriptCache;
+use crate::shared::swaps::DatabaseSwaps;
 use crate::shared::topology::TopologyCell;
 use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::shared::users::{Denial, UsersCell};
@@ -101,6 +102,7 @@ impl Wiring {
             facts: config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect(),
             dialers: certificates.dialers.clone(),
             certificates: CertificatesCell::default(),
+            swaps: DatabaseSwaps::default(),
             probes: Probes::default(),
             rights: MissingRights::default(),
             scripts: ScriptCache::default(),

@@ -25,6 +25,7 @@ use super::quota_overrides::OverridesSeen;
 use super::refresh::RefreshRequester;
 use super::rights::MissingRights;
 use super::scripts::ScriptCache;
+use super::swaps::DatabaseSwaps;
 use super::tallies::TalliesCell;
 use super::topology::{Address, TopologyCell};
 use super::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
@@ -84,6 +85,8 @@ pub struct Gateway {
     pub dialers: Vec<Dialer>,
     /// The certificates that are in force.
     pub certificates: CertificatesCell,
+    /// How often clients have swapped databases.
+    pub swaps: DatabaseSwaps,
     /// What each node said when it was last asked.
     pub probes: Probes,
     /// The rights that its user lacks there.

@@ -29,6 +29,7 @@ pub mod refresh;
 pub mod reservations;
 pub mod rights;
 pub mod scripts;
+pub mod swaps;
 pub mod tallies;
 pub mod topology;
 pub mod upstream_facts;

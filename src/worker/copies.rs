@@ -178,6 +178,12 @@ impl Worker {
         }
     }
 
+    /// Databases were swapped, or may have been: Redis tells nobody of that who tracks keys. Other workers see it soon.
+    pub(super) fn drop_all_copies(&mut self) {
+        self.hot.cache.drop_all();
+        self.core.gateway.swaps.note();
+    }
+
     /// The reply to a fetch that was written at `sent_ns` has come on this connection.
     pub(super) fn settle_fetch(
         &mut self,

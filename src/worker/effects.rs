@@ -72,6 +72,8 @@ pub enum Effect {
     HoldCacheFetch(CacheFetchId),
     /// It is sent again.
     ResumeCacheFetch(CacheFetchId),
+    /// Databases were swapped, or may have been: no copy holds any more.
+    DatabasesSwapped,
     /// Grants have gathered that replicas are to confirm, in the group of this number.
     AskReplicas(usize),
 }
@@ -150,6 +152,7 @@ impl Worker {
                 let (pending, error, reply) = *failed;
                 self.settle_error(&pending, &error, reply.as_deref());
             }
+            Effect::DatabasesSwapped => self.drop_all_copies(),
             Effect::HoldCacheFetch(fetch) => self.hold_fetch(fetch),
             Effect::ResumeCacheFetch(fetch) => self.resume_fetch(fetch),
         }

@@ -65,11 +65,13 @@ impl Worker {
             UpstreamError::Full(_) => Ending::failed(ErrorKind::Overload),
             _ => Ending::failed(ErrorKind::UpstreamUnavailable),
         };
+        let mut swaps = pending.hook == Hook::SwapDatabases;
         match (pending.origin, pending.origin.slot()) {
             (_, Some(slot)) => {
                 if let (RequestClass::Transaction, Some(client)) =
                     (pending.class, self.clients.all.get_mut(slot.client))
                 {
+                    swaps |= std::mem::take(&mut client.session.swaps);
                     client.session.give_up_exec(pending.hook == Hook::WatchedTransaction);
                 }
                 let ended = Ended::untimed(pending.class, ending);
@@ -80,6 +82,10 @@ impl Worker {
                 self.fail_fetch(fetch, &text);
             }
             _ => self.core.count_error(ending),
+        }
+        // It may have been run.
+        if swaps {
+            self.drop_all_copies();
         }
     }
 }

@@ -83,6 +83,8 @@ pub enum Hook {
     None,
     /// The reply of `SELECT`: success moves the client to the database it asked for.
     SelectDatabase,
+    /// The reply of `SWAPDB`: no copy holds any more.
+    SwapDatabases,
     /// The session's own connection is clean again and goes back to the pool.
     ReleaseConnection,
     /// The reply of `EVALSHA`: `NOSCRIPT` is answered by sending the script's body when it is known.

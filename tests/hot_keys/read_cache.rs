@@ -329,6 +329,48 @@ fn a_write_through_the_same_worker_takes_the_copies_away() {
     }
 }
 
+/// Redis tells nobody of it who tracks keys.
+#[test]
+fn a_swap_of_databases_takes_the_copies_of_all_workers_away() {
+    let server = Server::start();
+    let gateway = Gateway::of_two_workers(&server, RULES);
+    let mut direct = server.client();
+    let mut other = server.client();
+    other.check("SELECT 1", "+OK");
+    let mut readers: Vec<Client> = (0..8).map(|_| gateway.client()).collect();
+    let mut swapper = gateway.client();
+    let transaction = [request("MULTI"), request("SWAPDB 0 1"), request("EXEC")].concat();
+    for (swap, replies) in [(request("SWAPDB 0 1"), 1), (transaction, 3)] {
+        direct.check("SET t:1 here", "+OK");
+        other.check("SET t:1 there", "+OK");
+        let here = direct.ask("GET t:1");
+        for reader in &mut readers {
+            warm(reader, &mut direct, "GET t:1");
+            reader.check("GET t:1", &here);
+        }
+        swapper.send(&swap);
+        (0..replies).for_each(|_| assert_ne!(swapper.reply()[0], b'-'));
+        // The swapper itself sees it at once.
+        swapper.check("GET t:1", "$5 there");
+        for reader in &mut readers {
+            wait_until("nobody sees what is in the other database", || reader.ask("GET t:1") == "$5 there");
+        }
+    }
+}
+
+/// What is swapped past the gateway shows once copies are too old.
+#[test]
+fn a_swap_of_somebody_else_shows_within_the_age_of_copies() {
+    let server = Server::start();
+    let gateway = Gateway::of_two_workers(&server, &RULES.replacen("1h", "1s", 1));
+    let mut direct = server.client();
+    direct.check("SET t:1 here", "+OK");
+    let mut reader = gateway.client();
+    warm(&mut reader, &mut direct, "GET t:1");
+    direct.check("SWAPDB 0 1", "+OK");
+    wait_until("the copy is too old", || reader.ask("GET t:1") == "$-1");
+}
+
 /// The reply of a read that ran before a write may come after the write's.
 #[test]
 fn a_read_on_its_way_does_not_hide_a_write() {

@@ -82,6 +82,8 @@ pub struct Session {
     pub replies: Replies,
     /// How far it is between `MULTI` and the last reply of `EXEC`.
     pub transaction: TransactionState,
+    /// The transaction that is with Redis swaps databases.
+    pub swaps: bool,
     /// What it watches.
     pub watch: Watch,
     /// The watched keys that are in write-behind mode.
@@ -128,6 +130,7 @@ impl Session {
             authenticated: false,
             replies: Replies::On,
             transaction: TransactionState::Closed,
+            swaps: false,
             watch: Watch::Nothing,
             watched: BarrierKeys::default(),
             blocking: None,

@@ -59,6 +59,8 @@ pub struct Transaction {
     pub readonly: bool,
     /// A queued command runs a script.
     pub scripts: bool,
+    /// A queued command swaps databases.
+    pub swaps: bool,
     /// The keys in write-behind mode that they touch.
     pub touched: BarrierKeys,
     /// The keys that they name, by hash: the first ones.

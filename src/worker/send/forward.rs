@@ -47,6 +47,9 @@ impl Sender<'_> {
             client.session.script = request.arg(1).map(Bytes::copy_from_slice);
             hook = Hook::Script;
         }
+        if route == Route::AnyNode && is_swap(request.name()) {
+            hook = Hook::SwapDatabases;
+        }
         let cargo = match class {
             _ if readonly && self.upstreams.suspects.suspects(route, self.core.now_ns) => Cargo::Suspect,
             RequestClass::Script => Cargo::Script,
@@ -96,6 +99,11 @@ impl Sender<'_> {
         client.connection_number = self.upstreams.pools.number_to_several(cargo, client.connection_number);
         true
     }
+}
+
+/// Whether a command of this name swaps databases.
+pub fn is_swap(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"swapdb")
 }
 
 /// Whether `EVALSHA` may find its script missing at `node` although we have its body.

@@ -20,6 +20,8 @@ mod connection;
 mod forward;
 mod retry;
 
+pub use forward::is_swap;
+
 use bytes::Bytes;
 
 use super::client::{AwaitedRoom, Clients, Gate};

@@ -12,6 +12,7 @@
 //! Deliberately absent: what is done here does not happen at the same moment as what Redis runs.
 
 use super::Sessions;
+use crate::worker::effects::Effect;
 use crate::worker::ended::Ended;
 use std::collections::VecDeque;
 
@@ -89,8 +90,12 @@ impl Sessions<'_> {
             }
         }
         let Some(client) = self.clients.all.get_mut(key) else { return };
+        let swaps = std::mem::take(&mut client.session.swaps);
         let executing = client.session.transaction.take_executing();
         let ran = matches!(reply.as_slice().first(), Some(b'*'));
+        if ran && swaps {
+            self.core.effects.push(Effect::DatabasesSwapped);
+        }
         let Some(transaction) = executing.filter(|_| ran && !reply.as_slice().starts_with(b"*-1")) else {
             self.end_exec_connection(connection, pending, None);
             return self.clients.settle(self.core, slot, ended, reply);

@@ -6,6 +6,7 @@ use super::Sessions;
 use crate::resp::encode;
 use crate::shared::labels::{CloseReason, RequestClass};
 use crate::worker::client::Phase;
+use crate::worker::effects::Effect;
 use crate::worker::ended::Ended;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Hook, Origin, Pending};
@@ -22,6 +23,8 @@ impl Sessions<'_> {
             // Their connection is taken back when it is known what the transaction has changed there.
             Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
             Hook::SelectDatabase => self.on_selected(key, is_error),
+            Hook::SwapDatabases if is_error => {}
+            Hook::SwapDatabases => self.core.effects.push(Effect::DatabasesSwapped),
             Hook::ReleaseConnection => {
                 if let Some(client) = self.clients.all.get_mut(key) {
                     client.session.blocking = None;

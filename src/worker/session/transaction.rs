@@ -25,7 +25,7 @@ use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Hook, Origin, Outgoing, Pending, Route};
-use crate::worker::send::{Exit, Payload};
+use crate::worker::send::{Exit, Payload, is_swap};
 use crate::worker::upstream::Cargo;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -114,6 +114,7 @@ impl Sessions<'_> {
         transaction.slot = transaction.slot.or(slot);
         transaction.readonly &= readonly;
         transaction.scripts |= runs_script(request.name());
+        transaction.swaps |= is_swap(request.name());
         self.reply_in_transaction(key, b"+QUEUED\r\n");
         Flow::Next
     }
@@ -122,7 +123,8 @@ impl Sessions<'_> {
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let has_part = client.session.transaction.queuing().is_some_and(Transaction::has_part);
         let watched = client.session.watch.is_on();
-        if (watched || has_part) && !client.replies.is_empty() {
+        let swaps = client.session.transaction.queuing().is_some_and(|transaction| transaction.swaps);
+        if (watched || has_part || swaps) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
         let suspects = |slot: SlotAt| self.upstreams.suspects.suspects(Route::Slot(slot), self.core.now_ns);
@@ -161,7 +163,8 @@ impl Sessions<'_> {
             }
             return self.end_exec(key, b"*0\r\n");
         };
-        client.exclusive |= has_part || hook != Hook::Transaction;
+        client.exclusive |= has_part || swaps || hook != Hook::Transaction;
+        client.session.swaps = swaps;
         let suppressed = client.take_suppressed();
         transaction.suppressed = suppressed && client.session.replies == Replies::On;
         let sequence = client.replies.push_waiting(suppressed);

@@ -26,6 +26,9 @@
 //!   worker, so other workers don't matter for that. What other connections write is seen within the bounds above. With
 //!   `tracked` no read of a key ever goes back; with `ttl` the copies of *different* reads of one key (two fields of a hash)
 //!   may differ in age.
+//! - `SWAPDB` is a change of which Redis (up to 7.0, and Valkey) tells nobody. One that a client of this gateway sends, alone or in a
+//!   transaction, takes the copies of all workers away within a tenth of a second. After one of somebody else, or inside a script, a copy
+//!   lives as long as `tracked_age_max` allows.
 //! - No longer than `tracked_age_max` in any case, so a server that fails to speak up, or a partition in which it seems
 //!   alive, has that bound. A connection that is silent is tested with a `PING` a second.
 //!
@@ -122,6 +125,8 @@ pub struct Cache {
     rows: HashMap<u64, (RowId, u64), RandomState>,
     /// When house was last kept.
     kept_ns: u64,
+    /// Swaps of databases that have been seen.
+    swaps: u64,
 }
 
 impl Cache {
@@ -136,6 +141,7 @@ impl Cache {
             connections: TrackingConnections::default(),
             rows: HashMap::default(),
             kept_ns: 0,
+            swaps: 0,
         }
     }
 
@@ -221,6 +227,10 @@ impl Cache {
     pub fn keep_house(&mut self, core: &mut Core) {
         self.drop_after_stop(core);
         self.kept_ns = core.now_ns;
+        let swaps = core.gateway.swaps.count();
+        if std::mem::replace(&mut self.swaps, swaps) != swaps {
+            self.drop_all();
+        }
         let tally = &mut core.tallies.read_cache;
         (tally.entries, tally.bytes) = (self.store.len() as u64, self.store.bytes() as u64);
         self.rows.retain(|_, (row, used_ns)| {
