@@ -31,6 +31,8 @@ const RUN_MAX: usize = 6;
 enum Kind {
     String,
     HashField,
+    /// A string, which every other connection increments in transactions that set its time to live.
+    Transaction,
 }
 
 impl Kind {
@@ -38,13 +40,29 @@ impl Kind {
         match self {
             Kind::String if delta == 1 => format!("INCR counter:{{{key}}}"),
             Kind::String => format!("INCRBY counter:{{{key}}} {delta}"),
+            Kind::Transaction if delta == 1 => format!("INCR counter:t{{{key}}}"),
+            Kind::Transaction => format!("INCRBY counter:t{{{key}}} {delta}"),
             Kind::HashField => format!("HINCRBY counter:h{{{key}}} field {delta}"),
+        }
+    }
+
+    /// What a connection sends for an operation, and how many replies come before the one that counts.
+    fn requests(self, connection: usize, (key, delta): (usize, i64)) -> (Vec<u8>, usize) {
+        match (self, delta) {
+            (_, 0) => (request(&self.read(key)), 0),
+            (Kind::Transaction, _) if connection.is_multiple_of(2) => {
+                let expire = format!("EXPIRE counter:t{{{key}}} 1000");
+                let lines = ["MULTI", &self.increment(key, delta), &expire, "EXEC"];
+                (lines.iter().flat_map(|line| request(line)).collect(), 3)
+            }
+            _ => (request(&self.increment(key, delta)), 0),
         }
     }
 
     fn read(self, key: usize) -> String {
         match self {
             Kind::String => format!("GET counter:{{{key}}}"),
+            Kind::Transaction => format!("GET counter:t{{{key}}}"),
             Kind::HashField => format!("HGET counter:h{{{key}}} field"),
         }
     }
@@ -82,16 +100,16 @@ fn converse(
                 std::iter::repeat_n((rng.random_range(0..KEYS), delta), times)
             })
             .collect();
-        let line = |(key, delta): &(usize, i64)| match delta {
-            0 => kind.read(*key),
-            delta => kind.increment(*key, *delta),
-        };
-        let bytes: Vec<u8> = burst.iter().flat_map(|operation| request(&line(operation))).collect();
+        let bytes: Vec<u8> =
+            burst.iter().flat_map(|operation| kind.requests(connection, *operation).0).collect();
         let sent = Instant::now();
         client.send(&bytes);
         for (key, delta) in burst {
+            (0..kind.requests(connection, (key, delta)).1).for_each(|_| assert_ne!(client.reply()[0], b'-'));
             let reply = one_line(&client.reply());
             let value = match reply.split_once(' ') {
+                // A transaction's: the count, then that it has a time to live.
+                Some(("*2", replies)) => replies.trim_start_matches(':').trim_end_matches(" :1"),
                 Some((_, digits)) => digits,
                 None if reply == "$-1" => "0",
                 None => reply.trim_start_matches(':'),
@@ -195,7 +213,7 @@ fn before(upstream: &str, config: &str, folding: Folding) -> Vec<Gateway> {
 }
 
 fn check_one_server(config: &str, folding: Folding) {
-    for kind in [Kind::String, Kind::HashField] {
+    for kind in [Kind::String, Kind::HashField, Kind::Transaction] {
         let server = Server::start();
         let gateways = before(&server.address().to_string(), config, folding);
         run((&gateways, config, folding), |_| server.address(), kind);
@@ -222,7 +240,9 @@ fn counters_while_folding_is_switched_at_random() {
 #[test]
 fn counters_in_a_cluster() {
     let cluster = Cluster::start();
-    for (kind, folding) in [(Kind::String, Folding::On), (Kind::HashField, Folding::Switching)] {
+    for (kind, folding) in
+        [(Kind::String, Folding::On), (Kind::HashField, Folding::Switching), (Kind::Transaction, Folding::On)]
+    {
         let gateways = before(&cluster.seeds(), "", folding);
         let direct = |key| {
             let node = cluster.master_of(&format!("counter:{{{key}}}"));

@@ -119,6 +119,73 @@ fn writes_fold_with_the_rights_of_the_writes_alone() {
     }
 }
 
+/// Commands that fold, each with a line of its own. The keys are of one type each.
+const FORMS: [&str; 31] = [
+    "INCR n",
+    "DECR n",
+    "INCRBY n 5",
+    "DECRBY n 2",
+    "GET n",
+    "TTL n",
+    "EXPIRE n 1000",
+    "PEXPIRE n 900000 XX",
+    "EXPIREAT n 3000000000",
+    "PERSIST n",
+    "SET text v",
+    "SETEX text 1000 v",
+    "PSETEX text 1000000 v",
+    "SETNX lock v",
+    "HINCRBY hash f 1",
+    "HGET hash f",
+    "HSET hash g 1",
+    "HMSET hash g 1",
+    "HSETNX hash h 1",
+    "HDEL hash h",
+    "HGETALL hash",
+    "SADD set a",
+    "SREM set a",
+    "ZADD sorted 1 a",
+    "ZREM sorted a",
+    "PFADD sketch a",
+    "LPUSH list a",
+    "RPUSH list a",
+    "LPUSHX list a",
+    "RPUSHX list a",
+    "STRLEN text",
+];
+
+/// What an increment of these adds.
+const ADDS: [(&str, i64); 4] = [("INCR n", 1), ("DECR n", -1), ("INCRBY n 5", 5), ("DECRBY n 2", -2)];
+
+/// Whatever else is folded together with it, in one flush or one command.
+#[test]
+fn a_user_who_lacks_one_form_is_refused_that_one_alone() {
+    let server = Server::start();
+    let gateway = gateway_as(&server, "~* +@all", FOLDED);
+    let mut clients = clients(&gateway);
+    for lacking in FORMS.map(|line| line.split(' ').next().unwrap()) {
+        allow(&server, &format!("~* +@all -{lacking}"));
+        // The key is the first argument.
+        let named = |line: &str| line.replacen(' ', &format!(" {lacking}:"), 1);
+        let burst: Vec<u8> = FORMS.iter().flat_map(|line| request(&named(line))).collect();
+        let mut total = 0;
+        for _ in 0..3 {
+            clients.iter_mut().for_each(|client| client.send(&burst.repeat(2)));
+            let replies = clients.iter_mut().flat_map(|client| {
+                FORMS.iter().chain(&FORMS).map(|line| (one_line(&client.reply()), line)).collect::<Vec<_>>()
+            });
+            for (reply, line) in replies {
+                let is_lacking = line.starts_with(&format!("{lacking} "));
+                assert_eq!(reply.starts_with("-NOPERM"), is_lacking, "without {lacking}, {line}: {reply}");
+                assert!(is_lacking || !reply.starts_with('-'), "without {lacking}, {line}: {reply}");
+                let adds = ADDS.iter().filter(|(counting, _)| counting == line && !is_lacking);
+                total += adds.map(|(_, delta)| delta).sum::<i64>();
+            }
+        }
+        assert_eq!(server.client().text(&format!("GET {lacking}:n")), total.to_string(), "without {lacking}");
+    }
+}
+
 #[test]
 fn what_is_refused_cold_is_refused_hot() {
     let server = Server::start();
