@@ -34,7 +34,7 @@ pub async fn restore(
     let terms = terms.ok_or("the database does not have the terms of the sale")?;
     let holders_of = name_of(&terms.holders_of);
     let open = OpenTerms {
-        limit: terms.limit,
+        limit: Some(terms.limit),
         per_user: Some(terms.per_user),
         start_ms: Some(terms.start_ms),
         end_ms: Some(terms.end_ms),

@@ -49,6 +49,7 @@ fn reads_what_clients_say() {
         hold_ms: Some(300),
         holders_of: Some(b"{s}b"),
         ledger: Some(false),
+        unread_max: None,
     };
     let line = "reserve.open s limit 5 PERUSER 2 START 10 END 20 HOLD 300 HOLDERSOF {s}b LEDGER off";
     check(line, ReserveCommand::Open(all));

@@ -89,7 +89,7 @@ pub fn encode_restore_begin(
     let words = [
         opened_ms.to_string(),
         last.to_string(),
-        terms.limit.to_string(),
+        number(terms.limit, 0),
         number(terms.per_user, 1),
         number(terms.start_ms, 0),
         number(terms.end_ms, 0),
@@ -134,9 +134,12 @@ pub fn encode_whole_rows(sale_key: &[u8], after: i64, with_body: bool, out: &mut
     Script::List.encode(sale_key, &[after.as_bytes(), count.as_bytes(), b"", b"1"], with_body, out);
 }
 
-/// The holdings, the place in line behind which to go on, and whether nothing is there. Of one that moved to another sale, `confirmed` is what it had.
-/// `None` for what the script never says of a sale that exists.
-pub fn whole_rows(reply: &[u8]) -> Option<(Vec<(RestoredRow, HoldingState)>, i64, bool)> {
+/// Holdings with their states, the place in line behind which to go on, and whether nothing is there.
+type WholeRows = (Vec<(RestoredRow, HoldingState)>, i64, bool);
+
+/// Reads what [`encode_whole_rows`] asked for. Of a holding that moved to another sale, `confirmed` is what it had. `None` for what the script
+/// never says of a sale that exists.
+pub fn whole_rows(reply: &[u8]) -> Option<WholeRows> {
     let mut words = elements(reply)?.map(bulk_payload);
     let mut word = || words.next().flatten();
     let next_after = parse_integer(word()?)?;

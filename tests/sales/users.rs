@@ -33,7 +33,7 @@ fn as_user(gateway: &Gateway, name: &str) -> Client {
 
 fn stage() -> (Server, Gateway) {
     let server = Server::start();
-    let gateway = Gateway::before(&server).config(&CONFIG.replace("", "")).start();
+    let gateway = Gateway::before(&server).config(CONFIG).start();
     let mut boss = gateway.client();
     boss.check("AUTH boss", "+OK");
     for sku in ["sku:1", "sku:2", "{tag}:booking"] {

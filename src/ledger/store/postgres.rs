@@ -14,7 +14,7 @@ use super::schema;
 use super::{HoldingRow, Position, RowState, Step, StoreError, TermsRow};
 
 /// The number of the lock: `hotgate` in ASCII.
-const LOCK: i64 = 0x686f_7467_6174_65;
+const LOCK: i64 = 0x0068_6f74_6761_7465;
 
 /// How long the server may take for a connection, and for a statement.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);

@@ -151,7 +151,8 @@ fn a_sale_is_given_back_as_it_was() {
     let restored: Vec<RestoredRow> =
         restored.into_values().filter(|row| row.confirmed + row.held > 0).collect();
     let key = desk.key();
-    let terms = OpenTerms { limit: 9999, per_user: Some(2), hold_ms: Some(500_000), ..OpenTerms::default() };
+    let terms =
+        OpenTerms { limit: Some(9999), per_user: Some(2), hold_ms: Some(500_000), ..OpenTerms::default() };
     let begin = |desk: &mut Desk| {
         let of = (was.opened_ms, was.last);
         let reply = desk.call(|with_body, out| encode_restore_begin(&key, of, &terms, with_body, out));
