@@ -100,6 +100,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     sink: &mut impl FnMut(M, Settled),
 ) -> PlainOutcome {
     let mut outcome = PlainOutcome::default();
+    part_unfolded(segments, first, received);
     let mut fates = Vec::with_capacity(segments.len());
     let mut command = first;
     for segment in segments.iter() {
@@ -186,6 +187,38 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     outcome
 }
 
+/// Parts what went as it came where the node began to refuse, or ceased to: what it took must not go again.
+fn part_unfolded<M: Member, R: AsRef<[u8]>>(
+    segments: &mut Vec<Segment<M>>,
+    first: usize,
+    received: &FlushReplies<R>,
+) {
+    let (mut place, mut command) = (0, first);
+    while let Some(segment) = segments.get_mut(place) {
+        place += 1;
+        let mut run = segment.commands();
+        if segment.unfolded {
+            let is_decided = |operation: usize| is_decided(segment, received.of(command + operation));
+            run = (0..run).take_while(|operation| is_decided(*operation) == is_decided(0)).count();
+            if run < segment.operations {
+                let mut front = segment.split_front(run);
+                front.arena.clone_from(&segment.arena);
+                segments.insert(place - 1, front);
+            }
+        }
+        command += run;
+    }
+}
+
+/// Whether this is the end of an operation of an unfolded segment.
+fn is_decided<M: Member>(segment: &Segment<M>, news: News<'_>) -> bool {
+    match news {
+        News::Reply(reply) => !is_retryable(reply),
+        News::Unknown => segment.is_write(),
+        News::Unsent => false,
+    }
+}
+
 fn fate<M: Member, R: AsRef<[u8]>>(
     segment: &Segment<M>,
     command: usize,
@@ -193,11 +226,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
     outcome: &mut PlainOutcome,
 ) -> Fate {
     if segment.unfolded {
-        let decided = |place: &usize| match received.of(command + place) {
-            News::Reply(reply) => !is_retryable(reply),
-            News::Unknown => segment.is_write(),
-            News::Unsent => false,
-        };
+        let decided = |place: &usize| is_decided(segment, received.of(command + place));
         let answered = (0..segment.operations).take_while(decided).count();
         let again = match received.of(command + answered) {
             _ if answered == segment.operations => {

@@ -279,6 +279,11 @@ impl<B: Backend> World<B> {
         if reply.starts_with(b"-ERR hotgate: the command was not executed") {
             return;
         }
+        // What a node in a mood refused has not run.
+        if reply.ends_with(b" a mood\r\n") {
+            assert!(!reply.starts_with(b"-MOVED"), "no client hears of that");
+            return;
+        }
         // What failed has no place in the order.
         if !reply.starts_with(b"-") {
             let newest = self.newest.insert(member.connection, index as u32);

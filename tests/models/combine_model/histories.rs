@@ -179,7 +179,7 @@ const LINES: [&[&str]; 11] = [
 
 /// A random command that folds. `flavour` 0: a counter with its reads, 1: with `SET` as well, 2: hashes too, 3: only
 /// `INCR` and `DECR`, from 4 on: [`LINES`].
-fn random_request(rng: &mut SmallRng, flavour: u32) -> Vec<u8> {
+pub fn random_request(rng: &mut SmallRng, flavour: u32) -> Vec<u8> {
     if let Some(lines) = (flavour as usize).checked_sub(4).map(|place| LINES[place]) {
         let line = lines[rng.random_range(0..lines.len())];
         let number = DELTAS[rng.random_range(0..DELTAS.len())].to_string();

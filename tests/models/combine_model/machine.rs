@@ -148,6 +148,27 @@ fn what_overtook_its_own_connection_is_not_sent_again() {
     assert!(queue.is_empty());
 }
 
+/// A right is taken away, so the increments go as they came; then the node refuses the first for a moment and takes the second.
+#[test]
+fn what_a_node_took_behind_a_refusal_does_not_go_again() {
+    let mut queue = filled(&[UP]);
+    sent(&mut queue, 0, &PLAIN);
+    answers(&mut queue, &[":1\r\n"]);
+    for number in [1, 2, 3] {
+        queue.push(UP, said(Verb::Incr, number), Resp2);
+    }
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCRBY k 3");
+    let denied = "-NOPERM this user has no permissions to run the 'incrby' command\r\n";
+    assert_eq!(answers(&mut queue, &[denied]).1, Some(Again::OneByOne));
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCR k; INCR k; INCR k");
+    let (told_now, again) = answers(&mut queue, &[":2\r\n", "-LOADING x\r\n", ":3\r\n"]);
+    assert_eq!(told_now, told(&[(1, ":2"), (3, ":3")]));
+    assert_eq!(again, Some(Again::Elsewhere { reply: 1 }));
+    assert_eq!(sent(&mut queue, INTERVAL_NS, &PLAIN).1, "INCR k");
+    assert_eq!(answers(&mut queue, &[":4\r\n"]).0, told(&[(2, ":4")]));
+    assert!(queue.is_empty());
+}
+
 #[test]
 fn what_the_server_does_not_permit_is_not_tried_again() {
     let mut queue = queue();

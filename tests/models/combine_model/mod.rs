@@ -4,6 +4,7 @@ mod harness;
 mod histories;
 mod machine;
 mod model;
+mod moods;
 mod quota;
 mod server;
 mod token;
