@@ -125,6 +125,9 @@ pub struct Check {
     /// Where that gateway's HTTP side is.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380", requires = "ready")]
     pub admin: String,
+    /// The authorities that may have signed its certificate, where the URL is https; without it those that the system trusts.
+    #[arg(long, value_name = "FILE", requires = "ready")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The flags of `top`.

@@ -64,7 +64,8 @@ fn serve(arguments: &Serve) -> Result<(), String> {
 
 fn ask_ready(arguments: &Check) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(monitor::ask_ready::ask_ready(&arguments.admin))
+    let asked = monitor::ask_ready::ask_ready(&arguments.admin, arguments.ca_file.as_deref());
+    runtime.map_err(|error| error.to_string())?.block_on(asked)
 }
 
 fn top(arguments: &Top) -> Result<(), String> {

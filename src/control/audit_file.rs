@@ -67,8 +67,8 @@ impl Files {
             };
             for line in text.split(|byte| *byte == b'\n') {
                 let Ok(entry) = serde_json::from_slice::<AuditEntry>(line) else { continue };
-                // One that counts is written again.
-                match entries.last_mut().filter(|last: &&mut AuditEntry| last.id == entry.id) {
+                // One that counts is written again. Another process may have given the same number to another change.
+                match entries.last_mut().filter(|last: &&mut AuditEntry| entry.is_counted_in(last)) {
                     Some(last) => *last = entry,
                     None => entries.push(entry),
                 }

@@ -108,6 +108,11 @@ impl AuditEntry {
         self
     }
 
+    /// Whether it is what has become of that entry since.
+    pub fn is_counted_in(&self, former: &Self) -> bool {
+        (self.id, self.at_ms) == (former.id, former.at_ms) && self.repeats(former)
+    }
+
     /// Whether it is the same change by the same user again.
     fn repeats(&self, former: &Self) -> bool {
         let who_and_what =

@@ -42,6 +42,11 @@ fn pages_and_top_are_served_with_tls_only_and_a_new_certificate_is_taken_over() 
     assert!(get(&authority, admin, "/metrics").contains("table=\"admin\""), "the certificate has its metric");
     let told = top(admin, Some(&authority.ca()));
     assert!(told.status.success() && told.stdout.starts_with(b"{"), "{told:?}");
+    let ready = Command::new(env!("CARGO_BIN_EXE_hotgate"))
+        .args(["check", "--ready", "--admin", &format!("https://localhost:{}", admin.port()), "--ca-file"])
+        .arg(authority.ca())
+        .status();
+    assert!(ready.unwrap().success());
     let strange = top(admin, Some(&Authority::new().ca()));
     let said = String::from_utf8_lossy(&strange.stderr);
     assert!(
