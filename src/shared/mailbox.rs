@@ -9,6 +9,7 @@ use super::handoff::{Answers, Handoff};
 use super::reservations::SaleRequest;
 use crate::command::Local;
 use crate::resp::RespVersion;
+use crate::route::SlotAt;
 
 /// Which clients `CLIENT KILL` means. An absent field matches every client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub enum WorkerMessage {
         sku: Bytes,
         /// Its hash.
         hash: u64,
+        /// Where it lives.
+        place: SlotAt,
     },
     /// Answers to this worker's clients' operations on keys and sales whose home is another. Likewise.
     Combined(Answers),

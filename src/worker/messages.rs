@@ -60,8 +60,8 @@ impl Worker {
             }
             WorkerMessage::Combine(batch) => self.hot.take_handoffs(&mut self.core, batch),
             WorkerMessage::Reserve(batch) => self.hot.take_sale_requests(&mut self.core, batch),
-            WorkerMessage::SaleChanged { sku, hash } => {
-                self.hot.look_at_changed_sale(&mut self.core, &sku, hash)
+            WorkerMessage::SaleChanged { sku, hash, place } => {
+                self.hot.look_at_changed_sale(&mut self.core, (&sku, hash), place)
             }
             WorkerMessage::Combined(answers) => self.deliver_all_of(&answers),
             WorkerMessage::Behind(requests) => self.hot.serve_behind(&mut self.core, requests),

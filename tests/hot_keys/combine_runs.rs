@@ -131,21 +131,23 @@ fn fill_the_queue(workers: &str) {
         "[combine]\npending_max = {PENDING_MAX}\nearly_flush_min = 100\n[limits]\nclient_inflight_max = 40\n{RULES}"
     );
     let gateway = Gateway::before(&server).config(&config).flag("--workers", workers).start();
-    let mut clients: Vec<Client> = (0..10).map(|_| gateway.client()).collect();
+    // So many that each worker has several, however the kernel deals them out.
+    const CLIENTS: usize = 20;
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| gateway.client()).collect();
     // Warm, so that nothing but the pause holds up a flush.
     clients[0].check("INCR hot:a", ":1");
     clients.iter_mut().for_each(|client| client.widen_window(80));
     server.pause();
     for client in &mut clients {
-        client.send(&request("INCR hot:a").repeat(REQUESTS / 10));
+        client.send(&request("INCR hot:a").repeat(REQUESTS / CLIENTS));
     }
     let mut admin = gateway.client();
-    // 400 would be under way if only the clients' own bounds held.
+    // 800 would be under way if only the clients' own bounds held.
     wait_until("the queue is full", || figure(&mut admin, "combine_offered") == 1 + PENDING_MAX);
     server.resume();
     let mut values = vec![1];
     for client in &mut clients {
-        for _ in 0..REQUESTS / 10 {
+        for _ in 0..REQUESTS / CLIENTS {
             let reply = one_line(&client.reply());
             let value = reply.strip_prefix(':').and_then(|digits| digits.parse::<usize>().ok());
             values.push(value.unwrap_or_else(|| panic!("{reply}")));

@@ -1,6 +1,7 @@
 //! Redis and the database beside each other: holders, row by row, and how far the ledger is.
 
 use hotgate::reserve::sale_key;
+use hotgate::resp::{bulk_payload, elements, parse_integer_reply};
 
 use super::process::Place;
 use crate::support::text::one_line;
@@ -13,16 +14,30 @@ pub type Row = (i64, String, i64, String);
 pub fn in_redis(gateway: &mut Client, sku: &str) -> Vec<Row> {
     let (mut rows, mut after): (Vec<Row>, i64) = (Vec::new(), 0);
     loop {
-        let words = gateway.list(&format!("RESERVE.LIST {sku} AFTER {after} COUNT 100"));
-        let row = |row: &[String]| {
-            (row[0].parse().unwrap(), row[1].clone(), row[2].parse().unwrap(), row[3].clone())
+        let page = gateway.call_line(&format!("RESERVE.LIST {sku} AFTER {after} COUNT 100"));
+        let row = |row: &[u8]| {
+            let cells: Vec<&[u8]> = elements(row).unwrap().collect();
+            let number = |cell| parse_integer_reply(cell).unwrap();
+            let text = |cell| bulk_payload(cell).unwrap();
+            let state = String::from_utf8(text(cells[3]).to_vec()).unwrap();
+            (number(cells[0]), as_the_page_says(text(cells[1])), number(cells[2]), state)
         };
-        rows.extend(words.chunks_exact(5).map(row));
-        match words.chunks_exact(5).next_back() {
-            Some(last) => after = last[0].parse().unwrap(),
+        let before = rows.len();
+        rows.extend(elements(&page).unwrap().map(row));
+        match rows[before..].last() {
+            Some(last) => after = last.0,
             None => return rows,
         }
     }
+}
+
+/// A name as docs/ledger.md says that the database has it: each byte that is no text as `\\xNN`, a backslash doubled.
+fn as_the_page_says(name: &[u8]) -> String {
+    let chunks = name.utf8_chunks().map(|chunk| {
+        let no_text: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        chunk.valid().replace('\\', "\\\\") + &no_text
+    });
+    chunks.collect()
 }
 
 /// The holders of the sale that has the name now, as the database has them.

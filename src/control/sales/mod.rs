@@ -190,8 +190,12 @@ async fn tell_home(gateway: &Gateway, sku: &[u8]) {
     let home = (hash % gateway.workers.len() as u64) as usize;
     if let Some(worker) = gateway.workers.get(home) {
         // A worker that has ended knows nothing.
-        let _ =
-            worker.mailbox.send(WorkerMessage::SaleChanged { sku: Bytes::copy_from_slice(sku), hash }).await;
+        let changed = WorkerMessage::SaleChanged {
+            sku: Bytes::copy_from_slice(sku),
+            hash,
+            place: gateway.routes.place_of(sku),
+        };
+        let _ = worker.mailbox.send(changed).await;
     }
 }
 

@@ -207,8 +207,7 @@ impl HotKeys {
     }
 
     /// A sale was changed by an operator of this gateway: how it stands is asked anew, also for those who look at it.
-    pub fn look_at_changed_sale(&mut self, core: &mut Core, sku: &[u8], hash: u64) {
-        let place = core.gateway.routes.place_of(sku);
+    pub fn look_at_changed_sale(&mut self, core: &mut Core, (sku, hash): (&[u8], u64), place: SlotAt) {
         if !self.begin_sale(core, (sku, hash), place) {
             return;
         }
