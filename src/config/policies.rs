@@ -137,7 +137,7 @@ section! {
 section! {
     /// `[ledger]`: reservations in an SQL database, which `hotgate ledger` writes.
     Ledger {
-        url: Option<Secret> = None, Kind::Secret, restart,
+        url: Option<Secret> = None, Kind::Secret, live,
             "The database that hotgate ledger writes reservations into; empty is none.";
         lag_max: usize = 100_000, count(1, 10_000_000), live,
             "The number of entries of one sale that the database may lack.";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::made_up::{Served, Stage};
-use hotgate::monitor::http_client::exchange;
+use hotgate::monitor::http_client::{Response, exchange};
 use hotgate::monitor::turned_away::Reason;
 use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,8 +44,21 @@ fn get(path: &str, token: Option<&str>) -> Vec<u8> {
 }
 
 async fn status(served: &Served, path: &str) -> u16 {
+    ask(served, path, "").await.status
+}
+
+/// Asks as those do who probe: where a connection gave way to another before its request had come, it is made once more, twice at the
+/// most.
+async fn ask(served: &Served, path: &str, when: &str) -> Response {
     let url = format!("{}{path}", served.url);
-    exchange(Method::GET, &url, Some(TOKEN), None, PATIENCE).await.unwrap().status
+    let mut faults = Vec::new();
+    while faults.len() < 3 {
+        match exchange(Method::GET, &url, Some(TOKEN), None, PATIENCE).await {
+            Ok(response) => return response,
+            Err(why) => faults.push(why),
+        }
+    }
+    panic!("{path} {when}: {faults:?}");
 }
 
 async fn check_probes(served: &Served, when: &str) {
@@ -57,8 +70,7 @@ async fn check_probes(served: &Served, when: &str) {
 /// What `/metrics` counts for a reason, once the figures have been read again.
 async fn counted(served: &mut Served, reason: Reason) -> u64 {
     served.tick();
-    let url = format!("{}/metrics", served.url);
-    let response = exchange(Method::GET, &url, Some(TOKEN), None, PATIENCE).await.unwrap();
+    let response = ask(served, "/metrics", "for what is counted").await;
     let name = format!("hotgate_admin_turned_away_total{{reason=\"{}\"}} ", reason.label());
     let text = String::from_utf8(response.body.to_vec()).unwrap();
     text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()

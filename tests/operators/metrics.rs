@@ -108,13 +108,14 @@ async fn counts_arrive_unchanged() {
 #[tokio::test]
 async fn odd_keys_stay_inside_their_labels_and_are_bounded() {
     let stage = Arc::new(Stage::default());
-    let rates = Rates { ops: 10.0, reads: 10.0, ..Rates::default() };
+    let rates = |ops| Rates { ops, reads: ops, ..Rates::default() };
     let odd: [&[u8]; 6] =
         [b"quote\"and\\slash", b"line\nfeed", b"\xff\xfe", b"}", b"", "\u{202e}txt".as_bytes()];
     let plain = (0..100).map(|n| format!("key:{n}").into_bytes());
     let long = [vec![b'x'; 512], vec![b'x'; 512]];
-    let keys = odd.iter().map(|key| key.to_vec()).chain(long).chain(plain);
-    let entries = keys.map(|key| hot_key(&key, Class::ReadHot, rates, vec![1])).collect();
+    let hottest = odd.iter().map(|key| key.to_vec()).chain(long).map(|key| (key, 20.0));
+    let keys = hottest.chain(plain.map(|key| (key, 10.0)));
+    let entries = keys.map(|(key, ops)| hot_key(&key, Class::ReadHot, rates(ops), vec![1])).collect();
     *stage.hot.lock().unwrap() = Arc::new(HotSet { version: 1, entries, ..HotSet::default() });
     let served = Served::start(stage, None).await;
     let text = scrape(&served.url).await;

@@ -61,11 +61,16 @@ async fn confirm(browser: &Browser) {
     browser.until("return !document.getElementById('sale-dialog').open", PATIENCE).await;
 }
 
-#[tokio::test]
-async fn an_operator_sees_and_changes_sales() {
+#[test]
+fn an_operator_sees_and_changes_sales() {
     let axe = axe();
     let server = Server::start();
-    let (gateway, mut client) = stage(&server);
+    let (gateway, client) = stage(&server);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(operate(&axe, &gateway, client));
+}
+
+async fn operate(axe: &str, gateway: &Gateway, mut client: Client) {
     let browser = Browser::start().await;
     browser.open(&format!("http://{}/", gateway.admin.unwrap())).await;
     browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
@@ -82,10 +87,10 @@ async fn an_operator_sees_and_changes_sales() {
     until(&browser, "soldout", 6, "2 sold out").await;
     until(&browser, "later", 1, "not open yet").await;
     until(&browser, "<b>bold</b>", 3, "of 4,000,000,000").await;
-    check_state(&browser, &axe, "sales").await;
+    check_state(&browser, axe, "sales").await;
 
     press(&browser, "mask", "Close").await;
-    check_state(&browser, &axe, "sale-close").await;
+    check_state(&browser, axe, "sale-close").await;
     browser.run("document.getElementById('sale-cancel').click()").await;
     client.check("RESERVE.ADD mask late1", "*4 $4 held...");
     press(&browser, "mask", "Close").await;
@@ -110,7 +115,7 @@ async fn an_operator_sees_and_changes_sales() {
     client.check("RESERVE.ADD soldout late", "*4 $9 confirmed :4 :296 :0");
     press(&browser, "soldout", "End").await;
     fill_in(&browser, "end", "2035-01-01T00:00:00").await;
-    check_state(&browser, &axe, "sale-end").await;
+    check_state(&browser, axe, "sale-end").await;
     confirm(&browser).await;
     assert!(
         client.ask("RESERVE.INFO soldout").contains(" $3 end :2051"),
@@ -122,7 +127,7 @@ async fn an_operator_sees_and_changes_sales() {
     fill_in(&browser, "name", "mask-june").await;
     fill_in(&browser, "limit", "1000").await;
     fill_in(&browser, "hold", "60").await;
-    check_state(&browser, &axe, "sale-open").await;
+    check_state(&browser, axe, "sale-open").await;
     confirm(&browser).await;
     client.check("RESERVE.ADD mask-june user500", "*4 $4 held...");
     press(&browser, "mask", "Move").await;
@@ -131,7 +136,7 @@ async fn an_operator_sees_and_changes_sales() {
     until(&browser, "mask", 1, "moved").await;
     until(&browser, "mask-june", 3, "of 1,000").await;
     client.check("RESERVE.CHECK mask-june user7", "*4 $4 held...");
-    check_state(&browser, &axe, "sales-moved").await;
+    check_state(&browser, axe, "sales-moved").await;
     assert_eq!(gateway.log().matches("over HTTP").count(), 7, "{}", gateway.log());
 }
 

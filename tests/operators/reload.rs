@@ -59,6 +59,7 @@ fn file(path: &str, value: &str) -> String {
         "tls.key_file" | "upstream.key_file" | "admin.key_file" => {
             format!("{path} = {value}\n{} = {OTHER_FILE:?}\n", path.replace("key_file", "cert_file"))
         }
+        "ledger.required" => format!("{path} = {value}\nledger.url = \"sqlite:elsewhere.db\"\n"),
         "upstream.user" => format!("{path} = {value}\nupstream.password = \"of the user\"\n"),
         _ => format!("{path} = {value}\n"),
     }
