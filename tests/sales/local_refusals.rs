@@ -83,7 +83,9 @@ fn a_sold_out_sale_is_not_asked_about_each_stranger() {
     for stranger in 0..1000 {
         client.check(&format!("RESERVE.ADD sku stranger{stranger}"), "-SOLDOUT...");
     }
-    assert_eq!(all_calls(&server), before, "a thousand strangers cost nothing");
+    // The sweeper of the gateway looks at the sale now and then.
+    let asked = all_calls(&server) - before;
+    assert!(asked < 20, "a thousand strangers cost next to nothing, and not {asked} calls");
     for user in 0..200 {
         client
             .check(&format!("RESERVE.ADD sku holder{user}"), &format!("*4 $9 confirmed :{} :0 :0", user + 1));

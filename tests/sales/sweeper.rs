@@ -21,7 +21,7 @@ fn a_hold_that_is_over_ends_by_itself() {
 fn a_gateway_that_never_saw_the_sale_sweeps_when_no_other_is_left() {
     let server = Server::start();
     let config = "[reserve]\nsweep_interval = '100ms'\n";
-    let mut selling = Gateway::before(&server).config("[reserve]\nsweep_interval = '1h'\n").start();
+    let mut selling = Gateway::before(&server).config("[reserve]\nsweep_interval = '10s'\n").start();
     let mut client = selling.client();
     client.check("RESERVE.OPEN sku LIMIT 5 HOLD 1", "+OK");
     client.check("RESERVE.ADD sku ada", "*4 $4 held :1 :4 ...");

@@ -64,7 +64,7 @@ fn each_may_what_the_rules_say() {
         ("reader", "RESERVE.CHECK sku:2 ada", "*4 $9 confirmed :1 :1 :0"),
         ("reader", "RESERVE.LIST sku:2", "*1..."),
         ("reader", "RESERVE.INFO sku:2", "*36..."),
-        ("reader", "RESERVE.SKUS COUNT 1", "*1..."),
+        ("reader", "RESERVE.SKUS COUNT 1", NO_KEY),
         ("reader", "RESERVE.LIST {tag}:booking", NO_KEY),
         ("reader", "RESERVE.ADD sku:2 cyd", NO_COMMAND),
         ("reader", "RESERVE.CLOSE sku:2", NO_COMMAND),
