@@ -3,6 +3,9 @@
 use super::error::RuleError;
 use crate::command::{Categories, CommandId, CommandTable};
 
+/// Redis's rule for all commands.
+pub(super) const ALL_COMMANDS: &str = "+@all";
+
 /// One rule: `+name`, `-name`, `+@category`, `+name|first argument`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
@@ -145,9 +148,14 @@ impl CommandRules {
         renewed
     }
 
-    /// As rules, one space between them.
-    pub fn describe(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(if self.from_all { b"+@all" } else { b"-@all" });
+    /// Whether a rule allows anything beside what it began with.
+    pub fn any_is_given(&self) -> bool {
+        self.rules.iter().any(|rule| rule.allow)
+    }
+
+    /// As rules, one space between them; `all` is the rule for all commands.
+    pub fn describe(&self, all: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.from_all { all.as_bytes() } else { b"-@all" });
         for rule in &self.rules {
             out.extend_from_slice(if rule.allow { b" +" } else { b" -" });
             out.extend_from_slice(&rule.text);

@@ -71,8 +71,8 @@ impl Selector {
         self.commands.are_all() && self.keys.are_all() && self.channels.are_all()
     }
 
-    /// As one line of rules: keys, channels, commands.
-    pub(super) fn describe(&self, out: &mut Vec<u8>) {
+    /// As one line of rules: keys, channels, commands. `all` is the rule for all commands.
+    pub(super) fn describe(&self, all: &str, out: &mut Vec<u8>) {
         let mut part = Vec::new();
         self.keys.describe(&mut part);
         if !part.is_empty() {
@@ -88,6 +88,6 @@ impl Selector {
             out.extend_from_slice(&part);
             out.push(b' ');
         }
-        self.commands.describe(out);
+        self.commands.describe(all, out);
     }
 }

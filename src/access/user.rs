@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::commands::ALL_COMMANDS;
 use super::error::RuleError;
 use super::selector::Selector;
 use crate::command::CommandTable;
@@ -17,8 +18,8 @@ pub struct User {
     enabled: bool,
     /// Any password will do.
     takes_any_password: bool,
-    /// Somebody gave it its commands by a rule, so that it may have servers administered: nobody does so just because nobody said who may.
-    has_given_commands: bool,
+    /// It has all commands by `+@all`. By `allcommands`, or because nobody said who may, it has all but the administration of servers.
+    all_are_given: bool,
     /// `RESTORE` need not look at what it restores. The servers decide that by the gateway's user; here it is kept for those who ask.
     skips_sanitizing: bool,
     /// SHA-256, in lower case hexadecimal.
@@ -38,7 +39,7 @@ impl User {
             name: name.to_vec(),
             enabled: false,
             takes_any_password: false,
-            has_given_commands: false,
+            all_are_given: false,
             skips_sanitizing: false,
             passwords: Vec::new(),
             root,
@@ -81,8 +82,11 @@ impl User {
             b"reset" => *self = Self::new(&self.name, table),
             lower => {
                 self.apply_particular(rule, table)?;
-                self.has_given_commands |=
-                    lower.starts_with(b"+") || lower.starts_with(b"(") || lower == b"allcommands";
+                self.all_are_given = match lower {
+                    b"+@all" => true,
+                    b"-@all" | b"allcommands" | b"nocommands" => false,
+                    _ => self.all_are_given,
+                };
             }
         }
         Ok(())
@@ -137,9 +141,15 @@ impl User {
         self.takes_any_password
     }
 
-    /// Whether what it may do was given to it by a rule.
+    /// Whether commands were given to it by a rule that begins with `+`, so that servers may be administered by it: nobody does so just
+    /// because nobody said who may.
     pub fn has_given_commands(&self) -> bool {
-        self.has_given_commands
+        self.all_are_given || !self.selectors.is_empty() || self.root.commands.any_is_given()
+    }
+
+    /// The rule that gives it all commands, if it began with them, for a file that is read as the same user.
+    pub(super) fn word_for_all(&self) -> &'static str {
+        if self.all_are_given { ALL_COMMANDS } else { "allcommands" }
     }
 
     /// Whether it may do everything, so that nothing has to be asked.

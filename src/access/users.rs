@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::describe::describe;
+use super::describe::describe_for_file;
 use super::error::ChangeError;
 use super::patterns::has_spaces;
 use super::user::User;
@@ -118,7 +118,7 @@ impl Users {
     pub fn to_file(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for user in self.iter() {
-            text.extend_from_slice(&describe(user));
+            text.extend_from_slice(&describe_for_file(user));
             text.push(b'\n');
         }
         text

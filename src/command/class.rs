@@ -39,7 +39,7 @@ impl Class {
 }
 
 /// Why administration of the servers ([`Local::Administer`]) is refused to somebody to whom nobody gave it.
-pub const GIVEN_BY_RULE: &str = "it administers the servers, which a user may who is given that by a rule \
+pub const GIVEN_BY_RULE: &str = "it administers the servers, which a user may who is given that by a rule with '+' \
     ([[auth.user]] rules, auth.acl_file or ACL SETUSER)";
 
 /// How a multi-key request is taken apart by slot.

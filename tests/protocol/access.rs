@@ -380,6 +380,31 @@ fn users_come_from_a_file_and_go_back_to_it() {
     assert_eq!(admin.list("ACL USERS"), ["app", "default"]);
 }
 
+/// Who may have servers administered because a rule said so, and who may not because nobody said anything, stay so over a file.
+#[test]
+fn saving_and_loading_gives_nobody_the_administration_of_servers() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.acl");
+    std::fs::write(
+        &file,
+        "user root on nopass ~* &* +@all\nuser all on nopass allkeys allchannels allcommands\n",
+    )
+    .unwrap();
+    let gateway =
+        Gateway::before(&server).config(&format!("auth.acl_file = \"{}\"\n", file.display())).start();
+    let mut client = gateway.client();
+    for command in ["ACL SAVE", "ACL LOAD", "ACL LOAD"] {
+        for (user, answer) in
+            [("default", "-ERR hotgate: ..."), ("all", "-ERR hotgate: ..."), ("root", "+OK")]
+        {
+            client.check(&format!("AUTH {user} any"), "+OK");
+            client.check("CONFIG SET maxmemory-samples 5", answer);
+        }
+        client.check(command, "+OK");
+    }
+}
+
 #[test]
 fn shapes_are_those_of_redis() {
     let (server, gateway) = shared::single(module_path!());
