@@ -9,6 +9,7 @@
 //! keep its connections in a vector indexed by it, across any change of any cluster.
 
 use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,9 +24,6 @@ use crate::route::{ClusterId, SlotAt};
 /// Hash slots of a Redis Cluster (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16384;
 
-/// No master owns the slot. The registry of nodes is bounded well below this value.
-const UNASSIGNED: u16 = u16::MAX;
-
 /// Names one address ever seen in one cluster, for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIndex(pub u16);
@@ -34,6 +32,22 @@ impl NodeIndex {
     /// The position in [`Topology::nodes`], and in every vector that a worker keeps per node.
     pub fn position(self) -> usize {
         usize::from(self.0)
+    }
+}
+
+/// The owner of a slot, as the table of all slots keeps it: one more than the index, so that a slot without an owner takes no room of its own
+/// and the table of a cluster is 32 KiB.
+#[derive(Clone, Copy)]
+struct Owner(NonZeroU16);
+
+impl Owner {
+    /// `None` for the last index of all, which the bound of the registry of nodes leaves unused.
+    fn of(index: NodeIndex) -> Option<Self> {
+        NonZeroU16::MIN.checked_add(index.0).map(Self)
+    }
+
+    fn index(self) -> NodeIndex {
+        NodeIndex(self.0.get() - 1)
     }
 }
 
@@ -111,7 +125,7 @@ pub struct ClusterMap {
     pub kind: UpstreamKind,
     /// The present masters sorted by node id, so that every gateway before this cluster has them in the same order.
     pub masters: Vec<NodeIndex>,
-    slot_master: Box<[u16]>,
+    slot_master: Box<[Option<Owner>]>,
     ranges: Vec<(u16, u16, NodeIndex)>,
     by_host: HashMap<String, SmallVec<[(u16, NodeIndex); 1]>>,
     is_ready: bool,
@@ -119,11 +133,11 @@ pub struct ClusterMap {
 
 impl ClusterMap {
     fn new(id: ClusterId, of: &ClusterShards, nodes: &[Arc<Node>]) -> Self {
-        let mut slot_master = vec![UNASSIGNED; usize::from(SLOTS)].into_boxed_slice();
+        let mut slot_master = vec![None; usize::from(SLOTS)].into_boxed_slice();
         for shard in &of.shards {
             for &(start, end) in &shard.ranges {
                 if let Some(range) = slot_master.get_mut(usize::from(start)..=usize::from(end)) {
-                    range.fill(shard.master.0);
+                    range.fill(Owner::of(shard.master));
                 }
             }
         }
@@ -153,8 +167,7 @@ impl ClusterMap {
     /// The master that owns `slot`; `None` when no one does, or `slot` is out of range.
     #[inline]
     pub fn master_of(&self, slot: u16) -> Option<NodeIndex> {
-        let master = *self.slot_master.get(usize::from(slot))?;
-        (master != UNASSIGNED).then_some(NodeIndex(master))
+        self.slot_master.get(usize::from(slot)).copied().flatten().map(Owner::index)
     }
 
     /// The assigned slots as maximal inclusive ranges, ascending.
@@ -279,13 +292,12 @@ impl Topology {
     }
 }
 
-fn ranges_of(slot_master: &[u16]) -> Vec<(u16, u16, NodeIndex)> {
+fn ranges_of(slot_master: &[Option<Owner>]) -> Vec<(u16, u16, NodeIndex)> {
     let mut ranges: Vec<(u16, u16, NodeIndex)> = Vec::new();
-    for (slot, &master) in slot_master.iter().enumerate().filter(|(_, master)| **master != UNASSIGNED) {
-        let slot = slot as u16;
+    for (slot, master) in (0..).zip(slot_master).filter_map(|(slot, owner)| Some((slot, (*owner)?.index()))) {
         match ranges.last_mut() {
-            Some((_, end, owner)) if owner.0 == master && *end + 1 == slot => *end = slot,
-            _ => ranges.push((slot, slot, NodeIndex(master))),
+            Some((_, end, owner)) if *owner == master && *end + 1 == slot => *end = slot,
+            _ => ranges.push((slot, slot, master)),
         }
     }
     ranges

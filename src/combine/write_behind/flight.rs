@@ -51,8 +51,8 @@ pub struct FlushInDoubt {
     pub sum: i64,
     /// How many deltas that is.
     pub count: usize,
-    /// How long ago it was first sent by the system's clock, in nanoseconds; `u64::MAX` where that was in the future.
-    pub age_ns: u64,
+    /// How long ago it was first sent by the system's clock, in nanoseconds; `None` where that was in the future.
+    pub age_ns: Option<u64>,
 }
 
 /// The pending deltas of a key that a former process left.
@@ -196,7 +196,7 @@ impl Flight {
         let mut this = Self::new(token, deltas, through, JOURNALED_TOKEN_TTL_MS, now_ns);
         this.doubtful = true;
         this.sent_before = true;
-        match retry_ns_max(JOURNALED_TOKEN_TTL_MS).checked_sub(age_ns) {
+        match age_ns.and_then(|age_ns| retry_ns_max(JOURNALED_TOKEN_TTL_MS).checked_sub(age_ns)) {
             Some(left_ns) => this.deadline_ns = now_ns.saturating_add(left_ns),
             // That is only what clocks say. Redis may know.
             None => this.asks_first = true,

@@ -166,7 +166,7 @@ fn what_the_journal_refuses_is_taken_back() {
 #[test]
 fn a_flush_in_doubt_is_sent_again_under_its_own_token_or_reported() {
     let recovered = |age_ns| Recovered {
-        in_doubt: Some(FlushInDoubt { token: 55, sum: 5, count: 2, age_ns }),
+        in_doubt: Some(FlushInDoubt { token: 55, sum: 5, count: 2, age_ns: Some(age_ns) }),
         sum: 3,
         count: 1,
         sequence: 9,

@@ -90,7 +90,7 @@ impl Life {
             token: flush.token,
             sum: flush.deltas.sum,
             count: flush.deltas.count as usize,
-            age_ns: 0,
+            age_ns: Some(0),
         });
         let (sum, count) = (open.unflushed.sum, open.unflushed.count as usize);
         let recovered = Recovered { in_doubt, sum, count, sequence: open.sequence };

@@ -172,7 +172,7 @@ impl HotKeys {
             count: flush.deltas.count as usize,
             age_ns: unix_ms()
                 .checked_sub(flush.first_sent_unix_ms)
-                .map_or(u64::MAX, |age_ms| age_ms.saturating_mul(1_000_000)),
+                .map(|age_ms| age_ms.saturating_mul(1_000_000)),
         });
         let recovered = Recovered {
             in_doubt,
