@@ -192,6 +192,30 @@ fn what_is_administered_is_noted_and_passwords_of_servers_are_not_told() {
     }
 }
 
+/// What the command table says is refused, administration, ...: their names, with a space before a subcommand.
+fn named(wanted: fn(Class) -> bool) -> BTreeSet<String> {
+    let table = CommandTable::builtin();
+    let found = table.iter().filter(|(_, command)| wanted(command.class) && !command.is_container());
+    found.map(|(_, command)| command.name.replace('|', " ")).collect()
+}
+
+/// README.md names every command that is refused; a container stands once before its subcommands.
+#[test]
+fn the_readme_names_every_refused_command() {
+    const README: &str = include_str!("../../README.md");
+    let paragraph = README.split("- Refused, whoever asks: ").nth(1).unwrap().split(".\n").next().unwrap();
+    let listed = paragraph.split('`').skip(1).step_by(2).flat_map(|span| {
+        let (container, names) = match span.split_once(' ') {
+            Some((container @ ("CLUSTER" | "SCRIPT"), names)) => (format!("{container} "), names),
+            _ => (String::new(), span),
+        };
+        let whole = names.split(' ').map(|name| format!("{container}{name}").to_lowercase());
+        whole.collect::<Vec<_>>()
+    });
+    let refused = named(|class| matches!(class, Class::Refuse(_)));
+    assert_eq!(listed.collect::<BTreeSet<_>>(), refused);
+}
+
 /// docs/commands.md names every command that is refused, and every one that is administration.
 #[test]
 fn the_manual_names_what_is_refused_and_what_is_administration() {
@@ -202,11 +226,6 @@ fn the_manual_names_what_is_refused_and_what_is_administration() {
         rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
             .map(str::to_lowercase)
             .collect()
-    };
-    let named = |wanted: fn(Class) -> bool| -> BTreeSet<String> {
-        let table = CommandTable::builtin();
-        let found = table.iter().filter(|(_, command)| wanted(command.class) && !command.is_container());
-        found.map(|(_, command)| command.name.replace('|', " ")).collect()
     };
     assert_eq!(listed("## Refused\n"), named(|class| matches!(class, Class::Refuse(_))));
     assert_eq!(listed("## Administration\n"), named(|class| class == Class::Local(Local::Administer)));
