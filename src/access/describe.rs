@@ -23,7 +23,7 @@ fn line_of(user: &User, all: &str) -> Vec<u8> {
 }
 
 /// What a user may do, without its passwords, for whoever may know that and not how to become it.
-pub fn describe_rights(user: &User) -> String {
+pub(super) fn describe_rights(user: &User) -> String {
     let mut line: Vec<u8> = user.flags().collect::<Vec<_>>().join(" ").into_bytes();
     describe_selectors(user, ALL_COMMANDS, &mut line);
     String::from_utf8_lossy(&line).into_owned()

@@ -30,9 +30,9 @@ mod user;
 mod users;
 mod verdict;
 
-pub use describe::{Described, describe, describe_rights};
+pub use describe::{Described, describe};
 pub use error::{ChangeError, RuleError};
 pub use selector::Selector;
 pub use user::User;
-pub use users::{DEFAULT_USER, Users};
+pub use users::{DEFAULT_USER, UserChange, Users};
 pub use verdict::Denied;

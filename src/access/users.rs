@@ -2,10 +2,10 @@
 //!
 //! A set never changes. Each change makes a new one, which takes the place of the old as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::describe::describe_for_file;
+use super::describe::{describe_for_file, describe_rights};
 use super::error::ChangeError;
 use super::patterns::has_spaces;
 use super::user::User;
@@ -18,6 +18,17 @@ pub const DEFAULT_USER: &[u8] = b"default";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
     by_name: BTreeMap<Vec<u8>, Arc<User>>,
+}
+
+/// What a change of the users means for one of them, without its passwords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it might do; empty for one who was not there.
+    pub before: String,
+    /// What it may do; empty for one who is gone.
+    pub after: String,
 }
 
 impl Users {
@@ -73,6 +84,21 @@ impl Users {
         let mut users = self.clone();
         let gone = names.iter().filter(|name| users.by_name.remove(name.as_ref()).is_some()).count();
         (users, gone)
+    }
+
+    /// Who differs from former users, in the order of their names.
+    pub fn changes_since(&self, former: &Self) -> Vec<UserChange> {
+        let names: BTreeSet<&Vec<u8>> = former.by_name.keys().chain(self.by_name.keys()).collect();
+        let change = |name: &Vec<u8>| {
+            let (old, new) = (former.get(name), self.get(name));
+            let [before, mut after] =
+                [old, new].map(|user| user.map_or_else(String::new, |user| describe_rights(user)));
+            if old.zip(new).is_some_and(|(old, new)| !old.has_passwords_of(new)) {
+                after.push_str(", with other passwords");
+            }
+            (before != after).then(|| UserChange { name: name.clone(), before, after })
+        };
+        names.into_iter().filter_map(change).collect()
     }
 
     /// The same users, for a table that knows other commands.

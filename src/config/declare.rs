@@ -53,6 +53,15 @@ macro_rules! section {
                 String::new()
             }
 
+            fn describe(&self, _: &$crate::config::schema::Kind) -> String {
+                let mut changes = Vec::new();
+                if let Some(any) = Self::DIRECTIVES.first() {
+                    let usual = Self::default();
+                    $crate::config::value::Value::changes(&usual, self, "", any, &mut changes);
+                }
+                $crate::config::value::in_one_line(changes)
+            }
+
             fn changes(
                 &self,
                 other: &Self,

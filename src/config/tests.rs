@@ -245,7 +245,19 @@ fn a_reload_knows_what_it_may_take() {
     );
     assert_eq!(
         changes("[[quota]]\nmatch = \"a\"\nlimit = 1"),
-        [change("quota", true, "0 tables", "1 table")]
+        [change("quota", true, "", "{ match = \"a\", limit = 1 }")]
+    );
+    let one = |text: &str| Config::parse(text).unwrap();
+    let user = "[[auth.user]]\nname = \"a\"\npassword = \"hunter2\"\n";
+    let other = "[[auth.user]]\nname = \"b\"\nrules = \">hunter2 +get\"\n";
+    assert_eq!(
+        one(&format!("{user}{other}")).changes(&one(&format!("{user}{}", other.replace('b', "c")))),
+        [change(
+            "auth.user",
+            true,
+            "{ name = \"b\", rules = \"(hidden)\" }",
+            "{ name = \"c\", rules = \"(hidden)\" }"
+        )]
     );
 }
 

@@ -21,7 +21,7 @@ pub struct Change {
     pub path: String,
     /// Whether a live reload takes it.
     pub reloadable: bool,
-    /// The value before, as TOML; empty for tables, and nothing of a secret.
+    /// The value before, as TOML, and nothing of a secret. Of a list of tables those that are not in the other.
     pub before: String,
     /// The other value.
     pub after: String,
@@ -67,6 +67,13 @@ pub fn changes_of<T: Value>(
     if let Some(directive) = directive {
         one.changes(other, &join(prefix, directive.key), directive, out);
     }
+}
+
+/// A table in one line, by what differs from the defaults.
+pub fn in_one_line(changes: Vec<Change>) -> String {
+    let fields: Vec<String> =
+        changes.into_iter().map(|change| format!("{} = {}", change.path, change.after)).collect();
+    format!("{{ {} }}", fields.join(", "))
 }
 
 /// Puts back what only a restart takes at or below the directive.
@@ -190,12 +197,22 @@ impl<T: Value> Value for Vec<T> {
         format!("[{}]", items.join(", "))
     }
 
-    fn describe(&self, kind: &Kind) -> String {
-        match (kind, self.len()) {
-            (Kind::List { of: Kind::Table { .. }, .. }, 1) => "1 table".to_owned(),
-            (Kind::List { of: Kind::Table { .. }, .. }, count) => format!("{count} tables"),
-            _ => self.render(kind),
+    /// Of tables, those that differ.
+    fn changes(&self, other: &Self, path: &str, directive: &Directive, out: &mut Vec<Change>) {
+        if self == other {
+            return;
         }
+        let [before, after] = match &directive.kind {
+            Kind::List { of: kind @ Kind::Table { .. }, .. } => {
+                let only = |these: &Self, others: &Self| {
+                    let differing = these.iter().filter(|table| !others.contains(table));
+                    differing.map(|table| table.describe(kind)).collect::<Vec<_>>().join(", ")
+                };
+                [only(self, other), only(other, self)]
+            }
+            kind => [self, other].map(|value| value.render(kind)),
+        };
+        out.push(Change { path: path.to_owned(), reloadable: directive.reload, before, after });
     }
 }
 

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use super::users::{publish, users_of_file};
-use crate::access::{DEFAULT_USER, Described, Users, describe, describe_rights};
+use super::users::{note_users, publish, users_of_file};
+use crate::access::{DEFAULT_USER, Described, Users, describe};
 use crate::command::{Categories, CommandError};
 use crate::resp::{Request, RespVersion, Span, encode, parse_integer};
 use crate::shared::audit::AuditEntry;
 use crate::shared::gateway::Gateway;
+use crate::shared::keys::KeyNames;
 use crate::shared::mailbox::ControlRequest;
 use crate::shared::users::Denial;
 
@@ -54,7 +55,7 @@ pub struct AclService {
 /// Takes what workers tell of denials until the process stops.
 pub async fn follow_denials(service: Arc<AclService>, mut denials: mpsc::Receiver<Denial>) {
     let (mut said, mut unsaid) = (None::<Instant>, 0u64);
-    while let Some(denial) = denials.recv().await {
+    while let Some(mut denial) = denials.recv().await {
         if denial.reason == "auth" {
             if said.is_none_or(|said| said.elapsed() >= LOGIN_LOG_PERIOD) {
                 tracing::warn!(
@@ -68,7 +69,18 @@ pub async fn follow_denials(service: Arc<AclService>, mut denials: mpsc::Receive
                 unsaid += 1;
             }
         }
+        denial.object = object_shown(&denial, &service.gateway.key_names);
         service.log().add(denial, now_ms());
+    }
+}
+
+/// What was denied, with keys as they may be shown. Channels of keyspace events end in a key.
+fn object_shown(denial: &Denial, names: &KeyNames) -> Vec<u8> {
+    let names_key =
+        denial.reason == "key" || denial.reason == "channel" && denial.object.starts_with(b"__key");
+    match names {
+        KeyNames::Hashed(_) if names_key => names.label(&denial.object).into_bytes(),
+        _ => denial.object.clone(),
     }
 }
 
@@ -111,16 +123,9 @@ impl AclService {
         let former = self.gateway.users.load();
         match former.with_rules(name, rules, &table) {
             Ok(users) => {
-                let rights =
-                    |users: &Users| users.get(name).map_or_else(String::new, |user| describe_rights(user));
-                let (before, mut after) = (rights(&former), rights(&users));
-                let [old, new] = [former.get(name), users.get(name)];
-                if old.zip(new).is_some_and(|(old, new)| !old.has_passwords_of(new)) {
-                    after.push_str(", with other passwords");
-                }
+                let changes = users.changes_since(&former);
                 publish(&self.gateway, users).await;
-                let entry = AuditEntry::new(&question.asker.author(), "acl setuser", text_of(name));
-                self.gateway.audit.record(entry.from_to(before, after));
+                note_users(&self.gateway, &question.asker.author(), "acl setuser", changes);
                 encode::simple(out, "OK");
             }
             Err(why) => encode::error(out, format!("ERR {why}")),
@@ -133,11 +138,9 @@ impl AclService {
         }
         let former = self.gateway.users.load();
         let (users, gone) = former.without(names);
+        let changes = users.changes_since(&former);
         publish(&self.gateway, users).await;
-        for user in names.iter().filter_map(|name| former.get(name)) {
-            let entry = AuditEntry::new(&question.asker.author(), "acl deluser", text_of(&user.name));
-            self.gateway.audit.record(entry.from_to(describe_rights(user), ""));
-        }
+        note_users(&self.gateway, &question.asker.author(), "acl deluser", changes);
         encode::integer(out, gone as i64);
     }
 
@@ -239,10 +242,14 @@ impl AclService {
         let table = self.gateway.commands.load_full();
         match users_of_file(&file, &table) {
             Ok(users) => {
-                let [before, after] = [&self.gateway.users.load(), &users].map(names_of);
+                let former = self.gateway.users.load();
+                let [before, after] = [&former, &users].map(names_of);
+                let changes = users.changes_since(&former);
                 publish(&self.gateway, users).await;
-                let entry = AuditEntry::new(&question.asker.author(), "acl load", file.display().to_string());
+                let by = question.asker.author();
+                let entry = AuditEntry::new(&by, "acl load", file.display().to_string());
                 self.gateway.audit.record(entry.from_to(before, after));
+                note_users(&self.gateway, &by, "acl load", changes);
                 encode::simple(out, "OK");
             }
             Err(errors) => encode::error(out, format!("ERR {}", errors.join(" "))),

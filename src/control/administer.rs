@@ -255,7 +255,11 @@ impl Administration {
         let entry = AuditEntry::new(&question.asker.author(), name.replace('|', " "), object);
         self.gateway.audit.record(match first_error(reply).map(String::from_utf8_lossy) {
             None => entry.from_to(before, shown),
-            Some(why) => entry.from_to(before, shown).failed(why),
+            // Redis repeats the rule that it does not understand, which may be a password.
+            Some(why) if name == "acl|setuser" => {
+                entry.from_to(before, shown).failed(keys::without_quoted(&why))
+            }
+            Some(why) => entry.from_to(before, shown).failed(self.gateway.key_names.in_error(&why)),
         });
     }
 }
@@ -316,7 +320,11 @@ fn arguments_shown(name: &str, arguments: &[Bytes], names: &KeyNames) -> String 
     match name {
         "config|set" => pairs_shown(words.get(2..).unwrap_or_default()),
         "acl|setuser" => {
-            let is_secret = |word: &[u8]| matches!(word.first(), Some(b'>' | b'<' | b'#' | b'!'));
+            // Passwords have no place in a selector, and who puts one there has typed it all the same.
+            let is_secret = |word: &[u8]| {
+                let mut rules = word.split(|byte| matches!(byte, b' ' | b'('));
+                rules.any(|rule| matches!(rule.first(), Some(b'>' | b'<' | b'#' | b'!')))
+            };
             let shown = words
                 .iter()
                 .skip(2)
@@ -325,8 +333,14 @@ fn arguments_shown(name: &str, arguments: &[Bytes], names: &KeyNames) -> String 
         }
         // What stands behind the word may be a key.
         "debug" if *names != KeyNames::Plain => words.get(1).map(|word| keys::text(word)).unwrap_or_default(),
-        _ => words.iter().skip(1).map(|word| keys::text(word)).collect::<Vec<_>>().join(" "),
+        // A module's own arguments may be anything.
+        "module|load" | "module|loadex" => spoken(words.get(1..3).unwrap_or_default()),
+        _ => spoken(words.get(1..).unwrap_or_default()),
     }
+}
+
+fn spoken(words: &[&[u8]]) -> String {
+    words.iter().map(|word| keys::text(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// Parameters with their values, but for those that are secret.
@@ -377,6 +391,8 @@ mod tests {
             ("CONFIG SET maxmemory 1gb MasterAuth hunter2", "maxmemory 1gb, masterauth (hidden)"),
             ("CONFIG SET tls-key-file-pass hunter2", "tls-key-file-pass (hidden)"),
             ("ACL SETUSER anna on >hunter2 ~x +get", "anna on >(hidden) ~x +get"),
+            ("ACL SETUSER anna (+get !hunter2) (>hunter2)", "anna >(hidden) >(hidden) >(hidden)"),
+            ("MODULE LOAD /a.so hunter2", "LOAD /a.so"),
             ("DEBUG OBJECT secret:key", "OBJECT secret:key"),
         ] {
             assert_eq!(shown(line, &KeyNames::Plain), expect, "{line}");

@@ -16,6 +16,7 @@ pub mod commands;
 mod conditions;
 mod config_get;
 pub mod descriptors;
+mod hangup;
 pub mod hot_set;
 mod masters;
 mod owner;

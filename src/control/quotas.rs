@@ -112,7 +112,7 @@ impl Follower {
             .because(&change.reason);
         self.gateway.audit.record(match &outcome {
             Ok(done) => entry.from_to(before, done),
-            Err(why) => entry.from_to(before, "").failed(why),
+            Err(why) => entry.from_to(before, "").failed(self.gateway.key_names.in_error(why)),
         });
         self.changed.insert(change.key.clone().into(), Instant::now() + FOLLOWED_FOR);
         self.follow().await;

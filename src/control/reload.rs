@@ -11,15 +11,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::descriptors::Descriptors;
+use super::hangup;
 use super::rights::missing_rights;
 use super::service_manager;
 use super::topology::KeeperSettings;
-use super::users::{publish, users_of};
+use super::users::{note_users, publish, users_of};
 use crate::config::{Change, Config, Overrides};
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::gateway::Gateway;
@@ -64,24 +64,27 @@ struct SecretLooks {
 
 /// Reloads at each SIGHUP, and looks at the files that hold secrets between them.
 pub async fn follow_reloads(mut reloader: Reloader) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("can't listen for SIGHUP: the configuration can't be reloaded");
-        return;
+    let mut hangups = match hangup::listen() {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            tracing::warn!("can't listen for SIGHUP, so the configuration can't be reloaded: {error}");
+            return;
+        }
     };
     let mut looks = SecretLooks::default();
     loop {
-        match timeout(SECRETS_PERIOD, hangup.recv()).await {
-            Ok(Some(())) => {}
+        let by = match timeout(SECRETS_PERIOD, hangups.recv()).await {
+            Ok(Some(by)) => by,
             Ok(None) => return,
             Err(_) => {
                 reloader.look_at_secrets(&mut looks).await;
                 continue;
             }
-        }
+        };
         service_manager::say_reloading();
         let source = &reloader.source;
         let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
-            Ok(file) => reloader.publish(file).await,
+            Ok(file) => reloader.publish(file, &by).await,
             Err(error) => Err(error.lines()),
         };
         let told = &reloader.gateway.config_file;
@@ -96,16 +99,20 @@ pub async fn follow_reloads(mut reloader: Reloader) {
     }
 }
 
-/// What a reload changed. Who sent the signal is not known.
-fn note(gateway: &Gateway, changes: &[Change]) {
-    let by = Author { user: "-".to_owned(), address: "SIGHUP".to_owned() };
+/// What a reload changed.
+fn note(gateway: &Gateway, changes: &[Change], by: &Author) {
     for change in changes {
-        let entry = AuditEntry::new(&by, "reload", &change.path).from_to(&change.before, &change.after);
+        let entry = AuditEntry::new(by, "reload", &change.path).from_to(&change.before, &change.after);
         gateway.audit.record(match change.reloadable {
             true => entry,
             false => entry.failed("only a restart takes it"),
         });
     }
+}
+
+/// Who replaced a secret in its file: nobody has told the gateway.
+fn whoever_wrote_the_file() -> Author {
+    Author { user: "-".to_owned(), address: "a file of secrets".to_owned() }
 }
 
 impl Reloader {
@@ -125,7 +132,7 @@ impl Reloader {
             *looks = SecretLooks::default();
         } else if looks.found.as_ref() != Some(&now) {
             looks.found = Some(now);
-        } else if let Err(refused) = self.publish(now.clone()).await {
+        } else if let Err(refused) = self.publish(now.clone(), &whoever_wrote_the_file()).await {
             looks.refused = Some(now);
             self.refuse_secrets(refused);
         }
@@ -142,7 +149,7 @@ impl Reloader {
     ///
     /// # Errors
     /// Why nothing was taken, as clauses.
-    async fn publish(&mut self, file: Config) -> Result<Vec<String>, Vec<String>> {
+    async fn publish(&mut self, file: Config, by: &Author) -> Result<Vec<String>, Vec<String>> {
         let config = self.asked.reloaded(file.clone()).map_err(|errors| {
             let why =
                 |error| format!("{error}; this holds with what the running process keeps until a restart");
@@ -173,10 +180,12 @@ impl Reloader {
         }
         let has_other_users = self.gateway.config.load().auth != fitted.auth;
         self.gateway.config.store(Arc::new(fitted));
+        note(&self.gateway, &changes, by);
         if has_other_users {
+            let changes = users.changes_since(&self.gateway.users.load());
             publish(&self.gateway, users).await;
+            note_users(&self.gateway, by, "reload of a user", changes);
         }
-        note(&self.gateway, &changes);
         self.reloaded.notify_one();
         self.asked = config;
         tracing::info!(changes = changes.len(), "configuration reloaded");

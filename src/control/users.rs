@@ -6,9 +6,10 @@ use std::path::Path;
 
 use tokio::sync::oneshot;
 
-use crate::access::{DEFAULT_USER, User, Users};
+use crate::access::{DEFAULT_USER, User, UserChange, Users};
 use crate::command::CommandTable;
 use crate::config::{Auth, Secret, User as ConfiguredUser};
+use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::WorkerMessage;
 
@@ -60,6 +61,14 @@ fn user_of(configured: &ConfiguredUser, table: &CommandTable) -> Result<User, Ve
         .with_rules(name, &all, table)
         .map_err(|error| vec![error.without_rule().to_owned()])?;
     users.get(name).map(|user| User::clone(user)).ok_or_else(Vec::new)
+}
+
+/// Notes what has become of users.
+pub fn note_users(gateway: &Gateway, by: &Author, change: &str, changes: Vec<UserChange>) {
+    for UserChange { name, before, after } in changes {
+        let entry = AuditEntry::new(by, change, String::from_utf8_lossy(&name));
+        gateway.audit.record(entry.from_to(before, after));
+    }
 }
 
 /// Publishes users, and returns when every worker has looked at them: from then on no command is judged by the former.

@@ -35,6 +35,22 @@ impl KeyNames {
             }
         }
     }
+
+    /// The text of an error, which may quote a key.
+    pub fn in_error(&self, error: &str) -> String {
+        match self {
+            Self::Plain => error.to_owned(),
+            Self::Hashed(_) => without_quoted(error),
+        }
+    }
+}
+
+/// A text without what stands between its first and its last apostrophe: what is quoted may hold apostrophes itself.
+pub fn without_quoted(text: &str) -> String {
+    match (text.find('\''), text.rfind('\'')) {
+        (Some(first), Some(last)) if first < last => format!("{}(hidden){}", &text[..=first], &text[last..]),
+        _ => text.to_owned(),
+    }
 }
 
 /// The text form of a key.
@@ -123,6 +139,19 @@ mod tests {
         ] {
             assert_eq!(text(key), expect);
             assert_eq!(parse(expect).as_deref(), Some(key));
+        }
+    }
+
+    #[test]
+    fn errors_lose_what_they_quote() {
+        for (error, expect) in [
+            ("ERR no 'a'b' here", "ERR no '(hidden)' here"),
+            ("ERR it's", "ERR it's"),
+            ("ERR none", "ERR none"),
+            ("'", "'"),
+        ] {
+            assert_eq!(without_quoted(error), expect);
+            assert_eq!(KeyNames::Plain.in_error(error), error);
         }
     }
 

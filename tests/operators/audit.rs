@@ -139,14 +139,25 @@ fn a_reload_is_noted_by_directive_and_no_secret_shows() {
     let state = tempfile::tempdir().unwrap();
     let gateway = Gateway::before(&server).config(&config("", state.path())).start();
     let changed = "gateway.clients_max = 77\nauth.password = \"hunter2\"\nlog.level = \"debug\"\n";
-    gateway.reload(&config(changed, state.path()));
-    wait_until("the reload is noted", || changes(&gateway).len() >= 3);
+    let tables = "[[auth.user]]\nname = \"anna\"\nrules = \">hunter3 ~a:* +get\"\n[[quota]]\nmatch = \"tin:*\"\nlimit = 2\n";
+    gateway.reload(&(config(changed, state.path()) + tables));
+    wait_until("the reload is noted", || changes(&gateway).len() >= 6);
     let noted = changes(&gateway);
     let of = |path: &str| noted.iter().find(|entry| entry["object"] == path).unwrap();
-    check(of("gateway.clients_max"), &[("before", "10000"), ("after", "77"), ("address", "SIGHUP")]);
+    check(of("gateway.clients_max"), &[("before", "10000"), ("after", "77")]);
+    // Who sent the signal: this test had `kill` send it.
+    let of_signal = of("gateway.clients_max");
+    let user = format!("uid {}", rustix::process::getuid().as_raw());
+    assert_eq!(of_signal["user"].as_str(), Some(&user[..]), "{of_signal}");
+    let process = of_signal["address"].as_str().and_then(|text| text.strip_prefix("SIGHUP from process "));
+    assert!(process.is_some_and(|number| number.parse::<u32>().is_ok()), "{of_signal}");
     check(of("auth.password"), &[("after", "\"(hidden)\""), ("outcome", "done")]);
     check(of("log.level"), &[("outcome", "only a restart takes it")]);
-    assert!(!gateway.log().contains("hunter2"));
+    check(of("quota"), &[("before", ""), ("after", "{ match = \"tin:*\", limit = 2 }")]);
+    let rights = "on sanitize-payload ~a:* resetchannels -@all +get";
+    check(of("anna"), &[("change", "reload of a user"), ("before", ""), ("after", rights)]);
+    assert!(of("default")["after"].as_str().unwrap().ends_with("with other passwords"), "{}", of("default"));
+    assert!(!gateway.log().contains("hunter"));
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod operator_commands;
 mod packaging;
 mod page_sales;
 mod page_states;
+mod private;
 mod prometheus_rules;
 mod readme;
 mod reload;

@@ -93,8 +93,8 @@ fn note(
     gateway.audit.record(
         match outcome.as_ref().map(|reply| first_error(reply).map(String::from_utf8_lossy)) {
             Ok(None) => entry.from_to("", asked(gateway, arguments)),
-            Ok(Some(why)) => entry.failed(why),
-            Err(why) => entry.failed(format!("not known: {why}")),
+            Ok(Some(why)) => entry.failed(gateway.key_names.in_error(&why)),
+            Err(why) => entry.failed(format!("not known: {}", gateway.key_names.in_error(why))),
         },
     );
     outcome
