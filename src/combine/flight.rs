@@ -8,6 +8,7 @@ use super::{
     clamp::{Clamp, ClampReport},
     member::Member,
     plain::{self, FlushReplies},
+    refusals::Refusals,
     retryable::is_retryable,
     rights::RightsLearned,
     script::{SHORT_DIGITS, ScriptCall, TOKEN_TTL_MS, goes_short},
@@ -60,6 +61,8 @@ pub(super) struct Flight<M> {
     pub fields_are_moved: bool,
     /// The rights that its replies showed.
     pub rights_learned: RightsLearned,
+    /// Its folds that were refused and left members untold.
+    pub refusals: Refusals,
     /// Its write is told in short, and its companion keeps the time to live that it has.
     pub short: bool,
     /// The short form did not do, and changed nothing.
@@ -96,6 +99,7 @@ impl<M: Member> Flight<M> {
             hash_is_calm: None,
             fields_are_moved: false,
             rights_learned: RightsLearned::default(),
+            refusals: Refusals::default(),
             short: false,
             unusual: false,
             renewed: false,
@@ -166,7 +170,7 @@ impl<M: Member> Flight<M> {
         }
         let outcome = plain::settle(&mut self.segments, first, received, &mut self.finished, sink);
         (settlement.again, settlement.denied) = (outcome.again, outcome.denied);
-        self.rights_learned = outcome.rights_learned;
+        (self.rights_learned, self.refusals) = (outcome.rights_learned, outcome.refusals);
         self.hash_is_calm = outcome.hash_is_calm.or(self.hash_is_calm);
         self.fields_are_moved |= outcome.fields_are_moved;
         if outcome.written {

@@ -22,8 +22,9 @@
 //!
 //! *Plain*, the default: each segment is a command of its own (`INCRBY`, `HINCRBY`, `SET`, a read, ...), all in one write. Redis may
 //! run other commands between them. The clients' own commands could do the same, so it needs no other rights and leaves no
-//! other key. A sum that may differ from its parts is cut until it cannot; a run of one goes as it came. If Redis refuses a fold
-//! whose members might fare differently, they go again as they came (`plain`). Nothing is folded before the server has accepted
+//! other key. A sum that may differ from its parts is cut until it cannot; a run of one goes as it came. If Redis refuses a fold,
+//! its writes are told so at once; its reads, and writes that might fare differently one by one, go again (`plain`), and for some
+//! seconds such are not folded in that way any more (`refusals`). Nothing is folded before the server has accepted
 //! the members' own commands from the gateway's user (`rights`): so a hot key is refused what it would be refused cold, and nothing
 //! else. If the connection breaks after a write, its members get the error that they would have got without folding.
 //!
@@ -78,6 +79,7 @@ mod pace;
 mod places;
 mod plain;
 mod queue;
+mod refusals;
 mod retryable;
 mod rights;
 mod script;

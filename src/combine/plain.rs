@@ -1,9 +1,9 @@
 //! A flush without the script: one command per segment, all in one write.
 //!
 //! A run of increments becomes one `INCRBY` if that provably has the same effect; a run of one goes as it came. If Redis
-//! refuses a folded command whose members might fare differently, its members are sent again as they came: the segment is
-//! *unfolded*. Examples: of several increments that overflow together, some may fit; a `GET` among them needs the value; the
-//! user may say `INCR` and not `INCRBY`.
+//! refuses a folded command, its writes get that error. Two of them may fare differently, and are sent again as they came: the segment
+//! is *unfolded*. Of several increments that overflow together, some may fit; and the user may say `INCR` and not `INCRBY`. The
+//! reads of a refused command need the value, so they go again as one read.
 //!
 //! # Order
 //!
@@ -16,6 +16,7 @@
 use super::{
     fold::Fold,
     member::{Member, Verb},
+    refusals::{Refusals, Untold},
     rights::{self, CommandForm, RightsLearned},
     segment::{EntryKind, Kind, Segment},
     settle::{self, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, ValueBefore, Verdict},
@@ -81,6 +82,8 @@ pub(super) struct PlainOutcome {
     pub denied: bool,
     /// The rights that the replies showed.
     pub rights_learned: RightsLearned,
+    /// Folds that were refused and left members untold.
+    pub refusals: Refusals,
     /// A write took effect, or may have; behind it the counter has this value, if that is known.
     pub written: bool,
     pub value: Option<i64>,
@@ -107,6 +110,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
         fates.push((command, fate(segment, command, received, &mut outcome)));
         command += segment.commands();
     }
+    part_refused(segments, &mut fates, received, &mut outcome);
     let kept = fates.iter().position(|(_, fate)| matches!(fate, Fate::Again(..)));
     let took_effect = |place: &usize| {
         !matches!(fates[*place].1, Fate::Again(0, _) | Fate::Refused) && segments[*place].is_write()
@@ -173,9 +177,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
                     answer_one(&segment, place, command + place, received, sink);
                 }
                 segment.drop_operations(answered);
-                if again == Some(Again::OneByOne) {
-                    unfold(&mut segment, command, received, sink);
-                }
+                segment.unfolded |= again == Some(Again::OneByOne) && segment.is_write();
                 if segment.operations > 0 {
                     segments.push(segment);
                 } else {
@@ -256,16 +258,51 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         return Fate::Again(0, Some(Again::Elsewhere { reply: command }));
     }
     let Some(text) = first_error(reply).filter(|_| segment.is_write()) else { return Fate::Answered };
-    let is_refused = rights::is_refused(reply);
-    let is_own_form = segment.is_own_form();
-    if is_refused && is_own_form {
+    if rights::is_refused(reply) && segment.is_own_form() {
         outcome.denied = true;
         outcome.rights_learned.learn(CommandForm::Increment(Verb::Incrby), reply);
     }
-    let differs = (is_refused && is_own_form)
-        || (segment.gets > 0 && !text.starts_with(b"WRONGTYPE"))
-        || (text == OVERFLOW && segment.fold.increments > 1);
-    if differs { Fate::Again(0, Some(Again::OneByOne)) } else { Fate::Refused }
+    match untold(segment, reply, text) {
+        Some(_) => Fate::Again(0, Some(Again::OneByOne)),
+        None => Fate::Refused,
+    }
+}
+
+/// Which members of a fold that was refused with this error may have to be told something else.
+fn untold<M: Member>(segment: &Segment<M>, reply: &[u8], text: &[u8]) -> Option<Untold> {
+    let is_own_form = rights::is_refused(reply) && segment.is_own_form();
+    if is_own_form || (text == OVERFLOW && segment.fold.increments > 1) {
+        return Some(Untold::Each);
+    }
+    // Who asks a key of the wrong type is told so, whatever is asked.
+    (segment.gets > 0 && !text.starts_with(b"WRONGTYPE")).then_some(Untold::Reads)
+}
+
+/// Parts refused folds into their writes, which are refused, and their reads, which go again.
+fn part_refused<M: Member, R: AsRef<[u8]>>(
+    segments: &mut Vec<Segment<M>>,
+    fates: &mut Vec<(usize, Fate)>,
+    received: &FlushReplies<R>,
+    outcome: &mut PlainOutcome,
+) {
+    let mut place = 0;
+    while let (Some(segment), Some(&(command, fate))) = (segments.get_mut(place), fates.get(place)) {
+        place += 1;
+        let News::Reply(reply) = received.of(command) else { continue };
+        let is_again = fate == Fate::Again(0, Some(Again::OneByOne));
+        let Some(text) = first_error(reply).filter(|_| is_again) else { continue };
+        let Some(untold) = untold(segment, reply, text) else { continue };
+        if !rights::is_refused(reply) {
+            outcome.refusals.note(segment.kind, untold);
+        }
+        if untold == Untold::Reads {
+            let mut writes = segment.take_writes();
+            writes.unfolded = false;
+            segments.insert(place - 1, writes);
+            fates.insert(place - 1, (command, Fate::Refused));
+            place += 1;
+        }
+    }
 }
 
 /// Tells the members that go again, and whose callers stand behind with something that does not, that they were not executed.
@@ -436,27 +473,6 @@ fn answer_one<M: Member, R: AsRef<[u8]>>(
         News::Unknown | News::Unsent => Settled::OutcomeUnknown(settle::error(&mut spelled, UNKNOWN)),
     };
     sink(member, settled);
-}
-
-/// Has a segment sent as it came the next time. The `SET`s of a run that was refused would each be refused alike, so only the
-/// reads among them are left.
-fn unfold<M: Member, R: AsRef<[u8]>>(
-    segment: &mut Segment<M>,
-    command: usize,
-    received: &FlushReplies<R>,
-    sink: &mut impl FnMut(M, Settled),
-) {
-    if segment.kind == Kind::Sets {
-        let refused = segment.take_entries(|entry| entry.ask == EntryKind::Set);
-        if let News::Reply(reply) = received.of(command) {
-            match first_error(reply) {
-                Some(text) => settle::settle_error(&refused, text, sink),
-                None => settle::settle_unknown(&refused, NOT_UNDERSTOOD, sink),
-            }
-        }
-        segment.kind = Kind::Counter;
-    }
-    segment.unfolded = true;
 }
 
 /// The version that a connection speaks for these segments, if one of them cares.

@@ -11,6 +11,7 @@
 //! Invariant: with the script, the call is the first command and only reads follow it. So whatever must be sent again is a
 //! tail of the flush, and no member sees the operations of its connection out of order. The order of a plain flush is in [`plain`].
 
+mod as_commands;
 mod give_up;
 
 use std::collections::VecDeque;
@@ -18,13 +19,13 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    cut::{self, ValueRange},
     flight::{Flight, FlushForm, State},
     member::Member,
     op::Op,
     pace::Pace,
     places::Places,
     plain::{self, FlushReplies},
+    refusals::Refusals,
     rights::{CommandForm, Rights},
     script::{RENEWAL_NS, RETRY_NS_MAX},
     segment::{Kind, Segment},
@@ -32,7 +33,7 @@ use super::{
     slot_tags::companion_key,
     spares::SpareSegments,
     terms::{Flush, FlushDecision, FlushPolicy, QueueCounters, Settlement},
-    transaction::{Shapes, Trial},
+    transaction::Shapes,
 };
 use crate::resp::RespVersion;
 
@@ -71,6 +72,8 @@ pub struct KeyQueue<M> {
     hash_is_calm: bool,
     /// The command forms that the server allows.
     rights: Rights,
+    /// What was refused lately.
+    refusals: Refusals,
     /// The transactions that were tried.
     shapes: Shapes,
     counters: QueueCounters,
@@ -97,6 +100,7 @@ impl<M: Member> KeyQueue<M> {
             value: None,
             hash_is_calm: false,
             rights: Rights::default(),
+            refusals: Refusals::default(),
             shapes: Shapes::default(),
             counters: QueueCounters::default(),
         }
@@ -187,6 +191,10 @@ impl<M: Member> KeyQueue<M> {
                 return false;
             }
         }
+        let is_read = matches!(op, Op::Get | Op::HashGet { .. });
+        if self.refusals.keep_apart(segment.kind) && is_read == segment.is_write() {
+            return false;
+        }
         if !segment.join(op, member, version) {
             return false;
         }
@@ -258,6 +266,7 @@ impl<M: Member> KeyQueue<M> {
             if self.rights.forget(now_ns) {
                 self.shapes.forget();
             }
+            self.refusals.forget(now_ns);
             segments = self.cut_plain(segments);
             (FlushForm::Plain, 0)
         };
@@ -272,74 +281,6 @@ impl<M: Member> KeyQueue<M> {
         let is_fresh = |renewed_ns: u64| now_ns.saturating_sub(renewed_ns) < RENEWAL_NS;
         flight.short = flight.may_go_short() && !self.is_unusual && self.renewed_ns.is_some_and(is_fresh);
         self.flight = Some(flight);
-    }
-
-    /// Cuts segments into such as can go as one command each. Those that can't go in this flush wait on.
-    fn cut_plain(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
-        let mut cut = Vec::with_capacity(segments.len());
-        let mut reach = ValueRange::new(self.value, self.hash_is_calm);
-        let mut last_safe = None;
-        for mut segment in self.hold_back_untried(segments) {
-            if segment.unfolded || self.is_denied(&segment) || self.is_as_it_came(&segment, reach) {
-                segment.unfolded = true;
-                reach.widen(&segment);
-                cut.push(segment);
-                continue;
-            }
-            let place = cut.len();
-            let is_tried = !segment.is_own_form() || self.rights.allows(segment.folded_form());
-            let is_safe = cut::cut(segment, &mut reach, &mut cut) && is_tried;
-            if !is_safe && last_safe.is_none() {
-                last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
-            }
-        }
-        // Behind what may have to go again as it came nothing is to take effect before that.
-        let end = last_safe.map_or(cut.len(), |last| {
-            last + 1 + cut[last + 1..].iter().take_while(|segment| !segment.is_write()).count()
-        });
-        for mut segment in cut.drain(end..).rev() {
-            segment.unfolded = false;
-            self.waiting.push_front(segment);
-        }
-        cut
-    }
-
-    /// Has the first operation go as it came that the server may refuse though it would take the fold. All behind it waits on.
-    fn hold_back_untried(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
-        let untried = segments.iter().enumerate().find_map(|(place, segment)| {
-            let allowed = |form| self.rights.allows(form);
-            let entry = match segment.kind {
-                _ if self.is_denied(segment) || segment.operations == 1 => None,
-                Kind::Transaction(shape) => {
-                    (self.shapes.trial_of(&segment.arena, shape) == Trial::Due).then_some(0)
-                }
-                _ => segment.first_not(allowed),
-            };
-            entry.map(|entry| (place, entry))
-        });
-        let Some((place, entry)) = untried else { return segments };
-        let mut segments = segments.into_iter();
-        let mut going: Vec<_> = segments.by_ref().take(place).collect();
-        let Some(mixed) = segments.next() else { return going };
-        let later: Vec<_> = segments.collect();
-        let [front, mut tried, rest] = cut::split_around(mixed, entry);
-        tried.iter_mut().for_each(|tried| tried.unfolded = true);
-        rest.into_iter().chain(later).rev().for_each(|segment| self.waiting.push_front(segment));
-        going.extend(front.into_iter().chain(tried));
-        going
-    }
-
-    /// Whether the server refuses what a segment folds into, or what one of its members says.
-    fn is_denied(&self, segment: &Segment<M>) -> bool {
-        (segment.is_own_form() && self.rights.denies(segment.folded_form()))
-            || segment.first_not(|form| !self.rights.denies(form)).is_some()
-    }
-
-    /// Whether transactions can't be one, as far as is known.
-    fn is_as_it_came(&self, segment: &Segment<M>, reach: ValueRange) -> bool {
-        let Kind::Transaction(shape) = segment.kind else { return false };
-        let is_calm = self.shapes.trial_of(&segment.arena, shape) == Trial::Calm;
-        segment.operations == 1 || !(is_calm && reach.holds(segment))
     }
 
     /// How many of the waiting segments the next flush takes when each is a command of its own.
@@ -401,6 +342,7 @@ impl<M: Member> KeyQueue<M> {
     fn resume(&mut self, mut flight: Flight<M>, before: usize) {
         self.operations = self.operations + flight.operations() - before;
         self.rights.absorb(std::mem::take(&mut flight.rights_learned));
+        self.refusals.absorb(std::mem::take(&mut flight.refusals), flight.first_sent_ns);
         self.value = flight.value.take().unwrap_or(self.value);
         self.is_unusual |= std::mem::take(&mut flight.unusual);
         if std::mem::take(&mut flight.renewed) {

@@ -25,6 +25,7 @@ mod journal_of_another;
 mod plain_by_default;
 mod read_cache;
 mod read_cache_faults;
+mod refused_folds;
 mod rights;
 mod story;
 mod turns;

@@ -282,6 +282,10 @@ impl<B: Backend> World<B> {
         // What a node in a mood refused has not run.
         if reply.ends_with(b" a mood\r\n") {
             assert!(!reply.starts_with(b"-MOVED"), "no client hears of that");
+            let of_writes = [b"-OOM".as_slice(), b"-MISCONF", b"-READONLY", b"-NOREPLICAS"];
+            let is_get = member.wire.windows(5).any(|bytes| bytes.eq_ignore_ascii_case(b"GET\r\n"));
+            let says_of_writes = of_writes.iter().any(|error| reply.starts_with(error));
+            assert!(!(is_get && says_of_writes), "a GET is told what only a write is refused for");
             return;
         }
         // What failed has no place in the order.

@@ -6,6 +6,7 @@ mod machine;
 mod model;
 mod moods;
 mod quota;
+mod refused;
 mod server;
 mod token;
 mod transactions;

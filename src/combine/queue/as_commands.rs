@@ -1,0 +1,84 @@
+//! What goes without the script: which segments fold, which are cut until they can, and which go as they came.
+
+use super::super::{
+    cut::{self, ValueRange},
+    member::Member,
+    segment::{Kind, Segment},
+    transaction::Trial,
+};
+use super::KeyQueue;
+
+impl<M: Member> KeyQueue<M> {
+    /// Cuts segments into such as can go as one command each. Those that can't go in this flush wait on.
+    pub(super) fn cut_plain(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
+        let mut cut = Vec::with_capacity(segments.len());
+        let mut reach = ValueRange::new(self.value, self.hash_is_calm);
+        let mut last_safe = None;
+        for mut segment in self.hold_back_untried(segments) {
+            if segment.unfolded || self.is_refused(&segment) || self.is_as_it_came(&segment, reach) {
+                segment.unfolded = true;
+                reach.widen(&segment);
+                cut.push(segment);
+                continue;
+            }
+            let place = cut.len();
+            let is_tried = !segment.is_own_form() || self.rights.allows(segment.folded_form());
+            let is_safe = cut::cut(segment, &mut reach, &mut cut) && is_tried;
+            if !is_safe && last_safe.is_none() {
+                last_safe = cut[place..].iter().position(cut::may_differ).map(|part| place + part);
+            }
+        }
+        // Behind what may have to go again as it came nothing is to take effect before that.
+        let end = last_safe.map_or(cut.len(), |last| {
+            last + 1 + cut[last + 1..].iter().take_while(|segment| !segment.is_write()).count()
+        });
+        for mut segment in cut.drain(end..).rev() {
+            segment.unfolded = false;
+            self.waiting.push_front(segment);
+        }
+        cut
+    }
+
+    /// Has the first operation go as it came that the server may refuse though it would take the fold. All behind it waits on.
+    fn hold_back_untried(&mut self, segments: Vec<Segment<M>>) -> Vec<Segment<M>> {
+        let untried = segments.iter().enumerate().find_map(|(place, segment)| {
+            let allowed = |form| self.rights.allows(form);
+            let entry = match segment.kind {
+                _ if self.is_denied(segment) || segment.operations == 1 => None,
+                Kind::Transaction(shape) => {
+                    (self.shapes.trial_of(&segment.arena, shape) == Trial::Due).then_some(0)
+                }
+                _ => segment.first_not(allowed),
+            };
+            entry.map(|entry| (place, entry))
+        });
+        let Some((place, entry)) = untried else { return segments };
+        let mut segments = segments.into_iter();
+        let mut going: Vec<_> = segments.by_ref().take(place).collect();
+        let Some(mixed) = segments.next() else { return going };
+        let later: Vec<_> = segments.collect();
+        let [front, mut tried, rest] = cut::split_around(mixed, entry);
+        tried.iter_mut().for_each(|tried| tried.unfolded = true);
+        rest.into_iter().chain(later).rev().for_each(|segment| self.waiting.push_front(segment));
+        going.extend(front.into_iter().chain(tried));
+        going
+    }
+
+    /// Whether the server refuses what a segment folds into, or what one of its members says.
+    fn is_denied(&self, segment: &Segment<M>) -> bool {
+        (segment.is_own_form() && self.rights.denies(segment.folded_form()))
+            || segment.first_not(|form| !self.rights.denies(form)).is_some()
+    }
+
+    /// Whether the server refuses a segment as one, and may take its members.
+    fn is_refused(&self, segment: &Segment<M>) -> bool {
+        self.is_denied(segment) || (segment.operations > 1 && self.refusals.unfold(segment.kind))
+    }
+
+    /// Whether transactions can't be one, as far as is known.
+    fn is_as_it_came(&self, segment: &Segment<M>, reach: ValueRange) -> bool {
+        let Kind::Transaction(shape) = segment.kind else { return false };
+        let is_calm = self.shapes.trial_of(&segment.arena, shape) == Trial::Calm;
+        segment.operations == 1 || !(is_calm && reach.holds(segment))
+    }
+}
