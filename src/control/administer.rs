@@ -391,7 +391,7 @@ mod tests {
             ("CONFIG SET maxmemory 1gb MasterAuth hunter2", "maxmemory 1gb, masterauth (hidden)"),
             ("CONFIG SET tls-key-file-pass hunter2", "tls-key-file-pass (hidden)"),
             ("ACL SETUSER anna on >hunter2 ~x +get", "anna on >(hidden) ~x +get"),
-            ("ACL SETUSER anna (+get !hunter2) (>hunter2)", "anna >(hidden) >(hidden) >(hidden)"),
+            ("ACL SETUSER anna (+get !hunter2) (>hunter2)", "anna (+get >(hidden) >(hidden)"),
             ("MODULE LOAD /a.so hunter2", "LOAD /a.so"),
             ("DEBUG OBJECT secret:key", "OBJECT secret:key"),
         ] {
