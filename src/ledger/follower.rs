@@ -43,6 +43,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between rounds that write little: entries that come meanwhile share a transaction.
 const GATHER: Duration = Duration::from_millis(10);
 
+/// The longest name of a sale, as text: databases have it in a key, whose length they bound.
+const NAME_CHARS_MAX: usize = 512;
+
 /// See the module.
 pub struct Follower {
     pub(super) servers: Upstream,
@@ -362,6 +365,10 @@ impl Follower {
         let come: Vec<Bytes> = names.difference(&self.registry[at].names).cloned().collect();
         for sku in come {
             let text = text_of(&sku);
+            if text.chars().count() > NAME_CHARS_MAX {
+                tracing::error!(sku = text, "is not followed: its name has more than {NAME_CHARS_MAX} characters");
+                continue;
+            }
             let sale = Sale::new(sku, self.positions.get(&text).cloned());
             let stream = sale.stream.clone();
             self.sales.insert(stream.clone(), sale);

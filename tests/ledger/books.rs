@@ -35,7 +35,7 @@ pub fn in_redis(gateway: &mut Client, sku: &str) -> Vec<Row> {
 fn as_the_page_says(name: &[u8]) -> String {
     let chunks = name.utf8_chunks().map(|chunk| {
         let no_text: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
-        chunk.valid().replace('\\', "\\\\") + &no_text
+        chunk.valid().replace('\\', "\\\\").replace('\0', "\\x00") + &no_text
     });
     chunks.collect()
 }

@@ -17,4 +17,5 @@ mod deaths;
 mod follows;
 mod gaps;
 mod process;
+mod servers;
 mod verbs;

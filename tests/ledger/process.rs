@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use crate::databases::Postgres;
+use crate::servers::SqlServer;
 use crate::support::gateway::Upstream;
 use crate::support::{reaper, secured, wait_for};
 
@@ -15,7 +15,7 @@ pub struct Place {
     directory: TempDir,
     upstream: String,
     further: String,
-    server: Option<Postgres>,
+    server: Option<SqlServer>,
 }
 
 /// A process. Killed when dropped.
@@ -33,12 +33,12 @@ impl Place {
     }
 
     /// The rows go to this server.
-    pub fn on(mut self, server: Postgres) -> Place {
+    pub fn on(mut self, server: SqlServer) -> Place {
         self.server = Some(server);
         self
     }
 
-    pub fn server(&mut self) -> &mut Postgres {
+    pub fn server(&mut self) -> &mut SqlServer {
         self.server.as_mut().expect("the rows go to a server")
     }
 

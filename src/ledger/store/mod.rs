@@ -12,11 +12,13 @@
 //! writes all or nothing, durably, and only where nobody else has moved a position; after any error the outcome is unknown, and the store is opened
 //! again. Deliberately no layer over all of SQL: each speaks its own, where batches are fast.
 
+mod maria;
 mod postgres;
 mod schema;
 mod sqlite;
 
 use crate::config::Secret;
+pub use maria::MariaStore;
 pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 
@@ -27,6 +29,8 @@ pub enum Database {
     Sqlite(std::path::PathBuf),
     /// A PostgreSQL server; its address may hold a password.
     Postgres(Secret),
+    /// A MariaDB server; its address may hold a password.
+    Maria(Secret),
 }
 
 /// What became of a holding.
@@ -205,8 +209,10 @@ impl Database {
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Secret::new(url))),
+            Some(("mysql", _)) => Ok(Self::Maria(Secret::new(url))),
             // It may hold a password.
-            _ => Err("ledger.url names no database that is known here: sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
+            _ => Err("ledger.url names no database that is known here: sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or \
+                mysql://USER:PASSWORD@HOST/DATABASE".to_owned()),
         }
     }
 }
@@ -217,6 +223,8 @@ pub enum Store {
     Sqlite(SqliteStore),
     /// A PostgreSQL server.
     Postgres(Box<PostgresStore>),
+    /// A MariaDB server.
+    Maria(Box<MariaStore>),
 }
 
 impl Store {
@@ -228,6 +236,7 @@ impl Store {
         match database {
             Database::Sqlite(path) => SqliteStore::open(path).map(Self::Sqlite),
             Database::Postgres(url) => Ok(Self::Postgres(Box::new(PostgresStore::open(url.reveal()).await?))),
+            Database::Maria(url) => Ok(Self::Maria(Box::new(MariaStore::open(url.reveal()).await?))),
         }
     }
 
@@ -239,6 +248,7 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.take_lock(),
             Self::Postgres(store) => store.take_lock().await,
+            Self::Maria(store) => store.take_lock().await,
         }
     }
 
@@ -250,6 +260,7 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.positions(),
             Self::Postgres(store) => store.positions().await,
+            Self::Maria(store) => store.positions().await,
         }
     }
 
@@ -261,6 +272,7 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.apply(steps),
             Self::Postgres(store) => store.apply(steps).await,
+            Self::Maria(store) => store.apply(steps).await,
         }
     }
 
@@ -277,6 +289,7 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.set_halted(sku, opened_ms, why),
             Self::Postgres(store) => store.set_halted(sku, opened_ms, why).await,
+            Self::Maria(store) => store.set_halted(sku, opened_ms, why).await,
         }
     }
 
@@ -293,6 +306,7 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.page((sku, opened_ms), after, count),
             Self::Postgres(store) => store.page((sku, opened_ms), after, count).await,
+            Self::Maria(store) => store.page((sku, opened_ms), after, count).await,
         }
     }
 
@@ -304,6 +318,7 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.terms(sku, opened_ms),
             Self::Postgres(store) => store.terms(sku, opened_ms).await,
+            Self::Maria(store) => store.terms(sku, opened_ms).await,
         }
     }
 }

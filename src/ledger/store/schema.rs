@@ -49,4 +49,26 @@ pub const POSTGRES: &[&[&str]] = &[
             SELECT r.* FROM reservation r JOIN ledger_position p ON r.sku = p.sku AND r.opened_ms = p.opened_ms"],
 ];
 
-const _: () = assert!(SQLITE.len() == POSTGRES.len());
+/// The statements of each version, for MariaDB, where each commits by itself: all of them may be run again. Text is compared byte by byte.
+pub const MARIA: &[&[&str]] = &[
+    &[
+        "CREATE TABLE IF NOT EXISTS reservation (
+            sku VARCHAR(512) NOT NULL, opened_ms BIGINT NOT NULL, seq BIGINT NOT NULL, user_id VARCHAR(2048) NOT NULL,
+            count BIGINT NOT NULL, held BIGINT NOT NULL, state VARCHAR(16) NOT NULL, since_ms BIGINT NOT NULL,
+            expires_ms BIGINT NOT NULL, changed_ms BIGINT NOT NULL, entry BIGINT NOT NULL,
+            PRIMARY KEY (sku, opened_ms, seq), INDEX reservation_user (user_id(512)))
+            ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+        "CREATE TABLE IF NOT EXISTS ledger_sale (
+            sku VARCHAR(512) NOT NULL, opened_ms BIGINT NOT NULL, places BIGINT NOT NULL, per_user BIGINT NOT NULL,
+            start_ms BIGINT NOT NULL, end_ms BIGINT NOT NULL, hold_ms BIGINT NOT NULL, holders_of VARCHAR(512) NOT NULL,
+            is_closed BOOLEAN NOT NULL, is_on BOOLEAN NOT NULL, entry BIGINT NOT NULL, PRIMARY KEY (sku, opened_ms))
+            ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+        "CREATE TABLE IF NOT EXISTS ledger_position (
+            sku VARCHAR(512) NOT NULL PRIMARY KEY, opened_ms BIGINT NOT NULL, entry BIGINT NOT NULL, checksum BIGINT NOT NULL,
+            halted TEXT) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+    ],
+    &["CREATE OR REPLACE SQL SECURITY INVOKER VIEW reservation_now AS
+            SELECT r.* FROM reservation r JOIN ledger_position p ON r.sku = p.sku AND r.opened_ms = p.opened_ms"],
+];
+
+const _: () = assert!(SQLITE.len() == POSTGRES.len() && SQLITE.len() == MARIA.len());

@@ -1,0 +1,203 @@
+//! Database servers as the tests start them: private, on free ports, killed at the end.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{free_port, reaper, wait_until};
+
+/// Which program it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Postgres,
+    Maria,
+}
+
+/// A private database server.
+pub struct SqlServer {
+    kind: Kind,
+    child: Child,
+    directory: TempDir,
+    port: u16,
+    /// Further arguments of the server.
+    arguments: Vec<String>,
+}
+
+impl SqlServer {
+    pub fn start(kind: Kind) -> SqlServer {
+        Self::start_with(kind, |_| Vec::new())
+    }
+
+    /// Starts one with the arguments that a closure makes, which may put files into the directory that it gets.
+    pub fn start_with(kind: Kind, prepare: impl FnOnce(&std::path::Path) -> Vec<String>) -> SqlServer {
+        let directory = tempfile::Builder::new().prefix("hotgate-test-sql").tempdir_in("/tmp").unwrap();
+        reaper::remove_at_end(directory.path());
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let arguments = prepare(directory.path());
+        if is_root() {
+            let owned = Command::new("chown").args(["-R", kind.user()]).arg(directory.path()).status();
+            assert!(owned.unwrap().success(), "Debian's package makes the user {}", kind.user());
+        }
+        let mut install = match kind {
+            Kind::Postgres => {
+                let mut install = unprivileged("initdb");
+                let flags = ["-A", "trust", "-U", "hotgate", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
+                install.args(flags).arg(&data);
+                install
+            }
+            Kind::Maria => {
+                let mut install = Command::new("mariadb-install-db");
+                let flags = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"];
+                install.args(flags).arg(format!("--datadir={}", data.display()));
+                install.args(as_user());
+                install
+            }
+        };
+        let made = install.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(made.success(), "{install:?}");
+        let port = free_port();
+        let child = spawn(kind, &directory, port, &arguments);
+        let server = SqlServer { kind, child, directory, port, arguments };
+        server.wait_until_it_answers();
+        if kind == Kind::Maria {
+            server.query("CREATE DATABASE shop");
+        }
+        server
+    }
+
+    /// As `ledger.url` has it: of the user who may do everything.
+    pub fn url(&self) -> String {
+        let user = match self.kind {
+            Kind::Postgres => "hotgate",
+            Kind::Maria => "root",
+        };
+        self.url_of(user)
+    }
+
+    /// As `ledger.url` has it, for this user, who may have a password.
+    pub fn url_of(&self, user: &str) -> String {
+        match self.kind {
+            Kind::Postgres => format!("postgres://{user}@127.0.0.1:{}/postgres", self.port),
+            Kind::Maria => format!("mysql://{user}@127.0.0.1:{}/shop", self.port),
+        }
+    }
+
+    fn wait_until_it_answers(&self) {
+        wait_until("the database server answers", || self.query("SELECT 1").len() == 1);
+    }
+
+    /// The rows of a query, as text; none where it can't be asked.
+    pub fn query(&self, sql: &str) -> Vec<Vec<String>> {
+        let mut client = match self.kind {
+            Kind::Postgres => {
+                let mut client = Command::new("psql");
+                client.args(["-XAtqF\t", &self.url(), "-c", sql]).env("PGCONNECT_TIMEOUT", "5");
+                client
+            }
+            Kind::Maria => {
+                let mut client = Command::new("mariadb");
+                client.args(["--no-defaults", "-h127.0.0.1", "-uroot", "-NBr", "--connect-timeout=5"]);
+                client.arg(format!("-P{}", self.port));
+                // The database that the other queries are about.
+                if !sql.starts_with("CREATE DATABASE") && sql != "SELECT 1" {
+                    client.arg("-Dshop");
+                }
+                client.args(["-e", sql]);
+                client
+            }
+        };
+        let output = client.stderr(Stdio::null()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    }
+
+    /// As `kill -9` of all of it: what was not committed is gone.
+    pub fn kill(&mut self) {
+        // PostgreSQL's own word for that; its processes would stay otherwise.
+        let signal = match self.kind {
+            Kind::Postgres => "QUIT",
+            Kind::Maria => "KILL",
+        };
+        crate::support::redis::signal(self.child.id(), signal);
+        let _ = self.child.wait();
+        reaper::spare(self.child.id());
+    }
+
+    pub fn restart(&mut self) {
+        self.child = spawn(self.kind, &self.directory, self.port, &self.arguments);
+        self.wait_until_it_answers();
+    }
+}
+
+impl Drop for SqlServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Kind {
+    /// The system user that Debian's package makes.
+    fn user(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Maria => "mysql",
+        }
+    }
+}
+
+fn spawn(kind: Kind, directory: &TempDir, port: u16, arguments: &[String]) -> Child {
+    let path = directory.path();
+    let log = std::fs::File::options().create(true).append(true).open(path.join("log")).unwrap();
+    let mut server = match kind {
+        Kind::Postgres => {
+            let mut server = unprivileged("postgres");
+            server.arg("-D").arg(path.join("data")).args(["-p", &port.to_string()]);
+            server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]);
+            server
+        }
+        Kind::Maria => {
+            let mut server = Command::new(daemon());
+            server.arg("--no-defaults").arg(format!("--datadir={}", path.join("data").display()));
+            server.arg(format!("--socket={}", path.join("socket").display()));
+            server.arg(format!("--pid-file={}", path.join("pid").display()));
+            server.args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+            server.args(as_user());
+            server
+        }
+    };
+    let child = server.args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    reaper::kill_at_end(child.id());
+    child
+}
+
+/// MariaDB consents to run as root no more than PostgreSQL does, but changes the user itself.
+fn as_user() -> &'static [&'static str] {
+    if is_root() { &["--user=mysql"] } else { &[] }
+}
+
+fn daemon() -> &'static str {
+    if PathBuf::from("/usr/sbin/mariadbd").exists() { "/usr/sbin/mariadbd" } else { "mariadbd" }
+}
+
+fn is_root() -> bool {
+    rustix::process::getuid().is_root()
+}
+
+/// A program of the server, as a user that it consents to run as.
+fn unprivileged(program: &str) -> Command {
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .expect("tests/setup installs postgresql")
+        .map(|version| version.unwrap().path().join("bin").join(program))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    let program = found.pop().expect("tests/setup installs postgresql");
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
