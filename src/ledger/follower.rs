@@ -366,7 +366,10 @@ impl Follower {
         for sku in come {
             let text = text_of(&sku);
             if text.chars().count() > NAME_CHARS_MAX {
-                tracing::error!(sku = text, "is not followed: its name has more than {NAME_CHARS_MAX} characters");
+                tracing::error!(
+                    sku = text,
+                    "is not followed: its name has more than {NAME_CHARS_MAX} characters"
+                );
                 continue;
             }
             let sale = Sale::new(sku, self.positions.get(&text).cloned());

@@ -43,7 +43,8 @@ impl SqlServer {
         let mut install = match kind {
             Kind::Postgres => {
                 let mut install = unprivileged("initdb");
-                let flags = ["-A", "trust", "-U", "hotgate", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
+                let flags =
+                    ["-A", "trust", "-U", "hotgate", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
                 install.args(flags).arg(&data);
                 install
             }
@@ -154,7 +155,14 @@ fn spawn(kind: Kind, directory: &TempDir, port: u16, arguments: &[String]) -> Ch
         Kind::Postgres => {
             let mut server = unprivileged("postgres");
             server.arg("-D").arg(path.join("data")).args(["-p", &port.to_string()]);
-            server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]);
+            server.args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "fsync=off",
+            ]);
             server
         }
         Kind::Maria => {

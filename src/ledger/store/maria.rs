@@ -30,12 +30,12 @@ pub struct MariaStore {
 }
 
 /// What each session says first: text is what it was given or an error, and a lock that nobody uses for hours stays.
-const SESSION: &str =
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 31536000, innodb_lock_wait_timeout = 10";
+const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 31536000, innodb_lock_wait_timeout = 10";
 
 const LOCK: &str = "CONCAT('hotgate.ledger.', SHA1(DATABASE()))";
 
-const BEGIN_POSITION: &str = "INSERT INTO ledger_position (sku, opened_ms, entry, checksum) VALUES (?, ?, ?, ?)";
+const BEGIN_POSITION: &str =
+    "INSERT INTO ledger_position (sku, opened_ms, entry, checksum) VALUES (?, ?, ?, ?)";
 
 const MOVE_POSITION: &str = "UPDATE ledger_position SET opened_ms = ?, entry = ?, checksum = ?, halted = ?
     WHERE sku = ? AND opened_ms = ? AND entry = ? AND checksum = ?";
@@ -173,7 +173,8 @@ impl MariaStore {
         opened_ms: i64,
         why: Option<&str>,
     ) -> Result<(), StoreError> {
-        let query = "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?, ?, 0, 0, ?)
+        let query =
+            "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?, ?, 0, 0, ?)
             ON DUPLICATE KEY UPDATE halted = VALUES(halted)";
         in_time(PATIENCE, async { Ok(self.connection.exec_drop(query, (sku, opened_ms, why)).await?) }).await
     }
@@ -339,7 +340,8 @@ async fn write_terms(transaction: &mut Transaction<'_>, step: &SaleStep) -> Resu
 
 /// The value of a column.
 fn cell<T: FromValue>(row: &Row, column: usize) -> Result<T, StoreError> {
-    let failed = || StoreError::Failed(format!("MariaDB: column {column} of a row is not what the tables have"));
+    let failed =
+        || StoreError::Failed(format!("MariaDB: column {column} of a row is not what the tables have"));
     row.get_opt(column).and_then(Result::ok).ok_or_else(failed)
 }
 
