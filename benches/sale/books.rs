@@ -15,7 +15,7 @@ pub struct Books {
     pub taken: u64,
     /// Users that hold one, by the fields of all buckets.
     pub holders: u64,
-    /// Entries of the ledger: each is a grant.
+    /// Entries of the ledger that are grants: all but that of the terms.
     pub entries: u64,
     /// From the first grant to the last, by Redis's clock.
     pub seconds: f64,
@@ -35,13 +35,15 @@ impl Books {
         );
         let holders = eval(port, &users, &key);
         let ledger = part("ledger");
-        let entries = integer(&ask(port, &format!("XLEN {ledger}")));
+        let entries = integer(&ask(port, &format!("XLEN {ledger}"))) - 1;
+        // Behind the entry of the terms, each is a grant.
         let at_ms = |command: &str| {
             let reply = ask(port, &format!("{command} COUNT 1"));
-            let id = reply.lines().find(|line| line.contains('-')).expect("an entry has an id").to_owned();
-            id.split('-').next().unwrap().parse::<u64>().unwrap()
+            let mut words = reply.lines().skip_while(|line| *line != "ms");
+            let ms = words.nth(2).unwrap_or_else(|| panic!("an entry has its time: {reply}"));
+            ms.parse::<u64>().unwrap()
         };
-        let first = at_ms(&format!("XRANGE {ledger} - +"));
+        let first = at_ms(&format!("XRANGE {ledger} 2-0 +"));
         let last = at_ms(&format!("XREVRANGE {ledger} + -"));
         Books { taken, holders, entries, seconds: (last - first).max(1) as f64 / 1000.0 }
     }

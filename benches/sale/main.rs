@@ -1,4 +1,4 @@
-//! A sale of reservations: `cargo bench --bench sale`.
+//! A sale of reservations: `cargo bench --bench sale [-- SECONDS [HOLDERS]]`.
 //!
 //! Each request is one customer who wants a place. What Redis takes is measured first: the gateway's own script, called once per
 //! request by the clients themselves, with pipelines, without a token, since nobody sends such a call again. Then three times that rate
@@ -10,7 +10,8 @@
 //! one. The load is on the other. Redis keeps an append-only file.
 //!
 //! How fast places were granted is told by the ledger, that is by Redis's clock. Says for each target whether it is met, and never fails for
-//! it. What holders weigh and what a page costs: `reserve_scripts`.
+//! it. At the end a sale is filled with holders, ten million unless told otherwise: what each weighs, and what a page costs at row 10 and at the
+//! last. A run takes ten seconds unless told otherwise; `-- 1 100000` shows in a minute that all of it works, and its figures mean nothing.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +25,9 @@ mod books;
 #[path = "../rush/processes.rs"]
 #[allow(dead_code, reason = "this bench asks less of the servers")]
 mod processes;
+#[path = "../reserve_scripts/redis.rs"]
+#[allow(dead_code, reason = "this bench asks less of it")]
+mod redis;
 mod report;
 mod requests;
 
@@ -40,6 +44,7 @@ const CONNECTIONS: usize = 16;
 const PROBE_RATE: f64 = 150_000.0;
 const PROBE_TIME: Duration = Duration::from_secs(3);
 const RUN_TIME: Duration = Duration::from_secs(10);
+const HOLDERS: usize = 10_000_000;
 /// What is offered, as a multiple of what straight takes.
 const FACTOR: f64 = 3.0;
 /// What strangers offer a sale that is sold out, and holders who ask, as a multiple of what straight takes of these.
@@ -86,11 +91,28 @@ struct Seen {
 fn main() {
     pin(std::process::id(), LOAD_CORE);
     let awake = awake::keep();
-    let seen = see();
-    println!("{}\n{}", report::text(&seen), awake.remark());
+    let mut words = std::env::args().skip(1).filter_map(|word| word.parse().ok());
+    let run_time = words.next().map_or(RUN_TIME, |seconds| Duration::from_secs(seconds as u64));
+    let holders = words.next().unwrap_or(HOLDERS);
+    let seen = see(run_time);
+    println!("{}", report::text(&seen));
+    let [weight, page] = weigh(holders);
+    println!("  {weight}\n  {page}\n{}", awake.remark());
 }
 
-fn see() -> Seen {
+/// What holders weigh, and what a page of them costs.
+fn weigh(holders: usize) -> [String; 2] {
+    eprintln!("{holders} holders");
+    let arguments = ["--save", ""];
+    let server = wait_for(PrivateServer::start(&arguments)).unwrap_or_else(|error| panic!("{error}"));
+    pin(server.pid(), SERVER_CORE);
+    let mut redis = redis::Redis::connect(server.address().port);
+    redis.open("holders", "LIMIT 4294967295 LEDGER OFF");
+    [redis.weigh("holders", holders), redis.pages("holders", holders)]
+}
+
+fn see(run_time: Duration) -> Seen {
+    let (probe_time, crowd_time) = (PROBE_TIME.min(run_time), CROWD_TIME.min(run_time));
     let server = wait_for(PrivateServer::start(SERVER_ARGUMENTS)).unwrap_or_else(|error| panic!("{error}"));
     pin(server.pid(), SERVER_CORE);
     let upstream = server.address().to_string();
@@ -98,14 +120,14 @@ fn see() -> Seen {
     books::load_script(stage.port());
 
     stage.open("probe", u64::from(u32::MAX));
-    let probe = stage.run(Road::Straight, "probe", (Wish::Places, PROBE_RATE, PROBE_TIME));
-    let capacity = answered(&probe) as f64 / PROBE_TIME.as_secs_f64();
+    let probe = stage.run(Road::Straight, "probe", (Wish::Places, PROBE_RATE, probe_time));
+    let capacity = answered(&probe) as f64 / probe_time.as_secs_f64();
     eprintln!("straight, Redis grants {capacity:.0} places per second");
-    let limit = (capacity * RUN_TIME.as_secs_f64()) as u64;
+    let limit = (capacity * run_time.as_secs_f64()) as u64;
     let sale = |road, sku| {
         eprintln!("{sku}: {FACTOR} times that");
         stage.open(sku, limit);
-        let run = stage.run(road, sku, (Wish::Places, FACTOR * capacity, RUN_TIME));
+        let run = stage.run(road, sku, (Wish::Places, FACTOR * capacity, run_time));
         Sale { run, books: Books::read(stage.port(), sku), limit }
     };
     let straight = sale(Road::Straight, "straight");
@@ -114,9 +136,9 @@ fn see() -> Seen {
     // Both crowds meet the sale that was sold out through hotgate.
     let crowd = |wish, factor: f64| {
         eprintln!("{wish:?}");
-        let straight = stage.run(Road::Straight, "through", (wish, PROBE_RATE, PROBE_TIME));
-        let rate = factor * answered(&straight) as f64 / PROBE_TIME.as_secs_f64();
-        Pair { straight, through: stage.run(Road::Through, "through", (wish, rate, CROWD_TIME)) }
+        let straight = stage.run(Road::Straight, "through", (wish, PROBE_RATE, probe_time));
+        let rate = factor * answered(&straight) as f64 / probe_time.as_secs_f64();
+        Pair { straight, through: stage.run(Road::Through, "through", (wish, rate, crowd_time)) }
     };
     let refusals = crowd(Wish::PlacesOfStrangers, REFUSALS_FACTOR);
     let checks = crowd(Wish::Holdings, CHECKS_FACTOR);

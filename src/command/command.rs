@@ -6,12 +6,13 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use super::arguments::Argument;
 use super::class::{Class, Session};
 use super::flags::{Categories, CommandFlags, KeyFlags};
 use super::keys::{
     Begin, KeyError, KeyPositions, KeyRange, KeySpec, has_sort_pattern, legacy_range, migrate_keys,
 };
-use super::table::{Entry, Group};
+use super::table::{Entry, Group, reservation_arguments};
 use crate::resp::Request;
 
 /// Keys of a request as argument indexes, with what the command does with each.
@@ -50,6 +51,8 @@ pub struct Command {
     pub since: &'static str,
     /// One line on what it does; empty when unknown.
     pub summary: &'static str,
+    /// Its arguments, for the gateway's own commands that have any; the upstream tells of its own.
+    pub arguments: &'static [Argument],
     /// The upstream has no such command, and only it could run it: clients are not told of it.
     pub absent: bool,
     /// The upstream's tips, as in `COMMAND`; none while no upstream has been asked.
@@ -75,6 +78,7 @@ impl Command {
             group,
             since: entry.since,
             summary: entry.summary,
+            arguments: reservation_arguments(entry.name),
             absent: false,
             tips: Vec::new(),
             notes: Vec::new(),

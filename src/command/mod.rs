@@ -8,6 +8,7 @@
 //! On the data path: [`CommandTable::resolve`] turns a request into a number, [`Command::class_of`] says what to do
 //! with it, [`Command::keys`] where its keys are. None of the three allocates (up to four keys).
 
+mod arguments;
 mod class;
 #[allow(clippy::module_inception, reason = "the module is of commands, the file of one")]
 mod command;
@@ -24,6 +25,7 @@ pub mod render;
 mod table;
 pub mod upstream;
 
+pub use arguments::{Argument, ArgumentType};
 pub use class::{Class, Fan, GIVEN_BY_RULE, Local, Reserve, Session, Split};
 pub use command::{Command, CommandId, KeyUses};
 pub use error::CommandError;

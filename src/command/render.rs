@@ -6,10 +6,11 @@
 //! that did so as well would count twice.
 //!
 //! Deliberately does not: hold the documentation of commands. `COMMAND DOCS` is the upstream's; [`docs`] has what is known
-//! here, summary, version and group, for the gateway's own commands and while no upstream answers.
+//! here, summary, version, group and arguments, for the gateway's own commands and while no upstream answers.
 
 use bytes::BufMut;
 
+use super::arguments;
 use super::command::Command;
 use super::flags::{Categories, CommandFlags, KeyFlags};
 use super::glob;
@@ -173,12 +174,17 @@ fn docs_of<B: BufMut>(table: &CommandTable, commands: Vec<&Command>, version: Re
 pub fn docs<B: BufMut>(table: &CommandTable, command: &Command, version: RespVersion, out: &mut B) {
     let texts = [("summary", command.summary), ("since", command.since), ("group", command.group.name())];
     let texts = texts.iter().filter(|(_, text)| !text.is_empty());
-    encode::map(out, version, texts.clone().count() + usize::from(command.is_container()));
+    let (is_container, has_arguments) = (command.is_container(), !command.arguments.is_empty());
+    encode::map(out, version, texts.clone().count() + usize::from(is_container) + usize::from(has_arguments));
     for (name, text) in texts {
         encode::bulk(out, name.as_bytes());
         encode::bulk(out, text.as_bytes());
     }
-    if command.is_container() {
+    if has_arguments {
+        encode::bulk(out, b"arguments");
+        arguments::write(command.arguments, version, out);
+    }
+    if is_container {
         encode::bulk(out, b"subcommands");
         let subcommands = subcommands(table, command);
         encode::map(out, version, subcommands.len());

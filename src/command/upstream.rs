@@ -78,6 +78,7 @@ impl UpstreamCommand {
             group: Group::Module,
             since: "",
             summary: "",
+            arguments: &[],
             absent: false,
             tips: self.tips,
             notes: self.notes,

@@ -119,6 +119,7 @@ fn sources(
     let (certificates, audited) = (Arc::clone(gateway), Arc::clone(gateway));
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let (seen, looked) = (Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -135,6 +136,8 @@ fn sources(
             foremost.foremost(Instant::now())
         }),
         quota_page: Box::new(move |query| list.page(query, Instant::now())),
+        sales_seen: Box::new(move || seen.sales_seen.load_full()),
+        sales_looked_at: Box::new(move || looked.sales_looked_at.notify_one()),
         probes: Box::new(move || probed.probes.all()),
         conditions: Box::new(move || conditions(&conditioned)),
         connected: Box::new(move || connected.connections.open()),

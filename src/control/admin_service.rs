@@ -134,6 +134,9 @@ impl AdminService {
             true => self.server_info().await,
             false => ServerInfo::default(),
         };
+        if info::names_sales(sections) {
+            self.gateway.sales_looked_at.notify_one();
+        }
         let config = self.gateway.config.load();
         let topology = self.gateway.topology.load();
         let map = topology.cluster(self.gateway.routes.keyless());

@@ -337,7 +337,9 @@ fn sales(out: &mut Exposition, view: &View) {
     out.family(&m::SALE_CALLS).sample(&[], counts.calls as f64);
     out.family(&m::SALE_CARRIED).sample(&[], counts.carried as f64);
     out.family(&m::SALE_RESENDS).sample(&[], counts.resends as f64);
-    let sales = distinct(&view.sales, view.metric_keys_max, |sale| sale.key.clone());
+    // Each gateway tells of those that it sells, so that no sale has as many rows as there are gateways.
+    let used: Vec<SaleView> = view.sales.iter().filter(|sale| sale.used_here).cloned().collect();
+    let sales = distinct(&used, view.metric_keys_max, |sale| sale.key.clone());
     let mut each = |metric, of: fn(&SaleView) -> f64| {
         let mut family = out.family(metric);
         sales.iter().for_each(|sale| {

@@ -1,6 +1,6 @@
 //! INFO: the sections that clients and people look for, in Redis's format
 //! (<https://redis.io/docs/latest/commands/info/>), with sections of the gateway's own: Hotgate, Hotkeys,
-//! Upstreams, Quotas.
+//! Upstreams, Quotas, Sales.
 //!
 //! What concerns the data (memory, keys, persistence, statistics of commands, ...) is what the servers say, and what concerns
 //! the connections and the process is the gateway's. Nothing is made up: a field that nobody can tell is not there.
@@ -55,15 +55,17 @@ const SECTIONS: &[(&str, Render)] = &[
     ("Hotkeys", hotkeys),
     ("Upstreams", upstreams),
     ("Quotas", quotas),
+    ("Sales", sales),
 ];
 
 /// Sections that are shown only when named, or with `all` or `everything`, as in Redis.
 const NOT_BY_DEFAULT: [&str; 2] = ["Commandstats", "Latencystats"];
 
 /// Sections for which no server has to be asked.
-const OF_THE_GATEWAY: [&str; 7] = ["Clients", "CPU", "Cluster", "Hotgate", "Hotkeys", "Upstreams", "Quotas"];
+const OF_THE_GATEWAY: [&str; 8] =
+    ["Clients", "CPU", "Cluster", "Hotgate", "Hotkeys", "Upstreams", "Quotas", "Sales"];
 
-/// Hot keys and quotas listed; the API and `/metrics` have the rest.
+/// Hot keys, quotas and sales listed; the API and `/metrics` have the rest.
 const ROWS_MAX: usize = 64;
 
 /// Which sections `INFO [section ...]` names. As in Redis: no section is `default`; names are taken in any case and any
@@ -92,10 +94,16 @@ pub fn needs_servers(wanted: &[&[u8]]) -> bool {
     wanted.is_empty() || !wanted.iter().all(own)
 }
 
+/// Whether sales are asked for by name, or with all there is.
+pub fn names_sales(wanted: &[&[u8]]) -> bool {
+    let wanted = Wanted(wanted);
+    wanted.names("Sales") || wanted.all()
+}
+
 /// The same without the lines that name keys, for whoever may not read all of them.
 pub fn without_keys(text: &str) -> String {
     let names_none = |line: &&str| {
-        let numbered = line.strip_prefix("hotkey").or(line.strip_prefix("quota"));
+        let numbered = ["hotkey", "quota", "sale"].iter().find_map(|name| line.strip_prefix(name));
         !numbered.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     };
     text.split_inclusive("\r\n").filter(names_none).collect()
@@ -401,6 +409,25 @@ fn quotas(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
                 u8::from(quota.exhausted),
                 u8::from(quota.enforce),
                 quota.key
+            ),
+        );
+    }
+}
+
+fn sales(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
+    for (place, sale) in view.sales.iter().take(ROWS_MAX).enumerate() {
+        out.put(
+            &format!("sale{place}"),
+            format_args!(
+                "state={},limit={},taken={},held={},confirmed={},taken_per_s={:.1},refused_per_s={:.1},key={}",
+                sale.state,
+                sale.limit,
+                sale.taken,
+                sale.held,
+                sale.confirmed,
+                sale.taken_per_s,
+                sale.refused_per_s,
+                sale.key
             ),
         );
     }

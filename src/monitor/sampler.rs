@@ -145,7 +145,7 @@ impl Sampler {
         totals.clients = (sources.connected)();
         totals.admin_turned_away =
             Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
-        let sales = sales::views(merged, &base.merged, window.seconds, &sources.key_names);
+        let sales = sales::views((merged, &*(sources.sales_seen)()), &window, &sources.key_names);
         let mut hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
         self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);

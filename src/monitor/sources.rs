@@ -20,6 +20,7 @@ use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::keys::KeyNames;
 use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
+use crate::shared::reservations::SalesSeen;
 use crate::shared::tallies::TalliesCell;
 use crate::shared::topology::Topology;
 use crate::shared::upstream_facts::{UpstreamFacts, UpstreamTrouble};
@@ -55,6 +56,10 @@ pub struct Sources {
     pub quotas: Latest<Vec<QuotaRow>>,
     /// A page of all of them.
     pub quota_page: Box<dyn Fn(&QuotaQuery) -> QuotaPage + Send + Sync>,
+    /// How sales stand, through whichever gateway they are used.
+    pub sales_seen: Latest<Arc<SalesSeen>>,
+    /// Takes that somebody looks at sales, so that they are looked at anew.
+    pub sales_looked_at: Latest<()>,
     /// What each node said when it was last asked.
     pub probes: Latest<Rows>,
     /// What is wrong besides what is counted, but for what the sampler sees itself.

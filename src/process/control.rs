@@ -19,6 +19,7 @@ use crate::control::quotas::{poll_limits, serve_changes};
 use crate::control::reload::{ConfigSource, Reloader, follow_reloads};
 use crate::control::rights::follow_rights;
 use crate::control::sales::sweeper::sweep;
+use crate::control::sales::watch::watch as watch_sales;
 use crate::control::service_manager::keep_alive;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::net::Listener;
@@ -73,6 +74,7 @@ pub(super) fn start(
     tokio::spawn(follow_rights(Arc::clone(gateway)));
     tokio::spawn(follow_probes(Arc::clone(gateway)));
     tokio::spawn(sweep(Arc::clone(gateway)));
+    tokio::spawn(watch_sales(Arc::clone(gateway)));
     tokio::spawn(keep_alive(Arc::clone(gateway)));
     follow_files(gateway, reloadable, settings);
 }

@@ -121,6 +121,8 @@ impl Wiring {
             overrides: overrides_seen,
             quota_news: quota_news_sender,
             sales_used: Notify::new(),
+            sales_looked_at: Notify::new(),
+            sales_seen: ArcSwap::default(),
             started: Instant::now(),
         });
         let workers = inboxes

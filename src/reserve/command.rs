@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::op::{OpKind, ReserveOp};
-use super::terms::{ID_BYTES_MAX, LIMIT_MAX, OpenTerms, USER_BYTES_MAX};
+use super::terms::{ID_BYTES_MAX, LIMIT_MAX, OpenTerms, SKU_BYTES_MAX, USER_BYTES_MAX};
 use super::words::{Words, integer, unknown_word};
 
 /// Rows of a page, steps of a move: the bound of COUNT, so that no call takes longer than 2 ms.
@@ -81,6 +81,7 @@ impl<'a> ReserveCommand<'a> {
             return skus(Words::new(rest));
         }
         let Some((sku, rest)) = rest.split_first() else { return Err(wrong_number()) };
+        check_sku(sku)?;
         let first = || rest.first().copied().ok_or_else(wrong_number);
         let behind = |skipped: usize| Words::new(rest.get(skipped..).unwrap_or_default());
         let alone = |command, count| if rest.len() == count { Ok(command) } else { Err(wrong_number()) };
@@ -104,7 +105,10 @@ impl<'a> ReserveCommand<'a> {
             }
             b"list" => list(behind(0)),
             b"move" if first()? == *sku => Err("ERR a sale cannot be moved to itself".to_owned()),
-            b"move" => Ok(Self::Move { to: first()?, count: only_count("RESERVE.MOVE", behind(1))? }),
+            b"move" => {
+                check_sku(first()?)?;
+                Ok(Self::Move { to: first()?, count: only_count("RESERVE.MOVE", behind(1))? })
+            }
             b"drop" => Ok(Self::Drop { count: only_count("RESERVE.DROP", behind(0))? }),
             _ => Err(format!("ERR unknown command '{}'", name.escape_ascii())),
         }
@@ -186,6 +190,13 @@ fn only_count(command: &str, mut words: Words<'_, '_>) -> Result<Option<usize>, 
         count = Some(integer(b"COUNT", words.value(b"COUNT")?, 1, COUNT_MAX)? as usize);
     }
     Ok(count)
+}
+
+fn check_sku(name: &[u8]) -> Result<(), String> {
+    match name.len() {
+        1..=SKU_BYTES_MAX => Ok(()),
+        length => Err(format!("ERR a sale has a name of 1 to {SKU_BYTES_MAX} bytes, not of {length}")),
+    }
 }
 
 fn user(name: &[u8]) -> Result<&[u8], String> {

@@ -73,6 +73,12 @@ fn says_what_is_wrong() {
     check("reserve.add s  IDMP x", "a name of 1 to 512 bytes, not of 0");
     check(&format!("reserve.add s {}", "x".repeat(513)), "a name of 1 to 512 bytes, not of 513");
     check(&format!("reserve.add s a IDMP {}", "x".repeat(65)), "an id of 1 to 64 bytes, not of 65");
+    for sku in ["", &"x".repeat(513)] {
+        let length = format!("a sale has a name of 1 to 512 bytes, not of {}", sku.len());
+        check(&format!("reserve.open {sku} LIMIT 5"), &length);
+        check(&format!("reserve.add {sku} a"), &length);
+        check(&format!("reserve.move s {sku}"), &length);
+    }
     check("reserve.open s", "ERR RESERVE.OPEN needs LIMIT");
     check("reserve.open s LIMIT -1", "LIMIT takes an integer from 0");
     check("reserve.open s LIMIT 5 PERUSER 0", "PERUSER takes an integer from 1");

@@ -8,6 +8,15 @@ local TERMS = { 'limit', 'peruser', 'start', 'stop', 'hold', 'ledger' }
 
 local exists
 
+-- What a client is told of a command that failed. Servers word a missing right in three ways, some without a code.
+local function lacks_right(text, command)
+  local is_right = string.find(text, 'NOPERM', 1, true) or string.find(text, 'The user executing the script', 1, true)
+    or string.find(text, 'ACL failure in script', 1, true)
+  if not is_right then return text end
+  return "NOPERM the gateway's user at Redis may not run " .. command .. ' on the keys of a sale; sales need the rights that ' ..
+    'docs/reservations.md lists'
+end
+
 -- Runs each command that the hot script writes with, so that a right that is missing shows here and not in the middle of a flush.
 local function try_rights()
   local key = head .. 'rights' .. tail
@@ -18,7 +27,7 @@ local function try_rights()
     local reply = redis.pcall(unpack(trial))
     if type(reply) == 'table' and reply.err then
       redis.pcall('UNLINK', key)
-      error(reply.err, 0)
+      error(lacks_right(reply.err, trial[1]), 0)
     end
   end
 end

@@ -85,7 +85,9 @@ impl<'a> Refusal<'a> {
             Self::SoldOut(left) => {
                 encode::error(out, format!("SOLDOUT fewer places are left than COUNT asks for: {left}"));
             }
-            Self::Closed => encode::error(out, "CLOSED this sale gives no places now"),
+            Self::Closed => {
+                encode::error(out, "CLOSED this sale gives no places now: it was closed, or its END is over")
+            }
             Self::NotOpen(start) => encode::error(out, format!("NOTOPEN this sale opens at unix-ms {start}")),
             Self::PerUser(most) => {
                 encode::error(out, format!("PERUSER this user may have {most} places at the most"));

@@ -44,7 +44,7 @@ fn results_become_replies() {
     };
     refused("-SOLDOUT 0", "-SOLDOUT no place is left");
     refused("-SOLDOUT 2", "-SOLDOUT fewer places are left than COUNT asks for: 2");
-    refused("-CLOSED", "-CLOSED this sale gives no places now");
+    refused("-CLOSED", "-CLOSED this sale gives no places now: it was closed, or its END is over");
     refused("-NOTOPEN 17", "-NOTOPEN this sale opens at unix-ms 17");
     refused("-PERUSER 3", "-PERUSER this user may have 3 places at the most");
     refused("-GONE {s}b", "-GONE this sale went on as '{s}b'");

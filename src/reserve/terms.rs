@@ -6,6 +6,9 @@
 use super::words::{Words, integer, unknown_word};
 use crate::resp::key_slot;
 
+/// The longest name of a sale: it is in the name of each of its keys.
+pub const SKU_BYTES_MAX: usize = 512;
+
 /// The longest name of a user. Beyond 64 bytes Redis keeps his bucket in its large form.
 pub const USER_BYTES_MAX: usize = 512;
 

@@ -23,6 +23,7 @@ use super::quota_board::{PolledLimits, QuotaBoard};
 use super::quota_facts::QuotaFacts;
 use super::quota_overrides::OverridesSeen;
 use super::refresh::RefreshRequester;
+use super::reservations::SalesSeen;
 use super::rights::MissingRights;
 use super::scripts::ScriptCache;
 use super::swaps::DatabaseSwaps;
@@ -123,6 +124,10 @@ pub struct Gateway {
     pub quota_news: mpsc::Sender<Vec<QuotaFacts>>,
     /// Somebody reserves through this gateway: sales are to be looked after.
     pub sales_used: Notify,
+    /// Somebody looks at the sales of all gateways.
+    pub sales_looked_at: Notify,
+    /// How they stand.
+    pub sales_seen: ArcSwap<SalesSeen>,
     /// When the process started.
     pub started: Instant,
 }

@@ -1,6 +1,9 @@
 //! What workers send each other about sales of reservations, and what they know of a sale. The answers go back with those of combined keys
 //! ([`super::handoff`]).
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -68,3 +71,17 @@ impl From<&SaleState<'_>> for SaleFacts {
         Self { phase, taken, held, limit, seq, buckets, start_ms, end_ms, now_ms }
     }
 }
+
+/// How a sale stood when this gateway looked at it last, through whichever gateway it is used.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SaleSeen {
+    /// How it stood.
+    pub facts: SaleFacts,
+    /// Places given per second, smoothed over ten seconds by Redis.
+    pub rate: f64,
+    /// When that was, on the clock of the process.
+    pub as_of_ns: u64,
+}
+
+/// The sales that were seen so, by name.
+pub type SalesSeen = HashMap<Arc<[u8]>, SaleSeen>;

@@ -102,6 +102,8 @@ impl Stage {
             certificates: Box::new(Arc::default),
             quotas: Box::new(move || c.quota_rows(&QuotaQuery { count: 256, ..QuotaQuery::default() }).rows),
             quota_page: Box::new(move |query| e.quota_rows(query)),
+            sales_seen: Box::new(Arc::default),
+            sales_looked_at: Box::new(|| ()),
             probes: Box::new(move || g.probes.lock().unwrap().clone()),
             conditions: Box::new(move || h.conditions.lock().unwrap().clone()),
             connected: Box::new(move || f.cell.load().clients.current),

@@ -58,6 +58,7 @@ async fn info_selects_sections_as_redis_does() {
         "Hotkeys",
         "Upstreams",
         "Quotas",
+        "Sales",
     ];
     for all in
         [&["ALL"][..], &["everything"], &["server", "all"], &["default", "commandstats", "latencystats"]]

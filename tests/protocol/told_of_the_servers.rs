@@ -178,7 +178,7 @@ fn info_of_one_server_is_that_servers_where_it_concerns_the_data() {
 #[test]
 fn info_has_the_sections_that_are_asked_for_as_redis_has() {
     let (server, gateway) = shared::single(module_path!());
-    let own = ["Hotgate", "Hotkeys", "Upstreams", "Quotas"];
+    let own = ["Hotgate", "Hotkeys", "Upstreams", "Quotas", "Sales"];
     for wanted in [
         "",
         "default",

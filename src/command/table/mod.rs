@@ -10,7 +10,7 @@
 //! - the keys as key specifications, by the functions below;
 //! - the class. A container's own class is that of subcommands that an upstream has and the table has not.
 //!
-//! Deliberately does not: hold what `COMMAND DOCS` tells beyond group, version and summary.
+//! Deliberately does not: hold what `COMMAND DOCS` tells beyond group, version and summary, but for the arguments of commands that no server has.
 
 use super::class::{Class, Class::*, Fan, Local, Reserve as By, Session, Split};
 use super::flags::{Categories, CommandFlags, KeyFlags};
@@ -137,6 +137,8 @@ mod server;
 mod sorted_sets;
 mod streams;
 mod strings;
+
+pub(super) use reservations::arguments as reservation_arguments;
 
 /// Why a command is refused, and what to do instead.
 const CHANGES_ONE_NODE: &str = "it would cut the gateway off from the server, or change what it is to it; send it to the server directly";

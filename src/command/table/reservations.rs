@@ -3,6 +3,8 @@
 //! A sale is named where other commands have their key, so that rules about keys, and clients that look for the slot of a key, find it
 //! there. None of them may stand in a transaction: what they do is a script of the gateway's own, or waits for its control thread.
 
+use super::super::arguments::Argument;
+use super::super::arguments::ArgumentType::{Integer, Key, OneOf, String, UnixTime};
 use super::*;
 
 commands! { RESERVATIONS: Reservations []
@@ -19,4 +21,53 @@ commands! { RESERVATIONS: Reservations []
     "reserve.open"    -4 [WRITE DENYOOM ADMIN NOSCRIPT NO_MULTI] [at(1, RW|UPDATE), after("HOLDERSOF", 2, RO|ACCESS)]   Reserve(By::Control), "0.1.0" "Open a sale, or change what it allows";
     "reserve.reopen"   2 [WRITE ADMIN NOSCRIPT NO_MULTI]         [at(1, RW|UPDATE)]                                    Reserve(By::Control), "0.1.0" "Have a closed sale take users again";
     "reserve.skus"    -1 [READONLY NOSCRIPT NO_MULTI]            []                                                    Reserve(By::Control), "0.1.0" "List the sales that there are";
+}
+
+const SKU: Argument = Argument::of("sku", Key(0));
+const USER: Argument = Argument::of("user", String);
+const COUNT: Argument = Argument::option("COUNT", "count", Integer);
+const STATES: &[Argument] = &[
+    Argument::word("held", "HELD"),
+    Argument::word("confirmed", "CONFIRMED"),
+    Argument::word("moved", "MOVED"),
+];
+const ON_OFF: &[Argument] = &[Argument::word("on", "ON"), Argument::word("off", "OFF")];
+
+/// The arguments of one of these commands; none for others.
+pub(in crate::command) fn arguments(name: &str) -> &'static [Argument] {
+    match name {
+        "reserve.add" => const { &[SKU, USER, COUNT, Argument::option("IDMP", "id", String)] },
+        "reserve.cancel" => const { &[SKU, USER, COUNT] },
+        "reserve.check" | "reserve.confirm" => const { &[SKU, USER] },
+        "reserve.close" | "reserve.info" | "reserve.reopen" => const { &[SKU] },
+        "reserve.drop" => const { &[SKU, COUNT] },
+        "reserve.list" => {
+            const {
+                &[
+                    SKU,
+                    Argument::option("AFTER", "seq", Integer),
+                    COUNT,
+                    Argument::option("STATE", "state", OneOf(STATES)),
+                ]
+            }
+        }
+        "reserve.mcheck" => const { &[SKU, Argument::many("user", String)] },
+        "reserve.move" => const { &[Argument::of("from", Key(0)), Argument::of("to", Key(0)), COUNT] },
+        "reserve.open" => {
+            const {
+                &[
+                    SKU,
+                    Argument::option("LIMIT", "limit", Integer),
+                    Argument::option("PERUSER", "per-user", Integer),
+                    Argument::option("START", "start-unix-ms", UnixTime),
+                    Argument::option("END", "end-unix-ms", UnixTime),
+                    Argument::option("HOLD", "hold-ms", Integer),
+                    Argument::option("HOLDERSOF", "other-sku", Key(1)),
+                    Argument::option("LEDGER", "ledger", OneOf(ON_OFF)),
+                ]
+            }
+        }
+        "reserve.skus" => const { &[Argument::option("AFTER", "sku", String), COUNT] },
+        _ => const { &[] },
+    }
 }

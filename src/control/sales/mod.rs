@@ -4,10 +4,12 @@
 //! change the sale's home in this process asks Redis anew; other gateways see it within `reserve.recheck`.
 //!
 //! A sale is entered into the registry before it is opened and again behind it, and leaves it when it is dropped, or by the [`sweeper`] when
-//! it has not existed for a minute. So every sale that exists can be listed, whenever a gateway dies.
+//! it has not existed for a while. So every sale that exists can be listed, whenever a gateway dies.
 
+mod registry;
 mod steps;
 pub mod sweeper;
+pub mod watch;
 
 use std::time::Duration;
 

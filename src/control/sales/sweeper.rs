@@ -13,13 +13,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{names_behind, names_in, words_of};
+use super::registry::{Found, ask_sales, question, registered};
 use crate::control::masters::{Masters, Question};
-use crate::reserve::{FlushResults, REGISTRY_SHARDS, ReserveCall, SalePhase, registry_key, sale_key};
-use crate::resp::{bulk_payload, elements, first_error};
+use crate::reserve::{FlushResults, REGISTRY_SHARDS, SalePhase, registry_key};
 use crate::shared::gateway::Gateway;
 
 /// Sales of one part of the registry that one round looks at.
@@ -67,16 +66,6 @@ pub async fn sweep(gateway: Arc<Gateway>) {
     }
 }
 
-/// What the registry has.
-enum Found {
-    /// Sales, or it could not be asked.
-    Sales,
-    /// No sale.
-    Nothing,
-    /// The gateway's user may not read it.
-    NoRight,
-}
-
 struct Sweeper {
     gateway: Arc<Gateway>,
     masters: Masters,
@@ -89,7 +78,7 @@ struct Sweeper {
 impl Sweeper {
     /// Looks at the next sales of the parts that are this gateway's this time. Says what the registry has.
     async fn round(&mut self, interval: Duration) -> Found {
-        let found = match self.registered().await {
+        let found = match registered(&mut self.masters, &self.after, SALES_PER_ROUND_MAX).await {
             Ok(found) => found,
             Err(found) => return found,
         };
@@ -127,30 +116,10 @@ impl Sweeper {
         parts.iter().zip(&replies).filter(|(_, reply)| is_won(reply)).map(|(part, _)| *part).collect()
     }
 
-    /// The next sales of each part; what to do where one could not be asked.
-    async fn registered(&mut self) -> Result<Vec<Vec<Bytes>>, Found> {
-        let questions: Vec<Question> = (0..REGISTRY_SHARDS)
-            .map(|part| {
-                let key = registry_key(part);
-                let words = names_behind(&key, &self.after[usize::from(part)], SALES_PER_ROUND_MAX);
-                Question { key, words }
-            })
-            .collect();
-        let replies = self.masters.ask(&questions).await;
-        let names = |reply: Option<Bytes>| {
-            let reply = reply.ok_or(Found::Sales)?;
-            match first_error(&reply) {
-                Some(error) if error.starts_with(b"NOPERM") => Err(Found::NoRight),
-                Some(_) => Err(Found::Sales),
-                None => Ok(names_in(&reply).collect()),
-            }
-        };
-        replies.into_iter().map(names).collect()
-    }
-
     /// Ends what is over in each of these sales, and takes those out of the registry that have been missing for long.
     async fn look_at(&mut self, sales: &[(u16, Bytes)]) {
-        let replies = self.call(sales.iter().map(|(_, sku)| sku)).await;
+        let skus: Vec<&Bytes> = sales.iter().map(|(_, sku)| sku).collect();
+        let replies = ask_sales(&mut self.masters, &self.gateway, &skus, &[]).await;
         let mut gone = Vec::new();
         for ((part, sku), reply) in sales.iter().zip(replies) {
             let results = reply.as_deref().and_then(|reply| FlushResults::parse(reply, 0));
@@ -187,36 +156,4 @@ impl Sweeper {
         // Who is in no registry any more is not looked at again.
         self.missing.retain(|_, since| since.elapsed() < 10 * MISSING_FOR);
     }
-
-    /// Calls the script without an operation for each of these sales; a second time with its source where it was not known.
-    async fn call(&mut self, skus: impl Iterator<Item = &Bytes>) -> Vec<Option<Bytes>> {
-        let skus: Vec<&Bytes> = skus.collect();
-        let short: Vec<Question> = skus.iter().map(|sku| self.question_about(sku, false)).collect();
-        let mut replies = self.masters.ask(&short).await;
-        let is_unknown = |reply: &Option<Bytes>| {
-            reply.as_deref().and_then(first_error).is_some_and(|text| text.starts_with(b"NOSCRIPT"))
-        };
-        let unknown: Vec<usize> = (0..replies.len()).filter(|place| is_unknown(&replies[*place])).collect();
-        let whole: Vec<Question> =
-            unknown.iter().map(|place| self.question_about(skus[*place], true)).collect();
-        for (place, reply) in unknown.into_iter().zip(self.masters.ask(&whole).await) {
-            replies[place] = reply;
-        }
-        replies
-    }
-
-    fn question_about(&self, sku: &Bytes, with_body: bool) -> Question {
-        let key = sale_key(sku);
-        let gateway = self.gateway.id.as_bytes();
-        let call = ReserveCall { sale_key: &key, gateway, sequence: None, with_body };
-        let mut bytes = BytesMut::new();
-        call.encode([].iter(), &mut bytes);
-        let words =
-            elements(&bytes).into_iter().flatten().filter_map(bulk_payload).map(Bytes::copy_from_slice);
-        Question { key: sku.clone(), words: words.collect() }
-    }
-}
-
-fn question(key: &[u8], words: &[&[u8]]) -> Question {
-    Question { key: Bytes::copy_from_slice(key), words: words_of(words) }
 }

@@ -105,11 +105,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
-        .route(
-            "/api/sales",
-            get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().sales()))
-                .post(sales::change),
-        )
+        .route("/api/sales", get(sales::list).post(sales::change))
         .route("/api/audit", get(audit::list))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))

@@ -1,4 +1,4 @@
-//! `POST /api/sales`: an operator's change of a sale of reservations, as the `RESERVE` command of the same effect.
+//! `/api/sales`: how sales of reservations stand; and with `POST`, an operator's change of one, as the `RESERVE` command of the same effect.
 //!
 //! Who may: as with quotas (`quotas`), who has a token that may change.
 
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::guard::Caller;
 use super::listener::Peer;
-use super::{Shared, error};
+use super::{Shared, error, json_bytes};
 use crate::resp::{first_error, parse_integer};
 use crate::shared::audit::Author;
 use crate::shared::keys;
@@ -36,6 +36,12 @@ pub struct Change {
     hold_ms: Option<i64>,
     /// With `move`: the sale that gets the holders, as clients name it.
     to: Option<String>,
+}
+
+/// The sales, at whichever gateway they are used.
+pub async fn list(State(shared): State<Arc<Shared>>) -> Response {
+    (shared.sources.sales_looked_at)();
+    json_bytes(shared.board.latest().sales())
 }
 
 /// The handler.
@@ -104,7 +110,7 @@ fn words(change: &Change, sku: Bytes) -> Result<Vec<Bytes>, &'static str> {
     Ok(words)
 }
 
-/// The sale that a written form stands for: names that are cut short or hashed are looked for among those that are in use.
+/// The sale that a written form stands for: names that are cut short or hashed are looked for among those that show.
 fn sku(shared: &Shared, written: &str) -> Option<Bytes> {
     let names = &shared.sources.key_names;
     let read = keys::parse(written);
@@ -112,7 +118,6 @@ fn sku(shared: &Shared, written: &str) -> Option<Bytes> {
         return Some(Bytes::copy_from_slice(sku));
     }
     let frame = shared.board.latest();
-    let mut used = frame.view.merged.sales.keys();
-    let found = used.find(|sku| names.label(sku) == written).map(|sku| Bytes::copy_from_slice(sku));
-    found.or(read.map(Bytes::from))
+    let found = frame.view.sales.iter().find(|sale| sale.key == written);
+    found.map(|sale| Bytes::copy_from_slice(&sale.sku)).or(read.map(Bytes::from))
 }

@@ -87,6 +87,7 @@ pub async fn open(
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = unfold((shared, period, place), async |(shared, mut period, place)| {
         period.tick().await;
+        (shared.sources.sales_looked_at)();
         let event = shared.board.latest().event();
         Some((Ok::<_, Infallible>(event), (shared, period, place)))
     });

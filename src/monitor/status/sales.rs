@@ -1,4 +1,5 @@
-//! Sales of reservations: which end, and which have ended.
+//! Sales of reservations: which end, and which have ended, of those that are used through this gateway. Old ones of which nobody wants anything are
+//! no news.
 
 use super::{Findings, Level, duration_s, name, rate, whole};
 use crate::monitor::sales::SaleView;
@@ -7,7 +8,7 @@ use crate::monitor::sales::SaleView;
 const TAKEN_SHARE: f64 = 0.9;
 
 pub(super) fn judge(sales: &[SaleView], found: &mut Findings) {
-    for sale in sales {
+    for sale in sales.iter().filter(|sale| sale.used_here) {
         let (sku, left) = (name(&sale.key), whole((sale.limit - sale.taken).max(0)));
         let refusing = if sale.refused_per_s >= 1.0 {
             format!(", refusing {}/s", rate(sale.refused_per_s))
@@ -45,6 +46,7 @@ mod tests {
             taken_share,
             sold_out_in_s,
             refused_per_s,
+            used_here: true,
             ..SaleView::default()
         };
         let mut found = Findings::default();

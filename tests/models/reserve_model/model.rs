@@ -114,7 +114,7 @@ impl Model {
 
     fn refuse(&self, user: &str, places: i64, now: i64) -> Result<(), String> {
         if self.closed || (self.end > 0 && now >= self.end) {
-            return Err("-CLOSED this sale gives no places now".to_owned());
+            return Err("-CLOSED this sale gives no places now: it was closed, or its END is over".to_owned());
         }
         if now < self.start {
             return Err(format!("-NOTOPEN this sale opens at unix-ms {}", self.start));

@@ -261,9 +261,14 @@ impl HotKeys {
     /// Redis refuses a flush for now: because the gateway's user lacks a right, or because the node only follows another and is
     /// master no more.
     fn note_refusal(&mut self, core: &Core, key: &BehindKey, why: &str) {
-        self.behind.forbidden |= ["NOPERM", "ERR unknown command", "ERR The user executing the script"]
-            .iter()
-            .any(|word| why.starts_with(word));
+        // The last two are what a script says: before Redis 7.2, and from then on and by Valkey.
+        let words = [
+            "NOPERM",
+            "ERR unknown command",
+            "ERR The user executing the script",
+            "ERR ACL failure in script",
+        ];
+        self.behind.forbidden |= words.iter().any(|word| why.starts_with(word));
         let master = core.snapshots.topology.master_of(key.place);
         if let Some(node) = master.filter(|_| why.starts_with("READONLY")) {
             core.suspect_master(node);
