@@ -13,6 +13,7 @@ mod address;
 mod declare;
 mod error;
 mod load;
+mod network;
 mod policies;
 mod reader;
 mod relations;
@@ -27,6 +28,7 @@ mod value;
 pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
+pub use network::Network;
 pub use policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
 pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{

@@ -83,6 +83,8 @@ pub enum Kind {
     Server,
     /// `ip:port` to bind, or a port on loopback; port 0 takes a free one.
     Listen,
+    /// An IP address, or one with the number of its leading bits that count.
+    Network,
     /// A pattern for key names, with the syntax of Redis's `KEYS`.
     Glob,
     /// A key name in which `$1` to `$9` stand for what the pattern's stars matched.
@@ -195,6 +197,7 @@ impl Kind {
             Kind::Address => "\"host:port\"".into(),
             Kind::Server => "\"host:port\" or \"unix:/path\"".into(),
             Kind::Listen => "\"ip:port\" to bind, or \"port\" on loopback (port 0 takes a free one)".into(),
+            Kind::Network => "\"ip\" or \"ip/bits\"".into(),
             Kind::Glob => "a key pattern as in Redis's KEYS".into(),
             Kind::Template => "a key name, in which $1 to $9 are what the stars of match matched".into(),
             Kind::Choice { names } => alternatives(names),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::declare::section;
+use super::network::Network;
 use super::policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
@@ -65,6 +66,8 @@ section! {
             "A Unix socket that clients connect to, beside the addresses of gateway.listen; empty is none.";
         unix_socket_mode: SocketMode = SocketMode::Owner, Kind::Choice { names: SocketMode::NAMES }, restart,
             "Who may connect to that socket: the gateway's own system user, also its group, or everybody on the host.";
+        proxy_protocol_from: Vec<Network> = Vec::new(), Kind::List { of: &Kind::Network, min: 0, max: 100 }, live,
+            "The addresses of balancers whose connections begin with a PROXY header (version 1 or 2), which names the client.";
         protected_mode: bool = true, Kind::Flag, live,
             "Whether a start is refused that would let everybody in from other hosts, as in redis.conf.";
         share_port: bool = false, Kind::Flag, restart,

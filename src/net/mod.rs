@@ -11,6 +11,7 @@ mod connect;
 mod dialer;
 mod listener;
 mod name;
+mod proxy;
 mod stream;
 pub mod tls;
 mod unix;
@@ -19,6 +20,7 @@ pub use connect::{ConnectError, connect, resolve};
 pub use dialer::Dialer;
 pub use listener::{BoundListener, Listener, listen_advice};
 pub use name::SocketName;
+pub use proxy::{Ends, HeaderError, ProxyError};
 pub use stream::Stream;
 pub use unix::{SocketFile, listen_at};
 

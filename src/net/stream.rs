@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::SocketName;
+use super::proxy::{Ends, HeaderError, ProxyError, read_header};
 use super::tls::TlsStream;
 
 /// See the module.
@@ -62,6 +63,18 @@ impl Stream {
             Self::Tcp(tcp) => tcp.local_addr().map(SocketName::Ip),
             Self::Tls(tls) => tls.socket().local_addr().map(SocketName::Ip),
             Self::Unix(_, path) => Ok(SocketName::Unix(Arc::clone(path))),
+        }
+    }
+
+    /// Takes the PROXY header off a stream that a balancer has dialled, before anything else is done with it.
+    ///
+    /// # Errors
+    /// There is none that can be used, as on a Unix socket.
+    pub async fn read_proxy_header(&self) -> Result<Option<Ends>, ProxyError> {
+        match self {
+            Self::Tcp(tcp) => read_header(tcp).await,
+            Self::Tls(tls) => read_header(tls.socket()).await,
+            Self::Unix(..) => Err(ProxyError::Header(HeaderError::Missing)),
         }
     }
 

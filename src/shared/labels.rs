@@ -247,6 +247,8 @@ fixed_labels! {
         Handshake => "handshake",
         /// It spoke plain text on a port for TLS.
         PlainText => "plain_text",
+        /// It came from a balancer's address without a PROXY header that can be used.
+        ProxyHeader => "proxy_header",
         /// The gateway is shutting down.
         Draining => "draining",
     }

@@ -17,10 +17,10 @@ use tokio::time::sleep;
 use super::client::Client;
 use super::client::session::Session;
 use super::client_task;
-use super::handshakes::Handshakes;
+use super::handshakes::{Arrived, Handshakes};
 use super::owners::Worker;
 use super::turn::turn;
-use crate::net::{Listener, Stream};
+use crate::net::{Listener, SocketName, Stream};
 use crate::shared::labels::RejectReason;
 
 /// What a client beyond the bound is told, as Redis words it.
@@ -42,10 +42,17 @@ pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, hand
         let place = if listener.is_tls() { handshakes.place().await } else { None };
         match listener.accept().await {
             Ok(stream) if shortage.is_recent() => turn(&worker, |worker| refuse(worker, stream)),
-            Ok(stream) if stream.is_handshaking() => {
-                tokio::task::spawn_local(let_in(Rc::clone(&worker), stream, Rc::clone(&handshakes), place));
+            Ok(stream) if has_header(&worker, &stream) => {
+                // That the client would come by a balancer was not known before.
+                let place = if place.is_some() { place } else { handshakes.place().await };
+                let worker = Rc::clone(&worker);
+                tokio::task::spawn_local(let_in(worker, (stream, true), Rc::clone(&handshakes), place));
             }
-            Ok(stream) => turn(&worker, |acting| admit(acting, &worker, stream)),
+            Ok(stream) if stream.is_handshaking() => {
+                let worker = Rc::clone(&worker);
+                tokio::task::spawn_local(let_in(worker, (stream, false), Rc::clone(&handshakes), place));
+            }
+            Ok(stream) => turn(&worker, |acting| admit(acting, &worker, stream.into())),
             Err(error) => {
                 shortage.note(&error);
                 // One that waits is accepted in place of the spare descriptor.
@@ -69,21 +76,30 @@ pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, hand
     }
 }
 
-/// Does the handshake of a client in the place that it has taken, and admits it.
+/// Whether the stream comes from a balancer that begins with a PROXY header.
+fn has_header(worker: &RefCell<Worker>, stream: &Stream) -> bool {
+    let worker = worker.borrow();
+    let balancers = &worker.core.config.gateway.proxy_protocol_from;
+    !balancers.is_empty()
+        && matches!(stream.peer(), Ok(SocketName::Ip(peer)) if balancers.iter().any(|all| all.contains(peer.ip())))
+}
+
+/// Does the handshake of a client in the place that it has taken, after its PROXY header if it has one, and admits it.
 async fn let_in(
     worker: Rc<RefCell<Worker>>,
-    stream: Stream,
+    (stream, has_header): (Stream, bool),
     handshakes: Rc<Handshakes>,
     place: Option<OwnedSemaphorePermit>,
 ) {
-    let outcome = handshakes.run(stream).await;
+    let outcome = handshakes.run(stream, has_header).await;
     drop(place);
     turn(&worker, |acting| match outcome {
         Ok(_) if acting.core.draining => {
             acting.core.tallies.clients.rejected[RejectReason::Draining.index()] += 1;
         }
-        Ok(stream) => admit(acting, &worker, stream),
-        Err(reason) => acting.core.tallies.clients.rejected[reason.index()] += 1,
+        Ok(arrived) => admit(acting, &worker, arrived),
+        Err(Some(reason)) => acting.core.tallies.clients.rejected[reason.index()] += 1,
+        Err(None) => {}
     });
 }
 
@@ -125,16 +141,17 @@ fn refuse(worker: &mut Worker, mut stream: Stream) {
     let _ = stream.try_write(TOO_MANY);
 }
 
-fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, stream: Stream) {
+fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, arrived: Arrived) {
     worker.look_at_snapshots();
     let Some(id) = worker.core.gateway.connections.admit(worker.core.config.gateway.clients_max as u64)
     else {
-        return refuse(worker, stream);
+        return refuse(worker, arrived.stream);
     };
-    let (Ok(peer), Ok(local)) = (stream.peer(), stream.local()) else {
+    let (Ok(peer), Ok(local)) = (arrived.peer(), arrived.local()) else {
         worker.core.gateway.connections.release();
         return;
     };
+    let stream = arrived.stream;
     stream.set_options(worker.core.config.gateway.tcp_keepalive);
     let session = Session::new(worker.core.snapshots.users.anybody());
     let limits = worker.core.request_limits(session.authenticated);

@@ -23,7 +23,7 @@ use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 use super::errors::UpstreamError;
 
 /// Between two lines of the log about clients that send HTTP, in nanoseconds, as in Redis.
-const HTTP_LOG_PERIOD_NS: u64 = 60_000_000_000;
+const STRANGERS_LOG_PERIOD_NS: u64 = 60_000_000_000;
 
 /// Acts on one request. `owned` are its bytes where they are a buffer of their own.
 pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owned: Option<&Bytes>) -> Flow {
@@ -94,7 +94,7 @@ enum Passed {
 fn is_local(verdict: &Verdict) -> bool {
     matches!(
         verdict,
-        Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Deny(..) | Verdict::Abort(_) | Verdict::HangUp
+        Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Deny(..) | Verdict::Abort(_) | Verdict::HangUp(_)
     )
 }
 
@@ -127,7 +127,7 @@ impl Worker {
                 self.sessions().queue_command(key, request, slot, readonly, part)
             }
             Verdict::Deny(denied, text) => self.deny(key, resolved, denied, &text),
-            Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp | Verdict::Refuse(_) => {
+            Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp(_) | Verdict::Refuse(_) => {
                 self.act_here(key, verdict, command)
             }
         }
@@ -140,7 +140,7 @@ impl Worker {
                 self.sessions().drop_transaction(key);
                 self.refuse(key, ErrorKind::ClientRequest, &text)
             }
-            Verdict::HangUp => self.hang_up_on_http(key),
+            Verdict::HangUp(why) => self.hang_up(key, why),
             Verdict::Refuse(text) => {
                 let kind = if command.is_none() { ErrorKind::ClientRequest } else { ErrorKind::NotCarried };
                 self.refuse(key, kind, &text)
@@ -200,21 +200,18 @@ impl Worker {
         self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string())
     }
 
-    /// Closes the connection of somebody who sends HTTP, and says so now and then.
-    fn hang_up_on_http(&mut self, key: ClientKey) -> Flow {
+    /// Closes the connection of somebody who speaks something else, and says so now and then.
+    fn hang_up(&mut self, key: ClientKey, why: &'static str) -> Flow {
         self.core.tallies.error(ErrorKind::ClientProtocol);
         let now_ns = self.core.now_ns;
         if self
             .clients
-            .http_logged_ns
-            .is_none_or(|logged_ns| now_ns.saturating_sub(logged_ns) >= HTTP_LOG_PERIOD_NS)
+            .strangers_logged_ns
+            .is_none_or(|logged_ns| now_ns.saturating_sub(logged_ns) >= STRANGERS_LOG_PERIOD_NS)
         {
-            self.clients.http_logged_ns = Some(now_ns);
+            self.clients.strangers_logged_ns = Some(now_ns);
             let peer = self.clients.all.get(key).map(|client| client.peer.to_string());
-            tracing::warn!(
-                peer,
-                "closed a client that sent POST or Host: as a command: somebody sends HTTP to the address for Redis clients"
-            );
+            tracing::warn!(peer, "closed a client that sent {why}");
         }
         self.clients.close(key, CloseReason::Protocol);
         Flow::Next

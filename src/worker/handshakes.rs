@@ -1,9 +1,11 @@
-//! Clients that connect with TLS: their handshakes, before they are clients.
+//! Clients that connect with TLS: their handshakes, before they are clients. And those that come by a balancer: its PROXY header, which
+//! says who they are.
 //!
 //! A handshake costs up to a millisecond of computing, and thousands may begin at once. Those who are in come first: the steps of all handshakes
 //! of a worker pass one turnstile, which lets one through and then waits until every task that was ready has had its turn. So
 //! an established client waits for one step at the most. At most `tls.handshakes_max` are under way; further clients wait in the
-//! kernel, not accepted, until one has ended, which it does within `tls.handshake_timeout`.
+//! kernel, not accepted, until one has ended, which it does within `tls.handshake_timeout`. A PROXY header counts as a part of a handshake, or as
+//! one, with the same bounds.
 //!
 //! Owns no client: whoever is through is admitted by [`super::accept`], and counts among the clients from then on.
 
@@ -18,12 +20,58 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::net::Stream;
 use crate::net::tls::PLAIN_CLIENT;
+use crate::net::{Ends, ProxyError, SocketName, Stream};
 use crate::shared::labels::RejectReason;
 
 /// Failed handshakes are logged this often at the most: anybody can cause them.
 const LOG_PERIOD: Duration = Duration::from_secs(10);
+
+/// What a client is told that comes from a balancer's address without a header.
+const NO_HEADER_REPLY: &[u8] =
+    b"-ERR a connection from this address must begin with a PROXY header (gateway.proxy_protocol_from)\r\n";
+
+/// A stream over which requests may come, and who is at its ends.
+pub struct Arrived {
+    /// The stream.
+    pub stream: Stream,
+    /// What a balancer said of its ends.
+    pub ends: Option<Ends>,
+}
+
+impl Arrived {
+    /// The client: where the balancer says that it is, or the other end of the stream.
+    ///
+    /// # Errors
+    /// The other end has gone already.
+    pub fn peer(&self) -> io::Result<SocketName> {
+        self.ends.map_or_else(|| self.stream.peer(), |ends| Ok(ends.client.into()))
+    }
+
+    /// What the client has dialled.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn local(&self) -> io::Result<SocketName> {
+        self.ends.map_or_else(|| self.stream.local(), |ends| Ok(ends.dialled.into()))
+    }
+}
+
+impl From<Stream> for Arrived {
+    fn from(stream: Stream) -> Self {
+        Self { stream, ends: None }
+    }
+}
+
+/// Why a client is not let in.
+enum Failure {
+    /// It closed the connection without a word, as a health check does.
+    Silent,
+    /// Of the PROXY header.
+    Header(String),
+    /// Of the handshake.
+    Handshake(String),
+}
 
 /// The handshakes of one worker.
 pub struct Handshakes {
@@ -52,18 +100,50 @@ impl Handshakes {
         std::sync::Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    /// Does the handshake.
+    /// Reads the PROXY header, if the stream begins with one, and does the handshake, if there is one.
     ///
     /// # Errors
-    /// It failed or took too long, which is counted as the reason that is returned.
-    pub async fn run(&self, mut stream: Stream) -> Result<Stream, RejectReason> {
-        let outcome = match timeout(self.patience, self.steps(&mut stream)).await {
-            Ok(Ok(())) => return Ok(stream),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it did not end within tls.handshake_timeout ({:?})", self.patience),
+    /// It failed or took too long, which is counted as the reason that is returned; or it is nothing to be counted.
+    pub async fn run(&self, stream: Stream, has_header: bool) -> Result<Arrived, Option<RejectReason>> {
+        let mut arrived = Arrived { stream, ends: None };
+        let failure = match timeout(self.patience, self.arrive(&mut arrived, has_header)).await {
+            Ok(Ok(())) => return Ok(arrived),
+            Ok(Err(Failure::Silent)) => return Err(None),
+            Ok(Err(failure)) => failure,
+            Err(_) if has_header && arrived.ends.is_none() => Failure::Header(format!(
+                "its PROXY header was not whole within tls.handshake_timeout ({:?})",
+                self.patience
+            )),
+            Err(_) => Failure::Handshake(format!(
+                "the TLS handshake did not end within tls.handshake_timeout ({:?})",
+                self.patience
+            )),
         };
-        self.log(&stream, &outcome);
-        Err(if outcome == PLAIN_CLIENT { RejectReason::PlainText } else { RejectReason::Handshake })
+        let (reason, why) = match failure {
+            Failure::Silent => return Err(None),
+            Failure::Header(why) => (RejectReason::ProxyHeader, why),
+            Failure::Handshake(why) if why == PLAIN_CLIENT => (RejectReason::PlainText, why),
+            Failure::Handshake(why) => (RejectReason::Handshake, why),
+        };
+        self.log(&arrived, &why);
+        Err(Some(reason))
+    }
+
+    async fn arrive(&self, arrived: &mut Arrived, has_header: bool) -> Result<(), Failure> {
+        if has_header {
+            arrived.ends = match arrived.stream.read_proxy_header().await {
+                Ok(ends) => ends,
+                Err(ProxyError::Silent) => return Err(Failure::Silent),
+                Err(error) => {
+                    if !arrived.stream.is_handshaking() {
+                        // Most often somebody who dials the gateway from the balancer's host.
+                        let _ = arrived.stream.try_write(NO_HEADER_REPLY);
+                    }
+                    return Err(Failure::Header(error.to_string()));
+                }
+            };
+        }
+        self.steps(&mut arrived.stream).await.map_err(|error| Failure::Handshake(error.to_string()))
     }
 
     async fn steps(&self, stream: &mut Stream) -> io::Result<()> {
@@ -79,7 +159,7 @@ impl Handshakes {
         }
     }
 
-    fn log(&self, stream: &Stream, why: &str) {
+    fn log(&self, arrived: &Arrived, why: &str) {
         let failures = self.unlogged.get() + 1;
         self.unlogged.set(failures);
         if self.logged.get().is_some_and(|logged| logged.elapsed() < LOG_PERIOD) {
@@ -87,7 +167,7 @@ impl Handshakes {
         }
         self.logged.set(Some(Instant::now()));
         self.unlogged.set(0);
-        let peer = stream.peer().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
-        tracing::warn!(client = peer, failures, "a client could not connect with TLS: {why}");
+        let peer = arrived.peer().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string());
+        tracing::warn!(client = peer, failures, "a client could not connect: {why}");
     }
 }

@@ -148,12 +148,15 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
         turn(&worker, |worker| worker.hot.open_journal(&mut worker.core, journal));
     }
     let mut accepting = Vec::new();
-    let handshakes = {
+    // Apart, so that those who knock with TLS do not keep others from coming by a balancer.
+    let [with_tls, plain] = {
         let tls = &worker.borrow().core.config.tls;
-        Handshakes::new(tls.handshakes_max, tls.handshake_timeout)
+        [(); 2].map(|()| Handshakes::new(tls.handshakes_max, tls.handshake_timeout))
     };
     for listener in setup.listeners {
-        let accept = accept::accept(Rc::clone(&worker), listener.accepting()?, Rc::clone(&handshakes));
+        let listener = listener.accepting()?;
+        let handshakes = Rc::clone(if listener.is_tls() { &with_tls } else { &plain });
+        let accept = accept::accept(Rc::clone(&worker), listener, handshakes);
         accepting.push(tokio::task::spawn_local(accept));
     }
     tokio::task::spawn_local(retries::run_retries(Rc::clone(&worker)));

@@ -267,7 +267,7 @@ fn context_of(verdict: &Verdict) -> Option<CommandContext> {
         | Verdict::Refuse(_)
         | Verdict::Deny(..)
         | Verdict::Abort(_)
-        | Verdict::HangUp => None,
+        | Verdict::HangUp(_) => None,
     }
 }
 

@@ -181,7 +181,7 @@ impl Worker {
             | Verdict::Refuse(_)
             | Verdict::Deny(..)
             | Verdict::Abort(_)
-            | Verdict::HangUp => BarrierKeys::default(),
+            | Verdict::HangUp(_) => BarrierKeys::default(),
             Verdict::Session(Session::Exec, _) => {
                 let Some(session) = self.clients.all.get(key).map(|client| &client.session) else {
                     return BarrierKeys::default();

@@ -89,12 +89,14 @@ fn candidates(path: &str, directive: &Directive) -> Vec<String> {
         Kind::Path => vec!["\"elsewhere\"".to_owned()],
         Kind::Url => vec!["\"http://127.0.0.1:1/\"".to_owned()],
         Kind::Address | Kind::Server => vec!["\"127.0.0.1:1\"".to_owned()],
+        Kind::Network => vec!["\"10.0.0.0/8\"".to_owned()],
         Kind::Listen => vec!["\"127.0.0.1:1\"".to_owned()],
         Kind::Choice { names } | Kind::ChoiceOr { names, .. } => {
             names.iter().map(|name| format!("\"{name}\"")).collect()
         }
         Kind::List { of: Kind::Table { .. }, .. } => vec![String::new()],
         Kind::List { of: Kind::Server | Kind::Listen, .. } => vec!["[\"127.0.0.1:1\"]".to_owned()],
+        Kind::List { of: Kind::Network, .. } => vec!["[\"10.0.0.0/8\"]".to_owned()],
         Kind::List { .. } => vec!["[\"x\"]".to_owned()],
         Kind::Table { .. } => Vec::new(),
     }

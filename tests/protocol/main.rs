@@ -30,6 +30,7 @@ mod other_servers;
 mod own_keys;
 mod own_word;
 mod pipeline_order;
+mod proxied;
 mod restricted;
 mod says_of_itself;
 mod sessions;

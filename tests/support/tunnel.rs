@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use hotgate::config::{Address, Upstream};
 use hotgate::net::Dialer;
 use hotgate::net::tls::{ClientTls, TlsFiles};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::certificates::{Authority, Pair};
 
@@ -21,6 +22,28 @@ pub fn dialer(authority: &Authority, shown: Option<&Pair>) -> Dialer {
     };
     let files = TlsFiles::read(ClientTls::files_of(&upstream)).unwrap();
     Dialer::with_tls(ClientTls::of(&upstream, &files).unwrap().0)
+}
+
+/// As [`open`]; each connection to the target begins with these bytes, before the session.
+pub fn open_behind(dialer: Dialer, target: SocketAddr, start: Vec<u8>) -> SocketAddr {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let balancer = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((mut client, _)) = listener.accept().await {
+                let start = start.clone();
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(target).await else { return };
+                    let Ok(()) = server.write_all(&start).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+    });
+    open(dialer, balancer)
 }
 
 /// Where plain clients may connect from now on. It is there until the test process ends.

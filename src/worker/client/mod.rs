@@ -143,8 +143,8 @@ pub struct Clients {
     pub listen_again_at: Vec<(ClientKey, u64)>,
     /// Who has not logged in, and from where log-ins failed.
     pub logins: Logins,
-    /// The worker's clock when the log last said that a client sends HTTP.
-    pub http_logged_ns: Option<u64>,
+    /// The worker's clock when the log last said that a client sends something else, such as HTTP.
+    pub strangers_logged_ns: Option<u64>,
     /// The same of a client that speaks TLS on a plain port.
     pub tls_logged_ns: Option<u64>,
 }
@@ -158,7 +158,7 @@ impl Clients {
             redirected: (0..workers).map(|_| Backlog::default()).collect(),
             listen_again_at: Vec::new(),
             logins: Logins::default(),
-            http_logged_ns: None,
+            strangers_logged_ns: None,
             tls_logged_ns: None,
         }
     }

@@ -35,6 +35,11 @@ use crate::shared::topology::{ClusterMap, NodeIndex, Topology, UpstreamKind};
 use crate::worker::pending::{Hook, Outgoing, Route};
 use crate::worker::resolve::{KeyAt, Resolved};
 
+/// What the log says of a client that is closed.
+const HTTP: &str = "POST or Host: as a command: somebody sends HTTP to the address for Redis clients";
+const PROXY_HEADER: &str =
+    "a PROXY header: list the address in gateway.proxy_protocol_from, or have the balancer there send none";
+
 /// The error for keys in several slots, as Redis words it.
 pub const CROSSSLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
 /// The error before authentication, as Redis words it.
@@ -130,8 +135,8 @@ pub enum Verdict {
     Refuse(Refusal),
     /// Answer with this error: its user may not do that.
     Deny(Denied, Refusal),
-    /// Close the connection without an answer: it is HTTP that comes.
-    HangUp,
+    /// Close the connection without an answer: it is something else that comes. What, for the log.
+    HangUp(&'static str),
     /// As [`Verdict::Refuse`], and what is watched and queued is forgotten: an `EXEC` that is no such.
     Abort(Refusal),
 }
@@ -178,12 +183,24 @@ fn denied(
     Some((denied, denied.message(user, command).into()))
 }
 
+/// How a connection begins that comes from a balancer which is not listed: a line of version 1, or what a reader of requests makes of
+/// version 2. An error would be taken for the reply to the client's first request, and each reply for that to the next.
+fn is_proxy_header(request: &Request<'_>) -> bool {
+    match request.name() {
+        b"PROXY" => request.arg(1).is_some_and(|kind| matches!(kind, b"TCP4" | b"TCP6" | b"UNKNOWN")),
+        name => name == b"\0",
+    }
+}
+
 /// Decides on a request of which the command is not known, or has not these arguments.
 pub fn decide_unknown(session: &mut ClientSession, request: &Request<'_>, error: &CommandError) -> Verdict {
     let name = request.name();
     // Redis takes these for a browser that was made to attack it, and closes (`securityWarningCommand`).
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
-        return Verdict::HangUp;
+        return Verdict::HangUp(HTTP);
+    }
+    if is_proxy_header(request) {
+        return Verdict::HangUp(PROXY_HEADER);
     }
     if !session.authenticated {
         return Verdict::Refuse(NOAUTH.into());
