@@ -45,7 +45,7 @@ const SAID: [(&str, &str, &str); 6] = [
         "may overtake it, as it may with any cluster client",
     ),
     // Redis's own words, for a member that would have got them alone.
-    ("ERR increment or decrement would overflow", "src/combine/plain.rs", "members might fare differently"),
+    ("ERR increment or decrement would overflow", "src/combine/plain.rs", "may fare differently"),
     // Said only for the last flush of a quota.
     ("QUOTA limit of {} reached", "src/worker/hot/outcome.rs", "The quota left the configuration"),
 ];
