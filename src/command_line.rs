@@ -105,6 +105,9 @@ pub struct Demo {
     /// Sell a quota out instead, through two gateways.
     #[arg(long, conflicts_with = "compare")]
     quotas: bool,
+    /// Bring a sale of reservations into an SQLite file instead, and give its holders back to an empty Redis.
+    #[arg(long, conflicts_with_all = ["compare", "quotas"])]
+    ledger: bool,
     /// How long each load lasts.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: Option<u64>,
@@ -242,9 +245,10 @@ impl Serve {
 impl Demo {
     /// What to show, and how long.
     pub fn options(&self) -> DemoOptions {
-        let show = match (self.compare, self.quotas) {
-            (true, _) => Show::Compare,
-            (_, true) => Show::Quotas,
+        let show = match (self.compare, self.quotas, self.ledger) {
+            (true, ..) => Show::Compare,
+            (_, true, _) => Show::Quotas,
+            (_, _, true) => Show::Ledger,
             _ => Show::Story,
         };
         DemoOptions { show, load_time: self.seconds.map(Duration::from_secs) }

@@ -1,6 +1,7 @@
 //! What is wrong besides what is counted, for monitoring: slots without a master, servers that are named and no use, and a configuration
 //! file that was not taken over.
 
+use crate::monitor::ledger;
 use crate::monitor::view::Conditions;
 use crate::shared::gateway::Gateway;
 use crate::shared::probes::NodeProbe;
@@ -18,6 +19,9 @@ pub fn conditions(gateway: &Gateway) -> Conditions {
         reload_refused: file.refused.clone(),
         restart_needed: file.restart_needed.clone(),
         secrets_refused: file.secrets_refused.clone(),
+        ledger: gateway.ledger.load().map(|heard| {
+            ledger::view(&heard, gateway.config.load().ledger.required, &gateway.key_names)
+        }),
         ..Conditions::default()
     }
 }

@@ -18,6 +18,7 @@ mod config_get;
 pub mod descriptors;
 mod hangup;
 pub mod hot_set;
+pub mod ledger_watch;
 mod masters;
 mod owner;
 pub mod probes;

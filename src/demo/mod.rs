@@ -5,6 +5,7 @@
 //!     starts servers and gateways,       story:    a sale straight to Redis, then the same through hotgate
 //!     waits for a signal,                compare:  one key straight, combining off, defaults; at rest and overloaded
 //!     ends all of it                     sold_out: a quota of two gateways until nothing is left
+//!                                        reservations: a sale, its ledger in SQLite, and a Redis that is given its holders back
 //! ```
 //!
 //! The servers are real: the server program on PATH, in a temporary directory, on free ports of 127.0.0.1. The gateways are
@@ -19,6 +20,7 @@ mod figures;
 pub mod load;
 pub mod machine;
 pub mod private_redis;
+mod reservations;
 mod sold_out;
 mod story;
 
@@ -34,7 +36,7 @@ use tokio::sync::oneshot;
 
 use load::{LoadError, Stop};
 use private_redis::{
-    Ports, PrivateCluster, PrivateGateway, PrivateRedisError, PrivateServer, find_server_program,
+    Ports, PrivateCluster, PrivateGateway, PrivateLedger, PrivateRedisError, PrivateServer, find_server_program,
 };
 
 /// Masters of the private cluster: as few as Redis recommends at least.
@@ -52,6 +54,8 @@ pub enum Show {
     Compare,
     /// A quota that is sold out through two gateways.
     Quotas,
+    /// A sale of reservations, and its ledger in an SQLite file.
+    Ledger,
 }
 
 /// What is asked for.
@@ -130,6 +134,8 @@ pub fn run(options: DemoOptions) -> Result<(), DemoError> {
 struct Stage {
     servers: Servers,
     gateways: Vec<PrivateGateway>,
+    /// The thread of the load takes it: it kills it and starts it again.
+    ledger: Option<PrivateLedger>,
 }
 
 enum Servers {
@@ -138,13 +144,13 @@ enum Servers {
 }
 
 async fn run_until(mut shutdown: Shutdown, options: DemoOptions) -> Result<(), DemoError> {
-    let stage = tokio::select! {
+    let mut stage = tokio::select! {
         stage = start(options.show) => stage?,
         () = &mut shutdown => return Ok(()),
     };
     let stop = Stop::default();
     let (finished, mut shown) = oneshot::channel();
-    let load = spawn_load(&stage, options, stop.clone(), finished)?;
+    let load = spawn_load(&mut stage, options, stop.clone(), finished)?;
     let outcome = tokio::select! {
         outcome = &mut shown => outcome.unwrap_or(Err(LoadError::Stopped)),
         () = &mut shutdown => Err(LoadError::Stopped),
@@ -175,6 +181,7 @@ async fn start(show: Show) -> Result<Stage, PrivateRedisError> {
         Show::Quotas => {
             "Starting a private Redis, and two gateways that share a quota. Ctrl-C ends all of it."
         }
+        Show::Ledger => "Starting a private Redis, a gateway before it, and the ledger. Ctrl-C ends all of it.",
     });
     let (servers, addresses) = match show {
         Show::Story => {
@@ -182,28 +189,34 @@ async fn start(show: Show) -> Result<Stage, PrivateRedisError> {
             let addresses = cluster.addresses();
             (Servers::Cluster(cluster), addresses)
         }
-        Show::Compare | Show::Quotas => {
+        Show::Compare | Show::Quotas | Show::Ledger => {
             let server = PrivateServer::start(&[]).await?;
             let addresses = vec![server.address()];
             (Servers::Single(server), addresses)
         }
     };
     let quota = sold_out::config();
+    let ledger = match show {
+        Show::Ledger => Some(PrivateLedger::start(&addresses)?),
+        Show::Story | Show::Compare | Show::Quotas => None,
+    };
+    let with_ledger = ledger.as_ref().map(PrivateLedger::config).unwrap_or_default();
     let configs: &[(&str, Ports)] = match show {
         Show::Story => &[("", Ports::Usual)],
         Show::Compare => &[(COMBINING_OFF, Ports::Free), ("", Ports::Free)],
         Show::Quotas => &[(&quota, Ports::Usual), (&quota, Ports::Free)],
+        Show::Ledger => &[(&with_ledger, Ports::Usual)],
     };
     let mut gateways = Vec::new();
     for (config, ports) in configs {
         gateways.push(PrivateGateway::start(&addresses, config, *ports).await?);
     }
-    Ok(Stage { servers, gateways })
+    Ok(Stage { servers, gateways, ledger })
 }
 
 /// The load has a thread of its own: it never waits, and it may be kept on a core.
 fn spawn_load(
-    stage: &Stage,
+    stage: &mut Stage,
     options: DemoOptions,
     stop: Stop,
     finished: oneshot::Sender<Result<(), LoadError>>,
@@ -215,11 +228,13 @@ fn spawn_load(
         Servers::Cluster(cluster) => (0..MASTERS).map(|node| Peer::from(cluster.node(node))).collect(),
     };
     let ground = Ground { cores, servers, gateways, stop };
+    let ledger = stage.ledger.take();
     thread::Builder::new().name("load".to_owned()).spawn(move || {
-        let outcome = match options.show {
-            Show::Story => story::show(&ground, options.load_time),
-            Show::Compare => compare::show(&ground, options.load_time),
-            Show::Quotas => sold_out::show(&ground, options.load_time),
+        let outcome = match (options.show, ledger) {
+            (_, Some(ledger)) => reservations::show(&ground, ledger, options.load_time),
+            (Show::Compare, None) => compare::show(&ground, options.load_time),
+            (Show::Quotas, None) => sold_out::show(&ground, options.load_time),
+            (Show::Story | Show::Ledger, None) => story::show(&ground, options.load_time),
         };
         // The receiver is gone only when a signal came first.
         let _ = finished.send(outcome);
@@ -301,6 +316,7 @@ fn guide(stage: &Stage) -> String {
          \x20 {program} top --admin http://{admin}\n\
          \x20 {program} demo --compare    # one key straight, with combining off, with the defaults: a table\n\
          \x20 {program} demo --quotas     # a limit that is sold out\n\
+         \x20 {program} demo --ledger     # reservations in SQL, and a Redis that loses everything\n\
          \n\
          Dashboard: http://{admin}/\n\
          Ctrl-C ends all of it; nothing is kept.",

@@ -77,8 +77,9 @@ pub fn step_of(sku: &str, position: &Position, entries: &[Entry]) -> Result<Opti
     }
     let to =
         Position { opened_ms: position.opened_ms, entry: last.number, checksum: last.checksum, halted: None };
-    let entries = entries.len();
-    Ok(Some(SaleStep { sku: sku.to_owned(), to, rows: rows.into_values().collect(), terms, entries }))
+    let written_ms = (entries.first().map_or(last.at_ms, |first| first.at_ms), last.at_ms);
+    let (entries, rows) = (entries.len(), rows.into_values().collect());
+    Ok(Some(SaleStep { sku: sku.to_owned(), to, rows, terms, entries, written_ms }))
 }
 
 fn terms_row(terms: &Terms, entry: i64) -> TermsRow {

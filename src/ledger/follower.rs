@@ -18,6 +18,7 @@ use super::Ended;
 use super::names::text_of;
 use super::node::{News, Node, Questions};
 use super::registry::{self, RegistryPart};
+use super::report::{Cause, Counts};
 use super::sale::Sale;
 use super::store::{Database, Position, Store, StoreError};
 use super::upstream::{Server, Upstream};
@@ -66,6 +67,7 @@ pub struct Follower {
     pub(super) tell_news: mpsc::Sender<News>,
     /// What was last logged of each cause, so that it is logged once.
     pub(super) complaints: HashSet<String>,
+    pub(super) counts: Counts,
 }
 
 impl Follower {
@@ -87,6 +89,7 @@ impl Follower {
             news,
             tell_news,
             complaints: HashSet::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl Follower {
             }
             self.read_registry().await;
             let written = self.round().await?;
+            self.report().await;
             if once && self.is_done() {
                 return Ok(self.ended());
             }
@@ -146,22 +150,35 @@ impl Follower {
         while self.store.is_none() {
             match self.try_store().await {
                 Ok(true) => {
+                    self.counts.database_fault.clear();
                     if self.complaints.remove("database") {
                         tracing::info!("the database takes rows again");
                     }
                     return Ok(());
                 }
-                Ok(false) => self.complain(
+                // What is to be said of the ledger, the one that works says.
+                Ok(false) => self.say_once(
                     "database",
                     "another ledger process works on this database; this one waits for its end",
                 ),
                 Err(error @ StoreError::Later { .. }) => return Err(error),
-                Err(error) => self.complain("database", &format!("the database does not take rows: {error}")),
+                Err(error) => {
+                    self.on_database_fault(&error);
+                    self.hear_of_sales().await;
+                    self.report().await;
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
         Ok(())
+    }
+
+    /// The database did not do it: it has to be opened again.
+    pub(super) fn on_database_fault(&mut self, error: &StoreError) {
+        self.counts.database_fault = error.to_string();
+        self.complain("database", Cause::Database, &format!("the database does not take rows: {error}"));
+        self.store = None;
     }
 
     async fn try_store(&mut self) -> Result<bool, StoreError> {
@@ -174,7 +191,7 @@ impl Follower {
         let streams: Vec<Bytes> = self.sales.keys().cloned().collect();
         for stream in streams {
             if let Some(sale) = self.sales.get_mut(&stream) {
-                *sale = Sale::new(sale.sku.clone(), self.positions.get(&sale.text).cloned());
+                *sale = sale.anew(self.positions.get(&sale.text).cloned());
             }
         }
         self.queue.clear();
@@ -182,8 +199,13 @@ impl Follower {
         Ok(true)
     }
 
-    /// Says it once, until it is over.
-    pub(super) fn complain(&mut self, about: &str, what: &str) {
+    /// Counts what went wrong, and says it once, until it is over.
+    pub(super) fn complain(&mut self, about: &str, cause: Cause, what: &str) {
+        self.counts.error(cause);
+        self.say_once(about, what);
+    }
+
+    fn say_once(&mut self, about: &str, what: &str) {
         if self.complaints.insert(about.to_owned()) {
             tracing::warn!("{what}");
         }
@@ -207,7 +229,7 @@ impl Follower {
         }
     }
 
-    fn drain_news(&mut self) {
+    pub(super) fn drain_news(&mut self) {
         while let Ok(news) = self.news.try_recv() {
             self.on_news(news);
         }
@@ -221,7 +243,7 @@ impl Follower {
             },
             News::AllChanged(server) => self.lose(&server),
             News::Lost(server, why) => {
-                self.complain(&server.address.to_string(), &format!("lost {}: {why}", server.address));
+                self.complain(&server.address.to_string(), Cause::Redis, &format!("lost {}: {why}", server.address));
                 self.lose(&server);
             }
         }
@@ -281,6 +303,7 @@ impl Follower {
                 Err(why) => {
                     self.complain(
                         &server.address.to_string(),
+                        Cause::Redis,
                         &format!("{} can't be read: {why}", server.address),
                     );
                     self.away.insert(server.clone(), Instant::now() + PAUSE * 3);
@@ -298,7 +321,7 @@ impl Follower {
         match asked {
             Ok(replies) => Some(replies),
             Err(error) => {
-                self.complain(&server.address.to_string(), &format!("lost {}: {error}", server.address));
+                self.complain(&server.address.to_string(), Cause::Redis, &format!("lost {}: {error}", server.address));
                 self.lose(server);
                 self.away.insert(server.clone(), Instant::now() + PAUSE);
                 None
@@ -340,7 +363,7 @@ impl Follower {
                 self.registry[at].is_due = true;
                 if let Some(text) = replies.iter().flatten().find_map(|reply| first_error(reply)) {
                     let text = String::from_utf8_lossy(text).into_owned();
-                    self.complain("registry", &format!("the names of sales can't be read: {text}"));
+                    self.complain("registry", Cause::Redis, &format!("the names of sales can't be read: {text}"));
                     self.servers.doubt(server.cluster);
                 }
                 sleep(PAUSE).await;
@@ -366,6 +389,7 @@ impl Follower {
         for sku in come {
             let text = text_of(&sku);
             if text.chars().count() > NAME_CHARS_MAX {
+                self.counts.error(Cause::Name);
                 tracing::error!(
                     sku = text,
                     "is not followed: its name has more than {NAME_CHARS_MAX} characters"

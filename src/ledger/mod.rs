@@ -42,7 +42,7 @@
 //!
 //! # What it deliberately does not do
 //!
-//! It makes no grant and refuses none; the data path does not know it. It writes no row of its own into Redis but the position.
+//! It makes no grant and refuses none; the data path does not know it. It writes no row of its own into Redis but the position, and one key with a report of how it does.
 
 mod asker;
 mod entry;
@@ -52,6 +52,7 @@ mod follower;
 mod names;
 mod node;
 mod registry;
+mod report;
 mod restore;
 mod resync;
 mod round;

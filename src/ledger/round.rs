@@ -3,6 +3,7 @@
 //! The other half of the follower, which owns all that this works on.
 
 use std::collections::HashMap;
+use std::pin::pin;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -11,8 +12,9 @@ use super::fault;
 use super::follower::{Follower, PAUSE};
 use super::names::name_of;
 use super::node::Questions;
+use super::report::{Cause, REPORT_EVERY, now_ms};
 use super::sale::{Look, Sale};
-use super::store::{Step, StoreError};
+use super::store::{SaleStep, Step, Store, StoreError};
 use super::upstream::Server;
 use crate::reserve::ledger_key;
 use crate::resp::first_error;
@@ -37,7 +39,7 @@ impl Follower {
                     Look::Nothing => drop(self.complaints.remove("sale")),
                     Look::Again => self.queue_one(&stream),
                     Look::Later(why) => {
-                        self.complain("sale", &format!("a sale can't be read now: {why}"));
+                        self.complain("sale", Cause::Redis, &format!("a sale can't be read now: {why}"));
                         self.servers.doubt(server.cluster);
                         self.away.insert(server.clone(), Instant::now() + PAUSE);
                         self.queue_one(&stream);
@@ -54,12 +56,14 @@ impl Follower {
             if matches!(error, StoreError::Later { .. }) {
                 return Err(error);
             }
-            self.complain("database", &format!("the database does not take rows: {error}"));
-            self.store = None;
+            self.on_database_fault(&error);
             sleep(PAUSE).await;
             return Ok(0);
         }
         let written = steps.iter().map(|(_, step)| step.entries).sum();
+        let rows_of = |step: &SaleStep| step.rows.len() + usize::from(step.terms.is_some());
+        self.counts.entries += written as u64;
+        self.counts.rows += steps.iter().map(|(_, step)| rows_of(step) as u64).sum::<u64>();
         self.take_positions(steps);
         self.send_progress(looked_at).await;
         if written > 0 {
@@ -127,7 +131,7 @@ impl Follower {
             let (of_sale, behind) = rest.split_at(count.min(rest.len()));
             rest = behind;
             if let Some(sale) = self.sales.get_mut(&stream) {
-                let look = sale.look(of_sale);
+                let look = sale.look(of_sale, now_ms());
                 looks.push((stream, look));
             }
         }
@@ -144,14 +148,26 @@ impl Follower {
         forgotten
     }
 
+    /// Writes it. The report goes on meanwhile: a database that does not answer is no ledger that does not run.
     async fn write(&mut self, steps: &[Step], halts: &[(Bytes, i64, String)]) -> Result<(), StoreError> {
-        let Some(store) = &mut self.store else { return Ok(()) };
-        if !steps.is_empty() {
-            store.apply(steps).await?;
+        let Some(mut store) = self.store.take() else { return Ok(()) };
+        let halted = |(stream, opened_ms, why): &(Bytes, i64, String)| {
+            self.sales.get(stream).map(|sale| (sale.text.clone(), *opened_ms, why.clone()))
+        };
+        let halted: Vec<_> = halts.iter().filter_map(halted).collect();
+        {
+            let mut work = pin!(write_all(&mut store, steps, &halted));
+            loop {
+                tokio::select! {
+                    done = &mut work => break done?,
+                    () = sleep(REPORT_EVERY) => self.report().await,
+                }
+            }
         }
-        for (stream, opened_ms, why) in halts {
+        self.store = Some(store);
+        for (stream, _, why) in halts {
             let Some(sale) = self.sales.get_mut(stream) else { continue };
-            store.set_halted(&sale.text, *opened_ms, Some(why)).await?;
+            self.counts.error(Cause::Gap);
             tracing::error!(
                 sku = sale.text,
                 "halted: {why}; compare with `hotgate ledger verify`, and go on with `hotgate ledger resync`"
@@ -175,7 +191,7 @@ impl Follower {
                 );
             }
             self.positions.insert(step.sku, step.to.clone());
-            sale.moved_to(step.to);
+            sale.moved_to(step.to, step.written_ms.1);
         }
     }
 
@@ -198,7 +214,7 @@ impl Follower {
             for (at, stream) in streams.iter().enumerate() {
                 let Some(sale) = self.sales.get_mut(stream) else { continue };
                 sale.is_untold = false;
-                let heard = replies.get(at).map(|reply| sale.take_status(reply));
+                let heard = replies.get(at).map(|reply| sale.take_status(reply, now_ms()));
                 sale.is_untold |= !matches!(heard, Some(Ok(())));
                 if sale.is_untold || sale.behind() > 0 {
                     self.queue_one(stream);
@@ -206,4 +222,19 @@ impl Follower {
             }
         }
     }
+}
+
+/// Rows and positions in one transaction, then why sales are halted.
+async fn write_all(
+    store: &mut Store,
+    steps: &[Step],
+    halted: &[(String, i64, String)],
+) -> Result<(), StoreError> {
+    if !steps.is_empty() {
+        store.apply(steps).await?;
+    }
+    for (sku, opened_ms, why) in halted {
+        store.set_halted(sku, *opened_ms, Some(why)).await?;
+    }
+    Ok(())
 }

@@ -42,6 +42,10 @@ pub struct Sale {
     was_doubted: bool,
     /// The sale does not know how far the database is, as far as is known here.
     pub is_untold: bool,
+    /// About when the oldest entry was written that the database has not, by Redis's clock; `None` if it has all.
+    oldest_unread_ms: Option<i64>,
+    /// How much Redis's clock is ahead of the one here.
+    ahead_ms: i64,
 }
 
 /// What a look came to.
@@ -77,12 +81,30 @@ impl Sale {
             is_queued: false,
             was_doubted: false,
             is_untold: true,
+            oldest_unread_ms: None,
+            ahead_ms: 0,
         }
     }
 
     /// How many entries Redis was heard to have that the database has not.
     pub fn behind(&self) -> i64 {
         (self.last - self.at().entry).max(0)
+    }
+
+    /// The same, where it is known which sale of the name it is: what counts as a lag.
+    pub fn lag(&self) -> i64 {
+        if self.opened_ms.is_some() { self.behind() } else { 0 }
+    }
+
+    /// How old the oldest entry is that the database has not, by the clock that says `now_ms` here.
+    pub fn lag_ms(&self, now_ms: i64) -> i64 {
+        self.oldest_unread_ms.map_or(0, |oldest_ms| (now_ms + self.ahead_ms - oldest_ms).max(0))
+    }
+
+    /// This sale, to be looked at anew with another position: the database was opened again.
+    pub fn anew(&self, position: Option<Position>) -> Self {
+        let (oldest_unread_ms, ahead_ms) = (self.oldest_unread_ms, self.ahead_ms);
+        Self { oldest_unread_ms, ahead_ms, ..Self::new(self.sku.clone(), position) }
     }
 
     /// The position in the sale that the name has now.
@@ -92,10 +114,12 @@ impl Sale {
         same.cloned().unwrap_or(Position { opened_ms, ..Position::default() })
     }
 
-    /// The transaction that held it was committed.
-    pub fn moved_to(&mut self, position: Position) {
+    /// The transaction that held it was committed; its last entry was written at `last_ms`.
+    pub fn moved_to(&mut self, position: Position, last_ms: i64) {
         self.position = Some(position);
         self.is_untold = true;
+        // The next one is hardly older.
+        self.oldest_unread_ms = (self.lag() > 0).then_some(last_ms);
     }
 
     /// Which sale of the name it is has to be asked again.
@@ -117,11 +141,16 @@ impl Sale {
             questions.push(out);
         }
         if self.opened_ms.is_none() {
-            let mut out = BytesMut::new();
-            encode_ledger(&self.key, None, false, &mut out);
-            questions.push(out);
+            questions.push(self.status_call());
         }
         questions
+    }
+
+    /// The call that asks how the ledger of the sale stands.
+    pub fn status_call(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        encode_ledger(&self.key, None, false, &mut out);
+        out
     }
 
     /// The call that says how far the database is; `None` while it is not known which sale has the name.
@@ -135,17 +164,23 @@ impl Sale {
     }
 
     /// What the script said of it. An error is why it did not.
-    pub fn take_status(&mut self, reply: &[u8]) -> Result<(), Look> {
+    pub fn take_status(&mut self, reply: &[u8], now_ms: i64) -> Result<(), Look> {
         match LedgerStatus::parse(reply) {
             Some(Ok(status)) => {
                 self.opened_ms = Some(status.opened_ms);
                 self.last = status.last;
                 self.is_untold |= status.read < self.at().entry;
+                self.ahead_ms = status.now_ms - now_ms;
+                self.oldest_unread_ms = match self.lag() {
+                    0 => None,
+                    _ => self.oldest_unread_ms.or(Some(status.now_ms)),
+                };
                 Ok(())
             }
             Some(Err(Refusal::NoSku)) => {
                 self.opened_ms = None;
                 self.last = 0;
+                self.oldest_unread_ms = None;
                 Err(Look::Gone)
             }
             Some(Err(_)) => Err(Look::Later("the sale is being dropped".to_owned())),
@@ -154,17 +189,17 @@ impl Sale {
     }
 
     /// What the replies to [`Sale::questions`] come to.
-    pub fn look(&mut self, replies: &[Bytes]) -> Look {
+    pub fn look(&mut self, replies: &[Bytes], now_ms: i64) -> Look {
         match self.opened_ms {
             Some(_) => self.read(replies),
-            None => self.attach(replies),
+            None => self.attach(replies, now_ms),
         }
     }
 
     /// Finds out which sale of the name it is, and whether it still has what the database lacks.
-    fn attach(&mut self, replies: &[Bytes]) -> Look {
+    fn attach(&mut self, replies: &[Bytes], now_ms: i64) -> Look {
         let Some((status, _)) = replies.split_last() else { return Look::Again };
-        if let Err(look) = self.take_status(status) {
+        if let Err(look) = self.take_status(status, now_ms) {
             return look;
         }
         let Some(Ok(status)) = LedgerStatus::parse(status) else { return Look::Again };
@@ -221,6 +256,7 @@ impl Sale {
             Ok(None) => Look::Nothing,
             Ok(Some(step)) => {
                 self.last = self.last.max(step.to.entry);
+                self.oldest_unread_ms = Some(step.written_ms.0);
                 Look::Write(Box::new((self.position.clone(), step)))
             }
         }

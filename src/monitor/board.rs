@@ -34,6 +34,7 @@ pub struct Frame {
     hotkeys: OnceLock<Bytes>,
     nodes: OnceLock<Bytes>,
     sales: OnceLock<Bytes>,
+    ledger: OnceLock<Bytes>,
     stream: OnceLock<Arc<str>>,
     event: OnceLock<Bytes>,
 }
@@ -50,6 +51,7 @@ impl Frame {
             hotkeys: OnceLock::new(),
             nodes: OnceLock::new(),
             sales: OnceLock::new(),
+            ledger: OnceLock::new(),
             stream: OnceLock::new(),
             event: OnceLock::new(),
         }
@@ -106,6 +108,13 @@ impl Frame {
         self.sales.get_or_init(render).clone()
     }
 
+    /// The JSON of `/api/ledger`.
+    pub fn ledger(&self) -> Bytes {
+        let view = &self.view;
+        let render = || to_json(&json!({ "at_ms": view.at_ms, "ledger": view.conditions.ledger }));
+        self.ledger.get_or_init(render).clone()
+    }
+
     /// The data of one event of `/api/stream`: everything but the history, on one line.
     pub fn stream(&self) -> Arc<str> {
         let view = &self.view;
@@ -118,6 +127,7 @@ impl Frame {
                 "quotas_total": view.quotas_total,
                 "sales": view.sales.iter().take(SALES_STREAMED_MAX).collect::<Vec<_>>(),
                 "sales_total": view.sales.len(),
+                "ledger": view.conditions.ledger,
             });
             Arc::from(frame.to_string())
         };

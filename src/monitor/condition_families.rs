@@ -2,6 +2,7 @@
 //! clock, its configuration file.
 
 use super::exposition::Exposition;
+use super::ledger::{LedgerState, LedgerView};
 use super::metrics as m;
 use super::view::View;
 
@@ -9,6 +10,7 @@ use super::view::View;
 pub fn render(out: &mut Exposition, view: &View) {
     nodes(out, view);
     gateway(out, view);
+    ledger(out, view);
 }
 
 fn nodes(out: &mut Exposition, view: &View) {
@@ -60,4 +62,35 @@ fn gateway(out: &mut Exposition, view: &View) {
     }
     out.family(&m::STANDSTILLS).sample(&[], conditions.upsets.standstills as f64);
     out.family(&m::CLOCK_JUMPS).sample(&[], conditions.upsets.jumps as f64);
+}
+
+/// Nothing but the names where no ledger is configured, or before it is known how it is.
+fn ledger(out: &mut Exposition, view: &View) {
+    let known = view.conditions.ledger.as_ref().filter(|ledger| ledger.state != LedgerState::Unknown);
+    let flag = |value: bool| f64::from(u8::from(value));
+    let mut one = |metric, of: fn(&LedgerView) -> f64| {
+        let mut family = out.family(metric);
+        if let Some(ledger) = known {
+            family.sample(&[], of(ledger));
+        }
+    };
+    one(&m::LEDGER_LAG_ENTRIES, |ledger| ledger.lag_entries as f64);
+    one(&m::LEDGER_LAG_SECONDS, |ledger| ledger.lag_s);
+    one(&m::LEDGER_LATE, |ledger| ledger.late as f64);
+    one(&m::LEDGER_HALTED, |ledger| ledger.halted as f64);
+    one(&m::LEDGER_SALES, |ledger| ledger.sales as f64);
+    one(&m::LEDGER_ENTRIES, |ledger| ledger.entries as f64);
+    one(&m::LEDGER_ROWS, |ledger| ledger.rows as f64);
+    let mut family = out.family(&m::LEDGER_UP);
+    if let Some(ledger) = known {
+        family.sample(&[], flag(ledger.state != LedgerState::Silent));
+    }
+    let mut family = out.family(&m::LEDGER_DATABASE_UP);
+    if let Some(ledger) = known {
+        family.sample(&[], flag(ledger.state != LedgerState::Waiting));
+    }
+    let mut family = out.family(&m::LEDGER_ERRORS);
+    for (cause, count) in known.into_iter().flat_map(|ledger| &ledger.errors) {
+        family.sample(&[cause], *count as f64);
+    }
 }

@@ -155,6 +155,17 @@ metrics! {
     SALE_OPEN: Gauge "hotgate_sale_open" ["sku"] "1 while a sale gives places, else 0.";
     SALE_SOLD_OUT: Gauge "hotgate_sale_sold_out" ["sku"] "1 while a sale is sold out, else 0.";
 
+    LEDGER_UP: Gauge "hotgate_ledger_up" [] "1 while the ledger is heard of, else 0; nothing where none is configured. Every gateway says the same of the one ledger.";
+    LEDGER_DATABASE_UP: Gauge "hotgate_ledger_database_up" [] "1 while its database takes rows, else 0.";
+    LEDGER_LAG_ENTRIES: Gauge "hotgate_ledger_lag_entries" [] "Entries that Redis has and the database has not.";
+    LEDGER_LAG_SECONDS: Gauge "hotgate_ledger_lag_seconds" [] "The age of the oldest of them.";
+    LEDGER_LATE: Gauge "hotgate_ledger_late_sales" [] "Sales that are more than ledger.lag_max entries behind.";
+    LEDGER_HALTED: Gauge "hotgate_ledger_halted_sales" [] "Sales that a gap in their entries halts.";
+    LEDGER_SALES: Gauge "hotgate_ledger_sales" [] "Sales that the ledger follows.";
+    LEDGER_ENTRIES: Counter "hotgate_ledger_entries_total" [] "Entries brought into the database since the ledger's start.";
+    LEDGER_ROWS: Counter "hotgate_ledger_rows_total" [] "Rows written for them.";
+    LEDGER_ERRORS: Counter "hotgate_ledger_errors_total" ["cause"] "What went wrong since the ledger's start: database, redis, gap, name.";
+
     DETECTOR_ACCESSES: Counter "hotgate_detector_accesses_total" [] "Key accesses that the hot-key detector saw.";
     DETECTOR_SAMPLED: Counter "hotgate_detector_sampled_total" [] "Key accesses that it counted; fewer than it saw only while sampling under pressure.";
     DETECTOR_EXCLUDED: Counter "hotgate_detector_excluded_total" [] "Key accesses excluded by never-track patterns.";

@@ -30,6 +30,7 @@ pub mod hotkeys;
 pub mod http;
 pub mod http_client;
 pub mod info;
+pub mod ledger;
 pub mod losses;
 pub mod merged;
 pub mod metrics;

@@ -14,6 +14,7 @@ use super::losses::Loss;
 use super::merged::Merged;
 pub use super::node_view::NodeView;
 use super::process_figures::ProcessFigures;
+use super::ledger::LedgerView;
 use super::sales::SaleView;
 use super::upsets::UpsetsView;
 use super::verdict::Status;
@@ -286,6 +287,8 @@ pub struct Conditions {
     pub restart_needed: Vec<String>,
     /// What is wrong with files that hold secrets, as clauses; empty if nothing is.
     pub secrets_refused: Vec<String>,
+    /// How the ledger is; `None` where none is configured.
+    pub ledger: Option<LedgerView>,
 }
 
 /// One hot key.

@@ -13,6 +13,7 @@ use crate::control::certificates::{Certificates, follow_certificates};
 use crate::control::commands::follow_commands;
 use crate::control::descriptors::Descriptors;
 use crate::control::hot_set::merge_hot_set;
+use crate::control::ledger_watch::follow_ledger;
 use crate::control::probes::follow_probes;
 use crate::control::quota_list::QuotaList;
 use crate::control::quotas::{poll_limits, serve_changes};
@@ -75,6 +76,7 @@ pub(super) fn start(
     tokio::spawn(follow_probes(Arc::clone(gateway)));
     tokio::spawn(sweep(Arc::clone(gateway)));
     tokio::spawn(watch_sales(Arc::clone(gateway)));
+    tokio::spawn(follow_ledger(Arc::clone(gateway)));
     tokio::spawn(keep_alive(Arc::clone(gateway)));
     follow_files(gateway, reloadable, settings);
 }

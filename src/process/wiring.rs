@@ -21,6 +21,7 @@ use crate::shared::config_file::ConfigFile;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::held::HeldNodes;
+use crate::shared::ledger_heard::LedgerCell;
 use crate::shared::mailbox::{ControlRequest, WorkerMessage};
 use crate::shared::probes::Probes;
 use crate::shared::quota_board::PolledLimits;
@@ -120,6 +121,7 @@ impl Wiring {
             polled_limits: polled_limits_seen,
             overrides: overrides_seen,
             quota_news: quota_news_sender,
+            ledger: LedgerCell::default(),
             sales_used: Notify::new(),
             sales_looked_at: Notify::new(),
             sales_seen: ArcSwap::default(),

@@ -17,6 +17,7 @@ use super::config_file::ConfigFile;
 use super::connections::Connections;
 use super::held::HeldNodes;
 use super::keys::KeyNames;
+use super::ledger_heard::LedgerCell;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
 use super::probes::Probes;
 use super::quota_board::{PolledLimits, QuotaBoard};
@@ -122,6 +123,8 @@ pub struct Gateway {
     pub overrides: OverridesSeen,
     /// Takes what workers tell of counters that have no row of their own.
     pub quota_news: mpsc::Sender<Vec<QuotaFacts>>,
+    /// What the ledger said of itself last.
+    pub ledger: LedgerCell,
     /// Somebody reserves through this gateway: sales are to be looked after.
     pub sales_used: Notify,
     /// Somebody looks at the sales of all gateways.

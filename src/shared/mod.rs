@@ -18,6 +18,7 @@ pub mod held;
 pub mod histogram;
 pub mod keyed;
 pub mod keys;
+pub mod ledger_heard;
 pub mod labels;
 pub mod mailbox;
 pub mod probes;

@@ -17,5 +17,7 @@ mod deaths;
 mod follows;
 mod gaps;
 mod process;
+mod secured_databases;
+mod seen;
 mod servers;
 mod verbs;

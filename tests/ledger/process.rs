@@ -16,6 +16,8 @@ pub struct Place {
     upstream: String,
     further: String,
     server: Option<SqlServer>,
+    /// In place of its own address.
+    url: Option<String>,
 }
 
 /// A process. Killed when dropped.
@@ -29,12 +31,18 @@ impl Place {
     pub fn before(upstream: &(impl Upstream + ?Sized)) -> Place {
         let directory = tempfile::Builder::new().prefix("hotgate-test-ledger").tempdir().unwrap();
         reaper::remove_at_end(directory.path());
-        Place { directory, upstream: upstream.addresses(), further: String::new(), server: None }
+        Place { directory, upstream: upstream.addresses(), further: String::new(), server: None, url: None }
     }
 
     /// The rows go to this server.
     pub fn on(mut self, server: SqlServer) -> Place {
         self.server = Some(server);
+        self
+    }
+
+    /// With this for `ledger.url`.
+    pub fn at(mut self, url: &str) -> Place {
+        self.url = Some(url.to_owned());
         self
     }
 
@@ -82,9 +90,10 @@ impl Place {
 
     /// As `ledger.url` has it.
     pub fn url(&self) -> String {
-        match &self.server {
-            Some(server) => server.url(),
-            None => format!("sqlite:{}", self.path().display()),
+        match (&self.url, &self.server) {
+            (Some(url), _) => url.clone(),
+            (None, Some(server)) => server.url(),
+            (None, None) => format!("sqlite:{}", self.path().display()),
         }
     }
 

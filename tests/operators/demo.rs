@@ -136,6 +136,7 @@ fn ctrl_c_under_load_and_after_it_leaves_nothing() {
         (&["--seconds", "1"], "nothing is kept"),
         (&["--compare", "--seconds", "30"], "clients that wait"),
         (&["--quotas", "--seconds", "60"], "commands at Redis"),
+        (&["--ledger", "--seconds", "60"], "holders in SQL"),
     ] {
         let reach = |demo: &Demo| drop(demo.until(phase));
         assert_eq!(end_in(arguments, "INT", reach).code(), Some(0), "{arguments:?} at {phase}");
@@ -211,6 +212,24 @@ fn a_quota_is_sold_out_to_the_last_unit_and_no_further() {
         last.starts_with("Buyers got 100000 units, and Redis has sku:{8421}:reserved = 100000;"),
         "{told:#?}"
     );
+}
+
+#[test]
+fn each_grant_is_in_the_database_though_the_ledger_is_killed_and_an_empty_redis_gets_them_back() {
+    let mut demo = Demo::start(&["--ledger", "--seconds", "6"]);
+    let told = demo.until("is killed").len() + demo.until("starts").len();
+    assert!(told > 8, "{told}");
+    let told = demo.until("Redis gave").pop().unwrap();
+    let numbers: Vec<&str> = told.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty()).collect();
+    assert!(numbers.len() == 3 && numbers[0] == numbers[1] && numbers[2] == "0", "{told}");
+    assert!(told.ends_with("`hotgate ledger verify` says: 0 differences."), "{told}");
+    demo.until("and it has 0 keys.");
+    let told = demo.until("`hotgate ledger restore mask` says").pop().unwrap();
+    assert!(told.contains(&format!("says: {} holders were given back.", numbers[0])), "{told}");
+    assert!(told.contains("RESERVE.CHECK mask buyer0: confirmed, 1, 1, 0."), "{told}");
+    demo.until("`hotgate ledger verify` says: 0 differences.");
+    assert_eq!(demo.wait().code(), Some(0));
+    demo.check_nothing_is_left(&BTreeSet::new());
 }
 
 #[test]

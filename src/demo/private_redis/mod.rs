@@ -10,10 +10,12 @@
 mod cluster;
 mod directory;
 mod gateway;
+mod ledger;
 mod server;
 
 pub use cluster::PrivateCluster;
 pub use gateway::{Ports, PrivateGateway};
+pub use ledger::PrivateLedger;
 pub use server::{PrivateServer, find_server_program};
 
 use std::fmt;

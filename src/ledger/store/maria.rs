@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use mysql_async::prelude::{FromValue, Queryable};
-use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, Transaction, TxOpts, Value};
+use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, SslOpts, Transaction, TxOpts, Value};
 use tokio::time::timeout;
 
 use super::schema;
-use super::{HoldingRow, Position, RowState, SaleStep, Step, StoreError, TermsRow};
+use super::{HoldingRow, Position, RowState, SaleStep, Security, Step, StoreError, TermsRow};
 
 /// How long the server may take for a connection, and for a statement.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -84,13 +84,14 @@ impl MariaStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, security: &Security) -> Result<Self, StoreError> {
         let opts = Opts::from_url(url).map_err(|error| StoreError::Failed(format!("ledger.url: {error}")))?;
         let opts = OptsBuilder::from_opts(opts)
             .prefer_socket(false)
             // An update that changes nothing found its row all the same.
             .client_found_rows(true)
-            .tcp_keepalive(Some(Duration::from_secs(60)));
+            .tcp_keepalive(Some(Duration::from_secs(60)))
+            .ssl_opts(sessions(security));
         in_time(CONNECT_PATIENCE, async {
             let mut connection = Conn::new(opts).await?;
             let query = "SELECT VERSION(), @@innodb_flush_log_at_trx_commit";
@@ -217,6 +218,19 @@ impl MariaStore {
             }))
         })
         .await
+    }
+}
+
+/// What the driver needs for TLS.
+fn sessions(security: &Security) -> Option<SslOpts> {
+    match security {
+        Security::Plain => None,
+        Security::Encrypted => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
+        Security::Verified(file) => Some(
+            SslOpts::default()
+                .with_disable_built_in_roots(true)
+                .with_root_certs(vec![file.clone().into()]),
+        ),
     }
 }
 

@@ -15,11 +15,13 @@
 mod maria;
 mod postgres;
 mod schema;
+mod secure;
 mod sqlite;
 
 use crate::config::Secret;
 pub use maria::MariaStore;
 pub use postgres::PostgresStore;
+pub use secure::Security;
 pub use sqlite::SqliteStore;
 
 /// Which database.
@@ -27,10 +29,10 @@ pub use sqlite::SqliteStore;
 pub enum Database {
     /// A file.
     Sqlite(std::path::PathBuf),
-    /// A PostgreSQL server; its address may hold a password.
-    Postgres(Secret),
-    /// A MariaDB server; its address may hold a password.
-    Maria(Secret),
+    /// A PostgreSQL server: its address, which may hold a password, and whether it is spoken to in TLS.
+    Postgres(Secret, Security),
+    /// The same of a MariaDB server.
+    Maria(Secret, Security),
 }
 
 /// What became of a holding.
@@ -122,6 +124,8 @@ pub struct SaleStep {
     pub terms: Option<TermsRow>,
     /// How many entries that were.
     pub entries: usize,
+    /// When the first and the last of them were written, in unix time.
+    pub written_ms: (i64, i64),
 }
 
 /// A step, and the position that the database must still have; `None` where it has none of the name.
@@ -201,6 +205,15 @@ impl RowState {
 }
 
 impl Database {
+    /// Its name for people.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(..) => "postgres",
+            Self::Maria(..) => "mariadb",
+        }
+    }
+
     /// The database of an address.
     ///
     /// # Errors
@@ -208,8 +221,12 @@ impl Database {
     pub fn of_url(url: &str) -> Result<Self, String> {
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(Secret::new(url))),
-            Some(("mysql", _)) => Ok(Self::Maria(Secret::new(url))),
+            Some(("postgres" | "postgresql", _)) => {
+                secure::security_of(url).map(|(url, security)| Self::Postgres(Secret::new(url), security))
+            }
+            Some(("mysql", _)) => {
+                secure::security_of(url).map(|(url, security)| Self::Maria(Secret::new(url), security))
+            }
             // It may hold a password.
             _ => Err("ledger.url names no database that is known here: sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or \
                 mysql://USER:PASSWORD@HOST/DATABASE".to_owned()),
@@ -235,8 +252,12 @@ impl Store {
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
         match database {
             Database::Sqlite(path) => SqliteStore::open(path).map(Self::Sqlite),
-            Database::Postgres(url) => Ok(Self::Postgres(Box::new(PostgresStore::open(url.reveal()).await?))),
-            Database::Maria(url) => Ok(Self::Maria(Box::new(MariaStore::open(url.reveal()).await?))),
+            Database::Postgres(url, security) => {
+                Ok(Self::Postgres(Box::new(PostgresStore::open(url.reveal(), security).await?)))
+            }
+            Database::Maria(url, security) => {
+                Ok(Self::Maria(Box::new(MariaStore::open(url.reveal(), security).await?)))
+            }
         }
     }
 

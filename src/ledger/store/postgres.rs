@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row, Statement, Transaction};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement, Transaction};
 
 use super::schema;
+use super::secure::{Security, Sessions};
 use super::{HoldingRow, Position, RowState, Step, StoreError, TermsRow};
 
 /// The number of the lock: `hotgate` in ASCII.
@@ -75,7 +77,11 @@ impl From<tokio_postgres::Error> for StoreError {
         // Its own text leaves out what the server said.
         match error.as_db_error() {
             Some(said) => Self::Failed(format!("PostgreSQL: {} ({})", said.message(), said.code().code())),
-            None => Self::Failed(format!("PostgreSQL: {error}")),
+            // Why a connection could not be had is what lies behind it.
+            None => match std::error::Error::source(&error) {
+                Some(cause) => Self::Failed(format!("PostgreSQL: {error}: {cause}")),
+                None => Self::Failed(format!("PostgreSQL: {error}")),
+            },
         }
     }
 }
@@ -94,11 +100,9 @@ impl PostgresStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, security: &Security) -> Result<Self, StoreError> {
         in_time(CONNECT_PATIENCE, async {
-            let (mut client, connection) = tokio_postgres::connect(url, NoTls).await?;
-            // Why it ended is what the next statement says.
-            let connection = tokio::spawn(async move { drop(connection.await) });
+            let (mut client, connection) = connect(url, security).await?;
             client.batch_execute("SET synchronous_commit = on; SET client_min_messages = warning").await?;
             migrate(&mut client).await?;
             let statements = Statements {
@@ -226,6 +230,23 @@ impl PostgresStore {
         })
         .await
     }
+}
+
+/// A session, and the task that has its connection.
+async fn connect(url: &str, security: &Security) -> Result<(Client, JoinHandle<()>), StoreError> {
+    let mut config: Config = url.parse()?;
+    let authorities = match security {
+        Security::Plain => {
+            let (client, connection) = config.ssl_mode(SslMode::Disable).connect(NoTls).await?;
+            // Why it ended is what the next statement says.
+            return Ok((client, tokio::spawn(async move { drop(connection.await) })));
+        }
+        Security::Encrypted => None,
+        Security::Verified(file) => Some(file.as_path()),
+    };
+    let sessions = Sessions::new(authorities).map_err(StoreError::Failed)?;
+    let (client, connection) = config.ssl_mode(SslMode::Require).connect(sessions).await?;
+    Ok((client, tokio::spawn(async move { drop(connection.await) })))
 }
 
 /// Brings the tables to the version of now, one process at a time.

@@ -5,6 +5,7 @@
 import { Chart } from "./charts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { changesTable, clientsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
+import { ledgerPanel } from "./ledger.js";
 import { salesPanel } from "./sales.js";
 
 const TOKEN = "hotgate-token";
@@ -22,7 +23,7 @@ const put = (id, text) => { const element = at(id); if (element.textContent !== 
 const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "\u00a0")).join(" · "));
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), sales: salesPanel(post) };
+const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), sales: salesPanel(post), ledger: ledgerPanel() };
 const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
@@ -79,6 +80,7 @@ function showFrame(frame) {
   tables.nodes.show(frame.nodes);
   showQuotas(frame);
   tables.sales.show(frame.sales, frame.sales_total);
+  tables.ledger.show(frame.ledger);
   const counted = (count, all) => (count ? `${count}${all ? ` ${all}` : ""}` : "");
   put("hot-count", counted(frame.hotkeys.length));
   put("node-count", counted(frame.nodes.length));
@@ -210,8 +212,8 @@ async function poll(signal) {
       if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
       return answer.json();
     };
-    const [stats, hot, nodes, quotas, { sales }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales"].map(part));
-    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length });
+    const [stats, hot, nodes, quotas, { sales }, { ledger }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales", "ledger"].map(part));
+    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length, ledger });
     await pause(POLL_PERIOD_MS);
   }
 }

@@ -106,6 +106,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
         .route("/api/sales", get(sales::list).post(sales::change))
+        .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))

@@ -13,6 +13,7 @@ mod clients;
 mod errors;
 mod gateway;
 mod hot_keys;
+mod ledger;
 mod losses;
 mod nodes;
 mod quotas;
@@ -91,6 +92,7 @@ pub fn judge(input: &StatusInput<'_>) -> Status {
     hot_keys::judge(input, &mut found);
     quotas::judge(input.quotas, &mut found);
     sales::judge(input.sales, &mut found);
+    ledger::judge(input.conditions.ledger.as_ref(), &mut found);
     admin::judge(input.now, &mut found);
     errors::judge(input, &mut found);
     let Findings(mut findings) = found;
