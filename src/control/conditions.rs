@@ -19,9 +19,10 @@ pub fn conditions(gateway: &Gateway) -> Conditions {
         reload_refused: file.refused.clone(),
         restart_needed: file.restart_needed.clone(),
         secrets_refused: file.secrets_refused.clone(),
-        ledger: gateway.ledger.load().map(|heard| {
-            ledger::view(&heard, gateway.config.load().ledger.required, &gateway.key_names)
-        }),
+        ledger: gateway
+            .ledger
+            .load()
+            .map(|heard| ledger::view(&heard, gateway.config.load().ledger.required, &gateway.key_names)),
         ..Conditions::default()
     }
 }

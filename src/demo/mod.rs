@@ -36,7 +36,8 @@ use tokio::sync::oneshot;
 
 use load::{LoadError, Stop};
 use private_redis::{
-    Ports, PrivateCluster, PrivateGateway, PrivateLedger, PrivateRedisError, PrivateServer, find_server_program,
+    Ports, PrivateCluster, PrivateGateway, PrivateLedger, PrivateRedisError, PrivateServer,
+    find_server_program,
 };
 
 /// Masters of the private cluster: as few as Redis recommends at least.
@@ -181,7 +182,9 @@ async fn start(show: Show) -> Result<Stage, PrivateRedisError> {
         Show::Quotas => {
             "Starting a private Redis, and two gateways that share a quota. Ctrl-C ends all of it."
         }
-        Show::Ledger => "Starting a private Redis, a gateway before it, and the ledger. Ctrl-C ends all of it.",
+        Show::Ledger => {
+            "Starting a private Redis, a gateway before it, and the ledger. Ctrl-C ends all of it."
+        }
     });
     let (servers, addresses) = match show {
         Show::Story => {

@@ -84,7 +84,10 @@ pub(super) fn show(
     ledger.kill();
     figures::ask(server, "FLUSHALL")?;
     let lost = figures::ask(server, "DBSIZE")?;
-    say(&format!("\nNow Redis loses everything: FLUSHALL, and it has {} keys.", lost.trim_start_matches(':').trim_end()));
+    say(&format!(
+        "\nNow Redis loses everything: FLUSHALL, and it has {} keys.",
+        lost.trim_start_matches(':').trim_end()
+    ));
     let restored = ledger.run(&["restore", SKU])?;
     let first = figures::ask(gateway, &format!("RESERVE.CHECK {SKU} buyer0"))?;
     let first: Vec<&str> = first.lines().skip(1).filter(|line| !line.starts_with('$')).collect();
@@ -105,7 +108,7 @@ fn settled(ground: &Ground, gateway: u16, ledger: &PrivateLedger) -> Result<u64,
         if taken == holders(ledger) || start.elapsed() > CATCH_UP_TIME_MAX {
             return Ok(taken);
         }
-        thread::sleep(Duration::from_millis(100));
+        thread::park_timeout(Duration::from_millis(100));
     }
 }
 

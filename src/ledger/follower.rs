@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::Ended;
+use super::counts::{Cause, Counts};
 use super::names::text_of;
 use super::node::{News, Node, Questions};
 use super::registry::{self, RegistryPart};
-use super::report::{Cause, Counts};
 use super::sale::Sale;
 use super::store::{Database, Position, Store, StoreError};
 use super::upstream::{Server, Upstream};
@@ -164,7 +164,7 @@ impl Follower {
                 Err(error @ StoreError::Later { .. }) => return Err(error),
                 Err(error) => {
                     self.on_database_fault(&error);
-                    self.hear_of_sales().await;
+                    self.refresh_sales().await;
                     self.report().await;
                 }
             }
@@ -243,7 +243,11 @@ impl Follower {
             },
             News::AllChanged(server) => self.lose(&server),
             News::Lost(server, why) => {
-                self.complain(&server.address.to_string(), Cause::Redis, &format!("lost {}: {why}", server.address));
+                self.complain(
+                    &server.address.to_string(),
+                    Cause::Redis,
+                    &format!("lost {}: {why}", server.address),
+                );
                 self.lose(&server);
             }
         }
@@ -321,7 +325,11 @@ impl Follower {
         match asked {
             Ok(replies) => Some(replies),
             Err(error) => {
-                self.complain(&server.address.to_string(), Cause::Redis, &format!("lost {}: {error}", server.address));
+                self.complain(
+                    &server.address.to_string(),
+                    Cause::Redis,
+                    &format!("lost {}: {error}", server.address),
+                );
                 self.lose(server);
                 self.away.insert(server.clone(), Instant::now() + PAUSE);
                 None
@@ -363,7 +371,11 @@ impl Follower {
                 self.registry[at].is_due = true;
                 if let Some(text) = replies.iter().flatten().find_map(|reply| first_error(reply)) {
                     let text = String::from_utf8_lossy(text).into_owned();
-                    self.complain("registry", Cause::Redis, &format!("the names of sales can't be read: {text}"));
+                    self.complain(
+                        "registry",
+                        Cause::Redis,
+                        &format!("the names of sales can't be read: {text}"),
+                    );
                     self.servers.doubt(server.cluster);
                 }
                 sleep(PAUSE).await;

@@ -45,6 +45,7 @@
 //! It makes no grant and refuses none; the data path does not know it. It writes no row of its own into Redis but the position, and one key with a report of how it does.
 
 mod asker;
+mod counts;
 mod entry;
 mod fault;
 mod fold;

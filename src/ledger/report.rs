@@ -3,11 +3,12 @@
 //! Once a second it goes to Redis, from where every gateway shows it ([`crate::reserve::LedgerReport`]); a process that waits for another's lock says nothing.
 //! While the database is away, this also asks how far the sales go on meanwhile: those that Redis says have changed, a bounded number a second.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use tokio::time::{Duration, Instant};
 
+use super::counts::{Cause, now_ms};
 use super::follower::Follower;
 use super::node::Questions;
 use super::upstream::Server;
@@ -19,71 +20,6 @@ pub const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Sales that are asked in one go while the database is away.
 const ASKED_MAX: usize = 256;
-
-/// Why something went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// The database did not do what it was asked.
-    Database,
-    /// Redis did not.
-    Redis,
-    /// Entries of a sale are missing.
-    Gap,
-    /// A sale has a name that databases do not take.
-    Name,
-}
-
-impl Cause {
-    fn label(self) -> String {
-        let label = match self {
-            Self::Database => "database",
-            Self::Redis => "redis",
-            Self::Gap => "gap",
-            Self::Name => "name",
-        };
-        label.to_owned()
-    }
-}
-
-/// What was counted since the start.
-pub struct Counts {
-    /// Entries applied.
-    pub entries: u64,
-    /// Rows written for them.
-    pub rows: u64,
-    /// By cause.
-    errors: BTreeMap<Cause, u64>,
-    /// Why the database does not take rows; empty while it does.
-    pub database_fault: String,
-    beat: u64,
-    /// When the last report was due, and the rows then.
-    said: Option<(Instant, u64)>,
-    /// Some sale was beyond the bound.
-    is_late: bool,
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        // No report of an earlier process has the same.
-        let beat = now_ms() as u64;
-        Self {
-            entries: 0,
-            rows: 0,
-            errors: BTreeMap::new(),
-            database_fault: String::new(),
-            beat,
-            said: None,
-            is_late: false,
-        }
-    }
-}
-
-impl Counts {
-    /// Counts something that went wrong.
-    pub fn error(&mut self, cause: Cause) {
-        *self.errors.entry(cause).or_default() += 1;
-    }
-}
 
 impl Follower {
     /// Says how things are, if it is time to.
@@ -102,7 +38,11 @@ impl Follower {
             Some(why) => {
                 let why = String::from_utf8_lossy(why).into_owned();
                 self.servers.doubt(server.cluster);
-                self.complain("report", Cause::Redis, &format!("the report for gateways can't be written: {why}"));
+                self.complain(
+                    "report",
+                    Cause::Redis,
+                    &format!("the report for gateways can't be written: {why}"),
+                );
             }
             None => drop(self.complaints.remove("report")),
         }
@@ -164,8 +104,8 @@ impl Follower {
         }
     }
 
-    /// While the database is away: hears how far the sales go on.
-    pub(super) async fn hear_of_sales(&mut self) {
+    /// While the database is away: looks how far the sales go on.
+    pub(super) async fn refresh_sales(&mut self) {
         self.drain_news();
         let mut by_server: HashMap<Server, (Questions, Vec<Bytes>)> = HashMap::new();
         for _ in 0..ASKED_MAX {
@@ -189,10 +129,4 @@ impl Follower {
             }
         }
     }
-}
-
-/// By the system's clock, in unix time.
-pub(super) fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as i64)
 }

@@ -77,7 +77,14 @@ pub async fn resync(
                 }
             }
         }
-        let step = SaleStep { sku: text.clone(), to: under_way.clone(), rows, terms: None, entries: 0, written_ms: (0, 0) };
+        let step = SaleStep {
+            sku: text.clone(),
+            to: under_way.clone(),
+            rows,
+            terms: None,
+            entries: 0,
+            written_ms: (0, 0),
+        };
         store.apply(&[(at, step)]).await.map_err(words)?;
         at = Some(under_way.clone());
         if at_end {

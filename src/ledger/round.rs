@@ -8,11 +8,12 @@ use std::pin::pin;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::counts::{Cause, now_ms};
 use super::fault;
 use super::follower::{Follower, PAUSE};
 use super::names::name_of;
 use super::node::Questions;
-use super::report::{Cause, REPORT_EVERY, now_ms};
+use super::report::REPORT_EVERY;
 use super::sale::{Look, Sale};
 use super::store::{SaleStep, Step, Store, StoreError};
 use super::upstream::Server;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::ledger::LedgerView;
 use super::losses::Loss;
 use super::merged::Merged;
 pub use super::node_view::NodeView;
 use super::process_figures::ProcessFigures;
-use super::ledger::LedgerView;
 use super::sales::SaleView;
 use super::upsets::UpsetsView;
 use super::verdict::Status;

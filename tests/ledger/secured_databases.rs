@@ -16,10 +16,12 @@ fn server(kind: Kind, pair: &Pair) -> SqlServer {
         std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
         let (cert, key) = (cert.display(), key.display());
         match kind {
-            Kind::Postgres => ["ssl=on".to_owned(), format!("ssl_cert_file={cert}"), format!("ssl_key_file={key}")]
-                .into_iter()
-                .flat_map(|option| ["-c".to_owned(), option])
-                .collect(),
+            Kind::Postgres => {
+                ["ssl=on".to_owned(), format!("ssl_cert_file={cert}"), format!("ssl_key_file={key}")]
+                    .into_iter()
+                    .flat_map(|option| ["-c".to_owned(), option])
+                    .collect()
+            }
             Kind::Maria => vec![format!("--ssl-cert={cert}"), format!("--ssl-key={key}")],
         }
     })

@@ -96,7 +96,9 @@ fn a_database_that_is_away_is_seen_at_every_gateway_and_stops_sales_where_it_is_
         assert_eq!(metric(gateway, "hotgate_ledger_database_up"), Some(1.0));
     }
     wait_until("places are given again", || client.ask("RESERVE.ADD mask eve").starts_with('*'));
-    wait_until("it is in its log", || ledger.log().contains("no sale is more than ledger.lag_max entries behind"));
+    wait_until("it is in its log", || {
+        ledger.log().contains("no sale is more than ledger.lag_max entries behind")
+    });
 }
 
 #[test]

@@ -220,7 +220,8 @@ fn each_grant_is_in_the_database_though_the_ledger_is_killed_and_an_empty_redis_
     let told = demo.until("is killed").len() + demo.until("starts").len();
     assert!(told > 8, "{told}");
     let told = demo.until("Redis gave").pop().unwrap();
-    let numbers: Vec<&str> = told.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty()).collect();
+    let numbers: Vec<&str> =
+        told.split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty()).collect();
     assert!(numbers.len() == 3 && numbers[0] == numbers[1] && numbers[2] == "0", "{told}");
     assert!(told.ends_with("`hotgate ledger verify` says: 0 differences."), "{told}");
     demo.until("and it has 0 keys.");

@@ -50,18 +50,21 @@ async fn the_panel_of_the_ledger_says_how_it_is() {
         until_it_says(&browser, words).await;
     }
     let gap = HaltedView { key: "mask".to_owned(), why: "entry 8 is missing in Redis".to_owned() };
-    set(&stage, LedgerView {
-        state: LedgerState::Waiting,
-        fault: "MariaDB: Table is full (1114)".to_owned(),
-        lag_entries: 12_000,
-        lag_s: 40.0,
-        late: 1,
-        latest: "{8421}:booking".to_owned(),
-        halted: 1,
-        halted_named: vec![gap],
-        errors: vec![("database".to_owned(), 7), ("gap".to_owned(), 1)],
-        ..following
-    });
+    set(
+        &stage,
+        LedgerView {
+            state: LedgerState::Waiting,
+            fault: "MariaDB: Table is full (1114)".to_owned(),
+            lag_entries: 12_000,
+            lag_s: 40.0,
+            late: 1,
+            latest: "{8421}:booking".to_owned(),
+            halted: 1,
+            halted_named: vec![gap],
+            errors: vec![("database".to_owned(), 7), ("gap".to_owned(), 1)],
+            ..following
+        },
+    );
     for words in [
         "database away",
         "MariaDB: Table is full (1114)",

@@ -227,9 +227,7 @@ fn sessions(security: &Security) -> Option<SslOpts> {
         Security::Plain => None,
         Security::Encrypted => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
         Security::Verified(file) => Some(
-            SslOpts::default()
-                .with_disable_built_in_roots(true)
-                .with_root_certs(vec![file.clone().into()]),
+            SslOpts::default().with_disable_built_in_roots(true).with_root_certs(vec![file.clone().into()]),
         ),
     }
 }

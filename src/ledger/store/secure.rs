@@ -50,15 +50,18 @@ pub fn security_of(url: &str) -> Result<(String, Security), String> {
         // Who names an authority wants it to be asked.
         (Some("require" | "verify-full"), Some(file)) => Security::Verified(file),
         (Some("verify-full"), None) => {
-            return Err("ledger.url has sslmode=verify-full and no sslrootcert: name the file of the authorities, \
+            return Err(
+                "ledger.url has sslmode=verify-full and no sslrootcert: name the file of the authorities, \
                 /etc/ssl/certs/ca-certificates.crt for those that the system trusts"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         (None | Some("disable"), Some(_)) => {
             return Err("ledger.url has sslrootcert and encrypts nothing: add sslmode=verify-full".to_owned());
         }
         (Some(_), _) => {
-            return Err("ledger.url has an sslmode that is not known here: disable, require or verify-full".to_owned());
+            return Err("ledger.url has an sslmode that is not known here: disable, require or verify-full"
+                .to_owned());
         }
     };
     let query = others.join("&");
@@ -123,7 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Openi
     type Future = Pin<Box<dyn Future<Output = io::Result<Session<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { self.0.connect(self.1, stream).await.map(|session| Session(Box::new(session))) })
+        Box::pin(
+            async move { self.0.connect(self.1, stream).await.map(|session| Session(Box::new(session))) },
+        )
     }
 }
 
@@ -220,7 +225,9 @@ mod tests {
         ] {
             assert_eq!(security_of(url), Ok((rest.to_owned(), security)), "{url}");
         }
-        for query in ["sslmode=prefer", "sslmode=verify-full", "sslrootcert=/ca", "sslmode=verify-ca&sslrootcert=/ca"] {
+        for query in
+            ["sslmode=prefer", "sslmode=verify-full", "sslrootcert=/ca", "sslmode=verify-ca&sslrootcert=/ca"]
+        {
             let error = security_of(&format!("postgres://u:secret@h/d?{query}")).unwrap_err();
             assert!(error.starts_with("ledger.url has ") && !error.contains("secret"), "{error}");
         }

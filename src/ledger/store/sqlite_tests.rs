@@ -13,7 +13,10 @@ fn step(from: Option<&Position>, entry: i64, seq: i64) -> Step {
         entry,
     };
     let to = Position { opened_ms: 5, entry, checksum: 70 + entry, halted: None };
-    (from.cloned(), SaleStep { sku: "mask".to_owned(), to, rows: vec![row], terms: None, entries: 1, written_ms: (0, 0) })
+    (
+        from.cloned(),
+        SaleStep { sku: "mask".to_owned(), to, rows: vec![row], terms: None, entries: 1, written_ms: (0, 0) },
+    )
 }
 
 #[test]

@@ -50,7 +50,9 @@ pub(super) fn judge(ledger: Option<&LedgerView>, found: &mut Findings) {
     let sales = match (ledger.late, ledger.required) {
         (0, _) => String::new(),
         (_, false) => format!(", most of all {}", name(&ledger.latest)),
-        (_, true) => format!(", most of all {}: beyond ledger.lag_max no places are given", name(&ledger.latest)),
+        (_, true) => {
+            format!(", most of all {}: beyond ledger.lag_max no places are given", name(&ledger.latest))
+        }
     };
     found.add(level, format!("The ledger is {entries} entries ({lag}) behind{sales}."));
 }
@@ -63,8 +65,7 @@ mod tests {
     fn check(ledger: LedgerView, expect: &[(Level, &str)]) {
         let mut found = Findings::default();
         judge(Some(&ledger), &mut found);
-        let said: Vec<_> =
-            found.0.iter().map(|finding| (finding.level, finding.sentence.as_str())).collect();
+        let said: Vec<_> = found.0.iter().map(|finding| (finding.level, finding.sentence.as_str())).collect();
         assert_eq!(said, expect);
     }
 
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn a_ledger_or_a_database_that_is_away_is_told() {
         let silent = LedgerView { state: LedgerState::Silent, heard_s: 20.0, ..following() };
-        let sentence = "The ledger has not been heard of for 20 s: reservations are not brought into the database.";
+        let sentence =
+            "The ledger has not been heard of for 20 s: reservations are not brought into the database.";
         check(silent.clone(), &[(Level::Critical, sentence)]);
         let stop = format!("{sentence} Sales give no more places beyond ledger.lag_max.");
         check(LedgerView { required: true, ..silent }, &[(Level::Critical, &stop)]);
