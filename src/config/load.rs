@@ -17,7 +17,7 @@ use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
 use super::sections::{Config, Upstream};
-use super::types::Secret;
+use super::types::{Secret, UpstreamKindChoice};
 use super::value::{Change, Value};
 use crate::route::{ClusterId, DEFAULT_CLUSTER};
 
@@ -59,6 +59,12 @@ impl Config {
     /// As [`Config::upstream_of`], to be changed.
     pub fn upstream_of_mut(&mut self, _cluster: ClusterId) -> &mut Upstream {
         &mut self.upstream
+    }
+
+    /// The servers of a cluster that the configuration names, which Sentinels are not.
+    pub fn servers_of(&self, cluster: ClusterId) -> &[Address] {
+        let upstream = self.upstream_of(cluster);
+        if upstream.kind == UpstreamKindChoice::Sentinel { &[] } else { &upstream.servers }
     }
 
     /// The servers of all clusters that the configuration names.
@@ -207,7 +213,10 @@ fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
     for (index, user) in config.auth.users.iter_mut().enumerate() {
         read(format!("auth.user[{index}].password_file"), &user.password_file, &mut user.password);
     }
-    read("upstream.password_file".to_owned(), &config.upstream.password_file, &mut config.upstream.password);
+    let upstream = &mut config.upstream;
+    read("upstream.password_file".to_owned(), &upstream.password_file, &mut upstream.password);
+    let (file, secret) = (&upstream.sentinel_password_file, &mut upstream.sentinel_password);
+    read("upstream.sentinel_password_file".to_owned(), file, secret);
     read("admin.token_file".to_owned(), &config.admin.token_file, &mut config.admin.token);
     for (index, bearer) in config.admin.bearers.iter_mut().enumerate() {
         read(format!("admin.bearer[{index}].token_file"), &bearer.token_file, &mut bearer.token);

@@ -100,6 +100,13 @@ fn credentials(config: &Config, reader: &mut Reader<'_>) {
         "upstream.password_file",
         &config.upstream.password_file,
     );
+    exclusive(
+        reader,
+        "upstream.sentinel_password",
+        &config.upstream.sentinel_password,
+        "upstream.sentinel_password_file",
+        &config.upstream.sentinel_password_file,
+    );
     exclusive(reader, "admin.token", &config.admin.token, "admin.token_file", &config.admin.token_file);
     for (index, bearer) in config.admin.bearers.iter().enumerate() {
         check_bearer(bearer, &format!("admin.bearer[{index}]"), reader);
@@ -254,6 +261,7 @@ fn upstream(config: &Config, reader: &mut Reader<'_>) {
         let message = format!("expected one server, since kind is \"single\", found {found}; list one");
         relation(reader, &["upstream.servers", "upstream.kind"], message);
     }
+    sentinels(config, reader);
     if single && upstream.read_from != ReadFrom::Master {
         let message = "a single server has no replicas that the gateway knows; use \"master\"".to_owned();
         relation(reader, &["upstream.read_from", "upstream.kind"], message);
@@ -263,6 +271,33 @@ fn upstream(config: &Config, reader: &mut Reader<'_>) {
         ("upstream.backoff_min", upstream.backoff_min),
         ("upstream.backoff_max", upstream.backoff_max),
     );
+}
+
+/// Who is to be asked, and for what, go together.
+fn sentinels(config: &Config, reader: &mut Reader<'_>) {
+    let upstream = &config.upstream;
+    if upstream.kind == UpstreamKindChoice::Sentinel {
+        if upstream.master.is_none() {
+            let message =
+                "expected upstream.master beside it, the name of the master at the Sentinels; give it"
+                    .to_owned();
+            relation(reader, &["upstream.kind", "upstream.master"], message);
+        }
+        if let Some(path) = upstream.servers.iter().find(|server| server.unix_path().is_some()) {
+            let message = format!("{path} is a Unix socket; name the Sentinels by host:port");
+            relation(reader, &["upstream.servers", "upstream.kind"], message);
+        }
+    } else if upstream.master.is_some() {
+        let message = "only Sentinels are asked for a master by its name; add upstream.kind = \"sentinel\", with the Sentinels in \
+                       upstream.servers, or take it out";
+        relation(reader, &["upstream.master", "upstream.kind"], message.to_owned());
+    }
+    let has_password = upstream.sentinel_password.is_some() || upstream.sentinel_password_file.is_some();
+    if upstream.sentinel_user.is_some() && !has_password {
+        let message =
+            "a user needs upstream.sentinel_password or upstream.sentinel_password_file beside it".to_owned();
+        relation(reader, &["upstream.sentinel_user", "upstream.sentinel_password"], message);
+    }
 }
 
 fn bounds(config: &Config, reader: &mut Reader<'_>) {

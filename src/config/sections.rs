@@ -169,7 +169,7 @@ section! {
     Upstream {
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
             Kind::List { of: &Kind::Server, min: 1, max: 1000 }, restart,
-            "The server, or some nodes of the cluster.";
+            "The server, some nodes of the cluster, or the Sentinels.";
         tls: bool = false, Kind::Flag, restart,
             "Whether the gateway speaks TLS with its servers, on every connection.";
         ca_file: Option<PathBuf> = None, Kind::Path, live,
@@ -182,7 +182,15 @@ section! {
             "The name that the servers' certificates must have; empty takes the host of each server's address.";
         kind: UpstreamKindChoice = UpstreamKindChoice::Auto,
             Kind::Choice { names: UpstreamKindChoice::NAMES }, restart,
-            "Whether the upstream is one server or a cluster; auto asks it.";
+            "Whether the upstream is one server, a cluster, or a master that Sentinels name; auto asks it.";
+        master: Option<String> = None, Kind::Text, restart,
+            "The name of the master at the Sentinels.";
+        sentinel_user: Option<String> = None, Kind::Text, live,
+            "The user of the gateway at the Sentinels; empty is the user default.";
+        sentinel_password: Option<Secret> = None, Kind::Secret, live,
+            "The password of the gateway at the Sentinels; empty gives none.";
+        sentinel_password_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that password, instead of sentinel_password.";
         user: Option<String> = None, Kind::Text, live,
             "The user of the gateway at Redis; empty is the user default.";
         password: Option<Secret> = None, Kind::Secret, live,

@@ -41,6 +41,8 @@ choice! {
         Single = "single",
         /// A Redis Cluster.
         Cluster = "cluster",
+        /// One master with replicas, which Sentinels name.
+        Sentinel = "sentinel",
     }
 }
 

@@ -11,10 +11,13 @@ use crate::shared::topology::{SLOTS, Topology, UpstreamKind};
 pub fn conditions(gateway: &Gateway) -> Conditions {
     let topology = gateway.topology.load();
     let file = gateway.config_file.load();
-    let (unusable_servers, stray_servers) = unusable_servers(gateway, &topology);
+    let (mut unusable_servers, stray_servers) = unusable_servers(gateway, &topology);
+    let sentinels: Vec<_> = gateway.facts.iter().map(|facts| facts.sentinels()).collect();
+    unusable_servers.extend(sentinels.iter().flat_map(|trouble| trouble.unusable.iter().cloned()));
     Conditions {
         unserved_slots: unserved_slots(&topology),
         unusable_servers,
+        no_sentinel: sentinels.iter().any(|trouble| trouble.is_blind),
         stray_servers,
         reload_refused: file.refused.clone(),
         restart_needed: file.restart_needed.clone(),
@@ -38,7 +41,7 @@ fn unusable_servers(gateway: &Gateway, topology: &Topology) -> (Vec<String>, Vec
     let config = gateway.config.load();
     let (mut unusable, mut stray) = (Vec::new(), Vec::new());
     for cluster in config.clusters() {
-        for address in &config.upstream_of(cluster).servers {
+        for address in config.servers_of(cluster) {
             let found = topology.cluster(cluster).find(&address.host, address.port);
             if found.and_then(|index| topology.node(index)).is_some_and(|node| node.present) {
                 continue;

@@ -177,7 +177,7 @@ async fn missing_rights_in(
         *kept = Some(client);
         return Some(missing);
     }
-    for address in &settings.seeds {
+    for address in &settings.data_servers().await {
         let asked = async {
             let mut client =
                 UpstreamClient::connect(address, &settings.credentials, settings.timeouts).await?;

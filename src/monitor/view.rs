@@ -277,6 +277,8 @@ pub struct Conditions {
     pub unserved_slots: u32,
     /// Servers that the configuration names and that can't be used, with why, as clauses.
     pub unusable_servers: Vec<String>,
+    /// The servers of a cluster are named by Sentinels, and none of these can be used.
+    pub no_sentinel: bool,
     /// Servers that it names and that belong to another cluster.
     pub stray_servers: Vec<String>,
     /// What happened to the gateway's own threads and clock.

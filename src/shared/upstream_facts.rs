@@ -32,16 +32,31 @@ pub struct UpstreamTrouble {
     pub unheard: bool,
 }
 
+/// What is wrong with the Sentinels that name the master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentinelTrouble {
+    /// Those that are of no use, with why, as clauses.
+    pub unusable: Vec<String>,
+    /// None is: a failover would go unnoticed.
+    pub is_blind: bool,
+}
+
 /// Where the facts are published.
 pub struct UpstreamFactsCell {
     current: ArcSwap<UpstreamFacts>,
+    sentinels: ArcSwap<SentinelTrouble>,
     trouble: ArcSwapOption<UpstreamTrouble>,
     changes: watch::Sender<u64>,
 }
 
 impl Default for UpstreamFactsCell {
     fn default() -> Self {
-        Self { current: ArcSwap::default(), trouble: ArcSwapOption::empty(), changes: watch::Sender::new(0) }
+        Self {
+            current: ArcSwap::default(),
+            sentinels: ArcSwap::default(),
+            trouble: ArcSwapOption::empty(),
+            changes: watch::Sender::new(0),
+        }
     }
 }
 
@@ -65,6 +80,16 @@ impl UpstreamFactsCell {
     /// Publishes what is wrong, or that nothing is.
     pub fn set_trouble(&self, trouble: Option<UpstreamTrouble>) {
         self.trouble.store(trouble.map(Arc::new));
+    }
+
+    /// What is wrong with the Sentinels, if there are any.
+    pub fn sentinels(&self) -> Arc<SentinelTrouble> {
+        self.sentinels.load_full()
+    }
+
+    /// Publishes what is wrong with them.
+    pub fn set_sentinels(&self, trouble: SentinelTrouble) {
+        self.sentinels.store(Arc::new(trouble));
     }
 
     /// Counts the publications; works on any runtime.

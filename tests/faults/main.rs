@@ -20,6 +20,7 @@ mod hung_master;
 mod lost_connections;
 mod memory_at_rest;
 mod panics;
+mod sentinel;
 mod slow_reader;
 mod soak;
 mod strangers;

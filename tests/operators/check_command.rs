@@ -41,7 +41,7 @@ fn a_good_file_is_ok() {
 #[test]
 fn every_error_is_reported_in_one_go() {
     check(
-        "[gateway]\nlisten = \"127.0.0.1:6380\"\nworker = 4\n\n[upstream]\nconnect_timeout = 100\nkind = \"sentinel\"\n\
+        "[gateway]\nlisten = \"127.0.0.1:6380\"\nworker = 4\n\n[upstream]\nconnect_timeout = 100\nkind = \"sentry\"\n\
          drain_timeout = \"1s\"\n\n[detect]\nenter_rate = 100\n\n[[quota]]\nlimit = -1\n",
         1,
         &[
@@ -50,7 +50,7 @@ fn every_error_is_reported_in_one_go() {
             "FILE:3:1: gateway.worker: unknown key; did you mean `workers`?",
             "FILE:6:19: upstream.connect_timeout: expected a duration from \"1ms\" to \"1m\", found the integer 100; \
              write a string with its unit, such as \"100ms\"",
-            "FILE:7:8: upstream.kind: expected \"auto\" | \"single\" | \"cluster\", found \"sentinel\"",
+            "FILE:7:8: upstream.kind: expected \"auto\" | \"single\" | \"cluster\" | \"sentinel\", found \"sentry\"",
             "FILE:8:1: upstream.drain_timeout: unknown key here; did you mean `gateway.drain_timeout`?",
             "FILE:10:1: detect.leave_rate: expected at most detect.enter_rate (100), found 500; \
              lower it or raise that",

@@ -30,6 +30,7 @@ mod headlines_gateway;
 mod headlines_keys;
 mod headlines_pairs;
 mod headlines_process;
+mod headlines_sentinel;
 mod headlines_unasked;
 mod headlines_upstream;
 mod http_api;

@@ -60,6 +60,9 @@ fn file(path: &str, value: &str) -> String {
             format!("{path} = {value}\n{} = {OTHER_FILE:?}\n", path.replace("key_file", "cert_file"))
         }
         "ledger.required" => format!("{path} = {value}\nledger.url = \"sqlite:elsewhere.db\"\n"),
+        "upstream.kind" if value == "\"sentinel\"" => format!("{path} = {value}\nupstream.master = \"x\"\n"),
+        "upstream.master" => format!("{path} = {value}\nupstream.kind = \"sentinel\"\n"),
+        "upstream.sentinel_user" => format!("{path} = {value}\nupstream.sentinel_password = \"z\"\n"),
         "upstream.user" => format!("{path} = {value}\nupstream.password = \"of the user\"\n"),
         _ => format!("{path} = {value}\n"),
     }

@@ -25,6 +25,7 @@ pub mod redis;
 pub mod relay;
 pub mod secured;
 pub mod seeds;
+pub mod sentinels;
 pub mod shared;
 pub mod text;
 pub mod tunnel;

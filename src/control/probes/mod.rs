@@ -76,7 +76,7 @@ fn servers(gateway: &Gateway) -> HashSet<(ClusterId, Address)> {
     let present = topology.nodes.iter().filter(|node| node.present);
     let mut servers: HashSet<_> = present.map(|node| (node.cluster, node.address.clone())).collect();
     for cluster in config.clusters() {
-        servers.extend(config.upstream_of(cluster).servers.iter().map(|address| (cluster, address.clone())));
+        servers.extend(config.servers_of(cluster).iter().map(|address| (cluster, address.clone())));
     }
     servers
 }

@@ -26,7 +26,8 @@ const CIPHER_SUITES: [u8; 8] = [0x13, 0x01, 0xc0, 0x2f, 0xc0, 0x30, 0x00, 0x2f];
 pub fn check_identity(info_server: &str, own_id: &str) -> Result<(), String> {
     if field(info_server, "redis_mode") == Some("sentinel") {
         return Err(
-            "it is a Sentinel, which keeps no data: name the master that it watches in upstream.servers"
+            "it is a Sentinel, which keeps no data: set upstream.kind = \"sentinel\" and upstream.master, or name the master that \
+             it watches in upstream.servers"
                 .to_owned(),
         );
     }
@@ -36,17 +37,25 @@ pub fn check_identity(info_server: &str, own_id: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A sentence, if a server that should take writes is a replica.
-pub fn replica_of(address: &Address, replication: &str) -> Option<String> {
+/// A sentence, if a server that should take writes is a replica. It was named in the configuration, or by Sentinels.
+pub fn replica_of(address: &Address, replication: &str, named_by_sentinels: bool) -> Option<String> {
     let master = match (field(replication, "role")?, field(replication, "master_host")) {
         ("slave", Some(host)) => {
             format!("{host}:{}", field(replication, "master_port").unwrap_or_default())
         }
         _ => return None,
     };
-    Some(format!(
-        "{address} is a replica of {master}: every write fails; name the master in upstream.servers"
-    ))
+    Some(match named_by_sentinels {
+        true => format!(
+            "{address}, which the Sentinels name as the master, is a replica of {master}: every write fails until they have settled \
+             it (SENTINEL MASTER shows what they know)"
+        ),
+        false => {
+            format!(
+                "{address} is a replica of {master}: every write fails; name the master in upstream.servers"
+            )
+        }
+    })
 }
 
 /// A clause, if a server reads its data from disk and refuses everything meanwhile.
@@ -128,10 +137,10 @@ mod tests {
     fn a_replica_names_its_master() {
         let address = Address::new("10.0.0.3", 6379);
         let replication = "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6380\r\n";
-        let why = replica_of(&address, replication).unwrap_or_default();
+        let why = replica_of(&address, replication, false).unwrap_or_default();
         assert!(why.starts_with("10.0.0.3:6379 is a replica of 10.0.0.1:6380"), "{why}");
-        assert_eq!(replica_of(&address, "role:master\r\n"), None);
-        assert_eq!(replica_of(&address, ""), None);
+        assert_eq!(replica_of(&address, "role:master\r\n", false), None);
+        assert_eq!(replica_of(&address, "", false), None);
     }
 
     #[test]

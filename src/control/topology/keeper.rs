@@ -21,16 +21,15 @@ use super::discover::{Answer, Discovery, DiscoveryOptions, discover, is_master};
 use super::facts::KnownFacts;
 use super::info::single_server_view;
 use super::registry::{Registry, RegistryFull};
+use super::sentinel::{SentinelFollowers, Watched, ask_sentinels};
+use super::settings::KeeperSettings;
 use super::view::ClusterView;
-use crate::config::{Upstream, UpstreamKindChoice};
 use crate::control::backoff::{Backoff, jittered};
-use crate::control::upstream_client::{Credentials, Timeouts};
-use crate::net::Dialer;
+use crate::control::upstream_client::Timeouts;
 use crate::route::ClusterId;
-use crate::shared::gateway::Gateway;
 use crate::shared::refresh::{RefreshReason, RefreshRequest};
 use crate::shared::topology::{Address, Node, Role, Topology, TopologyCell, UpstreamKind};
-use crate::shared::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
+use crate::shared::upstream_facts::{SentinelTrouble, UpstreamFactsCell, UpstreamTrouble};
 
 /// Between discoveries that workers ask for: [`Backoff`] halves it at most, so they are at least 100 ms apart, and up to the
 /// cap while they find nothing new, as in the seconds before a dead master's replica is promoted.
@@ -44,47 +43,6 @@ const UNREACHABLE_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Addresses that one discovery may ask. Which of the less likely ones it asks is left to chance, so that over several discoveries
 /// all get their turn.
 const CANDIDATES_MAX: usize = 64;
-
-/// The keeper's part of the configuration. A new value starts a discovery at once.
-#[derive(Clone, Debug)]
-pub struct KeeperSettings {
-    /// Where to begin; for a single server, the servers that may be it.
-    pub seeds: Vec<Address>,
-    /// The kind of the upstream; `None` is found out by asking, once.
-    pub kind: Option<UpstreamKind>,
-    /// The login of the gateway at the servers.
-    pub credentials: Credentials,
-    /// How long to wait for one node.
-    pub timeouts: Timeouts,
-    /// Between discoveries when nobody asks for one; each is shortened by up to half, at random.
-    pub refresh_interval: Duration,
-}
-
-impl KeeperSettings {
-    /// Those that are in force for the servers of a cluster.
-    pub fn of_cluster(gateway: &Gateway, cluster: ClusterId) -> Self {
-        Self::new(gateway.config.load().upstream_of(cluster), gateway.dialer_of(cluster))
-    }
-
-    /// Those of the servers that `upstream` describes and that are reached by `dialer`.
-    pub fn new(upstream: &Upstream, dialer: &Dialer) -> Self {
-        Self {
-            seeds: upstream.servers.clone(),
-            kind: match upstream.kind {
-                UpstreamKindChoice::Auto => None,
-                UpstreamKindChoice::Single => Some(UpstreamKind::Single),
-                UpstreamKindChoice::Cluster => Some(UpstreamKind::Cluster),
-            },
-            credentials: Credentials {
-                user: upstream.user.clone(),
-                password: upstream.password.clone(),
-                dialer: dialer.clone(),
-            },
-            timeouts: Timeouts { connect: upstream.connect_timeout, reply: upstream.request_timeout },
-            refresh_interval: upstream.topology_refresh,
-        }
-    }
-}
 
 /// Why a discovery is due.
 enum Due {
@@ -136,6 +94,9 @@ pub struct TopologyKeeper {
     known_facts: KnownFacts,
     /// Found out by asking. A server does not change its kind without a restart, and then the gateway needs one too.
     found_kind: Option<UpstreamKind>,
+    /// The highest epoch of a master that Sentinels told of.
+    seen_epoch: u64,
+    followers: SentinelFollowers,
     requested_pause: Backoff,
     unreachable_pause: Backoff,
     requested_discovery_from: Instant,
@@ -165,6 +126,8 @@ impl TopologyKeeper {
             registry,
             known_facts: KnownFacts::default(),
             found_kind: None,
+            seen_epoch: 0,
+            followers: SentinelFollowers::new(),
             requested_pause: Backoff::new(REQUESTED_PAUSE, REQUESTED_PAUSE_MAX),
             unreachable_pause: Backoff::new(UNREACHABLE_PAUSE, UNREACHABLE_PAUSE_MAX),
             requested_discovery_from: Instant::now(),
@@ -178,6 +141,7 @@ impl TopologyKeeper {
     /// await.
     pub async fn run(mut self) {
         self.publish_unconfirmed_single();
+        self.follow_sentinels();
         let mut due = Some(Due::Scheduled);
         while let Some(reason) = due {
             let reached = self.refresh(&reason).await;
@@ -190,6 +154,11 @@ impl TopologyKeeper {
             self.requested_discovery_from = Instant::now() + self.requested_pause.next_delay(&mut self.rng);
             due = self.wait_until_due(Instant::now() + pause).await;
         }
+    }
+
+    fn follow_sentinels(&mut self) {
+        let settings = self.settings.borrow().clone();
+        self.followers.listen_to(settings.sentinels.as_ref(), settings.timeouts);
     }
 
     /// A server that is said to stand alone needs no finding out: clients get an honest error while it is down.
@@ -207,8 +176,10 @@ impl TopologyKeeper {
 
     /// Waits for a reason for a discovery; `None` when the process ends.
     async fn wait_until_due(&mut self, next_discovery: Instant) -> Option<Due> {
+        let switched = self.followers.switched();
         loop {
             tokio::select! {
+                () = switched.notified() => return Some(Due::Requested(Vec::new())),
                 request = self.requests.recv() => {
                     let request = request?;
                     if self.is_news(&request) {
@@ -223,6 +194,7 @@ impl TopologyKeeper {
                 }
                 changed = self.settings.changed() => {
                     changed.ok()?;
+                    self.follow_sentinels();
                     return Some(Due::Scheduled);
                 }
             }
@@ -268,10 +240,12 @@ impl TopologyKeeper {
             timeouts: settings.timeouts,
             own_id: self.own_id.clone(),
         };
-        let candidates = self.candidates(&settings, asking.kind, redirect_targets);
         let number = self.topology.begin_discovery(self.cluster);
-        let mut discovery = discover(candidates, &asking).await;
-        let Some((kind, view)) = self.judge(&mut discovery, &settings.seeds) else {
+        let mut discovery = match &settings.sentinels {
+            Some(watched) => self.discover_named(watched, &asking).await,
+            None => discover(self.candidates(&settings, asking.kind, redirect_targets), &asking).await,
+        };
+        let Some((kind, view)) = self.judge(&mut discovery, &settings) else {
             let unheard = !discovery.is_wrong;
             self.complain(discovery.failures, unheard);
             self.store(|registry, cluster| Ok(registry.mark_unreachable(cluster)));
@@ -280,7 +254,7 @@ impl TopologyKeeper {
         if self.complaint.take().is_some() {
             tracing::info!("the upstream answers again");
         }
-        self.facts.set_trouble(trouble_of(&discovery, kind));
+        self.facts.set_trouble(trouble_of(&discovery, kind, settings.sentinels.is_some()));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
         self.topology.end_discovery(self.cluster, number);
@@ -291,6 +265,52 @@ impl TopologyKeeper {
             self.read_facts(address, &asking).await;
         }
         true
+    }
+
+    /// Asks the masters that Sentinels name. When they tell of another meanwhile, that is asked: the former may never answer.
+    async fn discover_named(&mut self, watched: &Watched, asking: &DiscoveryOptions) -> Discovery {
+        let switched = self.followers.switched();
+        loop {
+            let (candidates, unheard) = self.named_by_sentinels(watched, asking.timeouts).await;
+            let mut discovery = tokio::select! {
+                discovery = discover(candidates, asking) => discovery,
+                () = switched.notified() => continue,
+            };
+            name_as_named(watched, &mut discovery, unheard);
+            return discovery;
+        }
+    }
+
+    /// The masters that Sentinels name. While none can be asked, the one that was named last, so that it is known whether it works, with why
+    /// they can't be asked.
+    async fn named_by_sentinels(
+        &mut self,
+        watched: &Watched,
+        timeouts: Timeouts,
+    ) -> (Vec<Address>, Vec<(Address, String)>) {
+        let heard = ask_sentinels(watched, timeouts, self.seen_epoch).await;
+        let is_blind = heard.masters.is_empty();
+        let unusable = heard.failures.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+        let trouble = SentinelTrouble { unusable, is_blind };
+        if *self.facts.sentinels() != trouble {
+            if is_blind {
+                tracing::warn!("no Sentinel can be asked for the master: {}", listed(&trouble.unusable));
+            } else if self.facts.sentinels().is_blind {
+                tracing::info!("Sentinels name the master again");
+            }
+            self.facts.set_sentinels(trouble);
+        }
+        if is_blind {
+            return (self.present_master().into_iter().collect(), heard.failures);
+        }
+        self.seen_epoch = heard.epoch;
+        (heard.masters, Vec::new())
+    }
+
+    fn present_master(&self) -> Option<Address> {
+        let topology = self.topology.load();
+        let master = topology.cluster(self.cluster).masters.first().and_then(|index| topology.node(*index));
+        master.map(|node| node.address.clone())
     }
 
     /// The nodes to ask, the likeliest first: the nodes that redirects named, since they know of the change; working masters;
@@ -329,7 +349,12 @@ impl TopologyKeeper {
     }
 
     /// The answer to believe; `None` if no answer can be used.
-    fn judge(&self, discovery: &mut Discovery, seeds: &[Address]) -> Option<(UpstreamKind, ClusterView)> {
+    fn judge(
+        &self,
+        discovery: &mut Discovery,
+        settings: &KeeperSettings,
+    ) -> Option<(UpstreamKind, ClusterView)> {
+        let seeds = &settings.seeds;
         let mut of_cluster = Vec::new();
         let is_familiar = |answer: &Answer| match answer {
             Answer::Cluster(answer) => self.is_familiar(&answer.view),
@@ -350,26 +375,10 @@ impl TopologyKeeper {
         if let Some(best) = choose(of_cluster) {
             return Some((UpstreamKind::Cluster, best.view));
         }
-        let (master, replication) = self.judge_single(&discovery.answers)?;
+        // What Sentinels name first is the master, and not who was it before.
+        let present = self.present_master().filter(|_| settings.sentinels.is_none());
+        let (master, replication) = judge_single(&discovery.answers, present.as_ref())?;
         Some((UpstreamKind::Single, single_server_view(master, replication)))
-    }
-
-    /// The present master while it is one; else the first server that is; else the present one, or the first, which
-    /// then serves reads and refuses writes in its own words.
-    fn judge_single<'a>(&self, answers: &'a [(Address, Answer)]) -> Option<(&'a Address, &'a str)> {
-        let servers: Vec<(&Address, &str)> = answers
-            .iter()
-            .filter_map(|(address, answer)| match answer {
-                Answer::Single { info } => Some((address, info.as_str())),
-                Answer::Cluster(_) => None,
-            })
-            .collect();
-        let topology = self.topology.load();
-        let masters = &topology.cluster(self.cluster).masters;
-        let present = masters.first().and_then(|index| topology.node(*index)).map(|node| &node.address);
-        let rank =
-            |(address, replication): &&(&Address, &str)| (!is_master(replication), Some(*address) != present);
-        servers.iter().min_by_key(rank).copied()
     }
 
     /// Addresses are used again by others, as those of containers are: a view that knows none of the nodes ever seen is
@@ -429,9 +438,33 @@ impl TopologyKeeper {
     }
 }
 
+/// The present master while it is one; else the first server that is; else the present one, or the first, which
+/// then serves reads and refuses writes in its own words.
+fn judge_single<'a>(
+    answers: &'a [(Address, Answer)],
+    present: Option<&Address>,
+) -> Option<(&'a Address, &'a str)> {
+    let servers = answers.iter().filter_map(|(address, answer)| match answer {
+        Answer::Single { info } => Some((address, info.as_str())),
+        Answer::Cluster(_) => None,
+    });
+    servers.min_by_key(|(address, replication)| (!is_master(replication), Some(*address) != present))
+}
+
+/// Says of failures at servers that it was Sentinels who named them; or why nobody was named.
+fn name_as_named(watched: &Watched, discovery: &mut Discovery, unheard: Vec<(Address, String)>) {
+    for (_, why) in &mut discovery.failures {
+        *why = format!(
+            "{why} (the Sentinels name it as the master {}; the gateway has to reach what they announce)",
+            watched.master
+        );
+    }
+    discovery.failures.extend(unheard);
+}
+
 /// A single server that loads its data, or that only copies another. Among several a copy may be about to be promoted, so it goes on
 /// serving reads.
-fn trouble_of(discovery: &Discovery, kind: UpstreamKind) -> Option<UpstreamTrouble> {
+fn trouble_of(discovery: &Discovery, kind: UpstreamKind, is_named: bool) -> Option<UpstreamTrouble> {
     let mut singles = discovery.answers.iter().filter_map(|(address, answer)| match answer {
         Answer::Single { info } if kind == UpstreamKind::Single => Some((address, info)),
         _ => None,
@@ -442,6 +475,6 @@ fn trouble_of(discovery: &Discovery, kind: UpstreamKind) -> Option<UpstreamTroub
         return why.map(|why| UpstreamTrouble { why: listed(&why), serves: false, unheard: false });
     }
     let (address, info) = singles.next()?;
-    let serves = discovery.answers.len() + discovery.failures.len() > 1;
-    replica_of(address, info).map(|why| UpstreamTrouble { why, serves, unheard: false })
+    let serves = is_named || discovery.answers.len() + discovery.failures.len() > 1;
+    replica_of(address, info, is_named).map(|why| UpstreamTrouble { why, serves, unheard: false })
 }

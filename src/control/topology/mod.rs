@@ -4,7 +4,7 @@
 //! nodes at once -> [`parse`] and [`info`] read the replies into a [`view`], [`choose`] picks the one to believe ->
 //! [`registry`] gives addresses their indexes and says whether anything changed -> the topology is published.
 //!
-//! `discover` and `facts` ask. `keeper` decides when and which nodes. `diagnose` says what is at an address that is no upstream.
+//! `discover`, `sentinel` and `facts` ask. `keeper` decides when and which nodes. `diagnose` says what is at an address that is no upstream.
 //! All the rest is pure.
 //!
 //! Invariant: at most one discovery of a cluster is under way, and however many workers ask, discoveries are at least 100 ms apart.
@@ -20,10 +20,13 @@ mod info;
 mod keeper;
 mod parse;
 mod registry;
+mod sentinel;
+mod settings;
 mod view;
 
 pub use info::{ClusterState, field};
-pub use keeper::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
+pub use keeper::{Published, SharedRegistry, TopologyKeeper};
+pub use settings::KeeperSettings;
 
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,10 @@ fn judge_servers(conditions: &Conditions, found: &mut Findings) {
         );
     }
     let unusable = &conditions.unusable_servers;
+    if let Some(first) = unusable.first().filter(|_| conditions.no_sentinel) {
+        let text = format!("No Sentinel can be asked, so a failover would go unnoticed: {first}.");
+        return found.add(Level::Warning, text);
+    }
     let Some(first) = unusable.first() else { return };
     let more = match unusable.len() {
         1 => String::new(),
