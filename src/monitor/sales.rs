@@ -15,6 +15,9 @@ use crate::shared::labels::{SaleRefusal, SaleVerb};
 use crate::shared::reservations::{SaleSeen, SalesSeen};
 use crate::shared::tallies::SaleTally;
 
+/// A time to sell-out is told up to a year. A rate of now says nothing beyond.
+const FORESEEN_S_MAX: f64 = 365.0 * 86_400.0;
+
 /// What was learned with customers' calls is told while it is at most so much older than the last look: its rate is that of the last second.
 const FRESH_NS: u64 = 3_000_000_000;
 
@@ -43,7 +46,7 @@ pub struct SaleView {
     pub taken_share: f64,
     /// Places taken per second, over all gateways; fewer than none where more are given back.
     pub taken_per_s: f64,
-    /// In how many seconds none is left at this rate; absent where that is not so.
+    /// In how many seconds none is left at this rate; absent where that is not so, or not within a year.
     pub sold_out_in_s: Option<f64>,
     /// When it opens and ends, in milliseconds since 1970; 0 where it is not told.
     pub start_ms: i64,
@@ -112,7 +115,7 @@ fn view(
         confirmed: facts.taken - facts.held,
         taken_share: if facts.limit > 0 { facts.taken as f64 / facts.limit as f64 } else { 1.0 },
         taken_per_s,
-        sold_out_in_s: goes.then(|| left / taken_per_s),
+        sold_out_in_s: goes.then(|| left / taken_per_s).filter(|seconds| *seconds < FORESEEN_S_MAX),
         start_ms: facts.start_ms,
         end_ms: facts.end_ms,
         offered: SaleVerb::ALL.iter().map(|verb| (verb.label(), counts.offered[verb.index()])).collect(),

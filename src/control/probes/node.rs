@@ -11,7 +11,7 @@
 //! The pulse is `ECHO` without its argument, which a server refuses before it looks at log-in, pauses and scripts. It is asked for only
 //! after a silence, since servers count such refusals.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 use crate::shared::probes::NodeProbe;
 use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::{self, Address, Node, UpstreamKind};
+use crate::shared::topology::{self, Address, Node, Topology, UpstreamKind};
 
 /// How long an answer may take before a new connection is tried.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -42,6 +42,11 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 const COUNT_PERIOD: Duration = Duration::from_millis(900);
 /// A question that the user may not ask is asked again after this: each refusal is written into the log of Redis's access lists.
 const FORBIDDEN_PERIOD: Duration = Duration::from_secs(60);
+
+/// While what a node says does not fit the topology, that is looked at again after a pause, which doubles between these two: what was read
+/// from other nodes, or a moment before, may be older than what this one says.
+const MISFIT_PAUSE: Duration = Duration::from_secs(1);
+const MISFIT_PAUSE_MAX: Duration = Duration::from_secs(32);
 
 /// `ECHO` without its argument.
 const PULSE: &[u8] = b"*1\r\n$4\r\nECHO\r\n";
@@ -57,6 +62,8 @@ pub struct Probed {
     role: Option<Role>,
     /// What it last held of its cluster.
     state: Option<ClusterState>,
+    /// From when on a topology that does not fit is looked at again, and the pause after that.
+    misfit: (Instant, Duration),
     counted: Option<Instant>,
     forbidden: HashMap<Question, Instant>,
 }
@@ -86,6 +93,7 @@ impl Probed {
             row: NodeProbe::default(),
             role: None,
             state: None,
+            misfit: (Instant::now(), MISFIT_PAUSE),
             counted: None,
             forbidden: HashMap::new(),
         }
@@ -305,15 +313,32 @@ impl Probed {
         // What is heard first may have changed since the topology was looked at.
         let is_new_state = heard.state.is_some() && heard.state != self.state;
         self.state = heard.state.or(self.state);
+        let is_misfit = if fits(&topology, self.cluster, role.as_ref(), heard.state) {
+            self.misfit = (Instant::now(), MISFIT_PAUSE);
+            false
+        } else {
+            self.may_doubt()
+        };
         let is_new_role = match (&role, &self.role) {
             (Some(Role::Master(_)), Some(Role::Master(_))) => is_single && role != self.role,
             (Some(_), _) => role != self.role,
             _ => false,
         };
         self.role = role.or(self.role.take());
-        if is_new_role || is_new_state || !node.healthy || self.row.stranger_id.is_some() {
+        if is_new_role || is_new_state || is_misfit || !node.healthy || self.row.stranger_id.is_some() {
             self.look_at_topology(RefreshReason::Changed(self.address.clone()));
         }
+    }
+
+    /// Whether a topology that does not fit is to be looked at now.
+    fn may_doubt(&mut self) -> bool {
+        let (from, pause) = self.misfit;
+        let now = Instant::now();
+        let may = now >= from;
+        if may {
+            self.misfit = (now + pause, (pause * 2).min(MISFIT_PAUSE_MAX));
+        }
+        may
     }
 
     fn look_at_topology(&self, reason: RefreshReason) {
@@ -324,6 +349,26 @@ impl Probed {
     /// Whether a name has an address still. An address needs none.
     async fn unresolved(&self) -> Option<String> {
         resolve(&self.address, PATIENCE).await.err().map(|error| UpstreamError::from(error).to_string())
+    }
+}
+
+/// Whether what a node says of itself and of its cluster is what the topology has: the replicas of a single server that are in step with it, and how
+/// many slots of a cluster have an owner.
+fn fits(topology: &Topology, cluster: ClusterId, role: Option<&Role>, state: Option<ClusterState>) -> bool {
+    let map = topology.cluster(cluster);
+    match (map.kind, role, state) {
+        (UpstreamKind::Single, Some(Role::Master(replicas)), _) => {
+            let is_replica = |node: &&Arc<Node>| {
+                node.cluster == cluster
+                    && node.present
+                    && node.healthy
+                    && node.role == topology::Role::Replica
+            };
+            let known = topology.nodes.iter().filter(is_replica).map(|node| node.address.to_string());
+            known.collect::<BTreeSet<_>>() == replicas.iter().cloned().collect()
+        }
+        (UpstreamKind::Cluster, _, Some(state)) => state.assigned_slots == u64::from(map.assigned_slots()),
+        _ => true,
     }
 }
 

@@ -25,6 +25,7 @@ export function micros(us) {
 }
 
 export function span(seconds) {
+  if (seconds < 0.5) return "< 1 s";
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172_800) return `${(seconds / 3600).toFixed(1)} h`;

@@ -1,15 +1,17 @@
 //! The table of HTTP connections: which one is closed for the next when the bound is reached.
 //!
-//! The next connection always gets in, so a health check is answered however many other connections there are. The connection that
-//! has waited longest without a request is closed for it. Connections that wait for a request go first, then those whose
-//! request is being answered, and event streams last. One address may have half of the connections. Beyond that its own are
-//! closed, and never its streams.
+//! The next connection always gets in, so a health check is answered however many other connections there are. Another one is closed for it.
+//! First go connections that were kept after an answer and those that have been silent for [`GRACE`] from their beginning, the oldest of them first; then
+//! newer ones whose request has not come yet, then those whose request is being answered, and event streams last. So a probe keeps its
+//! place while its request is on its way, unless as many connections as may be came without a word in the same second. One address may
+//! have half of the connections. Beyond that its own are closed, and never its streams.
 //!
 //! It decides and does no IO; `listener` carries it out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -19,6 +21,9 @@ use crate::net::SocketName;
 
 /// Connections up to which one address may have all: below it half would be too few for a single dashboard.
 const UNSHARED_MAX: usize = 15;
+
+/// How long a connection whose first request has not come is taken for one whose request is on its way.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// An address, as far as askers are told apart by it: of IPv6 the first 64 bits, since a host chooses the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,11 +45,13 @@ impl Source {
     }
 }
 
-/// What a connection does. The first ones give way first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// It waits for a request, or for its asker to take an answer.
-    Waiting,
+    /// Its first request has not come.
+    Coming,
+    /// It was answered, and waits for its asker to take that or to ask again.
+    Kept,
     /// A request is being answered.
     Answering,
     /// An event stream.
@@ -57,7 +64,7 @@ pub struct Course(Mutex<(Doing, Instant)>);
 
 impl Course {
     fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new((Doing::Waiting, Instant::now()))))
+        Arc::new(Self(Mutex::new((Doing::Coming, Instant::now()))))
     }
 
     /// It does something else from now on.
@@ -76,6 +83,21 @@ struct Entry {
     source: Source,
     course: Arc<Course>,
     task: Option<AbortHandle>,
+}
+
+impl Entry {
+    /// The smaller this is, the sooner it gives way.
+    fn worth(&self, now: Instant) -> (u8, Instant) {
+        let (doing, since) = self.course.now();
+        let rank = match doing {
+            Doing::Kept => 0,
+            Doing::Coming if now.saturating_duration_since(since) >= GRACE => 0,
+            Doing::Coming => 1,
+            Doing::Answering => 2,
+            Doing::Streaming => 3,
+        };
+        (rank, since)
+    }
 }
 
 /// The table of connections; the listener owns it.
@@ -126,9 +148,9 @@ impl Connections {
 
     /// Ends the one that gives way first. It walks all, of which there are at most 4,096.
     fn end_one(&mut self, may: impl Fn(&Entry) -> bool) -> bool {
+        let now = Instant::now();
         let first = self.all.iter().filter(|(_, entry)| may(entry));
-        let Some(number) =
-            first.min_by_key(|(number, entry)| (entry.course.now(), **number)).map(|(n, _)| *n)
+        let Some(number) = first.min_by_key(|(number, entry)| (entry.worth(now), **number)).map(|(n, _)| *n)
         else {
             return false;
         };
@@ -182,6 +204,26 @@ mod tests {
         fifth.turn(Doing::Streaming);
         entered(&mut table, 6);
         assert!(!held(&table, &first) && held(&table, &fifth), "the oldest stream if there is nothing else");
+    }
+
+    /// A health check whose request is on its way outlasts those who were answered, and those who never ask.
+    #[test]
+    fn one_whose_request_is_on_its_way_keeps_its_place() {
+        let mut table = Connections::new(3);
+        let held = |table: &Connections, course: &Arc<Course>| {
+            table.all.values().any(|entry| Arc::ptr_eq(&entry.course, course))
+        };
+        let (silent, _) = entered(&mut table, 1);
+        *silent.0.lock().unwrap() = (Doing::Coming, Instant::now() - GRACE);
+        let (kept, _) = entered(&mut table, 2);
+        let (probe, _) = entered(&mut table, 3);
+        kept.turn(Doing::Kept);
+        entered(&mut table, 4);
+        assert!(!held(&table, &silent) && held(&table, &kept), "who was silent since longer");
+        entered(&mut table, 5);
+        assert!(!held(&table, &kept) && held(&table, &probe));
+        entered(&mut table, 6);
+        assert!(!held(&table, &probe), "the oldest, where nobody has asked yet");
     }
 
     #[test]

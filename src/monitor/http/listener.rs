@@ -110,7 +110,7 @@ async fn serve_one(
         async move {
             let answer = answer.await;
             if course.now().0 == Doing::Answering {
-                course.turn(Doing::Waiting);
+                course.turn(Doing::Kept);
             }
             answer
         }

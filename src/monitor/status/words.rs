@@ -59,6 +59,7 @@ pub fn duration_us(us: f64) -> String {
 /// A span in seconds as people say it: `40 s`, `12 min`, `3.5 h`.
 pub fn duration_s(seconds: f64) -> String {
     match seconds {
+        s if s < 0.5 => "< 1 s".to_owned(),
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
         s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
