@@ -151,9 +151,11 @@ function announce({ level, sentence }) {
 function showTiles({ now, totals }) {
   put("rate", rate(now.requests_per_s));
   putParts("rate-sub", [`${bytes(now.bytes_in_per_s)}/s in`, `${bytes(now.bytes_out_per_s)}/s out`, `${now.cpu_cores.toFixed(2)} cores`]);
-  put("p99", micros(now.request_time.p99_us));
-  const [redis, own] = [now.upstream_time, now.gateway_time].map(time => (time.p99_us > 0 ? micros(time.p99_us) : "–"));
-  putParts("latency-sub", [`p50 ${micros(now.request_time.p50_us)}`, `Redis p99 ${redis}`, `hotgate adds p99 ${own}`]);
+  // Without requests there are no times.
+  const known = us => (us > 0 ? micros(us) : "–");
+  put("p99", known(now.request_time.p99_us));
+  const [redis, own] = [now.upstream_time, now.gateway_time].map(time => known(time.p99_us));
+  putParts("latency-sub", [`p50 ${known(now.request_time.p50_us)}`, `Redis p99 ${redis}`, `hotgate adds p99 ${own}`]);
   const idle = now.offered_per_s < 0.5;
   put("combine", idle ? "–" : `${rate(now.offered_per_s)} → ${rate(now.flushed_per_s)}/s`);
   const saved = Math.max(0, 1 - now.flushed_per_s / now.offered_per_s);

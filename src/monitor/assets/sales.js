@@ -38,7 +38,7 @@ const COLUMNS = [
   ["whole", taken],
   ["num", (cell, sale) => twoLines(cell, isOver(sale) ? "–" : whole(Math.max(0, sale.limit - sale.taken)), `of ${whole(sale.limit)}`)],
   ["num", (cell, sale) => twoLines(cell, `${whole(sale.held)} · ${whole(sale.confirmed)}`, sale.cancelled > 0 ? `${whole(sale.cancelled)} given back here` : "")],
-  ["num", (cell, sale) => set(cell, `${rate(sale.taken_per_s)}/s`)],
+  ["num", (cell, sale) => set(cell, isOver(sale) ? "–" : `${rate(sale.taken_per_s)}/s`)],
   ["num", refused],
   ["num", (cell, sale) => set(cell, sale.sold_out_in_s === null ? "–" : span(sale.sold_out_in_s))],
   ["whole plain controls", controls],
