@@ -12,8 +12,8 @@ use libfuzzer_sys::fuzz_target;
 static TABLE: LazyLock<CommandTable> = LazyLock::new(CommandTable::builtin);
 
 /// Rules of every kind, right and wrong.
-const RULES: [&str; 40] = [
-    "on", "off", "nopass", "resetpass", ">pw", "<pw", "#0", "!0", "reset", "clearselectors", "~*", "~a:*", "%R~a:*", "%W~b", "%RW~c", "%~",
+const RULES: [&str; 42] = [
+    "on", "off", "nopass", "resetpass", ">pw", "<pw", "#0", "!0", "reset", "clearselectors", "~*", "~a:*", "%R~a:*", "%W~b", "%RW~c", "%~", "%R~*", "%W~*",
     "allkeys", "resetkeys", "&*", "&c:*", "allchannels", "resetchannels", "+@all", "-@all", "+@read", "-@write", "+@nosuch", "+get", "-get",
     "+client", "-client|kill", "+client|id", "+config|get", "+select|0", "-select|0", "+nosuch", "(+get", "~a)", "(+set %R~x)", ")",
 ];

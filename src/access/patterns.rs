@@ -117,6 +117,8 @@ impl KeyPatterns {
             out.extend_from_slice(match known.allows {
                 KeyUse { reads: true, writes: false } => b"%R~",
                 KeyUse { reads: false, writes: true } => b"%W~",
+                // `~*` would be the rule for all keys, behind which no pattern may stand.
+                _ if known.pattern == b"*" => b"%RW~",
                 _ => b"~",
             });
             out.extend_from_slice(&known.pattern);
@@ -201,5 +203,14 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_star_put_together_of_two_rules_is_not_shown_as_the_rule_for_all_keys() {
+        let mut patterns = KeyPatterns::default();
+        [&b"%R~*"[..], b"%W~*", b"~b"].iter().for_each(|rule| assert!(patterns.add(rule).is_some()));
+        let mut shown = Vec::new();
+        patterns.describe(&mut shown);
+        assert_eq!(shown, b"%RW~* ~b");
     }
 }
