@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::control::reload::ConfigSource;
 use crate::control::service_manager;
 use crate::net::Listener;
+use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::{Gateway, Stage};
 use control::Reloadable;
 pub use error::ProcessError;
@@ -95,6 +96,8 @@ pub async fn serve(
     control::start(&gateway, ends, Reloadable { source, asked, descriptors, certificates }, admin);
     wait_for_upstream(&gateway).await;
     service_manager::say_ready();
+    let text = format!("hotgate {}, process {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    gateway.events.record(Event::new(EventKind::Started, "gateway", text));
     started(&Started {
         listen: bound.plain.clone(),
         tls: bound.tls.clone(),
@@ -107,12 +110,16 @@ pub async fn serve(
 
     tokio::pin!(shutdown);
     let failed = tokio::select! {
-        () = &mut shutdown => workers.leave(&gateway, &stage).await,
+        () = &mut shutdown => {
+            gateway.events.record(Event::new(EventKind::Stopped, "gateway", "it was told to end"));
+            workers.leave(&gateway, &stage).await
+        }
         error = workers.failed() => Some(error),
     };
     let outcome = match failed {
         None => workers.drain(&gateway, &stage, journal.is_some()).await,
         Some(error) => {
+            gateway.events.record(Event::new(EventKind::Stopped, "gateway", error.to_string()));
             stage.send_replace(Stage::Stopped);
             Err(error)
         }
@@ -121,6 +128,7 @@ pub async fn serve(
     // The file of the Unix socket goes when nobody accepts any more.
     drop(bound);
     gateway.audit.close();
+    gateway.events.close();
     // What the workers handed over last is on disk before the process ends.
     drop(journal);
     outcome

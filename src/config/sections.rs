@@ -93,8 +93,8 @@ section! {
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending increments.";
         state_dir: Option<PathBuf> = None, Kind::Path, restart,
-            "The directory for what the gateway knows beyond a restart: the changes that operators made. Empty keeps them \
-             in memory.";
+            "The directory for what the gateway knows beyond a restart: the changes that operators made, and what \
+             happened. Empty keeps them in memory.";
     }
 }
 
@@ -272,7 +272,8 @@ section! {
         metric_keys_max: usize = 20, count(0, 1000), restart,
             "The number of hot keys, and of quotas' keys, that get a label of their own in /metrics.";
         webhook_url: Option<Secret> = None, Kind::Url, restart,
-            "Where a JSON message is posted when a key becomes hot and when it cools; empty posts none.";
+            "Where a JSON message is posted when a key becomes hot, when it cools, and for each other event; empty \
+             posts none.";
         webhook_ca_file: Option<PathBuf> = None, Kind::Path, restart,
             "The authorities that may have signed the certificate of an https webhook; empty trusts those of the system.";
         webhook_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), restart,

@@ -149,6 +149,7 @@ fn sources(
         clients: gateway.client_rows.clone(),
         quota_changes,
         audit: Box::new(move |count| audited.audit.latest(count)),
+        events: Arc::clone(&gateway.events),
         sale_command: Box::new(move |words, by| {
             let gateway = Arc::clone(&asked);
             Box::pin(async move { sales::answer(&gateway, &words, &by).await })

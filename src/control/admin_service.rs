@@ -203,6 +203,9 @@ impl AdminService {
             Ok(AdminCommand::Audit(count)) => {
                 return admin::listed(&self.gateway.audit.latest(count), question.version).freeze();
             }
+            Ok(AdminCommand::Events(count)) => {
+                return admin::listed(&self.gateway.events.latest(count), question.version).freeze();
+            }
             Ok(AdminCommand::Quota(Verb::Change(key, action, reason))) => {
                 let (by, reason) = (question.asker.author(), keys::text(&reason));
                 match self.monitoring.sources.quota_changes.change(key.to_vec(), action, by, reason).await {

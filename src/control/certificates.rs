@@ -18,6 +18,7 @@ use crate::config::{Admin, Config, Tls, Upstream};
 use crate::net::Dialer;
 use crate::net::tls::{Acceptor, ClientTls, ServerTls, Shown, TlsError, TlsFiles};
 use crate::shared::certificates::CertificatesInUse;
+use crate::shared::events::{Event, EventKind, Events};
 use crate::shared::gateway::Gateway;
 
 /// Between two looks at the files.
@@ -188,24 +189,30 @@ impl Certificates {
         upstreams.chain(clients).chain(self.admin.iter().map(|(used, _)| used.in_use.clone())).collect()
     }
 
-    fn look(&mut self, config: &Config) {
+    /// Takes over what the files have become. Returns the tables of which other certificates are in force now.
+    fn look(&mut self, config: &Config) -> Vec<&'static str> {
+        let mut renewed = Vec::new();
         for (cluster, (used, dialer)) in config.clusters().zip(self.upstreams.iter_mut().zip(&self.dialers)) {
             if let Some(used) = used
                 && let Some(tls) = used.look(config.upstream_of(cluster))
             {
                 dialer.renew(tls);
+                renewed.push(Upstream::TABLE);
             }
         }
         if let (Some((used, acceptor)), Some(side)) = (&mut self.admin, AdminSide::of(config))
             && let Some(tls) = used.look(&side)
         {
             acceptor.renew(tls);
+            renewed.push(AdminSide::TABLE);
         }
         if let (Some(used), Some(acceptor)) = (&mut self.clients, &self.acceptor)
             && let Some(tls) = used.look(&config.tls)
         {
             acceptor.renew(tls);
+            renewed.push(Tls::TABLE);
         }
+        renewed
     }
 }
 
@@ -221,7 +228,30 @@ pub async fn follow_certificates(
     loop {
         // Either is a reason to look.
         let _ = timeout(LOOK_PERIOD, reloaded.notified()).await;
-        certificates.look(&gateway.config.load());
-        gateway.certificates.store(certificates.in_use());
+        let renewed = certificates.look(&gateway.config.load());
+        let in_use = certificates.in_use();
+        note(&gateway.events, renewed, &gateway.certificates.load(), &in_use);
+        gateway.certificates.store(in_use);
+    }
+}
+
+/// What the last look has found.
+fn note(
+    events: &Events,
+    renewed: Vec<&'static str>,
+    before: &[CertificatesInUse],
+    now: &[CertificatesInUse],
+) {
+    for table in renewed {
+        events.record(Event::new(
+            EventKind::CertificateRenewed,
+            table,
+            "the certificates of the files are in force",
+        ));
+    }
+    for (before, now) in before.iter().zip(now) {
+        if let Some(why) = now.refused.as_ref().filter(|_| now.refused != before.refused) {
+            events.record(Event::new(EventKind::CertificateRefused, now.table, why));
+        }
     }
 }

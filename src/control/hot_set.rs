@@ -12,11 +12,14 @@ use tokio::time::{Instant, timeout_at};
 use super::admin::{Monitoring, unix_ms};
 use super::admin_service::AdminService;
 use crate::config::Config;
-use crate::detect::{HotSet, KeyName, Merger, MergerConfig, Rank, Slice, Thresholds};
+use crate::detect::{
+    HotSet, KeyName, Merger, MergerConfig, Rank, Slice, Thresholds, Transition, TransitionKind,
+};
 use crate::limits::SLICE;
 use crate::monitor::hotkeys::TOP_KEYS_MAX;
 use crate::monitor::notify::CHANNEL;
 use crate::route::SlotAt;
+use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::WorkerMessage;
 
@@ -53,8 +56,9 @@ pub async fn merge_hot_set(
         // On the wall clock as of the start, so that it never goes back.
         let now_ms = started_unix_ms + gateway.started.elapsed().as_millis() as u64;
         for transition in merger.step(now_ms, &step) {
-            let payload =
-                monitoring.notifier.announce(&transition, &node_of(&gateway, &transition.hot_key.key));
+            let node = node_of(&gateway, &transition.hot_key.key);
+            gateway.events.record(event_of(&gateway, &transition, &node));
+            let payload = monitoring.notifier.announce(&transition, &node);
             for worker in &gateway.workers {
                 let channel = Bytes::from_static(CHANNEL.as_bytes());
                 // A notice to a worker with a full mailbox is dropped: it says what is true for long after.
@@ -69,6 +73,18 @@ pub async fn merge_hot_set(
             service.observe(top);
         }
     }
+}
+
+fn event_of(gateway: &Gateway, transition: &Transition, node: &str) -> Event {
+    let hot = &transition.hot_key;
+    let kind = match transition.kind {
+        TransitionKind::BecameHot => EventKind::Hot,
+        TransitionKind::Cooled => EventKind::Cooled,
+    };
+    let (class, rate, share) = (hot.class.name(), hot.rates.ops, hot.rates.share * 100.0);
+    let place = if node.is_empty() { String::new() } else { format!(" at {node}") };
+    let text = format!("{class}, {rate:.0}/s, {share:.0} % of all accesses{place}");
+    Event::new(kind, gateway.key_names.label(hot.key.bytes()), text)
 }
 
 /// The address of the master of a key; empty while it is not known.

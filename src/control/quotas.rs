@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::limits::POLLED_KEYS_MAX;
 use crate::resp::first_error;
 use crate::shared::audit::AuditEntry;
+use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_changes::{QuotaChange, QuotaChangeInbox};
@@ -108,6 +109,10 @@ impl Follower {
     async fn changed(&mut self, change: QuotaChange, outcome: Result<String, String>) {
         let before = shown(self.overrides.borrow().get(&change.key[..]));
         let key = self.gateway.key_names.label(&change.key);
+        if let Ok(done) = &outcome {
+            let event = Event::new(EventKind::QuotaChanged, key.clone(), done).by(&change.by);
+            self.gateway.events.record(event);
+        }
         let entry = AuditEntry::new(&change.by, format!("quota {}", change.action.word()), key)
             .because(&change.reason);
         self.gateway.audit.record(match &outcome {

@@ -22,6 +22,7 @@ use super::topology::KeeperSettings;
 use super::users::{note_users, publish, users_of};
 use crate::config::{Change, Config, Overrides};
 use crate::shared::audit::{AuditEntry, Author};
+use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::Gateway;
 
 /// Between two looks at the files that hold secrets. A new content is taken when two looks have found it, so one that is half written
@@ -92,6 +93,8 @@ pub async fn follow_reloads(mut reloader: Reloader) {
             Ok(restart_needed) => told.taken(restart_needed),
             Err(refused) => {
                 refused.iter().for_each(|why| tracing::error!("configuration not reloaded: {why}"));
+                let event = Event::new(EventKind::ReloadRefused, "configuration", refused.join("; "));
+                reloader.gateway.events.record(event.by(&by));
                 told.refused(refused);
             }
         }
@@ -108,6 +111,17 @@ fn note(gateway: &Gateway, changes: &[Change], by: &Author) {
             false => entry.failed("only a restart takes it"),
         });
     }
+    let listed = |reloadable| {
+        let of_kind = changes.iter().filter(|change| change.reloadable == reloadable);
+        of_kind.map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let text = match (listed(true), listed(false)) {
+        (taken, waiting) if taken.is_empty() && waiting.is_empty() => "nothing has changed".to_owned(),
+        (taken, waiting) if waiting.is_empty() => taken,
+        (taken, waiting) if taken.is_empty() => format!("only a restart takes {waiting}"),
+        (taken, waiting) => format!("{taken}; only a restart takes {waiting}"),
+    };
+    gateway.events.record(Event::new(EventKind::Reloaded, "configuration", text).by(by));
 }
 
 /// Who replaced a secret in its file: nobody has told the gateway.

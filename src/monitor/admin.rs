@@ -41,6 +41,8 @@ pub enum AdminCommand {
     Node,
     /// `AUDIT [n]`: how many at most.
     Audit(usize),
+    /// `EVENTS [n]`: how many at most.
+    Events(usize),
     /// `HELP`
     Help,
 }
@@ -58,7 +60,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 21] = [
+const HELP: [&str; 23] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -74,6 +76,8 @@ const HELP: [&str; 21] = [
     "    Ask one server, or administer it, for a user who is given that by a rule.",
     "AUDIT [<n>]",
     "    The last changes that operators made: who, what, before, after. 10 unless told otherwise.",
+    "EVENTS [<n>]",
+    "    What happened last: hot keys, nodes, reloads, changes of quotas. 10 unless told otherwise.",
     "HELP",
     "    Print this help.",
     "Commands about sales of reservations stand by themselves:",
@@ -93,16 +97,21 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"STATS", []) => Ok(AdminCommand::Stats),
         (b"NODE", [_, _, ..]) => Ok(AdminCommand::Node),
         (b"AUDIT", []) => Ok(AdminCommand::Audit(COUNT_DEFAULT)),
-        (b"AUDIT", [count]) => match parse_integer(count).filter(|n| (1..=COUNT_MAX).contains(n)) {
-            Some(count) => Ok(AdminCommand::Audit(count as usize)),
-            None => Err(format!("ERR value is not an integer from 1 to {COUNT_MAX}")),
-        },
+        (b"AUDIT", [count]) => counted(count).map(AdminCommand::Audit),
+        (b"EVENTS", []) => Ok(AdminCommand::Events(COUNT_DEFAULT)),
+        (b"EVENTS", [count]) => counted(count).map(AdminCommand::Events),
         (b"HELP", []) => Ok(AdminCommand::Help),
         (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
         (b"QUOTAS", rest) => reading_verb(rest).map(AdminCommand::Quota),
-        (b"TOP" | b"STATS" | b"HELP" | b"AUDIT" | b"NODE", _) => Err(wrong_arguments(name)),
+        (b"TOP" | b"STATS" | b"HELP" | b"AUDIT" | b"EVENTS" | b"NODE", _) => Err(wrong_arguments(name)),
         _ => Err(format!("ERR unknown subcommand '{}'. Try HOTGATE HELP.", keys::text(name))),
     }
+}
+
+/// How many entries are asked for.
+fn counted(word: &[u8]) -> Result<usize, String> {
+    let count = parse_integer(word).filter(|n| (1..=COUNT_MAX).contains(n));
+    count.map(|count| count as usize).ok_or(format!("ERR value is not an integer from 1 to {COUNT_MAX}"))
 }
 
 /// What follows `QUOTAS`: rules may allow that to who may change nothing, so nothing is changed by it.
@@ -138,14 +147,14 @@ fn wrong_arguments(name: &[u8]) -> String {
     format!("ERR wrong number of arguments for 'hotgate|{name}' command")
 }
 
-/// Rows of quotas or of changes.
+/// Rows of quotas, of changes or of events.
 pub fn listed(rows: &[impl Serialize], version: RespVersion) -> BytesMut {
     let mut out = BytesMut::new();
     put(&mut out, version, &json(&rows));
     out
 }
 
-/// Answers a reading command from a frame. What is asked about quotas and changes is not answered here: `None`.
+/// Answers a reading command from a frame. What is asked about quotas, changes and events is not answered here: `None`.
 pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let view = &frame.view;
@@ -171,7 +180,9 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
         AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
         AdminCommand::Help => put_lines(&mut out, &HELP),
         AdminCommand::Quota(Verb::Help) => put_lines(&mut out, QUOTA_HELP),
-        AdminCommand::Quota(_) | AdminCommand::Audit(_) | AdminCommand::Node => return None,
+        AdminCommand::Quota(_) | AdminCommand::Audit(_) | AdminCommand::Events(_) | AdminCommand::Node => {
+            return None;
+        }
     }
     Some(out)
 }
@@ -228,6 +239,7 @@ mod tests {
             ("hotkeys COUNT 1000 bytes", hotkeys(HotRank::Bytes, 1_000)),
             ("top", Ok(AdminCommand::Top)),
             ("audit", Ok(AdminCommand::Audit(COUNT_DEFAULT))),
+            ("events 3", Ok(AdminCommand::Events(3))),
             ("AUDIT 1000", Ok(AdminCommand::Audit(1000))),
             ("quotas count", Ok(AdminCommand::Quota(Verb::Count))),
             ("quota count", Ok(AdminCommand::Quota(Verb::Count))),

@@ -14,7 +14,7 @@ use super::view::Readiness;
 use super::view::{CertificateView, QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
-    CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
+    EventKind, CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
     SaleRefusal, SaleVerb,
 };
 use crate::shared::tallies::NodeTally;
@@ -363,6 +363,10 @@ fn detector(out: &mut Exposition, view: &View) {
     out.family(&m::DETECTOR_MEMORY).sample(&[], detector.memory_bytes as f64);
     let notices = &view.notices;
     out.family(&m::NOTICES).sample(&["hot"], notices.hot as f64).sample(&["cooled"], notices.cooled as f64);
+    let mut family = out.family(&m::EVENTS);
+    for kind in EventKind::ALL {
+        family.sample(&[kind.label()], view.events[kind.index()] as f64);
+    }
     out.family(&m::WEBHOOK)
         .sample(&["delivered"], notices.webhook_delivered as f64)
         .sample(&["failed"], notices.webhook_failed as f64)

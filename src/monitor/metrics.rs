@@ -174,6 +174,7 @@ metrics! {
     DETECTOR_MEMORY: Gauge "hotgate_detector_memory_bytes" [] "Bytes of its tables.";
 
     NOTICES: Counter "hotgate_notices_total" ["state"] "Notices about keys that became hot or cooled down.";
+    EVENTS: Counter "hotgate_events_total" ["kind"] "What happened, by kind, as HOTGATE EVENTS tells of it. Of slots and of refused connections it counts each.";
     WEBHOOK: Counter "hotgate_webhook_deliveries_total" ["result"] "Webhook notices delivered, given up after their retries, and dropped because the queue was full.";
 
     ADMIN_TURNED_AWAY: Counter "hotgate_admin_turned_away_total" ["reason"] "Requests and connections that the HTTP side turned away, by reason.";

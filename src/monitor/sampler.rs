@@ -202,6 +202,7 @@ impl Sampler {
             conditions,
             readiness,
             notices: sources.notices.view(),
+            events: sources.events.counts(),
             topology_version: topology.version,
             hot_set: Arc::clone(&hot),
             metric_keys_max: sources.metric_keys_max,

@@ -17,6 +17,7 @@ use crate::route::Routes;
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::events::Events;
 use crate::shared::keys::KeyNames;
 use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
@@ -80,6 +81,8 @@ pub struct Sources {
     pub clients: ClientRowsPort,
     /// The last changes of operators, at most so many, the latest first.
     pub audit: Box<dyn Fn(usize) -> Vec<AuditEntry> + Send + Sync>,
+    /// What happened.
+    pub events: Arc<Events>,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,
     /// Runs a `RESERVE` command about a whole sale, for whom it is told, and gives Redis's reply. An asker waits; connections are bounded.

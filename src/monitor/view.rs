@@ -19,6 +19,7 @@ use super::sales::SaleView;
 use super::upsets::UpsetsView;
 use super::verdict::Status;
 use crate::detect::HotSet;
+use crate::shared::labels::EventKind;
 
 /// Everything at one time.
 #[derive(Clone, Debug)]
@@ -51,6 +52,8 @@ pub struct View {
     pub readiness: Readiness,
     /// Notices and webhook deliveries, by result.
     pub notices: NoticesView,
+    /// Events that this process has recorded, by `EventKind`.
+    pub events: [u64; EventKind::COUNT],
     /// Topologies that took effect.
     pub topology_version: u64,
     /// The hot set that `hot_keys` shows.

@@ -12,6 +12,7 @@ use crate::control::admin_service::{AdminService, answer_questions};
 use crate::control::certificates::{Certificates, follow_certificates};
 use crate::control::commands::follow_commands;
 use crate::control::descriptors::Descriptors;
+use crate::control::events::follow_events;
 use crate::control::hot_set::merge_hot_set;
 use crate::control::ledger_watch::follow_ledger;
 use crate::control::probes::follow_probes;
@@ -67,6 +68,7 @@ pub(super) fn start(
     tokio::spawn(follow_denials(Arc::clone(&acl), denials));
     let service = AdminService::new(Arc::clone(gateway), Arc::clone(&monitoring), quotas.clone(), acl);
     let service = Arc::new(service);
+    tokio::spawn(follow_events(Arc::clone(gateway), Arc::clone(&monitoring)));
     tokio::spawn(merge_hot_set(Arc::clone(gateway), slices, hot_set, monitoring, Arc::clone(&service)));
     tokio::spawn(answer_questions(service, questions));
     tokio::spawn(serve_changes(Arc::clone(gateway), quota_change_inbox, overrides, quotas.clone()));

@@ -10,15 +10,16 @@ use super::journal::open_journal;
 use crate::access::Users;
 use crate::command::CommandTable;
 use crate::config::Config;
-use crate::control::audit_file;
 use crate::control::certificates::Certificates;
 use crate::control::descriptors::{Descriptors, open_now, raise_limit};
+use crate::control::kept_file;
 use crate::control::rights::missing_rights;
 use crate::control::users::users_of;
 use crate::journal::Journal;
 use crate::net::{BoundListener, Listener};
 use crate::route::Routes;
 use crate::shared::audit::Audit;
+use crate::shared::events::Events;
 use crate::worker::hot::behind::WorkerJournal;
 
 /// All of it. `process` hands each part to its owner.
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     pub users: Users,
     /// The changes that operators made, in this life and in former ones.
     pub audit: Arc<Audit>,
+    /// What happened, in this life and in former ones.
+    pub events: Arc<Events>,
     /// Tells this gateway from all others and from its own former lives.
     pub id: String,
     /// Where clients may connect.
@@ -75,7 +78,9 @@ impl Prepared {
         }
         let users = users_of(&asked.auth, &CommandTable::builtin()).map_err(ProcessError::Users)?;
         let directory = asked.gateway.state_dir.as_deref();
-        let audit = Arc::new(audit_file::start(directory).map_err(ProcessError::StateDirectory)?);
+        let audit = Arc::new(kept_file::start(directory).map_err(ProcessError::StateDirectory)?);
+        let events = kept_file::start(directory).map_err(ProcessError::StateDirectory)?;
+        let events = Arc::new(Events::new(events));
         let (journal, ends) = open_journal(&asked, workers, &id)?;
         let limit = raise_limit();
         let (bound, listeners) = bind_all(&asked, workers, certificates.acceptor.as_ref())?;
@@ -93,6 +98,7 @@ impl Prepared {
             certificates,
             users,
             audit,
+            events,
             id,
             bound,
             sockets,

@@ -100,6 +100,7 @@ impl Wiring {
             users: UsersCell::new(prepared.users.clone(), denial_sender),
             key_names: key_names(config),
             audit: Arc::clone(&prepared.audit),
+            events: Arc::clone(&prepared.events),
             facts: config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect(),
             dialers: certificates.dialers.clone(),
             certificates: CertificatesCell::default(),

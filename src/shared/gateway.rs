@@ -15,6 +15,7 @@ use super::certificates::CertificatesCell;
 use super::client_rows::ClientRowsPort;
 use super::config_file::ConfigFile;
 use super::connections::Connections;
+use super::events::Events;
 use super::held::HeldNodes;
 use super::keys::KeyNames;
 use super::ledger_heard::LedgerCell;
@@ -81,6 +82,8 @@ pub struct Gateway {
     pub key_names: KeyNames,
     /// What operators changed.
     pub audit: Arc<Audit>,
+    /// What happened.
+    pub events: Arc<Events>,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].
     pub facts: Vec<Arc<UpstreamFactsCell>>,
     /// How those servers are reached; see [`Gateway::dialer_of`].

@@ -38,6 +38,40 @@ macro_rules! fixed_labels {
 }
 
 fixed_labels! {
+    /// What an event of the gateway is about.
+    EventKind {
+        /// A key became hot.
+        Hot => "hot",
+        /// It is no longer.
+        Cooled => "cooled",
+        /// A node can't be used.
+        NodeDown => "node_down",
+        /// It can be used again.
+        NodeUp => "node_up",
+        /// Another node has become the master of slots that its master had.
+        Failover => "failover",
+        /// Slots have gone to another master.
+        SlotsMoved => "slots_moved",
+        /// The configuration was read again.
+        Reloaded => "reloaded",
+        /// It was, and is not taken.
+        ReloadRefused => "reload_refused",
+        /// An operator changed the quota of a counter.
+        QuotaChanged => "quota_changed",
+        /// Other certificates are in force.
+        CertificateRenewed => "certificate_renewed",
+        /// New ones can't be used.
+        CertificateRefused => "certificate_refused",
+        /// Connections of clients were turned away.
+        ClientsRefused => "clients_refused",
+        /// The process began to serve.
+        Started => "started",
+        /// It was told to end, or had to.
+        Stopped => "stopped",
+    }
+}
+
+fixed_labels! {
     /// The kind of a request, as operators and load see it.
     RequestClass {
         /// Reads one key.

@@ -17,6 +17,7 @@ use hotgate::net::BoundListener;
 use hotgate::route::{ClusterId, Routes};
 use hotgate::shared::audit::{Audit, AuditEntry};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
+use hotgate::shared::events::Events;
 use hotgate::shared::keys::KeyNames;
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
 use hotgate::shared::probes::{NodeProbe, Rows};
@@ -41,6 +42,7 @@ pub struct Stage {
     pub probes: Mutex<Rows>,
     pub conditions: Mutex<Conditions>,
     pub audit: Audit,
+    pub events: Arc<Events>,
 }
 
 impl Default for Stage {
@@ -54,6 +56,7 @@ impl Default for Stage {
             probes: Mutex::new(answering()),
             conditions: Mutex::default(),
             audit: Audit::new(Vec::new(), None),
+            events: Arc::default(),
         }
     }
 }
@@ -114,6 +117,7 @@ impl Stage {
             metric_keys_max: 20,
             clients,
             audit: Box::new(move |count| i.audit.latest(count)),
+            events: Arc::clone(&self.events),
             quota_changes,
             sale_command: Box::new(|_, _| Box::pin(async { bytes::Bytes::from_static(b"+OK\r\n") })),
         }

@@ -25,6 +25,7 @@ mod config_manual;
 mod dashboard;
 mod demo;
 mod ends;
+mod events;
 mod headlines;
 mod headlines_gateway;
 mod headlines_keys;

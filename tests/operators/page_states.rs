@@ -12,6 +12,7 @@ use std::time::Duration;
 use hotgate::detect::{Class, HotSet, Rates};
 use hotgate::monitor::view::{Conditions, Readiness};
 use hotgate::route::ClusterId;
+use hotgate::shared::events::{Event, EventKind};
 use hotgate::shared::labels::NodeRefusal;
 use hotgate::shared::probes::NodeProbe;
 use hotgate::shared::topology::Topology;
@@ -372,6 +373,33 @@ async fn quotas_are_counted_searched_paged_and_changed() {
             PATIENCE,
         )
         .await;
+
+    // What happened is listed, and marked on the charts.
+    let happened = Event::new(EventKind::NodeDown, "10.0.0.2:7000", "it does not answer");
+    stage.events.record(happened);
+    browser.run("document.getElementById('events-panel').open = true").await;
+    browser
+        .until(
+            "return document.querySelector('#events tbody tr')?.innerText.includes('10.0.0.2:7000')",
+            PATIENCE,
+        )
+        .await;
+
+    let marked = browser
+        .run_async(
+            "const done = arguments[arguments.length - 1];
+            import('/charts.js').then(({ Chart }) => {
+              const figure = document.createElement('figure');
+              const chart = new Chart(figure, [{ name: 'v', label: '', tone: '' }], String, 600);
+              chart.happen([{ at_ms: 990000, label: 'node down a:1' }, { at_ms: 5, label: 'long ago' }]);
+              chart.draw({ v: Array(600).fill(1), end_ms: 1000000, step_ms: 1000 });
+              done([chart.happened.getAttribute('d'), chart.read(9), chart.read(30)].join('|'));
+            }, error => done(String(error)))",
+        )
+        .await;
+    let marked: Vec<&str> = marked.as_str().unwrap().split('|').collect();
+    assert_eq!(marked[0], "M295.0 0V74", "{marked:?}");
+    assert!(marked[1].ends_with("1 · node down a:1") && marked[2].ends_with("  1"), "{marked:?}");
 
     // One for a key that is not in the list.
     browser.run("document.getElementById('quota-other').click()").await;

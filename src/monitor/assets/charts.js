@@ -1,11 +1,15 @@
 // Charts as SVG: a tile's ten minutes with one or two lines, and a key's sparkline. Nothing here knows what the figures mean.
 //
+// Events are lines from top to bottom, told together with the values beside them.
+//
 // What a value is, is told at the pointer and, with the arrow keys, at a cursor. One spike does not flatten what is beside it: a
 // few values far above all others are drawn at the top, marked there, and the scale says how high they are.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 74;
+// An event is told at the places so near to it.
+const NEAR_MS = 3000;
 
 export function svg(name, attributes = {}) {
   const element = document.createElementNS(SVG, name);
@@ -108,8 +112,10 @@ export class Chart {
     this.area = svg("path", { class: "area" });
     this.lines = series.map(({ tone }) => svg("path", { class: `line ${tone}` }));
     this.marks = svg("path", { class: "beyond" });
+    this.happened = svg("path", { class: "happened" });
+    this.events = [];
     this.cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" });
-    this.root.append(this.area, ...[...this.lines].reverse(), this.marks, this.cursor);
+    this.root.append(this.happened, this.area, ...[...this.lines].reverse(), this.marks, this.cursor);
     const caption = document.createElement("figcaption");
     for (const text of ["10 min ago", "now"]) caption.appendChild(document.createElement("span")).textContent = text;
     this.scale = document.createElement("span");
@@ -126,6 +132,7 @@ export class Chart {
     });
     this.area.setAttribute("d", path(columns[this.series[0].name], this.slots, max, WIDTH, HEIGHT, true));
     this.marks.setAttribute("d", this.series.map(({ name }) => marks(columns[name], this.slots, max, WIDTH)).join(""));
+    this.drawEvents();
     this.scale.textContent = beyond === null ? this.format(max) : `${this.format(max)} · peak ${this.format(beyond)}`;
     if (this.root.back === undefined || this.root.back === null) this.root.setAttribute("aria-valuetext", this.read(0) ?? "nothing known");
   }
@@ -133,9 +140,24 @@ export class Chart {
   read(back) {
     const place = (this.columns?.[this.series[0].name].length ?? 0) - 1 - back;
     if (place < 0) return null;
-    const at = new Date(this.columns.end_ms - back * this.columns.step_ms).toLocaleTimeString([], { hour12: false });
+    const ms = this.columns.end_ms - back * this.columns.step_ms;
+    const at = new Date(ms).toLocaleTimeString([], { hour12: false });
+    const near = this.events.filter(event => Math.abs(event.at_ms - ms) <= NEAR_MS).slice(0, 2).map(event => event.label);
     const values = this.series.map(({ name, label }) => `${label} ${this.format(this.columns[name][place])}`.trim());
-    return `${at}  ${values.join(" · ")}`;
+    return `${at}  ${[...values, ...near].join(" · ")}`;
+  }
+
+  // Marks what happened; `events` have `at_ms` and `label`, the latest first.
+  happen(events) {
+    this.events = events;
+    this.drawEvents();
+  }
+
+  drawEvents() {
+    if (!this.columns) return;
+    const backs = this.events.map(event => (this.columns.end_ms - event.at_ms) / this.columns.step_ms);
+    const shown = backs.filter(back => back >= 0 && back < this.slots);
+    this.happened.setAttribute("d", shown.map(back => `M${(WIDTH - (back / (this.slots - 1)) * WIDTH).toFixed(1)} 0V${HEIGHT}`).join(""));
   }
 
   mark(back) {

@@ -4,7 +4,7 @@
 
 import { Chart } from "./charts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
-import { changesTable, clientsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
+import { changesTable, clientsTable, eventName, eventsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
 import { ledgerPanel } from "./ledger.js";
 import { salesPanel } from "./sales.js";
 
@@ -16,6 +16,7 @@ const POLL_PERIOD_MS = 2000;
 const POLLS_BEFORE_STREAM = 15;
 const SILENCE_MS = 3500;
 const CLIENTS_PERIOD_MS = 2000;
+const EVENTS_SHOWN = 200;
 
 const at = id => document.getElementById(id);
 const put = (id, text) => { const element = at(id); if (element.textContent !== text) element.textContent = text; };
@@ -23,7 +24,7 @@ const put = (id, text) => { const element = at(id); if (element.textContent !== 
 const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "\u00a0")).join(" · "));
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), sales: salesPanel(post), ledger: ledgerPanel() };
+const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), events: eventsTable(), sales: salesPanel(post), ledger: ledgerPanel() };
 const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
@@ -255,6 +256,19 @@ async function watchChanges() {
   }
 }
 
+// The list while it is open, and always the marks of the charts. That a key is no longer hot needs none.
+async function watchEvents() {
+  for (;;) {
+    try {
+      const { events } = await (await ask(`api/events?count=${EVENTS_SHOWN}`)).json();
+      if (at("events-panel").open) tables.events.show(events);
+      const marked = events.filter(event => event.kind !== "cooled").map(event => ({ at_ms: event.at_ms, label: `${eventName(event)} ${event.subject}` }));
+      for (const drawn of charts) drawn.happen(marked);
+    } catch (error) { console.warn("no list of events:", error); }
+    await pause(CLIENTS_PERIOD_MS);
+  }
+}
+
 // The quotas: the first ones come with every frame; what is searched for, sorted or further on is asked for.
 const wanted = { search: "", sort: "foremost", offset: 0 };
 const isFirst = () => wanted.search === "" && wanted.sort === "foremost" && wanted.offset === 0;
@@ -352,4 +366,5 @@ setInterval(showConnection, 500);
 followForEver();
 watchClients();
 watchChanges();
+watchEvents();
 watchQuotas();

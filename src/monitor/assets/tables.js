@@ -2,7 +2,7 @@
 // Everything that came from the gateway goes through textContent: a key name is data, never markup.
 
 import { drawSparkline, sparkline } from "./charts.js";
-import { bytes, micros, percent, rate, span, whole } from "./format.js";
+import { bytes, micros, moment, percent, rate, span, whole } from "./format.js";
 
 const SPARK_SLOTS = 60;
 
@@ -272,6 +272,24 @@ export function clientsTable() {
     ["num", (cell, client) => set(cell, whole(client.requests))],
     ["", (cell, client) => set(cell, client.last_command || "–")],
     ["num", (cell, client) => set(cell, bytes(client.buffered_in_bytes + client.buffered_out_bytes))],
+  ]);
+}
+
+const EVENT_TONES = { hot: "notice", node_down: "critical", reload_refused: "critical", certificate_refused: "critical", failover: "warning", clients_refused: "warning", node_up: "ok" };
+
+// What an event is called: "node down".
+export const eventName = ({ kind, times }) => `${kind.replaceAll("_", " ")}${times > 1 ? ` ×${whole(times)}` : ""}`;
+
+export function eventsTable() {
+  return new Table("events", event => event.id, [
+    ["plain", (cell, event) => badge(cell, eventName(event), EVENT_TONES[event.kind] ?? "")],
+    ["key", (cell, event) => nameLines(cell, event.subject, "")],
+    ["num", (cell, event) => {
+      set(cell, span(Math.max(0, nowMs - event.last_ms) / 1000));
+      cell.title = moment(event.at_ms);
+    }],
+    ["whole", (cell, event) => set(cell, shortened(event.text) || "–")],
+    ["", (cell, event) => set(cell, event.by || "–")],
   ]);
 }
 

@@ -11,15 +11,22 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Shared, error};
-use crate::shared::audit::ENTRIES_MAX;
+use crate::shared::kept::ENTRIES_MAX;
 
-/// Changes in an answer when nobody says how many.
+/// Entries in an answer when nobody says how many.
 const COUNT_DEFAULT: usize = 50;
 
-/// What is asked of the list.
+/// What is asked of a list.
 #[derive(Deserialize)]
 pub struct Wanted {
     count: Option<usize>,
+}
+
+impl Wanted {
+    /// How many entries are asked for.
+    pub fn count(&self) -> usize {
+        self.count.unwrap_or(COUNT_DEFAULT).min(ENTRIES_MAX)
+    }
 }
 
 /// The handler.
@@ -28,7 +35,7 @@ pub async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
     let count = match wanted {
-        Ok(Query(wanted)) => wanted.count.unwrap_or(COUNT_DEFAULT).min(ENTRIES_MAX),
+        Ok(Query(wanted)) => wanted.count(),
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
     let changes = (shared.sources.audit)(count);

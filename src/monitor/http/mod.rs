@@ -21,6 +21,7 @@ mod assets;
 mod audit;
 mod clients;
 mod connections;
+mod events;
 mod guard;
 mod listener;
 mod quotas;
@@ -108,6 +109,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         .route("/api/sales", get(sales::list).post(sales::change))
         .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
+        .route("/api/events", get(events::list))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))

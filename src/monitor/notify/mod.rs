@@ -1,4 +1,4 @@
-//! Telling people that a key became hot, or cooled: a log line, a pub/sub message, a webhook.
+//! Telling people that a key became hot, or cooled: a log line, a pub/sub message, a webhook. Of other events the webhook tells.
 //!
 //! The control thread calls [`Notifier::announce`] for each transition of the hot set. It never waits: the
 //! log line is written by tracing, the pub/sub message is returned for the workers to deliver, and the
@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::json;
 use tracing::info;
 
 use super::view::NoticesView;
 use crate::detect::{Class, Transition, TransitionKind};
+use crate::shared::events::Event;
+use crate::shared::kept::Entry;
 use crate::shared::keys::KeyNames;
 use webhook::WebhookQueue;
 
@@ -90,6 +93,20 @@ impl Notifier {
         webhook: Option<WebhookQueue>,
     ) -> Self {
         Self { gateway_id, key_names, figures, webhook }
+    }
+
+    /// Sends an event to the webhook, if there is one. What concerns hot keys goes there by [`Self::announce`].
+    pub fn send(&self, event: &Event) {
+        if event.comes_in_crowds() {
+            return;
+        }
+        if let Some(webhook) = &self.webhook {
+            let message = json!({
+                "event": event.kind, "subject": event.subject, "text": event.text, "by": event.by,
+                "times": event.stamp.times, "timestamp": event.stamp.at_ms, "gateway": self.gateway_id,
+            });
+            webhook.offer(Bytes::from(message.to_string()));
+        }
     }
 
     /// Announces one transition of a key that lives at `node` (empty while not known). Returns the message

@@ -55,7 +55,7 @@ impl WebhookQueue {
                 let count = match deliver(&settings, message).await {
                     Ok(()) => &counts.webhook_delivered,
                     Err(why) => {
-                        warn!(target: "hotgate::webhook", why, "a hot-key notice was given up");
+                        warn!(target: "hotgate::webhook", why, "a notice was given up");
                         &counts.webhook_failed
                     }
                 };

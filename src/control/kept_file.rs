@@ -1,8 +1,8 @@
-//! The changes of operators on disk: `audit.jsonl` in `gateway.state_dir`, one JSON object a line.
+//! What a [`KeptList`] holds on disk: `audit.jsonl` and `events.jsonl` in `gateway.state_dir`, one JSON object a line.
 //!
-//! Owns a thread, which writes and syncs what is noted, off every other thread. Two files hold at most [`FILE_BYTES_MAX`] each: when
-//! `audit.jsonl` is full it becomes `audit.1.jsonl`, in place of the former one. At the start both are read. A line that can't be
-//! read, as the last one after a crash, is passed over.
+//! Owns a thread for each list, which writes and syncs what is recorded, off every other thread. Two files hold at most
+//! [`FILE_BYTES_MAX`] each: when `audit.jsonl` is full it becomes `audit.1.jsonl`, in place of the former one. At the start both are
+//! read. A line that can't be read, as the last one after a crash, is passed over.
 //!
 //! One process writes at a time. Another that was started in the same directory waits for the lock with what it has to write, and
 //! writes when the former has ended.
@@ -16,30 +16,31 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::shared::audit::{Audit, AuditEntry, ENTRIES_MAX, Writer};
+use crate::shared::kept::{ENTRIES_MAX, Entry, KeptList, Writer};
 
-/// The size of each of the two files, about two thousand changes.
+/// The size of each of the two files, some thousand entries.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Changes that may wait to be written. Beyond it further ones are kept in memory only.
+/// Entries that may wait to be written. Beyond it further ones are kept in memory only.
 const WAITING_MAX: usize = 256;
 
 /// Between two attempts to write what could not be written.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Reads what former processes noted in the directory, and starts the thread that writes there. Without a directory the list is
+/// Reads what former processes kept in the directory, and starts the thread that writes there. Without a directory the list is
 /// in memory only.
 ///
 /// # Errors
 /// The directory can't be made, or what is in it can't be read.
-pub fn start(directory: Option<&Path>) -> io::Result<Audit> {
-    let Some(directory) = directory else { return Ok(Audit::new(Vec::new(), None)) };
+pub fn start<E: Entry>(directory: Option<&Path>) -> io::Result<KeptList<E>> {
+    let Some(directory) = directory else { return Ok(KeptList::new(Vec::new(), None)) };
     fs::create_dir_all(directory)?;
-    let files = Files::of(directory);
+    let files = Files::of(directory, E::FILE);
     let former = files.read()?;
     let (sender, entries) = sync_channel(WAITING_MAX);
-    let thread = thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(files, &entries))?;
-    Ok(Audit::new(former, Some(Writer { entries: sender, thread })))
+    let thread =
+        thread::Builder::new().name(E::FILE.to_owned()).spawn(move || write_all::<E>(files, &entries))?;
+    Ok(KeptList::new(former, Some(Writer { entries: sender, thread })))
 }
 
 struct Files {
@@ -49,14 +50,14 @@ struct Files {
 }
 
 impl Files {
-    fn of(directory: &Path) -> Self {
-        let named = |name| directory.join(name);
-        Self { current: named("audit.jsonl"), former: named("audit.1.jsonl"), lock: named("audit.lock") }
+    fn of(directory: &Path, name: &str) -> Self {
+        let named = |end| directory.join(format!("{name}.{end}"));
+        Self { current: named("jsonl"), former: named("1.jsonl"), lock: named("lock") }
     }
 
     /// What is in both, the oldest first.
-    fn read(&self) -> io::Result<Vec<AuditEntry>> {
-        let mut entries = Vec::new();
+    fn read<E: Entry>(&self) -> io::Result<Vec<E>> {
+        let mut entries: Vec<E> = Vec::new();
         for file in [&self.former, &self.current] {
             let mut text = Vec::new();
             match File::open(file) {
@@ -66,9 +67,9 @@ impl Files {
                 Err(error) => return Err(error),
             };
             for line in text.split(|byte| *byte == b'\n') {
-                let Ok(entry) = serde_json::from_slice::<AuditEntry>(line) else { continue };
-                // One that counts is written again. Another process may have given the same number to another change.
-                match entries.last_mut().filter(|last: &&mut AuditEntry| entry.is_counted_in(last)) {
+                let Ok(entry) = serde_json::from_slice::<E>(line) else { continue };
+                // One that counts is written again. Another process may have given the same number to another entry.
+                match entries.last_mut().filter(|last| entry.is_counted_in(last)) {
                     Some(last) => *last = entry,
                     None => entries.push(entry),
                 }
@@ -105,7 +106,7 @@ struct Open {
 }
 
 /// Writes what comes until nothing more can come.
-fn write_all(files: Files, entries: &Receiver<AuditEntry>) {
+fn write_all<E: Entry>(files: Files, entries: &Receiver<E>) {
     let (mut waiting, mut open, mut complained) = (VecDeque::new(), None, false);
     loop {
         let ended = match entries.recv_timeout(RETRY_PAUSE) {
@@ -120,11 +121,11 @@ fn write_all(files: Files, entries: &Receiver<AuditEntry>) {
             open = None;
             if !complained {
                 let file = files.current.display();
-                tracing::error!(%file, "operators' changes can't be written, and wait in memory: {error}");
+                tracing::error!(%file, "{} can't be written, and wait in memory: {error}", E::WHAT);
             }
             complained = true;
         } else if waiting.is_empty() && complained {
-            tracing::info!("operators' changes are written again");
+            tracing::info!("{} are written again", E::WHAT);
             complained = false;
         }
         while waiting.len() > ENTRIES_MAX {
@@ -132,18 +133,18 @@ fn write_all(files: Files, entries: &Receiver<AuditEntry>) {
         }
         if ended {
             if !waiting.is_empty() {
-                let changes = waiting.len();
-                tracing::error!(changes, "the process ends before operators' changes could be written");
+                let waiting = waiting.len();
+                tracing::error!(waiting, "the process ends before {} could be written", E::WHAT);
             }
             return;
         }
     }
 }
 
-fn write_waiting(
+fn write_waiting<E: Entry>(
     files: &Files,
     open: &mut Option<Open>,
-    waiting: &mut VecDeque<AuditEntry>,
+    waiting: &mut VecDeque<E>,
 ) -> io::Result<()> {
     while let Some(entry) = waiting.front() {
         if open.is_none() {
@@ -168,7 +169,8 @@ fn write_waiting(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::audit::Author;
+    use crate::shared::kept::Stamp;
+    use crate::shared::audit::{Audit, AuditEntry, Author};
 
     fn record(audit: &Audit, object: &str) {
         audit.record(AuditEntry::new(&Author::default(), "quota pause", object).because("r".repeat(900)));
@@ -181,37 +183,37 @@ mod tests {
     #[test]
     fn what_was_noted_is_there_after_a_restart_even_behind_a_torn_line() {
         let directory = tempfile::tempdir().unwrap();
-        let first = start(Some(directory.path())).unwrap();
+        let first = start::<AuditEntry>(Some(directory.path())).unwrap();
         record(&first, "a");
         first.close();
         let file = directory.path().join("audit.jsonl");
         let mut torn = fs::read(&file).unwrap();
         torn.extend_from_slice(b"{\"id\":2,\"obj");
         fs::write(&file, torn).unwrap();
-        let second = start(Some(directory.path())).unwrap();
+        let second = start::<AuditEntry>(Some(directory.path())).unwrap();
         record(&second, "b");
         second.close();
-        let third = start(Some(directory.path())).unwrap();
+        let third = start::<AuditEntry>(Some(directory.path())).unwrap();
         assert_eq!(objects(&third), ["a", "b"]);
-        assert_eq!(third.latest(1)[0].id, 2);
+        assert_eq!(third.latest(1)[0].stamp.id, 2);
         third.close();
     }
 
     #[test]
     fn the_files_are_bounded_and_hold_the_latest() {
         let directory = tempfile::tempdir().unwrap();
-        let files = Files::of(directory.path());
+        let files = Files::of(directory.path(), "audit");
         let total = 3 * FILE_BYTES_MAX / 1000;
         let entry = |id: u64| {
             let entry = AuditEntry::new(&Author::default(), "quota pause", "k").because("r".repeat(900));
-            AuditEntry { id, ..entry }
+            AuditEntry { stamp: Stamp { id, ..entry.stamp }, ..entry }
         };
-        let (mut open, mut waiting) = (None, (1..=total).map(entry).collect());
+        let (mut open, mut waiting) = (None, (1..=total).map(entry).collect::<VecDeque<_>>());
         write_waiting(&files, &mut open, &mut waiting).unwrap();
         for name in ["audit.jsonl", "audit.1.jsonl"] {
             assert!(fs::metadata(directory.path().join(name)).unwrap().len() <= FILE_BYTES_MAX, "{name}");
         }
-        let ids: Vec<u64> = files.read().unwrap().iter().map(|entry| entry.id).collect();
+        let ids: Vec<u64> = files.read().unwrap().iter().map(|entry: &AuditEntry| entry.stamp.id).collect();
         assert!(ids.len() > 900 && ids.is_sorted(), "{}", ids.len());
         assert_eq!(ids.last(), Some(&total));
     }
@@ -219,18 +221,18 @@ mod tests {
     #[test]
     fn a_second_process_writes_once_the_first_has_ended() {
         let directory = tempfile::tempdir().unwrap();
-        let first = start(Some(directory.path())).unwrap();
+        let first = start::<AuditEntry>(Some(directory.path())).unwrap();
         record(&first, "a");
-        let files = Files::of(directory.path());
-        while files.read().unwrap().is_empty() {
+        let files = Files::of(directory.path(), "audit");
+        while files.read::<AuditEntry>().unwrap().is_empty() {
             thread::yield_now();
         }
-        let second = start(Some(directory.path())).unwrap();
+        let second = start::<AuditEntry>(Some(directory.path())).unwrap();
         record(&second, "b");
         record(&first, "c");
         first.close();
         second.close();
-        let third = start(Some(directory.path())).unwrap();
+        let third = start::<AuditEntry>(Some(directory.path())).unwrap();
         assert_eq!(objects(&third), ["a", "c", "b"]);
         third.close();
     }
