@@ -95,7 +95,8 @@ impl Watch {
         for reason in RejectReason::ALL {
             let count = now[reason.index()].saturating_sub(before[reason.index()]);
             if count > 0 {
-                let text = format!("connections of clients turned away: {}", reason.label().replace('_', " "));
+                let text =
+                    format!("connections of clients turned away: {}", reason.label().replace('_', " "));
                 events.push(Event::new(EventKind::ClientsRefused, "gateway", text).of(count));
             }
         }

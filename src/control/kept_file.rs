@@ -169,8 +169,8 @@ fn write_waiting<E: Entry>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::kept::Stamp;
     use crate::shared::audit::{Audit, AuditEntry, Author};
+    use crate::shared::kept::Stamp;
 
     fn record(audit: &Audit, object: &str) {
         audit.record(AuditEntry::new(&Author::default(), "quota pause", object).because("r".repeat(900)));

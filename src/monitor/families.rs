@@ -14,8 +14,8 @@ use super::view::Readiness;
 use super::view::{CertificateView, QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
-    EventKind, CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason, RequestClass,
-    SaleRefusal, SaleVerb,
+    CloseReason, ErrorKind, EventKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason,
+    RequestClass, SaleRefusal, SaleVerb,
 };
 use crate::shared::tallies::NodeTally;
 

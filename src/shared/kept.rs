@@ -118,7 +118,8 @@ impl<E: Entry> Noted<E> {
         if self.entries.len() < ENTRIES_MAX {
             return;
         }
-        let is_crowded = self.entries.iter().filter(|entry| entry.comes_in_crowds()).count() > ENTRIES_MAX / 2;
+        let is_crowded =
+            self.entries.iter().filter(|entry| entry.comes_in_crowds()).count() > ENTRIES_MAX / 2;
         let place = self.entries.iter().position(|entry| !is_crowded || entry.comes_in_crowds());
         self.entries.remove(place.unwrap_or(0));
     }
@@ -132,7 +133,8 @@ pub struct KeptList<E> {
 impl<E: Entry> KeptList<E> {
     /// A list that goes on behind these entries of former processes, the oldest first.
     pub fn new(former: Vec<E>, writer: Option<Writer<E>>) -> Self {
-        let next_id = former.iter().map(|entry| entry.stamp().id).max().map_or(1, |last| last.saturating_add(1));
+        let next_id =
+            former.iter().map(|entry| entry.stamp().id).max().map_or(1, |last| last.saturating_add(1));
         let mut entries = VecDeque::from(former);
         entries.drain(..entries.len().saturating_sub(ENTRIES_MAX));
         Self { noted: Mutex::new(Noted { entries, next_id, written_ms: 0, writer }) }
