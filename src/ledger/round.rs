@@ -212,14 +212,28 @@ impl Follower {
         for (server, (questions, streams)) in by_server {
             let replies = self.ask(&server, &questions).await.unwrap_or_default();
             self.has_forgotten(&server, &replies);
+            let mut refused = None;
             for (at, stream) in streams.iter().enumerate() {
                 let Some(sale) = self.sales.get_mut(stream) else { continue };
                 sale.is_untold = false;
-                let heard = replies.get(at).map(|reply| sale.take_status(reply, now_ms()));
+                let reply = replies.get(at);
+                let heard = reply.map(|reply| sale.take_status(reply, now_ms()));
                 sale.is_untold |= !matches!(heard, Some(Ok(())));
                 if sale.is_untold || sale.behind() > 0 {
                     self.queue_one(stream);
                 }
+                refused = refused.or(reply.and_then(|reply| first_error(reply)));
+            }
+            match refused.map(String::from_utf8_lossy) {
+                Some(why) if !why.starts_with("NOSCRIPT") => {
+                    let what = format!(
+                        "sales can't be told how far the database is, so Redis keeps the entries: {why}"
+                    );
+                    self.complain("progress", Cause::Redis, &what);
+                    self.away.insert(server, Instant::now() + PAUSE);
+                }
+                Some(_) => {}
+                None => drop(self.complaints.remove("progress")),
             }
         }
     }

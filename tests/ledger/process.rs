@@ -16,6 +16,8 @@ pub struct Place {
     upstream: String,
     further: String,
     server: Option<SqlServer>,
+    /// Further lines of `[upstream]`.
+    of_upstream: String,
     /// In place of its own address.
     url: Option<String>,
 }
@@ -31,7 +33,14 @@ impl Place {
     pub fn before(upstream: &(impl Upstream + ?Sized)) -> Place {
         let directory = tempfile::Builder::new().prefix("hotgate-test-ledger").tempdir().unwrap();
         reaper::remove_at_end(directory.path());
-        Place { directory, upstream: upstream.addresses(), further: String::new(), server: None, url: None }
+        Place {
+            directory,
+            upstream: upstream.addresses(),
+            further: String::new(),
+            server: None,
+            of_upstream: String::new(),
+            url: None,
+        }
     }
 
     /// The rows go to this server.
@@ -71,6 +80,25 @@ impl Place {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
+    /// Further lines of `[upstream]`.
+    pub fn upstream(mut self, lines: &str) -> Place {
+        self.of_upstream.push_str(lines);
+        self
+    }
+
+    /// The address of its server for another user.
+    pub fn url_of(&self, user: &str) -> String {
+        self.server.as_ref().expect("the rows go to a server").url_of(user)
+    }
+
+    /// Changes something in the database.
+    pub fn change(&self, sql: &str) {
+        match &self.server {
+            Some(server) => drop(server.query(sql)),
+            None => self.database().execute_batch(sql).unwrap(),
+        }
+    }
+
     /// Further lines of `[ledger]`.
     pub fn config(mut self, lines: &str) -> Place {
         self.further.push_str(lines);
@@ -100,9 +128,9 @@ impl Place {
     /// The file of the configuration.
     pub fn file(&self) -> PathBuf {
         let servers: Vec<String> = self.upstream.split(',').map(|server| format!("'{server}'")).collect();
-        let Place { further, .. } = self;
+        let Place { further, of_upstream, .. } = self;
         let toml = format!(
-            "[upstream]\nservers = [{}]\n[ledger]\nurl = '{}'\n{further}",
+            "[upstream]\nservers = [{}]\n{of_upstream}[ledger]\nurl = '{}'\n{further}",
             servers.join(", "),
             self.url()
         );

@@ -52,6 +52,8 @@ impl SqlServer {
                 let mut install = Command::new("mariadb-install-db");
                 let flags = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"];
                 install.args(flags).arg(format!("--datadir={}", data.display()));
+                // How large its files are is settled when they are made.
+                install.args(arguments.iter().filter(|argument| argument.starts_with("--innodb")));
                 install.args(as_user());
                 install
             }
@@ -124,6 +126,11 @@ impl SqlServer {
         crate::support::redis::signal(self.child.id(), signal);
         let _ = self.child.wait();
         reaper::spare(self.child.id());
+    }
+
+    /// With these arguments from its next start on.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     }
 
     pub fn restart(&mut self) {

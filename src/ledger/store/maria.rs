@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Rows of one statement: a batch is cut into the largest that fit. A statement of the largest size has 5,632 values, and 65,535 are allowed.
 const ROWS: [usize; 4] = [512, 64, 8, 1];
 
-/// The code of the server's error for a key that is there already.
+/// The codes of the server's errors for a key that is there already, and for a table that is not.
 const DUPLICATE_KEY: u16 = 1062;
+const NO_SUCH_TABLE: u16 = 1146;
 
 /// See the module.
 pub struct MariaStore {
@@ -49,9 +50,12 @@ const UPSERT_END: &str = " ON DUPLICATE KEY UPDATE user_id = VALUES(user_id), co
     state = VALUES(state), since_ms = VALUES(since_ms), expires_ms = VALUES(expires_ms), changed_ms = VALUES(changed_ms),
     entry = VALUES(entry)";
 
-const SET_TERMS: &str = "REPLACE INTO ledger_sale
+const SET_TERMS: &str = "INSERT INTO ledger_sale
     (sku, opened_ms, places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON DUPLICATE KEY UPDATE places = VALUES(places), per_user = VALUES(per_user), start_ms = VALUES(start_ms),
+    end_ms = VALUES(end_ms), hold_ms = VALUES(hold_ms), holders_of = VALUES(holders_of), is_closed = VALUES(is_closed),
+    is_on = VALUES(is_on), entry = VALUES(entry)";
 
 const PAGE: &str =
     "SELECT seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry FROM reservation
@@ -246,8 +250,15 @@ async fn migrate(connection: &mut Conn) -> Result<(), StoreError> {
         let why = "MariaDB: another process changes the tables, or ledger.url names no database";
         return Err(StoreError::Failed(why.to_owned()));
     }
-    connection.query_drop(schema::OF_VERSION).await?;
-    let found: Option<Row> = connection.query_first("SELECT MAX(version) FROM ledger_schema").await?;
+    let query = "SELECT MAX(version) FROM ledger_schema";
+    let found: Option<Row> = match connection.query_first(query).await {
+        // Who may only write rows may not even ask for a table that is there to be made.
+        Err(mysql_async::Error::Server(said)) if said.code == NO_SUCH_TABLE => {
+            connection.query_drop(schema::OF_VERSION).await?;
+            None
+        }
+        found => found?,
+    };
     let version = found.map_or(Ok(None), |row| cell::<Option<i64>>(&row, 0))?.unwrap_or(0);
     if version > schema::VERSION {
         return Err(StoreError::Later { version });
