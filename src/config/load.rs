@@ -16,10 +16,9 @@ use super::error::{ConfigError, LoadError};
 use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
-use super::sections::{Config, Upstream};
-use super::types::{Secret, UpstreamKindChoice};
+use super::sections::Config;
+use super::types::Secret;
 use super::value::{Change, Value};
-use crate::route::{ClusterId, DEFAULT_CLUSTER};
 
 /// The largest file that a secret is read from. A larger file was named by mistake.
 const SECRET_FILE_BYTES_MAX: u64 = 4096;
@@ -40,38 +39,6 @@ pub struct Overrides {
 }
 
 impl Config {
-    /// The clusters that the configuration names, in the order of their numbers: today the one that `[upstream]` describes.
-    pub fn clusters(&self) -> impl ExactSizeIterator<Item = ClusterId> + use<> {
-        [ClusterId::DEFAULT].into_iter()
-    }
-
-    /// What a cluster is called.
-    pub fn cluster_name(&self, _cluster: ClusterId) -> &str {
-        DEFAULT_CLUSTER
-    }
-
-    /// How the servers of a cluster are reached, and as whom.
-    #[inline]
-    pub fn upstream_of(&self, _cluster: ClusterId) -> &Upstream {
-        &self.upstream
-    }
-
-    /// As [`Config::upstream_of`], to be changed.
-    pub fn upstream_of_mut(&mut self, _cluster: ClusterId) -> &mut Upstream {
-        &mut self.upstream
-    }
-
-    /// The servers of a cluster that the configuration names, which Sentinels are not.
-    pub fn servers_of(&self, cluster: ClusterId) -> &[Address] {
-        let upstream = self.upstream_of(cluster);
-        if upstream.kind == UpstreamKindChoice::Sentinel { &[] } else { &upstream.servers }
-    }
-
-    /// The servers of all clusters that the configuration names.
-    pub fn all_servers(&self) -> impl Iterator<Item = &Address> {
-        self.clusters().flat_map(|cluster| &self.upstream_of(cluster).servers)
-    }
-
     /// Reads the text of a file. Secrets in files of their own stay unread.
     ///
     /// # Errors
@@ -122,6 +89,11 @@ impl Config {
     pub fn changes(&self, other: &Config) -> Vec<Change> {
         let mut changes = Vec::new();
         Value::changes(self, other, "", &ROOT, &mut changes);
+        let mut taken = other.clone();
+        taken.keep_clusters(self);
+        for change in changes.iter_mut().filter(|change| change.path == "cluster") {
+            change.reloadable = taken.further_clusters == other.further_clusters;
+        }
         changes
     }
 
@@ -132,6 +104,7 @@ impl Config {
     /// The two do not go together: a value that waits for the restart was needed by one that does not.
     pub fn reloaded(&self, file: Config) -> Result<Config, Vec<ConfigError>> {
         let mut config = file.clone();
+        config.keep_clusters(self);
         config.keep_running(self, &ROOT);
         // The file holds by itself, but for secrets that now stand beside the files that they were read from.
         let held_by_file = contradictions(&file);
@@ -213,10 +186,13 @@ fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
     for (index, user) in config.auth.users.iter_mut().enumerate() {
         read(format!("auth.user[{index}].password_file"), &user.password_file, &mut user.password);
     }
-    let upstream = &mut config.upstream;
-    read("upstream.password_file".to_owned(), &upstream.password_file, &mut upstream.password);
-    let (file, secret) = (&upstream.sentinel_password_file, &mut upstream.sentinel_password);
-    read("upstream.sentinel_password_file".to_owned(), file, secret);
+    let further = config.further_clusters.iter_mut().enumerate();
+    let further = further.map(|(index, upstream)| (format!("cluster[{index}]"), upstream));
+    for (path, upstream) in [("upstream".to_owned(), &mut config.upstream)].into_iter().chain(further) {
+        read(format!("{path}.password_file"), &upstream.password_file, &mut upstream.password);
+        let (file, secret) = (&upstream.sentinel_password_file, &mut upstream.sentinel_password);
+        read(format!("{path}.sentinel_password_file"), file, secret);
+    }
     read("admin.token_file".to_owned(), &config.admin.token_file, &mut config.admin.token);
     for (index, bearer) in config.admin.bearers.iter_mut().enumerate() {
         read(format!("admin.bearer[{index}].token_file"), &bearer.token_file, &mut bearer.token);

@@ -12,11 +12,14 @@
 mod address;
 mod declare;
 mod error;
+mod findings;
 mod load;
 mod network;
 mod policies;
 mod reader;
 mod relations;
+mod route_relations;
+mod routes;
 pub mod schema;
 mod sections;
 #[cfg(test)]
@@ -29,7 +32,8 @@ pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
 pub use network::Network;
-pub use policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
+pub use policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind};
+pub use routes::MovedKeys;
 pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
     ClientAuth, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,

@@ -96,6 +96,20 @@ section! {
 }
 
 section! {
+    /// `[[route]]`: in which cluster the keys live that a pattern matches.
+    Route {
+        pattern as "match": String, Kind::Glob, live,
+            "The pattern of the keys; it must be given.";
+        clusters: Vec<String>, Kind::List { of: &Kind::Text, min: 1, max: 64 }, live,
+            "The names of the clusters that share the keys; it must be given.";
+        by: Option<String> = None, Kind::Template, live,
+            "What of the key picks one of several clusters.";
+        force: bool = false, Kind::Flag, live,
+            "Whether a reload may change where the keys of this route live.";
+    }
+}
+
+section! {
     /// `[[rule]]`: what is done with the keys that a pattern matches.
     Rule {
         pattern as "match": String, Kind::Glob, live,

@@ -72,6 +72,11 @@ impl<'a> Reader<'a> {
         self.places.insert(path.to_owned(), span.start);
     }
 
+    /// Whether the text has this key.
+    pub fn has_read(&self, path: &str) -> bool {
+        self.places.contains_key(path)
+    }
+
     /// Reports a value that is not what its kind says.
     pub fn mismatch<T>(&mut self, node: &Node<'_>) -> Option<T> {
         let found = found(node.value.get_ref(), node.kind);

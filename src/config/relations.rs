@@ -4,13 +4,12 @@
 //! reported once. Each is reported at the key that the reader of the file would change.
 
 use std::collections::HashSet;
-use std::fmt::{Debug, Display};
-use std::hash::Hash;
 use std::time::Duration;
 
+use super::findings::{at_most, exclusive, references, relation, repeated, stars, together};
 use super::policies::Quota;
 use super::reader::Reader;
-use super::sections::{Bearer, Config, User};
+use super::sections::{Bearer, Config, Upstream, User};
 use super::types::{ClientAuth, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
 use super::units::render_duration;
 use crate::access::Users;
@@ -19,10 +18,13 @@ use crate::limits::SLICE;
 
 /// Reports every relation that does not hold.
 pub fn check(config: &Config, reader: &mut Reader<'_>) {
+    super::route_relations::check(config, reader);
     addresses(config, reader);
     credentials(config, reader);
     protection(config, reader);
-    upstream(config, reader);
+    for (path, settings) in upstreams(config) {
+        upstream(settings, &path, reader);
+    }
     certificates(config, reader);
     bounds(config, reader);
     detection(config, reader);
@@ -56,9 +58,7 @@ fn addresses(config: &Config, reader: &mut Reader<'_>) {
         let message = "expected host:port, found a Unix socket, which other hosts can't reach".to_owned();
         relation(reader, &["gateway.announce"], message);
     }
-    unix_servers(config, reader);
-    let servers = &config.upstream.servers;
-    repeated(servers, reader, |index| format!("upstream.servers[{index}]"), "is listed twice");
+    servers(config, reader);
     if let Some(admin) = config.admin.listen.filter(|admin| fixed(&admin)) {
         for (key, others) in [("gateway.listen", listen), ("tls.listen", &config.tls.listen)] {
             if others.contains(&admin) {
@@ -69,19 +69,41 @@ fn addresses(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
-/// The nodes of a cluster are at addresses that it names itself, and TLS is spoken over TCP.
-fn unix_servers(config: &Config, reader: &mut Reader<'_>) {
-    let upstream = &config.upstream;
-    let Some(server) = upstream.servers.iter().find(|server| server.unix_path().is_some()) else { return };
-    if upstream.servers.len() > 1 {
-        let message = format!("{server} is one server: name it alone, or only servers by host:port");
-        relation(reader, &["upstream.servers"], message);
+/// The settings of each cluster, with where they stand in the file.
+fn upstreams(config: &Config) -> impl Iterator<Item = (String, &Upstream)> {
+    let further = config.further_clusters.iter().enumerate();
+    let further = further.map(|(index, settings)| (format!("cluster[{index}]"), settings));
+    [("upstream".to_owned(), &config.upstream)].into_iter().chain(further)
+}
+
+/// A server belongs to one cluster, and is named once.
+fn servers(config: &Config, reader: &mut Reader<'_>) {
+    let mut seen = HashSet::new();
+    for (path, settings) in upstreams(config) {
+        unix_servers(settings, &path, reader);
+        for (index, server) in settings.servers.iter().enumerate() {
+            // Sentinels look after many masters.
+            if !seen.insert((server, &settings.master)) {
+                let message = format!("{server} is listed twice");
+                relation(reader, &[&format!("{path}.servers[{index}]"), &format!("{path}.servers")], message);
+            }
+        }
     }
-    if upstream.tls {
+}
+
+/// The nodes of a cluster are at addresses that it names itself, and TLS is spoken over TCP.
+fn unix_servers(settings: &Upstream, path: &str, reader: &mut Reader<'_>) {
+    let Some(server) = settings.servers.iter().find(|server| server.unix_path().is_some()) else { return };
+    let [servers, tls] = ["servers", "tls"].map(|key| format!("{path}.{key}"));
+    if settings.servers.len() > 1 {
+        let message = format!("{server} is one server: name it alone, or only servers by host:port");
+        relation(reader, &[&servers], message);
+    }
+    if settings.tls {
         let message = format!(
             "{server} is a Unix socket, which has no TLS; name the server by host:port, or leave TLS out"
         );
-        relation(reader, &["upstream.tls", "upstream.servers"], message);
+        relation(reader, &[&tls, &servers], message);
     }
 }
 
@@ -92,20 +114,6 @@ fn credentials(config: &Config, reader: &mut Reader<'_>) {
         &config.auth.password,
         "auth.password_file",
         &config.auth.password_file,
-    );
-    exclusive(
-        reader,
-        "upstream.password",
-        &config.upstream.password,
-        "upstream.password_file",
-        &config.upstream.password_file,
-    );
-    exclusive(
-        reader,
-        "upstream.sentinel_password",
-        &config.upstream.sentinel_password,
-        "upstream.sentinel_password_file",
-        &config.upstream.sentinel_password_file,
     );
     exclusive(reader, "admin.token", &config.admin.token, "admin.token_file", &config.admin.token_file);
     for (index, bearer) in config.admin.bearers.iter().enumerate() {
@@ -118,13 +126,6 @@ fn credentials(config: &Config, reader: &mut Reader<'_>) {
         |index| format!("admin.bearer[{index}].name"),
         "is the name of an earlier bearer",
     );
-    if config.upstream.user.is_some()
-        && config.upstream.password.is_none()
-        && config.upstream.password_file.is_none()
-    {
-        let message = "a user needs upstream.password or upstream.password_file beside it".to_owned();
-        relation(reader, &["upstream.user", "upstream.password", "upstream.password_file"], message);
-    }
     if config.auth.acl_file.is_some() {
         let auth = &config.auth;
         exclusive(reader, "auth.acl_file", &auth.acl_file, "auth.password", &auth.password);
@@ -236,8 +237,7 @@ fn check_user(user: &User, config: &Config, path: &str, reader: &mut Reader<'_>)
 
 /// A certificate needs its key, and whoever speaks TLS with clients needs both.
 fn certificates(config: &Config, reader: &mut Reader<'_>) {
-    let Config { upstream, tls, .. } = config;
-    together(reader, ("upstream.cert_file", &upstream.cert_file), ("upstream.key_file", &upstream.key_file));
+    let tls = &config.tls;
     together(reader, ("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file));
     let admin = &config.admin;
     together(reader, ("admin.cert_file", &admin.cert_file), ("admin.key_file", &admin.key_file));
@@ -253,50 +253,57 @@ fn certificates(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
-fn upstream(config: &Config, reader: &mut Reader<'_>) {
-    let upstream = &config.upstream;
-    let single = upstream.kind == UpstreamKindChoice::Single;
-    if single && upstream.servers.len() > 1 {
-        let found = upstream.servers.len();
+fn upstream(settings: &Upstream, path: &str, reader: &mut Reader<'_>) {
+    let at = |key: &str| format!("{path}.{key}");
+    let [user, password, file] = ["user", "password", "password_file"].map(at);
+    exclusive(reader, &password, &settings.password, &file, &settings.password_file);
+    if settings.user.is_some() && settings.password.is_none() && settings.password_file.is_none() {
+        let message = format!("a user needs {password} or {file} beside it");
+        relation(reader, &[&user, &password, &file], message);
+    }
+    together(reader, (&at("cert_file"), &settings.cert_file), (&at("key_file"), &settings.key_file));
+    let [kind, servers] = ["kind", "servers"].map(at);
+    let single = settings.kind == UpstreamKindChoice::Single;
+    if single && settings.servers.len() > 1 {
+        let found = settings.servers.len();
         let message = format!("expected one server, since kind is \"single\", found {found}; list one");
-        relation(reader, &["upstream.servers", "upstream.kind"], message);
+        relation(reader, &[&servers, &kind], message);
     }
-    sentinels(config, reader);
-    if single && upstream.read_from != ReadFrom::Master {
+    sentinels(settings, path, reader);
+    if single && settings.read_from != ReadFrom::Master {
         let message = "a single server has no replicas that the gateway knows; use \"master\"".to_owned();
-        relation(reader, &["upstream.read_from", "upstream.kind"], message);
+        relation(reader, &[&at("read_from"), &kind], message);
     }
-    at_most(
-        reader,
-        ("upstream.backoff_min", upstream.backoff_min),
-        ("upstream.backoff_max", upstream.backoff_max),
-    );
+    let (least, most) = (at("backoff_min"), at("backoff_max"));
+    at_most(reader, (&least, settings.backoff_min), (&most, settings.backoff_max));
 }
 
 /// Who is to be asked, and for what, go together.
-fn sentinels(config: &Config, reader: &mut Reader<'_>) {
-    let upstream = &config.upstream;
-    if upstream.kind == UpstreamKindChoice::Sentinel {
-        if upstream.master.is_none() {
+fn sentinels(settings: &Upstream, path: &str, reader: &mut Reader<'_>) {
+    let at = |key: &str| format!("{path}.{key}");
+    let [kind, master, servers] = ["kind", "master", "servers"].map(at);
+    let [user, password, file] = ["sentinel_user", "sentinel_password", "sentinel_password_file"].map(at);
+    exclusive(reader, &password, &settings.sentinel_password, &file, &settings.sentinel_password_file);
+    if settings.kind == UpstreamKindChoice::Sentinel {
+        if settings.master.is_none() {
             let message =
-                "expected upstream.master beside it, the name of the master at the Sentinels; give it"
-                    .to_owned();
-            relation(reader, &["upstream.kind", "upstream.master"], message);
+                format!("expected {master} beside it, the name of the master at the Sentinels; give it");
+            relation(reader, &[&kind, &master], message);
         }
-        if let Some(path) = upstream.servers.iter().find(|server| server.unix_path().is_some()) {
+        if let Some(path) = settings.servers.iter().find(|server| server.unix_path().is_some()) {
             let message = format!("{path} is a Unix socket; name the Sentinels by host:port");
-            relation(reader, &["upstream.servers", "upstream.kind"], message);
+            relation(reader, &[&servers, &kind], message);
         }
-    } else if upstream.master.is_some() {
-        let message = "only Sentinels are asked for a master by its name; add upstream.kind = \"sentinel\", with the Sentinels in \
-                       upstream.servers, or take it out";
-        relation(reader, &["upstream.master", "upstream.kind"], message.to_owned());
+    } else if settings.master.is_some() {
+        let message = format!(
+            "only Sentinels are asked for a master by its name; add {kind} = \"sentinel\", with the Sentinels in {servers}, or take it out"
+        );
+        relation(reader, &[&master, &kind], message);
     }
-    let has_password = upstream.sentinel_password.is_some() || upstream.sentinel_password_file.is_some();
-    if upstream.sentinel_user.is_some() && !has_password {
-        let message =
-            "a user needs upstream.sentinel_password or upstream.sentinel_password_file beside it".to_owned();
-        relation(reader, &["upstream.sentinel_user", "upstream.sentinel_password"], message);
+    let has_password = settings.sentinel_password.is_some() || settings.sentinel_password_file.is_some();
+    if settings.sentinel_user.is_some() && !has_password {
+        let message = format!("a user needs {password} or {file} beside it");
+        relation(reader, &[&user, &password], message);
     }
 }
 
@@ -399,32 +406,6 @@ fn check_template(template: &str, pattern: &str, path: &str, reader: &mut Reader
     }
 }
 
-/// The numbers of `$1` to `$9` in a template.
-fn references(template: &str) -> impl Iterator<Item = usize> {
-    let pairs = template.as_bytes().windows(2);
-    pairs
-        .filter(|pair| pair[0] == b'$' && (b'1'..=b'9').contains(&pair[1]))
-        .map(|pair| usize::from(pair[1] - b'0'))
-}
-
-/// The stars of a pattern that match any text: not the escaped ones, and not those in a class.
-fn stars(pattern: &str) -> usize {
-    let (mut stars, mut in_class) = (0, false);
-    let mut bytes = pattern.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => {
-                bytes.next();
-            }
-            b'[' => in_class = true,
-            b']' => in_class = false,
-            b'*' if !in_class => stars += 1,
-            _ => {}
-        }
-    }
-    stars
-}
-
 /// Several quotas may hold one key, in total and per window, but two alike are a mistake.
 fn repeated_quotas(config: &Config, reader: &mut Reader<'_>) {
     let likeness = |quota: &Quota| (quota.pattern.clone(), quota.window, quota.floor.is_some());
@@ -434,60 +415,6 @@ fn repeated_quotas(config: &Config, reader: &mut Reader<'_>) {
             let message =
                 format!("{:?} has an earlier quota of the same kind and window; drop one", quota.pattern);
             relation(reader, &[&format!("quota[{index}].match")], message);
-        }
-    }
-}
-
-/// Reports at the first of the keys, unless one of them is in error already.
-fn relation(reader: &mut Reader<'_>, keys: &[&str], message: String) {
-    if let [first, ..] = keys
-        && !keys.iter().any(|key| reader.has_error(key))
-    {
-        reader.error(first, message);
-    }
-}
-
-fn exclusive<A, B>(reader: &mut Reader<'_>, key: &str, one: &Option<A>, other_key: &str, other: &Option<B>) {
-    if one.is_some() && other.is_some() {
-        let message = format!("{key} is given too; drop one of them");
-        relation(reader, &[other_key, key], message);
-    }
-}
-
-fn together<T>(
-    reader: &mut Reader<'_>,
-    (key, one): (&str, &Option<T>),
-    (other_key, other): (&str, &Option<T>),
-) {
-    let (given, missing) = if one.is_some() { (key, other_key) } else { (other_key, key) };
-    if one.is_some() != other.is_some() {
-        relation(reader, &[given, missing], format!("expected {missing} beside it, found none; give both"));
-    }
-}
-
-fn at_most<T: PartialOrd + Debug>(
-    reader: &mut Reader<'_>,
-    (key, low): (&str, T),
-    (bound_key, bound): (&str, T),
-) {
-    if low > bound {
-        let message =
-            format!("expected at most {bound_key} ({bound:?}), found {low:?}; lower it or raise that");
-        relation(reader, &[key, bound_key], message);
-    }
-}
-
-fn repeated<T: Eq + Hash + Display>(
-    items: impl IntoIterator<Item = T>,
-    reader: &mut Reader<'_>,
-    path: impl Fn(usize) -> String,
-    what: &str,
-) {
-    let mut seen = HashSet::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let message = format!("{item} {what}");
-        if !seen.insert(item) {
-            relation(reader, &[&path(index)], message);
         }
     }
 }

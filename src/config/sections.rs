@@ -7,13 +7,16 @@ use std::time::Duration;
 use super::address::Address;
 use super::declare::section;
 use super::network::Network;
-use super::policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Rule, WriteBehind};
+use super::policies::{
+    Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
+};
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
 use super::types::{
     ClientAuth, LogFormat, LogLevel, LostReply, May, Pose, ReadFrom, Secret, SocketMode, UpstreamKindChoice,
 };
+use crate::route::DEFAULT_CLUSTER;
 
 section! {
     /// The whole file.
@@ -25,7 +28,7 @@ section! {
         auth: Auth = Auth::default(), Kind::Table { directives: Auth::DIRECTIVES }, live,
             "Who may connect.";
         upstream: Upstream = Upstream::default(), Kind::Table { directives: Upstream::DIRECTIVES }, live,
-            "The Redis server or cluster behind the gateway.";
+            "The Redis server or cluster behind the gateway, where keys live that no route sends elsewhere.";
         limits: Limits = Limits::default(), Kind::Table { directives: Limits::DIRECTIVES }, live,
             "What one client may use.";
         detect: Detect = Detect::default(), Kind::Table { directives: Detect::DIRECTIVES }, live,
@@ -47,6 +50,12 @@ section! {
             "The HTTP side: dashboard, API, metrics, webhook.";
         log: Log = Log::default(), Kind::Table { directives: Log::DIRECTIVES }, live,
             "What is written to standard error.";
+        further_clusters as "cluster": Vec<Upstream> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Upstream::DIRECTIVES }, min: 0, max: 63 }, live,
+            "A further Redis server or cluster, with the keys of upstream. Routes send keys there.";
+        routes as "route": Vec<Route> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Route::DIRECTIVES }, min: 0, max: 1000 }, live,
+            "In which cluster the keys live that a pattern matches. The first route that matches a key applies.";
         rules as "rule": Vec<Rule> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Rule::DIRECTIVES }, min: 0, max: 1000 }, live,
             "What is done with the keys that a pattern matches. The first rule that matches a key applies.";
@@ -165,8 +174,10 @@ section! {
 }
 
 section! {
-    /// `[upstream]`: the Redis server or cluster behind the gateway.
+    /// `[upstream]` and each `[[cluster]]`: a Redis server or cluster behind the gateway.
     Upstream {
+        name: String = DEFAULT_CLUSTER.to_owned(), Kind::Text, restart,
+            "The name of the cluster in routes and figures. That of [upstream] is \"default\".";
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
             Kind::List { of: &Kind::Server, min: 1, max: 1000 }, restart,
             "The server, some nodes of the cluster, or the Sentinels.";

@@ -302,3 +302,77 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn clusters_and_routes_that_can_not_work_are_refused() {
+    let cluster = "[[cluster]]\nname = \"a\"\nservers = [\"a:1\"]\n";
+    let route = |lines: &str| format!("{cluster}[[route]]\nmatch = \"t:*\"\n{lines}");
+    let check =
+        |text: &str, key: &str, place: (usize, usize), message: &str| refused(text, key, place, message);
+    check("upstream.name = \"x\"", "upstream.name", (1, 17), "expected \"default\"");
+    check("[[cluster]]\nservers = [\"a:1\"]", "cluster[0].name", (1, 1), "expected a name of its own");
+    check("[[cluster]]\nname = \"a\"", "cluster[0].servers", (1, 1), "it must be given");
+    check(
+        "[[cluster]]\nname = \"a b\"\nservers = [\"a:1\"]",
+        "cluster[0].name",
+        (2, 8),
+        "expected at most 64 letters",
+    );
+    check(
+        &format!("{cluster}[[cluster]]\nname = \"a\"\nservers = [\"b:1\"]"),
+        "cluster[1].name",
+        (5, 8),
+        "is the name of an earlier cluster",
+    );
+    check(
+        &format!("{cluster}[[cluster]]\nname = \"b\"\nservers = [\"a:1\"]"),
+        "cluster[1].servers[0]",
+        (6, 12),
+        "a:1 is listed twice",
+    );
+    check(&format!("{cluster}user = \"u\""), "cluster[0].user", (4, 8), "a user needs cluster[0].password");
+    check(
+        &route("clusters = [\"b\"]"),
+        "route[0].clusters[0]",
+        (6, 13),
+        "\"b\" is no cluster; known are default, a",
+    );
+    check(
+        &route("clusters = [\"a\", \"a\"]\nby = \"$1\""),
+        "route[0].clusters[1]",
+        (6, 18),
+        "a is listed twice",
+    );
+    check(&route("clusters = [\"a\", \"default\"]"), "route[0].by", (4, 1), "expected what of the key picks");
+    check(
+        &route("clusters = [\"a\", \"default\"]\nby = \"x\""),
+        "route[0].by",
+        (7, 6),
+        "expected $1 to $9 in it",
+    );
+    check(&route("clusters = [\"a\"]\nby = \"$2\""), "route[0].by", (7, 6), "match has 1 stars, found $2");
+    check(&route(""), "route[0].clusters", (4, 1), "must be given");
+    let twice = format!("{}[[route]]\nmatch = \"t:*\"\nclusters = [\"a\"]", route("clusters = [\"a\"]\n"));
+    check(&twice, "route[1].match", (8, 9), "is matched by an earlier route");
+}
+
+#[test]
+fn a_reload_keeps_the_clusters_and_takes_what_it_may_of_their_settings() {
+    let text = |name: &str, server: &str, wait: &str| {
+        let cluster = format!(
+            "[[cluster]]\nname = \"{name}\"\nservers = [\"{server}\"]\nunavailable_wait = \"{wait}\"\n"
+        );
+        Config::parse(&cluster).unwrap()
+    };
+    let running = text("a", "a:1", "1s");
+    let reloaded = running.reloaded(text("a", "b:1", "2s")).unwrap();
+    assert_eq!(reloaded.further_clusters[0].servers, running.further_clusters[0].servers);
+    assert_eq!(reloaded.further_clusters[0].unavailable_wait, Duration::from_secs(2));
+    assert_eq!(running.reloaded(text("b", "a:1", "2s")).unwrap(), running);
+    let taken =
+        |other: &Config| running.changes(other).iter().map(|change| change.reloadable).collect::<Vec<_>>();
+    assert_eq!(taken(&text("a", "a:1", "2s")), [true]);
+    assert_eq!(taken(&text("a", "b:1", "2s")), [false]);
+    assert_eq!(taken(&text("b", "a:1", "1s")), [false]);
+    assert_eq!(taken(&Config::default()), [false]);
+}

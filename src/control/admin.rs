@@ -125,7 +125,7 @@ fn sources(
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
         hot: Box::new(move || Arc::clone(&hot.hot_set.borrow())),
         topology: Box::new(move || topology.topology.load()),
-        routes: gateway.routes,
+        routes: gateway.routes().as_ref().clone(),
         upstream: Box::new(move || upstream.keyless_facts().load()),
         upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),

@@ -139,7 +139,7 @@ impl AdminService {
         }
         let config = self.gateway.config.load();
         let topology = self.gateway.topology.load();
-        let map = topology.cluster(self.gateway.routes.keyless());
+        let map = topology.cluster(self.gateway.routes().keyless());
         let facts = InfoFacts {
             tcp_port: self.gateway.listen.first().map_or(0, std::net::SocketAddr::port),
             cluster: map.is_shown_as_cluster(&config),
@@ -180,7 +180,7 @@ impl AdminService {
             version: question.version,
             hot_set: &hot_set,
             top: &top,
-            map: topology.cluster(self.gateway.routes.keyless()),
+            map: topology.cluster(self.gateway.routes().keyless()),
             usage: usage(&self.monitoring.board.latest()),
         };
         let answer = self.session().answer(arguments, &context).freeze();

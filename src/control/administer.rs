@@ -7,6 +7,7 @@
 //! Deliberately does not: read or write keys past the rules, quotas and queues of the gateway. A node is asked about itself, and about
 //! keys that its asker may read.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::config_get;
+use super::masters::{Server, masters_of};
 use super::refused_administration::{refused_at_a_node, refused_at_all};
 use super::topology::KeeperSettings;
 use super::upstream_client::{Timeouts, UpstreamClient, UpstreamError};
@@ -179,14 +181,14 @@ impl Administration {
     }
 
     /// The node of this address, if it is one.
-    fn node(&self, written: &[u8]) -> Result<Address, String> {
+    fn node(&self, written: &[u8]) -> Result<Server, String> {
         let wanted = std::str::from_utf8(written).ok().and_then(|text| text.parse::<Address>().ok());
         let topology = self.gateway.topology.load();
-        let mut known = topology.nodes.iter().filter(|node| node.present).map(|node| &node.address);
-        match wanted.and_then(|wanted| known.clone().find(|address| **address == wanted)) {
-            Some(address) => Ok(address.clone()),
+        let known = topology.nodes.iter().filter(|node| node.present);
+        match wanted.and_then(|wanted| known.clone().find(|node| node.address == wanted)) {
+            Some(node) => Ok(Server { cluster: node.cluster, address: node.address.clone() }),
             None => {
-                let names: Vec<String> = known.by_ref().take(20).map(ToString::to_string).collect();
+                let names: Vec<String> = known.take(20).map(|node| node.address.to_string()).collect();
                 Err(format!(
                     "ERR hotgate: no node is at {}; known are {}",
                     keys::text(written),
@@ -196,23 +198,24 @@ impl Administration {
         }
     }
 
-    fn masters(&self) -> Vec<Address> {
+    /// Those of all clusters.
+    fn masters(&self) -> Vec<Server> {
         let topology = self.gateway.topology.load();
-        let masters = &topology.cluster(self.gateway.routes.keyless()).masters;
-        masters.iter().filter_map(|master| Some(topology.node(*master)?.address.clone())).collect()
+        let masters = topology.clusters().iter().flat_map(|map| masters_of(&topology, map));
+        masters.map(|(server, _)| server).collect()
     }
 
     /// Sends a command to each of the nodes, side by side, and gives what each replied, in their order.
     async fn send(
         &self,
-        nodes: &[Address],
+        nodes: &[Server],
         arguments: &[Bytes],
         selection: (RespVersion, u32),
     ) -> Vec<Result<Bytes, UpstreamError>> {
         let mut asked = JoinSet::new();
         for (place, node) in nodes.iter().enumerate() {
-            let settings = KeeperSettings::of_cluster(&self.gateway, self.gateway.routes.keyless());
-            let (node, arguments) = (node.clone(), arguments.to_vec());
+            let settings = KeeperSettings::of_cluster(&self.gateway, node.cluster);
+            let (node, arguments) = (node.address.clone(), arguments.to_vec());
             asked.spawn(async move { (place, exchange(&node, settings, &arguments, selection).await) });
         }
         let mut outcomes: Vec<_> = nodes.iter().map(|_| Err(UpstreamError::ReplyTimeout)).collect();
@@ -223,7 +226,7 @@ impl Administration {
     }
 
     /// The values that `CONFIG SET` is about to replace.
-    async fn before(&self, asked: &Asked<'_>, node: &Address) -> String {
+    async fn before(&self, asked: &Asked<'_>, node: &Server) -> String {
         if &*asked.command.name != "config|set" {
             return String::new();
         }
@@ -294,12 +297,12 @@ fn sum_of(outcomes: &[Result<Bytes, UpstreamError>]) -> Option<Bytes> {
 }
 
 /// The reply of the first node when all did it, or the sum of all; else who did not, and why.
-fn merged(nodes: &[Address], outcomes: &[Result<Bytes, UpstreamError>]) -> Bytes {
+fn merged<N: fmt::Display>(nodes: &[N], outcomes: &[Result<Bytes, UpstreamError>]) -> Bytes {
     let refusal = |outcome: &Result<Bytes, UpstreamError>| match outcome {
         Ok(reply) => first_error(reply).map(|text| String::from_utf8_lossy(text).into_owned()),
         Err(why) => Some(format!("ERR hotgate: whether it was done is not known: {why}")),
     };
-    let refused: Vec<(&Address, String)> =
+    let refused: Vec<(&N, String)> =
         nodes.iter().zip(outcomes).filter_map(|(node, outcome)| Some((node, refusal(outcome)?))).collect();
     match (refused.as_slice(), outcomes) {
         ([], [Ok(reply), ..]) => sum_of(outcomes).unwrap_or_else(|| reply.clone()),

@@ -16,6 +16,7 @@ pub fn conditions(gateway: &Gateway) -> Conditions {
     unusable_servers.extend(sentinels.iter().flat_map(|trouble| trouble.unusable.iter().cloned()));
     Conditions {
         unserved_slots: unserved_slots(&topology),
+        clusters_away: clusters_away(gateway),
         unusable_servers,
         no_sentinel: sentinels.iter().any(|trouble| trouble.is_blind),
         stray_servers,
@@ -28,6 +29,19 @@ pub fn conditions(gateway: &Gateway) -> Conditions {
             .map(|heard| ledger::view(&heard, gateway.config.load().ledger.required, &gateway.key_names)),
         ..Conditions::default()
     }
+}
+
+/// While all are away, that is told of Redis as a whole.
+fn clusters_away(gateway: &Gateway) -> Vec<String> {
+    if gateway.facts.len() == 1 || gateway.trouble_everywhere().is_some() {
+        return Vec::new();
+    }
+    let config = gateway.config.load();
+    let away = |cluster| {
+        let trouble = gateway.facts_of(cluster).trouble().filter(|trouble| !trouble.serves)?;
+        Some(format!("cluster {}: {}", config.cluster_name(cluster), trouble.why))
+    };
+    config.clusters().filter_map(away).collect()
 }
 
 /// Of clusters of which something is known.

@@ -109,7 +109,7 @@ fn write(version: RespVersion, parameters: &[(&[u8], &[u8])], out: &mut Vec<u8>)
 fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
     let config = gateway.config.load();
     let seconds = |time: Option<std::time::Duration>| time.map_or(0, |time| time.as_secs()).to_string();
-    let cluster = gateway.topology.load().cluster(gateway.routes.keyless()).is_shown_as_cluster(&config);
+    let cluster = gateway.topology.load().cluster(gateway.routes().keyless()).is_shown_as_cluster(&config);
     let path = |path: &Option<std::path::PathBuf>| {
         path.as_ref().map_or(String::new(), |path| path.display().to_string())
     };

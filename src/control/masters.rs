@@ -5,6 +5,7 @@
 //! other for longer than once.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::resp::{encode, first_error};
 use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 use crate::shared::refresh::RefreshReason;
-use crate::shared::topology::Address;
+use crate::shared::topology::{Address, ClusterMap, Topology};
 
 /// How long the masters are asked in one round.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -52,6 +53,21 @@ pub struct Server {
     pub cluster: ClusterId,
     /// Where it listens.
     pub address: Address,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// The masters of a cluster, as the topology has them.
+pub fn masters_of<'t>(
+    topology: &'t Topology,
+    cluster: &'t ClusterMap,
+) -> impl Iterator<Item = (Server, bool)> + 't {
+    let known = cluster.masters.iter().filter_map(|master| topology.node(*master));
+    known.map(|node| (Server { cluster: node.cluster, address: node.address.clone() }, node.healthy))
 }
 
 /// Questions by who is asked, each with its place among all; one whose answer nobody wants has none.
@@ -125,7 +141,7 @@ impl Masters {
     }
 
     fn master_of(&self, question: &Question) -> Option<Server> {
-        let place = self.gateway.routes.place_of(&question.key);
+        let place = self.gateway.routes().place_of(&question.key);
         Some(Server { cluster: place.cluster, address: self.gateway.master_at(place)? })
     }
 
@@ -161,7 +177,7 @@ impl Masters {
         let has_moved = |reply: &Bytes| first_error(reply).is_some_and(|text| text.starts_with(b"MOVED "));
         for (question, reply) in questions.iter().zip(replies) {
             if reply.as_ref().is_some_and(has_moved) {
-                let cluster = self.gateway.routes.place_of(&question.key).cluster;
+                let cluster = self.gateway.routes().place_of(&question.key).cluster;
                 let seen_version = self.gateway.topology.load().cluster(cluster).version;
                 return self.gateway.refresh.request(cluster, RefreshReason::Unassigned, seen_version);
             }

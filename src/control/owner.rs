@@ -28,7 +28,7 @@ pub async fn ask(
     command: &[Bytes],
     deadline: Instant,
 ) -> Result<Bytes, String> {
-    let place = gateway.routes.place_of(key);
+    let place = gateway.routes().place_of(key);
     let arguments: Vec<&[u8]> = command.iter().map(|word| &word[..]).collect();
     loop {
         let why = match gateway.master_at(place) {

@@ -169,8 +169,14 @@ impl Reloader {
                 |error| format!("{error}; this holds with what the running process keeps until a restart");
             errors.into_iter().map(why).collect::<Vec<_>>()
         })?;
+        let moved = self.asked.moved_keys(&config).into_iter().filter(|moved| !moved.is_forced);
+        let moved: Vec<String> = moved.map(|moved| format!("route: {}", moved.why)).collect();
+        if !moved.is_empty() {
+            return Err(moved);
+        }
         let fitted = self.descriptors.fit(&config).map_err(|error| vec![error.to_string()])?;
-        let missing = missing_rights(&config, self.gateway.routes, &self.gateway.dialers).await;
+        let routing = config.routing();
+        let missing = missing_rights(&config, &routing, &self.gateway.dialers).await;
         if !missing.is_empty() {
             return Err(missing);
         }
@@ -193,6 +199,8 @@ impl Reloader {
             keeper.send_replace(KeeperSettings::new(fitted.upstream_of(cluster), dialer));
         }
         let has_other_users = self.gateway.config.load().auth != fitted.auth;
+        // Workers look at the routes when they find another configuration.
+        self.gateway.routing.store(Arc::new(routing));
         self.gateway.config.store(Arc::new(fitted));
         note(&self.gateway, &changes, by);
         if has_other_users {

@@ -95,8 +95,9 @@ fn needs(config: &Config, asks_fold: bool) -> Vec<Need<'_>> {
 
 impl Need<'_> {
     /// Whether keys of the pattern live in a cluster: those of a wide one may live in any.
-    fn concerns(&self, cluster: ClusterId, routes: Routes) -> bool {
-        self.is_wide() || routes.cluster_of(&sample_of(self.pattern)) == cluster
+    fn concerns(&self, cluster: ClusterId, routes: &Routes) -> bool {
+        self.is_wide()
+            || routes.several().is_none_or(|table| table.may_hold(self.pattern.as_bytes(), cluster))
     }
 
     fn is_wide(&self) -> bool {
@@ -147,7 +148,7 @@ impl Need<'_> {
 
 /// The rights that the modes of the configuration lack, as sentences without a full stop. A cluster of which no server answers
 /// lacks none that is known.
-pub async fn missing_rights(config: &Config, routes: Routes, dialers: &[Dialer]) -> Vec<String> {
+pub async fn missing_rights(config: &Config, routes: &Routes, dialers: &[Dialer]) -> Vec<String> {
     let mut missing = Vec::new();
     for (cluster, dialer) in config.clusters().zip(dialers) {
         let found =
@@ -161,7 +162,7 @@ pub async fn missing_rights(config: &Config, routes: Routes, dialers: &[Dialer])
 /// over a new one, which is kept there. `None` if no server of the cluster answered.
 async fn missing_rights_in(
     cluster: ClusterId,
-    (needs, config, routes): (&[Need<'_>], &Config, Routes),
+    (needs, config, routes): (&[Need<'_>], &Config, &Routes),
     dialer: &Dialer,
     kept: &mut Option<UpstreamClient>,
 ) -> Option<Vec<String>> {
@@ -313,10 +314,10 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
         }
         let known = answers.concat();
         let asks_fold = gateway.rights.is_fold_refused();
-        let needs = needs(&config, asks_fold);
+        let (needs, routes) = (needs(&config, asks_fold), config.routing());
         let (mut is_fold_refused, mut all_answer) = (false, true);
         for (cluster, (answer, kept)) in config.clusters().zip(answers.iter_mut().zip(&mut connections)) {
-            let asked = (&needs[..], &*config, gateway.routes);
+            let asked = (&needs[..], &*config, &routes);
             let dialer = gateway.dialer_of(cluster);
             // What no server answers is as it was.
             let Some(mut missing) = missing_rights_in(cluster, asked, dialer, kept).await else {

@@ -20,10 +20,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::masters::{Server, masters_of};
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
 use crate::shared::gateway::Gateway;
-use crate::shared::topology::Address;
 
 /// How long one server may take, its connection included. `INFO` of a busy server takes a few milliseconds, and a
 /// dashboard that asks waits for it.
@@ -77,7 +77,7 @@ pub struct UpstreamQuestions {
     gateway: Arc<Gateway>,
     /// Only the control thread takes these locks, and never across an await.
     kept: Mutex<HashMap<Wording, Arc<Question>>>,
-    silent: Mutex<HashMap<Address, Instant>>,
+    silent: Mutex<HashMap<Server, Instant>>,
     budget: Mutex<Budget>,
     connections: Arc<Semaphore>,
 }
@@ -130,7 +130,7 @@ impl UpstreamQuestions {
     }
 
     async fn ask_all(&self, words: &[&[u8]]) -> Answers {
-        let masters = self.masters();
+        let masters = self.masters(Targets::AllMasters);
         let mut asked = JoinSet::new();
         for (place, address) in masters.iter().enumerate().filter(|(_, address)| !self.is_silent(address)) {
             let reply = self.exchange(address.clone(), words);
@@ -147,7 +147,7 @@ impl UpstreamQuestions {
     }
 
     async fn ask_one(&self, words: &[&[u8]]) -> Answers {
-        let masters = self.masters();
+        let masters = self.masters(Targets::OneMaster);
         for address in masters.iter().filter(|address| !self.is_silent(address)) {
             let reply = self.exchange(address.clone(), words).await;
             self.note(address, reply.is_some());
@@ -161,10 +161,11 @@ impl UpstreamQuestions {
     /// One question to one server: `None` when it does not answer in time.
     fn exchange(
         &self,
-        address: Address,
+        server: Server,
         words: &[&[u8]],
     ) -> impl Future<Output = Option<Bytes>> + Send + 'static {
-        let settings = KeeperSettings::of_cluster(&self.gateway, self.gateway.routes.keyless());
+        let settings = KeeperSettings::of_cluster(&self.gateway, server.cluster);
+        let address = server.address;
         let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
         let connections = Arc::clone(&self.connections);
         async move {
@@ -185,20 +186,23 @@ impl UpstreamQuestions {
         }
     }
 
-    /// Nodes that the cluster considers failed come last.
-    fn masters(&self) -> Vec<Address> {
+    /// Nodes that their cluster considers failed come last. Where one is enough, it is one of the first cluster.
+    fn masters(&self, targets: Targets) -> Vec<Server> {
         let topology = self.gateway.topology.load();
-        let masters = &topology.cluster(self.gateway.routes.keyless()).masters;
-        let mut nodes: Vec<_> = masters.iter().filter_map(|master| topology.node(*master)).collect();
-        nodes.sort_by_key(|node| !node.healthy);
-        nodes.into_iter().map(|node| node.address.clone()).collect()
+        let maps = match targets {
+            Targets::AllMasters => topology.clusters(),
+            Targets::OneMaster => std::slice::from_ref(topology.cluster(self.gateway.routes().keyless())),
+        };
+        let mut masters: Vec<_> = maps.iter().flat_map(|map| masters_of(&topology, map)).collect();
+        masters.sort_by_key(|(_, healthy)| !healthy);
+        masters.into_iter().map(|(server, _)| server).collect()
     }
 
-    fn is_silent(&self, address: &Address) -> bool {
+    fn is_silent(&self, address: &Server) -> bool {
         locked(&self.silent).get(address).is_some_and(|since| since.elapsed() < PASSED_OVER)
     }
 
-    fn note(&self, address: &Address, answered: bool) {
+    fn note(&self, address: &Server, answered: bool) {
         let mut silent = locked(&self.silent);
         silent.retain(|_, since| since.elapsed() < PASSED_OVER);
         if !answered {

@@ -67,7 +67,8 @@ impl Upstream {
             tokio::spawn(keeper.run());
             senders.push(sender);
         }
-        Ok(Self { config, routes: Routes::default(), topology, refresh, dialers, _settings: senders })
+        let routes = config.routing();
+        Ok(Self { config, routes, topology, refresh, dialers, _settings: senders })
     }
 
     /// The master of a key's slot, as far as it is known.

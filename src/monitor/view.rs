@@ -278,6 +278,8 @@ pub struct CertificateView {
 pub struct Conditions {
     /// Slots of clusters that no master has.
     pub unserved_slots: u32,
+    /// Clusters of several that serve nothing, with why, as clauses.
+    pub clusters_away: Vec<String>,
     /// Servers that the configuration names and that can't be used, with why, as clauses.
     pub unusable_servers: Vec<String>,
     /// The servers of a cluster are named by Sentinels, and none of these can be used.

@@ -70,9 +70,9 @@ impl Prepared {
             asked.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let id = new_id();
         let certificates = Certificates::open(&asked).map_err(ProcessError::Tls)?;
-        let routes = Routes::default();
+        let routes = asked.routing();
         // Nobody knows while no server answers; then the log and the status line say it later.
-        let missing = missing_rights(&asked, routes, &certificates.dialers).await;
+        let missing = missing_rights(&asked, &routes, &certificates.dialers).await;
         if !missing.is_empty() {
             return Err(ProcessError::Rights(missing));
         }

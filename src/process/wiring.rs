@@ -94,7 +94,7 @@ impl Wiring {
         let gateway = Arc::new(Gateway {
             config: ArcSwap::from_pointee(config.clone()),
             config_file: ConfigFile::default(),
-            routes: prepared.routes,
+            routing: ArcSwap::from_pointee(prepared.routes.clone()),
             topology: Arc::new(TopologyCell::new(registry.topology())),
             commands: ArcSwap::from_pointee(CommandTable::builtin()),
             users: UsersCell::new(prepared.users.clone(), denial_sender),

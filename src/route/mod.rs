@@ -1,15 +1,23 @@
 //! Where a key lives: in which cluster, and in which slot there.
 //!
-//! A cluster is a set of servers that share one map of slots: a Redis Cluster, or a single server with its replicas. Today there
-//! is one, which `[upstream]` describes and which is called [`DEFAULT_CLUSTER`]. Every place of a key names its cluster all the
-//! same, so that nothing else has to change when keys are routed to several.
+//! A cluster is a set of servers that share one map of slots: a Redis Cluster, or a single server with its replicas. The one that
+//! `[upstream]` describes is called [`DEFAULT_CLUSTER`]; each `[[cluster]]` is another. A `[[route]]` says which keys live elsewhere
+//! than in the first ([`table`]), and of several clusters a part of the key picks one ([`pick`]). What another list of routes would
+//! move is worked out in [`moves`].
 //!
 //! A hash of a key is one of its name *in its cluster* ([`KeyHasher`]): what is kept by hash (hot keys, counters, copies) never mixes
 //! two clusters, and the worker that is home to a key follows from it.
 //!
 //! Owns names only. It deliberately does not know which node serves a slot (`shared::topology`), nor any address.
 
+pub mod moves;
+pub mod pick;
+pub mod table;
+
+use std::sync::Arc;
+
 use crate::resp::key_slot;
+use table::{RouteRule, RouteTable};
 
 /// What the cluster is called that `[upstream]` describes.
 pub const DEFAULT_CLUSTER: &str = "default";
@@ -72,17 +80,27 @@ impl KeyHasher {
     }
 }
 
-/// Which cluster each key lives in. The one place where a key gets its cluster; today all keys get the same.
-#[derive(Clone, Copy, Debug, Default)]
+/// Which cluster each key lives in. The one place where a key gets its cluster.
+///
+/// Where there is one cluster it holds nothing, and no key is looked at.
+#[derive(Clone, Debug, Default)]
 pub struct Routes {
-    keyless: ClusterId,
+    table: Option<Arc<RouteTable>>,
 }
 
 impl Routes {
+    /// Keys live where the first of these rules says that matches them, else in the first of the clusters, which have these names.
+    pub fn new(names: Vec<String>, rules: Vec<RouteRule>) -> Self {
+        Self { table: (names.len() > 1).then(|| Arc::new(RouteTable::new(names, rules))) }
+    }
+
     /// The cluster that a key lives in.
     #[inline]
-    pub fn cluster_of(&self, _key: &[u8]) -> ClusterId {
-        self.keyless
+    pub fn cluster_of(&self, key: &[u8]) -> ClusterId {
+        match &self.table {
+            None => ClusterId::DEFAULT,
+            Some(table) => table.cluster_of(key),
+        }
     }
 
     /// The slot that a key lives in.
@@ -94,7 +112,13 @@ impl Routes {
     /// The cluster that commands without keys go to.
     #[inline]
     pub fn keyless(&self) -> ClusterId {
-        self.keyless
+        ClusterId::DEFAULT
+    }
+
+    /// The rules and the names of clusters, where there are several.
+    #[inline]
+    pub fn several(&self) -> Option<&RouteTable> {
+        self.table.as_deref()
     }
 }
 

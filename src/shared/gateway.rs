@@ -70,8 +70,8 @@ pub struct Gateway {
     pub config: ArcSwap<Config>,
     /// How its file and the process differ.
     pub config_file: ConfigFile,
-    /// Which cluster each key lives in.
-    pub routes: Routes,
+    /// Which cluster each key lives in; see [`Gateway::routes`].
+    pub routing: ArcSwap<Routes>,
     /// Where the slots of each cluster are.
     pub topology: Arc<TopologyCell>,
     /// The commands that are known.
@@ -139,6 +139,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Which cluster each key lives in, by the configuration in force.
+    pub fn routes(&self) -> Arc<Routes> {
+        self.routing.load_full()
+    }
+
     /// What the servers of a cluster, which the configuration has named, say of themselves.
     pub fn facts_of(&self, cluster: ClusterId) -> &Arc<UpstreamFactsCell> {
         &self.facts[cluster.position()]
@@ -151,7 +156,7 @@ impl Gateway {
 
     /// The same of the cluster that commands without keys go to.
     pub fn keyless_facts(&self) -> &Arc<UpstreamFactsCell> {
-        self.facts_of(self.routes.keyless())
+        self.facts_of(self.routes().keyless())
     }
 
     /// What is wrong with a cluster, if anything is with one; first of all what keeps it from serving anything.

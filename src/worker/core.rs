@@ -49,7 +49,7 @@ impl Core {
         let config = gateway.config.load_full();
         let commands = gateway.commands.load_full();
         let snapshots = Snapshots {
-            routes: gateway.routes,
+            routes: gateway.routes().as_ref().clone(),
             topology: gateway.topology.load(),
             classes: Classes::new(&commands),
             commands,
@@ -90,6 +90,7 @@ impl Core {
     /// Takes over a configuration, and returns the one before.
     pub fn configure(&mut self, config: Arc<Config>) -> Arc<Config> {
         self.snapshots.read_from = read_from(&config);
+        self.snapshots.routes = self.gateway.routes().as_ref().clone();
         std::mem::replace(&mut self.config, config)
     }
 

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::client::Gate;
+use super::decide::clusters::runs_in_default;
 use super::decide::{Part, Snapshots, Verdict, decide, decide_unknown};
 use super::ended::Ended;
 use super::flow::Flow;
@@ -15,7 +16,7 @@ use super::owners::Worker;
 use super::policy::Policy;
 use super::reply::ReplyBytes;
 use super::resolve::{Resolved, resolve};
-use crate::command::{CommandId, Session};
+use crate::command::{CommandId, Fan, Session};
 use crate::resp::{Request, encode};
 use crate::route::ClusterId;
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
@@ -48,8 +49,8 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
     let is_local = is_local(&verdict);
     if !worker.core.snapshots.topology.knows_all() && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
-        let cluster = cluster_of(&worker.core.snapshots, &resolved, &verdict);
-        if !worker.core.snapshots.topology.cluster(cluster).is_known() {
+        let unknown = unknown_cluster(&worker.core.snapshots, &resolved, &verdict);
+        if let Some(cluster) = unknown {
             return worker.await_first_topology(key, cluster);
         }
     }
@@ -98,12 +99,15 @@ fn is_local(verdict: &Verdict) -> bool {
     )
 }
 
-/// The cluster that a request goes to, or the first of them.
-fn cluster_of(snapshots: &Snapshots, resolved: &Resolved<'_>, verdict: &Verdict) -> ClusterId {
+/// A cluster that a request goes to and of which nothing is known yet.
+fn unknown_cluster(snapshots: &Snapshots, resolved: &Resolved<'_>, verdict: &Verdict) -> Option<ClusterId> {
+    let is_unknown = |cluster: &ClusterId| !snapshots.topology.cluster(*cluster).is_known();
     match verdict {
-        Verdict::Forward(outgoing) => snapshots.cluster_of(outgoing.route),
-        Verdict::Session(_, Some(place)) => place.cluster,
-        _ => resolved.keys.first().map_or(snapshots.routes.keyless(), |key| key.slot.cluster),
+        Verdict::Forward(outgoing) => Some(snapshots.cluster_of(outgoing.route)).filter(is_unknown),
+        Verdict::Session(_, Some(place)) => Some(place.cluster).filter(is_unknown),
+        Verdict::Fan(fan) if *fan != Fan::First => snapshots.unknown_clusters().next(),
+        _ if resolved.keys.is_empty() => Some(snapshots.routes.keyless()).filter(is_unknown),
+        _ => resolved.keys.iter().map(|key| key.slot.cluster).find(is_unknown),
     }
 }
 
@@ -124,7 +128,9 @@ impl Worker {
                 if part == Part::Redis {
                     self.note_queued_keys(key, resolved);
                 }
-                self.sessions().queue_command(key, request, slot, readonly, part)
+                let in_default = runs_in_default(&self.core.snapshots, resolved.class);
+                let place = (slot, in_default && resolved.keys.is_empty() && part == Part::Redis);
+                self.sessions().queue_command(key, request, place, readonly, part)
             }
             Verdict::Deny(denied, text) => self.deny(key, resolved, denied, &text),
             Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp(_) | Verdict::Refuse(_) => {

@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 
 use super::client::session::Session;
 use super::decide::Snapshots;
+use super::decide::clusters::class_over_clusters;
 use crate::command::{Class, Command, CommandError, CommandFlags, CommandId, KeyPositions};
-use crate::resp::{Request, key_slot};
+use crate::resp::Request;
 use crate::route::{KeyHasher, KeyId, SlotAt};
 use crate::shared::labels::RequestClass;
-use crate::shared::topology::UpstreamKind;
 
 /// One key of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,15 +96,19 @@ pub fn resolve<'r>(
     let command = snapshots.commands.get(id);
     let mut keys = Keys::new();
     let is_malformed = find_keys(snapshots, hasher, command, request, &mut keys).is_none();
+    let (mut class, follows_patterns) = (command.class_of(request), command.follows_patterns(request));
+    if snapshots.routes.several().is_some() {
+        class = class_over_clusters(snapshots, session, class, &keys, (request, follows_patterns));
+    }
     Ok(Resolved {
         request,
         command: id,
         flags: command.flags,
-        class: command.class_of(request),
+        class,
         counts_as: snapshots.classes.of(id),
         keys,
         is_malformed,
-        follows_patterns: command.follows_patterns(request),
+        follows_patterns,
     })
 }
 
@@ -136,10 +140,8 @@ fn find_keys(
 ) -> Option<()> {
     let mut add = |position: u32| {
         let key = request.arg(position as usize).unwrap_or_default();
-        let cluster = snapshots.routes.cluster_of(key);
-        let single = snapshots.topology.cluster(cluster).kind == UpstreamKind::Single;
-        let slot = SlotAt { cluster, slot: if single { 0 } else { key_slot(key) } };
-        keys.push(KeyAt { position, slot, hash: hasher.id(cluster, key).hash });
+        let slot = snapshots.place_of(key);
+        keys.push(KeyAt { position, slot, hash: hasher.id(slot.cluster, key).hash });
     };
     let range = command.key_range;
     let is_one = range.first > 0 && range.last == range.first;

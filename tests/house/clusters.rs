@@ -27,8 +27,8 @@ fn reads_upstream(code: &str) -> bool {
 
 #[test]
 fn only_the_configuration_knows_which_clusters_there_are() {
-    // The list of clusters, and a topology of one server.
-    let may = ["src/config/load.rs", "src/shared/topology.rs"];
+    // Routes, and a topology of one server.
+    let may = ["src/route/", "src/shared/topology.rs"];
     let names_one = |code: &str| code.contains("ClusterId::DEFAULT") || code.contains("ClusterId::default");
     check(&may, "a key, a node or a route says its cluster", names_one);
 }
@@ -51,7 +51,7 @@ fn settings_of_servers_are_asked_for_by_cluster() {
 fn a_bare_name_gets_its_cluster_where_it_comes_in() {
     let may = [
         "src/route/",
-        "src/worker/resolve.rs",
+        "src/worker/decide/mod.rs",
         "src/worker/core.rs",
         "src/worker/session/subscribe.rs",
         "src/worker/write_behind.rs",
@@ -64,7 +64,13 @@ fn a_bare_name_gets_its_cluster_where_it_comes_in() {
         "src/control/rights.rs",
         "src/ledger/upstream.rs",
     ];
-    let words = ["routes.cluster_of(", "routes.place_of(", "core.id_of("];
+    let words = [
+        "routes.cluster_of(",
+        "routes.place_of(",
+        "routes().cluster_of(",
+        "routes().place_of(",
+        "core.id_of(",
+    ];
     let asks = |code: &str| words.iter().any(|word| code.contains(word));
     check(&may, "whoever names the key knows its cluster", asks);
 }

@@ -32,6 +32,7 @@ mod own_word;
 mod pipeline_order;
 mod proxied;
 mod restricted;
+mod routes;
 mod says_of_itself;
 mod sessions;
 mod subscriptions;

@@ -188,14 +188,14 @@ fn words_of(words: &[&[u8]]) -> Vec<Bytes> {
 
 /// Has the home of a sale in this process ask about it anew.
 async fn tell_home(gateway: &Gateway, sku: &[u8]) {
-    let hash = gateway.key_hasher.id(gateway.routes.cluster_of(sku), sku).hash;
+    let hash = gateway.key_hasher.id(gateway.routes().cluster_of(sku), sku).hash;
     let home = (hash % gateway.workers.len() as u64) as usize;
     if let Some(worker) = gateway.workers.get(home) {
         // A worker that has ended knows nothing.
         let changed = WorkerMessage::SaleChanged {
             sku: Bytes::copy_from_slice(sku),
             hash,
-            place: gateway.routes.place_of(sku),
+            place: gateway.routes().place_of(sku),
         };
         let _ = worker.mailbox.send(changed).await;
     }

@@ -141,12 +141,18 @@ async fn stats(State(shared): State<Arc<Shared>>, Query(query): Query<StatsQuery
     json_bytes(if query.history.is_some() { frame.stats_with_history() } else { frame.stats() })
 }
 
-/// 200 while traffic should come here, else 503 with the reason. Read afresh, not from the view: a balancer
+/// 200 while traffic should come here, else 503 with the reason. Of several clusters one has to be reachable, and those that are not are
+/// named. Read afresh, not from the view: a balancer
 /// should know of a drain at once.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let readiness = (shared.sources.readiness)();
     let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    let mut body = json!(readiness);
+    let away = (shared.sources.conditions)().clusters_away;
+    if !away.is_empty() {
+        body["clusters_away"] = json!(away);
+    }
+    (status, Json(body)).into_response()
 }
 
 fn json_bytes(body: bytes::Bytes) -> Response {

@@ -23,6 +23,9 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     if let Some(why) = input.upstream_trouble {
         found.add(Level::Critical, format!("{why}."));
     }
+    for away in &input.conditions.clusters_away {
+        found.add(Level::Critical, format!("Keys of one cluster can't be served; others are. {away}."));
+    }
     for missing in input.missing_rights {
         found.add(Level::Warning, format!("{missing}."));
     }

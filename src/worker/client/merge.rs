@@ -12,9 +12,22 @@ use crate::combine::is_companion_key;
 use crate::command::Fan;
 use crate::resp::{self, RespVersion, encode};
 
-/// Low bits of a `SCAN` cursor of ours: the node's place among the masters. The others are that node's own cursor,
-/// which Redis builds from as many bits as the table has (48 and the 14 of a slot leave room enough).
+/// Low bits of a `SCAN` cursor of ours: the node's place among the masters of its cluster. The others are that node's own cursor,
+/// which Redis builds from as many bits as the table has, and the 14 of a slot.
 const SCAN_NODE_BITS: u32 = 10;
+
+/// The bits above them where there are several clusters: which one it is. 48 bits are left for the node's own cursor, which is one
+/// that has 2^34 keys in a slot.
+const SCAN_CLUSTER_BITS: u32 = 6;
+
+/// A master that `SCAN` goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanPlace {
+    /// Its cluster.
+    pub cluster: u64,
+    /// Its place among the masters there.
+    pub node: u64,
+}
 
 /// How the parts become one reply.
 #[derive(Debug)]
@@ -43,12 +56,14 @@ pub enum Plan {
     AnyPresent(u64, RespVersion),
     /// One page of `SCAN` from the only server.
     ScanOne,
-    /// One page of `SCAN` from master number `node` of `nodes`.
+    /// One page of `SCAN` from one of the masters.
     ScanPage {
-        /// Place of the node that was asked.
-        node: u64,
-        /// How many there are.
-        nodes: u64,
+        /// The node that was asked.
+        place: ScanPlace,
+        /// The one that comes after it.
+        next: Option<ScanPlace>,
+        /// The cursor names the cluster.
+        several: bool,
     },
 }
 
@@ -112,7 +127,9 @@ impl Merge {
             Plan::Same | Plan::AnyOk | Plan::Running => return parts.first().cloned(),
             Plan::AnyPresent(seed, version) => any_present(&mut out, parts, *seed, *version),
             Plan::ScanOne => scan_one(&mut out, parts.first()?)?,
-            Plan::ScanPage { node, nodes } => scan_page(&mut out, parts.first()?, *node, *nodes)?,
+            Plan::ScanPage { place, next, several } => {
+                scan_page(&mut out, parts.first()?, (*place, *next), *several)?;
+            }
         }
         Some(out.into())
     }
@@ -150,14 +167,26 @@ fn runs_something(reply: &[u8]) -> bool {
     running.is_some_and(|running| !matches!(running, b"$-1\r\n" | b"*-1\r\n" | b"_\r\n"))
 }
 
-/// Takes one of our `SCAN` cursors apart: the node's place, and the cursor for that node.
-pub fn split_cursor(cursor: u64) -> (u64, u64) {
-    (cursor & ((1 << SCAN_NODE_BITS) - 1), cursor >> SCAN_NODE_BITS)
+/// Takes one of our `SCAN` cursors apart: the node's place, and the cursor for that node. It names the cluster only where there are
+/// several, so that one cluster leaves all bits to the node.
+pub fn split_cursor(cursor: u64, several: bool) -> (ScanPlace, u64) {
+    let (node, rest) = (cursor & ((1 << SCAN_NODE_BITS) - 1), cursor >> SCAN_NODE_BITS);
+    match several {
+        false => (ScanPlace { cluster: 0, node }, rest),
+        true => {
+            let cluster = rest & ((1 << SCAN_CLUSTER_BITS) - 1);
+            (ScanPlace { cluster, node }, rest >> SCAN_CLUSTER_BITS)
+        }
+    }
 }
 
-fn join_cursor(node: u64, cursor: u64) -> Option<u64> {
-    let fits = node < 1 << SCAN_NODE_BITS && cursor < 1 << (u64::BITS - SCAN_NODE_BITS);
-    fits.then_some(cursor << SCAN_NODE_BITS | node)
+fn join_cursor(place: ScanPlace, cursor: u64, several: bool) -> Option<u64> {
+    let cluster_bits = if several { SCAN_CLUSTER_BITS } else { 0 };
+    let place_bits = SCAN_NODE_BITS + cluster_bits;
+    let fits = place.node < 1 << SCAN_NODE_BITS
+        && place.cluster < 1 << cluster_bits
+        && cursor < 1 << (u64::BITS - place_bits);
+    fits.then_some(cursor << place_bits | place.cluster << SCAN_NODE_BITS | place.node)
 }
 
 fn integers(parts: &[Bytes]) -> Option<Vec<i64>> {
@@ -263,13 +292,18 @@ fn scan_one(out: &mut Vec<u8>, reply: &[u8]) -> Option<()> {
     put_page(out, elements.next()?)
 }
 
-fn scan_page(out: &mut Vec<u8>, reply: &[u8], node: u64, nodes: u64) -> Option<()> {
+fn scan_page(
+    out: &mut Vec<u8>,
+    reply: &[u8],
+    (place, next): (ScanPlace, Option<ScanPlace>),
+    several: bool,
+) -> Option<()> {
     let mut elements = resp::elements(reply)?;
     let cursor: u64 = std::str::from_utf8(resp::bulk_payload(elements.next()?)?).ok()?.parse().ok()?;
-    let next = match cursor {
-        0 if node + 1 >= nodes => 0,
-        0 => join_cursor(node + 1, 0)?,
-        _ => join_cursor(node, cursor)?,
+    let next = match (cursor, next) {
+        (0, None) => 0,
+        (0, Some(next)) => join_cursor(next, 0, several)?,
+        _ => join_cursor(place, cursor, several)?,
     };
     encode::array(out, 2);
     encode::bulk(out, next.to_string().as_bytes());
@@ -333,12 +367,27 @@ mod tests {
     #[test]
     fn a_scan_goes_through_the_nodes_one_after_the_other() {
         let page = |cursor: u64| format!("*2\r\n${}\r\n{cursor}\r\n*0\r\n", cursor.to_string().len());
-        let ours = |node, cursor| join_cursor(node, cursor).unwrap();
-        check(Plan::ScanPage { node: 0, nodes: 2 }, &[&page(5)], &page(ours(0, 5)));
-        check(Plan::ScanPage { node: 0, nodes: 2 }, &[&page(0)], &page(ours(1, 0)));
-        check(Plan::ScanPage { node: 1, nodes: 2 }, &[&page(0)], &page(0));
-        assert_eq!(split_cursor(ours(3, 1 << 52)), (3, 1 << 52));
-        assert_eq!(join_cursor(1, 1 << 60), None);
+        let at = |cluster, node| ScanPlace { cluster, node };
+        let ours = |place, cursor, several| join_cursor(place, cursor, several).unwrap();
+        let (first, second) = (at(0, 0), at(0, 1));
+        let scan = |place, next| Plan::ScanPage { place, next, several: false };
+        check(scan(first, Some(second)), &[&page(5)], &page(ours(first, 5, false)));
+        check(scan(first, Some(second)), &[&page(0)], &page(ours(second, 0, false)));
+        check(scan(second, None), &[&page(0)], &page(0));
+        assert_eq!(split_cursor(ours(at(0, 3), 1 << 52, false), false), (at(0, 3), 1 << 52));
+        assert_eq!(join_cursor(at(0, 1), 1 << 60, false), None);
+    }
+
+    #[test]
+    fn a_cursor_has_room_for_hundreds_of_masters_in_many_clusters() {
+        for (cluster, node, cursor) in [(0, 0, 1), (63, 1023, (1 << 48) - 1), (9, 300, 0x3fff)] {
+            let place = ScanPlace { cluster, node };
+            let joined = join_cursor(place, cursor, true).unwrap();
+            assert_eq!(split_cursor(joined, true), (place, cursor));
+        }
+        assert_eq!(join_cursor(ScanPlace { cluster: 64, node: 0 }, 1, true), None);
+        assert_eq!(join_cursor(ScanPlace { cluster: 0, node: 1024 }, 1, true), None);
+        assert_eq!(join_cursor(ScanPlace { cluster: 0, node: 0 }, 1 << 48, true), None);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Transaction {
     pub version: RespVersion,
     /// The slot of the first key: where the transaction will run. All keys must be in it in a cluster.
     pub slot: Option<SlotAt>,
+    /// A queued command has no keys, and so has to run in the first of several clusters.
+    pub runs_in_default: bool,
     /// A command was refused, so `EXEC` must abort.
     pub poisoned: bool,
     /// Every queued command only reads.

@@ -377,6 +377,13 @@ fn cluster(
     } else if matches!(&subcommand[..], b"countkeysinslot" | b"getkeysinslot") {
         match request.arg(2).and_then(parse_integer).map(u16::try_from) {
             Some(Ok(slot)) if slot < crate::shared::topology::SLOTS => {
+                if surroundings.snapshots.routes.several().is_some() {
+                    encode::error(
+                        out,
+                        "ERR hotgate: keys live in several clusters, of which each has this slot; ask a node directly",
+                    );
+                    return Answer::Done;
+                }
                 if surroundings.snapshots.keyless().kind == UpstreamKind::Cluster {
                     return Answer::Forward(SlotAt {
                         cluster: surroundings.snapshots.routes.keyless(),

@@ -15,6 +15,7 @@
 //! what is in flight and are the dispatcher's.
 
 pub mod classes;
+pub mod clusters;
 pub mod local;
 mod own_keys;
 pub mod pose;
@@ -29,11 +30,12 @@ use crate::command::{
     Class, Command, CommandError, CommandFlags, CommandTable, Fan, GIVEN_BY_RULE, Local, Reserve, Session,
 };
 use crate::config::ReadFrom;
-use crate::resp::Request;
+use crate::resp::{Request, key_slot};
 use crate::route::{ClusterId, Routes, SlotAt};
 use crate::shared::topology::{ClusterMap, NodeIndex, Topology, UpstreamKind};
 use crate::worker::pending::{Hook, Outgoing, Route};
 use crate::worker::resolve::{KeyAt, Resolved};
+use crate::worker::selection::Selection;
 
 /// What the log says of a client that is closed.
 const HTTP: &str = "POST or Host: as a command: somebody sends HTTP to the address for Redis clients";
@@ -81,6 +83,50 @@ impl Snapshots {
     #[inline]
     pub fn keyless(&self) -> &ClusterMap {
         self.topology.cluster(self.routes.keyless())
+    }
+
+    /// There is one cluster, which is one server: it holds every key.
+    #[inline]
+    pub fn is_one_server(&self) -> bool {
+        self.routes.several().is_none() && self.keyless().kind == UpstreamKind::Single
+    }
+
+    /// The masters of all clusters, cluster by cluster.
+    pub fn all_masters(&self) -> Vec<NodeIndex> {
+        self.topology.clusters().iter().flat_map(|map| &map.masters).copied().collect()
+    }
+
+    /// The clusters of which nothing is known yet.
+    pub fn unknown_clusters(&self) -> impl Iterator<Item = ClusterId> + '_ {
+        let numbered = self.topology.clusters().iter().enumerate();
+        numbered.filter(|(_, map)| !map.is_known()).map(|(place, _)| ClusterId(place as u16))
+    }
+
+    /// Whether two nodes belong to one cluster that is one server, so that either was or is the server of all its keys.
+    pub fn holds_all_keys_of(&self, one: NodeIndex, other: NodeIndex) -> bool {
+        let cluster = self.cluster_of_node(one);
+        cluster == self.cluster_of_node(other) && self.topology.cluster(cluster).kind == UpstreamKind::Single
+    }
+
+    /// Whether a cluster has databases besides 0.
+    pub fn has_databases(&self, cluster: ClusterId) -> bool {
+        self.topology.cluster(cluster).kind == UpstreamKind::Single
+    }
+
+    /// What a connection to `node` selects for somebody with this selection.
+    pub fn selection_at(&self, node: NodeIndex, selection: Selection) -> Selection {
+        match self.has_databases(self.cluster_of_node(node)) {
+            true => selection,
+            false => Selection::of_version(selection.version),
+        }
+    }
+
+    /// The slot of a key as requests have it: one server owns all slots, and there every key is in slot 0.
+    #[inline]
+    pub fn place_of(&self, key: &[u8]) -> SlotAt {
+        let cluster = self.routes.cluster_of(key);
+        let single = self.topology.cluster(cluster).kind == UpstreamKind::Single;
+        SlotAt { cluster, slot: if single { 0 } else { key_slot(key) } }
     }
 
     /// Where reads of a cluster, which the configuration has named, may go.
@@ -238,7 +284,7 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
         Class::Local(local) => Verdict::Answer(local),
         Class::Session(session @ (Session::Watch | Session::Blocking)) => {
             match slots_of(&resolved.keys) {
-                Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
+                Slots::Several => Verdict::Refuse(clusters::crossing(snapshots, resolved)),
                 Slots::One(slot) => Verdict::Session(session, Some(slot)),
                 // Malformed: Redis itself says what is wrong with it, without blocking.
                 Slots::None => forward(snapshots, Route::AnyNode, command, resolved),
@@ -246,7 +292,7 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
         }
         Class::Session(session) => Verdict::Session(session, None),
         Class::Reserve(reserve) => Verdict::Reserve(reserve),
-        Class::OneServer(_) if snapshots.keyless().kind == UpstreamKind::Single => {
+        Class::OneServer(_) if snapshots.is_one_server() => {
             forward(snapshots, Route::AnyNode, command, resolved)
         }
         // Whether there is a cluster for clients at all is known there.
@@ -310,7 +356,7 @@ fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resol
 /// gateway does not pass on, as a command does which the user may not run.
 fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resolved<'_>) -> Verdict {
     let (command, class) = (snapshots.commands.get(resolved.command), resolved.class);
-    let single = snapshots.keyless().kind == UpstreamKind::Single;
+    let single = snapshots.is_one_server();
     let part = match class {
         Class::Session(ending @ (Session::Exec | Session::Discard | Session::Multi | Session::Watch)) => {
             return Verdict::Session(ending, None);
@@ -351,10 +397,18 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
         return queue(None);
     }
     match slots_of(&resolved.keys) {
+        Slots::None if clusters::leaves_transaction(snapshots, session, resolved) => {
+            poison(session);
+            Verdict::Refuse(clusters::TRANSACTION_LEAVES.into())
+        }
         Slots::None => queue(None),
         Slots::One(slot) => {
-            let elsewhere = session.transaction.queuing().and_then(|transaction| transaction.slot);
-            if single || elsewhere.is_none_or(|pinned| pinned == slot) {
+            let transaction = session.transaction.queuing();
+            let elsewhere = transaction.and_then(|transaction| transaction.slot);
+            if clusters::is_elsewhere(snapshots, transaction, slot) {
+                poison(session);
+                Verdict::Refuse(clusters::TRANSACTION_LEAVES.into())
+            } else if single || elsewhere.is_none_or(|pinned| pinned == slot) {
                 queue(Some(slot))
             } else {
                 poison(session);
@@ -363,7 +417,7 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
         }
         Slots::Several => {
             poison(session);
-            Verdict::Refuse(CROSSSLOT.into())
+            Verdict::Refuse(clusters::crossing(snapshots, resolved))
         }
     }
 }
@@ -379,7 +433,7 @@ fn forward_by_key(snapshots: &Snapshots, command: &Command, resolved: &Resolved<
     match slots_of(&resolved.keys) {
         Slots::One(slot) => forward(snapshots, Route::Slot(slot), command, resolved),
         Slots::None => forward(snapshots, Route::AnyNode, command, resolved),
-        Slots::Several => Verdict::Refuse(CROSSSLOT.into()),
+        Slots::Several => Verdict::Refuse(clusters::crossing(snapshots, resolved)),
     }
 }
 

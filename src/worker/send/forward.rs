@@ -7,7 +7,7 @@ use crate::detect::EntryHandle;
 use crate::limits::LONG_REQUEST_BYTES;
 use crate::resp::Request;
 use crate::shared::labels::RequestClass;
-use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::shared::topology::NodeIndex;
 use crate::worker::client::Gate;
 use crate::worker::core::Core;
 use crate::worker::flow::Flow;
@@ -31,7 +31,7 @@ impl Sender<'_> {
         let undeclared =
             route == Route::AnyNode && matches!(class, RequestClass::Script | RequestClass::Write);
         let long = request.bytes().len() >= LONG_REQUEST_BYTES;
-        let undeclared = undeclared && self.core.snapshots.keyless().kind == UpstreamKind::Cluster;
+        let undeclared = undeclared && !self.core.snapshots.is_one_server();
         if (long || undeclared) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }

@@ -8,9 +8,9 @@ use crate::command::{CommandId, Fan};
 use crate::config::ReadFrom;
 use crate::resp::{Request, encode};
 use crate::shared::labels::ErrorKind;
-use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::shared::topology::{ClusterMap, NodeIndex, UpstreamKind};
 use crate::worker::client::Gate;
-use crate::worker::client::merge::{self, Merge, Plan};
+use crate::worker::client::merge::{self, Merge, Plan, ScanPlace};
 use crate::worker::decide::split;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
@@ -76,7 +76,7 @@ impl Sessions<'_> {
         if fan == Fan::AnyOk {
             return self.end_script(key, request);
         }
-        let single = self.core.snapshots.keyless().kind == UpstreamKind::Single;
+        let single = self.core.snapshots.is_one_server();
         let shows_keys =
             matches!(fan, Fan::Scan | Fan::RandomKey) || request.name().eq_ignore_ascii_case(b"keys");
         if single && shows_keys {
@@ -95,10 +95,13 @@ impl Sessions<'_> {
         if !self.sender().choose_connection_to_several(key, Cargo::reading(readonly)) {
             return self.clients.wait_for_all(key);
         }
-        let masters = self.core.snapshots.keyless().masters.clone();
         if fan == Fan::Scan {
-            return self.scan_page(key, request, &masters);
+            return self.scan_page(key, request);
         }
+        let masters = match self.masters_to_ask(key, request) {
+            Ok(masters) => masters,
+            Err(text) => return self.refuse(key, ErrorKind::ClientRequest, text),
+        };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
         let plan = merge::plan_of(fan, client.session.version, rand::random());
         let tries = if fan == Fan::RandomKey { RANDOM_KEY_TRIES } else { 1 };
@@ -112,6 +115,27 @@ impl Sessions<'_> {
         self.note_flush(key, request);
         self.note_script_command(request);
         self.send_parts(key, plan, readonly, parts)
+    }
+
+    /// The masters that a command to all of them concerns. A client that has selected a database other than 0 sees keys of servers
+    /// only, since a Redis Cluster has none there; what is not about keys is not done in half of the clusters.
+    fn masters_to_ask(&self, key: ClientKey, request: &Request<'_>) -> Result<Vec<NodeIndex>, &'static str> {
+        let snapshots = &self.core.snapshots;
+        let mut masters = snapshots.all_masters();
+        let has_databases = |node: &NodeIndex| snapshots.has_databases(snapshots.cluster_of_node(*node));
+        let database = self.clients.all.get(key).map_or(0, |client| client.session.database);
+        if database == 0 || masters.iter().all(has_databases) {
+            return Ok(masters);
+        }
+        let about_keys = [&b"keys"[..], b"dbsize", b"randomkey", b"flushdb"];
+        if !about_keys.iter().any(|name| request.name().eq_ignore_ascii_case(name)) {
+            return Err(
+                "ERR hotgate: this command goes to all clusters, and some are Redis Clusters, which have \
+                        database 0 only; SELECT 0 first (docs/routes.md)",
+            );
+        }
+        masters.retain(has_databases);
+        Ok(masters)
     }
 
     /// `KEYS`, `SCAN` and `RANDOMKEY` before one server. The reply is looked through for keys of the gateway's own.
@@ -155,7 +179,7 @@ impl Sessions<'_> {
     /// `SCRIPT KILL` and `FUNCTION KILL` ask every master, and wait for nothing there: least of all for the script that they
     /// are to end.
     fn end_script(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
-        let masters = self.core.snapshots.keyless().masters.clone();
+        let masters = self.core.snapshots.all_masters();
         if masters.is_empty() {
             return self.refuse(
                 key,
@@ -178,13 +202,20 @@ impl Sessions<'_> {
     }
 
     /// `SCAN` goes through the masters one after the other; the cursor says where it is.
-    fn scan_page(&mut self, key: ClientKey, request: &Request<'_>, masters: &[NodeIndex]) -> Flow {
+    fn scan_page(&mut self, key: ClientKey, request: &Request<'_>) -> Flow {
         let cursor = request.arg(1).and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
         let Some(cursor) = cursor else {
             return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
         };
-        let (place, node_cursor) = merge::split_cursor(cursor);
-        let Some(node) = masters.get(place as usize).copied() else {
+        let several = self.core.snapshots.routes.several().is_some();
+        let (place, node_cursor) = merge::split_cursor(cursor, several);
+        let database = self.clients.all.get(key).map_or(0, |client| client.session.database);
+        let all = self.scanned(database);
+        let at = all
+            .iter()
+            .position(|(known, _)| *known == place)
+            .or((cursor == 0 && !all.is_empty()).then_some(0));
+        let Some(at) = at else {
             return self.refuse(key, ErrorKind::ClientRequest, "ERR invalid cursor");
         };
         let text = node_cursor.to_string();
@@ -195,10 +226,23 @@ impl Sessions<'_> {
             .collect();
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &arguments);
-        let plan = Plan::ScanPage { node: place, nodes: masters.len() as u64 };
+        let ((place, node), next) = (all[at], all.get(at + 1).map(|(next, _)| *next));
+        let plan = Plan::ScanPage { place, next, several };
         let route = Route::Node(node);
         let Some(exit) = self.sender().exit_or_wait(key, route, Some(node)) else { return Flow::Wait };
         self.send_parts(key, plan, true, vec![(exit, route, bytes)])
+    }
+
+    /// The masters that `SCAN` goes through, in this order: those that have this database.
+    fn scanned(&self, database: u32) -> Vec<(ScanPlace, NodeIndex)> {
+        let maps = self.core.snapshots.topology.clusters().iter().enumerate();
+        let has_database = |map: &ClusterMap| database == 0 || map.kind == UpstreamKind::Single;
+        let masters = maps.filter(|(_, map)| has_database(map)).flat_map(|(cluster, map)| {
+            map.masters.iter().enumerate().map(move |(node, master)| {
+                (ScanPlace { cluster: cluster as u64, node: node as u64 }, *master)
+            })
+        });
+        masters.collect()
     }
 
     /// `WAIT` and `WAITAOF` block, and they wait for what their own connection wrote last. So each master is asked on a
@@ -210,9 +254,10 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let selection = client.session.selection();
-        let masters = self.core.snapshots.keyless().masters.clone();
+        let masters = self.core.snapshots.all_masters();
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
+            let selection = self.core.snapshots.selection_at(node, selection);
             match self.upstreams.session_connection(self.core, node, key, selection) {
                 Some(room) => rooms.push(room),
                 None => {

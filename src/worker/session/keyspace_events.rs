@@ -19,7 +19,7 @@ use super::Sessions;
 use crate::command::Session;
 use crate::resp::{self, encode};
 use crate::shared::labels::CloseReason;
-use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::shared::topology::NodeIndex;
 use crate::worker::client::subscriptions::{Deferred, EventListener, is_event, may_bring_events};
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending};
@@ -32,7 +32,7 @@ impl Sessions<'_> {
     pub fn subscribe_to_events(&mut self, key: ClientKey, session: Session, names: &[&[u8]]) -> Option<()> {
         let names: Vec<&[u8]> =
             names.iter().copied().filter(|name| may_bring_events(session, name)).collect();
-        if names.is_empty() || self.core.snapshots.keyless().kind == UpstreamKind::Single {
+        if names.is_empty() || self.core.snapshots.is_one_server() {
             return Some(());
         }
         let word: &[u8] = if session == Session::Psubscribe { b"PSUBSCRIBE" } else { b"SUBSCRIBE" };
@@ -85,10 +85,8 @@ impl Sessions<'_> {
         let missing: Vec<NodeIndex> = self
             .core
             .snapshots
-            .keyless()
-            .masters
-            .iter()
-            .copied()
+            .all_masters()
+            .into_iter()
             .filter(|node| Some(*node) != own && !heard(node))
             .filter(|node| topology.node(*node).is_some_and(|node| node.healthy))
             .collect();

@@ -21,7 +21,7 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let version = client.session.version;
-        let masters = self.core.snapshots.keyless().masters.clone();
+        let masters = self.core.snapshots.all_masters();
         let connections: Vec<_> = masters
             .iter()
             .filter_map(|node| {

@@ -16,7 +16,7 @@ use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{self, Request, encode};
 use crate::shared::labels::ErrorKind;
-use crate::shared::topology::{NodeIndex, UpstreamKind};
+use crate::shared::topology::NodeIndex;
 use crate::worker::client::Gate;
 use crate::worker::client::subscriptions::{Deferred, Subscriptions};
 use crate::worker::decide::CROSSSLOT;
@@ -36,8 +36,8 @@ impl Sessions<'_> {
         }
         let names: Vec<&[u8]> = request.args().skip(1).collect();
         let sharded = matches!(session, Session::Ssubscribe | Session::Sunsubscribe);
-        if sharded && self.core.snapshots.keyless().kind == UpstreamKind::Cluster {
-            let mut slots = names.iter().map(|name| self.core.snapshots.routes.place_of(name));
+        if sharded && !self.core.snapshots.is_one_server() {
+            let mut slots = names.iter().map(|name| self.core.snapshots.place_of(name));
             let first = slots.next();
             if slots.any(|slot| Some(slot) != first) {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
@@ -67,8 +67,7 @@ impl Sessions<'_> {
             return self.refuse(key, ErrorKind::Overload, &text);
         }
         let sharded = session == Session::Ssubscribe;
-        let slot =
-            if sharded { names.first().map(|name| self.core.snapshots.routes.place_of(name)) } else { None };
+        let slot = if sharded { names.first().map(|name| self.core.snapshots.place_of(name)) } else { None };
         let node = match self.sender().node_for(key, slot.map_or(Route::Messages, Route::Slot)) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
@@ -137,7 +136,7 @@ impl Sessions<'_> {
         let connection = match sharded {
             true => {
                 let snapshots = &self.core.snapshots;
-                let place = names.first().map(|name| snapshots.routes.place_of(name));
+                let place = names.first().map(|name| snapshots.place_of(name));
                 let node = place.and_then(|place| snapshots.topology.master_of(place));
                 let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
                 // Without names all are meant; they are on one connection, or else confirmed by us below.

@@ -203,13 +203,17 @@ impl Sessions<'_> {
         let selection = client.session.selection();
         let broadcast = client.session.tracking.as_ref().is_some_and(|tracking| tracking.options.broadcast);
         let nodes = match self.sender().node_for(key, Route::AnyNode) {
-            Ok(_) if broadcast => self.core.snapshots.keyless().masters.clone(),
+            Ok(_) if broadcast => self.core.snapshots.all_masters(),
             Ok(node) => vec![node],
             Err(error) => return self.tracking_settled(key, false, Some(error.to_string())),
         };
-        let cluster = self.core.snapshots.cluster_of(Route::AnyNode);
-        let owned = self.upstreams.pools.census.owned(cluster) + nodes.len();
-        if owned > self.core.upstream_of(cluster).session_connections_max {
+        let full = nodes.iter().any(|node| {
+            let cluster = self.core.snapshots.cluster_of_node(*node);
+            let own = nodes.iter().filter(|other| self.core.snapshots.cluster_of_node(**other) == cluster);
+            let owned = self.upstreams.pools.census.owned(cluster) + own.count();
+            owned > self.core.upstream_of(cluster).session_connections_max
+        });
+        if full {
             let error = UpstreamError::Full("the table of session connections");
             return self.tracking_settled(key, false, Some(error.to_string()));
         }
@@ -217,6 +221,7 @@ impl Sessions<'_> {
             awaiting.outstanding = nodes.len();
         }
         for node in nodes {
+            let selection = self.core.snapshots.selection_at(node, selection);
             self.sender().open_tracked(key, node, selection);
         }
     }

@@ -72,7 +72,7 @@ impl Sessions<'_> {
 
     /// In broadcast mode invalidations come without anything having been read, so every master is listened to, and nobody else.
     pub fn listen_everywhere(&mut self, key: ClientKey) {
-        let masters = self.core.snapshots.keyless().masters.clone();
+        let masters = self.core.snapshots.all_masters();
         let Some(client) = self.clients.all.get(key) else { return };
         let selection = client.session.selection();
         let Some(tracking) = client.session.tracking.as_ref().filter(|tracking| tracking.options.broadcast)
@@ -91,6 +91,7 @@ impl Sessions<'_> {
             }
         }
         for node in masters {
+            let selection = self.core.snapshots.selection_at(node, selection);
             self.sender().client_connection(key, node, selection, 0);
         }
     }

@@ -16,7 +16,6 @@ use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
 use crate::route::SlotAt;
 use crate::shared::labels::{ErrorKind, RequestClass};
-use crate::shared::topology::UpstreamKind;
 use crate::worker::client::Gate;
 use crate::worker::client::session::Replies;
 use crate::worker::client::transaction::{Transaction, TransactionState, Watch};
@@ -90,7 +89,7 @@ impl Sessions<'_> {
         &mut self,
         key: ClientKey,
         request: &Request<'_>,
-        slot: Option<SlotAt>,
+        (slot, runs_in_default): (Option<SlotAt>, bool),
         readonly: bool,
         part: Part,
     ) -> Flow {
@@ -112,6 +111,7 @@ impl Sessions<'_> {
         }
         transaction.queue(step, request.bytes());
         transaction.slot = transaction.slot.or(slot);
+        transaction.runs_in_default |= runs_in_default;
         transaction.readonly &= readonly;
         transaction.scripts |= runs_script(request.name());
         transaction.swaps |= is_swap(request.name());
@@ -269,7 +269,7 @@ impl Sessions<'_> {
                     None => return Flow::Wait,
                 }
             }
-            Watch::Keys { .. } if self.core.snapshots.keyless().kind == UpstreamKind::Cluster => {
+            Watch::Keys { node: watched, .. } if !self.core.snapshots.holds_all_keys_of(watched, node) => {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
             }
             _ => self.connection_for_session(key, node, selection),

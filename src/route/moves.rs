@@ -1,0 +1,132 @@
+//! What another list of routes would move: keys that live in one cluster and would be looked for in another.
+//!
+//! hotgate brings no key from one cluster to another when routes change, so a reload that moves some is refused unless that is meant.
+//! Whether such keys exist is not known here. Patterns are compared, not keys: two are taken to overlap unless the bytes before their
+//! first wildcards differ, so this errs towards moves that are none.
+
+use super::table::{RouteRule, beginning};
+use crate::command::glob;
+
+/// Keys that would live elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The place, in the new list, of the rule that takes them. `None` where no rule has them any more.
+    pub rule: Option<usize>,
+    /// The pattern of the keys: that of the new rule, or of the old one where no rule has them any more.
+    pub pattern: String,
+    /// The clusters in which they live.
+    pub from: String,
+    /// The clusters in which they would be looked for.
+    pub to: String,
+}
+
+/// Everything that the `new` rules would move, at most one move for two rules.
+pub fn moves(old: &[RouteRule], new: &[RouteRule], default: &str) -> Vec<Move> {
+    let mut found = Vec::new();
+    for (place, rule) in new.iter().map(Some).chain([None]).enumerate() {
+        for (old_place, old_rule) in old.iter().map(Some).chain([None]).enumerate() {
+            // Its keys have been taken by a rule before this one.
+            let is_taken = new[..place.min(new.len())].iter().any(|earlier| covers(Some(earlier), old_rule));
+            let is_hidden = old[..old_place].iter().any(|earlier| covers(Some(earlier), rule));
+            if !is_taken && !is_hidden && overlap(rule, old_rule) && !live_alike(rule, old_rule, default) {
+                found.push(Move {
+                    rule: rule.map(|_| place),
+                    pattern: rule.or(old_rule).map_or("*", |rule| &rule.pattern).to_owned(),
+                    from: clusters(old_rule, default),
+                    to: clusters(rule, default),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Whether every key of `other` is one of `rule`; without a rule all keys are meant.
+fn covers(rule: Option<&RouteRule>, other: Option<&RouteRule>) -> bool {
+    let (Some(rule), Some(other)) = (rule, other) else {
+        return rule.is_none_or(|rule| rule.pattern == "*");
+    };
+    let (wide, narrow) = (rule.pattern.as_bytes(), other.pattern.as_bytes());
+    // A wildcard of the narrow pattern is in no text of the wide one, so only a star of that takes it, as it takes whatever stands for it.
+    let has_stars_only = !wide.iter().any(|byte| b"?[\\".contains(byte));
+    wide == narrow || (has_stars_only && !narrow.contains(&b'\\') && glob::matches(wide, narrow))
+}
+
+/// Whether some key may be one of both.
+fn overlap(rule: Option<&RouteRule>, other: Option<&RouteRule>) -> bool {
+    let (Some(rule), Some(other)) = (rule, other) else { return true };
+    let (start, other_start) = (beginning(rule.pattern.as_bytes()), beginning(other.pattern.as_bytes()));
+    start.starts_with(other_start) || other_start.starts_with(start)
+}
+
+/// Whether a key of both lives in the same cluster by either.
+fn live_alike(rule: Option<&RouteRule>, other: Option<&RouteRule>, default: &str) -> bool {
+    let (one, two) = (names(rule, default), names(other, default));
+    let picks_alike = || match (rule, other) {
+        (Some(rule), Some(other)) => rule.by == other.by && rule.pattern == other.pattern,
+        _ => false,
+    };
+    one == two && (one.len() == 1 || picks_alike())
+}
+
+fn names<'r>(rule: Option<&'r RouteRule>, default: &'r str) -> Vec<&'r str> {
+    let mut names = match rule {
+        Some(rule) => rule.clusters.iter().map(|(_, name)| name.as_str()).collect(),
+        None => vec![default],
+    };
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn clusters(rule: Option<&RouteRule>, default: &str) -> String {
+    names(rule, default).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::ClusterId;
+
+    fn rule(text: &str) -> RouteRule {
+        let mut words = text.split(' ');
+        let pattern = words.next().unwrap_or_default().to_owned();
+        let clusters =
+            words.next().unwrap_or_default().split(',').map(|name| (ClusterId(0), name.to_owned()));
+        let clusters = clusters.collect();
+        RouteRule { pattern, clusters, by: words.next().unwrap_or_default().to_owned() }
+    }
+
+    fn check(old: &[&str], new: &[&str], expect: &[&str]) {
+        let [old_rules, new_rules] =
+            [old, new].map(|rules| rules.iter().map(|text| rule(text)).collect::<Vec<_>>());
+        let shown: Vec<String> = moves(&old_rules, &new_rules, "default")
+            .iter()
+            .map(|found| format!("{:?} {}: {} -> {}", found.rule, found.pattern, found.from, found.to))
+            .collect();
+        assert_eq!(shown, expect, "{old:?} to {new:?}");
+    }
+
+    #[test]
+    fn what_stays_as_it_is_moves_nothing() {
+        check(&[], &[], &[]);
+        check(&["t:7:* big", "t:*:* a,b,c $1"], &["t:7:* big", "t:*:* c,b,a $1"], &[]);
+        check(&["t:7:* big", "u:* a"], &["u:* a", "t:7:* big"], &[]);
+        check(&["t:7:* big"], &["t:7:* big", "t:7:x:* big"], &[]);
+        check(&["t:*:* big"], &["t:7:?:* big", "t:*:* big"], &[]);
+        check(&[], &["t:7:* default"], &[]);
+        check(&["t:7:* default"], &[], &[]);
+        check(&["t:7:* big"], &["t:7:* big", "t:7:x:* a"], &[]);
+    }
+
+    #[test]
+    fn what_is_added_changed_or_taken_out_moves_its_keys() {
+        check(&[], &["t:7:* big"], &["Some(0) t:7:*: default -> big"]);
+        check(&["t:7:* big"], &["t:7:* a"], &["Some(0) t:7:*: big -> a"]);
+        check(&["t:7:* big"], &[], &["None t:7:*: big -> default"]);
+        check(&["t:*:* a,b $1"], &["t:*:* a,b,c $1"], &["Some(0) t:*:*: a, b -> a, b, c"]);
+        check(&["t:*:* a,b $1"], &["t:*:* a,b $2"], &["Some(0) t:*:*: a, b -> a, b"]);
+        check(&["t:*:* a,b $1"], &["t:7:* big", "t:*:* a,b $1"], &["Some(0) t:7:*: a, b -> big"]);
+        check(&["t:7:* big", "t:* a"], &["t:* a", "t:7:* big"], &["Some(0) t:*: big -> a"]);
+    }
+}
