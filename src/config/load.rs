@@ -90,7 +90,7 @@ impl Config {
         let mut changes = Vec::new();
         Value::changes(self, other, "", &ROOT, &mut changes);
         let mut taken = other.clone();
-        taken.keep_clusters(self);
+        taken.keep_clusters(self, other);
         for change in changes.iter_mut().filter(|change| change.path == "cluster") {
             change.reloadable = taken.further_clusters == other.further_clusters;
         }
@@ -104,8 +104,8 @@ impl Config {
     /// The two do not go together: a value that waits for the restart was needed by one that does not.
     pub fn reloaded(&self, file: Config) -> Result<Config, Vec<ConfigError>> {
         let mut config = file.clone();
-        config.keep_clusters(self);
         config.keep_running(self, &ROOT);
+        config.keep_clusters(self, &file);
         // The file holds by itself, but for secrets that now stand beside the files that they were read from.
         let held_by_file = contradictions(&file);
         let errors: Vec<ConfigError> =

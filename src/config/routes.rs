@@ -90,16 +90,17 @@ impl Config {
         moves.into_iter().map(describe).collect()
     }
 
-    /// A reload keeps the clusters that run, with what of their settings it may take.
-    pub(super) fn keep_clusters(&mut self, running: &Config) {
+    /// A reload keeps the clusters that run; of their settings in `file` it takes what it takes of those of `[upstream]`.
+    pub(super) fn keep_clusters(&mut self, running: &Config, file: &Config) {
         let named = |config: &Config| {
             config.further_clusters.iter().map(|cluster| cluster.name.clone()).collect::<Vec<_>>()
         };
-        if named(self) != named(running) {
-            self.further_clusters.clone_from(&running.further_clusters);
-        } else if let Some(directive) = Config::DIRECTIVES.iter().find(|directive| directive.key == "cluster")
-        {
-            self.further_clusters.keep_running(&running.further_clusters, directive);
+        self.further_clusters.clone_from(&running.further_clusters);
+        let directive = Config::DIRECTIVES.iter().find(|directive| directive.key == "cluster");
+        if let Some(directive) = directive.filter(|_| named(file) == named(running)) {
+            self.further_clusters.clone_from(&file.further_clusters);
+            let both = self.further_clusters.iter_mut().zip(&running.further_clusters);
+            both.for_each(|(cluster, running)| cluster.keep_running(running, directive));
         }
     }
 

@@ -51,7 +51,7 @@ section! {
         log: Log = Log::default(), Kind::Table { directives: Log::DIRECTIVES }, live,
             "What is written to standard error.";
         further_clusters as "cluster": Vec<Upstream> = Vec::new(),
-            Kind::List { of: &Kind::Table { directives: Upstream::DIRECTIVES }, min: 0, max: 63 }, live,
+            Kind::List { of: &Kind::Table { directives: Upstream::DIRECTIVES }, min: 0, max: 63 }, restart,
             "A further Redis server or cluster, with the keys of upstream. Routes send keys there.";
         routes as "route": Vec<Route> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Route::DIRECTIVES }, min: 0, max: 1000 }, live,

@@ -197,19 +197,6 @@ impl<T: Value> Value for Vec<T> {
         format!("[{}]", items.join(", "))
     }
 
-    /// Tables of one length are taken one by one, for the keys of each that only a restart changes.
-    fn keep_running(&mut self, running: &Self, directive: &Directive) {
-        match directive.kind {
-            _ if !directive.reload => self.clone_from(running),
-            Kind::List { of: Kind::Table { .. }, .. } if self.len() == running.len() => {
-                self.iter_mut()
-                    .zip(running)
-                    .for_each(|(item, running)| item.keep_running(running, directive));
-            }
-            _ => {}
-        }
-    }
-
     /// Of tables, those that differ.
     fn changes(&self, other: &Self, path: &str, directive: &Directive, out: &mut Vec<Change>) {
         if self == other {

@@ -22,6 +22,10 @@ fn changes_of_all_directives() -> Vec<Changed> {
         if matches!(directive.kind, Kind::Table { .. }) || path.contains("[]") {
             return;
         }
+        // It may say one name only.
+        if path == "upstream.name" {
+            return;
+        }
         let fits = |toml: &String| Config::parse(toml).is_ok_and(|config| config != Config::default());
         let toml = candidates(path, directive).into_iter().map(|value| file(path, &value)).find(fits);
         let toml = toml.unwrap_or_else(|| panic!("{path}: no other value is known to this test"));
@@ -38,6 +42,8 @@ const OTHER_FILE: &str = "/etc/passwd";
 
 fn file(path: &str, value: &str) -> String {
     match path {
+        "cluster" => "[[cluster]]\nname = \"x\"\nservers = [\"127.0.0.1:1\"]\n".to_owned(),
+        "route" => "[[route]]\nmatch = \"x\"\nclusters = [\"default\"]\n".to_owned(),
         "rule" => "[[rule]]\nmatch = \"x\"\n".to_owned(),
         "quota" => "[[quota]]\nmatch = \"x\"\nlimit = 1\n".to_owned(),
         "auth.user" => "[[auth.user]]\nname = \"x\"\npassword = \"y\"\n".to_owned(),
