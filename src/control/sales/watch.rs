@@ -1,7 +1,7 @@
 //! Sees how every sale stands, through whichever gateway it is used, so that people who look at this one see it.
 //!
-//! It looks when somebody does (the page, `hotgate top`, `/api/sales`, INFO), at most once in [`PAUSE`], and otherwise once in [`UNASKED`], so that who asks
-//! once is told what is no older. A look reads the registry, sixteen small keys, and asks for the figures of a bounded number of sales behind
+//! It looks when somebody does (the page, `hotgate top`, `/api/sales`, INFO), at most once in [`PAUSE`], and otherwise once in [`UNASKED_INTERVALS`], so that
+//! who asks once is told what is no older. A look reads the registry, sixteen small keys, and asks for the figures of a bounded number of sales behind
 //! those of the look before; behind the last the first comes again.
 //!
 //! Deliberately has no part in selling: what refuses a customer is what the sale's home knows.
@@ -28,8 +28,8 @@ const SEEN_MAX: usize = 4096;
 /// Between two looks while somebody looks.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Between two looks otherwise.
-const UNASKED: Duration = Duration::from_secs(10);
+/// How often `reserve.sweep_interval` passes between two looks otherwise.
+const UNASKED_INTERVALS: u32 = 10;
 
 /// Until the next look where the gateway's user may not read the registry, so that Redis's log of refusals is not filled.
 const FORBIDDEN: Duration = Duration::from_secs(600);
@@ -43,7 +43,9 @@ pub async fn watch(gateway: Arc<Gateway>) {
         gateway,
     };
     loop {
-        let _ = timeout(UNASKED, watcher.gateway.sales_looked_at.notified()).await;
+        let unasked = watcher.gateway.config.load().reserve.sweep_interval * UNASKED_INTERVALS;
+        // Both mean the same: it is time.
+        let _ = timeout(unasked, watcher.gateway.sales_looked_at.notified()).await;
         sleep(watcher.look().await).await;
     }
 }
