@@ -2,9 +2,10 @@
 //!
 //! The next connection always gets in, so a health check is answered however many other connections there are. Another one is closed for it.
 //! First go connections that were kept after an answer and those that have been silent for [`GRACE`] from their beginning, the oldest of them first; then
-//! newer ones whose request has not come yet, then those whose request is being answered, and event streams last. So a probe keeps its
-//! place while its request is on its way, unless as many connections as may be came without a word in the same second. One address may
-//! have half of the connections. Beyond that its own are closed, and never its streams.
+//! newer ones whose request has not come yet, then those whose request is being answered, and event streams last. None is closed
+//! within [`YOUTH`] of its beginning while it is silent: the next one waits as long, in the system's queue. So a probe keeps its
+//! place while its request is on its way, whatever else comes. One address may have half of the connections. Beyond that its own are
+//! closed, and never its streams.
 //!
 //! It decides and does no IO; `listener` carries it out.
 
@@ -24,6 +25,10 @@ const UNSHARED_MAX: usize = 15;
 
 /// How long a connection whose first request has not come is taken for one whose request is on its way.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// For so long a new connection surely keeps its place. Half of 64 connections, which is what one address may have, then still begin 1,600 times a
+/// second.
+const YOUTH: Duration = Duration::from_millis(20);
 
 /// An address, as far as askers are told apart by it: of IPv6 the first 64 bits, since a host chooses the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +105,31 @@ impl Entry {
     }
 }
 
+/// What becomes of the next connection.
+#[derive(Debug)]
+pub enum Entrance {
+    /// It is in the table.
+    Entered {
+        /// Its number there.
+        number: u64,
+        /// What it is to tell of itself.
+        course: Arc<Course>,
+        /// Why another one was closed for it, if one was.
+        closed: Option<Reason>,
+    },
+    /// All that might give way have just begun: it is to come again after so long.
+    Later(Duration),
+    /// Its address has as many streams as connections.
+    Refused,
+}
+
+/// Who leaves the table for another.
+enum GivesWay {
+    Now(u64),
+    Later(Duration),
+    Nobody,
+}
+
 /// The table of connections; the listener owns it.
 pub struct Connections {
     all: HashMap<u64, Entry>,
@@ -115,23 +145,31 @@ impl Connections {
         Self { all: HashMap::new(), opened: 0, connections_max, source_max }
     }
 
-    /// Takes a connection in: its number, what it is to tell of itself, and why another one was closed for it, if one was. `None`:
-    /// its address has as many streams as connections.
-    pub fn enter(&mut self, source: Source) -> Option<(u64, Arc<Course>, Option<Reason>)> {
+    /// Takes a connection in, if there is room or another gives way.
+    pub fn enter(&mut self, source: Source) -> Entrance {
         let crowded = self.all.values().filter(|entry| entry.source == source).count() >= self.source_max;
-        let reason = if crowded {
-            self.end_one(|entry| entry.source == source && entry.course.now().0 != Doing::Streaming)
-                .then_some(Reason::Source)?;
-            Some(Reason::Source)
-        } else if self.all.len() >= self.connections_max {
-            self.end_one(|_| true).then_some(Reason::Connections)
+        let full = self.all.len() >= self.connections_max;
+        let gives_way = if crowded {
+            // Its streams stay, so that a page that is open is not closed by the next.
+            self.first_to_go(|entry| entry.source == source && entry.course.now().0 != Doing::Streaming)
+        } else if full {
+            self.first_to_go(|_| true)
         } else {
-            None
+            GivesWay::Nobody
+        };
+        let closed = match gives_way {
+            GivesWay::Later(pause) => return Entrance::Later(pause),
+            GivesWay::Now(number) => {
+                self.end(number);
+                Some(if crowded { Reason::Source } else { Reason::Connections })
+            }
+            GivesWay::Nobody if crowded => return Entrance::Refused,
+            GivesWay::Nobody => None,
         };
         self.opened += 1;
         let course = Course::new();
         self.all.insert(self.opened, Entry { source, course: Arc::clone(&course), task: None });
-        Some((self.opened, course, reason))
+        Entrance::Entered { number: self.opened, course, closed }
     }
 
     /// The task that serves it, to be ended with it.
@@ -146,18 +184,26 @@ impl Connections {
         self.all.remove(&number);
     }
 
-    /// Ends the one that gives way first. It walks all, of which there are at most 4,096.
-    fn end_one(&mut self, may: impl Fn(&Entry) -> bool) -> bool {
+    /// The one that gives way first. It walks all, of which there are at most 4,096.
+    fn first_to_go(&self, may: impl Fn(&Entry) -> bool) -> GivesWay {
         let now = Instant::now();
-        let first = self.all.iter().filter(|(_, entry)| may(entry));
-        let Some(number) = first.min_by_key(|(number, entry)| (entry.worth(now), **number)).map(|(n, _)| *n)
+        let candidates = self.all.iter().filter(|(_, entry)| may(entry));
+        let Some((number, entry)) = candidates.min_by_key(|(number, entry)| (entry.worth(now), **number))
         else {
-            return false;
+            return GivesWay::Nobody;
         };
+        let (doing, since) = entry.course.now();
+        let age = now.saturating_duration_since(since);
+        match YOUTH.checked_sub(age).filter(|left| doing == Doing::Coming && !left.is_zero()) {
+            Some(left) => GivesWay::Later(left),
+            None => GivesWay::Now(*number),
+        }
+    }
+
+    fn end(&mut self, number: u64) {
         if let Some(task) = self.all.remove(&number).and_then(|entry| entry.task) {
             task.abort();
         }
-        true
     }
 }
 
@@ -169,9 +215,13 @@ mod tests {
         Source::of(&SocketName::Ip(([10, 0, 0, last], 1).into()))
     }
 
+    /// One that has begun long enough ago.
     fn entered(table: &mut Connections, last: u8) -> (Arc<Course>, Option<Reason>) {
-        let (_, course, reason) = table.enter(source(last)).unwrap();
-        (course, reason)
+        let Entrance::Entered { course, closed, .. } = table.enter(source(last)) else {
+            panic!("it is refused")
+        };
+        *course.0.lock().unwrap() = (Doing::Coming, Instant::now() - YOUTH);
+        (course, closed)
     }
 
     #[test]
@@ -222,8 +272,15 @@ mod tests {
         assert!(!held(&table, &silent) && held(&table, &kept), "who was silent since longer");
         entered(&mut table, 5);
         assert!(!held(&table, &kept) && held(&table, &probe));
-        entered(&mut table, 6);
-        assert!(!held(&table, &probe), "the oldest, where nobody has asked yet");
+        *probe.0.lock().unwrap() = (Doing::Coming, Instant::now());
+        for last in [6, 7, 8] {
+            if let Entrance::Entered { course, .. } = table.enter(source(last)) {
+                course.turn(Doing::Coming);
+            }
+        }
+        assert!(held(&table, &probe), "one that has just begun");
+        let next = table.enter(source(9));
+        assert!(matches!(next, Entrance::Later(pause) if pause <= YOUTH), "{next:?}");
     }
 
     #[test]
@@ -236,7 +293,11 @@ mod tests {
         assert!(table.all.values().any(|entry| Arc::ptr_eq(&entry.course, &other)));
         courses[1..].iter().for_each(|course| course.turn(Doing::Streaming));
         entered(&mut table, 1).0.turn(Doing::Streaming);
-        assert!(table.enter(source(1)).is_none(), "streams do not give way to their own address");
-        assert!(table.enter(source(3)).is_some());
+        let refused = table.enter(source(1));
+        assert!(
+            matches!(refused, Entrance::Refused),
+            "streams do not give way to their own address: {refused:?}"
+        );
+        assert!(matches!(table.enter(source(3)), Entrance::Entered { .. }));
     }
 }

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::connections::{Connections, Course, Doing, Source};
+use super::connections::{Connections, Course, Doing, Entrance, Source};
 use crate::monitor::turned_away::{Reason, TurnedAway};
 use crate::net;
 
@@ -63,7 +63,7 @@ pub async fn serve(
                 Ok(stream) => {
                     // Whoever has gone already has no name.
                     let Ok(address) = stream.peer() else { continue };
-                    let Some((number, course, closed)) = connections.enter(Source::of(&address)) else {
+                    let Some((number, course, closed)) = enter(&mut connections, Source::of(&address)).await else {
                         turned_away.count(Reason::Source);
                         continue;
                     };
@@ -79,6 +79,17 @@ pub async fn serve(
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
+        }
+    }
+}
+
+/// Takes a connection in, as soon as another may give way; none where its address has as many streams as connections.
+async fn enter(connections: &mut Connections, source: Source) -> Option<(u64, Arc<Course>, Option<Reason>)> {
+    loop {
+        match connections.enter(source) {
+            Entrance::Entered { number, course, closed } => return Some((number, course, closed)),
+            Entrance::Later(pause) => sleep(pause).await,
+            Entrance::Refused => return None,
         }
     }
 }
