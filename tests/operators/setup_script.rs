@@ -39,7 +39,7 @@ fn installed_beside(present: &[&str], has_venv: bool) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-const ALL: [&str; 15] = [
+const ALL: [&str; 17] = [
     "redis-server",
     "redis-cli",
     "redis-benchmark",
@@ -54,6 +54,8 @@ const ALL: [&str; 15] = [
     "prlimit",
     "openssl",
     "psql",
+    "mariadb",
+    "mariadbd",
     "faketime",
 ];
 
