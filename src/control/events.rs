@@ -158,3 +158,80 @@ fn moves(old: &Topology, new: &Topology, before: &ClusterMap, now: &ClusterMap) 
     }
     events
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::ClusterId;
+    use crate::shared::topology::{Address, Node, Shard};
+
+    /// Nodes `h:1`, `h:2`, ... of which the first has the slots up to `boundary` and `second` has the rest.
+    fn topology(version: u64, roles: &[Role], boundary: u16, second: u16) -> Topology {
+        let node = |(position, role): (usize, &Role)| {
+            Arc::new(Node {
+                cluster: ClusterId::DEFAULT,
+                address: Address::new("h", position as u16 + 1),
+                id: String::new(),
+                role: *role,
+                present: true,
+                healthy: true,
+            })
+        };
+        let nodes = roles.iter().enumerate().map(node).collect();
+        let shard =
+            |index, range| Shard { master: NodeIndex(index), ranges: vec![range], replicas: Vec::new() };
+        let shards = [shard(0, (0, boundary)), shard(second, (boundary + 1, SLOTS - 1))];
+        Topology::new(version, UpstreamKind::Cluster, nodes, &shards)
+    }
+
+    fn told(old: &Topology, new: &Topology) -> Vec<String> {
+        let events = moves(old, new, old.cluster(ClusterId::DEFAULT), new.cluster(ClusterId::DEFAULT));
+        let line =
+            |event: Event| format!("{} {} {} x{}", event.kind, event.subject, event.text, event.stamp.times);
+        events.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_slot_that_moves_is_no_failover() {
+        use Role::{Master, Replica};
+        let base = topology(1, &[Master, Master, Replica], 99, 1);
+        assert!(
+            told(&Topology::unknown(), &base).is_empty(),
+            "what is known for the first time has not moved"
+        );
+        let moved = topology(2, &[Master, Master, Replica], 89, 1);
+        assert_eq!(told(&base, &moved), ["slots_moved h:2 slots have come from h:1 x10"]);
+        let replaced = topology(2, &[Master, Replica, Master], 99, 2);
+        assert_eq!(told(&base, &replaced), ["failover h:3 it has taken the place of h:2 x1"]);
+    }
+
+    #[test]
+    fn a_node_is_told_of_when_it_changes_and_not_while_it_stays_as_it_is() {
+        let node = |place, up| NodeView { node: format!("h:{place}"), place, up, ..NodeView::default() };
+        let mut watch = Watch { topology: Arc::new(Topology::unknown()), nodes: None, refused: None };
+        let mut look = |nodes: &[NodeView]| {
+            let mut events = Vec::new();
+            watch.nodes(nodes, &mut events);
+            let line = |event: Event| format!("{} {} {}", event.kind, event.subject, event.text);
+            events.into_iter().map(line).collect::<Vec<_>>()
+        };
+        let silent = NodeView { silent_ms: SILENT_MS, ..node(2, true) };
+        assert!(
+            look(&[node(1, false), node(2, true)]).is_empty(),
+            "the first look has nothing to compare with"
+        );
+        assert_eq!(
+            look(&[node(1, true), silent.clone()]),
+            ["node_up h:1 it answers again", "node_down h:2 it does not answer"]
+        );
+        assert!(look(&[node(1, true), silent]).is_empty());
+        assert_eq!(
+            look(&[node(2, true), node(3, true)]),
+            [
+                "node_up h:2 it answers again",
+                "node_up h:3 it is new in its cluster",
+                "node_down h:1 it has left its cluster"
+            ]
+        );
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::support::certificates::{Authority, Pair};
 use crate::support::secured::Secured;
 use crate::support::{Client, Gateway, Server, tunnel, wait_until};
@@ -129,6 +131,11 @@ fn a_certificate_is_replaced_while_clients_are_connected() {
     wait_until("nothing is refused any more", || {
         gateway.get("/metrics").1.contains("hotgate_tls_refused{table=\"tls\"} 0")
     });
+    let events: Value = serde_json::from_str(&gateway.get("/api/events").1).unwrap();
+    let events = events["events"].as_array().unwrap().iter();
+    let told: Vec<&Value> =
+        events.filter(|event| event["subject"] == "tls").map(|event| &event["kind"]).collect();
+    assert_eq!(told, ["certificate_renewed", "certificate_refused", "certificate_refused"]);
     established.check("PING", "+PONG");
     Client::connect(door).check("PING", "+PONG");
 }
