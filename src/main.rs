@@ -7,10 +7,12 @@ mod command_line;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use command_line::{Check, Command, CommandLine, Ledger, Serve, Top};
 use hotgate::config::{Config, Log, LogFormat, LogLevel, Overrides};
+use hotgate::control::certificates;
 use hotgate::control::reload::ConfigSource;
 use hotgate::monitor::http_client::HttpClient;
 use hotgate::monitor::top::TopOptions;
@@ -137,16 +139,19 @@ fn start_log(log: &Log) {
 
 /// Prints every error, one a line, to standard output, since they are what was asked for.
 fn check(arguments: &Check) -> ExitCode {
-    match Config::load(Some(arguments.file()), &Overrides::default()) {
-        Ok(_) => {
-            println!("{}: ok", arguments.file().display());
-            ExitCode::SUCCESS
+    let file = arguments.file().display();
+    let lines = match Config::load(Some(arguments.file()), &Overrides::default()) {
+        Ok(config) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let faults = certificates::faults(&config, i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+            faults.into_iter().map(|fault| format!("{file}: {fault}")).collect()
         }
-        Err(error) => {
-            for line in error.lines() {
-                println!("{line}");
-            }
-            ExitCode::FAILURE
-        }
+        Err(error) => error.lines(),
+    };
+    if lines.is_empty() {
+        println!("{file}: ok");
+        return ExitCode::SUCCESS;
     }
+    lines.iter().for_each(|line| println!("{line}"));
+    ExitCode::FAILURE
 }

@@ -37,7 +37,7 @@ pub use routes::MovedKeys;
 pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
     ClientAuth, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
-    RuleMode, Secret, SocketMode, UpstreamKindChoice,
+    RuleMode, Secret, SocketMode, UpstreamKindChoice, UserFrom,
 };
 pub use units::drain_delay;
 pub use value::Change;

@@ -10,7 +10,7 @@ use super::findings::{at_most, exclusive, references, relation, repeated, stars,
 use super::policies::Quota;
 use super::reader::Reader;
 use super::sections::{Bearer, Config, Upstream, User};
-use super::types::{ClientAuth, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice};
+use super::types::{ClientAuth, ReadFrom, ReadPolicy, RuleMode, UpstreamKindChoice, UserFrom};
 use super::units::render_duration;
 use crate::access::Users;
 use crate::command::CommandTable;
@@ -250,6 +250,11 @@ fn certificates(config: &Config, reader: &mut Reader<'_>) {
         let message =
             "expected tls.client_ca_file beside it, which says whose certificates hold; give it".to_owned();
         relation(reader, &["tls.client_auth", "tls.client_ca_file"], message);
+    }
+    if tls.user_from != UserFrom::LogIn && tls.client_auth == ClientAuth::No {
+        let message = "expected tls.client_auth = \"optional\" or \"required\" beside it, since nobody is asked for a certificate; \
+                       give it";
+        relation(reader, &["tls.user_from", "tls.client_auth"], message.to_owned());
     }
 }
 

@@ -15,6 +15,7 @@ use super::schema::{
 };
 use super::types::{
     ClientAuth, LogFormat, LogLevel, LostReply, May, Pose, ReadFrom, Secret, SocketMode, UpstreamKindChoice,
+    UserFrom,
 };
 use crate::route::DEFAULT_CLUSTER;
 
@@ -120,6 +121,8 @@ section! {
             "The authorities that may have signed the certificates of clients.";
         client_auth: ClientAuth = ClientAuth::No, Kind::Choice { names: ClientAuth::NAMES }, live,
             "Whether clients are asked for a certificate, and whether they must have one.";
+        user_from: UserFrom = UserFrom::LogIn, Kind::Choice { names: UserFrom::NAMES }, live,
+            "What of a client's certificate names its user, so that it need not log in: nothing, or the common name (CN).";
         handshakes_max: usize = 128, count(1, 65_536), restart,
             "The number of handshakes of one worker at once.";
         handshake_timeout: Duration = Duration::from_secs(5), duration(10 * MS, MINUTE), restart,

@@ -59,6 +59,16 @@ choice! {
 }
 
 choice! {
+    /// Who a client is that has shown a certificate.
+    UserFrom {
+        /// Whoever it logs in as, as without one.
+        LogIn = "",
+        /// The user that the certificate's common name names.
+        CommonName = "cn",
+    }
+}
+
+choice! {
     /// Who may connect to the gateway's Unix socket, as file permissions.
     SocketMode {
         /// The gateway's own system user.

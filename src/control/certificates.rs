@@ -216,6 +216,32 @@ impl Certificates {
     }
 }
 
+/// What is wrong with the files that a configuration names for TLS, as lines.
+pub fn faults(config: &Config, now_unix_s: i64) -> Vec<String> {
+    let upstreams =
+        config.clusters().map(|cluster| config.upstream_of(cluster)).filter(|upstream| upstream.tls);
+    let mut faults: Vec<String> = upstreams.flat_map(|upstream| faults_of(upstream, now_unix_s)).collect();
+    if !config.tls.listen.is_empty() {
+        faults.extend(faults_of(&config.tls, now_unix_s));
+    }
+    faults.extend(AdminSide::of(config).into_iter().flat_map(|side| faults_of(&side, now_unix_s)));
+    faults
+}
+
+fn faults_of<S: Source>(source: &S, now_unix_s: i64) -> Vec<String> {
+    let shown = match Use::open(source) {
+        Ok((used, _)) => used.in_use.shown,
+        Err(error) => return vec![format!("[{}] {error}", S::TABLE)],
+    };
+    let expired = |shown: &Shown| {
+        let ago_s = now_unix_s - shown.expires_unix_s?;
+        let days = ago_s / 86_400;
+        (ago_s >= 0)
+            .then(|| format!("[{}] {} expired {days} days ago: renew it", S::TABLE, shown.file.display()))
+    };
+    shown.iter().filter_map(expired).collect()
+}
+
 /// Takes over what the files have become, at each reload and now and then.
 pub async fn follow_certificates(
     gateway: Arc<Gateway>,

@@ -66,6 +66,14 @@ impl Stream {
         }
     }
 
+    /// The common name of the certificate that the other end has shown, if it has.
+    pub fn peer_common_name(&self) -> Option<String> {
+        match self {
+            Self::Tls(tls) => tls.peer_common_name(),
+            Self::Tcp(_) | Self::Unix(..) => None,
+        }
+    }
+
     /// Takes the PROXY header off a stream that a balancer has dialled, before anything else is done with it.
     ///
     /// # Errors

@@ -283,6 +283,8 @@ fixed_labels! {
         PlainText => "plain_text",
         /// It came from a balancer's address without a PROXY header that can be used.
         ProxyHeader => "proxy_header",
+        /// Its certificate names a user that does not exist, or is off.
+        UnknownUser => "unknown_user",
         /// The gateway is shutting down.
         Draining => "draining",
     }

@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
+use super::certified::{Certified, certified};
 use super::client::Client;
 use super::client::session::Session;
 use super::client_task;
@@ -21,6 +22,7 @@ use super::handshakes::{Arrived, Handshakes};
 use super::owners::Worker;
 use super::turn::turn;
 use crate::net::{Listener, SocketName, Stream};
+use crate::resp::encode;
 use crate::shared::labels::RejectReason;
 
 /// What a client beyond the bound is told, as Redis words it.
@@ -34,6 +36,9 @@ const SHORTAGE: Duration = Duration::from_secs(1);
 
 /// The same trouble is logged this often at the most.
 const LOG_PERIOD: Duration = Duration::from_secs(60);
+
+/// Clients with unknown names are logged this often at the most.
+const UNKNOWN_LOG_PERIOD_NS: u64 = 10_000_000_000;
 
 /// Accepts clients until it is aborted.
 pub(super) async fn accept(worker: Rc<RefCell<Worker>>, listener: Listener, handshakes: Rc<Handshakes>) {
@@ -141,6 +146,25 @@ fn refuse(worker: &mut Worker, mut stream: Stream) {
     let _ = stream.try_write(TOO_MANY);
 }
 
+/// Tells a client that its certificate names nobody, and says so now and then.
+fn refuse_unknown(worker: &mut Worker, mut stream: Stream, peer: &SocketName, name: &str) {
+    worker.core.tallies.clients.rejected[RejectReason::UnknownUser.index()] += 1;
+    let mut told = Vec::new();
+    let text =
+        format!("WRONGPASS the certificate names the user '{name}', who does not exist here or is off");
+    encode::error(&mut told, text);
+    let _ = stream.try_write(&told);
+    let (now_ns, logged_ns) = (worker.core.now_ns, &mut worker.clients.unknown_logged_ns);
+    if logged_ns.is_none_or(|logged_ns| now_ns.saturating_sub(logged_ns) >= UNKNOWN_LOG_PERIOD_NS) {
+        *logged_ns = Some(now_ns);
+        tracing::warn!(
+            client = %peer,
+            name,
+            "refused a client whose certificate names a user who does not exist or is off (tls.user_from)"
+        );
+    }
+}
+
 fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, arrived: Arrived) {
     worker.look_at_snapshots();
     let Some(id) = worker.core.gateway.connections.admit(worker.core.config.gateway.clients_max as u64)
@@ -153,7 +177,15 @@ fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, arrived: Arrived) {
     };
     let stream = arrived.stream;
     stream.set_options(worker.core.config.gateway.tcp_keepalive);
-    let session = Session::new(worker.core.snapshots.users.anybody());
+    let mut session = Session::new(worker.core.snapshots.users.anybody());
+    match certified(&worker.core, &stream) {
+        Certified::Unnamed => {}
+        Certified::User(user) => session.become_user(&user),
+        Certified::Unknown(name) => {
+            worker.core.gateway.connections.release();
+            return refuse_unknown(worker, stream, &peer, &name);
+        }
+    }
     let limits = worker.core.request_limits(session.authenticated);
     let now_ns = worker.core.now_ns;
     worker.core.tallies.clients.opened += 1;

@@ -33,6 +33,7 @@
 
 mod accept;
 pub mod arena;
+pub mod certified;
 pub mod client;
 mod client_task;
 mod copies;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::certificates::Authority;
 use crate::support::{Gateway, Server, wait_until};
 
 struct Outcome {
@@ -132,4 +133,48 @@ fn whether_a_gateway_is_ready_is_an_exit_code() {
     let server = Server::start();
     let gateway = Gateway::before_server(&server);
     assert_eq!(ask(&format!("http://{}/", gateway.admin.unwrap())), (Some(0), String::new()));
+}
+
+#[test]
+fn the_files_of_certificates_are_read_too() {
+    let authority = Authority::new();
+    let good = authority.issue("good");
+    let other = authority.issue("other");
+    let expired = authority.issue_for("expired", "IP:127.0.0.1", -1);
+    let text = authority.path("text");
+    std::fs::write(&text, "no certificate").unwrap();
+    let listener = |cert: &Path, key: &Path| {
+        format!("[tls]\nlisten = [\"127.0.0.1:0\"]\ncert_file = {cert:?}\nkey_file = {key:?}\n")
+    };
+    let said = |toml: &str| {
+        let file = authority.path("hotgate.toml");
+        std::fs::write(&file, toml).unwrap();
+        let outcome = hotgate(&["check", "--config", file.to_str().unwrap()]);
+        (outcome.code, outcome.stdout)
+    };
+    let (code, told) = said(&listener(&good.cert, &good.key));
+    assert_eq!(code, Some(0), "{told}");
+    let no_authority =
+        format!("{}client_auth = \"required\"\nclient_ca_file = {text:?}\n", listener(&good.cert, &good.key));
+    for (toml, words) in [
+        (listener(&expired.cert, &expired.key), &["[tls]", "expired.crt expired", "days ago"][..]),
+        (
+            listener(&good.cert, &other.key),
+            &["[tls]", "other.key is not the key of the certificate in", "good.crt"],
+        ),
+        (listener(&text, &good.key), &["[tls]", "text", "PEM"]),
+        (listener(&good.cert, &text), &["[tls]", "text holds no private key"]),
+        (listener(&authority.path("gone"), &good.key), &["[tls]", "gone can't be read"]),
+        (no_authority, &["[tls]", "text", "PEM"]),
+        (format!("[upstream]\ntls = true\nca_file = {text:?}\n"), &["[upstream]", "text", "PEM"]),
+    ] {
+        let (code, told) = said(&toml);
+        assert!(code == Some(1) && words.iter().all(|word| told.contains(word)), "{toml}: {told}");
+    }
+    // All that is wrong, in one go.
+    let (_, told) = said(&format!(
+        "{}[upstream]\ntls = true\nca_file = {text:?}\n",
+        listener(&expired.cert, &expired.key)
+    ));
+    assert_eq!(told.lines().count(), 2, "{told}");
 }

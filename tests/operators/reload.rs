@@ -56,6 +56,9 @@ fn file(path: &str, value: &str) -> String {
         "tls.listen" => {
             format!("{path} = {value}\ntls.cert_file = {OTHER_FILE:?}\ntls.key_file = {OTHER_FILE:?}\n")
         }
+        "tls.user_from" => {
+            format!("{path} = {value}\ntls.client_auth = \"optional\"\ntls.client_ca_file = {OTHER_FILE:?}\n")
+        }
         "tls.client_auth" if value != "\"no\"" => {
             format!("{path} = {value}\ntls.client_ca_file = {OTHER_FILE:?}\n")
         }

@@ -291,3 +291,73 @@ fn a_gateway_may_speak_nothing_but_tls() {
     let port = gateway.tls.unwrap().port().to_string();
     assert_eq!(client.list("CONFIG GET port"), ["port", &port]);
 }
+
+#[test]
+fn a_certificates_name_is_the_user() {
+    let secured = Secured::new();
+    let server = Server::secured(secured, &[]);
+    let config = format!(
+        "[tls]\nclient_auth = \"optional\"\nclient_ca_file = {:?}\nuser_from = \"cn\"\n\
+         [auth]\npassword = \"secret\"\n[[auth.user]]\nname = \"app\"\npassword = \"x\"\nrules = \"~app:* +@all\"\n",
+        secured.authority.ca()
+    );
+    let gateway = Gateway::before(&server).secured(secured).config(&config).start();
+    let shown = |name: &str| {
+        let pair = secured.authority.issue(name);
+        Client::connect(tunnel::open(tunnel::dialer(&secured.authority, Some(&pair)), gateway.tls.unwrap()))
+    };
+    let mut app = shown("app");
+    app.check("ACL WHOAMI", "$3 app");
+    app.check("SET app:k v", "+OK");
+    app.check("SET k v", "-NOPERM ...");
+    // It stays who it is, and may become another.
+    app.check("RESET", "+RESET");
+    app.check("SET app:k w", "+OK");
+    let mut default = shown("app");
+    default.check("AUTH secret", "+OK");
+    default.check("ACL WHOAMI", "$7 default");
+    // One without a certificate logs in.
+    gateway.client().check("GET k", "-NOAUTH Authentication required.");
+    let mut unknown = shown("nobody");
+    let told = String::from_utf8_lossy(&unknown.rest()).into_owned();
+    assert!(told.starts_with("-WRONGPASS ") && told.contains("'nobody'"), "{told}");
+    wait_until("it is counted", || {
+        gateway.get("/metrics").1.contains("hotgate_clients_rejected_total{reason=\"unknown_user\"} 1")
+    });
+    assert!(gateway.log().contains("name=\"nobody\""), "{}", gateway.log());
+    // Who is made later comes in, and who is taken away is out.
+    default.check("ACL SETUSER nobody on ~* +get", "+OK");
+    let mut known = shown("nobody");
+    known.check("GET k", "$-1");
+    default.check("ACL DELUSER nobody", ":1");
+    assert_eq!(known.rest(), b"");
+}
+
+/// Who is in goes on while hundreds knock, begin and stay, or send a byte now and then.
+#[test]
+fn established_clients_go_on_while_hundreds_of_handshakes_knock() {
+    let (_, _server, gateway) = secured("");
+    let address = gateway.tls.unwrap();
+    let mut established: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
+    established.iter_mut().for_each(|client| client.check("SET k v", "+OK"));
+    let mut knocking: Vec<TcpStream> = (0..500).map(|_| TcpStream::connect(address).unwrap()).collect();
+    // The start of a greeting, a byte at a time to each.
+    let greeting = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 7];
+    for byte in greeting {
+        for (number, socket) in knocking.iter_mut().enumerate() {
+            // Some of them are over their time already.
+            let _ = socket.write_all(&[byte]);
+            if number % 50 == 0 {
+                established.iter_mut().for_each(|client| client.check("GET k", "$1 v"));
+            }
+        }
+    }
+    wait_until("some were given up", || {
+        let (_, metrics) = gateway.get("/metrics");
+        metrics.contains("hotgate_clients_rejected_total{reason=\"handshake\"} ")
+            && !metrics.contains("hotgate_clients_rejected_total{reason=\"handshake\"} 0")
+    });
+    established.iter_mut().for_each(|client| client.check("GET k", "$1 v"));
+    drop(knocking);
+    gateway.client().check("GET k", "$1 v");
+}

@@ -1,6 +1,6 @@
-//! When a certificate expires, and for how long it holds.
+//! When a certificate expires, and whose it is.
 //!
-//! rustls judges a peer's certificate by itself and tells nobody the dates of our own. So the few fields before them are walked
+//! rustls judges a peer's certificate by itself, and tells nobody the dates of our own or the name in the peer's. So the few fields before them are walked
 //! over here (RFC 5280, section 4.1). Deliberately does not: judge anything; what can't be read has no date.
 
 use std::path::PathBuf;
@@ -15,12 +15,46 @@ pub struct Shown {
 }
 
 const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+/// 2.5.4.3 (X.520).
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+/// UTF8String, PrintableString and IA5String, all of which are read as UTF-8.
+const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
 /// The end of the validity of a certificate in DER, in seconds since 1970.
 pub(super) fn not_after(der: &[u8]) -> Option<i64> {
+    let (validity, _) = element(from_validity(der)?, SEQUENCE)?;
+    let (_, _, end) = any(validity)?;
+    let (tag, text, _) = any(end)?;
+    time(tag, text)
+}
+
+/// The first common name of the subject of a certificate in DER.
+pub(super) fn common_name(der: &[u8]) -> Option<String> {
+    let (mut names, _) = element(any(from_validity(der)?)?.2, SEQUENCE)?;
+    while !names.is_empty() {
+        let (mut set, rest) = element(names, SET)?;
+        names = rest;
+        while !set.is_empty() {
+            let (pair, others) = element(set, SEQUENCE)?;
+            set = others;
+            let (kind, value) = element(pair, OBJECT_IDENTIFIER)?;
+            if kind == COMMON_NAME {
+                let (tag, text, _) = any(value)?;
+                let text = TEXTS.contains(&tag).then_some(text)?;
+                return String::from_utf8(text.to_vec()).ok().filter(|name| !name.is_empty());
+            }
+        }
+    }
+    None
+}
+
+/// The fields of a certificate from its validity on: then come the subject, its key and extensions.
+fn from_validity(der: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {
@@ -30,10 +64,7 @@ pub(super) fn not_after(der: &[u8]) -> Option<i64> {
     for _ in 0..3 {
         fields = any(fields)?.2;
     }
-    let (validity, _) = element(fields, SEQUENCE)?;
-    let (_, _, end) = any(validity)?;
-    let (tag, text, _) = any(end)?;
-    time(tag, text)
+    Some(fields)
 }
 
 /// The tag and the content of the first element, and what comes behind it.
@@ -123,6 +154,35 @@ mod tests {
         assert_eq!(not_after(&der), Some(86_400));
         for len in 0..der.len() {
             assert_eq!(not_after(&der[..len]), None);
+        }
+    }
+
+    fn with_subject(subject: &[u8]) -> Vec<u8> {
+        let start = [VERSION, 1, 2, 2, 1, 9, SEQUENCE, 0, SEQUENCE, 0, SEQUENCE, 0];
+        let fields = [&start[..], &[SEQUENCE, subject.len() as u8], subject].concat();
+        let inner = [&[SEQUENCE, fields.len() as u8][..], &fields].concat();
+        [&[SEQUENCE, inner.len() as u8][..], &inner].concat()
+    }
+
+    #[test]
+    fn the_common_name_is_found_among_the_others() {
+        let name = |last: u8, tag: u8, text: &[u8]| {
+            let pair = [&[OBJECT_IDENTIFIER, 3, 0x55, 4, last, tag, text.len() as u8][..], text].concat();
+            let pair = [&[SEQUENCE, pair.len() as u8][..], &pair].concat();
+            [&[SET, pair.len() as u8][..], &pair].concat()
+        };
+        let named = |subject: &[u8]| common_name(&with_subject(subject));
+        let organisation = name(10, 0x0c, b"Orders");
+        assert_eq!(named(&[organisation.clone(), name(3, 0x0c, b"app")].concat()).as_deref(), Some("app"));
+        assert_eq!(named(&name(3, 0x13, b"app")).as_deref(), Some("app"));
+        for none in
+            [organisation, Vec::new(), name(3, 0x1e, b"\0a"), name(3, 0x0c, b""), name(3, 0x0c, b"\xff")]
+        {
+            assert_eq!(named(&none), None);
+        }
+        let whole = with_subject(&name(3, 0x0c, b"app"));
+        for len in 0..whole.len() {
+            assert_eq!(common_name(&whole[..len]), None);
         }
     }
 }

@@ -23,6 +23,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::certificate::common_name;
 use super::explain;
 
 /// Bytes of records taken from the socket at once: two of the longest records.
@@ -68,6 +69,11 @@ impl TlsStream {
     /// The socket below.
     pub fn socket(&self) -> &TcpStream {
         &self.socket
+    }
+
+    /// The common name of the certificate that the peer has shown.
+    pub fn peer_common_name(&self) -> Option<String> {
+        common_name(self.session.peer_certificates()?.first()?)
     }
 
     /// Whether the handshake is still to be done, or the last of it to be sent.

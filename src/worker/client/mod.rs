@@ -147,6 +147,8 @@ pub struct Clients {
     pub strangers_logged_ns: Option<u64>,
     /// The same of a client that speaks TLS on a plain port.
     pub tls_logged_ns: Option<u64>,
+    /// The same of a client whose certificate names nobody.
+    pub unknown_logged_ns: Option<u64>,
 }
 
 impl Clients {
@@ -160,6 +162,7 @@ impl Clients {
             logins: Logins::default(),
             strangers_logged_ns: None,
             tls_logged_ns: None,
+            unknown_logged_ns: None,
         }
     }
 

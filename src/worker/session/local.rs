@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Sessions;
+use crate::worker::certified::{Certified, certified};
 use crate::worker::ended::Ended;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -188,6 +189,9 @@ impl Sessions<'_> {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let old = std::mem::replace(&mut client.session, Session::new(self.core.snapshots.users.anybody()));
         client.session.limits_changed = true;
+        if let Certified::User(user) = certified(self.core, &client.stream) {
+            client.session.become_user(&user);
+        }
         self.release_session(old);
     }
 
