@@ -23,8 +23,8 @@ const COLUMNS = [
   ["num", (cell, ledger) => set(cell, ledger.lag_entries > 0 ? span(ledger.lag_s) : "–")],
   ["num", (cell, ledger) => twoLines(cell, `${rate(ledger.rows_per_s)}/s`, `${whole(ledger.rows)} written`)],
   ["num", (cell, ledger) => set(cell, whole(ledger.sales))],
-  ["plain", gaps],
-  ["plain", (cell, ledger) => set(cell, ledger.errors.map(([cause, count]) => `${whole(count)} ${cause}`).join(", ") || "none")],
+  ["whole", gaps],
+  ["whole", (cell, ledger) => set(cell, ledger.errors.map(([cause, count]) => `${whole(count)} ${cause}`).join(", ") || "none")],
 ];
 
 export function ledgerPanel() {
