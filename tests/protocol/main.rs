@@ -33,6 +33,7 @@ mod pipeline_order;
 mod proxied;
 mod restricted;
 mod routes;
+mod routes_model;
 mod says_of_itself;
 mod sessions;
 mod subscriptions;

@@ -8,16 +8,16 @@ use std::sync::OnceLock;
 use crate::support::{BOTH_VERSIONS, Client, Cluster, Gateway, Server, wait_for, wait_until};
 
 /// The servers, and a gateway before them.
-struct Clusters {
-    default: Server,
-    wide: Cluster,
-    left: Server,
-    right: Server,
-    gateway: Gateway,
+pub struct Clusters {
+    pub default: Server,
+    pub wide: Cluster,
+    pub left: Server,
+    pub right: Server,
+    pub gateway: Gateway,
 }
 
 impl Clusters {
-    fn start(more: &str) -> Clusters {
+    pub fn start(more: &str) -> Clusters {
         let (default, wide) = (Server::start(), Cluster::start());
         let (left, right) = (Server::start(), Server::start());
         let config = format!("{}{more}", config(&wide.seeds(), &left.seed(), &right.seed()));
@@ -36,7 +36,7 @@ impl Clusters {
     }
 
     /// The names of the places where a key is.
-    fn where_is(&self, key: &str) -> Vec<&'static str> {
+    pub fn where_is(&self, key: &str) -> Vec<&'static str> {
         let exists = |mut client: Client| client.integer(&format!("EXISTS {key}")) == 1;
         let in_wide = exists(self.wide.client(self.wide.master_of(key)));
         let found = [
@@ -54,7 +54,7 @@ fn array(servers: &str) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-fn config(wide: &str, left: &str, right: &str) -> String {
+pub fn config(wide: &str, left: &str, right: &str) -> String {
     let mut toml = String::new();
     for (name, servers) in [("wide", wide), ("left", left), ("right", right)] {
         toml += &format!("[[cluster]]\nname = {name:?}\nservers = {}\n", array(servers));
