@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::support::{self, Gateway, shared};
+use crate::support::secured::Secured;
+use crate::support::{self, Cluster, Gateway, Server, shared};
 
 /// Before one server and told to pose as a cluster.
 fn posing() -> &'static Gateway {
@@ -205,5 +206,31 @@ fn clients_work_where_every_key_is_folded() {
 fn ioredis_works_before_a_cluster() {
     for mode in ["plain", "cluster"] {
         ioredis(&shared::cluster(module_path!()).1, mode);
+    }
+}
+
+/// Clients check the certificate, and in cluster mode follow the ports that they are told: those of TLS.
+#[test]
+fn client_libraries_work_with_tls() {
+    let secured = Secured::new();
+    let ca = secured.authority.ca().display().to_string();
+    let server = Server::secured(secured, &[]);
+    let cluster = Cluster::secured(secured, &[]);
+    let before_server = Gateway::before(&server).secured(secured).start();
+    let before_cluster = Gateway::before(&cluster).secured(secured).start();
+    let node_modules = installed().join("node/node_modules");
+    let python = installed().join("python/bin/python");
+    for (gateway, mode) in
+        [(&before_server, "plain"), (&before_cluster, "plain"), (&before_cluster, "cluster")]
+    {
+        let address = gateway.tls.expect("it listens for TLS");
+        let (host, port) = (address.ip().to_string(), address.port().to_string());
+        for protocol in ["2", "3"] {
+            let script = "tests/ecosystem/redis_py.py";
+            run(Command::new(&python).args([script, &host, &port, mode, protocol, &ca]));
+        }
+        for script in ["tests/ecosystem/ioredis.js", "tests/ecosystem/node_redis_tls.js"] {
+            run(Command::new("node").env("NODE_PATH", &node_modules).args([script, &host, &port, mode, &ca]));
+        }
     }
 }

@@ -1,11 +1,14 @@
-// ioredis against the gateway: node ioredis.js HOST PORT plain|cluster, with NODE_PATH where ioredis is installed.
+// ioredis against the gateway: node ioredis.js HOST PORT plain|cluster [CA], with TLS if an authority is named, and NODE_PATH where ioredis
+// is installed.
 // Ends with an exception at the first thing that is not as it is with Redis itself.
 const assert = require('node:assert/strict');
 const Redis = require('ioredis');
 
 const [host, port, mode] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
 const prefix = `js:${mode}`;
-const connect = () => (mode === 'cluster' ? new Redis.Cluster([{ host, port }]) : new Redis({ host, port }));
+const tls = process.argv[5] ? { tls: { ca: require('node:fs').readFileSync(process.argv[5]) } } : {};
+const connect = () =>
+  mode === 'cluster' ? new Redis.Cluster([{ host, port }], { redisOptions: tls }) : new Redis({ host, port, ...tls });
 
 async function basics(client) {
   assert.equal(await client.ping(), 'PONG');

@@ -1,4 +1,4 @@
-"""redis-py against the gateway: redis_py.py HOST PORT plain|cluster PROTOCOL.
+"""redis-py against the gateway: redis_py.py HOST PORT plain|cluster PROTOCOL [CA], with TLS if an authority is named.
 
 Ends with an exception at the first thing that is not as it is with Redis itself.
 """
@@ -9,12 +9,13 @@ import threading
 import redis
 
 host, port, mode, protocol = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+tls = {"ssl": True, "ssl_ca_certs": sys.argv[5]} if len(sys.argv) > 5 else {}
 prefix = f"py:{mode}:{protocol}"
 
 
 def connect(**options):
     kind = redis.RedisCluster if mode == "cluster" else redis.Redis
-    options = {"decode_responses": True, "socket_timeout": 60, **options}
+    options = {"decode_responses": True, "socket_timeout": 60, **tls, **options}
     return kind(host=host, port=port, protocol=protocol, **options)
 
 
