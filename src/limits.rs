@@ -175,6 +175,9 @@ pub const POLLED_KEYS_MAX: usize = 1024;
 /// up to here sums and differences are exact. A limit beyond it is refused.
 pub const QUOTA_VALUE_MAX: i64 = 1 << 52;
 
+/// The most that a call of a script adds that is declared to count. A thousand thousand of them are a sum that Lua has exact.
+pub const COUNTER_SCRIPT_BY_MAX: i64 = 1_000_000_000;
+
 /// Counters under quotas without a row of their own of which a worker tells in one slice. More of them wait for the next.
 pub const QUOTAS_TOLD_MAX: usize = 256;
 

@@ -63,7 +63,9 @@ impl ValueRange {
             Kind::Write(form) if form.sets_string() => None,
             // At the end of its time the key is gone, and a counter begins at 0.
             Kind::Write(_) => Some((least.min(0), most.max(0))),
-            Kind::Transaction(_) => {
+            // As it came, it may leave anything.
+            Kind::Script(_) if segment.unfolded => None,
+            Kind::Transaction(_) | Kind::Script(_) => {
                 Some((least.saturating_add(fold.low).min(0), most.saturating_add(fold.high).max(0)))
             }
             Kind::HashCounter | Kind::Read { .. } => Some((least, most)),
@@ -85,7 +87,8 @@ pub(super) fn cut<M: Member>(
 ) -> bool {
     let is_calm = reach.holds(&segment);
     let may_turn = segment.kind == Kind::Counter && is_calm;
-    let is_safe = is_calm || !matches!(segment.kind, Kind::Counter | Kind::HashCounter);
+    let is_script = matches!(segment.kind, Kind::Script(_));
+    let is_safe = !is_script && (is_calm || !matches!(segment.kind, Kind::Counter | Kind::HashCounter));
     reach.widen(&segment);
     let begins_with_increment =
         segment.entries.first().is_some_and(|first| first.ask == EntryKind::Increment);
@@ -159,7 +162,7 @@ pub(super) fn part_over<M: Member>(
             let over = segment.take_members(is_over);
             (over, if segment.entries.is_empty() { Vec::new() } else { vec![segment] })
         }
-        Kind::Counter | Kind::HashCounter | Kind::Transaction(_) => {
+        Kind::Counter | Kind::HashCounter | Kind::Transaction(_) | Kind::Script(_) => {
             let over = segment.take_members(is_over);
             (over, fold_anew(segment))
         }
@@ -205,6 +208,7 @@ fn fold_anew<M: Member>(segment: Segment<M>) -> Vec<Segment<M>> {
 
 fn op_of(kind: Kind, arena: &[u8], delta: i64, ask: EntryKind) -> Op<'_> {
     match (kind, ask) {
+        (Kind::Script(shape), _) => Op::Script { request: arena, shape, delta },
         (Kind::Transaction(shape), _) => Op::Transaction { commands: arena, shape, delta },
         (Kind::HashCounter, EntryKind::Increment) => Op::HashIncrement { field: arena, delta },
         (Kind::HashCounter, _) => Op::HashGet { field: arena },

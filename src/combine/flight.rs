@@ -170,6 +170,7 @@ impl<M: Member> Flight<M> {
         }
         let outcome = plain::settle(&mut self.segments, first, received, &mut self.finished, sink);
         (settlement.again, settlement.denied) = (outcome.again, outcome.denied);
+        settlement.script = outcome.script;
         (self.rights_learned, self.refusals) = (outcome.rights_learned, outcome.refusals);
         self.hash_is_calm = outcome.hash_is_calm.or(self.hash_is_calm);
         self.fields_are_moved |= outcome.fields_are_moved;

@@ -5,7 +5,8 @@
 //!
 //! While a flush of a key is in flight, later operations on the key wait in its queue. When the flush is settled, the waiting
 //! operations are folded into the next one. A run of increments becomes their sum, a run of `SET`s the last one, a run of equal
-//! reads one read; other writes fold by their forms ([`WriteForm`]), and transactions that count by their shape ([`transaction_op`]). The one reply from Redis settles all of them. Increments get
+//! reads one read; other writes fold by their forms ([`WriteForm`]), transactions that count by their shape ([`transaction_op`]), and scripts that are
+//! declared to count ([`CounterScript`]). The one reply from Redis settles all of them. Increments get
 //! the partial sums in order of arrival, so their replies are unique and without gaps. A `GET` among them gets the value at its place.
 //!
 //! No waiting operation has been answered, so Redis might have run them in any order that keeps each connection's own order.
@@ -69,6 +70,7 @@
 
 mod apart;
 mod clamp;
+mod counter_script;
 mod cut;
 mod flight;
 mod fold;
@@ -83,6 +85,7 @@ mod refusals;
 mod retryable;
 mod rights;
 mod script;
+mod script_shape;
 mod segment;
 mod settle;
 mod slot_tags;
@@ -101,15 +104,17 @@ pub use clamp::{
     CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, ShadowBounds, Window,
     WindowState, override_key, window_key,
 };
+pub use counter_script::{Amount, CounterScript};
 pub use foldable_write::FoldableWrite;
 pub use member::{Member, Verb};
 pub use op::{Foldable, Op, classify};
 pub use queue::KeyQueue;
 pub use script::{FLUSH_SCRIPT, TOKEN_TTL_MS, flush_script_sha};
+pub use script_shape::ScriptShape;
 pub use settle::Settled;
 pub use slot_tags::{companion_key, is_companion_key, slot_tag};
 pub use spares::SpareSegments;
-pub use terms::{Again, Flush, FlushDecision, FlushPolicy, QueueCounters, Settlement};
+pub use terms::{Again, Flush, FlushDecision, FlushPolicy, QueueCounters, ScriptNews, Settlement};
 pub use transaction::transaction_op;
 pub use transaction_shape::TransactionShape;
 pub use transactions::{EXEC, MULTI};

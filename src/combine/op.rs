@@ -6,6 +6,7 @@
 use super::{
     foldable_write::{FoldableWrite, set_with_options},
     member::Verb,
+    script_shape::ScriptShape,
     transaction_shape::TransactionShape,
     write_form::WriteForm,
 };
@@ -60,6 +61,15 @@ pub enum Op<'a> {
         /// What it adds to the string; else the largest step of a field.
         delta: i64,
     },
+    /// A call of a script that is declared to count. Where a write is, it may be.
+    Script {
+        /// The whole request, as it goes onto the wire.
+        request: &'a [u8],
+        /// What it has in common with those that it folds with.
+        shape: ScriptShape,
+        /// What it adds.
+        delta: i64,
+    },
 }
 
 impl Op<'_> {
@@ -71,6 +81,7 @@ impl Op<'_> {
             Self::Set(bytes)
             | Self::Read { request: bytes, .. }
             | Self::Write { request: bytes, .. }
+            | Self::Script { request: bytes, .. }
             | Self::Transaction { commands: bytes, .. } => bytes.len(),
             Self::HashIncrement { field, .. } | Self::HashGet { field } => field.len(),
         }
@@ -80,13 +91,15 @@ impl Op<'_> {
     pub(super) fn comes_apart(&self) -> bool {
         matches!(
             self,
-            Self::Write { form: WriteForm::Alone | WriteForm::Push(_), .. } | Self::Transaction { .. }
+            Self::Write { form: WriteForm::Alone | WriteForm::Push(_), .. }
+                | Self::Transaction { .. }
+                | Self::Script { .. }
         )
     }
 
     /// Only where flushes are plain: the script has no step for it.
     pub fn is_plain_only(&self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Transaction { .. })
+        matches!(self, Self::Write { .. } | Self::Transaction { .. } | Self::Script { .. })
     }
 }
 
@@ -119,6 +132,8 @@ pub enum Foldable {
     Mget,
     /// A write that folds by its form.
     Write(FoldableWrite),
+    /// `EVALSHA`: only the configuration says whether it folds ([`CounterScript`](super::CounterScript)).
+    Script,
 }
 
 /// The longest name of a command that folds, `ZREVRANGEBYSCORE`.
@@ -198,6 +213,7 @@ impl Foldable {
             b"HGET" => Self::Hget,
             b"EXISTS" => Self::Exists,
             b"MGET" => Self::Mget,
+            b"EVALSHA" => Self::Script,
             other if SCALAR_READS.contains(&other) => Self::ScalarRead,
             other if READS.contains(&other) => Self::Read,
             other => Self::Write(FoldableWrite::by_name(other)?),
@@ -239,6 +255,7 @@ impl Foldable {
             Self::ScalarRead => read(request.len() <= SCRIPTED_ARGUMENTS_MAX),
             Self::Exists => exactly(2).map(|()| read(true))?,
             Self::Mget => exactly(2).map(|()| read(false))?,
+            Self::Script => return None,
         })
     }
 }

@@ -13,18 +13,23 @@
 //! also has a member behind. Such a member gets the error that it was not executed. This happens only if a node begins to serve again
 //! in the middle of a flush that it refused, or if a counter overflows while one connection pipelines different commands to it.
 
+mod answers;
+
+use self::answers::{answer, answer_one, answer_transactions, learn, learn_trial, reads_in_doubt};
 use super::{
-    fold::Fold,
     member::{Member, Verb},
     refusals::{Refusals, Untold},
     rights::{self, CommandForm, RightsLearned},
-    segment::{EntryKind, Kind, Segment},
-    settle::{self, NOT_UNDERSTOOD, OVERFLOW, Settled, UNKNOWN, ValueBefore, Verdict},
-    transactions, writes,
+    segment::{Kind, Segment},
+    settle::{self, OVERFLOW, Settled, UNKNOWN},
 };
 use crate::{
-    combine::{cut::near_zero, retryable::is_retryable, terms::Again},
-    resp::{RespVersion, first_error, parse_integer_reply},
+    combine::{
+        cut::near_zero,
+        retryable::is_retryable,
+        terms::{Again, ScriptNews},
+    },
+    resp::{RespVersion, first_error},
 };
 
 /// Told to a member that can't be sent again without overtaking its own connection.
@@ -84,6 +89,8 @@ pub(super) struct PlainOutcome {
     pub rights_learned: RightsLearned,
     /// Folds that were refused and left members untold.
     pub refusals: Refusals,
+    /// What was learned of a script that counts.
+    pub script: Option<ScriptNews>,
     /// A write took effect, or may have; behind it the counter has this value, if that is known.
     pub written: bool,
     pub value: Option<i64>,
@@ -107,7 +114,8 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     let mut fates = Vec::with_capacity(segments.len());
     let mut command = first;
     for segment in segments.iter() {
-        fates.push((command, fate(segment, command, received, &mut outcome)));
+        let own = command + segment.calls.leading();
+        fates.push((own, fate(segment, own, received, &mut outcome)));
         command += segment.commands();
     }
     part_refused(segments, &mut fates, received, &mut outcome);
@@ -151,6 +159,11 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
                     Kind::Write(form) if form.sets_fields() => {
                         (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
                     }
+                    Kind::Script(shape) if segment.unfolded => {
+                        (outcome.written, outcome.value) = (true, None);
+                        (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
+                        learn_trial(&mut segment, shape, command, received, &mut outcome);
+                    }
                     Kind::Write(form) if !form.sets_string() => {}
                     _ if segment.is_write() => (outcome.written, outcome.value) = (true, value),
                     _ => {}
@@ -178,6 +191,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
                 }
                 segment.drop_operations(answered);
                 segment.unfolded |= again == Some(Again::OneByOne) && segment.is_write();
+                segment.calls.is_missing |= again == Some(Again::NoScript);
                 if segment.operations > 0 {
                     segments.push(segment);
                 } else {
@@ -198,27 +212,36 @@ fn part_unfolded<M: Member, R: AsRef<[u8]>>(
     let (mut place, mut command) = (0, first);
     while let Some(segment) = segments.get_mut(place) {
         place += 1;
-        let mut run = segment.commands();
-        if segment.unfolded {
-            let is_decided = |operation: usize| is_decided(segment, received.of(command + operation));
+        let leading = segment.calls.leading();
+        let mut run = segment.commands() - leading;
+        if segment.unfolded && !segment.calls.is_trial {
+            let is_decided =
+                |operation: usize| is_decided(segment, received.of(command + leading + operation));
             run = (0..run).take_while(|operation| is_decided(*operation) == is_decided(0)).count();
             if run < segment.operations {
                 let mut front = segment.split_front(run);
                 front.arena.clone_from(&segment.arena);
+                front.calls.body = segment.calls.body.take();
+                front.calls.is_missing = segment.calls.is_missing;
                 segments.insert(place - 1, front);
             }
         }
-        command += run;
+        command += leading + run;
     }
 }
 
 /// Whether this is the end of an operation of an unfolded segment.
 fn is_decided<M: Member>(segment: &Segment<M>, news: News<'_>) -> bool {
     match news {
-        News::Reply(reply) => !is_retryable(reply),
+        News::Reply(reply) => !(is_retryable(reply) || is_missing(segment, reply)),
         News::Unknown => segment.is_write(),
         News::Unsent => false,
     }
+}
+
+/// Whether a node says for the first time that it does not know a client's script. The gateway may.
+fn is_missing<M: Member>(segment: &Segment<M>, reply: &[u8]) -> bool {
+    matches!(segment.kind, Kind::Script(_)) && !segment.calls.is_missing && reply.starts_with(b"-NOSCRIPT")
 }
 
 fn fate<M: Member, R: AsRef<[u8]>>(
@@ -243,6 +266,7 @@ fn fate<M: Member, R: AsRef<[u8]>>(
                     _ => Fate::Answered,
                 };
             }
+            News::Reply(reply) if is_missing(segment, reply) => Some(Again::NoScript),
             News::Reply(_) => Some(Again::Elsewhere { reply: command + answered }),
             _ => None,
         };
@@ -262,6 +286,9 @@ fn fate<M: Member, R: AsRef<[u8]>>(
         outcome.denied = true;
         outcome.rights_learned.learn(CommandForm::Increment(Verb::Incrby), reply);
     }
+    if let (true, Kind::Script(shape)) = (rights::is_script_refused(reply), segment.kind) {
+        outcome.script = Some(ScriptNews::Refused(shape.script, String::from_utf8_lossy(text).into_owned()));
+    }
     match untold(segment, reply, text) {
         Some(_) => Fate::Again(0, Some(Again::OneByOne)),
         None => Fate::Refused,
@@ -271,7 +298,8 @@ fn fate<M: Member, R: AsRef<[u8]>>(
 /// Which members of a fold that was refused with this error may have to be told something else.
 fn untold<M: Member>(segment: &Segment<M>, reply: &[u8], text: &[u8]) -> Option<Untold> {
     let is_own_form = rights::is_refused(reply) && segment.is_own_form();
-    if is_own_form || (text == OVERFLOW && segment.fold.increments > 1) {
+    let is_script = matches!(segment.kind, Kind::Script(_));
+    if is_own_form || is_script || (text == OVERFLOW && segment.fold.increments > 1) {
         return Some(Untold::Each);
     }
     // Who asks a key of the wrong type is told so, whatever is asked.
@@ -292,7 +320,7 @@ fn part_refused<M: Member, R: AsRef<[u8]>>(
         let is_again = fate == Fate::Again(0, Some(Again::OneByOne));
         let Some(text) = first_error(reply).filter(|_| is_again) else { continue };
         let Some(untold) = untold(segment, reply, text) else { continue };
-        if !rights::is_refused(reply) {
+        if !rights::is_refused(reply) || matches!(segment.kind, Kind::Script(_)) {
             outcome.refusals.note(segment.kind, untold);
         }
         if untold == Untold::Reads {
@@ -333,146 +361,6 @@ fn refuse_overtaken<M: Member>(
         behind.extend(front.entries.iter().map(|entry| entry.member.caller()));
         segment.put_front(front);
     }
-}
-
-/// Answers a segment from its replies. Returns the value that its counter has behind it.
-fn answer<M: Member, R: AsRef<[u8]>>(
-    segment: &Segment<M>,
-    command: usize,
-    received: &FlushReplies<R>,
-    sink: &mut impl FnMut(M, Settled),
-) -> Option<i64> {
-    if segment.unfolded {
-        (0..segment.operations).for_each(|place| answer_one(segment, place, command + place, received, sink));
-        return None;
-    }
-    let News::Reply(reply) = received.of(command) else { return None };
-    if !segment.is_write() {
-        settle::settle_read(segment, reply, sink);
-        return None;
-    }
-    if let Some(text) = first_error(reply) {
-        settle::settle_error(segment, text, sink);
-        return None;
-    }
-    if let Kind::Write(form) = segment.kind {
-        writes::settle(segment, form, reply, sink);
-        return None;
-    }
-    if segment.kind == Kind::Sets {
-        settle::settle_sets(segment, None, ValueBefore::Null, sink);
-        return None;
-    }
-    let after = parse_integer_reply(reply);
-    let Some(before) = after.and_then(|after| start_of(&segment.fold, after)) else {
-        settle::settle_unknown(segment, NOT_UNDERSTOOD, sink);
-        return None;
-    };
-    let digits = itoa::Buffer::new().format(before).to_owned();
-    settle::settle_counter(segment, ValueBefore::Raw(digits.as_bytes()), &Verdict::All, None, sink);
-    after
-}
-
-/// Answers transactions from the replies to their `EXEC`s. Returns the value that their string has behind them.
-fn answer_transactions<M: Member, R: AsRef<[u8]>>(
-    segment: &mut Segment<M>,
-    command: usize,
-    received: &FlushReplies<R>,
-    sink: &mut impl FnMut(M, Settled),
-) -> Option<i64> {
-    let last = received.of(if segment.unfolded { command + segment.operations - 1 } else { command });
-    let News::Reply(last) = last else {
-        segment.is_calm = Some(false);
-        return answer(segment, command, received, sink);
-    };
-    let (value, is_calm) = match (segment.unfolded, first_error(last)) {
-        (true, _) => {
-            answer(segment, command, received, sink);
-            transactions::learn(segment, last)
-        }
-        (false, None) => transactions::settle(segment, last, sink),
-        (false, Some(text)) => {
-            settle::settle_error(segment, text, sink);
-            (None, false)
-        }
-    };
-    segment.is_calm = Some(is_calm);
-    value
-}
-
-/// The value before a fold that led to `after`. `None` if the way there would have left the range: then one by one the
-/// members would have fared otherwise.
-fn start_of(fold: &Fold, after: i64) -> Option<i64> {
-    let before = after.checked_sub(fold.sum)?;
-    before.checked_add(fold.high)?;
-    before.checked_add(fold.low)?;
-    Some(before)
-}
-
-/// What the replies to a segment tell of rights: those to what its members said, as they said it.
-fn learn<M: Member, R: AsRef<[u8]>>(
-    segment: &Segment<M>,
-    command: usize,
-    received: &FlushReplies<R>,
-    rights_learned: &mut RightsLearned,
-) {
-    let is_transaction = matches!(segment.kind, Kind::Transaction(_));
-    // What goes is what all have said: there is nothing to learn.
-    if segment.is_plain_only() && !(is_transaction && !segment.unfolded && segment.is_own_form()) {
-        return;
-    }
-    let is_folded = !segment.unfolded && segment.is_write() && segment.operations > 1;
-    if is_folded || segment.kind == Kind::Sets {
-        if let News::Reply(reply) = received.of(command) {
-            rights_learned.learn(segment.folded_form(), reply);
-        }
-        return;
-    }
-    let mut place = command;
-    let entries_max = if segment.unfolded { usize::MAX } else { 1 };
-    for entry in segment.entries.iter().take(entries_max) {
-        if let (Some(form), News::Reply(reply)) = (segment.entry_form(entry), received.of(place)) {
-            rights_learned.learn(form, reply);
-        }
-        place += entry.member.operations() as usize;
-    }
-}
-
-/// The reads among the first operations of an unfolded segment whose replies were lost: they go again.
-fn reads_in_doubt<M: Member, R: AsRef<[u8]>>(
-    segment: &Segment<M>,
-    answered: usize,
-    command: usize,
-    received: &FlushReplies<R>,
-) -> Option<Segment<M>> {
-    if !segment.unfolded || received.lost.is_none() {
-        return None;
-    }
-    segment.reads_at((0..answered).filter(|place| matches!(received.of(command + place), News::Unknown)))
-}
-
-/// Answers one operation of an unfolded segment with its own reply.
-fn answer_one<M: Member, R: AsRef<[u8]>>(
-    segment: &Segment<M>,
-    place: usize,
-    command: usize,
-    received: &FlushReplies<R>,
-    sink: &mut impl FnMut(M, Settled),
-) {
-    let Some((entry, member)) = segment.operation(place) else { return };
-    let mut spelled = Vec::new();
-    let settled = match received.of(command) {
-        News::Reply(b"$-1\r\n" | b"_\r\n") => {
-            crate::resp::encode::null(&mut spelled, entry.version);
-            Settled::Reply(&spelled)
-        }
-        News::Reply(b"") => Settled::OutcomeUnknown(settle::error(&mut spelled, NOT_UNDERSTOOD)),
-        News::Reply(reply) => Settled::Reply(reply),
-        // See `reads_in_doubt`.
-        News::Unknown if entry.ask == EntryKind::Get => return,
-        News::Unknown | News::Unsent => Settled::OutcomeUnknown(settle::error(&mut spelled, UNKNOWN)),
-    };
-    sink(member, settled);
 }
 
 /// The version that a connection speaks for these segments, if one of them cares.

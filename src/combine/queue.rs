@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use super::{
+    counter_script::TriedCalls,
     flight::{Flight, FlushForm, State},
     member::Member,
     op::Op,
@@ -76,6 +77,8 @@ pub struct KeyQueue<M> {
     refusals: Refusals,
     /// The transactions that were tried.
     shapes: Shapes,
+    /// The calls of scripts that were tried.
+    calls: TriedCalls,
     counters: QueueCounters,
 }
 
@@ -102,6 +105,7 @@ impl<M: Member> KeyQueue<M> {
             rights: Rights::default(),
             refusals: Refusals::default(),
             shapes: Shapes::default(),
+            calls: TriedCalls::default(),
             counters: QueueCounters::default(),
         }
     }
@@ -265,6 +269,7 @@ impl<M: Member> KeyQueue<M> {
         } else {
             if self.rights.forget(now_ns) {
                 self.shapes.forget();
+                self.calls.forget();
             }
             self.refusals.forget(now_ns);
             segments = self.cut_plain(segments);
@@ -352,6 +357,9 @@ impl<M: Member> KeyQueue<M> {
         for segment in flight.finished.drain(..) {
             if let (Kind::Transaction(shape), Some(is_calm)) = (segment.kind, segment.is_calm) {
                 self.shapes.learn(&segment.arena, shape, is_calm);
+            }
+            if let (Kind::Script(shape), Some(is_as_declared)) = (segment.kind, segment.is_calm) {
+                self.calls.learn(&segment.arena, shape, is_as_declared);
             }
             self.keep_spare(segment);
         }

@@ -31,12 +31,13 @@ pub(super) enum Untold {
     Each,
 }
 
-/// Only these mix what is answered in different ways.
+/// Only these may have to be told something else than that they were refused.
 fn bit(kind: Kind) -> u8 {
     match kind {
         Kind::Counter => 1,
         Kind::HashCounter => 2,
         Kind::Sets => 4,
+        Kind::Script(_) => 8,
         Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => 0,
     }
 }

@@ -71,6 +71,13 @@ pub(super) fn is_refused(reply: &[u8]) -> bool {
     })
 }
 
+/// Whether the user may not run a script, or something that the script does.
+pub(super) fn is_script_refused(reply: &[u8]) -> bool {
+    let in_script: [&[u8]; 2] = [b"ERR The user executing the script can't", b"ERR ACL failure in script"];
+    let begins = |text: &[u8]| in_script.iter().any(|words| text.starts_with(words));
+    is_refused(reply) || first_error(reply).is_some_and(begins)
+}
+
 /// The forms that are known to be allowed or denied.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rights {
@@ -136,6 +143,15 @@ mod tests {
         check("-MOVED 1 h:1\r\n", false, false);
         check("-LOADING Redis is loading\r\n", false, false);
         check("", false, false);
+    }
+
+    #[test]
+    fn a_script_is_refused_as_a_whole_or_inside() {
+        let check = |reply: &str, expect| assert_eq!(is_script_refused(reply.as_bytes()), expect, "{reply}");
+        check("-NOPERM this user has no permissions to run the 'eval' command\r\n", true);
+        check("-ERR The user executing the script can't run this command or subcommand script: x\r\n", true);
+        check("-ERR ACL failure in script: User gate has no permissions to run the 'set' command\r\n", true);
+        check("-UNUSUAL value script: x\r\n", false);
     }
 
     #[test]

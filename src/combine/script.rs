@@ -112,7 +112,7 @@ fn push_step<'a, M: Member>(key: &'a [u8], step: &'a Segment<M>, argv: &mut Vec<
             argv.push(Cow::Borrowed(&step.arena));
             push_fold(step, argv);
         }
-        Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => {
+        Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) | Kind::Script(_) => {
             unreachable!("the script neither has such a step nor is given one")
         }
     }

@@ -10,6 +10,7 @@ use super::{
     member::{Member, Verb},
     op::Op,
     rights::CommandForm,
+    script_shape::{ScriptCalls, ScriptShape},
     transaction_shape::TransactionShape,
     write_form::WriteForm,
 };
@@ -30,6 +31,8 @@ pub(super) enum Kind {
     Write(WriteForm),
     /// Transactions of one shape; the commands of the first are in the arena.
     Transaction(TransactionShape),
+    /// Calls of a script that counts; the request of the first is in the arena.
+    Script(ScriptShape),
 }
 
 /// The kind of one entry's operation.
@@ -69,6 +72,8 @@ pub(super) struct Segment<M> {
     pub unfolded: bool,
     /// What its replies said of the counters of a transaction: whether they are near zero.
     pub is_calm: Option<bool>,
+    /// Of calls of a script: how they go.
+    pub calls: ScriptCalls,
     /// Where in the arena the last `SET`'s value begins.
     value_start: usize,
     /// Some `GET` has been answered with the last value, so that it has to stay.
@@ -91,6 +96,7 @@ impl<M: Member> Segment<M> {
             gets: 0,
             unfolded: false,
             is_calm: None,
+            calls: ScriptCalls::default(),
             value_start: 0,
             value_read: false,
         }
@@ -107,6 +113,7 @@ impl<M: Member> Segment<M> {
         self.gets = 0;
         self.unfolded = false;
         self.is_calm = None;
+        self.calls = ScriptCalls::default();
         self.value_start = 0;
         self.value_read = false;
     }
@@ -133,6 +140,10 @@ impl<M: Member> Segment<M> {
             Op::Transaction { commands, shape, .. } => {
                 self.arena.extend_from_slice(commands);
                 Kind::Transaction(shape)
+            }
+            Op::Script { request, shape, .. } => {
+                self.arena.extend_from_slice(request);
+                Kind::Script(shape)
             }
         };
         let joined = self.join(op, member, version);
@@ -178,6 +189,14 @@ impl<M: Member> Segment<M> {
             {
                 (EntryKind::Set, delta)
             }
+            (Kind::Script(shape), Op::Script { request, shape: other, delta })
+                if shape.is_shared(&self.arena, other, request)
+                    && self.needs_version().is_none_or(|needed| needed == version)
+                    && shape.has_room(self.fold.sum, delta)
+                    && self.fold.add(delta, operations) =>
+            {
+                (EntryKind::Increment, delta)
+            }
             _ => return false,
         };
         self.add(Entry { member, delta, ask, version });
@@ -219,14 +238,14 @@ impl<M: Member> Segment<M> {
     pub fn is_write(&self) -> bool {
         match self.kind {
             Kind::Counter | Kind::HashCounter => self.fold.increments > 0,
-            Kind::Sets | Kind::Write(_) | Kind::Transaction(_) => true,
+            Kind::Sets | Kind::Write(_) | Kind::Transaction(_) | Kind::Script(_) => true,
             Kind::Read { .. } => false,
         }
     }
 
     /// No script does it.
     pub fn is_plain_only(&self) -> bool {
-        matches!(self.kind, Kind::Write(_) | Kind::Transaction(_))
+        matches!(self.kind, Kind::Write(_) | Kind::Transaction(_) | Kind::Script(_))
     }
 
     /// A read whose reply survives the barrier through Lua unchanged.
@@ -248,7 +267,7 @@ impl<M: Member> Segment<M> {
                 self.fold.monotone()
                     && self.entries.first().is_some_and(|first| first.ask == EntryKind::Increment)
             }
-            Kind::Sets | Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => true,
+            Kind::Sets | Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) | Kind::Script(_) => true,
         }
     }
 
@@ -257,13 +276,16 @@ impl<M: Member> Segment<M> {
         match self.kind {
             Kind::Read { scalar: false, version } => Some(version),
             Kind::Transaction(shape) if shape.may_be_null => self.entries.first().map(|first| first.version),
+            // As it came, a script may answer with anything.
+            Kind::Script(_) => self.entries.first().map(|first| first.version),
             _ => None,
         }
     }
 
     /// How many commands it is, without the script.
     pub fn commands(&self) -> usize {
-        if self.unfolded { self.operations } else { 1 }
+        let own = if self.unfolded { self.operations } else { 1 };
+        own + self.calls.around()
     }
 
     /// Whether it is folded into a command that not all of its members said.
@@ -293,7 +315,7 @@ impl<M: Member> Segment<M> {
         match self.kind {
             Kind::HashCounter => CommandForm::HashIncrement,
             Kind::Sets => CommandForm::Set,
-            Kind::Counter | Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => {
+            Kind::Counter | Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) | Kind::Script(_) => {
                 CommandForm::Increment(Verb::Incrby)
             }
         }
@@ -372,7 +394,8 @@ impl<M: Member> Segment<M> {
         let mut out = Self { kind: self.kind, unfolded: true, ..Self::new() };
         out.entries = self.entries.extract_if(.., taken).collect();
         if !out.entries.is_empty() {
-            self.unfolded |= matches!(self.kind, Kind::Counter | Kind::HashCounter | Kind::Transaction(_));
+            let goes_by_one = matches!(self.kind, Kind::Transaction(_) | Kind::Script(_));
+            self.unfolded |= goes_by_one || matches!(self.kind, Kind::Counter | Kind::HashCounter);
             self.recount();
             out.recount();
         }

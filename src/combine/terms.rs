@@ -53,7 +53,8 @@ pub enum FlushDecision {
 /// Why some of a flush has to be sent again. None of that has taken effect, and [`super::KeyQueue::next_flush`] gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// Redis does not know the script: the resend carries its source.
+    /// Redis does not know the script: the resend carries its source, if that of a client's script is given
+    /// ([`super::KeyQueue::load_scripts`]).
     NoScript,
     /// Redis refused a folded command whose members may fare differently: the resend applies them one by one.
     OneByOne,
@@ -63,6 +64,17 @@ pub enum Again {
         /// Which of the replies.
         reply: usize,
     },
+}
+
+/// What the replies to a flush showed of a script that is declared to count, by its place in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptNews {
+    /// It did what was declared.
+    AsDeclared(u16),
+    /// It did something else: what.
+    Differs(u16, String),
+    /// The server does not permit what the gateway needs to fold it: its words.
+    Refused(u16, String),
 }
 
 /// The result of the replies to a flush.
@@ -75,6 +87,8 @@ pub struct Settlement {
     /// The server does not permit the gateway a form of a command that no client had sent (`INCRBY` for `INCR`). From here on
     /// this queue sends such operations as they came.
     pub denied: bool,
+    /// What was learned of a script that counts.
+    pub script: Option<ScriptNews>,
 }
 
 /// Counters of a queue since it was made.

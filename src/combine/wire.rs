@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
+    counter_script,
     member::{Member, Verb},
     op::scanner_of,
     segment::{EntryKind, Kind, Segment},
@@ -12,7 +13,7 @@ use crate::resp::{RequestScan, encode};
 
 /// The command that a segment folds into, or its commands as they came.
 pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
-    let is_as_it_came = segment.unfolded && !matches!(segment.kind, Kind::Transaction(_));
+    let is_as_it_came = segment.unfolded && !matches!(segment.kind, Kind::Transaction(_) | Kind::Script(_));
     if is_as_it_came || (segment.operations == 1 && segment.kind == Kind::Counter) {
         return encode_operations(key, segment, out);
     }
@@ -28,6 +29,7 @@ pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &
         Kind::Read { .. } => encode_read(key, segment, out),
         Kind::Write(form) => writes::encode(segment, form, out),
         Kind::Transaction(shape) => transactions::encode(key, segment, shape, out),
+        Kind::Script(shape) => counter_script::encode(key, segment, shape, out),
     }
 }
 
@@ -67,7 +69,9 @@ pub(super) fn read_arguments<'a, M: Member>(key: &'a [u8], segment: &'a Segment<
     match segment.kind {
         Kind::Counter | Kind::Sets => vec![b"GET", key],
         Kind::HashCounter => vec![b"HGET", key, &segment.arena],
-        Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) => arguments(&segment.arena),
+        Kind::Read { .. } | Kind::Write(_) | Kind::Transaction(_) | Kind::Script(_) => {
+            arguments(&segment.arena)
+        }
     }
 }
 

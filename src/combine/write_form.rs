@@ -186,7 +186,7 @@ fn same_fields(write: FieldWrite, one: &[u8], other: &[u8]) -> bool {
 }
 
 /// The words of a request that a scanner has passed before: an array of bulk strings.
-fn words(request: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(request: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = behind_words(request, 0);
     std::iter::from_fn(move || {
         let (word, behind) = split_word(rest)?;

@@ -32,12 +32,14 @@ pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
 pub use network::Network;
-pub use policies::{Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind};
+pub use policies::{
+    Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
+};
 pub use routes::MovedKeys;
 pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
-    ClientAuth, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom, ReadPolicy,
-    RuleMode, Secret, SocketMode, UpstreamKindChoice, UserFrom,
+    ClientAuth, ExpireWhen, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom,
+    ReadPolicy, RuleMode, Secret, SocketMode, UpstreamKindChoice, UserFrom,
 };
 pub use units::drain_delay;
 pub use value::Change;

@@ -1,12 +1,14 @@
 //! The tables of the file that say what is done about hot keys and quotas.
 
-use crate::limits::QUOTA_VALUE_MAX;
+use crate::limits::{COUNTER_SCRIPT_BY_MAX, QUOTA_VALUE_MAX};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::declare::section;
-use super::schema::{GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, duration, size};
-use super::types::{OnUnavailable, QuotaReply, ReadPolicy, RuleMode, Secret};
+use super::schema::{
+    GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
+};
+use super::types::{ExpireUnit, ExpireWhen, OnUnavailable, QuotaReply, ReadPolicy, RuleMode, Secret};
 
 section! {
     /// `[detect]`: when a key counts as hot.
@@ -123,6 +125,26 @@ section! {
             Kind::ChoiceOr { names: ReadPolicy::NAMES, key: "ttl", of: &READ_TTL }, live,
             "What is done with reads: collapse is exact, tracked serves a copy that Redis invalidates, ttl a \
              copy of at most that age.";
+    }
+}
+
+section! {
+    /// `[[counter_script]]`: what a script does that counts.
+    CounterScript {
+        sha1: String, Kind::Text, live,
+            "The SHA-1 digest under which EVALSHA calls the script; it must be given.";
+        by: i64 = 1, Kind::Integer { min: 1, max: COUNTER_SCRIPT_BY_MAX }, live,
+            "What a call adds to its one key.";
+        by_argument: Option<usize> = None, count_or(1, 64, "by is added"), live,
+            "The place of the argument that a call adds, instead of by: 1 is ARGV[1].";
+        expire: Option<Duration> = None, duration_or(MS, 366 * 24 * HOUR, "it sets none"), live,
+            "The time to live that the script sets.";
+        expire_argument: Option<usize> = None, count_or(1, 64, "it is no argument"), live,
+            "The place of the argument that is the time to live, instead of expire: 1 is ARGV[1].";
+        expire_unit: ExpireUnit = ExpireUnit::Seconds, Kind::Choice { names: ExpireUnit::NAMES }, live,
+            "The unit of that argument.";
+        expire_when: ExpireWhen = ExpireWhen::New, Kind::Choice { names: ExpireWhen::NAMES }, live,
+            "When the script sets the time to live: for a new counter, or with each call.";
     }
 }
 

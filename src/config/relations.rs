@@ -33,6 +33,7 @@ pub fn check(config: &Config, reader: &mut Reader<'_>) {
         relation(reader, &["ledger.required", "ledger.url"], message);
     }
     rules(config, reader);
+    counter_scripts(config, reader);
     for (index, quota) in config.quotas.iter().enumerate() {
         check_quota(quota, &format!("quota[{index}]"), reader);
     }
@@ -373,6 +374,30 @@ fn rules(config: &Config, reader: &mut Reader<'_>) {
                            use another mode or drop read";
             let keys = ["mode", "read"].map(|key| format!("rule[{index}].{key}"));
             relation(reader, &[&keys[0], &keys[1]], message.to_owned());
+        }
+    }
+}
+
+fn counter_scripts(config: &Config, reader: &mut Reader<'_>) {
+    let names: Vec<String> =
+        config.counter_scripts.iter().map(|script| script.sha1.to_ascii_lowercase()).collect();
+    repeated(
+        names.iter(),
+        reader,
+        |index| format!("counter_script[{index}].sha1"),
+        "is declared by an earlier counter_script, so this one never holds",
+    );
+    for (index, script) in config.counter_scripts.iter().enumerate() {
+        let at = |key: &str| format!("counter_script[{index}].{key}");
+        if script.sha1.len() != 40 || !script.sha1.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let message =
+                format!("expected 40 hexadecimal digits, as SCRIPT LOAD gives them, found {:?}", script.sha1);
+            relation(reader, &[&at("sha1")], message);
+        }
+        exclusive(reader, &at("expire"), &script.expire, &at("expire_argument"), &script.expire_argument);
+        if script.by_argument.is_some() && script.by_argument == script.expire_argument {
+            let message = "one argument can't be both what is added and the time to live".to_owned();
+            relation(reader, &[&at("expire_argument"), &at("by_argument")], message);
         }
     }
 }

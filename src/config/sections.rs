@@ -8,7 +8,7 @@ use super::address::Address;
 use super::declare::section;
 use super::network::Network;
 use super::policies::{
-    Admission, Combine, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
+    Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
 };
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
@@ -60,6 +60,9 @@ section! {
         rules as "rule": Vec<Rule> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Rule::DIRECTIVES }, min: 0, max: 1000 }, live,
             "What is done with the keys that a pattern matches. The first rule that matches a key applies.";
+        counter_scripts as "counter_script": Vec<CounterScript> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: CounterScript::DIRECTIVES }, min: 0, max: 1000 }, live,
+            "Lua scripts that count. Calls of them on a hot key fold, as increments do.";
         quotas as "quota": Vec<Quota> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Quota::DIRECTIVES }, min: 0, max: 1000 }, live,
             "How far the counters that a pattern matches may go. All quotas that match a key apply together.";

@@ -135,6 +135,21 @@ fn relations_between_keys() {
         (3, 6),
         "which no copy has",
     );
+    let script = |more: &str| format!("[[counter_script]]\nsha1=\"{}\"\n{more}", "a".repeat(40));
+    refused("[[counter_script]]\nsha1=\"a\"", "counter_script[0].sha1", (2, 6), "40 hexadecimal digits");
+    refused(
+        &script("expire=\"1s\"\nexpire_argument=1"),
+        "counter_script[0].expire_argument",
+        (4, 17),
+        "drop one of them",
+    );
+    refused(
+        &script("by_argument=1\nexpire_argument=1"),
+        "counter_script[0].expire_argument",
+        (4, 17),
+        "can't be both",
+    );
+    refused(&script(&script("")), "counter_script[1].sha1", (4, 6), "earlier counter_script");
     refused("[[rule]]\nmatch=\"a\"\n[[rule]]\nmatch=\"a\"", "rule[1].match", (4, 7), "earlier rule");
     refused("detect.leave_rate = 2000", "detect.leave_rate", (1, 21), "at most detect.enter_rate (1000)");
     refused("detect.leave_share = 0.5", "detect.leave_share", (1, 22), "at most detect.enter_share (0.01)");

@@ -148,6 +148,36 @@ choice! {
 }
 
 choice! {
+    /// The unit of an argument of a script.
+    ExpireUnit {
+        /// As of `EXPIRE`.
+        Seconds = "s",
+        /// As of `PEXPIRE`.
+        Milliseconds = "ms",
+    }
+}
+
+impl ExpireUnit {
+    /// In milliseconds.
+    pub fn ms(self) -> i64 {
+        match self {
+            ExpireUnit::Seconds => 1000,
+            ExpireUnit::Milliseconds => 1,
+        }
+    }
+}
+
+choice! {
+    /// When a script that counts sets the time to live.
+    ExpireWhen {
+        /// For a counter that was not there.
+        New = "new",
+        /// With each call.
+        Always = "always",
+    }
+}
+
+choice! {
     /// What a quota does while Redis is away.
     OnUnavailable {
         /// Refuses.

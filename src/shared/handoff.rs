@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ending::Ending;
 use super::labels::RequestClass;
-use crate::combine::{Member, TransactionShape, Verb, WriteForm};
+use crate::combine::{Member, ScriptShape, TransactionShape, Verb, WriteForm};
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
 use crate::route::KeyId;
@@ -30,6 +30,8 @@ pub enum OwnedOp {
     Write(Bytes, WriteForm),
     /// A transaction, what it has in common with others, and its delta.
     Transaction(Bytes, TransactionShape, i64),
+    /// A call of a script, what it has in common with others, and its delta.
+    Script(Bytes, ScriptShape, i64),
 }
 
 /// One operation on its way to the home of its key.

@@ -4,7 +4,7 @@
 //! although the client did everything right. With the body the gateway loads the script where it is missing. Written seldom
 //! (`SCRIPT LOAD`, `SCRIPT FLUSH`), read only on `NOSCRIPT`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,8 @@ struct Scripts {
 #[derive(Default)]
 pub struct ScriptCache {
     scripts: ArcSwap<Scripts>,
+    /// Scripts that something was said about in the log. They are scripts of the configuration.
+    warned_of: ArcSwap<HashSet<[u8; 40]>>,
 }
 
 impl ScriptCache {
@@ -44,6 +46,16 @@ impl ScriptCache {
     pub fn body(&self, sha: &[u8]) -> Option<Bytes> {
         let sha: [u8; 40] = sha.to_ascii_lowercase().try_into().ok()?;
         self.scripts.load().bodies.get(&sha).cloned()
+    }
+
+    /// Whether something is to be said in the log about a script of the configuration: once.
+    pub fn warns_of(&self, sha: [u8; 40]) -> bool {
+        let former = self.warned_of.rcu(|warned_of| {
+            let mut next = HashSet::clone(warned_of);
+            next.insert(sha);
+            next
+        });
+        !former.contains(&sha)
     }
 
     /// Forgets all, as `SCRIPT FLUSH` does.
@@ -75,6 +87,7 @@ mod tests {
         assert_eq!(cache.body(b"e0e1"), None);
         cache.clear();
         assert_eq!(cache.body(sha), None);
+        assert!(cache.warns_of(*sha) && !cache.warns_of(*sha));
     }
 
     #[test]

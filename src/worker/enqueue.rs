@@ -49,5 +49,6 @@ fn class_of(op: &Op<'_>) -> RequestClass {
         Op::Get | Op::HashGet { .. } | Op::Read { .. } => RequestClass::Read,
         Op::Set(_) | Op::Write { .. } => RequestClass::Write,
         Op::Transaction { .. } => RequestClass::Transaction,
+        Op::Script { .. } => RequestClass::Script,
     }
 }

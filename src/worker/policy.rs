@@ -75,7 +75,12 @@ impl Worker {
         }
         match (only, verdict) {
             (Some((key, name)), _) => self.policy_of_one(client, resolved, (key, name), (foldable, op)),
-            (None, Verdict::Forward(_)) => self.policy_of_several(client, resolved),
+            (None, Verdict::Forward(_)) => match self.counting_call(resolved) {
+                Some((key, op)) => {
+                    self.policy_of_one(client, resolved, key, (Some(Foldable::Script), Some(op)))
+                }
+                None => self.policy_of_several(client, resolved),
+            },
             (None, Verdict::Session(Session::Exec, _)) => self.policy_of_exec(client, resolved),
             // It begins or ends at the gateway.
             (None, Verdict::Session(Session::Multi | Session::Discard, _)) => Policy::Go(None),
@@ -127,6 +132,17 @@ impl Worker {
                 Policy::Go(handle)
             }
         }
+    }
+
+    /// The key and the operation of a call of a script that is declared to count.
+    fn counting_call<'r>(&self, resolved: &Resolved<'r>) -> Option<((KeyAt, &'r [u8]), Op<'r>)> {
+        let request = resolved.request;
+        let is_script = self.hot.foldable(resolved.command) == Some(Foldable::Script);
+        if !is_script || request.bytes().len() >= LONG_REQUEST_BYTES {
+            return None;
+        }
+        let [key] = resolved.keys.as_slice() else { return None };
+        Some(((*key, request.arg(key.position as usize)?), self.hot.counter_scripts.op(request)?))
     }
 
     /// A command on several keys, or on any.

@@ -14,6 +14,7 @@ mod combine_bounds;
 mod combine_faults;
 mod combine_linearizable;
 mod combine_runs;
+mod counter_scripts;
 mod crowds;
 mod errors;
 mod folded_in_doubt;

@@ -110,6 +110,7 @@ fn every_directive_uncommented_is_the_default() {
 fn the_examples_are_valid() {
     let config = Config::parse(&uncommented(|line| line.strip_prefix("#: "))).unwrap();
     assert_eq!((config.rules.len(), config.quotas.len(), config.auth.users.len()), (1, 1, 1));
+    assert_eq!(config.counter_scripts.len(), 1);
 
     let with_window = uncommented(|line| {
         line.strip_prefix("#: ").or(line.strip_prefix("#| ").filter(|shown| shown.starts_with("window")))

@@ -1,6 +1,9 @@
 //! What goes without the script: which segments fold, which are cut until they can, and which go as they came.
 
+use bytes::Bytes;
+
 use super::super::{
+    counter_script,
     cut::{self, ValueRange},
     member::Member,
     segment::{Kind, Segment},
@@ -44,6 +47,10 @@ impl<M: Member> KeyQueue<M> {
         let untried = segments.iter().enumerate().find_map(|(place, segment)| {
             let allowed = |form| self.rights.allows(form);
             let entry = match segment.kind {
+                Kind::Script(shape) => {
+                    let is_due = self.calls.trial_of(&segment.arena, shape) == Trial::Due;
+                    (is_due && !segment.unfolded).then_some(0)
+                }
                 _ if self.is_denied(segment) || segment.operations == 1 => None,
                 Kind::Transaction(shape) => {
                     (self.shapes.trial_of(&segment.arena, shape) == Trial::Due).then_some(0)
@@ -58,7 +65,10 @@ impl<M: Member> KeyQueue<M> {
         let Some(mixed) = segments.next() else { return going };
         let later: Vec<_> = segments.collect();
         let [front, mut tried, rest] = cut::split_around(mixed, entry);
-        tried.iter_mut().for_each(|tried| tried.unfolded = true);
+        for tried in &mut tried {
+            tried.unfolded = true;
+            tried.calls.is_trial = matches!(tried.kind, Kind::Script(_));
+        }
         rest.into_iter().chain(later).rev().for_each(|segment| self.waiting.push_front(segment));
         going.extend(front.into_iter().chain(tried));
         going
@@ -75,10 +85,24 @@ impl<M: Member> KeyQueue<M> {
         self.is_denied(segment) || (segment.operations > 1 && self.refusals.unfold(segment.kind))
     }
 
-    /// Whether transactions can't be one, as far as is known.
+    /// Whether transactions, or calls of a script, can't be one, as far as is known.
     fn is_as_it_came(&self, segment: &Segment<M>, reach: ValueRange) -> bool {
-        let Kind::Transaction(shape) = segment.kind else { return false };
-        let is_calm = self.shapes.trial_of(&segment.arena, shape) == Trial::Calm;
-        segment.operations == 1 || !(is_calm && reach.holds(segment))
+        let may_fold = match segment.kind {
+            Kind::Transaction(shape) => {
+                self.shapes.trial_of(&segment.arena, shape) == Trial::Calm && reach.holds(segment)
+            }
+            Kind::Script(shape) => self.calls.trial_of(&segment.arena, shape) == Trial::Calm,
+            _ => return false,
+        };
+        segment.operations == 1 || !may_fold
+    }
+
+    /// Gives the calls that a node does not know the script of that script to load, where it is known.
+    pub fn load_scripts(&mut self, body_of: impl Fn(&[u8]) -> Option<Bytes>) {
+        for segment in self.flight.iter_mut().flat_map(|flight| &mut flight.segments) {
+            if segment.calls.is_missing && segment.calls.body.is_none() {
+                segment.calls.body = counter_script::sha1_of(&segment.arena).and_then(&body_of);
+            }
+        }
     }
 }

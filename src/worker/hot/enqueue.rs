@@ -43,7 +43,9 @@ impl HotKeys {
         match (op, held) {
             (Op::Increment(delta), Some(_)) => self.push_by_quota(core, hash, delta, waiter, version),
             (op, held) => {
-                if let (Op::Set(_) | Op::Write { .. } | Op::Transaction { .. }, Some(held)) = (op, held) {
+                if let (op, Some(held)) = (op, held)
+                    && (op.is_plain_only() || matches!(op, Op::Set(_)))
+                {
                     held.admission.on_written();
                 }
                 self.push_to_queue(hash, op, waiter, version);

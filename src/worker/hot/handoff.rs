@@ -32,6 +32,9 @@ impl OwnedOp {
             Op::Transaction { commands, shape, delta } => {
                 Self::Transaction(Bytes::copy_from_slice(commands), *shape, *delta)
             }
+            Op::Script { request, shape, delta } => {
+                Self::Script(Bytes::copy_from_slice(request), *shape, *delta)
+            }
         }
     }
 
@@ -47,6 +50,7 @@ impl OwnedOp {
             Self::Transaction(commands, shape, delta) => {
                 Op::Transaction { commands, shape: *shape, delta: *delta }
             }
+            Self::Script(request, shape, delta) => Op::Script { request, shape: *shape, delta: *delta },
         }
     }
 }

@@ -27,6 +27,7 @@ mod board;
 pub mod cache;
 mod confirm;
 mod cooling;
+mod counter_scripts;
 mod crowds;
 mod enqueue;
 mod entry;
@@ -68,6 +69,7 @@ use behind::Behind;
 use board::Board;
 use cache::Cache;
 use confirm::Confirmation;
+use counter_scripts::CounterScripts;
 use entry::HotKey;
 pub use entry::{Entry, Rules};
 pub use exit::{FlushCommand, FlushExit, FlushRequest, Put, Target};
@@ -131,6 +133,8 @@ pub struct HotKeys {
     held: HeldCounters,
     /// What the configuration says of keys.
     rules: Rules,
+    /// Which scripts are declared to count.
+    pub counter_scripts: CounterScripts,
     /// Which keys quotas hold.
     quotas: Quotas,
     /// What was let through for quotas that a reload has taken away, by the hash under which it is paid.
@@ -194,6 +198,7 @@ impl HotKeys {
             foldable: foldable(commands),
             held: HeldCounters::default(),
             rules: Rules::default(),
+            counter_scripts: CounterScripts::default(),
             quotas: Quotas::default(),
             orphaned_sums: HashMap::default(),
             confirmations: Vec::new(),

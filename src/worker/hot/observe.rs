@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::counter_scripts::CounterScripts;
 use super::entry::HotKey;
 use super::quota::KeyQuotaState;
 use super::{Due, Entry, HeldCounters, HotKeys, Rules};
@@ -124,6 +125,7 @@ impl HotKeys {
     /// Takes over the rest of a new configuration, once its rules and copies have been.
     pub fn configure_keys(&mut self, core: &mut Core) {
         self.cache.connections.forgive();
+        self.counter_scripts = CounterScripts::new(&core.config.counter_scripts);
         self.configure_quotas(core);
         self.hot_set_version = None;
         self.leave_all_crowds(core);

@@ -112,6 +112,12 @@ impl HotKeys {
                  allow it +incrby"
             );
         }
+        if let Some(news) = settlement.script {
+            self.counter_scripts.on_news(core, home.queue.key(), news);
+        }
+        if settlement.again.is_some() {
+            home.queue.load_scripts(|sha1| core.gateway.scripts.body(sha1));
+        }
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {
                 let reply = sending.replies.get(reply).cloned().unwrap_or_default();

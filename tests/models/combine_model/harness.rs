@@ -140,7 +140,11 @@ pub fn with_op<R>(wire: &[u8], take: impl FnOnce(Op) -> R) -> R {
     if let Some(commands) = wire.strip_prefix(MULTI).and_then(|rest| rest.strip_suffix(EXEC)) {
         return take(transaction_op(commands).expect("it folds"));
     }
-    with_request(wire, |request| take(classify(request).expect("it folds")))
+    let op = |request: &Request| {
+        let op = classify(request).or_else(|| super::counter_scripts::op(request));
+        take(op.expect("it folds"))
+    };
+    with_request(wire, op)
 }
 
 /// What a client sent, and what the oracle said if it has run it already.

@@ -1,5 +1,6 @@
 //! What combining promises, checked against sequential execution: in a model of Redis, and in Redis itself.
 
+mod counter_scripts;
 mod harness;
 mod histories;
 mod machine;
