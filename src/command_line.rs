@@ -16,6 +16,7 @@ use hotgate::ledger::Verb;
 /// The part of the help about signals.
 const SIGNALS: &str = "Signals to a running gateway:
   HUP        Read the configuration file again; the log names what was taken, and what only a restart takes
+  USR2       Start the program anew from where it lies and hand over to it, as `hotgate upgrade` does
   TERM, INT  Say no at /readyz (for gateway.drain_delay), take no new clients, finish what is in flight, end (gateway.drain_timeout)";
 
 /// What `hotgate top` does with keys and writes as JSON.
@@ -36,6 +37,12 @@ The exit code is 1 if the gateway can't be reached at first, or asks for another
 const DEMO_HELP: &str = "It starts redis-server or valkey-server from PATH, in a temporary directory, on free ports of 127.0.0.1, loads them for up to
 a minute, and prints what it measures. Each load asks for up to three times what that Redis takes, on this machine only.
 After the story all of it stays, to be played with, until Ctrl-C; the tables end by themselves. Nothing is kept in either case.";
+
+/// What an upgrade is.
+const UPGRADE_HELP: &str = "Replace the program's file first. The gateway starts it with its own arguments and hands its listening sockets over: nobody
+is refused meanwhile. The new process reads the configuration and looks at Redis before it takes over; if it fails, the old one goes
+on as before, and the last line says why. Clients that are connected stay with the old process until they leave
+(gateway.handover_timeout). The exit code is 0 if the new process serves.";
 
 /// What was asked for.
 #[derive(Parser)]
@@ -64,6 +71,9 @@ pub enum Command {
     Top(Top),
     /// Bring what happens in sales of reservations into an SQL database, as a process of its own.
     Ledger(Ledger),
+    /// Have a running gateway relieved by the program that lies where it was started from, and wait for how that ends.
+    #[command(after_help = UPGRADE_HELP)]
+    Upgrade(Upgrade),
     /// Print the manual page, or that of one command: hotgate man | man -l -
     Man(Man),
     /// Print completions for a shell: source <(hotgate completions bash)
@@ -184,6 +194,17 @@ enum LedgerVerb {
         /// The sale.
         sku: OsString,
     },
+}
+
+/// The flags of `upgrade`.
+#[derive(Args)]
+pub struct Upgrade {
+    /// The gateway's process; not needed if only one runs on this machine.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    pub pid: Option<i32>,
+    /// The configuration file that it was started with, to find it by.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "pid")]
+    pub config: Option<PathBuf>,
 }
 
 /// The argument of `man`.

@@ -16,7 +16,7 @@ use hotgate::control::certificates;
 use hotgate::control::reload::ConfigSource;
 use hotgate::monitor::http_client::HttpClient;
 use hotgate::monitor::top::TopOptions;
-use hotgate::process::{self, Started};
+use hotgate::process::{self, Origin, Predecessor, Program, Started};
 use hotgate::{demo, ledger, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments.options()).map_err(|error| error.to_string()),
         Command::Top(arguments) => top(&arguments),
         Command::Ledger(arguments) => ledger(&arguments),
+        Command::Upgrade(arguments) => process::request_upgrade(arguments.pid, arguments.config.as_deref())
+            .map(|line| println!("hotgate: {line}")),
         Command::Man(arguments) => arguments.print(),
         Command::Completions(arguments) => {
             arguments.print();
@@ -57,11 +59,19 @@ fn serve(arguments: &Serve) -> Result<(), String> {
         print!("{}", monitor::metrics::describe());
         return Ok(());
     }
-    let config = arguments.load().map_err(|error| error.to_string())?;
+    let program = Program::of_this_process()
+        .map_err(|error| format!("the system does not say where this program lies: {error}"))?;
+    let predecessor = Predecessor::of_environment()?;
+    let config = arguments.load().map_err(|error| error.to_string()).inspect_err(|why| {
+        if let Some(predecessor) = &predecessor {
+            predecessor.refuse(why);
+        }
+    })?;
     start_log(&config.log);
     let source =
         ConfigSource { file: arguments.file().map(ToOwned::to_owned), overrides: arguments.overrides() };
-    process::run(config, source, announce).map_err(|error| error.to_string())
+    let origin = Origin { program, predecessor };
+    process::run(config, source, origin, announce).map_err(|error| error.to_string())
 }
 
 fn ask_ready(arguments: &Check) -> Result<(), String> {

@@ -17,7 +17,7 @@ use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
 use super::sections::Config;
-use super::types::Secret;
+use super::types::{RuleMode, Secret};
 use super::value::{Change, Value};
 
 /// The largest file that a secret is read from. A larger file was named by mistake.
@@ -111,6 +111,19 @@ impl Config {
         let errors: Vec<ConfigError> =
             contradictions(&config).into_iter().filter(|error| !held_by_file.contains(error)).collect();
         if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// Whether a rule has keys answered before Redis has what they were told.
+    pub fn has_write_behind(&self) -> bool {
+        self.rules.iter().any(|rule| rule.mode == RuleMode::WriteBehind)
+    }
+
+    /// The same, but that keys of such rules are combined instead.
+    #[must_use]
+    pub fn without_write_behind(mut self) -> Self {
+        let rules = self.rules.iter_mut().filter(|rule| rule.mode == RuleMode::WriteBehind);
+        rules.for_each(|rule| rule.mode = RuleMode::Combine);
+        self
     }
 
     /// Calls `visit` with the dotted path of every directive of the file; see [`visit_directives`].

@@ -105,6 +105,8 @@ section! {
             "How long SIGTERM leaves clients coming while `/readyz` already says no.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending increments.";
+        handover_timeout: Duration = Duration::from_secs(3600), duration(0, 24 * HOUR), live,
+            "How long clients may stay with a process that another has taken over from, before it drains.";
         state_dir: Option<PathBuf> = None, Kind::Path, restart,
             "The directory for what the gateway knows beyond a restart: the changes that operators made, and what \
              happened. Empty keeps them in memory.";

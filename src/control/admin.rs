@@ -19,7 +19,7 @@ use crate::monitor::sampler::{Clock, Sampler};
 use crate::monitor::sources::Sources;
 use crate::monitor::view::Identity;
 use crate::net::Listener;
-use crate::shared::gateway::Gateway;
+use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::keys::KeyNames;
 use crate::shared::quota_changes::QuotaChangePort;
 
@@ -54,7 +54,7 @@ pub fn start(
     Monitoring { sources, board, notifier }
 }
 
-/// Serves the HTTP side on `listener`.
+/// Serves the HTTP side on `listener`, until another process does.
 pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listener) {
     let shared = Arc::clone(gateway);
     let tokens = move || tokens_of(&shared.config.load().admin);
@@ -63,8 +63,16 @@ pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listene
         connections_max: gateway.config.load().admin.connections_max,
     };
     let (board, sources) = (Arc::clone(&monitoring.board), Arc::clone(&monitoring.sources));
+    let mut stage = gateway.stage.clone();
     tokio::spawn(async move {
-        if let Err(error) = serve(listener, board, sources, options).await {
+        let until = async move {
+            // While it can't be known the process ends anyway.
+            let handed_over = stage.wait_for(|stage| *stage == Stage::HandedOver).await.is_ok();
+            if !handed_over {
+                std::future::pending::<()>().await;
+            }
+        };
+        if let Err(error) = serve(listener, board, sources, options, until).await {
             tracing::error!(%error, "the HTTP side ended: no dashboard, API and metrics until a restart");
         }
     });

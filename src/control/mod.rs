@@ -16,7 +16,7 @@ mod conditions;
 mod config_get;
 pub mod descriptors;
 pub mod events;
-mod hangup;
+pub mod hangup;
 pub mod hot_set;
 pub mod kept_file;
 pub mod ledger_watch;

@@ -15,7 +15,7 @@ use crate::shared::topology::{NodeIndex, Topology};
 pub fn readiness(gateway: &Gateway) -> Readiness {
     match *gateway.stage.borrow() {
         Stage::Serving => {}
-        Stage::Leaving => return Readiness::Leaving,
+        Stage::Leaving | Stage::HandedOver => return Readiness::Leaving,
         Stage::Draining | Stage::Stopped => return Readiness::Draining,
     }
     let topology = gateway.topology.load();

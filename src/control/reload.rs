@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use signal_hook::consts::SIGHUP;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::descriptors::Descriptors;
+use super::descriptors::{Descriptors, TooFewDescriptors};
 use super::hangup;
 use super::rights::missing_rights;
 use super::service_manager;
@@ -65,7 +66,7 @@ struct SecretLooks {
 
 /// Reloads at each SIGHUP, and looks at the files that hold secrets between them.
 pub async fn follow_reloads(mut reloader: Reloader) {
-    let mut hangups = match hangup::listen() {
+    let mut hangups = match hangup::listen(SIGHUP, "SIGHUP") {
         Ok(hangups) => hangups,
         Err(error) => {
             tracing::warn!("can't listen for SIGHUP, so the configuration can't be reloaded: {error}");
@@ -73,8 +74,24 @@ pub async fn follow_reloads(mut reloader: Reloader) {
         }
     };
     let mut looks = SecretLooks::default();
+    let mut journal_given = reloader.gateway.journal_given.subscribe();
     loop {
-        let by = match timeout(SECRETS_PERIOD, hangups.recv()).await {
+        let hangup = async {
+            tokio::select! {
+                hangup = hangups.recv() => Some(hangup),
+                // The sender lives as long as the gateway does.
+                _ = journal_given.changed() => None,
+            }
+        };
+        let hangup = match timeout(SECRETS_PERIOD, hangup).await {
+            Ok(Some(hangup)) => Ok(hangup),
+            Ok(None) => {
+                reloader.follow_journal();
+                continue;
+            }
+            Err(elapsed) => Err(elapsed),
+        };
+        let by = match hangup {
             Ok(Some(by)) => by,
             Ok(None) => return,
             Err(_) => {
@@ -130,6 +147,21 @@ fn whoever_wrote_the_file() -> Author {
 }
 
 impl Reloader {
+    /// Takes the rules of write-behind out of what is in force while another process has the journal, and back in.
+    fn follow_journal(&self) {
+        match self.in_force(&self.asked) {
+            Ok(config) => self.gateway.config.store(Arc::new(config)),
+            // What was asked for fitted when it was taken.
+            Err(error) => tracing::error!("the rules of write-behind could not be changed: {error}"),
+        }
+    }
+
+    /// A configuration as far as it can be had.
+    fn in_force(&self, asked: &Config) -> Result<Config, TooFewDescriptors> {
+        let fitted = self.descriptors.fit(asked)?;
+        Ok(if *self.gateway.journal_given.borrow() { fitted.without_write_behind() } else { fitted })
+    }
+
     /// Takes the secrets that files hold now, if the last look has found the same.
     async fn look_at_secrets(&mut self, looks: &mut SecretLooks) {
         let now = match self.asked.with_secrets_of_now() {
@@ -174,7 +206,7 @@ impl Reloader {
         if !moved.is_empty() {
             return Err(moved);
         }
-        let fitted = self.descriptors.fit(&config).map_err(|error| vec![error.to_string()])?;
+        let fitted = self.in_force(&config).map_err(|error| vec![error.to_string()])?;
         let routing = config.routing();
         let missing = missing_rights(&config, &routing, &self.gateway.dialers).await;
         if !missing.is_empty() {

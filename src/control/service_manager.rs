@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::shared::gateway::Gateway;
+use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::tallies::WorkerTallies;
 
 /// Signs of life in each period after which the service manager takes the process for dead, as sd_watchdog_enabled(3) advises.
@@ -29,6 +29,11 @@ pub fn say_reloading() {
         Ok(now) => say(&[NotifyState::Reloading, now]),
         Err(_) => say(&[NotifyState::Reloading]),
     }
+}
+
+/// Another process is the one to watch, and clients may come to it.
+pub fn say_handed_over(process: u32) {
+    say(&[NotifyState::MainPid(process), NotifyState::Ready]);
 }
 
 /// The process is going to end.
@@ -50,6 +55,10 @@ pub async fn keep_alive(gateway: Arc<Gateway>) {
     let mut seen: Vec<Arc<WorkerTallies>> = Vec::new();
     loop {
         period.tick().await;
+        // The one that has taken over is watched instead.
+        if *gateway.stage.borrow() >= Stage::HandedOver {
+            return;
+        }
         let now: Vec<_> = gateway.workers.iter().map(|worker| worker.tallies.load()).collect();
         if have_all_turned(&seen, &now) {
             say(&[NotifyState::Watchdog]);

@@ -5,11 +5,12 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net as unix;
 use std::path::Path;
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::tls::Acceptor;
@@ -42,6 +43,48 @@ impl BoundListener {
             socket.set_only_v6(true)?;
         }
         listen(socket, address, backlog)
+    }
+
+    /// As [`Self::shared`], but nobody can connect to it before [`Self::listen`].
+    ///
+    /// # Errors
+    /// As [`Self::shared`].
+    pub fn reserved(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(Self::Tcp(socket.into()))
+    }
+
+    /// One that another process has bound, for peers over TCP.
+    pub fn inherited(descriptor: OwnedFd) -> Self {
+        Self::Tcp(descriptor.into())
+    }
+
+    /// The same socket once more, for another process.
+    ///
+    /// # Errors
+    /// Descriptors are short.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Lets at most `backlog` peers wait from now on. One that listens already keeps those that wait.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen(&self, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => SockRef::from(listener).listen(backlog),
+            Self::Unix(listener, _) => SockRef::from(listener).listen(backlog),
+        }
     }
 
     /// Whether nobody listens on `address` yet, [`Self::shared`] or not.

@@ -9,7 +9,9 @@
 
 mod connect;
 mod dialer;
+pub mod handover_socket;
 mod listener;
+pub mod local_requests;
 mod name;
 mod proxy;
 mod stream;
@@ -22,7 +24,7 @@ pub use listener::{BoundListener, Listener, listen_advice};
 pub use name::SocketName;
 pub use proxy::{Ends, HeaderError, ProxyError};
 pub use stream::Stream;
-pub use unix::{SocketFile, listen_at};
+pub use unix::{SocketFile, listen_at, listen_on_inherited};
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,31 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
+/// The identity of no file.
+const NONE: (u64, u64) = (0, 0);
+
 impl SocketFile {
+    /// The file of a socket that another process has bound there, if it is there still.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn inherited(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// Leaves the file where it is when this is dropped: another process listens there.
+    pub fn leave(&mut self) {
+        self.identity = NONE;
+    }
+
+    /// Who may connect from now on.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn permit(&self, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -63,10 +88,26 @@ pub fn listen_at(
         let _ = fs::remove_file(&fresh);
     }
     let file = SocketFile { path: path.to_owned(), identity: placed? };
-    let listener = UnixListener::from(socket);
-    let shared =
-        (0..listeners).map(|_| listener.try_clone().map(|own| BoundListener::Unix(own, path.into())));
-    Ok((file, shared.collect::<io::Result<_>>()?))
+    Ok((file, copies(&UnixListener::from(socket), path, listeners)?))
+}
+
+/// As [`listen_at`], at the socket that another process has bound there.
+///
+/// # Errors
+/// The file has gone, or the system refuses.
+pub fn listen_on_inherited(
+    descriptor: OwnedFd,
+    path: &Path,
+    mode: u32,
+    listeners: usize,
+) -> io::Result<(SocketFile, Vec<BoundListener>)> {
+    let file = SocketFile::inherited(path)?;
+    file.permit(mode)?;
+    Ok((file, copies(&UnixListener::from(descriptor), path, listeners)?))
+}
+
+fn copies(listener: &UnixListener, path: &Path, count: usize) -> io::Result<Vec<BoundListener>> {
+    (0..count).map(|_| listener.try_clone().map(|own| BoundListener::Unix(own, path.into()))).collect()
 }
 
 fn place(socket: &Socket, fresh: &Path, path: &Path, mode: u32, backlog: u32) -> io::Result<(u64, u64)> {

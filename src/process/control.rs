@@ -7,7 +7,7 @@ use tokio::sync::{Notify, watch};
 use super::wiring::{ControlEnds, KeeperEnds};
 use crate::config::Config;
 use crate::control::acl::{AclService, follow_denials};
-use crate::control::admin;
+use crate::control::admin::{self, Monitoring};
 use crate::control::admin_service::{AdminService, answer_questions};
 use crate::control::certificates::{Certificates, follow_certificates};
 use crate::control::commands::follow_commands;
@@ -24,7 +24,6 @@ use crate::control::sales::sweeper::sweep;
 use crate::control::sales::watch::watch as watch_sales;
 use crate::control::service_manager::keep_alive;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
-use crate::net::Listener;
 use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 use crate::shared::quota_changes::QuotaChangePort;
@@ -38,13 +37,8 @@ pub(super) struct Reloadable {
     pub certificates: Certificates,
 }
 
-/// Starts all of them on the runtime of the caller. `admin` is where the HTTP side listens, if it is wanted.
-pub(super) fn start(
-    gateway: &Arc<Gateway>,
-    ends: ControlEnds,
-    reloadable: Reloadable,
-    admin: Option<Listener>,
-) {
+/// Starts all of them on the runtime of the caller. The HTTP side listens where the result is told to.
+pub(super) fn start(gateway: &Arc<Gateway>, ends: ControlEnds, reloadable: Reloadable) -> Arc<Monitoring> {
     let ControlEnds {
         registry,
         keepers,
@@ -61,15 +55,18 @@ pub(super) fn start(
     let quotas = QuotaList::default();
     let file = reloadable.source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let monitoring = Arc::new(admin::start(gateway, quota_changes, quotas.clone(), file));
-    if let Some(listener) = admin {
-        admin::listen(gateway, &monitoring, listener);
-    }
     let acl = Arc::new(AclService::new(Arc::clone(gateway)));
     tokio::spawn(follow_denials(Arc::clone(&acl), denials));
     let service = AdminService::new(Arc::clone(gateway), Arc::clone(&monitoring), quotas.clone(), acl);
     let service = Arc::new(service);
     tokio::spawn(follow_events(Arc::clone(gateway), Arc::clone(&monitoring)));
-    tokio::spawn(merge_hot_set(Arc::clone(gateway), slices, hot_set, monitoring, Arc::clone(&service)));
+    tokio::spawn(merge_hot_set(
+        Arc::clone(gateway),
+        slices,
+        hot_set,
+        Arc::clone(&monitoring),
+        Arc::clone(&service),
+    ));
     tokio::spawn(answer_questions(service, questions));
     tokio::spawn(serve_changes(Arc::clone(gateway), quota_change_inbox, overrides, quotas.clone()));
     tokio::spawn(quotas.follow(quota_news));
@@ -81,6 +78,7 @@ pub(super) fn start(
     tokio::spawn(follow_ledger(Arc::clone(gateway)));
     tokio::spawn(keep_alive(Arc::clone(gateway)));
     follow_files(gateway, reloadable, settings);
+    monitoring
 }
 
 /// Keeps the topology and the command table of each cluster. Returns what the keepers' settings are changed by.

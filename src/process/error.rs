@@ -29,6 +29,8 @@ pub enum ProcessError {
     Tls(TlsError),
     /// The journal of write-behind can't be opened.
     Journal(OpenError),
+    /// It can't take over from the gateway that started it: a clause.
+    Handover(String),
     /// The process ended before Redis had all that was answered. The log names the keys.
     Unflushed {
         /// Increments that write-behind answered.
@@ -54,6 +56,7 @@ impl std::fmt::Display for ProcessError {
                 )
             }
             Self::Journal(error) => error.fmt(f),
+            Self::Handover(why) => f.write_str(why),
             Self::Tls(error) => error.fmt(f),
             Self::Descriptors(error) => error.fmt(f),
             Self::Unflushed { unflushed, journaled, unpaid } => {

@@ -6,6 +6,7 @@ use std::thread;
 
 use super::ProcessError;
 use super::bind::{Bound, bind_admin, bind_all};
+use super::handover::Inherited;
 use super::journal::open_journal;
 use crate::access::Users;
 use crate::command::CommandTable;
@@ -16,7 +17,7 @@ use crate::control::kept_file;
 use crate::control::rights::missing_rights;
 use crate::control::users::users_of;
 use crate::journal::Journal;
-use crate::net::{BoundListener, Listener};
+use crate::net::BoundListener;
 use crate::route::Routes;
 use crate::shared::audit::Audit;
 use crate::shared::events::Events;
@@ -42,17 +43,20 @@ pub(super) struct Prepared {
     pub bound: Bound,
     pub sockets: Sockets,
     pub journal: WrittenAhead,
+    /// Sockets of a former process that the configuration does not name. They are closed when that process has let go.
+    pub unused: Inherited,
 }
 
 /// The listening sockets.
 pub(super) struct Sockets {
-    /// Of each worker, one per address.
+    /// Of each worker, at least one per address.
     pub workers: Vec<Vec<BoundListener>>,
     /// That of the HTTP side with its address, if there is one.
-    pub admin: Option<(Listener, SocketAddr)>,
+    pub admin: Option<(BoundListener, SocketAddr)>,
 }
 
 /// The journal and its ends.
+#[derive(Default)]
 pub(super) struct WrittenAhead {
     /// Its thread, if there is to be one. What was handed to it is on disk when this is dropped.
     pub journal: Option<Journal>,
@@ -60,12 +64,36 @@ pub(super) struct WrittenAhead {
     pub ends: Vec<WorkerJournal>,
 }
 
+impl WrittenAhead {
+    /// Opens the journal, if there is to be one.
+    ///
+    /// # Errors
+    /// It can't be had.
+    pub(super) fn open(config: &Config, workers: usize, id: &str) -> Result<Self, ProcessError> {
+        let (journal, ends) = open_journal(config, workers, id)?;
+        Ok(Self { journal, ends })
+    }
+}
+
+impl Sockets {
+    /// Lets peers come to all of them, also to those that have been bound for a process that takes over.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(super) fn listen(&self, backlog: u32) -> Result<(), ProcessError> {
+        let listen = |listener: &BoundListener| listener.listen(backlog);
+        let refused = |error| ProcessError::System("that a socket listens", error);
+        self.workers.iter().flatten().try_for_each(listen).map_err(refused)
+    }
+}
+
 impl Prepared {
-    /// Reads, asks, binds and opens what `asked` names.
+    /// Reads, asks, binds and opens what `asked` names. Of what a former process hands over it takes the sockets; the journal is that process's
+    /// still, so it is not opened then.
     ///
     /// # Errors
     /// Something of it can't be had.
-    pub(super) async fn new(asked: Config) -> Result<Self, ProcessError> {
+    pub(super) async fn new(asked: Config, inherited: Option<Inherited>) -> Result<Self, ProcessError> {
         let workers =
             asked.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let id = new_id();
@@ -81,15 +109,19 @@ impl Prepared {
         let audit = Arc::new(kept_file::start(directory).map_err(ProcessError::StateDirectory)?);
         let events = kept_file::start(directory).map_err(ProcessError::StateDirectory)?;
         let events = Arc::new(Events::new(events));
-        let (journal, ends) = open_journal(&asked, workers, &id)?;
+        let journal = match &inherited {
+            None => WrittenAhead::open(&asked, workers, &id)?,
+            Some(_) => WrittenAhead::default(),
+        };
         let limit = raise_limit();
-        let (bound, listeners) = bind_all(&asked, workers, certificates.acceptor.as_ref())?;
-        let sockets =
-            Sockets { workers: listeners, admin: bind_admin(&asked, certificates.admin_acceptor())? };
+        let mut inherited = inherited;
+        let (mut bound, listeners) =
+            bind_all(&asked, workers, certificates.acceptor.as_ref(), &mut inherited)?;
+        let admin = bind_admin(&asked, certificates.admin_acceptor(), &mut bound, &mut inherited)?;
+        let sockets = Sockets { workers: listeners, admin };
         let descriptors = Descriptors::new(limit, open_now(), workers, &asked);
         let config = descriptors.fit(&asked).map_err(ProcessError::Descriptors)?;
         descriptors.report(&asked, &config);
-        let journal = WrittenAhead { journal, ends };
         Ok(Self {
             asked,
             config,
@@ -103,6 +135,7 @@ impl Prepared {
             bound,
             sockets,
             journal,
+            unused: inherited.unwrap_or_default(),
         })
     }
 }

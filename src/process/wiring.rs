@@ -113,6 +113,7 @@ impl Wiring {
             control,
             workers: handles,
             stage: stage_seen,
+            journal_given: watch::Sender::new(false),
             client_rows,
             key_hasher: KeyHasher::default(),
             hot_set: hot_set_seen,

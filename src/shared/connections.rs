@@ -21,6 +21,16 @@ impl Connections {
         taken.ok().map(|_| self.last_id.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// The highest id so far.
+    pub fn last_id(&self) -> u64 {
+        self.last_id.load(Ordering::Relaxed)
+    }
+
+    /// Ids are higher than this from now on.
+    pub fn begin_after(&self, last_id: u64) {
+        self.last_id.fetch_max(last_id, Ordering::Relaxed);
+    }
+
     /// Gives a place back.
     pub fn release(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);

@@ -46,6 +46,8 @@ pub enum Stage {
     Serving,
     /// Balancers are told to send nobody more; who comes is still served.
     Leaving,
+    /// Another process has taken over and accepts clients. Those of this one are served as before, until they leave.
+    HandedOver,
     /// No new clients; what is in flight is finished.
     Draining,
     /// What is left is cut off.
@@ -108,6 +110,8 @@ pub struct Gateway {
     pub workers: Vec<WorkerHandle>,
     /// Where the process is in its life.
     pub stage: watch::Receiver<Stage>,
+    /// Another process has the journal, or is to have it: write-behind answers nothing here, whatever the rules say.
+    pub journal_given: watch::Sender<bool>,
     /// Where the clients of all workers can be listed.
     pub client_rows: ClientRowsPort,
     /// Hashes keys, the same in every worker.

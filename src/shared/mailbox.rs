@@ -7,6 +7,7 @@ use super::audit::Author;
 use super::behind::{BehindRequest, HomeReply};
 use super::handoff::{Answers, Handoff};
 use super::reservations::SaleRequest;
+use super::worker_journal::WorkerJournal;
 use crate::command::Local;
 use crate::resp::RespVersion;
 use crate::route::SlotAt;
@@ -85,6 +86,10 @@ pub enum WorkerMessage {
     Behind(Vec<BehindRequest>),
     /// What the homes of such keys say to this worker's clients. Likewise.
     HomeReplies(Vec<HomeReply>),
+    /// Take over the configuration in force, and say whether anything that write-behind answered is on its way to Redis or to the disk.
+    HasUnflushed(oneshot::Sender<bool>),
+    /// The journal is this process's again.
+    OpenJournal(Box<WorkerJournal>),
     /// Deliver a message to the clients subscribed to this channel at the gateway.
     Publish {
         /// The channel.

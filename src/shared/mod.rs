@@ -37,3 +37,4 @@ pub mod tallies;
 pub mod topology;
 pub mod upstream_facts;
 pub mod users;
+pub mod worker_journal;

@@ -10,6 +10,7 @@ use super::client::Client;
 use super::client::tracking::redirect_of;
 use super::owners::Worker;
 use super::turn::turn;
+use super::write_behind::follow_journal;
 use crate::resp::encode;
 use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
 use crate::shared::labels::CloseReason;
@@ -66,6 +67,17 @@ impl Worker {
             WorkerMessage::Combined(answers) => self.deliver_all_of(&answers),
             WorkerMessage::Behind(requests) => self.hot.serve_behind(&mut self.core, requests),
             WorkerMessage::HomeReplies(replies) => self.on_home_replies(replies),
+            WorkerMessage::HasUnflushed(reply) => {
+                self.look_at_snapshots();
+                self.hot.drain_behind();
+                let _ = reply.send(self.hot.has_unflushed());
+            }
+            WorkerMessage::OpenJournal(journal) => {
+                self.hot.open_journal(&mut self.core, *journal);
+                if let Some(worker) = self.me.upgrade() {
+                    tokio::task::spawn_local(follow_journal(worker));
+                }
+            }
             WorkerMessage::Publish { channel, payload } => {
                 self.clients.publish_locally(&self.core, &channel, &payload)
             }

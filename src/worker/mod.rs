@@ -173,8 +173,9 @@ async fn serve(setup: Setup) -> io::Result<Ended> {
     #[cfg(debug_assertions)]
     tokio::task::spawn_local(crate::panics::provoke("worker"));
     // An error means that the sender is gone, and with it the process.
-    let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
+    let _ = stage.wait_for(|stage| *stage >= Stage::HandedOver).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
+    let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     turn(&worker, |worker| worker.core.draining = true);
     let mut look = interval(DRAIN_LOOK_PERIOD);
     loop {

@@ -26,5 +26,6 @@ mod soak;
 mod strangers;
 mod time_limits;
 mod topology_changes;
+mod upgrades;
 mod upstream_bounds;
 mod upstream_faults;

@@ -472,7 +472,7 @@ impl Served {
             runtime.block_on(async {
                 let listener = listener.accepting().unwrap();
                 tokio::select! {
-                    served = serve(listener, shown, sources, options) => served.unwrap(),
+                    served = serve(listener, shown, sources, options, std::future::pending()) => served.unwrap(),
                     _ = stopped => {}
                 }
             });

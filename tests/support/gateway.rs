@@ -218,10 +218,31 @@ impl Gateway {
 
     /// Gives the program another configuration file, and tells it.
     pub fn reload(&self, toml: &str) {
+        self.write_config(toml);
+        signal(self.child.id(), "HUP");
+    }
+
+    /// Writes another configuration file, for the next process.
+    pub fn write_config(&self, toml: &str) {
         let secured = self.secured.map(|secured| secured.config(toml));
         std::fs::write(self.directory.path().join("hotgate.toml"), secured.as_deref().unwrap_or(toml))
             .unwrap();
-        signal(self.child.id(), "HUP");
+    }
+
+    /// Has process `pid`, of which this gateway is an ancestor or which it is, relieved. Returns the process that took over, or what was
+    /// said instead.
+    pub fn upgrade(&self, pid: u32) -> Result<u32, String> {
+        let program =
+            std::env::var("HOTGATE_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_hotgate").to_string());
+        let asked = Command::new(program).args(["upgrade", "--pid", &pid.to_string()]).output().unwrap();
+        if !asked.status.success() {
+            return Err(String::from_utf8(asked.stderr).unwrap());
+        }
+        let said = String::from_utf8(asked.stdout).unwrap();
+        let heir =
+            said.split(' ').nth(2).and_then(|word| word.parse().ok()).expect("the line names the process");
+        reaper::kill_at_end(heir);
+        Ok(heir)
     }
 
     /// SIGKILL; the process is gone when this returns.

@@ -31,6 +31,8 @@ use crate::net;
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may go without progress. An event stream writes once a second.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long connections live when nobody is accepted any more.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// The longest header, and what one connection buffers: far above what a browser sends.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// The pause after a failed accept: it fails while descriptors are short, and trying again at once would
@@ -41,18 +43,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub struct Peer(pub net::SocketName);
 
-/// Serves until the future is dropped, and its connections with it.
+/// Serves until `until` completes; then it accepts nobody, and requests that came before get [`LAST_PATIENCE`]. When the future is dropped, all
+/// connections end.
 pub async fn serve(
     listener: net::Listener,
     app: Router,
     connections_max: usize,
     turned_away: Arc<TurnedAway>,
+    until: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut connections = Connections::new(connections_max);
     let mut tasks = JoinSet::new();
+    tokio::pin!(until);
     loop {
         tokio::select! {
             biased;
+            () = &mut until => {
+                drop(listener);
+                // Event streams never end by themselves.
+                let _ = timeout(LAST_PATIENCE, async { while tasks.join_next().await.is_some() {} }).await;
+                return Ok(());
+            }
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 // One that was closed for another is not in the table any more.
                 if let Ok(number) = ended {

@@ -76,18 +76,19 @@ impl Shared {
     }
 }
 
-/// Serves until the future is dropped. The caller binds the listener, since where it listens is the
+/// Serves until `until` completes or the future is dropped. The caller binds the listener, since where it listens is the
 /// configuration's business.
 pub async fn serve(
     listener: Listener,
     board: Arc<Board>,
     sources: Arc<Sources>,
     options: HttpOptions,
+    until: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let address = listener.local()?;
     let (connections_max, turned_away) = (options.connections_max, Arc::clone(&sources.turned_away));
     let app = router(address, board, sources, options);
-    listener::serve(listener, app, connections_max, turned_away).await
+    listener::serve(listener, app, connections_max, turned_away, until).await
 }
 
 fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options: HttpOptions) -> Router {

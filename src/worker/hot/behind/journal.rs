@@ -20,22 +20,9 @@ use crate::journal::{
 use crate::route::KeyId;
 use crate::shared::handoff::Waiter;
 use crate::shared::labels::ErrorKind;
+use crate::shared::worker_journal::WorkerJournal;
 use crate::worker::core::Core;
 use crate::worker::hot::HotKeys;
-
-/// What a worker is given of the process's journal.
-pub struct WorkerJournal {
-    /// Takes its records.
-    pub client: JournalClient,
-    /// What the journal has done; for one worker only, which counts it.
-    pub facts: Option<watch::Receiver<JournalFacts>>,
-    /// The id by which Redis knows the flushes of this journal.
-    pub gateway_id: String,
-    /// No token up to this one may be used again.
-    pub token_floor: u64,
-    /// What a former process left: every worker picks what it is home to.
-    pub recovered: Arc<[(JournalKey, OpenKey)]>,
-}
 
 /// A worker's end of the journal, and what waits for it.
 pub(super) struct JournalSide {

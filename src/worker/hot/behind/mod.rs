@@ -56,8 +56,8 @@ use std::hash::BuildHasherDefault;
 
 use bytes::Bytes;
 
+pub use crate::shared::worker_journal::WorkerJournal;
 pub use figures::Unflushed;
-pub use journal::WorkerJournal;
 
 use crate::combine::{
     Barriers, PendingBudget, WriteBehindFacts, WriteBehindIdentity, WriteBehindKey, WriteBehindPolicy,
