@@ -179,9 +179,23 @@ fn use_of(command: &Command, request: &Request<'_>, flags: KeyFlags) -> KeyUse {
     match &*command.name {
         // Without GET it tells nothing of the old value.
         "set" => KeyUse { reads: has_word(request, 3, &[b"get"]), ..usual },
-        "bitfield" => KeyUse { writes: has_word(request, 2, &[b"set", b"incrby"]), ..usual },
+        "bitfield" => KeyUse { writes: bitfield_writes(request), ..usual },
         _ => usual,
     }
+}
+
+/// Whether a `BITFIELD` changes its key. One that is wrong counts as if it did, as at Redis (`bitfieldGetKeys`).
+fn bitfield_writes(request: &Request<'_>) -> bool {
+    let mut place = 2;
+    while let Some(word) = request.arg(place) {
+        let behind = request.len() - place - 1;
+        place += match &word.to_ascii_lowercase()[..] {
+            b"get" if behind >= 2 => 3,
+            b"overflow" if behind >= 1 => 2,
+            _ => return true,
+        };
+    }
+    false
 }
 
 fn has_word(request: &Request<'_>, from: usize, words: &[&[u8]]) -> bool {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::client::Gate;
 use super::decide::clusters::runs_in_default;
-use super::decide::{Part, Snapshots, Verdict, decide, decide_unknown};
+use super::decide::{Part, Snapshots, Verdict, decide, decide_unknown, is_exec};
 use super::ended::Ended;
 use super::flow::Flow;
 use super::names::ClientKey;
@@ -132,7 +132,12 @@ impl Worker {
                 let place = (slot, in_default && resolved.keys.is_empty() && part == Part::Redis);
                 self.sessions().queue_command(key, request, place, readonly, part)
             }
-            Verdict::Deny(denied, text) => self.deny(key, resolved, denied, &text),
+            Verdict::Deny(denied, text) => {
+                if is_exec(resolved) {
+                    self.sessions().drop_transaction(key);
+                }
+                self.deny(key, resolved, denied, &text)
+            }
             Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp(_) | Verdict::Refuse(_) => {
                 self.act_here(key, verdict, command)
             }

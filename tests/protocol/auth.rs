@@ -27,6 +27,7 @@ fn with_a_password_nothing_is_done_before_it_is_given() {
     client.check("AUTH nobody secret", WRONGPASS);
     client.check("AUTH a b c", "-ERR syntax error...");
     client.check("GET k", NOAUTH);
+    client.check("EXEC", "-EXECABORT Transaction discarded because of: NOAUTH Authentication required.");
     client.check("AUTH secret", "+OK");
     client.check("SET auth:k v", "+OK");
     client.check("AUTH wrong", WRONGPASS);

@@ -17,6 +17,7 @@ mod clients_bound;
 mod cluster_pose;
 mod commands_cluster;
 mod commands_single;
+mod equal_rights;
 mod equal_sessions;
 mod equal_to_redis;
 mod gateway_verbs;

@@ -226,7 +226,13 @@ fn denied(
     let user = session.restricted.as_ref().filter(|_| session.authenticated)?;
     let command = snapshots.commands.get(resolved.command);
     let denied = user.check(resolved.command, command, resolved.request).err()?;
-    Some((denied, denied.message(user, command).into()))
+    let text = denied.message(user, command);
+    Some((denied, if is_exec(resolved) { [ABORTED_BY, &text].concat().into() } else { text.into() }))
+}
+
+/// `EXEC`, which ends its transaction even where it may not be run.
+pub fn is_exec(resolved: &Resolved<'_>) -> bool {
+    resolved.class == Class::Session(Session::Exec)
 }
 
 /// How a connection begins that comes from a balancer which is not listed: a line of version 1, or what a reader of requests makes of
@@ -312,6 +318,7 @@ fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resol
             Class::Local(local @ (Local::Auth | Local::Hello | Local::Quit | Local::Reset)) => {
                 Verdict::Answer(local)
             }
+            Class::Session(Session::Exec) => Verdict::Refuse([ABORTED_BY, NOAUTH].concat().into()),
             _ => Verdict::Refuse(NOAUTH.into()),
         };
     }
