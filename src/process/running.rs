@@ -63,6 +63,7 @@ impl Running {
             };
             match outcome {
                 Ok(heir) => {
+                    requests.hide();
                     let heir = self.give_way(heir, request).await;
                     return self.stay(heir, shutdown).await;
                 }

@@ -56,6 +56,11 @@ impl Requests {
         Ok(Self { signals, local: local.ok() })
     }
 
+    /// Can't be found by `hotgate upgrade` from now on: another process is the one to ask.
+    pub(super) fn hide(&mut self) {
+        self.local = None;
+    }
+
     /// The next. Dropping the future loses none.
     pub(super) async fn next(&mut self) -> Request {
         let Self { signals, local } = self;

@@ -95,6 +95,8 @@ fn upgrades_under_load_lose_nothing() {
     }
     let ids: Vec<i64> = all.iter().flat_map(|done| done.ids.iter().copied()).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id is given once");
+    let said = gateway.upgrade(gateway.pid()).unwrap_err();
+    assert!(said.contains("can't be asked"), "who was relieved is not the one to ask: {said}");
     drop(subscriber);
     assert_eq!(gateway.wait().code(), Some(0), "the old process ends when its clients have left");
 }
