@@ -136,11 +136,11 @@ section! {
         by: i64 = 1, Kind::Integer { min: 1, max: COUNTER_SCRIPT_BY_MAX }, live,
             "What a call adds to its one key.";
         by_argument: Option<usize> = None, count_or(1, 64, "by is added"), live,
-            "The place of the argument that a call adds, instead of by: 1 is ARGV[1].";
+            "The place of the argument that a call adds, instead of by: 1 is the first of ARGV.";
         expire: Option<Duration> = None, duration_or(MS, 366 * 24 * HOUR, "it sets none"), live,
             "The time to live that the script sets.";
         expire_argument: Option<usize> = None, count_or(1, 64, "it is no argument"), live,
-            "The place of the argument that is the time to live, instead of expire: 1 is ARGV[1].";
+            "The place of the argument that is the time to live, instead of expire: 1 is the first of ARGV.";
         expire_unit: ExpireUnit = ExpireUnit::Seconds, Kind::Choice { names: ExpireUnit::NAMES }, live,
             "The unit of that argument.";
         expire_when: ExpireWhen = ExpireWhen::New, Kind::Choice { names: ExpireWhen::NAMES }, live,

@@ -185,7 +185,7 @@ section! {
     /// `[upstream]` and each `[[cluster]]`: a Redis server or cluster behind the gateway.
     Upstream {
         name: String = DEFAULT_CLUSTER.to_owned(), Kind::Text, restart,
-            "The name of the cluster in routes and figures. That of [upstream] is \"default\".";
+            "The name of the cluster in routes and figures. The one of the section upstream is \"default\".";
         servers: Vec<Address> = vec![Address { host: "127.0.0.1".to_owned(), port: 6379 }],
             Kind::List { of: &Kind::Server, min: 1, max: 1000 }, restart,
             "The server, some nodes of the cluster, or the Sentinels.";
