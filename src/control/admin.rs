@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::conditions::conditions;
 use super::quota_list::QuotaList;
 use super::readiness::readiness;
+use super::routes::routes_of;
 use super::sales;
 use crate::config::{Admin, Config, May};
 use crate::monitor::board::{Board, Frame, keep_fresh};
@@ -127,13 +128,14 @@ fn sources(
     let (certificates, audited) = (Arc::clone(gateway), Arc::clone(gateway));
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let (seen, looked) = (Arc::clone(gateway), Arc::clone(gateway));
+    let (seen, looked, routed) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
         hot: Box::new(move || Arc::clone(&hot.hot_set.borrow())),
         topology: Box::new(move || topology.topology.load()),
         routes: gateway.routes().as_ref().clone(),
+        routes_view: Box::new(move || routes_of(&routed)),
         upstream: Box::new(move || upstream.keyless_facts().load()),
         upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),

@@ -13,6 +13,7 @@ use super::admin::{Monitoring, unix_ms};
 use super::administer::Administration;
 use super::masters::Masters;
 use super::quota_list::QuotaList;
+use super::routes::{place_of, routes_of};
 use super::upstream_questions::{Targets, UpstreamQuestions};
 use super::{client_command, command_docs, config_get, quota_reader, sales};
 use crate::admission::{KeyQuota, QuotaRules, Verb};
@@ -205,6 +206,13 @@ impl AdminService {
             }
             Ok(AdminCommand::Events(count)) => {
                 return admin::listed(&self.gateway.events.latest(count), question.version).freeze();
+            }
+            Ok(AdminCommand::Routes) => {
+                return admin::listed(&routes_of(&self.gateway).routes, question.version).freeze();
+            }
+            Ok(AdminCommand::Place(key)) => {
+                let place = place_of(&self.gateway, &key);
+                return admin::described(&place, question.version).freeze();
             }
             Ok(AdminCommand::Quota(Verb::Change(key, action, reason))) => {
                 let (by, reason) = (question.asker.author(), keys::text(&reason));

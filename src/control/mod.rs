@@ -30,6 +30,7 @@ pub mod readiness;
 mod refused_administration;
 pub mod reload;
 pub mod rights;
+mod routes;
 pub mod sales;
 pub mod service_manager;
 pub mod topology;

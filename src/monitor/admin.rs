@@ -4,7 +4,7 @@
 //! hands changes of quotas to the registry. Structured answers are the JSON of the HTTP API in RESP's own
 //! types, so that the two never differ.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -43,6 +43,10 @@ pub enum AdminCommand {
     Audit(usize),
     /// `EVENTS [n]`: how many at most.
     Events(usize),
+    /// `ROUTE LIST`
+    Routes,
+    /// `ROUTE GET key`
+    Place(Bytes),
     /// `HELP`
     Help,
 }
@@ -60,7 +64,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 23] = [
+const HELP: [&str; 25] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -78,6 +82,8 @@ const HELP: [&str; 23] = [
     "    The last changes that operators made: who, what, before, after. 10 unless told otherwise.",
     "EVENTS [<n>]",
     "    What happened last: hot keys, nodes, reloads, changes of quotas. 10 unless told otherwise.",
+    "ROUTE LIST|GET <key>",
+    "    Which keys go to which cluster, or where one key lives.",
     "HELP",
     "    Print this help.",
     "Commands about sales of reservations stand by themselves:",
@@ -100,6 +106,7 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"AUDIT", [count]) => counted(count).map(AdminCommand::Audit),
         (b"EVENTS", []) => Ok(AdminCommand::Events(COUNT_DEFAULT)),
         (b"EVENTS", [count]) => counted(count).map(AdminCommand::Events),
+        (b"ROUTE", rest) => route(rest),
         (b"HELP", []) => Ok(AdminCommand::Help),
         (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
         (b"QUOTAS", rest) => reading_verb(rest).map(AdminCommand::Quota),
@@ -119,6 +126,16 @@ fn reading_verb(rest: &[&[u8]]) -> Result<Verb, String> {
     match Verb::parse(if rest.is_empty() { &[b"LIST"] } else { rest })? {
         Verb::Change(..) => Err("ERR HOTGATE QUOTAS changes nothing; HOTGATE QUOTA does".into()),
         reading => Ok(reading),
+    }
+}
+
+fn route(rest: &[&[u8]]) -> Result<AdminCommand, String> {
+    let (word, rest) = rest.split_first().ok_or_else(|| wrong_arguments(b"route"))?;
+    match (word.to_ascii_uppercase().as_slice(), rest) {
+        (b"LIST", []) => Ok(AdminCommand::Routes),
+        (b"GET", [key]) => Ok(AdminCommand::Place(Bytes::copy_from_slice(key))),
+        (b"LIST" | b"GET", _) => Err(wrong_arguments(b"route")),
+        _ => Err("ERR HOTGATE ROUTE takes LIST or GET".into()),
     }
 }
 
@@ -147,14 +164,21 @@ fn wrong_arguments(name: &[u8]) -> String {
     format!("ERR wrong number of arguments for 'hotgate|{name}' command")
 }
 
-/// Rows of quotas, of changes or of events.
+/// Rows of quotas, of changes, of events or of routes.
 pub fn listed(rows: &[impl Serialize], version: RespVersion) -> BytesMut {
     let mut out = BytesMut::new();
     put(&mut out, version, &json(&rows));
     out
 }
 
-/// Answers a reading command from a frame. What is asked about quotas, changes and events is not answered here: `None`.
+/// One thing, by its names.
+pub fn described(thing: &impl Serialize, version: RespVersion) -> BytesMut {
+    let mut out = BytesMut::new();
+    put(&mut out, version, &json(thing));
+    out
+}
+
+/// Answers a reading command from a frame. What is asked about quotas, changes, events and routes is not answered here: `None`.
 pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Option<BytesMut> {
     let mut out = BytesMut::new();
     let view = &frame.view;
@@ -183,6 +207,7 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
         AdminCommand::Quota(_) | AdminCommand::Audit(_) | AdminCommand::Events(_) | AdminCommand::Node => {
             return None;
         }
+        AdminCommand::Routes | AdminCommand::Place(_) => return None,
     }
     Some(out)
 }
@@ -241,6 +266,8 @@ mod tests {
             ("audit", Ok(AdminCommand::Audit(COUNT_DEFAULT))),
             ("events 3", Ok(AdminCommand::Events(3))),
             ("AUDIT 1000", Ok(AdminCommand::Audit(1000))),
+            ("route list", Ok(AdminCommand::Routes)),
+            ("ROUTE get k", Ok(AdminCommand::Place("k".into()))),
             ("quotas count", Ok(AdminCommand::Quota(Verb::Count))),
             ("quota count", Ok(AdminCommand::Quota(Verb::Count))),
             ("QUOTA GET k", Ok(AdminCommand::Quota(Verb::Get("k".into())))),
@@ -257,6 +284,8 @@ mod tests {
             ("hotkeys count", "ERR syntax error"),
             ("hotkeys sideways", "ERR syntax error"),
             ("audit 1001", "ERR value is not an integer from 1 to 1000"),
+            ("route get", "ERR wrong number of arguments for 'hotgate|route' command"),
+            ("route set k", "ERR HOTGATE ROUTE takes LIST or GET"),
             ("stats now", "ERR wrong number of arguments for 'hotgate|stats' command"),
             ("quotas pause k", "ERR HOTGATE QUOTAS changes nothing; HOTGATE QUOTA does"),
             ("quota set k", "ERR wrong number of arguments for 'hotgate|quota|set' command"),

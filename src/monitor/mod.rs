@@ -38,6 +38,7 @@ pub mod node_view;
 pub mod notify;
 pub mod process_figures;
 pub mod quota_page;
+pub mod routes;
 pub mod sales;
 pub mod sampler;
 pub mod server_info;

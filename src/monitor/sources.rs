@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::notify::NoticeFigures;
 use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
+use super::routes::RoutesView;
 use super::turned_away::TurnedAway;
 use super::view::{Conditions, Identity, Readiness};
 use crate::detect::HotSet;
@@ -45,6 +46,8 @@ pub struct Sources {
     pub topology: Latest<Arc<Topology>>,
     /// Which cluster commands without keys go to: it is the one that is shown where there is room for one.
     pub routes: Routes,
+    /// Which keys go to which cluster.
+    pub routes_view: Latest<RoutesView>,
     /// What the upstream says of itself.
     pub upstream: Latest<Arc<UpstreamFacts>>,
     /// What is wrong with the upstream as a whole, if anything is.

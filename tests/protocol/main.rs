@@ -35,6 +35,7 @@ mod proxied;
 mod restricted;
 mod routes;
 mod routes_model;
+mod routes_shown;
 mod says_of_itself;
 mod sessions;
 mod subscriptions;

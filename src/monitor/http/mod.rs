@@ -107,6 +107,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
+        .route("/api/routes", get(async |State(s): State<Arc<Shared>>| Json((s.sources.routes_view)())))
         .route("/api/sales", get(sales::list).post(sales::change))
         .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
