@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_sale_of_another_gateway_is_told_as_it_was_seen() {
         let (none, here) = (Merged::default(), merged(SalePhase::Open, 40, 0));
-        let facts = SaleFacts { taken: 90, ..here.sales.values().next().unwrap().facts.unwrap() };
+        let facts = SaleFacts { taken: 90, ..here.sales.values().find_map(|sale| sale.facts).unwrap() };
         let seen = |sku: &[u8], as_of_ns| {
             SalesSeen::from([(Arc::from(sku), SaleSeen { facts, rate: 5.0, as_of_ns })])
         };

@@ -14,10 +14,12 @@ const OPT_IN: [&str; 5] = [
 ];
 
 /// Words of Redis that code compares with, and does not say.
-const COMPARED: [&str; 3] = [
+const COMPARED: [&str; 5] = [
     "ERR unknown command",
     "ERR value is not an integer or out of range",
     "ERR increment or decrement would overflow",
+    "ERR The user executing the script can't",
+    "ERR ACL failure in script",
 ];
 
 /// How the text begins, and where it is said what happens to a client of a cold key: the file, and words of it.
