@@ -44,6 +44,9 @@ fn file(path: &str, value: &str) -> String {
     match path {
         "cluster" => "[[cluster]]\nname = \"x\"\nservers = [\"127.0.0.1:1\"]\n".to_owned(),
         "route" => "[[route]]\nmatch = \"x\"\nclusters = [\"default\"]\n".to_owned(),
+        "counter_script" => {
+            "[[counter_script]]\nsha1 = \"8a7f1d788aeedbc24f7ac89c3ede25a3e3348ae9\"\nby = 1\n".to_owned()
+        }
         "rule" => "[[rule]]\nmatch = \"x\"\n".to_owned(),
         "quota" => "[[quota]]\nmatch = \"x\"\nlimit = 1\n".to_owned(),
         "auth.user" => "[[auth.user]]\nname = \"x\"\npassword = \"y\"\n".to_owned(),
@@ -56,7 +59,7 @@ fn file(path: &str, value: &str) -> String {
         "tls.listen" => {
             format!("{path} = {value}\ntls.cert_file = {OTHER_FILE:?}\ntls.key_file = {OTHER_FILE:?}\n")
         }
-        "tls.user_from" => {
+        "tls.user_from" if value != "\"\"" => {
             format!("{path} = {value}\ntls.client_auth = \"optional\"\ntls.client_ca_file = {OTHER_FILE:?}\n")
         }
         "tls.client_auth" if value != "\"no\"" => {
