@@ -21,21 +21,33 @@ pub struct Browser {
     _driver: Child,
 }
 
+/// ChromeDriver and its port. It ends by itself where another has got the same port for the other version of the protocol meanwhile.
+async fn driver() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver is installed (package chromium-driver)");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if let Some((_, port)) = line.rsplit_once("successfully on port ") {
+            return Some((driver, port.trim_end_matches('.').to_owned()));
+        }
+    }
+    None
+}
+
 impl Browser {
     /// Starts ChromeDriver on a free port and Chromium with an empty profile.
     pub async fn start() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver is installed (package chromium-driver)");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver says its port");
-            if let Some((_, port)) = line.rsplit_once("successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+        let mut attempts = 0;
+        let (driver, port) = loop {
+            if let Some(started) = driver().await {
+                break started;
             }
+            attempts += 1;
+            assert!(attempts < 5, "chromedriver says its port");
         };
         let profile = tempfile::tempdir().unwrap();
         let base = format!("http://127.0.0.1:{port}");
