@@ -7,7 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Shared, error};
@@ -22,11 +22,18 @@ pub struct Wanted {
     count: Option<usize>,
 }
 
-impl Wanted {
-    /// How many entries are asked for.
-    pub fn count(&self) -> usize {
-        self.count.unwrap_or(COUNT_DEFAULT).min(ENTRIES_MAX)
-    }
+/// A list with the time, as far as it is asked for; `entries` gives at most so many.
+pub fn listed<T: Serialize>(
+    shared: &Shared,
+    name: &str,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+    entries: impl FnOnce(usize) -> T,
+) -> Response {
+    let count = match wanted {
+        Ok(Query(wanted)) => wanted.count.unwrap_or(COUNT_DEFAULT).min(ENTRIES_MAX),
+        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+    };
+    Json(json!({ "at_ms": shared.board.latest().view.at_ms, name: entries(count) })).into_response()
 }
 
 /// The handler.
@@ -34,10 +41,5 @@ pub async fn list(
     State(shared): State<Arc<Shared>>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Response {
-    let count = match wanted {
-        Ok(Query(wanted)) => wanted.count(),
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
-    let changes = (shared.sources.audit)(count);
-    Json(json!({ "at_ms": shared.board.latest().view.at_ms, "changes": changes })).into_response()
+    listed(&shared, "changes", wanted, |count| (shared.sources.audit)(count))
 }
