@@ -3,7 +3,8 @@
 //! A run of increments becomes one `INCRBY` if that provably has the same effect; a run of one goes as it came. If Redis
 //! refuses a folded command, its writes get that error. Two of them may fare differently, and are sent again as they came: the segment
 //! is *unfolded*. Of several increments that overflow together, some may fit; and the user may say `INCR` and not `INCRBY`. The
-//! reads of a refused command need the value, so they go again as one read.
+//! reads of a refused command need the value, so they go again as one read. Where a connection has something behind its read, in a flush
+//! that goes on to write, the value is read right before the fold: then the reads are answered with that and nothing goes again.
 //!
 //! # Order
 //!
@@ -11,7 +12,7 @@
 //! flush goes again as it is. Otherwise the resent members take effect later than those that stood behind them. That is one of the
 //! orders that Redis could have chosen, because no member had its reply yet. It would be wrong only for a connection that
 //! also has a member behind. Such a member gets the error that it was not executed. This happens only if a node begins to serve again
-//! in the middle of a flush that it refused, or if a counter overflows while one connection pipelines different commands to it.
+//! in the middle of a flush that it refused, or if others bring a counter to the end of its range between two flushes.
 
 mod answers;
 
@@ -114,7 +115,7 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
     let mut fates = Vec::with_capacity(segments.len());
     let mut command = first;
     for segment in segments.iter() {
-        let own = command + segment.calls.leading();
+        let own = command + segment.leading();
         fates.push((own, fate(segment, own, received, &mut outcome)));
         command += segment.commands();
     }
@@ -190,7 +191,9 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
                     answer_one(&segment, place, command + place, received, sink);
                 }
                 segment.drop_operations(answered);
-                segment.unfolded |= again == Some(Again::OneByOne) && segment.is_write();
+                if again == Some(Again::OneByOne) && segment.is_write() {
+                    segment.unfold();
+                }
                 segment.calls.is_missing |= again == Some(Again::NoScript);
                 if segment.operations > 0 {
                     segments.push(segment);
@@ -212,7 +215,7 @@ fn part_unfolded<M: Member, R: AsRef<[u8]>>(
     let (mut place, mut command) = (0, first);
     while let Some(segment) = segments.get_mut(place) {
         place += 1;
-        let leading = segment.calls.leading();
+        let leading = segment.leading();
         let mut run = segment.commands() - leading;
         if segment.unfolded && !segment.calls.is_trial {
             let is_decided =
@@ -324,6 +327,9 @@ fn part_refused<M: Member, R: AsRef<[u8]>>(
             outcome.refusals.note(segment.kind, untold);
         }
         if untold == Untold::Reads {
+            if let Some(read) = read_before(segment, command, received) {
+                fates[place - 1] = (read, Fate::Answered);
+            }
             let mut writes = segment.take_writes();
             writes.unfolded = false;
             segments.insert(place - 1, writes);
@@ -331,6 +337,17 @@ fn part_refused<M: Member, R: AsRef<[u8]>>(
             place += 1;
         }
     }
+}
+
+/// Where the reads of a refused fold have their answer, if it was read right before it.
+fn read_before<M: Member, R: AsRef<[u8]>>(
+    segment: &Segment<M>,
+    command: usize,
+    received: &FlushReplies<R>,
+) -> Option<usize> {
+    let read = command.checked_sub(1).filter(|_| segment.is_read_before)?;
+    let is_answer = matches!(received.of(read), News::Reply(reply) if !is_retryable(reply));
+    is_answer.then_some(read)
 }
 
 /// Tells the members that go again, and whose callers stand behind with something that does not, that they were not executed.

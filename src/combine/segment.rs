@@ -74,6 +74,8 @@ pub(super) struct Segment<M> {
     pub is_calm: Option<bool>,
     /// Of calls of a script: how they go.
     pub calls: ScriptCalls,
+    /// Its value is read right before it, so that its reads have an answer if Redis refuses it.
+    pub is_read_before: bool,
     /// Where in the arena the last `SET`'s value begins.
     value_start: usize,
     /// Some `GET` has been answered with the last value, so that it has to stay.
@@ -97,6 +99,7 @@ impl<M: Member> Segment<M> {
             unfolded: false,
             is_calm: None,
             calls: ScriptCalls::default(),
+            is_read_before: false,
             value_start: 0,
             value_read: false,
         }
@@ -114,6 +117,7 @@ impl<M: Member> Segment<M> {
         self.unfolded = false;
         self.is_calm = None;
         self.calls = ScriptCalls::default();
+        self.is_read_before = false;
         self.value_start = 0;
         self.value_read = false;
     }
@@ -285,7 +289,17 @@ impl<M: Member> Segment<M> {
     /// How many commands it is, without the script.
     pub fn commands(&self) -> usize {
         let own = if self.unfolded { self.operations } else { 1 };
-        own + self.calls.around()
+        own + self.calls.around() + usize::from(self.is_read_before)
+    }
+
+    /// How many commands stand before its own.
+    pub fn leading(&self) -> usize {
+        self.calls.leading() + usize::from(self.is_read_before)
+    }
+
+    /// From now on it goes as it came.
+    pub fn unfold(&mut self) {
+        (self.unfolded, self.is_read_before) = (true, false);
     }
 
     /// Whether it is folded into a command that not all of its members said.
@@ -395,7 +409,9 @@ impl<M: Member> Segment<M> {
         out.entries = self.entries.extract_if(.., taken).collect();
         if !out.entries.is_empty() {
             let goes_by_one = matches!(self.kind, Kind::Transaction(_) | Kind::Script(_));
-            self.unfolded |= goes_by_one || matches!(self.kind, Kind::Counter | Kind::HashCounter);
+            if goes_by_one || matches!(self.kind, Kind::Counter | Kind::HashCounter) {
+                self.unfold();
+            }
             self.recount();
             out.recount();
         }
@@ -420,7 +436,7 @@ impl<M: Member> Segment<M> {
             self.arena.clear();
         }
         self.fold.clear();
-        self.unfolded = false;
+        (self.unfolded, self.is_read_before) = (false, false);
         writes
     }
 

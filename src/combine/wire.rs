@@ -13,6 +13,9 @@ use crate::resp::{RequestScan, encode};
 
 /// The command that a segment folds into, or its commands as they came.
 pub(super) fn encode_segment<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut BytesMut) {
+    if segment.is_read_before {
+        encode::command(out, &read_arguments(key, segment));
+    }
     let is_as_it_came = segment.unfolded && !matches!(segment.kind, Kind::Transaction(_) | Kind::Script(_));
     if is_as_it_came || (segment.operations == 1 && segment.kind == Kind::Counter) {
         return encode_operations(key, segment, out);

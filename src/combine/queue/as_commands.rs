@@ -1,15 +1,35 @@
 //! What goes without the script: which segments fold, which are cut until they can, and which go as they came.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::super::{
     counter_script,
     cut::{self, ValueRange},
     member::Member,
-    segment::{Kind, Segment},
+    segment::{EntryKind, Kind, Segment},
     transaction::Trial,
 };
 use super::KeyQueue;
+
+/// Has the value read before a fold whose reads could not go again if it was refused: their own connections have something behind, and
+/// the flush goes on to write.
+fn read_before<M: Member>(segments: &mut [Segment<M>]) {
+    let Some(last_write) = segments.iter().rposition(Segment::is_write) else { return };
+    let answers_reads = |segment: &Segment<M>| segment.gets > 0 && segment.is_write() && !segment.unfolded;
+    let Some(first) = segments[..last_write].iter().position(answers_reads) else { return };
+    let mut callers_behind: HashSet<u64, ahash::RandomState> = HashSet::default();
+    for (place, segment) in segments.iter_mut().enumerate().skip(first).rev() {
+        segment.is_read_before = place < last_write
+            && answers_reads(segment)
+            && segment
+                .entries
+                .iter()
+                .any(|entry| entry.ask == EntryKind::Get && callers_behind.contains(&entry.member.caller()));
+        callers_behind.extend(segment.entries.iter().map(|entry| entry.member.caller()));
+    }
+}
 
 impl<M: Member> KeyQueue<M> {
     /// Cuts segments into such as can go as one command each. Those that can't go in this flush wait on.
@@ -39,6 +59,7 @@ impl<M: Member> KeyQueue<M> {
             segment.unfolded = false;
             self.waiting.push_front(segment);
         }
+        read_before(&mut cut);
         cut
     }
 

@@ -170,6 +170,8 @@ pub struct World<B> {
     written_beside: bool,
     /// The outcome of something is unknown, so there is nothing to compare with any more.
     pub void: bool,
+    /// No member may be told that it was not executed.
+    pub executes_all: bool,
     /// By connection: the last operation of it that took effect.
     newest: BTreeMap<u32, u32>,
 }
@@ -188,6 +190,7 @@ impl<B: Backend> World<B> {
             settled: 0,
             written_beside: false,
             void: false,
+            executes_all: false,
             newest,
         };
         // Nothing waits yet, but now it knows how it is flushed.
@@ -281,6 +284,7 @@ impl<B: Backend> World<B> {
         let member = &mut self.members[index];
         assert!(!std::mem::replace(&mut member.answered, true), "answered twice");
         if reply.starts_with(b"-ERR hotgate: the command was not executed") {
+            assert!(!self.executes_all, "member {index} was not executed");
             return;
         }
         // What a node in a mood refused has not run.

@@ -31,6 +31,9 @@ const MOODS: [(&str, Refuses); 8] = [
     ("-MOVED a mood", Refuses::All),
 ];
 
+/// So many of them, the first ones, only refuse: nothing of a flush is to go elsewhere.
+const REFUSALS: usize = 5;
+
 /// A server with moods, while it has any.
 #[derive(Default)]
 struct Moody {
@@ -98,6 +101,7 @@ fn play(seed: u64, kinds: usize) {
     let flavour = rng.random_range(0..FLAVOURS);
     let moods = SmallRng::seed_from_u64(!seed);
     world.subject.moods = Some(moods);
+    world.executes_all = kinds <= REFUSALS;
     for _ in 0..rng.random_range(1..12) {
         for _ in 0..rng.random_range(0..20) {
             let version = [RespVersion::Resp2, RespVersion::Resp3][usize::from(rng.random_ratio(1, 4))];
@@ -122,6 +126,11 @@ fn play_all(kinds: usize) {
             std::panic::resume_unwind(panic);
         }
     }
+}
+
+#[test]
+fn a_node_that_only_refuses_leaves_nothing_unexecuted() {
+    play_all(REFUSALS);
 }
 
 #[test]
