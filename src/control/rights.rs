@@ -22,7 +22,7 @@ use crate::net::Dialer;
 use crate::resp::first_error;
 use crate::route::{ClusterId, Routes};
 use crate::shared::gateway::Gateway;
-use crate::shared::rights::FOLD_REFUSED;
+use crate::shared::rights::Fold;
 
 /// How long the start and a reload wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,8 +44,8 @@ struct Need<'a> {
     window: bool,
     replicas: bool,
     token: bool,
-    /// Only what folds counters that no mode concerns.
-    only_fold: bool,
+    /// Only what this fold takes, which no mode concerns.
+    only_fold: Option<Fold>,
 }
 
 /// The target of a command that is tried.
@@ -55,7 +55,7 @@ enum On {
     Own,
 }
 
-fn needs(config: &Config, asks_fold: bool) -> Vec<Need<'_>> {
+fn needs<'a>(config: &'a Config, folds: &[Fold]) -> Vec<Need<'a>> {
     let plain = Need {
         mode: "",
         pattern: "*",
@@ -63,12 +63,10 @@ fn needs(config: &Config, asks_fold: bool) -> Vec<Need<'_>> {
         window: false,
         replicas: false,
         token: true,
-        only_fold: false,
+        only_fold: None,
     };
     let mut needs = Vec::new();
-    if asks_fold {
-        needs.push(Need { only_fold: true, ..plain });
-    }
+    needs.extend(folds.iter().map(|fold| Need { only_fold: Some(*fold), ..plain }));
     if config.combine.exactly_once {
         needs.push(Need { mode: "combine.exactly_once", ..plain });
     }
@@ -106,7 +104,7 @@ impl Need<'_> {
 
     /// The commands, each in a form that has no effect, but for the key behind the word at `place`.
     fn commands(&self) -> Vec<(On, &'static [&'static str])> {
-        if self.only_fold {
+        if self.only_fold == Some(Fold::Increments) {
             return vec![(On::Own, &["INCRBY", "", "x"])];
         }
         // Where the pattern is wider than a prefix, which of its keys the user may touch is between clients and Redis.
@@ -117,6 +115,10 @@ impl Need<'_> {
             (key, &["GET", ""]),
             (key, &["INCRBY", "", "x"]),
         ];
+        if self.only_fold == Some(Fold::Scripts) {
+            commands.extend([(On::Own, &["PTTL", ""][..]), (On::Own, &["SET", "", "", "PX", "x"])]);
+            return commands;
+        }
         if self.token {
             commands.extend([(On::Own, &["GET", ""][..]), (On::Own, &["SET", "", "", "PX", "x"])]);
         }
@@ -152,7 +154,7 @@ pub async fn missing_rights(config: &Config, routes: &Routes, dialers: &[Dialer]
     let mut missing = Vec::new();
     for (cluster, dialer) in config.clusters().zip(dialers) {
         let found =
-            missing_rights_in(cluster, (&needs(config, false)[..], config, routes), dialer, &mut None).await;
+            missing_rights_in(cluster, (&needs(config, &[])[..], config, routes), dialer, &mut None).await;
         missing.extend(found.unwrap_or_default());
     }
     missing
@@ -204,9 +206,10 @@ async fn ask_all(
     let mut missing = Vec::new();
     for need in needs {
         let rights = ask(client, user, need).await?;
-        if need.only_fold {
+        if let Some(fold) = need.only_fold {
             // Which keys it may touch is between clients and Redis.
-            missing.extend(rights.contains("+incrby").then(|| FOLD_REFUSED.to_owned()));
+            let lacks = rights.iter().any(|right| right.starts_with('+'));
+            missing.extend(lacks.then(|| fold.refused().to_owned()));
         } else if !rights.is_empty() {
             missing.push(sentence(user, need, &rights));
         }
@@ -313,9 +316,10 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
             connections.fill_with(|| None);
         }
         let known = answers.concat();
-        let asks_fold = gateway.rights.is_fold_refused();
-        let (needs, routes) = (needs(&config, asks_fold), config.routing());
-        let (mut is_fold_refused, mut all_answer) = (false, true);
+        let folds: Vec<Fold> =
+            Fold::ALL.into_iter().filter(|fold| gateway.rights.is_refused(*fold)).collect();
+        let (needs, routes) = (needs(&config, &folds), config.routing());
+        let (mut refused, mut all_answer) = (Vec::<Fold>::new(), true);
         for (cluster, (answer, kept)) in config.clusters().zip(answers.iter_mut().zip(&mut connections)) {
             let asked = (&needs[..], &*config, &routes);
             let dialer = gateway.dialer_of(cluster);
@@ -324,12 +328,15 @@ pub async fn follow_rights(gateway: Arc<Gateway>) {
                 all_answer = false;
                 continue;
             };
-            is_fold_refused |= missing.iter().any(|sentence| sentence == FOLD_REFUSED);
-            missing.retain(|sentence| sentence != FOLD_REFUSED);
+            refused.extend(folds.iter().filter(|fold| missing.iter().any(|told| told == fold.refused())));
+            missing.retain(|told| folds.iter().all(|fold| told != fold.refused()));
             *answer = missing;
         }
-        if asks_fold && (is_fold_refused || all_answer) {
-            gateway.rights.fold_would_be_refused(is_fold_refused);
+        for fold in &folds {
+            let is_refused = refused.contains(fold);
+            if is_refused || all_answer {
+                gateway.rights.would_be_refused(*fold, is_refused);
+            }
         }
         let missing = answers.concat();
         for sentence in missing.iter().filter(|sentence| !known.contains(sentence)) {

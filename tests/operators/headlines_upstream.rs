@@ -132,6 +132,31 @@ fn a_right_that_only_folding_needs_is_told_of_until_it_is_given() {
     quiet_again(&gateway, "missing right of folding");
 }
 
+/// So may what calls of a declared script are folded into, although clients may call it.
+#[test]
+fn a_right_that_only_folding_scripts_needs_is_told_of_until_it_is_given() {
+    let server = Server::start();
+    let body = "return redis.call('INCR', KEYS[1])";
+    let reply = String::from_utf8(server.client().call(&["SCRIPT", "LOAD", body])).unwrap();
+    let sha1 = reply.lines().nth(1).unwrap();
+    let config = format!(
+        "[gateway]\nworkers = 1\n[[rule]]\nmatch = 'folded'\nmode = 'combine'\n[[counter_script]]\nsha1 = '{sha1}'\n"
+    );
+    let gateway = Gateway::before(&server).config(&config).start();
+    quiet_again(&gateway, "missing right of folding scripts");
+    server.client().check("ACL SETUSER default -pttl -eval", "+OK");
+    let call = format!("EVALSHA {sha1} 1 folded");
+    let traffic = Traffic::pipelined(&gateway, 20, &call);
+    let words = ["folding counter scripts", "+eval", "+pttl"];
+    let seen = told(&gateway, "missing right of folding scripts", &words);
+    assert_eq!((seen.level.as_str(), seen.ready), ("warning", true), "{seen:?}");
+    let missing = gateway.get("/metrics").1;
+    assert!(missing.contains("\nhotgate_upstream_missing_rights 1\n"), "{missing}");
+    drop(traffic);
+    server.client().check("ACL SETUSER default +pttl +eval", "+OK");
+    quiet_again(&gateway, "missing right of folding scripts");
+}
+
 #[test]
 fn what_a_server_says_to_requests_that_fail_is_told() {
     let server = Server::start();

@@ -10,6 +10,7 @@ use crate::combine::{Amount, CounterScript, Op, ScriptNews};
 use crate::config;
 use crate::config::ExpireWhen;
 use crate::resp::Request;
+use crate::shared::rights::Fold;
 use crate::worker::core::Core;
 
 /// Trials in a row after which a declaration counts as wrong.
@@ -70,6 +71,7 @@ impl CounterScripts {
                 }
             }
             ScriptNews::Refused(_, error) => {
+                core.gateway.rights.on_refused(Fold::Scripts);
                 if core.gateway.scripts.warns_of(script.sha1) {
                     tracing::warn!(
                         script = name(),

@@ -12,6 +12,7 @@ use crate::resp::{encode, parse_integer_reply};
 use crate::shared::ending::Ending;
 use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::{ErrorKind, Outcome};
+use crate::shared::rights::Fold;
 use crate::shared::topology::UpstreamKind;
 use crate::worker::core::Core;
 use crate::worker::names::FlushKey;
@@ -105,7 +106,7 @@ impl HotKeys {
         if let (Some(held), Some(report)) = (held, &settlement.clamp) {
             held.admission.on_report(core.now_ns, report);
         }
-        if settlement.denied && core.gateway.rights.on_fold_refused() {
+        if settlement.denied && core.gateway.rights.on_refused(Fold::Increments) {
             tracing::warn!(
                 key = core.gateway.key_names.label(home.queue.key()),
                 "the upstream user may not say INCRBY, which many INCR, DECR and DECRBY of a hot key become: they go as they come; \
