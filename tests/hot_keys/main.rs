@@ -16,6 +16,7 @@ mod combine_linearizable;
 mod combine_runs;
 mod counter_scripts;
 mod crowds;
+mod equal_folded;
 mod errors;
 mod folded_in_doubt;
 mod folded_transactions;

@@ -24,6 +24,8 @@ pub enum Keys {
 pub struct Generator {
     random: SmallRng,
     keys: Keys,
+    /// Only these, if there are any.
+    templates: &'static [&'static str],
 }
 
 type Arguments = Vec<Vec<u8>>;
@@ -338,12 +340,18 @@ const CONSTANTS: &[&str] =
 
 impl Generator {
     pub fn new(seed: u64, keys: Keys) -> Generator {
-        Generator { random: SmallRng::seed_from_u64(seed), keys }
+        Self::of(&[], seed, keys)
+    }
+
+    /// One that makes its commands of these templates only.
+    pub fn of(templates: &'static [&'static str], seed: u64, keys: Keys) -> Generator {
+        Generator { random: SmallRng::seed_from_u64(seed), keys, templates }
     }
 
     /// The next command.
     pub fn command(&mut self) -> Arguments {
         let templates = match (self.random.random_range(0..100), self.keys) {
+            _ if !self.templates.is_empty() => self.templates,
             (0..8, _) => WRONG,
             (8..13, _) => NO_KEY,
             (13..20, _) => SPLIT,
@@ -398,6 +406,9 @@ impl Generator {
             "field" => format!("f{}", random.random_range(0..5)).into_bytes(),
             "member" => [b'a' + random.random_range(0..6)].to_vec(),
             "stream" => format!("{}-{}", random.random_range(1..40), random.random_range(0..3)).into_bytes(),
+            // In seconds, so far apart that a test is over before one looks like another.
+            "later" => format!("{}000", random.random_range(1..4)).into_bytes(),
+            "at" => format!("4{}00000000", random.random_range(1..3)).into_bytes(),
             "script" => SCRIPTS.choose(random).unwrap().as_bytes().to_vec(),
             "constant" => CONSTANTS.choose(random).unwrap().as_bytes().to_vec(),
             key => self.key(key),
