@@ -80,6 +80,11 @@ const _: () = assert!(TRANSACTION_COMMANDS_MAX < u32::MAX as usize);
 /// the rest is for the replies to what is in flight. Of large replies as much as another such share is in flight.
 pub const OUTPUT_SHARE_SERVED: usize = 4;
 
+/// A client that has not logged in and does not take its replies is closed once this much of them waits, so that
+/// `gateway.unauthenticated_clients_max` of them hold 80 MiB at the most where each may have 16 KiB. Redis allows 1 KiB: here one reads up to
+/// [`SCRATCH_BYTES`] of requests before it writes, and who reads is never closed.
+pub const STRANGER_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+
 /// Requests of a client that may be under way before anything is known of its replies. Eight of 4 MiB are the default of
 /// `limits.client_output_buffer_max`.
 pub const WINDOW_REQUESTS_MIN: usize = 8;

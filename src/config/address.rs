@@ -76,6 +76,9 @@ impl FromStr for Address {
         let Some((scheme, rest)) = text.split_once("://") else {
             return parse_address(text).ok_or(ADDRESS_EXPECTED);
         };
+        if matches!(scheme, "rediss" | "valkeys") {
+            return Err("expected host:port or redis://host:port; for TLS set upstream.tls = true in a file");
+        }
         if !matches!(scheme, "redis" | "valkey") {
             return Err("expected host:port or redis://host:port, found another kind of URL");
         }

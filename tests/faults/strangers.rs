@@ -102,3 +102,22 @@ fn connections_that_never_log_in_leave_room_for_those_who_do() {
     quiet.check("GET k", "$1 v");
     drop(strangers);
 }
+
+#[test]
+fn a_stranger_that_reads_nothing_is_closed_and_its_replies_take_no_memory() {
+    let server = Server::start();
+    let config = format!("limits.client_output_buffer_max = \"256mb\"\n{AUTH}");
+    let gateway = Gateway::before(&server).flag("--workers", "1").config(&config).start();
+    let mut client = logged_in(&gateway);
+    let before = gateway.resident_bytes();
+    for lines in ["RESET\r\n", "GET k\r\n", "nonsense\r\n", "HELLO 3\r\n"] {
+        let mut stranger = gateway.client();
+        let lines = lines.repeat(1000).into_bytes();
+        // What the kernel keeps for a socket is some MiB.
+        let sent = (0..20_000).take_while(|_| stranger.try_send(&lines).is_ok()).count();
+        assert!(sent < 20_000, "it goes on");
+        client.check("SET k v", "+OK");
+    }
+    let grown = gateway.peak_resident_bytes().saturating_sub(before);
+    assert!(grown < 64 * 1024 * 1024, "{grown} bytes");
+}

@@ -28,6 +28,7 @@ fn a_wrong_flag_says_what_was_expected() {
         (&["serve", "--listen", "example.org:6380"], "0.0.0.0:6380"),
         (&["serve", "--upstream", "localhost"], "expected host:port, such as 127.0.0.1:6379"),
         (&["serve", "--upstream", "http://localhost:6379"], "another kind of URL"),
+        (&["serve", "--upstream", "rediss://localhost:6379"], "upstream.tls = true"),
         (&["serve", "--upstream", "redis://shop:sesame@localhost"], "upstream.password_file"),
         (&["check"], "<FILE>"),
         (&["man", "serv"], "'serv' is no command of hotgate"),

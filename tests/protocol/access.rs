@@ -440,3 +440,22 @@ fn shapes_are_those_of_redis() {
         assert_eq!(client.bulk("ACL GENPASS").len(), 64);
     }
 }
+
+/// As at Redis 7.0: rules are looked at when a command comes, and who is deleted is disconnected.
+#[test]
+fn who_is_blocked_gets_what_it_waits_for_unless_it_is_deleted() {
+    let (_, gateway) = shared::single(module_path!());
+    let mut admin = gateway.client();
+    let mut client = user(gateway, "waits", "~acl:* +@all -@scripting");
+    client.send_line("BLPOP acl:waits 0");
+    let is_blocked = |admin: &mut Client| admin.text("INFO clients").contains("blocked_clients:1");
+    wait_until("it is blocked", || is_blocked(&mut admin));
+    admin.check("ACL SETUSER waits resetkeys ~b:*", "+OK");
+    admin.check("LPUSH acl:waits v", ":1");
+    client.expect("BLPOP", "*2 $9 acl:waits $1 v");
+    client.check("BLPOP acl:waits 0", NO_KEY);
+    client.send_line("BLPOP b:waits 0");
+    wait_until("it is blocked again", || is_blocked(&mut admin));
+    admin.check("ACL DELUSER waits", ":1");
+    assert_eq!(client.rest(), b"");
+}

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use tokio::io::AsyncWrite;
 
 use super::{Client, Clients, Gate, Linger, Phase};
-use crate::limits::READ_AHEAD_BYTES_MAX;
+use crate::limits::{READ_AHEAD_BYTES_MAX, STRANGER_OUTPUT_BYTES_MAX};
 use crate::shared::labels::CloseReason;
 use crate::worker::core::Core;
 use crate::worker::effects::Effect;
@@ -127,11 +127,22 @@ impl Client {
     #[inline]
     pub fn flush(&mut self, core: &mut Core) {
         if self.output.is_empty() || self.write_blocked || matches!(self.phase, Phase::Dead(_)) {
+            if self.write_blocked {
+                self.bound_stranger();
+            }
             return;
         }
         let before = self.output.len();
         let outcome = self.output.write_to(&mut self.stream);
         self.on_written(core, before, outcome);
+    }
+
+    /// Closes a client that has not logged in and leaves more replies unread than a log-in has.
+    fn bound_stranger(&mut self) {
+        if !self.session.authenticated && self.output.len() > STRANGER_OUTPUT_BYTES_MAX {
+            self.phase = Phase::Dead(CloseReason::Login);
+            self.wake();
+        }
     }
 
     /// What a try to write has come to: of `before` bytes, the output has what was not taken.
@@ -153,6 +164,7 @@ impl Client {
                 self.stall.tried(core.now_ns, written > 0, core.config.limits.output_stall_timeout);
                 self.write_blocked = true;
                 self.wake();
+                self.bound_stranger();
             }
             Err(error) => {
                 if error.kind() != io::ErrorKind::WouldBlock {
