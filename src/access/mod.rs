@@ -12,7 +12,8 @@
 //! request is queued, split, folded or served from a copy. Where Redis looks again while it executes, the gateway can't, and says
 //! no to everybody who is restricted (see [`User::is_unrestricted`]):
 //!
-//! - Scripts and functions run with the gateway's rights, so only unrestricted users run them.
+//! - Scripts and functions run with the gateway's rights, so only unrestricted users run them, unless they run as their user
+//!   ([`User::check_as_itself`]).
 //! - `SORT` by patterns with a star reads keys that it does not name, so its user must be allowed to read all keys.
 //! - A module's command that names no keys may touch any, so its user must be allowed all keys.
 //! - Where the arguments do not tell the keys, the request is denied. Redis would have found them wrong as well.
@@ -35,4 +36,4 @@ pub use error::{ChangeError, RuleError};
 pub use selector::Selector;
 pub use user::User;
 pub use users::{DEFAULT_USER, UserChange, Users};
-pub use verdict::Denied;
+pub use verdict::{Denied, runs_inside};

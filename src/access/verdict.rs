@@ -13,12 +13,19 @@ use crate::resp::Request;
 pub enum Denied {
     /// The user may not run the command.
     Command,
+    /// It may, but the command runs a script or a function, which does what it likes with the gateway's rights.
+    Code,
     /// It may, but not with the key that is this argument; 0 where the arguments do not tell the keys, or more are touched than are
     /// named.
     Key(usize),
     /// It may, but not with the channel that is this argument.
     Channel(usize),
 }
+
+/// Why scripts are denied to a user who may run them.
+const CODE_DENIED: &[u8] =
+    b": scripts run with the gateway's rights, so only users who may do everything run them \
+    (or users who logged in with a password that Redis knows too, see auth.upstream_identity)";
 
 /// One key of a request and what is done with it.
 type Use = (usize, KeyUse);
@@ -76,6 +83,38 @@ impl User {
     }
 }
 
+impl User {
+    /// The same where Redis runs the command as this user itself, and so looks at what a script or a command of a module does. For those
+    /// only ([`runs_inside`]).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_as_itself(
+        &self,
+        id: CommandId,
+        command: &Command,
+        request: &Request<'_>,
+    ) -> Result<(), Denied> {
+        let Some(uses) = uses_of(command, request) else { return self.check(id, command, request) };
+        let mut denied = Denied::Command;
+        for selector in self.all_selectors().filter(|selector| selector.commands.allow(id, request.arg(1))) {
+            let allowed = |(position, wanted): &Use| {
+                selector.keys.allow(request.arg(*position).unwrap_or_default(), *wanted)
+            };
+            match uses.iter().find(|used| !allowed(used)) {
+                None => return Ok(()),
+                Some((position, _)) => denied = denied.max(Denied::Key(*position)),
+            }
+        }
+        Err(denied)
+    }
+}
+
+/// Whether a command does inside Redis what its arguments do not tell: one that runs a script or a function, or one of a module.
+pub fn runs_inside(command: &Command) -> bool {
+    runs_code(command) || is_of_module(command)
+}
+
 fn check_selector(
     selector: &Selector,
     (id, command): (CommandId, &Command),
@@ -83,8 +122,11 @@ fn check_selector(
     (uses, touches_unnamed): (&Uses, bool),
 ) -> Result<(), Denied> {
     let is_open = command.flags.contains(CommandFlags::NO_AUTH);
-    if !is_open && (runs_code(command) || !selector.commands.allow(id, request.arg(1))) {
+    if !is_open && !selector.commands.allow(id, request.arg(1)) {
         return Err(Denied::Command);
+    }
+    if runs_code(command) {
+        return Err(Denied::Code);
     }
     if !selector.keys.are_all() {
         let Some(uses) = uses else { return Err(Denied::Key(0)) };
@@ -206,7 +248,7 @@ impl Denied {
     /// The text of the client's error, without its leading `-`, in the words of Redis 7.
     pub fn message(self, user: &User, command: &Command) -> Vec<u8> {
         match self {
-            Self::Command => [b"NOPERM ", self.explain(user, command, b"").as_slice()].concat(),
+            Self::Command | Self::Code => [b"NOPERM ", self.explain(user, command, b"").as_slice()].concat(),
             Self::Key(_) => b"NOPERM No permissions to access a key".to_vec(),
             Self::Channel(_) => b"NOPERM No permissions to access a channel".to_vec(),
         }
@@ -216,10 +258,10 @@ impl Denied {
     pub fn explain(self, user: &User, command: &Command, object: &[u8]) -> Vec<u8> {
         let name = user.name.as_slice();
         match self {
-            Self::Command => {
-                let why: &[u8] = match runs_code(command) {
-                    true => b": scripts run with the gateway's rights, so only users who may do everything run them",
-                    false => b"",
+            Self::Command | Self::Code => {
+                let why: &[u8] = match self {
+                    Self::Code => CODE_DENIED,
+                    _ => b"",
                 };
                 [
                     b"User ",
@@ -243,7 +285,7 @@ impl Denied {
     /// The argument that is denied: the command itself, a key or a channel.
     pub fn argument(self) -> usize {
         match self {
-            Self::Command => 0,
+            Self::Command | Self::Code => 0,
             Self::Key(position) | Self::Channel(position) => position,
         }
     }
@@ -251,7 +293,7 @@ impl Denied {
     /// Redis's word for the reason in `ACL LOG`.
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Command => "command",
+            Self::Command | Self::Code => "command",
             Self::Key(_) => "key",
             Self::Channel(_) => "channel",
         }

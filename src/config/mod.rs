@@ -39,7 +39,7 @@ pub use routes::MovedKeys;
 pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
 pub use types::{
     ClientAuth, ExpireWhen, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom,
-    ReadPolicy, RuleMode, Secret, SocketMode, UpstreamKindChoice, UserFrom,
+    ReadPolicy, RuleMode, Secret, SocketMode, UpstreamIdentity, UpstreamKindChoice, UserFrom,
 };
 pub use units::drain_delay;
 pub use value::Change;

@@ -14,8 +14,8 @@ use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
 use super::types::{
-    ClientAuth, LogFormat, LogLevel, LostReply, May, Pose, ReadFrom, Secret, SocketMode, UpstreamKindChoice,
-    UserFrom,
+    ClientAuth, LogFormat, LogLevel, LostReply, May, Pose, ReadFrom, Secret, SocketMode, UpstreamIdentity,
+    UpstreamKindChoice, UserFrom,
 };
 use crate::route::DEFAULT_CLUSTER;
 
@@ -161,6 +161,8 @@ section! {
             "A file of users and their rules as Redis's ACL SAVE writes it, instead of password and [[auth.user]].";
         login_timeout: Option<Duration> = Some(Duration::from_secs(30)), duration_or(SECOND, HOUR, "never"), live,
             "How long a client that has to log in may take for it.";
+        upstream_identity: UpstreamIdentity = UpstreamIdentity::Gateway, Kind::Choice { names: UpstreamIdentity::NAMES }, live,
+            "Who runs the scripts, functions and module commands of a user that may not do everything: nobody, or the user itself.";
         users as "user": Vec<User> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: User::DIRECTIVES }, min: 0, max: 1000 }, live,
             "A user who may connect with AUTH name password.";

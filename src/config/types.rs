@@ -69,6 +69,16 @@ choice! {
 }
 
 choice! {
+    /// Who a restricted user is at Redis, for what only Redis can look at.
+    UpstreamIdentity {
+        /// The gateway's user: such commands are refused.
+        Gateway = "gateway",
+        /// Itself.
+        Same = "same",
+    }
+}
+
+choice! {
     /// Who may connect to the gateway's Unix socket, as file permissions.
     SocketMode {
         /// The gateway's own system user.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 use super::users::{note_users, publish, users_of_file};
-use crate::access::{DEFAULT_USER, Described, Users, describe};
+use crate::access::{DEFAULT_USER, Described, Users, describe, runs_inside};
 use crate::command::{Categories, CommandError};
+use crate::config::UpstreamIdentity;
 use crate::resp::{Request, RespVersion, Span, encode, parse_integer};
 use crate::shared::audit::AuditEntry;
 use crate::shared::gateway::Gateway;
@@ -199,7 +200,13 @@ impl AclService {
             }
         };
         let command = table.get(id);
-        match user.check(id, command, &request) {
+        // Whoever logs in by a password runs these as itself.
+        let is_itself = self.gateway.config.load().auth.upstream_identity == UpstreamIdentity::Same;
+        let verdict = match user.check(id, command, &request) {
+            Err(_) if is_itself && runs_inside(command) => user.check_as_itself(id, command, &request),
+            verdict => verdict,
+        };
+        match verdict {
             Ok(()) => encode::simple(out, "OK"),
             Err(denied) => {
                 let object = request.arg(denied.argument()).unwrap_or_default();

@@ -55,7 +55,7 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
         }
     }
     let passed = match &verdict {
-        Verdict::Forward(_) | Verdict::Reserve(_) => Passed::Nothing,
+        Verdict::Forward(_) | Verdict::ForwardAsUser(_) | Verdict::Reserve(_) => Passed::Nothing,
         _ if is_local => Passed::Nothing,
         // It is sent at `EXEC`, if at all.
         Verdict::Queue { .. } | Verdict::Session(Session::Multi | Session::Discard, _) => Passed::Copies,
@@ -73,6 +73,9 @@ pub fn dispatch(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     let flow = match verdict {
         // The commonest by far: the verdict is not moved once more for it.
         Verdict::Forward(outgoing) => worker.sender().forward(key, request, owned, outgoing, access),
+        Verdict::ForwardAsUser(outgoing) => {
+            worker.sender().forward_as_user(key, request, owned, outgoing, access)
+        }
         other => worker.act(key, &resolved, other),
     };
     if is_barrier {
@@ -103,7 +106,9 @@ fn is_local(verdict: &Verdict) -> bool {
 fn unknown_cluster(snapshots: &Snapshots, resolved: &Resolved<'_>, verdict: &Verdict) -> Option<ClusterId> {
     let is_unknown = |cluster: &ClusterId| !snapshots.topology.cluster(*cluster).is_known();
     match verdict {
-        Verdict::Forward(outgoing) => Some(snapshots.cluster_of(outgoing.route)).filter(is_unknown),
+        Verdict::Forward(outgoing) | Verdict::ForwardAsUser(outgoing) => {
+            Some(snapshots.cluster_of(outgoing.route)).filter(is_unknown)
+        }
         Verdict::Session(_, Some(place)) => Some(place.cluster).filter(is_unknown),
         Verdict::Fan(fan) if *fan != Fan::First => snapshots.unknown_clusters().next(),
         _ if resolved.keys.is_empty() => Some(snapshots.routes.keyless()).filter(is_unknown),
@@ -138,9 +143,11 @@ impl Worker {
                 }
                 self.deny(key, resolved, denied, &text)
             }
-            Verdict::Forward(_) | Verdict::Abort(_) | Verdict::HangUp(_) | Verdict::Refuse(_) => {
-                self.act_here(key, verdict, command)
-            }
+            Verdict::Forward(_)
+            | Verdict::ForwardAsUser(_)
+            | Verdict::Abort(_)
+            | Verdict::HangUp(_)
+            | Verdict::Refuse(_) => self.act_here(key, verdict, command),
         }
     }
 

@@ -8,6 +8,8 @@
 //! monitors sees the end of its own connection, which its library knows how to go on from. So does the client of a write of
 //! unknown outcome if `upstream.lost_reply` says so.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::ended::Ended;
@@ -29,7 +31,7 @@ impl Worker {
             .connections
             .iter()
             .filter(|upstream| upstream.stream.is_none() && upstream.wire.inflight() > 0)
-            .filter(|upstream| matches!(upstream.role(), Role::Shared(_)))
+            .filter(|upstream| matches!(upstream.role(), Role::Shared(_) | Role::User))
             .map(|upstream| upstream.key)
             .collect();
         for key in connecting {
@@ -148,6 +150,15 @@ impl Worker {
                 _ => self.fail_one(request, (cluster, &name), word),
             }
         }
+    }
+
+    /// Redis does not let a user in as which requests wait here: they are answered with that.
+    pub(super) fn refuse_user(&mut self, key: UpstreamKey, step: &str, reply: &str) -> Option<Duration> {
+        if let Some(word) = self.upstreams.note_refused_user(&self.core, key, step, reply) {
+            self.answer_parked(key, &word);
+        }
+        self.fail_all(key, "Redis refused its user");
+        None
     }
 
     /// What depended on a connection that has ended hears of it.

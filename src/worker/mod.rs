@@ -80,6 +80,7 @@ mod transactions;
 pub mod turn;
 pub mod upstream;
 mod upstream_task;
+pub mod user_login;
 mod users;
 mod write_behind;
 

@@ -18,7 +18,7 @@ impl Worker {
         let Some(upstream) = self.upstreams.connections.get(key) else { return false };
         let is_push = reply.first() == Some(&b'>');
         match upstream.role() {
-            Role::Shared(_) | Role::Confirming(_) | Role::Spare | Role::OutOfBand => false,
+            Role::Shared(_) | Role::User | Role::Confirming(_) | Role::Spare | Role::OutOfBand => false,
             Role::Session(_) => is_push,
             Role::Copies => {
                 if is_push {

@@ -16,7 +16,7 @@ use super::rounds::Rounds;
 use super::send::Sender;
 use super::session::Sessions;
 use super::upstream::Upstreams;
-use crate::config::Config;
+use crate::config::{Config, UpstreamIdentity};
 use crate::limits::SCRATCH_BYTES;
 use crate::shared::gateway::Gateway;
 use crate::worker::names::ClientKey;
@@ -83,6 +83,12 @@ impl Worker {
                 self.clients.all.iter_mut().for_each(|client| client.session.limits_changed = true);
             }
             self.configure_hot(Some(&former));
+            if self.core.config.auth.upstream_identity != UpstreamIdentity::Same {
+                self.clients.all.iter_mut().for_each(|client| {
+                    client.session.login = None;
+                    client.session.refresh_plain();
+                });
+            }
             for cluster in self.core.config.clusters() {
                 let (was, is) = (former.upstream_of(cluster), self.core.config.upstream_of(cluster));
                 if (&was.user, &was.password) != (&is.user, &is.password) {
@@ -145,6 +151,7 @@ impl Worker {
         self.look_at_snapshots();
         self.visit_clients();
         self.visit_upstreams();
+        self.upstreams.leave_users();
         self.hot.give_back();
         self.core.effects.give_back();
         self.upstreams.retries.give_back();

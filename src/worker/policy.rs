@@ -39,7 +39,7 @@ pub enum Policy {
 impl Worker {
     /// Asks the policies of its keys about a request of which `verdict` was decided.
     pub(super) fn policy(&mut self, client: ClientKey, resolved: &Resolved<'_>, verdict: &Verdict) -> Policy {
-        let forwards = matches!(verdict, Verdict::Forward(_));
+        let forwards = matches!(verdict, Verdict::Forward(_) | Verdict::ForwardAsUser(_));
         let is_queued = matches!(verdict, Verdict::Queue { part: Part::Redis, .. });
         if is_queued {
             self.count_access(client, resolved);
@@ -81,6 +81,8 @@ impl Worker {
                 }
                 None => self.policy_of_several(client, resolved),
             },
+            // Only Redis knows whether its user may do what the script is declared to do.
+            (None, Verdict::ForwardAsUser(_)) => self.policy_of_several(client, resolved),
             (None, Verdict::Session(Session::Exec, _)) => self.policy_of_exec(client, resolved),
             // It begins or ends at the gateway.
             (None, Verdict::Session(Session::Multi | Session::Discard, _)) => Policy::Go(None),
@@ -275,9 +277,11 @@ impl Worker {
 fn context_of(verdict: &Verdict) -> Option<CommandContext> {
     match verdict {
         Verdict::Queue { .. } => Some(CommandContext::Transaction),
-        Verdict::Forward(_) | Verdict::Split(_) | Verdict::Fan(_) | Verdict::Session(..) => {
-            Some(CommandContext::Alone)
-        }
+        Verdict::Forward(_)
+        | Verdict::ForwardAsUser(_)
+        | Verdict::Split(_)
+        | Verdict::Fan(_)
+        | Verdict::Session(..) => Some(CommandContext::Alone),
         Verdict::Answer(_)
         | Verdict::Reserve(_)
         | Verdict::Refuse(_)

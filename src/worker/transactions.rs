@@ -39,7 +39,10 @@ impl Worker {
             };
         };
         let key_hash = transaction.key_hashes.first().copied();
-        let verdict = match transaction.only_key().filter(|_| !watches && transaction.may_fold()) {
+        let verdict = match transaction
+            .only_key()
+            .filter(|_| !watches && !transaction.as_user && transaction.may_fold())
+        {
             Some((hash, name)) => self.fold_transaction(client_key, resolved, &transaction, (hash, name)),
             None => {
                 let hashes = &transaction.key_hashes;

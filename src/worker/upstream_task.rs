@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use rand::Rng;
 use tokio::time::{sleep, timeout};
+use zeroize::Zeroizing;
 
 use super::intake::{Filled, Intake};
 use super::names::UpstreamKey;
@@ -21,6 +22,7 @@ use super::owners::Worker;
 use super::turn::turn;
 use super::upstream::greeting::{Connected, Greeting, GreetingError, greet};
 use super::upstream::parallel::ALONE;
+use super::upstream::user_logins::is_of_user;
 use super::upstream::{Phase, Role, Upstream};
 use crate::config;
 use crate::limits::READS_PER_TURN_MAX;
@@ -305,12 +307,26 @@ impl Worker {
         upstream.alive_ns = self.core.now_ns;
         let node = self.core.snapshots.topology.node(upstream.node)?;
         let settings = self.core.upstream_of(node.cluster);
+        let (user, password) = match upstream.login {
+            0 => (
+                settings.user.as_ref().map(|user| Box::from(user.as_bytes())),
+                settings
+                    .password
+                    .as_ref()
+                    .map(|secret| Zeroizing::new(Box::from(secret.reveal().as_bytes()))),
+            ),
+            // Nobody is that user any more.
+            number => {
+                let login = self.upstreams.logins.get(number)?;
+                (Some(login.name.clone()), Some(login.password.clone()))
+            }
+        };
         let greeting = Greeting {
             address: node.address.clone(),
             dialer: self.core.gateway.dialer_of(node.cluster).clone(),
             version: upstream.version,
-            user: settings.user.clone(),
-            password: settings.password.as_ref().map(|secret| secret.reveal().to_owned()),
+            user,
+            password,
             database: upstream.database,
             readonly: upstream.readonly,
             session: upstream.greeting.clone(),
@@ -391,6 +407,11 @@ impl Worker {
             self.tracking_failed(key, node, error);
             return None;
         }
+        if let GreetingError::Refused { step, reply } = error
+            && is_of_user(upstream, reply)
+        {
+            return self.refuse_user(key, step, reply);
+        }
         if let GreetingError::Refused { reply, .. } = error
             && reply.starts_with("BUSY ")
         {
@@ -403,7 +424,9 @@ impl Worker {
         tally.connect_failures += 1;
         self.note_down(node, role);
         self.core.tallies.error(ErrorKind::UpstreamUnavailable);
-        if failures == 1 {
+        // One that is not kept tries as often as it is wanted.
+        let is_known = role == Role::User && self.upstreams.pools.census.backs_off(node);
+        if failures == 1 && !is_known {
             tracing::warn!(node = %self.core.node_name(node), %error, "can't connect to an upstream node; trying again");
         }
         self.back_off(key, failures, &error.to_string())

@@ -36,7 +36,9 @@ impl Worker {
     ) -> Flow {
         if let Some(client) = self.clients.all.get(key) {
             let named = match denied {
-                Denied::Command => self.core.snapshots.commands.get(resolved.command).name.as_bytes(),
+                Denied::Command | Denied::Code => {
+                    self.core.snapshots.commands.get(resolved.command).name.as_bytes()
+                }
                 _ => resolved.request.arg(denied.argument()).unwrap_or_default(),
             };
             let user = &client.session.user;
@@ -57,7 +59,10 @@ fn goes_on(client: &mut Client, users: &Users) -> bool {
     }
     let Some(user) = users.get(&session.user) else { return false };
     let former = session.restricted.clone();
+    let login = session.login.take();
     session.become_user(user);
+    session.login = login.filter(|_| session.restricted.is_some());
+    session.refresh_plain();
     if let (Some(transaction), true) = (session.transaction.queuing_mut(), former != session.restricted) {
         // What is queued was looked at by the former rules.
         transaction.poisoned = true;

@@ -109,7 +109,7 @@ impl Worker {
         resolved: &Resolved<'_>,
         verdict: &Verdict,
     ) -> Option<WriteBehindOp> {
-        if !matches!(verdict, Verdict::Forward(_)) {
+        if !matches!(verdict, Verdict::Forward(_) | Verdict::ForwardAsUser(_)) {
             return None;
         }
         let op = match self.hot.foldable(resolved.command)?.op(resolved.request)? {
@@ -199,7 +199,7 @@ impl Worker {
                 }
                 named
             }
-            Verdict::Forward(_) | Verdict::Split(_) => self.named(key, resolved),
+            Verdict::Forward(_) | Verdict::ForwardAsUser(_) | Verdict::Split(_) => self.named(key, resolved),
             // What blocks is for other types than counters, and must not hold up one.
             Verdict::Session(..) => BarrierKeys::default(),
             Verdict::Fan(Fan::Min | Fan::MinArray) => BarrierKeys { all: true, ..BarrierKeys::default() },

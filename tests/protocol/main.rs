@@ -21,6 +21,7 @@ mod equal_rights;
 mod equal_sessions;
 mod equal_to_redis;
 mod gateway_verbs;
+mod identity;
 mod large_pipelines;
 mod large_values;
 mod malformed_input;

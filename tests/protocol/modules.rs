@@ -123,3 +123,28 @@ fn a_module_before_a_cluster() {
         cluster.client(cluster.master_of(key)).check(&format!("LEDGER.READ {key}"), ":2");
     }
 }
+
+#[test]
+fn a_restricted_user_runs_them_as_itself() {
+    let server = Server::with(&["--loadmodule", module()]);
+    for (identity, without_keys) in
+        [("same", "$3 app"), ("gateway", "-NOPERM No permissions to access a key")]
+    {
+        let gateway =
+            Gateway::before(&server).config(&format!("auth.upstream_identity = \"{identity}\"\n")).start();
+        wait_until_known(&gateway);
+        for mut admin in [server.client(), gateway.client()] {
+            admin.check("ACL SETUSER app reset on >pw ~app:* +@all -@admin -@dangerous", "+OK");
+        }
+        let mut client = gateway.client();
+        client.check("AUTH app pw", "+OK");
+        client.check("DEL app:k", ":...");
+        client.check("LEDGER.ADD app:k 5", "*2 :0 :5");
+        client.check("LEDGER.READ other:k", "-NOPERM No permissions to access a key");
+        client.check("LEDGER.WHOAMI", without_keys);
+        gateway.client().check("LEDGER.WHOAMI", "$7 default");
+        client.check("MULTI", "+OK");
+        client.check("LEDGER.ADD app:k 1", "+QUEUED");
+        client.check("EXEC", "*1 *2 :5 :6");
+    }
+}

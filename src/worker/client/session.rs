@@ -2,6 +2,7 @@
 //!
 //! Plain data, changed by `decide` and by replies that confirm a change. Holds no socket and sends nothing.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
 use crate::worker::names::UpstreamKey;
 use crate::worker::selection::Selection;
+use crate::worker::user_login::UserLogin;
 
 /// Whether replies are sent (`CLIENT REPLY`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub struct Session {
     pub user: Bytes,
     /// That user, if it may not do everything.
     pub restricted: Option<Arc<User>>,
+    /// What it logged in with, if it may not do everything and is itself at Redis (`auth.upstream_identity`).
+    pub login: Option<Rc<UserLogin>>,
     /// What that user may do was given to it by a rule, so it may have servers administered.
     pub administers: bool,
     /// May send commands.
@@ -111,9 +115,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// What it has selected.
+    /// What it has selected, for what goes as the gateway's own user.
     pub fn selection(&self) -> Selection {
-        Selection { version: self.version, database: self.database }
+        Selection { version: self.version, database: self.database, login: 0 }
     }
 
     /// A new connection's session. Whoever need not log in is the user `default`.
@@ -126,6 +130,7 @@ impl Session {
             library_version: Bytes::new(),
             user: Bytes::from_static(DEFAULT_USER),
             restricted: None,
+            login: None,
             administers: false,
             authenticated: false,
             replies: Replies::On,
@@ -150,13 +155,21 @@ impl Session {
         session
     }
 
-    /// From now on it is this user's.
+    /// From now on it is this user's, who has shown no password that is kept.
     pub fn become_user(&mut self, user: &Arc<User>) {
+        self.login = None;
         self.user = Bytes::copy_from_slice(&user.name);
         self.restricted = (!user.is_unrestricted()).then(|| Arc::clone(user));
         self.administers = user.has_given_commands();
         self.limits_changed |= !self.authenticated;
         self.authenticated = true;
+        self.refresh_plain();
+    }
+
+    /// The same, by this password, and that user is itself at Redis where it may not do everything.
+    pub fn become_itself(&mut self, user: &Arc<User>, password: &[u8]) {
+        self.become_user(user);
+        self.login = self.restricted.is_some().then(|| UserLogin::new(&user.name, password));
         self.refresh_plain();
     }
 
@@ -166,6 +179,7 @@ impl Session {
             && !self.transaction.is_special()
             && self.subscriptions.is_none()
             && self.tracking.is_none()
+            && self.login.is_none()
             && self.monitors.is_empty()
             && self.replies == Replies::On;
     }

@@ -61,6 +61,8 @@ pub struct Transaction {
     pub readonly: bool,
     /// A queued command runs a script.
     pub scripts: bool,
+    /// A queued command runs at Redis as the client's own user, and so does all of it.
+    pub as_user: bool,
     /// A queued command swaps databases.
     pub swaps: bool,
     /// The keys in write-behind mode that they touch.

@@ -3,16 +3,17 @@
 //! What needs the figures of all workers or a server's word (`INFO`, `CONFIG GET`, `CLIENT LIST`, ...) goes to the control
 //! thread instead; this says so with [`Answer::Ask`].
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::Snapshots;
 use super::pose::{self, AdvertisedAddress};
-use crate::access::{DEFAULT_USER, Users};
+use crate::access::{DEFAULT_USER, User, Users};
 use crate::command::Local;
 use crate::command::render::{self, Style};
-use crate::config::Config;
+use crate::config::{Config, UpstreamIdentity};
 use crate::resp::{Request, RespVersion, encode, parse_integer};
 use crate::route::SlotAt;
 use crate::shared::topology::UpstreamKind;
@@ -98,7 +99,7 @@ pub fn answer(
         Local::Readonly if !surroundings.shown_as_cluster() => encode::error(out, surroundings.no_cluster()),
         Local::Readonly => encode::simple(out, "OK"),
         Local::Whoami => encode::bulk(out, &session.user),
-        Local::Auth => return auth(&surroundings.snapshots.users, session, request, out),
+        Local::Auth => return auth(surroundings, session, request, out),
         Local::Hello => return hello(surroundings, session, request, out),
         Local::Select => return select(surroundings, request, out),
         Local::Client => return client(surroundings, session, request, out),
@@ -149,7 +150,21 @@ fn role(out: &mut Vec<u8>) {
     encode::array(out, 0);
 }
 
-fn auth(users: &Users, session: &mut Session, request: &Request<'_>, out: &mut Vec<u8>) -> Answer {
+/// The client has shown who it is.
+fn log_in(surroundings: &Surroundings<'_>, session: &mut Session, user: &Arc<User>, password: &[u8]) {
+    match surroundings.config.auth.upstream_identity {
+        UpstreamIdentity::Same => session.become_itself(user, password),
+        UpstreamIdentity::Gateway => session.become_user(user),
+    }
+}
+
+fn auth(
+    surroundings: &Surroundings<'_>,
+    session: &mut Session,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+) -> Answer {
+    let users = &surroundings.snapshots.users;
     let takes_any = users.get(DEFAULT_USER).is_some_and(|user| user.takes_any_password());
     let (user, password) = match (request.len(), request.arg(1), request.arg(2)) {
         (2, Some(_), _) if takes_any => {
@@ -165,7 +180,7 @@ fn auth(users: &Users, session: &mut Session, request: &Request<'_>, out: &mut V
     };
     match users.authenticate(user, password) {
         Some(user) => {
-            session.become_user(user);
+            log_in(surroundings, session, user, password);
             encode::simple(out, "OK");
             Answer::Done
         }
@@ -234,7 +249,7 @@ fn hello(
     };
     if let Some((user, password)) = hello.credentials {
         match surroundings.snapshots.users.authenticate(user, password) {
-            Some(user) => session.become_user(user),
+            Some(user) => log_in(surroundings, session, user, password),
             None => return Answer::Denied(Bytes::copy_from_slice(user)),
         }
     }

@@ -1,7 +1,7 @@
 //! What to do with a request: sync, free of IO, no side effect but on the session it is given.
 //!
 //! ```text
-//! (session, resolved request) -> Verdict:  Forward   one node, as it came
+//! (session, resolved request) -> Verdict:  Forward   one node, as it came; or as the client's own user
 //!                                 Split     in parts by slot
 //!                                 Fan       to several masters
 //!                                 Answer    by the gateway itself
@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::client::session::Session as ClientSession;
-use crate::access::{Denied, Users};
+use crate::access::{Denied, Users, runs_inside};
 use crate::command::{
     Class, Command, CommandError, CommandFlags, CommandTable, Fan, GIVEN_BY_RULE, Local, Reserve, Session,
 };
@@ -54,6 +54,11 @@ const NO_MULTI: &[u8] = b"ERR Command not allowed inside a transaction";
 const NO_RESERVE_IN_MULTI: &[u8] =
     b"ERR hotgate: RESERVE commands can't stand in a transaction: each is atomic by itself. \
     For several SKUs in one order add all, and cancel what was got when one fails (docs/reservations.md)";
+
+/// What a script gets that would have to run as the user itself on a connection which watches as the gateway.
+const NO_WATCH_AS_USER: &[u8] =
+    b"ERR hotgate: scripts, functions and commands of modules of a user that is itself at Redis can't stand in a transaction \
+    behind WATCH: a script looks at keys and changes them in one step, without WATCH";
 
 /// What precedes the error of an `EXEC` that is wrong by itself.
 const ABORTED_BY: &[u8] = b"EXECABORT Transaction discarded because of: ";
@@ -117,7 +122,7 @@ impl Snapshots {
     pub fn selection_at(&self, node: NodeIndex, selection: Selection) -> Selection {
         match self.has_databases(self.cluster_of_node(node)) {
             true => selection,
-            false => Selection::of_version(selection.version),
+            false => Selection { database: 0, ..selection },
         }
     }
 
@@ -158,6 +163,8 @@ pub type Refusal = Cow<'static, [u8]>;
 pub enum Verdict {
     /// Send it to one node as it is.
     Forward(Outgoing),
+    /// The same, to be run at Redis as its client's own user.
+    ForwardAsUser(Outgoing),
     /// Take it apart by slot.
     Split(split::Parts),
     /// Send it to several masters.
@@ -225,7 +232,11 @@ fn denied(
 ) -> Option<(Denied, Refusal)> {
     let user = session.restricted.as_ref().filter(|_| session.authenticated)?;
     let command = snapshots.commands.get(resolved.command);
-    let denied = user.check(resolved.command, command, resolved.request).err()?;
+    let mut verdict = user.check(resolved.command, command, resolved.request);
+    if verdict.is_err() && session.login.is_some() && runs_inside(command) {
+        verdict = user.check_as_itself(resolved.command, command, resolved.request);
+    }
+    let denied = verdict.err()?;
     let text = denied.message(user, command);
     Some((denied, if is_exec(resolved) { [ABORTED_BY, &text].concat().into() } else { text.into() }))
 }
@@ -356,7 +367,12 @@ fn in_state(snapshots: &Snapshots, session: &mut ClientSession, resolved: &Resol
             return Verdict::Refuse(text.into_bytes().into());
         }
     }
-    by_class(snapshots, resolved)
+    match by_class(snapshots, resolved) {
+        Verdict::Forward(outgoing) if session.login.is_some() && runs_inside(command) => {
+            Verdict::ForwardAsUser(outgoing)
+        }
+        verdict => verdict,
+    }
 }
 
 /// The decision between `MULTI` and `EXEC`: what Redis would queue is queued, what it would refuse poisons. So does what the
@@ -402,6 +418,15 @@ fn in_transaction(snapshots: &Snapshots, session: &mut ClientSession, resolved: 
     let queue = |slot| Verdict::Queue { slot, readonly, part };
     if part != Part::Redis {
         return queue(None);
+    }
+    if session.login.is_some() && runs_inside(command) {
+        if session.watch.is_on() {
+            poison(session);
+            return Verdict::Refuse(NO_WATCH_AS_USER.into());
+        }
+        if let Some(transaction) = session.transaction.queuing_mut() {
+            transaction.as_user = true;
+        }
     }
     match slots_of(&resolved.keys) {
         Slots::None if clusters::leaves_transaction(snapshots, session, resolved) => {

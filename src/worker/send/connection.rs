@@ -8,7 +8,7 @@ use crate::worker::errors::UpstreamError;
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::selection::Selection;
-use crate::worker::upstream::parallel::ALONE;
+use crate::worker::upstream::parallel::{ALONE, AS_USER};
 use crate::worker::upstream::{ConnectionNumber, Role};
 
 impl Sender<'_> {
@@ -45,10 +45,15 @@ impl Sender<'_> {
         Some(self.upstreams.shared_connection(self.core, node, Selection::of_version(version), number))
     }
 
-    /// The connection that carries a client's requests to a node.
+    /// The connection that carries a client's requests to a node. `None` when it has gone, or is not any more who they were to go as.
     pub(super) fn connection_of(&mut self, key: ClientKey, node: NodeIndex) -> Option<UpstreamKey> {
-        let client = self.clients.all.get(key)?;
+        let client = self.clients.all.get_mut(key)?;
         let (selection, number) = (client.session.selection(), client.connection_number);
+        if number == AS_USER {
+            let login = self.upstreams.logins.number_of(client.session.login.as_mut()?);
+            let selection = Selection { login, ..selection };
+            return Some(self.upstreams.user_connection(self.core, node, selection));
+        }
         match client.session.tracking {
             None => Some(self.upstreams.shared_connection(self.core, node, selection, number)),
             Some(_) => Some(self.client_connection(key, node, selection, number)),

@@ -15,6 +15,7 @@
 //! Owns nothing: a [`Sender`] borrows the clients and the connections for one step. It ends no request: one that fails is an
 //! [`Effect::Fail`].
 
+mod as_user;
 mod aside;
 mod connection;
 mod forward;
@@ -172,8 +173,13 @@ impl Sender<'_> {
     /// Sends what can't stay where it is, since its slot in the reply queue is taken: on the shared connection to `node`, or
     /// on the client's own. Without room it waits among the retries.
     pub fn send_to(&mut self, node: NodeIndex, pending: Pending, prefix: &[u8], bytes: Bytes) {
-        if let Some(connection) = self.connection_for(&pending, node) {
-            self.queue_on(connection, node, pending, prefix, bytes);
+        match self.connection_for(&pending, node) {
+            Some(connection) => self.queue_on(connection, node, pending, prefix, bytes),
+            None => {
+                let why = "its client is another user now".to_owned();
+                let error = UpstreamError::Unreachable(self.core.node_name(node), why);
+                self.fail(pending, error, None);
+            }
         }
     }
 

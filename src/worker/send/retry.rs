@@ -7,7 +7,7 @@ use crate::shared::refresh::RefreshReason;
 use crate::worker::effects::Effect;
 use crate::worker::errors::UpstreamError;
 use crate::worker::pending::{Origin, Pending};
-use crate::worker::upstream::parallel::ALONE;
+use crate::worker::upstream::parallel::{ALONE, AS_USER};
 use crate::worker::upstream::{Again, Retry};
 
 impl Sender<'_> {
@@ -73,7 +73,7 @@ impl Sender<'_> {
                 }
                 client.parked.begin();
                 client.wake();
-                if again.pending.losses > 0 {
+                if again.pending.losses > 0 && client.connection_number != AS_USER {
                     // What comes behind it goes the same way, or waits, so that it stays behind.
                     client.connection_number = ALONE;
                     client.exclusive = true;

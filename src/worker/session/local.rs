@@ -43,7 +43,9 @@ impl Sessions<'_> {
         }
         // These change what later replies look like, or end the connection: whatever came before has to be out first.
         let changes = matches!(local, Local::Hello | Local::Select | Local::Reset);
-        if changes && !client.replies.is_empty() {
+        // What is under way as the client's own user may have to go again, as that user.
+        let leaves = local == Local::Auth && client.session.login.is_some();
+        if (changes || leaves) && !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
         if changes && !self.room_for_change(key) {

@@ -81,7 +81,12 @@ impl Sessions<'_> {
             }
             Role::Events(_) => self.events_lost(owner, connection),
             Role::Tracking(_) | Role::Invalidations(_) => self.tracking_lost(owner, connection),
-            Role::Shared(_) | Role::Confirming(_) | Role::Copies | Role::Spare | Role::OutOfBand => {}
+            Role::Shared(_)
+            | Role::User
+            | Role::Confirming(_)
+            | Role::Copies
+            | Role::Spare
+            | Role::OutOfBand => {}
         }
     }
 

@@ -24,6 +24,7 @@ use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
 use crate::worker::pending::{Hook, Origin, Outgoing, Pending, Route};
+use crate::worker::selection::{LoginNumber, Selection};
 use crate::worker::send::{Exit, Payload, is_swap};
 use crate::worker::upstream::Cargo;
 
@@ -128,13 +129,19 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let suspects = |slot: SlotAt| self.upstreams.suspects.suspects(Route::Slot(slot), self.core.now_ns);
+        let as_user = client.session.transaction.queuing().is_some_and(|transaction| transaction.as_user);
         let cargo = client.session.transaction.queuing().map(|transaction| match transaction.scripts {
+            _ if as_user => Cargo::AsUser,
             _ if transaction.readonly && transaction.slot.is_some_and(suspects) => Cargo::Suspect,
             true => Cargo::Script,
             false => Cargo::reading(transaction.readonly),
         });
         if !watched && !self.sender().choose_connection_to_several(key, cargo.unwrap_or(Cargo::Other)) {
             return self.clients.wait_for_all(key);
+        }
+        if as_user && let Some((kind, text)) = self.why_not_as_user(key) {
+            self.drop_transaction(key);
+            return self.refuse(key, kind, &text);
         }
         // Room is asked for while nothing has been changed yet.
         let way = match self.exit_of_transaction(key) {
@@ -186,6 +193,23 @@ impl Sessions<'_> {
         Flow::Next
     }
 
+    /// Why the open transaction can't run as its client's own user now, if it can't.
+    fn why_not_as_user(&mut self, key: ClientKey) -> Option<(ErrorKind, String)> {
+        let transaction = self.clients.all.get(key)?.session.transaction.queuing()?;
+        if transaction.poisoned {
+            return None;
+        }
+        let route = transaction.slot.map_or(Route::Messages, Route::Slot);
+        let node = self.sender().node_for(key, route).ok();
+        self.sender().why_not_as_user(key, node)
+    }
+
+    /// What a client that is itself at Redis logs in with there.
+    fn login_of(&mut self, key: ClientKey) -> LoginNumber {
+        let login = self.clients.all.get_mut(key).and_then(|client| client.session.login.as_mut());
+        login.map_or(0, |login| self.upstreams.logins.number_of(login))
+    }
+
     /// Answers an `EXEC` with which Redis has nothing to do.
     fn end_exec(&mut self, key: ClientKey, reply: &[u8]) -> Flow {
         let ended = Ended::answered(RequestClass::Transaction);
@@ -210,7 +234,7 @@ impl Sessions<'_> {
             return Ok(Some((Exit::Now(room), Hook::WatchedTransaction)));
         }
         let selection = client.session.selection();
-        let changes = transaction.changes_connection();
+        let (changes, as_user) = (transaction.changes_connection(), transaction.as_user);
         let route = transaction.slot.map_or(Route::Messages, Route::Slot);
         let node = self.sender().node_for(key, route);
         if !changes {
@@ -218,6 +242,8 @@ impl Sessions<'_> {
             return Ok(Some((exit, Hook::Transaction)));
         }
         // One that selects a database or a version of the protocol has a connection of its own.
+        let login = if as_user { self.login_of(key) } else { 0 };
+        let selection = Selection { login, ..selection };
         let room = node.and_then(|node| {
             let room = self.connection_for_session(key, node, selection);
             room.ok_or(UpstreamError::Full("the table of session connections"))

@@ -19,7 +19,7 @@ use crate::worker::names::UpstreamKey;
 pub struct Census {
     /// By node: shared connections whose last attempt failed.
     backing_off: Vec<u32>,
-    /// By cluster: connections that are one client's own.
+    /// By cluster: connections that are one client's own, or one user's.
     owned: SmallVec<[usize; 1]>,
 }
 
@@ -57,7 +57,7 @@ impl Census {
         self.backing_off.get(node.position()).is_some_and(|backing_off| *backing_off > 0)
     }
 
-    /// Connections to a cluster that are one client's own.
+    /// Connections to a cluster that are one client's own, or one user's.
     pub fn owned(&self, cluster: ClusterId) -> usize {
         self.owned.get(cluster.position()).copied().unwrap_or(0)
     }
@@ -69,7 +69,7 @@ impl Census {
             }
             self.backing_off[node.position()] += 1;
         }
-        if role.owner().is_some() {
+        if is_owned(role) {
             if self.owned.len() <= cluster.position() {
                 self.owned.resize(cluster.position() + 1, 0);
             }
@@ -83,7 +83,7 @@ impl Census {
         {
             *backing_off = backing_off.saturating_sub(1);
         }
-        if let (Some(_), Some(owned)) = (role.owner(), self.owned.get_mut(cluster.position())) {
+        if let (true, Some(owned)) = (is_owned(role), self.owned.get_mut(cluster.position())) {
             *owned = owned.saturating_sub(1);
         }
     }
@@ -100,6 +100,10 @@ impl PartialEq for Census {
                 .map(|place| ClusterId(place as u16))
                 .all(|cluster| self.owned(cluster) == other.owned(cluster))
     }
+}
+
+fn is_owned(role: Role) -> bool {
+    role.owner().is_some() || role == Role::User
 }
 
 fn is_backing_off(role: Role, phase: Phase) -> bool {
@@ -122,6 +126,9 @@ impl Upstreams {
         if let Some(upstream) = self.connections.remove(key) {
             self.pools.census.take(Counted::of(&upstream));
             self.pools.forget(upstream.node, key);
+            if upstream.role() == Role::User {
+                self.logins.forget(&upstream);
+            }
         }
     }
 
@@ -167,7 +174,7 @@ mod tests {
 
     fn any_role(random: &mut StdRng) -> Role {
         let owner = ClientKey::from_number(random.random_range(0..5));
-        match random.random_range(0..8) {
+        match random.random_range(0..9) {
             0 => Role::Shared(0),
             1 => Role::Shared(ALONE),
             2 => Role::Session(owner),
@@ -175,6 +182,7 @@ mod tests {
             4 => Role::Subscriber(owner),
             5 => Role::Monitor(owner),
             6 => Role::Copies,
+            7 => Role::User,
             _ => Role::Spare,
         }
     }
@@ -219,7 +227,7 @@ mod tests {
                 assert_eq!(census.backs_off(node), backs_off, "seed {seed}");
             }
             for cluster in (0..4).map(ClusterId) {
-                let owned = all.iter().filter(|of| of.cluster == cluster && of.role.owner().is_some());
+                let owned = all.iter().filter(|of| of.cluster == cluster && is_owned(of.role));
                 assert_eq!(census.owned(cluster), owned.count(), "seed {seed}");
             }
         }

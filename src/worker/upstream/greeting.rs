@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 use crate::limits::REPLY_LINE_BYTES_MAX;
 use crate::net::{ConnectError, Dialer, Stream};
@@ -27,9 +28,9 @@ pub struct Greeting {
     /// The protocol version.
     pub version: RespVersion,
     /// The user, if not `default`.
-    pub user: Option<String>,
+    pub user: Option<Box<[u8]>>,
     /// The password, if one is asked for.
-    pub password: Option<String>,
+    pub password: Option<Zeroizing<Box<[u8]>>>,
     /// The database.
     pub database: u32,
     /// Reads from a replica are wanted.
@@ -103,23 +104,24 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     if greeting.bare {
         return Ok(Connected { stream, server_id: None, connect_ns, early: BytesMut::new() });
     }
-    let mut request = Vec::new();
+    // It holds a password. One that does not grow leaves no copy.
+    let mut request = Zeroizing::new(Vec::with_capacity(request_bytes_max(greeting)));
     let mut steps = Vec::new();
     let mut step = |name: &'static str, arguments: &[&[u8]]| {
-        encode::command(&mut request, arguments);
+        encode::command(&mut *request, arguments);
         steps.push(name);
     };
     let database = greeting.database.to_string();
-    let user = greeting.user.as_deref().unwrap_or("default").as_bytes();
+    let user = greeting.user.as_deref().unwrap_or(b"default");
     match (greeting.version, &greeting.password) {
         (RespVersion::Resp3, Some(password)) => {
-            step("HELLO with user and password", &[b"HELLO", b"3", b"AUTH", user, password.as_bytes()]);
+            step("HELLO with user and password", &[b"HELLO", b"3", b"AUTH", user, password]);
         }
         (RespVersion::Resp3, None) => step("HELLO 3", &[b"HELLO", b"3"]),
         (RespVersion::Resp2, Some(password)) if greeting.user.is_some() => {
-            step("user and password", &[b"AUTH", user, password.as_bytes()]);
+            step("user and password", &[b"AUTH", user, password]);
         }
-        (RespVersion::Resp2, Some(password)) => step("the password", &[b"AUTH", password.as_bytes()]),
+        (RespVersion::Resp2, Some(password)) => step("the password", &[b"AUTH", password]),
         (RespVersion::Resp2, None) => {}
     }
     if greeting.database != 0 {
@@ -137,6 +139,7 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
         steps.push("the session's own command");
     }
     stream.write_all(&request).await?;
+    drop(request);
     let mut id = None;
     let mut busy = false;
     let mut input = BytesMut::new();
@@ -167,6 +170,13 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
         id = ask_busy(&mut stream, &mut input, greeting.version).await?;
     }
     Ok(Connected { stream, server_id: id, connect_ns, early: input })
+}
+
+/// More bytes than a greeting has: its words beside the names, the password and the command of the session are below 512.
+fn request_bytes_max(greeting: &Greeting) -> usize {
+    let of = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let password = greeting.password.as_ref().map(|password| &***password);
+    512 + of(greeting.user.as_deref()) + of(password) + of(greeting.session.as_deref())
 }
 
 /// The connection's id, from a server that a script keeps busy: it refuses to tell it alone, and answers `HELLO`. Without it nobody

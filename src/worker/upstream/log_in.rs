@@ -3,7 +3,7 @@
 //! Redis lets a connection go on that had logged in with a password of before. Services whose passwords are tokens for some hours end it
 //! when its token is over, unless it has logged in anew. A refusal changes nothing: the connection is still who it was.
 //!
-//! Deliberately not told: connections on which a server speaks by itself (subscriptions, keyspace events, `MONITOR`). In RESP2 they take
+//! Deliberately not told: connections of users that are themselves at Redis, and those on which a server speaks by itself (subscriptions, keyspace events, `MONITOR`). In RESP2 they take
 //! no such command. They end with their token, as they would without a gateway.
 
 use super::{Role, Upstreams};
@@ -27,7 +27,9 @@ impl Upstreams {
         let told: Vec<UpstreamKey> = self
             .connections
             .iter()
-            .filter(|upstream| upstream.cluster == cluster && !listens(upstream.role()))
+            .filter(|upstream| {
+                upstream.cluster == cluster && upstream.login == 0 && !listens(upstream.role())
+            })
             .map(|upstream| upstream.key)
             .collect();
         for connection in told {

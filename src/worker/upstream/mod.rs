@@ -24,6 +24,7 @@ mod pool;
 mod retries;
 mod room;
 pub mod suspects;
+pub mod user_logins;
 mod vitals;
 mod wire;
 
@@ -42,7 +43,7 @@ use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::route::ClusterId;
 use crate::shared::topology::NodeIndex;
-use crate::worker::selection::Selection;
+use crate::worker::selection::{LoginNumber, Selection};
 
 use crate::worker::names::ClientKey;
 pub use greeting::GreetingError;
@@ -51,6 +52,7 @@ pub use pool::Pools;
 pub use retries::{Again, Retries, Retry};
 pub use room::{Room, RoomWaiters};
 pub use suspects::Suspects;
+pub use user_logins::UserLogins;
 pub use vitals::{Question, Vitals};
 pub use wire::{OutOfTurn, Turn, Unanswered, Wire};
 
@@ -67,6 +69,8 @@ pub struct Upstreams {
     pub retries: Retries,
     /// Reads that break their connections.
     pub suspects: Suspects,
+    /// Users that are themselves at Redis.
+    pub logins: UserLogins,
     /// Scripts known to be loaded, by node.
     pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
     /// Counts, so that replicas take turns.
@@ -82,6 +86,8 @@ pub enum Role {
     Confirming(ReplicaWait),
     /// Reads of all clients of which copies are kept, because their invalidations come the same way.
     Copies,
+    /// Clients that are the same user, for what runs at Redis as that user.
+    User,
     /// Nobody at present: clean, and kept for the next session that needs one.
     Spare,
     /// One client that watches keys or waits in a blocking command.
@@ -110,7 +116,12 @@ impl Role {
             | Self::Subscriber(owner)
             | Self::Events(owner)
             | Self::Monitor(owner) => Some(owner),
-            Self::Shared(_) | Self::Confirming(_) | Self::Copies | Self::Spare | Self::OutOfBand => None,
+            Self::Shared(_)
+            | Self::Confirming(_)
+            | Self::Copies
+            | Self::User
+            | Self::Spare
+            | Self::OutOfBand => None,
         }
     }
 }
@@ -141,6 +152,8 @@ pub struct Upstream {
     pub version: RespVersion,
     /// The database.
     pub database: u32,
+    /// Who it has logged in as.
+    pub login: LoginNumber,
     /// The node is a replica, which has to be told that reads are wanted.
     pub readonly: bool,
     /// A command of the session that the connection starts with.
@@ -231,7 +244,7 @@ impl Upstream {
 
     /// What it has selected.
     pub fn selection(&self) -> Selection {
-        Selection { version: self.version, database: self.database }
+        Selection { version: self.version, database: self.database, login: self.login }
     }
 
     /// Whom it serves.

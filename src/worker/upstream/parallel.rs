@@ -8,6 +8,8 @@
 //!   before; everything that is not behind it gets Redis's own `BUSY`.
 //! - While a node holds one up (it pauses writes, or a script keeps it busy), reads have one of their own. Reads that
 //!   were on the one that is held already go again there, but for those behind a write of their own client.
+//! - What runs at Redis as the client's own user goes over a connection of that user ([`super::user_logins`]), which is none of the
+//!   node's shared ones but has a number, so that order is kept the same way.
 //! - Reads that may break their connection have one where a single request is written at a time, so that they break nothing else.
 
 /// Which of the parallel connections to a node.
@@ -28,8 +30,11 @@ pub const ASIDE: ConnectionNumber = 3;
 /// That of reads that may break their connection ([`super::suspects`]): one request is written at a time.
 pub const ALONE: ConnectionNumber = 5;
 
+/// That of the client's own user.
+pub const AS_USER: ConnectionNumber = 6;
+
 /// How many there are.
-pub const COUNT: usize = 6;
+pub const COUNT: usize = 7;
 
 /// What a request is to its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub enum Cargo {
     Suspect,
     /// It runs a script, which may keep the node busy.
     Script,
+    /// It runs at Redis as the client's own user.
+    AsUser,
     /// Anything else.
     Other,
 }
@@ -53,11 +60,12 @@ impl Cargo {
     /// Whether a client with something unsettled on `number` can send it there as well.
     pub fn fits(self, number: ConnectionNumber) -> bool {
         match self {
-            Self::Read => true,
+            Self::Read => number != AS_USER,
             Self::Suspect => number == ALONE,
             Self::Script => matches!(number, SCRIPTS | MORE_SCRIPTS),
+            Self::AsUser => number == AS_USER,
             // A write that is held up would hold up the reads.
-            Self::Other => number != ASIDE,
+            Self::Other => !matches!(number, ASIDE | AS_USER),
         }
     }
 }

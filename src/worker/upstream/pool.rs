@@ -75,6 +75,7 @@ impl Pools {
         match cargo {
             Cargo::Read if held && !pool.holds(parallel::ASIDE) => parallel::ASIDE,
             Cargo::Suspect => parallel::ALONE,
+            Cargo::AsUser => parallel::AS_USER,
             Cargo::Script if pool.holds(parallel::SCRIPTS) => parallel::MORE_SCRIPTS,
             Cargo::Script => parallel::SCRIPTS,
             _ => pool.ordinary(long),
@@ -87,6 +88,7 @@ impl Pools {
         match cargo {
             Cargo::Read if self.holds_any() && !holds(parallel::ASIDE) => parallel::ASIDE,
             Cargo::Suspect => parallel::ALONE,
+            Cargo::AsUser => parallel::AS_USER,
             Cargo::Script if holds(parallel::SCRIPTS) => parallel::MORE_SCRIPTS,
             Cargo::Script => parallel::SCRIPTS,
             _ => {
@@ -274,7 +276,7 @@ impl Upstreams {
         let readonly = core.snapshots.read_from(cluster) != ReadFrom::Master
             && core.snapshots.topology.cluster(cluster).kind == UpstreamKind::Cluster;
         let active_ns = core.now_ns;
-        let Selection { version, database } = selection;
+        let Selection { version, database, login } = selection;
         let key = self.insert_connection(|key| Upstream {
             key,
             node,
@@ -282,6 +284,7 @@ impl Upstreams {
             role,
             version,
             database,
+            login,
             readonly,
             greeting,
             companion: None,

@@ -2,6 +2,7 @@
 //!
 //! `LEDGER.READ key` reads a string, `LEDGER.ADD key delta` adds to it and answers what it was and what it is, and
 //! `LEDGER.SHAPE key` answers in forms that few commands of Redis use: nested arrays, a double, a null, an empty array.
+//! `LEDGER.WHOAMI` names no key and answers who runs it.
 
 use redis_module::{Context, NextArg, RedisError, RedisResult, RedisString, RedisValue, redis_module};
 
@@ -46,6 +47,10 @@ fn shape(ctx: &Context, args: Vec<RedisString>) -> RedisResult {
     ]))
 }
 
+fn whoami(ctx: &Context, _: Vec<RedisString>) -> RedisResult {
+    Ok(RedisValue::BulkRedisString(ctx.get_current_user()))
+}
+
 redis_module! {
     name: "ledger",
     version: 1,
@@ -55,5 +60,6 @@ redis_module! {
         ["ledger.read", read, "readonly fast", 1, 1, 1, ""],
         ["ledger.add", add, "write deny-oom", 1, 1, 1, ""],
         ["ledger.shape", shape, "readonly", 1, 1, 1, ""],
+        ["ledger.whoami", whoami, "readonly", 0, 0, 0, ""],
     ],
 }
