@@ -27,12 +27,12 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether the upstream has to know the command for it to be of use.
+    /// Whether the upstream has to know the command for it to be of use, or for clients to expect it.
     pub fn is_run_upstream(self) -> bool {
         match self {
             Self::Key | Self::Split(_) | Self::Fan(_) | Self::AnyNode | Self::OneServer(_) => true,
             Self::Session(_) | Self::Refuse(_) => true,
-            Self::Local(local) => matches!(local, Local::Administer | Local::ResetLog),
+            Self::Local(local) => matches!(local, Local::Administer | Local::ResetLog | Local::CommandLog),
             Self::Reserve(_) => false,
         }
     }
@@ -120,8 +120,10 @@ pub enum Local {
     Hotgate,
     /// Administration of the servers, which the control thread passes on to all masters for users who were given that by a rule.
     Administer,
-    /// `SLOWLOG RESET` and its like: emptied at all masters, for whoever may, and noted.
+    /// `LATENCY RESET`: emptied at all masters, for whoever may, and noted.
     ResetLog,
+    /// `SLOWLOG` and `COMMANDLOG`: the gateway's own.
+    CommandLog,
     Hotkeys,
     /// What of `RESERVE.*` the control thread does: [`Reserve::Control`].
     Reserve,

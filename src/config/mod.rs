@@ -36,7 +36,9 @@ pub use policies::{
     Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
 };
 pub use routes::MovedKeys;
-pub use sections::{Admin, Auth, Bearer, Config, Gateway, Limits, Log, Tls, TlsCertificate, Upstream, User};
+pub use sections::{
+    Admin, Auth, Bearer, Config, Gateway, Limits, Log, SlowLog, Tls, TlsCertificate, Upstream, User,
+};
 pub use types::{
     ClientAuth, ExpireWhen, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom,
     ReadPolicy, RuleMode, Secret, SocketMode, UpstreamIdentity, UpstreamKindChoice, UserFrom,

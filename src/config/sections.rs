@@ -47,6 +47,8 @@ section! {
             "How sales of reservations (RESERVE commands) are looked after.";
         ledger: Ledger = Ledger::default(), Kind::Table { directives: Ledger::DIRECTIVES }, live,
             "Reservations in an SQL database: hotgate ledger, a process of its own, writes them.";
+        slowlog: SlowLog = SlowLog::default(), Kind::Table { directives: SlowLog::DIRECTIVES }, live,
+            "Which requests SLOWLOG and COMMANDLOG show.";
         admin: Admin = Admin::default(), Kind::Table { directives: Admin::DIRECTIVES }, live,
             "The HTTP side: dashboard, API, metrics, webhook.";
         log: Log = Log::default(), Kind::Table { directives: Log::DIRECTIVES }, live,
@@ -265,6 +267,20 @@ section! {
             "How long a client may read nothing while replies wait for it.";
         idle_timeout: Option<Duration> = None, duration_or(SECOND, 30 * 24 * HOUR, "never"), live,
             "How long a client may be silent. Subscribed and blocked clients may be silent for ever.";
+    }
+}
+
+section! {
+    /// `[slowlog]`: which requests stand out, so that `SLOWLOG` and `COMMANDLOG` show them.
+    SlowLog {
+        slower_than: Option<Duration> = Some(Duration::from_millis(10)), duration_or(1, HOUR, "never"), live,
+            "How long a request takes that is logged, from its last byte to its reply. Blocking commands are not.";
+        request_larger_than: usize = MB as usize, size(1, 512 * MB), live,
+            "The size of a request that is logged.";
+        reply_larger_than: usize = MB as usize, size(1, 512 * MB), live,
+            "The size of a reply whose request is logged.";
+        entries_max: usize = 128, count(1, 10_000), live,
+            "The number of requests that each list keeps: slow ones, large ones, those with a large reply.";
     }
 }
 

@@ -160,6 +160,7 @@ fn sources(
         quota_changes,
         audit: Box::new(move |count| audited.audit.latest(count)),
         events: Arc::clone(&gateway.events),
+        command_log: Arc::clone(&gateway.command_log),
         sale_command: Box::new(move |words, by| {
             let gateway = Arc::clone(&asked);
             Box::pin(async move { sales::answer(&gateway, &words, &by).await })

@@ -15,7 +15,7 @@ use super::masters::Masters;
 use super::quota_list::QuotaList;
 use super::routes::{place_of, routes_of};
 use super::upstream_questions::{Targets, UpstreamQuestions};
-use super::{client_command, command_docs, config_get, quota_reader, sales};
+use super::{client_command, command_docs, command_log, config_get, quota_reader, sales};
 use crate::admission::{KeyQuota, QuotaRules, Verb};
 use crate::command::Local;
 use crate::detect::TopKey;
@@ -123,6 +123,7 @@ impl AdminService {
             }
             Local::Administer | Local::ResetLog => self.administration.at_all(question).await,
             Local::Hotkeys => self.hotkeys(&arguments, question),
+            Local::CommandLog => command_log::answer(&self.gateway, question).into(),
             Local::Reserve => {
                 sales::answer(&self.gateway, &question.arguments, &question.asker.author()).await
             }

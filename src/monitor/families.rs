@@ -15,7 +15,7 @@ use super::view::{CertificateView, QuotaView, View};
 use crate::shared::histogram::{Latency, Octaves};
 use crate::shared::labels::{
     CloseReason, ErrorKind, EventKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason,
-    RequestClass, SaleRefusal, SaleVerb,
+    RequestClass, SaleRefusal, SaleVerb, Standout,
 };
 use crate::shared::tallies::NodeTally;
 
@@ -108,6 +108,10 @@ fn requests(out: &mut Exposition, view: &View) {
     let mut family = out.family(&m::ERRORS);
     for kind in ErrorKind::ALL {
         family.sample(&[kind.label()], all.errors[kind.index()] as f64);
+    }
+    let mut family = out.family(&m::STANDOUTS);
+    for kind in Standout::ALL {
+        family.sample(&[kind.label()], all.standouts[kind.index()] as f64);
     }
     let mut family = out.family(&m::REDIRECTS);
     for kind in RedirectKind::ALL {

@@ -50,6 +50,7 @@ impl Merged {
             upstream_time,
             clients,
             redirects,
+            standouts,
             nodes,
             combine,
             write_behind,
@@ -66,6 +67,7 @@ impl Merged {
         }
         add_each(&mut all.errors, errors);
         add_each(&mut all.redirects, redirects);
+        add_each(&mut all.standouts, standouts);
         all.request_time.merge(request_time);
         all.gateway_time.merge(gateway_time);
         all.upstream_time.merge(upstream_time);

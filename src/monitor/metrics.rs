@@ -37,6 +37,7 @@ metrics! {
     GATEWAY_SECONDS: Histogram "hotgate_gateway_duration_seconds" [] "What the gateway adds to the time of a client's request: queueing, folding, delivery. Redis's part of it is left out.";
     UPSTREAM_SECONDS: Histogram "hotgate_upstream_duration_seconds" [] "Time from writing a request to a node to having its whole reply. A flush has one; what is folded, cached or refused here, and what may block, has none.";
     ERRORS: Counter "hotgate_errors_total" ["kind"] "Errors by kind: what clients did wrong, what Redis refused, what the gateway could not do.";
+    STANDOUTS: Counter "hotgate_requests_standing_out_total" ["kind"] "Requests that SLOWLOG and COMMANDLOG show or would show: slow ones, large ones, those with a large reply.";
     REDIRECTS: Counter "hotgate_redirects_total" ["kind"] "Replies of Redis that sent a request elsewhere or asked for another try.";
 
     CLIENTS: Gauge "hotgate_clients" ["state"] "Client connections open now: all, and those that are blocked or subscribed.";

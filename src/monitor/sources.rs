@@ -18,6 +18,7 @@ use crate::route::Routes;
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
+use crate::shared::command_log::CommandLog;
 use crate::shared::events::Events;
 use crate::shared::keys::KeyNames;
 use crate::shared::probes::Rows;
@@ -86,6 +87,8 @@ pub struct Sources {
     pub audit: Box<dyn Fn(usize) -> Vec<AuditEntry> + Send + Sync>,
     /// What happened.
     pub events: Arc<Events>,
+    /// The requests that stood out.
+    pub command_log: Arc<CommandLog>,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,
     /// Runs a `RESERVE` command about a whole sale, for whom it is told, and gives Redis's reply. An asker waits; connections are bounded.

@@ -17,6 +17,7 @@ use crate::limits::{CONTROL_MAILBOX_MAX, DENIALS_WAITING_MAX, QUOTA_NEWS_WAITING
 use crate::route::KeyHasher;
 use crate::shared::certificates::CertificatesCell;
 use crate::shared::client_rows::{ClientRowsInbox, ClientRowsPort};
+use crate::shared::command_log::CommandLog;
 use crate::shared::config_file::ConfigFile;
 use crate::shared::connections::Connections;
 use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
@@ -101,6 +102,7 @@ impl Wiring {
             key_names: key_names(config),
             audit: Arc::clone(&prepared.audit),
             events: Arc::clone(&prepared.events),
+            command_log: Arc::new(CommandLog::default()),
             facts: config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect(),
             dialers: certificates.dialers.clone(),
             certificates: CertificatesCell::default(),

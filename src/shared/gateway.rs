@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::audit::Audit;
 use super::certificates::CertificatesCell;
 use super::client_rows::ClientRowsPort;
+use super::command_log::CommandLog;
 use super::config_file::ConfigFile;
 use super::connections::Connections;
 use super::events::Events;
@@ -86,6 +87,8 @@ pub struct Gateway {
     pub audit: Arc<Audit>,
     /// What happened.
     pub events: Arc<Events>,
+    /// The requests that stood out.
+    pub command_log: Arc<CommandLog>,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].
     pub facts: Vec<Arc<UpstreamFactsCell>>,
     /// How those servers are reached; see [`Gateway::dialer_of`].

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::ending::Ending;
 use super::labels::RequestClass;
 use crate::combine::{Member, ScriptShape, TransactionShape, Verb, WriteForm};
+use crate::command::CommandId;
 use crate::limits::LARGE_REPLY_BYTES;
 use crate::resp::RespVersion;
 use crate::route::KeyId;
@@ -82,6 +83,8 @@ pub struct Waiter {
     pub upstream_ns: u64,
     /// What it counts as.
     pub class: RequestClass,
+    /// Its command, if it is a client's.
+    pub command: Option<CommandId>,
     /// The delta of each of them; 0 for anything but an increment.
     pub delta: i64,
     /// How it says the increment.
@@ -102,6 +105,7 @@ impl Waiter {
             received_ns: now_ns,
             upstream_ns: 0,
             class: RequestClass::Local,
+            command: None,
             delta: 0,
             verb: Verb::default(),
             version: RespVersion::Resp2,
@@ -168,6 +172,21 @@ pub enum AnswerBytes<'a> {
     Copied(&'a [u8]),
     /// A buffer of its own, which others may share.
     Shared(&'a Bytes),
+}
+
+impl AnswerBytes<'_> {
+    /// How many bytes it has.
+    pub fn len(self) -> usize {
+        match self {
+            Self::Copied(bytes) => bytes.len(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Answers to members, in order. Small replies lie one behind the other in one buffer, so an answer needs no allocation of its own.

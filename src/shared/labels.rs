@@ -38,6 +38,25 @@ macro_rules! fixed_labels {
 }
 
 fixed_labels! {
+    /// Why a request stands out, in the words and the order of Valkey's `COMMANDLOG`.
+    Standout {
+        /// It took long.
+        Slow => "slow",
+        /// It was large.
+        LargeRequest => "large-request",
+        /// Its reply was large.
+        LargeReply => "large-reply",
+    }
+}
+
+impl Standout {
+    /// The kind of this name, in any case.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| word.eq_ignore_ascii_case(kind.label().as_bytes()))
+    }
+}
+
+fixed_labels! {
     /// What an event of the gateway is about.
     EventKind {
         /// A key became hot.

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod behind;
 pub mod certificates;
 pub mod client_rows;
+pub mod command_log;
 pub mod config_file;
 pub mod connections;
 pub mod courses;

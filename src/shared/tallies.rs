@@ -24,7 +24,7 @@ use super::histogram::{Latency, Octaves};
 use super::keyed::{Keyed, RowId};
 use super::labels::{
     CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, QuotaRefusal, RedirectKind, RejectReason,
-    RequestClass, SaleRefusal, SaleVerb,
+    RequestClass, SaleRefusal, SaleVerb, Standout,
 };
 use super::reservations::SaleFacts;
 use crate::limits::KEYS_TALLIED_MAX;
@@ -36,6 +36,8 @@ pub struct WorkerTallies {
     pub requests: [[u64; Outcome::COUNT]; RequestClass::COUNT],
     /// Errors by `ErrorKind`.
     pub errors: [u64; ErrorKind::COUNT],
+    /// Requests that stood out, by `Standout`.
+    pub standouts: [u64; Standout::COUNT],
     /// From the last byte of a client's request to its reply being queued for the client: what the client waits for,
     /// less the network between the two. Absent for what failed, what may block, and what never needs a node, such as `PING`.
     pub request_time: Latency,
@@ -373,6 +375,7 @@ impl Default for WorkerTallies {
             upstream_time: Latency::default(),
             clients: ClientTallies::default(),
             redirects: Default::default(),
+            standouts: Default::default(),
             nodes: Vec::new(),
             combine: CombineTallies::default(),
             write_behind: WriteBehindTallies::default(),

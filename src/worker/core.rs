@@ -8,7 +8,9 @@ use std::time::Instant;
 use super::decide::Snapshots;
 use super::decide::classes::Classes;
 use super::effects::Effects;
+use super::pending::Pending;
 use super::reply_times::ReplyTimes;
+use super::standouts::Standouts;
 use crate::command::CommandId;
 use crate::config::{self, Config, ReadFrom};
 use crate::limits::INLINE_BYTES_MAX;
@@ -34,6 +36,8 @@ pub struct Core {
     pub tallies: WorkerTallies,
     /// Times of replies, gathered for the tallies.
     pub reply_times: ReplyTimes,
+    /// Which requests are logged.
+    pub standouts: Standouts,
     /// The worker's clock: nanoseconds since the process started, as of the last tick.
     pub now_ns: u64,
     /// What rooms have asked of each other in this turn.
@@ -59,6 +63,7 @@ impl Core {
         let started = gateway.started;
         Self {
             index,
+            standouts: Standouts::new(&config.slowlog),
             gateway,
             config,
             snapshots,
@@ -90,6 +95,7 @@ impl Core {
     /// Takes over a configuration, and returns the one before.
     pub fn configure(&mut self, config: Arc<Config>) -> Arc<Config> {
         self.snapshots.read_from = read_from(&config);
+        self.standouts = Standouts::new(&config.slowlog);
         self.snapshots.routes = self.gateway.routes().as_ref().clone();
         std::mem::replace(&mut self.config, config)
     }
@@ -120,6 +126,15 @@ impl Core {
             .topology
             .node(node)
             .map_or_else(|| "an unknown node".to_owned(), |node| node.address.to_string())
+    }
+
+    /// Whether a request stands out whose reply of so many bytes has come now.
+    #[inline]
+    pub fn stands_out(&self, pending: Option<&Pending>, reply_bytes: usize) -> bool {
+        let has = |pending: &Pending| {
+            self.standouts.has(self.now_ns.saturating_sub(pending.received_ns), pending.len, reply_bytes)
+        };
+        pending.is_some_and(has)
     }
 
     /// What a command counts as.

@@ -90,10 +90,16 @@ impl Worker {
             return Ok(NextReply::Unfinished(0));
         };
         match upstream.scanner.scan(input) {
-            ReplyScan::Complete { len } => Ok(match upstream.take_answered(input[0]) {
-                Some(pending) => NextReply::Answer(len, pending),
-                None => NextReply::Whole(len),
-            }),
+            ReplyScan::Complete { len } => {
+                if self.core.stands_out(upstream.wire.front(), len) {
+                    self.note_standout(key, &input[..len]);
+                }
+                let upstream = self.upstreams.connections.get_mut(key);
+                Ok(match upstream.and_then(|upstream| upstream.take_answered(input[0])) {
+                    Some(pending) => NextReply::Answer(len, pending),
+                    None => NextReply::Whole(len),
+                })
+            }
             unfinished => self.await_rest(key, input.len(), unfinished).map(NextReply::Unfinished),
         }
     }

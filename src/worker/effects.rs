@@ -194,6 +194,10 @@ impl Worker {
             client.combined -= operations;
         }
         let ended = Ended::shared(class, answer.ending, received_ns, upstream_ns);
+        let took_ns = self.core.now_ns.saturating_sub(received_ns);
+        if self.core.standouts.has(took_ns, 0, reply.len()) {
+            self.note_folded_standout(answer, reply.len());
+        }
         let reply = match reply {
             AnswerBytes::Copied(bytes) => ReplyBytes::Borrowed(bytes),
             AnswerBytes::Shared(bytes) => ReplyBytes::Owned(bytes.clone()),

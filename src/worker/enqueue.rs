@@ -2,6 +2,7 @@
 
 use super::owners::Worker;
 use crate::combine::{Op, Verb};
+use crate::command::CommandId;
 use crate::shared::handoff::{AnswerTo, Waiter};
 use crate::shared::labels::RequestClass;
 use crate::worker::names::ClientKey;
@@ -12,7 +13,7 @@ impl Worker {
         &mut self,
         client_key: ClientKey,
         hash: u64,
-        (op, verb): (Op<'_>, Verb),
+        (op, verb, command): (Op<'_>, Verb, CommandId),
         operations: u32,
     ) {
         let Some(client) = self.clients.all.get_mut(client_key) else { return };
@@ -32,6 +33,7 @@ impl Worker {
             received_ns: self.core.now_ns,
             upstream_ns: 0,
             class: class_of(&op),
+            command: Some(command),
             delta: if let Op::Increment(delta) = op { delta } else { 0 },
             verb,
             version: client.session.version,

@@ -75,6 +75,7 @@ pub mod selection;
 pub mod send;
 pub mod serve;
 pub mod session;
+pub mod standouts;
 pub mod timers;
 mod transactions;
 pub mod turn;

@@ -234,7 +234,7 @@ impl Worker {
         let Some(client) = self.clients.all.get(client_key) else { return HotVerdict::Forward };
         let repeats_max = if by_itself { 0 } else { client.repeats_max(&self.core.config.limits) };
         let operations = 1 + resolved.request.repeats(repeats_max.min(room as usize - 1)) as u32;
-        self.enqueue(client_key, key.hash, (op, verb), operations);
+        self.enqueue(client_key, key.hash, (op, verb, resolved.command), operations);
         HotVerdict::Combined(operations)
     }
 

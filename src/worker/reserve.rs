@@ -100,6 +100,7 @@ impl Worker {
             received_ns: self.core.now_ns,
             upstream_ns: 0,
             class: RequestClass::Reserve,
+            command: Some(resolved.command),
             bytes,
             delta: 0,
             verb: CounterVerb::default(),

@@ -156,6 +156,7 @@ impl Worker {
                 WriteBehindOp::Get => RequestClass::Read,
                 WriteBehindOp::Increment(_) => RequestClass::Counter,
             },
+            command: Some(resolved.command),
             delta: 0,
             verb: Verb::default(),
             version: client.session.version,

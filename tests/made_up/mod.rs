@@ -119,6 +119,7 @@ impl Stage {
             clients,
             audit: Box::new(move |count| i.audit.latest(count)),
             events: Arc::clone(&self.events),
+            command_log: Arc::default(),
             quota_changes,
             sale_command: Box::new(|_, _| Box::pin(async { bytes::Bytes::from_static(b"+OK\r\n") })),
         }

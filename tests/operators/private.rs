@@ -32,6 +32,7 @@ const PAGES: &[&str] = &[
     "/api/nodes",
     "/api/audit?count=1000",
     "/api/events?count=1000",
+    "/api/slowlog?count=1000",
     "/api/quotas",
     "/api/clients",
     "/readyz",

@@ -26,6 +26,7 @@ mod guard;
 mod listener;
 mod quotas;
 mod sales;
+mod slowlog;
 mod stream;
 
 use std::sync::Arc;
@@ -112,6 +113,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
         .route("/api/events", get(events::list))
+        .route("/api/slowlog", get(slowlog::list))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))

@@ -25,6 +25,11 @@ impl Stall {
         self.tried_ns = None;
     }
 
+    /// How long nothing was taken of what waits, in nanoseconds.
+    pub fn silent_ns(&self) -> u64 {
+        if self.waits() { self.silent_ns } else { 0 }
+    }
+
     /// Whether something waits that was offered before.
     #[inline]
     pub fn waits(&self) -> bool {

@@ -111,6 +111,7 @@ pub fn answer(
         Local::Cluster => return cluster(surroundings, session.version, request, out),
         Local::Administer
         | Local::ResetLog
+        | Local::CommandLog
         | Local::Acl
         | Local::Config
         | Local::Info

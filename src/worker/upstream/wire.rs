@@ -395,6 +395,17 @@ impl Wire {
         self.pop().map(|pending| (pending, bytes))
     }
 
+    /// The oldest request as it stands at its reply, with its bytes.
+    pub fn front_with_bytes(&mut self) -> Option<(Pending, &[u8])> {
+        self.note_written();
+        let front = *self.inflight.front()?;
+        let bytes = match front.large {
+            true => self.large.front().map_or(&[][..], |bytes| bytes),
+            false => &self.log[self.start..self.start + front.len as usize],
+        };
+        Some((front, bytes))
+    }
+
     /// The oldest requests with their bytes, those left out that keep their bytes apart.
     pub fn oldest(&self) -> impl Iterator<Item = (&Pending, &[u8])> {
         let mut log = &self.log[self.start..];

@@ -1,0 +1,179 @@
+//! (d) Requests that stand out go into the command log: slow ones, large ones, and those with a large reply.
+//!
+//! Whether one does is three comparisons at its reply, while its bytes are still on the wire ([`super::upstream::Wire`]); all else is
+//! paid by those that do. One that was folded is known by its command, its key and what it adds. How long a command blocks is
+//! what its client asked for, and what the gateway answers by itself takes no time to speak of: neither is logged.
+//!
+//! A worker logs at most `slowlog.entries_max` requests of a kind in a second, since more would drive each other out; the others are
+//! counted only. Passwords are left out, and keys are shown as `admin.hash_key_names` says ([`arguments`]).
+
+mod arguments;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::client::Client;
+use super::core::Core;
+use super::names::{ClientKey, UpstreamKey};
+use super::owners::Worker;
+use super::pending::{Hook, Origin};
+use super::retryable::Retryable;
+use crate::config::SlowLog;
+use crate::shared::command_log::{LoggedRequest, Spent};
+use crate::shared::handoff::{Answer, AnswerTo};
+use crate::shared::labels::{Outcome, RequestClass, Standout};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// From where on a request stands out, and how many were logged.
+pub struct Standouts {
+    /// In nanoseconds; nothing takes as long as the largest number.
+    slow_ns: u64,
+    request_bytes_max: u64,
+    reply_bytes_max: u64,
+    entries_max: usize,
+    /// When the second at hand began, and how many of each kind were logged in it.
+    second_ns: u64,
+    logged: [usize; Standout::COUNT],
+}
+
+impl Standouts {
+    /// As the configuration says.
+    pub fn new(config: &SlowLog) -> Self {
+        Self {
+            slow_ns: config.slower_than.map_or(u64::MAX, |slow| slow.as_nanos() as u64),
+            request_bytes_max: config.request_larger_than as u64,
+            reply_bytes_max: config.reply_larger_than as u64,
+            entries_max: config.entries_max,
+            second_ns: 0,
+            logged: [0; Standout::COUNT],
+        }
+    }
+
+    /// Whether a request stands out that took so long and had so many bytes, as its reply did.
+    #[inline]
+    pub fn has(&self, took_ns: u64, request_bytes: u32, reply_bytes: usize) -> bool {
+        took_ns >= self.slow_ns
+            || u64::from(request_bytes) > self.request_bytes_max
+            || reply_bytes as u64 > self.reply_bytes_max
+    }
+
+    /// Why it does.
+    fn kinds(&self, took_ns: u64, request_bytes: u64, reply_bytes: u64) -> impl Iterator<Item = Standout> {
+        let slow = (took_ns >= self.slow_ns).then_some(Standout::Slow);
+        let request = (request_bytes > self.request_bytes_max).then_some(Standout::LargeRequest);
+        let reply = (reply_bytes > self.reply_bytes_max).then_some(Standout::LargeReply);
+        [slow, request, reply].into_iter().flatten()
+    }
+
+    /// Whether one more of a kind is logged now.
+    fn has_room(&mut self, kind: Standout, now_ns: u64) -> bool {
+        if now_ns.saturating_sub(self.second_ns) >= SECOND_NS {
+            (self.second_ns, self.logged) = (now_ns, Default::default());
+        }
+        let logged = &mut self.logged[kind.index()];
+        let has_room = *logged < self.entries_max;
+        *logged += usize::from(has_room);
+        has_room
+    }
+}
+
+/// What is known of a request that stands out, but for its arguments.
+struct Found {
+    entry: LoggedRequest,
+    took_ns: u64,
+}
+
+impl Found {
+    /// It took so long, of which Redis took `upstream_ns`.
+    fn new(mut entry: LoggedRequest, took_ns: u64, upstream_ns: u64) -> Self {
+        let upstream_ns = upstream_ns.min(took_ns);
+        entry.spent.whole_us = took_ns / 1000;
+        entry.spent.waiting_us = (took_ns - upstream_ns) / 1000;
+        entry.spent.upstream_us = upstream_ns / 1000;
+        Self { entry, took_ns }
+    }
+}
+
+impl Worker {
+    /// The oldest request on a connection stands out, with the reply that has come. It is logged if that is its answer.
+    #[cold]
+    pub(super) fn note_standout(&mut self, key: UpstreamKey, reply: &[u8]) {
+        let Some(upstream) = self.upstreams.connections.get_mut(key) else { return };
+        let node = upstream.node;
+        let Some((pending, bytes)) = upstream.wire.front_with_bytes() else { return };
+        let is_last = (pending.leading, pending.delivered) == (0, 1) && pending.hook != Hook::Subscription;
+        let is_answer = !reply.starts_with(b">") && Retryable::of(reply).is_none();
+        if !is_last || !is_answer || pending.class == RequestClass::Blocking {
+            return;
+        }
+        let client = match pending.origin {
+            Origin::Client { key, .. } => Some(key),
+            // The first of those who share the read stands for all.
+            Origin::CacheFetch(fetch, _) => self.hot.cache.waiters_of(fetch).next(),
+            _ => return,
+        };
+        let now_ns = self.core.now_ns;
+        let entry = LoggedRequest {
+            node: self.core.node_name(node),
+            request_bytes: u64::from(pending.len.saturating_sub(pending.prefix_len)),
+            reply_bytes: reply.len() as u64,
+            ..of_client(client.and_then(|key| self.clients.all.get(key)))
+        };
+        let found = Found::new(
+            entry,
+            now_ns.saturating_sub(pending.received_ns),
+            now_ns.saturating_sub(pending.sent_ns),
+        );
+        let request = &bytes[(pending.prefix_len as usize).min(bytes.len())..];
+        log(&mut self.core, found, |core| arguments::of_bytes(core, request));
+    }
+
+    /// The answer to an operation that was folded stands out.
+    #[cold]
+    pub(super) fn note_folded_standout(&mut self, answer: &Answer, reply_bytes: usize) {
+        let waiter = &answer.waiter;
+        let AnswerTo::Slot { client, .. } = waiter.to else { return };
+        if answer.ending.outcome == Outcome::Failed {
+            return;
+        }
+        let client = self.clients.all.get(ClientKey::from_number(client));
+        let entry = LoggedRequest { folded: true, reply_bytes: reply_bytes as u64, ..of_client(client) };
+        let took_ns = self.core.now_ns.saturating_sub(waiter.received_ns);
+        let found = Found::new(entry, took_ns, waiter.upstream_ns);
+        let key = answer.hash.and_then(|hash| self.hot.entry(hash)).map(|entry| &entry.key[..]);
+        log(&mut self.core, found, |core| arguments::of_folded(core, waiter, key));
+    }
+}
+
+fn log(core: &mut Core, found: Found, arguments: impl FnOnce(&Core) -> Vec<Vec<u8>>) {
+    let Found { mut entry, took_ns } = found;
+    let kinds: Vec<Standout> =
+        core.standouts.kinds(took_ns, entry.request_bytes, entry.reply_bytes).collect();
+    let mut with_room = Vec::new();
+    for kind in kinds {
+        core.tallies.standouts[kind.index()] += 1;
+        if core.standouts.has_room(kind, core.now_ns) {
+            with_room.push(kind);
+        }
+    }
+    if with_room.is_empty() {
+        return;
+    }
+    entry.arguments = arguments(core);
+    entry.at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    for kind in with_room {
+        core.gateway.command_log.add(kind, entry.clone(), core.standouts.entries_max);
+    }
+}
+
+/// An entry that says whose request it is.
+fn of_client(client: Option<&Client>) -> LoggedRequest {
+    let Some(client) = client else { return LoggedRequest::default() };
+    LoggedRequest {
+        address: client.peer.to_string(),
+        name: client.session.name.to_vec(),
+        user: client.session.user.to_vec(),
+        spent: Spent { stalled_us: client.stall.silent_ns() / 1000, ..Spent::default() },
+        ..LoggedRequest::default()
+    }
+}

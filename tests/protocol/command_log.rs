@@ -1,0 +1,96 @@
+//! `SLOWLOG` and `COMMANDLOG`: what stood out among the requests of the gateway, in the shapes of Redis and Valkey.
+
+use crate::support::{Gateway, Server, wait_until};
+
+/// A gateway that logs all but the fastest requests, and what is longer than 1000 bytes.
+const ALL: &str = "slowlog.slower_than = \"1us\"\nslowlog.request_larger_than = 1000\nslowlog.reply_larger_than = 1000\n\
+    slowlog.entries_max = 20\n";
+
+#[test]
+fn a_slow_request_has_an_entry_of_the_shape_that_redis_gives_it() {
+    let server = Server::start();
+    let mut direct = server.client();
+    direct.check("CONFIG SET slowlog-log-slower-than 0", "+OK");
+    let gateway = Gateway::before(&server).config(ALL).start();
+    let mut client = gateway.client();
+    client.check("CLIENT SETNAME app", "+OK");
+    client.check("SET app:k value", "+OK");
+    let theirs = direct.list("SLOWLOG GET 1");
+    let ours = client.list("SLOWLOG GET 1");
+    assert_eq!(ours.len(), theirs.len(), "{ours:?}, at Redis {theirs:?}");
+    assert!(ours.ends_with(&["app".to_owned()]), "{ours:?}");
+    for word in ["SET", "app:k", "value"] {
+        assert!(ours.iter().any(|part| part == word), "{ours:?}");
+    }
+    assert!(client.integer("SLOWLOG LEN") >= 1);
+    for line in ["SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG GET 1 2", "SLOWLOG HELP", "SLOWLOG NO"] {
+        assert_eq!(client.ask(line), direct.ask(line), "{line}");
+    }
+    client.check("SLOWLOG RESET", "+OK");
+    assert!(client.integer("SLOWLOG LEN") <= 1, "what came after it");
+}
+
+#[test]
+fn sizes_stand_out() {
+    let server = Server::start();
+    let gateway = Gateway::before(&server).config(ALL).start();
+    let mut client = gateway.client();
+    let long = "v".repeat(2000);
+    client.check(&format!("SET app:k {long}"), "+OK");
+    client.ask("GET app:k");
+    let requests = client.list("COMMANDLOG GET -1 large-request");
+    assert!(requests.iter().any(|part| part.ends_with("... (1872 more bytes)")), "{requests:?}");
+    let replies = client.list("COMMANDLOG GET -1 LARGE-REPLY");
+    assert!(
+        replies.iter().any(|part| part == "GET") && !replies.iter().any(|part| part == "SET"),
+        "{replies:?}"
+    );
+    client.check(
+        "COMMANDLOG GET 1 quick",
+        "-ERR type should be one of the following: SLOW, LARGE-REQUEST, LARGE-REPLY",
+    );
+    client.check("COMMANDLOG RESET large-reply", "+OK");
+    client.check("COMMANDLOG LEN large-reply", ":0");
+    client.check("COMMANDLOG LEN large-request", ":1");
+}
+
+/// A transaction is one entry; what was folded has one like any other; what blocks has none.
+#[test]
+fn whatever_way_a_request_went_it_is_logged_once() {
+    let server = Server::start();
+    let rule = "[[rule]]\nmatch = \"hot:*\"\nmode = \"combine\"\n";
+    let gateway = Gateway::before(&server).config(&format!("{ALL}{rule}")).start();
+    let mut client = gateway.client();
+    client.check("INCRBY hot:k 5", ":5");
+    client.check("MULTI", "+OK");
+    client.check("SET app:a 1", "+QUEUED");
+    client.check("GET app:a", "+QUEUED");
+    client.ask("EXEC");
+    client.ask("BLPOP app:list 0.01");
+    let entries = client.list("SLOWLOG GET -1");
+    let has = |word: &str| entries.iter().filter(|part| *part == word).count();
+    assert_eq!((has("incrby"), has("hot:k")), (1, 1), "{entries:?}");
+    assert_eq!((has("MULTI"), has("SET app:a 1"), has("EXEC")), (1, 1, 1), "{entries:?}");
+    assert_eq!(has("BLPOP"), 0, "{entries:?}");
+}
+
+/// Redis stands still for a while: every request is slow, and the list has as many as it may.
+#[test]
+fn a_flood_of_slow_requests_is_counted_and_a_few_are_kept() {
+    let server = Server::start();
+    let config = "slowlog.slower_than = \"1us\"\nslowlog.entries_max = 5\n";
+    let gateway = Gateway::before(&server).config(config).start();
+    let mut client = gateway.client();
+    for _ in 0..100 {
+        client.check("PING", "+PONG");
+        client.ask("GET app:k");
+    }
+    assert_eq!(client.integer("SLOWLOG LEN"), 5);
+    wait_until("all are counted", || {
+        let metrics = gateway.get("/metrics").1;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("hotgate_requests_standing_out_total{kind=\"slow\"}"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).is_some_and(|count| count >= 100.0)
+    });
+}
