@@ -1,5 +1,8 @@
 //! A member of a queue: the caller that waits for the reply.
 
+use std::fmt::Debug;
+use std::hash::Hash;
+
 /// How a client said an increment of a string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verb {
@@ -17,6 +20,9 @@ pub enum Verb {
 /// Who waits for one operation, or for several equal ones in a row: as many commands of one connection, with nothing
 /// between them. Small, and opaque to the queue but for this.
 pub trait Member: Copy {
+    /// Names a connection.
+    type Caller: Copy + Debug + Ord + Hash;
+
     /// For how many operations it waits; at least 1.
     fn operations(&self) -> u32;
 
@@ -24,7 +30,7 @@ pub trait Member: Copy {
     fn one(&self, place: u32) -> Self;
 
     /// The connection that it belongs to: operations of one connection keep their order.
-    fn caller(&self) -> u64;
+    fn caller(&self) -> Self::Caller;
 
     /// How it says an increment of a string.
     fn verb(&self) -> Verb {
@@ -34,13 +40,13 @@ pub trait Member: Copy {
 
 /// Nobody waits.
 impl Member for () {
+    type Caller = ();
+
     fn operations(&self) -> u32 {
         1
     }
 
     fn one(&self, _: u32) -> Self {}
 
-    fn caller(&self) -> u64 {
-        0
-    }
+    fn caller(&self) {}
 }

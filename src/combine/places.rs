@@ -9,6 +9,7 @@
 //! the last stays open: so nothing has to be looked for when places change.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 /// Segments looked at for one operation: beyond it, it goes to the end.
 const LOOKS_MAX: usize = 32;
@@ -16,17 +17,24 @@ const LOOKS_MAX: usize = 32;
 /// Connections whose room an empty queue keeps.
 const CALLERS_KEPT: usize = 16;
 
-#[derive(Debug, Default)]
-pub(super) struct Places {
+/// The places of the connections that `C` names.
+#[derive(Debug)]
+pub(super) struct Places<C> {
     /// The first segment that operations may join.
     open_from: usize,
     /// The last segment in which a connection has something, where that is not the first open one.
-    last_of: HashMap<u64, usize, ahash::RandomState>,
+    last_of: HashMap<C, usize, ahash::RandomState>,
     /// Operations keep the order in which they came.
     keeps_order: bool,
 }
 
-impl Places {
+impl<C> Default for Places<C> {
+    fn default() -> Self {
+        Self { open_from: 0, last_of: HashMap::default(), keeps_order: false }
+    }
+}
+
+impl<C: Eq + Hash> Places<C> {
     /// Has operations join the last of the `waiting` segments only, or from now on any that is open.
     pub fn keep_order(&mut self, keeps_order: bool, waiting: usize) {
         if std::mem::replace(&mut self.keeps_order, keeps_order) && !keeps_order {
@@ -36,7 +44,7 @@ impl Places {
     }
 
     /// The segments that an operation of this connection may join, in order, of `waiting` that there are.
-    pub fn open_to(&self, caller: u64, waiting: usize) -> std::ops::Range<usize> {
+    pub fn open_to(&self, caller: C, waiting: usize) -> std::ops::Range<usize> {
         let last = waiting.saturating_sub(1);
         if self.keeps_order || self.open_from >= last {
             return last..waiting;
@@ -46,7 +54,7 @@ impl Places {
     }
 
     /// An operation of this connection is in this segment now.
-    pub fn on_placed(&mut self, caller: u64, segment: usize) {
+    pub fn on_placed(&mut self, caller: C, segment: usize) {
         if segment > self.open_from && !self.keeps_order {
             self.last_of.insert(caller, segment);
         }

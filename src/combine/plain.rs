@@ -120,66 +120,19 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
         command += segment.commands();
     }
     part_refused(segments, &mut fates, received, &mut outcome);
-    let kept = fates.iter().position(|(_, fate)| matches!(fate, Fate::Again(..)));
-    let took_effect = |place: &usize| {
-        !matches!(fates[*place].1, Fate::Again(0, _) | Fate::Refused) && segments[*place].is_write()
-    };
-    let last_effect = (0..segments.len()).rev().find(took_effect);
-    if let Some(kept) = kept {
-        outcome.again = fates[kept..].iter().find_map(|(_, fate)| match fate {
-            Fate::Again(_, again) => *again,
-            _ => None,
-        });
-        // Reads whose answers are older than a write before them that goes again.
-        for (_, fate) in fates.iter_mut().skip(last_effect.unwrap_or(0).max(kept) + 1) {
-            *fate = match *fate {
-                Fate::Again(_, again) => Fate::Again(0, again),
-                Fate::Refused => Fate::Refused,
-                Fate::Answered | Fate::Lost => Fate::Again(0, None),
-            };
-        }
-        if last_effect.is_some_and(|last| last > kept) {
-            refuse_overtaken(segments, &mut fates, sink);
-        }
-    }
+    outcome.again = keep_order(segments, &mut fates, sink);
     for (mut segment, (command, fate)) in std::mem::take(segments).into_iter().zip(fates) {
         match fate {
             Fate::Answered | Fate::Refused => {
-                let in_doubt = reads_in_doubt(&segment, segment.operations, command, received);
-                segments.extend(in_doubt);
-                learn(&segment, command, received, &mut outcome.rights_learned);
-                let value = match segment.kind {
-                    Kind::Transaction(_) => answer_transactions(&mut segment, command, received, sink),
-                    _ => answer(&segment, command, received, sink),
-                };
-                match segment.kind {
-                    Kind::HashCounter => {
-                        outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
-                        outcome.fields_are_moved |= segment.is_write() && !value.is_some_and(near_zero);
-                    }
-                    Kind::Write(form) if form.sets_fields() => {
-                        (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
-                    }
-                    Kind::Script(shape) if segment.unfolded => {
-                        (outcome.written, outcome.value) = (true, None);
-                        (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
-                        learn_trial(&mut segment, shape, command, received, &mut outcome);
-                    }
-                    Kind::Write(form) if !form.sets_string() => {}
-                    _ if segment.is_write() => (outcome.written, outcome.value) = (true, value),
-                    _ => {}
-                }
+                segments.extend(reads_in_doubt(&segment, segment.operations, command, received));
+                settle_whole(&mut segment, command, received, &mut outcome, sink);
                 finished.push(segment);
             }
             Fate::Lost => {
                 (outcome.written, outcome.value) = (true, None);
                 outcome.fields_are_moved = true;
-                let writes = segment.take_writes();
-                settle::settle_unknown(&writes, UNKNOWN, sink);
-                let (to, segment) = match segment.operations {
-                    0 => (&mut *finished, segment),
-                    _ => (&mut *segments, segment),
-                };
+                settle::settle_unknown(&segment.take_writes(), UNKNOWN, sink);
+                let to = if segment.operations > 0 { &mut *segments } else { &mut *finished };
                 to.push(segment);
             }
             Fate::Again(answered, again) => {
@@ -195,15 +148,73 @@ pub(super) fn settle<M: Member, R: AsRef<[u8]>>(
                     segment.unfold();
                 }
                 segment.calls.is_missing |= again == Some(Again::NoScript);
-                if segment.operations > 0 {
-                    segments.push(segment);
-                } else {
-                    finished.push(segment);
-                }
+                let to = if segment.operations > 0 { &mut *segments } else { &mut *finished };
+                to.push(segment);
             }
         }
     }
     outcome
+}
+
+/// Sees to the order of what goes again, and says how it goes: reads whose answers are older than a write before them that goes again do
+/// so too, and who would be overtaken by itself is told.
+fn keep_order<M: Member>(
+    segments: &mut [Segment<M>],
+    fates: &mut [(usize, Fate)],
+    sink: &mut impl FnMut(M, Settled),
+) -> Option<Again> {
+    let kept = fates.iter().position(|(_, fate)| matches!(fate, Fate::Again(..)))?;
+    let took_effect = |place: &usize| {
+        !matches!(fates[*place].1, Fate::Again(0, _) | Fate::Refused) && segments[*place].is_write()
+    };
+    let last_effect = (0..segments.len()).rev().find(took_effect);
+    let again = fates[kept..].iter().find_map(|(_, fate)| match fate {
+        Fate::Again(_, again) => *again,
+        _ => None,
+    });
+    for (_, fate) in fates.iter_mut().skip(last_effect.unwrap_or(0).max(kept) + 1) {
+        *fate = match *fate {
+            Fate::Again(_, again) => Fate::Again(0, again),
+            Fate::Refused => Fate::Refused,
+            Fate::Answered | Fate::Lost => Fate::Again(0, None),
+        };
+    }
+    if last_effect.is_some_and(|last| last > kept) {
+        refuse_overtaken(segments, fates, sink);
+    }
+    again
+}
+
+/// Answers all members of a segment, and notes what its replies show.
+fn settle_whole<M: Member, R: AsRef<[u8]>>(
+    segment: &mut Segment<M>,
+    command: usize,
+    received: &FlushReplies<R>,
+    outcome: &mut PlainOutcome,
+    sink: &mut impl FnMut(M, Settled),
+) {
+    learn(segment, command, received, &mut outcome.rights_learned);
+    let value = match segment.kind {
+        Kind::Transaction(_) => answer_transactions(segment, command, received, sink),
+        _ => answer(segment, command, received, sink),
+    };
+    match segment.kind {
+        Kind::HashCounter => {
+            outcome.hash_is_calm = value.map(near_zero).or(outcome.hash_is_calm);
+            outcome.fields_are_moved |= segment.is_write() && !value.is_some_and(near_zero);
+        }
+        Kind::Write(form) if form.sets_fields() => {
+            (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
+        }
+        Kind::Script(shape) if segment.unfolded => {
+            (outcome.written, outcome.value) = (true, None);
+            (outcome.hash_is_calm, outcome.fields_are_moved) = (Some(false), true);
+            learn_trial(segment, shape, command, received, outcome);
+        }
+        Kind::Write(form) if !form.sets_string() => {}
+        _ if segment.is_write() => (outcome.written, outcome.value) = (true, value),
+        _ => {}
+    }
 }
 
 /// Parts what went as it came where the node began to refuse, or ceased to: what it took must not go again.
@@ -356,7 +367,7 @@ fn refuse_overtaken<M: Member>(
     fates: &mut [(usize, Fate)],
     sink: &mut impl FnMut(M, Settled),
 ) {
-    let mut behind: Vec<u64> = Vec::new();
+    let mut behind: Vec<M::Caller> = Vec::new();
     for (segment, (_, fate)) in segments.iter_mut().zip(fates).rev() {
         // What was lost is unknown, and orders nothing.
         if matches!(fate, Fate::Refused | Fate::Lost) {

@@ -53,11 +53,11 @@ const PLACES_KEPT: usize = 4;
 
 /// One hot key's operations, from their arrival to their replies. `M` is who to answer.
 #[derive(Debug)]
-pub struct KeyQueue<M> {
+pub struct KeyQueue<M: Member> {
     key: Bytes,
     companion: Bytes,
     waiting: VecDeque<Segment<M>>,
-    places: Places,
+    places: Places<M::Caller>,
     flight: Option<Flight<M>>,
     spares: SpareSegments<M>,
     operations: usize,

@@ -208,6 +208,8 @@ mod tests {
     struct Nth(u32);
 
     impl Member for Nth {
+        type Caller = u32;
+
         fn operations(&self) -> u32 {
             1
         }
@@ -216,8 +218,8 @@ mod tests {
             *self
         }
 
-        fn caller(&self) -> u64 {
-            u64::from(self.0)
+        fn caller(&self) -> u32 {
+            self.0
         }
     }
 

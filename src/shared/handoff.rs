@@ -114,10 +114,23 @@ impl Waiter {
     }
 }
 
-/// The worker itself among those who call: the numbers of its clients come nowhere near.
-const THE_WORKER: u64 = u64::MAX;
+/// Whose operations keep their order in the queue of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caller {
+    /// A client, numbered by its worker for itself.
+    Client {
+        /// The worker.
+        worker: u16,
+        /// The client's number there.
+        client: u64,
+    },
+    /// A worker itself.
+    Worker(u16),
+}
 
 impl Member for Waiter {
+    type Caller = Caller;
+
     fn operations(&self) -> u32 {
         self.operations
     }
@@ -132,13 +145,11 @@ impl Member for Waiter {
         Self { to, operations: 1, ..*self }
     }
 
-    fn caller(&self) -> u64 {
-        let client = match self.to {
-            AnswerTo::Slot { client, .. } => client,
-            AnswerTo::Admission | AnswerTo::SaleHome => THE_WORKER,
-        };
-        // Clients are numbered by each worker for itself.
-        client.rotate_left(16) ^ u64::from(self.worker)
+    fn caller(&self) -> Caller {
+        match self.to {
+            AnswerTo::Slot { client, .. } => Caller::Client { worker: self.worker, client },
+            AnswerTo::Admission | AnswerTo::SaleHome => Caller::Worker(self.worker),
+        }
     }
 
     fn verb(&self) -> Verb {
@@ -250,6 +261,15 @@ impl Answers {
 mod tests {
     use super::*;
     use crate::shared::labels::Outcome;
+
+    #[test]
+    fn clients_of_two_workers_are_never_one_caller() {
+        let client = |worker, client| Waiter::asking(worker, AnswerTo::Slot { client, sequence: 0 }, 1);
+        // The first client of worker 1, and one that came to worker 0 after 65,536 others.
+        assert_ne!(client(1, 0).caller(), client(0, 1 << 48).caller());
+        assert_eq!(client(1, 7).caller(), client(1, 7).one(3).caller());
+        assert_eq!(Waiter::asking(1, AnswerTo::Admission, 1).caller(), Caller::Worker(1));
+    }
 
     #[test]
     fn each_answer_has_its_own_reply() {

@@ -19,7 +19,7 @@ fn read_before<M: Member>(segments: &mut [Segment<M>]) {
     let Some(last_write) = segments.iter().rposition(Segment::is_write) else { return };
     let answers_reads = |segment: &Segment<M>| segment.gets > 0 && segment.is_write() && !segment.unfolded;
     let Some(first) = segments[..last_write].iter().position(answers_reads) else { return };
-    let mut callers_behind: HashSet<u64, ahash::RandomState> = HashSet::default();
+    let mut callers_behind: HashSet<M::Caller, ahash::RandomState> = HashSet::default();
     for (place, segment) in segments.iter_mut().enumerate().skip(first).rev() {
         segment.is_read_before = place < last_write
             && answers_reads(segment)

@@ -23,6 +23,8 @@ struct Caller {
 }
 
 impl Member for Caller {
+    type Caller = usize;
+
     fn operations(&self) -> u32 {
         1
     }
@@ -31,8 +33,8 @@ impl Member for Caller {
         *self
     }
 
-    fn caller(&self) -> u64 {
-        self.index as u64
+    fn caller(&self) -> usize {
+        self.index
     }
 }
 

@@ -35,6 +35,8 @@ impl From<u32> for Caller {
 }
 
 impl Member for Caller {
+    type Caller = u32;
+
     fn operations(&self) -> u32 {
         self.operations
     }
@@ -44,8 +46,8 @@ impl Member for Caller {
         Self { number: self.number + place, operations: 1, ..*self }
     }
 
-    fn caller(&self) -> u64 {
-        u64::from(self.connection)
+    fn caller(&self) -> u32 {
+        self.connection
     }
 
     fn verb(&self) -> Verb {
