@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::masters;
 use super::topology::KeeperSettings;
 use super::upstream_client::{UpstreamClient, UpstreamError};
-use crate::resp::first_error;
+use crate::resp::{NotRun, first_error};
 use crate::shared::gateway::Gateway;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::Address;
@@ -38,7 +38,9 @@ pub async fn ask(
                 let sent = send(&settings, &address, &arguments);
                 match timeout_at(deadline, sent).await.unwrap_or(Err(UpstreamError::ReplyTimeout)) {
                     Ok(reply) => match first_error(&reply).map(String::from_utf8_lossy) {
-                        Some(text) if is_passing(&text) => text.into_owned(),
+                        Some(text) if NotRun::of(text.as_bytes()).is_some_and(NotRun::is_passing) => {
+                            text.into_owned()
+                        }
                         _ => return Ok(reply),
                     },
                     Err(error) => error.to_string(),
@@ -67,11 +69,4 @@ async fn send(
     let mut client = UpstreamClient::connect(&target, credentials, *timeouts).await?;
     client.command_raw(&[b"ASKING"]).await?;
     client.command_raw(arguments).await
-}
-
-/// Another node would take it, or this one in a moment.
-fn is_passing(error: &str) -> bool {
-    ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"]
-        .iter()
-        .any(|code| error.starts_with(code))
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::registry;
 use super::upstream::{Server, Upstream};
 use crate::control::upstream_client::UpstreamClient;
-use crate::resp::{bulk_payload, elements, first_error};
+use crate::resp::{NotRun, bulk_payload, elements, first_error};
 
 /// How long one call is tried.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +50,9 @@ impl Asker {
                         with_body = true;
                         continue;
                     }
-                    Some(text) if !is_passing(&text) => return Err(text.into_owned()),
+                    Some(text) if !NotRun::of(text.as_bytes()).is_some_and(NotRun::is_passing) => {
+                        return Err(text.into_owned());
+                    }
                     Some(text) => text.into_owned(),
                 },
             };
@@ -111,11 +113,4 @@ impl Asker {
         }
         Ok(names)
     }
-}
-
-/// Another server would take it, or this one in a moment.
-fn is_passing(error: &str) -> bool {
-    ["MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY"]
-        .iter()
-        .any(|code| error.starts_with(code))
 }

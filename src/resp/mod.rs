@@ -2,7 +2,7 @@
 //! to write one. [Specification](https://redis.io/docs/latest/develop/reference/protocol-spec/).
 //!
 //! Owns: the scanners of both directions, the encoders of both protocol versions, the protocol error texts, the
-//! strict integer parser and the hash slot of a key.
+//! strict integer parser, the hash slot of a key, and the words of errors under which a command has not run.
 //!
 //! Deliberately does not: copy or interpret payloads (a scanned request is a set of ranges over the caller's
 //! buffer), know any command, do IO, or build a tree of a nested reply. A reply is forwarded as bytes; one that
@@ -17,6 +17,7 @@ mod element;
 mod header;
 mod inline;
 mod integer;
+mod not_run;
 mod protocol_error;
 mod reply_scanner;
 mod request;
@@ -27,6 +28,7 @@ mod slot;
 pub use element::{Elements, bulk_payload, elements, first_error, parse_integer_reply};
 pub use inline::split_args;
 pub use integer::parse_integer;
+pub use not_run::NotRun;
 pub use protocol_error::ProtocolError;
 pub use reply_scanner::{ReplyScan, ReplyScanner};
 pub use request::{Request, Span};

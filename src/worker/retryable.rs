@@ -1,7 +1,7 @@
 //! `MOVED ASK TRYAGAIN CLUSTERDOWN LOADING` and their kin: the replies after which a request has not run and the gateway, not
 //! the client, decides what becomes of it. (Redis Cluster specification, "MOVED Redirection" and "ASK redirection".)
 //!
-//! This is the one list of them. What is done for each:
+//! [`NotRun`] is the one list of their words. What is done for each:
 //!
 //! | reply | a client's request | a command on a session's own connection | a flush of a hot key |
 //! |---|---|---|---|
@@ -11,7 +11,7 @@
 //! | `READONLY` | is passed on, and another master is looked for | the same | waits a moment |
 //! | `NOSCRIPT` | goes again behind `SCRIPT LOAD` if its client's script is known, else is passed on | is passed on | waits a moment |
 
-use crate::resp;
+use crate::resp::{self, NotRun};
 use crate::shared::labels::RedirectKind;
 
 /// What precedes a request that was redirected with `ASK`.
@@ -53,18 +53,16 @@ impl<'a> Retryable<'a> {
     /// That of an error reply, if it is one of these.
     pub fn of(reply: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(resp::first_error(reply)?).ok()?;
-        let mut words = text.split(' ');
-        let kind = match words.next()? {
-            "MOVED" => RedirectKind::Moved,
-            "ASK" => RedirectKind::Ask,
-            "TRYAGAIN" => RedirectKind::TryAgain,
-            "CLUSTERDOWN" | "MASTERDOWN" => RedirectKind::ClusterDown,
-            "LOADING" => RedirectKind::Loading,
-            "READONLY" => RedirectKind::ReadOnly,
-            "NOSCRIPT" => RedirectKind::NoScript,
-            _ => return None,
+        let kind = match NotRun::of(text.as_bytes())? {
+            NotRun::Moved => RedirectKind::Moved,
+            NotRun::Ask => RedirectKind::Ask,
+            NotRun::TryAgain => RedirectKind::TryAgain,
+            NotRun::ClusterDown | NotRun::MasterDown => RedirectKind::ClusterDown,
+            NotRun::Loading => RedirectKind::Loading,
+            NotRun::ReadOnly => RedirectKind::ReadOnly,
+            NotRun::NoScript => RedirectKind::NoScript,
         };
-        let wants = match (kind, words.nth(1)) {
+        let wants = match (kind, text.split(' ').nth(2)) {
             (RedirectKind::Moved, Some(target)) => Wants::Node(target),
             (RedirectKind::Ask, Some(target)) => Wants::NodeOnce(target),
             (RedirectKind::ReadOnly, _) => Wants::Master,
