@@ -2,6 +2,7 @@
 
 use super::error::RuleError;
 use crate::command::{Categories, CommandId, CommandTable};
+use crate::resp::Request;
 
 /// Redis's rule for all commands.
 pub(super) const ALL_COMMANDS: &str = "+@all";
@@ -118,8 +119,9 @@ impl CommandRules {
         self.all = self.from_all && self.rules.iter().all(|rule| rule.allow);
     }
 
-    /// Whether a command may be called with this first argument.
-    pub fn allow(&self, id: CommandId, first_argument: Option<&[u8]>) -> bool {
+    /// Whether a request of this command may be sent.
+    #[inline]
+    pub fn allow(&self, id: CommandId, request: &Request<'_>) -> bool {
         if self.all {
             return true;
         }
@@ -128,7 +130,11 @@ impl CommandRules {
             None if self.from_all => return true,
             _ => {}
         }
-        let Some(argument) = first_argument else { return false };
+        self.allow_by_first_argument(id, request)
+    }
+
+    fn allow_by_first_argument(&self, id: CommandId, request: &Request<'_>) -> bool {
+        let Some(argument) = request.arg(1) else { return false };
         self.first_arguments
             .iter()
             .any(|(known, allowed)| *known == id && allowed.eq_ignore_ascii_case(argument))

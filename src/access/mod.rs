@@ -36,4 +36,4 @@ pub use error::{ChangeError, RuleError};
 pub use selector::Selector;
 pub use user::User;
 pub use users::{DEFAULT_USER, UserChange, Users};
-pub use verdict::{Denied, runs_inside};
+pub use verdict::{DenialReason, Denied, runs_inside};

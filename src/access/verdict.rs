@@ -15,8 +15,9 @@ pub enum Denied {
     Command,
     /// It may, but the command runs a script or a function, which does what it likes with the gateway's rights.
     Code,
-    /// It may, but not with the key that is this argument; 0 where the arguments do not tell the keys, or more are touched than are
-    /// named.
+    /// It may, but the arguments do not tell the keys, or more are touched than are named.
+    UnnamedKey,
+    /// It may, but not with the key that is this argument.
     Key(usize),
     /// It may, but not with the channel that is this argument.
     Channel(usize),
@@ -26,6 +27,31 @@ pub enum Denied {
 const CODE_DENIED: &[u8] =
     b": scripts run with the gateway's rights, so only users who may do everything run them \
     (or users who logged in with a password that Redis knows too, see auth.upstream_identity)";
+
+/// The kind of thing that was denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialReason {
+    /// To log in.
+    Auth,
+    /// To run a command.
+    Command,
+    /// To use a key.
+    Key,
+    /// To name a channel.
+    Channel,
+}
+
+impl DenialReason {
+    /// Redis's word for it in `ACL LOG`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Command => "command",
+            Self::Key => "key",
+            Self::Channel => "channel",
+        }
+    }
+}
 
 /// One key of a request and what is done with it.
 type Use = (usize, KeyUse);
@@ -43,12 +69,17 @@ impl User {
     ///
     /// # Errors
     /// Why not.
+    #[inline]
     pub fn check(&self, id: CommandId, command: &Command, request: &Request<'_>) -> Result<(), Denied> {
-        if let Some((position, flags)) = command.only_key()
-            && position < request.len()
-        {
-            return self.check_one(id, request, (position, use_of(command, request, flags)));
+        match command.only_key() {
+            Some((position, flags)) if position < request.len() => {
+                self.check_one(id, request, (position, use_of(command, request, flags)))
+            }
+            _ => self.check_any(id, command, request),
         }
+    }
+
+    fn check_any(&self, id: CommandId, command: &Command, request: &Request<'_>) -> Result<(), Denied> {
         if self.is_unrestricted() {
             return Ok(());
         }
@@ -63,23 +94,15 @@ impl User {
         }
         Err(denied)
     }
-}
 
-impl User {
-    /// The same for a command with one key, which is most of what restricted users send: nothing is looked for and nothing allocated.
+    /// As [`User::check`] for a command with one key, which is most of what restricted users send: nothing is looked for and nothing allocated.
     fn check_one(&self, id: CommandId, request: &Request<'_>, (position, wanted): Use) -> Result<(), Denied> {
         let key = request.arg(position).unwrap_or_default();
-        let mut denied = Denied::Command;
-        for selector in self.all_selectors() {
-            if !selector.commands.allow(id, request.arg(1)) {
-                continue;
-            }
-            if selector.keys.allow(key, wanted) {
-                return Ok(());
-            }
-            denied = denied.max(Denied::Key(position));
+        let may_run = |selector: &Selector| selector.commands.allow(id, request);
+        if self.all_selectors().any(|selector| may_run(selector) && selector.keys.allow(key, wanted)) {
+            return Ok(());
         }
-        Err(denied)
+        Err(if self.all_selectors().any(may_run) { Denied::Key(position) } else { Denied::Command })
     }
 }
 
@@ -97,7 +120,7 @@ impl User {
     ) -> Result<(), Denied> {
         let Some(uses) = uses_of(command, request) else { return self.check(id, command, request) };
         let mut denied = Denied::Command;
-        for selector in self.all_selectors().filter(|selector| selector.commands.allow(id, request.arg(1))) {
+        for selector in self.all_selectors().filter(|selector| selector.commands.allow(id, request)) {
             let allowed = |(position, wanted): &Use| {
                 selector.keys.allow(request.arg(*position).unwrap_or_default(), *wanted)
             };
@@ -122,14 +145,14 @@ fn check_selector(
     (uses, touches_unnamed): (&Uses, bool),
 ) -> Result<(), Denied> {
     let is_open = command.flags.contains(CommandFlags::NO_AUTH);
-    if !is_open && !selector.commands.allow(id, request.arg(1)) {
+    if !is_open && !selector.commands.allow(id, request) {
         return Err(Denied::Command);
     }
     if runs_code(command) {
         return Err(Denied::Code);
     }
     if !selector.keys.are_all() {
-        let Some(uses) = uses else { return Err(Denied::Key(0)) };
+        let Some(uses) = uses else { return Err(Denied::UnnamedKey) };
         let allowed = |(position, wanted): &Use| {
             selector.keys.allow(request.arg(*position).unwrap_or_default(), *wanted)
         };
@@ -138,7 +161,7 @@ fn check_selector(
         }
         let may_touch = selector.keys.all_readable() && !is_of_module(command);
         if touches_unnamed && !may_touch {
-            return Err(Denied::Key(0));
+            return Err(Denied::UnnamedKey);
         }
     }
     if !selector.channels.are_all() && command.flags.contains(CommandFlags::PUBSUB) {
@@ -213,12 +236,15 @@ fn uses_of(command: &Command, request: &Request<'_>) -> Uses {
     Some(uses.collect())
 }
 
+#[inline]
 fn use_of(command: &Command, request: &Request<'_>, flags: KeyFlags) -> KeyUse {
     let changes = KeyFlags::UPDATE.with(KeyFlags::INSERT).with(KeyFlags::DELETE);
     let usual = KeyUse { reads: flags.contains(KeyFlags::ACCESS), writes: flags.intersects(changes) };
-    if !flags.contains(KeyFlags::VARIABLE_FLAGS) {
-        return usual;
-    }
+    if flags.contains(KeyFlags::VARIABLE_FLAGS) { use_by_arguments(command, request, usual) } else { usual }
+}
+
+/// What a command does with its key that does more or less by its arguments.
+fn use_by_arguments(command: &Command, request: &Request<'_>, usual: KeyUse) -> KeyUse {
     match &*command.name {
         // Without GET it tells nothing of the old value.
         "set" => KeyUse { reads: has_word(request, 3, &[b"get"]), ..usual },
@@ -250,7 +276,7 @@ impl Denied {
     pub fn message(self, user: &User, command: &Command) -> Vec<u8> {
         match self {
             Self::Command | Self::Code => [b"NOPERM ", self.explain(user, command, b"").as_slice()].concat(),
-            Self::Key(_) => b"NOPERM No permissions to access a key".to_vec(),
+            Self::UnnamedKey | Self::Key(_) => b"NOPERM No permissions to access a key".to_vec(),
             Self::Channel(_) => b"NOPERM No permissions to access a channel".to_vec(),
         }
     }
@@ -274,7 +300,7 @@ impl Denied {
                 ]
                 .concat()
             }
-            Self::Key(_) => {
+            Self::UnnamedKey | Self::Key(_) => {
                 [b"User ", name, b" has no permissions to access the '", object, b"' key"].concat()
             }
             Self::Channel(_) => {
@@ -283,20 +309,20 @@ impl Denied {
         }
     }
 
-    /// The argument that is denied: the command itself, a key or a channel.
+    /// The argument that is denied: a key, a channel, or the command itself.
     pub fn argument(self) -> usize {
         match self {
-            Self::Command | Self::Code => 0,
+            Self::Command | Self::Code | Self::UnnamedKey => 0,
             Self::Key(position) | Self::Channel(position) => position,
         }
     }
 
-    /// Redis's word for the reason in `ACL LOG`.
-    pub fn reason(self) -> &'static str {
+    /// The kind of thing that is denied.
+    pub fn reason(self) -> DenialReason {
         match self {
-            Self::Command | Self::Code => "command",
-            Self::Key(_) => "key",
-            Self::Channel(_) => "channel",
+            Self::Command | Self::Code => DenialReason::Command,
+            Self::UnnamedKey | Self::Key(_) => DenialReason::Key,
+            Self::Channel(_) => DenialReason::Channel,
         }
     }
 }

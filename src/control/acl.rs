@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 use super::users::{note_users, publish, users_of_file};
-use crate::access::{DEFAULT_USER, Described, Users, describe, runs_inside};
+use crate::access::{DEFAULT_USER, DenialReason, Described, Users, describe, runs_inside};
 use crate::command::{Categories, CommandError};
 use crate::config::UpstreamIdentity;
 use crate::resp::{Request, RespVersion, Span, encode, parse_integer};
@@ -57,7 +57,7 @@ pub struct AclService {
 pub async fn follow_denials(service: Arc<AclService>, mut denials: mpsc::Receiver<Denial>) {
     let (mut said, mut unsaid) = (None::<Instant>, 0u64);
     while let Some(mut denial) = denials.recv().await {
-        if denial.reason == "auth" {
+        if denial.reason == DenialReason::Auth {
             if said.is_none_or(|said| said.elapsed() >= LOGIN_LOG_PERIOD) {
                 tracing::warn!(
                     user = %String::from_utf8_lossy(&denial.user),
@@ -77,8 +77,11 @@ pub async fn follow_denials(service: Arc<AclService>, mut denials: mpsc::Receive
 
 /// What was denied, with keys as they may be shown. Channels of keyspace events end in a key.
 fn object_shown(denial: &Denial, names: &KeyNames) -> Vec<u8> {
-    let names_key =
-        denial.reason == "key" || denial.reason == "channel" && denial.object.starts_with(b"__key");
+    let names_key = match denial.reason {
+        DenialReason::Key => true,
+        DenialReason::Channel => denial.object.starts_with(b"__key"),
+        DenialReason::Auth | DenialReason::Command => false,
+    };
     match names {
         KeyNames::Hashed(_) if names_key => names.label(&denial.object).into_bytes(),
         _ => denial.object.clone(),
@@ -326,7 +329,7 @@ impl LogEntry {
             encode::integer(out, value as i64);
         };
         number(out, "count", self.count);
-        text(out, "reason", self.denial.reason.as_bytes());
+        text(out, "reason", self.denial.reason.word().as_bytes());
         text(out, "context", self.denial.context.as_bytes());
         text(out, "object", &self.denial.object);
         text(out, "username", &self.denial.user);

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use crate::access::Users;
+use crate::access::{DenialReason, Users};
 
 /// A request or a log-in that was denied, for `ACL LOG`.
 #[derive(Debug)]
 pub struct Denial {
-    /// `command`, `key`, `channel` or `auth`.
-    pub reason: &'static str,
+    /// What kind of thing was denied.
+    pub reason: DenialReason,
     /// `toplevel`, or `multi` between `MULTI` and `EXEC`.
     pub context: &'static str,
     /// What was denied: the command, the key, the channel; the command that should have logged in.

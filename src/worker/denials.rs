@@ -1,10 +1,11 @@
 //! What is told of a client that was denied something, for `ACL LOG`.
 
 use super::client::Client;
+use crate::access::DenialReason;
 use crate::shared::users::Denial;
 
 /// The denial of `object` to `user`, which a client of another user may have wanted to become.
-pub fn denial(client: &Client, reason: &'static str, object: Vec<u8>, user: &[u8]) -> Denial {
+pub fn denial(client: &Client, reason: DenialReason, object: Vec<u8>, user: &[u8]) -> Denial {
     let session = &client.session;
     Denial {
         reason,

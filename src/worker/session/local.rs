@@ -9,6 +9,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
+use crate::access::DenialReason;
 use crate::command::{CommandId, GIVEN_BY_RULE, Local};
 use crate::net::SocketName;
 use crate::resp::{Request, RespVersion, encode};
@@ -84,7 +85,7 @@ impl Sessions<'_> {
             }
             Answer::Denied(user) => {
                 if let Some(client) = self.clients.all.get(key) {
-                    let told = denial(client, "auth", request.name().to_ascii_lowercase(), &user);
+                    let told = denial(client, DenialReason::Auth, request.name().to_ascii_lowercase(), &user);
                     self.core.gateway.users.send(told);
                 }
                 return self.refuse_login(key);
