@@ -10,6 +10,7 @@
 //!
 //! Owns names only. It deliberately does not know which node serves a slot (`shared::topology`), nor any address.
 
+mod beginnings;
 pub mod moves;
 pub mod pick;
 pub mod table;

@@ -1,14 +1,12 @@
 //! The rules of `[[route]]`, made ready for the data path: which cluster a key lives in.
 //!
 //! The first rule that matches decides, as with `[[rule]]`. Of a hundred rules for a hundred tenants most differ in the bytes before
-//! their first wildcard, so they are found by those: one look-up for each length that such a beginning has. Only rules with the
-//! key's own beginning are matched byte by byte.
+//! their first wildcard, so they are found by those ([`Beginnings`]). Only rules with the key's own beginning are matched byte by byte.
 //!
 //! Owns no connection and knows no address. It deliberately does not check the rules: the configuration does.
 
-use smallvec::SmallVec;
-
 use super::ClusterId;
+use super::beginnings::Beginnings;
 use super::pick::{Candidate, PartHash, pick};
 use crate::command::glob;
 
@@ -46,23 +44,16 @@ pub struct RouteTable {
     names: Vec<String>,
     rules: Vec<RouteRule>,
     compiled: Box<[Compiled]>,
-    /// The lengths of the beginnings, ascending.
-    lengths: Box<[usize]>,
-    by_beginning: ahash::HashMap<Box<[u8]>, SmallVec<[u16; 2]>>,
+    /// Their beginnings.
+    beginnings: Beginnings,
 }
 
 impl RouteTable {
     /// Makes them ready. `names` are those of all clusters.
     pub fn new(names: Vec<String>, rules: Vec<RouteRule>) -> Self {
-        let mut by_beginning: ahash::HashMap<Box<[u8]>, SmallVec<[u16; 2]>> = ahash::HashMap::default();
-        for (place, rule) in rules.iter().enumerate() {
-            by_beginning.entry(beginning(rule.pattern.as_bytes()).into()).or_default().push(place as u16);
-        }
-        let mut lengths: Vec<usize> = by_beginning.keys().map(|beginning| beginning.len()).collect();
-        lengths.sort_unstable();
-        lengths.dedup();
+        let beginnings = Beginnings::new(rules.iter().map(|rule| beginning(rule.pattern.as_bytes())));
         let compiled = rules.iter().map(Compiled::new).collect();
-        Self { names, rules, compiled, lengths: lengths.into(), by_beginning }
+        Self { names, rules, compiled, beginnings }
     }
 
     /// The cluster that a key lives in.
@@ -73,8 +64,7 @@ impl RouteTable {
     /// The rule that decides on a key, by its place; none where no rule matches.
     pub fn place_of_rule(&self, key: &[u8]) -> Option<usize> {
         let mut first: Option<u16> = None;
-        for beginning in self.lengths.iter().map_while(|length| key.get(..*length)) {
-            let Some(places) = self.by_beginning.get(beginning) else { continue };
+        for places in self.beginnings.of(key) {
             let earlier = places.iter().take_while(|place| first.is_none_or(|first| **place < first));
             let matches = |place: &&u16| self.compiled[usize::from(**place)].matches(key);
             first = earlier.copied().find(|place| matches(&place)).or(first);
