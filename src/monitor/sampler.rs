@@ -26,7 +26,7 @@ use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::upsets::{Upsets, UpsetsView};
-use super::view::{Conditions, History, HotKeyView, NodeView, QuotaView, Stats, View};
+use super::view::{Conditions, History, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
 use super::window::Window;
 use crate::detect::HotKey;
 use crate::shared::keys::KeyNames;
@@ -134,17 +134,8 @@ impl Sampler {
         let seconds = seconds_between(&refusal_base, snapshot);
         let refusals = Window { base: &refusal_base.merged, seconds };
         let merged = &snapshot.merged;
-        let mut now = now(&window, merged);
-        now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
-        now.worker_cores = of_workers(&base, snapshot, window.seconds, |thread| thread.cpu_s);
-        now.worker_waits = of_workers(&base, snapshot, window.seconds, |thread| thread.waited_s);
-        now.admin_turned_away_per_s = turned_away_per_s(&window, &base, snapshot);
-        let mut totals = totals(merged, &process);
-        totals.certificates = certificates::rows(&(sources.certificates)(), clock.unix_ms);
-        // The workers' own count is as old as what they published last.
-        totals.clients = (sources.connected)();
-        totals.admin_turned_away =
-            Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
+        let now = rates(&window, &base, snapshot);
+        let totals = self.totals(clock, snapshot, &process);
         let sales = sales::views((merged, &*(sources.sales_seen)()), &window, &sources.key_names);
         let mut hot_keys: Vec<_> =
             hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
@@ -213,6 +204,16 @@ impl Sampler {
     fn base(&self, snapshot: &Snapshot, age_ms: u64) -> Snapshot {
         let old_enough = |past: &&Snapshot| past.monotonic_ms + age_ms <= snapshot.monotonic_ms;
         self.past.iter().rev().find(old_enough).or(self.past.front()).unwrap_or(snapshot).clone()
+    }
+
+    fn totals(&self, clock: Clock, snapshot: &Snapshot, process: &ProcessFigures) -> Totals {
+        let mut totals = totals(&snapshot.merged, process);
+        totals.certificates = certificates::rows(&(self.sources.certificates)(), clock.unix_ms);
+        // The workers' own count is as old as what they published last.
+        totals.clients = (self.sources.connected)();
+        totals.admin_turned_away =
+            Reason::ALL.iter().map(|r| (r.label(), snapshot.turned_away[r.index()])).collect();
+        totals
     }
 
     fn nodes(&mut self, clock: Clock, input: &NodeInput<'_>) -> Vec<NodeView> {
@@ -324,6 +325,16 @@ impl Sampler {
         }
         Some((1.0 - remaining as f64 / whole as f64).clamp(0.0, 1.0))
     }
+}
+
+/// What is going on now.
+fn rates(window: &Window<'_>, base: &Snapshot, snapshot: &Snapshot) -> Now {
+    let mut now = now(window, &snapshot.merged);
+    now.cpu_cores = (snapshot.cpu_s - base.cpu_s).max(0.0) / window.seconds;
+    now.worker_cores = of_workers(base, snapshot, window.seconds, |thread| thread.cpu_s);
+    now.worker_waits = of_workers(base, snapshot, window.seconds, |thread| thread.waited_s);
+    now.admin_turned_away_per_s = turned_away_per_s(window, base, snapshot);
+    now
 }
 
 /// By reason, those that occurred.
