@@ -200,10 +200,13 @@ impl Command {
 
     /// Whether the request reads keys that [`Self::keys`] does not find, since their names follow from data: `SORT` and
     /// `SORT_RO` fill their patterns with each element of the list.
+    #[inline]
     pub fn follows_patterns(&self, request: &Request) -> bool {
-        self.flags.contains(CommandFlags::MOVABLEKEYS)
-            && matches!(&*self.name, "sort" | "sort_ro")
-            && has_sort_pattern(request)
+        self.flags.contains(CommandFlags::MOVABLEKEYS) && self.sorts_by_patterns(request)
+    }
+
+    fn sorts_by_patterns(&self, request: &Request) -> bool {
+        matches!(&*self.name, "sort" | "sort_ro") && has_sort_pattern(request)
     }
 
     /// What the gateway does with this request: [`Command::class`], but that a command that waits only when told to

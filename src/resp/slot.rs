@@ -4,6 +4,8 @@
 //! [cluster specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
 //! Deliberately does not know which node serves a slot.
 
+use memchr::memchr;
+
 /// The number of slots of a cluster, fixed by the specification.
 pub const SLOT_COUNT: u16 = 16384;
 
@@ -25,9 +27,9 @@ pub fn key_slot(key: &[u8]) -> u16 {
 
 /// The part of the key that counts: from the first `{` to the first `}` behind it, or all of the key.
 fn hash_tag(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|&byte| byte == b'{') else { return key };
+    let Some(open) = memchr(b'{', key) else { return key };
     let tail = &key[open + 1..];
-    match tail.iter().position(|&byte| byte == b'}') {
+    match memchr(b'}', tail) {
         None | Some(0) => key,
         Some(length) => &tail[..length],
     }

@@ -94,22 +94,21 @@ pub fn resolve<'r>(
 ) -> Result<Resolved<'r>, CommandError> {
     let id = command_of(snapshots, session, request)?;
     let command = snapshots.commands.get(id);
-    let mut keys = Keys::new();
-    let is_malformed = find_keys(snapshots, hasher, command, request, &mut keys).is_none();
-    let (mut class, follows_patterns) = (command.class_of(request), command.follows_patterns(request));
-    if snapshots.routes.several().is_some() {
-        class = class_over_clusters(snapshots, session, class, &keys, (request, follows_patterns));
-    }
-    Ok(Resolved {
+    let mut resolved = Resolved {
         request,
         command: id,
         flags: command.flags,
-        class,
+        class: command.class_of(request),
         counts_as: snapshots.classes.of(id),
-        keys,
-        is_malformed,
-        follows_patterns,
-    })
+        keys: Keys::new(),
+        is_malformed: false,
+        follows_patterns: command.follows_patterns(request),
+    };
+    resolved.is_malformed = find_keys(snapshots, hasher, command, request, &mut resolved.keys).is_none();
+    if snapshots.routes.several().is_some() {
+        resolved.class = class_over_clusters(snapshots, session, &resolved);
+    }
+    Ok(resolved)
 }
 
 /// The command of a request. A client that sends the same command again is spared the look-up.

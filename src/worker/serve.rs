@@ -102,10 +102,9 @@ fn serve_slice(
 ) -> (usize, Stop) {
     let mut consumed = 0;
     loop {
-        if !worker.may_serve(key) {
+        if !worker.may_serve(key, inbox) {
             return (consumed, Stop::Wait);
         }
-        refresh_limits(worker, key, inbox);
         let rest = &input[consumed..];
         if rest.is_empty() {
             return (consumed, Stop::Input(0));
@@ -150,7 +149,7 @@ fn serve_slice(
 
 /// Dispatches a large request that was set aside. `false` when it still has to wait.
 fn serve_large(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox, request: Bytes) -> bool {
-    if !worker.may_serve(key) {
+    if !worker.may_serve(key, inbox) {
         inbox.stalled.push_front(request);
         return false;
     }
@@ -190,33 +189,29 @@ fn serve_exec_reply(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) -> b
     }
 }
 
-/// A client that has authenticated may send larger requests from then on, and a reload changes what all may send.
-fn refresh_limits(worker: &mut Worker, key: ClientKey, inbox: &mut Inbox) {
-    if let Some(client) = worker.clients.all.get_mut(key)
-        && client.session.limits_changed
-    {
-        client.session.limits_changed = false;
-        worker.clients.note_login(key);
-        inbox.scanner.set_limits(worker.core.request_limits(client_authenticated(worker, key)));
-    }
-}
-
-fn client_authenticated(worker: &Worker, key: ClientKey) -> bool {
-    worker.clients.all.get(key).is_some_and(|client| client.session.authenticated)
-}
-
 impl Worker {
     /// Whether the next request of the client itself may be looked at: an `EXEC` is finished first.
     // Each request comes through here: the call would cost it some twenty instructions.
     #[inline(always)]
-    fn may_serve(&mut self, key: ClientKey) -> bool {
+    fn may_serve(&mut self, key: ClientKey, inbox: &mut Inbox) -> bool {
         let Some(client) = self.clients.all.get_mut(key) else { return false };
         let may_go_on =
             client.session.transaction.replying().is_none() && client.may_go_on(&self.core.config.limits);
         if !may_go_on {
             client.gate = Gate::Open;
+        } else if client.session.limits_changed {
+            self.refresh_limits(key, inbox);
         }
         may_go_on
+    }
+
+    /// A client that has authenticated may send larger requests from then on, and a reload changes what all may send.
+    #[cold]
+    fn refresh_limits(&mut self, key: ClientKey, inbox: &mut Inbox) {
+        self.clients.note_login(key);
+        let Some(client) = self.clients.all.get_mut(key) else { return };
+        client.session.limits_changed = false;
+        inbox.scanner.set_limits(self.core.request_limits(client.session.authenticated));
     }
 
     /// Says now and then that a client speaks TLS where plain text is expected: it can't read the error that it gets.

@@ -171,7 +171,9 @@ impl ReplyQueue {
         if !suppressed {
             write(reply, output);
         }
-        self.release_held(output);
+        if self.has_due() {
+            self.release_held(output);
+        }
     }
 
     /// Settles a run of slots, of which `sequence` is the first, with their replies one behind the other. A run that is not
@@ -217,8 +219,14 @@ impl ReplyQueue {
         self.slots.pop_back();
     }
 
+    /// Whether the reply that is due has come already.
+    #[inline]
+    fn has_due(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot { reply: Reply::Kept(_), .. }))
+    }
+
     fn release_held(&mut self, output: &mut Output) {
-        while matches!(self.slots.front(), Some(Slot { reply: Reply::Kept(_), .. })) {
+        while self.has_due() {
             let Some(Slot { reply: Reply::Kept(held), suppressed }) = self.pop() else { return };
             self.held_bytes -= held.len();
             if suppressed {

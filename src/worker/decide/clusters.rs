@@ -5,7 +5,6 @@
 
 use super::{CROSSSLOT, Refusal, Snapshots};
 use crate::command::Class;
-use crate::resp::Request;
 use crate::route::SlotAt;
 use crate::worker::client::session::Session;
 use crate::worker::client::transaction::Transaction;
@@ -47,23 +46,20 @@ pub fn crossing(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Refusal {
         .into()
 }
 
-/// The class of a request where keys live in several clusters: that of its command, unless it can't be done there.
-pub fn class_over_clusters(
-    snapshots: &Snapshots,
-    session: &Session,
-    class: Class,
-    keys: &[KeyAt],
-    (request, follows_patterns): (&Request<'_>, bool),
-) -> Class {
+/// The class of a request where keys live in several clusters: its own, unless it can't be done there.
+#[inline]
+pub fn class_over_clusters(snapshots: &Snapshots, session: &Session, resolved: &Resolved<'_>) -> Class {
     let lacks_databases = |key: &KeyAt| !snapshots.has_databases(key.slot.cluster);
-    match class {
-        Class::AnyNode if request.name().eq_ignore_ascii_case(b"swapdb") => Class::Refuse(SWAPS_EVERYWHERE),
+    match resolved.class {
+        Class::AnyNode if resolved.request.name().eq_ignore_ascii_case(b"swapdb") => {
+            Class::Refuse(SWAPS_EVERYWHERE)
+        }
         Class::Key | Class::Split(_) | Class::Session(_)
-            if session.database_ahead() != 0 && keys.iter().any(lacks_databases) =>
+            if session.database_ahead() != 0 && resolved.keys.iter().any(lacks_databases) =>
         {
             Class::Refuse(NO_DATABASES)
         }
-        Class::Key if follows_patterns && patterns_leave(snapshots, keys, request) => {
+        Class::Key if resolved.follows_patterns && patterns_leave(snapshots, resolved) => {
             Class::Refuse(PATTERNS_LEAVE)
         }
         class => class,
@@ -71,9 +67,9 @@ pub fn class_over_clusters(
 }
 
 /// Whether a `SORT` may look at keys in another cluster than its own.
-fn patterns_leave(snapshots: &Snapshots, keys: &[KeyAt], request: &Request<'_>) -> bool {
-    let (Some(table), Some(key)) = (snapshots.routes.several(), keys.first()) else { return false };
-    let words: Vec<&[u8]> = request.args().collect();
+fn patterns_leave(snapshots: &Snapshots, resolved: &Resolved<'_>) -> bool {
+    let (Some(table), Some(key)) = (snapshots.routes.several(), resolved.keys.first()) else { return false };
+    let words: Vec<&[u8]> = resolved.request.args().collect();
     words.windows(2).skip(1).any(|pair| {
         let names_keys = [&b"by"[..], b"get"].iter().any(|word| pair[0].eq_ignore_ascii_case(word));
         let star = pair[1].iter().position(|byte| *byte == b'*');

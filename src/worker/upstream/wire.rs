@@ -13,12 +13,15 @@
 //!
 //! Owns the bytes, the order and the verdict on a reply. Deliberately knows nothing of sockets, topology or clients.
 
+mod batches;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use self::batches::Batches;
 use crate::limits::{KEPT_BYTES_MAX, LOG_COMPACT_BYTES_MIN, LOG_KEPT_BYTES_MAX, SLICES_MAX};
 use crate::worker::pending::{Hook, Origin, Pending};
 
@@ -57,19 +60,8 @@ pub struct Wire {
     one_by_one: bool,
     /// Requests that were ever appended.
     pushed: u64,
-    /// The batch of the oldest request in flight, as far as it has begun.
-    batch: Batch,
-    /// Those after it, oldest first. Each holds a request in flight.
-    later_batches: VecDeque<Batch>,
-}
-
-/// Requests that began to be written together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Batch {
-    /// How many requests had ever been appended then.
-    end: u64,
-    /// When that was.
-    began_ns: u64,
+    /// When they began to be written.
+    batches: Batches,
 }
 
 /// What a reply means to the oldest request.
@@ -147,7 +139,7 @@ impl Wire {
             self.unwritten = VecDeque::new();
             self.large = VecDeque::new();
         }
-        self.later_batches = VecDeque::new();
+        self.batches.give_back();
     }
 
     /// Whether something is to be written.
@@ -221,6 +213,8 @@ impl Wire {
     }
 
     /// Appends a request made of `parts` (a prefix such as `ASKING`, then the request), which are copied.
+    // Each request comes through here: the call would cost it some forty instructions.
+    #[inline(always)]
     pub fn push(&mut self, mut pending: Pending, parts: &[&[u8]]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         for part in parts {
@@ -289,34 +283,15 @@ impl Wire {
     /// What is unwritten begins to be written at `now_ns`. Of what was begun before, it went out then.
     pub fn begin_batch(&mut self, now_ns: u64) {
         let end = if self.one_by_one { self.answered() + 1 } else { self.pushed };
-        let batch = Batch { end, began_ns: now_ns };
-        if !self.reach_batch() {
-            self.batch = batch;
-        } else if self.later_batches.back().unwrap_or(&self.batch).end < end {
-            self.later_batches.push_back(batch);
-        }
-    }
-
-    /// Goes on to the batch of the oldest request; `false` if that has not begun to be written.
-    #[inline]
-    fn reach_batch(&mut self) -> bool {
-        let number = self.answered();
-        while self.batch.end <= number {
-            match self.later_batches.pop_front() {
-                Some(batch) => self.batch = batch,
-                None => return false,
-            }
-        }
-        true
+        self.batches.begin(end, self.answered(), now_ns);
     }
 
     /// Says of the oldest request when it began to be written, which is when its node had to do with it.
     #[inline]
     fn note_written(&mut self) {
-        if self.reach_batch()
-            && let Some(front) = self.inflight.front_mut()
-        {
-            front.sent_ns = self.batch.began_ns;
+        let began_ns = self.batches.began_ns(self.answered());
+        if let (Some(began_ns), Some(front)) = (began_ns, self.inflight.front_mut()) {
+            front.sent_ns = began_ns;
         }
     }
 
@@ -349,22 +324,37 @@ impl Wire {
 
     /// Drops the oldest request: its reply has been consumed. Its bytes go with it. If they were not written whole, the wire
     /// is spent.
+    // Each reply comes through here: the call would cost it some forty instructions.
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<Pending> {
         let written = self.written_of_inflight();
         let pending = self.inflight.pop_front()?;
         self.inflight_bytes -= pending.len as usize;
         if written < pending.len as usize {
-            self.spent = true;
-            self.unwritten.clear();
-            self.unwritten_bytes = self.inflight_bytes;
+            self.spend();
         }
         if pending.large {
-            self.large.pop_front();
+            self.drop_large();
         } else {
             self.start += pending.len as usize;
-            self.compact();
+            if self.start == self.log.len() || self.start >= LOG_COMPACT_BYTES_MIN {
+                self.compact();
+            }
         }
         Some(pending)
+    }
+
+    #[cold]
+    fn drop_large(&mut self) {
+        self.large.pop_front();
+    }
+
+    /// Nothing more is written.
+    #[cold]
+    fn spend(&mut self) {
+        self.spent = true;
+        self.unwritten.clear();
+        self.unwritten_bytes = self.inflight_bytes;
     }
 
     /// Drops the oldest request if a reply that begins with `first` is the one that its client waits for, and neither an error
