@@ -10,8 +10,8 @@
 //!                 shared/: snapshots (swapped whole), tallies (published copies), bounded mailboxes
 //! ```
 //!
-//! `process` starts and stops them, and hands the listening sockets of a running process to a newer one (`process/handover`); a panic in any of them ends the process ([`panics`]). A worker never waits for another
-//! thread, and no lock or shared atomic is touched per request.
+//! `process` starts and stops them, and hands the listening sockets of a running process to a newer one (`process/handover`); a panic in
+//! any of them ends the process ([`panics`]). A worker never waits for another thread, and no lock or shared atomic is touched per request.
 //!
 //! # The round trip of a request
 //!

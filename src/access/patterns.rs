@@ -63,7 +63,7 @@ impl KeyPattern {
     }
 }
 
-/// As [`<[u8]>::starts_with`]. Most patterns of a user differ from a key in their first byte, which spares a call.
+/// Whether a key begins so. Most patterns of a user differ from a key in their first byte, which spares a call.
 #[inline]
 fn begins_with(key: &[u8], prefix: &[u8]) -> bool {
     match (key, prefix) {
