@@ -40,13 +40,11 @@ pub fn render(looks: &Looks, keys: bool, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Not everybody has quotas and sales: without one there is no table.
+/// Not everybody has quotas, sales and a ledger: without one there is no table.
 fn is_shown(looks: &Looks, table: Table) -> bool {
-    let has = |field: &str| looks.frame[field].as_array().is_some_and(|rows| !rows.is_empty());
     match table {
         Table::HotKeys | Table::Nodes => true,
-        Table::Quotas => has("quotas"),
-        Table::Sales => has("sales"),
+        Table::Quotas | Table::Sales | Table::Ledger => !looks.all_rows(table).is_empty(),
     }
 }
 

@@ -29,10 +29,10 @@ impl Fault {
     }
 }
 
-/// One frame: `{"stats": ..., "hotkeys": [...], "nodes": [...], "quotas": [...], "sales": [...]}`.
+/// One frame: `{"stats": ..., "hotkeys": [...], "nodes": [...], "quotas": [...], "sales": [...], "ledger": {...}}`; no ledger is `null`.
 pub async fn fetch(options: &TopOptions, _looks: &Looks) -> Result<Value, Fault> {
     let mut frame = json!({ "stats": ask(options, "stats").await? });
-    for part in ["hotkeys", "nodes", "quotas", "sales"] {
+    for part in ["hotkeys", "nodes", "quotas", "sales", "ledger"] {
         let field = if part == "hotkeys" { "keys" } else { part };
         frame[part] = ask(options, part).await?.get_mut(field).map_or(json!([]), Value::take);
     }

@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
 
-use super::tables::{Column, HOT_KEYS, NODES, QUOTAS, SALES, text};
+use super::tables::{Column, HOT_KEYS, LEDGER, NODES, QUOTAS, SALES, text};
 
 /// The tables, in the order in which they stand below each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +16,13 @@ pub enum Table {
     Quotas,
     /// Sales of reservations.
     Sales,
+    /// What brings them into an SQL database.
+    Ledger,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::HotKeys, Self::Nodes, Self::Quotas, Self::Sales];
+    pub const ALL: [Self; 5] = [Self::HotKeys, Self::Nodes, Self::Quotas, Self::Sales, Self::Ledger];
 
     /// Its columns; the first one is the name.
     pub const fn columns(self) -> &'static [Column] {
@@ -29,16 +31,18 @@ impl Table {
             Self::Nodes => NODES,
             Self::Quotas => QUOTAS,
             Self::Sales => SALES,
+            Self::Ledger => LEDGER,
         }
     }
 
-    /// Where a frame has its rows.
+    /// Where a frame has its rows, or its only one.
     const fn field(self) -> &'static str {
         match self {
             Self::HotKeys => "hotkeys",
             Self::Nodes => "nodes",
             Self::Quotas => "quotas",
             Self::Sales => "sales",
+            Self::Ledger => "ledger",
         }
     }
 
@@ -116,9 +120,18 @@ impl Looks {
         self.tables[table as usize]
     }
 
+    /// All rows of a table, as the gateway has them.
+    pub fn all_rows(&self, table: Table) -> &[Value] {
+        match &self.frame[table.field()] {
+            Value::Array(rows) => rows,
+            only @ Value::Object(_) => std::slice::from_ref(only),
+            _ => &[],
+        }
+    }
+
     /// The rows of a table, filtered and sorted.
     pub fn rows(&self, table: Table) -> Vec<&Value> {
-        let all = self.frame[table.field()].as_array().map_or(&[][..], Vec::as_slice);
+        let all = self.all_rows(table);
         let wanted = self.filter.to_lowercase();
         let name = table.columns()[0].text;
         let mut rows: Vec<&Value> = all

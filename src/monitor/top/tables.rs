@@ -73,7 +73,7 @@ pub const NODES: &[Column] = &[
     figure("RATE/S", 9, 0, |row, _| rate(of(row, "requests_per_s")), |row| of(row, "requests_per_s")),
     figure("SHARE", 7, 0, |row, _| percent(of(row, "share")), |row| of(row, "share")),
     Column {
-        style: |row| if of(row, "errors_per_s") > 0.0 { Style::new().fg(Color::Red) } else { Style::new() },
+        style: |row| alarming(row, "errors_per_s"),
         ..figure("ERRORS/S", 9, 0, |row, _| rate(of(row, "errors_per_s")), |row| of(row, "errors_per_s"))
     },
     figure("WAITING", 9, 80, |row, _| whole(of(row, "waiting") as i64), |row| of(row, "waiting")),
@@ -121,6 +121,26 @@ pub const SALES: &[Column] = &[
         |row, _| known(row, "sold_out_in_s", duration_s),
         |row| -of(row, "sold_out_in_s"),
     ),
+];
+
+/// The ledger, in one row.
+pub const LEDGER: &[Column] = &[
+    words("LEDGER", 0, 0, |row, _| database(row)),
+    Column { style: ledger_style, ..words("STATE", 9, 0, |row, _| ledger_state(row).to_owned()) },
+    figure("BEHIND", 11, 0, |row, _| count(row, "lag_entries"), |row| of(row, "lag_entries")),
+    figure("OLDEST", 9, 70, |row, _| duration_s(of(row, "lag_s")), |row| of(row, "lag_s")),
+    figure("ROWS/S", 9, 0, |row, _| rate(of(row, "rows_per_s")), |row| of(row, "rows_per_s")),
+    figure("SALES", 8, 80, |row, _| count(row, "sales"), |row| of(row, "sales")),
+    Column {
+        style: |row| alarming(row, "late"),
+        ..figure("LATE", 7, 90, |row, _| count(row, "late"), |row| of(row, "late"))
+    },
+    Column {
+        style: |row| alarming(row, "halted"),
+        ..figure("HALTED", 7, 0, |row, _| count(row, "halted"), |row| of(row, "halted"))
+    },
+    figure("ERRORS", 9, 100, |row, _| whole(errors(row)), |row| errors(row) as f64),
+    words("HALTED BY A GAP", 30, 140, |row, width| fit(&text(&row["halted_named"][0]["key"]), width)),
 ];
 
 fn of(row: &Value, field: &str) -> f64 {
@@ -216,6 +236,36 @@ fn sale_style(row: &Value) -> Style {
         "closed" | "not there" => Style::new().fg(Color::Yellow),
         _ => Style::new(),
     }
+}
+
+/// The database that it writes to, once it has said so.
+fn database(row: &Value) -> String {
+    Some(text(&row["database"])).filter(|word| !word.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+fn ledger_state(row: &Value) -> &'static str {
+    match row["state"].as_str().unwrap_or_default() {
+        "following" => "follows",
+        "waiting" => "waits",
+        "silent" => "silent",
+        _ => "not known",
+    }
+}
+
+fn ledger_style(row: &Value) -> Style {
+    match ledger_state(row) {
+        "waits" | "silent" => Style::new().fg(Color::Red),
+        _ => Style::new(),
+    }
+}
+
+fn alarming(row: &Value, field: &str) -> Style {
+    if of(row, field) > 0.0 { Style::new().fg(Color::Red) } else { Style::new() }
+}
+
+/// What went wrong since its start, whatever the cause.
+fn errors(row: &Value) -> i64 {
+    row["errors"].as_array().into_iter().flatten().filter_map(|cause| cause[1].as_i64()).sum()
 }
 
 fn left(row: &Value) -> i64 {

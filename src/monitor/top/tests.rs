@@ -226,3 +226,40 @@ fn names_are_cut_in_the_middle_by_cells() {
         assert_eq!(fit(name, width), expect, "{name} in {width}");
     }
 }
+
+#[test]
+fn the_ledger_has_a_row_where_there_is_one() {
+    let mut looks = looks();
+    looks.frame["ledger"] = json!({
+        "state": "waiting", "database": "postgres", "lag_entries": 12_345, "lag_s": 40.0, "rows_per_s": 2_100.0, "sales": 7,
+        "late": 2, "halted": 1, "halted_named": [{ "key": "vase", "why": "entry 8 is missing" }],
+        "errors": [["database", 5], ["gap", 1]],
+    });
+    let row = |looks: &Looks, columns| {
+        screen(looks, columns, 40)
+            .into_iter()
+            .skip_while(|line| !line.contains("LEDGER"))
+            .nth(1)
+            .unwrap_or_default()
+    };
+    for (columns, expect) in [
+        (60, &["postgres", "waits", "12,345", "2,100"][..]),
+        (100, &["postgres", "waits", "12,345", "40 s", "2,100", "7", "2", "1", "6"]),
+        (140, &["postgres", "waits", "12,345", "40 s", "2,100", "7", "2", "1", "6", "vase"]),
+    ] {
+        let row = row(&looks, columns);
+        let mut rest = &row[..];
+        for cell in expect {
+            rest =
+                rest.split_once(cell).unwrap_or_else(|| panic!("{cell} at {columns} columns in {row:?}")).1;
+        }
+    }
+    looks.frame["ledger"] = json!({ "state": "unknown", "database": "" });
+    assert!(
+        row(&looks, 100).starts_with('-') && row(&looks, 100).contains("not known"),
+        "{}",
+        row(&looks, 100)
+    );
+    looks.frame["ledger"] = Value::Null;
+    assert!(!screen(&looks, 100, 40).join("\n").contains("LEDGER"));
+}
