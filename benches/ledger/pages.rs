@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use hotgate::ledger::store::SqliteStore;
+use hotgate::ledger::store::{Database, Store};
 use rusqlite::{Connection, Transaction, params};
 
 /// How often each is tried; the best counts.
@@ -14,7 +14,8 @@ const BY_OFFSET: &str = "SELECT seq, user_id, count FROM reservation WHERE sku =
 
 /// The ledger's own tables, which are empty, as durable as the ledger has them.
 pub fn tables(file: &Path) -> Connection {
-    drop(SqliteStore::open(file).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    drop(runtime.block_on(Store::open(&Database::Sqlite(file.to_owned()))).unwrap());
     let database = Connection::open(file).unwrap();
     database.pragma_update(None, "synchronous", "FULL").unwrap();
     database

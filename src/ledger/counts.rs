@@ -42,6 +42,8 @@ pub struct Counts {
     pub errors: BTreeMap<Cause, u64>,
     /// Why the database does not take rows; empty while it does.
     pub database_fault: String,
+    /// Rows were not taken, and none since.
+    pub is_untaken: bool,
     /// The number of the last report.
     pub beat: u64,
     /// When the last report was due, and the rows then.
@@ -59,6 +61,7 @@ impl Default for Counts {
             rows: 0,
             errors: BTreeMap::new(),
             database_fault: String::new(),
+            is_untaken: false,
             beat,
             said: None,
             is_late: false,

@@ -16,14 +16,12 @@ use tokio::time::{Instant, sleep};
 
 use super::Ended;
 use super::counts::{Cause, Counts};
-use super::names::text_of;
+use super::names::name_of;
 use super::node::{News, Node, Questions};
 use super::registry::{self, RegistryPart};
 use super::sale::Sale;
 use super::store::{Database, Position, Store, StoreError};
 use super::upstream::{Server, Upstream};
-use crate::reserve::ledger_key;
-use crate::resp::first_error;
 
 /// Messages of Redis that wait. Beyond it the servers wait, in the buffers of the sockets.
 const NEWS_MAX: usize = 4096;
@@ -31,6 +29,9 @@ const NEWS_MAX: usize = 4096;
 /// Between attempts to reach a database or a server, doubled up to the second.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A server that does not answer is left alone for so long at the most.
+const AWAY_MAX: Duration = Duration::from_secs(5);
 
 /// How long the start waits for a first server.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -44,15 +45,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// Between rounds that write little: entries that come meanwhile share a transaction.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// The longest name of a sale, as text: databases have it in a key, whose length they bound.
-const NAME_CHARS_MAX: usize = 512;
-
 /// See the module.
 pub struct Follower {
     pub(super) servers: Upstream,
     pub(super) database: Database,
     pub(super) store: Option<Store>,
     pub(super) positions: HashMap<String, Position>,
+    /// Sales that nobody closed, by the database: Redis must have them.
+    pub(super) open_sales: HashSet<String>,
     /// By their streams.
     pub(super) sales: HashMap<Bytes, Sale>,
     /// Their streams, in the order in which the insurance takes them.
@@ -79,6 +79,7 @@ impl Follower {
             database,
             store: None,
             positions: HashMap::new(),
+            open_sales: HashSet::new(),
             sales: HashMap::new(),
             order: Vec::new(),
             insured: 0,
@@ -138,7 +139,7 @@ impl Follower {
     }
 
     fn ended(&self) -> Ended {
-        match self.sales.values().filter(|sale| sale.halted.is_some()).count() {
+        match self.sales.values().filter(|sale| sale.fault().is_some()).count() {
             0 => Ended::Well,
             halted => Ended::Halted(halted),
         }
@@ -150,9 +151,9 @@ impl Follower {
         while self.store.is_none() {
             match self.try_store().await {
                 Ok(true) => {
-                    self.counts.database_fault.clear();
-                    if self.complaints.remove("database") {
-                        tracing::info!("the database takes rows again");
+                    // That it can be opened does not say that it takes what it did not take before.
+                    if !self.counts.is_untaken {
+                        self.on_database_taking_rows();
                     }
                     return Ok(());
                 }
@@ -174,6 +175,15 @@ impl Follower {
         Ok(())
     }
 
+    /// Whatever was wrong with the database is over.
+    pub(super) fn on_database_taking_rows(&mut self) {
+        self.counts.is_untaken = false;
+        self.counts.database_fault.clear();
+        if self.complaints.remove("database") {
+            tracing::info!("the database takes rows again");
+        }
+    }
+
     /// The database did not do it: it has to be opened again.
     pub(super) fn on_database_fault(&mut self, error: &StoreError) {
         self.counts.database_fault = error.to_string();
@@ -187,6 +197,7 @@ impl Follower {
             return Ok(false);
         }
         self.positions = store.positions().await?.into_iter().collect();
+        self.open_sales = store.open_sales().await?.into_iter().collect();
         self.store = Some(store);
         let streams: Vec<Bytes> = self.sales.keys().cloned().collect();
         for stream in streams {
@@ -196,6 +207,10 @@ impl Follower {
         }
         self.queue.clear();
         self.queue_all(|_| true);
+        // Should the registry not have it, it is looked for all the same.
+        for text in self.open_sales.clone() {
+            self.follow(name_of(&text).into());
+        }
         Ok(true)
     }
 
@@ -205,7 +220,7 @@ impl Follower {
         self.say_once(about, what);
     }
 
-    fn say_once(&mut self, about: &str, what: &str) {
+    pub(super) fn say_once(&mut self, about: &str, what: &str) {
         if self.complaints.insert(about.to_owned()) {
             tracing::warn!("{what}");
         }
@@ -296,6 +311,7 @@ impl Follower {
             return None;
         }
         if !self.nodes.contains_key(server) {
+            let began = Instant::now();
             match Node::connect(&self.servers, server, self.tell_news.clone()).await {
                 Ok(node) => {
                     self.away.remove(server);
@@ -310,7 +326,7 @@ impl Follower {
                         Cause::Redis,
                         &format!("{} can't be read: {why}", server.address),
                     );
-                    self.away.insert(server.clone(), Instant::now() + PAUSE * 3);
+                    self.leave_alone(server, began);
                     self.servers.doubt(server.cluster);
                     return None;
                 }
@@ -321,8 +337,9 @@ impl Follower {
 
     /// Asks a server; what it did not answer is to be asked again.
     pub(super) async fn ask(&mut self, server: &Server, questions: &Questions) -> Option<Vec<Bytes>> {
-        let asked = self.node(server).await?.ask(questions).await;
-        match asked {
+        let node = self.node(server).await?;
+        let began = Instant::now();
+        match node.ask(questions).await {
             Ok(replies) => Some(replies),
             Err(error) => {
                 self.complain(
@@ -331,89 +348,15 @@ impl Follower {
                     &format!("lost {}: {error}", server.address),
                 );
                 self.lose(server);
-                self.away.insert(server.clone(), Instant::now() + PAUSE);
+                self.leave_alone(server, began);
                 None
             }
         }
     }
 
-    /// Reads the parts of the registry that changed: sales come and go.
-    async fn read_registry(&mut self) {
-        for at in 0..self.registry.len() {
-            if !self.registry[at].is_due {
-                continue;
-            }
-            let Some(names) = self.read_part(at).await else { return };
-            self.take_names(at, names);
-        }
-    }
-
-    /// All names of a part. `None` where its server does not say.
-    async fn read_part(&mut self, at: usize) -> Option<HashSet<Bytes>> {
-        let key = self.registry[at].key.clone();
-        let server = self.servers.master_of(&key);
-        self.registry[at].server.clone_from(&server);
-        let mut names = HashSet::new();
-        let Some(server) = server else {
-            self.servers.doubt_key(&key);
-            sleep(PAUSE).await;
-            return None;
-        };
-        // What changes from here on is told.
-        self.registry[at].is_due = false;
-        let mut after = Bytes::new();
-        loop {
-            let mut questions = Questions::default();
-            questions.push(|out| registry::encode_page(&key, &after, out));
-            let replies = self.ask(&server, &questions).await;
-            let page = replies.as_ref().and_then(|replies| registry::page_of(replies.first()?));
-            let Some(page) = page else {
-                self.registry[at].is_due = true;
-                if let Some(text) = replies.iter().flatten().find_map(|reply| first_error(reply)) {
-                    let text = String::from_utf8_lossy(text).into_owned();
-                    self.complain(
-                        "registry",
-                        Cause::Redis,
-                        &format!("the names of sales can't be read: {text}"),
-                    );
-                    self.servers.doubt(server.cluster);
-                }
-                sleep(PAUSE).await;
-                return None;
-            };
-            let is_last = page.len() < registry::NAMES_PER_CALL;
-            after = page.last().cloned().unwrap_or_default();
-            names.extend(page);
-            if is_last {
-                self.complaints.remove("registry");
-                return Some(names);
-            }
-        }
-    }
-
-    fn take_names(&mut self, at: usize, names: HashSet<Bytes>) {
-        let gone: Vec<Bytes> = self.registry[at].names.difference(&names).cloned().collect();
-        for sku in gone {
-            let stream = ledger_key(&sku);
-            self.sales.remove(&stream);
-        }
-        let come: Vec<Bytes> = names.difference(&self.registry[at].names).cloned().collect();
-        for sku in come {
-            let text = text_of(&sku);
-            if text.chars().count() > NAME_CHARS_MAX {
-                self.counts.error(Cause::Name);
-                tracing::error!(
-                    sku = text,
-                    "is not followed: its name has more than {NAME_CHARS_MAX} characters"
-                );
-                continue;
-            }
-            let sale = Sale::new(sku, self.positions.get(&text).cloned());
-            let stream = sale.stream.clone();
-            self.sales.insert(stream.clone(), sale);
-            self.queue_one(&stream);
-        }
-        self.registry[at].names = names;
-        self.order = self.sales.keys().cloned().collect();
+    /// A server did not answer, and since `began` everybody waited for it: it is left alone for longer than that, so that sales elsewhere go on.
+    fn leave_alone(&mut self, server: &Server, began: Instant) {
+        let pause = (began.elapsed() * 3).clamp(PAUSE * 3, AWAY_MAX);
+        self.away.insert(server.clone(), Instant::now() + pause);
     }
 }

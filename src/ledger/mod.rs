@@ -50,6 +50,8 @@ mod entry;
 mod fault;
 mod fold;
 mod follower;
+mod listed;
+mod lost;
 mod names;
 mod node;
 mod registry;
@@ -104,7 +106,7 @@ pub enum Verb {
     Verify(Option<Vec<u8>>),
     /// Gives the holders of a sale back to a Redis that does not have it.
     Restore(Vec<u8>),
-    /// Takes Redis's word for a sale that is halted.
+    /// Takes Redis's word for a sale that is halted, or lost.
     Resync(Vec<u8>),
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use bytes::{Bytes, BytesMut};
 
 use super::upstream::Server;
-use crate::reserve::{REGISTRY_SHARDS, registry_key};
+use crate::reserve::{REGISTRY_SHARDS, registry_key, registry_shard};
 use crate::resp::{bulk_payload, elements, encode};
 
 /// Names that one call returns.
@@ -23,13 +23,25 @@ pub struct RegistryPart {
     pub is_due: bool,
     /// The names that it had.
     pub names: HashSet<Bytes>,
+    /// It was read.
+    pub is_known: bool,
 }
 
 /// All parts, still to be read.
 pub fn parts() -> Vec<RegistryPart> {
-    let part =
-        |shard| RegistryPart { key: registry_key(shard), server: None, is_due: true, names: HashSet::new() };
+    let part = |shard| RegistryPart {
+        key: registry_key(shard),
+        server: None,
+        is_due: true,
+        names: HashSet::new(),
+        is_known: false,
+    };
     (0..REGISTRY_SHARDS).map(part).collect()
+}
+
+/// Whether the registry lacks a sale, as far as is known.
+pub fn lacks(parts: &[RegistryPart], sku: &[u8]) -> bool {
+    parts.get(usize::from(registry_shard(sku))).is_some_and(|part| part.is_known && !part.names.contains(sku))
 }
 
 /// Writes the question for the names behind this one.

@@ -69,10 +69,10 @@ impl Follower {
         };
         let (now_ms, mut most) = (now_ms(), 0);
         for sale in self.sales.values() {
-            if let Some(why) = &sale.halted {
+            if let Some(why) = sale.fault() {
                 report.halted += 1;
                 if report.halted_named.len() < HALTED_NAMED_MAX {
-                    report.halted_named.push((sale.text.clone(), why.clone()));
+                    report.halted_named.push((sale.text.clone(), why.to_owned()));
                 }
                 continue;
             }

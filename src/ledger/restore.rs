@@ -4,6 +4,7 @@
 //! begun again and goes on. What Redis had and the database had not is lost, and so are the ids of `IDMP`: they are in no ledger.
 
 use super::asker::Asker;
+use super::fault;
 use super::names::{name_of, text_of};
 use super::store::{RowState, Store};
 use crate::reserve::{
@@ -27,8 +28,7 @@ pub async fn restore(
 ) -> Result<usize, String> {
     let text = text_of(sku);
     let words = |error: super::store::StoreError| error.to_string();
-    let positions = store.positions().await.map_err(words)?;
-    let position = positions.into_iter().find(|(name, _)| *name == text).map(|(_, position)| position);
+    let position = store.position(&text).await.map_err(words)?;
     let position = position.ok_or("the database has no sale of this name")?;
     let terms = store.terms(&text, position.opened_ms).await.map_err(words)?;
     let terms = terms.ok_or("the database does not have the terms of the sale")?;
@@ -71,6 +71,7 @@ pub async fn restore(
             let reply =
                 asker.call(sku, |with_body, out| encode_restore_rows(&key, &rows, with_body, out)).await?;
             done(&reply)?;
+            fault::point("restoring");
         }
     }
     loop {

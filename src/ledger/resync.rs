@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use super::asker::Asker;
+use super::counts::now_ms;
 use super::entry::entries_of;
 use super::names::text_of;
 use super::store::{HoldingRow, Position, RowState, SaleStep, Store, StoreError, TermsRow};
@@ -21,23 +22,21 @@ use crate::reserve::{
 /// Makes the rows of one sale what Redis has; passes what is lost to `say`. Returns how many holdings are lost.
 ///
 /// # Errors
-/// Redis does not have the sale, or a side does not answer: in words.
+/// Neither side has the sale, or one does not answer: in words.
 pub async fn resync(
     asker: &mut Asker,
     store: &mut Store,
     sku: &[u8],
     mut say: impl FnMut(String),
 ) -> Result<usize, String> {
-    let words = |error: StoreError| error.to_string();
     let text = text_of(sku);
-    let status = status_of(asker, sku).await?.ok_or("Redis has no such sale")?;
-    let mut at = store
-        .positions()
-        .await
-        .map_err(words)?
-        .into_iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, position)| position);
+    let status = status_of(asker, sku).await?;
+    let mut at = store.position(&text).await.map_err(words)?;
+    let status = match (status, &at) {
+        (Some(status), _) => status,
+        (None, Some(at)) => return give_up(store, &text, at, say).await,
+        (None, None) => return Err("there is no such sale, neither in Redis nor in the database".to_owned()),
+    };
     // Until the last step it is halted, whoever looks.
     let halted = Some("it is being resynchronized".to_owned());
     let under_way = Position { opened_ms: status.opened_ms, entry: 0, checksum: 0, halted };
@@ -58,33 +57,14 @@ pub async fn resync(
                 let is = rows.iter().find(|row| row.seq == was.seq);
                 if is.is_none_or(|is| is.user != was.user) {
                     lost += 1;
-                    say(format!(
-                        "{text}: place {}: '{}' had {} {}, and Redis has nothing of it",
-                        was.seq,
-                        was.user,
-                        was.count,
-                        was.state.word()
-                    ));
+                    say(lost_words(&text, &was));
                 }
                 if is.is_none() {
-                    rows.push(HoldingRow {
-                        count: 0,
-                        held: 0,
-                        state: RowState::Lost,
-                        changed_ms: status.now_ms,
-                        ..was
-                    });
+                    rows.push(lost_row(was, status.now_ms));
                 }
             }
         }
-        let step = SaleStep {
-            sku: text.clone(),
-            to: under_way.clone(),
-            rows,
-            terms: None,
-            entries: 0,
-            written_ms: (0, 0),
-        };
+        let step = step_of(&text, &under_way, rows, None);
         store.apply(&[(at, step)]).await.map_err(words)?;
         at = Some(under_way.clone());
         if at_end {
@@ -99,9 +79,50 @@ pub async fn resync(
         halted: None,
     };
     let terms = Some(terms_of(asker, sku, &status).await?);
-    let step = SaleStep { sku: text, to, rows: Vec::new(), terms, entries: 0, written_ms: (0, 0) };
-    store.apply(&[(at, step)]).await.map_err(words)?;
+    store.apply(&[(at, step_of(&text, &to, Vec::new(), terms))]).await.map_err(words)?;
     Ok(lost)
+}
+
+/// Redis does not have the sale: all its holdings are lost, and then it counts as closed.
+async fn give_up(
+    store: &mut Store,
+    text: &str,
+    at: &Position,
+    mut say: impl FnMut(String),
+) -> Result<usize, String> {
+    let to = Position { halted: None, ..at.clone() };
+    let (mut after, mut lost) = (0, 0);
+    loop {
+        let page = store.page((text, at.opened_ms), after, 1000).await.map_err(words)?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        let live: Vec<HoldingRow> = page.into_iter().filter(|row| row.state.has_places()).collect();
+        live.iter().for_each(|row| say(lost_words(text, row)));
+        lost += live.len();
+        let rows = live.into_iter().map(|row| lost_row(row, now_ms())).collect();
+        store.apply(&[(Some(at.clone()), step_of(text, at, rows, None))]).await.map_err(words)?;
+    }
+    let terms = store.terms(text, at.opened_ms).await.map_err(words)?;
+    let closed = terms.map(|terms| TermsRow { is_closed: true, ..terms });
+    store.apply(&[(Some(at.clone()), step_of(text, &to, Vec::new(), closed))]).await.map_err(words)?;
+    Ok(lost)
+}
+
+fn words(error: StoreError) -> String {
+    error.to_string()
+}
+
+fn step_of(text: &str, to: &Position, rows: Vec<HoldingRow>, terms: Option<TermsRow>) -> SaleStep {
+    SaleStep { sku: text.to_owned(), to: to.clone(), rows, terms, entries: 0, written_ms: (0, 0) }
+}
+
+fn lost_words(text: &str, was: &HoldingRow) -> String {
+    let HoldingRow { seq, user, count, state, .. } = was;
+    format!("{text}: place {seq}: '{user}' had {count} {}, and Redis has nothing of it", state.word())
+}
+
+fn lost_row(was: HoldingRow, now_ms: i64) -> HoldingRow {
+    HoldingRow { count: 0, held: 0, state: RowState::Lost, changed_ms: now_ms, ..was }
 }
 
 fn row_of((row, state): &(RestoredRow, HoldingState), status: &LedgerStatus) -> HoldingRow {

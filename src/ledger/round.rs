@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep};
 use super::counts::{Cause, now_ms};
 use super::fault;
 use super::follower::{Follower, PAUSE};
+use super::lost::ROWS_STAY;
 use super::names::name_of;
 use super::node::Questions;
 use super::report::REPORT_EVERY;
 use super::sale::{Look, Sale};
-use super::store::{SaleStep, Step, Store, StoreError};
+use super::store::{Position, SaleStep, Step, Store, StoreError};
 use super::upstream::Server;
 use crate::reserve::ledger_key;
 use crate::resp::first_error;
@@ -31,12 +32,15 @@ impl Follower {
     pub(super) async fn round(&mut self) -> Result<usize, StoreError> {
         let by_server = self.take_round().await;
         let mut steps: Vec<Step> = Vec::new();
-        let (mut halts, mut looked_at) = (Vec::new(), Vec::new());
+        let (mut halts, mut looked_at, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for (server, streams) in by_server {
             for (stream, look) in self.look(&server, streams).await {
                 looked_at.push(stream.clone());
+                if matches!(look, Look::Nothing | Look::Write(_)) {
+                    self.look_whether_listed(&stream);
+                }
                 match look {
-                    Look::Gone => {}
+                    Look::Gone => gone.push(stream),
                     Look::Nothing => drop(self.complaints.remove("sale")),
                     Look::Again => self.queue_one(&stream),
                     Look::Later(why) => {
@@ -54,23 +58,51 @@ impl Follower {
             fault::point("after_read");
         }
         if let Err(error) = self.write(&steps, &halts).await {
-            if matches!(error, StoreError::Later { .. }) {
-                return Err(error);
-            }
-            self.on_database_fault(&error);
-            sleep(PAUSE).await;
-            return Ok(0);
+            self.counts.is_untaken = true;
+            return self.pause_for_database(error).await;
+        }
+        if self.counts.is_untaken && (!steps.is_empty() || self.has_all()) {
+            self.on_database_taking_rows();
         }
         let written = steps.iter().map(|(_, step)| step.entries).sum();
         let rows_of = |step: &SaleStep| step.rows.len() + usize::from(step.terms.is_some());
         self.counts.entries += written as u64;
         self.counts.rows += steps.iter().map(|(_, step)| rows_of(step) as u64).sum::<u64>();
-        self.take_positions(steps);
+        let anew = self.take_positions(steps);
         self.send_progress(looked_at).await;
         if written > 0 {
             fault::point("after_tell");
         }
-        Ok(written)
+        match self.take_missing(gone, anew).await {
+            Ok(()) => Ok(written),
+            Err(error) => self.pause_for_database(error).await,
+        }
+    }
+
+    /// Nothing waits to be written: a transaction whose outcome was not known was committed, perhaps.
+    fn has_all(&self) -> bool {
+        self.queue.is_empty() && self.sales.values().all(|sale| sale.lag() == 0)
+    }
+
+    async fn take_missing(
+        &mut self,
+        gone: Vec<Bytes>,
+        anew: Vec<(String, Position)>,
+    ) -> Result<(), StoreError> {
+        for (text, before) in anew {
+            self.take_opened_anew(&text, &before).await?;
+        }
+        self.take_gone(gone).await
+    }
+
+    /// The database did not do it: nothing was written, as far as is known.
+    async fn pause_for_database(&mut self, error: StoreError) -> Result<usize, StoreError> {
+        if matches!(error, StoreError::Later { .. }) {
+            return Err(error);
+        }
+        self.on_database_fault(&error);
+        sleep(PAUSE).await;
+        Ok(0)
     }
 
     /// The next sales of the queue, by their masters. Those whose master is not known, or away, wait.
@@ -179,21 +211,28 @@ impl Follower {
         Ok(())
     }
 
-    /// The transaction was committed.
-    fn take_positions(&mut self, steps: Vec<Step>) {
+    /// The transaction was committed. Returns the sales that were opened anew though nobody had closed the one before, and its position.
+    fn take_positions(&mut self, steps: Vec<Step>) -> Vec<(String, Position)> {
+        let mut anew = Vec::new();
         for (from, step) in steps {
             self.complaints.remove("sale");
             let stream = ledger_key(&name_of(&step.sku));
             let Some(sale) = self.sales.get_mut(&stream) else { continue };
-            if from.is_some_and(|from| from.opened_ms != step.to.opened_ms) {
-                tracing::warn!(
-                    sku = sale.text,
-                    "a sale of this name was opened anew; the rows of the one before stay, with its time of opening"
-                );
+            match from.filter(|from| from.opened_ms != step.to.opened_ms) {
+                Some(before) if self.open_sales.contains(&step.sku) => anew.push((step.sku.clone(), before)),
+                Some(_) => {
+                    tracing::info!(sku = sale.text, "a sale of this name was opened anew; {ROWS_STAY}")
+                }
+                None => {}
             }
-            self.positions.insert(step.sku, step.to.clone());
-            sale.moved_to(step.to, step.written_ms.1);
+            if let Some(terms) = &step.terms {
+                self.open_sales.remove(&step.sku);
+                self.open_sales.extend((terms.is_on && !terms.is_closed).then(|| step.sku.clone()));
+            }
+            sale.moved_to(step.to.clone(), step.written_ms.1);
+            self.positions.insert(step.sku, step.to);
         }
+        anew
     }
 
     /// Says to sales that do not know it how far the database is. What can't be said now is said with the next look.

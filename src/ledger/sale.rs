@@ -38,6 +38,8 @@ pub struct Sale {
     pub is_queued: bool,
     /// Why nothing more of it is applied.
     pub halted: Option<String>,
+    /// Redis does not have it any more, and should.
+    pub lost: Option<String>,
     /// The entry of the position was not found, and the sale was asked since.
     was_doubted: bool,
     /// The sale does not know how far the database is, as far as is known here.
@@ -74,6 +76,7 @@ impl Sale {
             key: sale_key(&sku),
             sku,
             halted: position.as_ref().and_then(|position| position.halted.clone()),
+            lost: None,
             position,
             server: None,
             opened_ms: None,
@@ -84,6 +87,11 @@ impl Sale {
             oldest_unread_ms: None,
             ahead_ms: 0,
         }
+    }
+
+    /// Why the database does not follow it, if it does not.
+    pub fn fault(&self) -> Option<&str> {
+        self.lost.as_deref().or(self.halted.as_deref())
     }
 
     /// How many entries Redis was heard to have that the database has not.
@@ -103,8 +111,8 @@ impl Sale {
 
     /// This sale, to be looked at anew with another position: the database was opened again.
     pub fn anew(&self, position: Option<Position>) -> Self {
-        let (oldest_unread_ms, ahead_ms) = (self.oldest_unread_ms, self.ahead_ms);
-        Self { oldest_unread_ms, ahead_ms, ..Self::new(self.sku.clone(), position) }
+        let (oldest_unread_ms, ahead_ms, lost) = (self.oldest_unread_ms, self.ahead_ms, self.lost.clone());
+        Self { oldest_unread_ms, ahead_ms, lost, ..Self::new(self.sku.clone(), position) }
     }
 
     /// The position in the sale that the name has now.
@@ -127,23 +135,25 @@ impl Sale {
         self.opened_ms = None;
     }
 
-    /// The calls of a look. The stream is read first, so that Redis tells of a sale that is only now being opened.
+    /// The calls of a look.
     pub fn questions(&self) -> Vec<BytesMut> {
-        let mut questions = Vec::new();
+        if self.opened_ms.is_none() {
+            // The stream is read first, so that Redis tells of a sale that is only now being opened. What is in it is read with the next look.
+            let mut first = BytesMut::new();
+            encode::command(&mut first, &[b"XRANGE", &self.stream, b"-", b"+", b"COUNT", b"1"]);
+            return vec![first, self.status_call()];
+        }
         let first = self.at().entry.max(1);
         let calls = ((self.behind() + ENTRIES_PER_CALL) / ENTRIES_PER_CALL).clamp(1, CALLS_MAX);
-        for call in 0..calls {
+        let range = |call: i64| {
             // Each call has the last entry of the one before it no second time, but for the one that the database has.
             let from = if call == 0 { first } else { first + call * ENTRIES_PER_CALL + 1 };
-            let range = [format!("{from}-0"), format!("{}-0", first + (call + 1) * ENTRIES_PER_CALL)];
+            let [from, to] = [format!("{from}-0"), format!("{}-0", first + (call + 1) * ENTRIES_PER_CALL)];
             let mut out = BytesMut::new();
-            encode::command(&mut out, &[b"XRANGE", &self.stream, range[0].as_bytes(), range[1].as_bytes()]);
-            questions.push(out);
-        }
-        if self.opened_ms.is_none() {
-            questions.push(self.status_call());
-        }
-        questions
+            encode::command(&mut out, &[b"XRANGE", &self.stream, from.as_bytes(), to.as_bytes()]);
+            out
+        };
+        (0..calls).map(range).collect()
     }
 
     /// The call that asks how the ledger of the sale stands.
@@ -169,6 +179,7 @@ impl Sale {
             Some(Ok(status)) => {
                 self.opened_ms = Some(status.opened_ms);
                 self.last = status.last;
+                self.lost = None;
                 self.is_untold |= status.read < self.at().entry;
                 self.ahead_ms = status.now_ms - now_ms;
                 self.oldest_unread_ms = match self.lag() {

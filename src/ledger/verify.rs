@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::time::sleep;
 
 use super::asker::Asker;
+use super::counts::now_ms;
 use super::names::{name_of, text_of};
-use super::store::{HoldingRow, Position, RowState, Store};
+use super::store::{HoldingRow, Position, RowState, Store, StoreError};
 use crate::reserve::{
     LedgerStatus, ListPart, ROWS_PER_CALL_MAX, Refusal, encode_ledger, encode_list, sale_key,
 };
@@ -34,7 +36,7 @@ pub async fn verify(
     sku: Option<&[u8]>,
     mut say: impl FnMut(String),
 ) -> Result<usize, String> {
-    let positions = store.positions().await.map_err(|error| error.to_string())?;
+    let positions = store.positions().await.map_err(words)?;
     let mut names: Vec<Vec<u8>> = match sku {
         Some(sku) => vec![sku.to_vec()],
         None => asker.names().await?.iter().map(|name| name.to_vec()).collect(),
@@ -71,7 +73,7 @@ pub async fn status_of(asker: &mut Asker, sku: &[u8]) -> Result<Option<LedgerSta
 
 async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec<String>, String> {
     let text = text_of(sku);
-    let position = position_of(store, &text).await?;
+    let position = store.position(&text).await.map_err(words)?;
     let status = status_of(asker, sku).await?;
     let (status, position) = match (status, position) {
         (None, None) => {
@@ -95,36 +97,22 @@ async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec
         ));
         return Ok(differences);
     }
-    differences.extend(compare_holders(asker, store, sku, position.opened_ms).await?);
+    let ahead_ms = status.now_ms - now_ms();
+    let mut sides = Sides { asker, store, sku, text, opened_ms: position.opened_ms, ahead_ms };
+    differences.extend(sides.compare().await?);
     if differences.is_empty() {
-        let read = position_of(store, &text).await?.map_or(0, |position| position.entry);
-        if read < status.last {
-            differences.push(format!(
-                "the database has entries up to {read} of {}; is `hotgate ledger` running?",
-                status.last
-            ));
-        }
+        differences.extend(sides.behind(status.last).await?);
     }
     Ok(differences)
 }
 
-async fn position_of(store: &mut Store, text: &str) -> Result<Option<Position>, String> {
-    let positions = store.positions().await.map_err(|error| error.to_string())?;
-    Ok(positions.into_iter().find(|(name, _)| name == text).map(|(_, position)| position))
+fn words(error: StoreError) -> String {
+    error.to_string()
 }
 
 /// A sale that Redis does not have: dropped, or lost.
 async fn only_in_sql(store: &mut Store, text: &str, position: &Position) -> Result<Vec<String>, String> {
-    let mut holders = 0;
-    let mut after = 0;
-    loop {
-        let page =
-            store.page((text, position.opened_ms), after, 1000).await.map_err(|error| error.to_string())?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        holders += page.iter().filter(|row| row.state.has_places()).count();
-    }
-    Ok(match holders {
+    Ok(match store.holders(text, position.opened_ms).await.map_err(words)? {
         0 => Vec::new(),
         holders => vec![format!(
             "Redis does not have it, the database has {holders} holders; dropped, or to be given back by `hotgate ledger restore`"
@@ -132,59 +120,118 @@ async fn only_in_sql(store: &mut Store, text: &str, position: &Position) -> Resu
     })
 }
 
-/// Walks both sides in line.
-async fn compare_holders(
-    asker: &mut Asker,
-    store: &mut Store,
-    sku: &[u8],
+/// Both sides of a sale that both have.
+struct Sides<'a> {
+    asker: &'a mut Asker,
+    store: &'a mut Store,
+    sku: &'a [u8],
+    text: String,
     opened_ms: i64,
-) -> Result<Vec<String>, String> {
-    let mut doubtful: Vec<i64> = Vec::new();
-    let (mut after, mut more) = (0, false);
-    loop {
-        let (redis, upto, at_end) = redis_page(asker, sku, after, ROWS_PER_CALL_MAX).await?;
-        let sql = sql_between(store, sku, opened_ms, (after, if at_end { i64::MAX } else { upto })).await?;
-        doubtful.extend(differing(&redis, &sql));
-        if doubtful.len() > NAMED_MAX {
-            doubtful.truncate(NAMED_MAX);
-            more = true;
-            break;
-        }
-        if at_end {
-            break;
-        }
-        after = upto;
-    }
-    let mut differences = Vec::new();
-    for look in 0..LOOKS {
-        if doubtful.is_empty() {
-            break;
-        }
-        sleep(PAUSE).await;
-        let is_last = look + 1 == LOOKS;
-        let mut still = Vec::new();
-        for seq in doubtful {
-            let (redis, ..) = redis_page(asker, sku, seq - 1, 1).await?;
-            let redis: Vec<Holder> = redis.into_iter().filter(|holder| holder.0 == seq).collect();
-            let sql = sql_between(store, sku, opened_ms, (seq - 1, seq)).await?;
-            if redis == sql {
-                continue;
+    /// How much Redis's clock is ahead of the one here: holds end by Redis's.
+    ahead_ms: i64,
+}
+
+impl Sides<'_> {
+    /// Walks both in line.
+    async fn compare(&mut self) -> Result<Vec<String>, String> {
+        let mut doubtful: Vec<i64> = Vec::new();
+        let (mut after, mut more) = (0, false);
+        loop {
+            let (redis, upto, at_end) = self.redis_page(after, ROWS_PER_CALL_MAX).await?;
+            let sql = self.sql_between(after, if at_end { i64::MAX } else { upto }).await?;
+            doubtful.extend(differing(&redis, &sql));
+            if doubtful.len() > NAMED_MAX {
+                doubtful.truncate(NAMED_MAX);
+                more = true;
+                break;
             }
-            still.push(seq);
-            if is_last {
-                differences.push(format!(
-                    "place {seq}: Redis has {}, the database {}",
-                    shown(redis.first()),
-                    shown(sql.first())
-                ));
+            if at_end {
+                break;
+            }
+            after = upto;
+        }
+        let mut differences = Vec::new();
+        for look in 0..LOOKS {
+            if doubtful.is_empty() {
+                break;
+            }
+            sleep(PAUSE).await;
+            let is_last = look + 1 == LOOKS;
+            let mut still = Vec::new();
+            for seq in doubtful {
+                let (redis, ..) = self.redis_page(seq - 1, 1).await?;
+                let redis: Vec<Holder> = redis.into_iter().filter(|holder| holder.0 == seq).collect();
+                let sql = self.sql_between(seq - 1, seq).await?;
+                if redis == sql {
+                    continue;
+                }
+                still.push(seq);
+                if is_last {
+                    differences.push(format!(
+                        "place {seq}: Redis has {}, the database {}",
+                        shown(redis.first()),
+                        shown(sql.first())
+                    ));
+                }
+            }
+            doubtful = still;
+        }
+        if more && !differences.is_empty() {
+            differences.push("and more behind these".to_owned());
+        }
+        Ok(differences)
+    }
+
+    /// Whether the database lacks entries up to this one, and goes on lacking them.
+    async fn behind(&mut self, last: i64) -> Result<Option<String>, String> {
+        for look in 0..LOOKS {
+            let read =
+                self.store.position(&self.text).await.map_err(words)?.map_or(0, |position| position.entry);
+            if read >= last {
+                return Ok(None);
+            }
+            if look + 1 == LOOKS {
+                return Ok(Some(format!(
+                    "the database has entries up to {read} of {last}; is `hotgate ledger` running?"
+                )));
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(None)
+    }
+
+    /// A page of Redis, the place up to which it goes, and whether nothing is behind it.
+    async fn redis_page(&mut self, after: i64, count: usize) -> Result<(Vec<Holder>, i64, bool), String> {
+        let key = sale_key(self.sku);
+        let encode = |with_body, out: &mut BytesMut| encode_list(&key, after, count, None, with_body, out);
+        let reply = self.asker.call(self.sku, encode).await?;
+        match ListPart::parse(&reply) {
+            Some(Ok(part)) => {
+                let holder = |row: crate::reserve::Row<'_>| {
+                    let state = RowState::of_word(row.state.word()).unwrap_or(RowState::Confirmed);
+                    (row.seq, text_of(row.user), row.count, state, row.at_ms)
+                };
+                Ok((part.rows().map(holder).collect(), part.next_after, part.at_end))
+            }
+            Some(Err(Refusal::NoSku)) => Ok((Vec::new(), after, true)),
+            _ => Err("Redis gives no list of holders that can be read".to_owned()),
+        }
+    }
+
+    /// The holders of the database behind one place and up to another. A hold that is over counts for nothing, as in Redis.
+    async fn sql_between(&mut self, mut after: i64, upto: i64) -> Result<Vec<Holder>, String> {
+        let (now_ms, mut holders) = (now_ms() + self.ahead_ms, Vec::new());
+        loop {
+            let page = self.store.page((&self.text, self.opened_ms), after, 1000).await.map_err(words)?;
+            let Some(last) = page.last() else { return Ok(holders) };
+            after = last.seq;
+            let upto_there = page.iter().filter(|row| row.seq <= upto);
+            holders.extend(upto_there.filter_map(|row| holder_of(row, now_ms)));
+            if after >= upto {
+                return Ok(holders);
             }
         }
-        doubtful = still;
     }
-    if more && !differences.is_empty() {
-        differences.push("and more behind these".to_owned());
-    }
-    Ok(differences)
 }
 
 fn shown(holder: Option<&Holder>) -> String {
@@ -209,48 +256,6 @@ fn differing(redis: &[Holder], sql: &[Holder]) -> Vec<i64> {
     seqs
 }
 
-/// A page of Redis, the place up to which it goes, and whether nothing is behind it.
-async fn redis_page(
-    asker: &mut Asker,
-    sku: &[u8],
-    after: i64,
-    count: usize,
-) -> Result<(Vec<Holder>, i64, bool), String> {
-    let key = sale_key(sku);
-    let reply =
-        asker.call(sku, |with_body, out| encode_list(&key, after, count, None, with_body, out)).await?;
-    match ListPart::parse(&reply) {
-        Some(Ok(part)) => {
-            let holder = |row: crate::reserve::Row<'_>| {
-                let state = RowState::of_word(row.state.word()).unwrap_or(RowState::Confirmed);
-                (row.seq, text_of(row.user), row.count, state, row.at_ms)
-            };
-            Ok((part.rows().map(holder).collect(), part.next_after, part.at_end))
-        }
-        Some(Err(Refusal::NoSku)) => Ok((Vec::new(), after, true)),
-        _ => Err("Redis gives no list of holders that can be read".to_owned()),
-    }
-}
-
-/// The holders of the database behind one place and up to another. A hold that is over counts for nothing, as in Redis.
-async fn sql_between(
-    store: &mut Store,
-    sku: &[u8],
-    opened_ms: i64,
-    (mut after, upto): (i64, i64),
-) -> Result<Vec<Holder>, String> {
-    let (text, now_ms, mut holders) = (text_of(sku), now_ms(), Vec::new());
-    loop {
-        let page = store.page((&text, opened_ms), after, 1000).await.map_err(|error| error.to_string())?;
-        let Some(last) = page.last() else { return Ok(holders) };
-        after = last.seq;
-        holders.extend(page.iter().filter(|row| row.seq <= upto).filter_map(|row| holder_of(row, now_ms)));
-        if after >= upto {
-            return Ok(holders);
-        }
-    }
-}
-
 fn holder_of(row: &HoldingRow, now_ms: i64) -> Option<Holder> {
     let is_over = row.state == RowState::Held && row.expires_ms <= now_ms;
     let (count, state) = match is_over {
@@ -260,9 +265,4 @@ fn holder_of(row: &HoldingRow, now_ms: i64) -> Option<Holder> {
     };
     let is_listed = state.has_places() || state == RowState::Moved;
     is_listed.then(|| (row.seq, row.user.clone(), count, state, row.since_ms))
-}
-
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as i64)
 }

@@ -22,12 +22,13 @@ if not planned then return failed(refusal) end
 if refusal then return refusal end
 if said ~= '' and tonumber(said) == s.opened and tonumber(ARGV[2]) <= s.entries then
   local upto, unread_max = math.max(s.entries_read, tonumber(ARGV[2])), tonumber(ARGV[3]) or s.unread_max
+  -- Whole nodes of the stream only: that takes microseconds. Before all else, because a server without memory takes what needs some only behind
+  -- another write, and it is these entries that fill it.
+  if first > 0 and first < upto then call('XTRIM', stream, 'MINID', '~', format('%d-0', upto)) end
   if upto ~= s.entries_read or unread_max ~= s.unread_max then
     s.entries_read, s.unread_max = upto, unread_max
     write_sale()
   end
-  -- Whole nodes of the stream only: that takes microseconds.
-  if first > 0 and first < upto then call('XTRIM', stream, 'MINID', '~', format('%d-0', upto)) end
 end
 return { format('%d', s.opened), format('%d', s.entries), format('%d', s.entries_read), format('%d', first), tostring(s.ledger),
   format('%d', s.seq), now_text }

@@ -4,7 +4,6 @@ use crate::books::{check_equal, in_redis, last_entry, position, wait_until_read}
 use crate::process::Place;
 use crate::servers::{Kind, SqlServer};
 use crate::support::{Gateway, Server, wait_until};
-use hotgate::resp::encode;
 
 #[test]
 fn postgres_has_each_entry_once_whatever_dies() {
@@ -39,7 +38,7 @@ fn check_each_entry_once_whatever_dies(kind: Kind, name: &str) {
         client.check(&format!("RESERVE.CANCEL mask {user} COUNT 1"), "*4...");
     };
     for point in ["after_read", "before_commit", "after_commit", "after_tell"] {
-        let mut ledger = place.start_with(&[], "", &[("HOTGATE_LEDGER_DIES", &format!("{point}:2"))]);
+        let mut ledger = place.start_with(&[], &[("HOTGATE_LEDGER_DIES", &format!("{point}:2"))]);
         wait_until("it dies", || {
             sell();
             !ledger.runs()
@@ -121,40 +120,4 @@ fn postgres_keeps_names_apart() {
 #[test]
 fn mariadb_keeps_names_apart() {
     check_names(Kind::Maria);
-}
-
-/// The database has no room any more: it says so, nothing is lost, and with more room it goes on by itself.
-#[test]
-fn a_full_database_stops_it_and_loses_nothing() {
-    let bounded = |mib: u32| {
-        [
-            "--innodb-file-per-table=OFF".to_owned(),
-            format!("--innodb-data-file-path=ibdata1:12M:autoextend:max:{mib}M"),
-        ]
-    };
-    let server = Server::start();
-    let gateway = Gateway::before_server(&server);
-    let (mut client, mut direct) = (gateway.client(), server.client());
-    client.check("RESERVE.OPEN mask LIMIT 100000", "+OK");
-    let mut place = Place::before(&server).on(SqlServer::start_with(Kind::Maria, |_| bounded(20).to_vec()));
-    let ledger = place.start();
-    wait_until_read(&place, &mut direct, "mask");
-    // Each of these bytes takes four letters.
-    for user in 0..8000 {
-        let name = [&[0xff; 500][..], format!("{user}").as_bytes()].concat();
-        let mut bytes = Vec::new();
-        encode::command(&mut bytes, &[b"RESERVE.ADD", b"mask", &name]);
-        client.send(&bytes);
-    }
-    (0..8000).for_each(|_| assert!(client.reply().starts_with(b"*4")));
-    wait_until("it says so", || ledger.log().contains("the database does not take rows: MariaDB: The table"));
-    assert!(position(&place, "mask") < last_entry(&mut direct, "mask"));
-    place.server().kill();
-    place.server().set_arguments(&bounded(200).each_ref().map(String::as_str));
-    place.server().restart();
-    wait_until_read(&place, &mut direct, "mask");
-    assert_eq!(position(&place, "mask"), last_entry(&mut direct, "mask"));
-    assert_eq!(place.query("SELECT count(*) FROM reservation"), [["8000"]]);
-    drop(ledger);
-    assert_eq!(place.verb(&["verify"]), (Some(0), "0 differences\n".to_owned()));
 }

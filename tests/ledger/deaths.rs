@@ -1,6 +1,6 @@
 //! Whatever dies, and wherever in a round: the database has each entry once.
 
-use crate::books::{check_equal, last_entry, position, wait_until_read};
+use crate::books::{check_equal, wait_until_read};
 use crate::process::Place;
 use crate::support::{Gateway, Server, wait_until};
 
@@ -19,8 +19,7 @@ fn the_ledger_dies_between_any_two_steps() {
     let mut user = 0;
     for point in ["after_read", "before_commit", "after_commit", "after_tell"] {
         for times in 1..=2 {
-            let mut ledger =
-                place.start_with(&[], "", &[("HOTGATE_LEDGER_DIES", &format!("{point}:{times}"))]);
+            let mut ledger = place.start_with(&[], &[("HOTGATE_LEDGER_DIES", &format!("{point}:{times}"))]);
             wait_until("it dies", || {
                 user += 1;
                 client.check(&format!("RESERVE.ADD mask {user} COUNT 2"), "*4...");
@@ -33,7 +32,7 @@ fn the_ledger_dies_between_any_two_steps() {
     check_equal(&place, &mut client, &mut direct, "mask");
     client.check("RESERVE.CLOSE mask", "+OK");
     // Its last words may be missing: the next process says them.
-    place.start_with(&[], "", &[("HOTGATE_LEDGER_DIES", "after_commit:1")]).wait();
+    place.start_with(&[], &[("HOTGATE_LEDGER_DIES", "after_commit:1")]).wait();
     place.catch_up();
     client.check("RESERVE.DROP mask", ":0");
 }
@@ -107,27 +106,4 @@ fn a_database_that_is_locked_is_waited_for() {
     wait_until_read(&place, &mut direct, "mask");
     check_equal(&place, &mut client, &mut direct, "mask");
     wait_until("it says that it goes on", || ledger.log().contains("the database takes rows again"));
-}
-
-#[test]
-fn a_full_disk_stops_it_and_loses_nothing() {
-    let server = Server::start();
-    let gateway = Gateway::before_server(&server);
-    let (mut client, mut direct) = (gateway.client(), server.client());
-    client.check("RESERVE.OPEN mask LIMIT 100000", "+OK");
-    let place = Place::before(&server);
-    place.catch_up();
-    for user in 0..4000 {
-        client.send_line(&format!("RESERVE.ADD mask a-rather-long-name-of-a-user-{user}"));
-    }
-    for _ in 0..4000 {
-        assert!(client.reply().starts_with(b"*4"));
-    }
-    // No file may be larger than this many blocks of 512 bytes: beyond it the system says that there is no room.
-    let mut ledger = place.start_with(&[], "ulimit -f 200;", &[]);
-    wait_until("it says so", || ledger.log().contains("the database does not take rows"));
-    assert!(position(&place, "mask") < last_entry(&mut direct, "mask"));
-    ledger.kill();
-    place.catch_up();
-    check_equal(&place, &mut client, &mut direct, "mask");
 }

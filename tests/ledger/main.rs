@@ -10,16 +10,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacked;
 mod books;
 mod clusters;
 mod databases;
 mod deaths;
 mod follows;
+mod full_disks;
 mod gaps;
+mod lost_sales;
 mod process;
 mod rights;
 mod secured_databases;
 mod seen;
 mod servers;
+mod several_clusters;
 mod verbs;
 mod versions;

@@ -7,11 +7,14 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::servers::SqlServer;
+use crate::support::disk::Disk;
 use crate::support::gateway::Upstream;
 use crate::support::{reaper, secured, wait_for};
 
 /// A place for a database: it outlives the processes that write it.
 pub struct Place {
+    /// What its file lies on, if it has a disk of its own. It goes before the directory.
+    disk: Option<Disk>,
     directory: TempDir,
     upstream: String,
     further: String,
@@ -40,6 +43,7 @@ impl Place {
             server: None,
             of_upstream: String::new(),
             url: None,
+            disk: None,
         }
     }
 
@@ -47,6 +51,18 @@ impl Place {
     pub fn on(mut self, server: SqlServer) -> Place {
         self.server = Some(server);
         self
+    }
+
+    /// The rows go to a file on a disk of its own, of so many MiB.
+    pub fn on_disk(mut self, mib: u32) -> Place {
+        let directory = self.directory.path().join("disk");
+        std::fs::create_dir(&directory).unwrap();
+        self.disk = Some(Disk::on(&directory, mib));
+        self
+    }
+
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("the file is on a disk of its own")
     }
 
     /// With this for `ledger.url`.
@@ -106,7 +122,11 @@ impl Place {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.directory.path().join("reservations.db")
+        let directory = self.directory.path();
+        match self.disk {
+            Some(_) => directory.join("disk/reservations.db"),
+            None => directory.join("reservations.db"),
+        }
     }
 
     /// The database, once there is one.
@@ -136,22 +156,24 @@ impl Place {
         );
         let toml = secured::everywhere().map_or(toml.clone(), |secured| secured.config(&toml));
         let file = self.directory.path().join("hotgate.toml");
-        std::fs::write(&file, toml).unwrap();
+        // A process that has just been started may be reading it.
+        let next = tempfile::NamedTempFile::new_in(self.directory.path()).unwrap();
+        std::fs::write(next.path(), toml).unwrap();
+        next.persist(&file).unwrap();
         file
     }
 
     /// Starts a process that follows.
     pub fn start(&self) -> Ledger {
-        self.start_with(&[], "", &[])
+        self.start_with(&[], &[])
     }
 
-    /// Starts one with further arguments, under limits of the shell, with these in its environment.
-    pub fn start_with(&self, arguments: &[&str], limits: &str, environment: &[(&str, &str)]) -> Ledger {
+    /// Starts one with further arguments, with these in its environment.
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ledger {
         let log = tempfile::Builder::new().prefix("log").tempfile_in(self.directory.path()).unwrap();
         let (log_file, log) = log.keep().unwrap();
-        let script = format!("trap '' XFSZ; {limits} exec \"$0\" \"$@\"");
-        let child = Command::new("sh")
-            .args(["-c", &script, env!("CARGO_BIN_EXE_hotgate"), "ledger", "--config"])
+        let child = Command::new(env!("CARGO_BIN_EXE_hotgate"))
+            .args(["ledger", "--config"])
             .arg(self.file())
             .args(arguments)
             .envs(environment.iter().copied())
@@ -164,15 +186,21 @@ impl Place {
 
     /// Runs one until the database has what there is; the exit code and the log.
     pub fn once(&self) -> (Option<i32>, String) {
-        let mut ledger = self.start_with(&["--once"], "", &[]);
+        let mut ledger = self.start_with(&["--once"], &[]);
         let status = ledger.wait();
         (status.code(), ledger.log())
     }
 
     /// Runs a verb to its end; the exit code and what it told.
     pub fn verb(&self, words: &[&str]) -> (Option<i32>, String) {
+        self.verb_with(words, &[])
+    }
+
+    /// The same with these in its environment.
+    pub fn verb_with(&self, words: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotgate"));
-        let output = command.args(["ledger", "--config"]).arg(self.file()).args(words).output().unwrap();
+        command.args(["ledger", "--config"]).arg(self.file()).args(words);
+        let output = command.envs(environment.iter().copied()).output().unwrap();
         if !output.status.success() {
             println!("{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         }

@@ -1,10 +1,11 @@
 //! Database servers as the tests start them: private, on free ports, killed at the end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::disk::Disk;
 use crate::support::{free_port, reaper, wait_until};
 
 /// Which program it is.
@@ -18,6 +19,8 @@ pub enum Kind {
 pub struct SqlServer {
     kind: Kind,
     child: Child,
+    /// What its data lies on, if it has a disk of its own. It goes before the directory.
+    disk: Option<Disk>,
     directory: TempDir,
     port: u16,
     /// Further arguments of the server.
@@ -30,7 +33,20 @@ impl SqlServer {
     }
 
     /// Starts one with the arguments that a closure makes, which may put files into the directory that it gets.
-    pub fn start_with(kind: Kind, prepare: impl FnOnce(&std::path::Path) -> Vec<String>) -> SqlServer {
+    pub fn start_with(kind: Kind, prepare: impl FnOnce(&Path) -> Vec<String>) -> SqlServer {
+        Self::start_on(kind, prepare, |_| None)
+    }
+
+    /// Starts a PostgreSQL whose data lies on a disk of its own, of so many MiB.
+    pub fn start_on_disk(mib: u32) -> SqlServer {
+        Self::start_on(Kind::Postgres, |_| Vec::new(), |data| Some(Disk::on(data, mib)))
+    }
+
+    fn start_on(
+        kind: Kind,
+        prepare: impl FnOnce(&Path) -> Vec<String>,
+        disk: impl FnOnce(&Path) -> Option<Disk>,
+    ) -> SqlServer {
         let directory = tempfile::Builder::new().prefix("hotgate-test-sql").tempdir_in("/tmp").unwrap();
         reaper::remove_at_end(directory.path());
         let data = directory.path().join("data");
@@ -40,12 +56,15 @@ impl SqlServer {
             let owned = Command::new("chown").args(["-R", kind.user()]).arg(directory.path()).status();
             assert!(owned.unwrap().success(), "Debian's package makes the user {}", kind.user());
         }
+        let disk = disk(&data);
         let mut install = match kind {
             Kind::Postgres => {
+                // On a small disk the log has to be cut into small files.
+                let cut = disk.as_ref().map(|_| "--wal-segsize=1");
                 let mut install = unprivileged("initdb");
                 let flags =
                     ["-A", "trust", "-U", "hotgate", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"];
-                install.args(flags).arg(&data);
+                install.args(flags).arg(cluster_of(&data)).args(cut);
                 install
             }
             Kind::Maria => {
@@ -62,7 +81,7 @@ impl SqlServer {
         assert!(made.success(), "{install:?}");
         let port = free_port();
         let child = spawn(kind, &directory, port, &arguments);
-        let server = SqlServer { kind, child, directory, port, arguments };
+        let server = SqlServer { kind, child, directory, port, arguments, disk };
         server.wait_until_it_answers();
         if kind == Kind::Maria {
             server.query("CREATE DATABASE shop");
@@ -128,6 +147,16 @@ impl SqlServer {
         reaper::spare(self.child.id());
     }
 
+    /// The disk that its data lies on.
+    pub fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("it was started on a disk")
+    }
+
+    /// Whether it has ended, as a server does that can't write its log.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// With these arguments from its next start on.
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -155,13 +184,18 @@ impl Kind {
     }
 }
 
+/// Where PostgreSQL has its files.
+fn cluster_of(data: &Path) -> PathBuf {
+    data.join("cluster")
+}
+
 fn spawn(kind: Kind, directory: &TempDir, port: u16, arguments: &[String]) -> Child {
     let path = directory.path();
     let log = std::fs::File::options().create(true).append(true).open(path.join("log")).unwrap();
     let mut server = match kind {
         Kind::Postgres => {
             let mut server = unprivileged("postgres");
-            server.arg("-D").arg(path.join("data")).args(["-p", &port.to_string()]);
+            server.arg("-D").arg(cluster_of(&path.join("data"))).args(["-p", &port.to_string()]);
             server.args([
                 "-c",
                 "listen_addresses=127.0.0.1",

@@ -90,6 +90,10 @@ fn a_sale_is_given_back_to_an_empty_redis_and_to_no_other() {
     client.check("RESERVE.CONFIRM mask 2", "*4 $9 confirmed :3 :2 :0");
     client.check("RESERVE.ADD mask new", "*4 $4 held :301 ...");
     client.check("RESERVE.SKUS", "*1 $4 mask");
+    // The other one is gone for good.
+    assert_eq!(place.once().0, Some(1));
+    let (code, told) = place.verb(&["resync", "other"]);
+    assert!(code == Some(0) && told.ends_with("1 holdings were lost\n"), "{told}");
     place.catch_up();
     check_equal(&place, &mut client, &mut server.client(), "mask");
 }

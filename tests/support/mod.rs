@@ -13,6 +13,7 @@
 pub mod certificates;
 pub mod client;
 pub mod copies;
+pub mod disk;
 pub mod figures;
 pub mod folding;
 pub mod gateway;

@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, SslOpts, Transaction, TxOpts, Value};
-use tokio::time::timeout;
 
+use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
-use super::{HoldingRow, Position, RowState, SaleStep, Security, Step, StoreError, TermsRow};
-
-/// How long the server may take for a connection, and for a statement.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{HoldingRow, Position, SaleStep, Security, Step, StoreError, TermsRow};
 
 /// Rows of one statement: a batch is cut into the largest that fit. A statement of the largest size has 5,632 values, and 65,535 are allowed.
 const ROWS: [usize; 4] = [512, 64, 8, 1];
+
+/// The bytes of the texts of one statement, which with its numbers is below the smallest `max_allowed_packet` that was ever a default, 1 MiB.
+const TEXT_BYTES_MAX: usize = 512 * 1024;
 
 /// The codes of the server's errors for a key that is there already, and for a table that is not.
 const DUPLICATE_KEY: u16 = 1062;
@@ -57,14 +56,6 @@ const SET_TERMS: &str = "INSERT INTO ledger_sale
     end_ms = VALUES(end_ms), hold_ms = VALUES(hold_ms), holders_of = VALUES(holders_of), is_closed = VALUES(is_closed),
     is_on = VALUES(is_on), entry = VALUES(entry)";
 
-const PAGE: &str =
-    "SELECT seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry FROM reservation
-    WHERE sku = ? AND opened_ms = ? AND seq > ? ORDER BY seq LIMIT ?";
-
-const TERMS: &str =
-    "SELECT places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry FROM ledger_sale
-    WHERE sku = ? AND opened_ms = ?";
-
 impl From<mysql_async::Error> for StoreError {
     fn from(error: mysql_async::Error) -> Self {
         Self::Failed(match error {
@@ -74,20 +65,8 @@ impl From<mysql_async::Error> for StoreError {
     }
 }
 
-/// Does it in time, or not at all: a server that hangs is one that is away.
-async fn in_time<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let late = || Err(StoreError::Failed("MariaDB does not answer in time".to_owned()));
-    timeout(patience, work).await.unwrap_or_else(|_| late())
-}
-
 impl MariaStore {
     /// Connects, and makes or changes the tables.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn open(url: &str, security: &Security) -> Result<Self, StoreError> {
         let opts = Opts::from_url(url).map_err(|error| StoreError::Failed(format!("ledger.url: {error}")))?;
         let opts = OptsBuilder::from_opts(opts)
@@ -96,82 +75,58 @@ impl MariaStore {
             .client_found_rows(true)
             .tcp_keepalive(Some(Duration::from_secs(60)))
             .ssl_opts(sessions(security));
-        in_time(CONNECT_PATIENCE, async {
-            let mut connection = Conn::new(opts).await?;
-            let query = "SELECT VERSION(), @@innodb_flush_log_at_trx_commit";
-            let said: Option<Row> = connection.query_first(query).await?;
-            let said = said.ok_or_else(|| StoreError::Failed("MariaDB does not say its version".to_owned()))?;
-            let (version, flush): (String, i64) = (cell(&said, 0)?, cell(&said, 1)?);
-            if !version.contains("MariaDB") {
-                let why = format!("ledger.url names a MySQL {version}; of its kind, MariaDB 10.6 and later are known here");
-                return Err(StoreError::Failed(why));
-            }
-            if flush != 1 {
-                tracing::warn!("innodb_flush_log_at_trx_commit is {flush} there: a power failure can undo commits of which Redis forgets the entries; set 1");
-            }
-            connection.query_drop(SESSION).await?;
-            migrate(&mut connection).await?;
-            Ok(Self { connection })
-        })
-        .await
+        let mut connection = Conn::new(opts).await?;
+        let query = "SELECT VERSION(), @@innodb_flush_log_at_trx_commit";
+        let said: Option<Row> = connection.query_first(query).await?;
+        let said = said.ok_or_else(|| StoreError::Failed("MariaDB does not say its version".to_owned()))?;
+        let (version, flush) = (said.text(0)?, said.number(1)?);
+        if !version.contains("MariaDB") {
+            let why = format!(
+                "ledger.url names a MySQL {version}; of its kind, MariaDB 10.6 and later are known here"
+            );
+            return Err(StoreError::Failed(why));
+        }
+        if flush != 1 {
+            tracing::warn!(
+                "innodb_flush_log_at_trx_commit is {flush} there: a power failure can undo commits of which Redis forgets the entries; set 1"
+            );
+        }
+        connection.query_drop(SESSION).await?;
+        migrate(&mut connection).await?;
+        Ok(Self { connection })
     }
 
-    /// See [`super::Store::take_lock`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
-        in_time(PATIENCE, get_lock(&mut self.connection, "", 0)).await
+        get_lock(&mut self.connection, "", 0).await
     }
 
-    /// See [`super::Store::positions`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
-        in_time(PATIENCE, async {
-            let query = "SELECT sku, opened_ms, entry, checksum, halted FROM ledger_position";
-            let mut positions = Vec::new();
-            for row in self.connection.query::<Row, _>(query).await? {
-                let position = Position {
-                    opened_ms: cell(&row, 1)?,
-                    entry: cell(&row, 2)?,
-                    checksum: cell(&row, 3)?,
-                    halted: cell(&row, 4)?,
-                };
-                positions.push((cell(&row, 0)?, position));
-            }
-            Ok(positions)
-        })
-        .await
+        self.ask(rows::POSITIONS, (), position_of).await
     }
 
-    /// See [`super::Store::apply`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    pub async fn position(&mut self, sku: &str) -> Result<Option<Position>, StoreError> {
+        Ok(self.ask(rows::POSITION, (sku,), position_of).await?.pop().map(|(_, position)| position))
+    }
+
+    pub async fn open_sales(&mut self) -> Result<Vec<String>, StoreError> {
+        self.ask(rows::OPEN_SALES, (), |row| row.text(0)).await
+    }
+
     pub async fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
-        in_time(PATIENCE, async {
-            let mut transaction = self.connection.start_transaction(TxOpts::default()).await?;
-            for (from, step) in steps {
-                write_position(&mut transaction, from.as_ref(), step).await?;
-            }
-            write_rows(&mut transaction, steps).await?;
-            for (_, step) in steps {
-                write_terms(&mut transaction, step).await?;
-            }
-            super::super::fault::point("before_commit");
-            transaction.commit().await?;
-            super::super::fault::point("after_commit");
-            Ok(())
-        })
-        .await
+        let mut transaction = self.connection.start_transaction(TxOpts::default()).await?;
+        for (from, step) in steps {
+            write_position(&mut transaction, from.as_ref(), step).await?;
+        }
+        write_rows(&mut transaction, steps).await?;
+        for (_, step) in steps {
+            write_terms(&mut transaction, step).await?;
+        }
+        super::super::fault::point("before_commit");
+        transaction.commit().await?;
+        super::super::fault::point("after_commit");
+        Ok(())
     }
 
-    /// See [`super::Store::set_halted`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn set_halted(
         &mut self,
         sku: &str,
@@ -181,48 +136,42 @@ impl MariaStore {
         let query =
             "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?, ?, 0, 0, ?)
             ON DUPLICATE KEY UPDATE halted = VALUES(halted)";
-        in_time(PATIENCE, async { Ok(self.connection.exec_drop(query, (sku, opened_ms, why)).await?) }).await
+        Ok(self.connection.exec_drop(query, (sku, opened_ms, why)).await?)
     }
 
-    /// See [`super::Store::page`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn page(
         &mut self,
         (sku, opened_ms): (&str, i64),
         after: i64,
         count: usize,
     ) -> Result<Vec<HoldingRow>, StoreError> {
-        in_time(PATIENCE, async {
-            let rows: Vec<Row> = self.connection.exec(PAGE, (sku, opened_ms, after, count as u64)).await?;
-            rows.iter().map(holding_of).collect()
-        })
-        .await
+        self.ask(rows::PAGE, (sku, opened_ms, after, count as u64), holding_of).await
     }
 
-    /// See [`super::Store::terms`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
-        in_time(PATIENCE, async {
-            let found: Option<Row> = self.connection.exec_first(TERMS, (sku, opened_ms)).await?;
-            let Some(row) = found else { return Ok(None) };
-            Ok(Some(TermsRow {
-                limit: cell(&row, 0)?,
-                per_user: cell(&row, 1)?,
-                start_ms: cell(&row, 2)?,
-                end_ms: cell(&row, 3)?,
-                hold_ms: cell(&row, 4)?,
-                holders_of: cell(&row, 5)?,
-                is_closed: cell(&row, 6)?,
-                is_on: cell(&row, 7)?,
-                entry: cell(&row, 8)?,
-            }))
-        })
-        .await
+        Ok(self.ask(rows::TERMS, (sku, opened_ms), terms_of).await?.pop())
     }
+
+    pub async fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        let counts = self.ask(rows::HOLDERS, (sku, opened_ms), |row| row.number(0)).await?;
+        Ok(counts.into_iter().sum())
+    }
+
+    /// What a query answers, each row as `read` has it.
+    async fn ask<T>(
+        &mut self,
+        query: &str,
+        values: impl Into<Params> + Send,
+        read: impl Fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows: Vec<Row> = self.connection.exec(with_marks(query), values).await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+/// A query of [`rows`] with its parameters as MariaDB has them.
+fn with_marks(query: &str) -> String {
+    (1..=4).fold(query.to_owned(), |query, number| query.replace(&format!("${number}"), "?"))
 }
 
 /// What the driver needs for TLS.
@@ -315,7 +264,7 @@ async fn write_rows(transaction: &mut Transaction<'_>, steps: &[Step]) -> Result
             continue;
         }
         let statement = format!("{UPSERT}{}{UPSERT_END}", vec![UPSERT_ROW; size].join(", "));
-        while rest.len() >= size {
+        while rest.len() >= size && (size == 1 || text_bytes(&rest[..size]) <= TEXT_BYTES_MAX) {
             let (now, behind) = rest.split_at(size);
             rest = behind;
             let values = now.iter().flat_map(|(step, row)| values_of(step, row)).collect();
@@ -323,6 +272,10 @@ async fn write_rows(transaction: &mut Transaction<'_>, steps: &[Step]) -> Result
         }
     }
     Ok(())
+}
+
+fn text_bytes(rows: &[(&SaleStep, &HoldingRow)]) -> usize {
+    rows.iter().map(|(step, row)| step.sku.len() + row.user.len()).sum()
 }
 
 fn values_of(step: &SaleStep, row: &HoldingRow) -> [Value; 11] {
@@ -368,19 +321,16 @@ fn cell<T: FromValue>(row: &Row, column: usize) -> Result<T, StoreError> {
     row.get_opt(column).and_then(Result::ok).ok_or_else(failed)
 }
 
-fn holding_of(row: &Row) -> Result<HoldingRow, StoreError> {
-    let word: String = cell(row, 4)?;
-    let state = RowState::of_word(&word)
-        .ok_or_else(|| StoreError::Failed(format!("'{word}' is no state of a reservation")))?;
-    Ok(HoldingRow {
-        seq: cell(row, 0)?,
-        user: cell(row, 1)?,
-        count: cell(row, 2)?,
-        held: cell(row, 3)?,
-        state,
-        since_ms: cell(row, 5)?,
-        expires_ms: cell(row, 6)?,
-        changed_ms: cell(row, 7)?,
-        entry: cell(row, 8)?,
-    })
+impl Cells for Row {
+    fn number(&self, column: usize) -> Result<i64, StoreError> {
+        cell(self, column)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, StoreError> {
+        cell(self, column)
+    }
+
+    fn text_if_any(&self, column: usize) -> Result<Option<String>, StoreError> {
+        cell(self, column)
+    }
 }

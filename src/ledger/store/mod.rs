@@ -14,15 +14,24 @@
 
 mod maria;
 mod postgres;
+mod rows;
 mod schema;
 mod secure;
 mod sqlite;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::config::Secret;
-pub use maria::MariaStore;
-pub use postgres::PostgresStore;
+use maria::MariaStore;
+use postgres::PostgresStore;
 pub use secure::Security;
-pub use sqlite::SqliteStore;
+use sqlite::SqliteStore;
+
+/// How long a server may take for a connection, and for all that one call asks of it: one that hangs is one that is away.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,13 +244,23 @@ impl Database {
 }
 
 /// An open database.
-pub enum Store {
-    /// A file.
+pub struct Store(Opened);
+
+enum Opened {
     Sqlite(SqliteStore),
-    /// A PostgreSQL server.
     Postgres(Box<PostgresStore>),
-    /// A MariaDB server.
     Maria(Box<MariaStore>),
+}
+
+/// Asks the database that is open, whichever it is.
+macro_rules! ask {
+    ($store:expr, $method:ident ( $($argument:expr),* )) => {
+        match &mut $store.0 {
+            Opened::Sqlite(store) => store.$method($($argument),*),
+            Opened::Postgres(store) => in_time(PATIENCE, "PostgreSQL", store.$method($($argument),*)).await,
+            Opened::Maria(store) => in_time(PATIENCE, "MariaDB", store.$method($($argument),*)).await,
+        }
+    };
 }
 
 impl Store {
@@ -250,15 +269,21 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        match database {
-            Database::Sqlite(path) => SqliteStore::open(path).map(Self::Sqlite),
+        let opened = match database {
+            Database::Sqlite(path) => Opened::Sqlite(SqliteStore::open(path)?),
             Database::Postgres(url, security) => {
-                Ok(Self::Postgres(Box::new(PostgresStore::open(url.reveal(), security).await?)))
+                let store =
+                    in_time(CONNECT_PATIENCE, "PostgreSQL", PostgresStore::open(url.reveal(), security))
+                        .await?;
+                Opened::Postgres(Box::new(store))
             }
             Database::Maria(url, security) => {
-                Ok(Self::Maria(Box::new(MariaStore::open(url.reveal(), security).await?)))
+                let store =
+                    in_time(CONNECT_PATIENCE, "MariaDB", MariaStore::open(url.reveal(), security)).await?;
+                Opened::Maria(Box::new(store))
             }
-        }
+        };
+        Ok(Self(opened))
     }
 
     /// Takes the lock of the one process that works. False while another has it.
@@ -266,11 +291,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.take_lock(),
-            Self::Postgres(store) => store.take_lock().await,
-            Self::Maria(store) => store.take_lock().await,
-        }
+        ask!(self, take_lock())
     }
 
     /// All positions, by name.
@@ -278,11 +299,23 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.positions(),
-            Self::Postgres(store) => store.positions().await,
-            Self::Maria(store) => store.positions().await,
-        }
+        ask!(self, positions())
+    }
+
+    /// The position of one name.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn position(&mut self, sku: &str) -> Result<Option<Position>, StoreError> {
+        ask!(self, position(sku))
+    }
+
+    /// The names of sales that nobody closed: Redis has them, or lost them.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn open_sales(&mut self) -> Result<Vec<String>, StoreError> {
+        ask!(self, open_sales())
     }
 
     /// Writes all steps in one transaction.
@@ -290,11 +323,7 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(store) => store.apply(steps),
-            Self::Postgres(store) => store.apply(steps).await,
-            Self::Maria(store) => store.apply(steps).await,
-        }
+        ask!(self, apply(steps))
     }
 
     /// Halts a sale, or lets it go on (`None`).
@@ -307,11 +336,7 @@ impl Store {
         opened_ms: i64,
         why: Option<&str>,
     ) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(store) => store.set_halted(sku, opened_ms, why),
-            Self::Postgres(store) => store.set_halted(sku, opened_ms, why).await,
-            Self::Maria(store) => store.set_halted(sku, opened_ms, why).await,
-        }
+        ask!(self, set_halted(sku, opened_ms, why))
     }
 
     /// At most so many holdings of a sale behind this place in line, in line.
@@ -320,15 +345,11 @@ impl Store {
     /// See [`StoreError`].
     pub async fn page(
         &mut self,
-        (sku, opened_ms): (&str, i64),
+        sale: (&str, i64),
         after: i64,
         count: usize,
     ) -> Result<Vec<HoldingRow>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.page((sku, opened_ms), after, count),
-            Self::Postgres(store) => store.page((sku, opened_ms), after, count).await,
-            Self::Maria(store) => store.page((sku, opened_ms), after, count).await,
-        }
+        ask!(self, page(sale, after, count))
     }
 
     /// The terms of a sale.
@@ -336,10 +357,24 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
-        match self {
-            Self::Sqlite(store) => store.terms(sku, opened_ms),
-            Self::Postgres(store) => store.terms(sku, opened_ms).await,
-            Self::Maria(store) => store.terms(sku, opened_ms).await,
-        }
+        ask!(self, terms(sku, opened_ms))
     }
+
+    /// How many holdings of a sale have places.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        ask!(self, holders(sku, opened_ms))
+    }
+}
+
+/// Does it in time, or not at all.
+async fn in_time<T>(
+    patience: Duration,
+    name: &str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = || Err(StoreError::Failed(format!("{name} does not answer in time")));
+    timeout(patience, work).await.unwrap_or_else(|_| late())
 }

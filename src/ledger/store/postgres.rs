@@ -3,24 +3,18 @@
 //! The lock of the one process that works is an advisory lock of the session that writes: it ends with the connection, and so does the transaction.
 //! Commits are durable (`synchronous_commit = on`), whatever the server's default is.
 
-use std::time::Duration;
-
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement, Transaction};
 
+use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
 use super::secure::{Security, Sessions};
-use super::{HoldingRow, Position, RowState, Step, StoreError, TermsRow};
+use super::{HoldingRow, Position, Step, StoreError, TermsRow};
 
 /// The number of the lock: `hotgate` in ASCII.
 const LOCK: i64 = 0x0068_6f74_6761_7465;
-
-/// How long the server may take for a connection, and for a statement.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub struct PostgresStore {
@@ -62,10 +56,6 @@ const SET_TERMS: &str = "INSERT INTO ledger_sale
     end_ms = excluded.end_ms, hold_ms = excluded.hold_ms, holders_of = excluded.holders_of, is_closed = excluded.is_closed,
     is_on = excluded.is_on, entry = excluded.entry";
 
-const PAGE: &str =
-    "SELECT seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry FROM reservation
-    WHERE sku = $1 AND opened_ms = $2 AND seq > $3 ORDER BY seq LIMIT $4";
-
 impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.connection.abort();
@@ -86,91 +76,48 @@ impl From<tokio_postgres::Error> for StoreError {
     }
 }
 
-/// Does it in time, or not at all: a server that hangs is one that is away.
-async fn in_time<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let late = || Err(StoreError::Failed("PostgreSQL does not answer in time".to_owned()));
-    timeout(patience, work).await.unwrap_or_else(|_| late())
-}
-
 impl PostgresStore {
     /// Connects, and makes or changes the tables.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn open(url: &str, security: &Security) -> Result<Self, StoreError> {
-        in_time(CONNECT_PATIENCE, async {
-            let (mut client, connection) = connect(url, security).await?;
-            client.batch_execute("SET synchronous_commit = on; SET client_min_messages = warning").await?;
-            migrate(&mut client).await?;
-            let statements = Statements {
-                begin_positions: client.prepare(BEGIN_POSITIONS).await?,
-                move_positions: client.prepare(MOVE_POSITIONS).await?,
-                upsert: client.prepare(UPSERT).await?,
-                set_terms: client.prepare(SET_TERMS).await?,
-                page: client.prepare(PAGE).await?,
-            };
-            Ok(Self { client, connection, statements })
-        })
-        .await
+        let (mut client, connection) = connect(url, security).await?;
+        client.batch_execute("SET synchronous_commit = on; SET client_min_messages = warning").await?;
+        migrate(&mut client).await?;
+        let statements = Statements {
+            begin_positions: client.prepare(BEGIN_POSITIONS).await?,
+            move_positions: client.prepare(MOVE_POSITIONS).await?,
+            upsert: client.prepare(UPSERT).await?,
+            set_terms: client.prepare(SET_TERMS).await?,
+            page: client.prepare(rows::PAGE).await?,
+        };
+        Ok(Self { client, connection, statements })
     }
 
-    /// See [`super::Store::take_lock`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
-        in_time(PATIENCE, async {
-            Ok(self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.try_get(0)?)
-        })
-        .await
+        Ok(self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.try_get(0)?)
     }
 
-    /// See [`super::Store::positions`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
-        in_time(PATIENCE, async {
-            let query = "SELECT sku, opened_ms, entry, checksum, halted FROM ledger_position";
-            let mut positions = Vec::new();
-            for row in self.client.query(query, &[]).await? {
-                let position = Position {
-                    opened_ms: row.try_get(1)?,
-                    entry: row.try_get(2)?,
-                    checksum: row.try_get(3)?,
-                    halted: row.try_get(4)?,
-                };
-                positions.push((row.try_get(0)?, position));
-            }
-            Ok(positions)
-        })
-        .await
+        self.client.query(rows::POSITIONS, &[]).await?.iter().map(position_of).collect()
     }
 
-    /// See [`super::Store::apply`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    pub async fn position(&mut self, sku: &str) -> Result<Option<Position>, StoreError> {
+        let row = self.client.query_opt(rows::POSITION, &[&sku]).await?;
+        Ok(row.as_ref().map(position_of).transpose()?.map(|(_, position)| position))
+    }
+
+    pub async fn open_sales(&mut self) -> Result<Vec<String>, StoreError> {
+        self.client.query(rows::OPEN_SALES, &[]).await?.iter().map(|row| row.text(0)).collect()
+    }
+
     pub async fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
-        let Self { client, statements, .. } = self;
-        in_time(PATIENCE, async {
-            let transaction = client.transaction().await?;
-            write_steps(&transaction, statements, steps).await?;
-            super::super::fault::point("before_commit");
-            transaction.commit().await?;
-            super::super::fault::point("after_commit");
-            Ok(())
-        })
-        .await
+        let transaction = self.client.transaction().await?;
+        write_steps(&transaction, &self.statements, steps).await?;
+        super::super::fault::point("before_commit");
+        transaction.commit().await?;
+        super::super::fault::point("after_commit");
+        Ok(())
     }
 
-    /// See [`super::Store::set_halted`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn set_halted(
         &mut self,
         sku: &str,
@@ -180,55 +127,39 @@ impl PostgresStore {
         let query =
             "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES ($1, $2, 0, 0, $3)
             ON CONFLICT (sku) DO UPDATE SET halted = excluded.halted";
-        in_time(PATIENCE, async {
-            Ok(self.client.execute(query, &[&sku, &opened_ms, &why]).await.map(drop)?)
-        })
-        .await
+        Ok(self.client.execute(query, &[&sku, &opened_ms, &why]).await.map(drop)?)
     }
 
-    /// See [`super::Store::page`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn page(
         &mut self,
         (sku, opened_ms): (&str, i64),
         after: i64,
         count: usize,
     ) -> Result<Vec<HoldingRow>, StoreError> {
-        in_time(PATIENCE, async {
-            let rows = self
-                .client
-                .query(&self.statements.page, &[&sku, &opened_ms, &after, &(count as i64)])
-                .await?;
-            rows.iter().map(holding_of).collect()
-        })
-        .await
+        let values: [&(dyn ToSql + Sync); 4] = [&sku, &opened_ms, &after, &(count as i64)];
+        self.client.query(&self.statements.page, &values).await?.iter().map(holding_of).collect()
     }
 
-    /// See [`super::Store::terms`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
-        let query =
-            "SELECT places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry FROM ledger_sale
-            WHERE sku = $1 AND opened_ms = $2";
-        in_time(PATIENCE, async {
-            let Some(row) = self.client.query_opt(query, &[&sku, &opened_ms]).await? else { return Ok(None) };
-            Ok(Some(TermsRow {
-                limit: row.try_get(0)?,
-                per_user: row.try_get(1)?,
-                start_ms: row.try_get(2)?,
-                end_ms: row.try_get(3)?,
-                hold_ms: row.try_get(4)?,
-                holders_of: row.try_get(5)?,
-                is_closed: row.try_get(6)?,
-                is_on: row.try_get(7)?,
-                entry: row.try_get(8)?,
-            }))
-        })
-        .await
+        self.client.query_opt(rows::TERMS, &[&sku, &opened_ms]).await?.as_ref().map(terms_of).transpose()
+    }
+
+    pub async fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        self.client.query_one(rows::HOLDERS, &[&sku, &opened_ms]).await?.number(0)
+    }
+}
+
+impl Cells for Row {
+    fn number(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, StoreError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn text_if_any(&self, column: usize) -> Result<Option<String>, StoreError> {
+        Ok(self.try_get(column)?)
     }
 }
 
@@ -363,21 +294,4 @@ async fn write_rows(
         [&skus, &opened, &seqs, &users, &counts, &held, &states, &since, &expires, &changed, &entries];
     transaction.execute(&statements.upsert, &values).await?;
     Ok(())
-}
-
-fn holding_of(row: &Row) -> Result<HoldingRow, StoreError> {
-    let word: String = row.try_get(4)?;
-    let state = RowState::of_word(&word)
-        .ok_or_else(|| StoreError::Failed(format!("'{word}' is no state of a reservation")))?;
-    Ok(HoldingRow {
-        seq: row.try_get(0)?,
-        user: row.try_get(1)?,
-        count: row.try_get(2)?,
-        held: row.try_get(3)?,
-        state,
-        since_ms: row.try_get(5)?,
-        expires_ms: row.try_get(6)?,
-        changed_ms: row.try_get(7)?,
-        entry: row.try_get(8)?,
-    })
 }

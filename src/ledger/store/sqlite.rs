@@ -7,10 +7,11 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior, params};
 
+use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
-use super::{HoldingRow, Position, RowState, SaleStep, Step, StoreError, TermsRow};
+use super::{HoldingRow, Position, SaleStep, Step, StoreError, TermsRow};
 
 /// How long a statement waits for others that use the file.
 const BUSY_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,10 +68,6 @@ impl SqliteStore {
         Ok(Self { connection, path: path.to_owned(), lock: None })
     }
 
-    /// See [`super::Store::take_lock`].
-    ///
-    /// # Errors
-    /// The file of the lock can't be made.
     pub fn take_lock(&mut self) -> Result<bool, StoreError> {
         if self.lock.is_some() {
             return Ok(true);
@@ -91,29 +88,18 @@ impl SqliteStore {
         }
     }
 
-    /// See [`super::Store::positions`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
-        let mut statement =
-            self.connection.prepare("SELECT sku, opened_ms, entry, checksum, halted FROM ledger_position")?;
-        let rows = statement.query_map([], |row| {
-            let position = Position {
-                opened_ms: row.get(1)?,
-                entry: row.get(2)?,
-                checksum: row.get(3)?,
-                halted: row.get(4)?,
-            };
-            Ok((row.get(0)?, position))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.ask(rows::POSITIONS, [], |row| position_of(row))
     }
 
-    /// See [`super::Store::apply`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
+    pub fn position(&mut self, sku: &str) -> Result<Option<Position>, StoreError> {
+        Ok(self.ask(rows::POSITION, [sku], |row| position_of(row))?.pop().map(|(_, position)| position))
+    }
+
+    pub fn open_sales(&mut self) -> Result<Vec<String>, StoreError> {
+        self.ask(rows::OPEN_SALES, [], |row| row.text(0))
+    }
+
     pub fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (from, step) in steps {
@@ -125,10 +111,6 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// See [`super::Store::set_halted`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub fn set_halted(&mut self, sku: &str, opened_ms: i64, why: Option<&str>) -> Result<(), StoreError> {
         self.connection.execute(
             "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?1, ?2, 0, 0, ?3)
@@ -138,47 +120,50 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// See [`super::Store::page`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub fn page(
         &mut self,
         (sku, opened_ms): (&str, i64),
         after: i64,
         count: usize,
     ) -> Result<Vec<HoldingRow>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, user_id, count, held, state, since_ms, expires_ms, changed_ms, entry FROM reservation
-                WHERE sku = ?1 AND opened_ms = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
-        )?;
-        let rows = statement.query_map(params![sku, opened_ms, after, count as i64], holding_of)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.ask(rows::PAGE, params![sku, opened_ms, after, count as i64], |row| holding_of(row))
     }
 
-    /// See [`super::Store::terms`].
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub fn terms(&mut self, sku: &str, opened_ms: i64) -> Result<Option<TermsRow>, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT places, per_user, start_ms, end_ms, hold_ms, holders_of, is_closed, is_on, entry FROM ledger_sale
-                WHERE sku = ?1 AND opened_ms = ?2",
-        )?;
-        let row = statement.query_row(params![sku, opened_ms], |row| {
-            Ok(TermsRow {
-                limit: row.get(0)?,
-                per_user: row.get(1)?,
-                start_ms: row.get(2)?,
-                end_ms: row.get(3)?,
-                hold_ms: row.get(4)?,
-                holders_of: row.get(5)?,
-                is_closed: row.get(6)?,
-                is_on: row.get(7)?,
-                entry: row.get(8)?,
-            })
-        });
-        Ok(row.optional()?)
+        Ok(self.ask(rows::TERMS, params![sku, opened_ms], |row| terms_of(row))?.pop())
+    }
+
+    pub fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        Ok(self.ask(rows::HOLDERS, params![sku, opened_ms], |row| row.number(0))?.pop().unwrap_or(0))
+    }
+
+    /// What a query answers, each row as `read` has it.
+    fn ask<T>(
+        &mut self,
+        query: &str,
+        values: impl Params,
+        read: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.connection.prepare_cached(query)?;
+        let (mut rows, mut found) = (statement.query(values)?, Vec::new());
+        while let Some(row) = rows.next()? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+}
+
+impl Cells for Row<'_> {
+    fn number(&self, column: usize) -> Result<i64, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn text_if_any(&self, column: usize) -> Result<Option<String>, StoreError> {
+        Ok(self.get(column)?)
     }
 }
 
@@ -265,25 +250,6 @@ fn write_step(
         ])?;
     }
     Ok(())
-}
-
-fn holding_of(row: &Row<'_>) -> rusqlite::Result<HoldingRow> {
-    let word: String = row.get(4)?;
-    let state = RowState::of_word(&word).ok_or_else(|| {
-        let unknown = format!("'{word}' is no state of a reservation");
-        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, unknown.into())
-    })?;
-    Ok(HoldingRow {
-        seq: row.get(0)?,
-        user: row.get(1)?,
-        count: row.get(2)?,
-        held: row.get(3)?,
-        state,
-        since_ms: row.get(5)?,
-        expires_ms: row.get(6)?,
-        changed_ms: row.get(7)?,
-        entry: row.get(8)?,
-    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::super::RowState;
 use super::*;
 
 fn step(from: Option<&Position>, entry: i64, seq: i64) -> Step {
