@@ -26,6 +26,7 @@
 //!   flush, enqueue, transactions, write_behind   hot keys meet clients and connections
 //!   reserve                            so do sales of reservations
 //!   copies, copy_connections           copies of values meet them
+//!   standouts                          what was slow or large goes into the command log
 //! ```
 //!
 //! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on
