@@ -15,9 +15,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::topology::KeeperSettings;
 use super::upstream_client::UpstreamClient;
+use crate::config::Config;
 use crate::resp::{encode, first_error};
 use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
+use crate::shared::names::Names;
 use crate::shared::refresh::RefreshReason;
 use crate::shared::topology::{Address, ClusterMap, Topology};
 
@@ -87,6 +89,8 @@ pub fn asked_at(reply: &[u8], node: &Address) -> Option<Address> {
 pub struct Masters {
     gateway: Arc<Gateway>,
     connections: HashMap<Server, UpstreamClient>,
+    /// Those were made under this configuration, while names had these addresses.
+    made_under: (Arc<Config>, Arc<Names>),
     /// Masters that did not answer, and until when they are left alone.
     unheard: HashMap<Server, Instant>,
 }
@@ -97,7 +101,8 @@ type Answers = (Server, Option<UpstreamClient>, Vec<(Option<usize>, Bytes)>);
 impl Masters {
     /// No connection yet.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, connections: HashMap::new(), unheard: HashMap::new() }
+        let made_under = (gateway.config.load_full(), gateway.names.load());
+        Self { gateway, connections: HashMap::new(), made_under, unheard: HashMap::new() }
     }
 
     /// The whole reply to each question, an error reply included; `None` where none came in time. Keys that have gone ahead of their
@@ -117,6 +122,12 @@ impl Masters {
     async fn ask_round(&mut self, round: Round, replies: &mut [Option<Bytes>]) {
         let now = Instant::now();
         self.unheard.retain(|_, until| *until > now);
+        let present = (self.gateway.config.load_full(), self.gateway.names.load());
+        if !Arc::ptr_eq(&present.0, &self.made_under.0) || !Arc::ptr_eq(&present.1, &self.made_under.1) {
+            // Another password, or another server.
+            self.connections.clear();
+            self.made_under = present;
+        }
         let mut asked = JoinSet::new();
         for (server, questions) in round {
             if self.unheard.contains_key(&server) {

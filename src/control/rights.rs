@@ -305,14 +305,14 @@ fn sample_of(pattern: &str) -> Vec<u8> {
 
 /// Asks as long as the process lives, says what is new and publishes it.
 pub async fn follow_rights(gateway: Arc<Gateway>) {
-    let mut config = gateway.config.load_full();
+    let (mut config, mut names) = (gateway.config.load_full(), gateway.names.load());
     // By cluster.
     let mut connections: Vec<Option<UpstreamClient>> = config.clusters().map(|_| None).collect();
     let mut answers: Vec<Vec<String>> = vec![Vec::new(); connections.len()];
     loop {
-        let latest = gateway.config.load_full();
-        if !Arc::ptr_eq(&latest, &config) {
-            config = latest;
+        let (latest, latest_names) = (gateway.config.load_full(), gateway.names.load());
+        if !Arc::ptr_eq(&latest, &config) || !Arc::ptr_eq(&latest_names, &names) {
+            (config, names) = (latest, latest_names);
             connections.fill_with(|| None);
         }
         let known = answers.concat();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -14,6 +14,9 @@ use crate::config::Address;
 
 /// Addresses tried of those a host name resolves to.
 const RESOLVED_ADDRESSES_MAX: usize = 8;
+
+/// Addresses of one name that are known: more than an answer of DNS over UDP holds.
+const ADDRESSES_MAX: usize = 256;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -75,17 +78,20 @@ pub async fn connect(address: &Address, patience: Option<Duration>) -> Result<St
     Err(last)
 }
 
-/// Looks whether a host name has an address still. An IP address has itself, a Unix socket its path.
+/// The addresses that a host name has now, in order. An IP address and a Unix socket have none to be asked for.
 ///
 /// # Errors
 /// [`ConnectError::Resolve`], [`ConnectError::ResolveTimeout`] or [`ConnectError::NoAddress`].
-pub async fn resolve(address: &Address, patience: Duration) -> Result<(), ConnectError> {
-    if address.unix_path().is_some() {
-        return Ok(());
+pub async fn resolve(address: &Address, patience: Duration) -> Result<Vec<IpAddr>, ConnectError> {
+    if address.unix_path().is_some() || address.host.parse::<IpAddr>().is_ok() {
+        return Ok(Vec::new());
     }
     let resolved = within(Some(patience), lookup_host((address.host.as_str(), address.port))).await;
-    let mut resolved = resolved.ok_or(ConnectError::ResolveTimeout)?.map_err(ConnectError::Resolve)?;
-    resolved.next().map(drop).ok_or(ConnectError::NoAddress)
+    let resolved = resolved.ok_or(ConnectError::ResolveTimeout)?.map_err(ConnectError::Resolve)?;
+    let mut found: Vec<IpAddr> = resolved.take(ADDRESSES_MAX).map(|address| address.ip()).collect();
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() { Err(ConnectError::NoAddress) } else { Ok(found) }
 }
 
 async fn dial(address: SocketAddr) -> io::Result<Stream> {

@@ -24,6 +24,7 @@ use crate::shared::gateway::{Gateway, Stage, WorkerHandle};
 use crate::shared::held::HeldNodes;
 use crate::shared::ledger_heard::LedgerCell;
 use crate::shared::mailbox::{ControlRequest, WorkerMessage};
+use crate::shared::names::NamesCell;
 use crate::shared::probes::Probes;
 use crate::shared::quota_board::PolledLimits;
 use crate::shared::quota_facts::QuotaFacts;
@@ -108,6 +109,7 @@ impl Wiring {
             certificates: CertificatesCell::default(),
             swaps: DatabaseSwaps::default(),
             probes: Probes::default(),
+            names: NamesCell::default(),
             rights: MissingRights::default(),
             scripts: ScriptCache::default(),
             connections: Connections::default(),

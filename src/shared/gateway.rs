@@ -21,6 +21,7 @@ use super::held::HeldNodes;
 use super::keys::KeyNames;
 use super::ledger_heard::LedgerCell;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
+use super::names::NamesCell;
 use super::probes::Probes;
 use super::quota_board::{PolledLimits, QuotaBoard};
 use super::quota_facts::QuotaFacts;
@@ -99,6 +100,8 @@ pub struct Gateway {
     pub swaps: DatabaseSwaps,
     /// What each node said when it was last asked.
     pub probes: Probes,
+    /// The addresses that their names have.
+    pub names: NamesCell,
     /// The rights that its user lacks there.
     pub rights: MissingRights,
     /// Scripts loaded through the gateway.

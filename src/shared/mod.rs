@@ -24,6 +24,7 @@ pub mod keys;
 pub mod labels;
 pub mod ledger_heard;
 pub mod mailbox;
+pub mod names;
 pub mod probes;
 pub mod quota_board;
 pub mod quota_changes;

@@ -155,6 +155,7 @@ impl Worker {
         self.hot.give_back();
         self.core.effects.give_back();
         self.upstreams.retries.give_back();
+        self.upstreams.leave_former_addresses(&self.core);
         self.sessions().listen_again();
         self.clients.send_redirected(&self.core.gateway);
         self.hot.keep_behind(&mut self.core);

@@ -23,7 +23,7 @@ use super::turn::turn;
 use super::upstream::greeting::{Connected, Greeting, GreetingError, greet};
 use super::upstream::parallel::ALONE;
 use super::upstream::user_logins::is_of_user;
-use super::upstream::{Phase, Role, Upstream};
+use super::upstream::{Left, Phase, Role, Upstream};
 use crate::config;
 use crate::limits::READS_PER_TURN_MAX;
 use crate::net::Stream;
@@ -42,6 +42,8 @@ pub(super) enum ConnectionEnd {
     Closed,
     /// It broke.
     Broken(String),
+    /// Its node has another address: it is made anew at once, with what was put on it meanwhile.
+    Moved,
     /// The server answers, but refused a request in a way after which the connection is of no further use.
     Refused(String),
 }
@@ -75,6 +77,10 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
         };
         turn(&worker, |worker| worker.deliver_early(key, early));
         let ended = poll_fn(|cx| turn(&worker, |worker| drive(worker, key, cx))).await;
+        if matches!(ended, ConnectionEnd::Moved) {
+            failures = 0;
+            continue;
+        }
         let lived_ns = worker.borrow().core.now_ns - opened_ns;
         // The connection of suspects is there to break.
         let is_alone = worker
@@ -160,6 +166,14 @@ fn drive(worker: &mut Worker, key: UpstreamKey, cx: &mut Context<'_>) -> Poll<Co
         && worker.upstreams.connections.get(key).is_some_and(|upstream| upstream.alive_ns == alive_ns)
     {
         outcome = Err(ConnectionEnd::Broken(why.to_owned()));
+    }
+    if outcome.is_ok() && worker.upstreams.connections.get(key).is_some_and(|upstream| upstream.leaving) {
+        outcome = match worker.upstreams.left(key) {
+            None => Ok(()),
+            Some(Left::MadeAnew) => Err(ConnectionEnd::Moved),
+            Some(Left::Closed) => Err(ConnectionEnd::Closed),
+            Some(Left::Lost) => Err(ConnectionEnd::Broken("its name has other addresses now".to_owned())),
+        };
     }
     match outcome {
         Ok(()) => Poll::Pending,
@@ -377,7 +391,7 @@ impl Worker {
         let upstream = self.upstreams.connections.get_mut(key)?;
         upstream.stream = Some(stream);
         upstream.server_id = server_id;
-        upstream.write_failed = false;
+        (upstream.write_failed, upstream.leaving) = (false, false);
         (upstream.alive_ns, upstream.held) = (self.core.now_ns, false);
         upstream.refused_inside = None;
         upstream.scanner = ReplyScanner::new();
@@ -439,7 +453,7 @@ impl Worker {
         upstream.stream = None;
         let (node, role) = (upstream.node, upstream.role());
         let why = match ended {
-            ConnectionEnd::Closed => "closed by the gateway".to_owned(),
+            ConnectionEnd::Closed | ConnectionEnd::Moved => "closed by the gateway".to_owned(),
             ConnectionEnd::Broken(why) | ConnectionEnd::Refused(why) => {
                 self.core.tallies.error(ErrorKind::UpstreamLost);
                 tracing::warn!(node = %self.core.node_name(node), why, "lost a connection to an upstream node");

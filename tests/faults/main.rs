@@ -19,6 +19,7 @@ mod hot_slots;
 mod hung_master;
 mod lost_connections;
 mod memory_at_rest;
+mod names;
 mod panics;
 mod sentinel;
 mod slow_reader;

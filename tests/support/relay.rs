@@ -52,7 +52,12 @@ impl Relay {
     }
 
     pub fn before(server: SocketAddr) -> Relay {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), server)
+    }
+
+    /// One that listens there.
+    pub fn at(address: SocketAddr, server: SocketAddr) -> Relay {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             server,

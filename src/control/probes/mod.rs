@@ -6,6 +6,7 @@
 //!
 //! Deliberately judges nothing: it puts down what was heard, and has the topology looked at when that does not fit it.
 
+mod name;
 mod node;
 mod replies;
 
@@ -46,6 +47,7 @@ pub async fn follow_probes(gateway: Arc<Gateway>) {
             if !stays {
                 task.abort();
                 gateway.probes.forget(*cluster, address);
+                gateway.names.forget(*cluster, address);
             }
             stays
         });

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::name::Name;
 use super::replies::{Heard, Question, Role, read, request, turned_away};
 use crate::control::topology::ClusterState;
 use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient, UpstreamError};
@@ -66,6 +67,7 @@ pub struct Probed {
     misfit: (Instant, Duration),
     counted: Option<Instant>,
     forbidden: HashMap<Question, Instant>,
+    name: Name,
 }
 
 /// Why a round ended without its replies.
@@ -98,6 +100,7 @@ impl Probed {
             forbidden: HashMap::new(),
         }
     }
+            name: Name::default(),
 
     /// Asks once in each `period`, and at once after a silence.
     pub async fn follow(mut self, period: watch::Receiver<Duration>) {
@@ -346,9 +349,21 @@ impl Probed {
         self.gateway.refresh.request(self.cluster, reason, seen_version);
     }
 
-    /// Whether a name has an address still. An address needs none.
-    async fn unresolved(&self) -> Option<String> {
-        resolve(&self.address, PATIENCE).await.err().map(|error| UpstreamError::from(error).to_string())
+    /// Whether a name has an address still; which ones it has is published. An address needs none.
+    async fn unresolved(&mut self) -> Option<String> {
+        match resolve(&self.address, PATIENCE).await {
+            Ok(addresses) if addresses.is_empty() => None,
+            Ok(addresses) => {
+                let addresses = self.name.hear(&addresses);
+                if self.gateway.names.put(self.cluster, &self.address, addresses) {
+                    tracing::info!(node = %self.address, "its name has other addresses now");
+                    self.look_at_topology(RefreshReason::Changed(self.address.clone()));
+                    self.connection = None;
+                }
+                None
+            }
+            Err(error) => Some(UpstreamError::from(error).to_string()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! became ready in the same tick have queued theirs.
 
 mod census;
+mod former_addresses;
 pub mod greeting;
 mod log_in;
 mod node;
@@ -46,6 +47,7 @@ use crate::shared::topology::NodeIndex;
 use crate::worker::selection::{LoginNumber, Selection};
 
 use crate::worker::names::ClientKey;
+pub use former_addresses::{FormerAddresses, Left};
 pub use greeting::GreetingError;
 pub use parallel::{Cargo, ConnectionNumber};
 pub use pool::Pools;
@@ -75,6 +77,8 @@ pub struct Upstreams {
     pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
     /// Counts, so that replicas take turns.
     pub turn: usize,
+    /// What is known of the addresses of names.
+    former: FormerAddresses,
 }
 
 /// Whom a connection serves.
@@ -184,6 +188,8 @@ pub struct Upstream {
     pub write_failed: bool,
     /// The task must end the connection.
     pub closing: bool,
+    /// It goes to an address that its node's name has no more.
+    pub leaving: bool,
     /// Why the task must treat the connection as broken, though its socket says nothing.
     pub given_up: Option<&'static str>,
     /// The node said that it holds back the oldest command; nothing has come since.

@@ -247,7 +247,11 @@ impl Upstreams {
         // Where few sessions are allowed, few are kept for the next.
         let spares_max =
             SPARES_PER_NODE_MAX.min(core.upstream_of(upstream.cluster).session_connections_max / 4);
-        if upstream.phase == Phase::Ready && spares.len() < spares_max && !upstream.to_be_unblocked {
+        if upstream.phase == Phase::Ready
+            && spares.len() < spares_max
+            && !upstream.to_be_unblocked
+            && !upstream.leaving
+        {
             upstream.active_ns = core.now_ns;
             spares.push(key);
             self.set_role(key, Role::Spare);
@@ -300,6 +304,7 @@ impl Upstreams {
             yielded: false,
             write_failed: false,
             closing: false,
+            leaving: false,
             given_up: None,
             held: false,
             refused_inside: None,

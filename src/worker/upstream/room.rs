@@ -2,7 +2,8 @@
 //!
 //! A connection takes a request while fewer than `upstream.inflight_max` are on it and those have less than
 //! `upstream.output_buffer_max` bytes together; an empty one takes any. So it holds these bounds and one request more (the
-//! parts of a request that is taken apart count as one). What happens to whoever finds no room is decided in
+//! parts of a request that is taken apart count as one). One that is to be left ([`super::former_addresses`]) takes none until it is empty.
+//! What happens to whoever finds no room is decided in
 //! [`crate::worker::send`].
 //!
 //! Some words need not ask, since there are few of them on a connection: what a session's own connection is told when
@@ -47,7 +48,8 @@ impl Room {
         let settings = core.upstream_of(*cluster);
         let has_room = wire.inflight() == 0
             || (wire.inflight() < settings.inflight_max
-                && wire.inflight_bytes() < settings.output_buffer_max);
+                && wire.inflight_bytes() < settings.output_buffer_max
+                && !upstream.leaving);
         has_room.then_some(Self { connection: *key, tracks: matches!(upstream.role(), Role::Tracking(_)) })
     }
 }
@@ -131,7 +133,7 @@ impl Upstreams {
     /// one. To be called whenever a request has left it.
     pub fn wake_waiters(&mut self, core: &mut Core, key: UpstreamKey) {
         let Some(upstream) = self.connections.get_mut(key) else { return };
-        if upstream.waiters.is_empty() {
+        if upstream.waiters.is_empty() || (upstream.leaving && upstream.wire.inflight() > 0) {
             return;
         }
         let settings = core.upstream_of(upstream.cluster);
