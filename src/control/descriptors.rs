@@ -92,7 +92,9 @@ impl Descriptors {
     pub fn new(limit: usize, taken: usize, workers: usize, config: &Config) -> Self {
         let journal = if config.write_behind.journal { JOURNAL } else { 0 };
         // Who is in the middle of a handshake is no client yet.
-        let handshakes = if config.tls.listen.is_empty() { 0 } else { workers * config.tls.handshakes_max };
+        let kinds = [!config.tls.listen.is_empty(), !config.gateway.proxy_protocol_from.is_empty()];
+        let kinds = kinds.into_iter().filter(|kind| *kind).count();
+        let handshakes = kinds * workers * config.tls.handshakes_max;
         Self { limit, taken: taken + workers * PER_WORKER + handshakes + CONTROL + journal, workers }
     }
 

@@ -4,19 +4,21 @@
 //! A handshake costs up to a millisecond of computing, and thousands may begin at once. Those who are in come first: the steps of all handshakes
 //! of a worker pass one turnstile, which lets one through and then waits until every task that was ready has had its turn. So
 //! an established client waits for one step at the most. At most `tls.handshakes_max` are under way; further clients wait in the
-//! kernel, not accepted, until one has ended, which it does within `tls.handshake_timeout`. A PROXY header counts as a part of a handshake, or as
-//! one, with the same bounds.
+//! kernel, not accepted, until one has ended, which it does within `tls.handshake_timeout`. A PROXY header counts as a part of a handshake.
+//! Plain ports have as many places of their own for headers. A balancer sends its header at once: where a place is wanted and none is free, the
+//! connection that has been waited for longest is closed for it, so that silent ones keep nobody out.
 //!
 //! Owns no client: whoever is through is admitted by [`super::accept`], and counts among the clients from then on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -73,9 +75,52 @@ enum Failure {
     Handshake(String),
 }
 
-/// The handshakes of one worker.
+/// The places of those who are not in yet.
+struct Places {
+    free: std::sync::Arc<Semaphore>,
+    /// Who has one and has yet to send its header, the oldest first: what is notified when it has to go.
+    awaited: RefCell<VecDeque<Rc<Notify>>>,
+}
+
+/// Somebody whose header is awaited.
+struct Awaited<'a> {
+    places: &'a Places,
+    has_to_go: Rc<Notify>,
+}
+
+impl Places {
+    fn new(places_max: usize) -> Self {
+        Self { free: std::sync::Arc::new(Semaphore::new(places_max)), awaited: RefCell::default() }
+    }
+
+    /// A place, for which the one that has waited longest for its header goes if no other is free.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let free = std::sync::Arc::clone(&self.free);
+        if let Ok(place) = std::sync::Arc::clone(&free).try_acquire_owned() {
+            return Some(place);
+        }
+        if let Some(oldest) = self.awaited.borrow_mut().pop_front() {
+            oldest.notify_one();
+        }
+        free.acquire_owned().await.ok()
+    }
+
+    fn await_header(&self) -> Awaited<'_> {
+        let has_to_go = Rc::new(Notify::new());
+        self.awaited.borrow_mut().push_back(Rc::clone(&has_to_go));
+        Awaited { places: self, has_to_go }
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.places.awaited.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.has_to_go));
+    }
+}
+
+/// The handshakes of one worker, or the headers on its plain ports.
 pub struct Handshakes {
-    places: std::sync::Arc<Semaphore>,
+    places: Places,
     turnstile: Semaphore,
     patience: Duration,
     logged: Cell<Option<Instant>>,
@@ -87,7 +132,7 @@ impl Handshakes {
     /// Lets so many begin at once, and gives each so much time.
     pub fn new(handshakes_max: usize, patience: Duration) -> Rc<Self> {
         Rc::new(Self {
-            places: std::sync::Arc::new(Semaphore::new(handshakes_max)),
+            places: Places::new(handshakes_max),
             turnstile: Semaphore::new(1),
             patience,
             logged: Cell::new(None),
@@ -97,7 +142,7 @@ impl Handshakes {
 
     /// A place for one more, when there is one.
     pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        std::sync::Arc::clone(&self.places).acquire_owned().await.ok()
+        self.places.take().await
     }
 
     /// Reads the PROXY header, if the stream begins with one, and does the handshake, if there is one.
@@ -131,19 +176,33 @@ impl Handshakes {
 
     async fn arrive(&self, arrived: &mut Arrived, has_header: bool) -> Result<(), Failure> {
         if has_header {
-            arrived.ends = match arrived.stream.read_proxy_header().await {
-                Ok(ends) => ends,
-                Err(ProxyError::Silent) => return Err(Failure::Silent),
-                Err(error) => {
-                    if !arrived.stream.is_handshaking() {
-                        // Most often somebody who dials the gateway from the balancer's host.
-                        let _ = arrived.stream.try_write(NO_HEADER_REPLY);
-                    }
-                    return Err(Failure::Header(error.to_string()));
-                }
-            };
+            arrived.ends = self.header(&mut arrived.stream).await?;
         }
         self.steps(&mut arrived.stream).await.map_err(|error| Failure::Handshake(error.to_string()))
+    }
+
+    async fn header(&self, stream: &mut Stream) -> Result<Option<Ends>, Failure> {
+        let awaited = self.places.await_header();
+        let read = tokio::select! {
+            biased;
+            read = stream.read_proxy_header() => read,
+            () = awaited.has_to_go.notified() => {
+                return Err(Failure::Header(
+                    "it sent no PROXY header while others waited for its place (tls.handshakes_max)".to_owned(),
+                ));
+            }
+        };
+        match read {
+            Ok(ends) => Ok(ends),
+            Err(ProxyError::Silent) => Err(Failure::Silent),
+            Err(error) => {
+                if !stream.is_handshaking() {
+                    // Most often somebody who dials the gateway from the balancer's host.
+                    let _ = stream.try_write(NO_HEADER_REPLY);
+                }
+                Err(Failure::Header(error.to_string()))
+            }
+        }
     }
 
     async fn steps(&self, stream: &mut Stream) -> io::Result<()> {

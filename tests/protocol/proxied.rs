@@ -104,6 +104,33 @@ fn a_balancer_has_to_send_a_header_in_time_and_whole() {
 }
 
 #[test]
+fn balancers_that_stay_silent_keep_nobody_out() {
+    let places = "[tls]\nhandshakes_max = 2\nhandshake_timeout = \"1m\"\n";
+    let (_server, gateway) = plain(&format!("{FROM_HERE}{places}"));
+    let silent: Vec<Client> = (0..8).map(|_| Client::connect(gateway.address)).collect();
+    for port in 1..20 {
+        behind(&gateway, &binary(port)).check("PING", "+PONG");
+    }
+    wait_until("those before the last two are closed", || rejected(&gateway, "proxy_header") >= 6);
+    assert!(gateway.log().contains("it sent no PROXY header while others waited for its place"));
+    drop(silent);
+
+    let secured = Secured::new();
+    let server = Server::start();
+    let listener = secured.authority.listener(&secured.pair);
+    let places = places.replace("[tls]\n", &listener);
+    let gateway = Gateway::before(&server).config(&format!("{FROM_HERE}{places}")).start();
+    let address = gateway.tls.expect("it listens for TLS");
+    let silent: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for port in 1..4 {
+        let dialer = tunnel::dialer(&secured.authority, None);
+        let tunnelled = tunnel::open_behind(dialer, address, binary(port));
+        Client::connect(tunnelled).check("PING", "+PONG");
+    }
+    drop(silent);
+}
+
+#[test]
 fn who_is_not_listed_names_nobody_and_the_list_changes_at_a_reload() {
     let config = "[gateway]\nproxy_protocol_from = [\"192.0.2.0/24\", \"2001:db8::/32\"]\n";
     let (_server, gateway) = plain(config);
