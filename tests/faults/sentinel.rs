@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use crate::support::certificates::tls_port;
+use crate::support::secured::Secured;
 use crate::support::sentinels::{MASTER, Sentinel, Watched};
-use crate::support::{Client, Gateway, wait_for, wait_until};
+use crate::support::{Client, Gateway, Server, free_port, wait_for, wait_until};
 
 /// Clients that write, each key once, and what was acknowledged.
 struct Load {
@@ -214,4 +216,56 @@ fn sentinels_may_be_down_and_one_that_was_cut_off_is_not_believed() {
         watched.servers[0].client().check("GET mark", "$-1");
     }
     wait_until("it is said", || gateway.log().contains("from before a failover"));
+}
+
+#[test]
+fn sentinels_of_a_further_cluster_and_their_servers_are_reached_with_tls() {
+    let secured = Secured::new();
+    let options = ["--tls-replication", "yes"];
+    let servers = [Server::secured(secured, &options), Server::secured(secured, &options)];
+    let [master, replica] = [&servers[0], &servers[1]].map(|server| tls_port(server.port()));
+    servers[1].client().check(&format!("REPLICAOF 127.0.0.1 {master}"), "+OK");
+    // They speak TLS beside their plain ports, and nothing else with the servers and each other.
+    let tls_ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let sentinels: Vec<Sentinel> = tls_ports
+        .iter()
+        .map(|port| {
+            let (pair, ca) = (&secured.pair, secured.authority.ca());
+            let more = format!(
+                "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients no\n\
+                 tls-replication yes",
+                pair.cert.display(),
+                pair.key.display(),
+                ca.display()
+            );
+            Sentinel::start(master, 2, &more)
+        })
+        .collect();
+    let plain = Server::start();
+    let addresses: Vec<String> = tls_ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let config = format!(
+        "[gateway]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[upstream]\nservers = [\"{}\"]\n\
+         [[cluster]]\nname = \"watched\"\nservers = [{}]\nkind = \"sentinel\"\nmaster = \"{MASTER}\"\ntls = true\n\
+         ca_file = {:?}\n[[route]]\nmatch = \"watched:*\"\nclusters = [\"watched\"]\n",
+        plain.address(),
+        addresses.join(", "),
+        secured.authority.ca(),
+    );
+    let gateway = Gateway::by_file(&config).start();
+    let mut client = gateway.client();
+    wait_until("the master is found", || client.ask("SET watched:a 1") == "+OK");
+    servers[0].client().check("GET watched:a", "$1 1");
+    client.check("SET b 2", "+OK");
+    plain.client().check("GET b", "$1 2");
+    // The replica is promoted, and followed.
+    wait_until("a Sentinel can hold a failover", || {
+        sentinels[0].client().ask(&format!("SENTINEL FAILOVER {MASTER}")) == "+OK"
+    });
+    wait_until("the Sentinels name the other", || {
+        sentinels[0].master().is_some_and(|(port, _)| port == replica)
+    });
+    wait_until("writes go there", || {
+        client.ask("SET watched:a 3") == "+OK" && servers[1].client().ask("GET watched:a") == "$1 3"
+    });
+    client.check("GET b", "$1 2");
 }

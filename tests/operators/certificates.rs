@@ -1,6 +1,7 @@
 //! Certificates that do not hold, and certificates that change while the gateway runs: who is told what.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -138,6 +139,68 @@ fn a_certificate_is_replaced_while_clients_are_connected() {
     assert_eq!(told, ["certificate_renewed", "certificate_refused", "certificate_refused"]);
     established.check("PING", "+PONG");
     Client::connect(door).check("PING", "+PONG");
+}
+
+/// Puts a pair where Kubernetes would: in a directory of its own, to which a link leads that is replaced as a whole.
+fn mount(volume: &std::path::Path, pair: &Pair, revision: &str) {
+    let directory = volume.join(format!("..{revision}"));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::copy(&pair.cert, directory.join("tls.crt")).unwrap();
+    std::fs::copy(&pair.key, directory.join("tls.key")).unwrap();
+    let fresh = volume.join("..data_tmp");
+    std::os::unix::fs::symlink(format!("..{revision}"), &fresh).unwrap();
+    std::fs::rename(fresh, volume.join("..data")).unwrap();
+    for name in ["tls.crt", "tls.key"] {
+        let link = volume.join(name);
+        if std::fs::symlink_metadata(&link).is_err() {
+            std::os::unix::fs::symlink(format!("..data/{name}"), link).unwrap();
+        }
+    }
+}
+
+#[test]
+fn under_load_certificates_are_swapped_whole_and_what_does_not_hold_is_noticed_by_nobody() {
+    let secured = Secured::new();
+    let server = Server::start();
+    let volume = tempfile::tempdir().unwrap();
+    let (first, second) = (secured.authority.issue("first"), secured.authority.issue("second"));
+    mount(volume.path(), &first, "1");
+    let mounted = Pair { cert: volume.path().join("tls.crt"), key: volume.path().join("tls.key") };
+    let config = secured.authority.listener(&mounted);
+    let gateway = Gateway::before(&server.address().to_string()).config(&config).start();
+    let door = secured.tunnel(gateway.tls.unwrap());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        // One stays, one connects again and again.
+        let established = threads.spawn(|| {
+            let mut client = Client::connect(door);
+            while !is_over.load(Ordering::Relaxed) {
+                client.check("INCR steady", ":...");
+            }
+        });
+        let coming = threads.spawn(|| {
+            let mut served = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                Client::connect(door).check("INCR coming", ":...");
+                served += 1;
+            }
+            served
+        });
+        let before = shown(&gateway);
+        // Half of a swap: a certificate whose key is to come.
+        let mismatched = Pair { cert: second.cert.clone(), key: first.key.clone() };
+        mount(volume.path(), &mismatched, "2");
+        gateway.reload(&config);
+        wait_until("the pair that does not fit is told", || {
+            gateway.get("/metrics").1.contains("hotgate_tls_refused{table=\"tls\"} 1")
+        });
+        assert_eq!(shown(&gateway), before);
+        mount(volume.path(), &second, "3");
+        wait_until("the new one is shown", || shown(&gateway) != before);
+        is_over.store(true, Ordering::Relaxed);
+        established.join().unwrap();
+        assert!(coming.join().unwrap() > 0);
+    });
 }
 
 #[test]

@@ -129,6 +129,36 @@ fn the_file_goes_with_its_process_and_no_other() {
 }
 
 #[test]
+fn a_path_that_can_not_be_listened_on_is_named_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let long = directory.path().join("s".repeat(120));
+    let (code, log) = at(&server, &long, "").refused();
+    assert!(code == Some(1) && log.contains(&long.display().to_string()), "{log}");
+    let missing = directory.path().join("no/such/directory/hotgate.sock");
+    let (code, log) = at(&server, &missing, "").refused();
+    assert!(code == Some(1) && log.contains("can't listen on") && log.contains("No such file"), "{log}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left there");
+}
+
+#[test]
+fn a_file_that_is_removed_keeps_those_who_are_in_and_another_socket_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("hotgate.sock");
+    let server = Server::start();
+    let mut gateway = at(&server, &path, "").start();
+    let mut client = Client::connect(port_to(&path));
+    client.check("SET a 1", "+OK");
+    std::fs::remove_file(&path).unwrap();
+    client.check("INCR a", ":2");
+    // Somebody else's socket is at its place when it ends.
+    let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    gateway.terminate();
+    assert!(gateway.wait().success());
+    assert!(path.exists());
+}
+
+#[test]
 fn a_server_is_reached_by_its_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("redis.sock").display().to_string();

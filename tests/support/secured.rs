@@ -37,6 +37,7 @@ impl Secured {
             false => format!("{toml}\n{upstream}"),
         };
         let listener = self.authority.listener(&self.pair);
+        let secured = secured.replace("[[cluster]]\n", &upstream.replace("[upstream]", "[[cluster]]"));
         match secured.contains("[tls]\n") {
             true => secured.replacen("[tls]\n", &listener, 1),
             false => format!("{secured}\n{listener}"),
