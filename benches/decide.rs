@@ -36,7 +36,7 @@ fn cluster() -> Topology {
 fn snapshots(topology: Topology) -> Snapshots {
     let commands = CommandTable::builtin();
     let rules = ["on", "nopass", "~key:*", "+@read", "+@write"];
-    let users = Users::of([User::unrestricted(DEFAULT_USER, None, &commands)]);
+    let users = Users::of([User::unrestricted(DEFAULT_USER, &[], &commands)]);
     let users = users.with_rules(b"shop", &rules, &commands).unwrap_or_default();
     Snapshots {
         routes: Routes::default(),

@@ -135,8 +135,10 @@ async fn begin(
     };
     let prepared = Prepared::new(config, inherited).await?;
     let Wiring { gateway, stage, workers, control: ends } = Wiring::of(&prepared);
-    let Prepared { asked, descriptors, certificates, bound, sockets, mut journal, unused, .. } = prepared;
-    let monitoring = control::start(&gateway, ends, Reloadable { source, asked, descriptors, certificates });
+    let Prepared { asked, descriptors, certificates, password_commands, .. } = prepared;
+    let Prepared { bound, sockets, mut journal, unused, .. } = prepared;
+    let reloadable = Reloadable { source, asked, descriptors, certificates, password_commands };
+    let monitoring = control::start(&gateway, ends, reloadable);
     if let Some(conversation) = &conversation {
         journal = take_over(&gateway, conversation, &sockets).await?;
     }

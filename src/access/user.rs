@@ -47,12 +47,12 @@ impl User {
         }
     }
 
-    /// A user who may do all, with this password or with any.
-    pub fn unrestricted(name: &[u8], password: Option<&[u8]>, table: &CommandTable) -> Self {
+    /// A user who may do all, with one of these passwords or, without any, with whatever password.
+    pub fn unrestricted(name: &[u8], passwords: &[&[u8]], table: &CommandTable) -> Self {
         let mut user = Self::new(name, table);
         user.enabled = true;
-        user.takes_any_password = password.is_none();
-        user.passwords.extend(password.map(hash_of));
+        user.takes_any_password = true;
+        passwords.iter().for_each(|password| user.add_password(hash_of(password)));
         user.root.commands.set_all(true, table);
         user.root.keys.set_all(true);
         user.root.channels.set_all(true);

@@ -134,7 +134,7 @@ impl Users {
             }
         }
         if users.get(DEFAULT_USER).is_none() {
-            let default = User::unrestricted(DEFAULT_USER, None, table);
+            let default = User::unrestricted(DEFAULT_USER, &[], table);
             users.by_name.insert(DEFAULT_USER.to_vec(), Arc::new(default));
         }
         if errors.is_empty() { Ok(users) } else { Err(errors) }

@@ -189,20 +189,33 @@ impl Overrides {
 fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
     let mut read = |key: String, file: &Option<PathBuf>, secret: &mut Option<Secret>| {
         if let Some(file) = file {
-            match read_secret(file) {
-                Ok(text) => *secret = Some(text),
+            let found = read_secret(file);
+            match found {
+                Ok(Some(text)) => *secret = Some(text),
+                // Nobody changes anything at present.
+                Ok(None) if key.ends_with("_next_file") => *secret = None,
+                Ok(None) => {
+                    let why = format!("but the first line of {} is empty", file.display());
+                    reader.error(&key, format!("expected a file that holds a secret, {why}"));
+                }
                 Err(why) => reader.error(&key, format!("expected a file that holds a secret, {why}")),
             }
         }
     };
-    read("auth.password_file".to_owned(), &config.auth.password_file, &mut config.auth.password);
-    for (index, user) in config.auth.users.iter_mut().enumerate() {
+    let auth = &mut config.auth;
+    read("auth.password_file".to_owned(), &auth.password_file, &mut auth.password);
+    read("auth.password_next_file".to_owned(), &auth.password_next_file, &mut auth.password_next);
+    for (index, user) in auth.users.iter_mut().enumerate() {
         read(format!("auth.user[{index}].password_file"), &user.password_file, &mut user.password);
+        let (file, secret) = (&user.password_next_file, &mut user.password_next);
+        read(format!("auth.user[{index}].password_next_file"), file, secret);
     }
     let further = config.further_clusters.iter_mut().enumerate();
     let further = further.map(|(index, upstream)| (format!("cluster[{index}]"), upstream));
     for (path, upstream) in [("upstream".to_owned(), &mut config.upstream)].into_iter().chain(further) {
         read(format!("{path}.password_file"), &upstream.password_file, &mut upstream.password);
+        let (file, secret) = (&upstream.password_next_file, &mut upstream.password_next);
+        read(format!("{path}.password_next_file"), file, secret);
         let (file, secret) = (&upstream.sentinel_password_file, &mut upstream.sentinel_password);
         read(format!("{path}.sentinel_password_file"), file, secret);
     }
@@ -212,8 +225,8 @@ fn read_secrets(config: &mut Config, reader: &mut Reader<'_>) {
     }
 }
 
-/// The file's first line, or what is wrong with it in words that do not repeat any of it.
-fn read_secret(file: &Path) -> Result<Secret, String> {
+/// The file's first line, if it is not empty, or what is wrong with it in words that do not repeat any of it.
+fn read_secret(file: &Path) -> Result<Option<Secret>, String> {
     let (shown, mut text) = (file.display(), String::new());
     let opened = std::fs::File::open(file);
     opened
@@ -222,8 +235,5 @@ fn read_secret(file: &Path) -> Result<Secret, String> {
     if text.len() as u64 > SECRET_FILE_BYTES_MAX {
         return Err(format!("but {shown} is larger than {SECRET_FILE_BYTES_MAX} bytes"));
     }
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-        _ => Err(format!("but the first line of {shown} is empty")),
-    }
+    Ok(text.lines().next().filter(|line| !line.is_empty()).map(Secret::new))
 }

@@ -15,6 +15,7 @@ mod error;
 mod findings;
 mod load;
 mod network;
+mod password_relations;
 mod policies;
 mod reader;
 mod relations;

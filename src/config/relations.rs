@@ -19,6 +19,7 @@ use crate::limits::SLICE;
 /// Reports every relation that does not hold.
 pub fn check(config: &Config, reader: &mut Reader<'_>) {
     super::route_relations::check(config, reader);
+    super::password_relations::of_users(config, reader);
     addresses(config, reader);
     credentials(config, reader);
     protection(config, reader);
@@ -261,12 +262,7 @@ fn certificates(config: &Config, reader: &mut Reader<'_>) {
 
 fn upstream(settings: &Upstream, path: &str, reader: &mut Reader<'_>) {
     let at = |key: &str| format!("{path}.{key}");
-    let [user, password, file] = ["user", "password", "password_file"].map(at);
-    exclusive(reader, &password, &settings.password, &file, &settings.password_file);
-    if settings.user.is_some() && settings.password.is_none() && settings.password_file.is_none() {
-        let message = format!("a user needs {password} or {file} beside it");
-        relation(reader, &[&user, &password, &file], message);
-    }
+    super::password_relations::of_upstream(settings, path, reader);
     together(reader, (&at("cert_file"), &settings.cert_file), (&at("key_file"), &settings.key_file));
     let [kind, servers] = ["kind", "servers"].map(at);
     let single = settings.kind == UpstreamKindChoice::Single;

@@ -159,6 +159,10 @@ section! {
             "The password of the user default, as requirepass in redis.conf; empty asks for no password.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
+        password_next: Option<Secret> = None, Kind::Secret, live,
+            "A second password that is taken as well, while the first is being changed; empty is none.";
+        password_next_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that second password, instead of password_next; an empty one holds none.";
         acl_file: Option<PathBuf> = None, Kind::Path, live,
             "A file of users and their rules as Redis's ACL SAVE writes it, instead of password and [[auth.user]].";
         login_timeout: Option<Duration> = Some(Duration::from_secs(30)), duration_or(SECOND, HOUR, "never"), live,
@@ -180,6 +184,10 @@ section! {
             "The user's password.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
+        password_next: Option<Secret> = None, Kind::Secret, live,
+            "A second password that is taken as well, while the first is being changed; empty is none.";
+        password_next_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that second password, instead of password_next; an empty one holds none.";
         rules: Option<Secret> = None, Kind::Secret, live,
             "What the user may do, in the syntax of Redis's ACL; empty is everything.";
     }
@@ -220,6 +228,16 @@ section! {
             "The password of the gateway at Redis; empty gives none.";
         password_file: Option<PathBuf> = None, Kind::Path, live,
             "A file whose first line is that password, instead of password.";
+        password_next: Option<Secret> = None, Kind::Secret, live,
+            "A second password, tried where Redis refuses the first, while it is being changed there; empty is none.";
+        password_next_file: Option<PathBuf> = None, Kind::Path, live,
+            "A file whose first line is that second password, instead of password_next; an empty one holds none.";
+        password_command: Vec<String> = Vec::new(), Kind::List { of: &Kind::Text, min: 0, max: 64 }, live,
+            "A program, with its arguments, that prints the password, instead of password: for tokens that hold for a while.";
+        password_command_timeout: Duration = Duration::from_secs(10), duration(10 * MS, MINUTE), live,
+            "How long that program may take.";
+        password_lifetime: Duration = Duration::from_secs(900), duration(SECOND, 24 * HOUR), live,
+            "How long a password of password_command holds. The program is run again when two thirds of that are over.";
         read_from: ReadFrom = ReadFrom::Master, Kind::Choice { names: ReadFrom::NAMES }, live,
             "Where read-only commands go; a replica may answer with an older value.";
         connect_timeout: Duration = Duration::from_secs(1), duration(MS, MINUTE), live,

@@ -165,6 +165,14 @@ fn relations_between_keys() {
     );
     refused("upstream.user = \"hotgate\"", "upstream.user", (1, 17), "needs upstream.password");
     refused(
+        "[upstream]\npassword=\"a\"\npassword_command=[\"b\"]",
+        "upstream.password_command",
+        (3, 18),
+        "upstream.password is given too",
+    );
+    refused("auth.password_next = \"b\"", "auth.password_next", (1, 22), "needs auth.password");
+    refused("upstream.password_next = \"b\"", "upstream.password_next", (1, 26), "needs upstream.password");
+    refused(
         "[admin]\ntoken=\"a\"\ntoken_file=\"b\"",
         "admin.token_file",
         (3, 12),

@@ -23,6 +23,7 @@ pub mod kept_file;
 pub mod ledger_watch;
 mod masters;
 mod owner;
+pub mod password_commands;
 pub mod probes;
 pub mod quota_list;
 mod quota_reader;

@@ -1,7 +1,7 @@
 //! Live reload: SIGHUP reads the configuration file again, and files that hold secrets are looked at by themselves.
 //!
-//! A password that is replaced in its file ([`SECRETS_PERIOD`]) is taken without a word from anybody, and nothing else with it: what the
-//! configuration file has become meanwhile waits for its SIGHUP.
+//! A password that is replaced in its file, or that a program prints anew, is taken without a word from anybody ([`SECRETS_PERIOD`]), and nothing
+//! else with it: what the configuration file has become meanwhile waits for its SIGHUP.
 //!
 //! All or nothing: a file with errors changes nothing, and every error is logged. Directives that need a restart keep their
 //! running value, and the log names them. The published configuration is what the process does from then on, so its readers
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::descriptors::{Descriptors, TooFewDescriptors};
 use super::hangup;
+use super::password_commands::PasswordCommands;
 use super::rights::missing_rights;
 use super::service_manager;
 use super::topology::KeeperSettings;
@@ -28,7 +29,7 @@ use crate::shared::gateway::Gateway;
 
 /// Between two looks at the files that hold secrets. A new content is taken when two looks have found it, so one that is half written
 /// is not.
-const SECRETS_PERIOD: Duration = Duration::from_secs(3);
+pub const SECRETS_PERIOD: Duration = Duration::from_secs(3);
 
 /// Where the configuration came from.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +50,8 @@ pub struct Reloader {
     pub asked: Config,
     /// Fits them.
     pub descriptors: Descriptors,
+    /// The programs that print passwords.
+    pub password_commands: PasswordCommands,
     /// Told of what concerns the keeper of each cluster, by [`crate::route::ClusterId`].
     pub keepers: Vec<watch::Sender<KeeperSettings>>,
     /// Told that the configuration is another, for whoever reads files that it names.
@@ -102,7 +105,7 @@ pub async fn follow_reloads(mut reloader: Reloader) {
         service_manager::say_reloading();
         let source = &reloader.source;
         let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
-            Ok(file) => reloader.publish(file, &by).await,
+            Ok(file) => reloader.reload(file, &by).await,
             Err(error) => Err(error.lines()),
         };
         let told = &reloader.gateway.config_file;
@@ -162,28 +165,33 @@ impl Reloader {
         Ok(if *self.gateway.journal_given.borrow() { fitted.without_write_behind() } else { fitted })
     }
 
-    /// Takes the secrets that files hold now, if the last look has found the same.
+    /// Takes the secrets that files hold now and programs have printed, if the last look has found the same.
     async fn look_at_secrets(&mut self, looks: &mut SecretLooks) {
+        let failures = self.password_commands.look(&self.asked).await;
         let now = match self.asked.with_secrets_of_now() {
-            Ok(now) => now,
-            Err(refused) => return self.refuse_secrets(refused),
+            Ok(now) => self.password_commands.with_passwords(now),
+            Err(refused) => return self.refuse_secrets([refused, failures].concat()),
         };
         if looks.refused.as_ref() == Some(&now) {
             return;
         }
-        if !self.gateway.config_file.load().secrets_refused.is_empty() {
-            self.gateway.config_file.secrets_refused(Vec::new());
-        }
+        self.refuse_secrets(failures);
         if now == self.asked {
             *looks = SecretLooks::default();
         } else if looks.found.as_ref() != Some(&now) {
             looks.found = Some(now);
-        } else if let Err(refused) = self.publish(now.clone(), &whoever_wrote_the_file()).await {
-            looks.refused = Some(now);
-            self.refuse_secrets(refused);
+        } else {
+            // Tokens that are renewed every few minutes would hide what else has happened.
+            let is_routine = self.password_commands.are_all_that_changed(&self.asked, &now);
+            let by = (!is_routine).then(whoever_wrote_the_file);
+            if let Err(refused) = self.publish(now.clone(), by.as_ref()).await {
+                looks.refused = Some(now);
+                self.refuse_secrets(refused);
+            }
         }
     }
 
+    /// Says what is wrong with secrets, unless it has been said. Nothing may be.
     fn refuse_secrets(&self, refused: Vec<String>) {
         if self.gateway.config_file.load().secrets_refused != refused {
             refused.iter().for_each(|why| tracing::error!("the former secret holds: {why}"));
@@ -191,11 +199,20 @@ impl Reloader {
         }
     }
 
-    /// Takes what a reload may take. Returns the directives that have changed and that only a restart takes.
+    /// Takes a file, with the passwords that the programs in it print.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    async fn reload(&mut self, file: Config, by: &Author) -> Result<Vec<String>, Vec<String>> {
+        self.password_commands.run_new(&file).await?;
+        self.publish(self.password_commands.with_passwords(file), Some(by)).await
+    }
+
+    /// Takes what a reload may take, and notes by whom, unless it is routine. Returns the directives that have changed and that only a restart takes.
     ///
     /// # Errors
     /// Why nothing was taken, as clauses.
-    async fn publish(&mut self, file: Config, by: &Author) -> Result<Vec<String>, Vec<String>> {
+    async fn publish(&mut self, file: Config, by: Option<&Author>) -> Result<Vec<String>, Vec<String>> {
         let config = self.asked.reloaded(file.clone()).map_err(|errors| {
             let why =
                 |error| format!("{error}; this holds with what the running process keeps until a restart");
@@ -234,11 +251,15 @@ impl Reloader {
         // Workers look at the routes when they find another configuration.
         self.gateway.routing.store(Arc::new(routing));
         self.gateway.config.store(Arc::new(fitted));
-        note(&self.gateway, &changes, by);
+        if let Some(by) = by {
+            note(&self.gateway, &changes, by);
+        }
         if has_other_users {
             let changes = users.changes_since(&self.gateway.users.load());
             publish(&self.gateway, users).await;
-            note_users(&self.gateway, by, "reload of a user", changes);
+            if let Some(by) = by {
+                note_users(&self.gateway, by, "reload of a user", changes);
+            }
         }
         self.reloaded.notify_one();
         self.asked = config;

@@ -26,11 +26,11 @@ pub fn users_of(auth: &Auth, table: &CommandTable) -> Result<Users, Vec<String>>
         users.push(user_of(configured, table)?);
     }
     if !users.iter().any(|user| user.name == DEFAULT_USER) {
-        users.push(match &auth.password {
-            Some(password) => User::unrestricted(DEFAULT_USER, Some(password.reveal().as_bytes()), table),
-            None if users.is_empty() => User::unrestricted(DEFAULT_USER, None, table),
+        let passwords = both(&auth.password, &auth.password_next);
+        users.push(match users.is_empty() || !passwords.is_empty() {
+            true => User::unrestricted(DEFAULT_USER, &passwords, table),
             // Who has users wants them to say who they are.
-            None => User::new(DEFAULT_USER, table),
+            false => User::new(DEFAULT_USER, table),
         });
     }
     Ok(Users::of(users))
@@ -50,17 +50,22 @@ pub fn users_of_file(file: &Path, table: &CommandTable) -> Result<Users, Vec<Str
 /// A user who may do everything, unless it has rules.
 fn user_of(configured: &ConfiguredUser, table: &CommandTable) -> Result<User, Vec<String>> {
     let name = configured.name.as_bytes();
-    let password = configured.password.as_ref().map(Secret::reveal);
+    let passwords = both(&configured.password, &configured.password_next);
     let Some(rules) = configured.rules.as_ref().map(Secret::reveal) else {
-        return Ok(User::unrestricted(name, password.map(str::as_bytes), table));
+        return Ok(User::unrestricted(name, &passwords, table));
     };
     let mut all: Vec<Vec<u8>> = vec![b"on".to_vec()];
-    all.extend(password.map(|password| [b">", password.as_bytes()].concat()));
+    all.extend(passwords.iter().map(|password| [b">", *password].concat()));
     all.extend(rules.split_ascii_whitespace().map(|rule| rule.as_bytes().to_vec()));
     let users = Users::default()
         .with_rules(name, &all, table)
         .map_err(|error| vec![error.without_rule().to_owned()])?;
     users.get(name).map(|user| User::clone(user)).ok_or_else(Vec::new)
+}
+
+/// A password, and the one that is to follow it.
+fn both<'a>(password: &'a Option<Secret>, next: &'a Option<Secret>) -> Vec<&'a [u8]> {
+    [password, next].into_iter().flatten().map(|secret| secret.reveal().as_bytes()).collect()
 }
 
 /// Notes what has become of users.

@@ -65,7 +65,6 @@ mod upstream;
 mod verify;
 
 use std::future::Future;
-use std::sync::Arc;
 
 use crate::config::Config;
 use asker::Asker;
@@ -88,7 +87,7 @@ pub enum Ended {
 /// It can't start: no database is configured, or its tables are of a later version.
 pub async fn run(config: Config, once: bool, stop: impl Future<Output = ()>) -> Result<Ended, String> {
     let database = database_of(&config)?;
-    let upstream = Upstream::open(Arc::new(config))?;
+    let upstream = Upstream::open(config).await?;
     let mut follower = Follower::new(upstream, database);
     tokio::select! {
         ended = follower.run(once) => ended.map_err(|error: StoreError| error.to_string()),
@@ -118,7 +117,7 @@ pub async fn act(config: Config, verb: Verb, mut say: impl FnMut(String)) -> Res
     let database = database_of(&config)?;
     let unread_max = if config.ledger.required { config.ledger.lag_max as i64 } else { 0 };
     let mut store = Store::open(&database).await.map_err(|error| error.to_string())?;
-    let mut asker = Asker::new(Upstream::open(Arc::new(config))?).await;
+    let mut asker = Asker::new(Upstream::open(config).await?).await;
     match verb {
         Verb::Verify(sku) => {
             let differences = verify::verify(&mut asker, &mut store, sku.as_deref(), &mut say).await?;

@@ -1,15 +1,21 @@
 //! The servers: which master has a sale, and how it is reached.
 //!
 //! The same keepers as in a gateway keep the topology; so a ledger finds its way through failovers and moved slots as a gateway does, with the
-//! credentials and certificates of `[upstream]`. Owns them; deliberately owns no connection.
+//! credentials and certificates of `[upstream]`. Passwords that change in their files, or that a program prints anew, are taken as a gateway takes them;
+//! open connections go on with the former, and are made anew where the server ends them. Owns all that; deliberately owns no connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::control::certificates::Certificates;
+use crate::control::password_commands::PasswordCommands;
+use crate::control::reload::SECRETS_PERIOD;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::net::Dialer;
 use crate::route::{ClusterId, Routes};
@@ -31,22 +37,27 @@ pub struct Server {
 
 /// See the module.
 pub struct Upstream {
-    /// The configuration of this process.
+    /// The configuration of this process, with the passwords that it began with.
     pub config: Arc<Config>,
+    /// The same with those of now.
+    with_secrets: Arc<ArcSwap<Config>>,
     routes: Routes,
     topology: Arc<TopologyCell>,
     refresh: RefreshRequester,
     dialers: Vec<Dialer>,
-    /// A keeper ends with the sender of its settings.
-    _settings: Vec<watch::Sender<KeeperSettings>>,
+    /// What follows the secrets. It has the senders of the keepers' settings, with which those end.
+    _secrets: JoinSet<()>,
 }
 
 impl Upstream {
     /// Begins to keep the topology of all clusters, on the runtime of the caller.
     ///
     /// # Errors
-    /// A certificate or key can't be used.
-    pub fn open(config: Arc<Config>) -> Result<Self, String> {
+    /// A certificate or key can't be used, or a program prints no password.
+    pub async fn open(config: Config) -> Result<Self, String> {
+        let mut passwords = PasswordCommands::default();
+        passwords.run_new(&config).await.map_err(|why| why.join("; "))?;
+        let config = Arc::new(passwords.with_passwords(config));
         let mut of_servers = (*config).clone();
         // Those for clients are a gateway's.
         of_servers.tls.listen.clear();
@@ -68,7 +79,11 @@ impl Upstream {
             senders.push(sender);
         }
         let routes = config.routing();
-        Ok(Self { config, routes, topology, refresh, dialers, _settings: senders })
+        let with_secrets = Arc::new(ArcSwap::new(Arc::clone(&config)));
+        let mut secrets = JoinSet::new();
+        let follower = Secrets { passwords, with_secrets: Arc::clone(&with_secrets), keepers: senders };
+        secrets.spawn(follower.follow(dialers.clone()));
+        Ok(Self { config, with_secrets, routes, topology, refresh, dialers, _secrets: secrets })
     }
 
     /// The master of a key's slot, as far as it is known.
@@ -81,7 +96,8 @@ impl Upstream {
 
     /// How a server is reached.
     pub fn settings_of(&self, server: &Server) -> KeeperSettings {
-        KeeperSettings::new(self.config.upstream_of(server.cluster), &self.dialers[server.cluster.position()])
+        let config = self.with_secrets.load();
+        KeeperSettings::new(config.upstream_of(server.cluster), &self.dialers[server.cluster.position()])
     }
 
     /// Something is not where it was: the topology is looked at again.
@@ -106,5 +122,46 @@ impl Upstream {
         let known = async { while !self.topology.load().knows_all() && changes.changed().await.is_ok() {} };
         // Whoever needs a master that is not known says so.
         let _ = tokio::time::timeout(patience, known).await;
+    }
+}
+
+/// The secrets of now.
+struct Secrets {
+    passwords: PasswordCommands,
+    with_secrets: Arc<ArcSwap<Config>>,
+    keepers: Vec<watch::Sender<KeeperSettings>>,
+}
+
+impl Secrets {
+    /// Looks at them now and then. What two looks have found is in force.
+    async fn follow(mut self, dialers: Vec<Dialer>) {
+        let (mut found, mut told) = (None, Vec::new());
+        loop {
+            sleep(SECRETS_PERIOD).await;
+            let in_force = self.with_secrets.load_full();
+            let mut wrong = self.passwords.look(&in_force).await;
+            match in_force.with_secrets_of_now() {
+                Ok(now) => {
+                    let now = Some(self.passwords.with_passwords(now)).filter(|now| *now != *in_force);
+                    if let Some(config) = now.clone().filter(|_| now == found) {
+                        self.take(config, &dialers);
+                    }
+                    found = now;
+                }
+                Err(why) => wrong.extend(why),
+            }
+            if wrong != told {
+                wrong.iter().for_each(|why| tracing::error!("the former secret holds: {why}"));
+                told = wrong;
+            }
+        }
+    }
+
+    fn take(&self, config: Config, dialers: &[Dialer]) {
+        for ((cluster, keeper), dialer) in config.clusters().zip(&self.keepers).zip(dialers) {
+            keeper.send_replace(KeeperSettings::new(config.upstream_of(cluster), dialer));
+        }
+        tracing::info!("took over other passwords");
+        self.with_secrets.store(Arc::new(config));
     }
 }

@@ -15,6 +15,7 @@ use crate::control::descriptors::Descriptors;
 use crate::control::events::follow_events;
 use crate::control::hot_set::merge_hot_set;
 use crate::control::ledger_watch::follow_ledger;
+use crate::control::password_commands::PasswordCommands;
 use crate::control::probes::follow_probes;
 use crate::control::quota_list::QuotaList;
 use crate::control::quotas::{poll_limits, serve_changes};
@@ -35,6 +36,7 @@ pub(super) struct Reloadable {
     pub asked: Config,
     pub descriptors: Descriptors,
     pub certificates: Certificates,
+    pub password_commands: PasswordCommands,
 }
 
 /// Starts all of them on the runtime of the caller. The HTTP side listens where the result is told to.
@@ -106,10 +108,11 @@ fn follow_clusters(
 
 /// Takes over what the configuration's file and those that it names have become.
 fn follow_files(gateway: &Arc<Gateway>, reloadable: Reloadable, keepers: Vec<watch::Sender<KeeperSettings>>) {
-    let Reloadable { source, asked, descriptors, certificates } = reloadable;
+    let Reloadable { source, asked, descriptors, certificates, password_commands } = reloadable;
     let reloaded = Arc::new(Notify::new());
     gateway.certificates.store(certificates.in_use());
     tokio::spawn(follow_certificates(Arc::clone(gateway), certificates, Arc::clone(&reloaded)));
     let gateway = Arc::clone(gateway);
-    tokio::spawn(follow_reloads(Reloader { gateway, source, asked, descriptors, keepers, reloaded }));
+    let reloader = Reloader { gateway, source, asked, descriptors, password_commands, keepers, reloaded };
+    tokio::spawn(follow_reloads(reloader));
 }

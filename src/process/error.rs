@@ -27,6 +27,8 @@ pub enum ProcessError {
     Rights(Vec<String>),
     /// A certificate, a key or an authority can't be used.
     Tls(TlsError),
+    /// A program prints no password: clauses.
+    Passwords(Vec<String>),
     /// The journal of write-behind can't be opened.
     Journal(OpenError),
     /// It can't take over from the gateway that started it: a clause.
@@ -58,6 +60,7 @@ impl std::fmt::Display for ProcessError {
             Self::Journal(error) => error.fmt(f),
             Self::Handover(why) => f.write_str(why),
             Self::Tls(error) => error.fmt(f),
+            Self::Passwords(why) => write!(f, "{}; see that it prints a password", why.join("; ")),
             Self::Descriptors(error) => error.fmt(f),
             Self::Unflushed { unflushed, journaled, unpaid } => {
                 let fate = match journaled {

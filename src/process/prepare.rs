@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::control::certificates::Certificates;
 use crate::control::descriptors::{Descriptors, open_now, raise_limit};
 use crate::control::kept_file;
+use crate::control::password_commands::PasswordCommands;
 use crate::control::rights::missing_rights;
 use crate::control::users::users_of;
 use crate::journal::Journal;
@@ -32,6 +33,7 @@ pub(super) struct Prepared {
     pub descriptors: Descriptors,
     pub routes: Routes,
     pub certificates: Certificates,
+    pub password_commands: PasswordCommands,
     pub users: Users,
     /// The changes that operators made, in this life and in former ones.
     pub audit: Arc<Audit>,
@@ -98,6 +100,9 @@ impl Prepared {
             asked.gateway.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let id = new_id();
         let certificates = Certificates::open(&asked).map_err(ProcessError::Tls)?;
+        let mut password_commands = PasswordCommands::default();
+        password_commands.run_new(&asked).await.map_err(ProcessError::Passwords)?;
+        let asked = password_commands.with_passwords(asked);
         let routes = asked.routing();
         // Nobody knows while no server answers; then the log and the status line say it later.
         let missing = missing_rights(&asked, &routes, &certificates.dialers).await;
@@ -128,6 +133,7 @@ impl Prepared {
             descriptors,
             routes,
             certificates,
+            password_commands,
             users,
             audit,
             events,

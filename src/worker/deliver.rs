@@ -287,8 +287,8 @@ impl Worker {
             Origin::Probe(question) => {
                 self.upstreams.settle_probe(&self.core, key, question, reply.as_slice());
             }
-            Origin::Swallow if pending.hook == Hook::LogIn => {
-                self.upstreams.note_log_in(&self.core, key, reply.as_slice());
+            Origin::Swallow if matches!(pending.hook, Hook::LogIn | Hook::LogInNext) => {
+                self.upstreams.note_log_in(&self.core, key, pending.hook, reply.as_slice());
             }
             Origin::Swallow => {
                 if let Some(Role::Events(owner)) =

@@ -16,7 +16,7 @@ use super::rounds::Rounds;
 use super::send::Sender;
 use super::session::Sessions;
 use super::upstream::Upstreams;
-use crate::config::{Config, UpstreamIdentity};
+use crate::config::{Config, Upstream, UpstreamIdentity};
 use crate::limits::SCRATCH_BYTES;
 use crate::shared::gateway::Gateway;
 use crate::worker::names::ClientKey;
@@ -91,7 +91,10 @@ impl Worker {
             }
             for cluster in self.core.config.clusters() {
                 let (was, is) = (former.upstream_of(cluster), self.core.config.upstream_of(cluster));
-                if (&was.user, &was.password) != (&is.user, &is.password) {
+                let logs_in = |upstream: &Upstream| {
+                    (upstream.user.clone(), upstream.password.clone(), upstream.password_next.clone())
+                };
+                if logs_in(was) != logs_in(is) {
                     self.upstreams.log_in_again(&self.core, cluster);
                 }
             }
@@ -152,10 +155,10 @@ impl Worker {
         self.visit_clients();
         self.visit_upstreams();
         self.upstreams.leave_users();
+        self.upstreams.leave_former_addresses(&self.core);
         self.hot.give_back();
         self.core.effects.give_back();
         self.upstreams.retries.give_back();
-        self.upstreams.leave_former_addresses(&self.core);
         self.sessions().listen_again();
         self.clients.send_redirected(&self.core.gateway);
         self.hot.keep_behind(&mut self.core);

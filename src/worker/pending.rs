@@ -99,8 +99,10 @@ pub enum Hook {
     OutOfBand,
     /// A transaction on a watched connection; afterwards the connection goes back to the pool.
     WatchedTransaction,
-    /// `AUTH` on a connection that is logged in: a refusal is logged.
+    /// `AUTH` on a connection that is logged in. Where it is refused, the second password is tried.
     LogIn,
+    /// That with the second password: a refusal is logged.
+    LogInNext,
 }
 
 /// How a request goes out. It is moved, not copied: once.
@@ -260,8 +262,8 @@ impl Pending {
     }
 
     /// The gateway's own `AUTH` on a connection that has been in use.
-    pub fn log_in(now_ns: u64) -> Self {
-        Self { hook: Hook::LogIn, ..Self::swallowed(now_ns) }
+    pub fn log_in(hook: Hook, now_ns: u64) -> Self {
+        Self { hook, ..Self::swallowed(now_ns) }
     }
 
     /// Work of a hot key for the owner of its slot, behind `ASKING` if the slot is on its way there. A transaction has so many

@@ -14,7 +14,6 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use rand::Rng;
 use tokio::time::{sleep, timeout};
-use zeroize::Zeroizing;
 
 use super::intake::{Filled, Intake};
 use super::names::UpstreamKey;
@@ -53,7 +52,8 @@ pub async fn maintain(worker: Rc<RefCell<Worker>>, key: UpstreamKey) {
     let mut failures = 0_u32;
     loop {
         poll_fn(|cx| await_companion(&worker, key, cx)).await;
-        let Some((greeting, patience)) = turn(&worker, |worker| worker.greeting(key)) else {
+        let Some((greeting, patience)) = turn(&worker, |worker| worker.upstreams.greeting(&worker.core, key))
+        else {
             // Something may have been queued while it waited for its companion.
             turn(&worker, |worker| worker.fail_all(key, "closed by the gateway"));
             break;
@@ -313,42 +313,6 @@ fn look_at_pace(worker: &mut Worker, key: UpstreamKey) {
 }
 
 impl Worker {
-    /// What the connection has to be told, and how long that may take. `None` when it is not wanted any more.
-    fn greeting(&mut self, key: UpstreamKey) -> Option<(Greeting, Duration)> {
-        self.upstreams.connections.get(key).filter(|upstream| !upstream.closing)?;
-        self.upstreams.set_phase(key, Phase::Connecting);
-        let upstream = self.upstreams.connections.get_mut(key)?;
-        upstream.alive_ns = self.core.now_ns;
-        let node = self.core.snapshots.topology.node(upstream.node)?;
-        let settings = self.core.upstream_of(node.cluster);
-        let (user, password) = match upstream.login {
-            0 => (
-                settings.user.as_ref().map(|user| Box::from(user.as_bytes())),
-                settings
-                    .password
-                    .as_ref()
-                    .map(|secret| Zeroizing::new(Box::from(secret.reveal().as_bytes()))),
-            ),
-            // Nobody is that user any more.
-            number => {
-                let login = self.upstreams.logins.get(number)?;
-                (Some(login.name.clone()), Some(login.password.clone()))
-            }
-        };
-        let greeting = Greeting {
-            address: node.address.clone(),
-            dialer: self.core.gateway.dialer_of(node.cluster).clone(),
-            version: upstream.version,
-            user,
-            password,
-            database: upstream.database,
-            readonly: upstream.readonly,
-            session: upstream.greeting.clone(),
-            bare: upstream.role() == Role::OutOfBand,
-        };
-        Some((greeting, settings.connect_timeout))
-    }
-
     /// Delivers what came right behind the log-in: invalidations.
     fn deliver_early(&mut self, key: UpstreamKey, mut early: BytesMut) {
         if early.is_empty() {

@@ -33,6 +33,28 @@ fn sell(client: &mut Client) {
 }
 
 #[test]
+fn a_password_that_changes_in_its_file_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "secret\n").unwrap();
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    sell(&mut client);
+    set_rights(&server, &rights());
+    let place = Place::before(&server).upstream(&format!("user = 'books'\npassword_file = {file:?}\n"));
+    let ledger = place.start();
+    wait_until_read(&place, &mut direct, "mask");
+    std::fs::write(&file, "another\n").unwrap();
+    wait_until("it is taken over", || ledger.log().contains("took over other passwords"));
+    direct.check("ACL SETUSER books resetpass >another", "+OK");
+    direct.check("CLIENT KILL USER books", ":...");
+    client.check("RESERVE.OPEN other LIMIT 5", "+OK");
+    client.check("RESERVE.ADD other ann", "*4...");
+    wait_until_read(&place, &mut direct, "other");
+}
+
+#[test]
 fn the_rights_of_the_page_are_enough_at_redis() {
     let server = Server::start();
     let gateway = Gateway::before_server(&server);

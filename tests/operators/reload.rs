@@ -76,6 +76,12 @@ fn file(path: &str, value: &str) -> String {
         "upstream.master" => format!("{path} = {value}\nupstream.kind = \"sentinel\"\n"),
         "upstream.sentinel_user" => format!("{path} = {value}\nupstream.sentinel_password = \"z\"\n"),
         "upstream.user" => format!("{path} = {value}\nupstream.password = \"of the user\"\n"),
+        "auth.password_next" | "auth.password_next_file" => {
+            format!("{path} = {value}\nauth.password = \"the first\"\n")
+        }
+        "upstream.password_next" | "upstream.password_next_file" => {
+            format!("{path} = {value}\nupstream.password = \"the first\"\n")
+        }
         _ => format!("{path} = {value}\n"),
     }
 }
@@ -112,6 +118,8 @@ fn candidates(path: &str, directive: &Directive) -> Vec<String> {
         Kind::List { of: Kind::Table { .. }, .. } => vec![String::new()],
         Kind::List { of: Kind::Server | Kind::Listen, .. } => vec!["[\"127.0.0.1:1\"]".to_owned()],
         Kind::List { of: Kind::Network, .. } => vec!["[\"10.0.0.0/8\"]".to_owned()],
+        // It is run at once.
+        Kind::List { .. } if path == "upstream.password_command" => vec!["[\"echo\", \"x\"]".to_owned()],
         Kind::List { .. } => vec!["[\"x\"]".to_owned()],
         Kind::Table { .. } => Vec::new(),
     }

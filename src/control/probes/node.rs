@@ -68,6 +68,8 @@ pub struct Probed {
     counted: Option<Instant>,
     forbidden: HashMap<Question, Instant>,
     name: Name,
+    /// The second password is the one that the node takes.
+    uses_next: bool,
 }
 
 /// Why a round ended without its replies.
@@ -98,9 +100,10 @@ impl Probed {
             misfit: (Instant::now(), MISFIT_PAUSE),
             counted: None,
             forbidden: HashMap::new(),
+            name: Name::default(),
+            uses_next: false,
         }
     }
-            name: Name::default(),
 
     /// Asks once in each `period`, and at once after a silence.
     pub async fn follow(mut self, period: watch::Receiver<Duration>) {
@@ -216,8 +219,9 @@ impl Probed {
                 Ok(Err(UpstreamError::ReplyTimeout)) | Err(_) => return Err(Failure::Silent),
                 Ok(Err(_)) => return Err(Failure::Closed),
             }
-            // A new connection says in which words it is refused.
+            // A new connection says in which words it is refused. It may be that with the other password it is not.
             if replies.drain(..count).any(|reply| login_fault(&reply).is_some()) {
+                self.try_other_password();
                 return Err(Failure::Closed);
             }
             self.connection = Some(kept);
@@ -235,9 +239,20 @@ impl Probed {
         }
         let (login, count) = self.login();
         let asked = [&login[..], &request[..]].concat();
-        let outcome = timeout(PATIENCE, client.pipeline(&asked, count + questions.len(), &mut replies)).await;
-        let logged_in: Vec<Bytes> = replies.drain(..count.min(replies.len())).collect();
-        if let Some(why) = logged_in.iter().find_map(|reply| login_fault(reply)) {
+        let mut outcome =
+            timeout(PATIENCE, client.pipeline(&asked, count + questions.len(), &mut replies)).await;
+        let mut refused = log_in_refused(&mut replies, count);
+        if refused.is_some() && self.try_other_password() {
+            replies.clear();
+            let (login, count) = self.login();
+            let asked = [&login[..], &request[..]].concat();
+            outcome = timeout(PATIENCE, client.pipeline(&asked, count + questions.len(), &mut replies)).await;
+            // If both are refused, the words are those about the first.
+            if log_in_refused(&mut replies, count).is_none() {
+                refused = None;
+            }
+        }
+        if let Some(why) = refused {
             return Err(Failure::TurnedAway(why));
         }
         let without = if was_silent { Failure::Paused } else { Failure::Silent };
@@ -265,7 +280,8 @@ impl Probed {
     fn login(&self) -> (BytesMut, usize) {
         let config = self.gateway.config.load();
         let upstream = config.upstream_of(self.cluster);
-        let (user, password) = (upstream.user.as_ref(), upstream.password.as_ref());
+        let next = upstream.password_next.as_ref().filter(|_| self.uses_next);
+        let (user, password) = (upstream.user.as_ref(), next.or(upstream.password.as_ref()));
         let mut login = BytesMut::new();
         let Some(password) = password else { return (login, 0) };
         let mut words: Vec<&[u8]> = vec![b"AUTH"];
@@ -273,6 +289,14 @@ impl Probed {
         words.push(password.reveal().as_bytes());
         encode::command(&mut login, &words);
         (login, 1)
+    }
+
+    /// Logs in with the other of two passwords from now on, if there are two.
+    fn try_other_password(&mut self) -> bool {
+        let config = self.gateway.config.load();
+        let has_two = config.upstream_of(self.cluster).password_next.is_some();
+        self.uses_next = has_two && !self.uses_next;
+        has_two
     }
 
     /// The same on a connection that has logged in, to hear of a password that has changed before a new connection does. Where none is
@@ -385,6 +409,12 @@ fn fits(topology: &Topology, cluster: ClusterId, role: Option<&Role>, state: Opt
         (UpstreamKind::Cluster, _, Some(state)) => state.assigned_slots == u64::from(map.assigned_slots()),
         _ => true,
     }
+}
+
+/// Takes the replies to a log-in off the front, and says why it was refused if it was.
+fn log_in_refused(replies: &mut Vec<Bytes>, count: usize) -> Option<String> {
+    let logged_in = replies.drain(..count.min(replies.len()));
+    logged_in.filter_map(|reply| login_fault(&reply)).next()
 }
 
 /// The end of an exchange, with what is wrong with the connection; `None` where nothing came in time.

@@ -46,6 +46,7 @@ impl KeeperSettings {
                 credentials: Credentials {
                     user: upstream.sentinel_user.clone(),
                     password: upstream.sentinel_password.clone(),
+                    next: None,
                     dialer: dialer.clone(),
                 },
             }),
@@ -57,6 +58,7 @@ impl KeeperSettings {
             credentials: Credentials {
                 user: upstream.user.clone(),
                 password: upstream.password.clone(),
+                next: upstream.password_next.clone(),
                 dialer: dialer.clone(),
             },
             timeouts: Timeouts { connect: upstream.connect_timeout, reply: upstream.request_timeout },

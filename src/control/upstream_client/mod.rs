@@ -33,6 +33,8 @@ pub struct Credentials {
     pub user: Option<String>,
     /// The password; `None` when the server asks for none.
     pub password: Option<Secret>,
+    /// A second one, for where that is refused.
+    pub next: Option<Secret>,
     /// How it is reached: plainly, or with TLS and a certificate of the gateway.
     pub dialer: Dialer,
 }
@@ -228,9 +230,18 @@ impl UpstreamClient {
     }
 
     async fn authenticate(&mut self, credentials: &Credentials) -> Result<(), UpstreamError> {
-        let Some(password) = credentials.password.as_ref().map(|secret| secret.reveal().as_bytes()) else {
-            return Ok(());
-        };
+        let Some(password) = &credentials.password else { return Ok(()) };
+        match (self.log_in(credentials, password).await, &credentials.next) {
+            (Err(UpstreamError::Auth(first)), Some(next)) => match self.log_in(credentials, next).await {
+                Err(UpstreamError::Auth(_)) => Err(UpstreamError::Auth(first)),
+                other => other,
+            },
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn log_in(&mut self, credentials: &Credentials, password: &Secret) -> Result<(), UpstreamError> {
+        let password = password.reveal().as_bytes();
         let reply = match &credentials.user {
             Some(user) => self.command(&[b"AUTH", user.as_bytes(), password]).await,
             None => self.command(&[b"AUTH", password]).await,

@@ -31,7 +31,11 @@ async fn a_real_server_is_asked() {
 async fn credentials_are_presented() {
     let acl = ["--requirepass", "secret", "--user", "gate", "on", ">pass", "~*", "+@all"];
     let server = PrivateServer::start(&acl).await.unwrap();
+    let with_next =
+        |next: &str| Credentials { next: Some(Secret::new(next)), ..credentials(Some("gate"), "not yet") };
     for (credentials, expect) in [
+        (with_next("pass"), true),
+        (with_next("neither"), false),
         (credentials(None, "secret"), true),
         (credentials(Some("gate"), "pass"), true),
         (credentials(Some("gate"), "secret"), false),

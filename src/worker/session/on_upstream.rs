@@ -19,7 +19,7 @@ impl Sessions<'_> {
         let Origin::Client { key, .. } = pending.origin else { return };
         let is_error = reply.first() == Some(&b'-');
         match pending.hook {
-            Hook::None | Hook::OutOfBand | Hook::LogIn => {}
+            Hook::None | Hook::OutOfBand | Hook::LogIn | Hook::LogInNext => {}
             // Their connection is taken back when it is known what the transaction has changed there.
             Hook::Transaction | Hook::OwnTransaction | Hook::WatchedTransaction => {}
             Hook::SelectDatabase => self.on_selected(key, is_error),

@@ -2,7 +2,7 @@
 //!
 //! | connection | what happens |
 //! |---|---|
-//! | shared | nothing more is put on it; when the last reply is there it is made anew, and what waited meanwhile goes there |
+//! | shared by clients | nothing more is put on it; when the last reply is there it is made anew, and what waited meanwhile goes there |
 //! | a client's transaction or blocking command | goes on; no other client gets the connection |
 //! | subscriptions, `MONITOR`, tracked reads | end as if the server had ended them: it may hear of nothing any more |
 //!
@@ -60,7 +60,7 @@ impl Upstreams {
         match upstream.role {
             Role::Session(_) => None,
             Role::Spare | Role::Confirming(_) | Role::OutOfBand => Some(Left::Closed),
-            Role::Shared(_) => {
+            Role::Shared(_) | Role::User => {
                 (upstream.leaving, upstream.stream) = (false, None);
                 self.set_phase(key, Phase::Connecting);
                 Some(Left::MadeAnew)

@@ -5,19 +5,26 @@
 
 use std::fmt;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zeroize::Zeroizing;
 
+use super::{Phase, Role, Upstreams};
+use crate::config::Secret;
 use crate::limits::REPLY_LINE_BYTES_MAX;
 use crate::net::{ConnectError, Dialer, Stream};
 use crate::resp::{self, ReplyScan, ReplyScanner, RespVersion, encode};
 use crate::shared::topology::Address;
+use crate::worker::core::Core;
+use crate::worker::names::UpstreamKey;
 
 /// The name under which the gateway's connections appear in `CLIENT LIST` at the server.
 pub(super) const CONNECTION_NAME: &[u8] = b"hotgate";
+
+/// The steps in which a password is given.
+const LOG_INS: [&str; 3] = ["HELLO with user and password", "user and password", "the password"];
 
 /// What a new connection has to be told.
 pub struct Greeting {
@@ -31,6 +38,8 @@ pub struct Greeting {
     pub user: Option<Box<[u8]>>,
     /// The password, if one is asked for.
     pub password: Option<Zeroizing<Box<[u8]>>>,
+    /// A second one, for where that is refused.
+    pub next: Option<Zeroizing<Box<[u8]>>>,
     /// The database.
     pub database: u32,
     /// Reads from a replica are wanted.
@@ -91,11 +100,65 @@ pub struct Connected {
     pub early: BytesMut,
 }
 
-/// Connects and logs in.
+impl Upstreams {
+    /// What a connection has to be told, and how long that may take. `None` when it is not wanted any more.
+    pub fn greeting(&mut self, core: &Core, key: UpstreamKey) -> Option<(Greeting, Duration)> {
+        self.connections.get(key).filter(|upstream| !upstream.closing)?;
+        self.set_phase(key, Phase::Connecting);
+        let upstream = self.connections.get_mut(key)?;
+        upstream.alive_ns = core.now_ns;
+        let node = core.snapshots.topology.node(upstream.node)?;
+        let settings = core.upstream_of(node.cluster);
+        let bytes = |secret: &Secret| Zeroizing::new(Box::from(secret.reveal().as_bytes()));
+        let (user, password, next) = match upstream.login {
+            0 => (
+                settings.user.as_ref().map(|user| Box::from(user.as_bytes())),
+                settings.password.as_ref().map(bytes),
+                settings.password_next.as_ref().map(bytes),
+            ),
+            // Nobody is that user any more.
+            number => {
+                let login = self.logins.get(number)?;
+                (Some(login.name.clone()), Some(login.password.clone()), None)
+            }
+        };
+        let greeting = Greeting {
+            address: node.address.clone(),
+            dialer: core.gateway.dialer_of(node.cluster).clone(),
+            version: upstream.version,
+            user,
+            password,
+            next,
+            database: upstream.database,
+            readonly: upstream.readonly,
+            session: upstream.greeting.clone(),
+            bare: upstream.role() == Role::OutOfBand,
+        };
+        Some((greeting, settings.connect_timeout))
+    }
+}
+
+/// Connects and logs in: with the second password, over a new connection, where the first is refused.
 ///
 /// # Errors
 /// The address can't be reached, or the server refuses the log-in.
 pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
+    let password = greeting.password.as_ref().map(|password| &***password);
+    match (greet_with(greeting, password).await, &greeting.next) {
+        (Err(GreetingError::Refused { step, reply }), Some(next)) if LOG_INS.contains(&step) => {
+            match greet_with(greeting, Some(next)).await {
+                // The first is the one that an operator looks at.
+                Err(GreetingError::Refused { step: again, .. }) if again == step => {
+                    Err(GreetingError::Refused { step, reply })
+                }
+                other => other,
+            }
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+async fn greet_with(greeting: &Greeting, password: Option<&[u8]>) -> Result<Connected, GreetingError> {
     let started = Instant::now();
     // The caller's patience covers the log-in too.
     let mut stream =
@@ -113,15 +176,15 @@ pub async fn greet(greeting: &Greeting) -> Result<Connected, GreetingError> {
     };
     let database = greeting.database.to_string();
     let user = greeting.user.as_deref().unwrap_or(b"default");
-    match (greeting.version, &greeting.password) {
+    match (greeting.version, password) {
         (RespVersion::Resp3, Some(password)) => {
-            step("HELLO with user and password", &[b"HELLO", b"3", b"AUTH", user, password]);
+            step(LOG_INS[0], &[b"HELLO", b"3", b"AUTH", user, password]);
         }
         (RespVersion::Resp3, None) => step("HELLO 3", &[b"HELLO", b"3"]),
         (RespVersion::Resp2, Some(password)) if greeting.user.is_some() => {
-            step("user and password", &[b"AUTH", user, password]);
+            step(LOG_INS[1], &[b"AUTH", user, password]);
         }
-        (RespVersion::Resp2, Some(password)) => step("the password", &[b"AUTH", password]),
+        (RespVersion::Resp2, Some(password)) => step(LOG_INS[2], &[b"AUTH", password]),
         (RespVersion::Resp2, None) => {}
     }
     if greeting.database != 0 {

@@ -19,7 +19,7 @@
 
 use smallvec::SmallVec;
 
-use super::log_in::log_in_words;
+use super::log_in::log_ins;
 use super::{Phase, Role, Upstream, Upstreams};
 use crate::limits::{SLICE, UPSTREAM_CONNECTIONS_ASKED_MAX};
 use crate::net::Stream;
@@ -171,7 +171,7 @@ impl Upstreams {
         self.put_question(core, key, Question::Pulse, PULSE);
         let config = std::sync::Arc::clone(&core.config);
         let settings = config.upstream_of(core.snapshots.cluster_of_node(node));
-        if let Some(words) = log_in_words(settings) {
+        for words in log_ins(settings) {
             self.send_unheard(core, key, &words);
         }
         self.send_unheard(core, key, &[b"CLIENT", b"SETNAME", super::greeting::CONNECTION_NAME]);
