@@ -28,14 +28,13 @@ impl ReserveCall<'_> {
     /// Appends the call. It has at most [`OPS_PER_CALL_MAX`] operations.
     pub fn encode<'o>(&self, ops: impl ExactSizeIterator<Item = &'o ReserveOp>, out: &mut BytesMut) {
         debug_assert!(ops.len() <= OPS_PER_CALL_MAX);
-        encode::array(out, 6 + 4 * ops.len());
+        encode::array(out, 6 + 3 * ops.len());
         Script::Reserve.encode_head(self.sale_key, self.with_body, out);
         encode::bulk(out, self.gateway);
         bulk_number(self.sequence, out);
         for op in ops {
-            encode::bulk(out, op.kind.letter());
+            encode::bulk(out, &op.head());
             encode::bulk(out, &op.user);
-            bulk_number(op.count, out);
             encode::bulk(out, &op.id);
         }
     }

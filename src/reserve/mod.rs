@@ -26,8 +26,9 @@
 //! One hash of ten million fields stalls Redis when it grows, cannot be moved to another node, and takes several times the memory of its
 //! content. So holders are in buckets that are small enough for Redis's compact form (a listpack). The bucket of a user follows from
 //! his SHA-1. The number of buckets grows one by one with the holders (*linear hashing*, Litwin 1980): when the
-//! mean is above 24, the next bucket in turn is split in two. So an operation costs the same at ten holders and at ten million, and
-//! no operation pays for more than a few splits of fifty fields. Buckets never become fewer.
+//! mean is above 24, the next bucket in turn is split in two. A holding has four bytes of the SHA-1, so that a split, which looks at twice as many
+//! users as have come since the last, hashes none; and of the user of an operation the gateway tells it. So an operation costs the same at ten
+//! holders and at ten million, and no operation pays for more than a few splits of fifty fields. Buckets never become fewer.
 //!
 //! Every holder has a place in line, `seq`, given in order and never twice. A page has 128 of them, so reading on behind a
 //! `seq` finds its page by division: the last page costs what the first does.
@@ -100,7 +101,9 @@ pub use ledger::{
 pub use moving::{
     DROPPED_PER_STEP_MAX, Departure, MOVED_PER_STEP_MAX, encode_drop, encode_move_out, steps_left,
 };
-pub use names::{REGISTRY_SHARDS, bucket_of, ledger_key, registry_key, registry_shard, sale_key, sku_of};
+pub use names::{
+    REGISTRY_SHARDS, bucket_of, ledger_key, registry_key, registry_mark, registry_shard, sale_key, sku_of,
+};
 pub use op::{OPS_PER_CALL_MAX, OpKind, ReserveOp};
 pub use page::{ListPart, ROWS_PER_CALL_MAX, Row, encode_list};
 pub use refusal::Refusal;

@@ -29,10 +29,15 @@ pub fn sku_of(sale_key: &[u8]) -> &[u8] {
     sale_key.get(HEAD_BYTES..).unwrap_or_default()
 }
 
+/// The hash of a user by which his bucket is found. Scripts compute the same where no gateway tells them.
+pub(super) fn user_hash(user: &[u8]) -> u32 {
+    let digest = sha1_smol::Sha1::from(user).digest().bytes();
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
 /// The bucket of a user's holding in a sale that has so many: what the scripts compute.
 pub fn bucket_of(user: &[u8], buckets: u32) -> u32 {
-    let digest = sha1_smol::Sha1::from(user).digest().bytes();
-    let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    let hash = user_hash(user);
     let level = 1 << buckets.max(1).ilog2();
     let index = u64::from(hash) % (level * 2);
     (if index >= u64::from(buckets) { index % level } else { index }) as u32
@@ -47,6 +52,11 @@ pub fn registry_shard(sku: &[u8]) -> u16 {
 pub fn registry_key(shard: u16) -> Bytes {
     let tag = slot_tag(shard % REGISTRY_SHARDS * (SLOT_COUNT / REGISTRY_SHARDS));
     [b"{", tag, b"}hotgate:sales.", shard.to_string().as_bytes(), b":"].concat().into()
+}
+
+/// Exists where a sale may be registered: one question about it stands for sixteen about all parts of the registry.
+pub fn registry_mark() -> Bytes {
+    [&registry_key(0)[..], b"any"].concat().into()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! One operation on a sale, as the hot script runs it.
 //!
-//! Owns the letters and the four arguments of each. Deliberately knows no queue: what waits, and for whom, is the caller's.
+//! Owns the letters and the three arguments of each. Deliberately knows no queue: what waits, and for whom, is the caller's.
 
 use bytes::Bytes;
+
+use super::names::user_hash;
 
 /// How many operations one call may have: so no call takes longer than 2 ms.
 pub const OPS_PER_CALL_MAX: usize = 64;
@@ -30,14 +32,14 @@ impl OpKind {
         matches!(self, Self::Add | Self::Confirm | Self::Cancel)
     }
 
-    pub(super) fn letter(self) -> &'static [u8] {
+    fn letter(self) -> u8 {
         match self {
-            Self::Add => b"A",
-            Self::Confirm => b"F",
-            Self::Cancel => b"X",
-            Self::Check => b"C",
-            Self::Info => b"I",
-            Self::Bucket => b"B",
+            Self::Add => b'A',
+            Self::Confirm => b'F',
+            Self::Cancel => b'X',
+            Self::Check => b'C',
+            Self::Info => b'I',
+            Self::Bucket => b'B',
         }
     }
 }
@@ -59,6 +61,14 @@ impl ReserveOp {
     /// An operation on one user without a count.
     pub fn on(kind: OpKind, user: &[u8]) -> Self {
         Self { kind, user: Bytes::copy_from_slice(user), count: None, id: Bytes::new() }
+    }
+
+    /// Its first argument: the letter, the user's hash, and the count or 0.
+    pub(super) fn head(&self) -> [u8; 9] {
+        let mut head = [self.kind.letter(), 0, 0, 0, 0, 0, 0, 0, 0];
+        head[1..5].copy_from_slice(&user_hash(&self.user).to_be_bytes());
+        head[5..].copy_from_slice(&self.count.unwrap_or(0).to_be_bytes());
+        head
     }
 
     /// About how many bytes it takes: for bounds of queues.

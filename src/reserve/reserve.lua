@@ -1,8 +1,8 @@
 -- The hot script: a flush of operations on holdings of one sale, in order, at most once per token.
 --
--- ARGV[1] the gateway, ARGV[2] the flush's sequence, or '' where it only reads. Then four arguments for each operation, a letter, a user, a
--- count and an id:
---   A add `count` places, under the id unless it is ''     F confirm     X give back `count` places ('': all)
+-- ARGV[1] the gateway, ARGV[2] the flush's sequence, or '' where it only reads. Then three arguments for each operation: nine bytes with its letter,
+-- the hash of its user and a count; the user; an id. The gateway hashes, since it is twice as fast there:
+--   A add `count` places, under the id unless it is ''     F confirm     X give back `count` places (0: all)
 --   C check     I the sale's figures     B the users in this user's bucket
 -- Without an operation it ends holds that are over.
 --
@@ -21,7 +21,8 @@ local results = {}
 local more, took_more, granted = false, false, 0
 
 local function holding(h)
-  return format('=%s %d %d %d %d', state_of(h), h.seq, h.moved or h.confirmed + h.held, s.limit - s.taken, h.expires)
+  return '=' .. state_of(h) .. ' ' .. digits(h.seq) .. ' ' .. digits(h.moved or h.confirmed + h.held) .. ' ' ..
+    format('%d', s.limit - s.taken) .. ' ' .. digits(h.expires)
 end
 
 -- What the user's ids gave, as one string of entries: length, id, seq.
@@ -98,8 +99,8 @@ local function refusal_of_add(h, count)
   if s.taken + count > s.limit then return more and '~' or '-SOLDOUT ' .. s.limit - s.taken end
 end
 
-local function add(user, count, id)
-  local h = load(user)
+local function add(user, hash, count, id)
+  local h = load(user, hash)
   local holds = h.seq > 0
   if h.moved then return '-GONE ' .. s.moving_to end
   if id == '' then
@@ -112,7 +113,6 @@ local function add(user, count, id)
     if ids.count >= IDS_MAX then return '-IDS' end
   end
   if holds and h.seq <= s.transit_seq then return '~' end
-  count = tonumber(count)
   local refusal = refusal_of_add(h, count)
   if refusal then return refusal end
   if not holds then line_up(h) end
@@ -128,8 +128,8 @@ local function add(user, count, id)
   return holding(h)
 end
 
-local function confirm(user)
-  local h = load(user)
+local function confirm(user, hash)
+  local h = load(user, hash)
   if h.moved then return '-GONE ' .. s.moving_to end
   if h.seq == 0 then return '-NOTHELD' end
   if h.seq <= s.transit_seq then return '~' end
@@ -143,13 +143,13 @@ local function confirm(user)
 end
 
 -- What is held goes before what is confirmed.
-local function cancel(user, count)
-  local h = load(user)
+local function cancel(user, hash, count)
+  local h = load(user, hash)
   if h.moved then return '-GONE ' .. s.moving_to end
   if h.seq == 0 then return '_' end
   if h.seq <= s.transit_seq then return '~' end
   local all = h.confirmed + h.held
-  local places = math.min(tonumber(count) or all, all)
+  local places = count > 0 and math.min(count, all) or all
   local of_held = math.min(places, h.held)
   h.held, h.confirmed, h.changed = h.held - of_held, h.confirmed - places + of_held, true
   s.taken, s.held, s.confirmed = s.taken - places, s.held - of_held, s.confirmed - places + of_held
@@ -161,13 +161,13 @@ local function cancel(user, count)
   return '=cancelled ' .. seq .. ' 0 ' .. s.limit - s.taken .. ' 0'
 end
 
-local function check(user)
-  local h = load(user)
+local function check(user, hash)
+  local h = load(user, hash)
   return h.seq > 0 and holding(h) or '_'
 end
 
-local function bucket(user)
-  local key = part('holders', place(hash_of(user), buckets_before))
+local function bucket(hash)
+  local key = part('holders', place(hash, buckets_before))
   local names = call('HKEYS', key)
   if #names == 0 then error(TRYAGAIN, 0) end
   -- The sentinel's name gives way to what the reader needs to know.
@@ -195,12 +195,13 @@ local function figures()
     s.peruser, s.start, s.stop, s.hold, s.ledger, format('%.6g', math.max(0, rate_now())), s.holdersof, s.moving_to }, '\n')
 end
 
-local function run(letter, user, count, id)
-  if letter == 'A' then return add(user, count, id) end
-  if letter == 'C' then return check(user) end
-  if letter == 'F' then return confirm(user) end
-  if letter == 'X' then return cancel(user, count) end
-  if letter == 'B' then return bucket(user) end
+local function run(head, user, id)
+  local letter, hash, count = struct.unpack('>c1I4I4', head)
+  if letter == 'A' then return add(user, hash, count, id) end
+  if letter == 'C' then return check(user, hash) end
+  if letter == 'F' then return confirm(user, hash) end
+  if letter == 'X' then return cancel(user, hash, count) end
+  if letter == 'B' then return bucket(hash) end
   return figures()
 end
 
@@ -234,13 +235,13 @@ end
 
 local function plan()
   if not read_sale(gateway) then
-    for index = 1, (#ARGV - 2) / 4 do results[index] = '-NOSKU' end
+    for index = 1, (#ARGV - 2) / 3 do results[index] = '-NOSKU' end
     results[#results + 1] = 'none 0 0 0 0 0 0 0 ' .. now_text .. ' 0 '
     return false
   end
   if applied() then return false end
   more = take_back(TAKE_BACK)
-  for at = 3, #ARGV, 4 do results[#results + 1] = run(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
+  for at = 3, #ARGV, 3 do results[#results + 1] = run(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
   results[#results + 1] = format('%s %d %d %d %d %d %d %d %s %d ', sale_state(), s.taken, s.held, s.limit, s.seq, s.start, s.stop,
     buckets_before, now_text, more and 1 or 0) .. s.moving_to
   if sequence ~= '' and not s.once then forget_gateways() end
@@ -255,8 +256,8 @@ local function plan()
 end
 
 local function write_ids()
-  for user, ids in pairs(id_users) do
-    if ids.changed then ids.packed = ids.list else id_users[user] = nil end
+  for _, ids in pairs(id_users) do
+    if ids.changed then ids.packed = ids.list end
   end
   if idbuckets_before == 0 and s.idbuckets > 0 then call('HSET', part('ids', 0), '', '') end
   write_buckets('ids', id_users, s.idbuckets)

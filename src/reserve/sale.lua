@@ -31,7 +31,19 @@ local function failed(cause)
   return redis.error_reply(text)
 end
 
-local function part(name, index) return head .. name .. '.' .. index .. tail end
+local texts = {}
+
+-- An integer in digits. Most are needed several times, and Lua's own spelling of a number in a string takes three times as long.
+local function digits(number)
+  local text = texts[number]
+  if not text then
+    text = format('%d', number)
+    texts[number] = text
+  end
+  return text
+end
+
+local function part(name, index) return head .. name .. '.' .. digits(index) .. tail end
 
 -- The sale in memory. Its numbers are one field of the hash: a field for each would take a call several microseconds.
 local s
@@ -74,23 +86,27 @@ local function place(hash, buckets)
   return index < buckets and index or index - level
 end
 
--- A holding as it is stored: its kind, place in line, places that are confirmed (or were, if it moved away), and when it began; for one with
--- places that are held, those and when their time is over.
+-- A holding as it is stored: its kind, the hash of its user, place in line, places that are confirmed (or were, if it moved away), and when it
+-- began; for one with places that are held, those and when their time is over. The hash is there for splits: each looks at twice as many users
+-- as have come since the last, and to hash them anew would cost more than all else that they need.
 local function unpack_holding(h, packed)
-  local kind
+  local kind, hash
   if string.byte(packed) == 104 then
-    kind, h.seq, h.confirmed, h.time, h.held, h.expires = struct.unpack('>BI5I4I6I4I6', packed)
+    kind, hash, h.seq, h.confirmed, h.time, h.held, h.expires = struct.unpack('>BI4I5I4I6I4I6', packed)
   else
-    kind, h.seq, h.confirmed, h.time = struct.unpack('>BI5I4I6', packed)
+    kind, hash, h.seq, h.confirmed, h.time = struct.unpack('>BI4I5I4I6', packed)
     if kind == 109 then h.moved, h.confirmed = h.confirmed, 0 end
   end
 end
 
 local function pack_holding(h)
-  if h.moved then return struct.pack('>BI5I4I6', 109, h.seq, h.moved, h.time) end
-  if h.held == 0 then return struct.pack('>BI5I4I6', 99, h.seq, h.confirmed, h.time) end
-  return struct.pack('>BI5I4I6I4I6', 104, h.seq, h.confirmed, h.time, h.held, h.expires)
+  if h.moved then return struct.pack('>BI4I5I4I6', 109, h.hash, h.seq, h.moved, h.time) end
+  if h.held == 0 then return struct.pack('>BI4I5I4I6', 99, h.hash, h.seq, h.confirmed, h.time) end
+  return struct.pack('>BI4I5I4I6I4I6', 104, h.hash, h.seq, h.confirmed, h.time, h.held, h.expires)
 end
+
+-- The hash of a user by what is stored of it.
+local function stored_hash(packed) return (struct.unpack('>I4', packed, 2)) end
 
 local function state_of(h)
   if h.moved then return 'moved' end
@@ -105,15 +121,16 @@ local EVENT = 6
 -- Entries of the ledger are numbered from 1 on without a gap: whoever reads them sees what is missing.
 local function note_words(event, seq, user, count, state, has)
   local at = #events
-  events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5], events[at + 6] = event, format('%d', seq), user,
-    format('%d', count), state, has
+  events[at + 1], events[at + 2], events[at + 3], events[at + 4], events[at + 5], events[at + 6] = event, digits(seq), user,
+    digits(count), state, has
   s.entries = s.entries + 1
 end
 
 -- Notes what happened to a holding, behind it: the entry has what is confirmed and held then, until when, and since when.
 local function note(event, h, count, state)
   if s.ledger == 1 then
-    note_words(event, h.seq, h.user, count, state, format('%d %d %d %d', h.confirmed, h.held, h.expires, h.time))
+    local has = digits(h.confirmed) .. ' ' .. digits(h.held) .. ' ' .. digits(h.expires) .. ' ' .. digits(h.time)
+    note_words(event, h.seq, h.user, count, state, has)
   end
 end
 
@@ -168,11 +185,11 @@ end
 
 local users, loaded = {}, {}
 
--- What a user holds. A hold that is over ends here.
-local function load(user)
+-- What a user holds, whose hash may be known. A hold that is over ends here.
+local function load(user, hash)
   local h = users[user]
   if h then return h end
-  local hash = hash_of(user)
+  hash = hash or hash_of(user)
   local index = place(hash, buckets_before)
   local found = call('HMGET', part('holders', index), '', user)
   if not found[1] then error(TRYAGAIN, 0) end
@@ -282,7 +299,7 @@ local function plan_splits(kind, entries, buckets, mean, most)
     local moves = {}
     for index = 1, #fields, 2 do
       local field = fields[index]
-      if field ~= '' and hash_of(field) % (whole * 2) == buckets then
+      if field ~= '' and (kind == 'holders' and stored_hash(fields[index + 1]) or hash_of(field)) % (whole * 2) == buckets then
         moves[#moves + 1], moves[#moves + 2] = field, fields[index + 1]
       end
     end
@@ -314,35 +331,38 @@ end
 
 local function put(lists, index, first, second)
   local list = lists[index]
-  if not list then
-    list = {}
-    lists[index] = list
+  if list then
+    local at = #list
+    list[at + 1], list[at + 2] = first, second
+  else
+    lists[index] = { first, second }
   end
-  list[#list + 1] = first
-  if second then list[#list + 1] = second end
 end
 
 local function write_each(command, kind, lists)
   for index, list in pairs(lists) do call(command, part(kind, index), unpack(list)) end
 end
 
--- Writes what a bucket's split moves, and what of `changed` (by name: packed, or false if it is to go) lies in the buckets of this kind.
-local function write_buckets(kind, changed, buckets)
+-- Writes what a bucket's split moves, and what of `known` has changed (by name: packed, or false if it is to go) and lies in the buckets of this kind.
+local function write_buckets(kind, known, buckets)
   local sets, removals = {}, {}
   for _, split in ipairs(splits) do
     if split.kind == kind then
-      put(sets, split.to, '', '')
-      for index = 1, #split.moves, 2 do
-        local name = split.moves[index]
-        put(removals, split.from, name)
-        if not changed[name] then put(sets, split.to, name, split.moves[index + 1]) end
+      local moved, removed, kept = split.moves, {}, { '', '' }
+      for index = 1, #moved, 2 do
+        local name, at = moved[index], #kept
+        removed[#removed + 1] = name
+        if not (known[name] and known[name].changed) then kept[at + 1], kept[at + 2] = name, moved[index + 1] end
       end
+      sets[split.to], removals[split.from] = kept, #removed > 0 and removed or nil
     end
   end
-  for name, each in pairs(changed) do
-    local index = place(each.hash, buckets)
-    if each.packed then put(sets, index, name, each.packed)
-    elseif each.stored and index == each.place then put(removals, index, name) end
+  for name, each in pairs(known) do
+    if each.changed then
+      local index = place(each.hash, buckets)
+      if each.packed then put(sets, index, name, each.packed)
+      elseif each.stored and index == each.place then put(removals, index, name) end
+    end
   end
   write_each('HSET', kind, sets)
   write_each('HDEL', kind, removals)
@@ -353,8 +373,8 @@ local function write_pages()
   for index, page in pairs(pages) do
     if index * PAGE > seq_before then put(sets, index, '', '') end
     for seq, user in pairs(page) do
-      if user then put(sets, index, format('%d', seq), user)
-      elseif seq <= seq_before then put(removals, index, format('%d', seq)) end
+      if user then put(sets, index, digits(seq), user)
+      elseif seq <= seq_before then put(removals, index, digits(seq)) end
     end
   end
   write_each('HSET', 'pages', sets)
@@ -396,14 +416,10 @@ end
 
 -- Writes all changes of holdings, behind the sale itself.
 local function write_holdings()
-  local changed = {}
   for _, h in ipairs(loaded) do
-    if h.changed then
-      if h.seq > 0 then h.packed = pack_holding(h) end
-      if h.packed or h.stored then changed[h.user] = h end
-    end
+    if h.changed and h.seq > 0 then h.packed = pack_holding(h) end
   end
-  write_buckets('holders', changed, s.buckets)
+  write_buckets('holders', users, s.buckets)
   write_pages()
   write_due()
   write_ledger()

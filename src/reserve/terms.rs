@@ -21,6 +21,9 @@ pub const LIMIT_MAX: i64 = u32::MAX as i64;
 /// The latest unix time, in the year 3554: with a hold behind it, it still has the 14 digits that scripts spell exactly.
 const TIME_MS_MAX: i64 = 49_999_999_999_999;
 
+/// What the terms are called.
+const WORDS: [&[u8]; 7] = [b"LIMIT", b"PERUSER", b"START", b"END", b"HOLD", b"LEDGER", b"HOLDERSOF"];
+
 /// The terms as given; `None` leaves a term as it is, or as by default in a new sale.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenTerms<'a> {
@@ -48,6 +51,9 @@ impl<'a> OpenTerms<'a> {
         let mut terms = Self::default();
         while let Some(word) = words.next() {
             let name = word.to_ascii_uppercase();
+            if !WORDS.contains(&name.as_slice()) {
+                return Err(unknown_word("RESERVE.OPEN", word));
+            }
             let value = words.value(&name)?;
             let number = |least, most| integer(&name, value, least, most).map(Some);
             match name.as_slice() {

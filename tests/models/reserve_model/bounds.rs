@@ -1,6 +1,8 @@
 //! What a sale does at the bounds of what it keeps: entries of its ledger, gateways whose last flush it remembers.
 
-use hotgate::reserve::{OpKind, Script};
+use bytes::BytesMut;
+use hotgate::reserve::{OpKind, ReserveCall, Script};
+use hotgate::resp::{bulk_payload, elements};
 
 use super::desk::{Desk, op, words};
 use crate::support::Server;
@@ -15,23 +17,26 @@ fn a_full_ledger_refuses_what_would_be_one_more() {
     assert_ne!(script, Script::Reserve.source());
     let key = String::from_utf8(desk.key()).unwrap();
     let mut sequence = 0;
-    let mut run = |desk: &mut Desk, letter: &str, kind: OpKind, user: &str| {
+    let mut run = |desk: &mut Desk, kind: OpKind, user: &str| {
         sequence += 1;
-        let (count, sequence) = (if kind == OpKind::Add { "1" } else { "" }, sequence.to_string());
-        let call = ["EVAL", &script, "1", &key, "g1", &sequence, letter, user, count, ""];
-        let reply = desk.client().call(&call);
-        words(&reply, &[op(kind, user)]).remove(0)
+        let (ops, mut bytes) = ([op(kind, user)], BytesMut::new());
+        let (gateway, sequence) = (b"g1", Some(sequence));
+        ReserveCall { sale_key: key.as_bytes(), gateway, sequence, with_body: true }
+            .encode(ops.iter(), &mut bytes);
+        let mut call: Vec<&[u8]> = elements(&bytes).into_iter().flatten().filter_map(bulk_payload).collect();
+        call[1] = script.as_bytes();
+        words(&desk.client().call(&call), &ops).remove(0)
     };
-    assert_eq!(run(&mut desk, "A", OpKind::Add, "ann"), "*4 $9 confirmed :1 :9 :0");
-    assert_eq!(run(&mut desk, "A", OpKind::Add, "bob"), "*4 $9 confirmed :2 :8 :0");
-    let refusal = run(&mut desk, "A", OpKind::Add, "cyd");
+    assert_eq!(run(&mut desk, OpKind::Add, "ann"), "*4 $9 confirmed :1 :9 :0");
+    assert_eq!(run(&mut desk, OpKind::Add, "bob"), "*4 $9 confirmed :2 :8 :0");
+    let refusal = run(&mut desk, OpKind::Add, "cyd");
     assert!(refusal.starts_with("-LEDGERFULL 3 entries of the ledger were not read"), "{refusal}");
-    assert_eq!(run(&mut desk, "A", OpKind::Add, "bob"), "*4 $9 confirmed :2 :8 :0");
-    assert_eq!(run(&mut desk, "X", OpKind::Cancel, "bob"), "*4 $9 cancelled :2 :0 :0");
+    assert_eq!(run(&mut desk, OpKind::Add, "bob"), "*4 $9 confirmed :2 :8 :0");
+    assert_eq!(run(&mut desk, OpKind::Cancel, "bob"), "*4 $9 cancelled :2 :0 :0");
     assert_eq!(desk.ledger().len(), 4, "a place that comes back is written all the same");
     let ledger = key.replacen(":sale:", ":sale.ledger:", 1);
     desk.client().check(&format!("XTRIM {ledger} MAXLEN 0"), ":4");
-    assert_eq!(run(&mut desk, "A", OpKind::Add, "cyd"), "*4 $9 confirmed :3 :8 :0");
+    assert_eq!(run(&mut desk, OpKind::Add, "cyd"), "*4 $9 confirmed :3 :8 :0");
 }
 
 #[test]
