@@ -22,6 +22,7 @@ mod other_servers;
 mod rights;
 mod said_of_commands;
 mod sales_everywhere;
+mod several_clusters;
 mod sweeper;
 mod users;
 mod verbs;

@@ -1,5 +1,6 @@
 //! Places whose time is over come back though nobody asks for them, with any number of gateways, also where the one that opened the sale is gone;
-//! a sale that was registered and never opened leaves the registry; a gateway through which nobody reserves writes nothing.
+//! a sale that was registered and never opened leaves the registry; a gateway through which nobody reserves writes nothing, and where there is no sale
+//! it asks next to nothing.
 
 use crate::books::taken;
 use crate::support::figures::all_calls;
@@ -58,4 +59,32 @@ fn a_gateway_through_which_nobody_reserves_writes_nothing() {
         assert!(!calls.contains_key(command), "{calls:?}");
     }
     server.client().check("KEYS *", "*1 $1 a");
+}
+
+#[test]
+fn where_no_sale_was_opened_the_registry_is_read_once() {
+    let server = Server::start();
+    let _gateway = Gateway::before(&server).config("[reserve]\nsweep_interval = '100ms'\n").start();
+    let asked = |name| all_calls(&mut server.client()).get(name).copied().unwrap_or(0);
+    wait_until("whether there is a sale is asked again and again", || asked("exists") >= 3);
+    assert_eq!(asked("zrangebylex"), 16, "one look at each part, when the gateway has started");
+}
+
+/// Who watches finds the sale by the registry, and the mark comes back.
+#[test]
+fn a_mark_that_was_lost_hides_no_sale() {
+    let server = Server::start();
+    let config = "[reserve]\nsweep_interval = '100ms'\n";
+    let mut selling = Gateway::before(&server).config("[reserve]\nsweep_interval = '10s'\n").start();
+    selling.client().check("RESERVE.OPEN sku LIMIT 5 HOLD 1", "+OK");
+    selling.client().check("RESERVE.ADD sku ada", "*4 $4 held :1 :4 ...");
+    selling.kill();
+    let marks = server.client().list("KEYS *hotgate:sales.0:any");
+    assert_eq!(marks.len(), 1, "{marks:?}");
+    server.client().check(&format!("DEL {}", marks[0]), ":1");
+    let _left = Gateway::before(&server).config(config).start();
+    wait_until("a gateway that has just started looks after it", || {
+        taken(&mut server.client(), "sku") == (0, 0)
+    });
+    wait_until("and says that there is one", || server.client().ask(&format!("EXISTS {}", marks[0])) == ":1");
 }

@@ -37,6 +37,9 @@ pub async fn answer(gateway: &Gateway, arguments: &[Bytes], by: &Author) -> Byte
     let outcome = match ReserveCommand::parse(&words) {
         Err(text) => return error(&text),
         Ok(ReserveCommand::Open(mut terms)) => {
+            if let Some(text) = terms.holders_of.and_then(|other| apart(gateway, sku, other)) {
+                return error(&text);
+            }
             terms.unread_max = unread_max(gateway);
             let call =
                 |with_body, out: &mut BytesMut| Script::encode_open(&sale_key(sku), &terms, with_body, out);
@@ -61,6 +64,17 @@ pub async fn answer(gateway: &Gateway, arguments: &[Bytes], by: &Author) -> Byte
     };
     outcome
         .unwrap_or_else(|why| error(&format!("ERR hotgate: Redis did not answer in time: {why}; try again")))
+}
+
+/// Why one script can't look at two sales of one slot: routes have them in two clusters.
+fn apart(gateway: &Gateway, sku: &[u8], other: &[u8]) -> Option<String> {
+    let routes = gateway.routes();
+    let clusters = [sku, other].map(|name| routes.cluster_of(name));
+    let table = routes.several().filter(|_| clusters[0] != clusters[1])?;
+    let [own, theirs] = clusters.map(|cluster| table.name_of(cluster));
+    Some(format!(
+        "CROSSSLOT HOLDERSOF names a sale in the cluster '{theirs}', and this one is in '{own}'; give both names that one route matches"
+    ))
 }
 
 /// How many entries of its ledger may be unread until a sale gives no more places: 0 where the configuration does not ask for it.
@@ -118,7 +132,7 @@ fn asked(gateway: &Gateway, arguments: &[Bytes]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Enters a sale into the registry, opens it, and enters it again: the sweeper may have taken it out between the two.
+/// Marks that there are sales, enters this one into the registry, opens it, and enters it again: the sweeper may have taken it out between the two.
 async fn open_sale(
     gateway: &Gateway,
     sku: &[u8],
@@ -127,6 +141,11 @@ async fn open_sale(
     let deadline = Instant::now() + PATIENCE;
     let registry = registry_key(registry_shard(sku));
     let enter = words_of(&[b"ZADD", &registry, b"0", sku]);
+    let mark = registry::set_mark();
+    let marked = owner::ask(gateway, &mark.key, &mark.words, deadline).await?;
+    if first_error(&marked).is_some() {
+        return Ok(marked);
+    }
     let entered = owner::ask(gateway, &registry, &enter, deadline).await?;
     if first_error(&entered).is_some() {
         return Ok(entered);

@@ -1,14 +1,20 @@
 //! What the registry names, and how the sales in it stand: questions to many masters at once, for who looks after sales and who watches them.
 //!
+//! A mark says whether there may be a sale at all ([`has_mark`]), so that gateways before a Redis without sales do not read the registry. Who opens a sale
+//! sets it, and who sweeps keeps it from ending.
+//!
 //! Has no memory and no clock: callers say behind which names they go on.
 
 use bytes::{Bytes, BytesMut};
 
 use super::{names_behind, names_in, words_of};
 use crate::control::masters::{Masters, Question};
-use crate::reserve::{REGISTRY_SHARDS, ReserveCall, ReserveOp, registry_key, sale_key};
+use crate::reserve::{REGISTRY_SHARDS, ReserveCall, ReserveOp, registry_key, registry_mark, sale_key};
 use crate::resp::{bulk_payload, elements, first_error};
 use crate::shared::gateway::Gateway;
+
+/// How long the mark stays when nobody sweeps any more. Who sweeps sets it again long before.
+const MARK_MS: &[u8] = b"3600000";
 
 /// What the registry has.
 pub(super) enum Found {
@@ -20,12 +26,36 @@ pub(super) enum Found {
     NoRight,
 }
 
-/// The next sales of each part, at most so many of one; what to do where a part could not be asked.
+/// The gateway's user at Redis may not read the registry.
+pub(super) struct NoRight;
+
+/// The command that sets the mark.
+pub(super) fn set_mark() -> Question {
+    let mark = registry_mark();
+    question(&mark, &[b"SET", &mark, b"1", b"PX", MARK_MS])
+}
+
+/// Whether there may be a sale, by one question. Where that can't be asked, none is looked for.
+pub(super) async fn has_mark(masters: &mut Masters) -> Found {
+    let mark = registry_mark();
+    let replies = masters.ask(&[question(&mark, &[b"EXISTS", &mark])]).await;
+    match replies.first().and_then(Option::as_deref) {
+        Some(b":1\r\n") => Found::Sales,
+        Some(reply) if lacks_right(reply) => Found::NoRight,
+        _ => Found::Nothing,
+    }
+}
+
+fn lacks_right(reply: &[u8]) -> bool {
+    first_error(reply).is_some_and(|error| error.starts_with(b"NOPERM"))
+}
+
+/// The next sales of each part, at most so many of one; none for a part that could not be asked.
 pub(super) async fn registered(
     masters: &mut Masters,
     after: &[Bytes],
     most: usize,
-) -> Result<Vec<Vec<Bytes>>, Found> {
+) -> Result<Vec<Option<Vec<Bytes>>>, NoRight> {
     let questions: Vec<Question> = (0..REGISTRY_SHARDS)
         .zip(after)
         .map(|(part, after)| {
@@ -35,13 +65,10 @@ pub(super) async fn registered(
         })
         .collect();
     let replies = masters.ask(&questions).await;
-    let names = |reply: Option<Bytes>| {
-        let reply = reply.ok_or(Found::Sales)?;
-        match first_error(&reply) {
-            Some(error) if error.starts_with(b"NOPERM") => Err(Found::NoRight),
-            Some(_) => Err(Found::Sales),
-            None => Ok(names_in(&reply).collect()),
-        }
+    let names = |reply: Option<Bytes>| match reply {
+        Some(reply) if lacks_right(&reply) => Err(NoRight),
+        Some(reply) if first_error(&reply).is_none() => Ok(Some(names_in(&reply).collect())),
+        _ => Ok(None),
     };
     replies.into_iter().map(names).collect()
 }

@@ -5,18 +5,17 @@
 //! itself. So any number of gateways costs Redis little more than one, and nobody has to notice that another died. A round looks at a
 //! bounded number of sales of each part and goes on behind them the next time; what a round could not reach comes with a later one.
 //!
-//! A gateway through which nobody reserves reads the registry, sixteen small keys, once in [`IDLE_INTERVALS`] intervals, and writes nothing. Where it finds a
-//! sale, which another gateway opened, it sweeps as all do; where it may not read, it waits for its first `RESERVE` command. So holds end whoever
-//! of the gateways is left.
+//! A gateway through which nobody reserves waits here until it is told of a sale ([`super::watch`] looks now and then), and then sweeps as all do. So holds
+//! end whoever of the gateways is left, and where there is no sale this costs Redis nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::registry::{Found, ask_sales, question, registered};
+use super::registry::{Found, NoRight, ask_sales, question, registered, set_mark};
 use crate::control::masters::{Masters, Question};
 use crate::reserve::{FlushResults, REGISTRY_SHARDS, SalePhase, registry_key};
 use crate::shared::gateway::Gateway;
@@ -27,11 +26,11 @@ const SALES_PER_ROUND_MAX: usize = 128;
 /// How long a registered sale may not exist: longer than the whole of an OPEN, which enters it first.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 
-/// How often the interval passes between two looks where no sale is registered.
-const IDLE_INTERVALS: u32 = 60;
-
-/// For how many rounds no sale may be registered until looks become so rare.
+/// For how many rounds no sale may be registered until the sweeper waits to be told of one.
 const IDLE_ROUNDS: u32 = 60;
+
+/// Between two settings of the mark, which stays for six times as long.
+const MARKED_FOR: Duration = Duration::from_secs(600);
 
 /// Sales that are missing and remembered. Further ones are noticed when these have gone.
 const MISSING_MAX: usize = 4096;
@@ -44,6 +43,7 @@ pub async fn sweep(gateway: Arc<Gateway>) {
         masters,
         after: vec![Bytes::new(); usize::from(REGISTRY_SHARDS)],
         missing: HashMap::new(),
+        marked_at: None,
     };
     let mut idle_rounds = IDLE_ROUNDS;
     loop {
@@ -52,16 +52,14 @@ pub async fn sweep(gateway: Arc<Gateway>) {
         let pause = interval.mul_f64(rand::random_range(0.75..1.25));
         if idle_rounds < IDLE_ROUNDS {
             sleep(pause).await;
-        } else if timeout(pause * IDLE_INTERVALS, gateway.sales_used.notified()).await.is_ok() {
+        } else {
+            gateway.sales_used.notified().await;
             idle_rounds = 0;
         }
         match sweeper.round(interval).await {
             Found::Sales => idle_rounds = 0,
             Found::Nothing => idle_rounds = (idle_rounds + 1).min(IDLE_ROUNDS),
-            Found::NoRight => {
-                gateway.sales_used.notified().await;
-                idle_rounds = 0;
-            }
+            Found::NoRight => idle_rounds = IDLE_ROUNDS,
         }
     }
 }
@@ -73,6 +71,8 @@ struct Sweeper {
     after: Vec<Bytes>,
     /// Sales that did not exist, and since when.
     missing: HashMap<Bytes, Instant>,
+    /// When it last set the mark.
+    marked_at: Option<Instant>,
 }
 
 impl Sweeper {
@@ -80,13 +80,15 @@ impl Sweeper {
     async fn round(&mut self, interval: Duration) -> Found {
         let found = match registered(&mut self.masters, &self.after, SALES_PER_ROUND_MAX).await {
             Ok(found) => found,
-            Err(found) => return found,
+            Err(NoRight) => return Found::NoRight,
         };
-        let parts: Vec<u16> =
-            (0..REGISTRY_SHARDS).filter(|part| !found[usize::from(*part)].is_empty()).collect();
-        if parts.is_empty() {
+        if found.iter().all(|names| names.as_ref().is_some_and(Vec::is_empty)) {
             return Found::Nothing;
         }
+        // What could not be asked comes with a later round.
+        let found: Vec<Vec<Bytes>> = found.into_iter().map(Option::unwrap_or_default).collect();
+        let parts: Vec<u16> =
+            (0..REGISTRY_SHARDS).filter(|part| !found[usize::from(*part)].is_empty()).collect();
         let mut sales = Vec::new();
         for part in self.won(&parts, interval).await {
             let names = &found[usize::from(part)];
@@ -96,7 +98,17 @@ impl Sweeper {
             sales.extend(names.iter().map(|sku| (part, sku.clone())));
         }
         self.look_at(&sales).await;
+        self.keep_mark().await;
         Found::Sales
+    }
+
+    /// Other gateways learn by the mark that there are sales.
+    async fn keep_mark(&mut self) {
+        if self.marked_at.is_none_or(|at| at.elapsed() >= MARKED_FOR) {
+            let replies = self.masters.ask(&[set_mark()]).await;
+            let is_set = replies.first().and_then(Option::as_deref) == Some(b"+OK\r\n");
+            self.marked_at = is_set.then(Instant::now);
+        }
     }
 
     /// Those of these parts of the registry that are this gateway's this time.

@@ -1,8 +1,9 @@
 //! Sees how every sale stands, through whichever gateway it is used, so that people who look at this one see it.
 //!
 //! It looks when somebody does (the page, `hotgate top`, `/api/sales`, INFO), at most once in [`PAUSE`], and otherwise once in [`UNASKED_INTERVALS`], so that
-//! who asks once is told what is no older. A look reads the registry, sixteen small keys, and asks for the figures of a bounded number of sales behind
-//! those of the look before; behind the last the first comes again.
+//! who asks once is told what is no older. Where no sale is known, a look is one question, whether there may be any; all but the first, and one in
+//! [`UNMARKED_MAX`]. Otherwise it reads the registry, sixteen small keys, and asks for the figures of a bounded number of sales behind
+//! those of the look before; behind the last the first comes again. Where it finds one, the sweeper is told.
 //!
 //! Deliberately has no part in selling: what refuses a customer is what the sale's home knows.
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use super::registry::{Found, ask_sales, registered};
+use super::registry::{Found, NoRight, ask_sales, has_mark, registered};
 use crate::control::masters::Masters;
 use crate::reserve::{FlushResults, OpKind, OpResult, REGISTRY_SHARDS, ReserveOp, SalePhase, registry_shard};
 use crate::shared::gateway::Gateway;
@@ -31,6 +32,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often `reserve.sweep_interval` passes between two looks otherwise.
 const UNASKED_INTERVALS: u32 = 10;
 
+/// Looks at the mark alone until the registry is read all the same: the mark may have been lost with a master.
+const UNMARKED_MAX: u32 = 360;
+
 /// Until the next look where the gateway's user may not read the registry, so that Redis's log of refusals is not filled.
 const FORBIDDEN: Duration = Duration::from_secs(600);
 
@@ -40,6 +44,8 @@ pub async fn watch(gateway: Arc<Gateway>) {
         masters: Masters::new(Arc::clone(&gateway)),
         after: vec![Bytes::new(); usize::from(REGISTRY_SHARDS)],
         seen: SalesSeen::default(),
+        // The first look reads the registry.
+        unmarked: UNMARKED_MAX,
         gateway,
     };
     loop {
@@ -56,22 +62,38 @@ struct Watcher {
     /// The last sale of each part that was looked at.
     after: Vec<Bytes>,
     seen: SalesSeen,
+    /// Looks since the registry was read.
+    unmarked: u32,
 }
 
 impl Watcher {
     /// Looks at the next sales and publishes what is known. Says how long to pause.
     async fn look(&mut self) -> Duration {
+        if self.seen.is_empty() && self.unmarked < UNMARKED_MAX {
+            self.unmarked += 1;
+            match has_mark(&mut self.masters).await {
+                Found::Sales => {}
+                Found::Nothing => return PAUSE,
+                Found::NoRight => return FORBIDDEN,
+            }
+        }
         let parts = match registered(&mut self.masters, &self.after, SALES_PER_LOOK_MAX).await {
             Ok(parts) => parts,
-            Err(Found::NoRight) => return FORBIDDEN,
-            Err(Found::Sales | Found::Nothing) => return PAUSE,
+            Err(NoRight) => return FORBIDDEN,
         };
+        if parts.iter().all(Option::is_some) {
+            self.unmarked = 0;
+        }
+        if parts.iter().flatten().any(|names| !names.is_empty()) {
+            self.gateway.sales_used.notify_one();
+        }
         self.forget_unregistered(&parts);
         for (after, names) in self.after.iter_mut().zip(&parts) {
+            let Some(names) = names else { continue };
             let is_last = names.len() < SALES_PER_LOOK_MAX;
             *after = names.last().filter(|_| !is_last).cloned().unwrap_or_default();
         }
-        let skus: Vec<&Bytes> = parts.iter().flatten().collect();
+        let skus: Vec<&Bytes> = parts.iter().flatten().flatten().collect();
         let ops = [ReserveOp::on(OpKind::Info, b"")];
         let replies = ask_sales(&mut self.masters, &self.gateway, &skus, &ops).await;
         for (sku, reply) in skus.into_iter().zip(replies) {
@@ -84,12 +106,13 @@ impl Watcher {
     }
 
     /// Sales that were dropped are between those that the registry names, or behind them, and not among them.
-    fn forget_unregistered(&mut self, parts: &[Vec<Bytes>]) {
-        let named: HashSet<&[u8]> = parts.iter().flatten().map(|name| &name[..]).collect();
+    fn forget_unregistered(&mut self, parts: &[Option<Vec<Bytes>>]) {
+        let named: HashSet<&[u8]> = parts.iter().flatten().flatten().map(|name| &name[..]).collect();
         let after = &self.after;
         self.seen.retain(|sku, _| {
             let part = usize::from(registry_shard(sku));
-            let (Some(after), Some(names)) = (after.get(part), parts.get(part)) else { return false };
+            // What could not be asked stands.
+            let (Some(after), Some(Some(names))) = (after.get(part), parts.get(part)) else { return true };
             let reaches =
                 names.len() < SALES_PER_LOOK_MAX || names.last().is_some_and(|last| **sku <= **last);
             let was_asked_about = **sku > **after && reaches;
