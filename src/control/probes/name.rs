@@ -17,7 +17,7 @@ pub struct Name {
 
 impl Name {
     /// The resolver has given these, in order. Returns those that the name has, in order.
-    pub fn hear(&mut self, answer: &[IpAddr]) -> Vec<IpAddr> {
+    pub fn note(&mut self, answer: &[IpAddr]) -> Vec<IpAddr> {
         for (address, absences) in &mut self.known {
             *absences = if answer.contains(address) { 0 } else { absences.saturating_add(1) };
         }
@@ -39,7 +39,7 @@ mod tests {
         let mut name = Name::default();
         let mut check = |answer: &[u8], expect: &[u8]| {
             let of = |all: &[u8]| all.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect::<Vec<_>>();
-            assert_eq!(name.hear(&of(answer)), of(expect), "{answer:?}");
+            assert_eq!(name.note(&of(answer)), of(expect), "{answer:?}");
         };
         check(&[1], &[1]);
         check(&[2], &[1, 2]);

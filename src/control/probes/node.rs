@@ -378,7 +378,7 @@ impl Probed {
         match resolve(&self.address, PATIENCE).await {
             Ok(addresses) if addresses.is_empty() => None,
             Ok(addresses) => {
-                let addresses = self.name.hear(&addresses);
+                let addresses = self.name.note(&addresses);
                 if self.gateway.names.put(self.cluster, &self.address, addresses) {
                     tracing::info!(node = %self.address, "its name has other addresses now");
                     self.look_at_topology(RefreshReason::Changed(self.address.clone()));
