@@ -4,12 +4,81 @@
 //! what the clamp reads beside the counter is read by commands of one key, and the flush is clamped by what was found.
 //! Between the two an operator may change the limit: then the flush counts as one that came just before.
 //!
-//! Says what is to be read, and makes the clamp of it. It deliberately does not do that for windows: the script counts in them.
+//! Windows are counted in beforehand, one by one, each by a script of its key alone: it takes room for the whole flush, or what there is. What
+//! the flush then does not use is given back. So several gateways never take more than there is room for. Between the two, another
+//! one may find a window full that is not; and if a connection breaks there, room stays taken that nobody uses, until the window ends.
+//! Windows of shadow quotas don't count meanwhile.
+//!
+//! Says what is to be asked, and makes the clamp of the answers.
 
 use bytes::{Bytes, BytesMut};
 
-use super::clamp::{CLAMP_VALUE_MAX, Ceiling, Clamp, Consumes};
-use crate::resp::{bulk_payload, elements, encode, first_error, parse_integer};
+use super::clamp::{CLAMP_VALUE_MAX, Ceiling, Clamp, ClampReport, Consumes, Window, WindowState};
+use crate::resp::{bulk_payload, elements, encode, first_error, parse_integer, parse_integer_reply};
+
+/// Takes up to `ARGV[1]` units of a window of `ARGV[2]` that lasts `ARGV[3]` milliseconds. Returns what was used, how much was taken, and how long the
+/// window lasts. It does with its key what the flush script does.
+const TAKE: &[u8] = b"local used = redis.pcall('GET', KEYS[1])
+if used == false then used = '0' end
+if type(used) ~= 'string' or not string.find(used, '^%d+$') or tonumber(used) > 4503599627370496 then
+  return redis.error_reply('UNUSABLE')
+end
+used = tonumber(used)
+local left = redis.call('PTTL', KEYS[1])
+local over = left > tonumber(ARGV[3])
+if over then used = 0 end
+local take = math.min(tonumber(ARGV[1]), math.max(0, tonumber(ARGV[2]) - used))
+if take > 0 then
+  if over then redis.call('DEL', KEYS[1]) end
+  redis.call('INCRBY', KEYS[1], string.format('%.0f', take))
+end
+if left == -1 or (take > 0 and (over or left == -2)) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  left = tonumber(ARGV[3])
+elseif over then
+  left = 0
+end
+return { string.format('%.0f', used), string.format('%.0f', take), math.max(0, left) }";
+
+/// Gives `ARGV[1]` units back to a window, if it still is the one that had `ARGV[2]` milliseconds to go.
+const GIVE_BACK: &[u8] = b"local left, used = redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1])
+if left > 0 and left <= tonumber(ARGV[2]) and tonumber(used) >= tonumber(ARGV[1]) then
+  redis.call('INCRBY', KEYS[1], '-' .. ARGV[1])
+end
+return 0";
+
+/// What was taken of one window for a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowShare {
+    /// What the window held before, and how long it lasts.
+    before: WindowState,
+    units: i64,
+}
+
+impl Window {
+    /// The command that takes so many units, or what there is.
+    pub fn take(&self, units: i64) -> Bytes {
+        let arguments = [units.to_string(), self.limit.to_string(), self.window_ms.to_string()];
+        script_of(TAKE, &self.key, &arguments)
+    }
+
+    /// What the reply to that says; `None` if the window can't be used.
+    pub fn taken(&self, reply: &[u8]) -> Option<WindowShare> {
+        let mut parts = elements(reply)?;
+        let used = parse_integer(bulk_payload(parts.next()?)?)?;
+        let units = parse_integer(bulk_payload(parts.next()?)?)?;
+        let left_ms = u64::try_from(parse_integer_reply(parts.next()?)?).ok()?;
+        Some(WindowShare { before: WindowState { used, left_ms }, units })
+    }
+}
+
+fn script_of(body: &[u8], key: &[u8], arguments: &[String]) -> Bytes {
+    let mut words: Vec<&[u8]> = vec![b"EVAL", body, b"1", key];
+    words.extend(arguments.iter().map(String::as_bytes));
+    let mut request = BytesMut::new();
+    encode::command(&mut request, &words);
+    request.freeze()
+}
 
 /// A key that a clamp reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +127,59 @@ impl Clamp {
             clamp.take_in(read, reply.as_ref());
         }
         clamp
+    }
+
+    /// Whether it has windows that have to be counted in before it can be applied without them.
+    pub fn counts_windows(&self) -> bool {
+        !self.shadow && !self.windows.is_empty() && self.windows_found.is_empty()
+    }
+
+    /// The same without the windows that only tell.
+    pub fn without_shadow_windows(mut self) -> Self {
+        if self.shadow {
+            self.windows.clear();
+        }
+        self.shadow_bounds.iter_mut().for_each(|shadow| shadow.windows.clear());
+        self
+    }
+
+    /// The same, counted in its windows beforehand: what was taken in their order.
+    pub fn with_taken(&self, taken: &[WindowShare]) -> Self {
+        Self { windows_found: taken.iter().map(|taken| taken.before).collect(), ..self.clone() }
+    }
+
+    /// The same where a window can't be counted in, as this reply says: that is the answer.
+    pub fn with_unusable(&self, window: &Window, reply: &[u8]) -> Self {
+        let mut clamp = Self { windows: Vec::new(), ..self.clone() };
+        let name = String::from_utf8_lossy(&window.key);
+        clamp.fail(match first_error(reply).filter(|text| !text.starts_with(b"UNUSABLE")) {
+            Some(text) => {
+                format!("window key '{name}' can't be counted in: {}", String::from_utf8_lossy(text))
+            }
+            None => format!("window key '{name}' is not an integer from 0 to {CLAMP_VALUE_MAX}"),
+        });
+        clamp
+    }
+
+    /// What is to be given back of what was taken so long ago, once the flush reported what it used; if it did not, it used nothing.
+    pub fn give_back(
+        &self,
+        taken: &[WindowShare],
+        report: Option<&ClampReport>,
+        elapsed_ms: u64,
+    ) -> Vec<Bytes> {
+        let mut requests = Vec::new();
+        for (index, (window, taken)) in self.windows.iter().zip(taken).enumerate() {
+            let behind = report.and_then(|report| report.windows.get(index)).map(|window| window.used);
+            let unused = taken.units - behind.map_or(0, |used| used - taken.before.used);
+            // Another window of this key may have begun.
+            let is_over = elapsed_ms >= taken.before.left_ms / 2;
+            if unused > 0 && !is_over {
+                let arguments = [unused.to_string(), taken.before.left_ms.to_string()];
+                requests.push(script_of(GIVE_BACK, &window.key, &arguments));
+            }
+        }
+        requests
     }
 
     fn take_in(&mut self, read: &ClampRead, reply: &[u8]) {
@@ -150,6 +272,32 @@ mod tests {
             "*2\r\n$1\r\nx\r\n$-1\r\n",
             fault(&format!("field limit of 'o' {range}"), &[9, 4]),
         );
+    }
+
+    #[test]
+    fn what_was_taken_of_windows_and_not_used_is_given_back() {
+        let window = |limit| Window { key: "w".into(), limit, window_ms: 1000 };
+        let taken = window(9).taken(b"*3\r\n$1\r\n3\r\n$1\r\n6\r\n:800\r\n").unwrap();
+        assert_eq!(taken, WindowShare { before: WindowState { used: 3, left_ms: 800 }, units: 6 });
+        assert_eq!(window(9).taken(b"-UNUSABLE\r\n"), None);
+        let clamp = Clamp { windows: vec![window(9)], ..Clamp::default() };
+        assert!(clamp.counts_windows() && !clamp.with_taken(&[taken]).counts_windows());
+        let report = |used| ClampReport {
+            windows: vec![WindowState { used, left_ms: 700 }],
+            ..ClampReport::default()
+        };
+        let check = |report: Option<&ClampReport>, elapsed_ms, expect: &[&str]| {
+            let requests = clamp.give_back(&[taken], report, elapsed_ms);
+            let units = |request: &Bytes| {
+                let text = String::from_utf8_lossy(request).into_owned();
+                text.rsplit("\r\n").nth(3).unwrap().to_owned()
+            };
+            assert_eq!(requests.iter().map(units).collect::<Vec<_>>(), expect, "{report:?} {elapsed_ms}");
+        };
+        check(Some(&report(9)), 1, &[]);
+        check(Some(&report(5)), 1, &["4"]);
+        check(None, 1, &["6"]);
+        check(None, 400, &[]);
     }
 
     #[test]

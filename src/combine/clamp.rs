@@ -86,6 +86,8 @@ pub struct Clamp {
     pub floor: Option<i64>,
     /// All of them have to have room.
     pub windows: Vec<Window>,
+    /// What they hold, in their order, where this flush was counted in them beforehand: then it names none of their keys.
+    pub windows_found: Vec<WindowState>,
     /// Which way windows count, and whether the override's limit is a ceiling or a floor.
     pub consumes: Consumes,
     /// A hash in the counter's slot whose field `limit`, if present, replaces the ceilings (or the floor), and whose

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    clamp::{Clamp, ClampReport},
+    clamp::{CLAMP_VALUE_MAX, Clamp, ClampReport, Consumes},
     member::Member,
     plain::{self, FlushReplies},
     refusals::Refusals,
@@ -121,6 +121,25 @@ impl<M: Member> Flight<M> {
     /// Whether its write may be told in short.
     pub fn may_go_short(&self) -> bool {
         self.has_token() && self.clamp.is_none() && goes_short(&self.segments[..self.group])
+    }
+
+    /// It is due, and nothing of it can have taken effect.
+    pub fn is_unsent(&self) -> bool {
+        self.state == State::Due && self.group > 0 && !self.doubtful
+    }
+
+    /// The most that its write may take from a quota.
+    pub fn units(&self, consumes: Consumes) -> i64 {
+        let takes = |delta: i64| if consumes == Consumes::Up { delta } else { delta.saturating_neg() }.max(0);
+        let of = |&(delta, times): &(i64, u32)| takes(delta).saturating_mul(i64::from(times));
+        let runs = self.segments[..self.group].iter().filter(|segment| segment.is_clampable());
+        runs.flat_map(|segment| &segment.fold.runs).map(of).fold(0, i64::saturating_add).min(CLAMP_VALUE_MAX)
+    }
+
+    /// It goes with this clamp and without a token.
+    pub fn go_with(&mut self, clamp: Arc<Clamp>) {
+        (self.form, self.short) = (FlushForm::Script { sequence: None }, false);
+        self.clamp = Some(clamp);
     }
 
     /// Operations that it holds.

@@ -132,7 +132,8 @@ local function counter(before, add, sum, low, high, runs)
 end
 
 -- The quota's clauses: 'd' the consuming direction is down; 's' shadow; 'p' paused; 'c n' ceiling; 'C i' ceiling in KEYS[i];
--- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 't i units ms length'
+-- 'f n' floor; 'w i limit ms' window counted in KEYS[i]; 'v limit used ms' window in which these steps are counted already,
+-- with what it holds beside them; 't i units ms length'
 -- window in which so many were taken without asking, whatever the steps add, which is to last ms; 'e text' a fault; 'o i' the operator's override in KEYS[i]; 'b' what follows is a
 -- quota in shadow mode beside the one before it, judged on what that grants.
 local function read_quota(clauses)
@@ -166,6 +167,9 @@ local function read_quota(clauses)
       local limit = redis.pcall('GET', named)
       if limit == false then fail("limit key '" .. named .. "' does not exist")
       else lower(number_at("limit key '" .. named .. "'", limit, 0)) end
+    elseif letter == 'v' then
+      into.windows[#into.windows + 1] =
+        { limit = tonumber(first), used = tonumber(second), added = 0, left = tonumber(third), shared = true }
     elseif letter == 'w' or letter == 't' then
       local taken = letter == 't' and tonumber(second)
       local used = redis.pcall('GET', named)

@@ -99,7 +99,7 @@ mod write_behind;
 mod write_form;
 mod writes;
 
-pub use apart::ClampRead;
+pub use apart::{ClampRead, WindowShare};
 pub use clamp::{
     CLAMP_VALUE_MAX, Cause, Ceiling, Charge, Clamp, ClampReport, Consumes, Refusal, ShadowBounds, Window,
     WindowState, override_key, window_key,

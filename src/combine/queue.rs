@@ -15,10 +15,12 @@ mod as_commands;
 mod give_up;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
+    clamp::{Clamp, Consumes},
     counter_script::TriedCalls,
     flight::{Flight, FlushForm, State},
     member::Member,
@@ -393,13 +395,22 @@ impl<M: Member> KeyQueue<M> {
     /// Has the script's part of the flush wait again, in front of all else: it is going to be made anew, in another form. `false`,
     /// and nothing changed, where none is due or where an earlier sending of it may have taken effect.
     pub fn take_back(&mut self) -> bool {
-        let is_unsent =
-            |flight: &mut Flight<M>| flight.state == State::Due && flight.group > 0 && !flight.doubtful;
-        let Some(flight) = self.flight.take_if(is_unsent) else { return false };
+        let Some(flight) = self.flight.take_if(|flight| flight.is_unsent()) else { return false };
         flight.segments.into_iter().rev().for_each(|segment| self.waiting.push_front(segment));
         self.places.on_flush(self.waiting.len());
         self.pace = Pace::default();
         true
+    }
+
+    /// The most that the flush which is due may take from a quota, if that flush may go with another clamp.
+    pub fn units_due(&self, consumes: Consumes) -> Option<i64> {
+        self.flight.as_ref().filter(|flight| flight.is_unsent()).map(|flight| flight.units(consumes))
+    }
+
+    /// Has the flush which is due go with another clamp, and without a token. `false`, and nothing changed, where none may.
+    pub fn go_with(&mut self, clamp: Arc<Clamp>) -> bool {
+        let flight = self.flight.as_mut().filter(|flight| flight.is_unsent());
+        flight.map(|flight| flight.go_with(clamp)).is_some()
     }
 
     /// The connection was lost, with these replies to the first commands. Of the others that many, the last ones, had not been

@@ -151,7 +151,12 @@ fn clauses<'a>(clamp: &'a Clamp, keys: &mut Vec<&'a [u8]>) -> Vec<String> {
     if clamp.paused {
         clauses.push("p".to_owned());
     }
-    push_bounds(&clamp.ceilings, clamp.floor, &clamp.windows, &mut index_of, &mut clauses);
+    let is_counted = clamp.windows_found.len() == clamp.windows.len();
+    let windows: &[Window] = if is_counted { &[] } else { &clamp.windows };
+    push_bounds(&clamp.ceilings, clamp.floor, windows, &mut index_of, &mut clauses);
+    for (window, found) in clamp.windows.iter().zip(&clamp.windows_found) {
+        clauses.push(format!("v {} {} {}", window.limit, found.used, found.left_ms));
+    }
     for charge in &clamp.charges {
         let Charge { key, units, left_ms, window_ms } = charge;
         clauses.push(format!("t {} {units} {left_ms} {window_ms}", index_of(key)));

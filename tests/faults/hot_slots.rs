@@ -18,18 +18,19 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 
 /// One cluster at a time: nodes that get no CPU for their timeout would be failed over without a test asking for it.
-static ONE_AT_A_TIME: Turn = Turn::new();
+pub static ONE_AT_A_TIME: Turn = Turn::new();
 
 const RULES: &str = "[[rule]]\nmatch = '*:folded*'\nmode = 'combine'\n\
     [[rule]]\nmatch = '*:once*'\nmode = 'combine'\nexactly_once = true\n\
     [[quota]]\nmatch = '*:limited*'\nlimit = 1000\n\
     [[quota]]\nmatch = '*:raised*'\nlimit = 1\n\
+    [[quota]]\nmatch = '*:paced*'\nlimit = 1000\nwindow = '1h'\n\
     [[quota]]\nmatch = '*:surely*'\nlimit = 1000\nexactly_once = true\n\
     [[quota]]\nmatch = '{*}:told*'\nlimit_key = '{$1}:limit'\n\
     [[quota]]\nmatch = '*:polled*'\nlimit_key = '{m}:limit'\n";
 
 /// What counts in the slot that moves; the first is cold.
-const KINDS: [&str; 8] = ["cold", "folded", "once", "limited", "raised", "surely", "told", "polled"];
+const KINDS: [&str; 9] = ["cold", "folded", "once", "limited", "raised", "surely", "told", "polled", "paced"];
 
 fn key(kind: &str) -> String {
     format!("{{m}}:{kind}")
@@ -209,8 +210,8 @@ fn transactions_of_a_hot_key_go_where_their_slot_goes() {
 
 /// How many of those who came, one behind the other, while a server was away and loaded were told of it. It has loaded as soon as
 /// the first was told: all who came later are in time.
-fn refused_while_it_loads(server: &mut Server, gateway: &Gateway, kinds: &[&str]) -> Vec<usize> {
-    let refused: Vec<AtomicUsize> = kinds.iter().map(|_| AtomicUsize::new(0)).collect();
+pub fn refused_while_it_loads(server: &mut Server, gateway: &Gateway, lines: &[String]) -> Vec<usize> {
+    let refused: Vec<AtomicUsize> = lines.iter().map(|_| AtomicUsize::new(0)).collect();
     server.kill();
     let address = server.address();
     let has_loaded = || {
@@ -224,9 +225,9 @@ fn refused_while_it_loads(server: &mut Server, gateway: &Gateway, kinds: &[&str]
     std::thread::scope(|scope| {
         scope.spawn(|| server.restart());
         while !has_loaded() {
-            for (kind, refused) in kinds.iter().zip(&refused) {
+            for (line, refused) in lines.iter().zip(&refused) {
                 scope.spawn(move || {
-                    let reply = gateway.client().ask(&format!("INCR {}", key(kind)));
+                    let reply = gateway.client().ask(line);
                     refused.fetch_add(usize::from(reply.starts_with('-')), Ordering::Relaxed);
                 });
             }
@@ -254,7 +255,8 @@ fn a_server_loads_and_each_waits_as_long_as_it_would_for_a_cold_key() {
     let value = "x".repeat(100);
     (0..4000).for_each(|n| direct.check(&format!("SET k{n} {value}"), "+OK"));
     direct.check("SAVE", "+OK");
-    let refused = refused_while_it_loads(&mut server, &gateway, &KINDS);
+    let lines = KINDS.map(|kind| format!("INCR {}", key(kind)));
+    let refused = refused_while_it_loads(&mut server, &gateway, &lines);
     println!("refused: {refused:?}");
     let cold = refused[0];
     for (kind, refused) in KINDS.iter().zip(refused) {

@@ -14,6 +14,7 @@ mod listed;
 mod quotas;
 mod quotas_faults;
 mod quotas_followed;
+mod quotas_moving;
 mod quotas_replicas;
 mod quotas_shown;
 mod quotas_unavailable;

@@ -65,8 +65,8 @@ impl HotKeys {
 
     fn finish(&mut self, core: &mut Core, hash: u64, home: &mut HotKey) {
         let sending = std::mem::take(&mut home.sending);
-        if home.is_reading() {
-            return self.finish_reading(core, hash, home, sending);
+        if home.is_asking() {
+            return self.finish_asking(core, hash, home, sending);
         }
         if sending.lost > 0 {
             let now_ns = core.now_ns;
@@ -122,17 +122,18 @@ impl HotKeys {
         match settlement.again {
             Some(Again::Elsewhere { reply }) => {
                 let reply = sending.replies.get(reply).cloned().unwrap_or_default();
-                if !self.go_apart(hash, home, &reply) {
+                if !self.go_apart(core, hash, home, &reply) {
                     self.follow(core, hash, home, &reply);
                 }
             }
             Some(Again::NoScript | Again::OneByOne) => self.look_again(hash, home),
+            None if home.end_apart(settlement.clamp.as_ref(), core.now_ns) => self.look_again(hash, home),
             None => self.go_on(hash, home),
         }
     }
 
     /// The flush at hand is over: the next may go.
-    fn go_on(&mut self, hash: u64, home: &mut HotKey) {
+    pub(super) fn go_on(&mut self, hash: u64, home: &mut HotKey) {
         home.owner.on_success();
         (home.said, home.apart) = (None, None);
         if !home.queue.is_empty() {

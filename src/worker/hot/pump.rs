@@ -42,8 +42,14 @@ impl HotKeys {
         if let Some(due_ns) = home.owner.backs_off_until(core.now_ns) {
             return self.look_at(due_ns, hash);
         }
-        if home.is_reading() {
-            return self.read_apart(core, exit, hash, home);
+        if home.is_asking() {
+            return self.ask_apart(core, exit, hash, home);
+        }
+        if home.is_counted_in_vain() {
+            if !home.end_apart(None, core.now_ns) {
+                home.apart = None;
+            }
+            return self.look_again(hash, home);
         }
         if !self.begin_turn(core, hash, home) {
             return;
