@@ -37,7 +37,8 @@ impl Worker {
                 self.core.suspect_master(node);
                 return false;
             }
-            Wants::Script if front.hook != Hook::Script => {
+            // Its node was known to have the script. Where it was sent elsewhere since, that one may not.
+            Wants::Script if front.hook != Hook::Script && front.redirects == 0 => {
                 self.upstreams.loaded_scripts.clear();
                 return false;
             }
@@ -101,11 +102,15 @@ impl Worker {
             let error = UpstreamError::Redirected(pending.redirects);
             return self.sender().retry_later(pending, bytes, error, Some(reply));
         };
+        // The new node may lack the script of an `EVALSHA`. It gets it at once, so that what is pipelined behind can't overtake this.
+        let mut prefix = self.sessions().script_before(&bytes);
+        pending.leading += u32::from(!prefix.is_empty());
         if asking {
             pending.leading += 1;
-            pending.prefix_len = ASKING.len() as u32;
+            prefix.extend_from_slice(ASKING);
         }
-        self.sender().send_to(node, pending, if asking { ASKING } else { &[] }, bytes);
+        pending.prefix_len = prefix.len() as u32;
+        self.sender().send_to(node, pending, &prefix, bytes);
     }
 
     /// A session's command was redirected: its connection goes to the wrong node. The client has nothing else unsettled,

@@ -21,6 +21,7 @@ mod lost_connections;
 mod memory_at_rest;
 mod names;
 mod panics;
+mod script_slots;
 mod sentinel;
 mod slow_reader;
 mod soak;

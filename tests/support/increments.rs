@@ -14,7 +14,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::client::Client;
-use super::text::{encode, one_line};
+use super::text::{one_line, request};
 use super::wait_until;
 
 /// Increments in one pipeline.
@@ -73,12 +73,17 @@ impl Increments {
     /// Starts `clients` threads that increment `key`. The number of a client chooses its gateway; a gateway's address may
     /// change, when it is started again.
     pub fn start(key: &str, clients: usize, gateways: &[Arc<Mutex<SocketAddr>>], seed: u64) -> Increments {
+        Self::saying(&format!("INCR {key}"), clients, gateways, seed)
+    }
+
+    /// The same of clients that count with this line.
+    pub fn saying(line: &str, clients: usize, gateways: &[Arc<Mutex<SocketAddr>>], seed: u64) -> Increments {
         let stop = Arc::new(AtomicBool::new(false));
         let replies = Arc::new(AtomicUsize::new(0));
         let clients = (0..clients)
             .map(|number| {
                 let counting = Counting {
-                    request: encode(&["INCR", key]),
+                    request: request(line),
                     gateway: Arc::clone(&gateways[number % gateways.len()]),
                     rng: SmallRng::seed_from_u64(seed.wrapping_add(number as u64)),
                     stop: Arc::clone(&stop),
@@ -169,7 +174,7 @@ impl Counting {
         if reply.contains("outcome") && reply.contains("unknown") {
             self.account.unknown += 1;
         } else {
-            assert!(reply.contains("was not sent"), "INCR -> {reply}");
+            assert!(reply.contains("was not sent"), "{} -> {reply}", one_line(&self.request));
             self.account.refused += 1;
         }
     }

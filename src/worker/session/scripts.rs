@@ -33,16 +33,26 @@ impl Sessions<'_> {
     /// not have it.
     pub fn load_script(&mut self, node: NodeIndex, mut pending: Pending, bytes: Bytes, reply: &[u8]) {
         let body = script_of(&bytes).and_then(|sha| self.core.gateway.scripts.body(sha));
-        let Some(body) = body.filter(|_| pending.redirects <= 2) else {
+        let cluster = self.core.snapshots.cluster_of_node(node);
+        let redirects_max = self.core.upstream_of(cluster).redirects_max;
+        let Some(body) = body.filter(|_| usize::from(pending.redirects) <= redirects_max) else {
             let error = UpstreamError::Redirected(pending.redirects);
             self.sender().fail(pending, error, Some(reply));
             return;
         };
-        let mut load = Vec::new();
-        encode::command(&mut load, &[b"SCRIPT", b"LOAD", &body]);
+        let load = loading(&body);
         pending.leading += 1;
         pending.prefix_len = load.len() as u32;
         self.sender().send_to(node, pending, &load, bytes);
+    }
+
+    /// What loads the script of a request that goes to another node; nothing if it calls none that is known here.
+    pub fn script_before(&self, bytes: &[u8]) -> Vec<u8> {
+        let name = resp::elements(bytes).and_then(|mut words| words.next()).and_then(resp::bulk_payload);
+        let calls =
+            name.and_then(|name| name.get(..7)).is_some_and(|name| name.eq_ignore_ascii_case(b"evalsha"));
+        let sha = if calls { script_of(bytes) } else { None };
+        sha.and_then(|sha| self.core.gateway.scripts.body(sha)).map_or(Vec::new(), |body| loading(&body))
     }
 
     /// The script of a request that was answered is loaded at `node`.
@@ -56,6 +66,12 @@ impl Sessions<'_> {
         }
         self.upstreams.loaded_scripts.insert((node, sha));
     }
+}
+
+fn loading(body: &[u8]) -> Vec<u8> {
+    let mut load = Vec::new();
+    encode::command(&mut load, &[b"SCRIPT", b"LOAD", body]);
+    load
 }
 
 /// The digest that an `EVALSHA` on the wire names.
