@@ -147,6 +147,12 @@ impl<M: Member> KeyQueue<M> {
         self.flight.as_ref().is_some_and(|flight| flight.doubtful)
     }
 
+    /// Operations on the key went beside the queue: what is known of its values may be true no more.
+    pub fn forget_values(&mut self) {
+        (self.value, self.hash_is_calm) = (None, false);
+        self.shapes.forget();
+    }
+
     /// The counters so far.
     pub fn counters(&self) -> &QueueCounters {
         &self.counters

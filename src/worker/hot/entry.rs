@@ -149,6 +149,11 @@ impl Entry {
         !self.is_forced() && self.pace.course() == Course::Passing
     }
 
+    /// Its operations went as they came for a while.
+    pub fn forget_values(&mut self) {
+        self.queue.iter_mut().for_each(|home| home.queue.forget_values());
+    }
+
     /// Whether it is still to be combined when nothing of it is unsettled.
     pub fn is_wanted(&self) -> bool {
         self.hot || self.ruled || self.crowded || self.quota.is_some()

@@ -213,6 +213,7 @@ impl HotKeys {
         for hash in chosen {
             if let Some(entry) = self.entries.get_mut(&hash) {
                 entry.pace.fold(now_ns, excess_ns, rand::rng().random());
+                entry.forget_values();
             }
         }
         // What was sent before has to be answered before anything of its client is folded.

@@ -116,6 +116,7 @@ impl HotKeys {
         }
         for (hash, entry) in &mut self.entries {
             self.timers.arm(Due::Cool(*hash), core.now_ns);
+            entry.forget_values();
             if !entry.is_unclamped {
                 entry.ruled = self.rules.mode_of(&entry.key, *hash) == RuleMode::Combine;
             }
