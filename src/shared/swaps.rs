@@ -1,4 +1,5 @@
-//! How often clients of this gateway have swapped databases (`SWAPDB`), of which Redis tells no one who tracks keys.
+//! How often databases were swapped (`SWAPDB`), of which Redis tells no one who tracks keys: by clients of this gateway, or, as the
+//! probes hear a second later, by anybody.
 //!
 //! A worker that hears of it has no copies any more, and neither have the others within a tenth of a second: each looks ten times a
 //! second. Never read or written for an ordinary request.

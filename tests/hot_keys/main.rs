@@ -14,6 +14,7 @@ mod combine_bounds;
 mod combine_faults;
 mod combine_linearizable;
 mod combine_runs;
+mod copies_of_others;
 mod counter_scripts;
 mod crowds;
 mod equal_folded;

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::name::Name;
 use super::replies::{Heard, Question, Role, read, request, turned_away};
+use crate::config::ReadPolicy;
 use crate::control::topology::ClusterState;
 use crate::control::upstream_client::{Credentials, Timeouts, UpstreamClient, UpstreamError};
 use crate::net::resolve;
@@ -63,6 +64,8 @@ pub struct Probed {
     role: Option<Role>,
     /// What it last held of its cluster.
     state: Option<ClusterState>,
+    /// How often its databases had been swapped.
+    swaps: Option<u64>,
     /// From when on a topology that does not fit is looked at again, and the pause after that.
     misfit: (Instant, Duration),
     counted: Option<Instant>,
@@ -97,6 +100,7 @@ impl Probed {
             row: NodeProbe::default(),
             role: None,
             state: None,
+            swaps: None,
             misfit: (Instant::now(), MISFIT_PAUSE),
             counted: None,
             forbidden: HashMap::new(),
@@ -141,6 +145,7 @@ impl Probed {
                 self.forbidden.extend(heard.forbidden.iter().map(|question| (*question, began)));
                 if counts {
                     self.counted = Some(began);
+                    self.note_swaps(heard.swaps);
                     self.compare(node.as_deref(), heard);
                     self.row.unresolved = self.unresolved().await;
                 }
@@ -193,6 +198,10 @@ impl Probed {
             if is_cluster {
                 questions.push(Question::Id);
                 questions.extend(node.map(|_| Question::State));
+            }
+            let tracks = self.gateway.config.load().rules.iter().any(|rule| rule.read == ReadPolicy::Tracked);
+            if tracks && map.is_known() && !is_cluster {
+                questions.push(Question::Swaps);
             }
         }
         let may =
@@ -329,6 +338,15 @@ impl Probed {
                 self.row.turns_away = Some(why);
             }
         }
+    }
+
+    /// Redis tells nobody of a swap who tracks keys, and whoever did it may have gone past this gateway: copies go when there is one more.
+    fn note_swaps(&mut self, swaps: Option<u64>) {
+        // What was swapped before the first look may have been swapped under copies that are there already.
+        if swaps.is_some_and(|swaps| swaps != self.swaps.unwrap_or(0)) {
+            self.gateway.swaps.note();
+        }
+        self.swaps = swaps.or(self.swaps);
     }
 
     /// Has the topology looked at if what the node said does not fit it.

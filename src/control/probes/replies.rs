@@ -22,6 +22,8 @@ pub enum Question {
     Id,
     /// What it holds of its cluster.
     State,
+    /// How often its databases were swapped.
+    Swaps,
 }
 
 impl Question {
@@ -33,6 +35,7 @@ impl Question {
             Self::Clients => &[b"INFO", b"clients"],
             Self::Id => &[b"CLUSTER", b"MYID"],
             Self::State => &[b"CLUSTER", b"INFO"],
+            Self::Swaps => &[b"INFO", b"commandstats"],
         }
     }
 }
@@ -60,6 +63,8 @@ pub struct Heard {
     pub role: Option<Role>,
     /// What it holds of its cluster, if it said.
     pub state: Option<ClusterState>,
+    /// How often it has run `SWAPDB`, if it said.
+    pub swaps: Option<u64>,
     /// Questions that it does not let the gateway's user ask.
     pub forbidden: Vec<Question>,
 }
@@ -99,6 +104,7 @@ pub fn read(
                 }
             }
             Question::Clients => row.clients = clients(reply),
+            Question::Swaps => heard.swaps = swaps(reply),
             Question::Id => {
                 let id = bulk_payload(reply).map(|id| String::from_utf8_lossy(id).into_owned());
                 row.stranger_id = id.filter(|id| !is_known(id));
@@ -155,6 +161,13 @@ fn clients(reply: &[u8]) -> Option<(u64, u64)> {
     Some((number("connected_clients")?, number("maxclients")?))
 }
 
+/// `INFO commandstats`, which has no line of a command that was never run.
+fn swaps(reply: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(bulk_payload(reply)?).into_owned();
+    let Some(said) = field(&text, "cmdstat_swapdb") else { return Some(0) };
+    said.strip_prefix("calls=")?.split(',').next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +210,11 @@ mod tests {
             &row(),
             &Heard { forbidden: vec![Question::Keys], ..heard() },
         );
+        for (lines, swaps) in [("", 0), ("cmdstat_get:calls=9,x=1\r\ncmdstat_swapdb:calls=12,usec=3\r\n", 12)]
+        {
+            let info = bulk(&format!("# Commandstats\r\n{lines}"));
+            check(Question::Swaps, &info, &row(), &Heard { swaps: Some(swaps), ..heard() });
+        }
         let info = bulk("# Clients\r\nconnected_clients:3\r\nmaxclients:10\r\n");
         check(Question::Clients, &info, &NodeProbe { clients: Some((3, 10)), ..row() }, &heard());
         check(Question::Clients, &bulk("connected_clients:3\r\n"), &row(), &heard());

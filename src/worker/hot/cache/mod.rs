@@ -27,8 +27,9 @@
 //!   `tracked` no read of a key ever goes back; with `ttl` the copies of *different* reads of one key (two fields of a hash)
 //!   may differ in age.
 //! - `SWAPDB` is a change of which Redis (up to 7.0, and Valkey) tells nobody. One that a client of this gateway sends, alone or in a
-//!   transaction, takes the copies of all workers away within a tenth of a second. After one of somebody else, or inside a script, a copy
-//!   lives as long as `tracked_age_max` allows.
+//!   transaction, takes the copies of all workers away within a tenth of a second. One of somebody else, or inside a script, does so when a
+//!   probe finds that the server counts one more (`INFO commandstats`), once a second. If the gateway's user may not ask that, a
+//!   copy lives as long as `tracked_age_max` allows.
 //! - No longer than `tracked_age_max` in any case, so a server that fails to speak up, or a partition in which it seems
 //!   alive, has that bound. A connection that is silent is tested with a `PING` a second.
 //!
