@@ -10,6 +10,10 @@
 //! that core with the gateway when there is one. The load and the rest of the cluster are on the other core in both
 //! cases. A fleet of gateways would have more; here hotgate has to do with what it takes off Redis.
 //!
+//! At the end comes the same rush as a ramp: a SKU that is quiet, and within a second gets 70 times as much, through a gateway without any rule.
+//!
+//! `--short` makes runs of 5 seconds; `--ramp` has the ramp alone.
+//!
 //! Idle cores are kept awake where the system allows it, for all contenders alike.
 //!
 //! Writes `target/rush/report.txt` and `target/rush/latency.svg` (beside the build, or in `CARGO_TARGET_DIR`). Says for
@@ -25,6 +29,7 @@ mod awake;
 mod floor;
 mod picture;
 mod processes;
+mod ramp;
 mod report;
 mod sold_out;
 mod stage;
@@ -45,6 +50,7 @@ const PROBE_TIME: Duration = Duration::from_secs(3);
 
 /// What is too slow falls behind for as long as it is asked for too much; a sale lasts longer than this.
 const RUN_TIME: Duration = Duration::from_secs(30);
+const RUN_TIME_SHORT: Duration = Duration::from_secs(5);
 
 /// What the rush adds, as a multiple of what Redis can take. The first run has the background alone.
 const FACTORS: [f64; 4] = [0.0, 0.5, 1.0, 3.0];
@@ -54,7 +60,7 @@ const BACKGROUND_RATE: f64 = 20_000.0;
 
 const RULE: &str = "[[rule]]\nmatch = \"sku:*:reserved\"\nmode = \"combine\"\n";
 
-/// One run of [`RUN_TIME`].
+/// One run.
 struct Run {
     factor: f64,
     outcome: Outcome,
@@ -67,21 +73,26 @@ struct Run {
 }
 
 fn main() {
-    if std::env::args().any(|argument| argument == floor::ARGUMENT) {
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    if has(floor::ARGUMENT) {
         return floor::serve();
     }
+    let time = if has("--short") { RUN_TIME_SHORT } else { RUN_TIME };
     processes::pin(std::process::id(), LOAD_CORE);
     let awake = awake::keep();
     let stage = Stage::start();
     let direct = Sale::new(|key| stage.node_of(key), |node| node);
     let capacity = probe(&stage, &direct);
     eprintln!("Redis takes {capacity:.0} increments per second");
+    if has("--ramp") {
+        return println!("{}", report::ramp(&ramp::run(&stage, capacity)));
+    }
     let runs = |name, sale: &Sale, ports: &[u16], gateway: Option<&Gateway>| -> Vec<Run> {
         FACTORS
             .iter()
             .map(|factor| {
                 eprintln!("{name}, {factor} times that");
-                run(&stage, sale, ports, gateway, *factor, capacity)
+                run((&stage, sale, time), ports, gateway, *factor, capacity)
             })
             .collect()
     };
@@ -92,9 +103,11 @@ fn main() {
     drop(gateway);
     eprintln!("sold out");
     let sold_out = sold_out::run(&stage);
+    eprintln!("the ramp");
+    let ramp = ramp::run(&stage, capacity);
 
     let directory = output_directory();
-    let report = report::text(capacity, &without, &with, &sold_out, awake.remark());
+    let report = report::text(capacity, &without, &with, &sold_out, awake.remark()) + &report::ramp(&ramp);
     std::fs::write(directory.join("report.txt"), &report).unwrap();
     std::fs::write(directory.join("latency.svg"), picture::svg(&without, &with)).unwrap();
     println!("{report}\nwritten to {}", directory.display());
@@ -108,8 +121,7 @@ fn probe(stage: &Stage, sale: &Sale) -> f64 {
 }
 
 fn run(
-    stage: &Stage,
-    sale: &Sale,
+    (stage, sale, time): (&Stage, &Sale, Duration),
     ports: &[u16],
     gateway: Option<&Gateway>,
     factor: f64,
@@ -120,7 +132,7 @@ fn run(
     let load_cpu = || cpu_seconds(std::process::id());
     let (work_before, gateway_before, load_before) = (stage.work(), gateway_cpu(), load_cpu());
     let arrivals = sale.arrivals(factor * capacity, BACKGROUND_RATE);
-    let offer = Offer { time: RUN_TIME, classes: CLASSES };
+    let offer = Offer { time, classes: CLASSES };
     let outcome = connections.offer(&sale.catalogue, arrivals, offer).unwrap();
     let (gateway_after, load_after, work_after) = (gateway_cpu(), load_cpu(), stage.work());
     drop(connections);

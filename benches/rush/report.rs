@@ -2,14 +2,19 @@
 
 use std::fmt::Write;
 
-use hotgate::demo::load::{Class, HOT, OTHER_NODES, SAME_NODE};
+use hotgate::demo::load::{Class, HOT, OTHER_NODES, Outcome, SAME_NODE};
 
+use crate::ramp::Ramp;
 use crate::sold_out::SoldOut;
 use crate::{BACKGROUND_RATE, CONNECTIONS, Run};
 
-const HOT_COMMANDS_SHARE_MAX: f64 = 0.005;
-const REDIS_CPU_SHARE_MAX: f64 = 0.05;
-const LATENCY_GAIN_MIN: f64 = 1000.0;
+/// Or, where few are outstanding, this many for each that is.
+const HOT_COMMANDS_SHARE_MAX: f64 = 0.0015;
+const HOT_COMMANDS_EACH: f64 = 1.25;
+const REDIS_CPU_SHARE_MAX: f64 = 0.03;
+/// Where straight to Redis it exceeds a second.
+const HOT_LATENCY_MS_MAX: f64 = 5.0;
+const STRAIGHT_MS_MIN: f64 = 1000.0;
 const SOLD_OUT_COMMANDS_MAX: f64 = 40.0;
 const REFUSAL_TO_FLOOR_MAX: f64 = 1.5;
 /// An overloaded Redis that gets less of its core than this shares it with something else.
@@ -105,14 +110,14 @@ fn targets(text: &mut String, without: &[Run], with: &[Run]) {
     let (_, direct_p99) = hot(direct);
     let commands = gateway.hot_commands as f64 / offered;
     let cpu = hot_cpu(gateway, &with[0]) / hot_cpu(direct, &without[0]);
-    let gain = direct_p99 / gateway_p99;
     let factor = gateway.factor;
+    let share_max = commands_share_max(&gateway.outcome);
     for (what, figure, target, met) in [
         (
             format!("commands for the SKU that reached Redis, of those offered at {factor} times"),
             format!("{:.3} %", commands * 100.0),
-            format!("at most {:.1} % (case study: 2 %)", HOT_COMMANDS_SHARE_MAX * 100.0),
-            commands <= HOT_COMMANDS_SHARE_MAX,
+            format!("at most {:.2} % (case study: 2 %)", share_max * 100.0),
+            commands <= share_max,
         ),
         (
             format!("Redis's processor time for the SKU, of what it was at {factor} times"),
@@ -121,14 +126,48 @@ fn targets(text: &mut String, without: &[Run], with: &[Run]) {
             cpu <= REDIS_CPU_SHARE_MAX,
         ),
         (
-            format!("p99 of the SKU at {factor} times: {direct_p99:.1} ms became {gateway_p99:.2} ms"),
-            format!("{gain:.0} times better"),
-            format!("at least {LATENCY_GAIN_MIN:.0} times (case study: 500)"),
-            gain >= LATENCY_GAIN_MIN,
+            format!("p99 of the SKU at {factor} times, where it is {direct_p99:.0} ms straight to Redis"),
+            format!("{gateway_p99:.2} ms, {:.0} times better", direct_p99 / gateway_p99),
+            format!("at most {HOT_LATENCY_MS_MAX:.0} ms (case study: 500 times better)"),
+            gateway_p99 <= HOT_LATENCY_MS_MAX || direct_p99 <= STRAIGHT_MS_MIN,
         ),
     ] {
         line(text, &what, &figure, &target, met);
     }
+}
+
+/// The largest share of commands that may reach Redis: 1.25 for as many as are outstanding at a time (by Little's law), and never less than 0.15 %.
+fn commands_share_max(outcome: &Outcome) -> f64 {
+    let class = &outcome.classes[HOT];
+    let outstanding = class.answered as f64 / outcome.seconds * class.latency_us.mean() / 1_000_000.0;
+    HOT_COMMANDS_SHARE_MAX.max(HOT_COMMANDS_EACH / outstanding.max(1.0))
+}
+
+/// What became of the ramp.
+pub fn ramp(seen: &Ramp) -> String {
+    let mut text = String::from("\nA ramp from quiet to 70 times within a second, without any rule\n");
+    let class: &Class = &seen.outcome.classes[HOT];
+    let (share, share_max) =
+        (seen.hot_commands as f64 / class.offered.max(1) as f64, commands_share_max(&seen.outcome));
+    line(
+        &mut text,
+        "commands for the SKU that reached Redis, of those offered from the first moment on",
+        &format!("{:.3} %", share * 100.0),
+        &format!("at most {:.2} %", share_max * 100.0),
+        share <= share_max,
+    );
+    let p99 = class.percentile_ms(99.0);
+    line(
+        &mut text,
+        &format!(
+            "p99 of the SKU from the first moment on, {} unanswered, {} errors",
+            class.unanswered, class.errors
+        ),
+        &format!("{p99:.2} ms"),
+        &format!("at most {HOT_LATENCY_MS_MAX:.0} ms"),
+        p99 <= HOT_LATENCY_MS_MAX,
+    );
+    text
 }
 
 fn describe_sold_out(text: &mut String, seen: &SoldOut) {
