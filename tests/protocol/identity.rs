@@ -44,6 +44,35 @@ fn connections_of(server: &mut Client, name: &str) -> usize {
 }
 
 #[test]
+fn scripts_and_functions_run_as_the_user_itself() {
+    let (server, gateway) = setting("");
+    let library = "#!lua name=l\nredis.register_function('f', function(k,a) return redis.call('GET', k[1] or a[1]) end)";
+    assert_eq!(gateway.client().call(&["FUNCTION", "LOAD", library]), b"$1\r\nl\r\n");
+    for version in BOTH_VERSIONS {
+        let mut client = logged_in(&gateway, "app", version);
+        client.check(&format!("{SET} app:k v"), "+OK");
+        client.check("EVAL_RO \"return redis.call('GET',KEYS[1])\" 1 app:k", "$1 v");
+        client.check("FCALL f 1 app:k", "$1 v");
+        let digest = client.text("SCRIPT LOAD \"return redis.call('GET',KEYS[1])\"");
+        client.check(&format!("EVALSHA {digest} 1 app:k"), "$1 v");
+        client.check(&format!("EVALSHA {} 0", "0".repeat(40)), "-NOSCRIPT...");
+        // The gateway looks at the keys that are named, Redis at those that are not.
+        client.check(&format!("{SET} other:k v"), "-NOPERM No permissions to access a key");
+        for line in [READ_OTHERS, "FCALL f 0 other:k", "EVAL \"return redis.call('CONFIG','GET','*')\" 0"] {
+            let said = client.ask(line);
+            assert!(said.starts_with('-') && !said.contains("topsecret"), "{line}: {said}");
+        }
+        client.check("EVAL \"return redis.pcall('GET','other:k')['err']\" 0", "$...");
+        client.check("SELECT 1", "+OK");
+        client.check("EVAL \"return redis.call('EXISTS','app:k')\" 0", ":0");
+        // One for each database; those of the client before have gone with it.
+        wait_until("two are open", || connections_of(&mut server.client(), "app") == 2);
+        assert!(connections_of(&mut server.client(), "default") > 0, "all else goes as the gateway");
+    }
+    server.client().check("GET other:k", "$9 topsecret");
+}
+
+#[test]
 fn without_it_or_without_a_password_scripts_are_refused() {
     let (server, gateway) = setting("");
     let own =
@@ -103,6 +132,38 @@ fn what_is_pipelined_takes_effect_and_is_answered_in_order() {
             }
         }
     }
+}
+
+#[test]
+fn a_transaction_with_a_script_runs_as_the_user_itself() {
+    let (server, gateway) = setting("");
+    for version in BOTH_VERSIONS {
+        let mut client = logged_in(&gateway, "app", version);
+        for (before, database) in [("SET app:m 1", 0), ("SELECT 1", 1)] {
+            client.check("SELECT 0", "+OK");
+            client.check("MULTI", "+OK");
+            client.check(before, "+QUEUED");
+            client.check(&format!("{SET} app:m v{database}"), "+QUEUED");
+            client.check(READ_OTHERS, "+QUEUED");
+            client.check("GET app:m", "+QUEUED");
+            client.check("CLIENT GETNAME", "+QUEUED");
+            let said = client.ask("EXEC");
+            assert!(said.contains(&format!("v{database}")) && !said.contains("topsecret"), "{said}");
+            assert!(said.contains("can't access at least one of the keys"), "{said}");
+            client.check("GET app:m", &format!("$2 v{database}"));
+        }
+        client.check("SELECT 0", "+OK");
+        client.check("MULTI", "+OK");
+        client.check(&format!("{SET} other:k v"), "-NOPERM No permissions to access a key");
+        client.check("EXEC", "-EXECABORT...");
+        // What watches goes as the gateway, so no script can stand behind it.
+        client.check("WATCH app:m", "+OK");
+        client.check("MULTI", "+OK");
+        client.check(&format!("{SET} app:m w"), "-ERR hotgate: scripts...");
+        client.check("EXEC", "-EXECABORT...");
+        client.check("GET app:m", "$2 v0");
+    }
+    server.client().check("GET other:k", "$9 topsecret");
 }
 
 #[test]
