@@ -5,7 +5,9 @@
 //! ```text
 //!   main thread: control/ and monitor/        worker-0 ... worker-N: worker/, nothing shared between them
 //!     topology, reload, the hot set,            each: its own listener (SO_REUSEPORT), its clients,
-//!     figures, HTTP, answers to INFO            its connections to every node, its share of the homes of hot keys
+//!     figures, answers to INFO                  its connections to every node, its share of the homes of hot keys
+//!   http: accepts HTTP, answers health checks,      /
+//!     passes all else to the main thread           /
 //!                \                               /
 //!                 shared/: snapshots (swapped whole), tallies (published copies), bounded mailboxes
 //! ```

@@ -146,9 +146,7 @@ async fn begin(
     let WrittenAhead { journal, ends: journals } = journal;
     let workers = Workers::start(&gateway, workers, listeners, journals)?;
     let (admin, admin_address) = admin.unzip();
-    let admin = admin.map(BoundListener::accepting).transpose();
-    let admin = admin.map_err(|error| ProcessError::System("the HTTP side", error))?;
-    let admin_speaks_tls = admin.as_ref().is_some_and(crate::net::Listener::is_tls);
+    let admin_speaks_tls = admin.as_ref().is_some_and(BoundListener::is_tls);
     if let Some(listener) = admin {
         admin::listen(&gateway, &monitoring, listener);
     }

@@ -19,7 +19,7 @@ use crate::monitor::notify::{NoticeFigures, Notifier};
 use crate::monitor::sampler::{Clock, Sampler};
 use crate::monitor::sources::Sources;
 use crate::monitor::view::Identity;
-use crate::net::Listener;
+use crate::net::BoundListener;
 use crate::shared::gateway::{Gateway, Stage};
 use crate::shared::keys::KeyNames;
 use crate::shared::quota_changes::QuotaChangePort;
@@ -56,7 +56,7 @@ pub fn start(
 }
 
 /// Serves the HTTP side on `listener`, until another process does.
-pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: Listener) {
+pub fn listen(gateway: &Arc<Gateway>, monitoring: &Monitoring, listener: BoundListener) {
     let shared = Arc::clone(gateway);
     let tokens = move || tokens_of(&shared.config.load().admin);
     let options = HttpOptions {

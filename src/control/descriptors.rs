@@ -11,6 +11,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::monitor::http::WAITING_PER_SERVED;
 
 /// A worker's runtime has four. One client is being told that it is too many, and one descriptor is kept back for when
 /// none is left.
@@ -28,8 +29,14 @@ const SHARED_PER_WORKER: usize = 64;
 /// The fewest with which a worker serves anybody: both ordinary connections, one for copies, and one for a session.
 const UPSTREAM_PER_WORKER_MIN: usize = 4;
 
+/// What each connection of the HTTP side may take: for one that is served some wait for their first request.
+const PER_ADMIN_CONNECTION: usize = 1 + WAITING_PER_SERVED;
+
+/// The thread of the HTTP side has a runtime.
+const HTTP: usize = 4;
+
 /// The fewest for the HTTP side, and for clients.
-const ADMIN_MIN: usize = 2;
+const ADMIN_MIN: usize = 2 * PER_ADMIN_CONNECTION;
 const CLIENTS_MIN: usize = 1;
 
 /// The descriptors that the system grants, and how many are taken at the start.
@@ -95,7 +102,7 @@ impl Descriptors {
         let kinds = [!config.tls.listen.is_empty(), !config.gateway.proxy_protocol_from.is_empty()];
         let kinds = kinds.into_iter().filter(|kind| *kind).count();
         let handshakes = kinds * workers * config.tls.handshakes_max;
-        Self { limit, taken: taken + workers * PER_WORKER + handshakes + CONTROL + journal, workers }
+        Self { limit, taken: taken + workers * PER_WORKER + handshakes + CONTROL + HTTP + journal, workers }
     }
 
     /// The configuration as far as there are descriptors for it.
@@ -106,7 +113,7 @@ impl Descriptors {
         let asked = Shares {
             clients: config.gateway.clients_max,
             sessions: sessions_max(config).saturating_mul(self.workers),
-            admin: config.admin.listen.map_or(0, |_| config.admin.connections_max),
+            admin: config.admin.listen.map_or(0, |_| config.admin.connections_max * PER_ADMIN_CONNECTION),
             shared: self.workers * SHARED_PER_WORKER,
         };
         let least = self.taken + self.workers * UPSTREAM_PER_WORKER_MIN + ADMIN_MIN + CLIENTS_MIN;
@@ -123,7 +130,7 @@ impl Descriptors {
             *bound = part.clamp(1, *bound);
         }
         if config.admin.listen.is_some() {
-            fitted.admin.connections_max = dealt.admin;
+            fitted.admin.connections_max = dealt.admin / PER_ADMIN_CONNECTION;
         }
         Ok(fitted)
     }
@@ -203,7 +210,7 @@ mod tests {
                 let (clients, admin) = (fitted.gateway.clients_max, fitted.admin.connections_max);
                 assert!(clients >= 1 && sessions >= workers && admin >= 2, "{limit}: {fitted:?}");
                 let shared = (UPSTREAM_PER_WORKER_MIN - 1) * workers;
-                let used = descriptors.taken + clients + sessions + admin + shared;
+                let used = descriptors.taken + clients + sessions + admin * PER_ADMIN_CONNECTION + shared;
                 assert!(used <= limit, "{workers} workers: {used} of {limit}");
             }
             assert!(served_from.is_some_and(|from| from < 48 + 16 * workers), "{workers}: {served_from:?}");

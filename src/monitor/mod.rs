@@ -10,7 +10,7 @@
 //!            ->  info        INFO
 //! ```
 //!
-//! Everything here runs on the control thread and reads snapshots that the workers publish. Invariant: nothing here makes a
+//! Everything here runs on the control thread, but for the connections of the HTTP side, and reads snapshots that the workers publish. Invariant: nothing here makes a
 //! worker wait, and more requests to it make no more work for a worker. The one exception is the list of clients: it is bounded in
 //! rows, and the workers are asked for it at most once a second. Nothing here asks a server: the control thread passes in what
 //! INFO says of the data.

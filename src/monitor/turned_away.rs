@@ -73,7 +73,7 @@ impl Reason {
 /// One count for each reason.
 pub type Counts = [u64; Reason::ALL.len()];
 
-/// The counts since the start. The HTTP side writes, the sampler reads; both on the control thread.
+/// The counts since the start. The HTTP side writes, the sampler reads.
 #[derive(Debug, Default)]
 pub struct TurnedAway([AtomicU64; Reason::ALL.len()]);
 

@@ -127,6 +127,11 @@ impl BoundListener {
         }
     }
 
+    /// Whether its peers begin with a handshake.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(..))
+    }
+
     /// Accepts from now on, on the runtime of the caller.
     ///
     /// # Errors

@@ -1,19 +1,18 @@
 //! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so
 //! that what operators see can be tested and looked at without workers and without Redis.
 
+mod served;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hotgate::admission::QuotaAction;
 use hotgate::detect::{Class, HotKey, HotSet, KeyName, Rates};
-use hotgate::monitor::board::{Board, Frame};
-use hotgate::monitor::http::{AdminToken, HttpOptions, serve};
 use hotgate::monitor::notify::NoticeFigures;
 use hotgate::monitor::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
-use hotgate::monitor::sampler::{Clock, Sampler, TICK_MS};
+use hotgate::monitor::sampler::TICK_MS;
 use hotgate::monitor::sources::Sources;
 use hotgate::monitor::view::{Conditions, Identity, Readiness};
-use hotgate::net::BoundListener;
 use hotgate::route::{ClusterId, Routes};
 use hotgate::shared::audit::{Audit, AuditEntry};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
@@ -26,6 +25,8 @@ use hotgate::shared::quota_facts::{Changed, QuotaFacts};
 use hotgate::shared::tallies::{QuotaTally, TalliesCell, WorkerTallies};
 use hotgate::shared::topology::{Address, Node, NodeIndex, Role, Shard, Topology, UpstreamKind};
 use hotgate::shared::upstream_facts::UpstreamFacts;
+
+pub use served::Served;
 
 pub const SKU: &[u8] = b"sku:{8421}:reserved";
 pub const MARKUP: &[u8] = b"<img src=x onerror=document.title='owned'>";
@@ -440,60 +441,5 @@ impl Sale {
         *self.stage.hot.lock().unwrap() =
             Arc::new(HotSet { version: 9, entries, total_ops: all, ..HotSet::default() });
         self.stage.cell.publish(&self.tallies);
-    }
-}
-
-/// A board that shows the story's last frame, served on a free port of loopback.
-pub struct Served {
-    pub url: String,
-    pub stage: Arc<Stage>,
-    pub board: Arc<Board>,
-    pub sampler: Sampler,
-    pub clock: Clock,
-    stop: tokio::sync::oneshot::Sender<()>,
-}
-
-impl Served {
-    /// Serves `stage` as it is now.
-    pub async fn start(stage: Arc<Stage>, token: Option<&'static str>) -> Self {
-        let sources = Arc::new(stage.sources());
-        let mut sampler = Sampler::new(sources.clone());
-        let clock = Clock { monotonic_ms: 0, unix_ms: START_MS };
-        let view = sampler.tick(clock);
-        let board = Arc::new(Board::new(Frame::new(view, sampler.history())));
-        let listener = BoundListener::alone(([127, 0, 0, 1], 0).into()).unwrap();
-        let url = format!("http://{}", listener.address().unwrap());
-        let tokens: Arc<[AdminToken]> =
-            token.map(|token| AdminToken::new("admin.token", token, true)).into_iter().collect();
-        let options = HttpOptions { tokens: Box::new(move || tokens.clone()), connections_max: 64 };
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let shown = board.clone();
-        // A runtime of its own, whose end closes every connection at once, as the end of the process would.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = listener.accepting().unwrap();
-                tokio::select! {
-                    served = serve(listener, shown, sources, options, std::future::pending()) => served.unwrap(),
-                    _ = stopped => {}
-                }
-            });
-        });
-        Self { url, stage, board, sampler, clock, stop }
-    }
-
-    /// Ends the server and cuts its connections.
-    pub fn stop(self) {
-        let _ = self.stop.send(());
-    }
-
-    /// Samples once more, a tick later.
-    pub fn tick(&mut self) {
-        self.clock.monotonic_ms += TICK_MS;
-        self.clock.unix_ms += TICK_MS;
-        // A worker publishes whatever it does.
-        self.stage.cell.publish(&self.stage.cell.load());
-        let view = self.sampler.tick(self.clock);
-        self.board.publish(Frame::new(view, self.sampler.history()));
     }
 }

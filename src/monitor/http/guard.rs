@@ -20,11 +20,11 @@ use axum::response::Response;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
-use super::Shared;
 use super::allowance::{Allowance, Class};
 use super::assets::CONTENT_SECURITY_POLICY;
 use super::connections::Source;
 use super::listener::Peer;
+use super::{Shared, last};
 use crate::monitor::sources::Latest;
 use crate::monitor::turned_away::Reason;
 use crate::net::SocketName;
@@ -122,7 +122,7 @@ impl Guard {
     }
 
     fn admits(&self, peer: &SocketName, request: &Request) -> bool {
-        // The lock is held for this arithmetic only, on the control thread.
+        // The lock is held for this arithmetic only.
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
         let source = Source::of(peer);
         self.class_of(request).is_none_or(|class| allowance.take(source, class, Instant::now()))
@@ -159,12 +159,6 @@ pub async fn admit(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// After this answer the connection is closed.
-fn last(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

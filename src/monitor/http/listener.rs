@@ -1,19 +1,20 @@
 //! Accepts connections and serves them, with time limits.
 //!
-//! `connections` bounds how many there are, and says which one gives way to the next. A handshake, and then each header, must be
+//! `connections` bounds how many there are, and says which one gives way to the next: nobody waits to be accepted. A handshake, and then each header, must be
 //! complete within [`HEADER_PATIENCE`], however steadily its bytes come. A connection without progress for [`PATIENCE`] is closed, for
 //! example one that does not read its event stream. `guard` bounds what a request may take after its header.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -23,7 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::connections::{Connections, Course, Doing, Entrance, Source};
+use super::connections::{Connections, Place, Refused, Source, locked};
+use super::{PROBES, error, last};
 use crate::monitor::turned_away::{Reason, TurnedAway};
 use crate::net;
 
@@ -39,6 +41,10 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is told to an address with as many streams as it may have connections.
+const CROWDED: &str =
+    "this address has all of the connections that one may have; /healthz and /readyz are always answered";
+
 /// The address of the asker.
 #[derive(Clone, Debug)]
 pub struct Peer(pub net::SocketName);
@@ -52,7 +58,7 @@ pub async fn serve(
     turned_away: Arc<TurnedAway>,
     until: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut connections = Connections::new(connections_max);
+    let connections = Arc::new(Mutex::new(Connections::new(connections_max)));
     let mut tasks = JoinSet::new();
     tokio::pin!(until);
     loop {
@@ -67,24 +73,22 @@ pub async fn serve(
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                 // One that was closed for another is not in the table any more.
                 if let Ok(number) = ended {
-                    connections.leave(number);
+                    locked(&connections).leave(number);
                 }
             }
             accepted = listener.accept() => match accepted {
                 Ok(stream) => {
                     // Whoever has gone already has no name.
                     let Ok(address) = stream.peer() else { continue };
-                    let Some((number, course, closed)) = enter(&mut connections, Source::of(&address)).await else {
-                        turned_away.count(Reason::Source);
-                        continue;
-                    };
+                    let (number, closed) = locked(&connections).enter(Source::of(&address));
                     closed.into_iter().for_each(|reason| turned_away.count(reason));
-                    let served = serve_one(stream, address, app.clone(), course, Arc::clone(&turned_away));
+                    let place = Place::new(Arc::clone(&connections), number);
+                    let served = serve_one(stream, address, app.clone(), place, Arc::clone(&turned_away));
                     let task = tasks.spawn(async move {
                         served.await;
                         number
                     });
-                    connections.serve(number, task);
+                    locked(&connections).tend(number, task);
                     // What was accepted is read before the next takes its place, and what was closed for it is gone.
                     tokio::task::yield_now().await;
                 }
@@ -94,22 +98,11 @@ pub async fn serve(
     }
 }
 
-/// Takes a connection in, as soon as another may give way; none where its address has as many streams as connections.
-async fn enter(connections: &mut Connections, source: Source) -> Option<(u64, Arc<Course>, Option<Reason>)> {
-    loop {
-        match connections.enter(source) {
-            Entrance::Entered { number, course, closed } => return Some((number, course, closed)),
-            Entrance::Later(pause) => sleep(pause).await,
-            Entrance::Refused => return None,
-        }
-    }
-}
-
 async fn serve_one(
     mut stream: net::Stream,
     address: net::SocketName,
     app: Router,
-    course: Arc<Course>,
+    place: Place,
     turned_away: Arc<TurnedAway>,
 ) {
     match timeout(HEADER_PATIENCE, poll_fn(|cx| stream.poll_handshake(cx))).await {
@@ -122,18 +115,34 @@ async fn serve_one(
     let io = TokioIo::new(PatientStream::new(stream, Arc::clone(&unfinished)));
     let inner = TowerToHyperService::new(app);
     let (has_asked, is_unfinished) = (Arc::clone(&asked), Arc::clone(&unfinished));
+    let counted = Arc::clone(&turned_away);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
         is_unfinished.store(false, Ordering::Relaxed);
-        course.turn(Doing::Answering);
         request.extensions_mut().insert(ConnectInfo(Peer(address.clone())));
-        request.extensions_mut().insert(Arc::clone(&course));
-        let (answer, course) = (inner.call(request), Arc::clone(&course));
-        async move {
-            let answer = answer.await;
-            if course.now().0 == Doing::Answering {
-                course.turn(Doing::Kept);
+        request.extensions_mut().insert(place.clone());
+        // Probes are answered where they are: they need no place among those that are served.
+        let may = match PROBES.contains(&request.uri().path()) {
+            true => {
+                place.probe();
+                Ok(None)
             }
+            false => place.serve(),
+        };
+        let answer = may.map(|closed| {
+            closed.into_iter().for_each(|reason| counted.count(reason));
+            inner.call(request)
+        });
+        let (place, counted) = (place.clone(), Arc::clone(&counted));
+        async move {
+            let answer = match answer {
+                Ok(answer) => answer.await,
+                Err(Refused) => {
+                    counted.count(Reason::Source);
+                    Ok(last(error(StatusCode::SERVICE_UNAVAILABLE, CROWDED)))
+                }
+            };
+            place.answered().into_iter().for_each(|reason| counted.count(reason));
             answer
         }
     });

@@ -7,11 +7,17 @@
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
 //! | `POST /api/quotas`, `POST /api/sales` | who has a token that may change | a change of a quota, of a sale |
 //!
-//! It does not slow the data path down: it runs on the control thread, answers from the board, whose renderings are made at most
-//! four times a second, and is bounded in connections, streams and requests per second.
+//! ```text
+//!   HTTP thread: accept, header, who may and how often, health checks  --request-->  control thread: what needs figures or changes something
+//! ```
 //!
-//! `/healthz`, `/readyz` and `/metrics` are always answered: the next connection always gets in (`connections`), a header has a
-//! deadline (`listener`), floods take from their own allowance (`allowance`), and refusals are counted (`turned_away`).
+//! It does not slow the data path down: it answers from the board, whose renderings are made at most four times a second, and is
+//! bounded in connections, streams and requests per second.
+//!
+//! `/healthz`, `/readyz` and `/metrics` are always answered: whoever connects gets in at once (`connections`), a header has a
+//! deadline (`listener`), floods take from their own allowance (`allowance`), and refusals are counted (`turned_away`). They need no
+//! place among those that are served, and health checks do not need the control thread (`control_thread`), so nothing that others ask for holds
+//! them up.
 //!
 //! It keeps strangers out: it listens on loopback by default, checks the `Host` header there against DNS rebinding, compares tokens
 //! in constant time, and the page may load nothing from elsewhere.
@@ -21,6 +27,7 @@ mod assets;
 mod audit;
 mod clients;
 mod connections;
+mod control_thread;
 mod events;
 mod guard;
 mod listener;
@@ -36,18 +43,24 @@ use super::exposition;
 use super::sources::{Latest, Sources};
 use super::turned_away::Reason;
 use super::view::Readiness;
-use crate::net::{Listener, SocketName};
+use crate::net::{BoundListener, SocketName};
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 use clients::ClientsCache;
+pub use connections::WAITING_PER_SERVED;
 use guard::Guard;
 pub use guard::{AdminToken, Caller};
 use serde::Deserialize;
 use serde_json::json;
 use stream::Streams;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+
+/// The paths of health checks and of scrapes, which are answered whoever else is served.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The longest body of a request: a change names a key, and the longest name that one can be held under has 4 KiB.
 const BODY_BYTES_MAX: usize = 32 * 1024;
@@ -56,7 +69,7 @@ const BODY_BYTES_MAX: usize = 32 * 1024;
 pub struct HttpOptions {
     /// The tokens that hold now; a reload may change them. None: everyone may look and nobody may change anything.
     pub tokens: Latest<Arc<[AdminToken]>>,
-    /// Connections at once; for the next one another gives way.
+    /// Connections that are served at once; for the next one another gives way.
     pub connections_max: usize,
 }
 
@@ -77,22 +90,48 @@ impl Shared {
     }
 }
 
-/// Serves until `until` completes or the future is dropped. The caller binds the listener, since where it listens is the
-/// configuration's business.
+/// Serves until `until` completes or the future is dropped, on a thread of its own; what needs figures is answered on the runtime of the
+/// caller. The caller binds the listener, since where it listens is the configuration's business.
+///
+/// # Errors
+/// There is no thread to be had, or the runtime can't follow the listener.
 pub async fn serve(
-    listener: Listener,
+    listener: BoundListener,
     board: Arc<Board>,
     sources: Arc<Sources>,
     options: HttpOptions,
     until: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let address = listener.local()?;
-    let (connections_max, turned_away) = (options.connections_max, Arc::clone(&sources.turned_away));
-    let app = router(address, board, sources, options);
-    listener::serve(listener, app, connections_max, turned_away, until).await
+    let control = Handle::current();
+    let serve = async move |told: oneshot::Receiver<()>| {
+        let listener = listener.accepting()?;
+        let address = listener.local()?;
+        let (connections_max, turned_away) = (options.connections_max, Arc::clone(&sources.turned_away));
+        let app = router(address, board, sources, options, control);
+        let (mut told, finish) = (told, Arc::new(Notify::new()));
+        let until = Arc::clone(&finish);
+        let served = listener::serve(listener, app, connections_max, turned_away, until.notified());
+        tokio::pin!(served);
+        tokio::select! {
+            outcome = &mut served => return outcome,
+            // Nobody tells it any more if all is to end at once.
+            told = &mut told => match told {
+                Ok(()) => finish.notify_one(),
+                Err(_) => return Ok(()),
+            },
+        }
+        served.await
+    };
+    control_thread::beside(serve, until).await
 }
 
-fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options: HttpOptions) -> Router {
+fn router(
+    address: SocketName,
+    board: Arc<Board>,
+    sources: Arc<Sources>,
+    options: HttpOptions,
+    control: Handle,
+) -> Router {
     let shared = Arc::new(Shared {
         board,
         sources,
@@ -117,6 +156,7 @@ fn router(address: SocketName, board: Arc<Board>, sources: Arc<Sources>, options
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))
+        .layer(middleware::from_fn_with_state(control, control_thread::pass_on))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));
     let files = assets::FILES.iter().fold(Router::new(), |router, (path, media_type, text)| {
         router.route(path, get(async move || ([(header::CONTENT_TYPE, *media_type)], *text)))
@@ -166,4 +206,10 @@ fn json_bytes(body: bytes::Bytes) -> Response {
 /// An error as JSON, with a sentence for the person at the other end.
 fn error(status: StatusCode, sentence: &str) -> Response {
     (status, Json(json!({ "error": sentence }))).into_response()
+}
+
+/// After this answer the connection is closed.
+fn last(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }

@@ -19,7 +19,7 @@ use futures_util::stream::unfold;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Shared;
-use super::connections::{Course, Doing, Source};
+use super::connections::{Place as Connection, Source};
 use super::listener::Peer;
 use crate::monitor::turned_away::Reason;
 
@@ -45,7 +45,7 @@ impl Streams {
 
     /// A place for one more, if there is one.
     fn enter(self: &Arc<Self>, source: Source) -> Option<Place> {
-        // The lock is held for this arithmetic only, on the control thread.
+        // The lock is held for this arithmetic only.
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let own = open.get(&source).copied().unwrap_or(0);
         if own >= self.source_max || open.values().sum::<usize>() >= self.streams_max {
@@ -76,13 +76,13 @@ impl Drop for Place {
 pub async fn open(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    Extension(course): Extension<Arc<Course>>,
+    Extension(connection): Extension<Connection>,
 ) -> Response {
     let Some(place) = shared.streams.enter(Source::of(&peer)) else {
         let sentence = "as many event streams are open as may be: ask /api/stats now and then instead";
         return shared.turn_away(Reason::Streams, StatusCode::SERVICE_UNAVAILABLE, sentence);
     };
-    course.turn(Doing::Streaming);
+    connection.stream();
     let mut period = interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = unfold((shared, period, place), async |(shared, mut period, place)| {
