@@ -23,6 +23,7 @@ mod route_relations;
 mod routes;
 pub mod schema;
 mod sections;
+mod setting_names;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -40,6 +41,7 @@ pub use routes::MovedKeys;
 pub use sections::{
     Admin, Auth, Bearer, Config, Gateway, Limits, Log, SlowLog, Tls, TlsCertificate, Upstream, User,
 };
+pub use setting_names::naming;
 pub use types::{
     ClientAuth, ExpireWhen, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom,
     ReadPolicy, RuleMode, Secret, SocketMode, UpstreamIdentity, UpstreamKindChoice, UserFrom,

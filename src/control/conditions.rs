@@ -2,7 +2,7 @@
 //! file that was not taken over.
 
 use crate::monitor::ledger;
-use crate::monitor::view::Conditions;
+use crate::monitor::view::{Conditions, ServerFault};
 use crate::shared::gateway::Gateway;
 use crate::shared::probes::NodeProbe;
 use crate::shared::topology::{SLOTS, Topology, UpstreamKind};
@@ -12,13 +12,21 @@ pub fn conditions(gateway: &Gateway) -> Conditions {
     let topology = gateway.topology.load();
     let file = gateway.config_file.load();
     let (mut unusable_servers, stray_servers) = unusable_servers(gateway, &topology);
-    let sentinels: Vec<_> = gateway.facts.iter().map(|facts| facts.sentinels()).collect();
-    unusable_servers.extend(sentinels.iter().flat_map(|trouble| trouble.unusable.iter().cloned()));
+    let (config, mut no_sentinel) = (gateway.config.load(), false);
+    for cluster in config.clusters() {
+        let trouble = gateway.facts_of(cluster).sentinels();
+        let fault = |what: &String| ServerFault {
+            cluster: config.cluster_name(cluster).to_owned(),
+            what: what.clone(),
+        };
+        unusable_servers.extend(trouble.unusable.iter().map(fault));
+        no_sentinel |= trouble.is_blind;
+    }
     Conditions {
         unserved_slots: unserved_slots(&topology),
         clusters_away: clusters_away(gateway),
         unusable_servers,
-        no_sentinel: sentinels.iter().any(|trouble| trouble.is_blind),
+        no_sentinel,
         stray_servers,
         reload_refused: file.refused.clone(),
         restart_needed: file.restart_needed.clone(),
@@ -51,7 +59,7 @@ fn unserved_slots(topology: &Topology) -> u32 {
 }
 
 /// Servers of the configuration that are no nodes, for those are told of as nodes: the ones that can't be used, and those of another cluster.
-fn unusable_servers(gateway: &Gateway, topology: &Topology) -> (Vec<String>, Vec<String>) {
+fn unusable_servers(gateway: &Gateway, topology: &Topology) -> (Vec<ServerFault>, Vec<ServerFault>) {
     let config = gateway.config.load();
     let (mut unusable, mut stray) = (Vec::new(), Vec::new());
     for cluster in config.clusters() {
@@ -61,8 +69,9 @@ fn unusable_servers(gateway: &Gateway, topology: &Topology) -> (Vec<String>, Vec
                 continue;
             }
             let Some(probe) = gateway.probes.of(cluster, address) else { continue };
-            unusable.extend(fault(&probe).map(|why| format!("{address}: {why}")));
-            stray.extend(probe.stranger_id.map(|_| address.to_string()));
+            let named = |what: String| ServerFault { cluster: config.cluster_name(cluster).to_owned(), what };
+            unusable.extend(fault(&probe).map(|why| named(format!("{address}: {why}"))));
+            stray.extend(probe.stranger_id.map(|_| named(address.to_string())));
         }
     }
     (unusable, stray)

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::merged::Merged;
 use super::window::Window;
+use crate::route::Routes;
 use crate::shared::labels::{NodeRefusal, NodeState};
 use crate::shared::probes::{NodeProbe, Rows};
 use crate::shared::tallies::NodeTally;
@@ -19,6 +20,8 @@ use crate::shared::topology::{ClusterMap, Node, NodeIndex, Role, Topology};
 pub struct NodeView {
     /// `host:port`.
     pub node: String,
+    /// The cluster that it belongs to.
+    pub cluster: String,
     /// `master` or `replica`.
     pub role: &'static str,
     /// Reachable as far as the cluster and the workers know.
@@ -134,6 +137,8 @@ pub struct NodeInput<'a> {
     pub merged: &'a Merged,
     /// Who holds which slots.
     pub topology: &'a Topology,
+    /// The clusters by name.
+    pub routes: &'a Routes,
     /// What the nodes said.
     pub probes: &'a Rows,
     /// When that was looked at.
@@ -177,6 +182,7 @@ impl NodeInput<'_> {
         };
         NodeView {
             node: node.address.to_string(),
+            cluster: self.routes.name_of(node.cluster).to_owned(),
             role: match node.role {
                 Role::Master => "master",
                 Role::Replica => "replica",

@@ -147,6 +147,7 @@ impl Sampler {
                 refusals: &refusals,
                 merged,
                 topology: &topology,
+                routes: &sources.routes,
                 probes: &(sources.probes)(),
                 now: Instant::now(),
             },

@@ -1,24 +1,30 @@
 //! Which masters have lost their replicas: a cluster that never had any is not told that it has none.
 
+use std::collections::HashMap;
+
 use super::view::NodeView;
 
 /// A cluster that has had no replica for so long is taken for one that is to have none.
 const FORGOTTEN_MS: u64 = 24 * 3_600_000;
 
-/// Remembers when a replica was last known.
+/// Remembers of each cluster when a replica was last known. The clusters are those of the configuration.
 #[derive(Debug, Default)]
 pub struct Shards {
-    seen_ms: Option<u64>,
+    seen_ms: HashMap<String, u64>,
 }
 
 impl Shards {
     /// Marks the masters that have slots and no replica that is up, if there are, or lately were, replicas.
     pub fn mark(&mut self, now_ms: u64, nodes: &mut [NodeView]) {
-        if nodes.iter().any(|node| node.role == "replica") {
-            self.seen_ms = Some(now_ms);
+        for node in nodes.iter().filter(|node| node.role == "replica") {
+            match self.seen_ms.get_mut(&node.cluster) {
+                Some(seen_ms) => *seen_ms = now_ms,
+                None => drop(self.seen_ms.insert(node.cluster.clone(), now_ms)),
+            }
         }
-        let is_remembered = self.seen_ms.is_some_and(|seen_ms| now_ms < seen_ms + FORGOTTEN_MS);
         for node in nodes.iter_mut().filter(|node| node.role == "master" && node.slots > 0) {
+            let seen_ms = self.seen_ms.get(&node.cluster);
+            let is_remembered = seen_ms.is_some_and(|seen_ms| now_ms < seen_ms + FORGOTTEN_MS);
             node.lost_replicas = is_remembered && node.replicas_up == 0;
         }
     }
@@ -58,5 +64,13 @@ mod tests {
         check(4, [None, None], [true, true]);
         check(FORGOTTEN_MS + 2, [None, None], [true, true]);
         check(FORGOTTEN_MS + 3, [None, None], [false, false]);
+    }
+
+    #[test]
+    fn a_replica_of_one_cluster_is_none_that_another_lacks() {
+        let mut nodes = nodes([Some(0), None]);
+        nodes[1].cluster = "orders".to_owned();
+        Shards::default().mark(0, &mut nodes);
+        assert_eq!([nodes[0].lost_replicas, nodes[1].lost_replicas], [true, false]);
     }
 }

@@ -273,6 +273,15 @@ pub struct CertificateView {
     pub refused: Option<String>,
 }
 
+/// A server that the configuration names and that is no node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerFault {
+    /// The cluster under which it is named.
+    pub cluster: String,
+    /// Its address, and why it can't be used where that is not said otherwise.
+    pub what: String,
+}
+
 /// What is wrong besides what is counted.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
@@ -281,11 +290,11 @@ pub struct Conditions {
     /// Clusters of several that serve nothing, with why, as clauses.
     pub clusters_away: Vec<String>,
     /// Servers that the configuration names and that can't be used, with why, as clauses.
-    pub unusable_servers: Vec<String>,
+    pub unusable_servers: Vec<ServerFault>,
     /// The servers of a cluster are named by Sentinels, and none of these can be used.
     pub no_sentinel: bool,
     /// Servers that it names and that belong to another cluster.
-    pub stray_servers: Vec<String>,
+    pub stray_servers: Vec<ServerFault>,
     /// What happened to the gateway's own threads and clock.
     pub upsets: UpsetsView,
     /// Why the last reload was refused, as clauses; empty if it was not.

@@ -116,6 +116,11 @@ impl Routes {
         ClusterId::DEFAULT
     }
 
+    /// The name of a cluster.
+    pub fn name_of(&self, cluster: ClusterId) -> &str {
+        self.several().map_or(DEFAULT_CLUSTER, |table| table.name_of(cluster))
+    }
+
     /// The rules and the names of clusters, where there are several.
     #[inline]
     pub fn several(&self) -> Option<&RouteTable> {

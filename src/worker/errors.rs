@@ -47,12 +47,12 @@ impl fmt::Display for UpstreamError {
         match self {
             Self::NoneKnown(Some(why)) => write!(f, "no upstream server can be used: {why}"),
             Self::NoneKnown(None) => f.write_str(
-                "no upstream server has answered yet; see `upstream.servers` and the gateway's log",
+                "no upstream server has answered yet; see the servers in its configuration and its log",
             ),
             Self::Unassigned(SlotAt { slot, .. }) | Self::NoReplica(SlotAt { slot, .. }) => {
                 write!(
                     f,
-                    "no replica of the master of slot {slot} can be used, and upstream.read_from allows nothing else"
+                    "no replica of the master of slot {slot} can be used, and read_from of its cluster allows nothing else"
                 )
             }
             Self::Unreachable(node, why) => {

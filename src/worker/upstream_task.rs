@@ -441,6 +441,7 @@ impl Worker {
     /// Hands on what the connection carried and says how long it waits.
     fn back_off(&mut self, key: UpstreamKey, failures: u32, why: &str) -> Option<Duration> {
         let cluster = self.upstreams.connections.get(key)?.cluster;
+        let why = config::naming(&self.core.upstream_of(cluster).name, why);
         let pause = backoff(self.core.upstream_of(cluster), failures);
         let due_ns = self.core.now_ns + pause.as_nanos() as u64;
         self.upstreams.set_phase(key, Phase::Waiting(due_ns));
@@ -452,7 +453,7 @@ impl Worker {
             let reason = RefreshReason::ConnectionFailed(node.address.clone());
             self.core.refresh(node.cluster, reason);
         }
-        self.fail_all(key, why);
+        self.fail_all(key, &why);
         if keep && wanted {
             if let Some(upstream) = self.upstreams.connections.get_mut(key) {
                 upstream.closing = false;

@@ -27,6 +27,7 @@ mod demo;
 mod ends;
 mod events;
 mod headlines;
+mod headlines_clusters;
 mod headlines_gateway;
 mod headlines_keys;
 mod headlines_pairs;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotgate::detect::{Class, HotSet, Rates};
-use hotgate::monitor::view::{Conditions, Readiness};
+use hotgate::monitor::view::{Conditions, Readiness, ServerFault};
 use hotgate::route::ClusterId;
 use hotgate::shared::events::{Event, EventKind};
 use hotgate::shared::labels::NodeRefusal;
@@ -202,7 +202,10 @@ async fn a_gateway_in_trouble_can_be_read_by_everyone() {
         *stage.conditions.lock().unwrap() = Conditions {
             reload_refused: vec!["/etc/hotgate/hotgate.toml:12:1: gateway.worker: unknown key".into()],
             restart_needed: vec!["gateway.listen".into()],
-            unusable_servers: vec!["redis-old.internal:6379: cannot resolve: no such host".into()],
+            unusable_servers: vec![ServerFault {
+                cluster: "default".into(),
+                what: "redis-old.internal:6379: cannot resolve: no such host".into(),
+            }],
             ..Conditions::default()
         };
     }

@@ -24,6 +24,7 @@ use super::registry::{Registry, RegistryFull};
 use super::sentinel::{SentinelFollowers, Watched, ask_sentinels};
 use super::settings::KeeperSettings;
 use super::view::ClusterView;
+use crate::config::naming;
 use crate::control::backoff::{Backoff, jittered};
 use crate::control::upstream_client::Timeouts;
 use crate::route::ClusterId;
@@ -245,6 +246,9 @@ impl TopologyKeeper {
             Some(watched) => self.discover_named(watched, &asking).await,
             None => discover(self.candidates(&settings, asking.kind, redirect_targets), &asking).await,
         };
+        for (_, why) in &mut discovery.failures {
+            *why = naming(&settings.name, why);
+        }
         let Some((kind, view)) = self.judge(&mut discovery, &settings) else {
             let unheard = !discovery.is_wrong;
             self.complain(discovery.failures, unheard);
@@ -254,7 +258,12 @@ impl TopologyKeeper {
         if self.complaint.take().is_some() {
             tracing::info!("the upstream answers again");
         }
-        self.facts.set_trouble(trouble_of(&discovery, kind, settings.sentinels.is_some()));
+        let trouble = trouble_of(&discovery, kind, settings.sentinels.is_some());
+        let named = |trouble: UpstreamTrouble| UpstreamTrouble {
+            why: naming(&settings.name, &trouble.why),
+            ..trouble
+        };
+        self.facts.set_trouble(trouble.map(named));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
         self.topology.end_discovery(self.cluster, number);
@@ -290,7 +299,9 @@ impl TopologyKeeper {
     ) -> (Vec<Address>, Vec<(Address, String)>) {
         let heard = ask_sentinels(watched, timeouts, self.seen_epoch).await;
         let is_blind = heard.masters.is_empty();
-        let unusable = heard.failures.iter().map(|(address, why)| format!("{address}: {why}")).collect();
+        let name = &self.settings.borrow().name;
+        let told = |(address, why): &(Address, String)| format!("{address}: {}", naming(name, why));
+        let unusable = heard.failures.iter().map(told).collect();
         let trouble = SentinelTrouble { unusable, is_blind };
         if *self.facts.sentinels() != trouble {
             if is_blind {

@@ -239,7 +239,12 @@ impl SentinelFollowers {
 async fn follow(sentinel: Address, watched: Watched, timeouts: Timeouts, switched: Arc<Notify>) {
     let mut pause = Backoff::new(LISTEN_PAUSE, LISTEN_PAUSE_MAX);
     loop {
-        let heard = listen(&sentinel, &watched, timeouts, &switched, &mut pause).await;
+        let mut is_listening = false;
+        let heard = listen(&sentinel, &watched, timeouts, (&switched, &mut is_listening), &mut pause).await;
+        // One that has gone may be the last: whether any can be asked is to be known now.
+        if is_listening {
+            switched.notify_one();
+        }
         if let Err(error) = heard {
             tracing::debug!(%sentinel, "not listened to: {error}");
         }
@@ -252,7 +257,7 @@ async fn listen(
     sentinel: &Address,
     watched: &Watched,
     timeouts: Timeouts,
-    switched: &Notify,
+    (switched, is_listening): (&Notify, &mut bool),
     pause: &mut Backoff,
 ) -> Result<(), UpstreamError> {
     let mut client = UpstreamClient::connect(sentinel, &watched.credentials, timeouts).await?;
@@ -266,6 +271,7 @@ async fn listen(
             }
         };
         pause.reset();
+        *is_listening = true;
         let Ok(Some((OwnedFrame::Array(words), _))) = decode(&heard) else { continue };
         let concerns =
             words.last().and_then(text).and_then(|said| said.split(' ').next()) == Some(&watched.master);

@@ -23,6 +23,8 @@ pub struct KeeperSettings {
     pub kind: Option<UpstreamKind>,
     /// The login of the gateway at the servers.
     pub credentials: Credentials,
+    /// The cluster, by which sentences name its settings.
+    pub name: String,
     /// How long to wait for one node.
     pub timeouts: Timeouts,
     /// Between discoveries when nobody asks for one; each is shortened by up to half, at random.
@@ -61,6 +63,7 @@ impl KeeperSettings {
                 next: upstream.password_next.clone(),
                 dialer: dialer.clone(),
             },
+            name: upstream.name.clone(),
             timeouts: Timeouts { connect: upstream.connect_timeout, reply: upstream.request_timeout },
             refresh_interval: upstream.topology_refresh,
         }

@@ -32,6 +32,7 @@ struct Kept {
 /// Runs a keeper that looks by itself only once an hour, so that what the tests see is due to what they do.
 fn keep(seeds: &[Address], kind: Option<UpstreamKind>) -> Kept {
     keep_with(KeeperSettings {
+        name: "default".to_owned(),
         sentinels: None,
         seeds: seeds.to_vec(),
         kind,
@@ -206,6 +207,7 @@ async fn a_cluster_that_refuses_shards_is_read_by_slots() {
     ];
     let cluster = PrivateCluster::start(3, 0, &acl).await.unwrap();
     let kept = keep_with(KeeperSettings {
+        name: "default".to_owned(),
         sentinels: None,
         seeds: cluster.addresses(),
         kind: None,

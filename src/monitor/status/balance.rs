@@ -1,5 +1,7 @@
 //! How requests, bytes and keys lie on the masters: a hot shard.
 
+use std::collections::BTreeSet;
+
 use super::{Findings, Level, StatusInput, percent};
 use crate::monitor::view::NodeView;
 
@@ -13,11 +15,23 @@ const SKEW_REQUESTS_PER_S_MIN: f64 = 1_000.0;
 const SKEW_BYTES_PER_S_MIN: f64 = 10_000_000.0;
 const SKEW_KEYS_MIN: f64 = 10_000.0;
 
-/// One master that takes several times its share, which is that of its slots, is a hot shard. Where one key makes it so, that key is the
-/// cause, and has a sentence of its own; it does not make the data lie askew.
+/// One master that takes several times its share of what its cluster takes, which is that of its slots, is a hot shard. Where one key makes
+/// it so, that key is the cause, and has a sentence of its own; it does not make the data lie askew. What clusters take of each
+/// other is what routes say.
 pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
-    let masters: Vec<&NodeView> =
-        input.nodes.iter().filter(|node| node.role == "master" && node.slots > 0).collect();
+    let clusters: BTreeSet<&str> = input.nodes.iter().map(|node| node.cluster.as_str()).collect();
+    for cluster in &clusters {
+        let of_it = input.nodes.iter().filter(|node| node.cluster == *cluster);
+        let masters: Vec<&NodeView> = of_it.filter(|node| node.role == "master" && node.slots > 0).collect();
+        let of_all = match clusters.len() {
+            1 => "all ".to_owned(),
+            _ => format!("the cluster {cluster}'s "),
+        };
+        judge_cluster(&masters, &of_all, input, found);
+    }
+}
+
+fn judge_cluster(masters: &[&NodeView], of_all: &str, input: &StatusInput<'_>, found: &mut Findings) {
     let slots: f64 = masters.iter().map(|node| f64::from(node.slots)).sum();
     let busiest = |of: fn(&NodeView) -> f64, least: f64| {
         let per_slot = |node: &NodeView| of(node) / f64::from(node.slots);
@@ -35,10 +49,9 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
         |node: &str| input.hot_keys.iter().any(|key| key.node == node && key.share >= ONE_KEY_SHARE);
     let mut tell = |does: &str, (node, share, of_slots): (String, f64, f64), what: &str| {
         let (share, of_slots) = (percent(share), percent(of_slots));
-        found.add(
-            Level::Warning,
-            format!("Out of balance: {node} {does} {share} of all {what}, with {of_slots} of the slots."),
-        );
+        let text =
+            format!("Out of balance: {node} {does} {share} of {of_all}{what}, with {of_slots} of the slots.");
+        found.add(Level::Warning, text);
     };
     if let Some((skew, what)) = skewed.into_iter().flatten().find(|s| !by_one_key(&s.0.0)) {
         tell("takes", skew, what);

@@ -5,6 +5,7 @@ use super::*;
 use crate::monitor::losses::LossKind;
 use crate::monitor::node_view::ProbeView;
 use crate::monitor::upsets::UpsetsView;
+use crate::monitor::view::ServerFault;
 
 fn case(nodes: Vec<NodeView>) -> Case {
     Case { nodes, now: Now::default(), ..Case::default() }
@@ -110,13 +111,28 @@ fn slots_that_nobody_has_and_servers_that_are_no_use() {
     let conditions = Conditions { unserved_slots: 412, ..Conditions::default() };
     let sentence =
         "412 slots of the cluster have no master: requests for their keys fail; CLUSTER SLOTS shows which.";
-    check(of(conditions), Level::Critical, sentence);
-    let servers = ["old:6379: cannot resolve: no such host".to_owned(), "b:2: it does not answer".to_owned()];
+    check(of(conditions.clone()), Level::Critical, sentence);
+    // What nodes say for want of them is an effect.
+    let saying = |name| {
+        let refusals_per_s = [("clusterdown", 40.0)].into();
+        NodeView { refusals_per_s, ..node(name, "master", true) }
+    };
+    let nodes = || [saying("a:1"), saying("b:2"), node("c:3", "master", true)].to_vec();
+    assert_eq!(Case { nodes: nodes(), ..of(conditions) }.sentences(), [sentence]);
+    let sentence = "a:1 and another say that the cluster is down: see CLUSTER INFO on it (80/s).";
+    assert_eq!(case(nodes()).sentences(), [sentence]);
+    let of_cluster = |cluster: &str, what: &str| ServerFault { cluster: cluster.into(), what: what.into() };
+    let servers = ["old:6379: cannot resolve: no such host", "b:2: it does not answer"];
+    let servers = servers.map(|what| of_cluster("default", what));
     let conditions = Conditions { unusable_servers: servers.to_vec(), ..Conditions::default() };
     let sentence =
         "upstream.servers names what can't be used: old:6379: cannot resolve: no such host, and 1 more.";
     check(of(conditions.clone()), Level::Notice, sentence);
-    let stray = Conditions { stray_servers: vec!["a:9".into()], ..Conditions::default() };
+    let orders = vec![of_cluster("orders", "c:3: it does not answer")];
+    let of_orders = Conditions { unusable_servers: orders, ..Conditions::default() };
+    let sentence = "servers of [[cluster]] orders names what can't be used: c:3: it does not answer.";
+    check(of(of_orders), Level::Notice, sentence);
+    let stray = Conditions { stray_servers: vec![of_cluster("default", "a:9")], ..Conditions::default() };
     let sentence = "upstream.servers names servers of another cluster, which are not used: a:9.";
     check(of(stray), Level::Warning, sentence);
     // While none can be used, that says it of each.

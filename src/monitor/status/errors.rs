@@ -1,6 +1,7 @@
 //! Requests that fail. That is an effect: whatever is found to cause it comes before it.
 
 use super::{Findings, Level, StatusInput, percent, rate};
+use crate::config::naming;
 use crate::shared::labels::ErrorKind;
 
 /// Errors as a part of requests from which they are worth a warning, and a part that is an emergency.
@@ -37,12 +38,25 @@ fn why(input: &StatusInput<'_>) -> Option<String> {
         ErrorKind::UpstreamLost => "connections to Redis break while requests are on them",
         ErrorKind::UpstreamUnavailable => "Redis can't be reached",
         ErrorKind::UpstreamProtocol => "what answers in place of Redis does not speak RESP",
-        ErrorKind::Timeout => "Redis does not reply within upstream.request_timeout",
+        ErrorKind::Timeout => return Some(timed_out(input)),
         ErrorKind::RedirectExhausted => "nodes of the cluster send requests from one to the other",
         ErrorKind::UnknownOutcome => "connections broke after writes were sent, so their outcome is unknown",
         ErrorKind::Overload => "a queue or a buffer of the gateway is full",
     };
     Some(words.to_owned())
+}
+
+/// Which setting is over, where it is of one cluster.
+fn timed_out(input: &StatusInput<'_>) -> String {
+    let mut clusters = input.nodes.iter().map(|node| &node.cluster);
+    let (first, is_one) = (clusters.next(), clusters.all(|cluster| *cluster == input.nodes[0].cluster));
+    match first {
+        Some(_) if !is_one => "Redis does not reply within the request_timeout of its cluster".to_owned(),
+        first => {
+            let sentence = "Redis does not reply within upstream.request_timeout";
+            first.map_or_else(|| sentence.to_owned(), |cluster| naming(cluster, sentence))
+        }
+    }
 }
 
 /// Which node replies with errors, and what it says.

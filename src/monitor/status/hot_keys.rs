@@ -6,8 +6,10 @@ use crate::monitor::view::HotKeyView;
 
 /// The share of all key accesses from which one key is worth a sentence.
 const HOT_SHARE: f64 = 0.1;
-/// Combining that lets through at most this part of what was offered does its work.
+/// Combining that lets through at most this part of what was offered does its work, whatever the node.
 const COMBINED_SHARE_MAX: f64 = 0.2;
+/// What lets through more than this has not combined.
+const PASSED_SHARE_MIN: f64 = 0.9;
 
 pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
     for key in input.hot_keys.iter().filter(|key| key.share >= HOT_SHARE) {
@@ -27,6 +29,14 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
             _ if !is_served(key, input) => found.add(Level::Notice, format!("{load}.")),
             (Some(offered), Some(flushed)) if offered > 0.0 && flushed <= COMBINED_SHARE_MAX * offered => {
                 found.add(Level::Notice, format!("{load}, combined to {}/s.", rate(flushed)));
+            }
+            (Some(offered), Some(flushed)) if offered > 0.0 && flushed <= PASSED_SHARE_MIN * offered => {
+                let combined = format!("{load}, combined to {}/s", rate(flushed));
+                match is_late(key, input) {
+                    true => found
+                        .add(Level::Warning, format!("{combined}, which {} can't keep up with.", key.node)),
+                    false => found.add(Level::Notice, format!("{combined}.")),
+                }
             }
             _ if is_late(key, input) => found.add(
                 Level::Warning,

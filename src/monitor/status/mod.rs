@@ -62,6 +62,13 @@ pub struct StatusInput<'a> {
     pub conditions: &'a Conditions,
 }
 
+impl StatusInput<'_> {
+    /// Slots without a master are what is wrong. While nothing can be served, that is.
+    fn has_unserved_slots(&self) -> bool {
+        self.conditions.unserved_slots > 0 && *self.readiness == Readiness::Ready
+    }
+}
+
 /// Where rules put what they found.
 #[derive(Default)]
 struct Findings(Vec<Finding>);

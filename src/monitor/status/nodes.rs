@@ -1,6 +1,7 @@
 //! Single nodes: what can't be reached, what does not answer, what refuses, and who has lost its replicas.
 
 use super::{Findings, Level, StatusInput, duration_s, duration_us, is_nearly_full, percent, rate, whole};
+use crate::config::naming;
 use crate::monitor::view::{NodeView, Readiness};
 use crate::shared::labels::NodeRefusal;
 use crate::shared::topology::SLOTS;
@@ -31,7 +32,8 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
         judge_connections(&node, is_told, found);
         judge_pace(&node, found);
     }
-    if input.conditions.unserved_slots == 0 {
+    // Slots that nobody has make nodes say so, and are told of as the cause.
+    if !input.has_unserved_slots() {
         judge_down_clusters(input.nodes, found);
     }
     judge_replicas(input.nodes, found);
@@ -101,11 +103,10 @@ fn waiting(node: &NodeView) -> String {
 /// What a server says of its own state, in the words of an operator. One of them is enough to be told: it is refused work
 /// that somebody waits for, or that somebody would wait for.
 fn judge_refusals(node: &NodeView, found: &mut Findings) {
-    for refusal in NodeRefusal::ALL {
+    // That the cluster is down is told of once, for all of its nodes.
+    for refusal in NodeRefusal::ALL.iter().filter(|refusal| **refusal != NodeRefusal::ClusterDown) {
         let per_s = node.refusals_per_s.get(refusal.label());
-        // What all nodes of a cluster say alike is told once.
-        let is_told_once = *refusal == NodeRefusal::ClusterDown;
-        if per_s.is_none() && (is_told_once || node.probe.refuses != refusal.label()) {
+        if per_s.is_none() && node.probe.refuses != refusal.label() {
             continue;
         }
         let what = match refusal {
@@ -117,7 +118,7 @@ fn judge_refusals(node: &NodeView, found: &mut Findings) {
             NodeRefusal::Loading => "is loading its data",
             NodeRefusal::Busy => "is busy with a script that does not end: SCRIPT KILL ends it",
             NodeRefusal::MasterDown => "is a replica that has lost its master and refuses reads",
-            NodeRefusal::ClusterDown => "says that the cluster is down: see CLUSTER INFO on it",
+            NodeRefusal::ClusterDown => continue,
             NodeRefusal::TooFewReplicas => "has too few replicas in sync and refuses writes",
             NodeRefusal::NoPermission => "refuses commands because the gateway's user lacks a right (NOPERM)",
             NodeRefusal::NotLoggedIn => "wants a password from the gateway (NOAUTH): set upstream.password",
@@ -126,27 +127,30 @@ fn judge_refusals(node: &NodeView, found: &mut Findings) {
             (None, "replica") => Level::Notice,
             _ => Level::Critical,
         };
+        let what = naming(&node.cluster, what);
         let per_s = per_s.map_or(String::new(), |per_s| format!(" ({}/s)", rate(*per_s)));
         found.add(level, format!("{} {what}{per_s}.", node.node));
     }
 }
 
-/// Nodes that say that the cluster is down, though nobody asks them for anything.
+/// Nodes that say that the cluster is down, whether or not anybody asks them for anything.
 fn judge_down_clusters(nodes: &[NodeView], found: &mut Findings) {
     let label = NodeRefusal::ClusterDown.label();
-    if nodes.iter().any(|node| node.refusals_per_s.contains_key(label)) {
-        return;
-    }
-    let mut saying = nodes.iter().filter(|node| node.probe.refuses == label && node.role == "master");
+    let refused = |node: &NodeView| node.refusals_per_s.get(label).copied();
+    let mut saying = nodes
+        .iter()
+        .filter(|node| refused(node).is_some() || (node.probe.refuses == label && node.role == "master"));
     let Some(first) = saying.next() else { return };
     let more = match saying.count() {
         0 => "says".to_owned(),
         1 => "and another say".to_owned(),
         count => format!("and {count} more say"),
     };
+    let per_s: f64 = nodes.iter().filter_map(refused).sum();
+    let per_s = if per_s > 0.0 { format!(" ({}/s)", rate(per_s)) } else { String::new() };
     found.add(
         Level::Critical,
-        format!("{} {more} that the cluster is down: see CLUSTER INFO on it.", first.node),
+        format!("{} {more} that the cluster is down: see CLUSTER INFO on it{per_s}.", first.node),
     );
 }
 

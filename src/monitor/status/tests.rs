@@ -37,7 +37,8 @@ fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> Hot
 }
 
 pub(super) fn node(name: &str, role: &'static str, up: bool) -> NodeView {
-    NodeView { node: name.into(), role, up, state: "up", slots: 5_461, ..NodeView::default() }
+    let cluster = "default".to_owned();
+    NodeView { node: name.into(), cluster, role, up, state: "up", slots: 5_461, ..NodeView::default() }
 }
 
 fn quota(key: &str) -> QuotaView {
@@ -131,6 +132,14 @@ fn a_super_hot_key() {
         Level::Notice,
         "sku:{8421}:reserved takes 61 % of all requests (84,200/s), combined to 900/s.",
     );
+    // A quota folds at the key's home, however little there is to fold.
+    let partly = || vec![hot("k", 0.5, Some(69_000.0), Some(30_000.0))];
+    let sentence = "k takes 50 % of all requests (69,000/s), combined to 30,000/s.";
+    check(Case { hot_keys: partly(), ..Case::default() }, Level::Notice, sentence);
+    let late = NodeView { queue_us: 3_200, ..node("10.0.0.1:7000", "master", true) };
+    let found = Case { hot_keys: partly(), nodes: vec![late], ..Case::default() }.sentences();
+    let sentence = "k takes 50 % of all requests (69,000/s), combined to 30,000/s, which 10.0.0.1:7000 can't keep up with.";
+    assert_eq!(found[1], sentence);
     let bare = vec![hot("list:1", 0.5, None, None)];
     check(
         Case { hot_keys: bare, ..Case::default() },
@@ -200,6 +209,15 @@ fn one_node_takes_the_load_of_all() {
         Level::Warning,
         "Out of balance: a:1 takes 71 % of all requests, with 33 % of the slots.",
     );
+    // What one cluster takes of several is no matter of slots.
+    let mut several = nodes(5_000.0);
+    several.nodes[0].cluster = "orders".into();
+    check(several, Level::Ok, "All quiet: 12,300/s, p99 820 µs, no hot keys.");
+    let mut several = nodes(5_000.0);
+    several.nodes.push(NodeView { cluster: "orders".into(), ..node("d:4", "master", true) });
+    let sentence =
+        "Out of balance: a:1 takes 71 % of the cluster default's requests, with 33 % of the slots.";
+    check(several, Level::Warning, sentence);
     let of_one_key = vec![HotKeyView { node: "a:1".into(), ..hot("k", 0.6, None, None) }];
     check(
         Case { hot_keys: of_one_key, ..nodes(5_000.0) },

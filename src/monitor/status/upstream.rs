@@ -2,6 +2,7 @@
 
 use super::nodes::is_silent;
 use super::{Findings, Level, StatusInput, rate, whole};
+use crate::config::naming;
 use crate::monitor::view::{Conditions, Readiness};
 use crate::shared::labels::RedirectKind;
 
@@ -36,30 +37,31 @@ pub(super) fn judge(input: &StatusInput<'_>, found: &mut Findings) {
 
 /// Servers that are named and no nodes. While none can be used, that is told of each.
 fn judge_servers(conditions: &Conditions, found: &mut Findings) {
-    if !conditions.stray_servers.is_empty() {
-        let servers = conditions.stray_servers.join(", ");
-        found.add(
-            Level::Warning,
-            format!("upstream.servers names servers of another cluster, which are not used: {servers}."),
-        );
+    if let Some(first) = conditions.stray_servers.first() {
+        let of_it = conditions.stray_servers.iter().filter(|server| server.cluster == first.cluster);
+        let servers = of_it.map(|server| server.what.as_str()).collect::<Vec<_>>().join(", ");
+        let text =
+            format!("upstream.servers names servers of another cluster, which are not used: {servers}.");
+        found.add(Level::Warning, naming(&first.cluster, &text));
     }
     let unusable = &conditions.unusable_servers;
-    if let Some(first) = unusable.first().filter(|_| conditions.no_sentinel) {
-        let text = format!("No Sentinel can be asked, so a failover would go unnoticed: {first}.");
+    let Some(first) = unusable.first() else { return };
+    if conditions.no_sentinel {
+        let text = format!("No Sentinel can be asked, so a failover would go unnoticed: {}.", first.what);
         return found.add(Level::Warning, text);
     }
-    let Some(first) = unusable.first() else { return };
     let more = match unusable.len() {
         1 => String::new(),
         count => format!(", and {} more", whole(count as i64 - 1)),
     };
-    found.add(Level::Notice, format!("upstream.servers names what can't be used: {first}{more}."));
+    let text = format!("upstream.servers names what can't be used: {}{more}.", first.what);
+    found.add(Level::Notice, naming(&first.cluster, &text));
 }
 
 /// Slots that nobody has, and those on their way. The latter are no fault, and explain what takes longer.
 pub(super) fn judge_slots(input: &StatusInput<'_>, found: &mut Findings) {
-    let unserved = input.conditions.unserved_slots;
-    if unserved > 0 && *input.readiness == Readiness::Ready {
+    if input.has_unserved_slots() {
+        let unserved = input.conditions.unserved_slots;
         let (slots, have) = if unserved == 1 { ("slot", "has") } else { ("slots", "have") };
         let count = whole(i64::from(unserved));
         found.add(

@@ -44,7 +44,8 @@ impl Upstreams {
             tracing::warn!(
                 node = core.node_name(upstream.node),
                 said = %reply[1..].trim_ascii_end().escape_ascii(),
-                "the new upstream.user and upstream.password are refused: open connections go on as they are, new ones will fail"
+                cluster = core.upstream_of(upstream.cluster).name,
+                "the new user and password are refused: open connections go on as they are, new ones will fail"
             );
         }
     }
