@@ -5,8 +5,8 @@
 //! of a worker pass one turnstile, which lets one through and then waits until every task that was ready has had its turn. So
 //! an established client waits for one step at the most. At most `tls.handshakes_max` are under way; further clients wait in the
 //! kernel, not accepted, until one has ended, which it does within `tls.handshake_timeout`. A PROXY header counts as a part of a handshake.
-//! Plain ports have as many places of their own for headers. A balancer sends its header at once: where a place is wanted and none is free, the
-//! connection that has been waited for longest is closed for it, so that silent ones keep nobody out.
+//! Plain ports have as many places of their own for headers. A balancer sends its header at once: where a place is wanted and none is free,
+//! connections that have been silent for [`HEADER_GRACE`] are closed for it, so that they keep nobody out.
 //!
 //! Owns no client: whoever is through is admitted by [`super::accept`], and counts among the clients from then on.
 
@@ -75,11 +75,14 @@ enum Failure {
     Handshake(String),
 }
 
+/// A balancer sends its header with the connection. Who has kept a place for so long without one goes as soon as somebody else wants a place.
+const HEADER_GRACE: Duration = Duration::from_millis(100);
+
 /// The places of those who are not in yet.
 struct Places {
     free: std::sync::Arc<Semaphore>,
-    /// Who has one and has yet to send its header, the oldest first: what is notified when it has to go.
-    awaited: RefCell<VecDeque<Rc<Notify>>>,
+    /// Who has one and has yet to send its header, the oldest first: since when, and what is notified when it has to go.
+    awaited: RefCell<VecDeque<(Instant, Rc<Notify>)>>,
 }
 
 /// Somebody whose header is awaited.
@@ -93,28 +96,38 @@ impl Places {
         Self { free: std::sync::Arc::new(Semaphore::new(places_max)), awaited: RefCell::default() }
     }
 
-    /// A place, for which the one that has waited longest for its header goes if no other is free.
+    /// A place, when there is one.
     async fn take(&self) -> Option<OwnedSemaphorePermit> {
-        let free = std::sync::Arc::clone(&self.free);
-        if let Ok(place) = std::sync::Arc::clone(&free).try_acquire_owned() {
-            return Some(place);
+        loop {
+            let free = std::sync::Arc::clone(&self.free);
+            match timeout(HEADER_GRACE, free.acquire_owned()).await {
+                Ok(place) => return place.ok(),
+                Err(_) => self.send_silent_away(),
+            }
         }
-        if let Some(oldest) = self.awaited.borrow_mut().pop_front() {
-            oldest.notify_one();
-        }
-        free.acquire_owned().await.ok()
     }
 
     fn await_header(&self) -> Awaited<'_> {
         let has_to_go = Rc::new(Notify::new());
-        self.awaited.borrow_mut().push_back(Rc::clone(&has_to_go));
+        self.awaited.borrow_mut().push_back((Instant::now(), Rc::clone(&has_to_go)));
         Awaited { places: self, has_to_go }
+    }
+
+    fn send_silent_away(&self) {
+        let mut awaited = self.awaited.borrow_mut();
+        while let Some((since, has_to_go)) = awaited.front() {
+            if since.elapsed() < HEADER_GRACE {
+                return;
+            }
+            has_to_go.notify_one();
+            awaited.pop_front();
+        }
     }
 }
 
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
-        self.places.awaited.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.has_to_go));
+        self.places.awaited.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, &self.has_to_go));
     }
 }
 
