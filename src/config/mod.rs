@@ -24,6 +24,7 @@ mod routes;
 pub mod schema;
 mod sections;
 mod setting_names;
+mod tenant_relations;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -35,7 +36,8 @@ pub use error::{ConfigError, LoadError};
 pub use load::Overrides;
 pub use network::Network;
 pub use policies::{
-    Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
+    Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, Tenant,
+    WriteBehind,
 };
 pub use routes::MovedKeys;
 pub use sections::{
@@ -44,7 +46,7 @@ pub use sections::{
 pub use setting_names::naming;
 pub use types::{
     ClientAuth, ExpireWhen, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom,
-    ReadPolicy, RuleMode, Secret, SocketMode, UpstreamIdentity, UpstreamKindChoice, UserFrom,
+    ReadPolicy, RuleMode, Secret, SocketMode, TenantOver, UpstreamIdentity, UpstreamKindChoice, UserFrom,
 };
 pub use units::drain_delay;
 pub use value::Change;

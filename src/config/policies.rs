@@ -8,7 +8,9 @@ use super::declare::section;
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
 };
-use super::types::{ExpireUnit, ExpireWhen, OnUnavailable, QuotaReply, ReadPolicy, RuleMode, Secret};
+use super::types::{
+    ExpireUnit, ExpireWhen, OnUnavailable, QuotaReply, ReadPolicy, RuleMode, Secret, TenantOver,
+};
 
 section! {
     /// `[detect]`: when a key counts as hot.
@@ -108,6 +110,41 @@ section! {
             "What of the key picks one of several clusters.";
         force: bool = false, Kind::Flag, live,
             "Whether a reload may change where the keys of this route live.";
+    }
+}
+
+section! {
+    /// `[[tenant]]`: what one of those who share the gateway may use of it.
+    ///
+    /// Exactly one of `match` and `user` is set in a `Config` that was parsed.
+    Tenant {
+        name: Option<String> = None, Kind::Text, live,
+            "What the tenant is called in figures and errors.";
+        pattern as "match": Option<String> = None, Kind::Glob, live,
+            "The pattern of its keys: a request that names one is the tenant's.";
+        user: Option<String> = None, Kind::Text, live,
+            "Its user, instead of match: what comes over connections that have logged in as it is the tenant's.";
+        rate: Option<u64> = None, count_or(1, 1_000_000_000, "as many as come"), live,
+            "The number of requests per second that this gateway takes.";
+        bytes_rate: Option<u64> = None, Kind::Bytes { min: KB, max: 1024 * GB, zero: "as many as come" }, live,
+            "The bytes of requests and replies per second.";
+        clients_max: Option<usize> = None, count_or(1, 1_000_000, "gateway.clients_max alone"), live,
+            "The number of connections that may be logged in as its user.";
+        burst: Duration = Duration::from_secs(1), duration(10 * MS, MINUTE), live,
+            "For how long a rate that is not used is kept: so much may come at once.";
+        over: TenantOver = TenantOver::Error,
+            Kind::ChoiceOr { names: TenantOver::NAMES, key: "delay", of: &TENANT_DELAY }, live,
+            "What a request gets that comes faster than a rate: an error at once, or only after its client was held back for a time.";
+    }
+}
+
+const TENANT_DELAY: Kind = duration(MS, MINUTE);
+
+impl Tenant {
+    /// What it is called: its name, or else whose requests are its own.
+    pub fn display_name(&self) -> &str {
+        let names = [&self.name, &self.user, &self.pattern];
+        names.into_iter().flatten().next().map_or("", String::as_str)
     }
 }
 

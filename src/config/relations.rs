@@ -20,6 +20,7 @@ use crate::limits::SLICE;
 pub fn check(config: &Config, reader: &mut Reader<'_>) {
     super::route_relations::check(config, reader);
     super::password_relations::of_users(config, reader);
+    super::tenant_relations::check(config, reader);
     addresses(config, reader);
     credentials(config, reader);
     protection(config, reader);

@@ -8,7 +8,8 @@ use super::address::Address;
 use super::declare::section;
 use super::network::Network;
 use super::policies::{
-    Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, WriteBehind,
+    Admission, Combine, CounterScript, Detect, Ledger, Quota, ReadCache, Reserve, Route, Rule, Tenant,
+    WriteBehind,
 };
 use super::schema::{
     GB, HOUR, KB, Kind, MB, MINUTE, MS, SECOND, count, count_or, duration, duration_or, size,
@@ -59,6 +60,10 @@ section! {
         routes as "route": Vec<Route> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Route::DIRECTIVES }, min: 0, max: 1000 }, live,
             "In which cluster the keys live that a pattern matches. The first route that matches a key applies.";
+        tenants as "tenant": Vec<Tenant> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Tenant::DIRECTIVES }, min: 0, max: 1000 }, live,
+            "What one of those who share the gateway may use of it. The tenant of a connection's user comes before those of keys, and of \
+             these the first that matches.";
         rules as "rule": Vec<Rule> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Rule::DIRECTIVES }, min: 0, max: 1000 }, live,
             "What is done with the keys that a pattern matches. The first rule that matches a key applies.";

@@ -380,6 +380,25 @@ fn clusters_and_routes_that_can_not_work_are_refused() {
 }
 
 #[test]
+fn tenants_that_can_not_work_are_refused() {
+    let check =
+        |text: &str, key: &str, place: (usize, usize), message: &str| refused(text, key, place, message);
+    let tenant = |lines: &str| format!("[[tenant]]\n{lines}\n");
+    check(&tenant("rate = 1"), "tenant[0]", (1, 1), "expected match or user");
+    check(&tenant("match = \"a\"\nuser = \"b\""), "tenant[0].user", (3, 8), "is given too; drop one");
+    check(
+        &tenant("match = \"a\"\nclients_max = 3"),
+        "tenant[0].clients_max",
+        (3, 15),
+        "expected user beside it",
+    );
+    let twice = tenant("match = \"a\"") + &tenant("match = \"b\"\nname = \"a\"");
+    check(&twice, "tenant[1]", (3, 1), "is what an earlier tenant is called");
+    let twice = tenant("match = \"a\"") + &tenant("match = \"a\"\nname = \"b\"");
+    check(&twice, "tenant[1]", (3, 1), "is that of an earlier tenant");
+}
+
+#[test]
 fn a_reload_keeps_the_clusters_and_takes_what_it_may_of_their_settings() {
     let text = |name: &str, server: &str, wait: &str| {
         let cluster = format!(

@@ -257,6 +257,20 @@ impl QuotaReply {
     pub const NAMES: &'static [&'static str] = &["error", "nil", "value"];
 }
 
+/// What a tenant's request gets that comes faster than its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantOver {
+    /// An error.
+    Error,
+    /// Its client is not read for at most this long; then an error.
+    Delay(Duration),
+}
+
+impl TenantOver {
+    /// The words of the file.
+    pub const NAMES: &'static [&'static str] = &["error"];
+}
+
 scalar!(
     Secret,
     |value, kind| value.as_str().filter(|text| text_fits(text, kind)).map(Secret::new),
@@ -280,6 +294,22 @@ impl Value for ReadPolicy {
             ReadPolicy::Collapse => quote("collapse"),
             ReadPolicy::Tracked => quote("tracked"),
             ReadPolicy::Ttl(ttl) => format!("{{ ttl = \"{}\" }}", units::render_duration(*ttl)),
+        }
+    }
+}
+
+impl Value for TenantOver {
+    fn read(node: Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.value.get_ref().as_str() {
+            Some("error") => Some(TenantOver::Error),
+            _ => read_only_key(&node, reader).map(TenantOver::Delay),
+        }
+    }
+
+    fn render(&self, _: &Kind) -> String {
+        match self {
+            TenantOver::Error => quote("error"),
+            TenantOver::Delay(delay) => format!("{{ delay = \"{}\" }}", units::render_duration(*delay)),
         }
     }
 }

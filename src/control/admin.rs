@@ -129,6 +129,7 @@ fn sources(
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (seen, looked, routed) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let limited = Arc::clone(gateway);
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -136,6 +137,7 @@ fn sources(
         topology: Box::new(move || topology.topology.load()),
         routes: gateway.routes().as_ref().clone(),
         routes_view: Box::new(move || routes_of(&routed)),
+        tenants: Box::new(move || limited.tenants.load_full()),
         upstream: Box::new(move || upstream.keyless_facts().load()),
         upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),

@@ -26,6 +26,7 @@ use crate::config::{Change, Config, Overrides};
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::Gateway;
+use crate::shared::tenants::Tenants;
 
 /// Between two looks at the files that hold secrets. A new content is taken when two looks have found it, so one that is half written
 /// is not.
@@ -248,8 +249,10 @@ impl Reloader {
             keeper.send_replace(KeeperSettings::new(fitted.upstream_of(cluster), dialer));
         }
         let has_other_users = self.gateway.config.load().auth != fitted.auth;
-        // Workers look at the routes when they find another configuration.
+        // Workers look at the routes and the tenants when they find another configuration.
         self.gateway.routing.store(Arc::new(routing));
+        let tenants = Tenants::of(&fitted, self.gateway.tenants.load().as_deref());
+        self.gateway.tenants.store(tenants);
         self.gateway.config.store(Arc::new(fitted));
         if let Some(by) = by {
             note(&self.gateway, &changes, by);

@@ -13,11 +13,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::families;
+use super::route_figures::RouteFigures;
 use super::sampler::{Clock, Sampler, TICK_MS};
 use super::view::{History, View};
 
 /// Quotas in an event of the stream: the foremost ones. The others are asked for by page.
 const QUOTAS_STREAMED_MAX: usize = 50;
+
+/// Routes, and tenants, in an event of the stream. `/api/routes` has all.
+const ROUTES_STREAMED_MAX: usize = 50;
 
 /// Sales in an event of the stream: those with the most places taken.
 const SALES_STREAMED_MAX: usize = 20;
@@ -123,6 +127,7 @@ impl Frame {
                 "stats": view.stats,
                 "hotkeys": view.hot_keys,
                 "nodes": view.nodes,
+                "routes": streamed(&view.routes),
                 "quotas": view.quotas.iter().take(QUOTAS_STREAMED_MAX).collect::<Vec<_>>(),
                 "quotas_total": view.quotas_total,
                 "sales": view.sales.iter().take(SALES_STREAMED_MAX).collect::<Vec<_>>(),
@@ -139,6 +144,17 @@ impl Frame {
         let render = || Bytes::from(format!("event: frame\ndata: {}\n\n", self.stream()));
         self.event.get_or_init(render).clone()
     }
+}
+
+/// Of routes and tenants those that come first.
+fn streamed(figures: &RouteFigures) -> serde_json::Value {
+    json!({
+        "clusters": figures.clusters,
+        "routes": figures.routes.iter().take(ROUTES_STREAMED_MAX).collect::<Vec<_>>(),
+        "routes_total": figures.routes.len(),
+        "tenants": figures.tenants.iter().take(ROUTES_STREAMED_MAX).collect::<Vec<_>>(),
+        "tenants_total": figures.tenants.len(),
+    })
 }
 
 #[derive(Serialize)]

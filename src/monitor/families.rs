@@ -6,13 +6,15 @@
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
+use super::buckets::octaves;
 use super::condition_families;
 use super::exposition::{Exposition, Metric};
 use super::metrics as m;
+use super::route_families;
 use super::sales::SaleView;
 use super::view::Readiness;
 use super::view::{CertificateView, QuotaView, View};
-use crate::shared::histogram::{Latency, Octaves};
+use crate::shared::histogram::Latency;
 use crate::shared::labels::{
     CloseReason, ErrorKind, EventKind, NodeRefusal, NodeState, Outcome, RedirectKind, RejectReason,
     RequestClass, SaleRefusal, SaleVerb, Standout,
@@ -41,8 +43,6 @@ const LATENCY_BOUNDS_NS: [u64; 19] = [
     5_000_000_000,
     10_000_000_000,
 ];
-/// Octaves shown: up to 2^24 µs, 17 s, and up to 2^24 operations, 17 million. What is beyond is in `+Inf`.
-const OCTAVES_SHOWN: usize = 25;
 
 /// The text of `/metrics`.
 pub fn render(view: &View) -> String {
@@ -61,6 +61,7 @@ pub fn render(view: &View) -> String {
     admin(&mut out, view);
     process(&mut out, view);
     condition_families::render(&mut out, view);
+    route_families::render(&mut out, view);
     out.finish()
 }
 
@@ -399,10 +400,6 @@ fn latency(out: &mut Exposition, metric: &'static Metric, latency: &Latency) {
     let bounds = LATENCY_BOUNDS_NS.iter().map(|ns| *ns as f64 / 1e9);
     let cumulative = bounds.zip(latency.cumulative(&LATENCY_BOUNDS_NS));
     out.family(metric).histogram(&[], cumulative, latency.count(), latency.sum_ns() as f64 / 1e9);
-}
-
-fn octaves(octaves: &Octaves, per_unit: f64) -> impl Iterator<Item = (f64, u64)> + '_ {
-    octaves.cumulative().take(OCTAVES_SHOWN).map(move |(bound, count)| (bound as f64 / per_unit, count))
 }
 
 /// The first `max` rows with labels of their own. Two rows with the same labels (very long keys that begin

@@ -369,6 +369,29 @@ fn hotkeys(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
 fn upstreams(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("topology_version", view.topology_version);
     out.put("upstream_kind", view.stats.upstream_kind);
+    for (place, figures) in view.routes.clusters.iter().enumerate() {
+        let cluster = &figures.cluster;
+        let skew = figures.skew.map(|skew| format!(",skew={skew:.2},busiest={}", figures.busiest));
+        out.put(
+            &format!("cluster{place}"),
+            format_args!(
+                "name={},kind={},ready={},masters={},qps={:.0},share={:.4},errors_per_s={:.1},in_bytes_per_s={:.0},out_bytes_per_s={:.0},p50_us={},p99_us={},hot_keys={}{}",
+                cluster.name,
+                cluster.kind,
+                u8::from(cluster.ready),
+                cluster.masters.len(),
+                figures.requests_per_s,
+                figures.share,
+                figures.errors_per_s,
+                figures.bytes_in_per_s,
+                figures.bytes_out_per_s,
+                figures.p50_us,
+                figures.p99_us,
+                figures.hot_keys,
+                skew.unwrap_or_default()
+            ),
+        );
+    }
     for (place, node) in view.nodes.iter().enumerate() {
         out.put(
             &format!("upstream{place}"),

@@ -13,6 +13,7 @@ use crate::shared::tallies::{
     AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally,
     QuotaTally, ReadCacheTallies, SaleCounts, SaleTallies, SaleTally, WorkerTallies, WriteBehindTallies,
 };
+use crate::shared::tenant_tallies::TenantTally;
 
 /// The sum over all workers.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Merged {
     pub courses: HashMap<Bytes, KeyCourse>,
     /// Quotas by key and rule; the empty key stands for those beyond the bound.
     pub quotas: HashMap<(Arc<[u8]>, u16), QuotaTally>,
+    /// Tenants, by name.
+    pub tenants: HashMap<Arc<str>, TenantTally>,
     /// Sales of reservations. Each is known to one worker.
     pub sales: HashMap<Arc<[u8]>, SaleTally>,
 }
@@ -60,6 +63,7 @@ impl Merged {
             sales,
             detector,
             courses,
+            tenants,
         } = worker;
         let all = &mut self.all;
         for (mine, theirs) in all.requests.iter_mut().flatten().zip(requests.iter().flatten()) {
@@ -86,6 +90,9 @@ impl Merged {
         let SaleTallies { all: counts, keys } = sales;
         add_sale_counts(&mut self.all.sales.all, counts);
         self.sales.extend(keys.iter().map(|(sku, tally)| (sku.clone(), tally.clone())));
+        for (name, tally) in tenants.names.iter().zip(&tenants.rows) {
+            self.tenants.entry(Arc::clone(name)).or_default().add(tally);
+        }
         for course in courses {
             self.add_course(course);
         }

@@ -6,7 +6,7 @@
 //! alerts that name a metric which is not here.
 //!
 //! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node`
-//! is bounded by the topology; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
+//! is bounded by the topology; `cluster`, `route` and `tenant` by the configuration; `limit` is a closed enum; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
 
 use super::exposition::{Kind, Metric};
 
@@ -51,6 +51,24 @@ metrics! {
 
     CERTIFICATE_EXPIRES: Gauge "hotgate_tls_certificate_expires_seconds" ["table", "file"] "How long a certificate that peers are shown still holds; negative when it has expired.";
     CERTIFICATES_REFUSED: Gauge "hotgate_tls_refused" ["table"] "1 while the files of certificates can't be used as they are now and those before are in force; the status line says why.";
+
+    CLUSTER_READY: Gauge "hotgate_cluster_ready" ["cluster"] "1 while some slot of the cluster has a master that is not known to have failed, else 0.";
+    CLUSTER_REQUESTS: Counter "hotgate_cluster_requests_total" ["cluster"] "Requests written to the nodes of the cluster.";
+    CLUSTER_ERRORS: Counter "hotgate_cluster_errors_total" ["cluster"] "Error replies of the cluster's nodes, and requests lost with their connections and deadlines.";
+    CLUSTER_BYTES: Counter "hotgate_cluster_bytes_total" ["cluster", "direction"] "Bytes read from (in) and written to (out) the nodes of the cluster.";
+    CLUSTER_SECONDS: Histogram "hotgate_cluster_reply_duration_seconds" ["cluster"] "Times of the replies of the cluster's nodes. What may block has none.";
+    CLUSTER_HOT_KEYS: Gauge "hotgate_cluster_hot_keys" ["cluster"] "Hot keys that live in the cluster.";
+    CLUSTER_SKEW: Gauge "hotgate_cluster_skew_ratio" ["cluster"] "The busiest master of the cluster by requests, by the mean of its masters: 1 where all have the same. Absent with one master, or without load.";
+    ROUTE_SKEW: Gauge "hotgate_route_skew_ratio" ["route"] "The busiest of the clusters that a route names, by their mean: 1 where all have the same. Absent with one cluster, or without load.";
+
+    TENANT_REQUESTS: Counter "hotgate_tenant_requests_total" ["tenant"] "Requests of the tenant that were answered, but for those refused by its limits.";
+    TENANT_REFUSED: Counter "hotgate_tenant_refused_total" ["tenant", "limit"] "Requests and connections of the tenant refused by its limits: rate, bytes_rate, clients_max.";
+    TENANT_DELAYED: Counter "hotgate_tenant_delayed_total" ["tenant"] "Requests of the tenant whose client was held back for a while.";
+    TENANT_ERRORS: Counter "hotgate_tenant_errors_total" ["tenant"] "Errors that the tenant got, but for those of its limits.";
+    TENANT_BYTES: Counter "hotgate_tenant_bytes_total" ["tenant", "direction"] "Bytes of the tenant's requests (in) and of their replies (out).";
+    TENANT_SECONDS: Histogram "hotgate_tenant_request_duration_seconds" ["tenant"] "Time from a request of the tenant to its reply leaving in its turn.";
+    TENANT_CLIENTS: Gauge "hotgate_tenant_clients" ["tenant"] "Connections of the tenant's user; absent where it is known by its keys.";
+    TENANT_HOT_KEYS: Gauge "hotgate_tenant_hot_keys" ["tenant"] "Hot keys that are the tenant's by its pattern.";
 
     MISSING_RIGHTS: Gauge "hotgate_upstream_missing_rights" [] "Things that the gateway would do and its upstream user may not; the status line names them.";
     NODE_TROUBLE: Gauge "hotgate_upstream_node_trouble" ["node", "trouble"] "1 while the node is so when the gateway asks it, else 0: paused, refusing, turning_away, unresolved, unlinked, stranger, without_replica.";

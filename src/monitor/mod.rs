@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod ask_ready;
 pub mod board;
+mod buckets;
 mod calm;
 mod certificates;
 pub mod clock;
@@ -38,6 +39,8 @@ pub mod node_view;
 pub mod notify;
 pub mod process_figures;
 pub mod quota_page;
+pub mod route_families;
+pub mod route_figures;
 pub mod routes;
 pub mod sales;
 pub mod sampler;

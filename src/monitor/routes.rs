@@ -17,7 +17,7 @@ pub struct RoutesView {
 }
 
 /// A cluster.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ClusterView {
     /// What it is called.
     pub name: String,
@@ -30,7 +30,7 @@ pub struct ClusterView {
 }
 
 /// A rule. Keys that none matches live in `default`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RouteView {
     /// The pattern of the keys.
     #[serde(rename = "match")]
@@ -39,6 +39,13 @@ pub struct RouteView {
     pub clusters: Vec<String>,
     /// The part of the key that picks one of several; empty where there is one.
     pub by: String,
+}
+
+impl RouteView {
+    /// How it is told from others in figures.
+    pub fn label(&self) -> &str {
+        &self.pattern
+    }
 }
 
 /// Where a key lives.

@@ -20,6 +20,7 @@ use super::merged::Merged;
 use super::node_view::{NodeInput, nodes};
 use super::process_figures::{ProcessFigures, ThreadFigures};
 use super::quota_page::{QuotaQuery, QuotaRow, count, view_of};
+use super::route_figures::{self, HotKeyOf, RouteInput};
 use super::sales;
 use super::shards::Shards;
 use super::sources::Sources;
@@ -137,8 +138,21 @@ impl Sampler {
         let now = rates(&window, &base, snapshot);
         let totals = self.totals(clock, snapshot, &process);
         let sales = sales::views((merged, &*(sources.sales_seen)()), &window, &sources.key_names);
-        let mut hot_keys: Vec<_> =
-            hot.entries.iter().map(|key| self.hot_key(&window, merged, key, &topology)).collect();
+        let (routes, tenants) = ((sources.routes_view)(), (sources.tenants)());
+        let mut hot_keys: Vec<_> = hot
+            .entries
+            .iter()
+            .map(|hot| {
+                let mut key = self.hot_key(&window, merged, hot, &topology);
+                let cluster = routes.clusters.get(hot.key.cluster().position());
+                key.cluster = cluster.map(|cluster| cluster.name.clone()).unwrap_or_default();
+                let tenant = tenants
+                    .as_ref()
+                    .and_then(|tenants| Some(tenants.get(tenants.table.by_key(hot.key.bytes())?)));
+                key.tenant = tenant.map(|tenant| tenant.name.to_string()).unwrap_or_default();
+                key
+            })
+            .collect();
         self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);
         let nodes = self.nodes(
             clock,
@@ -152,6 +166,16 @@ impl Sampler {
                 now: Instant::now(),
             },
         );
+        let routes = route_figures::figures(RouteInput {
+            window: &window,
+            merged,
+            topology: &topology,
+            routes,
+            tenants,
+            nodes: &nodes,
+            hot_keys: &hot_keys.iter().map(whose).collect::<Vec<_>>(),
+            requests_per_s: now.requests_per_s,
+        });
         let losses = self.losses(clock, merged);
         let conditions = Conditions { upsets, ..(sources.conditions)() };
         let status = status::judge(&StatusInput {
@@ -186,6 +210,7 @@ impl Sampler {
             stats,
             hot_keys,
             nodes,
+            routes,
             quotas,
             quotas_total,
             sales,
@@ -270,6 +295,8 @@ impl Sampler {
             flushes_max: course.and_then(|course| course.flushes_max),
             turn_wait_us: course.map_or(0, |course| course.turn_wait_us),
             unfolded: course.map(|course| course.unfolded.clone()).unwrap_or_default(),
+            cluster: String::new(),
+            tenant: String::new(),
             history: Arc::clone(&hot.history),
             offered_total: total(|t| t.offered),
             flushed_total: total(|t| t.flushed),
@@ -336,6 +363,10 @@ fn rates(window: &Window<'_>, base: &Snapshot, snapshot: &Snapshot) -> Now {
     now.worker_waits = of_workers(base, snapshot, window.seconds, |thread| thread.waited_s);
     now.admin_turned_away_per_s = turned_away_per_s(window, base, snapshot);
     now
+}
+
+fn whose(key: &HotKeyView) -> HotKeyOf {
+    HotKeyOf { key: key.key.clone(), cluster: key.cluster.clone(), tenant: key.tenant.clone() }
 }
 
 /// By reason, those that occurred.

@@ -25,6 +25,7 @@ use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
 use crate::shared::reservations::SalesSeen;
 use crate::shared::tallies::TalliesCell;
+use crate::shared::tenants::Tenants;
 use crate::shared::topology::Topology;
 use crate::shared::upstream_facts::{UpstreamFacts, UpstreamTrouble};
 
@@ -49,6 +50,8 @@ pub struct Sources {
     pub routes: Routes,
     /// Which keys go to which cluster.
     pub routes_view: Latest<RoutesView>,
+    /// The tenants, if there are any.
+    pub tenants: Latest<Option<Arc<Tenants>>>,
     /// What the upstream says of itself.
     pub upstream: Latest<Arc<UpstreamFacts>>,
     /// What is wrong with the upstream as a whole, if anything is.

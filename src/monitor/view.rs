@@ -15,6 +15,7 @@ use super::losses::Loss;
 use super::merged::Merged;
 pub use super::node_view::NodeView;
 use super::process_figures::ProcessFigures;
+use super::route_figures::RouteFigures;
 use super::sales::SaleView;
 use super::upsets::UpsetsView;
 use super::verdict::Status;
@@ -36,6 +37,8 @@ pub struct View {
     pub hot_keys: Vec<HotKeyView>,
     /// In the order of node indexes; absent nodes are left out.
     pub nodes: Vec<NodeView>,
+    /// Clusters, routes and tenants.
+    pub routes: RouteFigures,
     /// Those that matter most, the first of them first.
     pub quotas: Vec<QuotaView>,
     /// How many there are, those that are not shown included.
@@ -334,6 +337,10 @@ pub struct HotKeyView {
     pub connections: u32,
     /// The node that holds it; empty while not known.
     pub node: String,
+    /// The cluster that it lives in.
+    pub cluster: String,
+    /// The tenant whose pattern it matches; empty where there is none.
+    pub tenant: String,
     /// Operations that entered combining per second; `None` when the key is not combined.
     pub offered_per_s: Option<f64>,
     /// Commands sent for them per second.

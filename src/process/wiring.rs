@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::prepare::Prepared;
@@ -33,6 +33,7 @@ use crate::shared::refresh::{RefreshRequest, refresh_mailboxes};
 use crate::shared::rights::MissingRights;
 use crate::shared::scripts::ScriptCache;
 use crate::shared::swaps::DatabaseSwaps;
+use crate::shared::tenants::Tenants;
 use crate::shared::topology::TopologyCell;
 use crate::shared::upstream_facts::UpstreamFactsCell;
 use crate::shared::users::{Denial, UsersCell};
@@ -97,6 +98,7 @@ impl Wiring {
             config: ArcSwap::from_pointee(config.clone()),
             config_file: ConfigFile::default(),
             routing: ArcSwap::from_pointee(prepared.routes.clone()),
+            tenants: ArcSwapOption::new(Tenants::of(config, None)),
             topology: Arc::new(TopologyCell::new(registry.topology())),
             commands: ArcSwap::from_pointee(CommandTable::builtin()),
             users: UsersCell::new(prepared.users.clone(), denial_sender),

@@ -3,7 +3,7 @@
 //! A cluster is a set of servers that share one map of slots: a Redis Cluster, or a single server with its replicas. The one that
 //! `[upstream]` describes is called [`DEFAULT_CLUSTER`]; each `[[cluster]]` is another. A `[[route]]` says which keys live elsewhere
 //! than in the first ([`table`]), and of several clusters a part of the key picks one ([`pick`]). What another list of routes would
-//! move is worked out in [`moves`].
+//! move is worked out in [`moves`]. Whose a request is, where limits of tenants hold, is a matter of names too ([`tenants`]).
 //!
 //! A hash of a key is one of its name *in its cluster* ([`KeyHasher`]): what is kept by hash (hot keys, counters, copies) never mixes
 //! two clusters, and the worker that is home to a key follows from it.
@@ -11,9 +11,11 @@
 //! Owns names only. It deliberately does not know which node serves a slot (`shared::topology`), nor any address.
 
 mod beginnings;
+pub mod first_match;
 pub mod moves;
 pub mod pick;
 pub mod table;
+pub mod tenants;
 
 use std::sync::Arc;
 

@@ -4,7 +4,8 @@
 //! Whether such keys exist is not known here. Patterns are compared, not keys: two are taken to overlap unless the bytes before their
 //! first wildcards differ, so this errs towards moves that are none.
 
-use super::table::{RouteRule, beginning};
+use super::first_match::beginning;
+use super::table::RouteRule;
 use crate::command::glob;
 
 /// Keys that would live elsewhere.

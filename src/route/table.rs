@@ -1,12 +1,11 @@
 //! The rules of `[[route]]`, made ready for the data path: which cluster a key lives in.
 //!
-//! The first rule that matches decides, as with `[[rule]]`. Of a hundred rules for a hundred tenants most differ in the bytes before
-//! their first wildcard, so they are found by those ([`Beginnings`]). Only rules with the key's own beginning are matched byte by byte.
+//! The first rule that matches decides, as with `[[rule]]` ([`first_match`](super::first_match)).
 //!
 //! Owns no connection and knows no address. It deliberately does not check the rules: the configuration does.
 
 use super::ClusterId;
-use super::beginnings::Beginnings;
+use super::first_match::{FirstMatch, beginning};
 use super::pick::{Candidate, PartHash, pick};
 use crate::command::glob;
 
@@ -44,16 +43,15 @@ pub struct RouteTable {
     names: Vec<String>,
     rules: Vec<RouteRule>,
     compiled: Box<[Compiled]>,
-    /// Their beginnings.
-    beginnings: Beginnings,
+    first_match: FirstMatch,
 }
 
 impl RouteTable {
     /// Makes them ready. `names` are those of all clusters.
     pub fn new(names: Vec<String>, rules: Vec<RouteRule>) -> Self {
-        let beginnings = Beginnings::new(rules.iter().map(|rule| beginning(rule.pattern.as_bytes())));
         let compiled = rules.iter().map(Compiled::new).collect();
-        Self { names, rules, compiled, beginnings }
+        let first_match = FirstMatch::new(rules.iter().map(|rule| rule.pattern.as_bytes()));
+        Self { names, rules, compiled, first_match }
     }
 
     /// The cluster that a key lives in.
@@ -63,13 +61,7 @@ impl RouteTable {
 
     /// The rule that decides on a key, by its place; none where no rule matches.
     pub fn place_of_rule(&self, key: &[u8]) -> Option<usize> {
-        let mut first: Option<u16> = None;
-        for places in self.beginnings.of(key) {
-            let earlier = places.iter().take_while(|place| first.is_none_or(|first| **place < first));
-            let matches = |place: &&u16| self.compiled[usize::from(**place)].matches(key);
-            first = earlier.copied().find(|place| matches(&place)).or(first);
-        }
-        first.map(usize::from)
+        self.first_match.place_of(key)
     }
 
     /// The rules as they are written.
@@ -127,10 +119,6 @@ impl Compiled {
         Self { is_prefix, candidates, by: pieces(rule.by.as_bytes()), pattern }
     }
 
-    fn matches(&self, key: &[u8]) -> bool {
-        self.is_prefix || glob::matches(&self.pattern, key)
-    }
-
     fn cluster_of(&self, key: &[u8]) -> ClusterId {
         if let [only] = &*self.candidates {
             return only.cluster;
@@ -145,12 +133,6 @@ impl Compiled {
         }
         pick(&self.candidates, part)
     }
-}
-
-/// The bytes before the first one that stands for others.
-pub(super) fn beginning(pattern: &[u8]) -> &[u8] {
-    let end = pattern.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'));
-    &pattern[..end.unwrap_or(pattern.len())]
 }
 
 fn pieces(by: &[u8]) -> Box<[Piece]> {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::audit::Audit;
@@ -32,6 +32,7 @@ use super::rights::MissingRights;
 use super::scripts::ScriptCache;
 use super::swaps::DatabaseSwaps;
 use super::tallies::TalliesCell;
+use super::tenants::Tenants;
 use super::topology::{Address, TopologyCell};
 use super::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
 use super::users::UsersCell;
@@ -76,6 +77,8 @@ pub struct Gateway {
     pub config_file: ConfigFile,
     /// Which cluster each key lives in; see [`Gateway::routes`].
     pub routing: ArcSwap<Routes>,
+    /// The tenants, if there are any.
+    pub tenants: ArcSwapOption<Tenants>,
     /// Where the slots of each cluster are.
     pub topology: Arc<TopologyCell>,
     /// The commands that are known.

@@ -276,6 +276,8 @@ fixed_labels! {
         Idle => "idle",
         /// It did not log in within the time for it.
         Login => "login",
+        /// Its user's tenant has as many connections as it may.
+        Tenant => "tenant",
         /// Messages that it had not asked for piled up beyond the output buffer's bound.
         OutputBuffer => "output_buffer",
         /// It took nothing of what waited for it for longer than the stall timeout.

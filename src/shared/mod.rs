@@ -36,6 +36,8 @@ pub mod rights;
 pub mod scripts;
 pub mod swaps;
 pub mod tallies;
+pub mod tenant_tallies;
+pub mod tenants;
 pub mod topology;
 pub mod upstream_facts;
 pub mod users;

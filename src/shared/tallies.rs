@@ -27,6 +27,7 @@ use super::labels::{
     RequestClass, SaleRefusal, SaleVerb, Standout,
 };
 use super::reservations::SaleFacts;
+use super::tenant_tallies::TenantTallies;
 use crate::limits::KEYS_TALLIED_MAX;
 
 /// Everything that one worker counts. See the module for who may touch it.
@@ -65,6 +66,8 @@ pub struct WorkerTallies {
     pub admission: AdmissionTallies,
     /// The worker's hot-key detector.
     pub detector: DetectorTallies,
+    /// The tenants of the configuration.
+    pub tenants: TenantTallies,
     /// Levels: what is done with the operations on each key of the published hot set.
     pub courses: Vec<KeyCourse>,
 }
@@ -384,6 +387,7 @@ impl Default for WorkerTallies {
             quotas: Keyed::with_capacity(KEYS_TALLIED_MAX),
             sales: SaleTallies::default(),
             detector: DetectorTallies::default(),
+            tenants: TenantTallies::default(),
             courses: Vec::new(),
         }
     }

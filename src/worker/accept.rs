@@ -193,6 +193,10 @@ fn admit(worker: &mut Worker, shared: &Rc<RefCell<Worker>>, arrived: Arrived) {
     let names = (peer, local);
     let key = worker.clients.all.insert(|key| Client::new(key, id, stream, names, (session, limits), since));
     worker.clients.note_login(key);
+    if worker.core.tenants.is_some() {
+        // If there is no place for it, its task tells it so and ends.
+        worker.begin_tenancy(key);
+    }
     let (all, workers) =
         (worker.core.config.gateway.unauthenticated_clients_max, worker.core.gateway.workers.len());
     worker.clients.bound_unauthenticated(all.div_ceil(workers.max(1)));

@@ -11,6 +11,7 @@ use super::effects::Effects;
 use super::pending::Pending;
 use super::reply_times::ReplyTimes;
 use super::standouts::Standouts;
+use super::tenant_shares::TenantShares;
 use crate::command::CommandId;
 use crate::config::{self, Config, ReadFrom};
 use crate::limits::INLINE_BYTES_MAX;
@@ -32,6 +33,8 @@ pub struct Core {
     pub config: Arc<Config>,
     /// What decisions rest on.
     pub snapshots: Snapshots,
+    /// What tenants may use; nothing where the configuration names none.
+    pub tenants: Option<Box<TenantShares>>,
     /// What the worker counts.
     pub tallies: WorkerTallies,
     /// Times of replies, gathered for the tallies.
@@ -61,19 +64,36 @@ impl Core {
             users: gateway.users.load(),
         };
         let started = gateway.started;
-        Self {
+        let mut core = Self {
             index,
             standouts: Standouts::new(&config.slowlog),
             gateway,
             config,
             snapshots,
+            tenants: None,
             tallies: WorkerTallies::default(),
             reply_times: ReplyTimes::default(),
             now_ns: 1,
             effects: Effects::default(),
             draining: false,
             started,
+        };
+        core.take_tenants();
+        core
+    }
+
+    /// Takes over the tenants in force. Says whether they are others.
+    pub fn take_tenants(&mut self) -> bool {
+        let published = self.gateway.tenants.load_full();
+        let known = self.tenants.as_ref().map(|known| Arc::as_ptr(&known.in_force));
+        if published.as_ref().map(Arc::as_ptr) == known {
+            return false;
         }
+        let names = published.iter().flat_map(|tenants| &tenants.list).map(|tenant| Arc::clone(&tenant.name));
+        self.tallies.tenants.rename(names.collect());
+        let workers = self.gateway.workers.len();
+        self.tenants = published.map(|tenants| Box::new(TenantShares::new(tenants, workers)));
+        true
     }
 
     /// Looks at the clock.

@@ -27,6 +27,7 @@
 //!   reserve                            so do sales of reservations
 //!   copies, copy_connections           copies of values meet them
 //!   standouts                          what was slow or large goes into the command log
+//!   tenants, tenant_shares             limits of those who share the gateway
 //! ```
 //!
 //! Invariants: no lock, no atomic and no blocking call in this directory; no await between a check and the act that rests on
@@ -77,6 +78,8 @@ pub mod send;
 pub mod serve;
 pub mod session;
 pub mod standouts;
+mod tenant_shares;
+mod tenants;
 pub mod timers;
 mod transactions;
 pub mod turn;

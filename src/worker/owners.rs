@@ -89,6 +89,9 @@ impl Worker {
                     client.session.refresh_plain();
                 });
             }
+            if self.core.take_tenants() {
+                self.follow_tenants();
+            }
             for cluster in self.core.config.clusters() {
                 let (was, is) = (former.upstream_of(cluster), self.core.config.upstream_of(cluster));
                 let logs_in = |upstream: &Upstream| {

@@ -200,18 +200,20 @@ impl Worker {
         if !may_go_on {
             client.gate = Gate::Open;
         } else if client.session.limits_changed {
-            self.refresh_limits(key, inbox);
+            return self.refresh_limits(key, inbox);
         }
         may_go_on
     }
 
-    /// A client that has authenticated may send larger requests from then on, and a reload changes what all may send.
+    /// A client that has authenticated may send larger requests from then on, and a reload changes what all may send. `false` if it may
+    /// send nothing: its user has as many connections as it may.
     #[cold]
-    fn refresh_limits(&mut self, key: ClientKey, inbox: &mut Inbox) {
+    fn refresh_limits(&mut self, key: ClientKey, inbox: &mut Inbox) -> bool {
         self.clients.note_login(key);
-        let Some(client) = self.clients.all.get_mut(key) else { return };
+        let Some(client) = self.clients.all.get_mut(key) else { return false };
         client.session.limits_changed = false;
         inbox.scanner.set_limits(self.core.request_limits(client.session.authenticated));
+        self.core.tenants.is_none() || self.find_tenant(key, true)
     }
 
     /// Says now and then that a client speaks TLS where plain text is expected: it can't read the error that it gets.

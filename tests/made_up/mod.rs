@@ -86,6 +86,7 @@ impl Stage {
         });
         Sources {
             routes_view: Box::new(Default::default),
+            tenants: Box::new(|| None),
             identity: Identity {
                 version: "0.1.0".into(),
                 id: "5f1c0a3e9b7d24681357acebdf0246813579bdf0".into(),

@@ -41,6 +41,7 @@ mod routes_shown;
 mod says_of_itself;
 mod sessions;
 mod subscriptions;
+mod tenants;
 mod tls;
 mod told_of_the_servers;
 mod tracking;

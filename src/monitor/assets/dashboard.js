@@ -6,6 +6,7 @@ import { Chart } from "./charts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { changesTable, clientsTable, eventName, eventsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
 import { ledgerPanel } from "./ledger.js";
+import { routesPanel } from "./routes.js";
 import { salesPanel } from "./sales.js";
 
 const TOKEN = "hotgate-token";
@@ -24,7 +25,7 @@ const put = (id, text) => { const element = at(id); if (element.textContent !== 
 const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "\u00a0")).join(" · "));
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), events: eventsTable(), sales: salesPanel(post), ledger: ledgerPanel() };
+const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), events: eventsTable(), sales: salesPanel(post), ledger: ledgerPanel(), routes: routesPanel() };
 const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
@@ -82,6 +83,7 @@ function showFrame(frame) {
   showQuotas(frame);
   tables.sales.show(frame.sales, frame.sales_total);
   tables.ledger.show(frame.ledger);
+  tables.routes.show(frame.routes);
   const counted = (count, all) => (count ? `${count}${all ? ` ${all}` : ""}` : "");
   put("hot-count", counted(frame.hotkeys.length));
   put("node-count", counted(frame.nodes.length));
@@ -215,8 +217,9 @@ async function poll(signal) {
       if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
       return answer.json();
     };
-    const [stats, hot, nodes, quotas, { sales }, { ledger }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales", "ledger"].map(part));
-    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length, ledger });
+    const [stats, hot, nodes, quotas, { sales }, { ledger }, { clusters, routes }, { tenants }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales", "ledger", "routes", "tenants"].map(part));
+    const shown = { clusters, routes, routes_total: routes.length, tenants, tenants_total: tenants.length };
+    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length, ledger, routes: shown });
     await pause(POLL_PERIOD_MS);
   }
 }

@@ -40,6 +40,8 @@ use std::sync::Arc;
 
 use super::board::Board;
 use super::exposition;
+use super::route_figures::ClusterFigures;
+use super::routes::{ClusterView, RouteView};
 use super::sources::{Latest, Sources};
 use super::turned_away::Reason;
 use super::view::Readiness;
@@ -147,7 +149,8 @@ fn router(
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
-        .route("/api/routes", get(async |State(s): State<Arc<Shared>>| Json((s.sources.routes_view)())))
+        .route("/api/routes", get(routes))
+        .route("/api/tenants", get(tenants))
         .route("/api/sales", get(sales::list).post(sales::change))
         .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
@@ -173,6 +176,32 @@ fn router(
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], shared.board.latest().metrics()).into_response()
+}
+
+/// Clusters and routes as they are now, each with its figures as of the last frame.
+async fn routes(State(shared): State<Arc<Shared>>) -> Response {
+    let (now, frame) = ((shared.sources.routes_view)(), shared.board.latest());
+    let figures = &frame.view.routes;
+    let cluster = |cluster: &ClusterView| match figures
+        .clusters
+        .iter()
+        .find(|known| known.cluster.name == cluster.name)
+    {
+        Some(known) => json!(ClusterFigures { cluster: cluster.clone(), ..known.clone() }),
+        None => json!(cluster),
+    };
+    let route = |route: &RouteView| match figures.routes.iter().find(|known| known.route == *route) {
+        Some(known) => json!(known),
+        None => json!(route),
+    };
+    let clusters: Vec<_> = now.clusters.iter().map(cluster).collect();
+    let routes: Vec<_> = now.routes.iter().map(route).collect();
+    Json(json!({ "at_ms": frame.view.at_ms, "clusters": clusters, "routes": routes })).into_response()
+}
+
+async fn tenants(State(shared): State<Arc<Shared>>) -> Response {
+    let frame = shared.board.latest();
+    Json(json!({ "at_ms": frame.view.at_ms, "tenants": frame.view.routes.tenants })).into_response()
 }
 
 #[derive(Deserialize)]

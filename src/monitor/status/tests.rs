@@ -17,6 +17,8 @@ fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> Hot
         trend: 1.0,
         connections: 50,
         node: "10.0.0.1:7000".into(),
+        cluster: "default".into(),
+        tenant: String::new(),
         offered_per_s: offered,
         flushed_per_s: flushed,
         added_wait_us: None,

@@ -28,6 +28,7 @@ pub mod session;
 mod settle;
 mod stall;
 pub mod subscriptions;
+pub mod tenancy;
 pub mod tracking;
 pub mod tracking_options;
 pub mod transaction;
@@ -58,6 +59,7 @@ use output::Output;
 use replies::ReplyQueue;
 use session::Session;
 use stall::Stall;
+use tenancy::Tenancy;
 use window::Window;
 use written::WrittenKeys;
 
@@ -265,6 +267,8 @@ pub struct Client {
     pub copies: CopyGuard,
     /// Counters under a quota that it has set or removed.
     pub written: WrittenKeys,
+    /// What it has to do with tenants; nothing where the configuration names none.
+    pub tenancy: Option<Box<Tenancy>>,
     /// Which of the parallel connections to a node it uses; changes only while nothing is unsettled.
     pub connection_number: u8,
     /// The topology under which its unsettled requests were routed; the latest where it has none.
@@ -292,6 +296,7 @@ impl Client {
     pub fn give_back(&mut self) {
         self.replies.give_back();
         self.output.give_back();
+        self.tenancy.iter_mut().for_each(|tenancy| tenancy.give_back());
         if let Some(inbox) = self.inbox.as_mut().filter(|inbox| inbox.stalled.is_empty()) {
             inbox.stalled = VecDeque::new();
         }
@@ -344,6 +349,7 @@ impl Client {
             barrier: None,
             copies: CopyGuard::default(),
             written: WrittenKeys::default(),
+            tenancy: None,
             connection_number: 0,
             topology_version,
             dirty: false,

@@ -88,6 +88,11 @@ impl ReplyQueue {
         self.head.wrapping_add(self.slots.len() as u32)
     }
 
+    /// The sequence number of the first slot that has not left; that of the next one if all have.
+    pub fn first_sequence(&self) -> u32 {
+        self.head
+    }
+
     /// Gives back what the largest pipeline has left behind.
     pub fn give_back(&mut self) {
         if self.slots.is_empty() && self.slots.capacity() > KEPT_BYTES_MAX / size_of::<Slot>() {

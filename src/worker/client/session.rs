@@ -108,7 +108,7 @@ pub struct Session {
     pub last_command: LastCommand,
     /// The digest of the script whose `EVALSHA` is under way, if its node may lack it.
     pub script: Option<Bytes>,
-    /// It has just authenticated, so its requests may be larger from now on.
+    /// It has just authenticated, so its requests may be larger from now on, and its user may be another.
     pub limits_changed: bool,
     /// Nothing above makes the next command special, so the short path of `decide` may be taken.
     pub plain: bool,
@@ -161,7 +161,7 @@ impl Session {
         self.user = Bytes::copy_from_slice(&user.name);
         self.restricted = (!user.is_unrestricted()).then(|| Arc::clone(user));
         self.administers = user.has_given_commands();
-        self.limits_changed |= !self.authenticated;
+        self.limits_changed = true;
         self.authenticated = true;
         self.refresh_plain();
     }

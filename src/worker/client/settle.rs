@@ -20,7 +20,7 @@ impl Clients {
     /// and the bound on output have decided how much it could ask for.
     #[inline]
     pub fn settle(&mut self, core: &mut Core, slot: ReplySlot, ended: Ended, reply: ReplyBytes<'_>) {
-        self.settle_with(core, slot.client, (ended, 1), reply, |client, reply| {
+        self.settle_with(core, slot, (ended, 1), reply, |client, reply| {
             client.replies.settle(slot.sequence, slot.part, reply, &mut client.output);
         });
     }
@@ -34,7 +34,7 @@ impl Clients {
         requests: u32,
         replies: ReplyBytes<'_>,
     ) {
-        self.settle_with(core, slot.client, (ended, requests), replies, |client, replies| {
+        self.settle_with(core, slot, (ended, requests), replies, |client, replies| {
             client.replies.settle_run(slot.sequence, requests, replies, &mut client.output);
         });
     }
@@ -43,11 +43,12 @@ impl Clients {
     fn settle_with<'a>(
         &mut self,
         core: &mut Core,
-        key: ClientKey,
+        slot: ReplySlot,
         (ended, requests): (Ended, u32),
         reply: ReplyBytes<'a>,
         settle: impl FnOnce(&mut Client, ReplyBytes<'a>),
     ) {
+        let key = slot.client;
         core.count_ended(ended, requests);
         if ended.hangs_up() {
             return self.hang_up(core, key, CloseReason::UpstreamLost);
@@ -57,10 +58,16 @@ impl Clients {
             return;
         }
         let (unanswered, reply_bytes) = (client.replies.len(), reply.as_slice().len());
+        if client.tenancy.is_some() {
+            client.count_reply(core, slot.sequence, reply.as_slice());
+        }
         settle(client, reply);
         let at_rest = client.replies.is_empty() && !client.paused;
         client.window.settled(requests, reply_bytes, unanswered, at_rest);
         client.mark_dirty(&mut self.dirty);
+        if client.tenancy.is_some() {
+            client.count_left(core);
+        }
         if client.barrier.is_some() {
             core.effects.push(Effect::EndBarrier(key));
         }
@@ -69,6 +76,11 @@ impl Clients {
     /// Ends the request at hand: counts it, and answers it in its turn.
     pub fn answer(&mut self, core: &mut Core, key: ClientKey, ended: Ended, reply: ReplyBytes<'_>) {
         core.count_ended(ended, 1);
+        let tenancy = self.all.get_mut(key).filter(|client| client.tenancy.is_some());
+        if let Some(client) = tenancy {
+            let sequence = client.replies.next_sequence();
+            client.count_reply(core, sequence, reply.as_slice());
+        }
         self.add_reply(key, reply);
     }
 
@@ -137,6 +149,23 @@ impl Clients {
 }
 
 impl Client {
+    /// Counts a reply, or a part of one, for the tenant whose request it answers.
+    #[cold]
+    fn count_reply(&mut self, core: &mut Core, sequence: u32, reply: &[u8]) {
+        let Some(tenant) = self.tenancy.as_ref().and_then(|tenancy| tenancy.replied(sequence)) else {
+            return;
+        };
+        core.count_tenant_reply(tenant, reply);
+    }
+
+    /// Counts what has been answered in whole for tenants.
+    #[cold]
+    fn count_left(&mut self, core: &mut Core) {
+        if let Some(tenancy) = &mut self.tenancy {
+            tenancy.left(self.replies.first_sequence(), core.now_ns, &mut core.tallies.tenants);
+        }
+    }
+
     /// Has itself written at the end of the turn, with the others in `dirty`.
     #[inline]
     pub fn mark_dirty(&mut self, dirty: &mut Vec<ClientKey>) {
