@@ -132,15 +132,24 @@ pub struct Check {
     /// The same, as it is given to serve.
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
+    /// Tell which keys would live elsewhere by the file than by this one, which runs.
+    #[arg(long, value_name = "FILE", conflicts_with = "running")]
+    pub against: Option<PathBuf>,
+    /// The same against what a running gateway says of its routes.
+    #[arg(long)]
+    pub running: bool,
     /// Ask a running gateway instead: exit code 0 if clients may come, 1 otherwise.
     #[arg(long, conflicts_with_all = ["file", "config"])]
     pub ready: bool,
     /// Where that gateway's HTTP side is.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380", requires = "ready")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
     pub admin: String,
     /// The authorities that may have signed its certificate, where the URL is https; without it those that the system trusts.
-    #[arg(long, value_name = "FILE", requires = "ready")]
+    #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// The token, where the gateway asks for one [file: admin.token].
+    #[arg(long, env = "HOTGATE_TOKEN", hide_env_values = true, requires = "running")]
+    pub token: Option<String>,
 }
 
 /// The flags of `top`.

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use command_line::{Check, Command, CommandLine, Ledger, Serve, Top};
-use hotgate::config::{Config, Log, LogFormat, LogLevel, Overrides};
+use hotgate::config::{Config, Log, LogFormat, LogLevel, MovedKeys, Overrides};
 use hotgate::control::certificates;
 use hotgate::control::reload::ConfigSource;
 use hotgate::monitor::http_client::HttpClient;
@@ -147,21 +147,48 @@ fn start_log(log: &Log) {
     }
 }
 
-/// Prints every error, one a line, to standard output, since they are what was asked for.
+/// Prints every error, one a line, to standard output, since they are what was asked for; and what moves, where that was asked for.
 fn check(arguments: &Check) -> ExitCode {
     let file = arguments.file().display();
+    let mut told = Vec::new();
     let lines = match Config::load(Some(arguments.file()), &Overrides::default()) {
         Ok(config) => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let faults = certificates::faults(&config, i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-            faults.into_iter().map(|fault| format!("{file}: {fault}")).collect()
+            let moved = moved_keys(arguments, &config);
+            let (forced, refused): (Vec<_>, Vec<_>) =
+                moved.iter().flatten().partition(|moved| moved.is_forced);
+            told.extend(forced.iter().map(|moved| format!("{file}: moves: {}", moved.why)));
+            let refused = refused.into_iter().map(|moved| format!("route: {}", moved.why));
+            let faults = faults.into_iter().chain(refused).chain(moved.as_ref().err().cloned());
+            faults.map(|fault| format!("{file}: {fault}")).collect()
         }
         Err(error) => error.lines(),
     };
+    told.iter().chain(&lines).for_each(|line| println!("{line}"));
     if lines.is_empty() {
         println!("{file}: ok");
         return ExitCode::SUCCESS;
     }
-    lines.iter().for_each(|line| println!("{line}"));
     ExitCode::FAILURE
+}
+
+/// The keys that live elsewhere by `config` than by what runs, where that is given.
+///
+/// # Errors
+/// What runs can't be known: a sentence.
+fn moved_keys(arguments: &Check, config: &Config) -> Result<Vec<MovedKeys>, String> {
+    if let Some(file) = &arguments.against {
+        let running = Config::load(Some(file), &Overrides::default());
+        let running =
+            running.map_err(|error| format!("--against {}: {}", file.display(), error.lines().join("; ")))?;
+        return Ok(running.moved_keys(config));
+    }
+    if !arguments.running {
+        return Ok(Vec::new());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Check { admin, ca_file, token, .. } = arguments;
+    let asked = monitor::ask_routes::ask_routes(admin, ca_file.as_deref(), token.as_deref());
+    Ok(config.moved_from(&runtime.map_err(|error| error.to_string())?.block_on(asked)?))
 }

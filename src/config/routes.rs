@@ -68,15 +68,25 @@ impl Config {
 
     /// The keys that live elsewhere by the routes of `other` than by those of this configuration.
     pub fn moved_keys(&self, other: &Config) -> Vec<MovedKeys> {
-        let (rules, other_rules) = (self.route_rules(), other.route_rules());
-        let moves = moves(&rules, &other_rules, DEFAULT_CLUSTER);
+        other.moved_from(&self.route_rules())
+    }
+
+    /// The keys that live elsewhere by the routes of this configuration than by `rules`.
+    pub fn moved_from(&self, rules: &[RouteRule]) -> Vec<MovedKeys> {
+        let moves = moves(rules, &self.route_rules(), DEFAULT_CLUSTER);
         let describe = |found: crate::route::moves::Move| {
             let (pattern, from, to) = (&found.pattern, &found.from, &found.to);
-            let what = format!("keys that match {pattern:?} live in {from} and would be looked for in {to}");
-            match found.rule.and_then(|place| other.routes.get(place)) {
+            let part = found.share.map(|share| format!("about {:.0} % of the ", share * 100.0));
+            let part = part.unwrap_or_default();
+            let what =
+                format!("{part}keys that match {pattern:?} live in {from} and would be looked for in {to}");
+            match found.rule.and_then(|place| self.routes.get(place)) {
                 Some(route) => MovedKeys {
                     is_forced: route.force,
-                    why: format!("{what}; move them first, and set force = true on that route"),
+                    why: match route.force {
+                        true => what,
+                        false => format!("{what}; move them first, and set force = true on that route"),
+                    },
                 },
                 None => MovedKeys {
                     is_forced: false,

@@ -17,6 +17,7 @@
 
 pub mod admin;
 pub mod ask_ready;
+pub mod ask_routes;
 pub mod board;
 mod buckets;
 mod calm;

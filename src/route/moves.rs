@@ -9,7 +9,7 @@ use super::table::RouteRule;
 use crate::command::glob;
 
 /// Keys that would live elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Move {
     /// The place, in the new list, of the rule that takes them. `None` where no rule has them any more.
     pub rule: Option<usize>,
@@ -19,6 +19,9 @@ pub struct Move {
     pub from: String,
     /// The clusters in which they would be looked for.
     pub to: String,
+    /// The part of them that moves, 0 to 1, where the same part of the key picks one of other clusters. Otherwise it is not known, and
+    /// may be all.
+    pub share: Option<f64>,
 }
 
 /// Everything that the `new` rules would move, at most one move for two rules.
@@ -35,6 +38,7 @@ pub fn moves(old: &[RouteRule], new: &[RouteRule], default: &str) -> Vec<Move> {
                     pattern: rule.or(old_rule).map_or("*", |rule| &rule.pattern).to_owned(),
                     from: clusters(old_rule, default),
                     to: clusters(rule, default),
+                    share: share_moved(old_rule, rule),
                 });
             }
         }
@@ -68,6 +72,18 @@ fn live_alike(rule: Option<&RouteRule>, other: Option<&RouteRule>, default: &str
         _ => false,
     };
     one == two && (one.len() == 1 || picks_alike())
+}
+
+/// The cluster with the highest score of all is that of a key by both lists if it is on both.
+fn share_moved(old: Option<&RouteRule>, new: Option<&RouteRule>) -> Option<f64> {
+    let (old, new) = (old?, new?);
+    if old.by != new.by || old.pattern != new.pattern || old.by.is_empty() {
+        return None;
+    }
+    let is_in = |rule: &RouteRule, name: &str| rule.clusters.iter().any(|(_, known)| known == name);
+    let in_both = old.clusters.iter().filter(|(_, name)| is_in(new, name)).count();
+    let in_any = old.clusters.len() + new.clusters.len() - in_both;
+    Some(1.0 - in_both as f64 / in_any as f64)
 }
 
 fn names<'r>(rule: Option<&'r RouteRule>, default: &'r str) -> Vec<&'r str> {
@@ -106,6 +122,15 @@ mod tests {
             .map(|found| format!("{:?} {}: {} -> {}", found.rule, found.pattern, found.from, found.to))
             .collect();
         assert_eq!(shown, expect, "{old:?} to {new:?}");
+    }
+
+    #[test]
+    fn other_clusters_for_the_same_part_move_a_share() {
+        let share = |old: &str, new: &str| moves(&[rule(old)], &[rule(new)], "default")[0].share;
+        assert_eq!(share("t:*:* a,b,c $1", "t:*:* a,b,c,d $1"), Some(0.25));
+        assert_eq!(share("t:*:* a,b,c,d $1", "t:*:* a,b $1"), Some(0.5));
+        assert_eq!(share("t:*:* a,b $1", "t:*:* c,d $1"), Some(1.0));
+        assert_eq!(share("t:*:* a,b $1", "t:*:* a,b $2"), None);
     }
 
     #[test]

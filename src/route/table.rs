@@ -20,6 +20,14 @@ pub struct RouteRule {
     pub by: String,
 }
 
+impl RouteRule {
+    /// A rule of another gateway, which has numbers of its own for its clusters: to be compared by names.
+    pub fn of_names(pattern: String, clusters: Vec<String>, by: String) -> Self {
+        let clusters = clusters.into_iter().map(|name| (ClusterId::DEFAULT, name)).collect();
+        Self { pattern, clusters, by }
+    }
+}
+
 /// A piece of [`RouteRule::by`].
 #[derive(Debug)]
 enum Piece {

@@ -178,3 +178,48 @@ fn the_files_of_certificates_are_read_too() {
     ));
     assert_eq!(told.lines().count(), 2, "{told}");
 }
+
+const CLUSTERS: &str = "[[cluster]]\nname = \"a\"\nservers = [\"127.0.0.1:1\"]\n\
+                        [[cluster]]\nname = \"b\"\nservers = [\"127.0.0.1:2\"]\n\
+                        [[cluster]]\nname = \"c\"\nservers = [\"127.0.0.1:3\"]\n";
+
+fn spread(clusters: &str, more: &str) -> String {
+    format!("{CLUSTERS}[[route]]\nmatch = \"t:*:*\"\nclusters = [{clusters}]\nby = \"$1\"\n{more}")
+}
+
+/// What another file or a running gateway makes of its keys is told, with the share that moves.
+#[test]
+fn keys_that_a_file_would_move_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let old = write("old.toml", &spread("\"a\", \"b\"", ""));
+    let new = write("new.toml", &spread("\"a\", \"b\", \"c\"", ""));
+    let forced = write("forced.toml", &spread("\"a\", \"b\", \"c\"", "force = true\n"));
+    let moves = "about 33 % of the keys that match \"t:*:*\" live in a, b and would be looked for in a, b, c";
+    let server = Server::start();
+    let gateway = Gateway::before(&server).config(&spread("\"a\", \"b\"", "")).start();
+    let admin = format!("http://{}", gateway.admin.unwrap());
+    for against in [vec!["--against", old.as_str()], vec!["--running", "--admin", admin.as_str()]] {
+        let run = |file: &str| hotgate(&[&["check", file][..], &against].concat());
+        let same = run(&old);
+        assert_eq!((same.code, same.stdout), (Some(0), format!("{old}: ok\n")), "{}", same.stderr);
+        let refused = run(&new);
+        let expect = format!("{new}: route: {moves}; move them first, and set force = true on that route\n");
+        assert_eq!((refused.code, refused.stdout), (Some(1), expect), "{}", refused.stderr);
+        let taken = run(&forced);
+        assert_eq!(
+            (taken.code, taken.stdout),
+            (Some(0), format!("{forced}: moves: {moves}\n{forced}: ok\n"))
+        );
+    }
+    let nobody = hotgate(&["check", &old, "--running", "--admin", "http://127.0.0.1:1"]);
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.stdout.contains("can't connect"), "{}", nobody.stdout);
+    let bad = write("bad.toml", "[upstream]\nnothing = 1\n");
+    let outcome = hotgate(&["check", &old, "--against", &bad]);
+    assert!(outcome.code == Some(1) && outcome.stdout.contains("unknown key"), "{}", outcome.stdout);
+}
