@@ -45,6 +45,7 @@ fn snapshots(topology: Topology) -> Snapshots {
         users: Arc::new(users),
         commands: Arc::new(commands),
         read_from: Box::new([ReadFrom::Master]),
+        near: Box::default(),
     }
 }
 

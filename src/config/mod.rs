@@ -30,6 +30,7 @@ mod tests;
 mod types;
 mod units;
 mod value;
+mod zone_relations;
 
 pub use address::{Address, listen_address};
 pub use error::{ConfigError, LoadError};
@@ -41,7 +42,7 @@ pub use policies::{
 };
 pub use routes::MovedKeys;
 pub use sections::{
-    Admin, Auth, Bearer, Config, Gateway, Limits, Log, SlowLog, Tls, TlsCertificate, Upstream, User,
+    Admin, Auth, Bearer, Config, Gateway, Limits, Log, SlowLog, Tls, TlsCertificate, Upstream, User, Zone,
 };
 pub use setting_names::naming;
 pub use types::{

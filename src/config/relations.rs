@@ -21,6 +21,7 @@ pub fn check(config: &Config, reader: &mut Reader<'_>) {
     super::route_relations::check(config, reader);
     super::password_relations::of_users(config, reader);
     super::tenant_relations::check(config, reader);
+    super::zone_relations::check(config, reader);
     addresses(config, reader);
     credentials(config, reader);
     protection(config, reader);

@@ -4,6 +4,7 @@
 //! process, so a reload takes no other list of clusters.
 
 use super::address::Address;
+use super::network::Network;
 use super::policies::Route;
 use super::sections::{Config, Upstream};
 use super::types::UpstreamKindChoice;
@@ -53,6 +54,12 @@ impl Config {
     pub fn servers_of(&self, cluster: ClusterId) -> &[Address] {
         let upstream = self.upstream_of(cluster);
         if upstream.kind == UpstreamKindChoice::Sentinel { &[] } else { &upstream.servers }
+    }
+
+    /// The networks of the gateway's own zone.
+    pub fn own_networks(&self) -> &[Network] {
+        let own = self.zones.iter().find(|zone| self.gateway.zone.as_ref() == Some(&zone.name));
+        own.map_or(&[], |zone| &zone.networks)
     }
 
     /// The servers of all clusters that the configuration names.

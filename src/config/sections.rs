@@ -54,6 +54,9 @@ section! {
             "The HTTP side: dashboard, API, metrics, webhook.";
         log: Log = Log::default(), Kind::Table { directives: Log::DIRECTIVES }, live,
             "What is written to standard error.";
+        zones as "zone": Vec<Zone> = Vec::new(),
+            Kind::List { of: &Kind::Table { directives: Zone::DIRECTIVES }, min: 0, max: 100 }, live,
+            "A zone: servers between which the way is short, such as an availability zone of a cloud.";
         further_clusters as "cluster": Vec<Upstream> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Upstream::DIRECTIVES }, min: 0, max: 63 }, restart,
             "A further Redis server or cluster, with the keys of upstream. Routes send keys there.";
@@ -73,6 +76,16 @@ section! {
         quotas as "quota": Vec<Quota> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Quota::DIRECTIVES }, min: 0, max: 1000 }, live,
             "How far the counters that a pattern matches may go. All quotas that match a key apply together.";
+    }
+}
+
+section! {
+    /// `[[zone]]`: which servers are in one zone.
+    Zone {
+        name: String, Kind::Text, live,
+            "What the zone is called; it must be given.";
+        networks: Vec<Network>, Kind::List { of: &Kind::Network, min: 1, max: 100 }, live,
+            "The addresses of its servers, as their clusters tell them; it must be given.";
     }
 }
 
@@ -112,6 +125,8 @@ section! {
             "How long SIGTERM leaves clients coming while `/readyz` already says no.";
         drain_timeout: Duration = Duration::from_secs(10), duration(0, HOUR), live,
             "How long SIGTERM waits for requests in flight and pending increments.";
+        zone: Option<String> = None, Kind::Text, live,
+            "The zone that this gateway runs in, one of those that the file describes.";
         handover_timeout: Duration = Duration::from_secs(3600), duration(0, 24 * HOUR), live,
             "How long clients may stay with a process that another has taken over from, before it drains.";
         state_dir: Option<PathBuf> = None, Kind::Path, restart,

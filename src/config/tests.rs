@@ -380,9 +380,12 @@ fn clusters_and_routes_that_can_not_work_are_refused() {
 }
 
 #[test]
-fn tenants_that_can_not_work_are_refused() {
+fn zones_and_tenants_that_can_not_work_are_refused() {
     let check =
         |text: &str, key: &str, place: (usize, usize), message: &str| refused(text, key, place, message);
+    check("gateway.zone = \"a\"", "gateway.zone", (1, 16), "\"a\" is no zone");
+    check("upstream.read_from = \"nearest\"", "upstream.read_from", (1, 22), "expected gateway.zone beside");
+    check("[[zone]]\nname = \"a\"", "zone[0].networks", (1, 1), "must be given");
     let tenant = |lines: &str| format!("[[tenant]]\n{lines}\n");
     check(&tenant("rate = 1"), "tenant[0]", (1, 1), "expected match or user");
     check(&tenant("match = \"a\"\nuser = \"b\""), "tenant[0].user", (3, 8), "is given too; drop one");

@@ -130,6 +130,8 @@ choice! {
         Replica = "replica",
         /// To a replica if there is one, else to the master.
         PreferReplica = "prefer-replica",
+        /// To a replica in the gateway's own zone, or its master if that is there; else as `prefer-replica`.
+        Nearest = "nearest",
     }
 }
 

@@ -95,6 +95,8 @@ pub fn totals(merged: &Merged, process: &ProcessFigures) -> Totals {
         journal_refusing: all.write_behind.journal_refusing,
         journal_full: all.write_behind.journal_full,
         journal_os_error: all.write_behind.journal_os_error,
+        reads_own_zone: all.near.near,
+        reads_other_zone: all.near.far,
         read_cache_hits: all.read_cache.hits,
         read_cache_misses: all.read_cache.misses,
         detector_accesses: all.detector.accesses,

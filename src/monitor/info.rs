@@ -332,6 +332,8 @@ fn hotgate(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("admission_bytes", all.admission.bytes);
     out.put("admission_refused", all.admission.refused_full);
     out.put("quota_flushed", all.admission.flushed);
+    out.put("reads_own_zone", all.near.near);
+    out.put("reads_other_zone", all.near.far);
     out.put("read_cache_hits", all.read_cache.hits);
     out.put("read_cache_misses", all.read_cache.misses);
     out.put("read_cache_stores", all.read_cache.stores);

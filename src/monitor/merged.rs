@@ -64,6 +64,7 @@ impl Merged {
             detector,
             courses,
             tenants,
+            near,
         } = worker;
         let all = &mut self.all;
         for (mine, theirs) in all.requests.iter_mut().flatten().zip(requests.iter().flatten()) {
@@ -90,6 +91,7 @@ impl Merged {
         let SaleTallies { all: counts, keys } = sales;
         add_sale_counts(&mut self.all.sales.all, counts);
         self.sales.extend(keys.iter().map(|(sku, tally)| (sku.clone(), tally.clone())));
+        self.all.near.add(*near);
         for (name, tally) in tenants.names.iter().zip(&tenants.rows) {
             self.tenants.entry(Arc::clone(name)).or_default().add(tally);
         }

@@ -6,7 +6,7 @@
 //! alerts that name a metric which is not here.
 //!
 //! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node`
-//! is bounded by the topology; `cluster`, `route` and `tenant` by the configuration; `limit` is a closed enum; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
+//! is bounded by the topology; `cluster`, `route` and `tenant` by the configuration; `limit` and `zone` are closed enums; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
 
 use super::exposition::{Kind, Metric};
 
@@ -60,6 +60,8 @@ metrics! {
     CLUSTER_HOT_KEYS: Gauge "hotgate_cluster_hot_keys" ["cluster"] "Hot keys that live in the cluster.";
     CLUSTER_SKEW: Gauge "hotgate_cluster_skew_ratio" ["cluster"] "The busiest master of the cluster by requests, by the mean of its masters: 1 where all have the same. Absent with one master, or without load.";
     ROUTE_SKEW: Gauge "hotgate_route_skew_ratio" ["route"] "The busiest of the clusters that a route names, by their mean: 1 where all have the same. Absent with one cluster, or without load.";
+
+    READS_BY_ZONE: Counter "hotgate_reads_by_zone_total" ["zone"] "Reads of clusters with read_from = nearest by where they were sent: own, a server of the gateway's own zone; other, for there was none.";
 
     TENANT_REQUESTS: Counter "hotgate_tenant_requests_total" ["tenant"] "Requests of the tenant that were answered, but for those refused by its limits.";
     TENANT_REFUSED: Counter "hotgate_tenant_refused_total" ["tenant", "limit"] "Requests and connections of the tenant refused by its limits: rate, bytes_rate, clients_max.";

@@ -12,6 +12,8 @@ use crate::shared::tenant_tallies::{TenantLimit, TenantTally};
 pub fn render(out: &mut Exposition, view: &View) {
     clusters(out, view);
     tenants(out, view);
+    let near = view.merged.all.near;
+    out.family(&m::READS_BY_ZONE).sample(&["own"], near.near as f64).sample(&["other"], near.far as f64);
 }
 
 fn clusters(out: &mut Exposition, view: &View) {

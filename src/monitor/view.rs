@@ -239,6 +239,10 @@ pub struct Totals {
     pub journal_full: u64,
     /// Why it refuses them otherwise, as the system numbers its errors; 0 where that is not known.
     pub journal_os_error: i32,
+    /// Reads by zone that were sent to a server of the gateway's own.
+    pub reads_own_zone: u64,
+    /// Those for which there was none.
+    pub reads_other_zone: u64,
     /// Reads answered from the read cache.
     pub read_cache_hits: u64,
     /// Cacheable reads that asked Redis.

@@ -25,6 +25,7 @@ pub mod labels;
 pub mod ledger_heard;
 pub mod mailbox;
 pub mod names;
+pub mod near_tally;
 pub mod probes;
 pub mod quota_board;
 pub mod quota_changes;

@@ -26,6 +26,7 @@ use super::labels::{
     CloseReason, ErrorKind, NodeRefusal, NodeState, Outcome, QuotaRefusal, RedirectKind, RejectReason,
     RequestClass, SaleRefusal, SaleVerb, Standout,
 };
+use super::near_tally::NearTally;
 use super::reservations::SaleFacts;
 use super::tenant_tallies::TenantTallies;
 use crate::limits::KEYS_TALLIED_MAX;
@@ -68,6 +69,8 @@ pub struct WorkerTallies {
     pub detector: DetectorTallies,
     /// The tenants of the configuration.
     pub tenants: TenantTallies,
+    /// Reads by where they were sent, where they may be sent by zone.
+    pub near: NearTally,
     /// Levels: what is done with the operations on each key of the published hot set.
     pub courses: Vec<KeyCourse>,
 }
@@ -388,6 +391,7 @@ impl Default for WorkerTallies {
             sales: SaleTallies::default(),
             detector: DetectorTallies::default(),
             tenants: TenantTallies::default(),
+            near: NearTally::default(),
             courses: Vec::new(),
         }
     }

@@ -61,6 +61,7 @@ impl Core {
             classes: Classes::new(&commands),
             commands,
             read_from: read_from(&config),
+            near: Box::default(),
             users: gateway.users.load(),
         };
         let started = gateway.started;
@@ -79,6 +80,7 @@ impl Core {
             started,
         };
         core.take_tenants();
+        core.snapshots.find_near(core.config.own_networks());
         core
     }
 
@@ -117,6 +119,7 @@ impl Core {
         self.snapshots.read_from = read_from(&config);
         self.standouts = Standouts::new(&config.slowlog);
         self.snapshots.routes = self.gateway.routes().as_ref().clone();
+        self.snapshots.find_near(config.own_networks());
         std::mem::replace(&mut self.config, config)
     }
 

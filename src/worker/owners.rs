@@ -117,6 +117,7 @@ impl Worker {
         let topology = self.core.gateway.topology.load();
         if topology.version != self.core.snapshots.topology.version {
             self.core.snapshots.topology = topology;
+            self.core.snapshots.find_near(self.core.config.own_networks());
             self.reroute_parked();
             self.leave_absent_nodes();
             self.hot.cache.drop_tracked(&mut self.core);
@@ -171,6 +172,7 @@ impl Worker {
         self.hot.hand_over_slice(&mut self.core);
         self.hot.publish_courses(&mut self.core);
         self.core.flush_times();
+        self.core.tallies.near = self.upstreams.reads;
         self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
         // A queue that is not seen again is forgotten within a second.
         self.core.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);

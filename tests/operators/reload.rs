@@ -47,6 +47,8 @@ fn file(path: &str, value: &str) -> String {
         "counter_script" => {
             "[[counter_script]]\nsha1 = \"8a7f1d788aeedbc24f7ac89c3ede25a3e3348ae9\"\nby = 1\n".to_owned()
         }
+        "zone" => "[[zone]]\nname = \"x\"\nnetworks = [\"10.0.0.0/8\"]\n".to_owned(),
+        "gateway.zone" => format!("{path} = {value}\n[[zone]]\nname = \"x\"\nnetworks = [\"10.0.0.0/8\"]\n"),
         "tenant" => "[[tenant]]\nmatch = \"x\"\n".to_owned(),
         "rule" => "[[rule]]\nmatch = \"x\"\n".to_owned(),
         "quota" => "[[quota]]\nmatch = \"x\"\nlimit = 1\n".to_owned(),

@@ -28,6 +28,7 @@ mod large_values;
 mod malformed_input;
 mod messages_of_a_cluster;
 mod modules;
+mod nearest;
 mod nesting;
 mod other_servers;
 mod own_keys;

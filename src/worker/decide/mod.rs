@@ -17,6 +17,7 @@
 pub mod classes;
 pub mod clusters;
 pub mod local;
+mod near;
 mod own_keys;
 pub mod pose;
 pub mod split;
@@ -79,6 +80,8 @@ pub struct Snapshots {
     pub classes: classes::Classes,
     /// Where reads of each cluster may go, by [`ClusterId`].
     pub read_from: Box<[ReadFrom]>,
+    /// The nodes in the gateway's own zone, by [`NodeIndex`]; nothing where no cluster is read by zone.
+    pub near: Box<[bool]>,
     /// Who may do what.
     pub users: Arc<Users>,
 }

@@ -43,6 +43,7 @@ use crate::net::Stream;
 use crate::pace::Gauge;
 use crate::resp::{ReplyScanner, RespVersion};
 use crate::route::ClusterId;
+use crate::shared::near_tally::NearTally;
 use crate::shared::topology::NodeIndex;
 use crate::worker::selection::{LoginNumber, Selection};
 
@@ -77,6 +78,8 @@ pub struct Upstreams {
     pub loaded_scripts: HashSet<(NodeIndex, Bytes), ahash::RandomState>,
     /// Counts, so that replicas take turns.
     pub turn: usize,
+    /// Reads by where they were sent, where they may be sent by zone.
+    pub reads: NearTally,
     /// What is known of the addresses of names.
     former: FormerAddresses,
 }

@@ -47,10 +47,20 @@ impl Upstreams {
                 };
                 let usable = || topology.replicas_of(master).iter().copied().filter(is_usable);
                 self.turn = self.turn.wrapping_add(1);
+                let read_from = core.snapshots.read_from(slot.cluster);
+                if read_from == ReadFrom::Nearest {
+                    let near = || usable().filter(|replica| core.snapshots.is_near(*replica));
+                    let near_master = Some(master).filter(|master| core.snapshots.is_near(*master));
+                    let nearest = near().nth(self.turn % near().count().max(1)).or(near_master);
+                    self.reads.count(nearest.is_some());
+                    if let Some(nearest) = nearest {
+                        return Ok(nearest);
+                    }
+                }
                 match usable().nth(self.turn % usable().count().max(1)) {
                     Some(replica) => Ok(replica),
-                    None if core.snapshots.read_from(slot.cluster) == ReadFrom::PreferReplica => Ok(master),
-                    None => Err(UpstreamError::NoReplica(slot)),
+                    None if read_from == ReadFrom::Replica => Err(UpstreamError::NoReplica(slot)),
+                    None => Ok(master),
                 }
             }
             Route::AnyNode | Route::Messages | Route::Connection => {
