@@ -25,6 +25,7 @@ mod folded_writes;
 mod journal;
 mod journal_clock;
 mod journal_of_another;
+mod journal_of_clusters;
 mod plain_by_default;
 mod read_cache;
 mod read_cache_faults;
