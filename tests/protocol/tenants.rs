@@ -201,6 +201,18 @@ fn a_user_has_so_many_connections_at_all_workers_together() {
 }
 
 #[test]
+fn what_no_server_answers_is_counted_too() {
+    let config = "[[tenant]]\nmatch = \"t:7:*\"\n[[rule]]\nmatch = \"t:7:*\"\nread = { ttl = \"1h\" }\n";
+    let (_server, gateway) = start(config);
+    let mut client = gateway.client();
+    client.check("SET t:7:x v", "+OK");
+    for _ in 0..100 {
+        client.check("GET t:7:x", "$1 v");
+    }
+    wait_until("all are told", || tenant(&gateway, "t:7:*")["requests"].as_u64() == Some(101));
+}
+
+#[test]
 fn a_reload_takes_other_tenants() {
     let server = Server::start();
     let gateway = Gateway::before(&server).config("").flag("--workers", "2").start();

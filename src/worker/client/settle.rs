@@ -82,6 +82,8 @@ impl Clients {
             client.count_reply(core, sequence, reply.as_slice());
         }
         self.add_reply(key, reply);
+        let tenancy = self.all.get_mut(key).filter(|client| client.tenancy.is_some());
+        tenancy.into_iter().for_each(|client| client.count_left(core));
     }
 
     /// Ends a request that gets no reply.
