@@ -61,12 +61,12 @@ fn the_soft_limit_is_raised_to_the_hard_one() {
 fn a_crowd_at_the_door_takes_nothing_from_those_who_are_served() {
     let server = Server::start();
     let config = "[gateway]\nworkers = 2\n[upstream]\nbackoff_max = \"50ms\"\n";
-    let gateway = Gateway::before(&server).config(config).descriptors("-n 64").start();
+    let gateway = Gateway::before(&server).config(config).descriptors("-n 84").start();
     let log = gateway.log();
     for directive in ["gateway.clients_max", "upstream.session_connections_max", "admin.connections_max"] {
         let line = log.lines().find(|line| line.contains(&format!("directive=\"{directive}\"")));
         assert!(
-            line.is_some_and(|line| line.contains("fitted=") && line.contains("descriptors=64")),
+            line.is_some_and(|line| line.contains("fitted=") && line.contains("descriptors=84")),
             "{log}"
         );
     }
@@ -74,7 +74,7 @@ fn a_crowd_at_the_door_takes_nothing_from_those_who_are_served() {
     let mut served: Vec<Client> = (0..4).map(|_| gateway.client()).collect();
     served.iter_mut().for_each(|client| client.check("SET served yes", "+OK"));
     let places = max_clients(&mut served[0]);
-    assert!((6..40).contains(&places), "{places} of 64");
+    assert!((6..40).contains(&places), "{places} of 84");
     let crowd = crowd(gateway.address, 300);
     for round in 0..5 {
         server.client().ask("CLIENT KILL TYPE normal");
