@@ -251,7 +251,9 @@ impl Askers {
         let has = |word: &[u8]| command.iter().skip(2).any(|argument| argument.eq_ignore_ascii_case(word));
         let runs_code = [b"eval".as_slice(), b"fcall"].iter().any(|known| name.starts_with(known));
         let follows_patterns = name.starts_with(b"sort") && (has(b"by") || has(b"get"));
-        runs_code || follows_patterns || !self.tells_keys(command)
+        let logs = [b"slowlog".as_slice(), b"commandlog"].contains(&&name[..])
+            && command.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"get"));
+        runs_code || follows_patterns || logs || !self.tells_keys(command)
     }
 
     /// Whether Redis finds keys in the arguments of a command.
