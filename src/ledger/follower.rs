@@ -33,6 +33,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A server that does not answer is left alone for so long at the most.
 const AWAY_MAX: Duration = Duration::from_secs(5);
 
+/// How what is said of the database begins, among all complaints.
+const DATABASE: &str = "database ";
+
 /// How long the start waits for a first server.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -159,7 +162,7 @@ impl Follower {
                 }
                 // What is to be said of the ledger, the one that works says.
                 Ok(false) => self.say_once(
-                    "database",
+                    DATABASE,
                     "another ledger process works on this database; this one waits for its end",
                 ),
                 Err(error @ StoreError::Later { .. }) => return Err(error),
@@ -179,7 +182,9 @@ impl Follower {
     pub(super) fn on_database_taking_rows(&mut self) {
         self.counts.is_untaken = false;
         self.counts.database_fault.clear();
-        if self.complaints.remove("database") {
+        let before = self.complaints.len();
+        self.complaints.retain(|about| !about.starts_with(DATABASE));
+        if self.complaints.len() < before {
             tracing::info!("the database takes rows again");
         }
     }
@@ -187,7 +192,9 @@ impl Follower {
     /// The database did not do it: it has to be opened again.
     pub(super) fn on_database_fault(&mut self, error: &StoreError) {
         self.counts.database_fault = error.to_string();
-        self.complain("database", Cause::Database, &format!("the database does not take rows: {error}"));
+        // Each cause once: a server that went away may come back and be full.
+        let about = format!("{DATABASE}{}", error.kind());
+        self.complain(&about, Cause::Database, &format!("the database does not take rows: {error}"));
         self.store = None;
     }
 

@@ -14,9 +14,9 @@ use crate::support::{Client, Gateway, Server, wait_until};
 fn sell(client: &mut Client, users: std::ops::Range<usize>) {
     let count = users.len();
     for user in users {
-        // Databases compress what repeats. Each of these bytes takes four letters.
+        // Databases compress what repeats. None of these bytes begins a letter, so each takes four: psql leaves out some letters that it knows none for.
         let mut random = SmallRng::seed_from_u64(user as u64);
-        let name: Vec<u8> = (0..500).map(|_| random.random_range(0x80..=0xff)).collect();
+        let name: Vec<u8> = (0..500).map(|_| random.random_range(0x80..=0xbf)).collect();
         let mut bytes = Vec::new();
         encode::command(&mut bytes, &[b"RESERVE.ADD", b"mask", &name]);
         client.send(&bytes);
@@ -39,8 +39,7 @@ fn check(mut place: Place, server: &Server, words: &str, give_room: impl FnOnce(
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    wait_until("it says so", || !complaints(&ledger).is_empty());
-    assert!(complaints(&ledger)[0].contains(words), "{:?}", complaints(&ledger));
+    wait_until("it says so", || complaints(&ledger).iter().any(|line| line.contains(words)));
     // Sales go on meanwhile.
     sell(&mut client, 8000..8100);
     assert!(position(&place, "mask") < last_entry(&mut direct, "mask"));
@@ -50,7 +49,10 @@ fn check(mut place: Place, server: &Server, words: &str, give_room: impl FnOnce(
     check_equal(&place, &mut client, &mut direct, "mask");
     assert_eq!(place.query("SELECT count(*) FROM reservation"), [["8100"]]);
     wait_until("it says that it goes on", || ledger.log().contains("the database takes rows again"));
-    assert_eq!(complaints(&ledger).len(), 1, "{}", ledger.log());
+    // A server may end over it, which is another cause; each is said once.
+    let full = complaints(&ledger).into_iter().filter(|line| line.contains(words));
+    assert_eq!(full.count(), 1, "{}", ledger.log());
+    assert!(complaints(&ledger).len() <= 3, "{}", ledger.log());
     drop(ledger);
     assert_eq!(place.verb(&["verify"]), (Some(0), "0 differences\n".to_owned()));
 }
@@ -67,7 +69,7 @@ fn of_sqlite() {
 fn of_postgres() {
     let server = Server::start();
     let place = Place::before(&server).on(SqlServer::start_on_disk(44));
-    check(place, &server, "PostgreSQL: ", |place| {
+    check(place, &server, "No space left on device (53100)", |place| {
         place.server().disk().resize(400);
         if place.server().has_ended() {
             place.server().restart();

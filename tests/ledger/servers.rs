@@ -121,6 +121,8 @@ impl SqlServer {
             Kind::Maria => {
                 let mut client = Command::new("mariadb");
                 client.args(["--no-defaults", "-h127.0.0.1", "-uroot", "-NBr", "--connect-timeout=5"]);
+                // Otherwise it writes a question mark for what takes four bytes.
+                client.arg("--default-character-set=utf8mb4");
                 client.arg(format!("-P{}", self.port));
                 // The database that the other queries are about.
                 if !sql.starts_with("CREATE DATABASE") && sql != "SELECT 1" {

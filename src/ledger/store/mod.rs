@@ -175,6 +175,15 @@ impl std::fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+impl StoreError {
+    /// What tells one fault from another: the code that the server gave with it, otherwise its words, without numbers that differ each time.
+    pub fn kind(&self) -> String {
+        let text = self.to_string();
+        let code = text.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).map(str::to_owned);
+        code.unwrap_or_else(|| text.chars().filter(|letter| !letter.is_ascii_digit()).collect())
+    }
+}
+
 impl RowState {
     const ALL: [Self; 6] =
         [Self::Held, Self::Confirmed, Self::Cancelled, Self::Expired, Self::Moved, Self::Lost];
