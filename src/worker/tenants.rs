@@ -112,10 +112,10 @@ impl Worker {
         let concerned = concerned(client.tenancy.as_ref()?, &tenants.in_force.table, resolved);
         let reached = concerned.iter().find_map(|id| Some((*id, tenants.reached(*id, now_ns)?)));
         let Some((id, (limit, ready_ns))) = reached else {
-            let (first, sequence) = (client.replies.first_sequence(), client.replies.next_sequence());
-            let tenancy = client.tenancy.as_mut()?;
             // Whatever answered those before it: no more are noted than wait.
-            tenancy.left(first, now_ns, &mut self.core.tallies.tenants);
+            client.count_left(&mut self.core);
+            let sequence = client.replies.next_sequence();
+            let tenancy = client.tenancy.as_mut()?;
             tenancy.held_since_ns = None;
             if let Some(first) = concerned.first() {
                 tenancy.note(*first, sequence, now_ns);

@@ -162,9 +162,11 @@ impl Client {
 
     /// Counts what has been answered in whole for tenants.
     #[cold]
-    fn count_left(&mut self, core: &mut Core) {
-        if let Some(tenancy) = &mut self.tenancy {
-            tenancy.left(self.replies.first_sequence(), core.now_ns, &mut core.tallies.tenants);
+    pub fn count_left(&mut self, core: &mut Core) {
+        let Some(tenancy) = &mut self.tenancy else { return };
+        match self.replies.is_empty() {
+            true => tenancy.all_left(core.now_ns, &mut core.tallies.tenants),
+            false => tenancy.left(self.replies.first_sequence(), core.now_ns, &mut core.tallies.tenants),
         }
     }
 

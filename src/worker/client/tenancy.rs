@@ -73,16 +73,19 @@ impl Tenancy {
             if before.wrapping_sub(note.sequence) as i32 <= 0 {
                 return;
             }
-            if let Some(row) = tallies.rows.get_mut(note.tenant.position()) {
-                row.requests += u64::from(gone);
-                let us = now_ns.saturating_sub(note.received_ns) / 1000;
-                (0..gone).for_each(|_| row.reply_us.record(us));
-            }
+            count(note, gone, now_ns, tallies);
             if gone < note.requests {
                 (note.sequence, note.requests) = (before, note.requests - gone);
                 return;
             }
             self.notes.pop_front();
+        }
+    }
+
+    /// Counts all requests: nothing is waited for. One that is answered at once takes no slot of its own, so a slot does not tell of it.
+    pub fn all_left(&mut self, now_ns: u64, tallies: &mut TenantTallies) {
+        for note in self.notes.drain(..) {
+            count(&note, note.requests, now_ns, tallies);
         }
     }
 
@@ -92,6 +95,13 @@ impl Tenancy {
             self.notes = VecDeque::new();
         }
     }
+}
+
+fn count(note: &Note, requests: u32, now_ns: u64, tallies: &mut TenantTallies) {
+    let Some(row) = tallies.rows.get_mut(note.tenant.position()) else { return };
+    row.requests += u64::from(requests);
+    let us = now_ns.saturating_sub(note.received_ns) / 1000;
+    (0..requests).for_each(|_| row.reply_us.record(us));
 }
 
 #[cfg(test)]
@@ -128,5 +138,12 @@ mod tests {
         assert_eq!(counts(&mut tenancy, 4), [1, 2]);
         assert_eq!(counts(&mut tenancy, 9), [1, 3]);
         assert_eq!(tallies.rows[1].reply_us.count(), 3);
+        // Two that were answered at once, and took no slot.
+        (0..2).for_each(|_| tenancy.note(a, first.wrapping_add(9), 0));
+        tenancy.left(first.wrapping_add(9), 5_000, &mut tallies);
+        assert_eq!(tallies.rows[0].requests, 1);
+        tenancy.all_left(5_000, &mut tallies);
+        tenancy.take_back();
+        assert_eq!(tallies.rows[0].requests, 3);
     }
 }
