@@ -218,7 +218,9 @@ fn tokens_that_a_program_prints_are_renewed_before_they_end() {
         gateway.log().contains("the former secret holds: upstream.password_command: ")
     });
     assert!(gateway.log().contains("failed (exit status: 1): cat: "), "{}", gateway.log());
-    assert!(gateway.get("/api/stats").1.contains("A secret was not taken over"));
+    wait_until("the status line says so", || {
+        gateway.get("/api/stats").1.contains("A secret was not taken over")
+    });
     client.check("INCR a", ":3");
     write(&token, "token-2");
     wait_until("nothing is wrong any more", || {
