@@ -23,27 +23,47 @@ impl Files {
         let path = |name: &str| directory.path().join(name);
         let (authority, certificate, key, all) =
             (path("ca.pem"), path("cert.pem"), path("key.pem"), path("all.pem"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args([
-                "-days",
-                "2",
-                "-subj",
-                "/CN=bench",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1,DNS:localhost",
-            ])
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .expect("openssl is installed");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        fs::copy(&certificate, &authority).unwrap();
+        let request = path("request.pem");
+        let key_of_authority = path("ca-key.pem");
+        let new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        openssl(
+            Command::new("openssl")
+                .args(new)
+                .args(["-x509", "-days", "2", "-subj", "/CN=authority"])
+                .arg("-keyout")
+                .arg(&key_of_authority)
+                .arg("-out")
+                .arg(&authority),
+        );
+        openssl(
+            Command::new("openssl")
+                .args(new)
+                .args(["-subj", "/CN=bench"])
+                .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+                .arg("-keyout")
+                .arg(&key)
+                .arg("-out")
+                .arg(&request),
+        );
+        openssl(
+            Command::new("openssl")
+                .args(["x509", "-req", "-copy_extensions", "copy", "-days", "2", "-in"])
+                .arg(&request)
+                .arg("-CA")
+                .arg(&authority)
+                .arg("-CAkey")
+                .arg(&key_of_authority)
+                .arg("-out")
+                .arg(&certificate),
+        );
         fs::write(all, [fs::read(&certificate).unwrap(), fs::read(&key).unwrap()].concat()).unwrap();
         Files { authority, certificate, key, directory }
     }
+}
+
+fn openssl(command: &mut Command) {
+    let made = command.output().expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Something that redis-benchmark is pointed at.
@@ -117,7 +137,7 @@ fn secured(files: &Files) -> (PrivateServer, u16) {
         "--tls-auth-clients".to_owned(),
         "no".to_owned(),
         "--maxclients".to_owned(),
-        "20000".to_owned(),
+        "9000".to_owned(),
     ]);
     let port = server.address().port + 11_000;
     (server, port)
@@ -133,7 +153,7 @@ fn haproxy(files: &Files) -> Contender {
     let server = server(&[]);
     let port = free_port();
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 20000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+        "global\n  nbthread 1\n  maxconn 9000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
          frontend tls\n  bind 127.0.0.1:{port} ssl crt {}\n  default_backend redis\nbackend redis\n  server one {}\n",
         files.directory.path().join("all.pem").display(),
         server.address(),
@@ -173,7 +193,7 @@ fn hotgate(name: &'static str, files: &Files, tls: bool) -> Contender {
         }
     };
     let text = format!(
-        "[gateway]\nclients_max = 20000\ntcp_backlog = 4096\n[tls]\nlisten = [\"127.0.0.1:0\"]\ncert_file = {:?}\nkey_file = {:?}\n{more}",
+        "[gateway]\nclients_max = 9000\ntcp_backlog = 4096\n[tls]\nlisten = [\"127.0.0.1:0\"]\ncert_file = {:?}\nkey_file = {:?}\n{more}",
         files.certificate, files.key
     );
     let file = files.directory.path().join(format!("hotgate-{tls}.toml"));

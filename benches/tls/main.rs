@@ -135,7 +135,9 @@ fn benchmark(contender: &Contender, files: &Files, pipeline: usize, requests: us
     let output = benchmark.output().expect("redis-benchmark is installed (redis-tools)");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     // "test","rps","avg_latency_ms","min","p50","p95","p99","max"
-    let row = text.lines().find(|line| line.starts_with("\"GET\"")).unwrap_or_else(|| panic!("{text}"));
+    let row = text.lines().find(|line| line.starts_with("\"GET\""));
+    let said = || format!("{}: {text}{}", contender.name, String::from_utf8_lossy(&output.stderr));
+    let row = row.unwrap_or_else(|| panic!("{}", said()));
     row.split(',')
         .nth(6)
         .and_then(|p99| p99.trim_matches('"').parse().ok())
