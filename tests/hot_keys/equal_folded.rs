@@ -164,7 +164,9 @@ impl Sessions {
                 *word = sha1.clone().into_bytes();
             }
         }
-        words.split(|word| word == b";").map(<[Vec<u8>]>::to_vec).collect()
+        // A value may be a semicolon, and the last word.
+        let commands = words.split(|word| word == b";").filter(|command| !command.is_empty());
+        commands.map(<[Vec<u8>]>::to_vec).collect()
     }
 
     /// What one client sends at once: a few different lines, some of them again and again.
