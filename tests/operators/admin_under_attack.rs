@@ -60,10 +60,11 @@ async fn check_probes(served: &Served, when: &str) {
     }
 }
 
-/// What `/metrics` counts for a reason, once the figures have been read again.
+/// What `/metrics` counts for a reason, once the figures have been read again; 0 for who was turned away by a crowd that had come before.
 async fn counted(served: &mut Served, reason: Reason) -> u64 {
     served.tick();
-    let response = ask(served, "/metrics", "for what is counted").await;
+    let url = format!("{}/metrics", served.url);
+    let Ok(response) = exchange(Method::GET, &url, Some(TOKEN), None, PATIENCE).await else { return 0 };
     let name = format!("hotgate_admin_turned_away_total{{reason=\"{}\"}} ", reason.label());
     let text = String::from_utf8(response.body.to_vec()).unwrap();
     text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()

@@ -188,6 +188,9 @@ fn who_redis_does_not_let_in_is_told_so_and_all_else_goes_on() {
     admin.check("ACL SETUSER app resetpass >another", "+OK");
     client.check("EVAL \"return 1\" 0", ":1");
     admin.check("ACL DELUSER app", ":1");
+    wait_until("the gateway has seen that its connection is closed", || {
+        client.ask("EVAL \"return 1\" 0").starts_with("-NOPERM hotgate: ")
+    });
     for _ in 0..3 {
         client.send_line("EVAL \"return 1\" 0");
         client.send_line("SET app:k v");
