@@ -376,11 +376,9 @@ impl Wire {
 
     /// Takes the oldest request off with a copy of its bytes, to send it elsewhere.
     pub fn pop_with_bytes(&mut self) -> Option<(Pending, Bytes)> {
-        let front = self.inflight.front()?;
-        let bytes = if front.large {
-            self.large.front().cloned().unwrap_or_default()
-        } else {
-            Bytes::copy_from_slice(&self.log[self.start..self.start + front.len as usize])
+        let bytes = match self.inflight.front()?.large {
+            true => self.large.front().cloned().unwrap_or_default(),
+            false => Bytes::copy_from_slice(self.bytes_of_front()),
         };
         self.pop().map(|pending| (pending, bytes))
     }
@@ -389,11 +387,15 @@ impl Wire {
     pub fn front_with_bytes(&mut self) -> Option<(Pending, &[u8])> {
         self.note_written();
         let front = *self.inflight.front()?;
-        let bytes = match front.large {
-            true => self.large.front().map_or(&[][..], |bytes| bytes),
-            false => &self.log[self.start..self.start + front.len as usize],
-        };
-        Some((front, bytes))
+        Some((front, self.bytes_of_front()))
+    }
+
+    fn bytes_of_front(&self) -> &[u8] {
+        match self.inflight.front() {
+            Some(front) if front.large => self.large.front().map_or(&[], |bytes| bytes),
+            Some(front) => &self.log[self.start..self.start + front.len as usize],
+            None => &[],
+        }
     }
 
     /// The oldest requests with their bytes, those left out that keep their bytes apart.
