@@ -21,11 +21,13 @@
 //!   client --bytes--> (a) worker/serve     scans requests where they lie in the read buffer
 //!                         worker/resolve   command, class, keys with place and hash: once
 //!                         worker/decide    verdict: forward, split, fan out, answer, session, queue, refuse
+//!                         worker/tenants   whether its tenant may send more now; nothing where no tenant is configured
 //!                         worker/policy    quota, write-behind, copies, combining, in this order; none of them forwards as it came
 //!                         worker/send      the one exit: node, room on a connection, and the request is put there
 //!                     (b) worker/upstream  writes what is on the wire of a shared connection; one write per tick
 //!   Redis  <--bytes-- ...
 //!   Redis  --bytes--> (c) worker/deliver   the oldest request on the wire gets the reply (or redirect: it goes elsewhere; lost: it is tried again)
+//!                         worker/standouts what took long or is large goes into the command log
 //!                         worker/ended     the one end of a request, whoever answered it: what it counts as, how long it took
 //!   client <--bytes-- (d) worker/client    replies leave in the order of the requests; one write per burst
 //! ```

@@ -1,4 +1,4 @@
-//! (d) Requests that stand out go into the command log: slow ones, large ones, and those with a large reply.
+//! (c) Requests that stand out go into the command log: slow ones, large ones, and those with a large reply.
 //!
 //! Whether one does is three comparisons at its reply, while its bytes are still on the wire ([`super::upstream::Wire`]); all else is
 //! paid by those that do. One that was folded is known by its command, its key and what it adds. How long a command blocks is
