@@ -120,6 +120,12 @@ fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
         ("tcp-keepalive", seconds(config.gateway.tcp_keepalive)),
         ("proto-max-bulk-len", config.limits.bulk_bytes_max.to_string()),
         ("client-query-buffer-limit", config.limits.request_bytes_max.to_string()),
+        // The log that `SLOWLOG` shows. Redis says -1 for never.
+        (
+            "slowlog-log-slower-than",
+            config.slowlog.slower_than.map_or("-1".to_owned(), |slow| slow.as_micros().to_string()),
+        ),
+        ("slowlog-max-len", config.slowlog.entries_max.to_string()),
         ("bind", hosts.join(" ")),
         ("port", gateway.listen.first().map_or(0, std::net::SocketAddr::port).to_string()),
         ("unixsocket", path(&config.gateway.unix_socket)),

@@ -9,8 +9,15 @@ use crate::command::{Class, Command, CommandFlags, Fan, Group, Local};
 const WAY_TO_THE_SERVER: [&[u8]; 5] = [b"requirepass", b"port", b"tls-port", b"bind", b"unixsocket"];
 
 /// Parameters of which `CONFIG GET` shows the gateway's own value.
-const OF_THE_GATEWAY: [&[u8]; 5] =
-    [b"maxclients", b"timeout", b"tcp-keepalive", b"proto-max-bulk-len", b"client-query-buffer-limit"];
+const OF_THE_GATEWAY: [&[u8]; 7] = [
+    b"maxclients",
+    b"timeout",
+    b"tcp-keepalive",
+    b"proto-max-bulk-len",
+    b"client-query-buffer-limit",
+    b"slowlog-log-slower-than",
+    b"slowlog-max-len",
+];
 
 /// Words of `DEBUG` that end the process of the server.
 const ENDS_THE_SERVER: [&[u8]; 7] =

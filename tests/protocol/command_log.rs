@@ -26,6 +26,9 @@ fn a_slow_request_has_an_entry_of_the_shape_that_redis_gives_it() {
     for line in ["SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG GET 1 2", "SLOWLOG HELP", "SLOWLOG NO"] {
         assert_eq!(client.ask(line), direct.ask(line), "{line}");
     }
+    // What tools show beside it is what it goes by.
+    client.check("CONFIG GET slowlog-*", "*4 $23 slowlog-log-slower-than $1 1 $15 slowlog-max-len $2 20");
+    client.check("CONFIG SET slowlog-log-slower-than 0", "-ERR...");
     client.check("SLOWLOG RESET", "+OK");
     assert!(client.integer("SLOWLOG LEN") <= 1, "what came after it");
 }

@@ -38,12 +38,14 @@ fn config(client: &mut Client, patterns: &str) -> BTreeMap<String, String> {
 }
 
 /// What the gateway says for itself.
-const OWNED: [&str; 13] = [
+const OWNED: [&str; 15] = [
     "maxclients",
     "timeout",
     "tcp-keepalive",
     "proto-max-bulk-len",
     "client-query-buffer-limit",
+    "slowlog-log-slower-than",
+    "slowlog-max-len",
     "bind",
     "port",
     "unixsocket",
