@@ -52,7 +52,7 @@ fn the_first_command_is_the_demo_and_the_second_the_tests() {
     let commands = commands(README);
     assert_eq!(
         commands[0],
-        "sudo apt-get install -y redis-server redis-tools && cargo run --release -- demo"
+        "sudo apt-get install -y redis-server redis-tools && cargo run --profile try -- demo"
     );
     assert_eq!(commands[1], "tests/setup && cargo test");
     for command in commands[1].split(" && ") {
@@ -69,7 +69,7 @@ fn every_subcommand_exists() {
         let spans = code_spans(&text).into_iter().filter(|span| span.starts_with("hotgate "));
         for command in commands(&text).into_iter().chain(spans) {
             let Some((_, arguments)) =
-                command.split_once("hotgate ").or(command.split_once("cargo run --release -- "))
+                command.split_once("hotgate ").or(command.split_once("cargo run --profile try -- "))
             else {
                 continue;
             };
