@@ -135,7 +135,7 @@ fn encode_one<M: Member>(segment: &Segment<M>, shape: ScriptShape, entry: &Entry
     let (before, behind) = shape.around(&segment.arena);
     out.extend_from_slice(before);
     if shape.number.1 > 0 {
-        encode::bulk(out, itoa::Buffer::new().format(entry.delta).as_bytes());
+        encode::bulk(out, itoa::Buffer::new().format(entry.delta()).as_bytes());
     }
     out.extend_from_slice(behind);
 }

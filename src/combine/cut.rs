@@ -98,8 +98,9 @@ pub(super) fn cut<M: Member>(
     }
     let field = segment.arena.clone();
     let mut part: Option<Segment<M>> = None;
-    for Entry { member, delta, ask, version, .. } in segment.entries {
-        let op = op_of(segment.kind, &field, delta, ask);
+    for entry in segment.entries {
+        let Entry { member, ask, version, .. } = entry;
+        let (op, delta) = (op_of(segment.kind, &field, &entry), entry.delta());
         let turns = |sum: i64| !may_turn && (sum > 0 && delta < 0 || sum < 0 && delta > 0);
         let fits =
             |part: &Segment<M>| ask != EntryKind::Increment || (part.is_write() && !turns(part.fold.sum));
@@ -120,17 +121,10 @@ pub(super) fn cut<M: Member>(
 /// Splits a segment of a counter, or of transactions, into what stands before an entry, that entry, and what stands behind it.
 pub(super) fn split_around<M: Member>(segment: Segment<M>, entry: usize) -> [Vec<Segment<M>>; 3] {
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
-    for (place, Entry { member, delta, ask, version }) in segment.entries.into_iter().enumerate() {
-        let op = op_of(segment.kind, &segment.arena, delta, ask);
-        let part: &mut Vec<Segment<M>> =
-            &mut parts[1 + usize::from(place > entry) - usize::from(place < entry)];
+    for (place, one) in segment.entries.iter().enumerate() {
+        let part = &mut parts[1 + usize::from(place > entry) - usize::from(place < entry)];
         // Without what stood before it the way may leave the range.
-        if part.last_mut().is_some_and(|last| last.join(&op, member, version)) {
-            continue;
-        }
-        let mut next = Segment::new();
-        next.begin(&op, member, version);
-        part.push(next);
+        append(part, segment.kind, &segment.arena, one);
     }
     parts
 }
@@ -188,26 +182,30 @@ fn can_lose<M: Member>(segment: &Segment<M>, form: WriteForm, is_over: impl Fn(&
 /// How many elements those members push for whom it is over.
 fn pushed_by<M: Member>(segment: &Segment<M>, is_over: impl Fn(&M) -> bool) -> usize {
     let over = segment.entries.iter().filter(|entry| is_over(&entry.member));
-    over.map(|entry| entry.delta.max(0) as usize).sum()
+    over.map(|entry| entry.elements().max(0) as usize).sum()
 }
 
 /// Folds the operations of a counter, or transactions, of which some are gone.
 fn fold_anew<M: Member>(segment: Segment<M>) -> Vec<Segment<M>> {
     let mut parts: Vec<Segment<M>> = Vec::new();
-    for Entry { member, delta, ask, version } in segment.entries {
-        let op = op_of(segment.kind, &segment.arena, delta, ask);
-        if parts.last_mut().is_some_and(|last| last.join(&op, member, version)) {
-            continue;
-        }
-        let mut next = Segment::new();
-        next.begin(&op, member, version);
-        parts.push(next);
-    }
+    segment.entries.iter().for_each(|entry| append(&mut parts, segment.kind, &segment.arena, entry));
     parts
 }
 
-fn op_of(kind: Kind, arena: &[u8], delta: i64, ask: EntryKind) -> Op<'_> {
-    match (kind, ask) {
+/// Lets an entry of a segment of this kind join the last part, or begin a new one.
+fn append<M: Member>(parts: &mut Vec<Segment<M>>, kind: Kind, arena: &[u8], entry: &Entry<M>) {
+    let op = op_of(kind, arena, entry);
+    if parts.last_mut().is_some_and(|last| last.join(&op, entry.member, entry.version)) {
+        return;
+    }
+    let mut next = Segment::new();
+    next.begin(&op, entry.member, entry.version);
+    parts.push(next);
+}
+
+fn op_of<'a, M>(kind: Kind, arena: &'a [u8], entry: &Entry<M>) -> Op<'a> {
+    let delta = entry.delta();
+    match (kind, entry.ask) {
         (Kind::Script(shape), _) => Op::Script { request: arena, shape, delta },
         (Kind::Transaction(shape), _) => Op::Transaction { commands: arena, shape, delta },
         (Kind::HashCounter, EntryKind::Increment) => Op::HashIncrement { field: arena, delta },

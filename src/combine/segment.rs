@@ -42,20 +42,44 @@ pub(super) enum EntryKind {
     Increment,
     /// `OK`; in a `Write` or `Transaction` what its form says.
     Set,
-    /// In a `Counter` or `HashCounter` the value at this point, in a `Read` the reply, in `Sets` the range of the
-    /// arena that its delta holds.
+    /// In a `Counter` or `HashCounter` the value at this point, in a `Read` the reply, in `Sets` the value that it carries.
     Get,
+}
+
+/// What an entry's command and its answer need besides what all of its segment share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carried {
+    Nothing,
+    /// The delta of an increment, of a script's call, or of the increment in a transaction.
+    Delta(i64),
+    /// How many elements a push has.
+    Elements(i64),
+    /// For a `GET` behind a `SET`: where in the arena the value lies.
+    Value {
+        start: u32,
+        length: u32,
+    },
 }
 
 /// One operation, or as many equal ones as its member waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<M> {
     pub member: M,
-    /// The delta of an increment, or of that in a transaction; of a push how many elements; in `Sets` for a `GET` the value's place: start in the upper
-    /// half, length in the lower.
-    pub delta: i64,
+    pub carried: Carried,
     pub ask: EntryKind,
     pub version: RespVersion,
+}
+
+impl<M> Entry<M> {
+    /// What it adds; 0 for what adds nothing.
+    pub fn delta(&self) -> i64 {
+        if let Carried::Delta(delta) = self.carried { delta } else { 0 }
+    }
+
+    /// How many elements it pushes; 0 for what is no push.
+    pub fn elements(&self) -> i64 {
+        if let Carried::Elements(elements) = self.carried { elements } else { 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -82,7 +106,7 @@ pub(super) struct Segment<M> {
     value_read: bool,
 }
 
-/// Entries of a recycled segment that are kept allocated: 4,096 of about 56 bytes. One that grew beyond is let go.
+/// Entries of a recycled segment that are kept allocated: 4,096 of about 64 bytes. One that grew beyond is let go.
 const ENTRIES_KEPT: usize = 1 << 12;
 /// Likewise for its arena.
 const ARENA_BYTES_KEPT: usize = 1 << 16;
@@ -137,7 +161,8 @@ impl<M: Member> Segment<M> {
             }
             Op::Write { request, form } => {
                 self.arena.extend_from_slice(request);
-                self.add(Entry { member, delta: form.elements(request), ask: EntryKind::Set, version });
+                let carried = Carried::Elements(form.elements(request));
+                self.add(Entry { member, carried, ask: EntryKind::Set, version });
                 self.kind = Kind::Write(form);
                 return;
             }
@@ -158,32 +183,34 @@ impl<M: Member> Segment<M> {
     #[inline]
     pub fn join(&mut self, op: &Op, member: M, version: RespVersion) -> bool {
         let operations = member.operations();
-        let (ask, delta) = match (self.kind, *op) {
+        let (ask, carried) = match (self.kind, *op) {
             (Kind::Counter, Op::Increment(delta)) if self.fold.add(delta, operations) => {
-                (EntryKind::Increment, delta)
+                (EntryKind::Increment, Carried::Delta(delta))
             }
-            (Kind::Counter, Op::Get) => (EntryKind::Get, 0),
+            (Kind::Counter, Op::Get) => (EntryKind::Get, Carried::Nothing),
             (Kind::HashCounter, Op::HashIncrement { field, delta })
                 if self.arena == field && self.fold.add(delta, operations) =>
             {
-                (EntryKind::Increment, delta)
+                (EntryKind::Increment, Carried::Delta(delta))
             }
-            (Kind::HashCounter, Op::HashGet { field }) if self.arena == field => (EntryKind::Get, 0),
-            (Kind::Sets, Op::Set(value)) if self.replace_value(value) => (EntryKind::Set, 0),
+            (Kind::HashCounter, Op::HashGet { field }) if self.arena == field => {
+                (EntryKind::Get, Carried::Nothing)
+            }
+            (Kind::Sets, Op::Set(value)) if self.replace_value(value) => (EntryKind::Set, Carried::Nothing),
             (Kind::Sets, Op::Get) => {
                 self.value_read = true;
                 let length = self.arena.len() - self.value_start;
-                (EntryKind::Get, (self.value_start as i64) << 32 | length as i64)
+                (EntryKind::Get, Carried::Value { start: self.value_start as u32, length: length as u32 })
             }
             (Kind::Read { scalar, version: first }, Op::Read { request, .. })
                 if self.arena == request && (scalar || first == version) =>
             {
-                (EntryKind::Get, 0)
+                (EntryKind::Get, Carried::Nothing)
             }
             (Kind::Write(form), Op::Write { request, form: other })
                 if form == other && form.take(&mut self.arena, request) =>
             {
-                (EntryKind::Set, form.elements(request))
+                (EntryKind::Set, Carried::Elements(form.elements(request)))
             }
             (Kind::Transaction(shape), Op::Transaction { commands, shape: other, delta })
                 if shape.is_shared(&self.arena, other, commands)
@@ -191,7 +218,7 @@ impl<M: Member> Segment<M> {
                         || self.needs_version().is_none_or(|needed| needed == version))
                     && self.fold.add(delta, operations) =>
             {
-                (EntryKind::Set, delta)
+                (EntryKind::Set, Carried::Delta(delta))
             }
             (Kind::Script(shape), Op::Script { request, shape: other, delta })
                 if shape.is_shared(&self.arena, other, request)
@@ -199,11 +226,11 @@ impl<M: Member> Segment<M> {
                     && shape.has_room(self.fold.sum, delta)
                     && self.fold.add(delta, operations) =>
             {
-                (EntryKind::Increment, delta)
+                (EntryKind::Increment, Carried::Delta(delta))
             }
             _ => return false,
         };
-        self.add(Entry { member, delta, ask, version });
+        self.add(Entry { member, carried, ask, version });
         true
     }
 
@@ -235,8 +262,8 @@ impl<M: Member> Segment<M> {
 
     /// The value that a `GET` among `SET`s was answered with.
     pub fn value_at(&self, entry: &Entry<M>) -> &[u8] {
-        let start = (entry.delta >> 32) as usize;
-        &self.arena[start..start + (entry.delta & i64::from(u32::MAX)) as usize]
+        let Carried::Value { start, length } = entry.carried else { return &[] };
+        &self.arena[start as usize..][..length as usize]
     }
 
     pub fn is_write(&self) -> bool {

@@ -218,7 +218,7 @@ pub(super) fn settle_counter<M: Member>(
         if entry.ask == EntryKind::Increment && all_granted {
             scratch.clear();
             for _ in 0..entry.member.operations() {
-                value = value.wrapping_add(entry.delta);
+                value = value.wrapping_add(entry.delta());
                 scratch.extend_from_slice(line.integer(value));
             }
             touched = true;
@@ -229,7 +229,7 @@ pub(super) fn settle_counter<M: Member>(
             if entry.ask == EntryKind::Increment {
                 match grants.as_mut().map_or(Ok(()), Grants::next) {
                     Ok(()) => {
-                        value = value.wrapping_add(entry.delta);
+                        value = value.wrapping_add(entry.delta());
                         touched = true;
                         granted += 1;
                         sink(member, Settled::Reply(line.integer(value)));

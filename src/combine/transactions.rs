@@ -59,7 +59,8 @@ fn encode_one<M: Member>(
     out.put_slice(before);
     if shape.has_number() {
         // The delta of a `DECRBY` was negated when it was read.
-        let number = if shape.verb == Some(Verb::Decrby) { entry.delta.wrapping_neg() } else { entry.delta };
+        let number =
+            if shape.verb == Some(Verb::Decrby) { entry.delta().wrapping_neg() } else { entry.delta() };
         encode::bulk(out, itoa::Buffer::new().format(number).as_bytes());
     }
     out.put_slice(behind);
@@ -107,7 +108,7 @@ pub(super) fn settle<M: Member>(
         told.clear();
         encode::array(&mut told, outcome.told.len());
         for counter in &mut outcome.counters {
-            counter.value = counter.value.wrapping_add(counter.delta.unwrap_or(entry.delta));
+            counter.value = counter.value.wrapping_add(counter.delta.unwrap_or(entry.delta()));
         }
         for one in &outcome.told {
             match *one {

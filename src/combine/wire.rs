@@ -41,9 +41,9 @@ fn encode_operations<M: Member>(key: &[u8], segment: &Segment<M>, out: &mut Byte
     let field = &segment.arena;
     let mut digits = itoa::Buffer::new();
     for entry in &segment.entries {
-        let delta = digits.format(entry.delta).as_bytes();
+        let delta = digits.format(entry.delta()).as_bytes();
         // Its delta was negated when it was read.
-        let negated = entry.delta.wrapping_neg().to_string();
+        let negated = entry.delta().wrapping_neg().to_string();
         let words: &[&[u8]] = match (segment.kind, entry.ask, entry.member.verb()) {
             (Kind::HashCounter, EntryKind::Increment, _) => &[b"HINCRBY", key, field, delta],
             (Kind::HashCounter, ..) => &[b"HGET", key, field],

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     member::Member,
-    segment::Segment,
+    segment::{Entry, Segment},
     settle::{NOT_UNDERSTOOD, Settled, settle_read, settle_unknown},
     write_form::{Claim, FieldWrite, WriteForm, behind_words},
 };
@@ -22,7 +22,7 @@ pub(super) fn encode<M: Member>(segment: &Segment<M>, form: WriteForm, out: &mut
 
 /// How many elements the members push together.
 fn pushed<M: Member>(segment: &Segment<M>) -> i64 {
-    segment.entries.iter().map(|entry| entry.delta).sum()
+    segment.entries.iter().map(Entry::elements).sum()
 }
 
 /// Answers all members from a reply that is no error.
@@ -73,7 +73,7 @@ fn settle_lengths<M: Member>(segment: &Segment<M>, reply: &[u8], sink: &mut impl
     };
     let mut told = Vec::new();
     for entry in &segment.entries {
-        length += entry.delta;
+        length += entry.elements();
         told.clear();
         crate::resp::encode::integer(&mut told, length);
         sink(entry.member, Settled::Reply(&told));

@@ -29,7 +29,7 @@ use super::turned_away::{Counts, Reason};
 use super::upsets::{Upsets, UpsetsView};
 use super::view::{Conditions, History, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
 use super::window::Window;
-use crate::detect::HotKey;
+use crate::detect::{HotKey, HotSet};
 use crate::shared::keys::KeyNames;
 use crate::shared::labels::QuotaRefusal;
 use crate::shared::quota_facts::QuotaFacts;
@@ -124,9 +124,8 @@ impl Sampler {
         self.version += 1;
         let sources = Arc::clone(&self.sources);
         let (hot, topology) = ((sources.hot)(), (sources.topology)());
-        let (readiness, upstream, facts) = ((sources.readiness)(), (sources.upstream)(), (sources.quotas)());
-        let trouble = (sources.upstream_trouble)();
-        let quotas = self.quotas(snapshot, &facts);
+        let (readiness, trouble) = ((sources.readiness)(), (sources.upstream_trouble)());
+        let quotas = self.quotas(snapshot, &(sources.quotas)());
         let quotas_total = (sources.quota_page)(&QuotaQuery { count: 0, ..QuotaQuery::default() }).total;
         let missing_rights = (sources.missing_rights)();
         let base = self.base(snapshot, RATE_WINDOW_MS);
@@ -138,40 +137,14 @@ impl Sampler {
         let now = rates(&window, &base, snapshot);
         let totals = self.totals(clock, snapshot, &process);
         let sales = sales::views((merged, &*(sources.sales_seen)()), &window, &sources.key_names);
-        let (routes, tenants) = ((sources.routes_view)(), (sources.tenants)());
-        let mut hot_keys: Vec<_> = hot
-            .entries
-            .iter()
-            .map(|hot| {
-                let mut key = self.hot_key(&window, merged, hot, &topology);
-                let cluster = routes.clusters.get(hot.key.cluster().position());
-                key.cluster = cluster.map(|cluster| cluster.name.clone()).unwrap_or_default();
-                let tenant = tenants
-                    .as_ref()
-                    .and_then(|tenants| Some(tenants.get(tenants.table.by_key(hot.key.bytes())?)));
-                key.tenant = tenant.map(|tenant| tenant.name.to_string()).unwrap_or_default();
-                key
-            })
-            .collect();
-        self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);
-        let nodes = self.nodes(
-            clock,
-            &NodeInput {
-                window: &window,
-                refusals: &refusals,
-                merged,
-                topology: &topology,
-                routes: &sources.routes,
-                probes: &(sources.probes)(),
-                now: Instant::now(),
-            },
-        );
+        let hot_keys = self.hot_keys(&window, merged, &hot, &topology);
+        let nodes = self.nodes(clock, [&window, &refusals], merged, &topology);
         let routes = route_figures::figures(RouteInput {
             window: &window,
             merged,
             topology: &topology,
-            routes,
-            tenants,
+            routes: (sources.routes_view)(),
+            tenants: (sources.tenants)(),
             nodes: &nodes,
             hot_keys: &hot_keys.iter().map(whose).collect::<Vec<_>>(),
             requests_per_s: now.requests_per_s,
@@ -191,11 +164,12 @@ impl Sampler {
             losses: &losses,
             conditions: &conditions,
         });
+        let kind = kind_name(topology.cluster(sources.routes.keyless()).kind);
         let stats = Stats {
             at_ms: clock.unix_ms,
             gateway: sources.identity.clone(),
-            upstream_version: upstream.version.clone(),
-            upstream_kind: kind_name(topology.cluster(sources.routes.keyless()).kind),
+            upstream_version: (sources.upstream)().version.clone(),
+            upstream_kind: kind,
             uptime_s: clock.unix_ms.saturating_sub(sources.identity.started_unix_ms) / 1000,
             readiness: readiness.clone(),
             status,
@@ -242,8 +216,23 @@ impl Sampler {
         totals
     }
 
-    fn nodes(&mut self, clock: Clock, input: &NodeInput<'_>) -> Vec<NodeView> {
-        let mut nodes = nodes(input);
+    /// What nodes refuse has a window of its own, the second one.
+    fn nodes(
+        &mut self,
+        clock: Clock,
+        [window, refusals]: [&Window<'_>; 2],
+        merged: &Merged,
+        topology: &Topology,
+    ) -> Vec<NodeView> {
+        let mut nodes = nodes(&NodeInput {
+            window,
+            refusals,
+            merged,
+            topology,
+            routes: &self.sources.routes,
+            probes: &(self.sources.probes)(),
+            now: Instant::now(),
+        });
         if self.sources.key_names != KeyNames::Plain {
             nodes.iter_mut().for_each(|node| {
                 node.last_error = node.last_error.split(' ').next().unwrap_or_default().to_owned();
@@ -257,6 +246,30 @@ impl Sampler {
         let mut losses = self.losses.take(clock, merged);
         losses.iter_mut().for_each(|loss| loss.sentence = status::describe(loss));
         losses
+    }
+
+    /// The hottest first.
+    fn hot_keys(
+        &mut self,
+        window: &Window<'_>,
+        merged: &Merged,
+        hot: &HotSet,
+        topology: &Topology,
+    ) -> Vec<HotKeyView> {
+        let (routes, tenants) = ((self.sources.routes_view)(), (self.sources.tenants)());
+        let view = |hot: &HotKey| {
+            let mut key = self.hot_key(window, merged, hot, topology);
+            let cluster = routes.clusters.get(hot.key.cluster().position());
+            key.cluster = cluster.map(|cluster| cluster.name.clone()).unwrap_or_default();
+            let tenant = tenants
+                .as_ref()
+                .and_then(|tenants| Some(tenants.get(tenants.table.by_key(hot.key.bytes())?)));
+            key.tenant = tenant.map(|tenant| tenant.name.to_string()).unwrap_or_default();
+            key
+        };
+        let mut hot_keys: Vec<_> = hot.entries.iter().map(view).collect();
+        self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);
+        hot_keys
     }
 
     fn hot_key(&self, window: &Window<'_>, merged: &Merged, hot: &HotKey, topology: &Topology) -> HotKeyView {

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::redis::Cluster;
+use super::wait_until;
 
 /// The name of a node in its cluster.
 pub fn id(client: &mut Client) -> String {
@@ -23,8 +24,12 @@ impl<'a> Migration<'a> {
         let to = cluster.masters().into_iter().find(|&node| node != from).unwrap();
         let (mut source, mut target) = (cluster.client(from), cluster.client(to));
         let slot = source.integer(&format!("CLUSTER KEYSLOT {key}"));
-        target.check(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(&mut source)), "+OK");
-        source.check(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(&mut target)), "+OK");
+        let (ours, theirs) = (id(&mut source), id(&mut target));
+        // Behind a failover each refuses until it has heard that the other is a master.
+        wait_until("both know each other as masters", || {
+            target.ask(&format!("CLUSTER SETSLOT {slot} IMPORTING {ours}")) == "+OK"
+                && source.ask(&format!("CLUSTER SETSLOT {slot} MIGRATING {theirs}")) == "+OK"
+        });
         Migration { cluster, slot, from, to }
     }
 
@@ -57,9 +62,10 @@ impl<'a> Migration<'a> {
         let mut nodes = self.cluster.masters();
         nodes.sort_by_key(|&node| if node == self.to { 0 } else { 1 });
         for node in nodes {
-            self.cluster
-                .client(node)
-                .check(&format!("CLUSTER SETSLOT {} NODE {new_master}", self.slot), "+OK");
+            let mut client = self.cluster.client(node);
+            wait_until("it takes the new master for one", || {
+                client.ask(&format!("CLUSTER SETSLOT {} NODE {new_master}", self.slot)) == "+OK"
+            });
         }
     }
 }

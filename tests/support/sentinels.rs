@@ -27,14 +27,15 @@ pub struct Watched {
 }
 
 impl Sentinel {
-    /// Watches the master at this port, with further lines of its configuration.
+    /// Watches the master at this port, with further lines of its configuration. A server is down after a time that a busy machine
+    /// does not need for a `PING` even right after a failover, or one follows the other.
     pub fn start(master: u16, quorum: usize, more: &str) -> Sentinel {
         let directory = tempfile::Builder::new().prefix("hotgate-test-sentinel").tempdir().unwrap();
         reaper::remove_at_end(directory.path());
         let port = free_port();
         let config = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} {quorum}\n\
-             sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 10000\n\
+             sentinel down-after-milliseconds {MASTER} 2500\nsentinel failover-timeout {MASTER} 10000\n\
              sentinel parallel-syncs {MASTER} 2\n{more}\n"
         );
         std::fs::write(directory.path().join("sentinel.conf"), config).unwrap();

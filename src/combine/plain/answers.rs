@@ -6,7 +6,7 @@ use super::super::{
     member::Member,
     rights::{self, RightsLearned},
     script_shape::ScriptShape,
-    segment::{EntryKind, Kind, Segment},
+    segment::{Entry, EntryKind, Kind, Segment},
     settle::{self, NOT_UNDERSTOOD, Settled, UNKNOWN, ValueBefore, Verdict},
     terms::ScriptNews,
     transactions, writes,
@@ -101,7 +101,7 @@ pub(super) fn learn_trial<M: Member, R: AsRef<[u8]>>(
     if let Some(text) = refused {
         outcome.script = Some(ScriptNews::Refused(shape.script, String::from_utf8_lossy(text).into_owned()));
     }
-    let delta = segment.entries.first().map_or(0, |entry| entry.delta);
+    let delta = segment.entries.first().map_or(0, Entry::delta);
     let judged = counter_script::judge(shape, delta, [a, b, c, d, e]);
     segment.is_calm = (judged != Judged::Unclear).then_some(judged == Judged::AsDeclared);
     match judged {

@@ -8,7 +8,7 @@ use crate::limits::LONG_REQUEST_BYTES;
 use crate::resp::Request;
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::Gate;
+use crate::worker::client::{Client, Gate};
 use crate::worker::core::Core;
 use crate::worker::flow::Flow;
 use crate::worker::names::ClientKey;
@@ -63,27 +63,21 @@ impl Sender<'_> {
             client.connection_number = self.upstreams.pools.number_for(node, cargo, long);
         }
         client.exclusive |= long || undeclared;
+        let outgoing = Outgoing { route, readonly, class, hook };
         // The ordinary way: there is room on a shared connection.
         if let (Some(node), None, None) = (node, &client.session.tracking, owned) {
             let selection = client.session.selection();
             let connection =
                 self.upstreams.shared_connection(self.core, node, selection, client.connection_number);
             if let Some(room) = self.upstreams.room_now(self.core, connection) {
-                let suppressed = client.take_suppressed();
-                let sequence = client.replies.push_waiting(suppressed);
-                let (origin, outgoing) =
-                    (Origin::client(key, sequence), Outgoing { route, readonly, class, hook });
-                let pending = Pending::forwarded(origin, outgoing, access, self.core.now_ns);
+                let pending = take_place(client, key, outgoing, access, self.core.now_ns);
                 self.upstreams.send(room, pending, &[request.bytes()]);
                 return Flow::Next;
             }
         }
         let Some(exit) = self.exit_or_wait(key, route, node) else { return Flow::Wait };
         let Some(client) = self.clients.all.get_mut(key) else { return Flow::Next };
-        let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_waiting(suppressed);
-        let (origin, outgoing) = (Origin::client(key, sequence), Outgoing { route, readonly, class, hook });
-        let pending = Pending::forwarded(origin, outgoing, access, self.core.now_ns);
+        let pending = take_place(client, key, outgoing, access, self.core.now_ns);
         let payload = owned.map_or(Payload::Borrowed(request.bytes()), Payload::Owned);
         self.send_out(exit, pending, payload);
         Flow::Next
@@ -99,6 +93,20 @@ impl Sender<'_> {
         client.connection_number = self.upstreams.pools.number_to_several(cargo, client.connection_number);
         true
     }
+}
+
+/// Takes the request's place among its client's replies.
+#[inline]
+fn take_place(
+    client: &mut Client,
+    key: ClientKey,
+    outgoing: Outgoing,
+    access: Option<EntryHandle>,
+    now_ns: u64,
+) -> Pending {
+    let suppressed = client.take_suppressed();
+    let sequence = client.replies.push_waiting(suppressed);
+    Pending::forwarded(Origin::client(key, sequence), outgoing, access, now_ns)
 }
 
 /// Whether a command of this name swaps databases.
