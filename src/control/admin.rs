@@ -129,7 +129,7 @@ fn sources(
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (seen, looked, routed) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let limited = Arc::clone(gateway);
+    let (limited, noting) = (Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -161,6 +161,7 @@ fn sources(
         clients: gateway.client_rows.clone(),
         quota_changes,
         audit: Box::new(move |count| audited.audit.latest(count)),
+        note_change: Box::new(move |entry| noting.audit.record(entry)),
         events: Arc::clone(&gateway.events),
         command_log: Arc::clone(&gateway.command_log),
         sale_command: Box::new(move |words, by| {

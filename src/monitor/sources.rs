@@ -88,6 +88,8 @@ pub struct Sources {
     pub clients: ClientRowsPort,
     /// The last changes of operators, at most so many, the latest first.
     pub audit: Box<dyn Fn(usize) -> Vec<AuditEntry> + Send + Sync>,
+    /// Notes a change of an operator.
+    pub note_change: Box<dyn Fn(AuditEntry) + Send + Sync>,
     /// What happened.
     pub events: Arc<Events>,
     /// The requests that stood out.

@@ -16,6 +16,7 @@ use hotgate::monitor::view::{Conditions, Identity, Readiness};
 use hotgate::route::{ClusterId, Routes};
 use hotgate::shared::audit::{Audit, AuditEntry};
 use hotgate::shared::client_rows::{ClientRow, ClientRowsPort};
+use hotgate::shared::command_log::CommandLog;
 use hotgate::shared::events::Events;
 use hotgate::shared::keys::KeyNames;
 use hotgate::shared::labels::{ErrorKind, NodeState, Outcome, QuotaRefusal, RequestClass};
@@ -44,6 +45,7 @@ pub struct Stage {
     pub conditions: Mutex<Conditions>,
     pub audit: Audit,
     pub events: Arc<Events>,
+    pub command_log: Arc<CommandLog>,
 }
 
 impl Default for Stage {
@@ -58,13 +60,14 @@ impl Default for Stage {
             conditions: Mutex::default(),
             audit: Audit::new(Vec::new(), None),
             events: Arc::default(),
+            command_log: Arc::default(),
         }
     }
 }
 
 impl Stage {
     pub fn sources(self: &Arc<Self>) -> Sources {
-        let [a, b, c, d, e, f, g, h, i] = [(); 9].map(|()| self.clone());
+        let [a, b, c, d, e, f, g, h, i, j] = [(); 10].map(|()| self.clone());
         let (clients, inboxes) = ClientRowsPort::new(1);
         for mut inbox in inboxes {
             tokio::spawn(async move {
@@ -120,8 +123,9 @@ impl Stage {
             metric_keys_max: 20,
             clients,
             audit: Box::new(move |count| i.audit.latest(count)),
+            note_change: Box::new(move |entry| j.audit.record(entry)),
             events: Arc::clone(&self.events),
-            command_log: Arc::default(),
+            command_log: Arc::clone(&self.command_log),
             quota_changes,
             sale_command: Box::new(|_, _| Box::pin(async { bytes::Bytes::from_static(b"+OK\r\n") })),
         }

@@ -44,10 +44,15 @@ async fn a_key_just_made_hot_is_on_the_page_within_two_seconds() {
     let browser = Browser::start().await;
     browser.open(&url).await;
     browser
-        .until("return document.querySelectorAll('#hot tbody tr').length > 0", Duration::from_secs(20))
+        .until(
+            "return document.querySelectorAll('#overview-hot tbody tr').length > 0",
+            Duration::from_secs(20),
+        )
         .await;
     assert_eq!(
-        browser.run("return document.querySelector('#hot tbody').innerText.includes('fresh:key')").await,
+        browser
+            .run("return document.querySelector('#overview-hot tbody').innerText.includes('fresh:key')")
+            .await,
         false
     );
 
@@ -62,7 +67,10 @@ async fn a_key_just_made_hot_is_on_the_page_within_two_seconds() {
         }
     });
     browser
-        .until("return document.querySelector('#hot tbody').innerText.includes('fresh:key')", SEEN_WITHIN)
+        .until(
+            "return document.querySelector('#overview-hot tbody').innerText.includes('fresh:key')",
+            SEEN_WITHIN,
+        )
         .await;
     println!("on the page {} ms after it became hot", made_hot.elapsed().as_millis());
     browser
@@ -81,9 +89,12 @@ async fn key_names_are_data() {
     let browser = Browser::start().await;
     browser.open(&url).await;
     browser
-        .until("return document.querySelectorAll('#hot tbody tr').length >= 5", Duration::from_secs(20))
+        .until(
+            "return document.querySelectorAll('#overview-hot tbody tr').length >= 5",
+            Duration::from_secs(20),
+        )
         .await;
-    let text = browser.run("return document.querySelector('#hot tbody').innerText").await;
+    let text = browser.run("return document.querySelector('#overview-hot tbody').innerText").await;
     let text = text.as_str().unwrap();
     assert!(text.contains(std::str::from_utf8(MARKUP).unwrap()), "{text}");
     assert!(text.contains("session:\\xff\\x00\\xfe:profile"), "{BINARY:?} in {text}");
@@ -98,7 +109,7 @@ async fn an_operator_with_the_token_pauses_a_sale() {
     let (url, stage) = (served.url.clone(), served.stage.clone());
     keep_sampling(served, sale, OPENS_S + 5.0);
     let browser = Browser::start().await;
-    browser.open(&url).await;
+    browser.open(&format!("{url}/#/sales")).await;
     let patience = Duration::from_secs(20);
     let enter = |token: &str| {
         format!(
@@ -147,7 +158,10 @@ async fn a_phone_scrolls_down_and_not_sideways() {
     browser.resize(390, 844).await;
     browser.open(&url).await;
     browser
-        .until("return document.querySelectorAll('#hot tbody tr').length >= 5", Duration::from_secs(20))
+        .until(
+            "return document.querySelectorAll('#overview-hot tbody tr').length >= 5",
+            Duration::from_secs(20),
+        )
         .await;
     assert_eq!(browser.run("return document.documentElement.scrollWidth <= window.innerWidth").await, true);
 }

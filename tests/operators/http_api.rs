@@ -151,7 +151,9 @@ async fn browsers_are_told_to_load_nothing_from_elsewhere() {
     {
         assert!(answer.contains(expect), "{expect} in {answer}");
     }
-    for file in ["/", "/dashboard.css", "/dashboard.js", "/charts.js", "/tables.js", "/format.js"] {
+    let page = String::from_utf8(get(&served, "/", None).await.body.to_vec()).unwrap();
+    assert!(page.ends_with("</html>\n") && page.matches("<main").count() == 1, "the page is whole");
+    for (file, _, _) in hotgate::monitor::http::FILES {
         let text = String::from_utf8(get(&served, file, None).await.body.to_vec()).unwrap();
         let foreign = text.replace("http://www.w3.org/2000/svg", "");
         assert!(!foreign.contains("http://") && !foreign.contains("https://"), "{file} names another host");

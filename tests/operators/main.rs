@@ -43,6 +43,7 @@ mod packaging;
 mod page_ledger;
 mod page_sales;
 mod page_states;
+mod pages;
 mod private;
 mod prometheus_rules;
 mod readme;

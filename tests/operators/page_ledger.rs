@@ -33,8 +33,8 @@ async fn the_panel_of_the_ledger_says_how_it_is() {
         }
     });
     let browser = Browser::start().await;
-    browser.open(&url).await;
-    browser.until("return document.getElementById('rate').innerText === '0'", PATIENCE).await;
+    browser.open(&format!("{url}/#/sales")).await;
+    browser.until("return !document.getElementById('page-sales').hidden", PATIENCE).await;
     browser.until("return document.getElementById('ledger-panel').hidden", PATIENCE).await;
     let following = LedgerView {
         state: LedgerState::Following,

@@ -72,7 +72,7 @@ fn an_operator_sees_and_changes_sales() {
 
 async fn operate(axe: &str, gateway: &Gateway, mut client: Client) {
     let browser = Browser::start().await;
-    browser.open(&format!("http://{}/", gateway.admin.unwrap())).await;
+    browser.open(&format!("http://{}/#/sales", gateway.admin.unwrap())).await;
     browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
     let enter = format!(
         "document.getElementById('token').value = '{TOKEN}'; document.querySelector('#token-form button').click();"

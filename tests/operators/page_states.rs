@@ -94,6 +94,14 @@ pub async fn check_state(browser: &Browser, axe: &str, state: &str) {
     assert_eq!(errors.collect::<Vec<_>>(), Vec::<String>::new(), "{state}");
 }
 
+/// Goes to a page by its entry of the navigation, as the keyboard and a screen reader do.
+pub async fn go(browser: &Browser, page: &str) {
+    let press = format!("document.querySelector('#nav a[href=\"#/{page}\"]').click()");
+    browser.run(&press).await;
+    let shown = format!("return !document.getElementById('page-{page}').hidden");
+    browser.until(&shown, PATIENCE).await;
+}
+
 /// The whole page, however far down it goes.
 async fn screenshot_of_all(browser: &Browser, (width, height): (u32, u32), path: &Path) {
     let whole = browser.run("return document.documentElement.scrollHeight").await;
@@ -120,17 +128,20 @@ async fn every_state_can_be_read_by_everyone() {
     let enter = "document.getElementById('token').value = 'sesame';
                  document.querySelector('#token-form button').click();";
     browser.run(enter).await;
-    browser.until("return document.querySelectorAll('#quotas tbody tr').length === 2", PATIENCE).await;
+    browser
+        .until("return document.querySelectorAll('#overview-nodes tbody tr').length === 3", PATIENCE)
+        .await;
     check_state(&browser, &axe, "quiet").await;
 
     browser
-        .until("return document.querySelector('#hot tbody').innerText.includes('sku:{8421}')", PATIENCE)
+        .until(
+            "return document.querySelector('#overview-hot tbody').innerText.includes('sku:{8421}')",
+            PATIENCE,
+        )
         .await;
-    browser.run("document.getElementById('clients-panel').open = true").await;
-    browser.until("return document.querySelectorAll('#clients tbody tr').length === 40", PATIENCE).await;
     check_state(&browser, &axe, "sale").await;
-    browser.run("document.getElementById('clients-panel').open = false").await;
 
+    go(&browser, "sales").await;
     stage.quotas.lock().unwrap()[0].limit = Some(10);
     browser.until("return document.querySelector('#quotas .badge').innerText === 'sold out'", PATIENCE).await;
     check_state(&browser, &axe, "sold-out").await;
@@ -219,6 +230,9 @@ async fn a_gateway_in_trouble_can_be_read_by_everyone() {
     browser.until("return !document.getElementById('losses').hidden", PATIENCE).await;
     let lost = text(&browser, "losses").await;
     assert!(lost.starts_with("3 write-behind increments are lost: Redis refused them ("), "{lost}");
+    check_state(&browser, &axe, "trouble-overview").await;
+    go(&browser, "nodes").await;
+    browser.until("return document.querySelectorAll('#nodes tbody tr').length === 6", PATIENCE).await;
     let badges = "return [...document.querySelectorAll('#nodes .badge')].map(badge => badge.innerText.replace(/[0-9]+ s/, '')).join()";
     let badges = browser.run(badges).await;
     assert_eq!(badges, "silent for ,up,up,down,no link,loading");
@@ -262,7 +276,7 @@ async fn charts_and_tables_tell_the_truth_at_a_glance() {
     let browser = Browser::start().await;
     browser.resize(1280, 1000).await;
     browser.open(&url).await;
-    browser.until("return document.querySelectorAll('#hot tbody tr').length === 1", PATIENCE).await;
+    browser.until("return document.querySelectorAll('#overview-hot tbody tr').length === 1", PATIENCE).await;
     browser.screenshot(&target("page").join("spike-light-1280.png")).await;
 
     // A spike is marked, and what is usual uses the height.
@@ -274,31 +288,35 @@ async fn charts_and_tables_tell_the_truth_at_a_glance() {
         browser.run(usual).await.as_f64().unwrap() < 50.0,
         "the usual height is in the lower third of 74"
     );
-    assert_ne!(browser.run("return document.querySelector('#hot .beyond').getAttribute('d')").await, "");
+    assert_ne!(
+        browser.run("return document.querySelector('#overview-hot .beyond').getAttribute('d')").await,
+        ""
+    );
 
     // The sparkline is as wide as its column.
-    let widths = "const spark = document.querySelector('#hot .spark'); const cell = spark.closest('td'); const style = getComputedStyle(cell);
+    let widths = "const spark = document.querySelector('#overview-hot .spark'); const cell = spark.closest('td'); const style = getComputedStyle(cell);
                   return [spark.getBoundingClientRect().width, cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)]";
     let widths = browser.run(widths).await;
     assert!((widths[0].as_f64().unwrap() - widths[1].as_f64().unwrap()).abs() < 1.5, "{widths}");
 
     // A long key is cut in the middle, and the whole of it is told at the pointer.
-    let shown = browser.run("return document.querySelector('#hot tbody td').firstChild.innerText").await;
+    let shown =
+        browser.run("return document.querySelector('#overview-hot tbody td').firstChild.innerText").await;
     let shown = shown.as_str().unwrap();
     assert!(
         shown.starts_with("tenant:{4711}") && shown.contains('…') && shown.ends_with("more:lines"),
         "{shown}"
     );
     assert_eq!(
-        browser.run("return document.querySelector('#hot tbody td').firstChild.title").await,
+        browser.run("return document.querySelector('#overview-hot tbody td').firstChild.title").await,
         LONG_KEY
     );
 
     // A lone server takes all of the load: that is nothing to warn of.
-    assert_eq!(browser.run("return document.querySelector('#nodes .bar').dataset.tone").await, "");
+    assert_eq!(browser.run("return document.querySelector('#overview-nodes .bar').dataset.tone").await, "");
 
     // Values at the pointer, and by the keyboard, which a screen reader tells.
-    for chart in ["#tile-latency svg", "#hot .spark"] {
+    for chart in ["#tile-latency svg", "#overview-hot .spark"] {
         let point = format!(
             "const chart = document.querySelector('{chart}'); const box = chart.getBoundingClientRect();
              chart.dispatchEvent(new PointerEvent('pointermove', {{ clientX: box.right - 2, clientY: box.top + 5 }}));
@@ -333,7 +351,7 @@ async fn quotas_are_counted_searched_paged_and_changed() {
     keep_sampling(served, sale, OPENS_S + 2.0);
     let browser = Browser::start().await;
     browser.resize(1280, 1000).await;
-    browser.open(&url).await;
+    browser.open(&format!("{url}/#/sales")).await;
     browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
     browser.run("document.getElementById('token').value = 'sesame'; document.querySelector('#token-form button').click()").await;
     browser.until("return document.getElementById('quota-count').innerText === '302'", PATIENCE).await;
@@ -368,7 +386,7 @@ async fn quotas_are_counted_searched_paged_and_changed() {
         .await;
 
     // What was changed is listed, the latest first.
-    browser.run("document.getElementById('changes-panel').open = true").await;
+    go(&browser, "configuration").await;
     browser.until("return document.querySelectorAll('#changes tbody tr').length === 2", PATIENCE).await;
     browser
         .until(
@@ -380,7 +398,7 @@ async fn quotas_are_counted_searched_paged_and_changed() {
     // What happened is listed, and marked on the charts.
     let happened = Event::new(EventKind::NodeDown, "10.0.0.2:7000", "it does not answer");
     stage.events.record(happened);
-    browser.run("document.getElementById('events-panel').open = true").await;
+    go(&browser, "events").await;
     browser
         .until(
             "return document.querySelector('#events tbody tr')?.innerText.includes('10.0.0.2:7000')",
@@ -405,6 +423,7 @@ async fn quotas_are_counted_searched_paged_and_changed() {
     assert!(marked[1].ends_with("1 · node down a:1") && marked[2].ends_with("  1"), "{marked:?}");
 
     // One for a key that is not in the list.
+    go(&browser, "sales").await;
     browser.run("document.getElementById('quota-other').click()").await;
     browser.run("document.getElementById('change-name').value = 'sku:{new}:reserved'; document.getElementById('change-limit').value = '5'; document.getElementById('change-do').click()").await;
     browser

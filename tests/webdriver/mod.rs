@@ -91,6 +91,13 @@ impl Browser {
         std::fs::write(path, decoded(answer.as_str().unwrap())).unwrap();
     }
 
+    /// Presses a key, as WebDriver numbers those that are no letters.
+    pub async fn press(&self, key: &str) {
+        let actions = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let body = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
+        self.post("actions", body).await;
+    }
+
     /// Polls until the script returns true.
     pub async fn until(&self, script: &str, patience: Duration) {
         let started = Instant::now();

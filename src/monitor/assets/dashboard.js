@@ -1,31 +1,30 @@
-// The page's course: fetch the last ten minutes, follow the event stream, show each frame, say so when the stream breaks.
-// The token, where one is asked for, lives in this tab's sessionStorage and is sent as a bearer token; EventSource can't send
-// one, so the stream is read with fetch.
+// The page's course: fetch the last ten minutes, follow the event stream, show each frame, say so when the stream breaks. EventSource
+// can't send a token, so the stream is read with fetch.
 
+import { ask, get, pause } from "./ask.js";
 import { Chart } from "./charts.js";
+import { factsPanel } from "./facts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
-import { changesTable, clientsTable, eventName, eventsTable, hotKeysTable, nodesTable, quotasTable, setClock, setRefusals } from "./tables.js";
 import { ledgerPanel } from "./ledger.js";
+import { listPanels } from "./lists.js";
+import { isShown, onPage, pageTitle, startPages } from "./pages.js";
+import { quotasPanel } from "./quotas.js";
 import { routesPanel } from "./routes.js";
 import { salesPanel } from "./sales.js";
+import { slowlogPanel } from "./slowlog.js";
+import { at, put, setClock } from "./table.js";
+import { hotKeysPanel, nodesPanel } from "./tables.js";
 
-const TOKEN = "hotgate-token";
 const HISTORY_SLOTS = 600;
-const QUOTAS_PERIOD_MS = 1000;
-const QUOTAS_SHOWN = 20;
 const POLL_PERIOD_MS = 2000;
 const POLLS_BEFORE_STREAM = 15;
 const SILENCE_MS = 3500;
-const CLIENTS_PERIOD_MS = 2000;
-const EVENTS_SHOWN = 200;
 
-const at = id => document.getElementById(id);
-const put = (id, text) => { const element = at(id); if (element.textContent !== text) element.textContent = text; };
 // Lines break between the parts and not within one.
 const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "\u00a0")).join(" · "));
-const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const tables = { hot: hotKeysTable(), nodes: nodesTable(), quotas: quotasTable(askChange), clients: clientsTable(), changes: changesTable(), events: eventsTable(), sales: salesPanel(post), ledger: ledgerPanel(), routes: routesPanel() };
+startPages();
+const panels = { hot: hotKeysPanel(), nodes: nodesPanel(), quotas: quotasPanel(), sales: salesPanel(), ledger: ledgerPanel(), routes: routesPanel(), facts: factsPanel() };
 const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
 const charts = [
   chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
@@ -37,58 +36,35 @@ const charts = [
 let history = null;
 let lastFrameMs = performance.now();
 let lastFigures = null;
-
-async function ask(path, options = {}) {
-  for (;;) {
-    const token = sessionStorage.getItem(TOKEN);
-    const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
-    const response = await fetch(path, { ...options, headers, cache: "no-store" });
-    if (response.status !== 401) return response;
-    await askToken(token !== null && token === sessionStorage.getItem(TOKEN));
-  }
-}
-
-let asking = null;
-
-// Asks once, however many requests were refused meanwhile.
-function askToken(wrong) {
-  asking ??= new Promise(resolve => {
-    put("token-fault", wrong ? "That token is not the right one." : "");
-    at("token").value = "";
-    at("token-dialog").showModal();
-    at("token-form").onsubmit = event => {
-      event.preventDefault();
-      sessionStorage.setItem(TOKEN, at("token").value);
-      at("token-dialog").close();
-      asking = null;
-      resolve();
-    };
-    at("token-dialog").oncancel = event => event.preventDefault();
-  });
-  return asking;
-}
+let lastFrame = null;
 
 function showFrame(frame) {
   const { stats } = frame;
   // The same figures again mean that the gateway's control thread stands still.
   if (stats.at_ms !== lastFigures) lastFrameMs = performance.now();
   lastFigures = stats.at_ms;
+  lastFrame = frame;
   setClock(stats.at_ms);
-  setRefusals(frame.quotas);
   extend(stats);
-  showStatus(stats);
-  showTiles(stats);
-  tables.hot.show(frame.hotkeys);
-  tables.nodes.show(frame.nodes);
-  showQuotas(frame);
-  tables.sales.show(frame.sales, frame.sales_total);
-  tables.ledger.show(frame.ledger);
-  tables.routes.show(frame.routes);
-  const counted = (count, all) => (count ? `${count}${all ? ` ${all}` : ""}` : "");
-  put("hot-count", counted(frame.hotkeys.length));
-  put("node-count", counted(frame.nodes.length));
-  put("client-count", `${whole(stats.totals.clients)} connected`);
+  showPage();
   showConnection();
+}
+
+// The headline, and of the rest what the page has.
+function showPage() {
+  if (!lastFrame) return;
+  const { stats, hotkeys, nodes, sales, sales_total, ledger, routes, quotas } = lastFrame;
+  showStatus(stats);
+  panels.hot.show(hotkeys, quotas);
+  panels.nodes.show(nodes);
+  panels.quotas.show(lastFrame);
+  put("client-count", `${whole(stats.totals.clients)} connected`);
+  if (isShown("overview")) showTiles(stats);
+  if (isShown("nodes")) panels.routes.show(routes);
+  if (isShown("configuration")) panels.facts.show(stats);
+  if (!isShown("sales")) return;
+  panels.sales.show(sales, sales_total);
+  panels.ledger.show(ledger);
 }
 
 // The stream brings the latest second; older ones are known from the first answer.
@@ -105,7 +81,11 @@ function extend(stats) {
     if (history[name].length > HISTORY_SLOTS) history[name].shift();
   }
   history.end_ms = stats.at_ms;
-  for (const drawn of charts) drawn.draw(history);
+  drawCharts();
+}
+
+function drawCharts() {
+  if (history && isShown("overview")) for (const drawn of charts) drawn.draw(history);
 }
 
 const ICON_TONES = { ok: "#1a7f4e", notice: "#1668b8", warning: "#e09a1a", critical: "#d92d33" };
@@ -135,7 +115,8 @@ function showStatus({ status, losses, now, gateway, upstream_version, upstream_k
   });
   at("losses").replaceChildren(...lost);
   at("losses").hidden = lost.length === 0;
-  document.title = `${rate(now.requests_per_s)}/s · ${status.level === "ok" ? "quiet" : status.level} · hotgate`;
+  const page = isShown("overview") ? "" : `${pageTitle()} · `;
+  document.title = `${page}${rate(now.requests_per_s)}/s · ${status.level === "ok" ? "quiet" : status.level} · hotgate`;
   const upstream = upstream_version ? `Redis ${upstream_version}` : "Redis";
   put("gateway", `${gateway.listen.join(", ")}  →  ${upstream}, ${upstream_kind === "cluster" ? "cluster" : "one server"}`);
   put("footer", `hotgate ${gateway.version} · gateway ${gateway.id.slice(0, 8)} · ${gateway.workers} workers · up ${span(uptime_s)} · figures of ${clock(lastFigures)}`);
@@ -190,7 +171,7 @@ async function follow(signal) {
   const first = await ask("api/stats?history=1", { signal });
   if (!first.ok) throw new Error(`history: ${first.status}`);
   history = (await first.json()).history;
-  for (const drawn of charts) drawn.draw(history);
+  drawCharts();
   const stream = await ask("api/stream", { signal });
   if (stream.status === 503) return poll(signal);
   if (!stream.ok) throw new Error(`stream: ${stream.status}`);
@@ -212,11 +193,7 @@ async function follow(signal) {
 // As many streams are open as may be: the figures are asked for instead, and after a while a stream again.
 async function poll(signal) {
   for (let count = 0; count < POLLS_BEFORE_STREAM; count += 1) {
-    const part = async path => {
-      const answer = await ask(`api/${path}`, { signal });
-      if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-      return answer.json();
-    };
+    const part = path => get(`api/${path}`, { signal });
     const [stats, hot, nodes, quotas, { sales }, { ledger }, { clusters, routes }, { tenants }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales", "ledger", "routes", "tenants"].map(part));
     const shown = { clusters, routes, routes_total: routes.length, tenants, tenants_total: tenants.length };
     showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length, ledger, routes: shown });
@@ -234,140 +211,8 @@ async function followForEver() {
   }
 }
 
-async function watchClients() {
-  for (;;) {
-    if (at("clients-panel").open) {
-      try {
-        const answer = await (await ask("api/clients")).json();
-        tables.clients.show(answer.clients);
-        const left = answer.connected > answer.clients.length ? `The first ${whole(answer.clients.length)} of ${whole(answer.connected)} are shown. ` : "";
-        put("clients-note", left + (answer.workers_missing ? `${answer.workers_missing} workers were too busy to answer.` : ""));
-      } catch (error) { console.warn("no list of clients:", error); }
-    }
-    await pause(CLIENTS_PERIOD_MS);
-  }
-}
-
-async function watchChanges() {
-  for (;;) {
-    if (at("changes-panel").open) {
-      try {
-        tables.changes.show((await (await ask("api/audit")).json()).changes);
-      } catch (error) { console.warn("no list of changes:", error); }
-    }
-    await pause(CLIENTS_PERIOD_MS);
-  }
-}
-
-// The list while it is open, and always the marks of the charts. That a key is no longer hot needs none.
-async function watchEvents() {
-  for (;;) {
-    try {
-      const { events } = await (await ask(`api/events?count=${EVENTS_SHOWN}`)).json();
-      if (at("events-panel").open) tables.events.show(events);
-      const marked = events.filter(event => event.kind !== "cooled").map(event => ({ at_ms: event.at_ms, label: `${eventName(event)} ${event.subject}` }));
-      for (const drawn of charts) drawn.happen(marked);
-    } catch (error) { console.warn("no list of events:", error); }
-    await pause(CLIENTS_PERIOD_MS);
-  }
-}
-
-// The quotas: the first ones come with every frame; what is searched for, sorted or further on is asked for.
-const wanted = { search: "", sort: "foremost", offset: 0 };
-const isFirst = () => wanted.search === "" && wanted.sort === "foremost" && wanted.offset === 0;
-
-function showQuotas({ quotas, quotas_total }) {
-  if (isFirst()) showQuotaPage({ quotas: quotas.slice(0, QUOTAS_SHOWN), matched: quotas_total, total: quotas_total });
-}
-
-function showQuotaPage({ quotas, matched, total }) {
-  tables.quotas.show(quotas);
-  const { search, offset } = wanted;
-  put("quota-count", total ? whole(total) : "");
-  const of = search === "" ? `of ${whole(total)}` : `of ${whole(matched)} found, ${whole(total)} in all`;
-  put("quota-place", quotas.length ? `${whole(offset + 1)} to ${whole(offset + quotas.length)} ${of}` : search && `none of ${whole(total)} found`);
-  at("quota-back").disabled = offset === 0;
-  at("quota-on").disabled = offset + quotas.length >= matched;
-  at("quota-back").hidden = at("quota-on").hidden = offset === 0 && matched <= QUOTAS_SHOWN;
-}
-
-async function askQuotas() {
-  const asked = { ...wanted };
-  const query = new URLSearchParams({ ...asked, count: QUOTAS_SHOWN });
-  const answer = await ask(`api/quotas?${query}`);
-  if (!answer.ok) return;
-  const page = await answer.json();
-  if (JSON.stringify(asked) === JSON.stringify(wanted)) showQuotaPage(page);
-}
-
-function wantQuotas(change) {
-  Object.assign(wanted, change);
-  askQuotas().catch(error => console.warn("no list of quotas:", error));
-}
-
-async function watchQuotas() {
-  at("quota-search").oninput = () => wantQuotas({ search: at("quota-search").value.trim(), offset: 0 });
-  at("quota-sort").onchange = () => wantQuotas({ sort: at("quota-sort").value, offset: 0 });
-  at("quota-back").onclick = () => wantQuotas({ offset: Math.max(0, wanted.offset - QUOTAS_SHOWN) });
-  at("quota-on").onclick = () => wantQuotas({ offset: wanted.offset + QUOTAS_SHOWN });
-  at("quota-other").onclick = () => askChange({ key: "", limit: null }, "limit");
-  at("quota-tools").onsubmit = event => event.preventDefault();
-  for (;;) {
-    await pause(QUOTAS_PERIOD_MS);
-    if (!isFirst()) await askQuotas().catch(error => console.warn("no list of quotas:", error));
-  }
-}
-
-const CHANGES = {
-  pause: ["Pause sales", "Every increment and decrement of this key is refused, at every gateway, until it is resumed.", "Pause"],
-  reset: ["Reset", "What is configured holds again at every gateway: a limit that was set and a pause are forgotten.", "Reset"],
-  resume: ["Resume sales", "The quota grants again as far as its limit allows.", "Resume"],
-  limit: ["Change the limit", "It holds at every gateway within a second, until it is reset. The highest is 4,503,599,627,370,496 (2^52).", "Set limit"],
-};
-
-function askChange(quota, action) {
-  const [title, text, verb] = CHANGES[action];
-  put("change-title", title);
-  put("change-key", quota.key);
-  const isOther = quota.key === "";
-  at("change-key").hidden = isOther;
-  at("change-name-label").hidden = !isOther;
-  at("change-name").required = isOther;
-  at("change-name").value = isOther ? wanted.search : "";
-  put("change-text", text);
-  put("change-do", verb);
-  put("change-fault", "");
-  at("change-limit-label").hidden = action !== "limit";
-  at("change-limit").required = action === "limit";
-  at("change-limit").value = quota.limit ?? "";
-  at("change-dialog").showModal();
-  at("change-cancel").onclick = () => at("change-dialog").close();
-  at("change-form").onsubmit = async event => {
-    event.preventDefault();
-    const key = isOther ? at("change-name").value : quota.key;
-    const change = { key, action, ...(action === "limit" ? { limit: Number(at("change-limit").value) } : {}) };
-    const { fault } = await post("api/quotas", change);
-    if (fault) return put("change-fault", fault);
-    at("change-dialog").close();
-    await askQuotas().catch(() => {});
-  };
-}
-
-// What the gateway answered to a change, or as `fault` why it was not done.
-async function post(path, change) {
-  try {
-    const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(change) };
-    const response = await ask(path, options);
-    const answer = await response.json();
-    return response.ok ? answer : { fault: answer.error };
-  } catch {
-    return { fault: "The gateway did not answer; look at how it stands before trying again." };
-  }
-}
-
+listPanels(events => { for (const drawn of charts) drawn.happen(events); });
+slowlogPanel();
+onPage(() => { showPage(); drawCharts(); });
 setInterval(showConnection, 500);
 followForEver();
-watchClients();
-watchChanges();
-watchEvents();
-watchQuotas();

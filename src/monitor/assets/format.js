@@ -17,7 +17,7 @@ export function percent(share) {
 }
 
 export function micros(us) {
-  if (us < 100) return `${us.toFixed(us < 10 ? 1 : 0)} µs`;
+  if (us < 100) return `${us.toFixed(us > 0 && us < 10 ? 1 : 0)} µs`;
   if (us < 1000) return `${Math.round(us)} µs`;
   if (us < 10_000) return `${(us / 1000).toFixed(2)} ms`;
   if (us < 1_000_000) return `${(us / 1000).toFixed(us < 100_000 ? 1 : 0)} ms`;

@@ -1,7 +1,7 @@
 // The ledger: how far the SQL database is behind what Redis has of sales, and what keeps it from going on. Nothing where none is configured.
 
 import { rate, span, whole } from "./format.js";
-import { Table, badge, nameLines, set, twoLines } from "./tables.js";
+import { Table, badge, nameLines, set, twoLines } from "./table.js";
 
 const STATES = {
   following: ["following", "ok"], waiting: ["database away", "warning"], silent: ["not heard of", "critical"], unknown: ["not known yet", ""],
@@ -17,14 +17,14 @@ function gaps(cell, ledger) {
 }
 
 const COLUMNS = [
-  ["key", (cell, ledger) => nameLines(cell, ledger.database || "–", ledger.fault)],
-  ["plain", (cell, ledger) => badge(cell, ...(STATES[ledger.state] ?? [ledger.state, ""]))],
-  ["num", behind],
-  ["num", (cell, ledger) => set(cell, ledger.lag_entries > 0 ? span(ledger.lag_s) : "–")],
-  ["num", (cell, ledger) => twoLines(cell, `${rate(ledger.rows_per_s)}/s`, `${whole(ledger.rows)} written`)],
-  ["num", (cell, ledger) => set(cell, whole(ledger.sales))],
-  ["whole", gaps],
-  ["whole", (cell, ledger) => set(cell, ledger.errors.map(([cause, count]) => `${whole(count)} ${cause}`).join(", ") || "none")],
+  ["Database", "key", (cell, ledger) => nameLines(cell, ledger.database || "–", ledger.fault)],
+  ["State", "plain", (cell, ledger) => badge(cell, ...(STATES[ledger.state] ?? [ledger.state, ""]))],
+  ["Behind", "num", behind],
+  ["Oldest waits", "num", (cell, ledger) => set(cell, ledger.lag_entries > 0 ? span(ledger.lag_s) : "–")],
+  ["Rows", "num", (cell, ledger) => twoLines(cell, `${rate(ledger.rows_per_s)}/s`, `${whole(ledger.rows)} written`)],
+  ["Sales", "num", (cell, ledger) => set(cell, whole(ledger.sales))],
+  ["Gaps", "whole", gaps],
+  ["Errors", "whole", (cell, ledger) => set(cell, ledger.errors.map(([cause, count]) => `${whole(count)} ${cause}`).join(", ") || "none")],
 ];
 
 export function ledgerPanel() {

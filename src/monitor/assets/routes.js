@@ -2,9 +2,7 @@
 // and no tenant.
 
 import { bytes, micros, percent, rate, whole } from "./format.js";
-import { Table, badge, bar, nameLines, set, shortened, twoLines } from "./tables.js";
-
-const at = id => document.getElementById(id);
+import { Table, at, badge, bar, nameLines, set, shortened, twoLines } from "./table.js";
 
 // From here on one of several has so much more than the others that it is worth a look.
 const SKEW_SHOWN = 1.5;
@@ -28,15 +26,15 @@ const KINDS = { server: "one server", cluster: "Redis Cluster", unknown: "not kn
 
 function clustersTable() {
   return new Table("clusters", cluster => cluster.name, [
-    ["key", (cell, cluster) => nameLines(cell, cluster.name, `${KINDS[cluster.kind] ?? cluster.kind}, ${whole(cluster.masters.length)} ${cluster.masters.length === 1 ? "master" : "masters"}`)],
-    ["plain", (cell, cluster) => badge(cell, cluster.ready ? "ready" : "away", cluster.ready ? "ok" : "critical")],
-    ["num strong", (cell, cluster) => set(cell, `${rate(cluster.requests_per_s)}/s`)],
-    ["num", (cell, cluster) => bar(cell, cluster.share, percent(cluster.share), "")],
-    ["num", errors],
-    ["num", (cell, cluster) => set(cell, times(cluster))],
-    ["num", traffic],
-    ["num", skew],
-    ["num", hot],
+    ["Cluster", "key", (cell, cluster) => nameLines(cell, cluster.name, `${KINDS[cluster.kind] ?? cluster.kind}, ${whole(cluster.masters.length)} ${cluster.masters.length === 1 ? "master" : "masters"}`)],
+    ["State", "plain", (cell, cluster) => badge(cell, cluster.ready ? "ready" : "away", cluster.ready ? "ok" : "critical")],
+    ["Requests", "num strong", (cell, cluster) => set(cell, `${rate(cluster.requests_per_s)}/s`)],
+    ["Share", "num", (cell, cluster) => bar(cell, cluster.share, percent(cluster.share), "")],
+    ["Errors", "num", errors],
+    ["Reply p50 · p99", "num", (cell, cluster) => set(cell, times(cluster))],
+    ["Traffic", "num", traffic],
+    ["Skew of its masters", "num", skew],
+    ["Hot keys", "num", hot],
   ]);
 }
 
@@ -69,28 +67,28 @@ function held(cell, tenant) {
 
 function tenantsTable() {
   return new Table("tenants", tenant => tenant.tenant, [
-    ["key", (cell, tenant) => nameLines(cell, tenant.tenant, tenant.of === tenant.tenant ? tenant.by : `${tenant.by} ${tenant.of}`)],
-    ["num strong", (cell, tenant) => twoLines(cell, `${rate(tenant.requests_per_s)}/s`, limits(tenant))],
-    ["whole", (cell, tenant) => {
+    ["Tenant", "key", (cell, tenant) => nameLines(cell, tenant.tenant, tenant.of === tenant.tenant ? tenant.by : `${tenant.by} ${tenant.of}`)],
+    ["Requests", "num strong", (cell, tenant) => twoLines(cell, `${rate(tenant.requests_per_s)}/s`, limits(tenant))],
+    ["Used", "whole", (cell, tenant) => {
       const share = used(tenant);
       bar(cell, share ?? 0, share === null ? "–" : percent(share), share >= 0.9 ? "warning" : "", true);
     }],
-    ["num", (cell, tenant) => set(cell, percent(tenant.share))],
-    ["num", held],
-    ["num", errors],
-    ["num", (cell, tenant) => set(cell, times(tenant))],
-    ["num", traffic],
-    ["num", (cell, tenant) => set(cell, clients(tenant))],
-    ["num", hot],
+    ["Share", "num", (cell, tenant) => set(cell, percent(tenant.share))],
+    ["Refused", "num", held],
+    ["Errors", "num", errors],
+    ["p50 · p99", "num", (cell, tenant) => set(cell, times(tenant))],
+    ["Traffic", "num", traffic],
+    ["Clients", "num", (cell, tenant) => set(cell, clients(tenant))],
+    ["Hot keys", "num", hot],
   ], tenant => tenant.requests_per_s === 0 && tenant.refused_per_s === 0);
 }
 
 function routesTable() {
   return new Table("routes", route => route.match, [
-    ["key", (cell, route) => nameLines(cell, route.match, "")],
-    ["", (cell, route) => set(cell, route.clusters.join(", "))],
-    ["", (cell, route) => set(cell, route.by || "–")],
-    ["num", skew],
+    ["Keys", "key", (cell, route) => nameLines(cell, route.match, "")],
+    ["Clusters", "", (cell, route) => set(cell, route.clusters.join(", "))],
+    ["Picked by", "", (cell, route) => set(cell, route.by || "–")],
+    ["Skew of its clusters", "num", skew],
   ]);
 }
 

@@ -1,10 +1,10 @@
 // Sales of reservations: how each goes, and what an operator may change of it. A change needs the admin token and a second click.
 
+import { post } from "./ask.js";
 import { moment, percent, rate, span, whole } from "./format.js";
-import { Table, badge, bar, nameLines, set, twoLines } from "./tables.js";
+import { Table, at, badge, bar, nameLines, set, twoLines } from "./table.js";
 
 const SHOWN = 20;
-const at = id => document.getElementById(id);
 
 const STATES = {
   open: ["open", "ok"], notopen: ["not open yet", ""], soldout: ["sold out", "notice"], closed: ["closed", "warning"],
@@ -23,7 +23,8 @@ function times({ state, start_ms, end_ms }) {
 }
 
 function taken(cell, sale) {
-  const tone = sale.state !== "open" ? "dim" : sale.taken_share >= 0.9 ? "warning" : "";
+  // That a sale sells is no trouble.
+  const tone = sale.state === "open" ? "" : "dim";
   bar(cell, sale.taken_share, percent(sale.taken_share), tone, true);
 }
 
@@ -33,15 +34,15 @@ function refused(cell, sale) {
 }
 
 const COLUMNS = [
-  ["key", (cell, sale) => nameLines(cell, sale.key, times(sale))],
-  ["plain", (cell, sale) => badge(cell, ...(STATES[sale.state] ?? [sale.state, ""]))],
-  ["whole", taken],
-  ["num", (cell, sale) => twoLines(cell, isOver(sale) ? "–" : whole(Math.max(0, sale.limit - sale.taken)), `of ${whole(sale.limit)}`)],
-  ["num", (cell, sale) => twoLines(cell, `${whole(sale.held)} · ${whole(sale.confirmed)}`, sale.cancelled > 0 ? `${whole(sale.cancelled)} given back here` : "")],
-  ["num", (cell, sale) => set(cell, isOver(sale) ? "–" : `${rate(sale.taken_per_s)}/s`)],
-  ["num", refused],
-  ["num", (cell, sale) => set(cell, sale.sold_out_in_s === null ? "–" : span(sale.sold_out_in_s))],
-  ["whole plain controls", controls],
+  ["Sale", "key", (cell, sale) => nameLines(cell, sale.key, times(sale))],
+  ["State", "plain", (cell, sale) => badge(cell, ...(STATES[sale.state] ?? [sale.state, ""]))],
+  ["Taken", "whole", taken],
+  ["Left", "num", (cell, sale) => twoLines(cell, isOver(sale) ? "–" : whole(Math.max(0, sale.limit - sale.taken)), `of ${whole(sale.limit)}`)],
+  ["Held · confirmed", "num", (cell, sale) => twoLines(cell, `${whole(sale.held)} · ${whole(sale.confirmed)}`, sale.cancelled > 0 ? `${whole(sale.cancelled)} given back here` : "")],
+  ["Rate", "num", (cell, sale) => set(cell, isOver(sale) ? "–" : `${rate(sale.taken_per_s)}/s`)],
+  ["Refused", "num", refused],
+  ["Sold out in", "num", (cell, sale) => set(cell, sale.sold_out_in_s === null ? "–" : span(sale.sold_out_in_s))],
+  ["Change", "whole plain controls", controls],
 ];
 
 const isOver = sale => sale.state === "moved" || sale.state === "none";
@@ -75,8 +76,6 @@ const CHANGES = {
   extend: ["Change the end", "Until then places are given, by Redis's clock.", "Set end", ["end"]],
   move: ["Move all holders", "They go over to another sale, in order. This one gives no more places, and can't be opened again.", "Move", ["to"]],
 };
-
-let send = null;
 
 // What the fields say, as the body of the change.
 function change(sale, action) {
@@ -128,7 +127,7 @@ function askChange(sale, action) {
 async function carryOut(body) {
   at("sale-do").disabled = true;
   for (;;) {
-    const { fault, left } = await send("api/sales", body);
+    const { fault, left } = await post("api/sales", body);
     if (!at("sale-dialog").open) break;
     if (fault) {
       set(at("sale-fault"), fault);
@@ -143,9 +142,7 @@ async function carryOut(body) {
   at("sale-do").disabled = false;
 }
 
-// `post` sends a change and gives what the gateway answered, or why it did not.
-export function salesPanel(post) {
-  send = post;
+export function salesPanel() {
   const table = new Table("sales", sale => sale.key, COLUMNS, sale => ["ended", "moved", "none"].includes(sale.state) && sale.refused_per_s < 1);
   at("sale-open").onclick = () => askChange({ key: "" }, "open");
   at("sale-tools").onsubmit = event => event.preventDefault();

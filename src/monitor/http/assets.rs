@@ -5,16 +5,38 @@
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The page, put together of its parts: what stands above every page, the pages of the navigation, dialogs.
+const PAGE: &str = concat!(
+    include_str!("../assets/pages/top.html"),
+    include_str!("../assets/pages/overview.html"),
+    include_str!("../assets/pages/keys.html"),
+    include_str!("../assets/pages/sales.html"),
+    include_str!("../assets/pages/commands.html"),
+    include_str!("../assets/pages/nodes.html"),
+    include_str!("../assets/pages/clients.html"),
+    include_str!("../assets/pages/events.html"),
+    include_str!("../assets/pages/configuration.html"),
+    include_str!("../assets/pages/end.html"),
+);
+
 /// Path, media type and text of every file.
-pub const FILES: [(&str, &str, &str); 9] = [
-    ("/", HTML, include_str!("../assets/index.html")),
+pub const FILES: [(&str, &str, &str); 17] = [
+    ("/", HTML, PAGE),
     ("/dashboard.css", CSS, include_str!("../assets/dashboard.css")),
-    ("/dashboard.js", JS, include_str!("../assets/dashboard.js")),
+    ("/ask.js", JS, include_str!("../assets/ask.js")),
     ("/charts.js", JS, include_str!("../assets/charts.js")),
+    ("/confirm.js", JS, include_str!("../assets/confirm.js")),
+    ("/dashboard.js", JS, include_str!("../assets/dashboard.js")),
+    ("/facts.js", JS, include_str!("../assets/facts.js")),
     ("/format.js", JS, include_str!("../assets/format.js")),
     ("/ledger.js", JS, include_str!("../assets/ledger.js")),
+    ("/lists.js", JS, include_str!("../assets/lists.js")),
+    ("/pages.js", JS, include_str!("../assets/pages.js")),
+    ("/quotas.js", JS, include_str!("../assets/quotas.js")),
     ("/routes.js", JS, include_str!("../assets/routes.js")),
     ("/sales.js", JS, include_str!("../assets/sales.js")),
+    ("/slowlog.js", JS, include_str!("../assets/slowlog.js")),
+    ("/table.js", JS, include_str!("../assets/table.js")),
     ("/tables.js", JS, include_str!("../assets/tables.js")),
 ];
 

@@ -5,7 +5,7 @@
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
 //! | `/` and its script and style | everyone | the page, which asks for the token itself |
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
-//! | `POST /api/quotas`, `POST /api/sales` | who has a token that may change | a change of a quota, of a sale |
+//! | `POST /api/quotas`, `/api/sales`, `/api/slowlog` | who has a token that may change | a change of a quota, of a sale; a list is emptied |
 //!
 //! ```text
 //!   HTTP thread: accept, header, who may and how often, health checks  --request-->  control thread: what needs figures or changes something
@@ -46,6 +46,7 @@ use super::sources::{Latest, Sources};
 use super::turned_away::Reason;
 use super::view::Readiness;
 use crate::net::{BoundListener, SocketName};
+pub use assets::FILES;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -155,7 +156,7 @@ fn router(
         .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
         .route("/api/events", get(events::list))
-        .route("/api/slowlog", get(slowlog::list))
+        .route("/api/slowlog", get(slowlog::list).post(slowlog::change))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))

@@ -1,24 +1,31 @@
 //! `/api/slowlog`: the requests that stood out last, the latest first, and where the time of each went.
 //!
-//! `?kind=slow|large-request|large-reply` chooses the list (slow unless told otherwise), `&count=N` how many (50).
+//! `?kind=slow|large-request|large-reply` chooses the list (slow unless told otherwise), `&count=N` how many (50). A `POST` of
+//! `{"kind": "slow", "action": "reset", "reason": "..."}` empties a list, with a token that may change; it is noted as `SLOWLOG RESET` is.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::guard::Caller;
+use super::listener::Peer;
 use super::{Shared, error};
+use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::command_log::LoggedRequest;
 use crate::shared::keys;
 use crate::shared::labels::Standout;
 
 /// Entries in an answer when nobody says how many.
 const COUNT_DEFAULT: usize = 50;
+
+/// Said to who asks for another list.
+const KINDS: &str = "kind is slow, large-request or large-reply";
 
 /// What is asked for.
 #[derive(Deserialize)]
@@ -37,12 +44,54 @@ pub async fn list(
         Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
     let Some(kind) = kind.map_or(Some(Standout::Slow), |word| Standout::parse(word.as_bytes())) else {
-        return error(StatusCode::BAD_REQUEST, "kind is slow, large-request or large-reply");
+        return error(StatusCode::BAD_REQUEST, KINDS);
     };
     let entries = shared.sources.command_log.latest(kind, count.unwrap_or(COUNT_DEFAULT));
     let rows: Vec<Value> = entries.iter().map(row).collect();
     let at_ms = shared.board.latest().view.at_ms;
     Json(json!({ "at_ms": at_ms, "kind": kind.label(), "requests": rows })).into_response()
+}
+
+/// The body of a change.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    kind: String,
+    /// `reset`.
+    action: String,
+    /// Why, for [`super::audit`].
+    #[serde(default)]
+    reason: String,
+}
+
+/// Empties a list.
+pub async fn change(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<Change>, JsonRejection>,
+) -> Response {
+    let user = match caller.who_may_change() {
+        Ok(user) => user,
+        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
+    };
+    let change = match body {
+        Ok(Json(change)) => change,
+        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
+    };
+    let Some(kind) = Standout::parse(change.kind.as_bytes()) else {
+        return error(StatusCode::BAD_REQUEST, KINDS);
+    };
+    if change.action != "reset" {
+        return error(StatusCode::BAD_REQUEST, "the action is reset");
+    }
+    let log = &shared.sources.command_log;
+    let entries = log.len(kind);
+    log.reset(kind);
+    let by = Author { user, address: format!("{peer} over HTTP") };
+    let entry = AuditEntry::new(&by, format!("commandlog reset {}", kind.label()), "");
+    (shared.sources.note_change)(entry.from_to(format!("{entries} entries"), "").because(change.reason));
+    Json(json!({ "done": format!("{entries} entries are forgotten") })).into_response()
 }
 
 fn row(entry: &LoggedRequest) -> Value {

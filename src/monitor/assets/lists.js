@@ -1,0 +1,134 @@
+// Clients, events and changes by operators: lists that are asked for while their page is shown.
+
+import { get } from "./ask.js";
+import { bytes, moment, span, whole } from "./format.js";
+import { whileShown } from "./pages.js";
+import { Table, agoS, at, badge, nameLines, put, set, shortened, twoLines } from "./table.js";
+
+const PERIOD_MS = 2000;
+const CLIENTS_SHOWN = 200;
+const EVENTS_SHOWN = 200;
+const EVENTS_ASKED = 1000;
+const OVERVIEW_SHOWN = 5;
+
+function clientsTable() {
+  return new Table("clients", client => client.id, [
+    ["Address", "key", (cell, client) => twoLines(cell, client.address, `#${client.id}, worker ${client.worker}, RESP${client.resp}`)],
+    ["Name", "", (cell, client) => twoLines(cell, client.name || "–", client.library)],
+    ["User", "", (cell, client) => set(cell, client.user || "–")],
+    ["Age", "num", (cell, client) => set(cell, span(client.age_s))],
+    ["Idle", "num", (cell, client) => set(cell, span(client.idle_s))],
+    ["Requests", "num", (cell, client) => set(cell, whole(client.requests))],
+    ["Last command", "", (cell, client) => set(cell, client.last_command || "–")],
+    ["Buffered", "num", (cell, client) => set(cell, bytes(client.buffered_in_bytes + client.buffered_out_bytes))],
+  ]);
+}
+
+const EVENT_TONES = { hot: "notice", node_down: "critical", reload_refused: "critical", certificate_refused: "critical", failover: "warning", clients_refused: "warning", node_up: "ok" };
+
+// What an event is called: "node down".
+export const eventName = ({ kind, times }) => `${kind.replaceAll("_", " ")}${times > 1 ? ` ×${whole(times)}` : ""}`;
+
+function eventsTable(id) {
+  return new Table(id, event => event.id, [
+    ["Event", "plain", (cell, event) => badge(cell, eventName(event), EVENT_TONES[event.kind] ?? "")],
+    ["Of", "key", (cell, event) => nameLines(cell, event.subject, "")],
+    ["Ago", "num", (cell, event) => {
+      set(cell, span(agoS(event.last_ms)));
+      cell.title = moment(event.at_ms);
+    }],
+    ["What", "whole", (cell, event) => set(cell, shortened(event.text) || "–")],
+    ["Who", "", (cell, event) => set(cell, event.by || "–")],
+  ]);
+}
+
+function changesTable() {
+  return new Table("changes", change => change.id, [
+    ["Change", "key", (cell, change) => nameLines(cell, change.object || change.change, change.times > 1 ? `${change.change}, ${whole(change.times)} times` : change.change)],
+    ["Who", "", (cell, change) => twoLines(cell, change.user, change.address)],
+    ["Ago", "num", (cell, change) => set(cell, span(agoS(change.last_ms)))],
+    ["Before", "", (cell, change) => set(cell, shortened(change.before) || "–")],
+    ["After", "", (cell, change) => set(cell, change.outcome === "done" ? shortened(change.after) || "–" : `not done: ${change.outcome}`)],
+    ["Reason", "", (cell, change) => set(cell, change.reason || "–")],
+  ]);
+}
+
+const ORDERS = {
+  requests: client => client.requests,
+  bytes: client => client.bytes_in + client.bytes_out,
+  buffered: client => client.buffered_in_bytes + client.buffered_out_bytes,
+  age: client => client.age_s,
+  idle: client => client.idle_s,
+};
+
+// Whether a row holds what is searched for.
+const holds = (row, search) => search === "" || Object.values(row).join("\n").toLowerCase().includes(search);
+const search = id => at(id).value.trim().toLowerCase();
+
+// Shows a list again as soon as something else of it is wanted.
+function tools(id, again) {
+  at(id).onsubmit = event => event.preventDefault();
+  at(id).oninput = again;
+}
+
+function clientsPanel() {
+  const table = clientsTable();
+  let latest = null;
+  const show = () => {
+    if (!latest) return;
+    const found = latest.clients.filter(client => holds(client, search("client-search")));
+    const order = ORDERS[at("client-sort").value];
+    found.sort((a, b) => order(b) - order(a));
+    table.show(found.slice(0, CLIENTS_SHOWN));
+    put("client-place", found.length > CLIENTS_SHOWN ? `the first ${CLIENTS_SHOWN} of ${whole(found.length)}` : `${whole(found.length)} shown`);
+    const left = latest.connected > latest.clients.length ? `The gateway tells of ${whole(latest.clients.length)} of ${whole(latest.connected)} at a time. ` : "";
+    put("clients-note", left + (latest.workers_missing ? `${latest.workers_missing} workers were too busy to answer.` : ""));
+  };
+  tools("client-tools", show);
+  whileShown("clients", PERIOD_MS, () => get("api/clients"), answer => { latest = answer; show(); });
+}
+
+function eventsPanel() {
+  const table = eventsTable("events");
+  let latest = [];
+  const show = () => {
+    const kind = at("event-kind").value;
+    const found = latest.filter(event => (kind === "" || event.kind === kind) && holds(event, search("event-search")));
+    table.show(found.slice(0, EVENTS_SHOWN));
+    put("event-place", found.length > EVENTS_SHOWN ? `the latest ${EVENTS_SHOWN} of ${whole(found.length)}` : `${whole(found.length)} shown`);
+  };
+  tools("event-tools", show);
+  whileShown("events", PERIOD_MS, () => get(`api/events?count=${EVENTS_ASKED}`), ({ events }) => {
+    latest = events;
+    offerKinds(events);
+    show();
+  });
+}
+
+// The kinds that there are; the one that is chosen stays.
+function offerKinds(events) {
+  const select = at("event-kind");
+  const known = new Set([...select.options].map(option => option.value));
+  for (const kind of [...new Set(events.map(event => event.kind))].sort()) {
+    if (!known.has(kind)) select.add(new Option(kind.replaceAll("_", " "), kind));
+  }
+}
+
+// What happened lately on the overview, and as marks on its charts. That a key is no longer hot needs none.
+function overviewEvents(mark) {
+  const table = eventsTable("overview-events");
+  whileShown("overview", PERIOD_MS, () => get(`api/events?count=${EVENTS_SHOWN}`), ({ events }) => {
+    const told = events.filter(event => event.kind !== "cooled");
+    table.show(told.slice(0, OVERVIEW_SHOWN));
+    mark(told.map(event => ({ at_ms: event.at_ms, label: `${eventName(event)} ${event.subject}` })));
+  });
+}
+
+// `mark` gets the events that charts are marked with.
+export function listPanels(mark) {
+  clientsPanel();
+  eventsPanel();
+  overviewEvents(mark);
+  const changes = changesTable();
+  whileShown("configuration", PERIOD_MS, () => get("api/audit"), answer => changes.show(answer.changes));
+}
