@@ -130,8 +130,8 @@ section! {
         handover_timeout: Duration = Duration::from_secs(3600), duration(0, 24 * HOUR), live,
             "How long clients may stay with a process that another has taken over from, before it drains.";
         state_dir: Option<PathBuf> = None, Kind::Path, restart,
-            "The directory for what the gateway knows beyond a restart: the changes that operators made, and what \
-             happened. Empty keeps them in memory.";
+            "The directory for what the gateway knows beyond a restart: the changes that operators made, what \
+             happened, and how it fared over the last day. Empty keeps them in memory.";
     }
 }
 

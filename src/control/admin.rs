@@ -48,7 +48,7 @@ pub fn start(
         webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
     let sources = Arc::new(sources(gateway, quota_changes, quotas, config_file, figures, key_names));
-    let mut sampler = Sampler::new(Arc::clone(&sources));
+    let mut sampler = Sampler::new(Arc::clone(&sources), unix_ms());
     let first = sampler.tick(Clock { monotonic_ms: 0, unix_ms: unix_ms() });
     let board = Arc::new(Board::new(Frame::new(first, sampler.history())));
     tokio::spawn(keep_fresh(sampler, Arc::clone(&board), unix_ms));
@@ -163,6 +163,7 @@ fn sources(
         audit: Box::new(move |count| audited.audit.latest(count)),
         note_change: Box::new(move |entry| noting.audit.record(entry)),
         events: Arc::clone(&gateway.events),
+        history: Arc::clone(&gateway.history),
         command_log: Arc::clone(&gateway.command_log),
         sale_command: Box::new(move |words, by| {
             let gateway = Arc::clone(&asked);

@@ -18,6 +18,7 @@ mod config_get;
 pub mod descriptors;
 pub mod events;
 pub mod hangup;
+pub mod history_file;
 pub mod hot_set;
 pub mod kept_file;
 pub mod ledger_watch;

@@ -15,7 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::families;
 use super::route_figures::RouteFigures;
 use super::sampler::{Clock, Sampler, TICK_MS};
-use super::view::{History, View};
+use super::view::{Histories, View};
+use crate::shared::history::Step;
 
 /// Quotas in an event of the stream: the foremost ones. The others are asked for by page.
 const QUOTAS_STREAMED_MAX: usize = 50;
@@ -30,11 +31,12 @@ const SALES_STREAMED_MAX: usize = 20;
 pub struct Frame {
     /// The view.
     pub view: View,
-    /// The last ten minutes up to it.
-    pub history: History,
+    /// What led to it.
+    pub history: Histories,
     metrics: OnceLock<Bytes>,
     stats: OnceLock<Bytes>,
     stats_with_history: OnceLock<Bytes>,
+    histories: [OnceLock<Bytes>; Step::ALL.len()],
     hotkeys: OnceLock<Bytes>,
     nodes: OnceLock<Bytes>,
     sales: OnceLock<Bytes>,
@@ -45,13 +47,14 @@ pub struct Frame {
 
 impl Frame {
     /// A frame with nothing rendered yet.
-    pub fn new(view: View, history: History) -> Self {
+    pub fn new(view: View, history: Histories) -> Self {
         Self {
             view,
             history,
             metrics: OnceLock::new(),
             stats: OnceLock::new(),
             stats_with_history: OnceLock::new(),
+            histories: Default::default(),
             hotkeys: OnceLock::new(),
             nodes: OnceLock::new(),
             sales: OnceLock::new(),
@@ -73,8 +76,17 @@ impl Frame {
 
     /// The JSON of `/api/stats?history=1`.
     pub fn stats_with_history(&self) -> Bytes {
-        let render = || to_json(&WithHistory { stats: &self.view.stats, history: &self.history });
+        let render = || to_json(&WithHistory { stats: &self.view.stats, history: &self.history.seconds });
         self.stats_with_history.get_or_init(render).clone()
+    }
+
+    /// The JSON of `/api/history`.
+    pub fn history(&self, step: Step) -> Bytes {
+        let render = || match step {
+            Step::Second => to_json(&self.history.seconds),
+            Step::Minute => to_json(&*self.history.minutes),
+        };
+        self.histories[step as usize].get_or_init(render).clone()
     }
 
     /// The JSON of `/api/hotkeys`.
@@ -161,7 +173,7 @@ fn streamed(figures: &RouteFigures) -> serde_json::Value {
 struct WithHistory<'a> {
     #[serde(flatten)]
     stats: &'a super::view::Stats,
-    history: &'a History,
+    history: &'a super::view::History,
 }
 
 /// Views hold no map with keys that JSON can't carry, which is the one cause for serialising to fail.

@@ -1,84 +1,153 @@
-//! The last ten minutes, one point per second. The gateway keeps them, so a page that was just opened shows what led here.
+//! The last ten minutes with one point per second, and the last day with one per minute. The gateway keeps them, so a page that was just opened
+//! shows what led here.
+//!
+//! A time of which nothing is known, as between two processes, is a gap (`null` in JSON) and no guess. A point of a minute is made of
+//! the whole minute, its quantiles too, and not of its seconds.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::clock::Clock;
+use super::figures;
+use super::merged::Merged;
 use super::view::{History, Now};
+use super::window::Window;
+use crate::shared::history::{FIGURES, Point, Step};
 
-/// Ten minutes at one point a second: 600 points of 28 bytes.
-const POINTS_MAX: usize = 600;
-/// Between two points.
-pub const STEP_MS: u64 = 1_000;
-/// Points longer ago than this many steps are not filled in after a pause of the process; the history starts
-/// anew.
+/// Steps that were missed repeat the point, so that columns stay evenly spaced; of more nothing is known.
 const GAP_STEPS_MAX: u64 = 10;
 
-/// A ring of points.
-#[derive(Default)]
-pub struct Ring {
-    points: VecDeque<Point>,
-    last_ms: u64,
-}
+type Figures = [f32; FIGURES.len()];
 
-#[derive(Clone, Copy, Default)]
-struct Point {
-    requests_per_s: f32,
-    errors_per_s: f32,
-    refused_per_s: f32,
-    p50_us: f32,
-    p99_us: f32,
-    offered_per_s: f32,
-    flushed_per_s: f32,
+const GAP: Figures = [f32::NAN; FIGURES.len()];
+
+/// A ring of points, evenly spaced.
+pub struct Ring {
+    step: Step,
+    points: VecDeque<Figures>,
+    last_ms: u64,
+    /// The last point is of a former process: nothing is known since.
+    is_former: bool,
 }
 
 impl Ring {
-    /// Offers the figures of the second that ends at `at_ms`; a point is taken once in [`STEP_MS`]. Steps
-    /// that were missed repeat the point, so that columns stay evenly spaced. Returns whether a point was
-    /// taken.
-    pub fn offer(&mut self, at_ms: u64, now: &Now) -> bool {
-        let steps = at_ms.saturating_sub(self.last_ms) / STEP_MS;
+    /// A ring that goes on behind these points of former processes, the oldest first. What is older than a ring holds, or of a time to come, is
+    /// left out.
+    pub fn new(step: Step, former: &[Point], unix_ms: u64) -> Self {
+        let mut ring = Self { step, points: VecDeque::new(), last_ms: 0, is_former: true };
+        let oldest_ms = unix_ms.saturating_sub(step.ms() * step.points_max() as u64);
+        let shown = |point: &&Point| point.step == step && (oldest_ms..=unix_ms).contains(&point.at_ms);
+        for point in former.iter().filter(shown) {
+            ring.add(point.at_ms, point.figures);
+            ring.is_former = true;
+        }
+        ring
+    }
+
+    /// Adds the figures of the step that ended at `at_ms`; one is taken once in a step. Returns the point, if it was taken.
+    pub fn offer(&mut self, at_ms: u64, now: &Now) -> Option<Point> {
+        let figures = [
+            now.requests_per_s,
+            now.errors_per_s,
+            now.refused_per_s,
+            now.request_time.p50_us,
+            now.request_time.p99_us,
+            now.offered_per_s,
+            now.flushed_per_s,
+        ];
+        let figures = figures.map(|figure| figure as f32);
+        self.add(at_ms, figures).then_some(Point { step: self.step, at_ms: self.last_ms, figures })
+    }
+
+    fn add(&mut self, at_ms: u64, figures: Figures) -> bool {
+        let step_ms = self.step.ms();
+        if at_ms + GAP_STEPS_MAX * step_ms < self.last_ms {
+            // The clock was set back.
+            self.points.clear();
+        }
+        if self.points.is_empty() {
+            self.last_ms = at_ms - step_ms.min(at_ms);
+        }
+        let steps = at_ms.saturating_sub(self.last_ms) / step_ms;
         if steps == 0 {
             return false;
         }
-        let point = Point {
-            requests_per_s: now.requests_per_s as f32,
-            errors_per_s: now.errors_per_s as f32,
-            refused_per_s: now.refused_per_s as f32,
-            p50_us: now.request_time.p50_us as f32,
-            p99_us: now.request_time.p99_us as f32,
-            offered_per_s: now.offered_per_s as f32,
-            flushed_per_s: now.flushed_per_s as f32,
-        };
-        let repeated = if steps > GAP_STEPS_MAX {
-            self.points.clear();
-            self.last_ms = at_ms;
-            1
-        } else {
-            self.last_ms += steps * STEP_MS;
-            steps
-        };
-        for _ in 0..repeated {
-            if self.points.len() == POINTS_MAX {
-                self.points.pop_front();
-            }
-            self.points.push_back(point);
+        let between = if self.is_former || steps > GAP_STEPS_MAX { GAP } else { figures };
+        for _ in 1..steps.min(self.step.points_max() as u64) {
+            self.push(between);
         }
+        self.push(figures);
+        self.last_ms += steps * step_ms;
+        self.is_former = false;
         true
+    }
+
+    fn push(&mut self, figures: Figures) {
+        if self.points.len() == self.step.points_max() {
+            self.points.pop_front();
+        }
+        self.points.push_back(figures);
     }
 
     /// All points as columns.
     pub fn columns(&self) -> History {
-        let column = |of: fn(&Point) -> f32| self.points.iter().map(of).collect();
+        let column = |place: usize| self.points.iter().map(|figures| figures[place]).collect();
         History {
             end_ms: self.last_ms,
-            step_ms: STEP_MS,
-            requests_per_s: column(|point| point.requests_per_s),
-            errors_per_s: column(|point| point.errors_per_s),
-            refused_per_s: column(|point| point.refused_per_s),
-            p50_us: column(|point| point.p50_us),
-            p99_us: column(|point| point.p99_us),
-            offered_per_s: column(|point| point.offered_per_s),
-            flushed_per_s: column(|point| point.flushed_per_s),
+            step_ms: self.step.ms(),
+            requests_per_s: column(0),
+            errors_per_s: column(1),
+            refused_per_s: column(2),
+            p50_us: column(3),
+            p99_us: column(4),
+            offered_per_s: column(5),
+            flushed_per_s: column(6),
         }
+    }
+}
+
+/// The minutes: the ring, and where the running minute began.
+pub struct Minutes {
+    ring: Ring,
+    began: Option<Beginning>,
+    /// The columns, made anew once a minute.
+    columns: Arc<History>,
+}
+
+struct Beginning {
+    minute: u64,
+    monotonic_ms: u64,
+    merged: Arc<Merged>,
+}
+
+impl Minutes {
+    /// Goes on behind these points of former processes.
+    pub fn new(former: &[Point], unix_ms: u64) -> Self {
+        let ring = Ring::new(Step::Minute, former, unix_ms);
+        let columns = Arc::new(ring.columns());
+        Self { ring, began: None, columns }
+    }
+
+    /// Takes a snapshot. When a minute of the clock is over, its point is made, and returned.
+    pub fn offer(&mut self, clock: Clock, merged: &Arc<Merged>) -> Option<Point> {
+        let minute = clock.unix_ms / Step::Minute.ms();
+        let Clock { monotonic_ms, .. } = clock;
+        let begins = || Beginning { minute, monotonic_ms, merged: Arc::clone(merged) };
+        let began = self.began.get_or_insert_with(begins);
+        if began.minute == minute {
+            return None;
+        }
+        let seconds = monotonic_ms.saturating_sub(began.monotonic_ms).max(1) as f64 / 1000.0;
+        let now = figures::now(&Window { base: &began.merged, seconds }, merged);
+        *began = begins();
+        let point = self.ring.offer(minute * Step::Minute.ms(), &now)?;
+        self.columns = Arc::new(self.ring.columns());
+        Some(point)
+    }
+
+    /// The last day.
+    pub fn columns(&self) -> Arc<History> {
+        Arc::clone(&self.columns)
     }
 }
 
@@ -90,26 +159,85 @@ mod tests {
         Now { requests_per_s, ..Now::default() }
     }
 
-    #[test]
-    fn one_point_a_second_and_missed_seconds_repeat() {
-        let mut ring = Ring::default();
-        assert!(ring.offer(1_000_000, &now(1.0)));
-        assert!(!ring.offer(1_000_250, &now(9.0)));
-        assert!(ring.offer(1_001_010, &now(2.0)));
-        assert!(ring.offer(1_004_020, &now(3.0)));
-        let columns = ring.columns();
-        assert_eq!(columns.requests_per_s, [1.0, 2.0, 3.0, 3.0, 3.0]);
-        assert_eq!(columns.end_ms, 1_004_000);
+    fn seconds(former: &[Point], unix_ms: u64) -> Ring {
+        Ring::new(Step::Second, former, unix_ms)
+    }
+
+    /// The rates, with gaps as -1.
+    fn rates(ring: &Ring) -> Vec<f32> {
+        ring.columns().requests_per_s.iter().map(|rate| if rate.is_nan() { -1.0 } else { *rate }).collect()
     }
 
     #[test]
-    fn the_ring_is_bounded_and_a_long_pause_starts_it_anew() {
-        let mut ring = Ring::default();
+    fn one_point_a_second_and_missed_seconds_repeat() {
+        let mut ring = seconds(&[], 0);
+        let first = ring.offer(1_000_000, &now(1.0)).unwrap();
+        assert_eq!((first.at_ms, first.figures[0]), (1_000_000, 1.0));
+        assert!(ring.offer(1_000_250, &now(9.0)).is_none());
+        assert!(ring.offer(1_001_010, &now(2.0)).is_some());
+        assert!(ring.offer(1_004_020, &now(3.0)).is_some());
+        assert_eq!(rates(&ring), [1.0, 2.0, 3.0, 3.0, 3.0]);
+        assert_eq!(ring.columns().end_ms, 1_004_000);
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_a_long_pause_is_a_gap() {
+        let mut ring = seconds(&[], 0);
         for second in 1..=2_000 {
             ring.offer(second * 1_000, &now(second as f64));
         }
-        assert_eq!(ring.columns().p50_us.len(), POINTS_MAX);
-        ring.offer(9_000_000, &now(7.0));
-        assert_eq!(ring.columns().requests_per_s, [7.0]);
+        assert_eq!(ring.columns().p50_us.len(), 600);
+        ring.offer(2_020_000, &now(7.0));
+        let rates = rates(&ring);
+        assert_eq!(rates.len(), 600);
+        assert_eq!((rates[579], rates[580], rates[598], rates[599]), (2000.0, -1.0, -1.0, 7.0));
+        ring.offer(9_000_000, &now(8.0));
+        assert_eq!(ring.columns().requests_per_s.iter().filter(|rate| rate.is_nan()).count(), 599);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_starts_it_anew() {
+        let mut ring = seconds(&[], 0);
+        ring.offer(5_000_000, &now(1.0));
+        assert!(ring.offer(4_999_000, &now(2.0)).is_none(), "a little is waited for");
+        assert!(ring.offer(1_000_000, &now(3.0)).is_some());
+        assert_eq!(rates(&ring), [3.0]);
+    }
+
+    #[test]
+    fn it_goes_on_behind_what_former_processes_left() {
+        let point = |step, at_ms| Point { step, at_ms, figures: [5.0; FIGURES.len()] };
+        let former = [
+            point(Step::Second, 100_000),
+            point(Step::Minute, 960_000),
+            point(Step::Second, 995_000),
+            point(Step::Second, 996_000),
+            point(Step::Second, 2_000_000),
+        ];
+        let mut ring = seconds(&former, 1_000_000);
+        assert_eq!(rates(&ring), [5.0, 5.0]);
+        ring.offer(1_000_000, &now(6.0));
+        assert_eq!(rates(&ring), [5.0, 5.0, -1.0, -1.0, -1.0, 6.0]);
+        ring.offer(1_002_000, &now(7.0));
+        assert_eq!(rates(&ring)[6..], [7.0, 7.0], "its own are repeated");
+    }
+
+    #[test]
+    fn a_minute_is_made_of_all_of_it() {
+        let mut minutes = Minutes::new(&[], 0);
+        let merged = |requests: u64| {
+            let mut merged = Merged::default();
+            merged.all.requests[0][0] = requests;
+            Arc::new(merged)
+        };
+        let clock = |ms: u64| Clock { monotonic_ms: ms, unix_ms: 6_000_000 + ms };
+        assert!(minutes.offer(clock(30_000), &merged(100)).is_none());
+        assert!(minutes.offer(clock(45_000), &merged(5_000)).is_none());
+        let point = minutes.offer(clock(60_000), &merged(3_100)).unwrap();
+        assert_eq!((point.at_ms, point.figures[0]), (6_060_000, 100.0), "3,000 requests in 30 seconds");
+        assert!(minutes.offer(clock(119_000), &merged(3_100)).is_none());
+        let point = minutes.offer(clock(120_500), &merged(9_150)).unwrap();
+        assert_eq!((point.at_ms, point.figures[0]), (6_120_000, 100.0));
+        assert_eq!(minutes.columns().requests_per_s, [100.0, 100.0]);
     }
 }

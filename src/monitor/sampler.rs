@@ -14,7 +14,7 @@ use super::calm::Calm;
 use super::certificates;
 pub use super::clock::Clock;
 use super::figures::{kind_name, node_of, now, totals};
-use super::history::Ring;
+use super::history::{Minutes, Ring};
 use super::losses::{Loss, Losses};
 use super::merged::Merged;
 use super::node_view::{NodeInput, nodes};
@@ -27,9 +27,10 @@ use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::upsets::{Upsets, UpsetsView};
-use super::view::{Conditions, History, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
+use super::view::{Conditions, Histories, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
 use super::window::Window;
 use crate::detect::{HotKey, HotSet};
+use crate::shared::history::Step;
 use crate::shared::keys::KeyNames;
 use crate::shared::labels::QuotaRefusal;
 use crate::shared::quota_facts::QuotaFacts;
@@ -52,7 +53,8 @@ pub struct Sampler {
     sources: Arc<Sources>,
     version: u64,
     past: VecDeque<Snapshot>,
-    ring: Ring,
+    seconds: Ring,
+    minutes: Minutes,
     /// The highest stock seen of each key that counts down, for its progress.
     stock_max: HashMap<(Vec<u8>, u16), i64>,
     losses: Losses,
@@ -74,13 +76,15 @@ struct Snapshot {
 }
 
 impl Sampler {
-    /// A sampler that has seen nothing yet.
-    pub fn new(sources: Arc<Sources>) -> Self {
+    /// A sampler that has seen nothing yet, but for what former processes left.
+    pub fn new(sources: Arc<Sources>, unix_ms: u64) -> Self {
+        let former = sources.history.take_former();
         Self {
             sources,
             version: 0,
             past: VecDeque::new(),
-            ring: Ring::default(),
+            seconds: Ring::new(Step::Second, &former, unix_ms),
+            minutes: Minutes::new(&former, unix_ms),
             stock_max: HashMap::new(),
             losses: Losses::default(),
             upsets: Upsets::default(),
@@ -99,9 +103,10 @@ impl Sampler {
         let upsets = self.upsets.take(clock, &cells);
         let snapshot = Snapshot { monotonic_ms, merged, cpu_s: process.cpu_s(), turned_away, threads };
         let view = self.view(clock, &snapshot, process, upsets);
-        if !self.past.is_empty() {
-            self.ring.offer(clock.unix_ms, &view.stats.now);
-        }
+        let known = !self.past.is_empty();
+        let second = known.then(|| self.seconds.offer(clock.unix_ms, &view.stats.now)).flatten();
+        let minute = self.minutes.offer(clock, &snapshot.merged);
+        second.into_iter().chain(minute).for_each(|point| self.sources.history.keep(point));
         if self.past.len() == PAST_MAX {
             self.past.pop_front();
         }
@@ -109,9 +114,9 @@ impl Sampler {
         view
     }
 
-    /// The last ten minutes.
-    pub fn history(&self) -> History {
-        self.ring.columns()
+    /// The last ten minutes and the last day.
+    pub fn history(&self) -> Histories {
+        Histories { seconds: self.seconds.columns(), minutes: self.minutes.columns() }
     }
 
     fn view(

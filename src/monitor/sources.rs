@@ -20,6 +20,7 @@ use crate::shared::certificates::CertificatesInUse;
 use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::command_log::CommandLog;
 use crate::shared::events::Events;
+use crate::shared::history::KeptHistory;
 use crate::shared::keys::KeyNames;
 use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
@@ -92,6 +93,8 @@ pub struct Sources {
     pub note_change: Box<dyn Fn(AuditEntry) + Send + Sync>,
     /// What happened.
     pub events: Arc<Events>,
+    /// How the gateway fared over time.
+    pub history: Arc<KeptHistory>,
     /// The requests that stood out.
     pub command_log: Arc<CommandLog>,
     /// Where changes of quotas go.

@@ -460,7 +460,16 @@ pub struct NoticesView {
     pub webhook_dropped: u64,
 }
 
-/// The last ten minutes, one point a second, as columns, which is a third of the size of rows.
+/// What there is of the past.
+#[derive(Clone, Debug, Default)]
+pub struct Histories {
+    /// The last ten minutes, one point a second.
+    pub seconds: History,
+    /// The last day, one point a minute.
+    pub minutes: Arc<History>,
+}
+
+/// Evenly spaced points as columns, which is a third of the size of rows. What is not known of a time is NaN, and `null` in JSON.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct History {
     /// The time of the last point, in milliseconds since 1970.

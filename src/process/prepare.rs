@@ -13,6 +13,7 @@ use crate::command::CommandTable;
 use crate::config::Config;
 use crate::control::certificates::Certificates;
 use crate::control::descriptors::{Descriptors, open_now, raise_limit};
+use crate::control::history_file;
 use crate::control::kept_file;
 use crate::control::password_commands::PasswordCommands;
 use crate::control::rights::missing_rights;
@@ -22,6 +23,7 @@ use crate::net::BoundListener;
 use crate::route::Routes;
 use crate::shared::audit::Audit;
 use crate::shared::events::Events;
+use crate::shared::history::KeptHistory;
 use crate::worker::hot::behind::WorkerJournal;
 
 /// All of it. `process` hands each part to its owner.
@@ -39,6 +41,8 @@ pub(super) struct Prepared {
     pub audit: Arc<Audit>,
     /// What happened, in this life and in former ones.
     pub events: Arc<Events>,
+    /// How it fared over time, in this life and in former ones.
+    pub history: Arc<KeptHistory>,
     /// Tells this gateway from all others and from its own former lives.
     pub id: String,
     /// Where clients may connect.
@@ -114,6 +118,7 @@ impl Prepared {
         let audit = Arc::new(kept_file::start(directory).map_err(ProcessError::StateDirectory)?);
         let events = kept_file::start(directory).map_err(ProcessError::StateDirectory)?;
         let events = Arc::new(Events::new(events));
+        let history = Arc::new(history_file::start(directory).map_err(ProcessError::StateDirectory)?);
         let journal = match &inherited {
             None => WrittenAhead::open(&asked, workers, &id)?,
             Some(_) => WrittenAhead::default(),
@@ -137,6 +142,7 @@ impl Prepared {
             users,
             audit,
             events,
+            history,
             id,
             bound,
             sockets,

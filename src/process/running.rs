@@ -100,6 +100,7 @@ impl Running {
         self.gateway.events.record(Event::new(EventKind::Stopped, "gateway", text));
         self.gateway.audit.close();
         self.gateway.events.close();
+        self.gateway.history.close();
         self.stage.send_replace(Stage::HandedOver);
         heir.left().await;
         let clients = self.gateway.connections.open();
@@ -166,6 +167,7 @@ impl Running {
         drop(bound);
         gateway.audit.close();
         gateway.events.close();
+        gateway.history.close();
         // What the workers handed over last is on disk before the process ends.
         drop(journal);
         outcome

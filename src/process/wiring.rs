@@ -105,6 +105,7 @@ impl Wiring {
             key_names: key_names(config),
             audit: Arc::clone(&prepared.audit),
             events: Arc::clone(&prepared.events),
+            history: Arc::clone(&prepared.history),
             command_log: Arc::new(CommandLog::default()),
             facts: config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect(),
             dialers: certificates.dialers.clone(),

@@ -18,6 +18,7 @@ use super::config_file::ConfigFile;
 use super::connections::Connections;
 use super::events::Events;
 use super::held::HeldNodes;
+use super::history::KeptHistory;
 use super::keys::KeyNames;
 use super::ledger_heard::LedgerCell;
 use super::mailbox::{ControlMailbox, WorkerMailbox};
@@ -91,6 +92,8 @@ pub struct Gateway {
     pub audit: Arc<Audit>,
     /// What happened.
     pub events: Arc<Events>,
+    /// How it fared over time.
+    pub history: Arc<KeptHistory>,
     /// The requests that stood out.
     pub command_log: Arc<CommandLog>,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].

@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod handoff;
 pub mod held;
 pub mod histogram;
+pub mod history;
 pub mod kept;
 pub mod keyed;
 pub mod keys;

@@ -125,6 +125,7 @@ impl Stage {
             audit: Box::new(move |count| i.audit.latest(count)),
             note_change: Box::new(move |entry| j.audit.record(entry)),
             events: Arc::clone(&self.events),
+            history: Arc::default(),
             command_log: Arc::clone(&self.command_log),
             quota_changes,
             sale_command: Box::new(|_, _| Box::pin(async { bytes::Bytes::from_static(b"+OK\r\n") })),

@@ -29,7 +29,7 @@ impl Served {
     /// Serves `stage` as it is now.
     pub async fn start(stage: Arc<Stage>, token: Option<&'static str>) -> Self {
         let sources = Arc::new(stage.sources());
-        let mut sampler = Sampler::new(sources.clone());
+        let mut sampler = Sampler::new(sources.clone(), START_MS);
         let clock = Clock { monotonic_ms: 0, unix_ms: START_MS };
         let view = sampler.tick(clock);
         let board = Arc::new(Board::new(Frame::new(view, sampler.history())));

@@ -35,6 +35,7 @@ mod headlines_process;
 mod headlines_sentinel;
 mod headlines_unasked;
 mod headlines_upstream;
+mod history;
 mod http_api;
 mod log;
 mod metrics;

@@ -411,9 +411,9 @@ async fn quotas_are_counted_searched_paged_and_changed() {
             "const done = arguments[arguments.length - 1];
             import('/charts.js').then(({ Chart }) => {
               const figure = document.createElement('figure');
-              const chart = new Chart(figure, [{ name: 'v', label: '', tone: '' }], String, 600);
+              const chart = new Chart(figure, [{ name: 'v', label: '', tone: '' }], String);
               chart.happen([{ at_ms: 990000, label: 'node down a:1' }, { at_ms: 5, label: 'long ago' }]);
-              chart.draw({ v: Array(600).fill(1), end_ms: 1000000, step_ms: 1000 });
+              chart.draw({ v: Array(600).fill(1), end_ms: 1000000, step_ms: 1000 }, { slots: 600, since: '10 min ago' });
               done([chart.happened.getAttribute('d'), chart.read(9), chart.read(30)].join('|'));
             }, error => done(String(error)))",
         )

@@ -33,6 +33,8 @@ const PAGES: &[&str] = &[
     "/api/audit?count=1000",
     "/api/events?count=1000",
     "/api/slowlog?count=1000",
+    "/api/slowlog?count=1000&format=csv",
+    "/api/history",
     "/api/quotas",
     "/api/clients",
     "/readyz",

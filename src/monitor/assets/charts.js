@@ -1,6 +1,6 @@
 // Charts as SVG: a tile's ten minutes with one or two lines, and a key's sparkline. Nothing here knows what the figures mean.
 //
-// Events are lines from top to bottom, told together with the values beside them.
+// Events are lines from top to bottom, told together with the values beside them. Where nothing is known the line is interrupted.
 //
 // What a value is, is told at the pointer and, with the arrow keys, at a cursor. One spike does not flatten what is beside it: a
 // few values far above all others are drawn at the top, marked there, and the scale says how high they are.
@@ -8,7 +8,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 74;
-// An event is told at the places so near to it.
+// An event is told at the places so near to it, or within one step.
 const NEAR_MS = 3000;
 
 export function svg(name, attributes = {}) {
@@ -26,8 +26,17 @@ function path(values, slots, max, width, height, area) {
   const top = 2;
   const y = value => (height - (Math.min(value, max) / max) * (height - top)).toFixed(1);
   let d = "";
-  values.forEach((value, i) => { d += `${i ? "L" : "M"}${(left + i * step).toFixed(1)} ${y(value)}`; });
-  if (area) d += `L${width} ${height}L${left.toFixed(1)} ${height}Z`;
+  const x = i => (left + i * step).toFixed(1);
+  let from = null;
+  values.forEach((value, i) => {
+    if (value === null) return;
+    if (from === null) from = i;
+    // A point alone has a length of its own, so that it can be seen.
+    d += i > from ? `L${x(i)} ${y(value)}` : `M${x(i)} ${y(value)}h0.3`;
+    if (values[i + 1] !== undefined && values[i + 1] !== null) return;
+    if (area) d += `L${x(i)} ${height}L${x(from)} ${height}Z`;
+    from = null;
+  });
   return d;
 }
 
@@ -41,9 +50,10 @@ function ceiling(value) {
 // How far the scale goes: to the highest value, unless a few are far above the others and the latest are not among them.
 function top(values) {
   const highest = Math.max(0, ...values);
-  const usual = [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.95)] ?? 0;
+  const known = values.filter(value => value !== null).sort((a, b) => a - b);
+  const usual = known[Math.floor(known.length * 0.95)] ?? 0;
   const roof = ceiling(usual * 1.5);
-  const isSpike = values.length >= 20 && usual > 0 && highest > usual * 3;
+  const isSpike = known.length >= 20 && usual > 0 && highest > usual * 3;
   const lasts = values.slice(-20).filter(value => value > roof).length >= 5;
   return isSpike && !lasts ? { max: roof, beyond: highest } : { max: ceiling(highest), beyond: null };
 }
@@ -68,9 +78,9 @@ function showTip(text, x, y) {
 
 const hideTip = () => { tip.hidden = true; };
 
-// Has a chart be read with pointer and keyboard: `slots` places from left to right, `read(back)` the text of the one so many places
+// Has a chart be read with pointer and keyboard: so many places from left to right, `read(back)` the text of the one so many places
 // before the latest, or null. `mark(back)` shows where that is, `mark(null)` no more.
-function readable(root, slots, read, mark) {
+function readable(root, places, read, mark) {
   const show = back => {
     const text = read(back);
     const box = root.getBoundingClientRect();
@@ -78,34 +88,36 @@ function readable(root, slots, read, mark) {
     root.back = back;
     root.setAttribute("aria-valuenow", -back);
     root.setAttribute("aria-valuetext", text ?? "nothing known");
-    if (text === null) hideTip(); else showTip(text, box.left + (1 - back / (slots - 1)) * box.width, box.top);
+    if (text === null) hideTip(); else showTip(text, box.left + (1 - back / (places() - 1)) * box.width, box.top);
   };
   const leave = () => { root.back = null; mark(null); hideTip(); };
-  for (const [name, value] of Object.entries({ role: "slider", tabindex: 0, "aria-valuemin": 1 - slots, "aria-valuemax": 0, "aria-valuenow": 0 })) root.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ role: "slider", tabindex: 0, "aria-valuemin": Math.min(0, 1 - places()), "aria-valuemax": 0, "aria-valuenow": 0 })) root.setAttribute(name, value);
   root.addEventListener("pointermove", event => {
     const box = root.getBoundingClientRect();
-    show(Math.max(0, Math.min(slots - 1, Math.round((1 - (event.clientX - box.left) / box.width) * (slots - 1)))));
+    const last = places() - 1;
+    show(Math.max(0, Math.min(last, Math.round((1 - (event.clientX - box.left) / box.width) * last))));
   });
   root.addEventListener("pointerleave", leave);
   root.addEventListener("blur", leave);
   root.addEventListener("focus", () => { if (root.matches(":focus-visible")) show(0); });
   root.addEventListener("keydown", event => {
     const back = root.back ?? 0;
-    const to = { ArrowLeft: back + 1, ArrowRight: back - 1, PageUp: back - 10, PageDown: back + 10, Home: slots - 1, End: 0 }[event.key];
+    const to = { ArrowLeft: back + 1, ArrowRight: back - 1, PageUp: back - 10, PageDown: back + 10, Home: places() - 1, End: 0 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
-    show(Math.max(0, Math.min(slots - 1, to)));
+    show(Math.max(0, Math.min(places() - 1, to)));
   });
 }
 
 // One chart in a <figure>. `series` names the columns and their classes; the first one gets an area.
 export class Chart {
-  constructor(figure, series, format, slots) {
+  constructor(figure, series, format) {
     this.series = series;
     this.format = format;
-    this.slots = slots;
+    this.slots = 0;
+    this.title = figure.dataset.title;
     this.columns = null;
-    this.root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-label": figure.dataset.title });
+    this.root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-label": this.title });
     for (const y of [0, HEIGHT / 2, HEIGHT]) {
       this.root.append(svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y, y2: y }));
     }
@@ -117,14 +129,22 @@ export class Chart {
     this.cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden" });
     this.root.append(this.happened, this.area, ...[...this.lines].reverse(), this.marks, this.cursor);
     const caption = document.createElement("figcaption");
-    for (const text of ["10 min ago", "now"]) caption.appendChild(document.createElement("span")).textContent = text;
+    this.since = caption.appendChild(document.createElement("span"));
+    caption.appendChild(document.createElement("span")).textContent = "now";
     this.scale = document.createElement("span");
     this.scale.className = "scale";
     figure.append(this.scale, this.root, caption);
-    readable(this.root, slots, back => this.read(back), back => this.mark(back));
+    readable(this.root, () => this.slots, back => this.read(back), back => this.mark(back));
   }
 
-  draw(columns) {
+  // `columns` go back from `end_ms` in steps of `step_ms`; of `slots` places the last are theirs. `since` says where the first lies.
+  draw(columns, { slots, since }) {
+    if (this.slots !== slots) {
+      this.slots = slots;
+      this.root.setAttribute("aria-valuemin", 1 - slots);
+      this.root.setAttribute("aria-label", `${this.title}, ${since} until now`);
+      this.since.textContent = since;
+    }
     this.columns = columns;
     const { max, beyond } = top(this.series.map(({ name }) => columns[name]).reduce((a, b) => (Math.max(0, ...a) >= Math.max(0, ...b) ? a : b)));
     this.series.forEach(({ name }, i) => {
@@ -139,10 +159,11 @@ export class Chart {
 
   read(back) {
     const place = (this.columns?.[this.series[0].name].length ?? 0) - 1 - back;
-    if (place < 0) return null;
+    if (place < 0 || this.columns[this.series[0].name][place] === null) return null;
     const ms = this.columns.end_ms - back * this.columns.step_ms;
     const at = new Date(ms).toLocaleTimeString([], { hour12: false });
-    const near = this.events.filter(event => Math.abs(event.at_ms - ms) <= NEAR_MS).slice(0, 2).map(event => event.label);
+    const near_ms = Math.max(NEAR_MS, this.columns.step_ms);
+    const near = this.events.filter(event => Math.abs(event.at_ms - ms) <= near_ms).slice(0, 2).map(event => event.label);
     const values = this.series.map(({ name, label }) => `${label} ${this.format(this.columns[name][place])}`.trim());
     return `${at}  ${[...values, ...near].join(" · ")}`;
   }
@@ -176,7 +197,7 @@ export function sparkline(slots, format) {
     if (value === undefined) return null;
     return `${back === 0 ? "now" : `${back} s ago`}  ${format(value)}${root.beyond && value > root.max ? ", beyond the scale" : ""}`;
   };
-  readable(root, slots, read, () => {});
+  readable(root, () => slots, read, () => {});
   root.read = read;
   return root;
 }

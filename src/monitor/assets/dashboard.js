@@ -1,10 +1,8 @@
-// The page's course: fetch the last ten minutes, follow the event stream, show each frame, say so when the stream breaks. EventSource
-// can't send a token, so the stream is read with fetch.
+// The page's course: show each frame of the event stream, say so when the stream breaks.
 
-import { ask, get, pause } from "./ask.js";
-import { Chart } from "./charts.js";
 import { factsPanel } from "./facts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
+import { begin, eventsAsked, extend, happen, historyCharts } from "./history.js";
 import { ledgerPanel } from "./ledger.js";
 import { listPanels } from "./lists.js";
 import { isShown, onPage, pageTitle, startPages } from "./pages.js";
@@ -12,12 +10,10 @@ import { quotasPanel } from "./quotas.js";
 import { routesPanel } from "./routes.js";
 import { salesPanel } from "./sales.js";
 import { slowlogPanel } from "./slowlog.js";
+import { followForEver } from "./stream.js";
 import { at, put, setClock } from "./table.js";
 import { hotKeysPanel, nodesPanel } from "./tables.js";
 
-const HISTORY_SLOTS = 600;
-const POLL_PERIOD_MS = 2000;
-const POLLS_BEFORE_STREAM = 15;
 const SILENCE_MS = 3500;
 
 // Lines break between the parts and not within one.
@@ -25,15 +21,7 @@ const putParts = (id, parts) => put(id, parts.map(part => part.replaceAll(" ", "
 
 startPages();
 const panels = { hot: hotKeysPanel(), nodes: nodesPanel(), quotas: quotasPanel(), sales: salesPanel(), ledger: ledgerPanel(), routes: routesPanel(), facts: factsPanel() };
-const chart = (tile, series, format) => new Chart(document.querySelector(`#${tile} .chart`), series, format, HISTORY_SLOTS);
-const charts = [
-  chart("tile-rate", [{ name: "requests_per_s", label: "", tone: "" }], value => `${rate(value)}/s`),
-  chart("tile-latency", [{ name: "p99_us", label: "p99", tone: "" }, { name: "p50_us", label: "p50", tone: "second" }], micros),
-  chart("tile-combine", [{ name: "offered_per_s", label: "offered", tone: "" }, { name: "flushed_per_s", label: "Redis", tone: "second" }], value => `${rate(value)}/s`),
-  chart("tile-errors", [{ name: "errors_per_s", label: "errors", tone: "bad" }, { name: "refused_per_s", label: "refused", tone: "second" }], value => `${rate(value)}/s`),
-];
 
-let history = null;
 let lastFrameMs = performance.now();
 let lastFigures = null;
 let lastFrame = null;
@@ -65,27 +53,6 @@ function showPage() {
   if (!isShown("sales")) return;
   panels.sales.show(sales, sales_total);
   panels.ledger.show(ledger);
-}
-
-// The stream brings the latest second; older ones are known from the first answer.
-function extend(stats) {
-  if (!history || stats.at_ms - history.end_ms < history.step_ms * 0.7) return;
-  const { now } = stats;
-  const point = {
-    requests_per_s: now.requests_per_s, errors_per_s: now.errors_per_s, refused_per_s: now.refused_per_s,
-    p50_us: now.request_time.p50_us, p99_us: now.request_time.p99_us,
-    offered_per_s: now.offered_per_s, flushed_per_s: now.flushed_per_s,
-  };
-  for (const [name, value] of Object.entries(point)) {
-    history[name].push(value);
-    if (history[name].length > HISTORY_SLOTS) history[name].shift();
-  }
-  history.end_ms = stats.at_ms;
-  drawCharts();
-}
-
-function drawCharts() {
-  if (history && isShown("overview")) for (const drawn of charts) drawn.draw(history);
 }
 
 const ICON_TONES = { ok: "#1a7f4e", notice: "#1668b8", warning: "#e09a1a", critical: "#d92d33" };
@@ -167,52 +134,9 @@ function showConnection() {
   at("lost").textContent = `No word from the gateway for ${span(silence / 1000)}.${figures} Trying again …`;
 }
 
-async function follow(signal) {
-  const first = await ask("api/stats?history=1", { signal });
-  if (!first.ok) throw new Error(`history: ${first.status}`);
-  history = (await first.json()).history;
-  drawCharts();
-  const stream = await ask("api/stream", { signal });
-  if (stream.status === 503) return poll(signal);
-  if (!stream.ok) throw new Error(`stream: ${stream.status}`);
-  const reader = stream.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    text += value;
-    const events = text.split("\n\n");
-    text = events.pop();
-    for (const event of events) {
-      const data = event.split("\n").find(line => line.startsWith("data:"));
-      if (data) showFrame(JSON.parse(data.slice(5)));
-    }
-  }
-}
-
-// As many streams are open as may be: the figures are asked for instead, and after a while a stream again.
-async function poll(signal) {
-  for (let count = 0; count < POLLS_BEFORE_STREAM; count += 1) {
-    const part = path => get(`api/${path}`, { signal });
-    const [stats, hot, nodes, quotas, { sales }, { ledger }, { clusters, routes }, { tenants }] = await Promise.all(["stats", "hotkeys", "nodes", "quotas", "sales", "ledger", "routes", "tenants"].map(part));
-    const shown = { clusters, routes, routes_total: routes.length, tenants, tenants_total: tenants.length };
-    showFrame({ stats, hotkeys: hot.keys, nodes: nodes.nodes, quotas: quotas.quotas, quotas_total: quotas.total, sales, sales_total: sales.length, ledger, routes: shown });
-    await pause(POLL_PERIOD_MS);
-  }
-}
-
-async function followForEver() {
-  for (;;) {
-    // Whatever ended it, the old stream is closed before the next is opened.
-    const stream = new AbortController();
-    try { await follow(stream.signal); } catch (error) { console.warn("the stream broke off:", error); }
-    stream.abort();
-    await pause(1000);
-  }
-}
-
-listPanels(events => { for (const drawn of charts) drawn.happen(events); });
+historyCharts();
+listPanels(eventsAsked, happen);
 slowlogPanel();
-onPage(() => { showPage(); drawCharts(); });
+onPage(showPage);
 setInterval(showConnection, 500);
-followForEver();
+followForEver(begin, showFrame);

@@ -115,20 +115,20 @@ function offerKinds(events) {
 }
 
 // What happened lately on the overview, and as marks on its charts. That a key is no longer hot needs none.
-function overviewEvents(mark) {
+function overviewEvents(asked, mark) {
   const table = eventsTable("overview-events");
-  whileShown("overview", PERIOD_MS, () => get(`api/events?count=${EVENTS_SHOWN}`), ({ events }) => {
+  whileShown("overview", PERIOD_MS, () => get(`api/events?count=${asked()}`), ({ events }) => {
     const told = events.filter(event => event.kind !== "cooled");
     table.show(told.slice(0, OVERVIEW_SHOWN));
-    mark(told.map(event => ({ at_ms: event.at_ms, label: `${eventName(event)} ${event.subject}` })));
+    mark(told.map(event => ({ kind: event.kind, at_ms: event.at_ms, label: `${eventName(event)} ${event.subject}` })));
   });
 }
 
-// `mark` gets the events that charts are marked with.
-export function listPanels(mark) {
+// `mark` gets the events that charts are marked with, at most as many as `asked` says.
+export function listPanels(asked, mark) {
   clientsPanel();
   eventsPanel();
-  overviewEvents(mark);
+  overviewEvents(asked, mark);
   const changes = changesTable();
   whileShown("configuration", PERIOD_MS, () => get("api/audit"), answer => changes.show(answer.changes));
 }

@@ -20,15 +20,18 @@ const PAGE: &str = concat!(
 );
 
 /// Path, media type and text of every file.
-pub const FILES: [(&str, &str, &str); 17] = [
+pub const FILES: [(&str, &str, &str); 22] = [
     ("/", HTML, PAGE),
+    ("/wall", HTML, include_str!("../assets/wall.html")),
     ("/dashboard.css", CSS, include_str!("../assets/dashboard.css")),
+    ("/wall.css", CSS, include_str!("../assets/wall.css")),
     ("/ask.js", JS, include_str!("../assets/ask.js")),
     ("/charts.js", JS, include_str!("../assets/charts.js")),
     ("/confirm.js", JS, include_str!("../assets/confirm.js")),
     ("/dashboard.js", JS, include_str!("../assets/dashboard.js")),
     ("/facts.js", JS, include_str!("../assets/facts.js")),
     ("/format.js", JS, include_str!("../assets/format.js")),
+    ("/history.js", JS, include_str!("../assets/history.js")),
     ("/ledger.js", JS, include_str!("../assets/ledger.js")),
     ("/lists.js", JS, include_str!("../assets/lists.js")),
     ("/pages.js", JS, include_str!("../assets/pages.js")),
@@ -36,8 +39,10 @@ pub const FILES: [(&str, &str, &str); 17] = [
     ("/routes.js", JS, include_str!("../assets/routes.js")),
     ("/sales.js", JS, include_str!("../assets/sales.js")),
     ("/slowlog.js", JS, include_str!("../assets/slowlog.js")),
+    ("/stream.js", JS, include_str!("../assets/stream.js")),
     ("/table.js", JS, include_str!("../assets/table.js")),
     ("/tables.js", JS, include_str!("../assets/tables.js")),
+    ("/wall.js", JS, include_str!("../assets/wall.js")),
 ];
 
 const HTML: &str = "text/html; charset=utf-8";

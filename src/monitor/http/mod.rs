@@ -3,8 +3,8 @@
 //! | path | who may | what |
 //! |---|---|---|
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
-//! | `/` and its script and style | everyone | the page, which asks for the token itself |
-//! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view |
+//! | `/`, `/wall` and their scripts and styles | everyone | the pages, which ask for the token themselves |
+//! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view; with `?format=csv` as rows ([`csv`]) |
 //! | `POST /api/quotas`, `/api/sales`, `/api/slowlog` | who has a token that may change | a change of a quota, of a sale; a list is emptied |
 //!
 //! ```text
@@ -28,8 +28,10 @@ mod audit;
 mod clients;
 mod connections;
 mod control_thread;
+mod csv;
 mod events;
 mod guard;
+mod history;
 mod listener;
 mod quotas;
 mod sales;
@@ -156,11 +158,13 @@ fn router(
         .route("/api/ledger", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().ledger())))
         .route("/api/audit", get(audit::list))
         .route("/api/events", get(events::list))
+        .route("/api/history", get(history::list))
         .route("/api/slowlog", get(slowlog::list).post(slowlog::change))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))
         .layer(middleware::from_fn_with_state(control, control_thread::pass_on))
+        .layer(middleware::from_fn(csv::where_asked_for))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));
     let files = assets::FILES.iter().fold(Router::new(), |router, (path, media_type, text)| {
         router.route(path, get(async move || ([(header::CONTENT_TYPE, *media_type)], *text)))
