@@ -33,6 +33,11 @@ without --json one frame is printed as text.
 
 The exit code is 1 if the gateway can't be reached at first, or asks for another token.";
 
+/// The part of the help of `hotgate ledger` about signals.
+const LEDGER_HELP: &str = "Signals to a ledger that follows:
+  HUP        Read the configuration file again; the log names what was taken, or what is wrong with it
+  TERM, INT  End; the next start goes on behind what was committed";
+
 /// What `hotgate demo` needs and leaves.
 const DEMO_HELP: &str = "It starts redis-server or valkey-server from PATH, in a temporary directory, on free ports of 127.0.0.1, loads them for up to
 a minute, and prints what it measures. Each load asks for up to three times what that Redis takes, on this machine only.
@@ -70,6 +75,7 @@ pub enum Command {
     #[command(after_help = TOP_HELP)]
     Top(Top),
     /// Bring what happens in sales of reservations into an SQL database, as a process of its own.
+    #[command(after_help = LEDGER_HELP)]
     Ledger(Ledger),
     /// Have a running gateway relieved by the program that lies where it was started from, and wait for how that ends.
     #[command(after_help = UPGRADE_HELP)]
@@ -292,6 +298,11 @@ impl Ledger {
     /// Those of [`Config::load`].
     pub fn load(&self) -> Result<Config, LoadError> {
         Config::load(self.config.as_deref(), &Overrides::default())
+    }
+
+    /// The file that was named.
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// What is done instead of following.

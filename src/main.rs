@@ -101,7 +101,9 @@ fn ledger(arguments: &Ledger) -> Result<(), String> {
             };
         }
         let stop = process::stop_signal().map_err(|error| error.to_string())?;
-        match ledger::run(config, arguments.once, stop).await? {
+        let source =
+            ConfigSource { file: arguments.file().map(ToOwned::to_owned), ..ConfigSource::default() };
+        match ledger::run(config, source, arguments.once, stop).await? {
             ledger::Ended::Well => Ok(()),
             ledger::Ended::Halted(sales) => Err(format!(
                 "{sales} sales are halted, because entries of them are missing; the log names them"

@@ -1,4 +1,4 @@
-//! What the follower counts since its start, and the clock of its reports.
+//! What the follower counts since the start of the process, and the clock of its reports: all that stays when the configuration is read again.
 //!
 //! Owns the causes that errors are counted by. Says nothing to anybody: `report` does.
 
@@ -50,6 +50,8 @@ pub struct Counts {
     pub said: Option<(Instant, u64)>,
     /// Some sale was beyond the bound.
     pub is_late: bool,
+    /// The mark of the last session at the database that had the lock.
+    pub session: Option<i64>,
 }
 
 impl Default for Counts {
@@ -65,6 +67,7 @@ impl Default for Counts {
             beat,
             said: None,
             is_late: false,
+            session: None,
         }
     }
 }

@@ -16,7 +16,6 @@ use tokio::time::{Instant, sleep};
 
 use super::Ended;
 use super::counts::{Cause, Counts};
-use super::names::name_of;
 use super::node::{News, Node, Questions};
 use super::registry::{self, RegistryPart};
 use super::sale::Sale;
@@ -28,13 +27,10 @@ const NEWS_MAX: usize = 4096;
 
 /// Between attempts to reach a database or a server, doubled up to the second.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// A server that does not answer is left alone for so long at the most.
 const AWAY_MAX: Duration = Duration::from_secs(5);
-
-/// How what is said of the database begins, among all complaints.
-const DATABASE: &str = "database ";
 
 /// How long the start waits for a first server.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -53,6 +49,10 @@ pub struct Follower {
     pub(super) servers: Upstream,
     pub(super) database: Database,
     pub(super) store: Option<Store>,
+    /// When it was last heard of.
+    pub(super) looked: Instant,
+    /// Another process was found at work when it was opened last.
+    pub(super) is_waiting: bool,
     pub(super) positions: HashMap<String, Position>,
     /// Sales that nobody closed, by the database: Redis must have them.
     pub(super) open_sales: HashSet<String>,
@@ -74,13 +74,15 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Knows nothing yet.
-    pub fn new(servers: Upstream, database: Database) -> Self {
+    /// Knows nothing yet; goes on counting.
+    pub fn new(servers: Upstream, database: Database, counts: Counts) -> Self {
         let (tell_news, news) = mpsc::channel(NEWS_MAX);
         Self {
             servers,
             database,
             store: None,
+            looked: Instant::now(),
+            is_waiting: false,
             positions: HashMap::new(),
             open_sales: HashSet::new(),
             sales: HashMap::new(),
@@ -93,7 +95,7 @@ impl Follower {
             news,
             tell_news,
             complaints: HashSet::new(),
-            counts: Counts::default(),
+            counts,
         }
     }
 
@@ -107,6 +109,9 @@ impl Follower {
         let mut next_tick = Instant::now() + TICK;
         loop {
             self.open_store().await?;
+            if !self.look_at_database().await {
+                continue;
+            }
             self.drain_news();
             if changes.has_changed().unwrap_or(false) {
                 changes.borrow_and_update();
@@ -141,84 +146,16 @@ impl Follower {
         all_read && self.queue.is_empty() && self.news.is_empty()
     }
 
+    /// What it has counted.
+    pub fn into_counts(self) -> Counts {
+        self.counts
+    }
+
     fn ended(&self) -> Ended {
         match self.sales.values().filter(|sale| sale.fault().is_some()).count() {
             0 => Ended::Well,
             halted => Ended::Halted(halted),
         }
-    }
-
-    /// Opens the database until it is open and this process has its lock, and knows the positions.
-    async fn open_store(&mut self) -> Result<(), StoreError> {
-        let mut pause = PAUSE;
-        while self.store.is_none() {
-            match self.try_store().await {
-                Ok(true) => {
-                    // That it can be opened does not say that it takes what it did not take before.
-                    if !self.counts.is_untaken {
-                        self.on_database_taking_rows();
-                    }
-                    return Ok(());
-                }
-                // What is to be said of the ledger, the one that works says.
-                Ok(false) => self.say_once(
-                    DATABASE,
-                    "another ledger process works on this database; this one waits for its end",
-                ),
-                Err(error @ StoreError::Later { .. }) => return Err(error),
-                Err(error) => {
-                    self.on_database_fault(&error);
-                    self.refresh_sales().await;
-                    self.report().await;
-                }
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-        Ok(())
-    }
-
-    /// Whatever was wrong with the database is over.
-    pub(super) fn on_database_taking_rows(&mut self) {
-        self.counts.is_untaken = false;
-        self.counts.database_fault.clear();
-        let before = self.complaints.len();
-        self.complaints.retain(|about| !about.starts_with(DATABASE));
-        if self.complaints.len() < before {
-            tracing::info!("the database takes rows again");
-        }
-    }
-
-    /// The database did not do it: it has to be opened again.
-    pub(super) fn on_database_fault(&mut self, error: &StoreError) {
-        self.counts.database_fault = error.to_string();
-        // Each cause once: a server that went away may come back and be full.
-        let about = format!("{DATABASE}{}", error.kind());
-        self.complain(&about, Cause::Database, &format!("the database does not take rows: {error}"));
-        self.store = None;
-    }
-
-    async fn try_store(&mut self) -> Result<bool, StoreError> {
-        let mut store = Store::open(&self.database).await?;
-        if !store.take_lock().await? {
-            return Ok(false);
-        }
-        self.positions = store.positions().await?.into_iter().collect();
-        self.open_sales = store.open_sales().await?.into_iter().collect();
-        self.store = Some(store);
-        let streams: Vec<Bytes> = self.sales.keys().cloned().collect();
-        for stream in streams {
-            if let Some(sale) = self.sales.get_mut(&stream) {
-                *sale = sale.anew(self.positions.get(&sale.text).cloned());
-            }
-        }
-        self.queue.clear();
-        self.queue_all(|_| true);
-        // Should the registry not have it, it is looked for all the same.
-        for text in self.open_sales.clone() {
-            self.follow(name_of(&text).into());
-        }
-        Ok(true)
     }
 
     /// Counts what went wrong, and says it once, until it is over.
@@ -233,7 +170,7 @@ impl Follower {
         }
     }
 
-    fn queue_all(&mut self, wanted: impl Fn(&Sale) -> bool) {
+    pub(super) fn queue_all(&mut self, wanted: impl Fn(&Sale) -> bool) {
         for (stream, sale) in &mut self.sales {
             if !sale.is_queued && wanted(sale) {
                 sale.is_queued = true;

@@ -52,10 +52,10 @@ impl Follower {
     }
 
     async fn holders(&mut self, text: &str, opened_ms: i64) -> Result<i64, StoreError> {
-        match &mut self.store {
-            Some(store) => store.holders(text, opened_ms).await,
-            None => Ok(0),
-        }
+        let mut store = self.take_store()?;
+        let holders = self.while_reporting(store.holders(text, opened_ms)).await?;
+        self.give_store(store);
+        Ok(holders)
     }
 
     fn lose_sale(&mut self, stream: &Bytes, holders: i64) {

@@ -17,8 +17,8 @@
 //! known is not repeated: the positions are read again, and reading goes on behind them. Rows are whole states of a holding and not
 //! changes, with (sku, opened, seq) as their key, so even an entry that came twice would leave the same row.
 //!
-//! Only one process works: it has a lock that ends with it (a lock of the file, or of the database session that writes). Should two work all the
-//! same, the position decides: a transaction whose position was moved by another is rolled back.
+//! Only one process works: it has a lock that ends with it (a lock of the file, or of the database session that writes; a server ends a session that is silent).
+//! Should two work all the same, the position decides: a transaction whose position was moved by another is rolled back, and so is the word that a sale has a gap.
 //!
 //! # Gaps
 //!
@@ -46,6 +46,7 @@
 
 mod asker;
 mod counts;
+mod database;
 mod entry;
 mod fault;
 mod fold;
@@ -55,20 +56,26 @@ mod lost;
 mod names;
 mod node;
 mod registry;
+mod reload;
 mod report;
 mod restore;
 mod resync;
 mod round;
 mod sale;
+mod status;
 pub mod store;
 mod upstream;
 mod verify;
 
 use std::future::Future;
+use std::pin::pin;
 
 use crate::config::Config;
+use crate::control::reload::ConfigSource;
 use asker::Asker;
+use counts::Counts;
 use follower::Follower;
+use reload::{Reloads, Running};
 use store::{Database, Store, StoreError};
 use upstream::Upstream;
 
@@ -81,20 +88,33 @@ pub enum Ended {
     Halted(usize),
 }
 
-/// Follows all sales until `stop`; with `once` until the database has what there is.
+/// Follows all sales until `stop`; with `once` until the database has what there is. At each SIGHUP it reads its configuration again.
 ///
 /// # Errors
 /// It can't start: no database is configured, or its tables are of a later version.
-pub async fn run(config: Config, once: bool, stop: impl Future<Output = ()>) -> Result<Ended, String> {
-    let database = database_of(&config)?;
-    let upstream = Upstream::open(config).await?;
-    let mut follower = Follower::new(upstream, database);
-    tokio::select! {
-        ended = follower.run(once) => ended.map_err(|error: StoreError| error.to_string()),
-        () = stop => {
-            tracing::info!("stopped; the database has what was committed, and the next start goes on behind it");
-            Ok(Ended::Well)
-        }
+pub async fn run(
+    config: Config,
+    source: ConfigSource,
+    once: bool,
+    stop: impl Future<Output = ()>,
+) -> Result<Ended, String> {
+    let mut reloads = Reloads::listen(source)?;
+    let mut running = Running::open(config.clone()).await?;
+    let mut in_force = config;
+    let (mut stop, mut counts) = (pin!(stop), Counts::default());
+    loop {
+        let mut follower = Follower::new(running.servers, running.database, counts);
+        // What is broken off here is as if the process had ended: that may happen anywhere.
+        let next = tokio::select! {
+            ended = follower.run(once) => return ended.map_err(|error: StoreError| error.to_string()),
+            next = reloads.next(&in_force) => next,
+            () = &mut stop => {
+                tracing::info!("stopped; the database has what was committed, and the next start goes on behind it");
+                return Ok(Ended::Well);
+            }
+        };
+        counts = follower.into_counts();
+        (in_force, running) = next;
     }
 }
 

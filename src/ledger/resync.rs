@@ -12,11 +12,10 @@ use super::asker::Asker;
 use super::counts::now_ms;
 use super::entry::entries_of;
 use super::names::text_of;
+use super::status::{status_of, terms_of};
 use super::store::{HoldingRow, Position, RowState, SaleStep, Store, StoreError, TermsRow};
-use super::verify::status_of;
 use crate::reserve::{
-    FlushResults, HoldingState, LedgerStatus, OpKind, OpResult, ReserveCall, ReserveOp, RestoredRow,
-    SalePhase, encode_whole_rows, ledger_key, sale_key, whole_rows,
+    HoldingState, LedgerStatus, RestoredRow, encode_whole_rows, ledger_key, sale_key, whole_rows,
 };
 
 /// Makes the rows of one sale what Redis has; passes what is lost to `say`. Returns how many holdings are lost.
@@ -78,8 +77,8 @@ pub async fn resync(
         checksum: checksum(asker, sku, status.last).await?,
         halted: None,
     };
-    let terms = Some(terms_of(asker, sku, &status).await?);
-    store.apply(&[(at, step_of(&text, &to, Vec::new(), terms))]).await.map_err(words)?;
+    let (terms, _) = terms_of(asker, sku, &status).await?;
+    store.apply(&[(at, step_of(&text, &to, Vec::new(), Some(terms)))]).await.map_err(words)?;
     Ok(lost)
 }
 
@@ -145,31 +144,4 @@ async fn checksum(asker: &mut Asker, sku: &[u8], number: i64) -> Result<i64, Str
     let reply: Bytes = asker.command(sku, &[b"XRANGE", &stream, id.as_bytes(), id.as_bytes()]).await?;
     let entry = entries_of(&reply).and_then(|entries| entries.into_iter().next());
     Ok(entry.map_or(0, |entry| entry.checksum))
-}
-
-/// The terms that the sale has now.
-async fn terms_of(asker: &mut Asker, sku: &[u8], status: &LedgerStatus) -> Result<TermsRow, String> {
-    let key = sale_key(sku);
-    let ops = [ReserveOp::on(OpKind::Info, b"")];
-    let reply = asker
-        .call(sku, |with_body, out| {
-            let call = ReserveCall { sale_key: &key, gateway: b"ledger", sequence: None, with_body };
-            call.encode(ops.iter(), out);
-        })
-        .await?;
-    let figures = FlushResults::parse(&reply, 1).and_then(|mut results| results.next());
-    let Some(OpResult::Figures(figures)) = figures else {
-        return Err("Redis gives no figures of the sale that can be read".to_owned());
-    };
-    Ok(TermsRow {
-        limit: figures.limit,
-        per_user: figures.per_user,
-        start_ms: figures.start_ms,
-        end_ms: figures.end_ms,
-        hold_ms: figures.hold_ms,
-        holders_of: text_of(figures.holders_of),
-        is_closed: figures.phase == SalePhase::Closed,
-        is_on: figures.ledger,
-        entry: status.last,
-    })
 }

@@ -3,7 +3,6 @@
 //! The other half of the follower, which owns all that this works on.
 
 use std::collections::HashMap;
-use std::pin::pin;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -14,9 +13,8 @@ use super::follower::{Follower, PAUSE};
 use super::lost::ROWS_STAY;
 use super::names::name_of;
 use super::node::Questions;
-use super::report::REPORT_EVERY;
 use super::sale::{Look, Sale};
-use super::store::{Position, SaleStep, Step, Store, StoreError};
+use super::store::{Halt, Position, SaleStep, Step, Store, StoreError};
 use super::upstream::Server;
 use crate::reserve::ledger_key;
 use crate::resp::first_error;
@@ -181,23 +179,20 @@ impl Follower {
         forgotten
     }
 
-    /// Writes it. The report goes on meanwhile: a database that does not answer is no ledger that does not run.
+    /// Writes it.
     async fn write(&mut self, steps: &[Step], halts: &[(Bytes, i64, String)]) -> Result<(), StoreError> {
-        let Some(mut store) = self.store.take() else { return Ok(()) };
-        let halted = |(stream, opened_ms, why): &(Bytes, i64, String)| {
-            self.sales.get(stream).map(|sale| (sale.text.clone(), *opened_ms, why.clone()))
-        };
-        let halted: Vec<_> = halts.iter().filter_map(halted).collect();
-        {
-            let mut work = pin!(write_all(&mut store, steps, &halted));
-            loop {
-                tokio::select! {
-                    done = &mut work => break done?,
-                    () = sleep(REPORT_EVERY) => self.report().await,
-                }
-            }
+        if steps.is_empty() && halts.is_empty() {
+            return Ok(());
         }
-        self.store = Some(store);
+        let mut store = self.take_store()?;
+        let halt = |(stream, opened_ms, why): &(Bytes, i64, String)| {
+            let sale = self.sales.get(stream)?;
+            let (sku, from) = (sale.text.clone(), sale.position.clone());
+            Some(Halt { sku, opened_ms: *opened_ms, from, why: why.clone() })
+        };
+        let halted: Vec<Halt> = halts.iter().filter_map(halt).collect();
+        self.while_reporting(write_all(&mut store, steps, &halted)).await?;
+        self.give_store(store);
         for (stream, _, why) in halts {
             let Some(sale) = self.sales.get_mut(stream) else { continue };
             self.counts.error(Cause::Gap);
@@ -279,16 +274,12 @@ impl Follower {
 }
 
 /// Rows and positions in one transaction, then why sales are halted.
-async fn write_all(
-    store: &mut Store,
-    steps: &[Step],
-    halted: &[(String, i64, String)],
-) -> Result<(), StoreError> {
+async fn write_all(store: &mut Store, steps: &[Step], halts: &[Halt]) -> Result<(), StoreError> {
     if !steps.is_empty() {
         store.apply(steps).await?;
     }
-    for (sku, opened_ms, why) in halted {
-        store.set_halted(sku, *opened_ms, Some(why)).await?;
+    for halt in halts {
+        store.halt(halt).await?;
     }
     Ok(())
 }

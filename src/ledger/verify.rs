@@ -11,10 +11,9 @@ use tokio::time::sleep;
 use super::asker::Asker;
 use super::counts::now_ms;
 use super::names::{name_of, text_of};
-use super::store::{HoldingRow, Position, RowState, Store, StoreError};
-use crate::reserve::{
-    LedgerStatus, ListPart, ROWS_PER_CALL_MAX, Refusal, encode_ledger, encode_list, sale_key,
-};
+use super::status::{status_of, terms_of};
+use super::store::{HoldingRow, Position, RowState, Store, StoreError, TermsRow};
+use crate::reserve::{LedgerStatus, ListPart, ROWS_PER_CALL_MAX, Refusal, SalePhase, encode_list, sale_key};
 
 /// Differences of one sale that are named.
 const NAMED_MAX: usize = 1000;
@@ -57,20 +56,6 @@ pub async fn verify(
     Ok(differences)
 }
 
-/// How a sale's ledger stands in Redis; `None` where there is no such sale.
-///
-/// # Errors
-/// Redis does not say.
-pub async fn status_of(asker: &mut Asker, sku: &[u8]) -> Result<Option<LedgerStatus>, String> {
-    let key = sale_key(sku);
-    let reply = asker.call(sku, |with_body, out| encode_ledger(&key, None, with_body, out)).await?;
-    match LedgerStatus::parse(&reply) {
-        Some(Ok(status)) => Ok(Some(status)),
-        Some(Err(Refusal::NoSku)) => Ok(None),
-        _ => Err("Redis says nothing of the sale that can be read".to_owned()),
-    }
-}
-
 async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec<String>, String> {
     let text = text_of(sku);
     let position = store.position(&text).await.map_err(words)?;
@@ -100,6 +85,7 @@ async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec
     let ahead_ms = status.now_ms - now_ms();
     let mut sides = Sides { asker, store, sku, text, opened_ms: position.opened_ms, ahead_ms };
     differences.extend(sides.compare().await?);
+    differences.extend(sides.compare_terms(&status).await?);
     if differences.is_empty() {
         differences.extend(sides.behind(status.last).await?);
     }
@@ -182,6 +168,26 @@ impl Sides<'_> {
         Ok(differences)
     }
 
+    /// Names the terms that the two sides have otherwise, and go on having otherwise.
+    async fn compare_terms(&mut self, status: &LedgerStatus) -> Result<Vec<String>, String> {
+        for look in 0..LOOKS {
+            let (mut redis, phase) = terms_of(self.asker, self.sku, status).await?;
+            let sql = self.store.terms(&self.text, self.opened_ms).await.map_err(words)?;
+            let differences = match &sql {
+                Some(sql) => {
+                    redis.is_closed |= phase == SalePhase::Moved && sql.is_closed;
+                    differing_terms(&redis, sql)
+                }
+                None => vec!["the database does not have its terms".to_owned()],
+            };
+            if differences.is_empty() || look + 1 == LOOKS {
+                return Ok(differences);
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(Vec::new())
+    }
+
     /// Whether the database lacks entries up to this one, and goes on lacking them.
     async fn behind(&mut self, last: i64) -> Result<Option<String>, String> {
         for look in 0..LOOKS {
@@ -241,6 +247,25 @@ fn shown(holder: Option<&Holder>) -> String {
             format!("'{user}', {count} {}, since {since}", state.word())
         }
     }
+}
+
+/// The terms that differ, each as a clause.
+fn differing_terms(redis: &TermsRow, sql: &TermsRow) -> Vec<String> {
+    let shown = |terms: &TermsRow| {
+        [
+            ("places", terms.limit.to_string()),
+            ("per_user", terms.per_user.to_string()),
+            ("start_ms", terms.start_ms.to_string()),
+            ("end_ms", terms.end_ms.to_string()),
+            ("hold_ms", terms.hold_ms.to_string()),
+            ("holders_of", format!("'{}'", terms.holders_of)),
+            ("is_closed", terms.is_closed.to_string()),
+            ("is_on", terms.is_on.to_string()),
+        ]
+    };
+    let both = shown(redis).into_iter().zip(shown(sql));
+    let others = both.filter(|((_, redis), (_, sql))| redis != sql);
+    others.map(|((name, redis), (_, sql))| format!("{name}: Redis has {redis}, the database {sql}")).collect()
 }
 
 /// The places at which the two sides differ.

@@ -136,6 +136,16 @@ impl Place {
         database
     }
 
+    /// Where its server listens.
+    pub fn sql_address(&self) -> std::net::SocketAddr {
+        self.server.as_ref().expect("the rows go to a server").address()
+    }
+
+    /// The address of its server at another port.
+    pub fn url_at(&self, port: u16) -> String {
+        self.server.as_ref().expect("the rows go to a server").url_at(port)
+    }
+
     /// As `ledger.url` has it.
     pub fn url(&self) -> String {
         match (&self.url, &self.server) {
@@ -240,6 +250,17 @@ impl Ledger {
             println!("ended by a signal; its log: {}", read(log));
         }
         status
+    }
+
+    pub fn signal(&self, signal: &str) {
+        crate::support::redis::signal(self.child.id(), signal);
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        kib.unwrap().trim().parse::<u64>().unwrap() * 1024
     }
 
     pub fn runs(&mut self) -> bool {

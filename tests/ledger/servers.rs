@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::support::disk::Disk;
-use crate::support::{free_port, reaper, wait_until};
+use crate::support::{free_port, reaper, wait_for, wait_until};
 
 /// Which program it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +106,85 @@ impl SqlServer {
         }
     }
 
+    /// As `ledger.url` has it, at the port of something that stands before it.
+    pub fn url_at(&self, port: u16) -> String {
+        self.url().replace(&format!(":{}/", self.port), &format!(":{port}/"))
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// All its processes stand still from now on: it accepts connections and says nothing.
+    pub fn pause(&self) {
+        // The first one makes no others any more.
+        crate::support::redis::signal(self.child.id(), "STOP");
+        self.processes().iter().skip(1).for_each(|process| send(*process, "STOP"));
+    }
+
+    pub fn resume(&self) {
+        self.processes().iter().rev().for_each(|process| send(*process, "CONT"));
+    }
+
+    /// Its first process, and those that it made.
+    fn processes(&self) -> Vec<u32> {
+        let first = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let children = children.unwrap_or_default();
+        [first].into_iter().chain(children.split_whitespace().map(|child| child.parse().unwrap())).collect()
+    }
+
+    /// Somebody else has the rows: whoever writes one waits, in the middle of a transaction.
+    pub fn hold_rows(&self) -> HeldRows {
+        let sql = match self.kind {
+            Kind::Postgres => "BEGIN; LOCK TABLE reservation IN EXCLUSIVE MODE; SELECT pg_sleep(3000)",
+            Kind::Maria => "LOCK TABLES reservation WRITE; SELECT SLEEP(3000)",
+        };
+        let client = self.client(sql).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        reaper::kill_at_end(client.id());
+        let sleeps = match self.kind {
+            Kind::Postgres => "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+            Kind::Maria => "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(3%'",
+        };
+        let session = wait_for("the rows are held", || Some(self.query(sleeps).first()?[0].clone()));
+        HeldRows { client, session }
+    }
+
+    /// How many wait for rows that are held.
+    pub fn waits_for_rows(&self) -> usize {
+        let waits = match self.kind {
+            Kind::Postgres => "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+            Kind::Maria => {
+                "SELECT id FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'"
+            }
+        };
+        self.query(waits).len()
+    }
+
+    /// Nobody has them any more.
+    pub fn release_rows(&self, mut held: HeldRows) {
+        match self.kind {
+            Kind::Postgres => self.query(&format!("SELECT pg_terminate_backend({})", held.session)),
+            Kind::Maria => self.query(&format!("KILL {}", held.session)),
+        };
+        let _ = held.client.wait();
+        reaper::spare(held.client.id());
+    }
+
     fn wait_until_it_answers(&self) {
         wait_until("the database server answers", || self.query("SELECT 1").len() == 1);
     }
 
     /// The rows of a query, as text; none where it can't be asked.
     pub fn query(&self, sql: &str) -> Vec<Vec<String>> {
-        let mut client = match self.kind {
+        let output = self.client(sql).stderr(Stdio::null()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    }
+
+    /// The server's own client, with these statements.
+    fn client(&self, sql: &str) -> Command {
+        match self.kind {
             Kind::Postgres => {
                 let mut client = Command::new("psql");
                 client.args(["-XAtqF\t", &self.url(), "-c", sql]).env("PGCONNECT_TIMEOUT", "5");
@@ -131,10 +203,7 @@ impl SqlServer {
                 client.args(["-e", sql]);
                 client
             }
-        };
-        let output = client.stderr(Stdio::null()).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+        }
     }
 
     /// As `kill -9` of all of it: what was not committed is gone.
@@ -144,6 +213,7 @@ impl SqlServer {
             Kind::Postgres => "QUIT",
             Kind::Maria => "KILL",
         };
+        self.resume();
         crate::support::redis::signal(self.child.id(), signal);
         let _ = self.child.wait();
         reaper::spare(self.child.id());
@@ -176,7 +246,23 @@ impl Drop for SqlServer {
     }
 }
 
+/// Rows that somebody has, until [`SqlServer::release_rows`].
+pub struct HeldRows {
+    client: Child,
+    session: String,
+}
+
+/// A signal to a process that may be gone.
+fn send(process: u32, signal: &str) {
+    let _ = Command::new("kill")
+        .args([&format!("-{signal}"), &process.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}
+
 impl Kind {
+    pub const ALL: [Kind; 2] = [Kind::Postgres, Kind::Maria];
+
     /// The system user that Debian's package makes.
     fn user(self) -> &'static str {
         match self {

@@ -30,7 +30,7 @@ fn verify_names_each_difference() {
     let server = Server::start();
     let gateway = Gateway::before_server(&server);
     let place = Place::before(&server);
-    let _client = filled(&gateway, &place);
+    let mut client = filled(&gateway, &place);
     assert_eq!(place.verb(&["verify"]), (Some(0), "0 differences\n".to_owned()));
     assert_eq!(place.verb(&["verify", "mask"]).0, Some(0));
     let database = place.database();
@@ -49,8 +49,21 @@ fn verify_names_each_difference() {
         lines[2].contains("place 300: Redis has '299'") && lines[2].contains("the database 'eve'"),
         "{told}"
     );
-    assert_eq!(place.verb(&["verify", "other"]).0, Some(0));
     assert_eq!(place.verb(&["verify", "nothing"]).0, Some(1));
+    assert_eq!(place.verb(&["verify", "other"]).0, Some(0));
+    // One that has moved does not say any more whether it was closed.
+    client.check("RESERVE.OPEN new LIMIT 500", "+OK");
+    client.check("RESERVE.CLOSE other", "+OK");
+    client.check("RESERVE.MOVE other new", ":0");
+    place.catch_up();
+    assert_eq!(place.verb(&["verify", "other"]), (Some(0), "0 differences\n".to_owned()));
+    database.execute("UPDATE ledger_sale SET places = 7 WHERE sku = 'other'", []).unwrap();
+    let told = "other: places: Redis has 500, the database 7\nother: hold_ms: Redis has 0, the database 5\n2 differences\n";
+    database.execute("UPDATE ledger_sale SET hold_ms = 5 WHERE sku = 'other'", []).unwrap();
+    assert_eq!(place.verb(&["verify", "other"]), (Some(1), told.to_owned()));
+    database.execute("DELETE FROM ledger_sale WHERE sku = 'other'", []).unwrap();
+    let told = "other: the database does not have its terms\n1 differences\n";
+    assert_eq!(place.verb(&["verify", "other"]), (Some(1), told.to_owned()));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! MariaDB. Rows of a transaction travel in statements of many rows, so a batch costs few round trips.
 //!
 //! The lock of the one process that works is a named lock of the session that writes: it ends with the connection, and so does the transaction. Commits are as durable as
-//! the server makes them: it says so when it is opened, and a warning says if it is not.
+//! the server makes them: it says so when it is opened, and a warning says if it is not. Where the server does not hear that the connection ended, a later
+//! session of the same process ends the former; it knows it by a second lock, whose name is random. Of a process that is gone with its machine the server ends
+//! the session itself.
 //!
 //! Text is compared byte by byte, blanks at its end too. A change of tables commits by itself, so each of its statements may be run a second time.
 
@@ -10,9 +12,11 @@ use std::time::Duration;
 use mysql_async::prelude::{FromValue, Queryable};
 use mysql_async::{Conn, Opts, OptsBuilder, Params, Row, SslOpts, Transaction, TxOpts, Value};
 
+use super::super::fault;
+use super::hints;
 use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
-use super::{HoldingRow, Position, SaleStep, Security, Step, StoreError, TermsRow};
+use super::{Halt, HoldingRow, Position, SILENCE_MAX, SaleStep, Security, Step, StoreError, TermsRow};
 
 /// Rows of one statement: a batch is cut into the largest that fit. A statement of the largest size has 5,632 values, and 65,535 are allowed.
 const ROWS: [usize; 4] = [512, 64, 8, 1];
@@ -20,16 +24,19 @@ const ROWS: [usize; 4] = [512, 64, 8, 1];
 /// The bytes of the texts of one statement, which with its numbers is below the smallest `max_allowed_packet` that was ever a default, 1 MiB.
 const TEXT_BYTES_MAX: usize = 512 * 1024;
 
-/// The codes of the server's errors for a key that is there already, and for a table that is not.
+/// The codes of the server's errors for a key that is there already, and for a table and a session that are not.
 const DUPLICATE_KEY: u16 = 1062;
 const NO_SUCH_TABLE: u16 = 1146;
+const NO_SUCH_SESSION: u16 = 1094;
 
 /// See the module.
 pub struct MariaStore {
     connection: Conn,
+    /// In the name of the lock that only this session has.
+    mark: i64,
 }
 
-/// What each session says first: text is what it was given or an error, and a lock that nobody uses for hours stays.
+/// What each session says first: text is what it was given or an error, and an operator's comparison may pause.
 const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', wait_timeout = 31536000, innodb_lock_wait_timeout = 10";
 
 const LOCK: &str = "CONCAT('hotgate.ledger.', SHA1(DATABASE()))";
@@ -59,7 +66,9 @@ const SET_TERMS: &str = "INSERT INTO ledger_sale
 impl From<mysql_async::Error> for StoreError {
     fn from(error: mysql_async::Error) -> Self {
         Self::Failed(match error {
-            mysql_async::Error::Server(said) => format!("MariaDB: {} ({})", said.message, said.code),
+            mysql_async::Error::Server(said) => {
+                format!("MariaDB: {}{} ({})", said.message, hints::of_maria(said.code), said.code)
+            }
             other => format!("MariaDB: {other}"),
         })
     }
@@ -93,11 +102,38 @@ impl MariaStore {
         }
         connection.query_drop(SESSION).await?;
         migrate(&mut connection).await?;
-        Ok(Self { connection })
+        Ok(Self { connection, mark: rand::random() })
     }
 
     pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
-        get_lock(&mut self.connection, "", 0).await
+        let is_taken = get_lock(&mut self.connection, "", 0).await?;
+        if is_taken {
+            get_lock(&mut self.connection, &name_of_mark(self.mark), 0).await?;
+            let query = format!("SET SESSION wait_timeout = {}", fault::patience(SILENCE_MAX).as_secs());
+            self.connection.query_drop(query).await?;
+        }
+        Ok(is_taken)
+    }
+
+    pub fn mark(&self) -> i64 {
+        self.mark
+    }
+
+    pub async fn end_session(&mut self, mark: i64) -> Result<bool, StoreError> {
+        let query = format!("SELECT IS_USED_LOCK({LOCK}), IS_USED_LOCK(CONCAT({LOCK}, ?))");
+        let found: Option<Row> = self.connection.exec_first(query, (name_of_mark(mark),)).await?;
+        let Some(row) = found else { return Ok(false) };
+        let (has_lock, has_mark): (Option<u64>, Option<u64>) = (cell(&row, 0)?, cell(&row, 1)?);
+        let Some(session) = has_lock.filter(|_| has_lock == has_mark) else { return Ok(false) };
+        match self.connection.query_drop(format!("KILL CONNECTION {session}")).await {
+            // It has ended meanwhile.
+            Err(mysql_async::Error::Server(said)) if said.code == NO_SUCH_SESSION => Ok(true),
+            ended => Ok(ended.map(|()| true)?),
+        }
+    }
+
+    pub async fn look(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection.ping().await?)
     }
 
     pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
@@ -121,22 +157,33 @@ impl MariaStore {
         for (_, step) in steps {
             write_terms(&mut transaction, step).await?;
         }
-        super::super::fault::point("before_commit");
+        fault::point("before_commit");
         transaction.commit().await?;
-        super::super::fault::point("after_commit");
+        fault::point("after_commit");
         Ok(())
     }
 
-    pub async fn set_halted(
-        &mut self,
-        sku: &str,
-        opened_ms: i64,
-        why: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let query =
-            "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?, ?, 0, 0, ?)
-            ON DUPLICATE KEY UPDATE halted = VALUES(halted)";
-        Ok(self.connection.exec_drop(query, (sku, opened_ms, why)).await?)
+    pub async fn halt(&mut self, halt: &Halt) -> Result<(), StoreError> {
+        let Halt { sku, opened_ms, from, why } = halt;
+        let done = match from {
+            None => {
+                let query = "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?, ?, 0, 0, ?)";
+                self.connection.exec_drop(query, (sku, opened_ms, why)).await
+            }
+            Some(from) => {
+                let query = "UPDATE ledger_position SET halted = ?
+                    WHERE sku = ? AND opened_ms = ? AND entry = ? AND checksum = ?";
+                let values = (why, sku, from.opened_ms, from.entry, from.checksum);
+                self.connection.exec_drop(query, values).await
+            }
+        };
+        match done {
+            Err(mysql_async::Error::Server(said)) if said.code == DUPLICATE_KEY => {
+                Err(StoreError::Moved(sku.clone()))
+            }
+            Ok(()) if self.connection.affected_rows() != 1 => Err(StoreError::Moved(sku.clone())),
+            done => Ok(done?),
+        }
     }
 
     pub async fn page(
@@ -183,6 +230,20 @@ fn sessions(security: &Security) -> Option<SslOpts> {
             SslOpts::default().with_disable_built_in_roots(true).with_root_certs(vec![file.clone().into()]),
         ),
     }
+}
+
+/// Whether the driver can read an address.
+///
+/// # Errors
+/// It can't: in words that do not have the address in them.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let wrong = |error: mysql_async::UrlError| format!("ledger.url is no address of MariaDB: {error}");
+    Opts::from_url(url).map(drop).map_err(wrong)
+}
+
+/// What the name of the lock ends with that only a session with this mark has.
+fn name_of_mark(mark: i64) -> String {
+    format!(".{mark:x}")
 }
 
 /// Takes a lock of this database's ledger; waits so many seconds for it.

@@ -12,6 +12,7 @@
 //! writes all or nothing, durably, and only where nobody else has moved a position; after any error the outcome is unknown, and the store is opened
 //! again. Deliberately no layer over all of SQL: each speaks its own, where batches are fast.
 
+mod hints;
 mod maria;
 mod postgres;
 mod rows;
@@ -23,11 +24,16 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::fault;
 use crate::config::Secret;
 use maria::MariaStore;
 use postgres::PostgresStore;
 pub use secure::Security;
 use sqlite::SqliteStore;
+
+/// A server ends a session that works and has said nothing for so long, and its lock with it: a machine that is gone, or a process that stands still, holds
+/// up no other. Several times what the follower lets pass between two signs of life.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// How long a server may take for a connection, and for all that one call asks of it: one that hangs is one that is away.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -140,6 +146,19 @@ pub struct SaleStep {
 /// A step, and the position that the database must still have; `None` where it has none of the name.
 pub type Step = (Option<Position>, SaleStep);
 
+/// A sale of which nothing more is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// Its name.
+    pub sku: String,
+    /// Which sale of the name it is.
+    pub opened_ms: i64,
+    /// The position that the database must still have; `None` where it has none of the name.
+    pub from: Option<Position>,
+    /// Why, as a clause.
+    pub why: String,
+}
+
 /// Why the database did not do it. What became of a transaction is not known.
 #[derive(Debug)]
 pub enum StoreError {
@@ -161,7 +180,8 @@ impl std::fmt::Display for StoreError {
             Self::Moved(sku) => {
                 write!(
                     f,
-                    "another process has moved the position of '{sku}'; its rows were not written a second time"
+                    "another process writes into the same tables: it has moved the position of '{sku}', or of a sale that was to be written with it; \
+                    nothing is there a second time"
                 )
             }
             Self::Later { version } => write!(
@@ -178,6 +198,10 @@ impl std::error::Error for StoreError {}
 impl StoreError {
     /// What tells one fault from another: the code that the server gave with it, otherwise its words, without numbers that differ each time.
     pub fn kind(&self) -> String {
+        // Its words name a sale.
+        if let Self::Moved(_) = self {
+            return "moved".to_owned();
+        }
         let text = self.to_string();
         let code = text.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).map(str::to_owned);
         code.unwrap_or_else(|| text.chars().filter(|letter| !letter.is_ascii_digit()).collect())
@@ -235,15 +259,19 @@ impl Database {
     /// The database of an address.
     ///
     /// # Errors
-    /// It is none that is known here: a sentence that names what is.
+    /// It is none that is known here, or can't be read: a sentence that names what is.
     pub fn of_url(url: &str) -> Result<Self, String> {
         match url.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("postgres" | "postgresql", _)) => {
-                secure::security_of(url).map(|(url, security)| Self::Postgres(Secret::new(url), security))
+                let (url, security) = secure::security_of(url)?;
+                postgres::check_url(&url)?;
+                Ok(Self::Postgres(Secret::new(url), security))
             }
             Some(("mysql", _)) => {
-                secure::security_of(url).map(|(url, security)| Self::Maria(Secret::new(url), security))
+                let (url, security) = secure::security_of(url)?;
+                maria::check_url(&url)?;
+                Ok(Self::Maria(Secret::new(url), security))
             }
             // It may hold a password.
             _ => Err("ledger.url names no database that is known here: sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or \
@@ -300,7 +328,40 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
+        // A test has two processes work at once, as if the lock did not hold.
+        if fault::is_set("HOTGATE_LEDGER_WITHOUT_LOCK") {
+            return Ok(true);
+        }
         ask!(self, take_lock())
+    }
+
+    /// What tells its session from all others once it has the lock; `None` where the lock ends with the process in any case.
+    pub fn mark(&self) -> Option<i64> {
+        match &self.0 {
+            Opened::Sqlite(_) => None,
+            Opened::Postgres(store) => Some(store.mark()),
+            Opened::Maria(store) => Some(store.mark()),
+        }
+    }
+
+    /// Has the server end the session of this mark if that has the lock: its connection is lost, and the server does not know. Whether it had.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn end_session(&mut self, mark: i64) -> Result<bool, StoreError> {
+        match &mut self.0 {
+            Opened::Sqlite(_) => Ok(false),
+            Opened::Postgres(store) => in_time(PATIENCE, "PostgreSQL", store.end_session(mark)).await,
+            Opened::Maria(store) => in_time(PATIENCE, "MariaDB", store.end_session(mark)).await,
+        }
+    }
+
+    /// Whether it is there, and this process can go on with it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn look(&mut self) -> Result<(), StoreError> {
+        ask!(self, look())
     }
 
     /// All positions, by name.
@@ -335,17 +396,12 @@ impl Store {
         ask!(self, apply(steps))
     }
 
-    /// Halts a sale, or lets it go on (`None`).
+    /// Halts a sale, if the database still has the position at which the gap was found.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn set_halted(
-        &mut self,
-        sku: &str,
-        opened_ms: i64,
-        why: Option<&str>,
-    ) -> Result<(), StoreError> {
-        ask!(self, set_halted(sku, opened_ms, why))
+    pub async fn halt(&mut self, halt: &Halt) -> Result<(), StoreError> {
+        ask!(self, halt(halt))
     }
 
     /// At most so many holdings of a sale behind this place in line, in line.
@@ -385,5 +441,5 @@ async fn in_time<T>(
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let late = || Err(StoreError::Failed(format!("{name} does not answer in time")));
-    timeout(patience, work).await.unwrap_or_else(|_| late())
+    timeout(fault::patience(patience), work).await.unwrap_or_else(|_| late())
 }

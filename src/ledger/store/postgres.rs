@@ -1,6 +1,8 @@
 //! PostgreSQL. Rows of a transaction travel as arrays in one statement (`unnest`), so a batch costs one round trip, whatever its size.
 //!
-//! The lock of the one process that works is an advisory lock of the session that writes: it ends with the connection, and so does the transaction.
+//! The lock of the one process that works is an advisory lock of the session that writes: it ends with the connection, and so does the transaction. Where
+//! the server does not hear that the connection ended, a later session of the same process ends the former; it knows it by a second lock, whose number is
+//! random. Of a process that is gone with its machine the server ends the session itself.
 //! Commits are durable (`synchronous_commit = on`), whatever the server's default is.
 
 use tokio::task::JoinHandle;
@@ -8,10 +10,12 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement, Transaction};
 
+use super::super::fault;
+use super::hints;
 use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
 use super::secure::{Security, Sessions};
-use super::{HoldingRow, Position, Step, StoreError, TermsRow};
+use super::{Halt, HoldingRow, Position, SILENCE_MAX, Step, StoreError, TermsRow};
 
 /// The number of the lock: `hotgate` in ASCII.
 const LOCK: i64 = 0x0068_6f74_6761_7465;
@@ -21,6 +25,8 @@ pub struct PostgresStore {
     client: Client,
     connection: JoinHandle<()>,
     statements: Statements,
+    /// The number of the lock that only this session has.
+    mark: i64,
 }
 
 struct Statements {
@@ -56,6 +62,33 @@ const SET_TERMS: &str = "INSERT INTO ledger_sale
     end_ms = excluded.end_ms, hold_ms = excluded.hold_ms, holders_of = excluded.holders_of, is_closed = excluded.is_closed,
     is_on = excluded.is_on, entry = excluded.entry";
 
+/// Has the server end this session once its client is silent: $1 is how long, for each of the names. Old servers do not have all of them.
+const BE_IMPATIENT: &str = "SELECT set_config(s.name, n.value, false)
+    FROM unnest(ARRAY['tcp_keepalives_idle', 'tcp_keepalives_interval', 'tcp_keepalives_count', 'tcp_user_timeout',
+        'idle_session_timeout', 'idle_in_transaction_session_timeout'], $1::text[]) AS n (name, value)
+    JOIN pg_settings s ON s.name = n.name";
+
+/// Ends the session that has both locks of this database. The number of a lock is shown in two halves.
+const END_SESSION: &str =
+    "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_locks m ON m.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (l.classid::bigint << 32) | l.objid::bigint = $1
+    AND m.locktype = 'advisory' AND m.granted AND m.objsubid = 1 AND m.database = l.database
+    AND (m.classid::bigint << 32) | m.objid::bigint = $2 LIMIT 1";
+
+/// Whether the driver can read an address.
+///
+/// # Errors
+/// It can't: in words that do not have the address in them.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let wrong = |error: tokio_postgres::Error| match std::error::Error::source(&error) {
+        Some(cause) => format!("ledger.url is no address of PostgreSQL: {cause}"),
+        None => format!("ledger.url is no address of PostgreSQL: {error}"),
+    };
+    url.parse::<Config>().map(drop).map_err(wrong)
+}
+
 impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.connection.abort();
@@ -66,7 +99,10 @@ impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         // Its own text leaves out what the server said.
         match error.as_db_error() {
-            Some(said) => Self::Failed(format!("PostgreSQL: {} ({})", said.message(), said.code().code())),
+            Some(said) => {
+                let (message, code) = (said.message(), said.code().code());
+                Self::Failed(format!("PostgreSQL: {message}{} ({code})", hints::of_postgres(code, message)))
+            }
             // Why a connection could not be had is what lies behind it.
             None => match std::error::Error::source(&error) {
                 Some(cause) => Self::Failed(format!("PostgreSQL: {error}: {cause}")),
@@ -89,11 +125,32 @@ impl PostgresStore {
             set_terms: client.prepare(SET_TERMS).await?,
             page: client.prepare(rows::PAGE).await?,
         };
-        Ok(Self { client, connection, statements })
+        Ok(Self { client, connection, statements, mark: rand::random() })
     }
 
     pub async fn take_lock(&mut self) -> Result<bool, StoreError> {
-        Ok(self.client.query_one("SELECT pg_try_advisory_lock($1)", &[&LOCK]).await?.try_get(0)?)
+        let query = "SELECT pg_try_advisory_lock($1)";
+        let is_taken: bool = self.client.query_one(query, &[&LOCK]).await?.try_get(0)?;
+        if is_taken {
+            self.client.query_one(query, &[&self.mark]).await?;
+            let silence = fault::patience(SILENCE_MAX);
+            let (seconds, ms) = (silence.as_secs().to_string(), silence.as_millis().to_string());
+            let values = [seconds, "5".to_owned(), "2".to_owned(), ms.clone(), ms.clone(), ms];
+            self.client.execute(BE_IMPATIENT, &[&&values[..]]).await?;
+        }
+        Ok(is_taken)
+    }
+
+    pub fn mark(&self) -> i64 {
+        self.mark
+    }
+
+    pub async fn end_session(&mut self, mark: i64) -> Result<bool, StoreError> {
+        Ok(self.client.query_opt(END_SESSION, &[&LOCK, &mark]).await?.is_some())
+    }
+
+    pub async fn look(&mut self) -> Result<(), StoreError> {
+        Ok(self.client.batch_execute("SELECT 1").await?)
     }
 
     pub async fn positions(&mut self) -> Result<Vec<(String, Position)>, StoreError> {
@@ -112,22 +169,27 @@ impl PostgresStore {
     pub async fn apply(&mut self, steps: &[Step]) -> Result<(), StoreError> {
         let transaction = self.client.transaction().await?;
         write_steps(&transaction, &self.statements, steps).await?;
-        super::super::fault::point("before_commit");
+        fault::point("before_commit");
         transaction.commit().await?;
-        super::super::fault::point("after_commit");
+        fault::point("after_commit");
         Ok(())
     }
 
-    pub async fn set_halted(
-        &mut self,
-        sku: &str,
-        opened_ms: i64,
-        why: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let query =
-            "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES ($1, $2, 0, 0, $3)
-            ON CONFLICT (sku) DO UPDATE SET halted = excluded.halted";
-        Ok(self.client.execute(query, &[&sku, &opened_ms, &why]).await.map(drop)?)
+    pub async fn halt(&mut self, halt: &Halt) -> Result<(), StoreError> {
+        let Halt { sku, opened_ms, from, why } = halt;
+        let halted = match from {
+            None => {
+                let query = "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES ($1, $2, 0, 0, $3)
+                    ON CONFLICT (sku) DO NOTHING";
+                self.client.execute(query, &[sku, opened_ms, why]).await?
+            }
+            Some(from) => {
+                let query = "UPDATE ledger_position SET halted = $2
+                    WHERE sku = $1 AND opened_ms = $3 AND entry = $4 AND checksum = $5";
+                self.client.execute(query, &[sku, why, &from.opened_ms, &from.entry, &from.checksum]).await?
+            }
+        };
+        if halted == 1 { Ok(()) } else { Err(StoreError::Moved(sku.clone())) }
     }
 
     pub async fn page(
@@ -266,7 +328,7 @@ async fn write_positions(
             }
         };
         if transaction.execute(statement, &values).await? != of.len() as u64 {
-            return Err(StoreError::Moved(skus.join(", ")));
+            return Err(StoreError::Moved(of[0].1.sku.clone()));
         }
     }
     Ok(())

@@ -2,6 +2,9 @@
 //!
 //! A version is a list of statements; a database gets those that it does not have yet, one version a transaction. A version that was published is
 //! never changed: what is new is a further one.
+//!
+//! Why `opened_ms` is in the keys: a name tells no sale. Once one was dropped, or Redis has lost it, its name can be opened again, and places in line begin at 1 again.
+//! With (sku, seq) for a key the rows of the new sale would overwrite those of the old one. In `reservation_now` (sku, seq) is unique.
 
 /// The version of the tables that this program makes.
 pub const VERSION: i64 = SQLITE.len() as i64;

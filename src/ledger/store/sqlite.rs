@@ -4,6 +4,7 @@
 //! file beside the database, which the system takes back when the process ends, however it ends.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior, params
 
 use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
-use super::{HoldingRow, Position, SaleStep, Step, StoreError, TermsRow};
+use super::{Halt, HoldingRow, Position, SaleStep, Step, StoreError, TermsRow};
 
 /// How long a statement waits for others that use the file.
 const BUSY_PATIENCE: Duration = Duration::from_secs(2);
@@ -23,6 +24,8 @@ const STATEMENTS_MAX: usize = 16;
 pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
+    /// Device and number of the file that was opened.
+    file: (u64, u64),
     /// Locked while it is there.
     lock: Option<File>,
 }
@@ -65,7 +68,17 @@ impl SqliteStore {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(named)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
-        Ok(Self { connection, path: path.to_owned(), lock: None })
+        let file = file_at(path)?;
+        Ok(Self { connection, path: path.to_owned(), file, lock: None })
+    }
+
+    /// Whether the file that was opened is still the one of that name: what is written into another is lost with it, and Redis forgets what was committed.
+    pub fn look(&mut self) -> Result<(), StoreError> {
+        if file_at(&self.path)? == self.file {
+            return Ok(());
+        }
+        let why = "it is another file than the one that was opened: somebody has put it there meanwhile";
+        Err(StoreError::Failed(format!("{}: {why}", self.path.display())))
     }
 
     pub fn take_lock(&mut self) -> Result<bool, StoreError> {
@@ -108,16 +121,23 @@ impl SqliteStore {
         super::super::fault::point("before_commit");
         transaction.commit()?;
         super::super::fault::point("after_commit");
-        Ok(())
+        self.look()
     }
 
-    pub fn set_halted(&mut self, sku: &str, opened_ms: i64, why: Option<&str>) -> Result<(), StoreError> {
-        self.connection.execute(
-            "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?1, ?2, 0, 0, ?3)
-                ON CONFLICT (sku) DO UPDATE SET halted = excluded.halted",
-            params![sku, opened_ms, why],
-        )?;
-        Ok(())
+    pub fn halt(&mut self, halt: &Halt) -> Result<(), StoreError> {
+        let Halt { sku, opened_ms, from, why } = halt;
+        let halted = match from {
+            None => self.connection.execute(
+                "INSERT INTO ledger_position (sku, opened_ms, entry, checksum, halted) VALUES (?1, ?2, 0, 0, ?3)
+                    ON CONFLICT (sku) DO NOTHING",
+                params![sku, opened_ms, why],
+            )?,
+            Some(from) => self.connection.execute(
+                "UPDATE ledger_position SET halted = ?2 WHERE sku = ?1 AND opened_ms = ?3 AND entry = ?4 AND checksum = ?5",
+                params![sku, why, from.opened_ms, from.entry, from.checksum],
+            )?,
+        };
+        if halted == 1 { Ok(()) } else { Err(StoreError::Moved(sku.clone())) }
     }
 
     pub fn page(
@@ -165,6 +185,14 @@ impl Cells for Row<'_> {
     fn text_if_any(&self, column: usize) -> Result<Option<String>, StoreError> {
         Ok(self.get(column)?)
     }
+}
+
+/// Device and number of the file that has this name now.
+fn file_at(path: &Path) -> Result<(u64, u64), StoreError> {
+    let named = |error| {
+        StoreError::Failed(format!("{}: {error}; somebody has moved it or removed it", path.display()))
+    };
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino())).map_err(named)
 }
 
 /// Brings the tables to the version of now.
