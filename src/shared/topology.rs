@@ -1,6 +1,6 @@
 //! The map of what stands upstream: of each cluster, which server owns which hash slot and where its replicas are.
 //!
-//! Owns the immutable snapshot [`Topology`], and the cell through which the control thread publishes it to the workers.
+//! Owns the immutable snapshot [`Topology`], and the cell ([`TopologyCell`]) through which the control thread publishes it to the workers.
 //! `control::topology` finds it out; nothing here asks a server anything.
 //!
 //! A single server is a cluster like any other: one master that owns every slot. So the data path has one case.
@@ -8,15 +8,15 @@
 //! Invariant: a [`NodeIndex`] names one address of one cluster for the life of the process and is never reused. So a worker may
 //! keep its connections in a vector indexed by it, across any change of any cluster.
 
+mod published;
+
 use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::{ArcSwap, Cache};
 use smallvec::SmallVec;
-use tokio::sync::watch;
 
+pub use self::published::{TopologyCell, TopologyReader};
 pub use crate::config::Address;
 use crate::config::{Config, Pose, UpstreamKindChoice};
 use crate::route::{ClusterId, SlotAt};
@@ -301,87 +301,6 @@ fn ranges_of(slot_master: &[Option<Owner>]) -> Vec<(u16, u16, NodeIndex)> {
         }
     }
     ranges
-}
-
-/// Where the control thread publishes the topology and everyone else reads it.
-///
-/// Created once by the process; written only by the keepers of the clusters, which hold the lock of their registry.
-pub struct TopologyCell {
-    current: Arc<ArcSwap<Topology>>,
-    version: watch::Sender<u64>,
-    discoveries: Box<[Discoveries]>,
-}
-
-/// How often the keeper of one cluster has asked what the cluster is like.
-#[derive(Default)]
-struct Discoveries {
-    begun: AtomicU64,
-    ended: AtomicU64,
-}
-
-impl TopologyCell {
-    /// A cell that holds `first`.
-    pub fn new(first: Topology) -> Self {
-        let version = watch::Sender::new(first.version);
-        let discoveries = first.clusters().iter().map(|_| Discoveries::default()).collect();
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), version, discoveries }
-    }
-
-    /// The keeper of a cluster begins to discover it. Returns the number of the discovery.
-    pub fn begin_discovery(&self, cluster: ClusterId) -> u64 {
-        self.discoveries[cluster.position()].begun.fetch_add(1, Ordering::AcqRel) + 1
-    }
-
-    /// The result of this discovery is published.
-    pub fn end_discovery(&self, cluster: ClusterId, discovery: u64) {
-        self.discoveries[cluster.position()].ended.store(discovery, Ordering::Release);
-    }
-
-    /// Discoveries of a cluster begun so far.
-    pub fn discoveries_begun(&self, cluster: ClusterId) -> u64 {
-        self.discoveries[cluster.position()].begun.load(Ordering::Acquire)
-    }
-
-    /// The last discovery of a cluster whose result is published.
-    pub fn discovery_ended(&self, cluster: ClusterId) -> u64 {
-        self.discoveries[cluster.position()].ended.load(Ordering::Acquire)
-    }
-
-    /// The current snapshot. For a hot path, keep a [`TopologyCell::reader`] instead.
-    pub fn load(&self) -> Arc<Topology> {
-        self.current.load_full()
-    }
-
-    /// Publishes `next` and wakes everyone who watches for changes.
-    pub fn store(&self, next: Topology) {
-        let version = next.version;
-        self.current.store(Arc::new(next));
-        self.version.send_replace(version);
-    }
-
-    /// A reader for one thread: its loads cost a pointer comparison while nothing changes. It keeps the snapshot it
-    /// last saw alive until it looks again.
-    pub fn reader(&self) -> TopologyReader {
-        TopologyReader { cache: Cache::new(Arc::clone(&self.current)) }
-    }
-
-    /// Tells of changes by their version; works on any runtime. The snapshot is stored before its version is sent, so
-    /// a reader that was woken sees at least that version.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-}
-
-/// One thread's caching view of a [`TopologyCell`].
-pub struct TopologyReader {
-    cache: Cache<Arc<ArcSwap<Topology>>, Arc<Topology>>,
-}
-
-impl TopologyReader {
-    /// The current snapshot.
-    pub fn load(&mut self) -> &Arc<Topology> {
-        self.cache.load()
-    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub mod arena;
 pub mod certified;
 pub mod client;
 mod client_task;
+mod connection_ends;
 mod copies;
 mod copy_connections;
 pub mod core;

@@ -51,7 +51,7 @@ fn settings_of_servers_are_asked_for_by_cluster() {
 fn a_bare_name_gets_its_cluster_where_it_comes_in() {
     let may = [
         "src/route/",
-        "src/worker/decide/mod.rs",
+        "src/worker/decide/snapshots.rs",
         "src/worker/core.rs",
         "src/worker/session/subscribe.rs",
         "src/worker/write_behind.rs",

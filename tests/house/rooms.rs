@@ -7,12 +7,13 @@ use std::path::Path;
 use super::{code, files, is_test_file};
 
 /// The composition: it sees all rooms, which do not see it.
-const COMPOSITION: [&str; 17] = [
+const COMPOSITION: [&str; 18] = [
     "owners",
     "turn",
     "dispatch",
     "serve",
     "policy",
+    "connection_ends",
     "copies",
     "copy_connections",
     "crowds",
