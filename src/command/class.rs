@@ -124,6 +124,8 @@ pub enum Local {
     ResetLog,
     /// `SLOWLOG` and `COMMANDLOG`: the gateway's own.
     CommandLog,
+    /// `LATENCY HISTOGRAM`: the gateway's own as well.
+    Latency,
     Hotkeys,
     /// What of `RESERVE.*` the control thread does: [`Reserve::Control`].
     Reserve,

@@ -125,6 +125,11 @@ impl CommandTable {
         self.commands.iter().enumerate().map(|(index, command)| (CommandId(index as u16), command))
     }
 
+    /// The command or subcommand at a place of the table.
+    pub fn at(&self, place: usize) -> Option<&Command> {
+        self.commands.get(place)
+    }
+
     /// The commands that are no subcommands and that there are.
     pub fn top_level(&self) -> impl Iterator<Item = &Command> {
         self.commands.iter().filter(|command| command.container.is_none() && !command.absent)

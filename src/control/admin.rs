@@ -129,7 +129,7 @@ fn sources(
     let (rights, connected, foremost) = (Arc::clone(gateway), Arc::clone(gateway), list.clone());
     let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (seen, looked, routed) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
-    let (limited, noting) = (Arc::clone(gateway), Arc::clone(gateway));
+    let (limited, noting, commands) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -138,6 +138,7 @@ fn sources(
         routes: gateway.routes().as_ref().clone(),
         routes_view: Box::new(move || routes_of(&routed)),
         tenants: Box::new(move || limited.tenants.load_full()),
+        commands: Box::new(move || commands.commands.load_full()),
         upstream: Box::new(move || upstream.keyless_facts().load()),
         upstream_trouble: Box::new(move || trouble.trouble()),
         missing_rights: Box::new(move || rights.rights.sentences()),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::acl::AclService;
 use super::admin::{Monitoring, unix_ms};
 use super::administer::Administration;
+use super::command_figures::CommandFigures;
 use super::masters::Masters;
 use super::quota_list::QuotaList;
 use super::routes::{place_of, routes_of};
@@ -44,6 +45,7 @@ pub struct AdminService {
     quotas: QuotaList,
     acl: Arc<AclService>,
     administration: Administration,
+    commands: CommandFigures,
 }
 
 impl AdminService {
@@ -58,6 +60,7 @@ impl AdminService {
         let administration = Administration::new(Arc::clone(&gateway));
         Self {
             administration,
+            commands: CommandFigures::new(Arc::clone(&gateway)),
             gateway,
             monitoring,
             servers,
@@ -121,7 +124,17 @@ impl AdminService {
                 config_get::answer(&self.gateway, &self.servers, patterns, question.version, &mut out).await;
                 out.into()
             }
-            Local::Administer | Local::ResetLog => self.administration.at_all(question).await,
+            Local::Administer => {
+                if is_resetstat(&question.arguments) {
+                    self.commands.reset().await;
+                }
+                self.administration.at_all(question).await
+            }
+            Local::ResetLog => self.administration.at_all(question).await,
+            Local::Latency => {
+                let names = arguments.get(1..).unwrap_or_default();
+                self.commands.latency_histogram(names, question.version).await.into()
+            }
             Local::Hotkeys => self.hotkeys(&arguments, question),
             Local::CommandLog => command_log::answer(&self.gateway, question).into(),
             Local::Reserve => {
@@ -149,6 +162,7 @@ impl AdminService {
             connected: self.gateway.connections.open(),
             clients_max: config.gateway.clients_max,
             window_ms: config.detect.window.as_millis() as u64,
+            commands: self.commands.info().await,
             servers,
         };
         let mut text = info::render(sections, &self.monitoring.board.latest().view, &facts);
@@ -281,6 +295,11 @@ impl AdminService {
         let rows: Vec<_> = rows.iter().map(|row| view_of(names.label(&row.facts.key), row)).collect();
         admin::listed(&rows, question.version).freeze()
     }
+}
+
+/// `CONFIG RESETSTAT`, which empties what the gateway shows as well as what the servers do.
+fn is_resetstat(arguments: &[Bytes]) -> bool {
+    matches!(arguments, [config, resetstat] if config.eq_ignore_ascii_case(b"config") && resetstat.eq_ignore_ascii_case(b"resetstat"))
 }
 
 /// Processor time and bytes of the gateway since its start, as of the latest view.

@@ -11,6 +11,7 @@ mod backoff;
 pub mod certificates;
 mod client_command;
 mod command_docs;
+mod command_figures;
 pub mod command_log;
 pub mod commands;
 mod conditions;

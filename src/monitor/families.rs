@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 
 use super::buckets::octaves;
+use super::command_families;
 use super::condition_families;
 use super::exposition::{Exposition, Metric};
 use super::metrics as m;
@@ -60,6 +61,7 @@ pub fn render(view: &View) -> String {
     detector(&mut out, view);
     admin(&mut out, view);
     process(&mut out, view);
+    command_families::render(&mut out, view);
     condition_families::render(&mut out, view);
     route_families::render(&mut out, view);
     out.finish()

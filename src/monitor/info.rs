@@ -2,18 +2,19 @@
 //! (<https://redis.io/docs/latest/commands/info/>), with sections of the gateway's own: Hotgate, Hotkeys,
 //! Upstreams, Quotas, Sales.
 //!
-//! What concerns the data (memory, keys, persistence, statistics of commands, ...) is what the servers say, and what concerns
-//! the connections and the process is the gateway's. Nothing is made up: a field that nobody can tell is not there.
+//! What concerns the data (memory, keys, persistence, ...) is what the servers say, and what concerns the connections, the commands that
+//! passed and the process is the gateway's. Nothing is made up: a field that nobody can tell is not there.
 //! No server's address is shown but in the gateway's own section, which operators read.
 
 use std::collections::HashSet;
 
+use super::command_info::CommandInfo;
 use super::process_figures::ThreadFigures;
 use super::server_info::ServerInfo;
 use super::view::Readiness;
 use super::view::View;
 use crate::shared::keys;
-use crate::shared::labels::{ErrorKind, Outcome, RedirectKind};
+use crate::shared::labels::{Outcome, RedirectKind};
 
 /// What INFO needs and a view does not hold.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,8 @@ pub struct InfoFacts {
     pub clients_max: usize,
     /// The length of the detector's window.
     pub window_ms: u64,
+    /// What passed through the gateway, by command.
+    pub commands: CommandInfo,
     /// What the servers say; empty when they need not be asked.
     pub servers: ServerInfo,
 }
@@ -46,9 +49,9 @@ const SECTIONS: &[(&str, Render)] = &[
     ("Replication", replication),
     ("CPU", cpu),
     ("Modules", |out, _, facts| out.servers_say(facts, "Modules", &[])),
-    ("Commandstats", |out, _, facts| out.servers_say(facts, "Commandstats", &[])),
-    ("Errorstats", errorstats),
-    ("Latencystats", |out, _, facts| out.servers_say(facts, "Latencystats", &[])),
+    ("Commandstats", |out, _, facts| out.put_all(&facts.commands.calls)),
+    ("Errorstats", |out, _, facts| out.put_all(&facts.commands.errors)),
+    ("Latencystats", |out, _, facts| out.put_all(&facts.commands.latencies)),
     ("Cluster", cluster),
     ("Keyspace", |out, _, facts| out.servers_say(facts, "Keyspace", &[])),
     ("Hotgate", hotgate),
@@ -62,8 +65,19 @@ const SECTIONS: &[(&str, Render)] = &[
 const NOT_BY_DEFAULT: [&str; 2] = ["Commandstats", "Latencystats"];
 
 /// Sections for which no server has to be asked.
-const OF_THE_GATEWAY: [&str; 8] =
-    ["Clients", "CPU", "Cluster", "Hotgate", "Hotkeys", "Upstreams", "Quotas", "Sales"];
+const OF_THE_GATEWAY: [&str; 11] = [
+    "Clients",
+    "CPU",
+    "Commandstats",
+    "Errorstats",
+    "Latencystats",
+    "Cluster",
+    "Hotgate",
+    "Hotkeys",
+    "Upstreams",
+    "Quotas",
+    "Sales",
+];
 
 /// Hot keys, quotas and sales listed; the API and `/metrics` have the rest.
 const ROWS_MAX: usize = 64;
@@ -143,6 +157,10 @@ impl<'a> Section<'a> {
     fn put(&mut self, field: &str, value: impl std::fmt::Display) {
         self.out.push_str(&format!("{field}:{value}\r\n"));
         self.written.insert(field.to_owned());
+    }
+
+    fn put_all(&mut self, lines: &[(String, String)]) {
+        lines.iter().for_each(|(field, value)| self.put(field, value));
     }
 
     /// What the servers say in this section, but for what has been written, which is the gateway's, and for `not`.
@@ -278,15 +296,6 @@ fn cpu(out: &mut Section<'_>, view: &View, _: &InfoFacts) {
     out.put("used_cpu_user", format_args!("{:.6}", view.process.cpu_user_s));
     for ThreadFigures { name: thread, cpu_s: seconds, .. } in &view.process.threads {
         out.put(&format!("used_cpu_thread_{thread}"), format_args!("{seconds:.2}"));
-    }
-}
-
-/// What the servers refused, in their words, and what the gateway did, in its own.
-fn errorstats(out: &mut Section<'_>, view: &View, facts: &InfoFacts) {
-    out.servers_say(facts, "Errorstats", &[]);
-    for kind in ErrorKind::ALL.iter().filter(|kind| view.merged.all.errors[kind.index()] > 0) {
-        let count = view.merged.all.errors[kind.index()];
-        out.put(&format!("errorstat_{}", kind.label()), format_args!("count={count}"));
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::shared::command_tallies::CommandCount;
 use crate::shared::courses::KeyCourse;
 use crate::shared::tallies::{
     AdmissionTallies, ClientTallies, CombineTallies, CombinedKeyTally, DetectorTallies, NodeTally,
@@ -51,6 +52,7 @@ impl Merged {
             request_time,
             gateway_time,
             upstream_time,
+            commands,
             clients,
             redirects,
             standouts,
@@ -76,6 +78,7 @@ impl Merged {
         all.request_time.merge(request_time);
         all.gateway_time.merge(gateway_time);
         all.upstream_time.merge(upstream_time);
+        all.commands.add(commands);
         add_clients(&mut all.clients, clients);
         for (place, node) in nodes.iter().enumerate() {
             add_node(all.node(place), node);
@@ -211,6 +214,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
         flushes_max,
         buffered_bytes,
         reply_us,
+        commands,
     } = theirs;
     mine.state = mine.state.max(*state);
     mine.requests += requests;
@@ -233,6 +237,7 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.flushes_max += flushes_max;
     mine.buffered_bytes += buffered_bytes;
     mine.reply_us.merge(reply_us);
+    mine.commands.merge(commands, CommandCount::add);
 }
 
 fn add_key(mine: &mut CombinedKeyTally, theirs: &CombinedKeyTally) {

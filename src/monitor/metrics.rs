@@ -6,7 +6,7 @@
 //! alerts that name a metric which is not here.
 //!
 //! Bounds of the labels: `class`, `outcome`, `kind`, `reason`, `state`, `direction` are closed enums; `node`
-//! is bounded by the topology; `cluster`, `route` and `tenant` by the configuration; `limit` and `zone` are closed enums; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
+//! is bounded by the topology; `command` by the command table, with one value for all that is not in it; `code` by as many words as Redis keeps; `cluster`, `route` and `tenant` by the configuration; `limit` and `zone` are closed enums; `key` by the top K of the hot set and by the quota keys tallied, `sku` by as many of the sales in use.
 
 use super::exposition::{Kind, Metric};
 
@@ -40,6 +40,12 @@ metrics! {
     STANDOUTS: Counter "hotgate_requests_standing_out_total" ["kind"] "Requests that SLOWLOG and COMMANDLOG show or would show: slow ones, large ones, those with a large reply.";
     REDIRECTS: Counter "hotgate_redirects_total" ["kind"] "Replies of Redis that sent a request elsewhere or asked for another try.";
 
+    COMMAND_CALLS: Counter "hotgate_command_calls_total" ["command"] "Requests that were run, by command: by Redis or by the gateway. Commands of a transaction count each.";
+    COMMAND_FAILED: Counter "hotgate_command_failed_total" ["command"] "Those that ended with an error.";
+    COMMAND_REJECTED: Counter "hotgate_command_rejected_total" ["command"] "Requests that were refused before they ran, by command: for their form, by a right, a quota or a limit, or by the state of the server.";
+    COMMAND_SECONDS: Histogram "hotgate_command_duration_seconds" ["command"] "Time from the last byte of a client's request to its queued reply, by command. What may block, what the gateway answers at once, and commands of transactions have none.";
+    ERROR_REPLIES: Counter "hotgate_error_replies_total" ["code"] "Error replies that clients got, by the word with which they begin; other for those beyond 128 words.";
+
     CLIENTS: Gauge "hotgate_clients" ["state"] "Client connections open now: all, and those that are blocked or subscribed.";
     CLIENTS_OPENED: Counter "hotgate_clients_opened_total" [] "Client connections accepted.";
     CLIENTS_CLOSED: Counter "hotgate_clients_closed_total" ["reason"] "Client connections ended, by reason.";
@@ -57,6 +63,8 @@ metrics! {
     CLUSTER_ERRORS: Counter "hotgate_cluster_errors_total" ["cluster"] "Error replies of the cluster's nodes, and requests lost with their connections and deadlines.";
     CLUSTER_BYTES: Counter "hotgate_cluster_bytes_total" ["cluster", "direction"] "Bytes read from (in) and written to (out) the nodes of the cluster.";
     CLUSTER_SECONDS: Histogram "hotgate_cluster_reply_duration_seconds" ["cluster"] "Times of the replies of the cluster's nodes. What may block has none.";
+    CLUSTER_COMMANDS: Counter "hotgate_cluster_commands_total" ["cluster", "command"] "Requests of clients that nodes of the cluster answered, by command. Flushes are left out. Absent with one cluster.";
+    CLUSTER_COMMAND_SECONDS: Counter "hotgate_cluster_command_seconds_total" ["cluster", "command"] "How long those answers took the nodes, summed up.";
     CLUSTER_HOT_KEYS: Gauge "hotgate_cluster_hot_keys" ["cluster"] "Hot keys that live in the cluster.";
     CLUSTER_SKEW: Gauge "hotgate_cluster_skew_ratio" ["cluster"] "The busiest master of the cluster by requests, by the mean of its masters: 1 where all have the same. Absent with one master, or without load.";
     ROUTE_SKEW: Gauge "hotgate_route_skew_ratio" ["route"] "The busiest of the clusters that a route names, by their mean: 1 where all have the same. Absent with one cluster, or without load.";
@@ -69,6 +77,8 @@ metrics! {
     TENANT_ERRORS: Counter "hotgate_tenant_errors_total" ["tenant"] "Errors that the tenant got, but for those of its limits.";
     TENANT_BYTES: Counter "hotgate_tenant_bytes_total" ["tenant", "direction"] "Bytes of the tenant's requests (in) and of their replies (out).";
     TENANT_SECONDS: Histogram "hotgate_tenant_request_duration_seconds" ["tenant"] "Time from a request of the tenant to its reply leaving in its turn.";
+    TENANT_COMMANDS: Counter "hotgate_tenant_commands_total" ["tenant", "command"] "Requests of the tenant that were answered, by command.";
+    TENANT_COMMAND_SECONDS: Counter "hotgate_tenant_command_seconds_total" ["tenant", "command"] "How long they took until their replies left in their turn, summed up.";
     TENANT_CLIENTS: Gauge "hotgate_tenant_clients" ["tenant"] "Connections of the tenant's user; absent where it is known by its keys.";
     TENANT_HOT_KEYS: Gauge "hotgate_tenant_hot_keys" ["tenant"] "Hot keys that are the tenant's by its pattern.";
 
@@ -82,6 +92,9 @@ metrics! {
     NODE_STATE: Gauge "hotgate_upstream_node_state" ["node", "state"] "1 for the worst state of the workers' connections to the node: idle, up, connecting, down.";
     NODE_REQUESTS: Counter "hotgate_upstream_node_requests_total" ["node"] "Requests written to the node.";
     NODE_ERRORS: Counter "hotgate_upstream_node_errors_total" ["node"] "Error replies of the node, and requests lost with its connections and deadlines.";
+    NODE_COMMANDS: Counter "hotgate_upstream_node_commands_total" ["node", "command"] "Requests of clients that the node answered, by command. Flushes are left out.";
+    NODE_COMMAND_SECONDS: Counter "hotgate_upstream_node_command_seconds_total" ["node", "command"] "How long those answers took the node, summed up; what may block left out.";
+    NODE_COMMAND_ERRORS: Counter "hotgate_upstream_node_command_errors_total" ["node", "command"] "Those answers that were errors.";
     NODE_REFUSALS: Counter "hotgate_upstream_node_refusals_total" ["node", "reason"] "Error replies that tell of a state of the server: oom, misconf, readonly, loading, busy, masterdown, clusterdown, noreplicas, noperm, noauth.";
     NODE_KEYS: Gauge "hotgate_upstream_node_keys" ["node"] "Keys that a master holds in database 0; absent where it may not be asked.";
     NODE_BYTES: Counter "hotgate_upstream_node_bytes_total" ["node", "direction"] "Bytes read from (in) and written to (out) the node.";

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::calm::Calm;
 use super::certificates;
 pub use super::clock::Clock;
+use super::commands::{self, CommandsInput, CommandsView};
 use super::figures::{kind_name, node_of, now, totals};
 use super::history::{Minutes, Ring};
 use super::losses::{Loss, Losses};
@@ -29,6 +30,7 @@ use super::turned_away::{Counts, Reason};
 use super::upsets::{Upsets, UpsetsView};
 use super::view::{Conditions, Histories, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
 use super::window::Window;
+use crate::command::CommandTable;
 use crate::detect::{HotKey, HotSet};
 use crate::shared::history::Step;
 use crate::shared::keys::KeyNames;
@@ -144,6 +146,7 @@ impl Sampler {
         let sales = sales::views((merged, &*(sources.sales_seen)()), &window, &sources.key_names);
         let hot_keys = self.hot_keys(&window, merged, &hot, &topology);
         let nodes = self.nodes(clock, [&window, &refusals], merged, &topology);
+        let (commands, command_table) = self.commands(snapshot, &window, (&nodes, &topology));
         let routes = route_figures::figures(RouteInput {
             window: &window,
             merged,
@@ -189,6 +192,8 @@ impl Sampler {
             stats,
             hot_keys,
             nodes,
+            commands,
+            command_table,
             routes,
             quotas,
             quotas_total,
@@ -203,6 +208,28 @@ impl Sampler {
             hot_set: Arc::clone(&hot),
             metric_keys_max: sources.metric_keys_max,
         }
+    }
+
+    /// Figures by command, and their names.
+    fn commands(
+        &self,
+        snapshot: &Snapshot,
+        window: &Window<'_>,
+        (nodes, topology): (&[NodeView], &Topology),
+    ) -> (CommandsView, Arc<CommandTable>) {
+        let long_base = self.base(snapshot, SELL_OUT_WINDOW_MS);
+        let seconds = seconds_between(&long_base, snapshot);
+        let table = (self.sources.commands)();
+        let figures = commands::figures(&CommandsInput {
+            window,
+            long: &Window { base: &long_base.merged, seconds },
+            merged: &snapshot.merged,
+            table: &table,
+            nodes,
+            topology,
+            clusters: &(self.sources.routes_view)().clusters,
+        });
+        (figures, table)
     }
 
     /// The youngest snapshot at least `age_ms` old, or the oldest; the snapshot itself when there is none.

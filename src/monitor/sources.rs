@@ -13,6 +13,7 @@ use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use super::routes::RoutesView;
 use super::turned_away::TurnedAway;
 use super::view::{Conditions, Identity, Readiness};
+use crate::command::CommandTable;
 use crate::detect::HotSet;
 use crate::route::Routes;
 use crate::shared::audit::{AuditEntry, Author};
@@ -53,6 +54,8 @@ pub struct Sources {
     pub routes_view: Latest<RoutesView>,
     /// The tenants, if there are any.
     pub tenants: Latest<Option<Arc<Tenants>>>,
+    /// The commands that are known.
+    pub commands: Latest<Arc<CommandTable>>,
     /// What the upstream says of itself.
     pub upstream: Latest<Arc<UpstreamFacts>>,
     /// What is wrong with the upstream as a whole, if anything is.

@@ -10,15 +10,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::commands::CommandsView;
 use super::ledger::LedgerView;
 use super::losses::Loss;
 use super::merged::Merged;
 pub use super::node_view::NodeView;
 use super::process_figures::ProcessFigures;
+pub use super::quantiles::Quantiles;
 use super::route_figures::RouteFigures;
 use super::sales::SaleView;
 use super::upsets::UpsetsView;
 use super::verdict::Status;
+use crate::command::CommandTable;
 use crate::detect::HotSet;
 use crate::shared::labels::EventKind;
 
@@ -37,6 +40,10 @@ pub struct View {
     pub hot_keys: Vec<HotKeyView>,
     /// In the order of node indexes; absent nodes are left out.
     pub nodes: Vec<NodeView>,
+    /// Commands, and the errors that they got.
+    pub commands: CommandsView,
+    /// What they are called.
+    pub command_table: Arc<CommandTable>,
     /// Clusters, routes and tenants.
     pub routes: RouteFigures,
     /// Those that matter most, the first of them first.
@@ -175,17 +182,6 @@ pub struct Now {
     pub admission_refused_per_s: f64,
     /// What the HTTP side turned away per second, by reason; only reasons that occurred.
     pub admin_turned_away_per_s: BTreeMap<&'static str, f64>,
-}
-
-/// Quantiles of a distribution of times, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Quantiles {
-    /// Half took at most this.
-    pub p50_us: f64,
-    /// All but one in a hundred.
-    pub p99_us: f64,
-    /// All but one in a thousand.
-    pub p999_us: f64,
 }
 
 /// Since the start, and levels.

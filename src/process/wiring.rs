@@ -106,6 +106,7 @@ impl Wiring {
             audit: Arc::clone(&prepared.audit),
             events: Arc::clone(&prepared.events),
             history: Arc::clone(&prepared.history),
+            commands_reset: ArcSwap::default(),
             command_log: Arc::new(CommandLog::default()),
             facts: config.clusters().map(|_| Arc::new(UpstreamFactsCell::default())).collect(),
             dialers: certificates.dialers.clone(),

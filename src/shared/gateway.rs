@@ -14,6 +14,7 @@ use super::audit::Audit;
 use super::certificates::CertificatesCell;
 use super::client_rows::ClientRowsPort;
 use super::command_log::CommandLog;
+use super::command_tallies::CommandTallies;
 use super::config_file::ConfigFile;
 use super::connections::Connections;
 use super::events::Events;
@@ -94,6 +95,8 @@ pub struct Gateway {
     pub events: Arc<Events>,
     /// How it fared over time.
     pub history: Arc<KeptHistory>,
+    /// What had been counted of commands when `CONFIG RESETSTAT` was done last: what clients ask for is counted from there.
+    pub commands_reset: ArcSwap<CommandTallies>,
     /// The requests that stood out.
     pub command_log: Arc<CommandLog>,
     /// What the servers of each cluster say of themselves, by [`ClusterId`]; see [`Gateway::facts_of`].

@@ -42,6 +42,8 @@ pub enum WorkerMessage {
     },
     /// The users have changed: look at them now, and say when it is done.
     UsersChanged(oneshot::Sender<()>),
+    /// Publish what has been counted up to now, and say when it is done.
+    PublishTallies(oneshot::Sender<()>),
     /// End the blocking command of a client, as `CLIENT UNBLOCK` does.
     Unblock {
         /// The client.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::command_tallies::{ByCommand, CommandCount};
 use super::histogram::Octaves;
 
 /// The rows.
@@ -66,6 +67,8 @@ pub struct TenantTally {
     /// From a request to its reply leaving, in microseconds, as its client sees it less the network: what comes before it on its
     /// connection is waited for.
     pub reply_us: Octaves,
+    /// Requests answered, by command. Their errors are not told apart here.
+    pub commands: ByCommand<CommandCount>,
 }
 
 impl TenantTallies {
@@ -84,7 +87,7 @@ impl TenantTallies {
 impl TenantTally {
     /// Adds what another worker has counted.
     pub fn add(&mut self, other: &Self) {
-        let Self { requests, refused, delayed, errors, bytes_in, bytes_out, reply_us } = other;
+        let Self { requests, refused, delayed, errors, bytes_in, bytes_out, reply_us, commands } = other;
         self.requests += requests;
         self.refused.iter_mut().zip(refused).for_each(|(mine, theirs)| *mine += theirs);
         self.delayed += delayed;
@@ -92,6 +95,7 @@ impl TenantTally {
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
         self.reply_us.merge(reply_us);
+        self.commands.merge(commands, CommandCount::add);
     }
 }
 

@@ -192,12 +192,14 @@ impl Worker {
         sent_ns: u64,
         reply: ReplyBytes<'_>,
     ) {
-        let spoken = self.upstreams.connections.get(connection).map(|upstream| upstream.version);
+        let upstream = self.upstreams.connections.get(connection);
+        let (spoken, node) =
+            (upstream.map(|upstream| upstream.version), upstream.map(|upstream| upstream.node));
         let settled = self.hot.cache.settle_fetch(&mut self.core, id, (connection, spoken), reply);
         let Some((fetch, reply)) = settled else { return };
         let upstream_ns = self.core.now_ns.saturating_sub(sent_ns);
         self.answer_waiters(fetch, shared(&reply), |place, class, received_ns| match place {
-            0 => Ended::fetched(class, received_ns, sent_ns),
+            0 => Ended::fetched(class, received_ns, sent_ns).at(node),
             _ => Ended::shared(class, Outcome::Combined, received_ns, upstream_ns),
         });
     }

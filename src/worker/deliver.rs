@@ -251,7 +251,7 @@ impl Worker {
         if !upstream.waiters.is_empty() {
             self.upstreams.wake_waiters(&mut self.core, key);
         }
-        self.count_reply(key, &pending, reply.as_slice());
+        let node = self.count_reply(key, &pending, reply.as_slice());
         if pending.losses > 0
             || self.upstreams.connections.get(key).is_some_and(|known| known.role() == Role::Shared(ALONE))
         {
@@ -273,7 +273,7 @@ impl Worker {
                     }
                     _ => reply,
                 };
-                self.clients.settle(&mut self.core, slot, Ended::forwarded(&pending), reply);
+                self.clients.settle(&mut self.core, slot, Ended::forwarded(&pending, node), reply);
             }
             Origin::Flush(flush) => self.hot.settle_flush(&mut self.core, flush, pending.sent_ns, reply),
             Origin::Sale(call) => self.hot.settle_sale(&mut self.core, call, pending.sent_ns, reply),

@@ -16,9 +16,10 @@ use super::owners::Worker;
 use super::policy::Policy;
 use super::reply::ReplyBytes;
 use super::resolve::{Resolved, resolve};
-use crate::command::{CommandId, Fan, Session};
+use crate::command::{CommandError, CommandId, Fan, Session};
 use crate::resp::{Request, encode};
 use crate::route::ClusterId;
+use crate::shared::command_tallies::CommandRow;
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 
 use super::errors::UpstreamError;
@@ -51,11 +52,13 @@ fn dispatch_one(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     let resolved = match resolve(&worker.core.snapshots, hasher, &mut client.session, request) {
         Ok(resolved) => resolved,
         Err(error) => {
+            client.replies.begin(row_of_refused(&worker.core.snapshots, request, &error));
             let verdict = decide_unknown(&mut client.session, request, &error);
             let flow = worker.act_here(key, verdict, None);
             return worker.taken(key, None, flow, Passed::Nothing);
         }
     };
+    client.replies.begin(CommandRow::of(resolved.command));
     let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
     let is_local = is_local(&verdict);
     if !worker.core.snapshots.topology.knows_all() && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
@@ -115,6 +118,18 @@ fn is_local(verdict: &Verdict) -> bool {
         verdict,
         Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Deny(..) | Verdict::Abort(_) | Verdict::HangUp(_)
     )
+}
+
+/// Where a request is counted that can't be carried out: with its command if only the number of its arguments is wrong.
+#[cold]
+fn row_of_refused(snapshots: &Snapshots, request: &Request<'_>, error: &CommandError) -> CommandRow {
+    let CommandError::Arity { of_subcommand } = error else { return CommandRow::UNKNOWN };
+    let command = snapshots.commands.lookup(request.name());
+    let command = match of_subcommand {
+        true => command.and_then(|id| snapshots.commands.subcommand(id, request.arg(1)?)),
+        false => command,
+    };
+    command.map_or(CommandRow::UNKNOWN, CommandRow::of)
 }
 
 /// A cluster that a request goes to and of which nothing is known yet.

@@ -22,7 +22,10 @@ impl Worker {
         let sequence = match operations {
             1 => {
                 let suppressed = client.take_suppressed();
-                client.replies.push_waiting(suppressed)
+                match op {
+                    Op::Transaction { .. } => client.replies.push_transaction(suppressed),
+                    _ => client.replies.push_waiting(suppressed),
+                }
             }
             _ => client.replies.push_waiting_run(operations),
         };

@@ -10,28 +10,35 @@ use crate::resp::encode;
 use crate::shared::ending::Ending;
 use crate::shared::error_words::ErrorWords;
 use crate::shared::labels::{ErrorKind, RequestClass};
+use crate::shared::topology::NodeIndex;
 
 impl Worker {
     /// Ends a request that was forwarded, with the reply that Redis gave to it.
     #[inline]
     pub(super) fn finish_forwarded(&mut self, key: UpstreamKey, pending: &Pending, reply: ReplyBytes<'_>) {
-        self.count_reply(key, pending, reply.as_slice());
+        let node = self.count_reply(key, pending, reply.as_slice());
         if let Some(slot) = pending.origin.slot() {
-            self.clients.settle(&mut self.core, slot, Ended::forwarded(pending), reply);
+            self.clients.settle(&mut self.core, slot, Ended::forwarded(pending, node), reply);
         }
     }
 
-    /// Counts a reply that has come from the connection `key` for the node and the key. Whoever waited for it ends by itself.
+    /// Counts a reply that has come from the connection `key` for the node and the key, and says which node that is. Whoever waited for it
+    /// ends by itself.
     // Each request comes through here: the call would cost it some twenty instructions.
     #[inline(always)]
-    pub(super) fn count_reply(&mut self, key: UpstreamKey, pending: &Pending, reply: &[u8]) {
+    pub(super) fn count_reply(
+        &mut self,
+        key: UpstreamKey,
+        pending: &Pending,
+        reply: &[u8],
+    ) -> Option<NodeIndex> {
         // How long replicas take says nothing about how long the node does, and a probe is to be refused.
         if let Origin::Confirmation(_) | Origin::Probe(_) = pending.origin {
-            return;
+            return None;
         }
-        let Some(upstream) = self.upstreams.connections.get(key) else { return };
+        let node = self.upstreams.connections.get(key)?.node;
         let tallies = &mut self.core.tallies;
-        let tally = tallies.node(upstream.node.position());
+        let tally = tallies.node(node.position());
         tally.requests += 1;
         if pending.class != RequestClass::Blocking {
             tally.reply_us.record(self.core.now_ns.saturating_sub(pending.sent_ns) / 1000);
@@ -48,6 +55,7 @@ impl Worker {
         if let Origin::Flush(_) | Origin::Behind(_) | Origin::Sale(_) = pending.origin {
             self.core.time_own(pending.sent_ns);
         }
+        Some(node)
     }
 
     /// Ends a request with `reply` if Redis said something, else with `error`.

@@ -49,6 +49,10 @@ impl Worker {
                 self.look_at_snapshots();
                 let _ = reply.send(());
             }
+            WorkerMessage::PublishTallies(reply) => {
+                self.publish_tallies();
+                let _ = reply.send(());
+            }
             WorkerMessage::Unblock { id, error, reply } => self.unblock(id, error, reply),
             WorkerMessage::FindClient { id, reply } => {
                 let _ = reply.send(self.clients.by_id(id).map(ClientKey::to_number));

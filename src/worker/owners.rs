@@ -171,12 +171,17 @@ impl Worker {
         self.test_tracking_connections();
         self.hot.hand_over_slice(&mut self.core);
         self.hot.publish_courses(&mut self.core);
-        self.core.flush_times();
-        self.core.tallies.near = self.upstreams.reads;
-        self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
+        self.publish_tallies();
         // A queue that is not seen again is forgotten within a second.
         self.core.tallies.nodes.iter_mut().for_each(|tally| tally.queue_us /= 2);
         debug_assert!(self.upstreams.is_census_right(), "a connection has changed without being counted");
+    }
+
+    /// Lets other threads see what has been counted so far.
+    pub(super) fn publish_tallies(&mut self) {
+        self.core.flush_times();
+        self.core.tallies.near = self.upstreams.reads;
+        self.core.gateway.workers[self.core.index].tallies.publish(&self.core.tallies);
     }
 
     /// While the whole process stood still (a suspended machine, a container without its share of time), nobody was silent:

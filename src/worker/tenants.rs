@@ -28,6 +28,7 @@ use super::turn::turn;
 use crate::command::Session;
 use crate::resp::{Request, encode};
 use crate::route::tenants::TenantId;
+use crate::shared::command_tallies::CommandRow;
 use crate::shared::labels::CloseReason;
 use crate::shared::tenant_tallies::TenantLimit;
 use crate::shared::tenants::Tenant;
@@ -118,7 +119,7 @@ impl Worker {
             let tenancy = client.tenancy.as_mut()?;
             tenancy.held_since_ns = None;
             if let Some(first) = concerned.first() {
-                tenancy.note(*first, sequence, now_ns);
+                tenancy.note(*first, CommandRow::of(resolved.command), sequence, now_ns);
             }
             tenancy.at_hand = concerned;
             return None;

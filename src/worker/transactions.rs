@@ -95,6 +95,9 @@ impl Worker {
                 Turn::Folds => None,
             };
         }
+        if let Some(client) = self.clients.all.get_mut(client_key) {
+            client.replies.begin_transaction(transaction.runs.clone());
+        }
         let is_short = transaction.commands.len() < LONG_REQUEST_BYTES && !self.hot.is_copied(name, hash);
         let op = if is_short { transaction_op(&transaction.commands) } else { None };
         Some(self.combine(client_key, resolved, (key, name), op.map(|op| (op, Verb::default()))))

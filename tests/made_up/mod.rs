@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use hotgate::admission::QuotaAction;
+use hotgate::command::CommandTable;
 use hotgate::detect::{Class, HotKey, HotSet, KeyName, Rates};
 use hotgate::monitor::notify::NoticeFigures;
 use hotgate::monitor::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
@@ -90,6 +91,7 @@ impl Stage {
         Sources {
             routes_view: Box::new(Default::default),
             tenants: Box::new(|| None),
+            commands: Box::new(|| Arc::new(CommandTable::builtin())),
             identity: Identity {
                 version: "0.1.0".into(),
                 id: "5f1c0a3e9b7d24681357acebdf0246813579bdf0".into(),

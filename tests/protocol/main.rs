@@ -15,6 +15,7 @@ mod administration;
 mod auth;
 mod clients_bound;
 mod cluster_pose;
+mod command_figures;
 mod command_log;
 mod commands_cluster;
 mod commands_single;

@@ -61,7 +61,7 @@ commands! { SERVER: Server []
     "latency|doctor"           2 [ADMIN NOSCRIPT LOADING STALE]     []                 OneServer(SPEAKS_OF_ONE_NODE), "2.8.13" "Return a human readable latency analysis report";
     "latency|graph"            3 [ADMIN NOSCRIPT LOADING STALE]     []                 OneServer(SPEAKS_OF_ONE_NODE), "2.8.13" "Return a latency graph for the event";
     "latency|help"             2 [LOADING STALE]                    []                 AnyNode,                   "2.8.13" "Show helpful text about the different subcommands";
-    "latency|histogram"       -2 [ADMIN NOSCRIPT LOADING STALE]     []                 OneServer(SPEAKS_OF_ONE_NODE), "7.0.0" "Return the cumulative distribution of latencies of a subset of commands or all";
+    "latency|histogram"       -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Latency),     "7.0.0" "Return the cumulative distribution of latencies of a subset of commands or all";
     "latency|history"          3 [ADMIN NOSCRIPT LOADING STALE]     []                 OneServer(SPEAKS_OF_ONE_NODE), "2.8.13" "Return timestamp-latency samples for the event";
     "latency|latest"           2 [ADMIN NOSCRIPT LOADING STALE]     []                 OneServer(SPEAKS_OF_ONE_NODE), "2.8.13" "Return the latest latency samples for all events";
     "latency|reset"           -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::ResetLog),  "2.8.13" "Reset latency data for one or more events";

@@ -26,6 +26,7 @@ mod allowance;
 mod assets;
 mod audit;
 mod clients;
+mod commands;
 mod connections;
 mod control_thread;
 mod csv;
@@ -152,6 +153,7 @@ fn router(
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
+        .route("/api/commands", get(commands::list))
         .route("/api/routes", get(routes))
         .route("/api/tenants", get(tenants))
         .route("/api/sales", get(sales::list).post(sales::change))

@@ -26,6 +26,7 @@ pub mod output;
 pub mod replies;
 pub mod session;
 mod settle;
+pub mod settled;
 mod stall;
 pub mod subscriptions;
 pub mod tenancy;

@@ -11,7 +11,9 @@ use bytes::Bytes;
 
 use super::merge::Merge;
 use super::output::Output;
+use super::settled::{Ran, Settled};
 use crate::limits::{HELD_INLINE_BYTES_MAX, KEPT_BYTES_MAX};
+use crate::shared::command_tallies::CommandRow;
 use crate::worker::reply::ReplyBytes;
 
 /// A reply that is complete but not yet due.
@@ -25,6 +27,8 @@ enum Kept {
 enum Reply {
     /// One reply is awaited.
     Waiting,
+    /// The reply to an `EXEC` is awaited, which runs these commands.
+    Running(Box<[CommandRow]>),
     /// Several replies are awaited, to be merged.
     Merging(Box<Merge>),
     /// ReplyBytes, behind others that are not.
@@ -34,6 +38,8 @@ enum Reply {
 #[derive(Debug)]
 struct Slot {
     reply: Reply,
+    /// What took it.
+    command: CommandRow,
     /// The client asked not to be answered (`CLIENT REPLY OFF|SKIP`).
     suppressed: bool,
 }
@@ -65,6 +71,10 @@ pub struct ReplyQueue {
     head: u32,
     /// Bytes of replies that are held out of order.
     held_bytes: usize,
+    /// The command of the request at hand, which the slots that are taken now are for.
+    at_hand: CommandRow,
+    /// What that runs, if it is an `EXEC`.
+    runs: Option<Box<[CommandRow]>>,
 }
 
 impl ReplyQueue {
@@ -114,16 +124,44 @@ impl ReplyQueue {
         ahead > self.slots.len() || self.slots.is_empty()
     }
 
+    /// A request is at hand: slots that are taken from now on are for it.
+    #[inline]
+    pub fn begin(&mut self, command: CommandRow) {
+        self.at_hand = command;
+    }
+
+    /// The command of the request at hand.
+    pub fn at_hand(&self) -> CommandRow {
+        self.at_hand
+    }
+
+    /// The request at hand is an `EXEC` that runs these.
+    pub fn begin_transaction(&mut self, commands: Vec<CommandRow>) {
+        self.runs = Some(commands.into());
+    }
+
+    /// The command that took the slot `sequence`, while that is in the queue.
+    pub fn command_of(&self, sequence: u32) -> Option<CommandRow> {
+        self.slots.get(sequence.wrapping_sub(self.head) as usize).map(|slot| slot.command)
+    }
+
     /// Takes the next slot for a request that is about to be forwarded; returns its sequence number.
     pub fn push_waiting(&mut self, suppressed: bool) -> u32 {
         self.push(Reply::Waiting, suppressed)
     }
 
+    /// Takes the next slot for the `EXEC` at hand.
+    pub fn push_transaction(&mut self, suppressed: bool) -> u32 {
+        let runs = self.runs.take().unwrap_or_default();
+        self.push(Reply::Running(runs), suppressed)
+    }
+
     /// Takes the next slots for so many equal requests, whose replies come together; returns the first one's sequence
     /// number.
     pub fn push_waiting_run(&mut self, requests: u32) -> u32 {
-        let sequence = self.next_sequence();
-        self.slots.extend((0..requests).map(|_| Slot { reply: Reply::Waiting, suppressed: false }));
+        let (sequence, command) = (self.next_sequence(), self.at_hand);
+        let slot = || Slot { reply: Reply::Waiting, command, suppressed: false };
+        self.slots.extend((0..requests).map(|_| slot()));
         sequence
     }
 
@@ -153,23 +191,38 @@ impl ReplyQueue {
         self.push(Reply::Kept(held), suppressed);
     }
 
-    /// Settles slot `sequence` (its part `part` when it merges). A sequence that is not in the queue is ignored.
-    pub fn settle(&mut self, sequence: u32, part: u32, reply: ReplyBytes<'_>, output: &mut Output) {
+    /// Settles slot `sequence` (its part `part` when it merges), and says what that does. A sequence that is not in the queue is ignored.
+    pub fn settle(
+        &mut self,
+        sequence: u32,
+        part: u32,
+        reply: ReplyBytes<'_>,
+        output: &mut Output,
+    ) -> Option<Settled> {
         let index = sequence.wrapping_sub(self.head) as usize;
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let slot = self.slots.get_mut(index)?;
+        let mut settled = Settled::whole(slot.command, reply.as_slice());
         let reply = match &mut slot.reply {
             Reply::Waiting => reply,
-            Reply::Merging(merge) => match merge.add(part as usize, reply.into_bytes()) {
-                Some(whole) => ReplyBytes::Owned(whole),
-                None => return,
-            },
-            Reply::Kept(_) => return,
+            Reply::Running(commands) => {
+                settled.ran = Ran::of(commands, reply.as_slice());
+                reply
+            }
+            Reply::Merging(merge) => {
+                let part_settled = Settled::part(slot.command, reply.as_slice());
+                let Some(whole) = merge.add(part as usize, reply.into_bytes()) else {
+                    return Some(part_settled);
+                };
+                settled = Settled::whole(slot.command, &whole);
+                ReplyBytes::Owned(whole)
+            }
+            Reply::Kept(_) => return None,
         };
         if index > 0 {
             let held = keep(reply);
             self.held_bytes += held.len();
             slot.reply = Reply::Kept(held);
-            return;
+            return Some(settled);
         }
         let suppressed = slot.suppressed;
         self.pop();
@@ -179,16 +232,24 @@ impl ReplyQueue {
         if self.has_due() {
             self.release_held(output);
         }
+        Some(settled)
     }
 
-    /// Settles a run of slots, of which `sequence` is the first, with their replies one behind the other. A run that is not
-    /// in the queue is ignored.
-    pub fn settle_run(&mut self, sequence: u32, requests: u32, replies: ReplyBytes<'_>, output: &mut Output) {
+    /// Settles a run of slots of one command, of which `sequence` is the first, with their replies one behind the other: all errors, or
+    /// none. A run that is not in the queue is ignored.
+    pub fn settle_run(
+        &mut self,
+        sequence: u32,
+        requests: u32,
+        replies: ReplyBytes<'_>,
+        output: &mut Output,
+    ) -> Option<Settled> {
         let first = sequence.wrapping_sub(self.head) as usize;
         let run = first..first.saturating_add(requests as usize);
         if run.end > self.slots.len() {
-            return;
+            return None;
         }
+        let settled = Settled::whole(self.slots.get(first)?.command, replies.as_slice());
         if first > 0 {
             // The first slot holds all of them; the others have nothing to add when their turn comes.
             let held = keep(replies);
@@ -197,12 +258,13 @@ impl ReplyQueue {
             for slot in self.slots.range_mut(run) {
                 slot.reply = Reply::Kept(held.take().unwrap_or(Kept::NOTHING));
             }
-            return;
+            return Some(settled);
         }
         self.slots.drain(run);
         self.head = self.head.wrapping_add(requests);
         write(replies, output);
         self.release_held(output);
+        Some(settled)
     }
 
     /// The reply at the head goes out whatever the client has said: it is one that Redis counts as a push.
@@ -232,7 +294,7 @@ impl ReplyQueue {
 
     fn release_held(&mut self, output: &mut Output) {
         while self.has_due() {
-            let Some(Slot { reply: Reply::Kept(held), suppressed }) = self.pop() else { return };
+            let Some(Slot { reply: Reply::Kept(held), suppressed, .. }) = self.pop() else { return };
             self.held_bytes -= held.len();
             if suppressed {
                 continue;
@@ -246,7 +308,7 @@ impl ReplyQueue {
 
     fn push(&mut self, reply: Reply, suppressed: bool) -> u32 {
         let sequence = self.head.wrapping_add(self.slots.len() as u32);
-        self.slots.push_back(Slot { reply, suppressed });
+        self.slots.push_back(Slot { reply, command: self.at_hand, suppressed });
         sequence
     }
 

@@ -1,5 +1,6 @@
 //! (d) A reply finds its client: into its slot of the reply queue, or, unasked for, to the end of its output.
 
+use super::settled::Settled;
 use super::{Client, Clients, Gate, Phase};
 use crate::config::Limits;
 use crate::limits::OUTPUT_SHARE_SERVED;
@@ -21,7 +22,7 @@ impl Clients {
     #[inline]
     pub fn settle(&mut self, core: &mut Core, slot: ReplySlot, ended: Ended, reply: ReplyBytes<'_>) {
         self.settle_with(core, slot, (ended, 1), reply, |client, reply| {
-            client.replies.settle(slot.sequence, slot.part, reply, &mut client.output);
+            client.replies.settle(slot.sequence, slot.part, reply, &mut client.output)
         });
     }
 
@@ -35,7 +36,7 @@ impl Clients {
         replies: ReplyBytes<'_>,
     ) {
         self.settle_with(core, slot, (ended, requests), replies, |client, replies| {
-            client.replies.settle_run(slot.sequence, requests, replies, &mut client.output);
+            client.replies.settle_run(slot.sequence, requests, replies, &mut client.output)
         });
     }
 
@@ -46,22 +47,23 @@ impl Clients {
         slot: ReplySlot,
         (ended, requests): (Ended, u32),
         reply: ReplyBytes<'a>,
-        settle: impl FnOnce(&mut Client, ReplyBytes<'a>),
+        settle: impl FnOnce(&mut Client, ReplyBytes<'a>) -> Option<Settled>,
     ) {
         let key = slot.client;
-        core.count_ended(ended, requests);
         if ended.hangs_up() {
+            let client = self.all.get(key);
+            let lost = client.and_then(|client| client.replies.command_of(slot.sequence)).map(Settled::lost);
+            core.count_ended(ended, requests, lost.as_ref());
             return self.hang_up(core, key, CloseReason::UpstreamLost);
         }
-        let Some(client) = self.all.get_mut(key) else { return };
-        if let Phase::Dead(_) = client.phase {
-            return;
-        }
+        let alive = self.all.get_mut(key).filter(|client| !matches!(client.phase, Phase::Dead(_)));
+        let Some(client) = alive else { return core.count_ended(ended, requests, None) };
         let (unanswered, reply_bytes) = (client.replies.len(), reply.as_slice().len());
         if client.tenancy.is_some() {
             client.count_reply(core, slot.sequence, reply.as_slice());
         }
-        settle(client, reply);
+        let settled = settle(client, reply);
+        core.count_ended(ended, requests, settled.as_ref());
         let at_rest = client.replies.is_empty() && !client.paused;
         client.window.settled(requests, reply_bytes, unanswered, at_rest);
         client.mark_dirty(&mut self.dirty);
@@ -75,7 +77,7 @@ impl Clients {
 
     /// Ends the request at hand: counts it, and answers it in its turn.
     pub fn answer(&mut self, core: &mut Core, key: ClientKey, ended: Ended, reply: ReplyBytes<'_>) {
-        core.count_ended(ended, 1);
+        self.count_at_hand(core, key, ended, reply.as_slice());
         let tenancy = self.all.get_mut(key).filter(|client| client.tenancy.is_some());
         if let Some(client) = tenancy {
             let sequence = client.replies.next_sequence();
@@ -87,14 +89,19 @@ impl Clients {
     }
 
     /// Ends a request that gets no reply.
-    pub fn end_silently(&mut self, core: &mut Core, ended: Ended) {
-        core.count_ended(ended, 1);
+    pub fn end_silently(&mut self, core: &mut Core, key: ClientKey, ended: Ended) {
+        self.count_at_hand(core, key, ended, b"");
     }
 
     /// Ends a request by the end of its client's connection.
     pub fn end_by_hang_up(&mut self, core: &mut Core, key: ClientKey, ended: Ended) {
-        core.count_ended(ended, 1);
+        self.count_at_hand(core, key, ended, b"");
         self.hang_up(core, key, CloseReason::UpstreamLost);
+    }
+
+    fn count_at_hand(&self, core: &mut Core, key: ClientKey, ended: Ended, reply: &[u8]) {
+        let at_hand = self.all.get(key).map(|client| Settled::at_hand(client.replies.at_hand(), reply));
+        core.count_ended(ended, 1, at_hand.as_ref());
     }
 
     /// Answers the request at hand with an error of the gateway's own.

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::route::tenants::TenantId;
+use crate::shared::command_tallies::CommandRow;
 use crate::shared::tenant_tallies::TenantTallies;
 use crate::shared::tenants::Place;
 
@@ -21,6 +22,7 @@ struct Note {
     /// How many there are.
     requests: u32,
     tenant: TenantId,
+    command: CommandRow,
     received_ns: u64,
 }
 
@@ -42,8 +44,8 @@ pub struct Tenancy {
 
 impl Tenancy {
     /// Notes the request at hand, which will have the slot `sequence`.
-    pub fn note(&mut self, tenant: TenantId, sequence: u32, received_ns: u64) {
-        self.notes.push_back(Note { sequence, requests: 1, tenant, received_ns });
+    pub fn note(&mut self, tenant: TenantId, command: CommandRow, sequence: u32, received_ns: u64) {
+        self.notes.push_back(Note { sequence, requests: 1, tenant, command, received_ns });
     }
 
     /// The request that was noted last has to come again.
@@ -100,7 +102,11 @@ impl Tenancy {
 fn count(note: &Note, requests: u32, now_ns: u64, tallies: &mut TenantTallies) {
     let Some(row) = tallies.rows.get_mut(note.tenant.position()) else { return };
     row.requests += u64::from(requests);
-    let us = now_ns.saturating_sub(note.received_ns) / 1000;
+    let took_ns = now_ns.saturating_sub(note.received_ns);
+    let us = took_ns / 1000;
+    let count = row.commands.row(note.command);
+    count.calls += u64::from(requests);
+    count.sum_ns = count.sum_ns.wrapping_add(took_ns.wrapping_mul(u64::from(requests)));
     (0..requests).for_each(|_| row.reply_us.record(us));
 }
 
@@ -121,10 +127,10 @@ mod tests {
         let (mut tenancy, mut tallies) = (Tenancy::default(), tallies());
         let (a, b) = (TenantId(0), TenantId(1));
         let first = u32::MAX - 1;
-        tenancy.note(a, first, 0);
-        tenancy.note(b, first.wrapping_add(2), 0);
+        tenancy.note(a, CommandRow::UNKNOWN, first, 0);
+        tenancy.note(b, CommandRow::UNKNOWN, first.wrapping_add(2), 0);
         tenancy.repeat(3);
-        tenancy.note(a, first.wrapping_add(6), 0);
+        tenancy.note(a, CommandRow::UNKNOWN, first.wrapping_add(6), 0);
         tenancy.take_back();
         let whose: Vec<Option<TenantId>> = (0..7).map(|at| tenancy.replied(first.wrapping_add(at))).collect();
         assert_eq!(whose, [Some(a), None, Some(b), Some(b), Some(b), None, None]);
@@ -139,7 +145,7 @@ mod tests {
         assert_eq!(counts(&mut tenancy, 9), [1, 3]);
         assert_eq!(tallies.rows[1].reply_us.count(), 3);
         // Two that were answered at once, and took no slot.
-        (0..2).for_each(|_| tenancy.note(a, first.wrapping_add(9), 0));
+        (0..2).for_each(|_| tenancy.note(a, CommandRow::UNKNOWN, first.wrapping_add(9), 0));
         tenancy.left(first.wrapping_add(9), 5_000, &mut tallies);
         assert_eq!(tallies.rows[0].requests, 1);
         tenancy.all_left(5_000, &mut tallies);

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::behind::BarrierKeys;
 use crate::resp::{RespVersion, Span, encode};
 use crate::route::SlotAt;
+use crate::shared::command_tallies::CommandRow;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
 
@@ -41,6 +42,8 @@ pub struct Transaction {
     pub count: usize,
     /// How many commands are queued in all.
     pub queued: usize,
+    /// Those that Redis runs and that are no `HELLO`, in order, for the figures by command.
+    pub runs: Vec<CommandRow>,
     /// All of them in order, as soon as one is not Redis's alone.
     pub steps: Vec<Step>,
     /// Bytes of those that the gateway does.

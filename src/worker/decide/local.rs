@@ -112,6 +112,7 @@ pub fn answer(
         Local::Administer
         | Local::ResetLog
         | Local::CommandLog
+        | Local::Latency
         | Local::Acl
         | Local::Config
         | Local::Info

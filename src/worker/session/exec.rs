@@ -70,7 +70,8 @@ impl Sessions<'_> {
         pending: &Pending,
         reply: ReplyBytes<'_>,
     ) {
-        let (key, ended) = (slot.client, Ended::forwarded(pending));
+        let node = self.upstreams.connections.get(connection).map(|upstream| upstream.node);
+        let (key, ended) = (slot.client, Ended::forwarded(pending, node));
         let Some(client) = self.clients.all.get_mut(key) else {
             // A watched connection has been taken back when the client went; nobody knows what this one is like.
             if let (Hook::OwnTransaction, Some(upstream)) =
@@ -140,6 +141,7 @@ impl Sessions<'_> {
     pub fn exec_here(&mut self, key: ClientKey, transaction: Transaction) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         let suppressed = transaction.suppressed;
+        self.core.count_call(client.replies.at_hand());
         let mut head = Vec::new();
         encode::array(&mut head, transaction.queued);
         let is_unwanted = suppressed || client.session.replies == Replies::Off;

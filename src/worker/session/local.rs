@@ -72,7 +72,7 @@ impl Sessions<'_> {
         let answer = local::answer(local, &surroundings, &mut client.session, request, &mut reply);
         match answer {
             Answer::Done => self.reply(key, &reply),
-            Answer::Silent => self.clients.end_silently(self.core, Ended::answered(RequestClass::Local)),
+            Answer::Silent => self.clients.end_silently(self.core, key, Ended::answered(RequestClass::Local)),
             Answer::Close => {
                 self.reply(key, &reply);
                 if let Some(client) = self.clients.all.get_mut(key) {

@@ -59,8 +59,11 @@ impl Sessions<'_> {
         self.clients.answer(self.core, key, ended, ReplyBytes::Borrowed(reply));
     }
 
-    /// Answers what opens, fills or leaves a transaction: that is counted with its `EXEC`.
+    /// Answers what opens or leaves a transaction: that is counted with its `EXEC`, but for the calls of its command.
     fn reply_in_transaction(&mut self, key: ClientKey, reply: &[u8]) {
+        if let Some(client) = self.clients.all.get(key) {
+            self.core.count_call(client.replies.at_hand());
+        }
         self.clients.add_reply(key, ReplyBytes::Borrowed(reply));
     }
 }

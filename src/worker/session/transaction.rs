@@ -18,7 +18,7 @@ use crate::route::SlotAt;
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::client::Gate;
 use crate::worker::client::session::Replies;
-use crate::worker::client::transaction::{Transaction, TransactionState, Watch};
+use crate::worker::client::transaction::{Step, Transaction, TransactionState, Watch};
 use crate::worker::decide::{CROSSSLOT, Part};
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
@@ -110,13 +110,16 @@ impl Sessions<'_> {
             );
             return self.refuse(key, ErrorKind::Overload, &text);
         }
+        if matches!(step, Step::Redis(_) | Step::Select(_)) {
+            transaction.runs.push(client.replies.at_hand());
+        }
         transaction.queue(step, request.bytes());
         transaction.slot = transaction.slot.or(slot);
         transaction.runs_in_default |= runs_in_default;
         transaction.readonly &= readonly;
         transaction.scripts |= runs_script(request.name());
         transaction.swaps |= is_swap(request.name());
-        self.reply_in_transaction(key, b"+QUEUED\r\n");
+        self.clients.add_reply(key, ReplyBytes::Borrowed(b"+QUEUED\r\n"));
         Flow::Next
     }
 
@@ -174,7 +177,8 @@ impl Sessions<'_> {
         client.session.swaps = swaps;
         let suppressed = client.take_suppressed();
         transaction.suppressed = suppressed && client.session.replies == Replies::On;
-        let sequence = client.replies.push_waiting(suppressed);
+        client.replies.begin_transaction(transaction.runs.clone());
+        let sequence = client.replies.push_transaction(suppressed);
         let (route, readonly) = match hook {
             Hook::Transaction => {
                 (transaction.slot.map_or(Route::Messages, Route::Slot), transaction.readonly)
