@@ -21,6 +21,7 @@ use crate::monitor::sources::Sources;
 use crate::monitor::view::Identity;
 use crate::net::BoundListener;
 use crate::shared::gateway::{Gateway, Stage};
+use crate::shared::key_modes::KeyModePort;
 use crate::shared::keys::KeyNames;
 use crate::shared::quota_changes::QuotaChangePort;
 
@@ -37,7 +38,7 @@ pub struct Monitoring {
 /// Sets monitoring up on the control runtime.
 pub fn start(
     gateway: &Arc<Gateway>,
-    quota_changes: QuotaChangePort,
+    changes: (QuotaChangePort, KeyModePort),
     quotas: QuotaList,
     config_file: String,
 ) -> Monitoring {
@@ -47,7 +48,7 @@ pub fn start(
     let webhook =
         webhook_settings(&config).map(|settings| WebhookQueue::start(settings, Arc::clone(&figures)));
     let notifier = Notifier::new(gateway.id.clone(), key_names.clone(), Arc::clone(&figures), webhook);
-    let sources = Arc::new(sources(gateway, quota_changes, quotas, config_file, figures, key_names));
+    let sources = Arc::new(sources(gateway, changes, quotas, config_file, figures, key_names));
     let mut sampler = Sampler::new(Arc::clone(&sources), unix_ms());
     let first = sampler.tick(Clock { monotonic_ms: 0, unix_ms: unix_ms() });
     let board = Arc::new(Board::new(Frame::new(first, sampler.history())));
@@ -108,7 +109,7 @@ fn digest_of(text: &str) -> Option<[u8; 32]> {
 
 fn sources(
     gateway: &Arc<Gateway>,
-    quota_changes: QuotaChangePort,
+    (quota_changes, key_modes): (QuotaChangePort, KeyModePort),
     list: QuotaList,
     config_file: String,
     notices: Arc<NoticeFigures>,
@@ -161,6 +162,8 @@ fn sources(
         metric_keys_max: gateway.config.load().admin.metric_keys_max,
         clients: gateway.client_rows.clone(),
         quota_changes,
+        key_modes,
+        key_histories: Arc::default(),
         audit: Box::new(move |count| audited.audit.latest(count)),
         note_change: Box::new(move |entry| noting.audit.record(entry)),
         events: Arc::clone(&gateway.events),

@@ -22,6 +22,7 @@ pub mod hangup;
 pub mod history_file;
 pub mod hot_set;
 pub mod kept_file;
+pub mod key_modes;
 pub mod ledger_watch;
 mod masters;
 mod owner;

@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use signal_hook::consts::SIGHUP;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 use super::descriptors::{Descriptors, TooFewDescriptors};
 use super::hangup;
+use super::key_modes::HeldModes;
 use super::password_commands::PasswordCommands;
 use super::rights::missing_rights;
 use super::service_manager;
@@ -26,6 +27,7 @@ use crate::config::{Change, Config, Overrides};
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::Gateway;
+use crate::shared::key_modes::{KeyMode, KeyModeChange};
 use crate::shared::tenants::Tenants;
 
 /// Between two looks at the files that hold secrets. A new content is taken when two looks have found it, so one that is half written
@@ -55,6 +57,8 @@ pub struct Reloader {
     pub password_commands: PasswordCommands,
     /// Told of what concerns the keeper of each cluster, by [`crate::route::ClusterId`].
     pub keepers: Vec<watch::Sender<KeeperSettings>>,
+    /// What operators say of folding single keys.
+    pub key_modes: HeldModes,
     /// Told that the configuration is another, for whoever reads files that it names.
     pub reloaded: Arc<Notify>,
 }
@@ -68,8 +72,18 @@ struct SecretLooks {
     refused: Option<Config>,
 }
 
-/// Reloads at each SIGHUP, and looks at the files that hold secrets between them.
-pub async fn follow_reloads(mut reloader: Reloader) {
+/// What the reloader does next.
+enum Task {
+    /// It reads the file again, since somebody sent the signal; none: the process ends.
+    Read(Option<Author>),
+    /// It takes write-behind out or back in.
+    Journal,
+    /// It takes what an operator says of one key.
+    Mode(KeyModeChange),
+}
+
+/// Reloads at each SIGHUP, takes what operators say of single keys, and looks at the files that hold secrets between them.
+pub async fn follow_reloads(mut reloader: Reloader, mut changes: mpsc::Receiver<KeyModeChange>) {
     let mut hangups = match hangup::listen(SIGHUP, "SIGHUP") {
         Ok(hangups) => hangups,
         Err(error) => {
@@ -80,46 +94,21 @@ pub async fn follow_reloads(mut reloader: Reloader) {
     let mut looks = SecretLooks::default();
     let mut journal_given = reloader.gateway.journal_given.subscribe();
     loop {
-        let hangup = async {
+        let task = async {
             tokio::select! {
-                hangup = hangups.recv() => Some(hangup),
+                by = hangups.recv() => Task::Read(by),
                 // The sender lives as long as the gateway does.
-                _ = journal_given.changed() => None,
+                _ = journal_given.changed() => Task::Journal,
+                Some(change) = changes.recv() => Task::Mode(change),
             }
         };
-        let hangup = match timeout(SECRETS_PERIOD, hangup).await {
-            Ok(Some(hangup)) => Ok(hangup),
-            Ok(None) => {
-                reloader.follow_journal();
-                continue;
-            }
-            Err(elapsed) => Err(elapsed),
-        };
-        let by = match hangup {
-            Ok(Some(by)) => by,
-            Ok(None) => return,
-            Err(_) => {
-                reloader.look_at_secrets(&mut looks).await;
-                continue;
-            }
-        };
-        service_manager::say_reloading();
-        let source = &reloader.source;
-        let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
-            Ok(file) => reloader.reload(file, &by).await,
-            Err(error) => Err(error.lines()),
-        };
-        let told = &reloader.gateway.config_file;
-        match outcome {
-            Ok(restart_needed) => told.taken(restart_needed),
-            Err(refused) => {
-                refused.iter().for_each(|why| tracing::error!("configuration not reloaded: {why}"));
-                let event = Event::new(EventKind::ReloadRefused, "configuration", refused.join("; "));
-                reloader.gateway.events.record(event.by(&by));
-                told.refused(refused);
-            }
+        match timeout(SECRETS_PERIOD, task).await {
+            Ok(Task::Read(Some(by))) => reloader.read_again(&by).await,
+            Ok(Task::Read(None)) => return,
+            Ok(Task::Journal) => reloader.follow_journal(),
+            Ok(Task::Mode(change)) => reloader.set_key_mode(change),
+            Err(_) => reloader.look_at_secrets(&mut looks).await,
         }
-        service_manager::say_ready();
     }
 }
 
@@ -151,6 +140,61 @@ fn whoever_wrote_the_file() -> Author {
 }
 
 impl Reloader {
+    /// Reads the file and takes what may be taken of it. Whoever can be told of the outcome is.
+    async fn read_again(&mut self, by: &Author) {
+        service_manager::say_reloading();
+        let source = &self.source;
+        let outcome = match Config::load(source.file.as_deref(), &source.overrides) {
+            Ok(file) => self.reload(file, by).await,
+            Err(error) => Err(error.lines()),
+        };
+        let told = &self.gateway.config_file;
+        match outcome {
+            Ok(restart_needed) => told.taken(restart_needed),
+            Err(refused) => {
+                refused.iter().for_each(|why| tracing::error!("configuration not reloaded: {why}"));
+                let event = Event::new(EventKind::ReloadRefused, "configuration", refused.join("; "));
+                self.gateway.events.record(event.by(by));
+                told.refused(refused);
+            }
+        }
+        service_manager::say_ready();
+    }
+
+    /// Carries out what an operator says of folding a key, notes it, and tells who asked.
+    fn set_key_mode(&mut self, change: KeyModeChange) {
+        let KeyModeChange { key, mode, by, reason, verdict } = change;
+        let former = self.key_modes.of(&key);
+        let outcome = self.take_key_mode(&key, mode);
+        let shown = self.gateway.key_names.label(&key);
+        let entry = AuditEntry::new(&by, "key folding", shown).from_to(former.word(), mode.word());
+        let entry = entry.because(reason);
+        self.gateway.audit.record(match &outcome {
+            Ok(_) => entry,
+            Err(why) => entry.failed(why),
+        });
+        // Who asked may have gone.
+        let _ = verdict.send(outcome);
+    }
+
+    fn take_key_mode(&mut self, key: &[u8], mode: KeyMode) -> Result<String, String> {
+        let former = self.key_modes.say(key, mode, &self.asked)?;
+        match self.in_force(&self.asked) {
+            Ok(config) => self.gateway.config.store(Arc::new(config)),
+            Err(error) => {
+                self.key_modes.restore(former);
+                return Err(error.to_string());
+            }
+        }
+        self.key_modes.show();
+        Ok(match mode {
+            KeyMode::Auto => "left to the gateway",
+            KeyMode::Fold => "folded always",
+            KeyMode::Never => "never folded",
+        }
+        .to_owned())
+    }
+
     /// Takes the rules of write-behind out of what is in force while another process has the journal, and back in.
     fn follow_journal(&self) {
         match self.in_force(&self.asked) {
@@ -163,7 +207,10 @@ impl Reloader {
     /// A configuration as far as it can be had.
     fn in_force(&self, asked: &Config) -> Result<Config, TooFewDescriptors> {
         let fitted = self.descriptors.fit(asked)?;
-        Ok(if *self.gateway.journal_given.borrow() { fitted.without_write_behind() } else { fitted })
+        let given = *self.gateway.journal_given.borrow();
+        let mut config = if given { fitted.without_write_behind() } else { fitted };
+        config.rules.splice(0..0, self.key_modes.rules(asked));
+        Ok(config)
     }
 
     /// Takes the secrets that files hold now and programs have printed, if the last look has found the same.

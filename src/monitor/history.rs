@@ -17,14 +17,13 @@ use crate::shared::history::{FIGURES, Point, Step};
 /// Steps that were missed repeat the point, so that columns stay evenly spaced; of more nothing is known.
 const GAP_STEPS_MAX: u64 = 10;
 
-type Figures = [f32; FIGURES.len()];
+/// The figures of the gateway's own points.
+const OF_GATEWAY: usize = FIGURES.len();
 
-const GAP: Figures = [f32::NAN; FIGURES.len()];
-
-/// A ring of points, evenly spaced.
-pub struct Ring {
+/// A ring of points of so many figures, evenly spaced.
+pub struct Ring<const N: usize = OF_GATEWAY> {
     step: Step,
-    points: VecDeque<Figures>,
+    points: VecDeque<[f32; N]>,
     last_ms: u64,
     /// The last point is of a former process: nothing is known since.
     is_former: bool,
@@ -34,7 +33,7 @@ impl Ring {
     /// A ring that goes on behind these points of former processes, the oldest first. What is older than a ring holds, or of a time to come, is
     /// left out.
     pub fn new(step: Step, former: &[Point], unix_ms: u64) -> Self {
-        let mut ring = Self { step, points: VecDeque::new(), last_ms: 0, is_former: true };
+        let mut ring = Self::empty(step);
         let oldest_ms = unix_ms.saturating_sub(step.ms() * step.points_max() as u64);
         let shown = |point: &&Point| point.step == step && (oldest_ms..=unix_ms).contains(&point.at_ms);
         for point in former.iter().filter(shown) {
@@ -59,7 +58,41 @@ impl Ring {
         self.add(at_ms, figures).then_some(Point { step: self.step, at_ms: self.last_ms, figures })
     }
 
-    fn add(&mut self, at_ms: u64, figures: Figures) -> bool {
+    /// All points as columns.
+    pub fn columns(&self) -> History {
+        let column = |place: usize| self.column(place);
+        History {
+            end_ms: self.last_ms,
+            step_ms: self.step.ms(),
+            requests_per_s: column(0),
+            errors_per_s: column(1),
+            refused_per_s: column(2),
+            p50_us: column(3),
+            p99_us: column(4),
+            offered_per_s: column(5),
+            flushed_per_s: column(6),
+        }
+    }
+}
+
+impl<const N: usize> Ring<N> {
+    /// A ring without points.
+    pub fn empty(step: Step) -> Self {
+        Self { step, points: VecDeque::new(), last_ms: 0, is_former: true }
+    }
+
+    /// When the last point ended.
+    pub fn end_ms(&self) -> u64 {
+        self.last_ms
+    }
+
+    /// One of the figures, the oldest first.
+    pub fn column(&self, place: usize) -> Vec<f32> {
+        self.points.iter().map(|figures| figures[place]).collect()
+    }
+
+    /// Adds the figures of the step that ended at `at_ms`, once in a step. Returns whether they were taken.
+    pub fn add(&mut self, at_ms: u64, figures: [f32; N]) -> bool {
         let step_ms = self.step.ms();
         if at_ms + GAP_STEPS_MAX * step_ms < self.last_ms {
             // The clock was set back.
@@ -72,7 +105,7 @@ impl Ring {
         if steps == 0 {
             return false;
         }
-        let between = if self.is_former || steps > GAP_STEPS_MAX { GAP } else { figures };
+        let between = if self.is_former || steps > GAP_STEPS_MAX { [f32::NAN; N] } else { figures };
         for _ in 1..steps.min(self.step.points_max() as u64) {
             self.push(between);
         }
@@ -82,27 +115,11 @@ impl Ring {
         true
     }
 
-    fn push(&mut self, figures: Figures) {
+    fn push(&mut self, figures: [f32; N]) {
         if self.points.len() == self.step.points_max() {
             self.points.pop_front();
         }
         self.points.push_back(figures);
-    }
-
-    /// All points as columns.
-    pub fn columns(&self) -> History {
-        let column = |place: usize| self.points.iter().map(|figures| figures[place]).collect();
-        History {
-            end_ms: self.last_ms,
-            step_ms: self.step.ms(),
-            requests_per_s: column(0),
-            errors_per_s: column(1),
-            refused_per_s: column(2),
-            p50_us: column(3),
-            p99_us: column(4),
-            offered_per_s: column(5),
-            flushed_per_s: column(6),
-        }
     }
 }
 

@@ -118,6 +118,11 @@ impl Merged {
             self.courses.insert(theirs.key.clone(), theirs.clone());
             return;
         };
+        let (mut commands, mut clients) =
+            (std::mem::take(&mut mine.commands), std::mem::take(&mut mine.clients));
+        add_counts(&mut commands, &theirs.commands);
+        // Each client has one worker.
+        clients.extend(&theirs.clients);
         let mut unfolded = std::mem::take(&mut mine.unfolded);
         unfolded.extend(
             theirs.unfolded.iter().filter(|name| !unfolded.contains(name)).cloned().collect::<Vec<_>>(),
@@ -129,6 +134,7 @@ impl Merged {
             *mine = theirs.clone();
         }
         (mine.flushes_max, mine.turn_wait_us, mine.unfolded) = (flushes_max, turn_wait_us, unfolded);
+        (mine.commands, mine.clients) = (commands, clients);
     }
 
     fn add_combine(&mut self, theirs: &CombineTallies) {
@@ -238,6 +244,15 @@ fn add_node(mine: &mut NodeTally, theirs: &NodeTally) {
     mine.buffered_bytes += buffered_bytes;
     mine.reply_us.merge(reply_us);
     mine.commands.merge(commands, CommandCount::add);
+}
+
+fn add_counts(mine: &mut Vec<(String, u32)>, theirs: &[(String, u32)]) {
+    for (name, count) in theirs {
+        match mine.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum = sum.saturating_add(*count),
+            None => mine.push((name.clone(), *count)),
+        }
+    }
 }
 
 fn add_key(mine: &mut CombinedKeyTally, theirs: &CombinedKeyTally) {

@@ -16,6 +16,7 @@ pub use super::clock::Clock;
 use super::commands::{self, CommandsInput, CommandsView};
 use super::figures::{kind_name, node_of, now, totals};
 use super::history::{Minutes, Ring};
+use super::last_refusals::LastRefusals;
 use super::losses::{Loss, Losses};
 use super::merged::Merged;
 use super::node_view::{NodeInput, nodes};
@@ -28,7 +29,7 @@ use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::upsets::{Upsets, UpsetsView};
-use super::view::{Conditions, Histories, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
+use super::view::{Conditions, Histories, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, UsedBy, View};
 use super::window::Window;
 use crate::command::CommandTable;
 use crate::detect::{HotKey, HotSet};
@@ -64,6 +65,7 @@ pub struct Sampler {
     shards: Shards,
     /// The order of hot keys.
     hottest: Calm,
+    refusals: LastRefusals,
 }
 
 #[derive(Clone)]
@@ -92,6 +94,7 @@ impl Sampler {
             upsets: Upsets::default(),
             shards: Shards::default(),
             hottest: Calm::default(),
+            refusals: LastRefusals::default(),
         }
     }
 
@@ -107,6 +110,9 @@ impl Sampler {
         let view = self.view(clock, &snapshot, process, upsets);
         let known = !self.past.is_empty();
         let second = known.then(|| self.seconds.offer(clock.unix_ms, &view.stats.now)).flatten();
+        if let Some(point) = second {
+            self.sources.key_histories.add(point.at_ms, &view.hot_keys, &view.quotas);
+        }
         let minute = self.minutes.offer(clock, &snapshot.merged);
         second.into_iter().chain(minute).for_each(|point| self.sources.history.keep(point));
         if self.past.len() == PAST_MAX {
@@ -132,7 +138,8 @@ impl Sampler {
         let sources = Arc::clone(&self.sources);
         let (hot, topology) = ((sources.hot)(), (sources.topology)());
         let (readiness, trouble) = ((sources.readiness)(), (sources.upstream_trouble)());
-        let quotas = self.quotas(snapshot, &(sources.quotas)());
+        let mut quotas = self.quotas(snapshot, &(sources.quotas)());
+        self.refusals.mark(clock.unix_ms, &mut quotas);
         let quotas_total = (sources.quota_page)(&QuotaQuery { count: 0, ..QuotaQuery::default() }).total;
         let missing_rights = (sources.missing_rights)();
         let base = self.base(snapshot, RATE_WINDOW_MS);
@@ -340,6 +347,7 @@ impl Sampler {
             flushes_max: course.and_then(|course| course.flushes_max),
             turn_wait_us: course.map_or(0, |course| course.turn_wait_us),
             unfolded: course.map(|course| course.unfolded.clone()).unwrap_or_default(),
+            used_by: course.map(UsedBy::of).unwrap_or_default(),
             cluster: String::new(),
             tenant: String::new(),
             history: Arc::clone(&hot.history),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::key_history::KeyHistories;
 use super::notify::NoticeFigures;
 use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
 use super::routes::RoutesView;
@@ -22,6 +23,7 @@ use crate::shared::client_rows::ClientRowsPort;
 use crate::shared::command_log::CommandLog;
 use crate::shared::events::Events;
 use crate::shared::history::KeptHistory;
+use crate::shared::key_modes::KeyModePort;
 use crate::shared::keys::KeyNames;
 use crate::shared::probes::Rows;
 use crate::shared::quota_changes::QuotaChangePort;
@@ -102,6 +104,10 @@ pub struct Sources {
     pub command_log: Arc<CommandLog>,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,
+    /// What operators say of folding single keys, and where they say it.
+    pub key_modes: KeyModePort,
+    /// The last ten minutes of hot keys. The sampler writes it.
+    pub key_histories: Arc<KeyHistories>,
     /// Runs a `RESERVE` command about a whole sale, for whom it is told, and gives Redis's reply. An asker waits; connections are bounded.
     pub sale_command: SaleCommand,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::commands::CommandsView;
+pub use super::hot_key_view::{HotKeyView, UsedBy};
 use super::ledger::LedgerView;
 use super::losses::Loss;
 use super::merged::Merged;
@@ -310,76 +311,6 @@ pub struct Conditions {
     pub ledger: Option<LedgerView>,
 }
 
-/// One hot key.
-#[derive(Clone, Debug, Serialize)]
-pub struct HotKeyView {
-    /// The key as people read it; see `shared::keys`.
-    pub key: String,
-    /// `read`, `write`, `counter` or `bytes`.
-    pub class: &'static str,
-    /// When it became hot, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// Accesses per second.
-    pub requests_per_s: f64,
-    /// Reads per second.
-    pub reads_per_s: f64,
-    /// Writes per second.
-    pub writes_per_s: f64,
-    /// Bytes per second in requests and replies.
-    pub bytes_per_s: f64,
-    /// Part of all key accesses, 0 to 1.
-    pub share: f64,
-    /// The highest rate since it became hot.
-    pub peak_per_s: f64,
-    /// Newer half of the window by the older: above 1 it grows.
-    pub trend: f64,
-    /// About how many connections used it.
-    pub connections: u32,
-    /// The node that holds it; empty while not known.
-    pub node: String,
-    /// The cluster that it lives in.
-    pub cluster: String,
-    /// The tenant whose pattern it matches; empty where there is none.
-    pub tenant: String,
-    /// Operations that entered combining per second; `None` when the key is not combined.
-    pub offered_per_s: Option<f64>,
-    /// Commands sent for them per second.
-    pub flushed_per_s: Option<f64>,
-    /// Mean wait that combining added, in microseconds.
-    pub added_wait_us: Option<f64>,
-    /// Reads from the cache per second.
-    pub cache_hits_per_s: f64,
-    /// Unflushed write-behind deltas.
-    pub pending: u64,
-    /// What is done with its operations: `passing` as they came, `folding`, `probing` whether they may pass again, or `folding
-    /// always` where a rule or a quota says so; empty while no worker has them combined.
-    pub course: &'static str,
-    /// How long that has been so, in milliseconds; 0 where it has been so from the beginning.
-    pub course_for_ms: u64,
-    /// For how long requests queued at the node when folding began, in microseconds.
-    pub queue_us: u64,
-    /// When an attempt to let them pass comes, in milliseconds; `None` while they are not folded.
-    pub probe_in_ms: Option<u64>,
-    /// How many flushes may be in flight to its node at a time, where they leave by turns; otherwise `None`.
-    pub flushes_max: Option<f64>,
-    /// The longest that a flush of it has waited for its turn lately, in microseconds; 0 where it need not.
-    pub turn_wait_us: u64,
-    /// Commands on it that do not fold: they go by themselves, also while the key is folded.
-    pub unfolded: Vec<String>,
-    /// Accesses in each of the last whole seconds, oldest first.
-    #[serde(serialize_with = "list")]
-    pub history: Arc<[u32]>,
-    /// Since the start of its row: what `/metrics` counts. Not in the JSON.
-    #[serde(skip)]
-    pub offered_total: u64,
-    /// As above.
-    #[serde(skip)]
-    pub flushed_total: u64,
-    /// As above.
-    #[serde(skip)]
-    pub cache_hits_total: u64,
-}
-
 /// One key under one quota.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct QuotaView {
@@ -415,6 +346,10 @@ pub struct QuotaView {
     pub refused_per_s: f64,
     /// Seconds until it is sold out at the rate of the last five seconds; `None` when it is not selling or will not end.
     pub sold_out_in_s: Option<f64>,
+    /// When this gateway refused last, in milliseconds since 1970; `None` where it has not since it looks.
+    pub last_refused_ms: Option<u64>,
+    /// Why, as one of the reasons of `refused`; empty where it has not.
+    pub last_refused: &'static str,
     /// The limit is one that an operator set.
     pub limit_overridden: bool,
     /// Who set it; empty where that is not known.
@@ -486,9 +421,4 @@ pub struct History {
     pub offered_per_s: Vec<f32>,
     /// Commands sent for them.
     pub flushed_per_s: Vec<f32>,
-}
-
-/// serde has no implementation for a shared slice unless every crate of the process is asked to have it.
-fn list<S: serde::Serializer>(values: &Arc<[u32]>, serializer: S) -> Result<S::Ok, S::Error> {
-    values.as_ref().serialize(serializer)
 }

@@ -14,6 +14,7 @@ use crate::control::commands::follow_commands;
 use crate::control::descriptors::Descriptors;
 use crate::control::events::follow_events;
 use crate::control::hot_set::merge_hot_set;
+use crate::control::key_modes::HeldModes;
 use crate::control::ledger_watch::follow_ledger;
 use crate::control::password_commands::PasswordCommands;
 use crate::control::probes::follow_probes;
@@ -27,6 +28,7 @@ use crate::control::service_manager::keep_alive;
 use crate::control::topology::{KeeperSettings, Published, SharedRegistry, TopologyKeeper};
 use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
+use crate::shared::key_modes::{KeyModeInbox, KeyModePort};
 use crate::shared::quota_changes::QuotaChangePort;
 
 /// What a reload reads anew, and what it compares with.
@@ -54,9 +56,10 @@ pub(super) fn start(gateway: &Arc<Gateway>, ends: ControlEnds, reloadable: Reloa
     } = ends;
     let settings = follow_clusters(gateway, &registry, keepers);
     let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
+    let (key_modes, mode_inbox) = KeyModePort::new();
     let quotas = QuotaList::default();
     let file = reloadable.source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-    let monitoring = Arc::new(admin::start(gateway, quota_changes, quotas.clone(), file));
+    let monitoring = Arc::new(admin::start(gateway, (quota_changes, key_modes), quotas.clone(), file));
     let acl = Arc::new(AclService::new(Arc::clone(gateway)));
     tokio::spawn(follow_denials(Arc::clone(&acl), denials));
     let service = AdminService::new(Arc::clone(gateway), Arc::clone(&monitoring), quotas.clone(), acl);
@@ -79,7 +82,7 @@ pub(super) fn start(gateway: &Arc<Gateway>, ends: ControlEnds, reloadable: Reloa
     tokio::spawn(watch_sales(Arc::clone(gateway)));
     tokio::spawn(follow_ledger(Arc::clone(gateway)));
     tokio::spawn(keep_alive(Arc::clone(gateway)));
-    follow_files(gateway, reloadable, settings);
+    follow_files(gateway, reloadable, settings, mode_inbox);
     monitoring
 }
 
@@ -107,12 +110,26 @@ fn follow_clusters(
 }
 
 /// Takes over what the configuration's file and those that it names have become.
-fn follow_files(gateway: &Arc<Gateway>, reloadable: Reloadable, keepers: Vec<watch::Sender<KeeperSettings>>) {
+fn follow_files(
+    gateway: &Arc<Gateway>,
+    reloadable: Reloadable,
+    keepers: Vec<watch::Sender<KeeperSettings>>,
+    KeyModeInbox { changes, modes }: KeyModeInbox,
+) {
     let Reloadable { source, asked, descriptors, certificates, password_commands } = reloadable;
     let reloaded = Arc::new(Notify::new());
     gateway.certificates.store(certificates.in_use());
     tokio::spawn(follow_certificates(Arc::clone(gateway), certificates, Arc::clone(&reloaded)));
     let gateway = Arc::clone(gateway);
-    let reloader = Reloader { gateway, source, asked, descriptors, password_commands, keepers, reloaded };
-    tokio::spawn(follow_reloads(reloader));
+    let reloader = Reloader {
+        gateway,
+        source,
+        asked,
+        descriptors,
+        password_commands,
+        keepers,
+        key_modes: HeldModes::new(modes),
+        reloaded,
+    };
+    tokio::spawn(follow_reloads(reloader, changes));
 }

@@ -27,4 +27,8 @@ pub struct KeyCourse {
     pub turn_wait_us: u64,
     /// Commands on it that do not fold.
     pub unfolded: Vec<String>,
+    /// Commands on it with how often each was seen lately: a sample, the heaviest.
+    pub commands: Vec<(String, u32)>,
+    /// The same of clients, by `CLIENT ID`.
+    pub clients: Vec<(u64, u32)>,
 }

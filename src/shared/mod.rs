@@ -22,6 +22,7 @@ pub mod held;
 pub mod histogram;
 pub mod history;
 pub mod kept;
+pub mod key_modes;
 pub mod keyed;
 pub mod keys;
 pub mod labels;

@@ -119,6 +119,7 @@ impl Worker {
             HotVerdict::Forward | HotVerdict::Barrier | HotVerdict::Served(_) => 1,
         };
         let access = access_of(client, resolved);
+        self.note_use(client, resolved, key.hash, times);
         let detector = self.hot.detector.as_mut();
         let handle = detector.and_then(|detector| detector.record_many(name, key.id(), access, times));
         match verdict {
@@ -134,6 +135,15 @@ impl Worker {
                 Policy::Go(handle)
             }
         }
+    }
+
+    /// Notes who uses a key, of some requests.
+    fn note_use(&mut self, client: ClientKey, resolved: &Resolved<'_>, hash: u64, times: u32) {
+        if !self.hot.is_use_sampled() {
+            return;
+        }
+        let id = self.clients.all.get(client).map_or(0, |client| client.id);
+        self.hot.note_use(hash, resolved.command, id, times);
     }
 
     /// The key and the operation of a call of a script that is declared to count.

@@ -1,6 +1,7 @@
 //! A gateway that does not exist: tallies, hot set, topology and quotas that tell the story of a sale, so
 //! that what operators see can be tested and looked at without workers and without Redis.
 
+mod courses;
 mod served;
 
 use std::net::SocketAddr;
@@ -130,6 +131,8 @@ impl Stage {
             history: Arc::default(),
             command_log: Arc::clone(&self.command_log),
             quota_changes,
+            key_modes: courses::key_modes(self),
+            key_histories: Arc::default(),
             sale_command: Box::new(|_, _| Box::pin(async { bytes::Bytes::from_static(b"+OK\r\n") })),
         }
     }
@@ -300,6 +303,7 @@ impl Sale {
         tallies.clients.buffered_out_bytes = 180_000;
         tallies.detector.tracked = 4_096;
         tallies.detector.memory_bytes = 5 << 20;
+        tallies.courses = courses::courses();
         Self { stage, tallies, sku_row, quota_row, history: vec![0; 60], sold: 0.0 }
     }
 

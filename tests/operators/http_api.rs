@@ -73,6 +73,9 @@ async fn the_token_opens_what_it_should_and_nothing_else_does() {
         ("/api/nodes", false),
         ("/api/quotas", false),
         ("/api/clients", false),
+        ("/api/history", false),
+        ("/api/key?key=x", false),
+        ("/wall", true),
         ("/api/stream", false),
     ] {
         for token in [None, Some("sesam"), Some("sesame1"), Some("")] {

@@ -164,7 +164,8 @@ export class Chart {
     const at = new Date(ms).toLocaleTimeString([], { hour12: false });
     const near_ms = Math.max(NEAR_MS, this.columns.step_ms);
     const near = this.events.filter(event => Math.abs(event.at_ms - ms) <= near_ms).slice(0, 2).map(event => event.label);
-    const values = this.series.map(({ name, label }) => `${label} ${this.format(this.columns[name][place])}`.trim());
+    const known = this.series.filter(({ name }) => this.columns[name][place] !== null);
+    const values = known.map(({ name, label }) => `${label} ${this.format(this.columns[name][place])}`.trim());
     return `${at}  ${[...values, ...near].join(" · ")}`;
   }
 

@@ -3,6 +3,7 @@
 import { factsPanel } from "./facts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { begin, eventsAsked, extend, happen, historyCharts } from "./history.js";
+import { keyPage } from "./key.js";
 import { ledgerPanel } from "./ledger.js";
 import { listPanels } from "./lists.js";
 import { isShown, onPage, pageTitle, startPages } from "./pages.js";
@@ -137,6 +138,7 @@ function showConnection() {
 historyCharts();
 listPanels(eventsAsked, happen);
 slowlogPanel();
+keyPage();
 onPage(showPage);
 setInterval(showConnection, 500);
 followForEver(begin, showFrame);

@@ -29,7 +29,7 @@ const EVENT_TONES = { hot: "notice", node_down: "critical", reload_refused: "cri
 // What an event is called: "node down".
 export const eventName = ({ kind, times }) => `${kind.replaceAll("_", " ")}${times > 1 ? ` ×${whole(times)}` : ""}`;
 
-function eventsTable(id) {
+export function eventsTable(id) {
   return new Table(id, event => event.id, [
     ["Event", "plain", (cell, event) => badge(cell, eventName(event), EVENT_TONES[event.kind] ?? "")],
     ["Of", "key", (cell, event) => nameLines(cell, event.subject, "")],
@@ -42,8 +42,8 @@ function eventsTable(id) {
   ]);
 }
 
-function changesTable() {
-  return new Table("changes", change => change.id, [
+export function changesTable(id) {
+  return new Table(id, change => change.id, [
     ["Change", "key", (cell, change) => nameLines(cell, change.object || change.change, change.times > 1 ? `${change.change}, ${whole(change.times)} times` : change.change)],
     ["Who", "", (cell, change) => twoLines(cell, change.user, change.address)],
     ["Ago", "num", (cell, change) => set(cell, span(agoS(change.last_ms)))],
@@ -129,6 +129,6 @@ export function listPanels(asked, mark) {
   clientsPanel();
   eventsPanel();
   overviewEvents(asked, mark);
-  const changes = changesTable();
+  const changes = changesTable("changes");
   whileShown("configuration", PERIOD_MS, () => get("api/audit"), answer => changes.show(answer.changes));
 }

@@ -5,7 +5,7 @@ import { get, post } from "./ask.js";
 import { confirm } from "./confirm.js";
 import { percent, rate, span, whole } from "./format.js";
 import { isShown, whileShown } from "./pages.js";
-import { Table, at, badge, bar, nameLines, put, set, twoLines } from "./table.js";
+import { Table, agoS, at, badge, bar, keyAddress, linkedName, put, set, twoLines } from "./table.js";
 
 const PERIOD_MS = 1000;
 const SHOWN = 20;
@@ -20,10 +20,12 @@ function quotaState(quota) {
   return ["open", "ok"];
 }
 
+const REFUSALS = { exhausted: "used up", paused: "paused", unavailable: "Redis away", unconfirmed: "too few replicas", fault: "can't apply" };
+
 const identity = quota => `${quota.key}\n${quota.quota}`;
 
 const COLUMNS = [
-  ["Key", "key", (cell, quota) => nameLines(cell, quota.key, quota.quota)],
+  ["Key", "key", (cell, quota) => linkedName(cell, keyAddress(quota.key), quota.key, quota.quota)],
   ["State", "plain", (cell, quota) => badge(cell, ...quotaState(quota))],
   ["Used", "whole", (cell, quota) => {
     const share = quota.used_share ?? 0;
@@ -40,7 +42,8 @@ const COLUMNS = [
   ["Refused", "num", (cell, quota) => {
     const refused = Object.values(quota.refused).reduce((sum, count) => sum + count, 0);
     const shadow = quota.enforce ? "" : `${whole(quota.would_refuse)} would be`;
-    twoLines(cell, `${rate(quota.refused_per_s)}/s`, shadow || `${whole(refused)} in all`);
+    const last = quota.last_refused_ms ? `, last ${span(agoS(quota.last_refused_ms))} ago: ${REFUSALS[quota.last_refused] ?? quota.last_refused}` : "";
+    twoLines(cell, `${rate(quota.refused_per_s)}/s`, shadow || `${whole(refused)} in all${last}`);
   }],
   ["Sold out in", "num", (cell, quota) => set(cell, quota.sold_out_in_s === null ? "–" : span(quota.sold_out_in_s))],
   ["Change", "whole plain controls", controls],
@@ -64,6 +67,9 @@ function controls(cell, quota) {
   for (const button of [cell.toggle, cell.limit, cell.reset]) button.setAttribute("aria-label", `${button.textContent.slice(0, -2)} ${quota.key}`);
 }
 
+
+// The same columns in another place.
+export const quotaRows = id => new Table(id, identity, COLUMNS);
 
 // Those that an operator should see: the first of them, if there are any.
 const matters = quota => quota.paused || quota.fault || quota.exhausted || quota.refused_per_s > 0 || (quota.used_share ?? 0) >= 0.9;

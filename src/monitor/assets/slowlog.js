@@ -62,8 +62,10 @@ const EMPTY = {
   "large-reply": "No reply has been as large as slowlog.reply_larger_than since the start or the last reset.",
 };
 
+export const requestsTable = id => new Table(id, request => `${request.kind ?? ""} ${request.id}`, COLUMNS);
+
 export function slowlogPanel() {
-  const table = new Table("slowlog", request => request.id, COLUMNS);
+  const table = requestsTable("slowlog");
   const fetchList = () => get(`api/slowlog?kind=${kind()}&count=${ASKED}`);
   const show = ({ requests }) => {
     table.show(requests);

@@ -31,6 +31,20 @@ export function nameLines(cell, name, under) {
   cell.main.title = name;
 }
 
+// The same as a link to what has that name.
+export function linkedName(cell, address, name, under) {
+  if (!cell.main) {
+    cell.main = cell.appendChild(document.createElement("a"));
+    cell.under = cell.appendChild(document.createElement("span"));
+    cell.under.className = "under";
+  }
+  if (cell.main.getAttribute("href") !== address) cell.main.href = address;
+  nameLines(cell, name, under);
+}
+
+// Where a key has its own page.
+export const keyAddress = name => `#/key/${encodeURIComponent(name)}`;
+
 export function badge(cell, text, tone) {
   cell.chip ??= cell.appendChild(document.createElement("span"));
   cell.chip.className = "badge";

@@ -3,7 +3,7 @@
 import { drawSparkline, sparkline } from "./charts.js";
 import { bytes, micros, percent, rate, span, whole } from "./format.js";
 import { isShown } from "./pages.js";
-import { Table, agoS, badge, bar, nameLines, put, set, shortened, twoLines } from "./table.js";
+import { Table, agoS, badge, bar, keyAddress, linkedName, put, set, shortened, twoLines } from "./table.js";
 
 const SPARK_SLOTS = 60;
 const OVERVIEW_KEYS = 5;
@@ -21,7 +21,7 @@ const CLASS_WORDS = { read: "read-hot", write: "write-hot", counter: "counter", 
 
 function hotKeysTable(id) {
   return new Table(id, key => key.key, [
-    ["Key", "key", (cell, key) => nameLines(cell, key.key, `hot for ${span(agoS(key.since_ms))}, peak ${rate(key.peak_per_s)}/s`)],
+    ["Key", "key", (cell, key) => linkedName(cell, keyAddress(key.key), key.key, `hot for ${span(agoS(key.since_ms))}, peak ${rate(key.peak_per_s)}/s`)],
     ["Class", "plain", (cell, key) => badge(cell, CLASS_WORDS[key.class] ?? key.class, "")],
     ["Rate", "num strong", (cell, key) => set(cell, `${rate(key.requests_per_s)}/s`)],
     ["Last minute", "spark-cell", (cell, key) => {

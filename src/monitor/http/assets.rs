@@ -10,6 +10,7 @@ const PAGE: &str = concat!(
     include_str!("../assets/pages/top.html"),
     include_str!("../assets/pages/overview.html"),
     include_str!("../assets/pages/keys.html"),
+    include_str!("../assets/pages/key.html"),
     include_str!("../assets/pages/sales.html"),
     include_str!("../assets/pages/commands.html"),
     include_str!("../assets/pages/nodes.html"),
@@ -20,7 +21,7 @@ const PAGE: &str = concat!(
 );
 
 /// Path, media type and text of every file.
-pub const FILES: [(&str, &str, &str); 22] = [
+pub const FILES: [(&str, &str, &str); 23] = [
     ("/", HTML, PAGE),
     ("/wall", HTML, include_str!("../assets/wall.html")),
     ("/dashboard.css", CSS, include_str!("../assets/dashboard.css")),
@@ -32,6 +33,7 @@ pub const FILES: [(&str, &str, &str); 22] = [
     ("/facts.js", JS, include_str!("../assets/facts.js")),
     ("/format.js", JS, include_str!("../assets/format.js")),
     ("/history.js", JS, include_str!("../assets/history.js")),
+    ("/key.js", JS, include_str!("../assets/key.js")),
     ("/ledger.js", JS, include_str!("../assets/ledger.js")),
     ("/lists.js", JS, include_str!("../assets/lists.js")),
     ("/pages.js", JS, include_str!("../assets/pages.js")),

@@ -5,7 +5,7 @@
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
 //! | `/`, `/wall` and their scripts and styles | everyone | the pages, which ask for the token themselves |
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view; with `?format=csv` as rows ([`csv`]) |
-//! | `POST /api/quotas`, `/api/sales`, `/api/slowlog` | who has a token that may change | a change of a quota, of a sale; a list is emptied |
+//! | `POST /api/quotas`, `/api/sales`, `/api/slowlog`, `/api/key` | who has a token that may change | a change of a quota, of a sale, of folding a key; a list is emptied |
 //!
 //! ```text
 //!   HTTP thread: accept, header, who may and how often, health checks  --request-->  control thread: what needs figures or changes something
@@ -33,6 +33,7 @@ mod csv;
 mod events;
 mod guard;
 mod history;
+mod key;
 mod listener;
 mod quotas;
 mod sales;
@@ -152,6 +153,7 @@ fn router(
             "/api/hotkeys",
             get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().hotkeys())),
         )
+        .route("/api/key", get(key::show).post(key::change))
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
         .route("/api/commands", get(commands::list))
         .route("/api/routes", get(routes))

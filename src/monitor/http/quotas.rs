@@ -21,10 +21,11 @@ use super::guard::Caller;
 use super::listener::Peer;
 use super::{Shared, error};
 use crate::admission::QuotaAction;
-use crate::monitor::quota_page::{COUNT_DEFAULT, COUNT_MAX, QuotaQuery, QuotaSort, view_of};
+use crate::monitor::quota_page::{COUNT_DEFAULT, COUNT_MAX, QuotaPage, QuotaQuery, QuotaSort, view_of};
 use crate::monitor::sources::Sources;
+use crate::monitor::view::{QuotaView, View};
 use crate::shared::audit::Author;
-use crate::shared::keys;
+use crate::shared::keys::{self, KeyNames};
 
 /// The body: `{"key": "sku:{8421}:reserved", "action": "limit", "limit": 1000000}`.
 #[derive(Deserialize)]
@@ -124,22 +125,28 @@ pub async fn list(
     };
     let page = (shared.sources.quota_page)(&query);
     let view = &shared.board.latest().view;
+    let rows = views(&shared.sources.key_names, view, &page);
+    Json(json!({
+        "at_ms": view.at_ms, "total": page.total, "matched": page.matched, "offset": query.offset, "quotas": rows,
+    }))
+    .into_response()
+}
+
+/// The rows of a page, with what the view knows of them.
+pub fn views(names: &KeyNames, view: &View, page: &QuotaPage) -> Vec<QuotaView> {
     let rows = page.rows.iter().map(|row| {
-        let mut new = view_of(shared.sources.key_names.label(&row.facts.key), row);
+        let mut new = view_of(names.label(&row.facts.key), row);
         // The view has rates over more time, and how soon it ends.
         if let Some(seen) = view.quotas.iter().find(|seen| seen.key == new.key && seen.quota == new.quota) {
             (new.units_per_s, new.admitted_per_s) = (seen.units_per_s, seen.admitted_per_s);
             (new.refused_per_s, new.refused_unavailable_per_s) =
                 (seen.refused_per_s, seen.refused_unavailable_per_s);
             new.refused_fault_per_s = seen.refused_fault_per_s;
+            (new.last_refused_ms, new.last_refused) = (seen.last_refused_ms, seen.last_refused);
             new.sold_out_in_s = new.remaining.filter(|left| *left > 0).and(seen.sold_out_in_s);
             new.used_share = new.used_share.or(seen.used_share);
         }
         new
     });
-    let rows: Vec<_> = rows.collect();
-    Json(json!({
-        "at_ms": view.at_ms, "total": page.total, "matched": page.matched, "offset": query.offset, "quotas": rows,
-    }))
-    .into_response()
+    rows.collect()
 }

@@ -94,7 +94,8 @@ pub async fn change(
     Json(json!({ "done": format!("{entries} entries are forgotten") })).into_response()
 }
 
-fn row(entry: &LoggedRequest) -> Value {
+/// An entry as it is shown.
+pub fn row(entry: &LoggedRequest) -> Value {
     let arguments: Vec<String> = entry.arguments.iter().map(|argument| keys::text(argument)).collect();
     json!({
         "id": entry.id,

@@ -35,6 +35,7 @@ fn hot(key: &str, share: f64, offered: Option<f64>, flushed: Option<f64>) -> Hot
         offered_total: 0,
         flushed_total: 0,
         cache_hits_total: 0,
+        ..HotKeyView::default()
     }
 }
 

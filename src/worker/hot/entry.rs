@@ -10,6 +10,7 @@ use super::owner_request::OwnerRequest;
 use super::quota::KeyQuotaState;
 use super::room::Unsettled;
 use super::unfolded::UnfoldedCommands;
+use super::used_by::UsedBy;
 use crate::admission::{KeyQuota, ReplicaWait};
 use crate::combine::{Clamp, KeyQueue, QueueCounters};
 use crate::command::glob;
@@ -47,6 +48,8 @@ pub struct Entry {
     pub passed: Passed,
     /// Commands on it that do not fold.
     pub unfolded: UnfoldedCommands,
+    /// Who uses it, and with which commands.
+    pub used_by: UsedBy,
     /// Operations of this worker's clients that are not settled.
     pub unsettled: Unsettled,
     /// When it was last used, in nanoseconds of the worker's clock.
@@ -133,6 +136,7 @@ impl Entry {
             pace: KeyPace::default(),
             passed: Passed::default(),
             unfolded: UnfoldedCommands::default(),
+            used_by: UsedBy::default(),
             unsettled: Unsettled::default(),
             active_ns: now_ns,
             queue,

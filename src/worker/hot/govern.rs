@@ -242,7 +242,9 @@ impl HotKeys {
                 home.turn_wait_ns /= 2;
                 (2 * home.turn_wait_ns).max(waits_ns)
             });
+            entry.used_by.fade(now_ns);
             let (pace, forced) = (&entry.pace, entry.is_forced());
+            let name = |id| commands.get(id).name.to_string();
             core.tallies.courses.push(KeyCourse {
                 key: entry.key.clone(),
                 course: if forced { Course::Folding } else { pace.course() },
@@ -255,7 +257,9 @@ impl HotKeys {
                 probe_in_ms: pace.next_probe_ns().map(|due_ns| ms(due_ns.saturating_sub(now_ns))),
                 flushes_max: turns.and_then(|turns| turns.limit()),
                 turn_wait_us: turn_wait_ns / 1000,
-                unfolded: entry.unfolded.iter().map(|id| commands.get(id).name.to_string()).collect(),
+                unfolded: entry.unfolded.iter().map(name).collect(),
+                commands: entry.used_by.commands().map(|(id, count)| (name(id), count)).collect(),
+                clients: entry.used_by.clients().collect(),
             });
         }
     }

@@ -46,6 +46,7 @@ pub mod sales;
 mod turns;
 mod unclamped;
 mod unfolded;
+mod used_by;
 mod verdict;
 mod written;
 
@@ -185,6 +186,8 @@ pub struct HotKeys {
     answers: Vec<Answers>,
     /// The version of the hot set that was taken over under this configuration.
     hot_set_version: Option<u64>,
+    /// Requests on keys of any kind while some are combined, for [`Self::is_use_sampled`].
+    uses: u32,
 }
 
 impl HotKeys {
@@ -223,6 +226,7 @@ impl HotKeys {
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             answers: (0..workers).map(|_| Answers::default()).collect(),
             hot_set_version: None,
+            uses: 0,
         }
     }
 
@@ -255,7 +259,9 @@ impl HotKeys {
     pub fn set_commands(&mut self, commands: &CommandTable) {
         self.foldable = foldable(commands);
         self.cache.set_commands(commands);
-        self.entries.values_mut().for_each(|entry| entry.unfolded = Default::default());
+        for entry in self.entries.values_mut() {
+            (entry.unfolded, entry.used_by) = Default::default();
+        }
     }
 
     /// How a command folds, if it does.
