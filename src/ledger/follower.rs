@@ -18,6 +18,7 @@ use super::Ended;
 use super::counts::{Cause, Counts};
 use super::node::{News, Node, Questions};
 use super::registry::{self, RegistryPart};
+use super::round::ENTRIES_PER_ROUND;
 use super::sale::Sale;
 use super::store::{Database, Position, Store, StoreError};
 use super::upstream::{Server, Upstream};
@@ -62,6 +63,8 @@ pub struct Follower {
     pub(super) order: Vec<Bytes>,
     pub(super) insured: usize,
     pub(super) queue: VecDeque<Bytes>,
+    /// How many entries the next round takes.
+    pub(super) entries_per_round: i64,
     pub(super) registry: Vec<RegistryPart>,
     pub(super) nodes: HashMap<Server, Node>,
     /// Servers that were away, until when they are left alone.
@@ -89,6 +92,7 @@ impl Follower {
             order: Vec::new(),
             insured: 0,
             queue: VecDeque::new(),
+            entries_per_round: ENTRIES_PER_ROUND,
             registry: registry::parts(),
             nodes: HashMap::new(),
             away: HashMap::new(),

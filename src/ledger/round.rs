@@ -13,7 +13,7 @@ use super::follower::{Follower, PAUSE};
 use super::lost::ROWS_STAY;
 use super::names::name_of;
 use super::node::Questions;
-use super::sale::{Look, Sale};
+use super::sale::{ENTRIES_PER_CALL, Look};
 use super::store::{Halt, Position, SaleStep, Step, Store, StoreError};
 use super::upstream::Server;
 use crate::reserve::ledger_key;
@@ -22,8 +22,10 @@ use crate::resp::first_error;
 /// Sales that one round looks at.
 const SALES_PER_ROUND_MAX: usize = 256;
 
-/// Entries that one round takes of sales with much to read: the next round has the others.
-const ENTRIES_PER_ROUND: i64 = 20_000;
+/// Entries that one round takes of sales with much to read: the next round has the others. Where the database did not do it, perhaps because it was too much for
+/// the time or the room that it has, half of that is tried, and an eighth more each time that it succeeds.
+pub(super) const ENTRIES_PER_ROUND: i64 = 20_000;
+const ENTRIES_PER_ROUND_MIN: i64 = ENTRIES_PER_CALL;
 
 impl Follower {
     /// Looks at the next sales; returns how many entries were written.
@@ -57,7 +59,12 @@ impl Follower {
         }
         if let Err(error) = self.write(&steps, &halts).await {
             self.counts.is_untaken = true;
+            self.entries_per_round = (self.entries_per_round / 2).max(ENTRIES_PER_ROUND_MIN);
             return self.pause_for_database(error).await;
+        }
+        if !steps.is_empty() {
+            let more = self.entries_per_round + self.entries_per_round / 8;
+            self.entries_per_round = more.min(ENTRIES_PER_ROUND);
         }
         if self.counts.is_untaken && (!steps.is_empty() || self.has_all()) {
             self.on_database_taking_rows();
@@ -107,7 +114,7 @@ impl Follower {
     async fn take_round(&mut self) -> HashMap<Server, Vec<Bytes>> {
         let mut by_server: HashMap<Server, Vec<Bytes>> = HashMap::new();
         let (mut taken, mut entries, mut put_back) = (0, 0, Vec::new());
-        while taken < SALES_PER_ROUND_MAX && entries < ENTRIES_PER_ROUND {
+        while taken < SALES_PER_ROUND_MAX && entries < self.entries_per_round {
             let Some(stream) = self.queue.pop_front() else { break };
             let Some(sale) = self.sales.get_mut(&stream) else { continue };
             let server = self.servers.master_of(&sale.sku);
@@ -144,7 +151,8 @@ impl Follower {
         let mut questions = Questions::default();
         let mut counts = Vec::new();
         for stream in &streams {
-            let asked = self.sales.get(stream).map(Sale::questions).unwrap_or_default();
+            let entries_max = self.entries_per_round;
+            let asked = self.sales.get(stream).map(|sale| sale.questions(entries_max)).unwrap_or_default();
             counts.push(asked.len());
             asked.into_iter().for_each(|bytes| questions.push(|out| *out = bytes));
         }

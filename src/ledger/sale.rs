@@ -135,8 +135,8 @@ impl Sale {
         self.opened_ms = None;
     }
 
-    /// The calls of a look.
-    pub fn questions(&self) -> Vec<BytesMut> {
+    /// The calls of a look, for about so many entries at the most.
+    pub fn questions(&self, entries_max: i64) -> Vec<BytesMut> {
         if self.opened_ms.is_none() {
             // The stream is read first, so that Redis tells of a sale that is only now being opened. What is in it is read with the next look.
             let mut first = BytesMut::new();
@@ -144,7 +144,8 @@ impl Sale {
             return vec![first, self.status_call()];
         }
         let first = self.at().entry.max(1);
-        let calls = ((self.behind() + ENTRIES_PER_CALL) / ENTRIES_PER_CALL).clamp(1, CALLS_MAX);
+        let calls_max = (entries_max / ENTRIES_PER_CALL).clamp(1, CALLS_MAX);
+        let calls = ((self.behind() + ENTRIES_PER_CALL) / ENTRIES_PER_CALL).clamp(1, calls_max);
         let range = |call: i64| {
             // Each call has the last entry of the one before it no second time, but for the one that the database has.
             let from = if call == 0 { first } else { first + call * ENTRIES_PER_CALL + 1 };

@@ -15,11 +15,12 @@ use super::status::{status_of, terms_of};
 use super::store::{HoldingRow, Position, RowState, Store, StoreError, TermsRow};
 use crate::reserve::{LedgerStatus, ListPart, ROWS_PER_CALL_MAX, Refusal, SalePhase, encode_list, sale_key};
 
-/// Differences of one sale that are named.
-const NAMED_MAX: usize = 1000;
+/// Differences of one sale that are looked at together; more of them are named only where the database is not behind, because otherwise it is that.
+const TOGETHER: usize = 1000;
 
-/// How often what differs is looked at again, and how long after.
+/// How often what differs is looked at again, and how long after. Where of the first ones nothing has come right, those behind are looked at less.
 const LOOKS: usize = 12;
+const LOOKS_BEHIND: usize = 2;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// A holder, as either side has him.
@@ -48,15 +49,24 @@ pub async fn verify(
     let mut differences = 0;
     for name in names {
         let text = text_of(&name);
-        for difference in compare(asker, store, &name).await? {
+        let mut say = |difference: String| {
             differences += 1;
             say(format!("{text}: {difference}"));
+        };
+        for difference in compare(asker, store, &name, &mut say).await? {
+            say(difference);
         }
     }
     Ok(differences)
 }
 
-async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec<String>, String> {
+/// Compares one sale. Differences of holders, of which there may be many, are said; all others are returned.
+async fn compare(
+    asker: &mut Asker,
+    store: &mut Store,
+    sku: &[u8],
+    say: &mut impl FnMut(String),
+) -> Result<Vec<String>, String> {
     let text = text_of(sku);
     let position = store.position(&text).await.map_err(words)?;
     let status = status_of(asker, sku).await?;
@@ -84,9 +94,9 @@ async fn compare(asker: &mut Asker, store: &mut Store, sku: &[u8]) -> Result<Vec
     }
     let ahead_ms = status.now_ms - now_ms();
     let mut sides = Sides { asker, store, sku, text, opened_ms: position.opened_ms, ahead_ms };
-    differences.extend(sides.compare().await?);
+    let said = sides.compare(status.last, say).await?;
     differences.extend(sides.compare_terms(&status).await?);
-    if differences.is_empty() {
+    if differences.is_empty() && said == 0 {
         differences.extend(sides.behind(status.last).await?);
     }
     Ok(differences)
@@ -118,54 +128,79 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// Walks both in line.
-    async fn compare(&mut self) -> Result<Vec<String>, String> {
-        let mut doubtful: Vec<i64> = Vec::new();
-        let (mut after, mut more) = (0, false);
+    /// Walks both in line. Returns how many differences were said.
+    async fn compare(&mut self, last: i64, say: &mut impl FnMut(String)) -> Result<usize, String> {
+        let (mut after, mut said, mut looks) = (0, 0, LOOKS);
         loop {
-            let (redis, upto, at_end) = self.redis_page(after, ROWS_PER_CALL_MAX).await?;
-            let sql = self.sql_between(after, if at_end { i64::MAX } else { upto }).await?;
-            doubtful.extend(differing(&redis, &sql));
-            if doubtful.len() > NAMED_MAX {
-                doubtful.truncate(NAMED_MAX);
-                more = true;
-                break;
+            let (doubtful, upto) = self.doubtful(after).await?;
+            let doubted = doubtful.len();
+            let differences = self.settle(doubtful, looks).await?;
+            said += differences.len();
+            if doubted > 0 && differences.len() == doubted {
+                looks = LOOKS_BEHIND;
             }
-            if at_end {
-                break;
+            differences.into_iter().for_each(&mut *say);
+            let Some(upto) = upto else { return Ok(said) };
+            if said >= TOGETHER && self.read().await? < last {
+                say("and more behind these: the database does not have all entries yet".to_owned());
+                return Ok(said + 1);
             }
             after = upto;
         }
+    }
+
+    /// Places behind this one at which the two sides differ, and the place behind which to go on; `None` where nothing is there.
+    async fn doubtful(&mut self, mut after: i64) -> Result<(Vec<i64>, Option<i64>), String> {
+        let mut doubtful: Vec<i64> = Vec::new();
+        loop {
+            let (redis, upto, at_end) = self.redis_page(after, ROWS_PER_CALL_MAX).await?;
+            let upto = if at_end { i64::MAX } else { upto };
+            let sql = self.sql_between(after, upto).await?;
+            doubtful.extend(differing(&redis, &sql));
+            if at_end || doubtful.len() >= TOGETHER {
+                return Ok((doubtful, (!at_end).then_some(upto)));
+            }
+            after = upto;
+        }
+    }
+
+    /// Looks at places, which are in line, again and again. Those that still differ in the end are differences.
+    async fn settle(&mut self, mut doubtful: Vec<i64>, looks: usize) -> Result<Vec<String>, String> {
         let mut differences = Vec::new();
-        for look in 0..LOOKS {
+        for _ in 0..looks {
             if doubtful.is_empty() {
                 break;
             }
             sleep(PAUSE).await;
-            let is_last = look + 1 == LOOKS;
-            let mut still = Vec::new();
-            for seq in doubtful {
-                let (redis, ..) = self.redis_page(seq - 1, 1).await?;
-                let redis: Vec<Holder> = redis.into_iter().filter(|holder| holder.0 == seq).collect();
-                let sql = self.sql_between(seq - 1, seq).await?;
-                if redis == sql {
-                    continue;
-                }
-                still.push(seq);
-                if is_last {
-                    differences.push(format!(
-                        "place {seq}: Redis has {}, the database {}",
-                        shown(redis.first()),
-                        shown(sql.first())
-                    ));
+            differences = self.look_again(&doubtful).await?;
+            doubtful = differences.iter().map(|(seq, _)| *seq).collect();
+        }
+        Ok(differences.into_iter().map(|(_, difference)| difference).collect())
+    }
+
+    /// Which of these places differ now, and how: page by page.
+    async fn look_again(&mut self, doubtful: &[i64]) -> Result<Vec<(i64, String)>, String> {
+        let (mut rest, mut still) = (doubtful, Vec::new());
+        while let (Some(first), Some(last)) = (rest.first(), rest.last()) {
+            let (redis, upto, at_end) = self.redis_page(first - 1, ROWS_PER_CALL_MAX).await?;
+            let upto = if at_end { *last } else { upto.clamp(*first, *last) };
+            let sql = self.sql_between(first - 1, upto).await?;
+            let (now, behind) = rest.split_at(rest.partition_point(|seq| *seq <= upto));
+            for seq in now {
+                let [redis, sql] = [&redis, &sql].map(|side| side.iter().find(|holder| holder.0 == *seq));
+                if redis != sql {
+                    let (redis, sql) = (shown(redis), shown(sql));
+                    still.push((*seq, format!("place {seq}: Redis has {redis}, the database {sql}")));
                 }
             }
-            doubtful = still;
+            rest = behind;
         }
-        if more && !differences.is_empty() {
-            differences.push("and more behind these".to_owned());
-        }
-        Ok(differences)
+        Ok(still)
+    }
+
+    /// The last entry that the database has.
+    async fn read(&mut self) -> Result<i64, String> {
+        Ok(self.store.position(&self.text).await.map_err(words)?.map_or(0, |position| position.entry))
     }
 
     /// Names the terms that the two sides have otherwise, and go on having otherwise.

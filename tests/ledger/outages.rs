@@ -161,6 +161,28 @@ fn mariadb_stands_still_in_the_middle_of_a_transaction() {
     check_hangs(Kind::Maria);
 }
 
+/// A database that has no time, or no room, for as much as a transaction usually has gets smaller ones.
+#[test]
+fn a_database_that_takes_only_small_transactions_gets_small_ones() {
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    client.check("RESERVE.OPEN mask LIMIT 100000", "+OK");
+    let place = Place::before(&server).on(SqlServer::start(Kind::Postgres));
+    place.catch_up();
+    place.query(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF (SELECT count(*) FROM rows) > 1500 THEN RAISE EXCEPTION 'that is too much'; END IF; RETURN NULL; END $$;
+        CREATE TRIGGER refuse AFTER INSERT ON reservation REFERENCING NEW TABLE AS rows
+            FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+    );
+    sell_much(&mut client);
+    let ledger = place.start();
+    wait_until_read(&place, &mut direct, "mask");
+    check_equal(&place, &mut client, &mut direct, "mask");
+    assert!(ledger.log().contains("that is too much (P0001)"), "{}", ledger.log());
+}
+
 /// Nothing happens in any sale: that the database is away is known all the same, and so is its return.
 #[test]
 fn an_outage_is_seen_while_nothing_is_sold() {

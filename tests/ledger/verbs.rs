@@ -66,6 +66,32 @@ fn verify_names_each_difference() {
     assert_eq!(place.verb(&["verify", "other"]), (Some(1), told.to_owned()));
 }
 
+/// However many there are, each is named.
+#[test]
+fn verify_names_thousands_of_differences() {
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    let place = Place::before(&server);
+    let mut client = gateway.client();
+    client.check("RESERVE.OPEN mask LIMIT 90000", "+OK");
+    (0..5000).for_each(|user| client.send_line(&format!("RESERVE.ADD mask {user}")));
+    (0..5000).for_each(|_| assert!(client.reply().starts_with(b"*4")));
+    place.catch_up();
+    place.change("UPDATE reservation SET count = 7 WHERE seq % 2 = 0");
+    let (code, told) = place.verb(&["verify", "mask"]);
+    assert_eq!(code, Some(1));
+    let named: Vec<&str> = told.lines().filter(|line| line.starts_with("mask: place ")).collect();
+    assert_eq!(named.len(), 2500, "{}", named.len());
+    assert!(told.ends_with("\n2500 differences\n"));
+    // Where the database is behind, that is what there is to say.
+    (5000..9000).for_each(|user| client.send_line(&format!("RESERVE.ADD mask {user}")));
+    (5000..9000).for_each(|_| assert!(client.reply().starts_with(b"*4")));
+    let (code, told) = place.verb(&["verify", "mask"]);
+    assert!(
+        code == Some(1) && told.contains("and more behind these: the database does not have all entries yet")
+    );
+}
+
 #[test]
 fn verify_waits_for_a_ledger_that_is_behind() {
     let server = Server::start();
