@@ -41,6 +41,7 @@ mod log;
 mod metrics;
 mod operator_commands;
 mod packaging;
+mod page_commands;
 mod page_key;
 mod page_ledger;
 mod page_sales;

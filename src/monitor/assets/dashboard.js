@@ -1,5 +1,6 @@
 // The page's course: show each frame of the event stream, say so when the stream breaks.
 
+import { commandsPanel } from "./commands.js";
 import { factsPanel } from "./facts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { begin, eventsAsked, extend, happen, historyCharts } from "./history.js";
@@ -137,6 +138,7 @@ function showConnection() {
 
 historyCharts();
 listPanels(eventsAsked, happen);
+commandsPanel();
 slowlogPanel();
 keyPage();
 onPage(showPage);
