@@ -74,6 +74,7 @@ async fn the_token_opens_what_it_should_and_nothing_else_does() {
         ("/api/quotas", false),
         ("/api/clients", false),
         ("/api/history", false),
+        ("/api/caller", false),
         ("/api/key?key=x", false),
         ("/wall", true),
         ("/api/stream", false),

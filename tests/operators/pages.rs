@@ -252,3 +252,32 @@ fn who_may_only_read_empties_no_list() {
         "{noted}"
     );
 }
+
+#[test]
+fn who_may_only_look_is_offered_no_change() {
+    let server = Server::start();
+    let toml = "[admin]\ntoken = 'sesame'\n[[admin.bearer]]\nname = 'eve'\ntoken = 'look'\nmay = 'read'\n[[quota]]\nmatch = 'q*'\nlimit = 5\n";
+    let gateway = Gateway::before(&server).config(toml).start();
+    gateway.client().check("INCR q1", ":1");
+    let open = Gateway::before_server(&server);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let browser = Browser::start().await;
+        let buttons = "return [...document.querySelectorAll('#quotas tbody button, #quota-other, #sale-open')].filter(button => button.offsetParent).length";
+        for (token, may) in [("look", false), ("sesame", true)] {
+            browser.open(&format!("http://{}/", gateway.admin.unwrap())).await;
+            browser.run("sessionStorage.clear()").await;
+            browser.open("about:blank").await;
+            browser.open(&format!("http://{}/#/sales", gateway.admin.unwrap())).await;
+            browser.until("return document.getElementById('token-dialog').open", PATIENCE).await;
+            browser.run(&format!("document.getElementById('token').value = '{token}'; document.querySelector('#token-form button').click()")).await;
+            browser.until("return document.querySelectorAll('#quotas tbody tr').length === 1", PATIENCE).await;
+            let said = if may { "changes as admin.token" } else { "the token of eve may only read" };
+            browser.until(&format!("return document.getElementById('footer').innerText.includes('{said}')"), PATIENCE).await;
+            assert_eq!(browser.run(buttons).await, if may { 5 } else { 0 }, "{token}");
+        }
+        browser.open(&format!("http://{}/#/sales", open.admin.unwrap())).await;
+        browser.until("return document.getElementById('footer').innerText.includes('changes need an admin token')", PATIENCE).await;
+        assert_eq!(browser.run(buttons).await, 0);
+    });
+}

@@ -15,8 +15,9 @@ function by() {
   return KINDS[word] ? word : "command";
 }
 
-const times = ({ p50_us, p99_us }) => (p99_us > 0 ? `${micros(p50_us)} · ${micros(p99_us)}` : "–");
-const p99 = ({ p99_us }) => (p99_us > 0 ? micros(p99_us) : "–");
+// They are the upper bounds of buckets.
+const times = ({ p50_us, p99_us }) => (p99_us > 0 ? `≤ ${micros(p50_us)} · ${micros(p99_us)}` : "–");
+const p99 = ({ p99_us }) => (p99_us > 0 ? `≤ ${micros(p99_us)}` : "–");
 
 function failed(cell, perS, text) {
   cell.classList.toggle("bad-text", perS > 0);

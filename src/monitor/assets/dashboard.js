@@ -1,5 +1,6 @@
 // The page's course: show each frame of the event stream, say so when the stream breaks.
 
+import { get } from "./ask.js";
 import { commandsPanel } from "./commands.js";
 import { factsPanel } from "./facts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
@@ -27,6 +28,7 @@ const panels = { hot: hotKeysPanel(), nodes: nodesPanel(), quotas: quotasPanel()
 let lastFrameMs = performance.now();
 let lastFigures = null;
 let lastFrame = null;
+let rights = "";
 
 function showFrame(frame) {
   const { stats } = frame;
@@ -38,6 +40,13 @@ function showFrame(frame) {
   extend(stats);
   showPage();
   showConnection();
+}
+
+// Who may only look is offered no change. Whoever changes something is asked by the gateway in any case.
+async function learnRights() {
+  const { name, may_change, why } = await get("api/caller");
+  document.body.classList.toggle("looker", !may_change);
+  rights = may_change ? `changes as ${name}` : why;
 }
 
 // The headline, and of the rest what the page has.
@@ -88,7 +97,7 @@ function showStatus({ status, losses, now, gateway, upstream_version, upstream_k
   document.title = `${page}${rate(now.requests_per_s)}/s · ${status.level === "ok" ? "quiet" : status.level} · hotgate`;
   const upstream = upstream_version ? `Redis ${upstream_version}` : "Redis";
   put("gateway", `${gateway.listen.join(", ")}  →  ${upstream}, ${upstream_kind === "cluster" ? "cluster" : "one server"}`);
-  put("footer", `hotgate ${gateway.version} · gateway ${gateway.id.slice(0, 8)} · ${gateway.workers} workers · up ${span(uptime_s)} · figures of ${clock(lastFigures)}`);
+  put("footer", `hotgate ${gateway.version} · gateway ${gateway.id.slice(0, 8)} · ${gateway.workers} workers · up ${span(uptime_s)} · figures of ${clock(lastFigures)}${rights && ` · ${rights}`}`);
 }
 
 let announced = "";
@@ -143,4 +152,5 @@ slowlogPanel();
 keyPage();
 onPage(showPage);
 setInterval(showConnection, 500);
+learnRights().catch(error => console.warn("rights are not known:", error));
 followForEver(begin, showFrame);

@@ -62,6 +62,14 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// The name of the token; empty where none is configured.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Anybody => "",
+            Self::MayRead(name) | Self::MayChange(name) => name,
+        }
+    }
+
     /// The name of the token, if it may change anything.
     ///
     /// # Errors

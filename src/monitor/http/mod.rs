@@ -25,6 +25,7 @@
 mod allowance;
 mod assets;
 mod audit;
+mod caller;
 mod clients;
 mod commands;
 mod connections;
@@ -165,6 +166,7 @@ fn router(
         .route("/api/history", get(history::list))
         .route("/api/slowlog", get(slowlog::list).post(slowlog::change))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
+        .route("/api/caller", get(caller::show))
         .route("/api/clients", get(clients::list))
         .route("/api/stream", get(stream::open))
         .layer(middleware::from_fn_with_state(control, control_thread::pass_on))
