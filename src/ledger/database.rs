@@ -49,7 +49,12 @@ impl Follower {
         while self.store.is_none() {
             match self.try_store().await {
                 Ok(Attempt::Opened(found)) => {
+                    let is_first = self.sales.is_empty();
                     self.take_over(*found);
+                    if is_first {
+                        let (word, sales) = (self.database.word(), self.positions.len());
+                        tracing::info!("following sales into {word}, which knows {sales} of them");
+                    }
                     if self.complaints.remove(ANOTHER) {
                         tracing::info!("the other ledger process has ended, or lost the database; this one works now");
                     }

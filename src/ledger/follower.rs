@@ -18,8 +18,7 @@ use super::Ended;
 use super::counts::{Cause, Counts};
 use super::node::{News, Node, Questions};
 use super::registry::{self, RegistryPart};
-use super::round::ENTRIES_PER_ROUND;
-use super::sale::Sale;
+use super::sale::{ENTRIES_PER_ROUND, Sale};
 use super::store::{Database, Position, Store, StoreError};
 use super::upstream::{Server, Upstream};
 

@@ -13,7 +13,7 @@ use super::follower::{Follower, PAUSE};
 use super::lost::ROWS_STAY;
 use super::names::name_of;
 use super::node::Questions;
-use super::sale::{ENTRIES_PER_CALL, Look};
+use super::sale::{ENTRIES_PER_CALL, ENTRIES_PER_ROUND, Look};
 use super::store::{Halt, Position, SaleStep, Step, Store, StoreError};
 use super::upstream::Server;
 use crate::reserve::ledger_key;
@@ -22,9 +22,7 @@ use crate::resp::first_error;
 /// Sales that one round looks at.
 const SALES_PER_ROUND_MAX: usize = 256;
 
-/// Entries that one round takes of sales with much to read: the next round has the others. Where the database did not do it, perhaps because it was too much for
-/// the time or the room that it has, half of that is tried, and an eighth more each time that it succeeds.
-pub(super) const ENTRIES_PER_ROUND: i64 = 20_000;
+/// What is tried at the least of [`ENTRIES_PER_ROUND`].
 const ENTRIES_PER_ROUND_MIN: i64 = ENTRIES_PER_CALL;
 
 impl Follower {

@@ -13,6 +13,10 @@ use crate::resp::{encode, first_error};
 /// Entries that one `XRANGE` returns: about a millisecond of Redis's time.
 pub const ENTRIES_PER_CALL: i64 = 1000;
 
+/// Entries that one round takes of sales with much to read: the next round has the others. Where the database did not do it, perhaps because it was too much for
+/// the time or the room that it has, half of that is tried, and an eighth more each time that it succeeds.
+pub const ENTRIES_PER_ROUND: i64 = 20_000;
+
 /// Calls for entries of one sale in one round.
 const CALLS_MAX: i64 = 10;
 
