@@ -190,7 +190,7 @@ fn touches_unnamed_keys(command: &Command, request: &Request<'_>) -> bool {
 /// Whether it is a command of the gateway's own that shows whatever keys there are.
 fn shows_any_key(command: &Command, request: &Request<'_>) -> bool {
     match &*command.name {
-        "hotgate|hotkeys" | "hotgate|top" | "hotgate|stats" | "reserve.skus" => true,
+        "hotgate|bigkeys" | "hotgate|hotkeys" | "hotgate|top" | "hotgate|stats" | "reserve.skus" => true,
         "slowlog|get" | "commandlog|get" => true,
         "hotgate|quotas" => !shows_one_counter(request),
         _ => false,

@@ -17,6 +17,7 @@ use super::reader::{Node, Reader};
 use super::relations;
 use super::schema::{Directive, Kind, visit_directives};
 use super::sections::Config;
+use super::shown::Origins;
 use super::types::{RuleMode, Secret};
 use super::value::{Change, Value};
 
@@ -69,6 +70,13 @@ impl Config {
             path: path.map_or_else(|| PathBuf::from("command line"), Path::to_owned),
             errors,
         })
+    }
+
+    /// Where the values of a file, which may be empty, and of the command line come from.
+    pub fn origins(text: &str, overrides: &Overrides) -> Origins {
+        let mut reader = Reader::new(text, Config::DIRECTIVES);
+        read(text, overrides, &mut reader);
+        Origins { lines: reader.lines(), flags: overrides.flags() }
     }
 
     /// The same with what the files that it names for secrets hold now.
@@ -167,6 +175,21 @@ fn finish(config: Config, reader: Reader<'_>) -> Result<Config, Vec<ConfigError>
 }
 
 impl Overrides {
+    /// The directives that are overridden, with their flags.
+    pub fn flags(&self) -> Vec<(&'static str, &'static str)> {
+        let Self { listen, admin, upstream, workers, drain_delay } = self;
+        [
+            (!listen.is_empty(), ("gateway.listen", "--listen")),
+            (admin.is_some(), ("admin.listen", "--admin")),
+            (!upstream.is_empty(), ("upstream.servers", "--upstream")),
+            (workers.is_some(), ("gateway.workers", "--workers")),
+            (drain_delay.is_some(), ("gateway.drain_delay", "--drain-delay")),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, flag)| is_set.then_some(flag))
+        .collect()
+    }
+
     fn apply(&self, config: &mut Config) {
         if !self.listen.is_empty() {
             config.gateway.listen.clone_from(&self.listen);

@@ -24,6 +24,7 @@ mod routes;
 pub mod schema;
 mod sections;
 mod setting_names;
+mod shown;
 mod tenant_relations;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use sections::{
     Admin, Auth, Bearer, Config, Gateway, Limits, Log, SlowLog, Tls, TlsCertificate, Upstream, User, Zone,
 };
 pub use setting_names::naming;
+pub use shown::{Origins, Shown, ShownTable};
 pub use types::{
     ClientAuth, ExpireWhen, LogFormat, LogLevel, LostReply, May, OnUnavailable, Pose, QuotaReply, ReadFrom,
     ReadPolicy, RuleMode, Secret, SocketMode, TenantOver, UpstreamIdentity, UpstreamKindChoice, UserFrom,

@@ -72,6 +72,12 @@ impl<'a> Reader<'a> {
         self.places.insert(path.to_owned(), span.start);
     }
 
+    /// The lines, counted from 1, where the values of all keys stand that were read.
+    pub fn lines(&self) -> HashMap<String, usize> {
+        let line = |place: &usize| line_and_column(self.text, *place).0;
+        self.places.iter().map(|(path, place)| (path.clone(), line(place))).collect()
+    }
+
     /// Whether the text has this key.
     pub fn has_read(&self, path: &str) -> bool {
         self.places.contains_key(path)

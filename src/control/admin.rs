@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::client_command::kill_one;
 use super::conditions::conditions;
+use super::config_view::config_view;
 use super::quota_list::QuotaList;
 use super::readiness::readiness;
 use super::routes::routes_of;
@@ -121,7 +123,7 @@ fn sources(
         id: gateway.id.clone(),
         listen: gateway.listen.iter().map(ToString::to_string).collect(),
         workers: gateway.workers.len(),
-        config_file,
+        config_file: config_file.clone(),
         started_unix_ms: unix_ms() - age_ms,
     };
     let (hot, topology, upstream) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
@@ -131,6 +133,8 @@ fn sources(
     let (probed, conditioned, asked) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (seen, looked, routed) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
     let (limited, noting, commands) = (Arc::clone(gateway), Arc::clone(gateway), Arc::clone(gateway));
+    let killing = Arc::clone(gateway);
+    let (shown, counters, file) = (Arc::clone(gateway), list.clone(), config_file);
     Sources {
         identity,
         tallies: gateway.workers.iter().map(|worker| Arc::clone(&worker.tallies)).collect(),
@@ -139,6 +143,7 @@ fn sources(
         routes: gateway.routes().as_ref().clone(),
         routes_view: Box::new(move || routes_of(&routed)),
         tenants: Box::new(move || limited.tenants.load_full()),
+        config: Box::new(move || config_view(&shown, &counters, &file)),
         commands: Box::new(move || commands.commands.load_full()),
         upstream: Box::new(move || upstream.keyless_facts().load()),
         upstream_trouble: Box::new(move || trouble.trouble()),
@@ -169,6 +174,10 @@ fn sources(
         events: Arc::clone(&gateway.events),
         history: Arc::clone(&gateway.history),
         command_log: Arc::clone(&gateway.command_log),
+        client_kill: Box::new(move |id, by, reason| {
+            let gateway = Arc::clone(&killing);
+            Box::pin(async move { kill_one(&gateway, id, &by, reason).await })
+        }),
         sale_command: Box::new(move |words, by| {
             let gateway = Arc::clone(&asked);
             Box::pin(async move { sales::answer(&gateway, &words, &by).await })

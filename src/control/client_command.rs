@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::resp::{encode, parse_integer};
-use crate::shared::audit::AuditEntry;
+use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::client_rows::ClientRow;
 use crate::shared::gateway::Gateway;
 use crate::shared::mailbox::{ClientFilter, ControlRequest, WorkerMessage};
@@ -164,14 +164,7 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
         Ok(filter) => filter,
         Err(error) => return encode::error(out, error),
     };
-    let mut killed = 0;
-    for worker in &gateway.workers {
-        let (reply, count) = oneshot::channel();
-        let message = WorkerMessage::KillClients { filter: filter.clone(), reply };
-        if worker.mailbox.send(message).await.is_ok() {
-            killed += count.await.unwrap_or(0);
-        }
-    }
+    let killed = kill_all(gateway, &filter).await;
     let told = words[2..].join(" ");
     let entry = AuditEntry::new(&question.asker.author(), "client kill", told);
     gateway.audit.record(entry.from_to("", format!("{killed} clients closed")));
@@ -180,6 +173,27 @@ async fn kill(gateway: &Gateway, question: &ControlRequest, words: &[String], ou
         (true, _) => encode::simple(out, "OK"),
         (false, _) => encode::integer(out, killed as i64),
     }
+}
+
+/// Ends the connection of one client, and notes who had it done and why. Says whether there is such a client.
+pub async fn kill_one(gateway: &Gateway, id: u64, by: &Author, reason: String) -> bool {
+    let filter = ClientFilter { ids: Some(vec![id]), ..ClientFilter::default() };
+    let killed = kill_all(gateway, &filter).await;
+    let entry = AuditEntry::new(by, "client kill", format!("ID {id}"));
+    gateway.audit.record(entry.from_to("", format!("{killed} clients closed")).because(reason));
+    killed > 0
+}
+
+async fn kill_all(gateway: &Gateway, filter: &ClientFilter) -> u64 {
+    let mut killed = 0;
+    for worker in &gateway.workers {
+        let (reply, count) = oneshot::channel();
+        let message = WorkerMessage::KillClients { filter: filter.clone(), reply };
+        if worker.mailbox.send(message).await.is_ok() {
+            killed += count.await.unwrap_or(0);
+        }
+    }
+    killed
 }
 
 /// If several things are wrong, the error names the first, as Redis does.

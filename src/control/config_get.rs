@@ -114,6 +114,7 @@ fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
         path.as_ref().map_or(String::new(), |path| path.display().to_string())
     };
     let hosts: Vec<String> = gateway.listen.iter().map(|address| address.ip().to_string()).collect();
+    let slower_than = config.slowlog.slower_than.map_or("-1".to_owned(), |slow| slow.as_micros().to_string());
     let mut owned = vec![
         ("maxclients", config.gateway.clients_max.to_string()),
         ("timeout", seconds(config.limits.idle_timeout)),
@@ -121,10 +122,14 @@ fn owned(gateway: &Gateway) -> Vec<(&'static str, String)> {
         ("proto-max-bulk-len", config.limits.bulk_bytes_max.to_string()),
         ("client-query-buffer-limit", config.limits.request_bytes_max.to_string()),
         // The log that `SLOWLOG` shows. Redis says -1 for never.
-        (
-            "slowlog-log-slower-than",
-            config.slowlog.slower_than.map_or("-1".to_owned(), |slow| slow.as_micros().to_string()),
-        ),
+        ("slowlog-log-slower-than", slower_than.clone()),
+        // The same under the names of Valkey, where the three lists have one bound here.
+        ("commandlog-execution-slower-than", slower_than),
+        ("commandlog-request-larger-than", config.slowlog.request_larger_than.to_string()),
+        ("commandlog-reply-larger-than", config.slowlog.reply_larger_than.to_string()),
+        ("commandlog-slow-execution-max-len", config.slowlog.entries_max.to_string()),
+        ("commandlog-large-request-max-len", config.slowlog.entries_max.to_string()),
+        ("commandlog-large-reply-max-len", config.slowlog.entries_max.to_string()),
         ("slowlog-max-len", config.slowlog.entries_max.to_string()),
         ("bind", hosts.join(" ")),
         ("port", gateway.listen.first().map_or(0, std::net::SocketAddr::port).to_string()),

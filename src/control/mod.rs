@@ -16,6 +16,7 @@ pub mod command_log;
 pub mod commands;
 mod conditions;
 mod config_get;
+mod config_view;
 pub mod descriptors;
 pub mod events;
 pub mod hangup;

@@ -9,7 +9,7 @@ use crate::command::{Class, Command, CommandFlags, Fan, Group, Local};
 const WAY_TO_THE_SERVER: [&[u8]; 5] = [b"requirepass", b"port", b"tls-port", b"bind", b"unixsocket"];
 
 /// Parameters of which `CONFIG GET` shows the gateway's own value.
-const OF_THE_GATEWAY: [&[u8]; 7] = [
+const OF_THE_GATEWAY: [&[u8]; 13] = [
     b"maxclients",
     b"timeout",
     b"tcp-keepalive",
@@ -17,6 +17,12 @@ const OF_THE_GATEWAY: [&[u8]; 7] = [
     b"client-query-buffer-limit",
     b"slowlog-log-slower-than",
     b"slowlog-max-len",
+    b"commandlog-execution-slower-than",
+    b"commandlog-request-larger-than",
+    b"commandlog-reply-larger-than",
+    b"commandlog-slow-execution-max-len",
+    b"commandlog-large-request-max-len",
+    b"commandlog-large-reply-max-len",
 ];
 
 /// Words of `DEBUG` that end the process of the server.

@@ -23,7 +23,7 @@ use super::rights::missing_rights;
 use super::service_manager;
 use super::topology::KeeperSettings;
 use super::users::{note_users, publish, users_of};
-use crate::config::{Change, Config, Overrides};
+use crate::config::{Change, Config, Origins, Overrides};
 use crate::shared::audit::{AuditEntry, Author};
 use crate::shared::events::{Event, EventKind};
 use crate::shared::gateway::Gateway;
@@ -41,6 +41,14 @@ pub struct ConfigSource {
     pub file: Option<PathBuf>,
     /// The flags that override it.
     pub overrides: Overrides,
+}
+
+impl ConfigSource {
+    /// Where its values come from, as the file is now; nothing of a file that can't be read.
+    pub fn origins(&self) -> Origins {
+        let text = self.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        Config::origins(&text.unwrap_or_default(), &self.overrides)
+    }
 }
 
 /// The configuration in force, and where a new one is published.
@@ -150,7 +158,10 @@ impl Reloader {
         };
         let told = &self.gateway.config_file;
         match outcome {
-            Ok(restart_needed) => told.taken(restart_needed),
+            Ok(restart_needed) => {
+                self.gateway.config_origins.store(Arc::new(self.source.origins()));
+                told.taken(restart_needed);
+            }
             Err(refused) => {
                 refused.iter().for_each(|why| tracing::error!("configuration not reloaded: {why}"));
                 let event = Event::new(EventKind::ReloadRefused, "configuration", refused.join("; "));

@@ -43,6 +43,8 @@ pub enum AdminCommand {
     Audit(usize),
     /// `EVENTS [n]`: how many at most.
     Events(usize),
+    /// `BIGKEYS [n]`: how many at most.
+    Bigkeys(usize),
     /// `ROUTE LIST`
     Routes,
     /// `ROUTE GET key`
@@ -64,7 +66,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 25] = [
+const HELP: [&str; 27] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -82,6 +84,8 @@ const HELP: [&str; 25] = [
     "    The last changes that operators made: who, what, before, after. 10 unless told otherwise.",
     "EVENTS [<n>]",
     "    What happened last: hot keys, nodes, reloads, changes of quotas. 10 unless told otherwise.",
+    "BIGKEYS [<n>]",
+    "    Keys that showed themselves big in what passed, the largest first. 10 unless told otherwise.",
     "ROUTE LIST|GET <key>",
     "    Which keys go to which cluster, or where one key lives.",
     "HELP",
@@ -106,11 +110,15 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"AUDIT", [count]) => counted(count).map(AdminCommand::Audit),
         (b"EVENTS", []) => Ok(AdminCommand::Events(COUNT_DEFAULT)),
         (b"EVENTS", [count]) => counted(count).map(AdminCommand::Events),
+        (b"BIGKEYS", []) => Ok(AdminCommand::Bigkeys(COUNT_DEFAULT)),
+        (b"BIGKEYS", [count]) => counted(count).map(AdminCommand::Bigkeys),
         (b"ROUTE", rest) => route(rest),
         (b"HELP", []) => Ok(AdminCommand::Help),
         (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
         (b"QUOTAS", rest) => reading_verb(rest).map(AdminCommand::Quota),
-        (b"TOP" | b"STATS" | b"HELP" | b"AUDIT" | b"EVENTS" | b"NODE", _) => Err(wrong_arguments(name)),
+        (b"TOP" | b"STATS" | b"HELP" | b"AUDIT" | b"EVENTS" | b"BIGKEYS" | b"NODE", _) => {
+            Err(wrong_arguments(name))
+        }
         _ => Err(format!("ERR unknown subcommand '{}'. Try HOTGATE HELP.", keys::text(name))),
     }
 }
@@ -201,6 +209,11 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
             let shown: Value = serde_json::from_str(&frame.stream()).unwrap_or_default();
             put_lines(&mut out, &top::lines(shown, TOP_COLUMNS));
         }
+        AdminCommand::Bigkeys(count) => {
+            let keys = view.big_keys.keys.iter().take(*count);
+            encode::array(&mut out, keys.len());
+            keys.for_each(|key| put(&mut out, version, &json(key)));
+        }
         AdminCommand::Stats => put(&mut out, version, &json(&view.stats)),
         AdminCommand::Help => put_lines(&mut out, &HELP),
         AdminCommand::Quota(Verb::Help) => put_lines(&mut out, QUOTA_HELP),
@@ -265,6 +278,8 @@ mod tests {
             ("top", Ok(AdminCommand::Top)),
             ("audit", Ok(AdminCommand::Audit(COUNT_DEFAULT))),
             ("events 3", Ok(AdminCommand::Events(3))),
+            ("bigkeys", Ok(AdminCommand::Bigkeys(COUNT_DEFAULT))),
+            ("BIGKEYS 7", Ok(AdminCommand::Bigkeys(7))),
             ("AUDIT 1000", Ok(AdminCommand::Audit(1000))),
             ("route list", Ok(AdminCommand::Routes)),
             ("ROUTE get k", Ok(AdminCommand::Place("k".into()))),
@@ -283,6 +298,8 @@ mod tests {
             ("hotkeys count 0", "ERR COUNT must be between 1 and 1000"),
             ("hotkeys count", "ERR syntax error"),
             ("hotkeys sideways", "ERR syntax error"),
+            ("bigkeys 0", "ERR value is not an integer from 1 to 1000"),
+            ("bigkeys 1 2", "ERR wrong number of arguments for 'hotgate|bigkeys' command"),
             ("audit 1001", "ERR value is not an integer from 1 to 1000"),
             ("route get", "ERR wrong number of arguments for 'hotgate|route' command"),
             ("route set k", "ERR HOTGATE ROUTE takes LIST or GET"),

@@ -1,4 +1,4 @@
-//! The metrics of commands.
+//! The metrics of commands, and of keys that they showed to be big.
 
 use super::commands::{CommandsView, PartView, name_of};
 use super::exposition::{Exposition, Metric};
@@ -24,6 +24,14 @@ pub fn render(out: &mut Exposition, view: &View) {
     each(&m::COMMAND_FAILED, |command| command.failed);
     each(&m::COMMAND_REJECTED, |command| command.rejected);
     seconds(out, view);
+    let mut family = out.family(&m::BIG_KEYS);
+    for cluster in &view.big_keys.clusters {
+        family.sample(&[&cluster.cluster], cluster.keys as f64);
+    }
+    let mut family = out.family(&m::BIG_KEY_REQUESTS);
+    for cluster in &view.big_keys.clusters {
+        family.sample(&[&cluster.cluster], cluster.seen as f64);
+    }
     let mut family = out.family(&m::ERROR_REPLIES);
     for error in errors {
         family.sample(&[&error.code], error.count as f64);

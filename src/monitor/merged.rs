@@ -53,6 +53,7 @@ impl Merged {
             gateway_time,
             upstream_time,
             commands,
+            big_keys,
             clients,
             redirects,
             standouts,
@@ -79,6 +80,7 @@ impl Merged {
         all.gateway_time.merge(gateway_time);
         all.upstream_time.merge(upstream_time);
         all.commands.add(commands);
+        all.big_keys.add(big_keys);
         add_clients(&mut all.clients, clients);
         for (place, node) in nodes.iter().enumerate() {
             add_node(all.node(place), node);

@@ -44,6 +44,8 @@ metrics! {
     COMMAND_FAILED: Counter "hotgate_command_failed_total" ["command"] "Those that ended with an error.";
     COMMAND_REJECTED: Counter "hotgate_command_rejected_total" ["command"] "Requests that were refused before they ran, by command: for their form, by a right, a quota or a limit, or by the state of the server.";
     COMMAND_SECONDS: Histogram "hotgate_command_duration_seconds" ["command"] "Time from the last byte of a client's request to its queued reply, by command. What may block, what the gateway answers at once, and commands of transactions have none.";
+    BIG_KEYS: Gauge "hotgate_big_keys" ["cluster"] "Keys of the cluster that showed themselves big within a day, by a request or reply over 2 MiB or a reply of more than 5,000 elements; HOTGATE BIGKEYS names them. At most 128 for each worker.";
+    BIG_KEY_REQUESTS: Counter "hotgate_big_key_requests_total" ["cluster"] "Requests that showed a key to be big.";
     ERROR_REPLIES: Counter "hotgate_error_replies_total" ["code"] "Error replies that clients got, by the word with which they begin; other for those beyond 128 words.";
 
     CLIENTS: Gauge "hotgate_clients" ["state"] "Client connections open now: all, and those that are blocked or subscribed.";

@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod ask_ready;
 pub mod ask_routes;
+pub mod big_keys;
 pub mod board;
 mod buckets;
 mod calm;
@@ -27,6 +28,7 @@ mod command_families;
 pub mod command_info;
 pub mod commands;
 mod condition_families;
+pub mod config_view;
 pub mod exposition;
 pub mod families;
 mod figures;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::big_keys;
 use super::calm::Calm;
 use super::certificates;
 pub use super::clock::Clock;
@@ -154,6 +155,9 @@ impl Sampler {
         let hot_keys = self.hot_keys(&window, merged, &hot, &topology);
         let nodes = self.nodes(clock, [&window, &refusals], merged, &topology);
         let (commands, command_table) = self.commands(snapshot, &window, (&nodes, &topology));
+        let clusters = (sources.routes_view)().clusters;
+        let names = (&sources.key_names, &*command_table);
+        let big_keys = big_keys::view(merged, names, &clusters, clock.unix_ms);
         let routes = route_figures::figures(RouteInput {
             window: &window,
             merged,
@@ -200,6 +204,7 @@ impl Sampler {
             hot_keys,
             nodes,
             commands,
+            big_keys,
             command_table,
             routes,
             quotas,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::config_view::ConfigView;
 use super::key_history::KeyHistories;
 use super::notify::NoticeFigures;
 use super::quota_page::{QuotaPage, QuotaQuery, QuotaRow};
@@ -40,6 +41,10 @@ pub type Latest<T> = Box<dyn Fn() -> T + Send + Sync>;
 pub type SaleCommand =
     Box<dyn Fn(Vec<Bytes>, Author) -> Pin<Box<dyn Future<Output = Bytes> + Send>> + Send + Sync>;
 
+/// See [`Sources::client_kill`]: the client's id, who has it ended, and why.
+pub type ClientKill =
+    Box<dyn Fn(u64, Author, String) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+
 /// Everything that monitoring reads.
 pub struct Sources {
     /// The identity of this gateway.
@@ -56,6 +61,8 @@ pub struct Sources {
     pub routes_view: Latest<RoutesView>,
     /// The tenants, if there are any.
     pub tenants: Latest<Option<Arc<Tenants>>>,
+    /// The configuration in force.
+    pub config: Latest<ConfigView>,
     /// The commands that are known.
     pub commands: Latest<Arc<CommandTable>>,
     /// What the upstream says of itself.
@@ -102,6 +109,8 @@ pub struct Sources {
     pub history: Arc<KeptHistory>,
     /// The requests that stood out.
     pub command_log: Arc<CommandLog>,
+    /// Ends the connection of a client. Says whether there is one.
+    pub client_kill: ClientKill,
     /// Where changes of quotas go.
     pub quota_changes: QuotaChangePort,
     /// What operators say of folding single keys, and where they say it.

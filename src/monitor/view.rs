@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::big_keys::BigKeysView;
 use super::commands::CommandsView;
 pub use super::hot_key_view::{HotKeyView, UsedBy};
 use super::ledger::LedgerView;
@@ -43,7 +44,9 @@ pub struct View {
     pub nodes: Vec<NodeView>,
     /// Commands, and the errors that they got.
     pub commands: CommandsView,
-    /// What they are called.
+    /// Keys that showed themselves big.
+    pub big_keys: BigKeysView,
+    /// What commands are called.
     pub command_table: Arc<CommandTable>,
     /// Clusters, routes and tenants.
     pub routes: RouteFigures,

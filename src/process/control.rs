@@ -58,6 +58,7 @@ pub(super) fn start(gateway: &Arc<Gateway>, ends: ControlEnds, reloadable: Reloa
     let (quota_changes, quota_change_inbox) = QuotaChangePort::new();
     let (key_modes, mode_inbox) = KeyModePort::new();
     let quotas = QuotaList::default();
+    gateway.config_origins.store(Arc::new(reloadable.source.origins()));
     let file = reloadable.source.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     let monitoring = Arc::new(admin::start(gateway, (quota_changes, key_modes), quotas.clone(), file));
     let acl = Arc::new(AclService::new(Arc::clone(gateway)));

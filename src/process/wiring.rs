@@ -96,6 +96,7 @@ impl Wiring {
         let (client_rows, row_inboxes) = ClientRowsPort::new(workers);
         let gateway = Arc::new(Gateway {
             config: ArcSwap::from_pointee(config.clone()),
+            config_origins: ArcSwap::default(),
             config_file: ConfigFile::default(),
             routing: ArcSwap::from_pointee(prepared.routes.clone()),
             tenants: ArcSwapOption::new(Tenants::of(config, None)),

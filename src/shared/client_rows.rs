@@ -47,6 +47,10 @@ pub struct ClientRow {
     pub last_command: String,
     /// Requests so far.
     pub requests: u64,
+    /// Requests that got an error.
+    pub errors: u64,
+    /// Replies that took as long as is logged.
+    pub slow_replies: u64,
     /// Bytes read so far.
     pub bytes_in: u64,
     /// Bytes written so far.
@@ -69,13 +73,75 @@ pub struct ClientRow {
     pub buffered_out_bytes: u64,
 }
 
+/// By what clients are ranked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClientSort {
+    /// By id: the oldest first.
+    #[default]
+    Id,
+    /// The most requests first.
+    Requests,
+    /// The most bytes in both directions first.
+    Bytes,
+    /// The most errors first.
+    Errors,
+    /// The most slow replies first.
+    Slow,
+    /// The longest idle first.
+    Idle,
+}
+
+impl ClientSort {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Id, Self::Requests, Self::Bytes, Self::Errors, Self::Slow, Self::Idle];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Requests => "requests",
+            Self::Bytes => "bytes",
+            Self::Errors => "errors",
+            Self::Slow => "slow",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// What the word means.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.word() == word)
+    }
+
+    fn measure(self, row: &ClientRow) -> u64 {
+        match self {
+            Self::Id => 0,
+            Self::Requests => row.requests,
+            Self::Bytes => row.bytes_in.saturating_add(row.bytes_out),
+            Self::Errors => row.errors,
+            Self::Slow => row.slow_replies,
+            Self::Idle => row.idle_s,
+        }
+    }
+}
+
+/// Which clients are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientQuery {
+    /// Their order.
+    pub sort: ClientSort,
+    /// What stands in their name, user, library, address, id or last command, in lower case; empty for all.
+    pub search: Vec<u8>,
+    /// At most so many.
+    pub rows_max: usize,
+}
+
 /// The request in a worker's mailbox.
 #[derive(Debug)]
 pub struct ClientRowsRequest {
-    /// The worker sends at most this many rows.
-    pub rows_max: usize,
-    /// Where the rows go. The worker ignores it when the asker has gone.
-    pub reply: oneshot::Sender<Vec<ClientRow>>,
+    /// What is asked for.
+    pub query: ClientQuery,
+    /// Where the rows go, with how many clients were found. The worker ignores it when the asker has gone.
+    pub reply: oneshot::Sender<(Vec<ClientRow>, usize)>,
 }
 
 /// A worker's end of its mailbox.
@@ -90,8 +156,10 @@ pub struct ClientRowsPort {
 /// The answer of all workers.
 #[derive(Clone, Debug, Default)]
 pub struct ClientRows {
-    /// Ordered by id.
+    /// In the order that was asked for.
     pub rows: Vec<ClientRow>,
+    /// How many clients were found.
+    pub found: usize,
     /// Workers that were too busy to answer in time.
     pub workers_missing: usize,
 }
@@ -103,26 +171,35 @@ impl ClientRowsPort {
         (Self { workers: senders }, inboxes)
     }
 
-    /// Asks every worker for at most `rows_max` rows and waits at most `patience` for all of them together.
+    /// At most so many clients, by id.
     pub async fn list(&self, rows_max: usize, patience: Duration) -> ClientRows {
+        self.find(&ClientQuery { rows_max, ..ClientQuery::default() }, patience).await
+    }
+
+    /// Asks every worker and waits at most `patience` for all of them together.
+    pub async fn find(&self, query: &ClientQuery, patience: Duration) -> ClientRows {
         let replies: Vec<_> = self
             .workers
             .iter()
             .filter_map(|worker| {
                 let (reply, answer) = oneshot::channel();
-                worker.try_send(ClientRowsRequest { rows_max, reply }).ok().map(|()| answer)
+                worker.try_send(ClientRowsRequest { query: query.clone(), reply }).ok().map(|()| answer)
             })
             .collect();
-        let mut answer = ClientRows { rows: Vec::new(), workers_missing: self.workers.len() - replies.len() };
+        let workers_missing = self.workers.len() - replies.len();
+        let mut answer = ClientRows { workers_missing, ..ClientRows::default() };
         let deadline = tokio::time::Instant::now() + patience;
         for reply in replies {
             match timeout(deadline.saturating_duration_since(tokio::time::Instant::now()), reply).await {
-                Ok(Ok(rows)) => answer.rows.extend(rows),
+                Ok(Ok((rows, found))) => {
+                    answer.rows.extend(rows);
+                    answer.found += found;
+                }
                 Ok(Err(_)) | Err(_) => answer.workers_missing += 1,
             }
         }
-        answer.rows.sort_by_key(|row| row.id);
-        answer.rows.truncate(rows_max);
+        answer.rows.sort_by_key(|row| (std::cmp::Reverse(query.sort.measure(row)), row.id));
+        answer.rows.truncate(query.rows_max);
         answer
     }
 }
@@ -149,6 +226,8 @@ mod tests {
             resp: 2,
             last_command: "get".into(),
             requests: 1,
+            errors: 0,
+            slow_replies: 0,
             bytes_in: 0,
             bytes_out: 0,
             subscriptions: 0,
@@ -169,14 +248,15 @@ mod tests {
         for (worker, mut inbox) in inboxes.into_iter().enumerate() {
             tokio::spawn(async move {
                 while let Some(request) = inbox.recv().await {
-                    let rows = (0..4).map(|i| row(i * 2 + worker as u64, worker)).take(request.rows_max);
-                    let _ = request.reply.send(rows.collect());
+                    let rows =
+                        (0..4).map(|i| row(i * 2 + worker as u64, worker)).take(request.query.rows_max);
+                    let _ = request.reply.send((rows.collect(), 4));
                 }
             });
         }
         let answer = port.list(6, Duration::from_millis(50)).await;
         assert_eq!(answer.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(answer.workers_missing, 1);
+        assert_eq!((answer.workers_missing, answer.found), (1, 8));
         drop(silent);
     }
 }

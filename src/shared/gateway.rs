@@ -39,7 +39,7 @@ use super::topology::{Address, TopologyCell};
 use super::upstream_facts::{UpstreamFactsCell, UpstreamTrouble};
 use super::users::UsersCell;
 use crate::command::CommandTable;
-use crate::config::Config;
+use crate::config::{Config, Origins};
 use crate::detect::{HotSet, Slice};
 use crate::net::Dialer;
 use crate::route::{ClusterId, KeyHasher, Routes, SlotAt};
@@ -75,6 +75,8 @@ pub struct WorkerHandle {
 pub struct Gateway {
     /// The configuration in force.
     pub config: ArcSwap<Config>,
+    /// Where its values come from.
+    pub config_origins: ArcSwap<Origins>,
     /// How its file and the process differ.
     pub config_file: ConfigFile,
     /// Which cluster each key lives in; see [`Gateway::routes`].

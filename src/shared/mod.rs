@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod behind;
+pub mod big_keys;
 pub mod certificates;
 pub mod client_rows;
 pub mod command_log;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::big_keys::BigKeys;
 use super::command_tallies::{ByCommand, CommandCount, CommandTallies};
 use super::courses::KeyCourse;
 use super::error_words::ErrorWords;
@@ -50,6 +51,8 @@ pub struct WorkerTallies {
     pub upstream_time: Latency,
     /// Commands, and the errors that they got.
     pub commands: CommandTallies,
+    /// Keys that showed themselves big.
+    pub big_keys: BigKeys,
     /// Client connections.
     pub clients: ClientTallies,
     /// Redirections and their kin, by `RedirectKind`.
@@ -385,6 +388,7 @@ impl Default for WorkerTallies {
             gateway_time: Latency::default(),
             upstream_time: Latency::default(),
             commands: CommandTallies::default(),
+            big_keys: BigKeys::default(),
             clients: ClientTallies::default(),
             redirects: Default::default(),
             standouts: Default::default(),

@@ -181,6 +181,11 @@ impl Worker {
 
     fn deliver_answer(&mut self, answer: &Answer, reply: AnswerBytes<'_>) {
         let Waiter { to, operations, received_ns, upstream_ns, class, .. } = answer.waiter;
+        let took_ns = self.core.now_ns.saturating_sub(received_ns);
+        // Before its sale is forgotten, which the entry names.
+        if self.core.standouts.has(took_ns, 0, reply.len()) {
+            self.note_folded_standout(answer, reply.len());
+        }
         match answer.hash {
             Some(sale) if class == RequestClass::Reserve => {
                 self.hot.on_reservation_answered(&mut self.core, sale, &answer.waiter);
@@ -194,10 +199,6 @@ impl Worker {
             client.combined -= operations;
         }
         let ended = Ended::shared(class, answer.ending, received_ns, upstream_ns);
-        let took_ns = self.core.now_ns.saturating_sub(received_ns);
-        if self.core.standouts.has(took_ns, 0, reply.len()) {
-            self.note_folded_standout(answer, reply.len());
-        }
         let reply = match reply {
             AnswerBytes::Copied(bytes) => ReplyBytes::Borrowed(bytes),
             AnswerBytes::Shared(bytes) => ReplyBytes::Owned(bytes.clone()),

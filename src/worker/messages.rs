@@ -12,7 +12,7 @@ use super::owners::Worker;
 use super::turn::turn;
 use super::write_behind::follow_journal;
 use crate::resp::encode;
-use crate::shared::client_rows::{ClientRow, ClientRowsInbox};
+use crate::shared::client_rows::{ClientQuery, ClientRow, ClientRowsInbox, ClientSort};
 use crate::shared::labels::CloseReason;
 use crate::shared::mailbox::{ClientFilter, WorkerMessage};
 use crate::worker::names::ClientKey;
@@ -30,9 +30,7 @@ pub(super) async fn describe_clients(worker: Rc<RefCell<Worker>>, mut requests: 
     while let Some(request) = requests.recv().await {
         let mut worker = worker.borrow_mut();
         worker.core.tick();
-        let rows =
-            worker.clients.all.iter().take(request.rows_max).map(|client| worker.describe(client)).collect();
-        let _ = request.reply.send(rows);
+        let _ = request.reply.send(worker.find_clients(&request.query));
     }
 }
 
@@ -103,6 +101,43 @@ impl Worker {
         self.clients.all.iter().filter(matches).map(|client| client.key).collect()
     }
 
+    /// The first of the clients that a query finds, and how many it finds. Only those are described.
+    fn find_clients(&self, query: &ClientQuery) -> (Vec<ClientRow>, usize) {
+        let measure = |client: &Client| match query.sort {
+            ClientSort::Id => 0,
+            ClientSort::Requests => client.requests,
+            ClientSort::Bytes => client.bytes_in.saturating_add(client.bytes_out),
+            ClientSort::Errors => client.errors,
+            ClientSort::Slow => client.slow_replies,
+            ClientSort::Idle => self.core.now_ns.saturating_sub(client.active_ns),
+        };
+        let found = self.clients.all.iter().filter(|client| self.is_found(client, &query.search));
+        let mut found: Vec<(u64, ClientKey)> = found.map(|client| (measure(client), client.key)).collect();
+        let count = found.len();
+        if query.sort != ClientSort::Id && count > query.rows_max {
+            found.select_nth_unstable_by_key(query.rows_max, |(measure, _)| std::cmp::Reverse(*measure));
+        }
+        found.truncate(query.rows_max);
+        let clients = found.iter().filter_map(|(_, key)| self.clients.all.get(*key));
+        (clients.map(|client| self.describe(client)).collect(), count)
+    }
+
+    /// Whether what a client is known by has this in it, in any case.
+    fn is_found(&self, client: &Client, wanted: &[u8]) -> bool {
+        if wanted.is_empty() {
+            return true;
+        }
+        let session = &client.session;
+        let has = |text: &[u8]| text.to_ascii_lowercase().windows(wanted.len()).any(|part| part == wanted);
+        let command = || session.last_seen.map(|id| self.core.snapshots.commands.get(id).name.as_bytes());
+        has(&session.name)
+            || has(&session.user)
+            || has(&session.library_name)
+            || client.id.to_string().as_bytes() == wanted
+            || has(client.peer.to_string().as_bytes())
+            || command().is_some_and(has)
+    }
+
     fn describe(&self, client: &Client) -> ClientRow {
         let session = &client.session;
         let seconds = |since_ns: u64| self.core.now_ns.saturating_sub(since_ns) / 1_000_000_000;
@@ -136,6 +171,8 @@ impl Worker {
             resp: if session.version == crate::resp::RespVersion::Resp3 { 3 } else { 2 },
             last_command: command.unwrap_or_default(),
             requests: client.requests,
+            errors: client.errors,
+            slow_replies: client.slow_replies,
             bytes_in: client.bytes_in,
             bytes_out: client.bytes_out,
             subscriptions: subscriptions.map_or(0, |all| all.channels.len() as u32),

@@ -106,7 +106,7 @@ impl Worker {
             verb: CounterVerb::default(),
             version: client.session.version,
         };
-        if !self.hot.enter_sale(&self.core, hash, &waiter) {
+        if !self.hot.enter_sale(&self.core, (sku, hash), &waiter) {
             return self.await_sale_room_of(client_key, hash);
         }
         client.combined += 1;

@@ -8,6 +8,7 @@
 //! counted only. Passwords are left out, and keys are shown as `admin.hash_key_names` says ([`arguments`]).
 
 mod arguments;
+mod big;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,6 +31,9 @@ pub struct Standouts {
     slow_ns: u64,
     request_bytes_max: u64,
     reply_bytes_max: u64,
+    /// From where on a request or a reply is looked at: it may be logged, or its key may be big.
+    request_bytes_looked_at: u64,
+    reply_bytes_looked_at: u64,
     entries_max: usize,
     /// When the second at hand began, and how many of each kind were logged in it.
     second_ns: u64,
@@ -39,22 +43,26 @@ pub struct Standouts {
 impl Standouts {
     /// As the configuration says.
     pub fn new(config: &SlowLog) -> Self {
+        let (request_bytes_max, reply_bytes_max) =
+            (config.request_larger_than as u64, config.reply_larger_than as u64);
         Self {
             slow_ns: config.slower_than.map_or(u64::MAX, |slow| slow.as_nanos() as u64),
-            request_bytes_max: config.request_larger_than as u64,
-            reply_bytes_max: config.reply_larger_than as u64,
+            request_bytes_max,
+            reply_bytes_max,
+            request_bytes_looked_at: request_bytes_max.min(big::BYTES_MAX),
+            reply_bytes_looked_at: reply_bytes_max.min(big::REPLY_BYTES_MIN),
             entries_max: config.entries_max,
             second_ns: 0,
             logged: [0; Standout::COUNT],
         }
     }
 
-    /// Whether a request stands out that took so long and had so many bytes, as its reply did.
+    /// Whether a request may stand out that took so long and had so many bytes, as its reply did.
     #[inline]
     pub fn has(&self, took_ns: u64, request_bytes: u32, reply_bytes: usize) -> bool {
         took_ns >= self.slow_ns
-            || u64::from(request_bytes) > self.request_bytes_max
-            || reply_bytes as u64 > self.reply_bytes_max
+            || u64::from(request_bytes) > self.request_bytes_looked_at
+            || reply_bytes as u64 > self.reply_bytes_looked_at
     }
 
     /// Why it does.
@@ -106,25 +114,34 @@ impl Worker {
         if !is_last || !is_answer || pending.class == RequestClass::Blocking {
             return;
         }
+        let now_ns = self.core.now_ns;
+        let request = &bytes[(pending.prefix_len as usize).min(bytes.len())..];
+        if matches!(pending.origin, Origin::Client { .. } | Origin::CacheFetch(..) | Origin::Flush(_)) {
+            let cluster = self.core.snapshots.cluster_of_node(node);
+            big::note(&mut self.core, cluster, request, reply);
+        }
+        let (took_ns, request_bytes) = (now_ns.saturating_sub(pending.received_ns), request.len() as u64);
+        if self.core.standouts.kinds(took_ns, request_bytes, reply.len() as u64).next().is_none() {
+            return;
+        }
         let client = match pending.origin {
             Origin::Client { key, .. } => Some(key),
             // The first of those who share the read stands for all.
             Origin::CacheFetch(fetch, _) => self.hot.cache.waiters_of(fetch).next(),
             _ => return,
         };
-        let now_ns = self.core.now_ns;
+        if took_ns >= self.core.standouts.slow_ns
+            && let Some(client) = client.and_then(|key| self.clients.all.get_mut(key))
+        {
+            client.slow_replies += 1;
+        }
         let entry = LoggedRequest {
             node: self.core.node_name(node),
-            request_bytes: u64::from(pending.len.saturating_sub(pending.prefix_len)),
+            request_bytes,
             reply_bytes: reply.len() as u64,
             ..of_client(client.and_then(|key| self.clients.all.get(key)))
         };
-        let found = Found::new(
-            entry,
-            now_ns.saturating_sub(pending.received_ns),
-            now_ns.saturating_sub(pending.sent_ns),
-        );
-        let request = &bytes[(pending.prefix_len as usize).min(bytes.len())..];
+        let found = Found::new(entry, took_ns, now_ns.saturating_sub(pending.sent_ns));
         log(&mut self.core, found, |core| arguments::of_bytes(core, request));
     }
 
@@ -136,11 +153,20 @@ impl Worker {
         if answer.ending.outcome == Outcome::Failed {
             return;
         }
-        let client = self.clients.all.get(ClientKey::from_number(client));
-        let entry = LoggedRequest { folded: true, reply_bytes: reply_bytes as u64, ..of_client(client) };
         let took_ns = self.core.now_ns.saturating_sub(waiter.received_ns);
+        if self.core.standouts.kinds(took_ns, 0, reply_bytes as u64).next().is_none() {
+            return;
+        }
+        let client = self.clients.all.get_mut(ClientKey::from_number(client)).map(|client| {
+            client.slow_replies += u64::from(took_ns >= self.core.standouts.slow_ns);
+            &*client
+        });
+        let entry = LoggedRequest { folded: true, reply_bytes: reply_bytes as u64, ..of_client(client) };
         let found = Found::new(entry, took_ns, waiter.upstream_ns);
-        let key = answer.hash.and_then(|hash| self.hot.entry(hash)).map(|entry| &entry.key[..]);
+        let key = answer.hash.and_then(|hash| match waiter.class {
+            RequestClass::Reserve => self.hot.sku_of(hash),
+            _ => self.hot.entry(hash).map(|entry| &entry.key[..]),
+        });
         log(&mut self.core, found, |core| arguments::of_folded(core, waiter, key));
     }
 }

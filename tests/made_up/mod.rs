@@ -74,7 +74,8 @@ impl Stage {
         for mut inbox in inboxes {
             tokio::spawn(async move {
                 while let Some(request) = inbox.recv().await {
-                    let _ = request.reply.send((0..40).map(client).take(request.rows_max).collect());
+                    let rows = (0..40).map(client).take(request.query.rows_max).collect();
+                    let _ = request.reply.send((rows, 40));
                 }
             });
         }
@@ -92,6 +93,7 @@ impl Stage {
         Sources {
             routes_view: Box::new(Default::default),
             tenants: Box::new(|| None),
+            config: Box::new(Default::default),
             commands: Box::new(|| Arc::new(CommandTable::builtin())),
             identity: Identity {
                 version: "0.1.0".into(),
@@ -133,6 +135,7 @@ impl Stage {
             quota_changes,
             key_modes: courses::key_modes(self),
             key_histories: Arc::default(),
+            client_kill: Box::new(|id, _, _| Box::pin(async move { id == 7 })),
             sale_command: Box::new(|_, _| Box::pin(async { bytes::Bytes::from_static(b"+OK\r\n") })),
         }
     }
@@ -266,6 +269,8 @@ fn client(id: u64) -> ClientRow {
         resp: 2 + (id % 2) as u8,
         last_command: ["incr", "get", "hgetall"][id as usize % 3].into(),
         requests: 1_000 * id,
+        errors: 0,
+        slow_replies: 0,
         bytes_in: 0,
         bytes_out: 0,
         subscriptions: 0,

@@ -13,6 +13,7 @@ mod support;
 mod access;
 mod administration;
 mod auth;
+mod big_keys;
 mod clients_bound;
 mod cluster_pose;
 mod command_figures;

@@ -38,7 +38,7 @@ fn config(client: &mut Client, patterns: &str) -> BTreeMap<String, String> {
 }
 
 /// What the gateway says for itself.
-const OWNED: [&str; 15] = [
+const OWNED: [&str; 21] = [
     "maxclients",
     "timeout",
     "tcp-keepalive",
@@ -46,6 +46,12 @@ const OWNED: [&str; 15] = [
     "client-query-buffer-limit",
     "slowlog-log-slower-than",
     "slowlog-max-len",
+    "commandlog-execution-slower-than",
+    "commandlog-request-larger-than",
+    "commandlog-reply-larger-than",
+    "commandlog-slow-execution-max-len",
+    "commandlog-large-request-max-len",
+    "commandlog-large-reply-max-len",
     "bind",
     "port",
     "unixsocket",

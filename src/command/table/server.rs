@@ -40,6 +40,7 @@ commands! { SERVER: Server []
     "flushdb"                 -1 [WRITE @ DANGEROUS KEYSPACE]       []                 Fan(Fan::AllOk),           "1.0.0" "Remove all keys from the current database";
     "hotgate"                 -2 []                                 []                 Local(Local::Hotgate),     "0.1.0" "A container for the gateway's own commands";
     "hotgate|audit"           -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Hotgate),     "0.1.0" "Show the last changes that operators made";
+    "hotgate|bigkeys"         -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show keys that showed themselves big";
     "hotgate|events"          -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Hotgate),     "0.1.0" "Show what happened last: hot keys, nodes, reloads, changes";
     "hotgate|help"             2 [LOADING STALE]                    []                 Local(Local::Hotgate),     "0.1.0" "Tell what there is";
     "hotgate|hotkeys"         -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show the hot keys with their figures";

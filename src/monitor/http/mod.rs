@@ -5,7 +5,7 @@
 //! | `/healthz`, `/readyz` | everyone | whether the process lives; whether traffic should come here |
 //! | `/`, `/wall` and their scripts and styles | everyone | the pages, which ask for the token themselves |
 //! | `/metrics`, `/api/...` | who has the token, where one is configured | the latest view; with `?format=csv` as rows ([`csv`]) |
-//! | `POST /api/quotas`, `/api/sales`, `/api/slowlog`, `/api/key` | who has a token that may change | a change of a quota, of a sale, of folding a key; a list is emptied |
+//! | `POST /api/quotas`, `/api/sales`, `/api/slowlog`, `/api/key`, `/api/clients` | who has a token that may change | a change of a quota, of a sale, of folding a key; a list is emptied; a client's connection ends |
 //!
 //! ```text
 //!   HTTP thread: accept, header, who may and how often, health checks  --request-->  control thread: what needs figures or changes something
@@ -25,9 +25,11 @@
 mod allowance;
 mod assets;
 mod audit;
+mod bigkeys;
 mod caller;
 mod clients;
 mod commands;
+mod config;
 mod connections;
 mod control_thread;
 mod csv;
@@ -157,6 +159,8 @@ fn router(
         .route("/api/key", get(key::show).post(key::change))
         .route("/api/nodes", get(async |State(s): State<Arc<Shared>>| json_bytes(s.board.latest().nodes())))
         .route("/api/commands", get(commands::list))
+        .route("/api/config", get(config::show))
+        .route("/api/bigkeys", get(bigkeys::list))
         .route("/api/routes", get(routes))
         .route("/api/tenants", get(tenants))
         .route("/api/sales", get(sales::list).post(sales::change))
@@ -167,7 +171,7 @@ fn router(
         .route("/api/slowlog", get(slowlog::list).post(slowlog::change))
         .route("/api/quotas", get(quotas::list).post(quotas::change))
         .route("/api/caller", get(caller::show))
-        .route("/api/clients", get(clients::list))
+        .route("/api/clients", get(clients::list).post(clients::kill))
         .route("/api/stream", get(stream::open))
         .layer(middleware::from_fn_with_state(control, control_thread::pass_on))
         .layer(middleware::from_fn(csv::where_asked_for))

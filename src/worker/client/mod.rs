@@ -286,6 +286,10 @@ pub struct Client {
     pub active_ns: u64,
     /// Requests so far.
     pub requests: u64,
+    /// Requests that got an error.
+    pub errors: u64,
+    /// Replies that took as long as is logged.
+    pub slow_replies: u64,
     /// Bytes read so far.
     pub bytes_in: u64,
     /// Bytes written so far.
@@ -359,6 +363,8 @@ impl Client {
             connected_ns: now_ns,
             active_ns: now_ns,
             requests: 0,
+            errors: 0,
+            slow_replies: 0,
             bytes_in: 0,
             bytes_out: 0,
         }

@@ -64,6 +64,9 @@ impl Clients {
         }
         let settled = settle(client, reply);
         core.count_ended(ended, requests, settled.as_ref());
+        if settled.is_some_and(|settled| settled.error.is_some() && settled.is_whole) {
+            client.errors += u64::from(requests);
+        }
         let at_rest = client.replies.is_empty() && !client.paused;
         client.window.settled(requests, reply_bytes, unanswered, at_rest);
         client.mark_dirty(&mut self.dirty);
@@ -99,9 +102,14 @@ impl Clients {
         self.hang_up(core, key, CloseReason::UpstreamLost);
     }
 
-    fn count_at_hand(&self, core: &mut Core, key: ClientKey, ended: Ended, reply: &[u8]) {
+    fn count_at_hand(&mut self, core: &mut Core, key: ClientKey, ended: Ended, reply: &[u8]) {
         let at_hand = self.all.get(key).map(|client| Settled::at_hand(client.replies.at_hand(), reply));
         core.count_ended(ended, 1, at_hand.as_ref());
+        if at_hand.is_some_and(|settled| settled.error.is_some())
+            && let Some(client) = self.all.get_mut(key)
+        {
+            client.errors += 1;
+        }
     }
 
     /// Answers the request at hand with an error of the gateway's own.

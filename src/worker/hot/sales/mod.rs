@@ -105,6 +105,8 @@ pub struct Sales {
     holders: usize,
     /// What of this worker's clients is unsettled, by sale.
     unsettled: HashMap<u64, Unsettled, BuildHasherDefault<Hashed>>,
+    /// The names of those among them whose home is another worker, for the command log.
+    elsewhere: HashMap<u64, Box<[u8]>, BuildHasherDefault<Hashed>>,
     /// Sales to be looked at in this tick.
     dirty: VecDeque<u64>,
     /// Operations for the homes of other workers, by worker.
@@ -121,6 +123,7 @@ impl Sales {
             refused: Refused::default(),
             holders: 0,
             unsettled: HashMap::default(),
+            elsewhere: HashMap::default(),
             dirty: VecDeque::new(),
             outboxes: (0..workers).map(|_| Vec::new()).collect(),
             last_sequence: 0,

@@ -15,13 +15,22 @@ use crate::worker::names::ClientKey;
 
 impl HotKeys {
     /// Takes a request of one of this worker's clients in, if its sale has room.
-    pub fn enter_sale(&mut self, core: &Core, hash: u64, waiter: &Waiter) -> bool {
+    pub fn enter_sale(&mut self, core: &Core, (sku, hash): (&[u8], u64), waiter: &Waiter) -> bool {
         let unsettled = self.sales.unsettled.entry(hash).or_default();
         let has_room = unsettled.has_room(Share::of_worker(core));
         if has_room {
             unsettled.add(waiter);
+            if core.home_of(hash) != core.index {
+                self.sales.elsewhere.entry(hash).or_insert_with(|| sku.into());
+            }
         }
         has_room
+    }
+
+    /// The name of a sale on which something of this worker's clients is unsettled, or whose home this worker is.
+    pub fn sku_of(&self, hash: u64) -> Option<&[u8]> {
+        let at_home = self.sales.homes.get(&hash).map(|sale| &sale.sku[..]);
+        at_home.or_else(|| self.sales.elsewhere.get(&hash).map(|sku| &sku[..]))
     }
 
     /// A client's next request is looked at again when its sale has room.
@@ -38,6 +47,7 @@ impl HotKeys {
         }
         if unsettled.is_none() {
             self.sales.unsettled.remove(&hash);
+            self.sales.elsewhere.remove(&hash);
         }
     }
 }
