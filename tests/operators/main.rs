@@ -44,6 +44,7 @@ mod metrics;
 mod operator_commands;
 mod packaging;
 mod page_commands;
+mod page_evidence;
 mod page_key;
 mod page_ledger;
 mod page_sales;

@@ -130,7 +130,7 @@ async fn the_navigation_works_by_keyboard_and_with_the_way_back() {
     browser.until(&format!("{asked}.includes('/api/events')"), PATIENCE).await;
     assert_eq!(
         browser.run(asked).await,
-        "/api/events,/api/stats",
+        "/api/caller,/api/events,/api/stats",
         "a page that is not shown asks for nothing"
     );
     // A link is reached by the Tab key and followed by Enter; then the next Tab goes on in the page.

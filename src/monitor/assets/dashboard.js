@@ -1,7 +1,9 @@
 // The page's course: show each frame of the event stream, say so when the stream breaks.
 
 import { get } from "./ask.js";
+import { bigKeysPanel } from "./bigkeys.js";
 import { commandsPanel } from "./commands.js";
+import { configurationPanel } from "./configuration.js";
 import { factsPanel } from "./facts.js";
 import { bytes, clock, micros, moment, percent, rate, span, whole } from "./format.js";
 import { begin, eventsAsked, extend, happen, historyCharts } from "./history.js";
@@ -148,6 +150,8 @@ function showConnection() {
 historyCharts();
 listPanels(eventsAsked, happen);
 commandsPanel();
+bigKeysPanel();
+configurationPanel();
 slowlogPanel();
 keyPage();
 onPage(showPage);

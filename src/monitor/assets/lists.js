@@ -1,6 +1,7 @@
 // Clients, events and changes by operators: lists that are asked for while their page is shown.
 
-import { get } from "./ask.js";
+import { get, post } from "./ask.js";
+import { confirm } from "./confirm.js";
 import { bytes, moment, span, whole } from "./format.js";
 import { whileShown } from "./pages.js";
 import { Table, agoS, at, badge, nameLines, put, set, shortened, twoLines } from "./table.js";
@@ -18,9 +19,12 @@ function clientsTable() {
     ["User", "", (cell, client) => set(cell, client.user || "–")],
     ["Age", "num", (cell, client) => set(cell, span(client.age_s))],
     ["Idle", "num", (cell, client) => set(cell, span(client.idle_s))],
-    ["Requests", "num", (cell, client) => set(cell, whole(client.requests))],
-    ["Last command", "", (cell, client) => set(cell, client.last_command || "–")],
+    ["Requests", "num", (cell, client) => twoLines(cell, whole(client.requests), client.last_command ? `last ${client.last_command}` : "")],
+    ["Bytes in · out", "num", (cell, client) => set(cell, `${bytes(client.bytes_in)} · ${bytes(client.bytes_out)}`)],
+    ["Errors", "num", (cell, client) => set(cell, whole(client.errors))],
+    ["Slow replies", "num", (cell, client) => set(cell, whole(client.slow_replies))],
     ["Buffered", "num", (cell, client) => set(cell, bytes(client.buffered_in_bytes + client.buffered_out_bytes))],
+    ["Change", "plain controls", closing],
   ]);
 }
 
@@ -53,12 +57,36 @@ export function changesTable(id) {
   ]);
 }
 
+// Has a client's connection closed, after a second click.
+function closing(cell, client) {
+  cell.client = client;
+  if (!cell.button) {
+    cell.button = cell.appendChild(document.createElement("button"));
+    cell.button.type = "button";
+    cell.button.textContent = "Close …";
+    cell.button.addEventListener("click", () => askToClose(cell.client));
+  }
+  cell.button.setAttribute("aria-label", `Close the connection of ${client.address}`);
+}
+
+function askToClose({ id, address, name }) {
+  confirm({
+    title: "Close a connection",
+    key: name ? `${address} (${name})` : address,
+    text: "The client loses its connection, and with it what it has not been answered. Most libraries connect again at once.",
+    verb: "Close it",
+    send: async ({ reason }) => (await post("api/clients", { action: "kill", id, reason })).fault,
+  });
+}
+
+// The gateway chooses which clients come first and which are found; here they are in the same order.
 const ORDERS = {
   requests: client => client.requests,
   bytes: client => client.bytes_in + client.bytes_out,
-  buffered: client => client.buffered_in_bytes + client.buffered_out_bytes,
-  age: client => client.age_s,
+  errors: client => client.errors,
+  slow: client => client.slow_replies,
   idle: client => client.idle_s,
+  id: client => -client.id,
 };
 
 // Whether a row holds what is searched for.
@@ -79,13 +107,16 @@ function clientsPanel() {
     const found = latest.clients.filter(client => holds(client, search("client-search")));
     const order = ORDERS[at("client-sort").value];
     found.sort((a, b) => order(b) - order(a));
-    table.show(found.slice(0, CLIENTS_SHOWN));
-    put("client-place", found.length > CLIENTS_SHOWN ? `the first ${CLIENTS_SHOWN} of ${whole(found.length)}` : `${whole(found.length)} shown`);
-    const left = latest.connected > latest.clients.length ? `The gateway tells of ${whole(latest.clients.length)} of ${whole(latest.connected)} at a time. ` : "";
-    put("clients-note", left + (latest.workers_missing ? `${latest.workers_missing} workers were too busy to answer.` : ""));
+    table.show(found);
+    const isCut = latest.found > latest.clients.length;
+    put("client-place", isCut ? `the first ${whole(found.length)} of ${whole(latest.found)}` : `${whole(found.length)} shown`);
+    put("clients-note", latest.workers_missing ? `${latest.workers_missing} workers were too busy to answer.` : "");
   };
-  tools("client-tools", show);
-  whileShown("clients", PERIOD_MS, () => get("api/clients"), answer => { latest = answer; show(); });
+  const fetchFirst = () => get(`api/clients?${new URLSearchParams({ sort: at("client-sort").value, search: at("client-search").value.trim(), limit: CLIENTS_SHOWN })}`);
+  const take = answer => { latest = answer; show(); };
+  // What is known is shown at once, and what is asked for when it has come.
+  tools("client-tools", () => { show(); fetchFirst().then(take).catch(error => console.warn("no list of clients:", error)); });
+  whileShown("clients", PERIOD_MS, fetchFirst, take);
 }
 
 function eventsPanel() {

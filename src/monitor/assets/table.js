@@ -126,7 +126,7 @@ export class Table {
       cell.setAttribute("role", "columnheader");
       cell.scope = "col";
       cell.textContent = label;
-      if (className.split(" ").includes("num")) cell.className = "num";
+      cell.className = className.split(" ").filter(word => word === "num" || word === "controls").join(" ");
     }
   }
 

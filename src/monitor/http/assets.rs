@@ -21,14 +21,16 @@ const PAGE: &str = concat!(
 );
 
 /// Path, media type and text of every file.
-pub const FILES: [(&str, &str, &str); 24] = [
+pub const FILES: [(&str, &str, &str); 26] = [
     ("/", HTML, PAGE),
     ("/wall", HTML, include_str!("../assets/wall.html")),
     ("/dashboard.css", CSS, include_str!("../assets/dashboard.css")),
     ("/wall.css", CSS, include_str!("../assets/wall.css")),
     ("/ask.js", JS, include_str!("../assets/ask.js")),
+    ("/bigkeys.js", JS, include_str!("../assets/bigkeys.js")),
     ("/charts.js", JS, include_str!("../assets/charts.js")),
     ("/commands.js", JS, include_str!("../assets/commands.js")),
+    ("/configuration.js", JS, include_str!("../assets/configuration.js")),
     ("/confirm.js", JS, include_str!("../assets/confirm.js")),
     ("/dashboard.js", JS, include_str!("../assets/dashboard.js")),
     ("/facts.js", JS, include_str!("../assets/facts.js")),
