@@ -40,6 +40,7 @@ pub mod quota_overrides;
 pub mod refresh;
 pub mod reservations;
 pub mod rights;
+pub mod sale_tallies;
 pub mod scripts;
 pub mod swaps;
 pub mod tallies;
