@@ -66,7 +66,7 @@ pub fn answer(gateway: &Gateway, question: &ControlRequest) -> Vec<u8> {
         (false, last) => last.and_then(|word| Standout::parse(word)),
     };
     let Some(kind) = kind else {
-        encode::error(&mut out, "ERR type should be one of the following: SLOW, LARGE-REQUEST, LARGE-REPLY");
+        encode::error(&mut out, "ERR type should be one of the following: slow, large-request, large-reply");
         return out;
     };
     let log = &gateway.command_log;

@@ -61,7 +61,7 @@ fn sizes_stand_out() {
     );
     client.check(
         "COMMANDLOG GET 1 quick",
-        "-ERR type should be one of the following: SLOW, LARGE-REQUEST, LARGE-REPLY",
+        "-ERR type should be one of the following: slow, large-request, large-reply",
     );
     client.check("COMMANDLOG RESET large-reply", "+OK");
     client.check("COMMANDLOG LEN large-reply", ":0");
