@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 
 use crate::limits::REFRESHES_WAITING_MAX;
 use crate::route::ClusterId;
-use crate::shared::topology::Address;
+use crate::shared::topology::{Address, ClusterMap, NodeIndex, Topology};
 
 /// Why a worker doubts the topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshReason {
     /// A `MOVED` or `ASK` named this address (an empty host in the redirect means the host that sent it: the worker
-    /// puts that in). An address never seen before gets a [`NodeIndex`](crate::shared::topology::NodeIndex) with the
+    /// puts that in). An address never seen before gets a [`NodeIndex`] with the
     /// refresh, even when the cluster's own map does not list it yet, as it does not list the target of a migration
     /// that owns no slot.
     Redirected(Address),
@@ -27,8 +27,51 @@ pub enum RefreshReason {
     /// A write was refused with `READONLY`: the server is no longer master.
     ReadOnly(Address),
     /// What a node says of itself, or of its cluster, is not what it said before. Whatever was published meanwhile may be of before that, so it
-    /// is looked at in any case.
-    Changed(Address),
+    /// is looked at unless what the node said is published. So a failover of which each node of a cluster tells in turn costs one look.
+    Changed {
+        /// The node.
+        node: Address,
+        /// What it says.
+        said: Said,
+    },
+}
+
+/// What is new in what a node of a cluster says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It is a master.
+    IsMaster,
+    /// It copies the server at this address.
+    IsReplicaOf(String),
+    /// It has heard of this epoch of its cluster, which serves.
+    Epoch(u64),
+    /// Anything else.
+    Other,
+}
+
+impl Said {
+    /// Whether the map that is published of the cluster, by a node that has heard of `epoch`, has it of the node at this address.
+    pub fn is_published(
+        &self,
+        (map, topology): (&ClusterMap, &Topology),
+        node: &Address,
+        epoch: u64,
+    ) -> bool {
+        let is_at = |index: &NodeIndex, address: &str| {
+            topology.node(*index).is_some_and(|known| known.address.to_string() == address)
+        };
+        let own = node.to_string();
+        match self {
+            Self::IsMaster => map.masters.iter().any(|master| is_at(master, &own)),
+            Self::IsReplicaOf(of) => {
+                let master = map.masters.iter().find(|master| is_at(master, of));
+                let replicas = master.map_or(&[][..], |master| topology.replicas_of(*master));
+                replicas.iter().any(|replica| is_at(replica, &own))
+            }
+            Self::Epoch(heard) => *heard <= epoch,
+            Self::Other => false,
+        }
+    }
 }
 
 /// A request as the keeper receives it.

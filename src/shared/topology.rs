@@ -379,7 +379,8 @@ mod tests {
             [cell.begin_discovery(there), cell.discoveries_begun(there), cell.discoveries_begun(HERE)],
             [1, 1, 0]
         );
-        cell.end_discovery(there, 1);
+        cell.end_discovery(there, 1, 7);
+        assert_eq!((cell.epoch_of(HERE), cell.epoch_of(there)), (0, 7));
         assert_eq!([cell.discovery_ended(there), cell.discovery_ended(HERE)], [1, 0]);
     }
 

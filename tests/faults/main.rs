@@ -17,6 +17,7 @@ mod drain;
 mod held_commands;
 mod hot_slots;
 mod hung_master;
+mod large_topologies;
 mod lost_connections;
 mod memory_at_rest;
 mod names;

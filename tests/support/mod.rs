@@ -19,6 +19,7 @@ pub mod folding;
 pub mod gateway;
 pub mod generator;
 pub mod increments;
+pub mod large_fake;
 pub mod load;
 pub mod migration;
 pub mod reaper;

@@ -30,7 +30,7 @@ use crate::resp::{encode, first_error};
 use crate::route::ClusterId;
 use crate::shared::gateway::Gateway;
 use crate::shared::probes::NodeProbe;
-use crate::shared::refresh::RefreshReason;
+use crate::shared::refresh::{RefreshReason, Said};
 use crate::shared::topology::{self, Address, Node, Topology, UpstreamKind};
 
 /// How long an answer may take before a new connection is tried.
@@ -356,9 +356,14 @@ impl Probed {
         let topology = self.gateway.topology.load();
         let is_single = topology.cluster(self.cluster).kind == UpstreamKind::Single;
         // What is heard first may have changed since the topology was looked at.
-        let is_new_state = heard.state.is_some() && heard.state != self.state;
+        let new_state = heard.state.filter(|state| Some(*state) != self.state);
         self.state = heard.state.or(self.state);
-        let is_misfit = if fits(&topology, self.cluster, role.as_ref(), heard.state) {
+        let is_of_other_kind = match (&role, is_single) {
+            (Some(Role::Master(_)), false) => node.role != topology::Role::Master,
+            (Some(Role::Replica(_)), false) => node.role != topology::Role::Replica,
+            _ => false,
+        };
+        let is_misfit = if !is_of_other_kind && fits(&topology, self.cluster, role.as_ref(), heard.state) {
             self.misfit = (Instant::now(), MISFIT_PAUSE);
             false
         } else {
@@ -370,9 +375,16 @@ impl Probed {
             _ => false,
         };
         self.role = role.or(self.role.take());
-        if is_new_role || is_new_state || is_misfit || !node.healthy || self.row.stranger_id.is_some() {
-            self.look_at_topology(RefreshReason::Changed(self.address.clone()));
-        }
+        let is_odd = is_misfit || !node.healthy || self.row.stranger_id.is_some();
+        let said = match (&self.role, new_state) {
+            _ if is_odd || (is_new_role && is_single) => Said::Other,
+            (Some(Role::Master(_)), _) if is_new_role => Said::IsMaster,
+            (Some(Role::Replica(of)), _) if is_new_role => Said::IsReplicaOf(of.clone()),
+            (_, Some(state)) if state.ok => Said::Epoch(state.current_epoch),
+            (_, Some(_)) => Said::Other,
+            _ => return,
+        };
+        self.look_at_topology(RefreshReason::Changed { node: self.address.clone(), said });
     }
 
     /// Whether a topology that does not fit is to be looked at now.
@@ -399,7 +411,8 @@ impl Probed {
                 let addresses = self.name.note(&addresses);
                 if self.gateway.names.put(self.cluster, &self.address, addresses) {
                     tracing::info!(node = %self.address, "its name has other addresses now");
-                    self.look_at_topology(RefreshReason::Changed(self.address.clone()));
+                    let node = self.address.clone();
+                    self.look_at_topology(RefreshReason::Changed { node, said: Said::Other });
                     self.connection = None;
                 }
                 None

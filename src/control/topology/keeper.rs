@@ -20,6 +20,7 @@ use super::diagnose::{loading, replica_of};
 use super::discover::{Answer, Discovery, DiscoveryOptions, discover, is_master};
 use super::facts::KnownFacts;
 use super::info::single_server_view;
+use super::news;
 use super::registry::{Registry, RegistryFull};
 use super::sentinel::{SentinelFollowers, Watched, ask_sentinels};
 use super::settings::KeeperSettings;
@@ -202,15 +203,11 @@ impl TopologyKeeper {
         }
     }
 
-    /// What was noticed under an older topology has been answered by the present one, unless it names a new address, or may be newer than
-    /// what the present one was made from.
     fn is_news(&self, request: &RefreshRequest) -> bool {
         let registry = self.registry.lock();
-        let knows = |target| registry.knows(self.cluster, target);
-        let names_new_address =
-            matches!(&request.reason, RefreshReason::Redirected(target) if !knows(target));
-        let has_changed = matches!(request.reason, RefreshReason::Changed(_));
-        request.seen_version >= registry.version_of(self.cluster) || names_new_address || has_changed
+        let is_recent = request.seen_version >= registry.version_of(self.cluster);
+        let is_unknown = |address: &Address| !registry.knows(self.cluster, address);
+        news::is_news(&request.reason, (self.cluster, &self.topology), is_recent, is_unknown)
     }
 
     fn drain_requests(&mut self, first: RefreshRequest) -> Vec<Address> {
@@ -249,7 +246,7 @@ impl TopologyKeeper {
         for (_, why) in &mut discovery.failures {
             *why = naming(&settings.name, why);
         }
-        let Some((kind, view)) = self.judge(&mut discovery, &settings) else {
+        let Some((kind, view, epoch)) = self.judge(&mut discovery, &settings) else {
             let unheard = !discovery.is_wrong;
             self.complain(discovery.failures, unheard);
             self.store(|registry, cluster| Ok(registry.mark_unreachable(cluster)));
@@ -266,7 +263,7 @@ impl TopologyKeeper {
         self.facts.set_trouble(trouble.map(named));
         self.found_kind = Some(kind);
         self.publish(kind, &view, redirect_targets);
-        self.topology.end_discovery(self.cluster, number);
+        self.topology.end_discovery(self.cluster, number, epoch);
         // The facts seldom change: what workers ask for need not wait for them, nor servers be asked that often.
         if (matches!(due, Due::Scheduled) || self.known_facts.is_empty())
             && let Some((address, _)) = discovery.answers.first()
@@ -359,12 +356,12 @@ impl TopologyKeeper {
         candidates
     }
 
-    /// The answer to believe; `None` if no answer can be used.
+    /// The answer to believe, with the epoch of which it has heard; `None` if no answer can be used.
     fn judge(
         &self,
         discovery: &mut Discovery,
         settings: &KeeperSettings,
-    ) -> Option<(UpstreamKind, ClusterView)> {
+    ) -> Option<(UpstreamKind, ClusterView, u64)> {
         let seeds = &settings.seeds;
         let mut of_cluster = Vec::new();
         let is_familiar = |answer: &Answer| match answer {
@@ -384,12 +381,12 @@ impl TopologyKeeper {
             }
         }
         if let Some(best) = choose(of_cluster) {
-            return Some((UpstreamKind::Cluster, best.view));
+            return Some((UpstreamKind::Cluster, best.view, best.state.current_epoch));
         }
         // What Sentinels name first is the master, and not who was it before.
         let present = self.present_master().filter(|_| settings.sentinels.is_none());
         let (master, replication) = judge_single(&discovery.answers, present.as_ref())?;
-        Some((UpstreamKind::Single, single_server_view(master, replication)))
+        Some((UpstreamKind::Single, single_server_view(master, replication), 0))
     }
 
     /// Addresses are used again by others, as those of containers are: a view that knows none of the nodes ever seen is

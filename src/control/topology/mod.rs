@@ -18,6 +18,7 @@ mod discover;
 mod facts;
 mod info;
 mod keeper;
+mod news;
 mod parse;
 mod registry;
 mod sentinel;

@@ -23,6 +23,8 @@ pub struct TopologyCell {
 struct Discoveries {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// The epoch of the answer that the last of them believed.
+    epoch: AtomicU64,
 }
 
 impl TopologyCell {
@@ -38,9 +40,16 @@ impl TopologyCell {
         self.discoveries[cluster.position()].begun.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// The result of this discovery is published.
-    pub fn end_discovery(&self, cluster: ClusterId, discovery: u64) {
-        self.discoveries[cluster.position()].ended.store(discovery, Ordering::Release);
+    /// The result of this discovery is published: the answer of a node that has heard of this epoch, 0 for a server.
+    pub fn end_discovery(&self, cluster: ClusterId, discovery: u64, epoch: u64) {
+        let known = &self.discoveries[cluster.position()];
+        known.epoch.store(epoch, Ordering::Release);
+        known.ended.store(discovery, Ordering::Release);
+    }
+
+    /// The epoch of which the node had heard whose answer is published.
+    pub fn epoch_of(&self, cluster: ClusterId) -> u64 {
+        self.discoveries[cluster.position()].epoch.load(Ordering::Acquire)
     }
 
     /// Discoveries of a cluster begun so far.
