@@ -191,7 +191,7 @@ fn touches_unnamed_keys(command: &Command, request: &Request<'_>) -> bool {
 fn shows_any_key(command: &Command, request: &Request<'_>) -> bool {
     match &*command.name {
         "hotgate|bigkeys" | "hotgate|hotkeys" | "hotgate|top" | "hotgate|stats" | "reserve.skus" => true,
-        "slowlog|get" | "commandlog|get" => true,
+        "slowlog|get" | "commandlog|get" | "hotgate|slowlog" => true,
         "hotgate|quotas" => !shows_one_counter(request),
         _ => false,
     }

@@ -100,10 +100,14 @@ section! {
 }
 
 section! {
-    /// `[[route]]`: in which cluster the keys live that a pattern matches.
+    /// `[[route]]`: in which cluster the keys live that a pattern matches, or that a user names, or both.
+    ///
+    /// At least one of `match` and `user` is set in a `Config` that was parsed.
     Route {
-        pattern as "match": String, Kind::Glob, live,
-            "The pattern of the keys; it must be given.";
+        pattern as "match": Option<String> = None, Kind::Glob, live,
+            "The pattern of the keys.";
+        user: Option<String> = None, Kind::Text, live,
+            "The user whose keys alone it is about: what comes over connections that have logged in as it.";
         clusters: Vec<String>, Kind::List { of: &Kind::Text, min: 1, max: 64 }, live,
             "The names of the clusters that share the keys; it must be given.";
         by: Option<String> = None, Kind::Template, live,
@@ -135,6 +139,13 @@ section! {
         over: TenantOver = TenantOver::Error,
             Kind::ChoiceOr { names: TenantOver::NAMES, key: "delay", of: &TENANT_DELAY }, live,
             "What a request gets that comes faster than a rate: an error at once, or only after its client was held back for a time.";
+    }
+}
+
+impl Route {
+    /// The pattern of its keys; that of all where only a user is given.
+    pub fn pattern(&self) -> &str {
+        self.pattern.as_deref().unwrap_or("*")
     }
 }
 

@@ -85,8 +85,10 @@ impl Config {
             let (pattern, from, to) = (&found.pattern, &found.from, &found.to);
             let part = found.share.map(|share| format!("about {:.0} % of the ", share * 100.0));
             let part = part.unwrap_or_default();
-            let what =
-                format!("{part}keys that match {pattern:?} live in {from} and would be looked for in {to}");
+            let of = found.user.as_ref().map(|user| format!(" of the user {user:?}")).unwrap_or_default();
+            let what = format!(
+                "{part}keys{of} that match {pattern:?} live in {from} and would be looked for in {to}"
+            );
             match found.rule.and_then(|place| self.routes.get(place)) {
                 Some(route) => MovedKeys {
                     is_forced: route.force,
@@ -123,7 +125,8 @@ impl Config {
 
     fn route_rules(&self) -> Vec<RouteRule> {
         let rule = |route: &Route| RouteRule {
-            pattern: route.pattern.clone(),
+            user: route.user.clone(),
+            pattern: route.pattern().to_owned(),
             clusters: route
                 .clusters
                 .iter()

@@ -62,7 +62,7 @@ section! {
             "A further Redis server or cluster, with the keys of upstream. Routes send keys there.";
         routes as "route": Vec<Route> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Route::DIRECTIVES }, min: 0, max: 1000 }, live,
-            "In which cluster the keys live that a pattern matches. The first route that matches a key applies.";
+            "In which cluster the keys live that a pattern matches, or that a user names. The first route that matches a key applies.";
         tenants as "tenant": Vec<Tenant> = Vec::new(),
             Kind::List { of: &Kind::Table { directives: Tenant::DIRECTIVES }, min: 0, max: 1000 }, live,
             "What one of those who share the gateway may use of it. The tenant of a connection's user comes before those of keys, and of \

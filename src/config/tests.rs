@@ -375,6 +375,14 @@ fn clusters_and_routes_that_can_not_work_are_refused() {
     );
     check(&route("clusters = [\"a\"]\nby = \"$2\""), "route[0].by", (7, 6), "match has 1 stars, found $2");
     check(&route(""), "route[0].clusters", (4, 1), "must be given");
+    let neither = format!("{cluster}[[route]]\nclusters = [\"a\"]");
+    check(&neither, "route[0]", (4, 1), "expected match or user, which say whose keys it is about");
+    let users = format!(
+        "{cluster}{}{}",
+        "[[route]]\nuser = \"eve\"\nclusters = [\"a\"]\n".repeat(2),
+        "[[route]]\nuser = \"bob\"\nclusters = [\"a\"]\n"
+    );
+    check(&users, "route[1].user", (8, 8), "of the user \"eve\" is matched by an earlier route");
     let twice = format!("{}[[route]]\nmatch = \"t:*\"\nclusters = [\"a\"]", route("clusters = [\"a\"]\n"));
     check(&twice, "route[1].match", (8, 9), "is matched by an earlier route");
 }

@@ -24,6 +24,7 @@ use crate::monitor::admin::{self, AdminCommand};
 use crate::monitor::board::Frame;
 use crate::monitor::hotkeys::{Hotkeys, HotkeysContext, Usage};
 use crate::monitor::info::{self, InfoFacts};
+use crate::monitor::logged_requests::shown;
 use crate::monitor::quota_page::{QuotaQuery, QuotaRow, QuotaSort, view_of};
 use crate::monitor::server_info::ServerInfo;
 use crate::resp::{self, encode};
@@ -222,11 +223,17 @@ impl AdminService {
             Ok(AdminCommand::Events(count)) => {
                 return admin::listed(&self.gateway.events.latest(count), question.version).freeze();
             }
+            Ok(AdminCommand::SlowLog(kind, count)) => {
+                let latest = self.gateway.command_log.latest(kind, count);
+                let rows: Vec<_> = latest.iter().map(shown).collect();
+                return admin::listed(&rows, question.version).freeze();
+            }
             Ok(AdminCommand::Routes) => {
                 return admin::listed(&routes_of(&self.gateway).routes, question.version).freeze();
             }
-            Ok(AdminCommand::Place(key)) => {
-                let place = place_of(&self.gateway, &key);
+            Ok(AdminCommand::Place { key, user }) => {
+                let user = user.as_deref().unwrap_or(question.asker.user.as_bytes());
+                let place = place_of(&self.gateway, user, &key);
                 return admin::described(&place, question.version).freeze();
             }
             Ok(AdminCommand::Quota(Verb::Change(key, action, reason))) => {

@@ -96,12 +96,14 @@ impl KeyCounts {
         };
         let patterns = config.rules.iter().map(|rule| Some(rule.pattern.as_str()));
         let mut hot_by_rule = first_of(patterns.collect());
+        // Which user's a hot key is, is not known: those of a route of one user's are counted with no route.
+        let of_everybody = config.routes.iter().map(|route| route.user.is_none().then(|| route.pattern()));
         hot_by_rule.drain(..config.rules_of_operators(origins));
         Self {
             quotas,
             clusters: keys_of_clusters(gateway),
             hot_by_rule,
-            hot_by_route: first_of(config.routes.iter().map(|route| Some(route.pattern.as_str())).collect()),
+            hot_by_route: first_of(of_everybody.collect()),
             hot_by_tenant: first_of(config.tenants.iter().map(|tenant| tenant.pattern.as_deref()).collect()),
         }
     }

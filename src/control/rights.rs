@@ -20,6 +20,7 @@ use crate::combine::companion_key;
 use crate::config::{Config, RuleMode};
 use crate::net::Dialer;
 use crate::resp::first_error;
+use crate::route::table::RouteTable;
 use crate::route::{ClusterId, Routes};
 use crate::shared::gateway::Gateway;
 use crate::shared::rights::Fold;
@@ -94,8 +95,10 @@ fn needs<'a>(config: &'a Config, folds: &[Fold]) -> Vec<Need<'a>> {
 impl Need<'_> {
     /// Whether keys of the pattern live in a cluster: those of a wide one may live in any.
     fn concerns(&self, cluster: ClusterId, routes: &Routes) -> bool {
-        self.is_wide()
-            || routes.several().is_none_or(|table| table.may_hold(self.pattern.as_bytes(), cluster))
+        let may_hold = |table: &RouteTable| {
+            table.all().any(|routed_as| table.may_hold(routed_as, self.pattern.as_bytes(), cluster))
+        };
+        self.is_wide() || routes.several().is_none_or(may_hold)
     }
 
     fn is_wide(&self) -> bool {

@@ -8,9 +8,9 @@ pub(super) fn routes_of(gateway: &Gateway) -> RoutesView {
     routes_view(&gateway.routes(), &gateway.topology.load(), &names_of(gateway))
 }
 
-/// Where a key lives.
-pub(super) fn place_of(gateway: &Gateway, key: &[u8]) -> PlaceView {
-    place_view(&gateway.routes(), &gateway.topology.load(), &names_of(gateway), key)
+/// Where a key lives for a user.
+pub(super) fn place_of(gateway: &Gateway, user: &[u8], key: &[u8]) -> PlaceView {
+    place_view(&gateway.routes(), &gateway.topology.load(), &names_of(gateway), (user, key))
 }
 
 fn names_of(gateway: &Gateway) -> Vec<String> {

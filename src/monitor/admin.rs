@@ -13,6 +13,7 @@ use super::top;
 use crate::admission::{QUOTA_HELP, Verb};
 use crate::resp::{RespVersion, encode, parse_integer};
 use crate::shared::keys;
+use crate::shared::labels::Standout;
 
 /// Keys in an answer when no COUNT is given.
 const COUNT_DEFAULT: usize = 10;
@@ -45,10 +46,17 @@ pub enum AdminCommand {
     Events(usize),
     /// `BIGKEYS [n]`: how many at most.
     Bigkeys(usize),
+    /// `SLOWLOG [kind] [n]`: of which kind, and how many at most.
+    SlowLog(Standout, usize),
     /// `ROUTE LIST`
     Routes,
-    /// `ROUTE GET key`
-    Place(Bytes),
+    /// `ROUTE GET key [USER user]`
+    Place {
+        /// The key.
+        key: Bytes,
+        /// For whom; nothing for who asks.
+        user: Option<Bytes>,
+    },
     /// `HELP`
     Help,
 }
@@ -66,7 +74,7 @@ pub enum HotRank {
     Bytes,
 }
 
-const HELP: [&str; 27] = [
+const HELP: [&str; 29] = [
     "HOTGATE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "HOTKEYS [READ|WRITE|BYTES] [COUNT <n>]",
     "    Hot keys with their figures, hottest first by all accesses, reads, writes or bytes.",
@@ -86,7 +94,9 @@ const HELP: [&str; 27] = [
     "    What happened last: hot keys, nodes, reloads, changes of quotas. 10 unless told otherwise.",
     "BIGKEYS [<n>]",
     "    Keys that showed themselves big in what passed, the largest first. 10 unless told otherwise.",
-    "ROUTE LIST|GET <key>",
+    "SLOWLOG [SLOW|LARGE-REQUEST|LARGE-REPLY] [<n>]",
+    "    The last requests that stood out: whose, in which cluster, and where the time went. 10 unless told otherwise.",
+    "ROUTE LIST|GET <key> [USER <user>]",
     "    Which keys go to which cluster, or where one key lives.",
     "HELP",
     "    Print this help.",
@@ -112,6 +122,7 @@ pub fn parse(arguments: &[&[u8]]) -> Result<AdminCommand, String> {
         (b"EVENTS", [count]) => counted(count).map(AdminCommand::Events),
         (b"BIGKEYS", []) => Ok(AdminCommand::Bigkeys(COUNT_DEFAULT)),
         (b"BIGKEYS", [count]) => counted(count).map(AdminCommand::Bigkeys),
+        (b"SLOWLOG", rest) => slow_log(rest),
         (b"ROUTE", rest) => route(rest),
         (b"HELP", []) => Ok(AdminCommand::Help),
         (b"QUOTA", rest) => Verb::parse(rest).map(AdminCommand::Quota),
@@ -129,6 +140,21 @@ fn counted(word: &[u8]) -> Result<usize, String> {
     count.map(|count| count as usize).ok_or(format!("ERR value is not an integer from 1 to {COUNT_MAX}"))
 }
 
+fn slow_log(rest: &[&[u8]]) -> Result<AdminCommand, String> {
+    let (kind, rest) = match rest.split_first() {
+        Some((word, tail)) if parse_integer(word).is_none() => {
+            let kind = Standout::parse(word);
+            (kind.ok_or("ERR HOTGATE SLOWLOG takes SLOW, LARGE-REQUEST or LARGE-REPLY")?, tail)
+        }
+        _ => (Standout::Slow, rest),
+    };
+    match rest {
+        [] => Ok(AdminCommand::SlowLog(kind, COUNT_DEFAULT)),
+        [count] => counted(count).map(|count| AdminCommand::SlowLog(kind, count)),
+        _ => Err(wrong_arguments(b"slowlog")),
+    }
+}
+
 /// What follows `QUOTAS`: rules may allow that to who may change nothing, so nothing is changed by it.
 fn reading_verb(rest: &[&[u8]]) -> Result<Verb, String> {
     match Verb::parse(if rest.is_empty() { &[b"LIST"] } else { rest })? {
@@ -141,7 +167,11 @@ fn route(rest: &[&[u8]]) -> Result<AdminCommand, String> {
     let (word, rest) = rest.split_first().ok_or_else(|| wrong_arguments(b"route"))?;
     match (word.to_ascii_uppercase().as_slice(), rest) {
         (b"LIST", []) => Ok(AdminCommand::Routes),
-        (b"GET", [key]) => Ok(AdminCommand::Place(Bytes::copy_from_slice(key))),
+        (b"GET", [key]) => Ok(AdminCommand::Place { key: Bytes::copy_from_slice(key), user: None }),
+        (b"GET", [key, word, user]) if word.eq_ignore_ascii_case(b"user") => {
+            let (key, user) = (Bytes::copy_from_slice(key), Some(Bytes::copy_from_slice(user)));
+            Ok(AdminCommand::Place { key, user })
+        }
         (b"LIST" | b"GET", _) => Err(wrong_arguments(b"route")),
         _ => Err("ERR HOTGATE ROUTE takes LIST or GET".into()),
     }
@@ -172,7 +202,7 @@ fn wrong_arguments(name: &[u8]) -> String {
     format!("ERR wrong number of arguments for 'hotgate|{name}' command")
 }
 
-/// Rows of quotas, of changes, of events or of routes.
+/// Rows of quotas, of changes, of events, of requests or of routes.
 pub fn listed(rows: &[impl Serialize], version: RespVersion) -> BytesMut {
     let mut out = BytesMut::new();
     put(&mut out, version, &json(&rows));
@@ -220,7 +250,7 @@ pub fn answer(command: &AdminCommand, frame: &Frame, version: RespVersion) -> Op
         AdminCommand::Quota(_) | AdminCommand::Audit(_) | AdminCommand::Events(_) | AdminCommand::Node => {
             return None;
         }
-        AdminCommand::Routes | AdminCommand::Place(_) => return None,
+        AdminCommand::SlowLog(..) | AdminCommand::Routes | AdminCommand::Place { .. } => return None,
     }
     Some(out)
 }
@@ -280,9 +310,13 @@ mod tests {
             ("events 3", Ok(AdminCommand::Events(3))),
             ("bigkeys", Ok(AdminCommand::Bigkeys(COUNT_DEFAULT))),
             ("BIGKEYS 7", Ok(AdminCommand::Bigkeys(7))),
+            ("slowlog", Ok(AdminCommand::SlowLog(Standout::Slow, COUNT_DEFAULT))),
+            ("slowlog 3", Ok(AdminCommand::SlowLog(Standout::Slow, 3))),
+            ("slowlog large-Reply 3", Ok(AdminCommand::SlowLog(Standout::LargeReply, 3))),
             ("AUDIT 1000", Ok(AdminCommand::Audit(1000))),
             ("route list", Ok(AdminCommand::Routes)),
-            ("ROUTE get k", Ok(AdminCommand::Place("k".into()))),
+            ("ROUTE get k", Ok(AdminCommand::Place { key: "k".into(), user: None })),
+            ("ROUTE get k User eve", Ok(AdminCommand::Place { key: "k".into(), user: Some("eve".into()) })),
             ("quotas count", Ok(AdminCommand::Quota(Verb::Count))),
             ("quota count", Ok(AdminCommand::Quota(Verb::Count))),
             ("QUOTA GET k", Ok(AdminCommand::Quota(Verb::Get("k".into())))),
@@ -301,6 +335,9 @@ mod tests {
             ("bigkeys 0", "ERR value is not an integer from 1 to 1000"),
             ("bigkeys 1 2", "ERR wrong number of arguments for 'hotgate|bigkeys' command"),
             ("audit 1001", "ERR value is not an integer from 1 to 1000"),
+            ("slowlog quick", "ERR HOTGATE SLOWLOG takes SLOW, LARGE-REQUEST or LARGE-REPLY"),
+            ("slowlog slow 0", "ERR value is not an integer from 1 to 1000"),
+            ("slowlog 1 2", "ERR wrong number of arguments for 'hotgate|slowlog' command"),
             ("route get", "ERR wrong number of arguments for 'hotgate|route' command"),
             ("route set k", "ERR HOTGATE ROUTE takes LIST or GET"),
             ("stats now", "ERR wrong number of arguments for 'hotgate|stats' command"),

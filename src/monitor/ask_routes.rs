@@ -24,6 +24,8 @@ struct Answer {
 struct Told {
     #[serde(rename = "match")]
     pattern: String,
+    /// Older gateways know no routes of users.
+    user: Option<String>,
     clusters: Vec<String>,
     by: String,
 }
@@ -51,6 +53,6 @@ pub async fn ask_routes(
     }
     let answer: Answer = serde_json::from_slice(&response.body)
         .map_err(|error| format!("what is at {base} does not tell routes as hotgate does: {error}"))?;
-    let rule = |told: Told| RouteRule::of_names(told.pattern, told.clusters, told.by);
+    let rule = |told: Told| RouteRule::of_names((told.user, told.pattern), told.clusters, told.by);
     Ok(answer.routes.into_iter().map(rule).collect())
 }

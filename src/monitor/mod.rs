@@ -41,6 +41,7 @@ pub mod info;
 pub mod key_history;
 mod last_refusals;
 pub mod ledger;
+pub mod logged_requests;
 pub mod losses;
 pub mod merged;
 pub mod metrics;

@@ -54,7 +54,7 @@ fn clusters(out: &mut Exposition, view: &View) {
     let mut family = out.family(&m::ROUTE_SKEW);
     for route in &figures.routes {
         if let Some(skew) = route.skew {
-            family.sample(&[route.route.label()], skew);
+            family.sample(&[&route.route.label()], skew);
         }
     }
 }

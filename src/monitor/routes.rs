@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::route::{ClusterId, Routes};
+use crate::route::{ClusterId, Routes, SlotAt};
 use crate::shared::topology::{ClusterMap, Topology, UpstreamKind};
 
 /// All routes and clusters.
@@ -35,6 +35,8 @@ pub struct RouteView {
     /// The pattern of the keys.
     #[serde(rename = "match")]
     pub pattern: String,
+    /// The user whose keys alone it is about; nothing where it is everybody's.
+    pub user: Option<String>,
     /// The clusters that share them.
     pub clusters: Vec<String>,
     /// The part of the key that picks one of several; empty where there is one.
@@ -43,8 +45,11 @@ pub struct RouteView {
 
 impl RouteView {
     /// How it is told from others in figures.
-    pub fn label(&self) -> &str {
-        &self.pattern
+    pub fn label(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{} of {user}", self.pattern),
+            None => self.pattern.clone(),
+        }
     }
 }
 
@@ -59,6 +64,8 @@ pub struct PlaceView {
     pub node: Option<String>,
     /// The pattern of the rule that decided, if one did.
     pub route: Option<String>,
+    /// The user whose rule it is; nothing where it is everybody's.
+    pub user: Option<String>,
 }
 
 /// All of them. `names` are those of the clusters.
@@ -77,22 +84,30 @@ pub fn routes_view(routes: &Routes, topology: &Topology, names: &[String]) -> Ro
     let rules =
         routes.several().map(|table| table.rules()).unwrap_or_default().iter().map(|rule| RouteView {
             pattern: rule.pattern.clone(),
+            user: rule.user.clone(),
             clusters: rule.clusters.iter().map(|(_, name)| name.clone()).collect(),
             by: rule.by.clone(),
         });
     RoutesView { clusters: clusters.collect(), routes: rules.collect() }
 }
 
-/// Where `key` lives.
-pub fn place_view(routes: &Routes, topology: &Topology, names: &[String], key: &[u8]) -> PlaceView {
-    let place = routes.place_of(key);
+/// Where `key` lives for `user`.
+pub fn place_view(
+    routes: &Routes,
+    topology: &Topology,
+    names: &[String],
+    (user, key): (&[u8], &[u8]),
+) -> PlaceView {
+    let routed_as = routes.routed_as(user);
+    let place = SlotAt::of(routes.cluster_for(routed_as, key), key);
     let master = topology.cluster(place.cluster).master_of(place.slot);
-    let rule = routes.several().and_then(|table| table.rules().get(table.place_of_rule(key)?));
+    let rule = routes.several().and_then(|table| table.rules().get(table.place_of_rule(routed_as, key)?));
     PlaceView {
         cluster: names.get(place.cluster.position()).cloned().unwrap_or_default(),
         slot: place.slot,
         node: master.and_then(|master| Some(topology.node(master)?.address.to_string())),
         route: rule.map(|rule| rule.pattern.clone()),
+        user: rule.and_then(|rule| rule.user.clone()),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A cluster is a set of servers that share one map of slots: a Redis Cluster, or a single server with its replicas. The one that
 //! `[upstream]` describes is called [`DEFAULT_CLUSTER`]; each `[[cluster]]` is another. A `[[route]]` says which keys live elsewhere
-//! than in the first ([`table`]), and of several clusters a part of the key picks one ([`pick`]). What another list of routes would
-//! move is worked out in [`moves`]. Whose a request is, where limits of tenants hold, is a matter of names too ([`tenants`]).
+//! than in the first ([`table`]), and of several clusters a part of the key picks one ([`pick`]). A route may be one of a user's alone,
+//! so where a key lives depends on who names it ([`RoutedAs`]). What another list of routes would move is worked out in [`moves`]. Whose a request is, where limits of tenants hold, is a matter of names too ([`tenants`]).
 //!
 //! A hash of a key is one of its name *in its cluster* ([`KeyHasher`]): what is kept by hash (hot keys, counters, copies) never mixes
 //! two clusters, and the worker that is home to a key follows from it.
@@ -83,6 +83,21 @@ impl KeyHasher {
     }
 }
 
+/// By whose routes a key is looked for: by those of everybody, or by those of a user whom some route names as well.
+///
+/// Holds for the [`Routes`] that gave it; by others it may be another user's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoutedAs(pub(crate) u16);
+
+impl RoutedAs {
+    /// By the routes that name no user.
+    pub const ANYBODY: Self = Self(0);
+
+    fn position(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// Which cluster each key lives in. The one place where a key gets its cluster.
 ///
 /// Where there is one cluster it holds nothing, and no key is looked at.
@@ -97,16 +112,27 @@ impl Routes {
         Self { table: (names.len() > 1).then(|| Arc::new(RouteTable::new(names, rules))) }
     }
 
-    /// The cluster that a key lives in.
+    /// By whose routes keys are looked for that this user names.
+    pub fn routed_as(&self, user: &[u8]) -> RoutedAs {
+        self.several().map_or(RoutedAs::ANYBODY, |table| table.routed_as(user))
+    }
+
+    /// The cluster that a key lives in which such a user names.
     #[inline]
-    pub fn cluster_of(&self, key: &[u8]) -> ClusterId {
+    pub fn cluster_for(&self, routed_as: RoutedAs, key: &[u8]) -> ClusterId {
         match &self.table {
             None => ClusterId::DEFAULT,
-            Some(table) => table.cluster_of(key),
+            Some(table) => table.cluster_of(routed_as, key),
         }
     }
 
-    /// The slot that a key lives in.
+    /// The cluster that a key lives in, by the routes of everybody.
+    #[inline]
+    pub fn cluster_of(&self, key: &[u8]) -> ClusterId {
+        self.cluster_for(RoutedAs::ANYBODY, key)
+    }
+
+    /// The slot that a key lives in, by the routes of everybody.
     #[inline]
     pub fn place_of(&self, key: &[u8]) -> SlotAt {
         SlotAt::of(self.cluster_of(key), key)

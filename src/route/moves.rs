@@ -2,7 +2,10 @@
 //!
 //! hotgate brings no key from one cluster to another when routes change, so a reload that moves some is refused unless that is meant.
 //! Whether such keys exist is not known here. Patterns are compared, not keys: two are taken to overlap unless the bytes before their
-//! first wildcards differ, so this errs towards moves that are none.
+//! first wildcards differ, so this errs towards moves that are none. Rules of users are compared for each of these, among those of
+//! everybody.
+
+use std::collections::BTreeSet;
 
 use super::first_match::beginning;
 use super::table::RouteRule;
@@ -13,6 +16,8 @@ use crate::command::glob;
 pub struct Move {
     /// The place, in the new list, of the rule that takes them. `None` where no rule has them any more.
     pub rule: Option<usize>,
+    /// The user whose keys they are, if they move for that user only.
+    pub user: Option<String>,
     /// The pattern of the keys: that of the new rule, or of the old one where no rule has them any more.
     pub pattern: String,
     /// The clusters in which they live.
@@ -26,15 +31,37 @@ pub struct Move {
 
 /// Everything that the `new` rules would move, at most one move for two rules.
 pub fn moves(old: &[RouteRule], new: &[RouteRule], default: &str) -> Vec<Move> {
+    let users: BTreeSet<&str> = old.iter().chain(new).filter_map(|rule| rule.user.as_deref()).collect();
+    let everybody = users.into_iter().map(Some);
+    [None].into_iter().chain(everybody).flat_map(|user| moves_for(user, old, new, default)).collect()
+}
+
+/// The same for one user, without what moves for everybody.
+fn moves_for(user: Option<&str>, old: &[RouteRule], new: &[RouteRule], default: &str) -> Vec<Move> {
+    let tried = |rules| -> Vec<(usize, &RouteRule)> {
+        let numbered = <[RouteRule]>::iter(rules).enumerate();
+        numbered.filter(|(_, rule)| rule.is_tried_for(user)).collect()
+    };
+    let (old, new) = (tried(old), tried(new));
+    let is_common = |rule: Option<&RouteRule>| rule.is_none_or(|rule| rule.user.is_none());
     let mut found = Vec::new();
-    for (place, rule) in new.iter().map(Some).chain([None]).enumerate() {
-        for (old_place, old_rule) in old.iter().map(Some).chain([None]).enumerate() {
+    for (place, at) in new.iter().map(Some).chain([None]).enumerate() {
+        let rule = at.map(|(_, rule)| *rule);
+        for (old_place, old_at) in old.iter().map(Some).chain([None]).enumerate() {
+            let old_rule = old_at.map(|(_, rule)| *rule);
             // Its keys have been taken by a rule before this one.
-            let is_taken = new[..place.min(new.len())].iter().any(|earlier| covers(Some(earlier), old_rule));
-            let is_hidden = old[..old_place].iter().any(|earlier| covers(Some(earlier), rule));
-            if !is_taken && !is_hidden && overlap(rule, old_rule) && !live_alike(rule, old_rule, default) {
+            let is_taken = new[..place].iter().any(|(_, earlier)| covers(Some(earlier), old_rule));
+            let is_hidden = old[..old_place].iter().any(|(_, earlier)| covers(Some(earlier), rule));
+            let is_everybodys = user.is_some() && is_common(rule) && is_common(old_rule);
+            if !is_taken
+                && !is_hidden
+                && !is_everybodys
+                && overlap(rule, old_rule)
+                && !live_alike(rule, old_rule, default)
+            {
                 found.push(Move {
-                    rule: rule.map(|_| place),
+                    rule: at.map(|(place, _)| *place),
+                    user: user.map(str::to_owned),
                     pattern: rule.or(old_rule).map_or("*", |rule| &rule.pattern).to_owned(),
                     from: clusters(old_rule, default),
                     to: clusters(rule, default),
@@ -105,13 +132,16 @@ mod tests {
     use super::*;
     use crate::route::ClusterId;
 
+    /// `pattern clusters by`, of a user if `user@` stands before it.
     fn rule(text: &str) -> RouteRule {
+        let (user, text) = text.split_once('@').map_or((None, text), |(user, text)| (Some(user), text));
         let mut words = text.split(' ');
         let pattern = words.next().unwrap_or_default().to_owned();
         let clusters =
             words.next().unwrap_or_default().split(',').map(|name| (ClusterId(0), name.to_owned()));
         let clusters = clusters.collect();
-        RouteRule { pattern, clusters, by: words.next().unwrap_or_default().to_owned() }
+        let by = words.next().unwrap_or_default().to_owned();
+        RouteRule { user: user.map(str::to_owned), pattern, clusters, by }
     }
 
     fn check(old: &[&str], new: &[&str], expect: &[&str]) {
@@ -119,7 +149,10 @@ mod tests {
             [old, new].map(|rules| rules.iter().map(|text| rule(text)).collect::<Vec<_>>());
         let shown: Vec<String> = moves(&old_rules, &new_rules, "default")
             .iter()
-            .map(|found| format!("{:?} {}: {} -> {}", found.rule, found.pattern, found.from, found.to))
+            .map(|found| {
+                let user = found.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+                format!("{:?} {user}{}: {} -> {}", found.rule, found.pattern, found.from, found.to)
+            })
             .collect();
         assert_eq!(shown, expect, "{old:?} to {new:?}");
     }
@@ -154,5 +187,22 @@ mod tests {
         check(&["t:*:* a,b $1"], &["t:*:* a,b $2"], &["Some(0) t:*:*: a, b -> a, b"]);
         check(&["t:*:* a,b $1"], &["t:7:* big", "t:*:* a,b $1"], &["Some(0) t:7:*: a, b -> big"]);
         check(&["t:7:* big", "t:* a"], &["t:* a", "t:7:* big"], &["Some(0) t:*: big -> a"]);
+    }
+
+    #[test]
+    fn a_rule_of_a_user_moves_the_keys_of_that_user() {
+        check(&[], &["eve@* big"], &["Some(0) eve@*: default -> big"]);
+        check(&["eve@* big"], &[], &["None eve@*: big -> default"]);
+        check(&["eve@* big"], &["eve@* big", "bob@* default"], &[]);
+        // What moves for everybody is told once, and does not concern those with a rule of their own before.
+        check(&["eve@* big"], &["eve@* big", "t:* a"], &["Some(1) t:*: default -> a"]);
+        check(&["eve@u:* big"], &["eve@u:* big", "t:* a"], &["Some(1) t:*: default -> a"]);
+        // Behind a rule of everybody it takes what that leaves.
+        check(&["t:* a"], &["t:* a", "eve@* big"], &["Some(1) eve@*: default -> big"]);
+        check(
+            &["t:* a"],
+            &["eve@* big", "t:* a"],
+            &["Some(0) eve@*: a -> big", "Some(0) eve@*: default -> big"],
+        );
     }
 }

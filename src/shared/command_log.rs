@@ -40,6 +40,8 @@ pub struct LoggedRequest {
     pub name: Vec<u8>,
     /// The user that its client is.
     pub user: Vec<u8>,
+    /// The cluster that it was for; empty where it was folded and its key is not known any more.
+    pub cluster: String,
     /// The node that answered; empty where it was folded.
     pub node: String,
     /// It shared a command with others.
@@ -63,7 +65,8 @@ impl LoggedRequest {
     }
 
     fn weight_bytes(&self) -> usize {
-        let texts = self.address.len() + self.name.len() + self.user.len() + self.node.len();
+        let whose = self.address.len() + self.name.len() + self.user.len();
+        let texts = whose + self.cluster.len() + self.node.len();
         let arguments = self.arguments.iter().map(|argument| argument.len() + size_of::<Vec<u8>>());
         size_of::<Self>() + texts + arguments.sum::<usize>()
     }

@@ -290,13 +290,11 @@ impl Worker {
             Origin::Swallow if matches!(pending.hook, Hook::LogIn | Hook::LogInNext) => {
                 self.upstreams.note_log_in(&self.core, key, pending.hook, reply.as_slice());
             }
-            Origin::Swallow => {
-                if let Some(Role::Events(owner)) =
-                    self.upstreams.connections.get(key).map(|upstream| upstream.role())
-                {
-                    self.sessions().events_confirmed(owner, key);
-                }
-            }
+            Origin::Swallow => match self.upstreams.connections.get(key).map(|upstream| upstream.role()) {
+                Some(Role::Events(owner)) => self.sessions().events_confirmed(owner, key),
+                Some(Role::Subscriber(owner)) => self.sessions().elsewhere_confirmed(owner, reply.as_slice()),
+                _ => {}
+            },
         }
     }
 }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::client::Gate;
-use super::decide::clusters::runs_in_default;
+use super::decide::clusters::runs_in_one_cluster;
 use super::decide::{Part, Snapshots, Verdict, decide, decide_unknown, is_exec};
 use super::ended::Ended;
 use super::flow::Flow;
@@ -18,7 +18,7 @@ use super::reply::ReplyBytes;
 use super::resolve::{Resolved, resolve};
 use crate::command::{CommandError, CommandId, Fan, Session};
 use crate::resp::{Request, encode};
-use crate::route::ClusterId;
+use crate::route::{ClusterId, RoutedAs};
 use crate::shared::command_tallies::CommandRow;
 use crate::shared::labels::{CloseReason, ErrorKind, RequestClass};
 
@@ -62,7 +62,7 @@ fn dispatch_one(worker: &mut Worker, key: ClientKey, request: &Request<'_>, owne
     let verdict = decide(&worker.core.snapshots, &mut client.session, &resolved);
     let is_local = is_local(&verdict);
     if !worker.core.snapshots.topology.knows_all() && !is_local && !matches!(verdict, Verdict::Queue { .. }) {
-        let unknown = unknown_cluster(&worker.core.snapshots, &resolved, &verdict);
+        let unknown = unknown_cluster(&worker.core.snapshots, client.session.routed_as, &resolved, &verdict);
         if let Some(cluster) = unknown {
             return worker.await_first_topology(key, cluster);
         }
@@ -133,15 +133,22 @@ fn row_of_refused(snapshots: &Snapshots, request: &Request<'_>, error: &CommandE
 }
 
 /// A cluster that a request goes to and of which nothing is known yet.
-fn unknown_cluster(snapshots: &Snapshots, resolved: &Resolved<'_>, verdict: &Verdict) -> Option<ClusterId> {
+fn unknown_cluster(
+    snapshots: &Snapshots,
+    routed_as: RoutedAs,
+    resolved: &Resolved<'_>,
+    verdict: &Verdict,
+) -> Option<ClusterId> {
     let is_unknown = |cluster: &ClusterId| !snapshots.topology.cluster(*cluster).is_known();
     match verdict {
         Verdict::Forward(outgoing) | Verdict::ForwardAsUser(outgoing) => {
             Some(snapshots.cluster_of(outgoing.route)).filter(is_unknown)
         }
         Verdict::Session(_, Some(place)) => Some(place.cluster).filter(is_unknown),
-        Verdict::Fan(fan) if *fan != Fan::First => snapshots.unknown_clusters().next(),
-        _ if resolved.keys.is_empty() => Some(snapshots.routes.keyless()).filter(is_unknown),
+        Verdict::Fan(fan) if *fan != Fan::First => {
+            snapshots.unknown_clusters().find(|cluster| snapshots.reaches(routed_as, *cluster))
+        }
+        _ if resolved.keys.is_empty() => Some(resolved.keyless).filter(is_unknown),
         _ => resolved.keys.iter().map(|key| key.slot.cluster).find(is_unknown),
     }
 }
@@ -163,8 +170,9 @@ impl Worker {
                 if part == Part::Redis {
                     self.note_queued_keys(key, resolved);
                 }
-                let in_default = runs_in_default(&self.core.snapshots, resolved.class);
-                let place = (slot, in_default && resolved.keys.is_empty() && part == Part::Redis);
+                let has_place = runs_in_one_cluster(&self.core.snapshots, resolved.class);
+                let is_keyless = has_place && resolved.keys.is_empty() && part == Part::Redis;
+                let place = (slot, is_keyless.then_some(resolved.keyless));
                 self.sessions().queue_command(key, request, place, readonly, part)
             }
             Verdict::Deny(denied, text) => {

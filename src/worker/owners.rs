@@ -82,6 +82,9 @@ impl Worker {
             if former.limits != self.core.config.limits {
                 self.clients.all.iter_mut().for_each(|client| client.session.limits_changed = true);
             }
+            if former.routes != self.core.config.routes {
+                self.follow_routes(&former);
+            }
             self.configure_hot(Some(&former));
             if self.core.config.auth.upstream_identity != UpstreamIdentity::Same {
                 self.clients.all.iter_mut().for_each(|client| {

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use super::upstream::Question;
 use crate::detect::EntryHandle;
 use crate::resp::RespVersion;
-use crate::route::SlotAt;
+use crate::route::{ClusterId, SlotAt};
 use crate::shared::labels::RequestClass;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::{CacheFetchId, ClientKey, FlushKey, ReplySlot};
@@ -67,9 +67,9 @@ pub enum Route {
     ReadSlot(SlotAt),
     /// To any master.
     AnyNode,
-    /// To the master where the channels of all clients of all gateways are, so that `PUBLISH` counts its receivers, also in a
-    /// transaction without keys.
-    Messages,
+    /// To the master of this cluster where its channels of all clients of all gateways are, so that `PUBLISH` counts its receivers, also
+    /// in a transaction without keys.
+    Messages(ClusterId),
     /// To this node and no other: a part of a fan-out.
     Node(NodeIndex),
     /// To the connection it was sent on and no other: it carries state of the session.

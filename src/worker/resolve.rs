@@ -7,10 +7,10 @@ use smallvec::SmallVec;
 
 use super::client::session::Session;
 use super::decide::Snapshots;
-use super::decide::clusters::class_over_clusters;
+use super::decide::clusters::{class_over_clusters, cluster_of_channel};
 use crate::command::{Class, Command, CommandError, CommandFlags, CommandId, KeyPositions};
 use crate::resp::Request;
-use crate::route::{KeyHasher, KeyId, SlotAt};
+use crate::route::{ClusterId, KeyHasher, KeyId, RoutedAs, SlotAt};
 use crate::shared::labels::RequestClass;
 
 /// One key of a request.
@@ -48,6 +48,8 @@ pub struct Resolved<'r> {
     pub counts_as: RequestClass,
     /// The keys that it names.
     pub keys: Keys,
+    /// Where it goes if it names no key: for what concerns a channel, to the cluster of that.
+    pub keyless: ClusterId,
     /// Its arguments do not tell which keys it names: Redis says what is wrong with it.
     pub is_malformed: bool,
     /// It reads keys whose names follow from data, as `SORT` by patterns does.
@@ -101,11 +103,14 @@ pub fn resolve<'r>(
         class: command.class_of(request),
         counts_as: snapshots.classes.of(id),
         keys: Keys::new(),
+        keyless: snapshots.routes.keyless(),
         is_malformed: false,
         follows_patterns: command.follows_patterns(request),
     };
-    resolved.is_malformed = find_keys(snapshots, hasher, command, request, &mut resolved.keys).is_none();
+    resolved.is_malformed =
+        find_keys((snapshots, hasher), session.routed_as, command, request, &mut resolved.keys).is_none();
     if snapshots.routes.several().is_some() {
+        resolved.keyless = cluster_of_channel(snapshots, session, &resolved);
         resolved.class = class_over_clusters(snapshots, session, &resolved);
     }
     Ok(resolved)
@@ -131,15 +136,15 @@ fn command_of(
 }
 
 fn find_keys(
-    snapshots: &Snapshots,
-    hasher: &KeyHasher,
+    (snapshots, hasher): (&Snapshots, &KeyHasher),
+    routed_as: RoutedAs,
     command: &Command,
     request: &Request<'_>,
     keys: &mut Keys,
 ) -> Option<()> {
     let mut add = |position: u32| {
         let key = request.arg(position as usize).unwrap_or_default();
-        let slot = snapshots.place_of(key);
+        let slot = snapshots.place_of(routed_as, key);
         keys.push(KeyAt { position, slot, hash: hasher.id(slot.cluster, key).hash });
     };
     let range = command.key_range;

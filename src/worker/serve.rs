@@ -205,13 +205,14 @@ impl Worker {
         may_go_on
     }
 
-    /// A client that has authenticated may send larger requests from then on, and a reload changes what all may send. `false` if it may
+    /// A client that has authenticated may send larger requests from then on, and its keys may live elsewhere; a reload changes what all may send. `false` if it may
     /// send nothing: its user has as many connections as it may.
     #[cold]
     fn refresh_limits(&mut self, key: ClientKey, inbox: &mut Inbox) -> bool {
         self.clients.note_login(key);
         let Some(client) = self.clients.all.get_mut(key) else { return false };
         client.session.limits_changed = false;
+        client.session.routed_as = self.core.snapshots.routes.routed_as(&client.session.user);
         inbox.scanner.set_limits(self.core.request_limits(client.session.authenticated));
         self.core.tenants.is_none() || self.find_tenant(key, true)
     }

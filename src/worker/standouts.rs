@@ -19,6 +19,7 @@ use super::owners::Worker;
 use super::pending::{Hook, Origin};
 use super::retryable::Retryable;
 use crate::config::SlowLog;
+use crate::route::ClusterId;
 use crate::shared::command_log::{LoggedRequest, Spent};
 use crate::shared::handoff::{Answer, AnswerTo};
 use crate::shared::labels::{Outcome, RequestClass, Standout};
@@ -136,6 +137,7 @@ impl Worker {
             client.slow_replies += 1;
         }
         let entry = LoggedRequest {
+            cluster: cluster_name(&self.core, self.core.snapshots.cluster_of_node(node)),
             node: self.core.node_name(node),
             request_bytes,
             reply_bytes: reply.len() as u64,
@@ -161,7 +163,13 @@ impl Worker {
             client.slow_replies += u64::from(took_ns >= self.core.standouts.slow_ns);
             &*client
         });
-        let entry = LoggedRequest { folded: true, reply_bytes: reply_bytes as u64, ..of_client(client) };
+        let hot = answer.hash.and_then(|hash| self.hot.entry(hash));
+        let entry = LoggedRequest {
+            cluster: hot.map(|hot| cluster_name(&self.core, hot.place.cluster)).unwrap_or_default(),
+            folded: true,
+            reply_bytes: reply_bytes as u64,
+            ..of_client(client)
+        };
         let found = Found::new(entry, took_ns, waiter.upstream_ns);
         let key = answer.hash.and_then(|hash| match waiter.class {
             RequestClass::Reserve => self.hot.sku_of(hash),
@@ -190,6 +198,10 @@ fn log(core: &mut Core, found: Found, arguments: impl FnOnce(&Core) -> Vec<Vec<u
     for kind in with_room {
         core.gateway.command_log.add(kind, entry.clone(), core.standouts.entries_max);
     }
+}
+
+fn cluster_name(core: &Core, cluster: ClusterId) -> String {
+    core.config.cluster_name(cluster).to_owned()
 }
 
 /// An entry that says whose request it is.

@@ -9,6 +9,7 @@ use super::names::ClientKey;
 use super::owners::Worker;
 use super::resolve::Resolved;
 use crate::access::{Denied, User, Users};
+use crate::config::Config;
 use crate::shared::labels::{CloseReason, ErrorKind};
 
 impl Worker {
@@ -24,6 +25,18 @@ impl Worker {
             }
         }
         self.core.snapshots.users = users;
+    }
+
+    /// The routes are others: whose each client's keys are looked for by is told anew.
+    pub(super) fn follow_routes(&mut self, former: &Config) {
+        let routes = &self.core.snapshots.routes;
+        for client in self.clients.all.iter_mut() {
+            client.session.routed_as = routes.routed_as(&client.session.user);
+            if let Some(all) = &mut client.session.subscriptions {
+                all.routed_as = routes.routed_as(&all.user);
+            }
+        }
+        self.sessions().follow_moved_channels(former);
     }
 
     /// Answers a request that its user may not send.

@@ -43,7 +43,7 @@ struct Keepers {
 }
 
 fn address(socket: SocketAddr) -> Address {
-    Address::new(&socket.ip().to_string(), socket.port())
+    Address::new(socket.ip().to_string(), socket.port())
 }
 
 impl Keepers {

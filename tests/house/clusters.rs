@@ -52,8 +52,11 @@ fn a_bare_name_gets_its_cluster_where_it_comes_in() {
     let may = [
         "src/route/",
         "src/worker/decide/snapshots.rs",
+        "src/worker/decide/clusters.rs",
         "src/worker/core.rs",
         "src/worker/session/subscribe.rs",
+        // The channel of a message.
+        "src/worker/session/keyspace_events.rs",
         "src/worker/write_behind.rs",
         "src/worker/hot/behind/",
         "src/worker/hot/quota_news.rs",
@@ -69,6 +72,7 @@ fn a_bare_name_gets_its_cluster_where_it_comes_in() {
     let words = [
         "routes.cluster_of(",
         "routes.place_of(",
+        "routes.cluster_for(",
         "routes().cluster_of(",
         "routes().place_of(",
         "core.id_of(",

@@ -68,6 +68,35 @@ fn sizes_stand_out() {
     client.check("COMMANDLOG LEN large-request", ":1");
 }
 
+/// Each entry names the cluster, also where the request was folded.
+#[test]
+fn an_entry_names_the_cluster_that_it_was_for() {
+    let (server, big) = (Server::start(), Server::start());
+    let more = format!(
+        "[[rule]]\nmatch = \"*hot\"\nmode = \"combine\"\n[[cluster]]\nname = \"big\"\nservers = [{:?}]\n\
+         [[route]]\nmatch = \"b:*\"\nclusters = [\"big\"]\n",
+        big.seed()
+    );
+    let gateway = Gateway::before(&server).config(&format!("{ALL}{more}")).start();
+    let mut client = gateway.client();
+    for line in ["SET a 1", "SET b:a 1", "INCRBY hot 5", "INCRBY b:hot 5"] {
+        wait_until("every cluster is known", || !client.ask(line).starts_with('-'));
+    }
+    let requests = |key: &str| {
+        let told: serde_json::Value = serde_json::from_str(&gateway.get("/api/slowlog").1).unwrap();
+        let all = told["requests"].as_array().unwrap().clone();
+        let found = all.into_iter().find(|request| request["arguments"][1] == key);
+        found.unwrap_or_else(|| panic!("no {key} in {told}"))["cluster"].clone()
+    };
+    let told = client.ask("HOTGATE SLOWLOG SLOW 1000");
+    for (key, cluster) in [("a", "default"), ("b:a", "big"), ("hot", "default"), ("b:hot", "big")] {
+        assert_eq!(requests(key), cluster, "{key}");
+        assert!(told.contains(&format!("$7 cluster ${} {cluster}", cluster.len())), "{told}");
+    }
+    assert!(told.contains("$11 upstream_us :") && told.contains("b:hot"), "{told}");
+    assert!(client.ask("HOTGATE SLOWLOG LARGE-REPLY 1") == "*0");
+}
+
 /// A transaction is one entry; what was folded has one like any other; what blocks has none.
 #[test]
 fn whatever_way_a_request_went_it_is_logged_once() {

@@ -87,8 +87,8 @@ fn all_that_tells_of_the_verbs_agrees() {
     assert!(listed.len() >= 6, "{listed:?}");
     let admin = client.list("ACL CAT admin");
     for name in &listed {
-        let changes =
-            ["hotgate|quota", "hotgate|node", "hotgate|audit", "hotgate|events"].contains(&name.as_str());
+        let changes = ["hotgate|quota", "hotgate|node", "hotgate|audit", "hotgate|events", "hotgate|slowlog"]
+            .contains(&name.as_str());
         assert_eq!(admin.contains(name), changes, "{name}");
         assert_eq!(client.list("ACL CAT dangerous").contains(name), changes, "{name}");
     }

@@ -48,6 +48,7 @@ commands! { SERVER: Server []
     "hotgate|quota"           -4 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Hotgate),     "0.1.0" "Change the quota of a counter at every gateway: SET, PAUSE, RESUME, RESET";
     "hotgate|quotas"          -2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show counters under quotas: LIST, GET, COUNT";
     "hotgate|route"           -3 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show which keys go to which cluster: LIST, GET";
+    "hotgate|slowlog"         -2 [ADMIN NOSCRIPT LOADING STALE]     []                 Local(Local::Hotgate),     "0.1.0" "Show the last requests that stood out, with their clusters and where their time went";
     "hotgate|stats"            2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show the figures of the gateway";
     "hotgate|top"              2 [NOSCRIPT LOADING STALE]           []                 Local(Local::Hotgate),     "0.1.0" "Show what hotgate top shows, as text";
     "hotkeys"                 -2 []                                 []                 Local(Local::Hotkeys),     "8.6.0" "A container for hot key commands";

@@ -84,8 +84,8 @@ function tenantsTable() {
 }
 
 function routesTable() {
-  return new Table("routes", route => route.match, [
-    ["Keys", "key", (cell, route) => nameLines(cell, route.match, "")],
+  return new Table("routes", route => `${route.match} ${route.user ?? ""}`, [
+    ["Keys", "key", (cell, route) => nameLines(cell, route.match, route.user ? `of the user ${route.user}` : "")],
     ["Clusters", "", (cell, route) => set(cell, route.clusters.join(", "))],
     ["Picked by", "", (cell, route) => set(cell, route.by || "–")],
     ["Skew of its clusters", "num", skew],

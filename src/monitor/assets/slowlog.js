@@ -52,7 +52,7 @@ const COLUMNS = [
   ["Took", "num strong", (cell, request) => twoLines(cell, micros(request.whole_us), request.client_stalled_us > 0 ? `its client had read nothing for ${micros(request.client_stalled_us)}` : "")],
   ["Where its time went", "split-cell whole", split],
   ["Request · reply", "num", (cell, request) => set(cell, `${request.request_bytes ? bytes(request.request_bytes) : "–"} · ${bytes(request.reply_bytes)}`)],
-  ["Node", "", (cell, request) => set(cell, request.node || "–")],
+  ["Node", "", (cell, request) => twoLines(cell, request.node || "–", request.cluster === "default" ? "" : request.cluster)],
   ["Client", "", (cell, request) => twoLines(cell, request.address, [request.name, request.user === "default" ? "" : request.user].filter(Boolean).join(", "))],
 ];
 

@@ -20,7 +20,8 @@ use serde_json::{Value, json};
 use super::guard::Caller;
 use super::listener::Peer;
 use super::quotas::views;
-use super::{Shared, error, slowlog};
+use super::{Shared, error};
+use crate::monitor::logged_requests::shown;
 use crate::monitor::quota_page::{QuotaQuery, QuotaSort};
 use crate::monitor::sources::Sources;
 use crate::monitor::view::QuotaView;
@@ -122,7 +123,7 @@ fn requests_on(sources: &Sources, key: &str) -> Vec<Value> {
     found.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.at_ms));
     found.truncate(LISTED_MAX);
     let row = |(kind, entry): &(Standout, _)| {
-        let mut row = slowlog::row(entry);
+        let mut row = shown(entry);
         row["kind"] = json!(kind.label());
         row
     };

@@ -16,9 +16,8 @@ use serde_json::{Value, json};
 use super::guard::Caller;
 use super::listener::Peer;
 use super::{Shared, error};
+use crate::monitor::logged_requests::shown;
 use crate::shared::audit::{AuditEntry, Author};
-use crate::shared::command_log::LoggedRequest;
-use crate::shared::keys;
 use crate::shared::labels::Standout;
 
 /// Entries in an answer when nobody says how many.
@@ -47,7 +46,7 @@ pub async fn list(
         return error(StatusCode::BAD_REQUEST, KINDS);
     };
     let entries = shared.sources.command_log.latest(kind, count.unwrap_or(COUNT_DEFAULT));
-    let rows: Vec<Value> = entries.iter().map(row).collect();
+    let rows: Vec<Value> = entries.iter().map(shown).collect();
     let at_ms = shared.board.latest().view.at_ms;
     Json(json!({ "at_ms": at_ms, "kind": kind.label(), "requests": rows })).into_response()
 }
@@ -92,25 +91,4 @@ pub async fn change(
     let entry = AuditEntry::new(&by, format!("commandlog reset {}", kind.label()), "");
     (shared.sources.note_change)(entry.from_to(format!("{entries} entries"), "").because(change.reason));
     Json(json!({ "done": format!("{entries} entries are forgotten") })).into_response()
-}
-
-/// An entry as it is shown.
-pub fn row(entry: &LoggedRequest) -> Value {
-    let arguments: Vec<String> = entry.arguments.iter().map(|argument| keys::text(argument)).collect();
-    json!({
-        "id": entry.id,
-        "at_ms": entry.at_ms,
-        "arguments": arguments,
-        "address": entry.address,
-        "name": keys::text(&entry.name),
-        "user": keys::text(&entry.user),
-        "node": entry.node,
-        "folded": entry.folded,
-        "whole_us": entry.spent.whole_us,
-        "waiting_us": entry.spent.waiting_us,
-        "upstream_us": entry.spent.upstream_us,
-        "client_stalled_us": entry.spent.stalled_us,
-        "request_bytes": entry.request_bytes,
-        "reply_bytes": entry.reply_bytes,
-    })
 }

@@ -14,6 +14,7 @@ use super::transaction::{TransactionState, Watch};
 use crate::access::{DEFAULT_USER, User};
 use crate::command::{CommandId, CommandTable};
 use crate::resp::RespVersion;
+use crate::route::RoutedAs;
 use crate::worker::names::UpstreamKey;
 use crate::worker::selection::Selection;
 use crate::worker::user_login::UserLogin;
@@ -74,6 +75,9 @@ pub struct Session {
     pub library_version: Bytes,
     /// Who authenticated; `default` until someone else did.
     pub user: Bytes,
+    /// By whose routes its keys are looked for. Follows the user before the next request is read ([`Session::limits_changed`]), so that a
+    /// transaction runs where its keys were when they were queued.
+    pub routed_as: RoutedAs,
     /// That user, if it may not do everything.
     pub restricted: Option<Arc<User>>,
     /// What it logged in with, if it may not do everything and is itself at Redis (`auth.upstream_identity`).
@@ -129,6 +133,7 @@ impl Session {
             library_name: Bytes::new(),
             library_version: Bytes::new(),
             user: Bytes::from_static(DEFAULT_USER),
+            routed_as: RoutedAs::ANYBODY,
             restricted: None,
             login: None,
             administers: false,
@@ -182,6 +187,11 @@ impl Session {
             && self.login.is_none()
             && self.monitors.is_empty()
             && self.replies == Replies::On;
+    }
+
+    /// By whose routes its channels are looked for.
+    pub fn channels_routed_as(&self) -> RoutedAs {
+        self.subscriptions.as_ref().map_or(self.routed_as, |all| all.routed_as)
     }
 
     /// It waits for something that only Redis can end, so its leaving has to end it.

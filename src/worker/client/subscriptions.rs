@@ -2,7 +2,7 @@
 //!
 //! Plain data: who subscribes, and what Redis confirms, is `session/`'s.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::Clients;
 use crate::command::Session;
 use crate::resp::{RespVersion, encode};
+use crate::route::{ClusterId, RoutedAs};
 use crate::shared::topology::NodeIndex;
 use crate::worker::core::Core;
 use crate::worker::names::UpstreamKey;
@@ -23,25 +24,34 @@ const EVENTS: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
 /// The names that a client is subscribed to, and the connections that carry them.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
+    /// Who subscribed first, and by whose routes its channels are looked for, until nothing is left of them.
+    pub user: Bytes,
+    /// The same for the routes in force.
+    pub routed_as: RoutedAs,
     /// `SUBSCRIBE`.
     pub channels: Names,
     /// `PSUBSCRIBE`.
     pub patterns: Names,
     /// `SSUBSCRIBE`.
     pub shard_channels: Names,
-    /// One connection for channels and patterns.
-    pub connection: Option<UpstreamKey>,
+    /// One connection for channels and patterns in each cluster where some are. The first is where keyspace events are confirmed.
+    pub channel_connections: SmallVec<[(ClusterId, UpstreamKey); 1]>,
     /// One connection per node for shard channels.
     pub shard_connections: SmallVec<[(NodeIndex, UpstreamKey); 1]>,
     /// Some of the names may bring keyspace events of a cluster.
     pub wants_events: bool,
     /// One connection for each other master where keyspace events are subscribed to.
     pub event_listeners: Vec<EventListener>,
-    /// The client's own subscription while those are asked.
-    pub deferred: Option<Deferred>,
+    /// What is confirmed to the client, in this order, once those have been asked. Its names are those of one request.
+    pub deferred: VecDeque<Deferred>,
 }
 
 impl Subscriptions {
+    /// Nothing yet, of this user's.
+    pub fn of(user: &Bytes, routed_as: RoutedAs) -> Self {
+        Self { user: user.clone(), routed_as, ..Self::default() }
+    }
+
     /// All names.
     pub fn len(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
@@ -56,7 +66,13 @@ impl Subscriptions {
     pub fn connections(&self) -> impl Iterator<Item = UpstreamKey> {
         let shards = self.shard_connections.iter().map(|(_, key)| *key);
         let events = self.event_listeners.iter().map(|listener| listener.connection);
-        self.connection.into_iter().chain(shards).chain(events)
+        let channels = self.channel_connections.iter().map(|(_, key)| *key);
+        channels.chain(shards).chain(events)
+    }
+
+    /// The connection for channels and patterns in a cluster.
+    pub fn connection_in(&self, cluster: ClusterId) -> Option<UpstreamKey> {
+        self.channel_connections.iter().find(|(known, _)| *known == cluster).map(|(_, key)| *key)
     }
 
     /// What a confirmation counts: shard channels, or channels and patterns.
@@ -99,12 +115,12 @@ pub struct EventListener {
     pub confirmed: bool,
 }
 
-/// A client's own subscription that waits until every master has been asked.
+/// A part of a client's subscription that waits until every master has been asked, and the parts before it are confirmed.
 #[derive(Debug)]
 pub struct Deferred {
     /// The subscription.
     pub pending: Pending,
-    /// The client's own connection.
+    /// The client's own connection in the cluster of its names.
     pub connection: UpstreamKey,
     /// Its bytes.
     pub request: Bytes,

@@ -11,10 +11,11 @@ use smallvec::SmallVec;
 
 use super::behind::BarrierKeys;
 use crate::resp::{RespVersion, Span, encode};
-use crate::route::SlotAt;
+use crate::route::{ClusterId, SlotAt};
 use crate::shared::command_tallies::CommandRow;
 use crate::shared::topology::NodeIndex;
 use crate::worker::names::UpstreamKey;
+use crate::worker::pending::Route;
 
 /// Keys of one transaction that are told apart.
 const KEYS_NOTED_MAX: usize = 8;
@@ -56,8 +57,8 @@ pub struct Transaction {
     pub version: RespVersion,
     /// The slot of the first key: where the transaction will run. All keys must be in it in a cluster.
     pub slot: Option<SlotAt>,
-    /// A queued command has no keys, and so has to run in the first of several clusters.
-    pub runs_in_default: bool,
+    /// A queued command has no keys, and so has to run in this one of several clusters.
+    pub keyless: Option<ClusterId>,
     /// A command was refused, so `EXEC` must abort.
     pub poisoned: bool,
     /// Every queued command only reads.
@@ -198,6 +199,11 @@ impl Transaction {
         let [hash] = *self.key_hashes else { return None };
         let behind = self.commands.get(self.first_key.start as usize..)?;
         Some((hash, behind.get(..self.first_key.len as usize)?))
+    }
+
+    /// Where it goes: to its keys, or to where `PUBLISH` in it goes, or else to the cluster of commands without keys.
+    pub fn route(&self, keyless: ClusterId) -> Route {
+        self.slot.map_or(Route::Messages(self.keyless.unwrap_or(keyless)), Route::Slot)
     }
 
     /// Whether Redis runs all of it, as it was queued.

@@ -207,7 +207,7 @@ fn by_class(snapshots: &Snapshots, resolved: &Resolved<'_>) -> Verdict {
         },
         Class::Fan(fan) => Verdict::Fan(fan),
         Class::AnyNode if command.flags.contains(CommandFlags::PUBSUB) => {
-            forward(snapshots, Route::Messages, command, resolved)
+            forward(snapshots, Route::Messages(resolved.keyless), command, resolved)
         }
         Class::AnyNode => forward(snapshots, Route::AnyNode, command, resolved),
         Class::Local(local) => Verdict::Answer(local),

@@ -1,16 +1,15 @@
-//! What decisions rest on: the snapshots that a worker has of everything that others change.
+//! What decisions rest on: the snapshots that other threads publish, as one worker has them.
 //!
-//! Owns what follows from several of them together: where a key is, to which cluster a request goes, what a connection there selects. Deliberately
-//! does not decide, and does not renew them: the worker replaces them as a whole when one has changed.
+//! Owns none of them, and deliberately decides nothing: it answers what follows from routes and topology together.
 
 use std::sync::Arc;
 
-use super::classes;
+use super::classes::Classes;
 use crate::access::Users;
 use crate::command::CommandTable;
 use crate::config::ReadFrom;
 use crate::resp::key_slot;
-use crate::route::{ClusterId, Routes, SlotAt};
+use crate::route::{ClusterId, RoutedAs, Routes, SlotAt};
 use crate::shared::topology::{ClusterMap, NodeIndex, Topology, UpstreamKind};
 use crate::worker::pending::Route;
 use crate::worker::selection::Selection;
@@ -24,7 +23,7 @@ pub struct Snapshots {
     /// Which commands there are.
     pub commands: Arc<CommandTable>,
     /// What each command counts as.
-    pub classes: classes::Classes,
+    pub classes: Classes,
     /// Where reads of each cluster may go, by [`ClusterId`].
     pub read_from: Box<[ReadFrom]>,
     /// The nodes in the gateway's own zone, by [`NodeIndex`]; nothing where no cluster is read by zone.
@@ -49,6 +48,13 @@ impl Snapshots {
     /// The masters of all clusters, cluster by cluster.
     pub fn all_masters(&self) -> Vec<NodeIndex> {
         self.topology.clusters().iter().flat_map(|map| &map.masters).copied().collect()
+    }
+
+    /// Whether what such a user asks of all keys is asked of this cluster: of every one, unless routes of that user's own keep all of
+    /// its keys out of it.
+    pub fn reaches(&self, routed_as: RoutedAs, cluster: ClusterId) -> bool {
+        let table = self.routes.several().filter(|_| routed_as != RoutedAs::ANYBODY);
+        table.is_none_or(|table| table.may_hold(routed_as, b"*", cluster))
     }
 
     /// The clusters of which nothing is known yet.
@@ -76,10 +82,10 @@ impl Snapshots {
         }
     }
 
-    /// The slot of a key as requests have it: one server owns all slots, and there every key is in slot 0.
+    /// The slot of a key as requests of such a user have it: one server owns all slots, and there every key is in slot 0.
     #[inline]
-    pub fn place_of(&self, key: &[u8]) -> SlotAt {
-        let cluster = self.routes.cluster_of(key);
+    pub fn place_of(&self, routed_as: RoutedAs, key: &[u8]) -> SlotAt {
+        let cluster = self.routes.cluster_for(routed_as, key);
         let single = self.topology.cluster(cluster).kind == UpstreamKind::Single;
         SlotAt { cluster, slot: if single { 0 } else { key_slot(key) } }
     }
@@ -95,7 +101,8 @@ impl Snapshots {
         match route {
             Route::Slot(place) | Route::ReadSlot(place) => place.cluster,
             Route::Node(node) => self.cluster_of_node(node),
-            Route::AnyNode | Route::Messages | Route::Connection => self.routes.keyless(),
+            Route::Messages(cluster) => cluster,
+            Route::AnyNode | Route::Connection => self.routes.keyless(),
         }
     }
 

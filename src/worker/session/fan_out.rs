@@ -7,10 +7,11 @@ use super::Sessions;
 use crate::command::{CommandId, Fan};
 use crate::config::ReadFrom;
 use crate::resp::{Request, encode};
+use crate::route::{ClusterId, RoutedAs};
 use crate::shared::labels::ErrorKind;
 use crate::shared::topology::{ClusterMap, NodeIndex, UpstreamKind};
-use crate::worker::client::Gate;
 use crate::worker::client::merge::{self, Merge, Plan, ScanPlace};
+use crate::worker::client::{Client, Gate};
 use crate::worker::decide::split;
 use crate::worker::errors::UpstreamError;
 use crate::worker::flow::Flow;
@@ -23,6 +24,9 @@ use crate::worker::upstream::Room;
 /// Keys that `RANDOMKEY` asks each node for: with as many keys of the gateway's own as of others, one time in 65,000 all are of
 /// the gateway's own, which are not shown.
 const RANDOM_KEY_TRIES: usize = 16;
+
+/// Commands to all masters that concern the keys of one database.
+const ABOUT_KEYS: [&[u8]; 4] = [b"keys", b"dbsize", b"randomkey", b"flushdb"];
 
 impl Sessions<'_> {
     /// Sends the parts of a command whose keys are in several slots; their replies are put together again.
@@ -117,18 +121,33 @@ impl Sessions<'_> {
         self.send_parts(key, plan, readonly, parts)
     }
 
+    /// The masters that hold keys of a client, as far as it has routes of its own.
+    fn masters_of_keys(&self, key: ClientKey) -> Vec<NodeIndex> {
+        let snapshots = &self.core.snapshots;
+        let routed_as =
+            self.clients.all.get(key).map_or(RoutedAs::ANYBODY, |client| client.session.routed_as);
+        let mut masters = snapshots.all_masters();
+        if routed_as != RoutedAs::ANYBODY {
+            masters.retain(|node| snapshots.reaches(routed_as, snapshots.cluster_of_node(*node)));
+        }
+        masters
+    }
+
     /// The masters that a command to all of them concerns. A client that has selected a database other than 0 sees keys of servers
     /// only, since a Redis Cluster has none there; what is not about keys is not done in half of the clusters.
     fn masters_to_ask(&self, key: ClientKey, request: &Request<'_>) -> Result<Vec<NodeIndex>, &'static str> {
         let snapshots = &self.core.snapshots;
-        let mut masters = snapshots.all_masters();
+        let is_about = |names: &[&[u8]]| names.iter().any(|name| request.name().eq_ignore_ascii_case(name));
+        let mut masters = match is_about(&ABOUT_KEYS) || is_about(&[b"flushall"]) {
+            true => self.masters_of_keys(key),
+            false => snapshots.all_masters(),
+        };
         let has_databases = |node: &NodeIndex| snapshots.has_databases(snapshots.cluster_of_node(*node));
         let database = self.clients.all.get(key).map_or(0, |client| client.session.database);
         if database == 0 || masters.iter().all(has_databases) {
             return Ok(masters);
         }
-        let about_keys = [&b"keys"[..], b"dbsize", b"randomkey", b"flushdb"];
-        if !about_keys.iter().any(|name| request.name().eq_ignore_ascii_case(name)) {
+        if !is_about(&ABOUT_KEYS) {
             return Err(
                 "ERR hotgate: this command goes to all clusters, and some are Redis Clusters, which have \
                         database 0 only; SELECT 0 first (docs/routes.md)",
@@ -209,8 +228,7 @@ impl Sessions<'_> {
         };
         let several = self.core.snapshots.routes.several().is_some();
         let (place, node_cursor) = merge::split_cursor(cursor, several);
-        let database = self.clients.all.get(key).map_or(0, |client| client.session.database);
-        let all = self.scanned(database);
+        let all = self.scanned(key);
         let at = all
             .iter()
             .position(|(known, _)| *known == place)
@@ -233,11 +251,16 @@ impl Sessions<'_> {
         self.send_parts(key, plan, true, vec![(exit, route, bytes)])
     }
 
-    /// The masters that `SCAN` goes through, in this order: those that have this database.
-    fn scanned(&self, database: u32) -> Vec<(ScanPlace, NodeIndex)> {
-        let maps = self.core.snapshots.topology.clusters().iter().enumerate();
-        let has_database = |map: &ClusterMap| database == 0 || map.kind == UpstreamKind::Single;
-        let masters = maps.filter(|(_, map)| has_database(map)).flat_map(|(cluster, map)| {
+    /// The masters that `SCAN` goes through, in this order: those that have its client's database, and may hold keys of it.
+    fn scanned(&self, key: ClientKey) -> Vec<(ScanPlace, NodeIndex)> {
+        let Some(Client { session, .. }) = self.clients.all.get(key) else { return Vec::new() };
+        let snapshots = &self.core.snapshots;
+        let maps = snapshots.topology.clusters().iter().enumerate();
+        let has_database = |map: &ClusterMap| session.database == 0 || map.kind == UpstreamKind::Single;
+        let is_scanned = |(cluster, map): &(usize, &ClusterMap)| {
+            has_database(map) && snapshots.reaches(session.routed_as, ClusterId(*cluster as u16))
+        };
+        let masters = maps.filter(is_scanned).flat_map(|(cluster, map)| {
             map.masters.iter().enumerate().map(move |(node, master)| {
                 (ScanPlace { cluster: cluster as u64, node: node as u64 }, *master)
             })
@@ -254,7 +277,7 @@ impl Sessions<'_> {
             return client.wait(Gate::Drain);
         }
         let selection = client.session.selection();
-        let masters = self.core.snapshots.all_masters();
+        let masters = self.masters_of_keys(key);
         let mut rooms = Vec::with_capacity(masters.len());
         for node in masters {
             let selection = self.core.snapshots.selection_at(node, selection);

@@ -12,15 +12,18 @@
 //! one that was listened to and breaks off ends the client's connection, as the loss of any subscription does: it may have
 //! missed something.
 //!
-//! Deliberately does not: pass on other messages from these connections. The cluster hands those to every node, and the
-//! client has them from its own subscription.
+//! Deliberately does not: pass on other messages from these connections, but for those of one listener in each further cluster. A
+//! cluster hands them to every node, and those of its own cluster the client has from its own subscription.
 
 use super::Sessions;
 use crate::command::Session;
 use crate::resp::{self, encode};
+use crate::route::ClusterId;
 use crate::shared::labels::CloseReason;
 use crate::shared::topology::NodeIndex;
-use crate::worker::client::subscriptions::{Deferred, EventListener, is_event, may_bring_events};
+use crate::worker::client::subscriptions::{
+    Deferred, EventListener, Subscriptions, is_event, may_bring_events,
+};
 use crate::worker::names::{ClientKey, UpstreamKey};
 use crate::worker::pending::{Origin, Pending};
 use crate::worker::selection::Selection;
@@ -79,7 +82,8 @@ impl Sessions<'_> {
     fn open_event_listeners(&mut self, key: ClientKey) -> Option<()> {
         let client = self.clients.all.get(key)?;
         let (version, all) = (client.session.version, client.session.subscriptions.as_ref()?);
-        let own = all.connection.and_then(|own| self.upstreams.connections.get(own)).map(|own| own.node);
+        let own = all.channel_connections.first().and_then(|(_, own)| self.upstreams.connections.get(*own));
+        let own = own.map(|own| own.node);
         let topology = &self.core.snapshots.topology;
         let heard = |node: &NodeIndex| all.event_listeners.iter().any(|listener| listener.node == *node);
         let missing: Vec<NodeIndex> = self
@@ -112,7 +116,7 @@ impl Sessions<'_> {
     }
 
     /// Sends a command whose confirmations, one for each name, are nobody's.
-    fn send_to_listener(&mut self, connection: UpstreamKey, word: &[u8], names: &[&[u8]]) {
+    pub(super) fn send_to_listener(&mut self, connection: UpstreamKey, word: &[u8], names: &[&[u8]]) {
         if names.is_empty() {
             return;
         }
@@ -125,7 +129,7 @@ impl Sessions<'_> {
         }
     }
 
-    /// Sends the client's own subscription once every master has confirmed or is out of reach.
+    /// Sends the next part of the client's own subscription once every master has confirmed or is out of reach, and so have the parts before.
     pub fn send_deferred(&mut self, key: ClientKey) {
         let upstreams = &self.upstreams.connections;
         let Some(all) =
@@ -136,10 +140,12 @@ impl Sessions<'_> {
         let settled = |connection: UpstreamKey| {
             upstreams.get(connection).is_none_or(|known| known.wire.inflight() == 0)
         };
-        if !all.event_listeners.iter().all(|listener| settled(listener.connection)) {
+        let listeners = all.event_listeners.iter().map(|listener| listener.connection);
+        let own = all.channel_connections.iter().map(|(_, connection)| *connection);
+        if !listeners.chain(own).all(settled) {
             return;
         }
-        let Some(Deferred { pending, connection, request }) = all.deferred.take() else { return };
+        let Some(Deferred { pending, connection, request }) = all.deferred.pop_front() else { return };
         if let Some(room) = self.upstreams.room(self.core, connection) {
             self.upstreams.send(room, pending, &[&request]);
         }
@@ -195,19 +201,31 @@ impl Sessions<'_> {
     pub fn end_unused_listeners(&mut self, key: ClientKey) {
         let all = self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut());
         let Some(all) = all.filter(|all| all.wants_events) else { return };
-        if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_none() {
+        if all.event_names().iter().all(|(_, names)| names.is_empty()) && all.deferred.is_empty() {
             all.wants_events = false;
             let listeners = std::mem::take(&mut all.event_listeners);
             listeners.into_iter().for_each(|listener| self.upstreams.close_own(listener.connection));
         }
     }
 
+    /// Whether the listener at `node` brings the messages of its cluster as well: one of each cluster does, but for that where the client's
+    /// own subscription is, which has them itself.
+    fn brings_messages(&self, all: &Subscriptions, node: NodeIndex, cluster: ClusterId) -> bool {
+        let is_here = |listener: &&EventListener| {
+            listener.confirmed && self.core.snapshots.cluster_of_node(listener.node) == cluster
+        };
+        let is_own = all.channel_connections.first().is_some_and(|(own, _)| *own == cluster);
+        let first = all.event_listeners.iter().find(is_here);
+        !is_own && first.is_some_and(|first| first.node == node)
+    }
+
     /// Whether a message that came from `node` is for the client: over `Role::Events` only events that it is subscribed to,
-    /// and events from masters only, since a replica tells of the same keys as its master.
+    /// and events from masters only, since a replica tells of the same keys as its master; and others from the cluster of their channel.
     pub fn is_for_client(&self, owner: ClientKey, node: NodeIndex, for_events: bool, reply: &[u8]) -> bool {
         let all = self.clients.all.get(owner).and_then(|client| client.session.subscriptions.as_ref());
         let Some(all) = all else { return false };
-        if !all.wants_events && !for_events {
+        let routes = &self.core.snapshots.routes;
+        if !all.wants_events && !for_events && routes.several().is_none() {
             return true;
         }
         let mut words = resp::elements(reply).into_iter().flatten().map(resp::bulk_payload);
@@ -218,7 +236,13 @@ impl Sessions<'_> {
         };
         match is_event(channel) {
             true => names.contains(name) && self.core.snapshots.topology.is_master(node),
-            false => !for_events,
+            // Whoever publishes past the gateway may do so where the channel does not live.
+            false => {
+                let cluster = self.core.snapshots.cluster_of_node(node);
+                let lives_here = routes.cluster_for(all.routed_as, channel) == cluster;
+                let is_told_once = !for_events || self.brings_messages(all, node, cluster);
+                lives_here && is_told_once && names.contains(name)
+            }
         }
     }
 }

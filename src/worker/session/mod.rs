@@ -9,6 +9,7 @@
 //! what has to be settled there before such a command goes is asked by who calls it. What goes out goes by the [`Sender`].
 
 pub mod blocking;
+pub mod channel_clusters;
 pub mod end;
 pub mod exec;
 pub mod fan_out;

@@ -40,6 +40,7 @@ impl Sessions<'_> {
                 if let (false, Some(client)) = (is_error, self.clients.all.get_mut(key)) {
                     client.replies.unsuppress_head();
                 }
+                self.send_deferred(key);
                 self.end_unused_listeners(key);
                 self.end_empty_subscriptions(key);
             }

@@ -2,9 +2,9 @@
 //! shard channels. Messages go from there to its output as they come.
 //!
 //! In a cluster any node carries a channel's messages (Redis documentation, "Sharded Pub/Sub"), and `PUBLISH` counts those who
-//! are subscribed at the node that it is sent to. So channels and patterns of all clients are at one master, the first by id,
-//! and so is `PUBLISH`: it counts every receiver that a gateway has. A shard channel's messages come from the owner of its
-//! slot; keyspace events from every master ([`super::keyspace_events`]).
+//! are subscribed at the node that it is sent to. So channels and patterns of all clients are at one master of their cluster, the first
+//! by id, and so is `PUBLISH`: it counts every receiver that a gateway has. Which cluster that is, is [`super::channel_clusters`]'. A shard
+//! channel's messages come from the owner of its slot; keyspace events from every master ([`super::keyspace_events`]).
 //!
 //! The counts in confirmations are of all that the client is subscribed to, wherever it is.
 
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::command::Session;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::resp::{self, Request, encode};
+use crate::route::ClusterId;
 use crate::shared::labels::ErrorKind;
 use crate::shared::topology::NodeIndex;
 use crate::worker::client::Gate;
@@ -27,6 +28,25 @@ use crate::worker::pending::{Origin, Pending, Route};
 use crate::worker::reply::ReplyBytes;
 use crate::worker::upstream::Role;
 
+/// What a subscriber's connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carries {
+    /// Shard channels of its node.
+    ShardChannels,
+    /// Channels and patterns in this cluster.
+    ChannelsOf(ClusterId),
+}
+
+/// A part of a request, for one connection, which confirms so many names.
+pub(super) struct Part<'r> {
+    /// The connection.
+    pub connection: UpstreamKey,
+    /// The request.
+    pub request: &'r [u8],
+    /// The names.
+    pub replies: u32,
+}
+
 impl Sessions<'_> {
     /// `(P|S)SUBSCRIBE` and `(P|S)UNSUBSCRIBE`.
     pub fn subscription_command(&mut self, key: ClientKey, session: Session, request: &Request<'_>) -> Flow {
@@ -34,10 +54,11 @@ impl Sessions<'_> {
         if !client.replies.is_empty() {
             return client.wait(Gate::Drain);
         }
+        let routed_as = client.session.channels_routed_as();
         let names: Vec<&[u8]> = request.args().skip(1).collect();
         let sharded = matches!(session, Session::Ssubscribe | Session::Sunsubscribe);
         if sharded && !self.core.snapshots.is_one_server() {
-            let mut slots = names.iter().map(|name| self.core.snapshots.place_of(name));
+            let mut slots = names.iter().map(|name| self.core.snapshots.place_of(routed_as, name));
             let first = slots.next();
             if slots.any(|slot| Some(slot) != first) {
                 return self.refuse(key, ErrorKind::ClientRequest, CROSSSLOT);
@@ -66,56 +87,63 @@ impl Sessions<'_> {
             );
             return self.refuse(key, ErrorKind::Overload, &text);
         }
-        let sharded = session == Session::Ssubscribe;
-        let slot = if sharded { names.first().map(|name| self.core.snapshots.place_of(name)) } else { None };
-        let node = match self.sender().node_for(key, slot.map_or(Route::Messages, Route::Slot)) {
+        if session != Session::Ssubscribe {
+            return self.subscribe_in_clusters(key, session, names, request);
+        }
+        let routed_as = client.session.channels_routed_as();
+        let place = names.first().map(|name| self.core.snapshots.place_of(routed_as, name));
+        let Some(place) = place else { return Flow::Next };
+        let node = match self.sender().node_for(key, Route::Slot(place)) {
             Ok(node) => node,
             Err(error) => return self.refuse(key, ErrorKind::UpstreamUnavailable, error.to_string()),
         };
-        let Some(connection) = self.subscriber_connection(key, node, sharded) else {
-            self.end_empty_subscriptions(key);
-            let error = UpstreamError::Full("the table of session connections").to_string();
-            return self.refuse(key, ErrorKind::Overload, &error);
+        let Some(connection) = self.subscriber_connection(key, node, Carries::ShardChannels) else {
+            return self.refuse_subscription(key);
         };
-        if self.subscribe_to_events(key, session, names).is_none() {
-            self.end_unused_listeners(key);
-            self.end_empty_subscriptions(key);
-            let error = UpstreamError::Full("the table of session connections").to_string();
-            return self.refuse(key, ErrorKind::Overload, &error);
-        }
-        self.send_subscription(key, connection, request, names.len() as u32);
+        self.send_subscription(
+            key,
+            vec![Part { connection, request: request.bytes(), replies: names.len() as u32 }],
+        );
         Flow::Next
     }
 
-    fn subscriber_connection(
+    /// There is no room for a connection that a subscription needs.
+    pub(super) fn refuse_subscription(&mut self, key: ClientKey) -> Flow {
+        self.end_unused_listeners(key);
+        self.end_empty_subscriptions(key);
+        let error = UpstreamError::Full("the table of session connections").to_string();
+        self.refuse(key, ErrorKind::Overload, &error)
+    }
+
+    /// The client's own connection to a node, or one in its cluster where that does as well.
+    pub(super) fn subscriber_connection(
         &mut self,
         key: ClientKey,
         node: NodeIndex,
-        sharded: bool,
+        carries: Carries,
     ) -> Option<UpstreamKey> {
         let client = self.clients.all.get(key)?;
         let version = client.session.version;
-        let found = client.session.subscriptions.as_ref().and_then(|all| match sharded {
-            true => all.shard_connections.iter().find(|(known, _)| *known == node).map(|(_, key)| *key),
-            false => all.connection,
+        let found = client.session.subscriptions.as_ref().and_then(|all| match carries {
+            Carries::ShardChannels => {
+                all.shard_connections.iter().find(|(known, _)| *known == node).map(|(_, key)| *key)
+            }
+            Carries::ChannelsOf(cluster) => all.connection_in(cluster),
         });
         if found.is_some() {
             return found;
         }
-        let connection = self.upstreams.own_connection(
-            self.core,
-            node,
-            Role::Subscriber(key),
-            Selection::of_version(version),
-            None,
-        )?;
+        let selection = Selection::of_version(version);
+        let connection =
+            self.upstreams.own_connection(self.core, node, Role::Subscriber(key), selection, None)?;
         let session = &mut self.clients.all.get_mut(key)?.session;
-        session.subscriptions.get_or_insert_default();
+        let (user, routed_as) = (&session.user, session.routed_as);
+        session.subscriptions.get_or_insert_with(|| Box::new(Subscriptions::of(user, routed_as)));
         session.refresh_plain();
         let all = session.subscriptions.as_mut()?;
-        match sharded {
-            true => all.shard_connections.push((node, connection)),
-            false => all.connection = Some(connection),
+        match carries {
+            Carries::ShardChannels => all.shard_connections.push((node, connection)),
+            Carries::ChannelsOf(cluster) => all.channel_connections.push((cluster, connection)),
         }
         Some(connection)
     }
@@ -132,22 +160,19 @@ impl Sessions<'_> {
             self.confirm_nothing(key, session, names, 0);
             return Flow::Next;
         };
-        let sharded = session == Session::Sunsubscribe;
-        let connection = match sharded {
-            true => {
-                let snapshots = &self.core.snapshots;
-                let place = names.first().map(|name| snapshots.place_of(name));
-                let node = place.and_then(|place| snapshots.topology.master_of(place));
-                let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
-                // Without names all are meant; they are on one connection, or else confirmed by us below.
-                known
-                    .or(all.shard_connections.first().filter(|_| all.shard_connections.len() == 1))
-                    .map(|(_, key)| *key)
-            }
-            false => all.connection,
-        };
+        if session != Session::Sunsubscribe {
+            return self.unsubscribe_in_clusters(key, session, names, request);
+        }
+        let snapshots = &self.core.snapshots;
+        let place = names.first().map(|name| snapshots.place_of(all.routed_as, name));
+        let node = place.and_then(|place| snapshots.topology.master_of(place));
+        let known = all.shard_connections.iter().find(|(known, _)| Some(*known) == node);
+        // Without names all are meant; they are on one connection, or else confirmed by us below.
+        let connection = known
+            .or(all.shard_connections.first().filter(|_| all.shard_connections.len() == 1))
+            .map(|(_, key)| *key);
         let Some(connection) = connection else {
-            if sharded && names.is_empty() && all.shard_connections.len() > 1 {
+            if names.is_empty() && all.shard_connections.len() > 1 {
                 self.leave_shard_channels(key);
                 return Flow::Next;
             }
@@ -156,14 +181,8 @@ impl Sessions<'_> {
             self.end_empty_subscriptions(key);
             return Flow::Next;
         };
-        self.unsubscribe_from_events(key, session, names);
-        let Some(all) =
-            self.clients.all.get_mut(key).and_then(|client| client.session.subscriptions.as_mut())
-        else {
-            return Flow::Next;
-        };
-        let replies = if names.is_empty() { all.names(session).len().max(1) } else { names.len() };
-        self.send_subscription(key, connection, request, replies as u32);
+        let replies = if names.is_empty() { all.names(session).len().max(1) } else { names.len() } as u32;
+        self.send_subscription(key, vec![Part { connection, request: request.bytes(), replies }]);
         Flow::Next
     }
 
@@ -182,26 +201,23 @@ impl Sessions<'_> {
         self.end_empty_subscriptions(key);
     }
 
-    fn send_subscription(
-        &mut self,
-        key: ClientKey,
-        connection: UpstreamKey,
-        request: &Request<'_>,
-        replies: u32,
-    ) {
+    /// Sends the parts of one request: each when the one before is confirmed, so that a client is told of its names in their order.
+    pub(super) fn send_subscription(&mut self, key: ClientKey, parts: Vec<Part<'_>>) {
         let Some(client) = self.clients.all.get_mut(key) else { return };
         client.exclusive = true;
         let suppressed = client.take_suppressed();
-        let sequence = client.replies.push_waiting(suppressed);
-        let pending = Pending::subscription(Origin::client(key, sequence), replies, self.core.now_ns);
-        // It goes when the other masters that it concerns have been asked; at once where there are none.
-        let all = client.session.subscriptions.get_or_insert_default();
-        all.deferred = Some(Deferred::new(pending, connection, request.bytes()));
+        for Part { connection, request, replies } in parts {
+            let sequence = client.replies.push_waiting(suppressed);
+            let pending = Pending::subscription(Origin::client(key, sequence), replies, self.core.now_ns);
+            let all = client.session.subscriptions.get_or_insert_default();
+            all.deferred.push_back(Deferred::new(pending, connection, request));
+        }
+        // They go when the other masters that it concerns have been asked; at once where there are none.
         self.send_deferred(key);
     }
 
     /// Confirms an unsubscription where there was nothing that Redis would know of.
-    fn confirm_nothing(&mut self, key: ClientKey, session: Session, names: &[&[u8]], left: i64) {
+    pub(super) fn confirm_nothing(&mut self, key: ClientKey, session: Session, names: &[&[u8]], left: i64) {
         self.confirm_names(key, session, names, |_| left);
     }
 
@@ -288,7 +304,9 @@ impl Sessions<'_> {
         let settled = |connection: UpstreamKey| {
             upstreams.get(connection).is_none_or(|known| known.wire.inflight() == 0)
         };
-        let ends = |all: &mut Box<Subscriptions>| all.is_empty() && all.connections().all(settled);
+        let ends = |all: &mut Box<Subscriptions>| {
+            all.is_empty() && all.deferred.is_empty() && all.connections().all(settled)
+        };
         let Some(all) = client.session.subscriptions.take_if(ends) else { return };
         client.session.refresh_plain();
         for connection in all.connections() {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::command::{CommandId, Session};
 use crate::limits::{TRANSACTION_BYTES_MAX, TRANSACTION_COMMANDS_MAX};
 use crate::resp::{Request, encode};
-use crate::route::SlotAt;
+use crate::route::{ClusterId, SlotAt};
 use crate::shared::labels::{ErrorKind, RequestClass};
 use crate::worker::client::Gate;
 use crate::worker::client::session::Replies;
@@ -90,7 +90,7 @@ impl Sessions<'_> {
         &mut self,
         key: ClientKey,
         request: &Request<'_>,
-        (slot, runs_in_default): (Option<SlotAt>, bool),
+        (slot, keyless): (Option<SlotAt>, Option<ClusterId>),
         readonly: bool,
         part: Part,
     ) -> Flow {
@@ -115,7 +115,7 @@ impl Sessions<'_> {
         }
         transaction.queue(step, request.bytes());
         transaction.slot = transaction.slot.or(slot);
-        transaction.runs_in_default |= runs_in_default;
+        transaction.keyless = transaction.keyless.or(keyless);
         transaction.readonly &= readonly;
         transaction.scripts |= runs_script(request.name());
         transaction.swaps |= is_swap(request.name());
@@ -181,7 +181,7 @@ impl Sessions<'_> {
         let sequence = client.replies.push_transaction(suppressed);
         let (route, readonly) = match hook {
             Hook::Transaction => {
-                (transaction.slot.map_or(Route::Messages, Route::Slot), transaction.readonly)
+                (transaction.route(self.core.snapshots.routes.keyless()), transaction.readonly)
             }
             _ => (Route::Connection, false),
         };
@@ -203,7 +203,7 @@ impl Sessions<'_> {
         if transaction.poisoned {
             return None;
         }
-        let route = transaction.slot.map_or(Route::Messages, Route::Slot);
+        let route = transaction.route(self.core.snapshots.routes.keyless());
         let node = self.sender().node_for(key, route).ok();
         self.sender().why_not_as_user(key, node)
     }
@@ -239,7 +239,7 @@ impl Sessions<'_> {
         }
         let selection = client.session.selection();
         let (changes, as_user) = (transaction.changes_connection(), transaction.as_user);
-        let route = transaction.slot.map_or(Route::Messages, Route::Slot);
+        let route = transaction.route(self.core.snapshots.routes.keyless());
         let node = self.sender().node_for(key, route);
         if !changes {
             let exit = self.sender().exit_or_wait(key, route, node.ok()).ok_or(Flow::Wait)?;
@@ -282,7 +282,8 @@ impl Sessions<'_> {
         let selection = client.session.selection();
         let watch = client.session.watch;
         let same_slot = watch.slot().is_none_or(|watched| Some(watched) == slot);
-        let route = slot.map_or(Route::Messages, Route::Slot);
+        let keyless = Route::Messages(self.core.snapshots.routes.keyless());
+        let route = slot.map_or(keyless, Route::Slot);
         let node = match self.sender().node_for(key, route) {
             Ok(node) => node,
             Err(UpstreamError::Unassigned(_) | UpstreamError::NoReplica(_)) => {

@@ -63,12 +63,13 @@ impl Upstreams {
                     None => Ok(master),
                 }
             }
-            Route::AnyNode | Route::Messages | Route::Connection => {
-                let cluster = core.snapshots.routes.keyless();
+            Route::AnyNode | Route::Messages(_) | Route::Connection => {
+                let cluster = core.snapshots.cluster_of(route);
                 let masters = &topology.cluster(cluster).masters;
                 // The same node for all of a client's commands, so that its messages keep their order; for those of all clients
                 // the first one, since masters are in the same order at every gateway.
-                let first = client_id.filter(|_| route != Route::Messages).map_or(0, |id| id as usize);
+                let first =
+                    client_id.filter(|_| !matches!(route, Route::Messages(_))).map_or(0, |id| id as usize);
                 let reachable = (0..masters.len())
                     .map(|step| masters[(first + step) % masters.len()])
                     .find(|master| !self.pools.census.backs_off(*master));

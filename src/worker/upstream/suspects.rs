@@ -79,7 +79,7 @@ impl Suspects {
 fn slot_of(route: Route) -> Option<SlotAt> {
     match route {
         Route::Slot(slot) | Route::ReadSlot(slot) => Some(slot),
-        Route::AnyNode | Route::Messages | Route::Node(_) | Route::Connection => None,
+        Route::AnyNode | Route::Messages(_) | Route::Node(_) | Route::Connection => None,
     }
 }
 

@@ -85,7 +85,9 @@ impl Cache {
     pub fn fetch_underway(&self, now_ns: u64, read: &Read<'_>) -> Option<CacheFetchId> {
         let id = *self.fetches.newest[place_of(read.version)].get(read.request)?;
         let fetch = self.fetches.all.get(&id)?;
-        let is_new = id.0 >= read.since && self.store.is_current(read.hash, id.0);
+        // The same words of another user may be about a key in another cluster.
+        let is_its_key = fetch.hash == read.hash;
+        let is_new = is_its_key && id.0 >= read.since && self.store.is_current(read.hash, id.0);
         (is_new && fetch.freshness.until_ns > now_ns).then_some(id)
     }
 

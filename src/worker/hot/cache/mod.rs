@@ -196,7 +196,7 @@ impl Cache {
     /// The copy that answers a read, which is counted as a hit.
     pub fn copy_of(&mut self, core: &mut Core, read: &Read<'_>) -> Option<&Bytes> {
         self.drop_after_stop(core);
-        let reply = self.store.get(read.version, read.request, core.now_ns, read.since)?;
+        let reply = self.store.get(read.version, (read.request, read.hash), core.now_ns, read.since)?;
         let tally = &mut core.tallies.read_cache;
         tally.hits += 1;
         let row = match self.rows.get_mut(&read.hash) {

@@ -3,7 +3,8 @@
 //! Owns the copies and says which of them may be used, in terms of a clock of its own that counts the reads sent to make
 //! copies. Every operation but those that drop many copies at once takes constant time. Does no IO, and is told the time.
 //!
-//! A copy is found by its request's bytes and protocol version. Two lists run through the copies: one in the order of
+//! A copy is found by its request's bytes and protocol version. Where the same bytes name keys in two clusters, because users have routes
+//! of their own, the later copy takes the place of the other. Two lists run through the copies: one in the order of
 //! their use, whose end is dropped at the bounds, and one for each key, which is dropped when the key changes. Keys are
 //! known by their hash alone: two keys with the same one are dropped together, which is always right.
 
@@ -132,10 +133,19 @@ impl Store {
         sent > self.dropped_all && self.dropped.get(place_of(key)).is_none_or(|dropped| sent > *dropped)
     }
 
-    /// The copy for a request, if there is one that was read at the moment `since` or later and is not too old.
-    pub fn get(&mut self, version: RespVersion, request: &[u8], now_ns: u64, since: u64) -> Option<&Bytes> {
+    /// The copy for a request about this key, if there is one that was read at the moment `since` or later and is not too old.
+    pub fn get(
+        &mut self,
+        version: RespVersion,
+        (request, key): (&[u8], u64),
+        now_ns: u64,
+        since: u64,
+    ) -> Option<&Bytes> {
         let found = *self.names[index_of(version)].get(request)?;
         let reply = &self.copies[found].reply;
+        if reply.key != key {
+            return None;
+        }
         if reply.until_ns <= now_ns {
             self.remove(found);
             return None;
