@@ -9,7 +9,7 @@
 //! Invariant: at most one flush is in flight.
 //! Invariant: a flush in flight does not change. A resend carries the same operations in the same order under the same token.
 //! Invariant: with the script, the call is the first command and only reads follow it. So whatever must be sent again is a
-//! tail of the flush, and no member sees the operations of its connection out of order. The order of a plain flush is in [`plain`].
+//! tail of the flush, and no member sees the operations of its connection out of order. The order of a plain flush is in [`super::plain`].
 
 mod as_commands;
 mod give_up;
