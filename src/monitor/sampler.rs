@@ -5,7 +5,7 @@
 //! display. What is asked through HTTP, INFO or `hotgate top` reads the view it made, so asking costs the
 //! workers nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -15,14 +15,16 @@ use super::calm::Calm;
 use super::certificates;
 pub use super::clock::Clock;
 use super::commands::{self, CommandsInput, CommandsView};
-use super::figures::{kind_name, node_of, now, totals};
+use super::figures::{kind_name, now, totals};
 use super::history::{Minutes, Ring};
+use super::hot_key_figures::{self, HotKeyInput};
 use super::last_refusals::LastRefusals;
 use super::losses::{Loss, Losses};
 use super::merged::Merged;
 use super::node_view::{NodeInput, nodes};
 use super::process_figures::{ProcessFigures, ThreadFigures};
-use super::quota_page::{QuotaQuery, QuotaRow, count, view_of};
+use super::quota_figures::QuotaFigures;
+use super::quota_page::QuotaQuery;
 use super::route_figures::{self, HotKeyOf, RouteInput};
 use super::sales;
 use super::shards::Shards;
@@ -30,15 +32,12 @@ use super::sources::Sources;
 use super::status::{self, StatusInput};
 use super::turned_away::{Counts, Reason};
 use super::upsets::{Upsets, UpsetsView};
-use super::view::{Conditions, Histories, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, UsedBy, View};
+use super::view::{Conditions, Histories, HotKeyView, NodeView, Now, QuotaView, Stats, Totals, View};
 use super::window::Window;
 use crate::command::CommandTable;
-use crate::detect::{HotKey, HotSet};
+use crate::detect::HotSet;
 use crate::shared::history::Step;
 use crate::shared::keys::KeyNames;
-use crate::shared::labels::QuotaRefusal;
-use crate::shared::quota_facts::QuotaFacts;
-use crate::shared::tallies::{CombinedKeyTally, QuotaTally};
 use crate::shared::topology::Topology;
 
 /// How often [`Sampler::tick`] should be called, in milliseconds.
@@ -59,8 +58,7 @@ pub struct Sampler {
     past: VecDeque<Snapshot>,
     seconds: Ring,
     minutes: Minutes,
-    /// The highest stock seen of each key that counts down, for its progress.
-    stock_max: HashMap<(Vec<u8>, u16), i64>,
+    quotas: QuotaFigures,
     losses: Losses,
     upsets: Upsets,
     shards: Shards,
@@ -90,7 +88,7 @@ impl Sampler {
             past: VecDeque::new(),
             seconds: Ring::new(Step::Second, &former, unix_ms),
             minutes: Minutes::new(&former, unix_ms),
-            stock_max: HashMap::new(),
+            quotas: QuotaFigures::default(),
             losses: Losses::default(),
             upsets: Upsets::default(),
             shards: Shards::default(),
@@ -139,8 +137,7 @@ impl Sampler {
         let sources = Arc::clone(&self.sources);
         let (hot, topology) = ((sources.hot)(), (sources.topology)());
         let (readiness, trouble) = ((sources.readiness)(), (sources.upstream_trouble)());
-        let mut quotas = self.quotas(snapshot, &(sources.quotas)());
-        self.refusals.mark(clock.unix_ms, &mut quotas);
+        let quotas = self.quotas(clock, snapshot);
         let quotas_total = (sources.quota_page)(&QuotaQuery { count: 0, ..QuotaQuery::default() }).total;
         let missing_rights = (sources.missing_rights)();
         let base = self.base(snapshot, RATE_WINDOW_MS);
@@ -152,10 +149,18 @@ impl Sampler {
         let now = rates(&window, &base, snapshot);
         let totals = self.totals(clock, snapshot, &process);
         let sales = sales::views((merged, &*(sources.sales_seen)()), &window, &sources.key_names);
-        let hot_keys = self.hot_keys(&window, merged, &hot, &topology);
+        let (clusters, tenants) = ((sources.routes_view)().clusters, (sources.tenants)());
+        let input = HotKeyInput {
+            window: &window,
+            merged,
+            topology: &topology,
+            key_names: &sources.key_names,
+            clusters: &clusters,
+            tenants: tenants.as_deref(),
+        };
+        let hot_keys = self.hot_keys(&input, &hot);
         let nodes = self.nodes(clock, [&window, &refusals], merged, &topology);
         let (commands, command_table) = self.commands(snapshot, &window, (&nodes, &topology));
-        let clusters = (sources.routes_view)().clusters;
         let names = (&sources.key_names, &*command_table);
         let big_keys = big_keys::view(merged, names, &clusters, clock.unix_ms);
         let routes = route_figures::figures(RouteInput {
@@ -163,7 +168,7 @@ impl Sampler {
             merged,
             topology: &topology,
             routes: (sources.routes_view)(),
-            tenants: (sources.tenants)(),
+            tenants,
             nodes: &nodes,
             hot_keys: &hot_keys.iter().map(whose).collect::<Vec<_>>(),
             requests_per_s: now.requests_per_s,
@@ -292,124 +297,22 @@ impl Sampler {
         losses
     }
 
-    /// The hottest first.
-    fn hot_keys(
-        &mut self,
-        window: &Window<'_>,
-        merged: &Merged,
-        hot: &HotSet,
-        topology: &Topology,
-    ) -> Vec<HotKeyView> {
-        let (routes, tenants) = ((self.sources.routes_view)(), (self.sources.tenants)());
-        let view = |hot: &HotKey| {
-            let mut key = self.hot_key(window, merged, hot, topology);
-            let cluster = routes.clusters.get(hot.key.cluster().position());
-            key.cluster = cluster.map(|cluster| cluster.name.clone()).unwrap_or_default();
-            let tenant = tenants
-                .as_ref()
-                .and_then(|tenants| Some(tenants.get(tenants.table.by_key(hot.key.bytes())?)));
-            key.tenant = tenant.map(|tenant| tenant.name.to_string()).unwrap_or_default();
-            key
-        };
-        let mut hot_keys: Vec<_> = hot.entries.iter().map(view).collect();
-        self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);
-        hot_keys
-    }
-
-    fn hot_key(&self, window: &Window<'_>, merged: &Merged, hot: &HotKey, topology: &Topology) -> HotKeyView {
-        let key = hot.key.bytes();
-        let nothing = CombinedKeyTally::default();
-        let course = merged.courses.get(key);
-        let tally = merged.keys.get(key);
-        let base = window.base.keys.get(key).unwrap_or(&nothing);
-        let combined = tally.filter(|tally| tally.offered > 0);
-        let rate = |of: fn(&CombinedKeyTally) -> u64| combined.map(|tally| window.rate(of(tally), of(base)));
-        let total = |of: fn(&CombinedKeyTally) -> u64| tally.map_or(0, of);
-        let hits = |merged: &Merged| merged.cache_hits.get(key).copied().unwrap_or(0);
-        let (offered_per_s, waited_per_s) = (rate(|t| t.offered), rate(|t| t.added_wait_us_sum));
-        HotKeyView {
-            key: self.sources.key_names.label(key),
-            class: hot.class.name(),
-            since_ms: hot.since_ms,
-            requests_per_s: hot.rates.ops,
-            reads_per_s: hot.rates.reads,
-            writes_per_s: hot.rates.writes,
-            bytes_per_s: hot.rates.bytes_in + hot.rates.bytes_out,
-            share: hot.rates.share,
-            peak_per_s: hot.peak,
-            trend: hot.rates.trend,
-            connections: hot.rates.connections,
-            node: if hot.key.is_truncated() { String::new() } else { node_of(&hot.key, topology) },
-            offered_per_s,
-            flushed_per_s: rate(|t| t.flushed),
-            added_wait_us: offered_per_s.filter(|o| *o > 0.0).and_then(|o| waited_per_s.map(|w| w / o)),
-            cache_hits_per_s: window.rate(hits(merged), hits(window.base)),
-            pending: total(|t| t.pending),
-            course: course.map_or("", |c| if c.forced { "folding always" } else { c.course.name() }),
-            course_for_ms: course.map_or(0, |course| course.for_ms),
-            queue_us: course.map_or(0, |course| course.excess_us),
-            probe_in_ms: course.and_then(|course| course.probe_in_ms),
-            flushes_max: course.and_then(|course| course.flushes_max),
-            turn_wait_us: course.map_or(0, |course| course.turn_wait_us),
-            unfolded: course.map(|course| course.unfolded.clone()).unwrap_or_default(),
-            used_by: course.map(UsedBy::of).unwrap_or_default(),
-            cluster: String::new(),
-            tenant: String::new(),
-            history: Arc::clone(&hot.history),
-            offered_total: total(|t| t.offered),
-            flushed_total: total(|t| t.flushed),
-            cache_hits_total: hits(merged),
-        }
-    }
-
-    fn quotas(&mut self, snapshot: &Snapshot, rows: &[QuotaRow]) -> Vec<QuotaView> {
+    fn quotas(&mut self, clock: Clock, snapshot: &Snapshot) -> Vec<QuotaView> {
         let [base, long_base] =
             [RATE_WINDOW_MS, SELL_OUT_WINDOW_MS].map(|age_ms| self.base(snapshot, age_ms));
         let windows = [&base, &long_base]
             .map(|base| Window { base: &base.merged, seconds: seconds_between(base, snapshot) });
-        let known: HashSet<_> = rows.iter().map(|row| (row.facts.key.as_slice(), row.facts.rule)).collect();
-        self.stock_max.retain(|(key, rule), _| known.contains(&(key.as_slice(), *rule)));
-        rows.iter().map(|row| self.quota(&windows, &snapshot.merged, row)).collect()
+        let rows = (self.sources.quotas)();
+        let mut quotas = self.quotas.views(&windows, &snapshot.merged, &rows, &self.sources.key_names);
+        self.refusals.mark(clock.unix_ms, &mut quotas);
+        quotas
     }
 
-    fn quota(&mut self, [window, long]: &[Window<'_>; 2], merged: &Merged, row: &QuotaRow) -> QuotaView {
-        let fact = &row.facts;
-        let mut view = view_of(self.sources.key_names.label(&fact.key), row);
-        view.used_share = self.used_share(fact);
-        // Counters without a row of their own have the counts and rates of the list.
-        let place = (Arc::from(fact.key.as_slice()), fact.rule);
-        let Some(tally) = merged.quotas.get(&place) else { return view };
-        let nothing = QuotaTally::default();
-        let base = window.base.quotas.get(&place).unwrap_or(&nothing);
-        let rate = |of: fn(&QuotaTally) -> u64| window.rate(of(tally), of(base));
-        count(&mut view, tally);
-        view.units_per_s = rate(|t| t.admitted_units);
-        view.admitted_per_s = rate(|t| t.admitted);
-        view.refused_per_s = rate(|t| t.refused.iter().sum());
-        let refused = |why: QuotaRefusal| window.rate(tally.refused[why.index()], base.refused[why.index()]);
-        view.refused_unavailable_per_s = refused(QuotaRefusal::Unavailable);
-        view.refused_fault_per_s = refused(QuotaRefusal::Fault);
-        view.refused_unconfirmed_per_s = refused(QuotaRefusal::Unconfirmed);
-        let sold = long.base.quotas.get(&place).unwrap_or(&nothing).admitted_units;
-        let sold_per_s = long.rate(tally.admitted_units, sold);
-        let left = fact.remaining().filter(|left| view.units_per_s > 0.0 && *left > 0);
-        view.sold_out_in_s = left.map(|left| left as f64 / sold_per_s);
-        view
-    }
-
-    fn used_share(&mut self, fact: &QuotaFacts) -> Option<f64> {
-        let remaining = fact.remaining()?;
-        let whole = if fact.counts_down {
-            let max = self.stock_max.entry((fact.key.clone(), fact.rule)).or_insert(remaining);
-            *max = remaining.max(*max);
-            *max
-        } else {
-            fact.limit?
-        };
-        if whole <= 0 {
-            return Some(1.0);
-        }
-        Some((1.0 - remaining as f64 / whole as f64).clamp(0.0, 1.0))
+    /// The hottest first.
+    fn hot_keys(&mut self, input: &HotKeyInput<'_>, hot: &HotSet) -> Vec<HotKeyView> {
+        let mut hot_keys: Vec<_> = hot.entries.iter().map(|hot| hot_key_figures::view(input, hot)).collect();
+        self.hottest.order(&mut hot_keys, |key| &key.key, |key| key.requests_per_s);
+        hot_keys
     }
 }
 
