@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use hotgate::config::{self, Address, Config, LoadError, Overrides};
+use hotgate::console;
 use hotgate::demo::{DemoOptions, Show};
 use hotgate::ledger::Verb;
 
@@ -184,7 +185,7 @@ pub struct Ledger {
     /// Configuration file, the gateway's: [upstream] says where Redis is, [ledger] where the database is.
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// End when the database has what there is.
+    /// End when the database has what there is. Exit code 1 if a sale is halted, or if the database can't be used: it is tried ten times.
     #[arg(long)]
     pub once: bool,
     #[command(subcommand)]
@@ -342,19 +343,19 @@ impl Man {
                 }
             },
         };
-        clap_mangen::Man::new(page).render(&mut std::io::stdout()).map_err(|error| error.to_string())
+        let mut text = Vec::new();
+        clap_mangen::Man::new(page).render(&mut text).map_err(|error| error.to_string())?;
+        console::print(&String::from_utf8_lossy(&text));
+        Ok(())
     }
 }
 
 impl Completions {
     /// Prints them on standard output.
     pub fn print(&self) {
-        clap_complete::generate(
-            self.shell,
-            &mut CommandLine::command_tree(),
-            "hotgate",
-            &mut std::io::stdout(),
-        );
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut CommandLine::command_tree(), "hotgate", &mut text);
+        console::print(&String::from_utf8_lossy(&text));
     }
 }
 

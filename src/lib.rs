@@ -60,13 +60,17 @@
 //! | [`journal`] | its own thread | the write-ahead file for deltas that are acknowledged before Redis has them |
 //! | [`ledger`] | its own process | what happens in sales, brought into an SQL database |
 //! | [`net`] | any thread | byte streams: listen, accept, connect; the only place that names sockets |
+//! | [`console`] | tool | standard output of commands |
 //! | [`demo`] | tool | private Redis servers with gateways before them, and a load on both |
+
+#![deny(clippy::print_stdout)]
 
 pub mod access;
 pub mod admission;
 pub mod combine;
 pub mod command;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod demo;
 pub mod detect;

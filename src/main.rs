@@ -3,6 +3,8 @@
 //! It turns flags into a configuration and hands over. If something cannot start, one line says what happened, what was
 //! expected, and what to do.
 
+#![deny(clippy::print_stdout)]
+
 mod command_line;
 
 use std::io::IsTerminal;
@@ -17,7 +19,7 @@ use hotgate::control::reload::ConfigSource;
 use hotgate::monitor::http_client::HttpClient;
 use hotgate::monitor::top::TopOptions;
 use hotgate::process::{self, Origin, Predecessor, Program, Started};
-use hotgate::{demo, ledger, monitor};
+use hotgate::{console, demo, ledger, monitor};
 use tracing_subscriber::filter::LevelFilter;
 
 /// For whoever starts it without an argument, perhaps for the first time.
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         Command::Top(arguments) => top(&arguments),
         Command::Ledger(arguments) => ledger(&arguments),
         Command::Upgrade(arguments) => process::request_upgrade(arguments.pid, arguments.config.as_deref())
-            .map(|line| println!("hotgate: {line}")),
+            .map(|line| console::say(&format!("hotgate: {line}"))),
         Command::Man(arguments) => arguments.print(),
         Command::Completions(arguments) => {
             arguments.print();
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &Serve) -> Result<(), String> {
     if arguments.describe_metrics {
-        print!("{}", monitor::metrics::describe());
+        console::print(&monitor::metrics::describe());
         return Ok(());
     }
     let program = Program::of_this_process()
@@ -95,7 +97,7 @@ fn ledger(arguments: &Ledger) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(async {
         if let Some(verb) = arguments.verb() {
-            return match ledger::act(config, verb, |line| println!("{line}")).await? {
+            return match ledger::act(config, verb, |line| console::say(&line)).await? {
                 true => Ok(()),
                 false => Err("Redis and the database differ".to_owned()),
             };
@@ -108,6 +110,7 @@ fn ledger(arguments: &Ledger) -> Result<(), String> {
             ledger::Ended::Halted(sales) => Err(format!(
                 "{sales} sales are halted, because entries of them are missing; the log names them"
             )),
+            ledger::Ended::GaveUp(why) => Err(format!("the database does not have all that there is: {why}")),
         }
     })
 }
@@ -115,19 +118,19 @@ fn ledger(arguments: &Ledger) -> Result<(), String> {
 /// Prints the addresses of the gateway on standard output.
 fn announce(started: &Started) {
     for address in &started.listen {
-        println!("hotgate: listening on {address}");
+        console::mention(&format!("hotgate: listening on {address}"));
     }
     for address in &started.tls {
-        println!("hotgate: listening for TLS on {address}");
+        console::mention(&format!("hotgate: listening for TLS on {address}"));
     }
     if let Some(path) = &started.unix {
-        println!("hotgate: listening on unix:{}", path.display());
+        console::mention(&format!("hotgate: listening on unix:{}", path.display()));
     }
     if let Some(address) = started.admin {
         let scheme = if started.admin_speaks_tls { "https" } else { "http" };
-        println!("hotgate: admin on {scheme}://{address}");
+        console::mention(&format!("hotgate: admin on {scheme}://{address}"));
     }
-    println!("hotgate: ready");
+    console::mention("hotgate: ready");
 }
 
 fn start_log(log: &Log) {
@@ -167,9 +170,9 @@ fn check(arguments: &Check) -> ExitCode {
         }
         Err(error) => error.lines(),
     };
-    told.iter().chain(&lines).for_each(|line| println!("{line}"));
+    told.iter().chain(&lines).for_each(|line| console::say(line));
     if lines.is_empty() {
-        println!("{file}: ok");
+        console::say(&format!("{file}: ok"));
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::counts::Cause;
 use super::fault;
-use super::follower::{Follower, PAUSE, PAUSE_MAX};
+use super::follower::{FAILURES_MAX, Follower, PAUSE, PAUSE_MAX};
 use super::names::name_of;
 use super::report::REPORT_EVERY;
 use super::store::{Database, Position, Store, StoreError};
@@ -43,13 +43,16 @@ enum Attempt {
 }
 
 impl Follower {
-    /// Opens the database until it is open and this process has its lock, and knows the positions.
-    pub(super) async fn open_store(&mut self) -> Result<(), StoreError> {
+    /// Opens the database until it is open and this process has its lock, and knows the positions. With `once` it is given up after a while: why.
+    pub(super) async fn open_store(&mut self, once: bool) -> Result<Option<String>, StoreError> {
         let mut pause = PAUSE;
         while self.store.is_none() {
+            if once && self.failures >= FAILURES_MAX {
+                return Ok(Some(self.why_given_up()));
+            }
             match self.try_store().await {
                 Ok(Attempt::Opened(found)) => {
-                    let is_first = self.sales.is_empty();
+                    let is_first = !self.was_open;
                     self.take_over(*found);
                     if is_first {
                         let (word, sales) = (self.database.word(), self.positions.len());
@@ -62,7 +65,7 @@ impl Follower {
                     if !self.counts.is_untaken {
                         self.on_database_taking_rows();
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
                 Ok(Attempt::Stale) => self.say_once(
                     &format!("{DATABASE}session"),
@@ -74,19 +77,28 @@ impl Follower {
                         "another ledger process works on this database; this one waits for its end",
                     );
                     self.is_waiting = true;
+                    self.failures += 1;
                 }
                 Err(error @ StoreError::Later { .. }) => return Err(error),
                 Err(error) => {
                     self.is_waiting = false;
                     self.on_database_fault(&error);
-                    self.refresh_sales().await;
+                    self.look_without_database().await;
                     self.report().await;
                 }
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Why `--once` ends: what the database said last.
+    fn why_given_up(&self) -> String {
+        match self.is_waiting {
+            true => "another ledger process works on this database".to_owned(),
+            false => self.counts.database_fault.clone(),
+        }
     }
 
     /// Whatever was wrong with the database is over.
@@ -103,6 +115,7 @@ impl Follower {
     /// The database did not do it: it has to be opened again.
     pub(super) fn on_database_fault(&mut self, error: &StoreError) {
         self.counts.database_fault = error.to_string();
+        self.failures += 1;
         // Each cause once: a server that went away may come back and be full.
         let about = format!("{DATABASE}{}", error.kind());
         self.complain(&about, Cause::Database, &format!("the database does not take rows: {error}"));
@@ -165,6 +178,7 @@ impl Follower {
         self.open_sales = found.open_sales.into_iter().collect();
         self.counts.session = found.store.mark();
         self.is_waiting = false;
+        self.was_open = true;
         self.give_store(found.store);
         let streams: Vec<Bytes> = self.sales.keys().cloned().collect();
         for stream in streams {

@@ -32,6 +32,9 @@ pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// A server that does not answer is left alone for so long at the most.
 const AWAY_MAX: Duration = Duration::from_secs(5);
 
+/// With `--once`, a database that fails so often in a row is given up: by then it was tried for some ten seconds, if it answers at once.
+pub(super) const FAILURES_MAX: u32 = 10;
+
 /// How long the start waits for a first server.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
@@ -51,6 +54,10 @@ pub struct Follower {
     pub(super) store: Option<Store>,
     /// When it was last heard of.
     pub(super) looked: Instant,
+    /// It was open once.
+    pub(super) was_open: bool,
+    /// How often it could not be opened, or failed, since it took rows.
+    pub(super) failures: u32,
     /// Another process was found at work when it was opened last.
     pub(super) is_waiting: bool,
     pub(super) positions: HashMap<String, Position>,
@@ -84,6 +91,8 @@ impl Follower {
             database,
             store: None,
             looked: Instant::now(),
+            was_open: false,
+            failures: 0,
             is_waiting: false,
             positions: HashMap::new(),
             open_sales: HashSet::new(),
@@ -102,7 +111,7 @@ impl Follower {
         }
     }
 
-    /// Follows for ever; with `once` until the database has what there is.
+    /// Follows for ever; with `once` until the database has what there is, or has failed [`FAILURES_MAX`] times in a row.
     ///
     /// # Errors
     /// The tables are of a later version. Everything else is tried again.
@@ -111,7 +120,9 @@ impl Follower {
         let mut changes = self.servers.changes();
         let mut next_tick = Instant::now() + TICK;
         loop {
-            self.open_store().await?;
+            if let Some(why) = self.open_store(once).await? {
+                return Ok(Ended::GaveUp(why));
+            }
             if !self.look_at_database().await {
                 continue;
             }
@@ -143,10 +154,11 @@ impl Follower {
         }
     }
 
-    /// Everything was read, nobody is away, and nothing waits.
+    /// Everything was read and the database has it, nobody is away, and nothing waits.
     fn is_done(&self) -> bool {
+        let takes_all = self.store.is_some() && !self.counts.is_untaken;
         let all_read = !self.registry.iter().any(|part| part.is_due);
-        all_read && self.queue.is_empty() && self.news.is_empty()
+        takes_all && all_read && self.queue.is_empty() && self.news.is_empty()
     }
 
     /// What it has counted.
@@ -242,7 +254,7 @@ impl Follower {
     }
 
     /// Queues the next part of all sales.
-    fn insure(&mut self) {
+    pub(super) fn insure(&mut self) {
         let count = self.order.len().div_ceil((INSURANCE.as_secs() / TICK.as_secs()) as usize);
         for _ in 0..count {
             self.insured = (self.insured + 1) % self.order.len().max(1);

@@ -65,7 +65,7 @@ impl Follower {
         );
         tracing::error!(
             sku = sale.text,
-            "lost: {why}; give them back with `hotgate ledger restore`, or give them up with `hotgate ledger resync`"
+            "lost: {why}; give them back with `hotgate ledger restore`, or stop the ledger and give them up with `hotgate ledger resync`"
         );
         sale.lost = Some(why);
         self.counts.error(Cause::Gap);

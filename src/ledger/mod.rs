@@ -80,12 +80,14 @@ use store::{Database, Store, StoreError};
 use upstream::Upstream;
 
 /// How a run ended that nobody had to break off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// All that there was is in the database, or the process was told to stop.
     Well,
     /// So many sales are halted.
     Halted(usize),
+    /// The database does not have what there is, and was tried often enough: why.
+    GaveUp(String),
 }
 
 /// Follows all sales until `stop`; with `once` until the database has what there is. At each SIGHUP it reads its configuration again.

@@ -75,7 +75,7 @@ impl Node {
     ) -> Result<Self, String> {
         let connected = Self::try_connect(upstream, server, news).await;
         connected.map_err(|error| match error {
-            UpstreamError::Refused(why) => {
+            UpstreamError::Refused(why) if is_about_rights(&why) => {
                 format!("{why}; docs/ledger.md lists the rights that the ledger needs")
             }
             other => other.to_string(),
@@ -112,6 +112,11 @@ impl Node {
         }
         Ok(replies)
     }
+}
+
+/// Whether a server refuses because its user may not: others words pass by themselves, or name what is wrong.
+fn is_about_rights(why: &str) -> bool {
+    ["NOPERM", "no permissions", "can't run this command"].iter().any(|words| why.contains(words))
 }
 
 fn answer(reply: &[u8]) -> Result<&[u8], UpstreamError> {

@@ -104,9 +104,15 @@ impl Follower {
         }
     }
 
-    /// While the database is away: looks how far the sales go on.
-    pub(super) async fn refresh_sales(&mut self) {
+    /// While the database is away: looks which sales there are, and how far they go on.
+    pub(super) async fn look_without_database(&mut self) {
         self.drain_news();
+        self.insure();
+        self.read_registry().await;
+        self.refresh_sales().await;
+    }
+
+    async fn refresh_sales(&mut self) {
         let mut by_server: HashMap<Server, (Questions, Vec<Bytes>)> = HashMap::new();
         for _ in 0..ASKED_MAX {
             let Some(stream) = self.queue.pop_front() else { break };
@@ -114,14 +120,15 @@ impl Follower {
             sale.is_queued = false;
             let Some(server) = self.servers.master_of(&sale.sku) else { continue };
             sale.server = Some(server.clone());
-            let call = sale.status_call();
             let (questions, streams) = by_server.entry(server).or_default();
-            questions.push(|out| *out = call);
+            sale.status_questions().into_iter().for_each(|call| questions.push(|out| *out = call));
             streams.push(stream);
         }
         for (server, (questions, streams)) in by_server {
             let replies = self.ask(&server, &questions).await.unwrap_or_default();
-            for (stream, reply) in streams.iter().zip(&replies) {
+            self.has_forgotten(&server, &replies);
+            // The second one of each two is about the status.
+            for (stream, reply) in streams.iter().zip(replies.iter().skip(1).step_by(2)) {
                 if let Some(sale) = self.sales.get_mut(stream) {
                     // What it does not say now is asked when the database is back.
                     let _ = sale.take_status(reply, now_ms());

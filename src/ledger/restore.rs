@@ -6,7 +6,7 @@
 use super::asker::Asker;
 use super::fault;
 use super::names::{name_of, text_of};
-use super::store::{RowState, Store};
+use super::store::Store;
 use crate::reserve::{
     OpenTerms, RestoredRow, encode_restore_begin, encode_restore_end, encode_restore_rows, open_result,
     registry_key, registry_shard, sale_key,
@@ -32,6 +32,11 @@ pub async fn restore(
     let position = position.ok_or("the database has no sale of this name")?;
     let terms = store.terms(&text, position.opened_ms).await.map_err(words)?;
     let terms = terms.ok_or("the database does not have the terms of the sale")?;
+    // Before anything is written: half a sale in Redis would take places that no ledger sees, and would hide the loss.
+    if store.moved(&text, position.opened_ms).await.map_err(words)? > 0 {
+        let left = store.holders(&text, position.opened_ms).await.map_err(words)?;
+        return Err(refusal_of_moved(left));
+    }
     let holders_of = name_of(&terms.holders_of);
     let open = OpenTerms {
         limit: Some(terms.limit),
@@ -52,9 +57,6 @@ pub async fn restore(
         let page = store.page((&text, position.opened_ms), after, ROWS_PER_CALL).await.map_err(words)?;
         let Some(last) = page.last() else { break };
         after = last.seq;
-        if page.iter().any(|row| row.state == RowState::Moved) {
-            return Err("holders of it went to another sale; restore that one".to_owned());
-        }
         let live = page.into_iter().filter(|row| row.state.has_places());
         let rows: Vec<RestoredRow> = live
             .map(|row| RestoredRow {
@@ -86,6 +88,17 @@ pub async fn restore(
     let registry = registry_key(registry_shard(sku));
     asker.command(&registry, &[b"ZADD", &registry, b"0", sku]).await?;
     Ok(holders)
+}
+
+/// A sale that was moved, or was on its way, is not given back: the database does not say where its holders went.
+fn refusal_of_moved(left: i64) -> String {
+    match left {
+        0 => "its holders went to another sale, and nothing was written; restore that one".to_owned(),
+        left => format!(
+            "holders of it went to another sale, {left} had not, and nothing was written; restore the other sale, then give places there to those {left} \
+            in their order, as docs/ledger.md says under \"A sale that was on its way\""
+        ),
+    }
 }
 
 fn done(reply: &[u8]) -> Result<(), String> {

@@ -64,6 +64,9 @@ impl Follower {
             let more = self.entries_per_round + self.entries_per_round / 8;
             self.entries_per_round = more.min(ENTRIES_PER_ROUND);
         }
+        if !steps.is_empty() {
+            self.failures = 0;
+        }
         if self.counts.is_untaken && (!steps.is_empty() || self.has_all()) {
             self.on_database_taking_rows();
         }
@@ -176,7 +179,7 @@ impl Follower {
     }
 
     /// The server does not know the script any more: a new connection brings it.
-    fn has_forgotten(&mut self, server: &Server, replies: &[Bytes]) -> bool {
+    pub(super) fn has_forgotten(&mut self, server: &Server, replies: &[Bytes]) -> bool {
         let forgotten =
             replies.iter().any(|reply| first_error(reply).is_some_and(|text| text.starts_with(b"NOSCRIPT")));
         if forgotten {
@@ -204,7 +207,7 @@ impl Follower {
             self.counts.error(Cause::Gap);
             tracing::error!(
                 sku = sale.text,
-                "halted: {why}; compare with `hotgate ledger verify`, and go on with `hotgate ledger resync`"
+                "halted: {why}; compare with `hotgate ledger verify`, stop the ledger, and go on with `hotgate ledger resync`"
             );
             sale.halted = Some(why.clone());
             sale.forget();

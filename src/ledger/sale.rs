@@ -38,6 +38,8 @@ pub struct Sale {
     opened_ms: Option<i64>,
     /// The last entry that Redis was heard to have.
     pub last: i64,
+    /// The last entry that it was told the database has: so far the database is at the least, also while nobody can ask it.
+    told: i64,
     /// It waits to be looked at.
     pub is_queued: bool,
     /// Why nothing more of it is applied.
@@ -85,6 +87,7 @@ impl Sale {
             server: None,
             opened_ms: None,
             last: 0,
+            told: 0,
             is_queued: false,
             was_doubted: false,
             is_untold: true,
@@ -105,7 +108,7 @@ impl Sale {
 
     /// The same, where it is known which sale of the name it is: what counts as a lag.
     pub fn lag(&self) -> i64 {
-        if self.opened_ms.is_some() { self.behind() } else { 0 }
+        if self.opened_ms.is_some() { (self.last - self.at().entry.max(self.told)).max(0) } else { 0 }
     }
 
     /// How old the oldest entry is that the database has not, by the clock that says `now_ms` here.
@@ -142,10 +145,8 @@ impl Sale {
     /// The calls of a look, for about so many entries at the most.
     pub fn questions(&self, entries_max: i64) -> Vec<BytesMut> {
         if self.opened_ms.is_none() {
-            // The stream is read first, so that Redis tells of a sale that is only now being opened. What is in it is read with the next look.
-            let mut first = BytesMut::new();
-            encode::command(&mut first, &[b"XRANGE", &self.stream, b"-", b"+", b"COUNT", b"1"]);
-            return vec![first, self.status_call()];
+            // What is in it is read with the next look.
+            return self.status_questions().into();
         }
         let first = self.at().entry.max(1);
         let calls_max = (entries_max / ENTRIES_PER_CALL).clamp(1, CALLS_MAX);
@@ -161,8 +162,15 @@ impl Sale {
         (0..calls).map(range).collect()
     }
 
-    /// The call that asks how the ledger of the sale stands.
-    pub fn status_call(&self) -> BytesMut {
+    /// The calls that ask how the ledger of the sale stands. The stream is read first, so that Redis tells when it changes, also of a sale that
+    /// is only now being opened: what scripts read is not told everywhere.
+    pub fn status_questions(&self) -> [BytesMut; 2] {
+        let mut first = BytesMut::new();
+        encode::command(&mut first, &[b"XRANGE", &self.stream, b"-", b"+", b"COUNT", b"1"]);
+        [first, self.status_call()]
+    }
+
+    fn status_call(&self) -> BytesMut {
         let mut out = BytesMut::new();
         encode_ledger(&self.key, None, false, &mut out);
         out
@@ -184,6 +192,7 @@ impl Sale {
             Some(Ok(status)) => {
                 self.opened_ms = Some(status.opened_ms);
                 self.last = status.last;
+                self.told = status.read;
                 self.lost = None;
                 self.is_untold |= status.read < self.at().entry;
                 self.ahead_ms = status.now_ms - now_ms;

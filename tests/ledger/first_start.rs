@@ -13,6 +13,7 @@ fn an_address_that_can_never_work_ends_the_process() {
     let server = Server::start();
     for (url, words) in [
         ("", "no database is configured; set ledger.url"),
+        ("sqlite::memory:", "names no file: what is in memory ends with the process"),
         ("reservations.db", "sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or"),
         ("mariadb://shop:secret@127.0.0.1/shop", "names no database that is known here"),
         ("postgres://shop:secret@127.0.0.1:port/shop", "ledger.url is no address of PostgreSQL: "),
@@ -86,6 +87,8 @@ fn check(database: SqlServer, wrong: &[(String, &str)]) {
 fn postgres_is_set_up_wrongly() {
     let database = postgres();
     let rights = "docs/ledger.md lists the rights that the user needs (42501)";
+    let port = crate::support::free_port();
+    let refused = format!("PostgreSQL at 127.0.0.1:{port}: error connecting to server: Connection refused");
     let wrong = [
         (database.url_of("locked:secret"), "; see the user and the password in ledger.url (28P01)"),
         (
@@ -97,10 +100,7 @@ fn postgres_is_set_up_wrongly() {
             database.url_of("tls"),
             "no encryption; add ?sslmode=require or sslmode=verify-full to ledger.url (28000)",
         ),
-        (
-            format!("postgres://hotgate@127.0.0.1:{}/postgres", crate::support::free_port()),
-            "Connection refused",
-        ),
+        (format!("postgres://hotgate@127.0.0.1:{port}/postgres"), refused.as_str()),
         (format!("{}?sslmode=require", database.url()), "server does not support TLS"),
     ];
     check(database, &wrong);
@@ -111,6 +111,8 @@ fn mariadb_is_set_up_wrongly() {
     let database = maria();
     let user = "; see the user and the password in ledger.url, and whether the user needs ?sslmode=require there (1045)";
     let rights = "docs/ledger.md lists the rights that the user needs (1142)";
+    let port = crate::support::free_port();
+    let refused = format!("MariaDB at 127.0.0.1:{port}: Connection refused");
     let wrong = [
         (database.url_of("locked:secret"), user),
         (database.url_of("tls"), user),
@@ -118,7 +120,7 @@ fn mariadb_is_set_up_wrongly() {
         (database.url().replace("/shop", "/"), "ledger.url names no database"),
         (database.url_of("stranger"), "docs/ledger.md lists the rights that the user needs (1044)"),
         (database.url_of("poor"), rights),
-        (format!("mysql://root@127.0.0.1:{}/shop", crate::support::free_port()), "Connection refused"),
+        (format!("mysql://root@127.0.0.1:{port}/shop"), refused.as_str()),
     ];
     check(database, &wrong);
 }
@@ -134,5 +136,23 @@ fn a_file_that_can_not_be_made() {
         let place = Place::before(&server).at(url);
         let ledger = place.start();
         wait_until("it says so", || ledger.log().contains(words));
+    }
+}
+
+/// A table of that name that is another program's, and a version that a hand has set back.
+#[test]
+fn a_table_of_another_program_is_told_in_one_line() {
+    let server = Server::start();
+    let foreign = "; a table of this name is there that this program did not make";
+    for statement in ["CREATE TABLE reservation (room TEXT)", "UPDATE ledger_schema SET version = 0"] {
+        for place in [Place::before(&server), Place::before(&server).on(SqlServer::start(Kind::Postgres))] {
+            if statement.starts_with("UPDATE") {
+                place.catch_up();
+            }
+            place.change(statement);
+            let (code, log) = place.once();
+            let last = log.lines().last().unwrap_or_default();
+            assert!(code == Some(1) && last.contains(foreign) && !log.contains("CREATE TABLE"), "{log}");
+        }
     }
 }

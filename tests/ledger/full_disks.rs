@@ -88,7 +88,7 @@ fn of_mariadb() {
     };
     let server = Server::start();
     let place = Place::before(&server).on(SqlServer::start_with(Kind::Maria, |_| bounded(20).to_vec()));
-    check(place, &server, "MariaDB: The table", |place| {
+    check(place, &server, ": The table", |place| {
         place.server().kill();
         place.server().set_arguments(&bounded(200).each_ref().map(String::as_str));
         place.server().restart();

@@ -7,6 +7,8 @@ use crate::books::{check_equal, in_redis, in_sql, wait_until_read};
 use crate::process::Place;
 use crate::support::{Client, Gateway, Server, wait_until};
 
+const PAGE: &str = include_str!("../../docs/ledger.md");
+
 const LOST: &str = "Redis does not have the sale any more, nobody closed it, and the database has 20 holders";
 
 fn sell(client: &mut Client, sku: &str) {
@@ -81,6 +83,46 @@ fn a_sale_that_was_lost_while_nobody_looked_is_told_until_it_is_given_up() {
     let lost = "SELECT count(*) FROM reservation WHERE sku = 'mask' AND state = 'lost' AND count = 0";
     assert_eq!(place.query(lost), [["20"]]);
     assert_eq!(place.verb(&["verify", "mask"]), (Some(0), "0 differences\n".to_owned()));
+}
+
+/// What is refused writes nothing: half a sale would take places that no ledger sees, and hide that the others are lost.
+#[test]
+fn a_sale_that_was_on_its_way_is_not_given_back_by_half() {
+    let server = Server::start();
+    let gateway = Gateway::before_server(&server);
+    let (mut client, mut direct) = (gateway.client(), server.client());
+    let place = Place::before(&server);
+    sell(&mut client, "gone");
+    sell(&mut client, "left");
+    client.check("RESERVE.OPEN new LIMIT 500", "+OK");
+    client.check("RESERVE.MOVE gone new", ":0");
+    client.check("RESERVE.MOVE left new COUNT 1", ":19");
+    place.catch_up();
+    direct.check("FLUSHALL", "+OK");
+    for sku in ["gone", "left"] {
+        assert_eq!(place.verb(&["restore", sku]), (Some(1), String::new()));
+    }
+    direct.check("DBSIZE", ":0");
+    assert_eq!(place.verb(&["restore", "new"]).0, Some(0));
+    let (code, log) = place.once();
+    assert!(code == Some(1) && log.contains("has 19 holders"), "{log}");
+    // As docs/ledger.md says.
+    let (_, behind) = PAGE.split_once("## A sale that was on its way").unwrap();
+    let query = behind
+        .split("```")
+        .nth(1)
+        .unwrap()
+        .trim_start_matches("sql")
+        .replace("june", "left")
+        .replace("july", "new");
+    let left = place.query(query.trim().trim_end_matches(';'));
+    assert_eq!(left.len(), 19, "{left:?}");
+    for row in &left {
+        client.check(&format!("RESERVE.ADD new {} COUNT {}", row[0], row[1]), "*4...");
+    }
+    assert_eq!(place.verb(&["resync", "left"]).0, Some(0));
+    place.catch_up();
+    check_equal(&place, &mut client, &mut direct, "new");
 }
 
 /// As where the master of a part of the registry came back empty.

@@ -21,6 +21,7 @@ mod follows;
 mod full_disks;
 mod gaps;
 mod lost_sales;
+mod once;
 mod outages;
 mod process;
 mod reloads;

@@ -217,6 +217,16 @@ impl Place {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     }
 
+    /// Runs a verb whose standard output nobody reads; the exit code and what it said on standard error.
+    pub fn verb_without_a_reader(&self, words: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotgate"));
+        command.args(["ledger", "--config"]).arg(self.file()).args(words);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.stdout(writer).stderr(std::process::Stdio::piped()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
     /// As [`Place::once`], where all is well.
     pub fn catch_up(&self) {
         let (code, log) = self.once();

@@ -72,7 +72,7 @@ fn a_database_that_is_away_is_seen_at_every_gateway_and_stops_sales_where_it_is_
             seen["state"] == "waiting" && seen["lag_entries"] == 21 && seen["late"] == 1
         });
         let seen = ledger_of(gateway);
-        assert!(seen["fault"].as_str().unwrap().starts_with("PostgreSQL: "), "{seen}");
+        assert!(seen["fault"].as_str().unwrap().starts_with("PostgreSQL at 127.0.0.1:"), "{seen}");
         assert!(seen["latest"] == "mask" && seen["errors"][0][0] == "database", "{seen}");
         wait_until("it is said", || {
             let said = headlines(gateway);
@@ -99,6 +99,38 @@ fn a_database_that_is_away_is_seen_at_every_gateway_and_stops_sales_where_it_is_
     wait_until("it is in its log", || {
         ledger.log().contains("no sale is more than ledger.lag_max entries behind")
     });
+}
+
+/// Again and again something is sold while the database is away, also by a ledger that has never seen it.
+#[test]
+fn the_lag_grows_while_the_database_is_away() {
+    let server = Server::start();
+    let mut place = Place::before(&server).on(SqlServer::start(Kind::Postgres)).config("lag_max = 100\n");
+    let gateway = gateway(&server, "");
+    let mut client = gateway.client();
+    client.check("RESERVE.OPEN mask LIMIT 100000", "+OK");
+    let mut ledger = place.start();
+    wait_until("it is heard of", || ledger_of(&gateway)["entries"] == 1);
+    place.server().kill();
+    wait_until("the database is away", || ledger_of(&gateway)["state"] == "waiting");
+    for wave in 1..=4 {
+        for user in 0..30 {
+            client.check(&format!("RESERVE.ADD mask {wave}.{user}"), "*4...");
+        }
+        wait_until("the lag is seen", || ledger_of(&gateway)["lag_entries"] == wave * 30);
+    }
+    wait_until("it is in its log", || {
+        ledger.log().contains("1 sales are more than ledger.lag_max entries behind")
+    });
+    ledger.kill();
+    client.check("RESERVE.OPEN other LIMIT 10", "+OK");
+    let _another = place.start();
+    wait_until("another one knows it too", || {
+        let seen = ledger_of(&gateway);
+        seen["sales"] == 2 && seen["lag_entries"] == 121 && seen["late"] == 1
+    });
+    place.server().restart();
+    wait_until("it catches up", || ledger_of(&gateway)["lag_entries"] == 0);
 }
 
 #[test]

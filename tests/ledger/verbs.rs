@@ -92,6 +92,16 @@ fn verify_names_thousands_of_differences() {
     );
 }
 
+/// As with `hotgate ledger verify | head`.
+#[test]
+fn a_reader_that_has_gone_ends_a_verb_without_a_word() {
+    let server = Server::start();
+    let place = Place::before(&server);
+    let (code, said) = place.verb_without_a_reader(&["verify"]);
+    assert_eq!(code, Some(hotgate::console::READER_GONE), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("pipe"), "{said}");
+}
+
 #[test]
 fn verify_waits_for_a_ledger_that_is_behind() {
     let server = Server::start();

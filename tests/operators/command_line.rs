@@ -54,6 +54,25 @@ fn a_manual_page_and_completions_have_every_command() {
     assert!(printed(&["--version"]).starts_with("hotgate 0."));
 }
 
+/// As with `hotgate man | head`: the end of a pipe is no defect, and no success either.
+#[test]
+fn a_reader_that_has_gone_ends_a_command_without_a_word() {
+    for arguments in [
+        &["man"][..],
+        &["completions", "bash"],
+        &["serve", "--describe-metrics"],
+        &["check", "conf/hotgate.toml"],
+        &["check", "/nowhere"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotgate"));
+        let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let (code, said) = (output.status.code(), text(&output.stderr));
+        assert_eq!((code, said.as_str()), (Some(hotgate::console::READER_GONE), ""), "{arguments:?}");
+    }
+}
+
 /// It may find a Redis on this machine or not, and its addresses free or not: what it says first is the same.
 #[test]
 fn without_arguments_it_says_what_it_does_and_what_else_there_is() {

@@ -69,6 +69,9 @@ impl From<mysql_async::Error> for StoreError {
             mysql_async::Error::Server(said) => {
                 format!("MariaDB: {}{} ({})", said.message, hints::of_maria(said.code), said.code)
             }
+            // Its own text says twice that it is an error of input or output.
+            mysql_async::Error::Io(mysql_async::IoError::Io(error)) => format!("MariaDB: {error}"),
+            mysql_async::Error::Io(error) => format!("MariaDB: {error}"),
             other => format!("MariaDB: {other}"),
         })
     }
@@ -204,6 +207,11 @@ impl MariaStore {
         Ok(counts.into_iter().sum())
     }
 
+    pub async fn moved(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        let counts = self.ask(rows::MOVED, (sku, opened_ms), |row| row.number(0)).await?;
+        Ok(counts.into_iter().sum())
+    }
+
     /// What a query answers, each row as `read` has it.
     async fn ask<T>(
         &mut self,
@@ -239,6 +247,17 @@ fn sessions(security: &Security) -> Option<SslOpts> {
 pub fn check_url(url: &str) -> Result<(), String> {
     let wrong = |error: mysql_async::UrlError| format!("ledger.url is no address of MariaDB: {error}");
     Opts::from_url(url).map(drop).map_err(wrong)
+}
+
+/// The host and port of an address, or the file of a socket.
+pub fn place_of(url: &str) -> String {
+    match Opts::from_url(url) {
+        Ok(opts) => match opts.socket() {
+            Some(socket) => socket.to_owned(),
+            None => format!("{}:{}", opts.ip_or_hostname(), opts.tcp_port()),
+        },
+        Err(_) => "an unknown address".to_owned(),
+    }
 }
 
 /// What the name of the lock ends with that only a session with this mark has.

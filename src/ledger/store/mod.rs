@@ -39,6 +39,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How errors of servers begin.
+const SERVERS: [&str; 2] = ["PostgreSQL", "MariaDB"];
+
 /// Which database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
@@ -196,6 +199,19 @@ impl std::fmt::Display for StoreError {
 impl std::error::Error for StoreError {}
 
 impl StoreError {
+    /// The same, with the name of the database in place of its kind: where an operator has to look.
+    fn at(self, name: &str) -> Self {
+        let Self::Failed(why) = self else { return self };
+        let kind = name.split(" at ").next().unwrap_or_default();
+        Self::Failed(match why.strip_prefix(kind) {
+            _ if why.contains(name) => why,
+            Some(rest) => format!("{name}{rest}"),
+            // A file says nothing of itself.
+            None if !SERVERS.contains(&kind) => format!("{name}: {why}"),
+            None => why,
+        })
+    }
+
     /// What tells one fault from another: the code that the server gave with it, otherwise its words, without numbers that differ each time.
     pub fn kind(&self) -> String {
         // Its words name a sale.
@@ -256,12 +272,24 @@ impl Database {
         }
     }
 
+    /// Its name in errors: the file, or kind, host and port of a server. Never the address, which may hold a password.
+    fn name(&self) -> String {
+        match self {
+            Self::Sqlite(path) => path.display().to_string(),
+            Self::Postgres(url, _) => format!("{} at {}", SERVERS[0], postgres::place_of(url.reveal())),
+            Self::Maria(url, _) => format!("{} at {}", SERVERS[1], maria::place_of(url.reveal())),
+        }
+    }
+
     /// The database of an address.
     ///
     /// # Errors
     /// It is none that is known here, or can't be read: a sentence that names what is.
     pub fn of_url(url: &str) -> Result<Self, String> {
         match url.split_once(':') {
+            Some(("sqlite", path)) if path == ":memory:" || path.starts_with("file:") => Err(
+                "ledger.url names no file: what is in memory ends with the process, and Redis forgets what the database has; set sqlite:FILE".to_owned(),
+            ),
             Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             Some(("postgres" | "postgresql", _)) => {
                 let (url, security) = secure::security_of(url)?;
@@ -281,7 +309,11 @@ impl Database {
 }
 
 /// An open database.
-pub struct Store(Opened);
+pub struct Store {
+    opened: Opened,
+    /// Its name in errors.
+    name: String,
+}
 
 enum Opened {
     Sqlite(SqliteStore),
@@ -292,10 +324,10 @@ enum Opened {
 /// Asks the database that is open, whichever it is.
 macro_rules! ask {
     ($store:expr, $method:ident ( $($argument:expr),* )) => {
-        match &mut $store.0 {
-            Opened::Sqlite(store) => store.$method($($argument),*),
-            Opened::Postgres(store) => in_time(PATIENCE, "PostgreSQL", store.$method($($argument),*)).await,
-            Opened::Maria(store) => in_time(PATIENCE, "MariaDB", store.$method($($argument),*)).await,
+        match &mut $store.opened {
+            Opened::Sqlite(store) => store.$method($($argument),*).map_err(|error| error.at(&$store.name)),
+            Opened::Postgres(store) => in_time(PATIENCE, &$store.name, store.$method($($argument),*)).await,
+            Opened::Maria(store) => in_time(PATIENCE, &$store.name, store.$method($($argument),*)).await,
         }
     };
 }
@@ -306,21 +338,23 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn open(database: &Database) -> Result<Self, StoreError> {
+        let name = database.name();
         let opened = match database {
-            Database::Sqlite(path) => Opened::Sqlite(SqliteStore::open(path)?),
+            Database::Sqlite(path) => {
+                Opened::Sqlite(SqliteStore::open(path).map_err(|error| error.at(&name))?)
+            }
             Database::Postgres(url, security) => {
-                let store =
-                    in_time(CONNECT_PATIENCE, "PostgreSQL", PostgresStore::open(url.reveal(), security))
-                        .await?;
+                let opening = PostgresStore::open(url.reveal(), security);
+                let store = in_time(CONNECT_PATIENCE, &name, opening).await?;
                 Opened::Postgres(Box::new(store))
             }
             Database::Maria(url, security) => {
-                let store =
-                    in_time(CONNECT_PATIENCE, "MariaDB", MariaStore::open(url.reveal(), security)).await?;
+                let opening = MariaStore::open(url.reveal(), security);
+                let store = in_time(CONNECT_PATIENCE, &name, opening).await?;
                 Opened::Maria(Box::new(store))
             }
         };
-        Ok(Self(opened))
+        Ok(Self { opened, name })
     }
 
     /// Takes the lock of the one process that works. False while another has it.
@@ -337,7 +371,7 @@ impl Store {
 
     /// What tells its session from all others once it has the lock; `None` where the lock ends with the process in any case.
     pub fn mark(&self) -> Option<i64> {
-        match &self.0 {
+        match &self.opened {
             Opened::Sqlite(_) => None,
             Opened::Postgres(store) => Some(store.mark()),
             Opened::Maria(store) => Some(store.mark()),
@@ -349,10 +383,10 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub async fn end_session(&mut self, mark: i64) -> Result<bool, StoreError> {
-        match &mut self.0 {
+        match &mut self.opened {
             Opened::Sqlite(_) => Ok(false),
-            Opened::Postgres(store) => in_time(PATIENCE, "PostgreSQL", store.end_session(mark)).await,
-            Opened::Maria(store) => in_time(PATIENCE, "MariaDB", store.end_session(mark)).await,
+            Opened::Postgres(store) => in_time(PATIENCE, &self.name, store.end_session(mark)).await,
+            Opened::Maria(store) => in_time(PATIENCE, &self.name, store.end_session(mark)).await,
         }
     }
 
@@ -432,6 +466,14 @@ impl Store {
     pub async fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
         ask!(self, holders(sku, opened_ms))
     }
+
+    /// How many holdings of a sale went to another one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn moved(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        ask!(self, moved(sku, opened_ms))
+    }
 }
 
 /// Does it in time, or not at all.
@@ -441,5 +483,6 @@ async fn in_time<T>(
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let late = || Err(StoreError::Failed(format!("{name} does not answer in time")));
-    timeout(fault::patience(patience), work).await.unwrap_or_else(|_| late())
+    let done = timeout(fault::patience(patience), work).await.unwrap_or_else(|_| late());
+    done.map_err(|error| error.at(name))
 }

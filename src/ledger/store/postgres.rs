@@ -6,7 +6,7 @@
 //! Commits are durable (`synchronous_commit = on`), whatever the server's default is.
 
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement, Transaction};
 
@@ -87,6 +87,18 @@ pub fn check_url(url: &str) -> Result<(), String> {
         None => format!("ledger.url is no address of PostgreSQL: {error}"),
     };
     url.parse::<Config>().map(drop).map_err(wrong)
+}
+
+/// The hosts and ports of an address, or the directory of a socket.
+pub fn place_of(url: &str) -> String {
+    let Ok(config) = url.parse::<Config>() else { return "an unknown address".to_owned() };
+    let ports = config.get_ports();
+    let port_of = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+    let places = config.get_hosts().iter().enumerate().map(|(at, host)| match host {
+        Host::Tcp(host) => format!("{host}:{}", port_of(at)),
+        Host::Unix(directory) => directory.display().to_string(),
+    });
+    places.collect::<Vec<_>>().join(", ")
 }
 
 impl Drop for PostgresStore {
@@ -208,6 +220,10 @@ impl PostgresStore {
 
     pub async fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
         self.client.query_one(rows::HOLDERS, &[&sku, &opened_ms]).await?.number(0)
+    }
+
+    pub async fn moved(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        self.client.query_one(rows::MOVED, &[&sku, &opened_ms]).await?.number(0)
     }
 }
 

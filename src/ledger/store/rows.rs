@@ -31,6 +31,10 @@ pub const TERMS: &str =
 pub const HOLDERS: &str =
     "SELECT count(*) FROM reservation WHERE sku = $1 AND opened_ms = $2 AND state IN ('held', 'confirmed')";
 
+/// How many holdings of a sale went to another one.
+pub const MOVED: &str =
+    "SELECT count(*) FROM reservation WHERE sku = $1 AND opened_ms = $2 AND state = 'moved'";
+
 /// A row of some database.
 pub trait Cells {
     /// The number in this column, counted from 0.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Params, Row, Transaction, TransactionBehavior, params};
 
+use super::hints;
 use super::rows::{self, Cells, holding_of, position_of, terms_of};
 use super::schema;
 use super::{Halt, HoldingRow, Position, SaleStep, Step, StoreError, TermsRow};
@@ -51,7 +52,11 @@ const SET_TERMS: &str = "INSERT OR REPLACE INTO ledger_sale
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error.to_string())
+        Self::Failed(match error {
+            // Its own text has the whole statement in it.
+            rusqlite::Error::SqlInputError { msg, .. } => format!("{msg}{}", hints::of_sqlite(&msg)),
+            other => other.to_string(),
+        })
     }
 }
 
@@ -155,6 +160,10 @@ impl SqliteStore {
 
     pub fn holders(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
         Ok(self.ask(rows::HOLDERS, params![sku, opened_ms], |row| row.number(0))?.pop().unwrap_or(0))
+    }
+
+    pub fn moved(&mut self, sku: &str, opened_ms: i64) -> Result<i64, StoreError> {
+        Ok(self.ask(rows::MOVED, params![sku, opened_ms], |row| row.number(0))?.pop().unwrap_or(0))
     }
 
     /// What a query answers, each row as `read` has it.

@@ -11,7 +11,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use ratatui::layout::Rect;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::console;
 use crate::monitor::http_client::HttpClient;
 use draw::Screen;
 use fetch::{Fault, fetch};
@@ -139,14 +140,16 @@ async fn print_text(options: &TopOptions) -> Result<(), String> {
     let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
     let mut looks = Looks::default();
     looks.take(Ok(fetch(options, &looks).await.map_err(Fault::into_sentence)?));
-    print(&text(&looks, columns.unwrap_or(COLUMNS_DEFAULT))).map(drop)
+    console::print(&text(&looks, columns.unwrap_or(COLUMNS_DEFAULT)));
+    Ok(())
 }
 
 async fn print_json(options: &TopOptions) -> Result<(), String> {
     let looks = Looks::default();
     let mut frame = fetch(options, &looks).await.map_err(Fault::into_sentence)?;
     loop {
-        if !print(&format!("{frame}\n"))? || options.once {
+        console::say(&frame.to_string());
+        if options.once {
             return Ok(());
         }
         tokio::select! {
@@ -191,14 +194,4 @@ fn line_of(buffer: &Buffer, line: u16) -> String {
         text.push_str(symbol);
     }
     text.trim_end().to_owned()
-}
-
-/// Says whether somebody reads on: a closed pipe ends the program quietly, as with any filter.
-fn print(text: &str) -> Result<bool, String> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(format!("can't write: {error}")),
-    }
 }
