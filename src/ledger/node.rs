@@ -114,7 +114,7 @@ impl Node {
     }
 }
 
-/// Whether a server refuses because its user may not: others words pass by themselves, or name what is wrong.
+/// Whether a server refuses because its user may not: what has other words passes by itself, or names what is wrong.
 fn is_about_rights(why: &str) -> bool {
     ["NOPERM", "no permissions", "can't run this command"].iter().any(|words| why.contains(words))
 }
@@ -172,5 +172,17 @@ async fn pass_on(
             }
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_right_that_is_missing_is_told_with_the_list_of_rights() {
+        assert!(is_about_rights("NOPERM this user has no permissions to run the 'subscribe' command"));
+        assert!(!is_about_rights("LOADING Redis is loading the dataset in memory"));
+        assert!(!is_about_rights("WRONGPASS invalid username-password pair or user is disabled."));
     }
 }

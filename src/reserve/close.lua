@@ -5,6 +5,7 @@
 local function plan()
   if not read_sale('') then return '-NOSKU' end
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
+  if call('HEXISTS', sale, 'restoring') == 1 then return '-RESTORING' end
   s.closed = tonumber(ARGV[1])
   ledger_full()
   if s.ledger == 1 then note_terms() end

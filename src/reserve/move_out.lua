@@ -28,6 +28,7 @@ end
 local function plan()
   if not read_sale('') then return '-NOSKU' end
   if s.moving_to ~= '' and s.moving_to ~= to then return '-GONE ' .. s.moving_to end
+  if call('HEXISTS', sale, 'restoring') == 1 then return '-RESTORING' end
   if s.moving_to == '' and s.taken > left then return '-NOROOM ' .. s.taken - left end
   local resumes = s.transit_seq > s.moved_seq
   local last = resumes and s.transit_seq or s.seq

@@ -36,6 +36,7 @@ local function plan()
   exists = read_sale('')
   if s.dropping == 1 then return '-DROPPING' end
   if s.moving_to ~= '' then return '-GONE ' .. s.moving_to end
+  if exists and call('HEXISTS', sale, 'restoring') == 1 then return '-RESTORING' end
   if not exists and ARGV[1] == '' then return '-NOSKU' end
   local ledger_before = exists and s.ledger or 0
   if ARGV[8] ~= '' then s.unread_max = tonumber(ARGV[8]) end

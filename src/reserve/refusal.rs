@@ -46,6 +46,8 @@ pub enum Refusal<'a> {
     Unread(i64),
     /// A sale that exists is not given back.
     Exists,
+    /// The sale is being given back.
+    Restoring,
 }
 
 impl<'a> Refusal<'a> {
@@ -71,6 +73,7 @@ impl<'a> Refusal<'a> {
             b"MOVING" => Self::Moving(argument),
             b"DROPPING" => Self::Dropping,
             b"EXISTS" => Self::Exists,
+            b"RESTORING" => Self::Restoring,
             b"UNREAD" => Self::Unread(number()?),
             b"BELOW" => Self::BelowTaken(number()?),
             _ => return None,
@@ -130,6 +133,10 @@ impl<'a> Refusal<'a> {
                 encode::error(out, "ERR the sale is being dropped; RESERVE.DROP until 0 are left");
             }
             Self::Exists => encode::error(out, "ERR there is such a sale in Redis"),
+            Self::Restoring => encode::error(
+                out,
+                "ERR the sale is being given back, and has not all its holders yet; `hotgate ledger restore` again until it succeeds",
+            ),
             Self::Unread(entries) => encode::error(
                 out,
                 format!(

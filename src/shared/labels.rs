@@ -190,6 +190,7 @@ impl SaleRefusal {
             | Refusal::Moving(_)
             | Refusal::Dropping
             | Refusal::Unread(_)
+            | Refusal::Restoring
             | Refusal::Exists => Self::Closed,
         }
     }

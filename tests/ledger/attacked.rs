@@ -123,7 +123,12 @@ fn a_restoration_that_breaks_off_is_begun_again() {
     for times in [1, 2, 4] {
         let dies = [("HOTGATE_LEDGER_DIES", &*format!("restoring:{times}"))];
         assert_eq!(place.verb_with(&["restore", "mask"], &dies).0, None);
+        client.check("RESERVE.OPEN other LIMIT 9000", "+OK");
         client.check("RESERVE.ADD mask eve", "-CLOSED...");
+        // Places that were given now would not be in the database.
+        for command in ["RESERVE.REOPEN mask", "RESERVE.OPEN mask LIMIT 7", "RESERVE.MOVE mask other"] {
+            client.check(command, "-ERR the sale is being given back, and has not all its holders yet...");
+        }
     }
     assert_eq!(place.verb(&["restore", "mask"]).0, Some(0));
     assert_eq!(in_redis(&mut client, "mask"), before);
