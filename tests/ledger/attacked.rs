@@ -33,7 +33,7 @@ fn a_database_that_may_only_be_read_is_waited_for() {
     place.query("ALTER ROLE hotgate SET default_transaction_read_only = on");
     place.query(all_end);
     sell(&mut client, 0..50);
-    wait_until("it says so", || ledger.log().contains("in a read-only transaction (25006)"));
+    wait_until("it says so", || ledger.log().contains("in a read-only transaction; it takes no writes"));
     // It tries again and again, and says no more of it.
     let tries = "SELECT xact_rollback FROM pg_stat_database WHERE datname = 'postgres'";
     let before: i64 = place.query(tries)[0][0].parse().unwrap();
