@@ -10,7 +10,7 @@
 //!   decide/                 (snapshots, session, Resolved) -> verdict
 //!   policy                  quota, write-behind, copies, combining: their precedence
 //!   send/                   the one exit: node, room, connection; or later
-//!   upstream_task       (b) onto the wire, and off it
+//!   upstream_task       (b) onto the wire, and off it; connection_ends: what is noted when a connection opens or ends
 //!   deliver             (c) the reply finds its request; redirect, lost: or goes elsewhere, or nowhere
 //!   finish                  what was forwarded ends with its reply, or with an error
 //!   ended, client/settle (d) the one end, whoever answered: reply slot, class and outcome, times

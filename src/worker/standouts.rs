@@ -12,6 +12,8 @@ mod big;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use smallvec::SmallVec;
+
 use super::client::Client;
 use super::core::Core;
 use super::names::{ClientKey, UpstreamKey};
@@ -25,6 +27,17 @@ use crate::shared::handoff::{Answer, AnswerTo};
 use crate::shared::labels::{Outcome, RequestClass, Standout};
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// Why a request stands out, or the lists that it goes into.
+type Lists = SmallVec<[Standout; Standout::COUNT]>;
+
+/// By what a request may stand out.
+#[derive(Clone, Copy)]
+struct Measured {
+    took_ns: u64,
+    request_bytes: u64,
+    reply_bytes: u64,
+}
 
 /// From where on a request stands out, and how many were logged.
 pub struct Standouts {
@@ -67,11 +80,18 @@ impl Standouts {
     }
 
     /// Why it does.
-    fn kinds(&self, took_ns: u64, request_bytes: u64, reply_bytes: u64) -> impl Iterator<Item = Standout> {
-        let slow = (took_ns >= self.slow_ns).then_some(Standout::Slow);
-        let request = (request_bytes > self.request_bytes_max).then_some(Standout::LargeRequest);
-        let reply = (reply_bytes > self.reply_bytes_max).then_some(Standout::LargeReply);
-        [slow, request, reply].into_iter().flatten()
+    fn kinds(&self, of: Measured) -> Lists {
+        let slow = (of.took_ns >= self.slow_ns).then_some(Standout::Slow);
+        let request = (of.request_bytes > self.request_bytes_max).then_some(Standout::LargeRequest);
+        let reply = (of.reply_bytes > self.reply_bytes_max).then_some(Standout::LargeReply);
+        [slow, request, reply].into_iter().flatten().collect()
+    }
+
+    /// Which of the lists have room for one more now. Where all requests are slow, nearly none has: then only they are counted, and
+    /// nothing is put together that nobody will read.
+    fn with_room(&mut self, mut kinds: Lists, now_ns: u64) -> Lists {
+        kinds.retain(|kind| self.has_room(*kind, now_ns));
+        kinds
     }
 
     /// Whether one more of a kind is logged now.
@@ -86,21 +106,13 @@ impl Standouts {
     }
 }
 
-/// What is known of a request that stands out, but for its arguments.
-struct Found {
-    entry: LoggedRequest,
-    took_ns: u64,
-}
-
-impl Found {
-    /// It took so long, of which Redis took `upstream_ns`.
-    fn new(mut entry: LoggedRequest, took_ns: u64, upstream_ns: u64) -> Self {
-        let upstream_ns = upstream_ns.min(took_ns);
-        entry.spent.whole_us = took_ns / 1000;
-        entry.spent.waiting_us = (took_ns - upstream_ns) / 1000;
-        entry.spent.upstream_us = upstream_ns / 1000;
-        Self { entry, took_ns }
-    }
+/// An entry with where its time went: it took so long, of which Redis took `upstream_ns`.
+fn timed(mut entry: LoggedRequest, took_ns: u64, upstream_ns: u64) -> LoggedRequest {
+    let upstream_ns = upstream_ns.min(took_ns);
+    entry.spent.whole_us = took_ns / 1000;
+    entry.spent.waiting_us = (took_ns - upstream_ns) / 1000;
+    entry.spent.upstream_us = upstream_ns / 1000;
+    entry
 }
 
 impl Worker {
@@ -122,7 +134,9 @@ impl Worker {
             big::note(&mut self.core, cluster, request, reply);
         }
         let (took_ns, request_bytes) = (now_ns.saturating_sub(pending.received_ns), request.len() as u64);
-        if self.core.standouts.kinds(took_ns, request_bytes, reply.len() as u64).next().is_none() {
+        let measured = Measured { took_ns, request_bytes, reply_bytes: reply.len() as u64 };
+        let kinds = self.core.standouts.kinds(measured);
+        if kinds.is_empty() {
             return;
         }
         let client = match pending.origin {
@@ -136,6 +150,10 @@ impl Worker {
         {
             client.slow_replies += 1;
         }
+        let lists = count(&mut self.core, kinds);
+        if lists.is_empty() {
+            return;
+        }
         let entry = LoggedRequest {
             cluster: cluster_name(&self.core, self.core.snapshots.cluster_of_node(node)),
             node: self.core.node_name(node),
@@ -143,8 +161,9 @@ impl Worker {
             reply_bytes: reply.len() as u64,
             ..of_client(client.and_then(|key| self.clients.all.get(key)))
         };
-        let found = Found::new(entry, took_ns, now_ns.saturating_sub(pending.sent_ns));
-        log(&mut self.core, found, |core| arguments::of_bytes(core, request));
+        let entry = timed(entry, took_ns, now_ns.saturating_sub(pending.sent_ns));
+        let arguments = arguments::of_bytes(&self.core, request);
+        log(&self.core, lists, LoggedRequest { arguments, ..entry });
     }
 
     /// The answer to an operation that was folded stands out.
@@ -156,13 +175,19 @@ impl Worker {
             return;
         }
         let took_ns = self.core.now_ns.saturating_sub(waiter.received_ns);
-        if self.core.standouts.kinds(took_ns, 0, reply_bytes as u64).next().is_none() {
+        let measured = Measured { took_ns, request_bytes: 0, reply_bytes: reply_bytes as u64 };
+        let kinds = self.core.standouts.kinds(measured);
+        if kinds.is_empty() {
             return;
         }
         let client = self.clients.all.get_mut(ClientKey::from_number(client)).map(|client| {
             client.slow_replies += u64::from(took_ns >= self.core.standouts.slow_ns);
             &*client
         });
+        let lists = count(&mut self.core, kinds);
+        if lists.is_empty() {
+            return;
+        }
         let hot = answer.hash.and_then(|hash| self.hot.entry(hash));
         let entry = LoggedRequest {
             cluster: hot.map(|hot| cluster_name(&self.core, hot.place.cluster)).unwrap_or_default(),
@@ -170,32 +195,25 @@ impl Worker {
             reply_bytes: reply_bytes as u64,
             ..of_client(client)
         };
-        let found = Found::new(entry, took_ns, waiter.upstream_ns);
+        let entry = timed(entry, took_ns, waiter.upstream_ns);
         let key = answer.hash.and_then(|hash| match waiter.class {
             RequestClass::Reserve => self.hot.sku_of(hash),
             _ => self.hot.entry(hash).map(|entry| &entry.key[..]),
         });
-        log(&mut self.core, found, |core| arguments::of_folded(core, waiter, key));
+        let arguments = arguments::of_folded(&self.core, waiter, key);
+        log(&self.core, lists, LoggedRequest { arguments, ..entry });
     }
 }
 
-fn log(core: &mut Core, found: Found, arguments: impl FnOnce(&Core) -> Vec<Vec<u8>>) {
-    let Found { mut entry, took_ns } = found;
-    let kinds: Vec<Standout> =
-        core.standouts.kinds(took_ns, entry.request_bytes, entry.reply_bytes).collect();
-    let mut with_room = Vec::new();
-    for kind in kinds {
-        core.tallies.standouts[kind.index()] += 1;
-        if core.standouts.has_room(kind, core.now_ns) {
-            with_room.push(kind);
-        }
-    }
-    if with_room.is_empty() {
-        return;
-    }
-    entry.arguments = arguments(core);
+/// Counts a request that stands out, and says which lists it goes into.
+fn count(core: &mut Core, kinds: Lists) -> Lists {
+    kinds.iter().for_each(|kind| core.tallies.standouts[kind.index()] += 1);
+    core.standouts.with_room(kinds, core.now_ns)
+}
+
+fn log(core: &Core, lists: Lists, mut entry: LoggedRequest) {
     entry.at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    for kind in with_room {
+    for kind in lists {
         core.gateway.command_log.add(kind, entry.clone(), core.standouts.entries_max);
     }
 }
@@ -213,5 +231,26 @@ fn of_client(client: Option<&Client>) -> LoggedRequest {
         user: client.session.user.to_vec(),
         spent: Spent { stalled_us: client.stall.silent_ns() / 1000, ..Spent::default() },
         ..LoggedRequest::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_its_share_of_a_second_a_request_goes_into_no_list() {
+        let mut standouts = Standouts::new(&SlowLog { entries_max: 2, ..SlowLog::default() });
+        let slow = Measured { took_ns: standouts.slow_ns, request_bytes: 0, reply_bytes: 0 };
+        let both = Measured { reply_bytes: standouts.reply_bytes_max + 1, ..slow };
+        let mut lists_of = |measured, now_ns| {
+            let kinds = standouts.kinds(measured);
+            standouts.with_room(kinds, now_ns).to_vec()
+        };
+        assert_eq!(lists_of(slow, SECOND_NS), [Standout::Slow]);
+        assert_eq!(lists_of(both, SECOND_NS), [Standout::Slow, Standout::LargeReply]);
+        assert_eq!(lists_of(slow, 2 * SECOND_NS - 1), []);
+        assert_eq!(lists_of(both, 2 * SECOND_NS - 1), [Standout::LargeReply]);
+        assert_eq!(lists_of(slow, 2 * SECOND_NS), [Standout::Slow]);
     }
 }

@@ -45,6 +45,10 @@ const COLLECTIONS: [&str; 17] = [
 
 /// Notes the key of a request to a cluster, if it shows itself big.
 pub(super) fn note(core: &mut Core, cluster: ClusterId, request: &[u8], reply: &[u8]) {
+    // It may be here for its slowness alone.
+    if request.len() as u64 <= BYTES_MAX && (reply.len() as u64) <= REPLY_BYTES_MIN {
+        return;
+    }
     let held = elements_in(reply);
     let is_large = request.len() as u64 > BYTES_MAX || reply.len() as u64 > BYTES_MAX;
     if reply.starts_with(b"-") || !(is_large || held > ELEMENTS_MAX) {
