@@ -18,12 +18,16 @@ const PAGE: &str = concat!(
     include_str!("../assets/pages/events.html"),
     include_str!("../assets/pages/configuration.html"),
     include_str!("../assets/pages/end.html"),
+    include_str!("../assets/pages/token.html"),
 );
+
+/// The board for a screen on the wall, which asks for the token as the page does.
+const WALL: &str = concat!(include_str!("../assets/wall.html"), include_str!("../assets/pages/token.html"));
 
 /// Path, media type and text of every file.
 pub const FILES: [(&str, &str, &str); 26] = [
     ("/", HTML, PAGE),
-    ("/wall", HTML, include_str!("../assets/wall.html")),
+    ("/wall", HTML, WALL),
     ("/dashboard.css", CSS, include_str!("../assets/dashboard.css")),
     ("/wall.css", CSS, include_str!("../assets/wall.css")),
     ("/ask.js", JS, include_str!("../assets/ask.js")),

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Shared, error};
+use super::Shared;
+use super::asked::Asked;
 use crate::shared::kept::ENTRIES_MAX;
 
 /// Entries in an answer when nobody says how many.
@@ -26,20 +25,14 @@ pub struct Wanted {
 pub fn listed<T: Serialize>(
     shared: &Shared,
     name: &str,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Wanted,
     entries: impl FnOnce(usize) -> T,
 ) -> Response {
-    let count = match wanted {
-        Ok(Query(wanted)) => wanted.count.unwrap_or(COUNT_DEFAULT).min(ENTRIES_MAX),
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
+    let count = wanted.count.unwrap_or(COUNT_DEFAULT).min(ENTRIES_MAX);
     Json(json!({ "at_ms": shared.board.latest().view.at_ms, name: entries(count) })).into_response()
 }
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
     listed(&shared, "changes", wanted, |count| (shared.sources.audit)(count))
 }

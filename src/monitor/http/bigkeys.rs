@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Shared, error};
+use super::Shared;
+use super::asked::Asked;
 
 /// Rows in an answer when nobody says how many.
 const COUNT_DEFAULT: usize = 50;
@@ -22,14 +21,8 @@ pub struct Wanted {
 }
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let count = match wanted {
-        Ok(Query(wanted)) => wanted.count.unwrap_or(COUNT_DEFAULT),
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
+    let count = wanted.count.unwrap_or(COUNT_DEFAULT);
     let frame = shared.board.latest();
     let known = &frame.view.big_keys;
     let keys: Vec<_> = known.keys.iter().take(count).collect();

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Extension, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -20,10 +19,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::guard::Caller;
-use super::listener::Peer;
+use super::asked::{Asked, Changing};
 use super::{Shared, error, json_bytes};
-use crate::shared::audit::Author;
 use crate::shared::client_rows::{ClientQuery, ClientRow, ClientSort};
 use crate::shared::keys;
 
@@ -65,14 +62,10 @@ impl Wanted {
 }
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let query = match wanted.map(|Query(wanted)| wanted.query()) {
-        Ok(Ok(query)) => query,
-        Ok(Err(sentence)) => return error(StatusCode::BAD_REQUEST, sentence),
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
+    let query = match wanted.query() {
+        Ok(query) => query,
+        Err(sentence) => return error(StatusCode::BAD_REQUEST, sentence),
     };
     let mut latest = shared.clients.latest.lock().await;
     let is_it =
@@ -108,24 +101,10 @@ pub struct Change {
 }
 
 /// Ends a client's connection.
-pub async fn kill(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Json<Change>, JsonRejection>,
-) -> Response {
-    let user = match caller.who_may_change() {
-        Ok(user) => user,
-        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
-    };
-    let change = match body {
-        Ok(Json(change)) => change,
-        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
-    };
+pub async fn kill(State(shared): State<Arc<Shared>>, Changing { by, change }: Changing<Change>) -> Response {
     if change.action != "kill" {
         return error(StatusCode::BAD_REQUEST, "the action is kill");
     }
-    let by = Author { user, address: format!("{peer} over HTTP") };
     match (shared.sources.client_kill)(change.id, by, change.reason).await {
         true => Json(json!({ "done": format!("client {} is closed", change.id) })).into_response(),
         false => error(StatusCode::NOT_FOUND, "no client has this id; it may have gone"),

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::asked::Asked;
 use super::{Shared, error};
 
 /// What is asked for.
@@ -20,14 +20,8 @@ pub struct Wanted {
 }
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let by = match wanted {
-        Ok(Query(wanted)) => wanted.by.unwrap_or_default(),
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
+    let by = wanted.by.unwrap_or_default();
     let frame = shared.board.latest();
     let (at_ms, figures) = (frame.view.at_ms, &frame.view.commands);
     let body = match by.as_str() {

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 
 use super::Shared;
+use super::asked::Asked;
 use super::audit::{Wanted, listed};
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
     listed(&shared, "events", wanted, |count| shared.sources.events.latest(count))
 }

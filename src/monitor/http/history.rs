@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::{Shared, error, json_bytes};
 use crate::shared::history::Step;
 
@@ -19,15 +19,8 @@ pub struct Wanted {
 }
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let step = match wanted {
-        Ok(Query(wanted)) => wanted.step,
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
-    match Step::parse(step.as_deref().unwrap_or(Step::Second.word())) {
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
+    match Step::parse(wanted.step.as_deref().unwrap_or(Step::Second.word())) {
         Some(step) => json_bytes(shared.board.latest().history(step)),
         None => error(StatusCode::BAD_REQUEST, "step is second or minute"),
     }

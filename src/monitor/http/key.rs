@@ -10,22 +10,19 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Extension, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::guard::Caller;
-use super::listener::Peer;
+use super::asked::{Asked, Changing};
 use super::quotas::views;
 use super::{Shared, error};
 use crate::monitor::logged_requests::shown;
 use crate::monitor::quota_page::{QuotaQuery, QuotaSort};
 use crate::monitor::sources::Sources;
 use crate::monitor::view::QuotaView;
-use crate::shared::audit::Author;
 use crate::shared::key_modes::KeyMode;
 use crate::shared::keys;
 use crate::shared::labels::Standout;
@@ -41,14 +38,8 @@ pub struct Wanted {
 }
 
 /// The handler.
-pub async fn show(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let Wanted { key, cluster } = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
+pub async fn show(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
+    let Wanted { key, cluster } = wanted;
     let (sources, frame) = (&shared.sources, shared.board.latest());
     let view = &frame.view;
     let in_cluster = |name: &str| cluster.as_deref().is_none_or(|cluster| cluster == name);
@@ -145,18 +136,8 @@ pub struct Change {
 /// Says whether a key is folded.
 pub async fn change(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Json<Change>, JsonRejection>,
+    Changing { by, change }: Changing<Change>,
 ) -> Response {
-    let user = match caller.who_may_change() {
-        Ok(user) => user,
-        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
-    };
-    let change = match body {
-        Ok(Json(change)) => change,
-        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
-    };
     let Some(mode) = KeyMode::parse(&change.action) else {
         return error(StatusCode::BAD_REQUEST, "the action is one of fold, never, auto");
     };
@@ -164,7 +145,6 @@ pub async fn change(
         let sentence = "no hot key has this name: write it as /api/hotkeys does, while the key is hot";
         return error(StatusCode::CONFLICT, sentence);
     };
-    let by = Author { user, address: format!("{peer} over HTTP") };
     match shared.sources.key_modes.change(key, mode, by, change.reason).await {
         Ok(done) => Json(json!({ "done": done })).into_response(),
         Err(why) => error(StatusCode::CONFLICT, &why),

@@ -23,6 +23,7 @@
 //! in constant time, and the page may load nothing from elsewhere.
 
 mod allowance;
+mod asked;
 mod assets;
 mod audit;
 mod bigkeys;

@@ -10,21 +10,18 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Extension, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::guard::Caller;
-use super::listener::Peer;
+use super::asked::{Asked, Changing};
 use super::{Shared, error};
 use crate::admission::QuotaAction;
 use crate::monitor::quota_page::{COUNT_DEFAULT, COUNT_MAX, QuotaPage, QuotaQuery, QuotaSort, view_of};
 use crate::monitor::sources::Sources;
 use crate::monitor::view::{QuotaView, View};
-use crate::shared::audit::Author;
 use crate::shared::keys::{self, KeyNames};
 
 /// The body: `{"key": "sku:{8421}:reserved", "action": "limit", "limit": 1000000}`.
@@ -45,18 +42,8 @@ pub struct Change {
 /// The handler.
 pub async fn change(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Json<Change>, JsonRejection>,
+    Changing { by, change }: Changing<Change>,
 ) -> Response {
-    let user = match caller.who_may_change() {
-        Ok(user) => user,
-        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
-    };
-    let change = match body {
-        Ok(Json(change)) => change,
-        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
-    };
     let action = match action(&change) {
         Ok(action) => action,
         Err(sentence) => return error(StatusCode::BAD_REQUEST, sentence),
@@ -64,7 +51,6 @@ pub async fn change(
     let Some(key) = key(&shared.sources, &change.key) else {
         return error(StatusCode::BAD_REQUEST, "the key is not written as /api/quotas writes it");
     };
-    let by = Author { user, address: format!("{peer} over HTTP") };
     match shared.sources.quota_changes.change(key, action, by, change.reason).await {
         Ok(done) => Json(json!({ "done": done })).into_response(),
         Err(why) => error(StatusCode::CONFLICT, &why),
@@ -105,14 +91,7 @@ pub struct Wanted {
 }
 
 /// The list.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let wanted = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
     let Some(sort) = QuotaSort::parse(wanted.sort.as_deref().unwrap_or("used").as_bytes()) else {
         return error(StatusCode::BAD_REQUEST, "sort is one of used, refused, granted, key, foremost");
     };

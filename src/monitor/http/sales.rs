@@ -4,20 +4,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::guard::Caller;
-use super::listener::Peer;
+use super::asked::Changing;
 use super::{Shared, error, json_bytes};
 use crate::resp::{first_error, parse_integer};
-use crate::shared::audit::Author;
 use crate::shared::keys;
 
 /// The body: `{"key": "mask", "action": "open", "limit": 1000000}`.
@@ -47,18 +44,8 @@ pub async fn list(State(shared): State<Arc<Shared>>) -> Response {
 /// The handler.
 pub async fn change(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Json<Change>, JsonRejection>,
+    Changing { by, change }: Changing<Change>,
 ) -> Response {
-    let user = match caller.who_may_change() {
-        Ok(user) => user,
-        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
-    };
-    let change = match body {
-        Ok(Json(change)) => change,
-        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
-    };
     let Some(sku) = sku(&shared, &change.key) else {
         return error(StatusCode::BAD_REQUEST, "the sale is not written as /api/sales writes it");
     };
@@ -66,8 +53,7 @@ pub async fn change(
         Ok(words) => words,
         Err(sentence) => return error(StatusCode::BAD_REQUEST, sentence),
     };
-    let reply =
-        (shared.sources.sale_command)(words, Author { user, address: format!("{peer} over HTTP") }).await;
+    let reply = (shared.sources.sale_command)(words, by).await;
     match first_error(&reply) {
         Some(text) => error(StatusCode::CONFLICT, &String::from_utf8_lossy(text)),
         None => {

@@ -6,18 +6,16 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, Extension, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::guard::Caller;
-use super::listener::Peer;
+use super::asked::{Asked, Changing};
 use super::{Shared, error};
 use crate::monitor::logged_requests::shown;
-use crate::shared::audit::{AuditEntry, Author};
+use crate::shared::audit::AuditEntry;
 use crate::shared::labels::Standout;
 
 /// Entries in an answer when nobody says how many.
@@ -34,14 +32,8 @@ pub struct Wanted {
 }
 
 /// The handler.
-pub async fn list(
-    State(shared): State<Arc<Shared>>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Response {
-    let Wanted { kind, count } = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(rejection) => return error(StatusCode::BAD_REQUEST, &rejection.body_text()),
-    };
+pub async fn list(State(shared): State<Arc<Shared>>, Asked(wanted): Asked<Wanted>) -> Response {
+    let Wanted { kind, count } = wanted;
     let Some(kind) = kind.map_or(Some(Standout::Slow), |word| Standout::parse(word.as_bytes())) else {
         return error(StatusCode::BAD_REQUEST, KINDS);
     };
@@ -66,18 +58,8 @@ pub struct Change {
 /// Empties a list.
 pub async fn change(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Json<Change>, JsonRejection>,
+    Changing { by, change }: Changing<Change>,
 ) -> Response {
-    let user = match caller.who_may_change() {
-        Ok(user) => user,
-        Err(sentence) => return error(StatusCode::FORBIDDEN, &sentence),
-    };
-    let change = match body {
-        Ok(Json(change)) => change,
-        Err(rejection) => return error(rejection.status(), &rejection.body_text()),
-    };
     let Some(kind) = Standout::parse(change.kind.as_bytes()) else {
         return error(StatusCode::BAD_REQUEST, KINDS);
     };
@@ -87,7 +69,6 @@ pub async fn change(
     let log = &shared.sources.command_log;
     let entries = log.len(kind);
     log.reset(kind);
-    let by = Author { user, address: format!("{peer} over HTTP") };
     let entry = AuditEntry::new(&by, format!("commandlog reset {}", kind.label()), "");
     (shared.sources.note_change)(entry.from_to(format!("{entries} entries"), "").because(change.reason));
     Json(json!({ "done": format!("{entries} entries are forgotten") })).into_response()
